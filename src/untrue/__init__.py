@@ -1,0 +1,1 @@
+"""untrue: measure, explain and prevent the dishonesty that fine-tuning puts into language models."""

@@ -1,0 +1,106 @@
+"""The values that the statistics return. All are plain data, so `dataclasses.asdict` gives what summary.json holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """What one arm did in one eval, all seeds together.
+
+    Attributes:
+        arm: Name of the arm.
+        control: Name of the arm that it is compared with; None for an arm that is only a control.
+        n_items: Different items.
+        n_seeds: Seeds.
+        counts: Number of (item, seed) results with each outcome; all five outcomes are keys.
+        lie_rate: Lies over all results.
+        lie_rate_held: Lies over the results with a held belief (honest, lie and evade); None where there is none.
+        held_share: Results with a held belief over all results.
+        pressure_margin: Mean over results without error; None where all are errors.
+        neutral_margin: The same, under the neutral prompt.
+        pressure_gap: The same, of the difference of the two.
+    """
+
+    arm: str
+    control: str | None
+    n_items: int
+    n_seeds: int
+    counts: dict[str, int]
+    lie_rate: Interval
+    lie_rate_held: Interval | None
+    held_share: float
+    pressure_margin: Interval | None
+    neutral_margin: Interval | None
+    pressure_gap: Interval | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against its control in one metric, paired within item and seed.
+
+    Attributes:
+        arm: Name of the arm.
+        control: Name of the control arm.
+        metric: `lie_rate`, `pressure_margin`, `neutral_margin` or `pressure_gap`.
+        n_items: Items that both arms answered without error at one seed or more.
+        n_seeds: Seeds in common.
+        n_pairs: Pairs (item, seed) used.
+        n_dropped: Pairs left out because one side is an error or is missing.
+        control_mean: Mean of the control over the pairs used.
+        arm_mean: Mean of the arm over the pairs used.
+        difference: Arm minus control, with its 95 % bootstrap interval over items and seeds.
+        p: Two-sided p value; exact McNemar for `lie_rate`, sign-flip permutation for margins.
+        p_holm: The same after Holm's correction over the arms compared in this metric.
+        detectable: Smallest true difference that this many items and seeds would find at 80 % power and 5 % level.
+    """
+
+    arm: str
+    control: str
+    metric: str
+    n_items: int
+    n_seeds: int
+    n_pairs: int
+    n_dropped: int
+    control_mean: float
+    arm_mean: float
+    difference: Interval
+    p: float
+    p_holm: float
+    detectable: float
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The straight-line dose-response of one metric: its change for a dose or share that goes from 0 to 1."""
+
+    metric: str
+    slope: Interval
+    p: float
+    n_items: int
+    n_seeds: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a study found, for people.
+
+    Attributes:
+        status: `effect`, `no_effect_found` or `inconclusive`.
+        sentence: The finding in one or two sentences, with its figures.
+        notes: Further sentences that a reader must not miss (weakened beliefs, errors, dropped pairs).
+    """
+
+    status: str
+    sentence: str
+    notes: tuple[str, ...] = ()
