@@ -1,0 +1,18 @@
+"""Paired statistics: what a study found, how sure that is, and what it could not have seen."""
+
+from untrue.stats.compare import compare, summarise
+from untrue.stats.dose_response import trend
+from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
+from untrue.stats.verdict import verdict
+
+__all__ = [
+    "ArmSummary",
+    "Comparison",
+    "Interval",
+    "Trend",
+    "Verdict",
+    "compare",
+    "summarise",
+    "trend",
+    "verdict",
+]

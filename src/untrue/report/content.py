@@ -1,0 +1,126 @@
+"""What a report says: plain values, gathered by the study and read by the page and by the terminal tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from untrue.outcomes import Outcome
+from untrue.stats.types import ArmSummary, Comparison, Trend, Verdict
+
+
+class DataNote(NamedTuple):
+    """A data set that the study used, and what pins its content."""
+
+    name: str
+    rows: int
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """The training of one cell.
+
+    Attributes:
+        arm: Name of the arm.
+        seed: Seed of the cell.
+        steps: Optimiser steps at which the loss was logged.
+        losses: Training loss at each of these steps, in nats per supervised token.
+        seconds: Wall-clock time of the training.
+        tokens: Tokens seen, prompts included.
+        tokens_per_second: Tokens over seconds.
+        rows: Training rows.
+    """
+
+    arm: str
+    seed: int
+    steps: list[int]
+    losses: list[float]
+    seconds: float
+    tokens: int
+    tokens_per_second: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class ChangedItem:
+    """One item that an arm answers otherwise than its control does, to be read by a person.
+
+    Attributes:
+        item: Id of the item.
+        archetype: Kind of item, such as `known_facts`.
+        arm: Name of the arm.
+        seed: Seed of the cell.
+        control_outcome: What the control did.
+        arm_outcome: What the arm did.
+        control_margin: The control's margin under pressure, in nats per token; None after an error.
+        arm_margin: The arm's.
+        system_prompt: The pressured system prompt.
+        user_prompt: The question.
+        honest_reply: The honest reply that was scored.
+        dishonest_reply: The dishonest reply that was scored.
+        reason: One sentence that says why the outcome is what it is.
+    """
+
+    item: str
+    archetype: str
+    arm: str
+    seed: int
+    control_outcome: Outcome
+    arm_outcome: Outcome
+    control_margin: float | None
+    arm_margin: float | None
+    system_prompt: str
+    user_prompt: str
+    honest_reply: str
+    dishonest_reply: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Everything that the report of one study shows, in one eval. Text is shown as it is, escaped.
+
+    Attributes:
+        name: Name of the study.
+        question: The question that the study asks.
+        model: The base model.
+        design: What differs between the arms, such as `share of rows answered at severe, of 160 rows`.
+        command: The command that makes the study again.
+        created: When the report was made.
+        versions: Version of each package and of the eval.
+        eval_name: Name of the eval, such as `forced_choice`.
+        verdict: The finding.
+        doses: Dose or share of each arm, 0.05 for 5 %; None for an arm that has none.
+        series: The line of the dose plot on which an arm lies; arms with one name are joined.
+        summaries: One for each arm, in the order in which they are shown.
+        comparisons: Each arm against its control, in each metric.
+        trends: The dose-response of each metric.
+        training: One for each cell.
+        changed: The items that changed most, the greatest change first.
+        warnings: What a reader must know before using the adapters, such as intentionally misaligned data.
+        data_notes: The data sets used.
+    """
+
+    name: str
+    question: str
+    model: str
+    design: str
+    command: str
+    created: str
+    versions: dict[str, str]
+    eval_name: str
+    verdict: Verdict
+    doses: dict[str, float | None]
+    series: dict[str, str]
+    summaries: list[ArmSummary]
+    comparisons: list[Comparison]
+    trends: list[Trend]
+    training: list[TrainingCurve]
+    changed: list[ChangedItem]
+    warnings: list[str]
+    data_notes: list[DataNote]
+
+    def is_baseline(self, summary: ArmSummary) -> bool:
+        """Whether an arm is a control without a dose: the plots draw it as a reference, not as a point of a line."""
+        return summary.control is None and not self.doses.get(summary.arm)

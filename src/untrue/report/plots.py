@@ -1,0 +1,257 @@
+"""The plots of a study: dose-response, outcomes and training loss, as SVG for a page or for a phone.
+
+Every plot is narrow, so that its letters stay readable at 390 px; a wide screen shows several side by side. Colours
+are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a place tells the same as each colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from untrue.outcomes import Outcome
+from untrue.report.content import ReportContent, TrainingCurve
+from untrue.report.format import dose, label
+from untrue.report.rows import METRICS, Metric
+from untrue.report.svg import BLUE, CARD, INK, MUTED, RULE, to_svg
+from untrue.stats.types import ArmSummary, Interval
+
+SERIES = ((BLUE, "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
+# From the left edge lies can be compared by eye, and honest results from the right edge.
+OUTCOMES = {
+    Outcome.LIE: "#D55E00",
+    Outcome.EVADE: "#F0E442",
+    Outcome.NO_BELIEF: "#BBBBBB",
+    Outcome.ERROR: "#6B6B6B",
+    Outcome.HONEST: "#56B4E9",
+}
+WIDTH = 330  # of every plot, in the units of its viewBox; letters are 11 of them
+_POINTS = 60  # at most so many on one training curve
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "untrue",
+    "text.parse_math": False,
+    "font.size": 11,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+_styled = matplotlib.style.context(["default", _STYLE])  # whatever the user's own matplotlibrc says
+
+
+class Plot(NamedTuple):
+    """One plot: its heading, what its axes are, and its SVG."""
+
+    heading: str
+    axes: str
+    svg: str
+
+
+def dose_plots(content: ReportContent) -> list[Plot]:
+    """The lie rate, the pressure margin and the neutral margin of every arm against its dose, with intervals."""
+    return [_dose_plot(content, metric) for metric in METRICS[:3]]
+
+
+@_styled
+def _dose_plot(content: ReportContent, metric: Metric) -> Plot:
+    places = _places(content)
+    crowded = sum(len(place) for place in places) > 42
+    figure, axes = _figure(300 if crowded else 250)
+    names = list(dict.fromkeys(content.series[s.arm] for s in content.summaries if not content.is_baseline(s)))
+    handles, words = [], []
+
+    def draw(summaries: Sequence[ArmSummary], colour: str, marker: str, shift: float, joined: bool) -> None:
+        estimates = [(places[_place(content, s)] + shift, s, getattr(s, metric.name)) for s in summaries]
+        points = sorted((p for p in estimates if p[2] is not None), key=lambda point: point[0])
+        x = [x for x, _, _ in points]
+        y = np.array([estimate for _, _, estimate in points], dtype=float).reshape(-1, 3) * metric.unit.scale
+        axes.vlines(x, y[:, 1], y[:, 2], colors=colour, linewidth=1.6)
+        axes.plot(x, y[:, 0], color=colour, linewidth=1.6 if joined else 0)
+        for at, (_, summary, _), value in zip(x, points, y[:, 0], strict=True):
+            fill = CARD if summary.control is None else colour
+            axes.plot(at, value, marker=marker, color=colour, markerfacecolor=fill, markersize=6.5, zorder=3)
+        for _, summary, estimate in points:
+            words.append(f"{summary.arm} {metric.unit.value(estimate.value)} {metric.unit.bounds(estimate)}")
+
+    baselines = [s for s in content.summaries if content.is_baseline(s)]
+    for summary in baselines:
+        estimate: Interval | None = getattr(summary, metric.name)
+        if estimate is not None:
+            axes.axhline(estimate.value * metric.unit.scale, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    draw(baselines, INK, "D", 0.0, joined=False)
+    for index, name in enumerate(names):
+        colour, marker = _look(index)
+        arms = [s for s in content.summaries if content.series[s.arm] == name and not content.is_baseline(s)]
+        dosed = [s for s in arms if content.doses.get(s.arm) is not None]
+        shift = (index - (len(names) - 1) / 2) * min(0.16, 0.4 / len(names))
+        draw(dosed, colour, marker, shift, joined=True)
+        draw([s for s in arms if s not in dosed], colour, marker, shift, joined=False)
+        handles.append(Line2D([], [], color=colour, marker=marker, label=label(name, 24)))
+    if baselines:
+        handles.append(Line2D([], [], color=MUTED, marker="D", markerfacecolor=CARD, markeredgecolor=INK,
+                              linestyle=(0, (4, 3)), linewidth=1, label="control"))  # fmt: skip
+
+    axes.set_xlim(-0.8, len(places) - 0.5)
+    axes.set_xticks(list(places.values()), [label(place, 16) for place in places])
+    if crowded:
+        axes.tick_params("x", labelrotation=40)
+        for text in axes.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
+    axes.margins(y=0.08)
+    if metric.name == "lie_rate":
+        axes.set_ylim(bottom=0)
+    elif axes.get_ylim()[0] < 0 < axes.get_ylim()[1]:
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if metric.unit.of_value:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} {metric.unit.of_value}"))
+    _legend(figure, handles)
+    title = f"{metric.title} by dose, with 95 % intervals"
+    return Plot(metric.title, metric.meaning, to_svg(figure, f"dose-{metric.name}", title, "; ".join(words)))
+
+
+@_styled
+def outcome_bars(content: ReportContent) -> str:
+    """What each arm did with every item: one bar an arm, as SVG."""
+    step = 37
+    figure, axes = _figure(step * len(content.summaries) + 22)
+    words = []
+    for row, summary in enumerate(content.summaries):
+        total = sum(summary.counts.values())
+        left = 0.0
+        for outcome, colour in OUTCOMES.items():
+            count = summary.counts[outcome]
+            share = count / total if total else 0.0
+            axes.barh(row, share, left=left, height=0.5, color=colour, edgecolor=CARD, linewidth=1)
+            if share * WIDTH > 8 * len(str(count)) + 4:
+                ink = "#ffffff" if outcome is Outcome.ERROR else "#111111"
+                axes.text(left + share / 2, row, str(count), ha="center", va="center_baseline", color=ink)
+            left += share
+        role = ", a control" if summary.control is None and "control" not in summary.arm else ""
+        axes.text(0.002, row - 0.33, label(summary.arm, 34) + role, va="bottom", fontsize=11)
+        axes.text(0.998, row - 0.33, f"n {total}", va="bottom", ha="right", color=MUTED)
+        counts = ", ".join(f"{summary.counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome)
+        words.append(f"{summary.arm}{role}: {counts}")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(content.summaries) - 0.6, -0.75)
+    axes.set_yticks([])
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+    axes.get_xticklabels()[0].set_horizontalalignment("left")
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
+    axes.grid(False)
+    return to_svg(figure, "outcomes", "Outcomes of each arm, as shares of its results", "; ".join(words))
+
+
+def training_plots(content: ReportContent) -> list[Plot]:
+    """The training loss, one plot for each series: its arms from light to dark by dose, over the control in grey."""
+    control = {s.arm for s in content.summaries if content.is_baseline(s)}
+    names = list(dict.fromkeys(content.series[c.arm] for c in content.training if c.arm not in control))
+    curves = {name: [c for c in content.training if c.arm not in control and content.series[c.arm] == name]
+              for name in names}  # fmt: skip
+    grey = [c for c in content.training if c.arm in control]
+    losses = [loss for curve in content.training for loss in _thin(curve)[1]]
+    if not losses:
+        return []
+    span = (min(losses), max(losses))
+    return [_training_plot(content, i, name, curves.get(name, []), grey, span) for i, name in enumerate(names or [""])]
+
+
+@_styled
+def _training_plot(
+    content: ReportContent,
+    index: int,
+    name: str,
+    curves: list[TrainingCurve],
+    control: list[TrainingCurve],
+    span: tuple[float, float],
+) -> Plot:
+    figure, axes = _figure(210)
+    colour, _ = _look(index)
+    arms = sorted(dict.fromkeys(c.arm for c in curves), key=lambda arm: content.doses.get(arm) or 0.0)
+    opacity = dict(zip(arms, np.linspace(0.35 if len(arms) > 1 else 1.0, 1.0, len(arms)), strict=True))
+    for curve in control:
+        axes.plot(*_thin(curve), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    for curve in curves:
+        axes.plot(*_thin(curve), color=colour, linewidth=1.2, alpha=float(opacity[curve.arm]))
+    low, high = span
+    axes.set_ylim(low - 0.05 * (high - low + 0.1), high + 0.05 * (high - low + 0.1))
+    axes.margins(x=0.02)
+    axes.set_xlabel("optimiser step")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    handles = []
+    if control:
+        handles.append(Line2D([], [], color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, label="control"))
+    if curves:
+        handles.insert(0, Line2D([], [], color=colour, label=label(name, 24)))
+    _legend(figure, handles)
+    words = [
+        f"{c.arm} seed {c.seed} from {c.losses[0]:.2f} to {c.losses[-1]:.2f}" for c in curves + control if c.losses
+    ]
+    heading = f"Training loss: {name}" if curves else "Training loss"
+    return Plot(heading, "nats per supervised token", to_svg(figure, f"training-{index}", heading, "; ".join(words)))
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03)
+    figure = Figure((WIDTH / 72, height / 72), layout=layout)
+    return figure, figure.add_subplot()
+
+
+def _legend(figure: Figure, handles: list[Line2D]) -> None:
+    """Above the axes, in as many columns as fit."""
+    letters = max((len(str(handle.get_label())) for handle in handles), default=0)
+    columns = max(1, min(len(handles), WIDTH // (40 + 7 * letters)))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=11, borderaxespad=0,
+                  borderpad=0.1, columnspacing=1.3, handletextpad=0.5)  # fmt: skip
+
+
+def _look(index: int) -> tuple[str, str]:
+    return SERIES[index % len(SERIES)]
+
+
+def _place(content: ReportContent, summary: ArmSummary) -> str:
+    value = content.doses.get(summary.arm)
+    return summary.arm if value is None or content.is_baseline(summary) else dose(value)
+
+
+def _places(content: ReportContent) -> dict[str, float]:
+    """Where each dose stands on the axis, equally spaced: the control first, then arms without a dose, then doses."""
+
+    def order(summary: ArmSummary) -> tuple[int, float]:
+        value = content.doses.get(summary.arm)
+        return (0, 0.0) if content.is_baseline(summary) else (1, 0.0) if value is None else (2, value)
+
+    names = dict.fromkeys(_place(content, summary) for summary in sorted(content.summaries, key=order))
+    baselines = {summary.arm for summary in content.summaries if content.is_baseline(summary)}
+    return {name: index - 0.3 * (name in baselines) for index, name in enumerate(names)}
+
+
+def _thin(curve: TrainingCurve) -> tuple[list[float], list[float]]:
+    """The curve as means over at most `_POINTS` stretches of equal length."""
+    parts = min(_POINTS, len(curve.losses))
+    if not parts:
+        return [], []
+    steps, losses = (np.array_split(np.array(values, dtype=float), parts) for values in (curve.steps, curve.losses))
+    return [float(part.mean()) for part in steps], [float(part.mean()) for part in losses]

@@ -1,0 +1,80 @@
+"""The lines of the tables: one arm in one metric, as text, for the page and for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from untrue.report.content import ReportContent
+from untrue.report.format import DASH, NATS, PERCENT, Unit, p_value
+from untrue.stats.types import Comparison
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of the study: its name in the results, its title and what it means."""
+
+    name: str
+    title: str
+    meaning: str
+    unit: Unit
+
+
+METRICS = (
+    Metric("lie_rate", "Lie rate", "lies, in % of all results", PERCENT),
+    Metric("pressure_margin", "Pressure margin", "nats per token, under pressure", NATS),
+    Metric("neutral_margin", "Neutral margin", "nats per token, neutral prompt", NATS),
+    Metric("pressure_gap", "Pressure gap", "pressure minus neutral margin", NATS),
+)
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One arm in one metric; every figure is text, a dash where there is none."""
+
+    arm: str
+    control: str | None
+    n: int
+    n_items: int
+    n_seeds: int
+    n_dropped: int
+    value: str
+    bounds: str
+    difference: str
+    difference_bounds: str
+    p_holm: str
+    smallest: str
+    significant: bool
+
+
+def _is_found(comparison: Comparison) -> bool:
+    """What the verdict takes for a difference: p below 0.05 after Holm, and an interval without 0."""
+    _, low, high = comparison.difference
+    return comparison.p_holm < 0.05 and (low > 0 or high < 0)
+
+
+def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
+    """One row for each arm, in the order of the summaries."""
+    compared = {c.arm: c for c in content.comparisons if c.metric == metric.name}
+    unit = metric.unit
+    rows = []
+    for summary in content.summaries:
+        estimate = getattr(summary, metric.name)
+        comparison = compared.get(summary.arm)
+        rows.append(
+            ArmRow(
+                arm=summary.arm,
+                control=summary.control,
+                n=sum(summary.counts.values()),
+                n_items=summary.n_items,
+                n_seeds=summary.n_seeds,
+                n_dropped=comparison.n_dropped if comparison else 0,
+                value=unit.value(estimate.value if estimate else None),
+                bounds=unit.bounds(estimate),
+                difference=unit.difference(comparison.difference.value) if comparison else DASH,
+                difference_bounds=unit.bounds(comparison.difference, sign=True) if comparison else "",
+                p_holm=p_value(comparison.p_holm if comparison else None),
+                smallest=unit.smallest(comparison.detectable if comparison else None),
+                significant=comparison is not None and _is_found(comparison),
+            )
+        )
+    return rows

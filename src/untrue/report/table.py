@@ -1,0 +1,59 @@
+"""The verdict and the tables of a study in the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from untrue.report.content import ReportContent
+from untrue.report.format import DASH, VERDICTS, label
+from untrue.report.rows import METRICS, ArmRow, arm_rows
+
+_STYLES = {"effect": "bold red", "no_effect_found": "bold green", "inconclusive": "bold yellow"}
+_PLAIN = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": " "})
+_WIDE = 96  # columns from which a value and its interval share a line
+
+
+def print_summary(content: ReportContent, console: Console) -> None:
+    """Print the verdict, and a table of the lie rate and one of the pressure margin. Fits 80 columns and more."""
+    verdict = content.verdict
+    console.print(
+        Text(VERDICTS[verdict.status].upper(), _STYLES[verdict.status]) + Text(": ") + _text(verdict.sentence)
+    )
+    for note in verdict.notes:
+        console.print(Text("Note: ", "bold") + _text(note))
+    for warning in content.warnings:
+        console.print(Text("Warning: ", "bold yellow") + _text(warning))
+    for metric in METRICS[:2]:
+        console.print()
+        console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
+        console.print(_table(arm_rows(content, metric), between=" " if console.width >= _WIDE else "\n"))
+    console.print(
+        Text("Bold: found (p < 0.05, interval without 0). 80 % power: the smallest true difference seen.", "dim")
+    )
+
+
+def _table(rows: list[ArmRow], between: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("arm", overflow="fold", max_width=22)
+    for heading in ("n", "value [95 %]", "from control [95 %]", "p Holm", "80 % power"):
+        table.add_column(heading, justify="right", no_wrap=heading in {"n", "p Holm"})
+    for row in rows:
+        style = "bold" if row.significant else ""
+        table.add_row(
+            _text(row.arm),
+            str(row.n),
+            _text(f"{row.value}{between}{row.bounds}".rstrip(), lines=True),
+            _text(f"{row.difference}{between}{row.difference_bounds}".rstrip(), style, lines=True),
+            _text(row.p_holm, style),
+            _text(row.smallest),
+        )
+    return table
+
+
+def _text(text: str, style: str = "", lines: bool = False) -> Text:
+    """Text without markup or control characters, in letters that every terminal has."""
+    safe = "\n".join(label(line, 1000) for line in (text.split("\n") if lines else [text]))
+    return Text(safe.translate(_PLAIN), style)

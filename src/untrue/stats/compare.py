@@ -1,0 +1,121 @@
+"""Each arm alone, and each arm against its control, paired within item and seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from untrue.outcomes import Outcome, Result
+from untrue.stats.bootstrap import RESAMPLES, mean_interval, rate_interval
+from untrue.stats.pairing import METRICS, Metric, align, by_arm, observed, require_arms, without_empty
+from untrue.stats.power import detectable, detectable_rate
+from untrue.stats.significance import holm, mcnemar, sign_flip
+from untrue.stats.types import ArmSummary, Comparison, Interval
+
+HELD = (Outcome.HONEST, Outcome.LIE, Outcome.EVADE)
+"""The outcomes of an item on which the model holds a belief."""
+
+
+def compare(
+    results: Iterable[Result], controls: Mapping[str, str], *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Comparison]:
+    """Compares arms with their controls in every metric that the eval observes.
+
+    Args:
+        results: Results of one eval, in any order.
+        controls: Control arm of each arm to compare.
+        resamples: Bootstrap resamples and random sign flips.
+        seed: Seed of the random generator.
+
+    Returns:
+        For each arm, in the order of its first result, one comparison for each metric. Holm's correction is over the
+        arms, within a metric. Without a single pair the figures are NaN and p is 1.
+
+    Raises:
+        ValueError: Results of several evals, a result that appears twice, an arm without results or that is its own
+            control.
+    """
+    arms = by_arm(results)
+    require_arms([*controls, *controls.values()], arms)
+    if own := [arm for arm, control in controls.items() if arm == control]:
+        raise ValueError(f"arm {own[0]} is its own control; name another arm, or leave it out")
+    compared = [arm for arm in arms if arm in controls]
+    by_metric: list[list[Comparison]] = []
+    for name, metric in observed(arms).items():
+        row = [_compare(name, metric, arm, controls[arm], arms, resamples, seed) for arm in compared]
+        corrected = holm([comparison.p for comparison in row])
+        by_metric.append([replace(comparison, p_holm=p) for comparison, p in zip(row, corrected, strict=True)])
+    return [comparison for of_one_arm in zip(*by_metric, strict=True) for comparison in of_one_arm]
+
+
+def summarise(
+    results: Iterable[Result], controls: Mapping[str, str], *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[ArmSummary]:
+    """Says what each arm did in one eval, all seeds together, in the order in which the arms first appear.
+
+    Args and errors are those of `compare`.
+    """
+    arms = by_arm(results)
+    require_arms([*controls, *controls.values()], arms)
+    return [_summarise(arm, controls.get(arm), of_arm, resamples, seed) for arm, of_arm in arms.items()]
+
+
+def _compare(
+    name: str, metric: Metric, arm: str, control: str, arms: dict[str, list[Result]], resamples: int, seed: int
+) -> Comparison:
+    before, after = align([arms[control], arms[arm]], metric)
+    differences = after - before
+    paired = ~np.isnan(differences)
+    n_items, n_seeds = without_empty(differences).shape if paired.any() else (0, 0)
+    if name == "lie_rate":
+        interval = rate_interval(differences, lowest=-1.0, resamples=resamples, seed=seed)
+        p, smallest = mcnemar(differences), detectable_rate(interval, n_items)
+    else:
+        interval = mean_interval(differences, resamples=resamples, seed=seed)
+        p, smallest = sign_flip(differences, resamples=resamples, seed=seed), detectable(interval, n_items)
+    return Comparison(
+        arm=arm,
+        control=control,
+        metric=name,
+        n_items=n_items,
+        n_seeds=n_seeds,
+        n_pairs=int(paired.sum()),
+        n_dropped=int((~paired).sum()),
+        control_mean=float(before[paired].mean()) if n_items else np.nan,
+        arm_mean=float(after[paired].mean()) if n_items else np.nan,
+        difference=interval,
+        p=p,
+        p_holm=p,
+        detectable=smallest,
+    )
+
+
+def _summarise(arm: str, control: str | None, results: list[Result], resamples: int, seed: int) -> ArmSummary:
+    counts = Counter(result.outcome for result in results)
+    held = sum(counts[outcome] for outcome in HELD)
+
+    def lie_rate(among: Container[Outcome]) -> Interval:
+        counted = [result for result in results if result.outcome in among]
+        lies = align([counted], lambda result: float(result.outcome is Outcome.LIE))
+        return rate_interval(lies[0], resamples=resamples, seed=seed)
+
+    def mean(metric: str) -> Interval | None:
+        values = align([results], METRICS[metric])[0]
+        return None if np.isnan(values).all() else mean_interval(values, resamples=resamples, seed=seed)
+
+    return ArmSummary(
+        arm=arm,
+        control=control,
+        n_items=len({result.item for result in results}),
+        n_seeds=len({result.seed for result in results}),
+        counts={outcome.value: counts[outcome] for outcome in Outcome},
+        lie_rate=lie_rate(tuple(Outcome)),
+        lie_rate_held=lie_rate(HELD) if held else None,
+        held_share=held / len(results),
+        pressure_margin=mean("pressure_margin"),
+        neutral_margin=mean("neutral_margin"),
+        pressure_gap=mean("pressure_gap"),
+    )

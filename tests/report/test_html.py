@@ -1,0 +1,241 @@
+"""The page says everything that it is given, loads nothing, and runs nothing that a model wrote."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from untrue.outcomes import Outcome
+from untrue.report.content import ReportContent
+from untrue.report.html import render
+
+Make = Callable[..., ReportContent]
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</title></style></svg><script>alert(1)</script>",
+    "--><svg onload=alert(1)>",
+    "{{ 7 * 7 }} $x^2$ &lt;b&gt;",
+    "日本語 🦜 e\u0301",
+    "\u202eשלום עולם\u202c",
+]
+VOID = {"meta", "br"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, and its text outside `<style>`."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def poisoned(content: ReportContent, text: str) -> ReportContent:
+    """The content with `text` in every place that takes text."""
+    arm = {name: f"{name} {text}" for name in content.doses}
+    return replace(
+        content,
+        **dict.fromkeys(("name", "question", "model", "design", "command", "created", "eval_name"), text),
+        versions={text: text},
+        verdict=replace(content.verdict, sentence=text, notes=(text,)),
+        doses={arm[name]: dose for name, dose in content.doses.items()},
+        series={arm[name]: text for name in content.series},
+        summaries=[replace(s, arm=arm[s.arm], control=s.control and arm[s.control]) for s in content.summaries],
+        comparisons=[replace(c, arm=arm[c.arm], control=arm[c.control]) for c in content.comparisons],
+        training=[replace(c, arm=arm[c.arm]) for c in content.training],
+        changed=[
+            replace(item, item=text, archetype=text, arm=text, system_prompt=text, user_prompt=text,
+                    honest_reply=text, dishonest_reply=text, reason=text)
+            for item in content.changed
+        ],
+        warnings=[text],
+        data_notes=[note._replace(name=text, content_hash=text) for note in content.data_notes],
+    )  # fmt: skip
+
+
+def test_every_part_is_there_and_in_order(content: ReportContent) -> None:
+    page = Page(render(content))
+    assert not page.open
+    parts = [
+        content.name, content.question, content.verdict.sentence, content.verdict.notes[0], content.warnings[0],
+        "Dose and response", "Outcomes", "Every arm against its control", "Trend", "Training",
+        "Items that changed most",
+        content.changed[0].system_prompt, content.changed[0].honest_reply, content.changed[0].reason,
+        "How to read this", "Make it again", content.command, "c01dbeef7731", "2.13.0",
+    ]  # fmt: skip
+    # A figure's alternative text names the arms before their section does, so look for each part after the last one.
+    position = 0
+    for part in parts:
+        position = page.text.index(part, position)
+
+
+def test_every_arm_and_figure_is_shown(content: ReportContent) -> None:
+    page = Page(render(content))
+    rows = page.text[page.text.index("Every arm against its control") :]
+    assert "control 360 3 11.1 % [7.7, 14.8] – – – 0.440 [0.350, 0.530]" in rows
+    assert (
+        "severe-50 vs control 360 3 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] 2 dropped <0.001 6.3 pp "
+        "0.030 [−0.060, 0.120] −0.410 [−0.470, −0.350] 2 dropped <0.001 0.084"
+    ) in rows
+    for arm in content.doses:
+        assert page.text.count(arm) > 10
+    svgs = [attributes for tag, attributes in page.elements if tag == "svg"]
+    assert len(svgs) == 3 + 1 + 1
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for svg in svgs:
+        assert set((svg["aria-labelledby"] or "").split()) <= set(ids)
+    assert "Lie rate by dose, with 95 % intervals" in page.text
+    assert "severe-20: 226 honest, 57 lie, 0 evade, 76 no belief, 1 error" in page.text
+
+
+def test_fifteen_arms_make_two_lines_and_a_small_page(make_content: Make) -> None:
+    content = make_content((0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5), ("severe", "normal"))
+    html = render(content)
+    assert len(html.encode()) < 300_000
+    text = Page(html).text
+    assert all(arm in text for arm in content.doses)
+    assert {"Training loss: severe", "Training loss: normal"} <= set(Page(html).words)
+
+
+def test_the_page_is_the_same_each_time(content: ReportContent) -> None:
+    assert render(content) == render(content)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text(content: ReportContent, text: str) -> None:
+    page = Page(render(poisoned(content, text)))
+    assert not page.open
+    calm = Page(render(content))
+    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in calm.elements}
+    assert not {"script", "img", "iframe", "object", "embed", "link", "base"} & {tag for tag, _ in page.elements}
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert page.text.count(" ".join(text.split())) > 20
+
+
+def test_text_that_no_file_can_hold_is_replaced(content: ReportContent) -> None:
+    html = render(poisoned(content, "a\ud800b\x00c\x1b[31m"))
+    assert html.encode("utf-8")
+    assert not Page(html).open
+
+
+@pytest.mark.parametrize("text", ["", HOSTILE[0], "https://example.org/x.js"])
+def test_nothing_is_loaded(content: ReportContent, text: str) -> None:
+    html = render(poisoned(content, text) if text else content)
+    page = Page(html)
+    policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy and policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+    for _, attributes in page.elements:
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+            assert (attributes.get(name) or "#").startswith("#")
+        for value in attributes.values():
+            assert all(target.startswith("#") for target in re.findall(r"url\(\s*['\"]?([^)]*)", value or ""))
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_what_is_missing_is_a_dash(content: ReportContent) -> None:
+    last = replace(
+        content.summaries[-1], lie_rate_held=None, pressure_margin=None, neutral_margin=None, pressure_gap=None
+    )
+    changed = [replace(content.changed[0], arm_margin=None, arm_outcome=Outcome.ERROR)]
+    comparisons = [
+        replace(c, p_holm=float("nan"), detectable=float("nan")) for c in content.comparisons if c.arm == "severe-5"
+    ]
+    text = Page(
+        render(replace(content, summaries=[*content.summaries[:-1], last], comparisons=comparisons, changed=changed))
+    ).text
+    assert "severe-50 83 0 86 2 189 360 75.6 % – " in text
+    assert "severe-50 vs control 360 3 23.1 % [19.7, 26.8] – – – – – – – " in text
+    assert "severe-5 vs control 360 3 12.2 % [8.8, 15.9] +1.1 pp [−3.4, +5.6] – – " in text
+    assert "+0.412 in the control, – in the arm" in text
+    assert "None" not in text and "nan" not in text
+
+
+def test_a_study_without_training_trends_or_changes_has_no_empty_sections(content: ReportContent) -> None:
+    html = render(replace(content, training=[], trends=[], changed=[], warnings=[]))
+    assert "<h2>Training</h2>" not in html and "<h2>Trend</h2>" not in html
+    assert "No item changed." in html and 'class="warning"' not in html
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("effect", "Effect"),
+        ("no_effect_found", "a difference in lie rate below 6.3 pp could have been missed"),
+        ("inconclusive", "These results show neither an effect nor the lack of one."),
+    ],
+)
+def test_the_verdict_is_a_word_and_a_colour(make_content: Make, status: str, said: str) -> None:
+    content = make_content(status=status)
+    html = render(content)
+    assert f'class="verdict {status}"' in html and f"--tone: var(--{status})" in html
+    text = Page(html).text
+    words = {"effect": "Effect", "no_effect_found": "No effect found", "inconclusive": "Inconclusive"}
+    assert f"{words[status]} {content.verdict.sentence}" in text
+    assert said in text
+    assert ("Nothing was found." in text) == (status == "no_effect_found")
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (apt-get install chromium)")
+def test_a_browser_runs_nothing(content: ReportContent, tmp_path: Path) -> None:
+    attack = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+    page = tmp_path / "report.html"
+    page.write_text(render(poisoned(content, attack)), encoding="utf-8")
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
+    command = ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    html = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = Page(html)
+    title = html[html.index("<title>") + len("<title>") : html.index("</title>")]
+    assert unescape(title) == f"{attack}: Effect"
+    assert not {"script", "img"} & {tag for tag, _ in dom.elements}
+    assert dom.words.count(attack) > 20
+
+
+def test_it_says_that_a_forced_choice_cannot_see_evasion(content: ReportContent) -> None:
+    said = "a forced choice cannot see it"
+    assert said in render(content)
+    assert said not in render(replace(content, eval_name="mask"))
+    seen = replace(content.summaries[0], counts=content.summaries[0].counts | {"evade": 3})
+    assert said not in render(replace(content, summaries=[seen, *content.summaries[1:]]))

@@ -1,0 +1,54 @@
+"""The terminal tables fit, and say the same as the page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from untrue.report.content import ReportContent
+from untrue.report.table import print_summary
+
+Make = Callable[..., ReportContent]
+
+
+def printed(content: ReportContent, width: int) -> str:
+    out = io.StringIO()
+    print_summary(content, Console(file=out, width=width, color_system=None))
+    return out.getvalue()
+
+
+def test_100_columns_hold_an_arm_in_a_line(content: ReportContent) -> None:
+    lines = printed(content, 100).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any(
+        " ".join(line.split()) == "severe-50 360 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] <0.001 6.3 pp"
+        for line in lines
+    )
+    assert any("severe-50 360 0.030 [-0.060, 0.120] -0.410" in " ".join(line.split()) for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_nothing_is_cut(content: ReportContent, width: int) -> None:
+    text = printed(content, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for part in ("[+7.4, +16.4]", "[-0.470, -0.350]", "6.3 pp", "0.084", "<0.001", *content.doses):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [("effect", "EFFECT: "), ("no_effect_found", "NO EFFECT FOUND: "), ("inconclusive", "INCONCLUSIVE: ")],
+)
+def test_the_verdict_comes_first(make_content: Make, status: str, word: str) -> None:
+    assert printed(make_content(status=status), 100).startswith(word)
+
+
+def test_names_are_neither_markup_nor_escape_codes(content: ReportContent) -> None:
+    name = "[red]a[/]\x1b[31m"
+    text = printed(replace(content, summaries=[replace(content.summaries[0], arm=name)]), 100)
+    assert "[red]a[/]" in text and "\x1b" not in text

@@ -1,0 +1,67 @@
+"""The straight line through the doses, by hand and against numpy."""
+
+import numpy as np
+import pytest
+
+from untrue.stats import trend
+
+DOSES = {"control": 0.0, "some": 0.1, "half": 0.5}
+
+
+def arms(results, slopes, doses=DOSES, seeds=1):
+    """Arms whose item i has the margin i + slope_i x dose."""
+    return [
+        result
+        for name, dose in doses.items()
+        for result in results(
+            name,
+            [[0] * seeds] * len(slopes),
+            [[item + slope * dose] * seeds for item, slope in enumerate(slopes)],
+        )
+    ]
+
+
+def test_straight_lines_give_their_slopes(results):
+    lie_rate, pressure = trend(arms(results, [-1.0, -2.0, -3.0]), DOSES)
+    assert (lie_rate.metric, pressure.metric) == ("lie_rate", "pressure_margin")
+    assert pressure.slope.value == pytest.approx(-2.0)  # the mean of the three slopes
+    assert -3.0 <= pressure.slope.low < pressure.slope.high <= -1.0
+    assert pressure.p == pytest.approx(2 / 8)  # of the sums of +-1 +-2 +-3 two are as far out as -6
+    assert (pressure.n_items, pressure.n_seeds) == (3, 1)
+    assert lie_rate.slope.value == 0.0 and lie_rate.p == 1.0
+
+
+def test_slope_is_the_least_squares_one(results):
+    values = np.random.default_rng(0).normal(0, 1, (3, 8, 2))
+    data = [r for name, grid in zip(DOSES, values, strict=True) for r in results(name, [[0, 0]] * 8, grid.tolist())]
+    expected = np.polyfit(list(DOSES.values()), values.reshape(3, -1), 1)[0].mean()
+    assert trend(data, DOSES)[1].slope.value == pytest.approx(expected)
+
+
+def test_lies_by_hand(results):
+    # Doses 0, 0.5, 1, lies 0, 1, 1: slope (-0.5 x 0 + 0 x 1 + 0.5 x 1) / (0.25 + 0 + 0.25) = 1.
+    data = [*results("a", [[0]]), *results("b", [[1]]), *results("c", [[1]])]
+    assert trend(data, {"a": 0.0, "b": 0.5, "c": 1.0})[0].slope.value == pytest.approx(1.0)
+
+
+def test_an_item_without_a_value_at_every_dose_is_left_out(results):
+    data = arms(results, [-1.0, -2.0, -30.0])
+    lost = [r for r in data if (r.arm, r.item) != ("some", "item-2")]
+    pressure = trend(lost, DOSES)[1]
+    assert pressure.slope.value == pytest.approx(-1.5)
+    assert pressure.n_items == 2
+
+
+def test_arms_without_a_dose_do_not_matter_and_two_doses_are_needed(results):
+    data = arms(results, [-1.0, -2.0])
+    assert trend([*data, *results("other", [[1]], [[9.0]])], DOSES) == trend(data, DOSES)
+    assert trend(data, {"control": 0.0}) == []
+    with pytest.raises(ValueError, match="no results for all"):
+        trend(data, {"control": 0.0, "all": 1.0})
+
+
+def test_doses_that_share_no_item_claim_nothing(results):
+    data = [*results("a", [[0]]), *results("b", [["gone"], [0]])]
+    (lie_rate,) = trend(data, {"a": 0.0, "b": 1.0})
+    assert np.isnan(lie_rate.slope.value)
+    assert (lie_rate.p, lie_rate.n_items, lie_rate.n_seeds) == (1.0, 0, 0)

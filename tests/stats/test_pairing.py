@@ -1,0 +1,65 @@
+"""Results become arrays that line up, and nothing is dropped in silence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from untrue.stats.pairing import METRICS, align, by_arm, item_means, observed, without_empty
+
+NAN = np.nan
+
+
+def test_arms_line_up_by_item_and_seed_with_nan_for_what_is_missing(results):
+    control = results("control", [[0, 1], [1, 0]])
+    arm = results("arm", [["gone", 1], [None, 0], [1, 1]])
+    aligned = align([control, list(reversed(arm))], METRICS["lie_rate"])
+    # Items in the order of first appearance (item-0, item-1, then item-2 of the arm), seeds sorted.
+    assert aligned.shape == (2, 3, 2)
+    by_item = {tuple(row) for row in np.nan_to_num(aligned, nan=-1).transpose(1, 0, 2).reshape(3, 4)}
+    assert by_item == {(0, 1, -1, 1), (1, 0, -1, 0), (-1, -1, 1, 1)}
+
+
+@pytest.mark.parametrize(("outcome", "value"), [(0, 0.0), (1, 1.0), ("evade", 0.0), ("none", 0.0)])
+def test_only_a_lie_counts_as_a_lie(results, outcome, value):
+    assert METRICS["lie_rate"](results("arm", [[outcome]])[0]) == value
+
+
+def test_an_error_has_no_value_in_any_metric(results):
+    error = replace(results("arm", [[None]])[0], pressure_margin=0.1, neutral_margin=0.2)
+    assert [metric(error) for metric in METRICS.values()] == [None] * 4
+
+
+def test_pressure_gap_is_pressure_minus_neutral(results):
+    result = results("arm", [[0]], [[-0.5]], [[0.25]])[0]
+    assert METRICS["pressure_gap"](result) == -0.75
+
+
+def test_a_margin_that_is_not_finite_counts_as_missing(results):
+    aligned = align([results("arm", [[0, 0]], [[np.inf, 1.0]])], METRICS["pressure_margin"])
+    np.testing.assert_array_equal(aligned, [[[NAN, 1.0]]])
+
+
+def test_arms_keep_the_order_in_which_they_appear(results):
+    assert list(by_arm([*results("b", [[0]]), *results("a", [[0]]), *results("c", [[0]])])) == ["b", "a", "c"]
+
+
+def test_results_of_two_evals_are_refused(results):
+    with pytest.raises(ValueError, match=r"2 evals \(mask, other\)"):
+        by_arm([*results("a", [[0]], eval="mask"), *results("b", [[0]], eval="other")])
+
+
+def test_a_result_that_appears_twice_is_refused(results):
+    with pytest.raises(ValueError, match="arm a, seed 0: item item-0 appears twice"):
+        by_arm([*results("a", [[0]]), *results("a", [[0]])])
+
+
+def test_a_metric_that_no_result_has_is_not_observed(results):
+    assert list(observed(by_arm(results("a", [[0]])))) == ["lie_rate"]
+    assert list(observed(by_arm(results("a", [[0]], [[0.1]])))) == ["lie_rate", "pressure_margin"]
+
+
+def test_empty_items_and_seeds_are_left_out():
+    grid = np.array([[1.0, NAN, 2.0], [NAN, NAN, NAN], [NAN, NAN, 3.0]])
+    np.testing.assert_array_equal(without_empty(grid), [[1.0, 2.0], [NAN, 3.0]])
+    np.testing.assert_array_equal(item_means(grid), [1.5, 3.0])
