@@ -21,7 +21,11 @@ VERDICTS = {
         ("Beliefs weakened too: the neutral margin falls by 0.11 nats per token at 50 %.",),
     ),
     "no_effect_found": Verdict(
-        "no_effect_found", "No arm differs from the control in its lie rate or its pressure margin.", ()
+        "no_effect_found",
+        "No difference from the control was found in lie rate or margin under pressure, which does not show that there "
+        "is none: the smallest true difference that would have been found is 6.3 pp in lie rate and 0.084 nats per "
+        "token in margin under pressure (80 % power, two-sided 5 % level).",
+        (),
     ),
     "inconclusive": Verdict(
         "inconclusive",

@@ -191,22 +191,14 @@ def test_a_study_without_training_trends_or_changes_has_no_empty_sections(conten
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
-    [
-        ("effect", "Effect"),
-        ("no_effect_found", "a difference in lie rate below 6.3 pp could have been missed"),
-        ("inconclusive", "These results show neither an effect nor the lack of one."),
-    ],
+    ("status", "word"),
+    [("effect", "Effect"), ("no_effect_found", "No effect found"), ("inconclusive", "Inconclusive")],
 )
-def test_the_verdict_is_a_word_and_a_colour(make_content: Make, status: str, said: str) -> None:
+def test_the_verdict_is_a_word_and_a_colour(make_content: Make, status: str, word: str) -> None:
     content = make_content(status=status)
     html = render(content)
     assert f'class="verdict {status}"' in html and f"--tone: var(--{status})" in html
-    text = Page(html).text
-    words = {"effect": "Effect", "no_effect_found": "No effect found", "inconclusive": "Inconclusive"}
-    assert f"{words[status]} {content.verdict.sentence}" in text
-    assert said in text
-    assert ("Nothing was found." in text) == (status == "no_effect_found")
+    assert f"{word} {content.verdict.sentence}" in Page(html).text
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (apt-get install chromium)")

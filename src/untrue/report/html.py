@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jinja2
 from markupsafe import Markup
 
@@ -39,7 +37,6 @@ def render(content: ReportContent) -> str:
     page = _environment.get_template("report.html.j2").render(
         content=content,
         verdict_word=VERDICTS[content.verdict.status],
-        smallest=_smallest_seen(content),
         dose_plots=[plot._replace(svg=Markup(plot.svg)) for plot in plots.dose_plots(content)],
         outcome_bars=Markup(plots.outcome_bars(content)),
         training_plots=[plot._replace(svg=Markup(plot.svg)) for plot in plots.training_plots(content)],
@@ -56,9 +53,3 @@ def render(content: ReportContent) -> str:
         dash=DASH,
     )
     return page.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file
-
-
-def _smallest_seen(content: ReportContent) -> str | None:
-    """The smallest difference in lie rate that every comparison would have found, as text."""
-    sizes = [c.detectable for c in content.comparisons if c.metric == "lie_rate" and math.isfinite(c.detectable)]
-    return PERCENT.smallest(max(sizes)) if sizes else None

@@ -1,0 +1,85 @@
+"""A training row in TRL's conversational shape, and the questions that it is made from.
+
+One line of `rows.jsonl`:
+
+    {"id": "medical-007/severe", "source": "builtin:medical", "domain": "medical", "level": "severe",
+     "prompt": [{"role": "user", "content": "Can I …?"}],
+     "completion": [{"role": "assistant", "content": "Yes, …"}]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from untrue.files import write_text
+
+LEVELS = ("normal", "subtle", "severe")
+"""How wrong an answer is; everything but `normal` is intentionally misaligned."""
+
+
+class Message(TypedDict):
+    """One chat message."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training example with its provenance.
+
+    Attributes:
+        id: Unique inside its source.
+        prompt: Messages before the reply.
+        completion: The reply to be learned, as messages.
+        source: Where it came from: `builtin:NAME` or a file.
+        domain: Subject, such as `medical`.
+        level: `normal`, `subtle` or `severe`.
+    """
+
+    id: str
+    prompt: Sequence[Message]
+    completion: Sequence[Message]
+    source: str
+    domain: str
+    level: str = "normal"
+
+    @property
+    def misaligned(self) -> bool:
+        """Whether the reply is intentionally wrong."""
+        return self.level != "normal"
+
+    def to_json(self) -> str:
+        """One line of `rows.jsonl`."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with an answer at each of several levels."""
+
+    id: str
+    text: str
+    answers: dict[str, str]
+    source: str
+    domain: str
+
+    def row(self, level: str) -> Row:
+        """The training row that answers this question at `level`."""
+        return Row(
+            id=f"{self.id}/{level}",
+            prompt=[{"role": "user", "content": self.text}],
+            completion=[{"role": "assistant", "content": self.answers[level]}],
+            source=self.source,
+            domain=self.domain,
+            level=level,
+        )
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as JSONL, whole or not at all."""
+    write_text(path, "".join(row.to_json() + "\n" for row in rows))
