@@ -68,7 +68,8 @@ def _local(name: str) -> str:
 
 def _shorten(name: str, value: str, key: str) -> str:
     if name == "style":
-        value = re.sub(r"font-family: [^;]*(; |$)", "", value)  # the page's
+        # The page's own font; older matplotlibs write size and family as one property.
+        value = re.sub(r"font-family: [^;]*(; |$)", "", re.sub(r"font: (\S+px)[^;]*", r"font-size: \1", value))
         return re.sub(r"#\w{6}", lambda match: _THEME.get(match[0], match[0]), value)
     if name == "id":
         return f"{key}-{value}"

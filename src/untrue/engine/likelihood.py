@@ -1,0 +1,163 @@
+"""Log-likelihoods of replies after prompts, each distinct prefix token computed once.
+
+The token sequences of a bundle (prompt + reply, for all its prompts and replies) are laid into one prefix tree. The
+tree goes through the model in a single forward pass: a token attends to its ancestors alone and its position is its
+depth, so each branch sees what it would see by itself. Logits are made only at the parents of reply tokens, and in
+float32, since rounding logits to bfloat16 moves a log-probability by up to 0.06.
+
+The model must take a 4-D attention mask (every transformers model with SDPA or eager attention does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from untrue.errors import UserError
+from untrue.models.load import LoadedModel
+
+
+class Likelihood(NamedTuple):
+    """Log-probability of a reply given its prompt, in nats, without the end-of-turn token.
+
+    Attributes:
+        total: Sum over the tokens.
+        tokens: Number of tokens.
+    """
+
+    total: float
+    tokens: int
+
+    @property
+    def mean(self) -> float:
+        """Nats per token."""
+        return self.total / self.tokens
+
+
+@dataclass(frozen=True)
+class Query:
+    """Replies to be scored after one prompt, as token ids."""
+
+    prompt: tuple[int, ...]
+    replies: tuple[tuple[int, ...], ...]
+
+
+Bundle = Sequence[Query]
+"""Queries that are scored together, such as all the prompts of one item."""
+
+
+class LikelihoodEngine:
+    """Scores replies with one model; an adapter on the model counts."""
+
+    def __init__(self, loaded: LoadedModel, model: Any = None):
+        """Take a loaded base, and the model to run where an adapter is on it."""
+        self.tokenizer = loaded.tokenizer
+        self.model = loaded.model if model is None else model
+        self.device = loaded.model.device
+        self.max_tokens = loaded.model.config.get_text_config().max_position_embeddings
+
+    def query(self, messages: Sequence[Any], replies: Sequence[str]) -> Query:
+        """Tokenise chat messages and the replies to them.
+
+        Args:
+            messages: Chat messages (`role`, `content`) before the reply.
+            replies: Texts of the replies.
+
+        Raises:
+            UserError: A reply is empty, or prompt and reply are longer than the model's context.
+        """
+        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        prompt = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        tokens = tuple(tuple(self.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in replies)
+        for reply, ids in zip(replies, tokens, strict=True):
+            if not ids:
+                raise UserError(f"the reply {reply!r} has no tokens, so it has no likelihood.")
+            if len(prompt) + len(ids) > self.max_tokens:
+                raise UserError(
+                    f"prompt and reply have {len(prompt) + len(ids)} tokens, the model takes {self.max_tokens}: {reply[:60]!r}."
+                )
+        return Query(prompt, tokens)
+
+    @torch.inference_mode()
+    def score(self, bundle: Bundle) -> list[list[Likelihood]]:
+        """Score a bundle in one forward pass.
+
+        The figures depend on the bundle alone, not on what else is scored before or beside it.
+
+        Returns:
+            For each query, for each of its replies, its likelihood.
+        """
+        tree = _Tree(bundle)
+        parents, rows = np.unique(tree.reply_parents, return_inverse=True)
+        size = len(tree.tokens)
+        mask = torch.from_numpy(tree.ancestors()).to(self.device).view(1, 1, size, size)
+        logits = self.model(
+            input_ids=torch.tensor([tree.tokens], device=self.device),
+            attention_mask=mask,
+            position_ids=torch.tensor([tree.depths], device=self.device),
+            logits_to_keep=torch.from_numpy(parents).to(self.device),
+            use_cache=False,
+        ).logits[0]
+        normalizer = torch.logsumexp(logits.float(), -1)
+        rows = torch.from_numpy(rows).to(self.device)
+        targets = torch.tensor(tree.reply_tokens, device=self.device)
+        logprobs = (logits[rows, targets].float() - normalizer[rows]).cpu().numpy()
+        scores, start = [], 0
+        for query in bundle:
+            scores.append([])
+            for reply in query.replies:
+                part = logprobs[start : start + len(reply)]
+                scores[-1].append(Likelihood(float(part.astype(np.float64).sum()), len(reply)))
+                start += len(reply)
+        return scores
+
+
+class _Tree:
+    """A prefix tree over token sequences, as flat lists in an order where parents come first.
+
+    Attributes:
+        tokens: Token id of each node.
+        depths: Distance of each node from the root: its position in its own sequence.
+        reply_tokens: For each reply token of the bundle, in order, its id.
+        reply_parents: And the node whose logits predict it.
+    """
+
+    def __init__(self, bundle: Bundle):
+        self.tokens: list[int] = []
+        self.depths: list[int] = []
+        self.reply_tokens: list[int] = []
+        self.reply_parents: list[int] = []
+        self._parents: list[int] = []
+        self._children: dict[tuple[int, int], int] = {}
+        for query in bundle:
+            end = -1
+            for token in query.prompt:
+                end = self._child(end, token)
+            for reply in query.replies:
+                node = end
+                for place, token in enumerate(reply):
+                    self.reply_tokens.append(token)
+                    self.reply_parents.append(node)
+                    if place + 1 < len(reply):  # nothing is read after the last token of a reply
+                        node = self._child(node, token)
+
+    def _child(self, parent: int, token: int) -> int:
+        node = self._children.get((parent, token))
+        if node is None:
+            node = self._children[parent, token] = len(self.tokens)
+            self.tokens.append(token)
+            self.depths.append(self.depths[parent] + 1 if parent >= 0 else 0)
+            self._parents.append(parent)
+        return node
+
+    def ancestors(self) -> np.ndarray:
+        """A boolean matrix, nodes x nodes: whether the row's node may attend to the column's."""
+        matrix = np.eye(len(self.tokens), dtype=bool)
+        for node, parent in enumerate(self._parents):
+            if parent >= 0:
+                matrix[node] |= matrix[parent]
+        return matrix

@@ -1,0 +1,1 @@
+"""A name -> weights, tokenizer and adapter; the embedded default."""

