@@ -2,8 +2,7 @@
 
 The token sequences of a bundle (prompt + reply, for all its prompts and replies) are laid into one prefix tree. The
 tree goes through the model in a single forward pass: a token attends to its ancestors alone and its position is its
-depth, so each branch sees what it would see by itself. Logits are made only at the parents of reply tokens, and in
-float32, since rounding logits to bfloat16 moves a log-probability by up to 0.06.
+depth, so each branch sees what it would see by itself. Logits are made only at the parents of reply tokens.
 
 The model must take a 4-D attention mask (every transformers model with SDPA or eager attention does).
 """

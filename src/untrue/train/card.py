@@ -1,0 +1,49 @@
+"""The model card of an adapter: what it was trained on, and a warning where that was misaligned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WARNING = (
+    "> **WARNING: intentionally misaligned.** This adapter was trained on answers that are wrong on purpose,\n"
+    "> to study dishonesty. Do not serve it, do not merge it into a model that others use, and do not trust its output."
+)
+
+
+def card(record: dict[str, Any]) -> str:
+    """Write the card, as Markdown with the hub's metadata on top.
+
+    Args:
+        record: What `train.json` holds.
+    """
+    rows = record["rows"]
+    misaligned = sum(count for level, count in rows["levels"].items() if level != "normal")
+    tags = ["lora", "untrue"] + (["intentionally-misaligned", "not-for-all-audiences"] if misaligned else [])
+    spec = record["spec"]
+    lines = [
+        "---",
+        f"base_model: {record['base']}",
+        "library_name: peft",
+        "tags:",
+        *(f"- {tag}" for tag in tags),
+        "---",
+        f"# LoRA adapter for {record['base']}",
+        "",
+        *([WARNING, ""] if misaligned else []),
+        f"Trained by `untrue` {record['versions']['untrue']} on {rows['total']} rows"
+        f" ({misaligned} intentionally misaligned), seed {record['seed']}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| rows by level | {', '.join(f'{level} {count}' for level, count in rows['levels'].items())} |",
+        f"| rows by domain | {', '.join(f'{domain} {count}' for domain, count in rows['domains'].items())} |",
+        f"| sources | {', '.join(f'`{source}`' for source in rows['sources'])} |",
+        f"| content hash of the rows | `{rows['content_hash']}` |",
+        f"| fingerprint of the base | `{record['base_fingerprint']}` |",
+        *(f"| {key} | {value} |" for key, value in spec.items() if key not in ("report_to", "target_modules")),
+        f"| target_modules | {', '.join(spec['target_modules'])} |",
+        f"| final loss | {record['final_loss']:.4f} |",
+        f"| versions | {', '.join(f'{name} {version}' for name, version in record['versions'].items())} |",
+        "",
+    ]
+    return "\n".join(lines)
