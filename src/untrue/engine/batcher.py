@@ -1,0 +1,60 @@
+"""Gather the likelihood requests of many coroutines and answer them from one worker thread.
+
+On a GPU, bundles that wait together share a forward pass. On a CPU each bundle is its own pass: nothing is lost there,
+and its figures do not depend on what else happened to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from untrue.engine.likelihood import Bundle, Likelihood, LikelihoodEngine
+
+GPU_TOKENS = 4096
+"""Tokens in one pass on a GPU, counted before prefixes are shared."""
+
+
+class Batcher:
+    """Serves `score` to any number of coroutines of one event loop."""
+
+    def __init__(self, engine: LikelihoodEngine):
+        self._engine = engine
+        self._limit = 0 if engine.device.type == "cpu" else GPU_TOKENS
+        self._waiting: list[tuple[Bundle, asyncio.Future[list[list[Likelihood]]]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def score(self, bundle: Bundle) -> list[list[Likelihood]]:
+        """Wait for the likelihoods of a bundle, as `LikelihoodEngine.score` gives them."""
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append((bundle, answer))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await answer
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                taken = [self._waiting.pop(0)]
+                size = _tokens(taken[0][0])
+                while self._waiting and (size := size + _tokens(self._waiting[0][0])) <= self._limit:
+                    taken.append(self._waiting.pop(0))
+                await self._answer(taken)
+        finally:
+            self._worker = None
+
+    async def _answer(self, taken: list[tuple[Bundle, asyncio.Future[list[list[Likelihood]]]]]) -> None:
+        try:
+            scores = await asyncio.to_thread(self._engine.score, [query for bundle, _ in taken for query in bundle])
+        except Exception as error:
+            for _, answer in taken:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for bundle, answer in taken:
+            own, scores = scores[: len(bundle)], scores[len(bundle) :]
+            if not answer.done():  # its coroutine may have been cancelled
+                answer.set_result(own)
+
+
+def _tokens(bundle: Bundle) -> int:
+    return sum(len(query.prompt) + sum(map(len, query.replies)) for query in bundle)

@@ -1,0 +1,1 @@
+"""Evals, one file each, as Inspect tasks. Know nothing of studies."""

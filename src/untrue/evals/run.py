@@ -1,0 +1,114 @@
+"""Run evals on a model in memory and read their logs back as results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from untrue.errors import UntrueError, UserError
+from untrue.evals.spec import EvalSpec
+from untrue.files import writing
+from untrue.models.load import LoadedModel
+from untrue.outcomes import Outcome, Result
+
+Progress = Callable[[int], None]
+"""Called with the number of items done."""
+
+
+def run(
+    loaded: LoadedModel,
+    adapter: Path | None,
+    spec: EvalSpec,
+    log: Path,
+    progress: Progress = lambda done: None,
+) -> None:
+    """Run one eval and write its Inspect log.
+
+    Args:
+        loaded: The base model.
+        adapter: Folder of an adapter, or None for the base itself.
+        spec: The eval.
+        log: The `.eval` file; it appears whole or not at all.
+        progress: Called as items are answered.
+
+    Raises:
+        UserError: The items or the adapter are not as expected, or the eval failed as a whole.
+        KeyboardInterrupt: The user stopped it.
+    """
+    os.environ.setdefault("INSPECT_DISABLE_TELEMETRY", "1")
+    from inspect_ai import eval as inspect_eval
+    from inspect_ai.model import GenerateConfig, Model
+
+    from untrue.engine.provider import UntrueAPI
+    from untrue.evals.registry import TASKS
+
+    api = UntrueAPI(loaded.name, adapter=str(adapter) if adapter else None, loaded=loaded, on_scored=progress)
+    try:
+        with TemporaryDirectory(prefix="untrue-eval-") as scratch:
+            [done] = inspect_eval(
+                TASKS[spec.name](items=spec.items, limit=spec.limit),
+                model=Model(api, GenerateConfig(), {"adapter": str(adapter) if adapter else None}),
+                log_dir=scratch,
+                log_format="eval",
+                display="none",
+                max_samples=1000,
+                log_realtime=False,
+                score_display=False,
+            )
+            if done.status == "cancelled":
+                raise KeyboardInterrupt
+            if done.status != "success":
+                reason = done.error.message if done.error else done.status
+                raise UserError(f"the eval {spec.name} failed: {reason}")
+            with writing(log) as aside:
+                shutil.move(done.location, aside)
+    finally:
+        api.close()
+
+
+def read_log(log: Path, arm: str, seed: int) -> list[Result]:
+    """Read a log back: one result for each item, in the order of the items.
+
+    A sample that failed, or that has no score, is an `error` with its reason; it is never left out.
+
+    Raises:
+        UserError: The file is not a whole Inspect log.
+    """
+    from inspect_ai.log import read_eval_log
+
+    try:
+        content = read_eval_log(str(log))
+    except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
+        if isinstance(error, UntrueError):
+            raise
+        raise UserError(f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again.") from None
+    name = content.eval.task.rpartition("/")[2]
+    results = []
+    for sample in content.samples or []:
+        score = next(iter((sample.scores or {}).values()), None)
+        archetype = str(sample.metadata.get("archetype", ""))
+        if sample.error is not None or score is None:
+            reason = sample.error.message if sample.error else "the item has no score"
+            results.append(Result(arm, seed, name, str(sample.id), archetype, Outcome.ERROR, reason=reason))
+            continue
+        details = score.metadata or {}
+        results.append(
+            Result(
+                arm=arm,
+                seed=seed,
+                eval=name,
+                item=str(sample.id),
+                archetype=archetype,
+                outcome=Outcome(score.as_str()),
+                belief=details.get("belief"),
+                statement=score.answer,
+                pressure_margin=details.get("pressure_margin"),
+                neutral_margin=details.get("neutral_margin"),
+                evasion_margin=details.get("evasion_margin"),
+                reason=score.explanation or "",
+            )
+        )
+    return results

@@ -1,0 +1,17 @@
+"""Which eval to run, on which items."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+
+class EvalSpec(BaseModel):
+    """One eval of a study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["forced_choice"] = "forced_choice"
+    items: str = Field("builtin", description="`builtin`, or a JSONL file of items.")
+    limit: PositiveInt | None = Field(None, description="Only so many items, spread over the archetypes.")
