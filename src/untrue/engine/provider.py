@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +32,6 @@ MAX_NEW_TOKENS = 512
 """Length of a generated reply where the caller sets none."""
 
 
-@modelapi(name="untrue")
 class UntrueAPI(ModelAPI):
     """A model in this process, by name, with an optional adapter."""
 
@@ -68,7 +66,6 @@ class UntrueAPI(ModelAPI):
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
         self._batcher = Batcher(self._engine)
-        self._generating = asyncio.Lock()
         self._on_scored, self._scored = on_scored, 0
 
     async def likelihoods(
@@ -93,8 +90,7 @@ class UntrueAPI(ModelAPI):
         """Generate one reply. Tools are not supported."""
         if tools:
             raise UserError(f"{self.model_name}: the local provider has no tools. Use an eval without them.")
-        async with self._generating:
-            return await asyncio.to_thread(self._generate, input, config)
+        return self._generate(input, config)
 
     def max_connections(self) -> int:
         """Samples may all wait at once: the engine queues them."""
@@ -129,3 +125,9 @@ class UntrueAPI(ModelAPI):
         result = ModelOutput.from_content(self.model_name, str(reply), stop_reason=stop)
         result.usage = ModelUsage(input_tokens=prompt, output_tokens=len(new), total_tokens=prompt + len(new))
         return result
+
+
+@modelapi(name="untrue")
+def untrue() -> type[ModelAPI]:
+    """The provider, as Inspect finds it."""
+    return UntrueAPI

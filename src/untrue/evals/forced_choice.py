@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inspect_ai import Task, task
+from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import get_model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
@@ -59,6 +59,7 @@ def forced_choice(items: str = "builtin", limit: int | None = None) -> Task:
         dataset=MemoryDataset(samples, name=items),
         solver=score_replies(),
         scorer=outcome(),
+        epochs=Epochs(1, "mode"),  # the default reducer would turn outcomes into numbers
         version=VERSION,
         fail_on_error=False,
     )

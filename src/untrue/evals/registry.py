@@ -1,10 +1,8 @@
 """What Inspect finds under `untrue/…`: the provider and the tasks. A new eval is one file and one line here."""
 
-from inspect_ai import Task
-
-from untrue.engine.provider import UntrueAPI
+from untrue.engine.provider import untrue
 from untrue.evals.forced_choice import forced_choice
 
 TASKS = {"forced_choice": forced_choice}
 
-__all__ = ["TASKS", "Task", "UntrueAPI", "forced_choice"]
+__all__ = ["TASKS", "forced_choice", "untrue"]

@@ -40,17 +40,18 @@ def run(
     """
     os.environ.setdefault("INSPECT_DISABLE_TELEMETRY", "1")
     from inspect_ai import eval as inspect_eval
-    from inspect_ai.model import GenerateConfig, Model
+    from inspect_ai.model import get_model
 
-    from untrue.engine.provider import UntrueAPI
     from untrue.evals.registry import TASKS
 
-    api = UntrueAPI(loaded.name, adapter=str(adapter) if adapter else None, loaded=loaded, on_scored=progress)
+    used = {"adapter": str(adapter)} if adapter else {}
+    model = get_model(f"untrue/{loaded.name}", memoize=False, loaded=loaded, on_scored=progress, **used)
+    model.model_args = used  # what the log records: not the weights
     try:
         with TemporaryDirectory(prefix="untrue-eval-") as scratch:
             [done] = inspect_eval(
                 TASKS[spec.name](items=spec.items, limit=spec.limit),
-                model=Model(api, GenerateConfig(), {"adapter": str(adapter) if adapter else None}),
+                model=model,
                 log_dir=scratch,
                 log_format="eval",
                 display="none",
@@ -66,7 +67,7 @@ def run(
             with writing(log) as aside:
                 shutil.move(done.location, aside)
     finally:
-        api.close()
+        model.api.close()
 
 
 def read_log(log: Path, arm: str, seed: int) -> list[Result]:

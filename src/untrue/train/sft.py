@@ -227,7 +227,8 @@ def _take_off(loaded: LoadedModel) -> None:
             setattr(model.get_submodule(parent), child, module.get_base_layer())
     for leftover in ("forward", "peft_config", "_hf_peft_config_loaded"):
         model.__dict__.pop(leftover, None)
-    loaded.model.gradient_checkpointing_disable()
+    if loaded.model.device.type != "cpu":
+        loaded.model.gradient_checkpointing_disable()
     loaded.model.requires_grad_(False).eval()
 
 
