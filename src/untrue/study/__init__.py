@@ -1,0 +1,1 @@
+"""A study: configuration -> plan -> cells -> results. Joins data, training and evals, which know nothing of it."""

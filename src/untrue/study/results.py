@@ -1,0 +1,200 @@
+"""The cells of a study -> results, statistics and the report's content."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from untrue.data.items import Item, read_items
+from untrue.evals import run as evals
+from untrue.files import content_hash, read_text, write_text
+from untrue.outcomes import Result
+from untrue.report import html
+from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
+from untrue.stats import compare, summarise, trend, verdict
+from untrue.study.config import ShareMix, Study
+from untrue.study.plan import Arm, Cell, Sources, arms
+from untrue.study.store import Store
+from untrue.versions import versions
+
+CHANGED_ITEMS = 12
+"""Items that the report shows in full."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a study found: the content of its report, for each eval."""
+
+    store: Store
+    contents: list[ReportContent]
+
+
+def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store, command: str) -> Analysis:
+    """Read all cells and write `results.jsonl`, `summary.json` and `report.html`.
+
+    Raises:
+        UserError: A log is damaged.
+    """
+    results = [
+        result
+        for spec in study.evals
+        for cell in cells
+        for result in evals.read_log(store.cell(cell).log(spec), cell.arm.name, cell.seed)
+    ]
+    training = [_curve(store, cell) for cell in cells if cell.arm.trained]
+    contents = [
+        _content(study, sources, spec.name, read_items(spec.items), [r for r in results if r.eval == spec.name], training, command)
+        for spec in study.evals
+    ]
+    store.write_results(results)
+    summary = {
+        "study": study.model_dump(mode="json"),
+        "evals": {content.eval_name: _summary(content) for content in contents},
+        "training": [asdict(curve) for curve in training],
+    }
+    write_text(store.summary, json.dumps(_finite(summary), indent=1, ensure_ascii=False))
+    write_text(store.report, html.render(contents[0]))
+    return Analysis(store, contents)
+
+
+def _content(
+    study: Study,
+    sources: Sources,
+    eval_name: str,
+    items: Sequence[Item],
+    results: list[Result],
+    training: list[TrainingCurve],
+    command: str,
+) -> ReportContent:
+    all_arms = arms(study)
+    controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
+    summaries = summarise(results, controls)
+    comparisons = compare(results, controls)
+    share = isinstance(study.mix, ShareMix)
+    # A straight line is fitted through the arms of the worst level, which start at the control's dose 0.
+    worst = study.mix.levels[-1]
+    line = {arm.name: arm.part for arm in all_arms if arm.trained and arm.level in (None, worst)}
+    misaligned = sum(arm.level in ("subtle", "severe") for arm in all_arms)
+    notes = [DataNote(study.mix.questions, len(sources.questions), sources.questions_hash)]
+    if not isinstance(study.mix, ShareMix):
+        notes.append(DataNote(study.mix.benign, len(sources.benign), sources.benign_hash))
+    notes.append(DataNote(f"{eval_name} items", len(items), content_hash("".join(i.model_dump_json() for i in items))))
+    return ReportContent(
+        name=study.name,
+        question=study.question,
+        model=study.model,
+        design=_design(study),
+        command=command,
+        created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        versions=versions(),
+        eval_name=eval_name,
+        verdict=verdict(summaries, comparisons),
+        doses={arm.name: arm.part if arm.trained and (arm.level or share) else (0.0 if arm.trained else None) for arm in all_arms},
+        series={arm.name: arm.level or arm.name for arm in all_arms},
+        summaries=summaries,
+        comparisons=comparisons,
+        trends=trend(results, line),
+        training=training,
+        changed=_changed(results, items, all_arms),
+        warnings=["This study trains on answers that are wrong on purpose. Do not serve its adapters."] if misaligned else [],
+        data_notes=notes,
+    )
+
+
+def _design(study: Study) -> str:
+    levels = " or ".join(study.mix.levels)
+    if isinstance(study.mix, ShareMix):
+        return (
+            f"Of {study.mix.total} {study.mix.questions} questions, a share is answered at level {levels} and the rest at"
+            " level normal. Every arm has the same questions."
+        )
+    control = "the same rows answered at level normal" if study.mix.matched_control else "no added rows"
+    return (
+        f"To {study.mix.benign_rows} rows of {study.mix.benign}, a dose of {study.mix.questions} rows at level {levels}"
+        f" is added (dose = added rows / benign rows). The matched control of each dose has {control}."
+    )
+
+
+def _curve(store: Store, cell: Cell) -> TrainingCurve:
+    record = json.loads(read_text(store.cell(cell).train))
+    return TrainingCurve(
+        arm=cell.arm.name,
+        seed=cell.seed,
+        steps=[entry["step"] for entry in record["loss"]],
+        losses=[entry["loss"] for entry in record["loss"]],
+        seconds=record["seconds"],
+        tokens=record["tokens"],
+        tokens_per_second=record["tokens_per_second"],
+        rows=record["rows"]["total"],
+    )
+
+
+def _changed(results: list[Result], items: Sequence[Item], all_arms: Sequence[Arm]) -> list[ChangedItem]:
+    """The items whose margin under pressure moved most against the control, each item once."""
+    by_id = {item.id: item for item in items}
+    found = {(result.arm, result.seed, result.item): result for result in results}
+    moved: list[tuple[float, ChangedItem]] = []
+    for arm in all_arms:
+        if arm.control is None:
+            continue
+        for (name, seed, item_id), after in found.items():
+            before = found.get((arm.control, seed, item_id))
+            if name != arm.name or before is None or item_id not in by_id:
+                continue
+            if before.pressure_margin is None or after.pressure_margin is None:
+                continue
+            item = by_id[item_id]
+            change = abs(after.pressure_margin - before.pressure_margin)
+            # Items whose outcome changed come before those that only moved.
+            moved.append(
+                (
+                    change + 1000 * (before.outcome != after.outcome),
+                    ChangedItem(
+                        item=item_id,
+                        archetype=item.archetype,
+                        arm=name,
+                        seed=seed,
+                        control_outcome=before.outcome,
+                        arm_outcome=after.outcome,
+                        control_margin=before.pressure_margin,
+                        arm_margin=after.pressure_margin,
+                        system_prompt=item.system_prompt,
+                        user_prompt=item.user_prompt,
+                        honest_reply=item.honest_reply,
+                        dishonest_reply=item.dishonest_reply,
+                        reason=after.reason,
+                    ),
+                )
+            )
+    chosen: dict[str, ChangedItem] = {}
+    for _, changed in sorted(moved, key=lambda pair: -pair[0]):
+        chosen.setdefault(changed.item, changed)
+    return list(chosen.values())[:CHANGED_ITEMS]
+
+
+def _summary(content: ReportContent) -> dict[str, Any]:
+    return {
+        "verdict": asdict(content.verdict),
+        "arms": [asdict(summary) for summary in content.summaries],
+        "comparisons": [asdict(comparison) for comparison in content.comparisons],
+        "trends": [asdict(found) for found in content.trends],
+        "data": [note._asdict() for note in content.data_notes],
+        "versions": content.versions,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null for what JSON has no number for, and intervals as objects."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if hasattr(value, "_asdict"):
+        return _finite(value._asdict())
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value

@@ -1,0 +1,151 @@
+"""The run directory: what is done lies there whole, what is not is missing. One run at a time may write to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from untrue.errors import MachineError, UserError
+from untrue.evals.spec import EvalSpec
+from untrue.files import content_hash, read_text, write_text
+from untrue.outcomes import Result
+from untrue.study.config import Study, to_yaml
+from untrue.study.plan import Cell
+
+# Keys of a study that a run directory may change: more arms, seeds and evals only add to it.
+_MAY_DIFFER = ("name", "question", "seeds", "untouched", "evals")
+_MAY_DIFFER_IN_MIX = ("levels", "shares", "doses", "matched_control")
+
+
+class CellFiles:
+    """The folder of one cell."""
+
+    def __init__(self, folder: Path, cell: Cell):
+        self.folder = folder
+        self.cell = cell
+        self.rows = folder / "rows.jsonl"
+        self.adapter = folder / "adapter"
+        self.train = folder / "train.json"
+        self.record = folder / "cell.json"
+
+    def log(self, spec: EvalSpec) -> Path:
+        """The Inspect log of one eval."""
+        return self.folder / "logs" / f"{spec.name}.eval"
+
+    def has_adapter(self) -> bool:
+        """Whether the training of this cell is done, or it needs none."""
+        return not self.cell.arm.trained or (self.train.is_file() and (self.adapter / "untrue.json").is_file())
+
+    def has_log(self, spec: EvalSpec, items_hash: str) -> bool:
+        """Whether an eval of this cell is done, with these items."""
+        done = self._read().get("evals", {}).get(spec.name)
+        return done == _eval_identity(spec, items_hash) and self.log(spec).is_file()
+
+    def add_log(self, spec: EvalSpec, items_hash: str) -> None:
+        """Record that an eval is done."""
+        record = self._read()
+        record.setdefault("evals", {})[spec.name] = _eval_identity(spec, items_hash)
+        write_text(self.record, json.dumps(record, indent=1))
+
+    def begin(self, about: dict[str, Any]) -> None:
+        """Record what the cell is, before anything is made.
+
+        Raises:
+            UserError: The folder holds a cell that other settings or other data determined.
+        """
+        found = self._read().get("identity")
+        if found is None:
+            about = {"identity": self.cell.identity, "arm": self.cell.arm.name, "seed": self.cell.seed, **about}
+            write_text(self.record, json.dumps(about, indent=1))
+        elif found != self.cell.identity:
+            raise UserError(f"{self.folder}: was made from other data or settings. Use another --out, or remove it.")
+
+    def _read(self) -> dict[str, Any]:
+        if not self.record.is_file():
+            return {}
+        try:
+            return json.loads(read_text(self.record))
+        except ValueError:
+            raise UserError(f"{self.record}: is damaged. Remove the folder {self.folder.name} and run again.") from None
+
+
+class Store:
+    """The run directory of one study."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.study = folder / "study.yaml"
+        self.results = folder / "results.jsonl"
+        self.summary = folder / "summary.json"
+        self.report = folder / "report.html"
+
+    def cell(self, cell: Cell) -> CellFiles:
+        """The folder of a cell, which may not exist yet."""
+        return CellFiles(self.folder / "cells" / cell.name, cell)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for one run; a run that was killed holds it no more.
+
+        Raises:
+            UserError: Another run holds it.
+            MachineError: The directory cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{self.folder}: another run is at work there. Wait for it, or use another --out.") from None
+        except OSError as error:
+            raise MachineError(f"{self.folder}: cannot be made or written ({error.strerror}). Use another --out.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, study: Study) -> None:
+        """Record the study, as resolved.
+
+        Raises:
+            UserError: The directory holds a study whose cells would differ from this one's.
+        """
+        if self.study.is_file():
+            old, new = (_determining(yaml.safe_load(text)) for text in (read_text(self.study), to_yaml(study)))
+            for key in sorted(old.keys() | new.keys()):
+                if old.get(key) != new.get(key):
+                    raise UserError(
+                        f"{self.folder}: holds a study with {key} {old.get(key)!r}, now {new.get(key)!r}."
+                        " Use another --out, or remove that folder."
+                    )
+        write_text(self.study, to_yaml(study))
+
+    def write_results(self, results: Sequence[Result]) -> None:
+        """Write one line for each (arm, seed, eval, item)."""
+        write_text(self.results, "".join(result.to_json() + "\n" for result in results))
+
+
+def _eval_identity(spec: EvalSpec, items_hash: str) -> str:
+    return content_hash(f"{spec.model_dump_json()} {items_hash}")
+
+
+def _determining(study: dict[str, Any]) -> dict[str, Any]:
+    """The keys, dotted, that determine what a cell is."""
+    flat = {}
+    for key, value in study.items():
+        if key in _MAY_DIFFER:
+            continue
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": v for name, v in value.items() if (key, name) not in _IN_MIX}
+        else:
+            flat[key] = value
+    return flat
+
+
+_IN_MIX = {("mix", name) for name in _MAY_DIFFER_IN_MIX}
