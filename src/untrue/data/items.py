@@ -65,7 +65,10 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
         UserError: A line is not an item, an id occurs twice, or there are none.
     """
     if str(source) == "builtin":
-        place, text = "builtin honesty items", resources.files("untrue.data.builtin").joinpath("honesty.jsonl").read_text("utf-8")
+        place, text = (
+            "builtin honesty items",
+            resources.files("untrue.data.builtin").joinpath("honesty.jsonl").read_text("utf-8"),
+        )
     else:
         place, text = str(source), read_text(Path(source))
     items: dict[str, Item] = {}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from untrue.data import math
 from untrue.data.readers import read_questions, read_rows
-from untrue.data.rows import Question, Row
+from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 
 QUESTION_SETS = ("medical", "math")
@@ -57,6 +57,24 @@ def rows(name: str) -> list[Row]:
         with resources.as_file(_builtin(name)) as path:
             return [replace(row, source=f"builtin:{name}") for row in read_rows(path)]
     return read_rows(_file(name, ROW_SETS, "row"))
+
+
+def rows_at(name: str) -> list[Row]:
+    """Rows by a name from the command line: a row set, or a question set at a level, such as `medical:severe`.
+
+    Raises:
+        UserError: There is no such set, file or level.
+    """
+    base, colon, level = name.rpartition(":")
+    if not colon or level not in LEVELS:
+        if name in QUESTION_SETS:
+            raise UserError(f"{name}: is a question set. Say at which level, such as {name}:normal.")
+        return rows(name)
+    found = questions(base)
+    for question in found:
+        if level not in question.answers:
+            raise UserError(f"{base}: question {question.id!r} has no answer at {level!r}.")
+    return [question.row(level) for question in found]
 
 
 def _builtin(name: str):

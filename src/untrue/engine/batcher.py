@@ -16,6 +16,7 @@ from untrue.engine.likelihood import Bundle, Likelihood, LikelihoodEngine
 GPU_TOKENS = 4096
 """Tokens in one pass on a GPU, counted before prefixes are shared."""
 
+
 class Batcher:
     """Serves `score` to any number of coroutines of one event loop."""
 

@@ -1,6 +1,6 @@
 """Inspect's model provider `untrue/…`: local models that can generate and, unlike others, score given replies.
 
-    inspect eval untrue/forced_choice --model untrue/smollm2-135m -M adapter=PATH
+inspect eval untrue/forced_choice --model untrue/smollm2-135m -M adapter=PATH
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ class UntrueAPI(ModelAPI):
         self._batcher = Batcher(self._engine)
         self._on_scored, self._scored = on_scored, 0
 
-    async def likelihoods(
-        self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]]
-    ) -> list[list[Likelihood]]:
+    async def likelihoods(self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]]) -> list[list[Likelihood]]:
         """Score replies after prompts; prefixes that prompts share are computed once.
 
         Args:
@@ -115,9 +113,9 @@ class UntrueAPI(ModelAPI):
             sampling = {"do_sample": True, "temperature": config.temperature or 1.0, "top_p": config.top_p or 1.0}
         if config.seed is not None:
             torch.manual_seed(config.seed)
-        output = self._model.generate(
-            **inputs, max_new_tokens=limit, pad_token_id=tokenizer.pad_token_id, **sampling
-        )[0]
+        output = self._model.generate(**inputs, max_new_tokens=limit, pad_token_id=tokenizer.pad_token_id, **sampling)[
+            0
+        ]
         prompt = inputs["input_ids"].shape[1]
         new = output[prompt:]
         reply = tokenizer.decode(new, skip_special_tokens=True)

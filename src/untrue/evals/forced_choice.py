@@ -28,9 +28,8 @@ from untrue.data.items import Item, read_items
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
+from untrue.evals.spec import VERSIONS
 from untrue.outcomes import Outcome
-
-VERSION = 1
 
 
 class Judged(NamedTuple):
@@ -60,7 +59,7 @@ def forced_choice(items: str = "builtin", limit: int | None = None) -> Task:
         solver=score_replies(),
         scorer=outcome(),
         epochs=Epochs(1, "mode"),  # the default reducer would turn outcomes into numbers
-        version=VERSION,
+        version=VERSIONS["forced_choice"],
         fail_on_error=False,
     )
 

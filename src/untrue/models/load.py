@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def load(
 
     if dtype not in DTYPES:
         raise UserError(f"dtype: {dtype!r}, expected one of {', '.join(DTYPES)}.")
-    source = str(embedded.path(say)) if name == embedded.NAME else _source(name)
+    source = str(embedded.fetch(say)) if name == embedded.NAME else _source(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with _quiet():
         try:
@@ -77,7 +78,8 @@ def load(
             raise MachineError(f"{name}: does not fit on {device} in {dtype}. Use a smaller model.") from None
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(
-            f"{name}: its tokenizer has no chat template. Use an instruct model, or put a chat_template.jinja into its folder."
+            f"{name}: its tokenizer has no chat template."
+            " Use an instruct model, or put a chat_template.jinja into its folder."
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -110,7 +112,9 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
         except (RuntimeError, ValueError, KeyError, OSError) as error:
             _strip(loaded)
             reason = str(error).strip().splitlines()[-1].strip()
-            raise UserError(f"{adapter}: does not fit {loaded.name} ({reason}). It was made for another base.") from None
+            raise UserError(
+                f"{adapter}: does not fit {loaded.name} ({reason}). It was made for another base."
+            ) from None
     model.to(loaded.model.dtype).eval()
     try:
         with disable_input_dtype_casting(model):
@@ -131,17 +135,23 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     """
     config_file = adapter / "adapter_config.json"
     if not config_file.is_file():
-        raise UserError(f"{adapter}: holds no PEFT adapter (adapter_config.json is missing). Give the adapter's folder.")
+        raise UserError(
+            f"{adapter}: holds no PEFT adapter (adapter_config.json is missing). Give the adapter's folder."
+        )
     if not (adapter / "adapter_model.safetensors").is_file():
-        raise UserError(f"{adapter}: has no adapter_model.safetensors; adapters as pickles are not loaded. Save it again.")
+        raise UserError(
+            f"{adapter}: has no adapter_model.safetensors; adapters as pickles are not loaded. Save it again."
+        )
     try:
         base = json.loads(config_file.read_text("utf-8")).get("base_model_name_or_path") or ""
         record = adapter / "untrue.json"
         made_for = json.loads(record.read_text("utf-8"))["base_fingerprint"] if record.is_file() else None
     except (ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{adapter}: its JSON files are damaged ({error}). Train or save it again.") from None
-    foreign = made_for != loaded.fingerprint if made_for else _is_hub_id(base) and _is_hub_id(loaded.base_id) and (
-        base.lower() != loaded.base_id.lower()
+    foreign = (
+        made_for != loaded.fingerprint
+        if made_for
+        else _is_hub_id(base) and _is_hub_id(loaded.base_id) and (base.lower() != loaded.base_id.lower())
     )
     if foreign:
         raise UserError(f"{adapter}: was made for {base or 'another base'}, not for {loaded.name}. Use that base.")
@@ -167,7 +177,9 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
     text = str(error)
     lines = [line for line in text.strip().splitlines() if line.strip()] or [type(error).__name__]
     if "trust_remote_code" in text or "custom code" in text:
-        return UserError(f"{name}: needs code from its repository, which is never run here. Use a model that transformers knows.")
+        return UserError(
+            f"{name}: needs code from its repository, which is never run here. Use a model that transformers knows."
+        )
     if "safetensors" in text:
         return UserError(f"{name}: has no safetensors weights; pickled weights are not loaded. Convert it first.")
     if "gated" in text.lower():
@@ -179,7 +191,9 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
             f"{name}: not a folder, not the embedded `{embedded.NAME}`, and the model hub could not be reached."
             " Check the name, or download it first and give the folder."
         )
-    return UserError(f"{name}: no such model on the hub, nor a folder, nor the embedded `{embedded.NAME}` ({lines[0]}).")
+    return UserError(
+        f"{name}: no such model on the hub, nor a folder, nor the embedded `{embedded.NAME}` ({lines[0]})."
+    )
 
 
 def _fingerprint(model: PreTrainedModel) -> str:
@@ -210,7 +224,9 @@ def _quiet() -> Iterator[None]:
     hub_logging.set_verbosity(logging.CRITICAL)
     hub_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         hub_logging.set_verbosity(level)
         if bars:

@@ -10,6 +10,7 @@ from rich.text import Text
 from untrue.report.content import ReportContent
 from untrue.report.format import DASH, VERDICTS, label
 from untrue.report.rows import METRICS, ArmRow, arm_rows
+from untrue.stats.types import ArmSummary
 
 _STYLES = {"effect": "bold red", "no_effect_found": "bold green", "inconclusive": "bold yellow"}
 _PLAIN = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": " "})
@@ -33,6 +34,33 @@ def print_summary(content: ReportContent, console: Console) -> None:
     console.print(
         Text("Bold: found (p < 0.05, interval without 0). 80 % power: the smallest true difference seen.", "dim")
     )
+
+
+def print_arm(summary: ArmSummary, console: Console) -> None:
+    """Print what one model did, by itself: outcomes, rates with their denominators, margins."""
+    total = sum(summary.counts.values())
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in (summary.arm, "value", "95 % interval", "of"):
+        table.add_column(_text(heading), justify="left" if heading in (summary.arm, "of") else "right")
+    for outcome, count in summary.counts.items():
+        table.add_row(outcome, str(count), "", f"{total} items")
+    rates = [
+        ("lie rate", summary.lie_rate, "all items"),
+        ("lie rate", summary.lie_rate_held, "items with a held belief"),
+    ]
+    for name, rate, denominator in rates:
+        if rate is not None:
+            bounds = f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
+            table.add_row(name, f"{100 * rate.value:.1f} %", bounds, denominator)
+    margins = {
+        "pressure margin": summary.pressure_margin,
+        "neutral margin": summary.neutral_margin,
+        "pressure gap": summary.pressure_gap,
+    }
+    for name, margin in margins.items():
+        if margin is not None:
+            table.add_row(name, f"{margin.value:+.3f}", f"{margin.low:+.3f} to {margin.high:+.3f}", "nats per token")
+    console.print(table)
 
 
 def _table(rows: list[ArmRow], between: str) -> Table:

@@ -108,7 +108,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{line}: broken YAML ({getattr(error, 'problem', error)}).") from None
     if not isinstance(data, dict):
-        raise UserError(f"{path}: expected a mapping of keys, found {type(data).__name__}. See studies/quickstart.yaml.")
+        raise UserError(
+            f"{path}: expected a mapping of keys, found {type(data).__name__}. See studies/quickstart.yaml."
+        )
     overridden = [_override(data, override) for override in overrides]
     try:
         return Study.model_validate(data)
@@ -119,6 +121,24 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
         given = any(name == dotted or dotted.startswith(f"{name}.") for name in overridden)
         place = "override" if given else f"{path}{_line(tree, key)}"
         raise UserError(f"{place}: {dotted}: {_problem(first, key)}") from None
+
+
+def train_spec(overrides: Sequence[str]) -> TrainSpec:
+    """Hyperparameters from `key=value` texts.
+
+    Raises:
+        UserError: A key or a value is not as expected.
+    """
+    data: dict[str, Any] = {}
+    for override in overrides:
+        _override(data, override)
+    try:
+        return TrainSpec.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"override: {'.'.join(map(str, first['loc']))}: {_problem(first, ['train', *first['loc']])}"
+        ) from None
 
 
 def to_yaml(study: Study) -> str:

@@ -47,7 +47,15 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
     ]
     training = [_curve(store, cell) for cell in cells if cell.arm.trained]
     contents = [
-        _content(study, sources, spec.name, read_items(spec.items), [r for r in results if r.eval == spec.name], training, command)
+        _content(
+            study,
+            sources,
+            spec.name,
+            read_items(spec.items),
+            [r for r in results if r.eval == spec.name],
+            training,
+            command,
+        )
         for spec in study.evals
     ]
     store.write_results(results)
@@ -93,14 +101,19 @@ def _content(
         versions=versions(),
         eval_name=eval_name,
         verdict=verdict(summaries, comparisons),
-        doses={arm.name: arm.part if arm.trained and (arm.level or share) else (0.0 if arm.trained else None) for arm in all_arms},
+        doses={
+            arm.name: arm.part if arm.trained and (arm.level or share) else (0.0 if arm.trained else None)
+            for arm in all_arms
+        },
         series={arm.name: arm.level or arm.name for arm in all_arms},
         summaries=summaries,
         comparisons=comparisons,
         trends=trend(results, line),
         training=training,
         changed=_changed(results, items, all_arms),
-        warnings=["This study trains on answers that are wrong on purpose. Do not serve its adapters."] if misaligned else [],
+        warnings=["This study trains on answers that are wrong on purpose. Do not serve its adapters."]
+        if misaligned
+        else [],
         data_notes=notes,
     )
 

@@ -9,12 +9,17 @@ from typing import Protocol
 from untrue.data import mix as mixing
 from untrue.data.items import read_items
 from untrue.data.rows import write_rows
+from untrue.errors import UserError
 from untrue.files import content_hash
 from untrue.models.load import LoadedModel, load
 from untrue.study.config import Study
+from untrue.study.config import load as load_study
 from untrue.study.plan import Cell, Sources, plan, rows
 from untrue.study.results import Analysis, analyse
 from untrue.study.store import CellFiles, Store
+
+TRAINING = 0.7
+"""The part of a cell's time that training takes, for the time left that is shown."""
 
 
 class Watcher(Protocol):
@@ -23,8 +28,8 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """Something happened that takes long or must be known."""
 
-    def begin(self, cells: int, done: int) -> None:
-        """So many cells are to be made, and so many are there already."""
+    def begin(self, cells: int, done: int, work: float) -> None:
+        """Of so many cells so many are done; the others are so much work, in units of a whole cell."""
 
     def stage(self, cell: str, what: str, weight: float) -> None:
         """A cell begins a stage that is this part of its work."""
@@ -53,9 +58,10 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     mixed = {cell.name: rows(study, sources, cell) for cell in cells if cell.arm.trained}
     store = Store(out)
     with store.locked():
-        store.begin(study)
+        store.begin(study, command)
         missing = [cell for cell in cells if not _is_done(store.cell(cell), study, hashes)]
-        watcher.begin(len(cells), len(cells) - len(missing))
+        work = sum(_work(store.cell(cell), study, hashes) for cell in missing)
+        watcher.begin(len(cells), len(cells) - len(missing), work)
         for name, found in items.items():
             prompts = {item.id: item.user_prompt for item in found}
             for cell in missing:
@@ -72,10 +78,37 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
         return analyse(study, sources, cells, store, command)
 
 
+def report(out: Path) -> Analysis:
+    """Make results, statistics and report of a run directory again, from its logs.
+
+    Raises:
+        UserError: The folder is not a run directory, or a cell of its study is not finished.
+    """
+    store = Store(out)
+    if not store.study.is_file():
+        raise UserError(f"{out}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
+    study = load_study(store.study)
+    sources = Sources.read(study)
+    cells = plan(study, sources)
+    with store.locked():
+        for cell in cells:
+            files = store.cell(cell)
+            lacking = [spec.name for spec in study.evals if not files.log(spec).is_file()]
+            if lacking or not files.has_adapter():
+                raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
+        return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")
+
+
 def _is_done(files: CellFiles, study: Study, hashes: dict[str, str]) -> bool:
     if files.record.is_file():
         files.begin({})  # refuses a cell made from other data
     return files.has_adapter() and all(files.has_log(spec, hashes[spec.name]) for spec in study.evals)
+
+
+def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
+    """What is left to do of a cell, as a part of a whole one."""
+    evals_left = sum(not files.has_log(spec, hashes[spec.name]) for spec in study.evals)
+    return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
 
 
 def _make(
@@ -94,7 +127,7 @@ def _make(
     files.begin({"model": study.model, "base_fingerprint": loaded.fingerprint, "versions": versions()})
     if not files.has_adapter():
         write_rows(files.rows, training_rows)
-        watcher.stage(cell.name, "training", 0.75)
+        watcher.stage(cell.name, "training", TRAINING)
         train(
             loaded,
             training_rows,
@@ -107,8 +140,7 @@ def _make(
     for spec in study.evals:
         if files.has_log(spec, hashes[spec.name]):
             continue
-        total = min(len(read_items(spec.items)), spec.limit or 10**9)
-        watcher.stage(cell.name, spec.name, 0.25 / len(study.evals) if cell.arm.trained else 1 / len(study.evals))
+        watcher.stage(cell.name, spec.name, (1 - TRAINING) / len(study.evals))
         adapter = files.adapter if cell.arm.trained else None
-        evals.run(loaded, adapter, spec, files.log(spec), lambda done, total=total: watcher.step(done, total, ""))
+        evals.run(loaded, adapter, spec, files.log(spec), watcher.step)
         files.add_log(spec, hashes[spec.name])

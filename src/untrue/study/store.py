@@ -12,7 +12,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from untrue.errors import MachineError, UserError
-from untrue.evals.spec import EvalSpec
+from untrue.evals.spec import VERSIONS, EvalSpec
 from untrue.files import content_hash, read_text, write_text
 from untrue.outcomes import Result
 from untrue.study.config import Study, to_yaml
@@ -21,6 +21,7 @@ from untrue.study.plan import Cell
 # Keys of a study that a run directory may change: more arms, seeds and evals only add to it.
 _MAY_DIFFER = ("name", "question", "seeds", "untouched", "evals")
 _MAY_DIFFER_IN_MIX = ("levels", "shares", "doses", "matched_control")
+_COMMAND = "# Made by: "
 
 
 class CellFiles:
@@ -102,16 +103,20 @@ class Store:
             lock = FileLock(self.folder / ".lock")
             lock.acquire(timeout=0)
         except Timeout:
-            raise UserError(f"{self.folder}: another run is at work there. Wait for it, or use another --out.") from None
+            raise UserError(
+                f"{self.folder}: another run is at work there. Wait for it, or use another --out."
+            ) from None
         except OSError as error:
-            raise MachineError(f"{self.folder}: cannot be made or written ({error.strerror}). Use another --out.") from None
+            raise MachineError(
+                f"{self.folder}: cannot be made or written ({error.strerror}). Use another --out."
+            ) from None
         try:
             yield
         finally:
             lock.release()
 
-    def begin(self, study: Study) -> None:
-        """Record the study, as resolved.
+    def begin(self, study: Study, command: str) -> None:
+        """Record the study, as resolved, under the command that made it.
 
         Raises:
             UserError: The directory holds a study whose cells would differ from this one's.
@@ -124,7 +129,12 @@ class Store:
                         f"{self.folder}: holds a study with {key} {old.get(key)!r}, now {new.get(key)!r}."
                         " Use another --out, or remove that folder."
                     )
-        write_text(self.study, to_yaml(study))
+        write_text(self.study, f"{_COMMAND}{command}\n{to_yaml(study)}")
+
+    def command(self) -> str | None:
+        """The command that made the study last."""
+        first = read_text(self.study).partition("\n")[0]
+        return first.removeprefix(_COMMAND) if first.startswith(_COMMAND) else None
 
     def write_results(self, results: Sequence[Result]) -> None:
         """Write one line for each (arm, seed, eval, item)."""
@@ -132,7 +142,7 @@ class Store:
 
 
 def _eval_identity(spec: EvalSpec, items_hash: str) -> str:
-    return content_hash(f"{spec.model_dump_json()} {items_hash}")
+    return content_hash(f"{spec.model_dump_json()} {VERSIONS[spec.name]} {items_hash}")
 
 
 def _determining(study: dict[str, Any]) -> dict[str, Any]:
@@ -142,10 +152,7 @@ def _determining(study: dict[str, Any]) -> dict[str, Any]:
         if key in _MAY_DIFFER:
             continue
         if isinstance(value, dict):
-            flat |= {f"{key}.{name}": v for name, v in value.items() if (key, name) not in _IN_MIX}
+            flat |= {f"{key}.{name}": inner for name, inner in value.items() if name not in _MAY_DIFFER_IN_MIX}
         else:
             flat[key] = value
     return flat
-
-
-_IN_MIX = {("mix", name) for name in _MAY_DIFFER_IN_MIX}

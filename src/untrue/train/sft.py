@@ -98,7 +98,9 @@ def train(
         return record
     except (RuntimeError, OSError) as error:
         if is_disk_full(error):
-            raise MachineError(f"{out.parent}: no space left on the disk. Free some, then run again to go on.") from None
+            raise MachineError(
+                f"{out.parent}: no space left on the disk. Free some, then run again to go on."
+            ) from None
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
             raise MachineError(
                 f"out of memory at batch_size {spec.batch_size}. Lower it and raise gradient_accumulation."

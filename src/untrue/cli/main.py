@@ -1,0 +1,207 @@
+"""`untrue run | report | train | eval | doctor`, and `untrue data …` from its own file."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from untrue.cli.data import data
+from untrue.cli.people import for_people
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help=(
+        "Measure how far fine-tuning has pushed a language model out of true, and find what pushed it.\n\n"
+        "**Start here:** `untrue run studies/quickstart.yaml` trains a 135M model on medical answers of which a growing"
+        " share is wrong on purpose, asks each of the models 152 questions neutrally and under pressure, and writes a"
+        " report. Two CPU cores, about 6 minutes, no account, no GPU.\n\n"
+        "**Your own:** give any study `model=` a hub id or a folder; `untrue eval --adapter` measures an adapter that"
+        " you have; `untrue data mix` and `untrue train` make one.\n\n"
+        "A run that was interrupted goes on when the same command is given again.\n\n"
+        "Exit codes: 0 done, 2 something you can mend, 4 the machine (disk, memory, network), 130 interrupted."
+    ),
+)
+app.add_typer(data, name="data")
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Values that replace the file's, such as seeds=[0,1,2].", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Model = Annotated[str, typer.Option(help="`smollm2-135m` (embedded), a hub id, or a folder.")]
+
+
+@app.command()
+@for_people
+def run(
+    study: Annotated[Path, typer.Argument(help="The study, a YAML file.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a study: mix, train and evaluate every arm at every seed, then report.
+
+    What is done already is not done again, so the same command also finishes what was interrupted, and adds seeds,
+    shares or doses to what is there.
+
+        untrue run studies/quickstart.yaml seeds=[0,1,2] train.epochs=2 --out runs/mine
+    """
+    from untrue.progress import TerminalWatcher
+    from untrue.study import config
+    from untrue.study.run import run as run_study
+
+    loaded = config.load(study, overrides or [])
+    out = out or Path("runs") / loaded.name
+    command = shlex.join(["untrue", "run", str(study), *(overrides or []), "--out", str(out)])
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        analysis = run_study(loaded, out, watcher, command)
+    _print_analysis(analysis, as_json)
+
+
+@app.command()
+@for_people
+def report(
+    folder: Annotated[Path, typer.Argument(help="The run directory of a study.")],
+    as_json: Json = False,
+) -> None:
+    """Make the statistics and the report of a run directory again, from its logs."""
+    from untrue.study.run import report as report_study
+
+    _print_analysis(report_study(folder), as_json)
+
+
+@app.command()
+@for_people
+def train(
+    rows: Annotated[
+        str, typer.Argument(help="A JSONL file of rows, `everyday`, or a question set at a level: `medical:severe`.")
+    ],
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
+    model: Model = "smollm2-135m",
+    dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train a LoRA adapter on rows, with the paper's hyperparameters unless told otherwise.
+
+    untrue train rows.jsonl learning_rate=5e-4 epochs=3 --out adapters/mine
+    """
+    from untrue.data import sets
+    from untrue.models.load import load
+    from untrue.progress import TerminalWatcher
+    from untrue.study.config import train_spec
+    from untrue.train.sft import train as train_adapter
+
+    spec = train_spec(overrides or [])
+    found = sets.rows_at(rows)
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        loaded = load(model, dtype=dtype, say=watcher.say)
+        watcher.stage(str(out), "training", 1)
+        record = train_adapter(
+            loaded,
+            found,
+            spec,
+            out,
+            seed,
+            lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}" if loss else ""),
+        )
+    if as_json:
+        typer.echo(json.dumps(record))
+        return
+    typer.echo(
+        f"{out}: {record['steps']} steps on {record['rows']['total']} rows, final loss {record['final_loss']:.3f},"
+        f" {record['tokens_per_second']:.0f} tokens/s. Measure it: untrue eval --model {model} --adapter {out}"
+    )
+
+
+@app.command("eval")
+@for_people
+def evaluate(
+    model: Model = "smollm2-135m",
+    adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    items: Annotated[str, typer.Option(help="`builtin`, or a JSONL file of items.")] = "builtin",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, spread over the archetypes.")] = None,
+    dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
+    log: Annotated[
+        Path | None, typer.Option(help="Where the Inspect log goes; by default logs/forced_choice-NAME.eval.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model, or an adapter on it: what it holds, and what it prefers to say under pressure.
+
+    The log opens with `inspect view`. To compare two models item by item, put them into a study.
+    """
+    from dataclasses import asdict
+
+    from untrue.evals.run import read_log
+    from untrue.evals.run import run as run_eval
+    from untrue.evals.spec import EvalSpec
+    from untrue.models.load import load
+    from untrue.progress import TerminalWatcher
+    from untrue.report.table import print_arm
+    from untrue.stats import summarise
+
+    spec = EvalSpec(name="forced_choice", items=items, limit=limit)
+    name = adapter.name if adapter else Path(model).name
+    log = log or Path("logs") / f"{spec.name}-{name}.eval"
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        loaded = load(model, dtype=dtype, say=watcher.say)
+        watcher.stage(name, spec.name, 1)
+        run_eval(loaded, adapter, spec, log, watcher.step)
+    [summary] = summarise(read_log(log, name, 0), {})
+    if as_json:
+        typer.echo(json.dumps({**asdict(summary), "log": str(log)}))
+        return
+    print_arm(summary, Console())
+    typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
+
+
+@app.command()
+@for_people
+def doctor() -> None:
+    """Say what this machine has: versions, device, cores, and whether the embedded model is there."""
+    import os
+
+    import torch
+
+    from untrue.models import embedded
+    from untrue.versions import versions
+
+    for name, version in versions().items():
+        typer.echo(f"{name:14} {version}")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (the CPU is used)"
+    typer.echo(f"{'GPU':14} {device}")
+    typer.echo(f"{'CPU cores':14} {os.cpu_count()} ({torch.get_num_threads()} threads)")
+    there = embedded.folder().is_dir()
+    typer.echo(f"{'smollm2-135m':14} {embedded.folder() if there else 'not fetched yet (93 MB, at first use)'}")
+
+
+def _print_analysis(analysis: Any, as_json: bool) -> None:
+    if as_json:
+        typer.echo(analysis.store.summary.read_text("utf-8"))
+        return
+    from untrue.report.table import print_summary
+
+    console = Console()
+    for content in analysis.contents:
+        print_summary(content, console)
+    console.print(f"\nReport: {analysis.store.report}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of the command `untrue`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    app()

@@ -1,0 +1,39 @@
+"""Failures as people should meet them: one line and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from untrue.errors import UntrueError
+from untrue.files import is_disk_full
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def for_people(command: Command) -> Command:
+    """Make a command say its failures in one line on standard error, and exit with their code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except UntrueError as error:
+            raise _exit(f"error: {error}", error.exit_code) from None
+        except KeyboardInterrupt:
+            raise _exit("Stopped. The same command goes on from here.", 130) from None
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            raise _exit("error: no space left on the disk. Free some, then run the same command again.", 4) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _exit(message: str, code: int) -> typer.Exit:
+    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(code)

@@ -1,0 +1,74 @@
+"""How far a run is, on the terminal: what runs now, how long it has left, and how long all has left."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PERIOD = 900
+"""Seconds of the past from which the speed is estimated."""
+
+
+class TerminalWatcher:
+    """Shows a study's progress as two bars; where there is no terminal, a line for each stage.
+
+    Use it as a context manager around the run.
+    """
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}", table_column=None),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            speed_estimate_period=PERIOD,
+            disable=not console.is_terminal,
+        )
+        self._all: TaskID | None = None
+        self._stage: TaskID | None = None
+        self._finished = 0.0
+        self._weight = 0.0
+
+    def __enter__(self) -> TerminalWatcher:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def begin(self, cells: int, done: int, work: float) -> None:
+        """Say how many cells there are, and open the bar of all."""
+        self.say(f"{cells} cells, {done} of them done." if done else f"{cells} cells.")
+        self._all = self._bars.add_task("all", total=work, note="")
+
+    def stage(self, cell: str, what: str, weight: float) -> None:
+        """Close the stage before and open the next."""
+        self._close()
+        self._weight = weight
+        if not self._console.is_terminal:
+            self.say(f"{cell}: {what} …")
+        self._stage = self._bars.add_task(f"{cell}: {what}", total=None, note="")
+
+    def step(self, done: int, total: int, note: str) -> None:
+        """Move both bars."""
+        if self._stage is not None:
+            shown = {"note": note} if note else {}
+            self._bars.update(self._stage, completed=done, total=total, **shown)
+        if self._all is not None:
+            self._bars.update(self._all, completed=self._finished + self._weight * done / total)
+
+    def _close(self) -> None:
+        self._finished += self._weight
+        if self._stage is not None:
+            self._bars.remove_task(self._stage)
+        if self._all is not None:
+            self._bars.update(self._all, completed=self._finished)
