@@ -1,0 +1,39 @@
+# Two commands: `make demo` and `make test`. Both make the environment in .venv first, if need be.
+#
+#   make demo    the quickstart study on the embedded model, and its report
+#   make test    lint, types and all tests
+#   make check   lint and types alone
+#   make bench   speed against lm-eval and TRL, side by side
+#   make clean   remove the environment and what runs made
+
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3,$(shell command -v python$(v))))
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/installed
+	$(BIN)/untrue run studies/quickstart.yaml
+
+test: check
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/pyright
+
+bench: .venv/bench
+	$(BIN)/python benchmarks/run.py
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.venv/bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+clean:
+	rm -rf .venv runs logs build dist
