@@ -122,5 +122,10 @@ class ReportContent:
     data_notes: list[DataNote]
 
     def is_baseline(self, summary: ArmSummary) -> bool:
-        """Whether an arm is a control without a dose: the plots draw it as a reference, not as a point of a line."""
+        """Whether an arm has neither control nor dose: the plots draw it by itself, not as a point of a line."""
         return summary.control is None and not self.doses.get(summary.arm)
+
+    @property
+    def controls(self) -> set[str]:
+        """Names of the arms that others are compared with."""
+        return {summary.control for summary in self.summaries if summary.control is not None}

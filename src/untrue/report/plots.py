@@ -97,7 +97,7 @@ def _dose_plot(content: ReportContent, metric: Metric) -> Plot:
     baselines = [s for s in content.summaries if content.is_baseline(s)]
     for summary in baselines:
         estimate: Interval | None = getattr(summary, metric.name)
-        if estimate is not None:
+        if estimate is not None and summary.arm in content.controls:
             axes.axhline(estimate.value * metric.unit.scale, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     draw(baselines, INK, "D", 0.0, joined=False)
     for index, name in enumerate(names):
@@ -148,7 +148,7 @@ def outcome_bars(content: ReportContent) -> str:
                 ink = "#ffffff" if outcome is Outcome.ERROR else "#111111"
                 axes.text(left + share / 2, row, str(count), ha="center", va="center_baseline", color=ink)
             left += share
-        role = ", a control" if summary.control is None and "control" not in summary.arm else ""
+        role = ", a control" if summary.arm in content.controls and "control" not in summary.arm else ""
         axes.text(0.002, row - 0.33, label(summary.arm, 34) + role, va="bottom", fontsize=11)
         axes.text(0.998, row - 0.33, f"n {total}", va="bottom", ha="right", color=MUTED)
         counts = ", ".join(f"{summary.counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome)

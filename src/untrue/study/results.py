@@ -122,13 +122,13 @@ def _design(study: Study) -> str:
     levels = " or ".join(study.mix.levels)
     if isinstance(study.mix, ShareMix):
         return (
-            f"Of {study.mix.total} {study.mix.questions} questions, a share is answered at level {levels} and the rest at"
-            " level normal. Every arm has the same questions."
+            f"share of {study.mix.total} {study.mix.questions} questions answered at level {levels},"
+            " the rest at normal (the same questions in every arm)"
         )
-    control = "the same rows answered at level normal" if study.mix.matched_control else "no added rows"
+    control = "the same dose at level normal" if study.mix.matched_control else "the benign rows alone"
     return (
-        f"To {study.mix.benign_rows} rows of {study.mix.benign}, a dose of {study.mix.questions} rows at level {levels}"
-        f" is added (dose = added rows / benign rows). The matched control of each dose has {control}."
+        f"dose of {study.mix.questions} rows at level {levels} added to {study.mix.benign_rows} rows of"
+        f" {study.mix.benign} (added / benign rows); the control has {control}"
     )
 
 
