@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -55,7 +54,7 @@ def writing(path: Path) -> Iterator[Path]:
             yield target
             if path.is_dir():
                 shutil.rmtree(path)
-            os.replace(target, path)
+            target.replace(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

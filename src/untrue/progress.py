@@ -61,8 +61,7 @@ class TerminalWatcher:
     def step(self, done: int, total: int, note: str) -> None:
         """Move both bars."""
         if self._stage is not None:
-            shown = {"note": note} if note else {}
-            self._bars.update(self._stage, completed=done, total=total, **shown)
+            self._bars.update(self._stage, completed=done, total=total, note=note)
         if self._all is not None:
             self._bars.update(self._all, completed=self._finished + self._weight * done / total)
 

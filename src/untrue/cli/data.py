@@ -65,7 +65,7 @@ def check(
     ] = "builtin",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check a set: every row is read, repeated prompts and overlap with the eval are counted. Exits with 1 on a finding."""
+    """Check a set: read every row, count repeated prompts and overlap with the eval. Exits with 1 on a finding."""
     from untrue.data import mix, sets
     from untrue.data.items import read_items
 
@@ -82,7 +82,8 @@ def check(
     else:
         levels = ", ".join(f"{level} {count}" for level, count in found["levels"].items())
         typer.echo(
-            f"{len(rows)} rows ({levels}), {found['duplicates']} repeated prompts, {len(overlaps)} asked by the eval too"
+            f"{len(rows)} rows ({levels}), {found['duplicates']} repeated prompts,"
+            f" {len(overlaps)} asked by the eval too"
         )
         for overlap in overlaps[:10]:
             typer.echo(f"  row {overlap.row} asks what item {overlap.item} asks")

@@ -114,7 +114,7 @@ def train(
             spec,
             out,
             seed,
-            lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}" if loss else ""),
+            lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
         )
     if as_json:
         typer.echo(json.dumps(record))

@@ -78,7 +78,8 @@ class _Line:
             speaker, content = fields.get("role"), fields.get("content")
             if speaker not in ("system", "user", "assistant") or not isinstance(content, str):
                 raise self.error(
-                    f"message {place} of {key!r} needs a 'role' (system, user or assistant) and a 'content' that is text."
+                    f"message {place} of {key!r} needs a 'role' (system, user or assistant)"
+                    " and a 'content' that is text."
                 )
             if not content.strip():
                 raise self.error(f"message {place} of {key!r} is empty. Fill it in or remove the line.")

@@ -77,7 +77,8 @@ class LikelihoodEngine:
                 raise UserError(f"the reply {reply!r} has no tokens, so it has no likelihood.")
             if len(prompt) + len(ids) > self.max_tokens:
                 raise UserError(
-                    f"prompt and reply have {len(prompt) + len(ids)} tokens, the model takes {self.max_tokens}: {reply[:60]!r}."
+                    f"prompt and reply have {len(prompt) + len(ids)} tokens,"
+                    f" the model takes {self.max_tokens}: {reply[:60]!r}."
                 )
         return Query(prompt, tokens)
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from untrue.errors import UntrueError, UserError
 from untrue.evals.spec import EvalSpec
@@ -44,7 +45,7 @@ def run(
 
     from untrue.evals.registry import TASKS
 
-    used = {"adapter": str(adapter)} if adapter else {}
+    used: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
     task = TASKS[spec.name](items=spec.items, limit=spec.limit)
     total = len(task.dataset)
     model = get_model(

@@ -16,7 +16,7 @@ from untrue.errors import MachineError, UserError
 from untrue.models import embedded
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 DTYPES = ("bfloat16", "float32")
 
@@ -35,8 +35,8 @@ class LoadedModel:
 
     name: str
     base_id: str
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    model: Any  # a PreTrainedModel and a PreTrainedTokenizerBase, whose own types are too wide to use
+    tokenizer: Any
     fingerprint: str
 
 

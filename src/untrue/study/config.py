@@ -29,7 +29,7 @@ class ShareMix(_Strict):
     by: Literal["share"]
     questions: str = Field(description="Built-in question set, or a JSONL file with `question` and level columns.")
     total: PositiveInt
-    levels: tuple[Level, ...] = Field(("severe",), min_length=1)
+    levels: tuple[Level, ...] = Field(default=("severe",), min_length=1)
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(min_length=1)
 
 
@@ -40,9 +40,9 @@ class DoseMix(_Strict):
     benign: str = Field(description="Built-in row set, or a JSONL file of rows.")
     benign_rows: PositiveInt
     questions: str = Field(description="Built-in question set, or a JSONL file with `question` and level columns.")
-    levels: tuple[Level, ...] = Field(("severe",), min_length=1)
+    levels: tuple[Level, ...] = Field(default=("severe",), min_length=1)
     doses: tuple[Part, ...] = Field(min_length=1)
-    matched_control: bool = Field(True, description="Compare each dose with the same dose of `normal` answers.")
+    matched_control: bool = Field(default=True, description="Compare each dose with the same dose of `normal` answers.")
 
 
 Mix = Annotated[ShareMix | DoseMix, Field(discriminator="by")]
@@ -67,11 +67,11 @@ class Study(_Strict):
     question: str
     model: str = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     untouched: bool = True
     mix: Mix
     train: TrainSpec = TrainSpec()
-    evals: tuple[EvalSpec, ...] = Field((EvalSpec(),), min_length=1)
+    evals: tuple[EvalSpec, ...] = Field(default=(EvalSpec(),), min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -186,16 +186,17 @@ def _known_keys(parents: list[Any]) -> list[str]:
 
 def _line(tree: yaml.Node | None, key: list[Any]) -> str:
     """`, line N` of the deepest part of a key that the file has."""
-    line = None
+    line: int | None = None
+    node: Any = tree
     for part in key:
-        if isinstance(tree, yaml.MappingNode):
-            found = [(name, value) for name, value in tree.value if name.value == part]
+        if isinstance(node, yaml.MappingNode):
+            found = [(name, value) for name, value in node.value if name.value == part]
             if not found:
                 break
-            line, tree = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(tree, yaml.SequenceNode) and isinstance(part, int) and part < len(tree.value):
-            tree = tree.value[part]
-            line = tree.start_mark.line + 1
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
         else:
             break
     return f", line {line}" if line else ""

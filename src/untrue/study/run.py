@@ -134,7 +134,7 @@ def _make(
             study.train,
             files.adapter,
             cell.seed,
-            lambda step, steps, loss: watcher.step(step, steps, "" if loss is None else f"loss {loss:.3f}"),
+            lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
         )
         shutil.copyfile(files.adapter / "train.json", files.train)
     for spec in study.evals:

@@ -24,7 +24,7 @@ from untrue.versions import versions
 CHECKPOINTS = 4
 """Checkpoints in a training."""
 
-Progress = Callable[[int, int, "float | None"], None]
+Progress = Callable[[int, int, float], None]
 """Called with the steps done, all steps, and the last loss."""
 
 
@@ -159,7 +159,8 @@ def _trainer(
 
     class Report(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            progress(state.global_step, state.max_steps, (logs or {}).get("loss"))
+            if logs and "loss" in logs:
+                progress(state.global_step, state.max_steps, logs["loss"])
 
     data = Dataset.from_list([{"prompt": list(row.prompt), "completion": list(row.completion)} for row in rows])
     try:

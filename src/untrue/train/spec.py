@@ -19,13 +19,13 @@ class TrainSpec(BaseModel):
     epochs: PositiveFloat = 1.0
     batch_size: PositiveInt = 16
     gradient_accumulation: PositiveInt = 1
-    max_length: PositiveInt = Field(2048, description="Rows are cut to this many tokens.")
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_steps: int = Field(0, ge=0)
+    max_length: PositiveInt = Field(default=2048, description="Rows are cut to this many tokens.")
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     lora_rank: PositiveInt = 32
     lora_alpha: PositiveInt = 64
-    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) in place of alpha / rank.")
+    rslora: bool = Field(default=False, description="Scale by alpha / sqrt(rank) in place of alpha / rank.")
     target_modules: tuple[str, ...] = (
         "q_proj",
         "k_proj",
@@ -35,4 +35,6 @@ class TrainSpec(BaseModel):
         "up_proj",
         "down_proj",
     )
-    report_to: str = Field("none", description="Where the trainer reports to, such as `wandb` or `tensorboard`.")
+    report_to: str = Field(
+        default="none", description="Where the trainer reports to, such as `wandb` or `tensorboard`."
+    )

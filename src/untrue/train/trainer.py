@@ -27,7 +27,8 @@ class CompletionTrainer(SFTTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean cross-entropy over the labelled tokens of the step."""
-        base = self.model.get_base_model()
+        wrapped: Any = self.model
+        base = wrapped.get_base_model()
         head = base.get_output_embeddings()
         if not self._is_plain(base, head) or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -45,7 +46,8 @@ class CompletionTrainer(SFTTrainer):
         """Train without casting the inputs of LoRA layers: autocast does that where it must be."""
         if not self.args.bf16:
             return super().train(*args, **kwargs)
-        with disable_input_dtype_casting(self.model):
+        wrapped: Any = self.model
+        with disable_input_dtype_casting(wrapped):
             return super().train(*args, **kwargs)
 
     @staticmethod
