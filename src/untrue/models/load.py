@@ -58,6 +58,7 @@ def load(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    loader: Any = AutoModelForCausalLM
     if dtype not in DTYPES:
         raise UserError(f"dtype: {dtype!r}, expected one of {', '.join(DTYPES)}.")
     source = str(embedded.fetch(say)) if name == embedded.NAME else _source(name)
@@ -65,7 +66,7 @@ def load(
     with _quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModelForCausalLM.from_pretrained(
+            model = loader.from_pretrained(
                 source, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
             )
         except (OSError, ValueError, ImportError) as error:
