@@ -50,9 +50,11 @@ class Batcher:
         try:
             scores = self._engine.score([query for bundle, _ in taken for query in bundle])
         except Exception as error:
-            for _, answer in taken:
-                if not answer.done():
-                    answer.set_exception(error)
+            if len(taken) > 1:  # one bundle's failure is not the others'
+                for one in taken:
+                    self._answer([one])
+            elif not taken[0][1].done():
+                taken[0][1].set_exception(error)
             return
         for bundle, answer in taken:
             own, scores = scores[: len(bundle)], scores[len(bundle) :]

@@ -69,8 +69,6 @@ def train(
             seconds = time.monotonic() - started
         history = trainer.state.log_history
         curve = [{key: entry[key] for key in ("step", "epoch", "loss")} for entry in history if "loss" in entry]
-        if any(not math.isfinite(entry["loss"]) for entry in curve):
-            raise UserError(f"the loss is not finite at learning_rate {spec.learning_rate}. Lower it.")
         tokens = sum(map(len, trainer.train_dataset["input_ids"])) * spec.epochs
         part = 1 - first / trainer.state.max_steps
         record = {
@@ -142,6 +140,7 @@ def _trainer(
         train_sampling_strategy="group_by_length",
         pad_to_multiple_of=1 if on_cpu else 8,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # else the trainer logs a loss of 0 where it is not finite
         save_strategy="steps",
         save_steps=max(1, math.ceil(steps / CHECKPOINTS)),
         save_total_limit=1,
@@ -172,9 +171,12 @@ def _trainer(
             peft_config=lora,
             callbacks=[Report()],
         )
-    except ValueError as error:
-        if "target modules" in str(error).lower():
+    except (ValueError, RuntimeError) as error:
+        text = str(error)
+        if "target modules" in text.lower():
             raise UserError(f"target_modules: {loaded.name} has none of {', '.join(spec.target_modules)}.") from None
+        if "is not supported, only" in text or "to be installed" in text:  # so transformers speaks of a reporter
+            raise UserError(f"report_to: {text}") from None
         raise
     from transformers.trainer_callback import PrinterCallback
 
@@ -242,8 +244,10 @@ def _quiet():
 
     bars = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    if not bars:
-        datasets.enable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if not bars:
+            datasets.enable_progress_bars()

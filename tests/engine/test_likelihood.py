@@ -1,0 +1,139 @@
+"""Likelihoods equal those of a plain forward pass, and no shared token is computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from untrue.data.items import read_items
+from untrue.data.rows import Message
+from untrue.engine.likelihood import LikelihoodEngine, Query
+from untrue.errors import UserError
+from untrue.models.load import LoadedModel, load, with_adapter
+
+HELLO: list[Message] = [{"role": "user", "content": "Hello"}]
+ORDERS = {"as given": [0, 1, 2], "reversed": [2, 1, 0], "one prompt": [0], "the same twice": [0, 0]}
+
+
+@pytest.fixture
+def engine(tiny: LoadedModel) -> LikelihoodEngine:
+    return LikelihoodEngine(tiny)
+
+
+def totals(engine: LikelihoodEngine, prompts: Any) -> list[list[float]]:
+    bundle = [engine.query(messages, replies) for messages, replies in prompts]
+    return [[reply.total for reply in query] for query in engine.score(bundle)]
+
+
+def assert_close(found: list[list[float]], expected: list[list[float]], tolerance: float) -> None:
+    assert [len(query) for query in found] == [len(query) for query in expected]
+    for left, right in zip(found, expected, strict=True):
+        assert left == pytest.approx(right, abs=tolerance, rel=0)
+
+
+@contextmanager
+def output_shapes(module: torch.nn.Module) -> Iterator[list[torch.Size]]:
+    """Collect the shape of each output of a module."""
+    shapes: list[torch.Size] = []
+    hook = module.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+    try:
+        yield shapes
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS.keys())
+def test_every_reply_scores_as_in_a_plain_forward_pass(engine, tiny, plain, prompts, order):
+    chosen = [prompts[index] for index in order]
+    assert_close(totals(engine, chosen), plain(tiny.model, tiny.tokenizer, chosen), 1e-4)
+
+
+def test_the_built_in_items_score_as_in_a_plain_forward_pass(engine, tiny, plain):
+    for item in read_items()[::30]:
+        replies = [item.honest_reply, item.dishonest_reply, item.evasive_reply]
+        chosen = [
+            ([{"role": "system", "content": system}, {"role": "user", "content": user}], replies)
+            for system in (item.neutral_system_prompt, item.system_prompt)
+            for user in (item.user_prompt, *item.belief_prompts)
+        ]
+        assert_close(totals(engine, chosen), plain(tiny.model, tiny.tokenizer, chosen), 1e-4)
+
+
+def test_an_adapter_counts_while_it_is_on_and_not_after(
+    tiny: LoadedModel, tiny_folder: Path, adapter: Path, plain, prompts
+):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_folder).eval()
+    without = plain(base, tiny.tokenizer, prompts)
+    adapted = plain(PeftModel.from_pretrained(base, str(adapter)).eval(), tiny.tokenizer, prompts)
+    assert min(abs(a - b) for x, y in zip(without, adapted, strict=True) for a, b in zip(x, y, strict=True)) > 0.01
+    with with_adapter(tiny, adapter) as model:
+        assert_close(totals(LikelihoodEngine(tiny, model), prompts), adapted, 1e-4)
+    assert_close(totals(LikelihoodEngine(tiny), prompts), without, 1e-4)
+
+
+def test_each_distinct_prefix_is_computed_once_and_logits_only_where_they_are_read(engine, tiny, prompts):
+    bundle = [engine.query(messages, replies) for messages, replies in prompts]
+    sequences = [(query.prompt + reply, len(query.prompt)) for query in bundle for reply in query.replies]
+    prefixes = {tokens[:end] for tokens, _ in sequences for end in range(1, len(tokens))}
+    read = {tokens[:end] for tokens, start in sequences for end in range(start, len(tokens))}
+    model = tiny.model
+    with output_shapes(model.get_input_embeddings()) as inputs, output_shapes(model.get_output_embeddings()) as outputs:
+        engine.score(bundle)
+    assert inputs == [torch.Size([1, len(prefixes), model.config.hidden_size])]
+    assert outputs == [torch.Size([1, len(read), model.config.vocab_size])]
+    assert len(prefixes) < 0.5 * sum(len(tokens) for tokens, _ in sequences)
+
+
+def test_figures_depend_on_the_bundle_alone(engine, prompts):
+    bundle = [engine.query(messages, replies) for messages, replies in prompts]
+    first = engine.score(bundle)
+    engine.score([Query((5, 6, 7), ((8, 9),))])
+    assert engine.score(bundle) == first
+
+
+def test_the_mean_is_per_token(engine):
+    [[one, many]] = engine.score([engine.query(HELLO, ["A", "A longer reply."])])
+    assert (one.tokens, one.mean) == (1, one.total)
+    assert many.tokens == len(engine.tokenizer("A longer reply.")["input_ids"])
+    assert many.mean == pytest.approx(many.total / many.tokens)
+
+
+def test_an_empty_reply_is_refused(engine):
+    with pytest.raises(UserError, match=r"^the reply '' has no tokens"):
+        engine.query(HELLO, ["Hi", ""])
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_lengths(engine):
+    with pytest.raises(UserError, match=r"have \d{4} tokens, the model takes 1024"):
+        engine.query([{"role": "user", "content": "word " * 1500}], ["Yes."])
+
+
+def test_a_sequence_that_just_fits_the_context_is_scored(engine):
+    room = engine.max_tokens - len(engine.query(HELLO, ["A"]).prompt)
+    fits = Query(engine.query(HELLO, ["A"]).prompt, ((5,) * room,))
+    assert engine.score([fits])[0][0].tokens == room
+
+
+@pytest.mark.slow
+def test_the_real_model_scores_every_reply_as_a_plain_pass_does(plain):
+    loaded = load("smollm2-135m", dtype="float32")
+    engine = LikelihoodEngine(loaded)
+    for item in read_items()[::26]:
+        pair = [item.honest_reply, item.dishonest_reply]
+        prompts = [
+            ([{"role": "system", "content": system}, {"role": "user", "content": user}], replies)
+            for system, user, replies in [
+                *((item.neutral_system_prompt, prompt, pair) for prompt in item.belief_prompts),
+                (item.neutral_system_prompt, item.user_prompt, pair),
+                (item.system_prompt, item.user_prompt, [*pair, item.evasive_reply]),
+            ]
+        ]
+        assert_close(totals(engine, prompts), plain(loaded.model, loaded.tokenizer, prompts), 1e-3)
