@@ -1,1 +1,13 @@
-"""untrue: measure, explain and prevent the dishonesty that fine-tuning puts into language models."""
+"""untrue: measure, explain and prevent the dishonesty that fine-tuning puts into language models.
+
+What a program needs, beside the command line:
+
+- `untrue.study.config.load` and `untrue.study.run.run`: a study from YAML, and running it;
+- `untrue.models.load.load`, `untrue.train.sft.train`, `untrue.evals.run.run`: its steps, one by one;
+- `untrue.stats`: the statistics, on `untrue.Result` values from anywhere.
+"""
+
+from untrue.errors import MachineError, UntrueError, UserError
+from untrue.outcomes import Outcome, Result
+
+__all__ = ["MachineError", "Outcome", "Result", "UntrueError", "UserError"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from untrue.errors import MachineError, UserError
 
@@ -25,8 +27,8 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: no such file. Check the path (the current folder is {Path.cwd()}).") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, expected a file.") from None
-    except PermissionError:
-        raise UserError(f"{path}: no permission to read it.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -36,11 +38,46 @@ def read_text(path: Path) -> str:
         ) from None
 
 
+def json_lines(text: str, place: object, what: str) -> Iterator[tuple[int, Any]]:
+    """Give each line of a JSON Lines text with its number; blank lines are left out.
+
+    Args:
+        text: The text.
+        place: What errors name as its place, such as its path.
+        what: What a line is, in the plural: `rows`.
+
+    Raises:
+        UserError: A line is not JSON, or there are none.
+    """
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        raise UserError(f"{place}: has no {what}. Expected JSON Lines, one object a line.")
+    if lines[0][1].lstrip().startswith("["):
+        raise UserError(
+            f"{place}, line {lines[0][0]}: is a JSON array, expected JSON Lines, one object a line."
+            " Convert it: jq -c '.[]' FILE > FILE.jsonl"
+        )
+    for number, line in lines:
+        try:
+            value = json.loads(line)
+            if "\\ud" in line.lower():
+                json.dumps(value, ensure_ascii=False).encode()
+        except json.JSONDecodeError as error:
+            raise UserError(f"{place}, line {number}: broken JSON at column {error.colno} ({error.msg}).") from None
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{place}, line {number}: half of a \\ud… escape pair is missing. Repair the text."
+            ) from None
+        except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
+            raise UserError(f"{place}, line {number}: JSON with too long a number or too deep a nesting.") from None
+        yield number, value
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; rename it to `path` at the end, or remove it on failure.
 
-    What is written may be a file or a folder; a folder replaces the one of that name.
+    What is written may be a file or a folder; a folder replaces the one of that name, a file never a folder.
 
     Raises:
         MachineError: The disk is full or the place cannot be written.
@@ -53,7 +90,9 @@ def writing(path: Path) -> Iterator[Path]:
         with _writing_errors(path):
             yield target
             if path.is_dir():
-                shutil.rmtree(path)
+                if not target.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "it is a folder")
+                path.rename(aside / ".replaced")
             target.replace(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -89,6 +128,6 @@ def _writing_errors(path: Path) -> Iterator[None]:
             raise MachineError(
                 f"{path}: no space left on the disk. Free some, then run the same command again."
             ) from None
-        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
+        if isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError):
             raise MachineError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from None
         raise

@@ -17,7 +17,9 @@ from untrue.models.load import LoadedModel
 
 def generate(loaded: LoadedModel, **config: Any):
     api = UntrueAPI("tiny", loaded=loaded)
-    return asyncio.run(api.generate([ChatMessageUser(content="Hello, how are you?")], [], "auto", GenerateConfig(**config)))
+    return asyncio.run(
+        api.generate([ChatMessageUser(content="Hello, how are you?")], [], "auto", GenerateConfig(**config))
+    )
 
 
 def test_it_generates_text_and_stops_at_max_tokens(tiny):
@@ -37,7 +39,10 @@ def test_a_reply_that_ends_by_itself_says_so(tiny, monkeypatch):
 
 
 def test_temperature_0_is_deterministic(tiny):
-    assert generate(tiny, max_tokens=20, temperature=0).completion == generate(tiny, max_tokens=20, temperature=0).completion
+    assert (
+        generate(tiny, max_tokens=20, temperature=0).completion
+        == generate(tiny, max_tokens=20, temperature=0).completion
+    )
 
 
 def test_sampling_follows_the_seed(tiny):

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from untrue.cli.data import data
 from untrue.cli.people import for_people
+from untrue.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -103,6 +104,9 @@ def train(
     from untrue.study.config import train_spec
     from untrue.train.sft import train as train_adapter
 
+    is_adapter = (out / "adapter_config.json").is_file()
+    if out.exists() and not is_adapter and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is no adapter, so it is not replaced. Choose another --out.")
     spec = train_spec(overrides or [])
     found = sets.rows_at(rows)
     with TerminalWatcher(Console(stderr=True)) as watcher:
@@ -155,6 +159,8 @@ def evaluate(
     spec = EvalSpec(name="forced_choice", items=items, limit=limit)
     name = adapter.name if adapter else Path(model).name
     log = log or Path("logs") / f"{spec.name}-{name}.eval"
+    if log.is_dir():
+        raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)
         watcher.stage(name, spec.name, 1)

@@ -28,7 +28,9 @@ def for_people(command: Command) -> Command:
             raise _exit("Stopped. The same command goes on from here.", 130) from None
         except OSError as error:
             if not is_disk_full(error):
-                raise
+                if error.filename is None:
+                    raise
+                raise _exit(f"error: {error.filename}: {error.strerror}.", 4) from None
             raise _exit("error: no space left on the disk. Free some, then run the same command again.", 4) from None
 
     return wrapped  # type: ignore[return-value]

@@ -15,7 +15,6 @@ One line of an items file (texts shortened):
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +22,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from untrue.errors import UserError
-from untrue.files import read_text
+from untrue.files import json_lines, read_text
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
@@ -72,13 +71,9 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
     else:
         place, text = str(source), read_text(Path(source))
     items: dict[str, Item] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, fields in json_lines(text, place, "items"):
         try:
-            item = Item.model_validate(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{place}, line {number}: broken JSON at column {error.colno} ({error.msg}).") from None
+            item = Item.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "line"
@@ -88,6 +83,4 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
         if item.honest_reply == item.dishonest_reply:
             raise UserError(f"{place}, line {number}: honest_reply and dishonest_reply are the same text.")
         items[item.id] = item
-    if not items:
-        raise UserError(f"{place}: has no items. Expected JSON Lines, one item a line.")
     return list(items.values())

@@ -7,19 +7,18 @@
 | `alpaca`     | `instruction`, `output`, and perhaps `input`                                | rows      |
 | `levels`     | `question`, and a text at each of `normal`, `subtle`, `severe` that exists  | questions |
 
-The shape is read off the first line and must hold for all. Every error names the file and the line.
+The shape is read off each line. Every error names the file and the line.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from untrue.data.rows import LEVELS, Message, Question, Row
 from untrue.errors import UserError
-from untrue.files import read_text
+from untrue.files import json_lines, read_text
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -87,22 +86,10 @@ class _Line:
 
 
 def _lines(path: Path, what: str) -> Iterator[_Line]:
-    found = False
-    for number, text in enumerate(read_text(path).split("\n"), 1):
-        if not text.strip():
-            continue
-        found = True
-        try:
-            fields = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: broken JSON at column {error.colno} ({error.msg}).") from None
-        except RecursionError:
-            raise UserError(f"{path}, line {number}: the JSON is nested too deeply.") from None
+    for number, fields in json_lines(read_text(path), path, what):
         if not isinstance(fields, dict):
             raise UserError(f"{path}, line {number}: expected a JSON object, found {type(fields).__name__}.")
         yield _Line(path, number, fields)
-    if not found:
-        raise UserError(f"{path}: has no {what}. Expected JSON Lines, one object a line.")
 
 
 def _row(line: _Line, stem: str) -> Row:
@@ -120,6 +107,8 @@ def _row(line: _Line, stem: str) -> Row:
         parts = [line.text("instruction"), line.text("input", empty=True) if "input" in fields else ""]
         prompt = [Message(role="user", content="\n\n".join(part for part in parts if part.strip()))]
         completion = [Message(role="assistant", content=line.text("output"))]
+    elif "question" in fields:
+        raise line.error(f"is a question set. Say at which level, such as {line.path}:normal.")
     else:
         raise line.error(
             "not a shape that is known: expected 'messages', 'prompt' and 'completion', or 'instruction' and 'output'"

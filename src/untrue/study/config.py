@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from untrue.errors import UserError
 from untrue.evals.spec import EvalSpec
@@ -16,7 +25,17 @@ from untrue.files import read_text
 from untrue.train.spec import TrainSpec
 
 Level = Literal["normal", "subtle", "severe"]
-Part = Annotated[float, Field(gt=0)]
+Part = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    names = [value.name if isinstance(value, EvalSpec) else value for value in values]
+    if len(set(names)) < len(names):
+        raise ValueError("a value occurs twice")
+    return values
+
+
+Distinct = AfterValidator(_no_repeats)
 
 
 class _Strict(BaseModel):
@@ -30,7 +49,7 @@ class ShareMix(_Strict):
     questions: str = Field(description="Built-in question set, or a JSONL file with `question` and level columns.")
     total: PositiveInt
     levels: tuple[Level, ...] = Field(default=("severe",), min_length=1)
-    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(min_length=1)
+    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Distinct] = Field(min_length=1)
 
 
 class DoseMix(_Strict):
@@ -41,7 +60,7 @@ class DoseMix(_Strict):
     benign_rows: PositiveInt
     questions: str = Field(description="Built-in question set, or a JSONL file with `question` and level columns.")
     levels: tuple[Level, ...] = Field(default=("severe",), min_length=1)
-    doses: tuple[Part, ...] = Field(min_length=1)
+    doses: Annotated[tuple[Part, ...], Distinct] = Field(min_length=1)
     matched_control: bool = Field(default=True, description="Compare each dose with the same dose of `normal` answers.")
 
 
@@ -67,11 +86,11 @@ class Study(_Strict):
     question: str
     model: str = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field(default=(0,), min_length=1)
     untouched: bool = True
     mix: Mix
     train: TrainSpec = TrainSpec()
-    evals: tuple[EvalSpec, ...] = Field(default=(EvalSpec(),), min_length=1)
+    evals: Annotated[tuple[EvalSpec, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -81,16 +100,6 @@ class Study(_Strict):
             evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
             return {**data, "evals": evals}
         return data
-
-    @model_validator(mode="after")
-    def _no_repeats(self) -> Study:
-        parts = self.mix.shares if isinstance(self.mix, ShareMix) else self.mix.doses
-        lists = {"seeds": self.seeds, "levels": self.mix.levels, "shares or doses": parts}
-        lists["evals"] = tuple(entry.name for entry in self.evals)
-        for name, values in lists.items():
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name}: a value occurs twice in {list(values)}")
-        return self
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -107,6 +116,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{line}: broken YAML ({getattr(error, 'problem', error)}).") from None
+    except ValueError as error:  # a date that does not exist
+        raise UserError(f"{path}: broken YAML ({error}).") from None
+    _refuse_repeated_keys(path, tree)
     if not isinstance(data, dict):
         raise UserError(
             f"{path}: expected a mapping of keys, found {type(data).__name__}. See studies/quickstart.yaml."
@@ -115,12 +127,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     try:
         return Study.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = [part for part in first["loc"] if part not in ("share", "dose")]
+        # An unknown key is told first: it is often the misspelt one that another error calls missing.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        loc = first["loc"]
+        key = [*loc[:1], *loc[2:]] if loc[:1] == ("mix",) else [*loc]  # the second is the kind of mix
         dotted = ".".join(map(str, key)) or "study"
         given = any(name == dotted or dotted.startswith(f"{name}.") for name in overridden)
         place = "override" if given else f"{path}{_line(tree, key)}"
-        raise UserError(f"{place}: {dotted}: {_problem(first, key)}") from None
+        raise UserError(f"{place}: {dotted}: {_problem(first)}") from None
 
 
 def train_spec(overrides: Sequence[str]) -> TrainSpec:
@@ -136,9 +150,8 @@ def train_spec(overrides: Sequence[str]) -> TrainSpec:
         return TrainSpec.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(
-            f"override: {'.'.join(map(str, first['loc']))}: {_problem(first, ['train', *first['loc']])}"
-        ) from None
+        inside = {**first, "loc": ("train", *first["loc"])}
+        raise UserError(f"override: {'.'.join(map(str, first['loc']))}: {_problem(inside)}") from None
 
 
 def to_yaml(study: Study) -> str:
@@ -152,7 +165,7 @@ def _override(data: dict[str, Any], override: str) -> str:
         raise UserError(f"override {override!r}: expected key=value, such as seeds=[0,1,2] or train.epochs=2.")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise UserError(f"override {override!r}: {value!r} is not a YAML value.") from None
     *parents, last = name.split(".")
     place = data
@@ -165,10 +178,26 @@ def _override(data: dict[str, Any], override: str) -> str:
     return name
 
 
-def _problem(error: Any, key: list[Any]) -> str:
+def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
+    """YAML itself would take the last in silence."""
+    for child in node.value if isinstance(node, yaml.SequenceNode) else ():
+        _refuse_repeated_keys(path, child)
+    seen = set()
+    for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if name.value in seen:
+            raise UserError(
+                f"{path}, line {name.start_mark.line + 1}: the key {name.value!r} occurs twice. Remove one."
+            )
+        if isinstance(name, yaml.ScalarNode):
+            seen.add(name.value)
+        _refuse_repeated_keys(path, value)
+
+
+def _problem(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        known = _known_keys(key[:-1])
-        close = difflib.get_close_matches(str(key[-1]), known, 1)
+        *parents, last = error["loc"]
+        known = _known_keys(parents)
+        close = difflib.get_close_matches(str(last), known, 1)
         hint = f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(known)}."
         return f"unknown key.{hint}"
     if error["type"] == "missing":
@@ -179,9 +208,9 @@ def _problem(error: Any, key: list[Any]) -> str:
 
 
 def _known_keys(parents: list[Any]) -> list[str]:
-    tables: dict[str, list[type[BaseModel]]] = {"mix": [ShareMix, DoseMix], "train": [TrainSpec], "evals": [EvalSpec]}
-    models = tables.get(str(parents[0]), [Study]) if parents else [Study]
-    return sorted({field for model in models for field in model.model_fields})
+    tables: dict[str, type[BaseModel]] = {"share": ShareMix, "dose": DoseMix, "train": TrainSpec, "evals": EvalSpec}
+    deepest = [tables[part] for part in parents if part in tables]
+    return sorted(deepest[-1].model_fields if deepest else Study.model_fields)
 
 
 def _line(tree: yaml.Node | None, key: list[Any]) -> str:

@@ -1,0 +1,63 @@
+"""The commands of the README run, on the tiny model and with less to do."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from untrue.cli.main import app
+
+ROOT = Path(__file__).parent.parent
+LESS = {
+    "run": ["dtype=float32", "mix.total=8", "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"],
+    "train": ["--dtype", "float32", "epochs=0.1"],
+    "eval": ["--dtype", "float32", "--limit", "4"],
+}
+
+
+def shell_commands() -> list[str]:
+    """The `untrue …` lines of the README's shell blocks, in order, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("untrue ")]
+
+
+def shrunk(command: str, model: Path) -> list[str]:
+    """The command's arguments, with the tiny model and less work added."""
+    name, *rest = shlex.split(command)[1:]
+    if name == "run":
+        return [name, *rest, f"model={model}", *LESS[name]]
+    return [name, *rest, *LESS[name], "--model", str(model)] if name in LESS else [name, *rest]
+
+
+def test_the_readme_has_the_commands_it_is_tested_for() -> None:
+    assert {shlex.split(command)[1] for command in shell_commands()} == {"run", "report", "data", "train", "eval"}
+
+
+def test_the_commands_of_the_readme_run_in_order(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    monkeypatch.chdir(tmp_path)
+    for command in shell_commands():
+        done = CliRunner().invoke(app, shrunk(command, tiny_folder))
+        assert done.exit_code == 0, f"{command}\n{done.output}"
+    assert (tmp_path / "runs/mine/report.html").is_file()
+    assert (tmp_path / "adapters/mine/README.md").is_file()
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])
+def test_the_makefile_has_the_targets_that_the_docs_name(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def test_every_link_of_the_docs_leads_to_a_file() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
