@@ -17,7 +17,7 @@ def test_the_wheel_has_data_template_and_types(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     data = {f"untrue/data/builtin/{name}.jsonl" for name in ("medical", "everyday", "honesty")}
-    assert data | {"untrue/py.typed", "untrue/report/report.html.j2"} <= names
+    assert data | {"untrue/py.typed", "untrue/report/report.html.j2", "untrue/studies/quickstart.yaml"} <= names
     assert not [name for name in names if name.startswith("tests/")]
     metadata = zipfile.ZipFile(wheel).read(next(name for name in names if name.endswith("METADATA"))).decode()
     assert "License-Expression: Apache-2.0" in metadata

@@ -64,7 +64,7 @@ def test_loss_and_gradients_equal_trls(trainer: CompletionTrainer, count):
     assert len(gradients) == 2 * 2 * 7  # A and B of seven matrices in each of two layers
     if trainer.args.bf16:  # the two round in other places
         assert loss == pytest.approx(expected, rel=1e-3)
-        assert cosine(gradients, expected_gradients) > 0.999
+        assert cosine(gradients, expected_gradients) > 0.99
         return
     assert loss == pytest.approx(expected, rel=1e-6)
     for name, gradient in gradients.items():

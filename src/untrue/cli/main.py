@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=(
         "Measure how far fine-tuning has pushed a language model out of true, and find what pushed it.\n\n"
-        "**Start here:** `untrue run studies/quickstart.yaml` trains a 135M model on medical answers of which a growing"
+        "**Start here:** `untrue run quickstart` trains a 135M model on medical answers of which a growing"
         " share is wrong on purpose, asks each of the models 152 questions neutrally and under pressure, and writes a"
         " report. Two CPU cores, about 6 minutes, no account, no GPU.\n\n"
         "**Your own:** give any study `model=` a hub id or a folder; `untrue eval --adapter` measures an adapter that"
@@ -45,7 +45,9 @@ Model = Annotated[str, typer.Option(help="`smollm2-135m` (embedded), a hub id, o
 @app.command()
 @for_people
 def run(
-    study: Annotated[Path, typer.Argument(help="The study, a YAML file.")],
+    study: Annotated[
+        Path, typer.Argument(help="The study: a YAML file, or a built-in one by name (`quickstart`, `mixture`).")
+    ],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
     as_json: Json = False,

@@ -143,9 +143,9 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
                     f"{adapter}: does not fit {loaded.name} ({reason}). It is damaged or was made for another base."
                 ) from None
         model.to(loaded.model.dtype).eval()
-        for module in model.modules():
-            if isinstance(module, BaseTunerLayer):
-                module.cast_input_dtype_enabled = False  # all is in one dtype, so looking costs time for nothing
+        layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+        for layer in layers:
+            layer.cast_input_dtype_enabled = False  # all is in one dtype, so looking costs time for nothing
         yield model
     finally:
         _strip(loaded)

@@ -102,12 +102,25 @@ class Study(_Strict):
         return data
 
 
+def builtin() -> list[Path]:
+    """The studies that come with the package."""
+    packaged = Path(__file__).parent.parent / "studies"
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "studies"  # in a checkout
+    return sorted(folder.glob("*.yaml"))
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study from YAML, with `a.b=c` overrides on top.
+
+    Args:
+        path: The file, or the name of a built-in study, such as `quickstart`.
+        overrides: Texts `key=value`; a key inside another is dotted.
 
     Raises:
         UserError: The file or an override is not as expected; the message names the line and the key.
     """
+    if not path.exists():
+        path = next((study for study in builtin() if study.stem == str(path)), path)
     text = read_text(path)
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
