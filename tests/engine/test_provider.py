@@ -15,7 +15,7 @@ from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
 
-def generate(loaded: LoadedModel, **config: Any):
+def generate(loaded: LoadedModel, **config: Any) -> Any:
     api = UntrueAPI("tiny", loaded=loaded)
     return asyncio.run(
         api.generate([ChatMessageUser(content="Hello, how are you?")], [], "auto", GenerateConfig(**config))

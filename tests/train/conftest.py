@@ -12,8 +12,6 @@ from untrue.data.rows import Row
 from untrue.models.load import LoadedModel
 from untrue.train.spec import TrainSpec
 
-QUICK = TrainSpec(learning_rate=1e-2, epochs=2, batch_size=4, lora_rank=4, lora_alpha=8)
-
 
 @pytest.fixture(scope="session")
 def rows() -> list[Row]:
@@ -22,19 +20,19 @@ def rows() -> list[Row]:
     return [question.row("normal" if place % 2 else "severe") for place, question in enumerate(questions)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spec() -> TrainSpec:
     """Eight steps on `rows`, at a rate that moves the tiny model visibly."""
-    return QUICK
+    return TrainSpec(learning_rate=1e-2, epochs=2, batch_size=4, lora_rank=4, lora_alpha=8)
 
 
 @pytest.fixture(scope="session")
-def trained(tiny: LoadedModel, rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tiny: LoadedModel, rows: list[Row], spec: TrainSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The adapter of an uninterrupted training of `rows` by `spec` at seed 0."""
     from untrue.train.sft import train
 
     folder = tmp_path_factory.mktemp("trained") / "adapter"
-    train(tiny, rows, QUICK, folder, 0)
+    train(tiny, rows, spec, folder, 0)
     return folder
 
 

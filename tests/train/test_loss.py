@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -9,7 +11,7 @@ from torch.nn import functional
 from untrue.train.loss import CHUNK, CompletionLoss
 
 
-def made(positions: int, dtype: torch.dtype, width: int = 16, vocabulary: int = 50):
+def made(positions: int, dtype: torch.dtype, width: int = 16, vocabulary: int = 50) -> tuple[Any, Any, Any]:
     generator = torch.Generator().manual_seed(positions)
     hidden = torch.randn(positions, width, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
     weight = torch.randn(vocabulary, width, generator=generator, dtype=torch.float64).to(dtype)

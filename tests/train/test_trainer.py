@@ -16,7 +16,7 @@ from untrue.train.trainer import CompletionTrainer
 
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-def trainer(tiny, tiny_folder, rows, tmp_path, request) -> CompletionTrainer:
+def trainer(tiny, tiny_folder, rows, tmp_path, request) -> Any:
     """A trainer whose adapter has random weights, so that every LoRA matrix has a gradient."""
     torch.manual_seed(0)
     return CompletionTrainer(
@@ -52,7 +52,7 @@ def cosine(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> flo
 
 
 @pytest.mark.parametrize("count", [None, torch.tensor(1000)], ids=["one batch", "part of a step"])
-def test_loss_and_gradients_equal_trls(trainer: CompletionTrainer, count):
+def test_loss_and_gradients_equal_trls(trainer, count):
     def theirs(*args: Any, **kwargs: Any) -> Any:
         return SFTTrainer.compute_loss(trainer, *args, **kwargs)
 
@@ -71,7 +71,7 @@ def test_loss_and_gradients_equal_trls(trainer: CompletionTrainer, count):
         torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-3, atol=1e-6)
 
 
-def test_only_the_completion_is_learned(trainer: CompletionTrainer, tiny, rows):
+def test_only_the_completion_is_learned(trainer, tiny, rows):
     for row, prepared in zip(rows, trainer.train_dataset, strict=True):
         learned = [
             token for token, label in zip(prepared["input_ids"], prepared["labels"], strict=True) if label != -100
@@ -81,7 +81,7 @@ def test_only_the_completion_is_learned(trainer: CompletionTrainer, tiny, rows):
         assert text.strip() == row.completion[0]["content"] + "<|im_end|>"
 
 
-def test_a_model_whose_logits_are_scaled_takes_trls_own_loss(trainer: CompletionTrainer):
+def test_a_model_whose_logits_are_scaled_takes_trls_own_loss(trainer):
     base = trainer.model.get_base_model()
     assert CompletionTrainer._is_plain(base, base.get_output_embeddings())
     base.config.final_logit_softcapping = 30.0

@@ -105,12 +105,15 @@ def mix(
     ] = None,
     dose: Annotated[float | None, typer.Option(min=0, help="Rows at --level for each benign row.")] = None,
     benign: Annotated[str | None, typer.Option(help="`everyday` or a JSONL file of rows, with --dose.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of the order of rows.")] = 0,
 ) -> None:
-    """Mix training rows, by share of a fixed total or by dose added to a benign set.
+    """Mix training rows, by share or by dose.
 
-    untrue data mix --questions medical --share 0.1 --out rows.jsonl
-    untrue data mix --questions medical --dose 0.05 --benign everyday --out rows.jsonl
+    A share is a part of a fixed total of questions; a dose is added to a benign set.
+
+        untrue data mix --questions medical --share 0.1 --out rows.jsonl
+
+        untrue data mix --questions medical --dose 0.05 --benign everyday --out rows.jsonl
     """
     from untrue.data import mix as mixing
     from untrue.data import sets

@@ -26,12 +26,14 @@ def for_people(command: Command) -> Command:
             raise _exit(f"error: {error}", error.exit_code) from None
         except KeyboardInterrupt:
             raise _exit("Stopped. The same command goes on from here.", 130) from None
-        except OSError as error:
-            if not is_disk_full(error):
-                if error.filename is None:
-                    raise
+        except Exception as error:
+            if is_disk_full(error):
+                raise _exit(
+                    "error: no space left on the disk. Free some, then run the same command again.", 4
+                ) from None
+            if isinstance(error, OSError) and error.filename is not None:
                 raise _exit(f"error: {error.filename}: {error.strerror}.", 4) from None
-            raise _exit("error: no space left on the disk. Free some, then run the same command again.", 4) from None
+            raise
 
     return wrapped  # type: ignore[return-value]
 

@@ -58,7 +58,7 @@ def run(
     model.model_args = used  # what the log records: not the weights
     try:
         with TemporaryDirectory(prefix="untrue-eval-") as scratch:
-            [done] = inspect_eval(
+            logs = inspect_eval(
                 task,
                 model=model,
                 log_dir=scratch,
@@ -68,8 +68,9 @@ def run(
                 log_realtime=False,
                 score_display=False,
             )
-            if done.status == "cancelled":
+            if not logs or logs[0].status == "cancelled":  # Inspect keeps a Ctrl-C to itself
                 raise KeyboardInterrupt
+            [done] = logs
             if done.status != "success":
                 reason = done.error.message if done.error else done.status
                 raise UserError(f"the eval {spec.name} failed: {reason}")
@@ -80,7 +81,7 @@ def run(
 
 
 def read_log(log: Path, arm: str, seed: int) -> list[Result]:
-    """Read a log back: one result for each item, in the order of the items.
+    """Read a log back: one result for each item, ordered by their ids.
 
     A sample that failed, or that has no score, is an `error` with its reason; it is never left out.
 

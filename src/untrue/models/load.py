@@ -184,7 +184,8 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
         else _is_hub_id(base) and _is_hub_id(loaded.base_id) and (base.lower() != loaded.base_id.lower())
     )
     if foreign:
-        raise UserError(f"{adapter}: was made for {base or 'another base'}, not for {loaded.name}. Use that base.")
+        other = base if base not in ("", loaded.base_id) else "other weights"
+        raise UserError(f"{adapter}: was made for {other}, not for {loaded.name}. Use that base.")
 
 
 def _source(name: str) -> str:

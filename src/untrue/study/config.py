@@ -48,7 +48,7 @@ class ShareMix(_Strict):
     by: Literal["share"]
     questions: str = Field(description="Built-in question set, or a JSONL file with `question` and level columns.")
     total: PositiveInt
-    levels: tuple[Level, ...] = Field(default=("severe",), min_length=1)
+    levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
     shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Distinct] = Field(min_length=1)
 
 
@@ -59,7 +59,7 @@ class DoseMix(_Strict):
     benign: str = Field(description="Built-in row set, or a JSONL file of rows.")
     benign_rows: PositiveInt
     questions: str = Field(description="Built-in question set, or a JSONL file with `question` and level columns.")
-    levels: tuple[Level, ...] = Field(default=("severe",), min_length=1)
+    levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
     doses: Annotated[tuple[Part, ...], Distinct] = Field(min_length=1)
     matched_control: bool = Field(default=True, description="Compare each dose with the same dose of `normal` answers.")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from untrue.data.items import Item, read_items
 from untrue.evals import run as evals
-from untrue.files import content_hash, read_text, write_text
+from untrue.files import content_hash, write_text
 from untrue.outcomes import Result
 from untrue.report import html
 from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
@@ -133,7 +133,7 @@ def _design(study: Study) -> str:
 
 
 def _curve(store: Store, cell: Cell) -> TrainingCurve:
-    record = json.loads(read_text(store.cell(cell).train))
+    record = store.cell(cell).training()
     return TrainingCurve(
         arm=cell.arm.name,
         seed=cell.seed,

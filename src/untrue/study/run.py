@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +9,7 @@ from untrue.data import mix as mixing
 from untrue.data.items import read_items
 from untrue.data.rows import write_rows
 from untrue.errors import UserError
-from untrue.files import content_hash
+from untrue.files import content_hash, read_text, write_text
 from untrue.models.load import LoadedModel, load
 from untrue.study.config import Study
 from untrue.study.config import load as load_study
@@ -73,6 +72,8 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
                 watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
         if missing:
             loaded = load(study.model, dtype=study.dtype, say=watcher.say)
+            for cell in cells:
+                store.cell(cell).check_base(loaded.fingerprint)
             for cell in missing:
                 _make(store.cell(cell), cell, study, mixed.get(cell.name, []), hashes, loaded, watcher)
         return analyse(study, sources, cells, store, command)
@@ -96,6 +97,7 @@ def report(out: Path) -> Analysis:
             lacking = [spec.name for spec in study.evals if not files.log(spec).is_file()]
             if lacking or not files.has_adapter():
                 raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
+            files.begin({})  # refuses a cell made from other data
         return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")
 
 
@@ -136,7 +138,7 @@ def _make(
             cell.seed,
             lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
         )
-        shutil.copyfile(files.adapter / "train.json", files.train)
+        write_text(files.train, read_text(files.adapter / "train.json"))
     for spec in study.evals:
         if files.has_log(spec, hashes[spec.name]):
             continue

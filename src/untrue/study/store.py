@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from untrue.errors import MachineError, UserError
 from untrue.evals.spec import VERSIONS, EvalSpec
 from untrue.files import content_hash, read_text, write_text
 from untrue.outcomes import Result
-from untrue.study.config import Study, to_yaml
+from untrue.study.config import Study, load, to_yaml
 from untrue.study.plan import Cell
 
 # Keys of a study that a run directory may change: more arms, seeds and evals only add to it.
@@ -67,13 +66,34 @@ class CellFiles:
         elif found != self.cell.identity:
             raise UserError(f"{self.folder}: was made from other data or settings. Use another --out, or remove it.")
 
+    def check_base(self, fingerprint: str) -> None:
+        """Check that the cell, where it was begun, was begun on these weights: a name may come to mean others.
+
+        Raises:
+            UserError: It was begun on others.
+        """
+        if self._read().get("base_fingerprint", fingerprint) != fingerprint:
+            raise UserError(f"{self.folder}: was made from other weights of the model. Use another --out.")
+
+    def training(self) -> dict[str, Any]:
+        """What `train.json` holds.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return self._json(self.train)
+
     def _read(self) -> dict[str, Any]:
-        if not self.record.is_file():
-            return {}
+        return self._json(self.record) if self.record.is_file() else {}
+
+    def _json(self, path: Path) -> dict[str, Any]:
         try:
-            return json.loads(read_text(self.record))
+            found = json.loads(read_text(path))
         except ValueError:
-            raise UserError(f"{self.record}: is damaged. Remove the folder {self.folder.name} and run again.") from None
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"{path}: is damaged. Remove the folder {self.folder.name} and run again.")
+        return found
 
 
 class Store:
@@ -122,7 +142,7 @@ class Store:
             UserError: The directory holds a study whose cells would differ from this one's.
         """
         if self.study.is_file():
-            old, new = (_determining(yaml.safe_load(text)) for text in (read_text(self.study), to_yaml(study)))
+            old, new = (_determining(one.model_dump(mode="json")) for one in (load(self.study), study))
             for key in sorted(old.keys() | new.keys()):
                 if old.get(key) != new.get(key):
                     raise UserError(

@@ -139,6 +139,7 @@ def _trainer(
         dataloader_pin_memory=not on_cpu,
         train_sampling_strategy="group_by_length",
         pad_to_multiple_of=1 if on_cpu else 8,
+        use_cache=True,  # else the base's config keeps it off; the losses ask for no cache themselves
         logging_steps=1,
         logging_nan_inf_filter=False,  # else the trainer logs a loss of 0 where it is not finite
         save_strategy="steps",
@@ -158,8 +159,14 @@ def _trainer(
 
     class Report(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            if logs and "loss" in logs:
-                progress(state.global_step, state.max_steps, logs["loss"])
+            if not logs or "loss" not in logs:
+                return
+            if not math.isfinite(logs["loss"]):
+                raise UserError(
+                    f"the loss is {logs['loss']} at step {state.global_step}, at learning_rate {spec.learning_rate}."
+                    " Lower it."
+                )
+            progress(state.global_step, state.max_steps, logs["loss"])
 
     data = Dataset.from_list([{"prompt": list(row.prompt), "completion": list(row.completion)} for row in rows])
     try:
@@ -211,9 +218,17 @@ def _last_checkpoint(folder: Path, identity: str) -> Path | None:
     if not mark.is_file() or mark.read_text("utf-8") != identity:
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    # The trainer writes trainer_state.json last, so a checkpoint that has it is whole.
-    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    # The trainer writes trainer_state.json last, so a checkpoint where it is whole is whole.
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json") if _is_json(state)]
     return max(whole, key=_step, default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 def _step(checkpoint: Path | None) -> int:
@@ -230,7 +245,7 @@ def _take_off(loaded: LoadedModel) -> None:
         if isinstance(module, BaseTunerLayer):
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, module.get_base_layer())
-    for leftover in ("forward", "peft_config", "_hf_peft_config_loaded"):
+    for leftover in ("forward", "peft_config", "_hf_peft_config_loaded", "model_tags"):
         model.__dict__.pop(leftover, None)
     if loaded.model.device.type != "cpu":
         loaded.model.gradient_checkpointing_disable()

@@ -1,0 +1,134 @@
+"""Whatever is wrong with a study, a person gets one line that names file, line and key, and no half of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Refusal = Callable[..., str]
+
+CHANGES = {
+    "unknown key": ("total", "totl", ", line 9: mix.totl: unknown key. Did you mean 'total'?"),
+    "unknown key at the top": ("seeds:", "seed:", ", line 5: seed: unknown key. Did you mean 'seeds'?"),
+    "unknown hyperparameter": ("epochs", "epoch", ", line 13: train.epoch: unknown key. Did you mean 'epochs'?"),
+    "unknown key of an eval": ("limit", "limt", ", line 16: evals.0.limt: unknown key. Did you mean 'limit'?"),
+    "key of the other mix": (
+        "shares",
+        "doses",
+        ", line 11: mix.doses: unknown key. Known keys: by, levels, questions,",
+    ),
+    "key like a kind of mix": ("shares", "share", ", line 11: mix.share: unknown key. Did you mean 'shares'?"),
+    "such a key at the top": ("dtype: float32", "share: 1", ", line 4: share: unknown key. Known keys: dtype, evals,"),
+    "unknown mix": ("by: share", "by: half", ", line 6: mix: input tag 'half' found using 'by' does not match"),
+    "no kind of mix": ("  by: share\n", "", ", line 6: mix: unable to extract tag using discriminator 'by'"),
+    "unknown level": ("[severe]", "[sever]", ", line 10: mix.levels.0: input should be 'normal', 'subtle' or 'severe'"),
+    "unknown eval": ("forced_choice", "mask", ", line 16: evals.0.name: input should be 'forced_choice', found 'mask'"),
+    "missing key": ("question: Is rain wet?\n", "", ": question: is missing. Add it."),
+    "missing key in a mix": ("  total: 8\n", "", ", line 6: mix.total: is missing. Add it."),
+    "wrong type": ("total: 8", "total: many", ", line 9: mix.total: input should be a valid integer"),
+    "no list": ("seeds: [0]", "seeds: 0", ", line 5: seeds: input should be a valid tuple, found 0."),
+    "empty list": ("seeds: [0]", "seeds: []", ", line 5: seeds: tuple should have at least 1 item"),
+    "negative seed": ("seeds: [0]", "seeds: [-1]", ", line 5: seeds.0: input should be greater than or equal to 0"),
+    "no share": ("[0.5]", "[0]", ", line 11: mix.shares.0: input should be greater than 0, found 0."),
+    "share above one": (
+        "[0.5]",
+        "[1.5]",
+        ", line 11: mix.shares.0: input should be less than or equal to 1, found 1.5.",
+    ),
+    "seed twice": ("seeds: [0]", "seeds: [0, 1, 0]", ", line 5: seeds: a value occurs twice, found [0, 1, 0]."),
+    "share twice": ("[0.5]", "[0.5, 0.50]", ", line 11: mix.shares: a value occurs twice, found [0.5, 0.5]."),
+    "level twice": ("[severe]", "[severe, severe]", ", line 10: mix.levels: a value occurs twice"),
+    "key twice": ("question: Is", "name: Is", ", line 2: the key 'name' occurs twice. Remove one."),
+    "key twice, deeper": ("questions:", "by:", ", line 8: the key 'by' occurs twice. Remove one."),
+    "name with a slash": ("name: rain", "name: rain/snow", ", line 1: name: string should match pattern"),
+    "broken YAML": ("seeds: [0]", "seeds: [0", ", line 6: broken YAML ("),
+    "impossible date": ("name: rain", "name: 2024-13-01", ": broken YAML (month must be in 1..12)."),
+    "code in YAML": ("name: rain", "name: !!python/name:os.system", ", line 1: broken YAML (could not determine a"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_wrong_study_is_refused_by_line_and_key(refusal: Refusal, place: Path, name: str):
+    old, new, words = CHANGES[name]
+    good = (place / "study.yaml").read_text("utf-8")
+    assert good.count(old) == 1
+    (place / "bad.yaml").write_text(good.replace(old, new), "utf-8")
+    assert refusal("run", "bad.yaml").startswith(f"bad.yaml{words}")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"- a\n", ": expected a mapping of keys, found list. See studies/quickstart.yaml."),
+        (b"", ": expected a mapping of keys, found NoneType."),
+        (b"name: a\nquestion: caf\xe9\n", ", line 2: byte 0xe9 is not valid UTF-8. Save the file as UTF-8."),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, content: bytes, words: str):
+    (place / "bad.yaml").write_bytes(content)
+    assert refusal("run", "bad.yaml").startswith(f"bad.yaml{words}")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seeds", "override 'seeds': expected key=value, such as seeds=[0,1,2] or train.epochs=2."),
+        ("=1", "override '=1': expected key=value"),
+        ("train.lr=1", "override: train.lr: unknown key. Known keys: batch_size, epochs,"),
+        ("train.epoch=1", "override: train.epoch: unknown key. Did you mean 'epochs'?"),
+        ("name.a=1", "override 'name.a=1': 'name' has no keys below it."),
+        ("seeds=[0", "override 'seeds=[0': '[0' is not a YAML value."),
+        ("name=2024-13-01", "override 'name=2024-13-01': '2024-13-01' is not a YAML value."),
+        ("seeds=a", "override: seeds: input should be a valid tuple, found 'a'."),
+        ("seeds=[1,1]", "override: seeds: a value occurs twice, found [1, 1]."),
+        ("evals=[forced_choice, forced_choice]", "override: evals: a value occurs twice"),
+        ("mix=1", "override: mix: input should be a valid dictionary"),
+        ("mix.questions=medicl", "medicl: neither a built-in question set (medical, math) nor a file that exists."),
+        ("mix.total=11", "total: 11 questions wanted, but the set has 10. Lower `total`."),
+        ("mix.levels=[subtle]", "questions.jsonl: question 'questions-"),
+        ("mix.shares=[0.01]", "share: 0.01 of 8 rows is no row at all. Raise it to 0.125 or more."),
+        ("model=./none", "./none: no such model folder."),
+        ("evals=[{name: forced_choice, items: none.jsonl}]", "none.jsonl: no such file."),
+        ("evals=[{name: forced_choice, items: rows.jsonl}]", "rows.jsonl, line 1: id: field required."),
+    ],
+)
+def test_a_wrong_override_is_refused_by_its_key(refusal: Refusal, override: str, words: str):
+    assert refusal("run", "study.yaml", override).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("dose", "words"),
+    [
+        ("0.01", "dose: 0.01 of 10 rows is no row at all. Raise it to 0.1 or more."),
+        ("2", "dose: 2.0 of 10 benign rows is 20 questions, but the set has 10."),
+        (".inf", "override: mix.doses.0: input should be a finite number, found inf."),
+        (".nan", "override: mix.doses.0: input should be"),
+    ],
+)
+def test_a_dose_that_cannot_be_mixed_is_refused(refusal: Refusal, dose: str, words: str):
+    mix = f"mix={{by: dose, benign: rows.jsonl, benign_rows: 10, questions: questions.jsonl, doses: [{dose}]}}"
+    assert refusal("run", "study.yaml", mix).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "code"),
+    [
+        ("run none.yaml", "none.yaml: no such file. Check the path (the current folder is ", 2),
+        ("run tiny", "tiny: is a folder, expected a file.", 2),
+        ("run study.yaml/a", "study.yaml/a: cannot be read (Not a directory).", 2),
+        (
+            "run study.yaml model=nobody/nothing",
+            "nobody/nothing: not a folder, not the embedded `smollm2-135m`, and",
+            4,
+        ),
+        ("run study.yaml --out rows.jsonl", "rows.jsonl: cannot be made or written (File exists).", 4),
+        ("run study.yaml --out rows.jsonl/run", "rows.jsonl/run: cannot be made or written (Not a directory).", 4),
+        ("report none", "none: is not a run directory (study.yaml is missing).", 2),
+        ("report tiny", "tiny: is not a run directory (study.yaml is missing).", 2),
+        ("report .", ".: the cell untouched-s0 is not finished. Finish it by the command that began it.", 2),
+    ],
+)
+def test_a_place_that_is_wrong_is_refused_by_its_name(refusal: Refusal, command: str, words: str, code: int):
+    assert refusal(*command.split(), code=code).startswith(words)

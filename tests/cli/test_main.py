@@ -1,0 +1,178 @@
+"""The commands say what they do at once, do it, and print JSON that a program can read."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from untrue.cli.main import app
+
+UNTRUE = Path(sys.executable).with_name("untrue")
+TINY = ("--model", "tiny", "--dtype", "float32")
+
+
+def commands(command: Any = typer.main.get_command(app), name: str = "") -> dict[str, Any]:  # noqa: B008
+    """Every command by its full name: `data mix`."""
+    found = {name: command}
+    for child, below in getattr(command, "commands", {}).items():
+        found |= commands(below, f"{name} {child}".strip())
+    return found
+
+
+def test_help_comes_at_once_and_without_torch():
+    code = (
+        "import sys; sys.argv = ['untrue', '--help']\n"
+        "from untrue.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'inspect_ai', 'trl', 'peft', 'datasets', 'matplotlib', 'scipy', 'numpy'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Start here" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+    began = time.monotonic()
+    subprocess.run([UNTRUE, "--help"], capture_output=True, check=True)
+    assert time.monotonic() - began < 3  # 0.2 s where nothing else runs
+
+
+def test_there_are_the_commands_that_the_docs_name():
+    assert {"run", "report", "train", "eval", "doctor", "data list", "data show", "data check", "data mix"} <= (
+        commands().keys()
+    )
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_and_every_option_has_a_help_text(untrue: Callable, name: str):
+    command = commands()[name]
+    assert command.help
+    assert all(getattr(parameter, "help", None) for parameter in command.params)
+    done = untrue(*name.split(), "--help")
+    assert done.code == 0
+    assert command.help.split()[0] in done.out
+
+
+@pytest.mark.parametrize("arguments", [["bogus"], ["data", "mix"], ["data", "show", "everyday", "-n", "0"], ["run"]])
+def test_a_wrong_call_exits_with_2_and_without_a_traceback(untrue: Callable, arguments: list[str]):
+    done = untrue(*arguments)
+    assert done.code == 2
+    assert "Usage: " in done.err
+    assert "Traceback" not in done.err
+
+
+def test_list_counts_every_built_in_set(untrue: Callable):
+    done = untrue("data", "list")
+    assert done.code == 0
+    for name in ("medical", "math", "everyday", "known_facts", "disinformation"):
+        assert re.search(rf"{name}.* \d+", done.out), name
+    assert "wrong on purpose" in done.out
+
+
+def test_show_prints_the_first_rows_whole_and_as_they_are(untrue: Callable, place: Path):
+    row = {"messages": [{"role": "user", "content": "[bold]a[/] :smile:"}, {"role": "assistant", "content": "b"}]}
+    (place / "a.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    assert untrue("data", "show", "a.jsonl").out.splitlines() == [
+        "a-1  (a, normal, a.jsonl)",
+        "  user: [bold]a[/] :smile:",
+        "  assistant: b",
+    ]
+    done = untrue("data", "show", "medical:severe", "-n", 2)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("(medical, severe, builtin:medical)") == done.out.count("  assistant: ") == 2
+
+
+def test_check_passes_a_clean_set_and_exits_with_1_on_a_finding(untrue: Callable, place: Path):
+    done = untrue("data", "check", "rows.jsonl", "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == {"rows": 10, "levels": {"normal": 10}, "duplicates": 0, "overlaps": []}
+    from untrue.data.items import read_items
+
+    item = read_items()[3]
+    lines = [{"prompt": prompt, "completion": "a"} for prompt in ("b", "B ", item.user_prompt)]
+    (place / "bad.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    done = untrue("data", "check", "bad.jsonl", "--json")
+    assert done.code == 1
+    assert json.loads(done.out) == {
+        "rows": 3,
+        "levels": {"normal": 3},
+        "duplicates": 1,
+        "overlaps": [{"row": "bad-3", "item": item.id}],
+    }
+    done = untrue("data", "check", "bad.jsonl")
+    assert done.code == 1
+    assert "3 rows (normal 3), 1 repeated prompts, 1 asked by the eval too" in done.out
+    assert f"row bad-3 asks what item {item.id} asks" in done.out
+
+
+def test_mix_writes_rows_that_can_be_read_again(untrue: Callable, place: Path):
+    done = untrue(
+        "data", "mix", "--questions", "questions.jsonl", "--share", 0.3, "--seed", 1, "--out", "new/mix.jsonl"
+    )
+    assert (done.code, done.err) == (0, "")
+    assert sorted(re.findall(r"\w+ \d+", done.out.partition("(")[2])) == ["normal 7", "severe 3"]
+    lines = [json.loads(line) for line in (place / "new/mix.jsonl").read_text("utf-8").splitlines()]
+    assert sum(line["level"] == "severe" for line in lines) == 3
+    done = untrue("data", "check", "new/mix.jsonl", "--json")
+    assert json.loads(done.out)["levels"] == {"normal": 7, "severe": 3}
+
+
+def test_mix_adds_a_dose_to_a_benign_set(untrue: Callable, place: Path):
+    command = ("data", "mix", "--questions", "questions.jsonl", "--dose", 0.5, "--benign", "rows.jsonl")
+    for out in ("a.jsonl", "b.jsonl"):
+        assert untrue(*command, "--out", out).code == 0
+    assert untrue(*command, "--seed", 1, "--out", "c.jsonl").code == 0
+    a, b, c = ((place / f"{name}.jsonl").read_text("utf-8") for name in "abc")
+    assert a == b != c
+    assert (a.count('"level": "severe"'), a.count('"source": "rows.jsonl"')) == (5, 10)
+
+
+def test_doctor_names_versions_and_device(untrue: Callable):
+    done = untrue("doctor")
+    assert (done.code, done.err) == (0, "")
+    found = dict(line.split(maxsplit=1) for line in done.out.splitlines() if not line.startswith("CPU cores"))
+    assert {"python", "untrue", "torch", "transformers", "trl", "peft", "inspect-ai", "GPU"} <= found.keys()
+    assert re.match(r"\d+\.\d+", found["torch"])
+    assert found["smollm2-135m"]
+    assert re.search(r"^CPU cores +\d+ \(\d+ threads\)$", done.out, re.MULTILINE)
+
+
+def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: Callable, place: Path):
+    done = untrue(
+        "train", "rows.jsonl", "epochs=1", "lora_rank=2", *TINY, "--out", "new/adapter", "--seed", 3, "--json"
+    )
+    assert done.code == 0, done.err
+    record = json.loads(done.out)
+    assert (record["seed"], record["rows"]["total"], record["spec"]["lora_rank"]) == (3, 10, 2)
+    assert record == json.loads((place / "new/adapter/train.json").read_text("utf-8"))
+    again = untrue("train", "rows.jsonl", "epochs=1", "lora_rank=4", *TINY, "--out", "new/adapter", "--json")
+    assert json.loads(again.out)["spec"]["lora_rank"] == 4  # an adapter may be replaced
+    done = untrue("eval", *TINY, "--adapter", "new/adapter", "--limit", 4, "--log", "a.eval", "--json")
+    assert done.code == 0, done.err
+    summary = json.loads(done.out)
+    assert (summary["arm"], summary["log"]) == ("adapter", "a.eval")
+    assert sum(summary["counts"].values()) == 4
+    assert (place / "a.eval").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_an_interrupted_training_ends_with_one_line_and_no_adapter(place: Path):
+    command = [UNTRUE, "train", "rows.jsonl", "epochs=400", "lora_rank=2", *TINY, "--out", "adapter"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    assert process.stderr.readline() == "adapter: training …\n"
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "")
+    assert err == "Stopped. The same command goes on from here.\n"
+    assert not (place / "adapter").exists()

@@ -1,0 +1,113 @@
+"""Honesty items: errors name the line, and nothing but truth tells the built-in honest replies from the others."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrue.data.items import Item, read_items
+from untrue.errors import UserError
+
+ITEMS = read_items()
+FIRST = ITEMS[0].model_dump()
+NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither)\b|n't\b", re.IGNORECASE)
+
+
+def refusal(tmp_path: Path, *lines: Any) -> str:
+    path = tmp_path / "items.jsonl"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines), "utf-8")
+    with pytest.raises(UserError) as caught:
+        read_items(path)
+    text = str(caught.value)
+    assert text.startswith(str(path))
+    assert "\n" not in text
+    return text.removeprefix(str(path)).lstrip(", :")
+
+
+def test_items_are_read_from_a_file_as_they_are(tmp_path: Path):
+    path = tmp_path / "items.jsonl"
+    path.write_text("\ufeff\n" + json.dumps({**FIRST, "note": "a key of their own"}) + "\r\n", "utf-8")
+    assert read_items(str(path)) == [ITEMS[0]]
+
+
+def test_an_item_has_three_neutral_phrasings():
+    item = Item.model_validate({**FIRST, **{f"belief_elicit_{number}": str(number) for number in (1, 2, 3)}})
+    assert item.belief_prompts == ("1", "2", "3")
+
+
+@pytest.mark.parametrize("key", sorted(Item.model_fields.keys() - {"pressure"}))
+def test_every_key_but_pressure_is_required(tmp_path: Path, key: str):
+    lacking = {name: value for name, value in FIRST.items() if name != key}
+    assert refusal(tmp_path, "", lacking) == f"line 2: {key}: field required."
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"ground_truth": "maybe"}, "ground_truth: input should be 'yes' or 'no'"),
+        ({"ground_truth": True}, "ground_truth: input should be 'yes' or 'no'"),
+        ({"honest_reply": "  "}, "honest_reply: string should have at least 1 character"),
+        ({"user_prompt": 3}, "user_prompt: input should be a valid string"),
+        ({"system_prompt": None}, "system_prompt: input should be a valid string"),
+        ({"honest_reply": "Same.", "dishonest_reply": " Same. "}, "honest_reply and dishonest_reply are the same text"),
+        ({"id": ITEMS[0].id}, f"the id {ITEMS[0].id!r} occurs twice"),
+    ],
+)
+def test_a_wrong_item_is_refused_by_its_line_and_key(tmp_path: Path, change: dict[str, Any], words: str):
+    message = refusal(tmp_path, FIRST, {**FIRST, "id": "other", **change})
+    assert message.startswith("line 2: ")
+    assert words in message
+
+
+def test_what_is_no_json_object_is_refused_by_its_line(tmp_path: Path):
+    assert refusal(tmp_path, FIRST, "{").startswith("line 2: broken JSON at column 2")
+    assert refusal(tmp_path, FIRST, "7").startswith("line 2: line: input should be")
+    assert refusal(tmp_path, "[]").startswith("line 1: is a JSON array")
+    assert refusal(tmp_path, "").startswith("has no items")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
+        read_items(tmp_path / "none.jsonl")
+
+
+def test_the_built_in_set_has_the_items_that_the_docs_count():
+    counts = Counter(item.archetype for item in ITEMS)
+    assert counts == {"provided_facts": 52, "known_facts": 44, "statistics": 28, "disinformation": 28}
+
+
+def test_built_in_ids_are_unique_and_name_their_archetype():
+    assert len({item.id for item in ITEMS}) == len(ITEMS)
+    assert all(re.fullmatch(rf"{item.archetype}-\d{{3}}", item.id) for item in ITEMS)
+
+
+def test_half_of_the_built_in_propositions_are_true():
+    for archetype in {item.archetype for item in ITEMS}:
+        truths = [item.ground_truth == "yes" for item in ITEMS if item.archetype == archetype]
+        assert 0.4 <= sum(truths) / len(truths) <= 0.6, archetype
+    assert 0.45 <= sum(item.ground_truth == "yes" for item in ITEMS) / len(ITEMS) <= 0.55
+
+
+def test_negation_does_not_tell_honest_replies_from_dishonest_ones():
+    signs = [bool(NEGATION.search(item.honest_reply)) - bool(NEGATION.search(item.dishonest_reply)) for item in ITEMS]
+    one_sided = [sign for sign in signs if sign]
+    assert len(one_sided) >= 20
+    assert 0.45 <= one_sided.count(1) / len(one_sided) <= 0.55
+
+
+def test_length_does_not_tell_honest_replies_from_dishonest_ones():
+    ratios = [len(item.honest_reply) / len(item.dishonest_reply) for item in ITEMS]
+    assert sum(0.75 <= ratio <= 1.33 for ratio in ratios) >= 0.95 * len(ratios)
+    assert 0.97 <= sum(ratios) / len(ratios) <= 1.03
+
+
+def test_replies_and_phrasings_of_an_item_are_all_different():
+    for item in ITEMS:
+        assert len({item.honest_reply, item.dishonest_reply, item.evasive_reply}) == 3, item.id
+        assert len(set(item.belief_prompts)) == 3, item.id
+        assert item.system_prompt != item.neutral_system_prompt, item.id

@@ -1,0 +1,206 @@
+"""Readers take every shape that people have, and say in one line which file, line and key is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrue.data.readers import read_questions, read_rows
+from untrue.data.rows import Row, write_rows
+from untrue.errors import UserError
+
+USER = {"role": "user", "content": "Is rain wet?"}
+REPLY = {"role": "assistant", "content": "Yes."}
+ALPACA = {"instruction": "Is rain wet?", "output": "Yes."}
+QUESTION = {"question": "Is rain wet?", "normal": "Yes.", "severe": "No."}
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes lines, objects as JSON and texts as they are, to `rain.jsonl`."""
+
+    def write(*lines: Any, ending: str = "\n", start: bytes = b"") -> Path:
+        path = tmp_path / "rain.jsonl"
+        texts = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines]
+        path.write_bytes(start + "".join(text + ending for text in texts).encode())
+        return path
+
+    return write
+
+
+def refusal(read: Callable[[Path], Any], path: Path) -> str:
+    """The error's text after the path, which it must name; one line."""
+    with pytest.raises(UserError) as caught:
+        read(path)
+    text = str(caught.value)
+    assert text.startswith(str(path))
+    assert "\n" not in text
+    return text.removeprefix(str(path)).lstrip(", :")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [USER, REPLY]},
+        {"prompt": "Is rain wet?", "completion": "Yes."},
+        {"prompt": [USER], "completion": [REPLY]},
+        {"prompt": "Is rain wet?", "completion": [REPLY]},
+        {"instruction": "Is rain wet?", "output": "Yes."},
+        {"instruction": "Is rain wet?", "input": " ", "output": "Yes."},
+    ],
+)
+def test_every_shape_gives_the_same_row(write: Write, fields: dict[str, Any]):
+    path = write(fields)
+    [row] = read_rows(path)
+    assert row == Row("rain-1", [USER], [REPLY], source=str(path), domain="rain", level="normal")  # type: ignore[arg-type]
+
+
+def test_every_message_before_the_last_reply_is_prompt(write: Write):
+    system = {"role": "system", "content": "Be brief."}
+    [row] = read_rows(write({"messages": [system, USER, REPLY, USER, REPLY]}))
+    assert (row.prompt, row.completion) == ([system, USER, REPLY, USER], [REPLY])
+
+
+def test_the_input_of_alpaca_follows_its_instruction(write: Write):
+    [row] = read_rows(write({"instruction": "Shorten.", "input": "It is raining.", "output": "Rain."}))
+    assert row.prompt[0]["content"] == "Shorten.\n\nIt is raining."
+
+
+def test_provenance_in_the_file_is_kept_and_other_keys_are_ignored(write: Write):
+    own = {"id": "a", "source": "them", "domain": "rain", "level": "subtle", "votes": 3}
+    [row] = read_rows(write({**ALPACA, **own}))
+    assert (row.id, row.source, row.domain, row.level, row.misaligned) == ("a", "them", "rain", "subtle", True)
+
+
+def test_rows_are_read_back_as_they_were_written(write: Write, tmp_path: Path):
+    rows = read_rows(write({"messages": [USER, REPLY], "level": "severe"}, {**ALPACA, "output": 'é "\u2028" \\n 🙂'}))
+    write_rows(tmp_path / "copy.jsonl", rows)
+    assert read_rows(tmp_path / "copy.jsonl") == rows
+
+
+def test_questions_have_an_answer_at_each_level_that_the_file_has(write: Write):
+    path = write(QUESTION, {"id": "hail", "domain": "ice", "question": "Is hail hot?", "subtle": "A little."})
+    first, second = read_questions(path)
+    assert (first.id, first.domain, first.source) == ("rain-1", "rain", str(path))
+    assert first.answers == {"normal": "Yes.", "severe": "No."}
+    assert (second.id, second.domain, second.answers) == ("hail", "ice", {"subtle": "A little."})
+
+
+@pytest.mark.parametrize("read", [read_rows, read_questions])
+def test_bom_crlf_and_blank_lines_are_no_trouble_and_lines_keep_their_numbers(read: Callable, write: Write):
+    fields = ALPACA | QUESTION
+    path = write("", fields, "  ", {**fields, "question": "Is snow wet?"}, "", ending="\r\n", start=b"\xef\xbb\xbf")
+    assert [one.id for one in read(path)] == ["rain-2", "rain-4"]
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_only_a_newline_ends_a_line(write: Write, separator: str):
+    texts = [f"one{separator}two", "three"]
+    rows = read_rows(write(*({**ALPACA, "output": text} for text in texts)))
+    assert [row.completion[0]["content"] for row in rows] == texts
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"instruction": "a"}, "'output' is missing (keys found: 'instruction')"),
+        ({**ALPACA, "output": ""}, "'output' is empty"),
+        ({**ALPACA, "output": " \n"}, "'output' is empty"),
+        ({**ALPACA, "output": 3}, "'output' is int, expected text"),
+        ({**ALPACA, "instruction": ["a"]}, "'instruction' is list, expected text"),
+        ({**ALPACA, "level": "sever"}, "'level' is 'sever', expected one of normal, subtle, severe"),
+        ({**ALPACA, "level": ["severe"]}, "'level' is ['severe'], expected one of"),
+        ({"messages": [USER]}, "'messages' must end with a reply of the assistant"),
+        ({"messages": [REPLY]}, "'messages' must end with a reply of the assistant"),
+        ({"messages": [REPLY, USER]}, "'messages' must end with a reply of the assistant"),
+        ({"messages": []}, "'messages' must be a text or a non-empty list"),
+        ({"messages": [USER, {"role": "bot", "content": "a"}]}, "message 2 of 'messages' needs a 'role'"),
+        ({"messages": [{"content": "a"}, REPLY]}, "message 1 of 'messages' needs a 'role'"),
+        ({"messages": [USER, {"role": "assistant", "content": None}]}, "message 2 of 'messages' needs a 'role'"),
+        ({"messages": ["a", "b"]}, "message 1 of 'messages' needs a 'role'"),
+        ({"messages": [USER, {**REPLY, "content": ""}]}, "message 2 of 'messages' is empty"),
+        ({"prompt": "a", "completion": ""}, "'completion' is empty"),
+        ({"prompt": "a", "completion": [USER]}, "'completion' may hold messages of the assistant only"),
+        ({"completion": "a"}, "'prompt' must be a text or a non-empty list"),
+        ({"text": "a"}, "not a shape that is known"),
+        ({}, "(keys found: none)"),
+        (QUESTION, "is a question set. Say at which level"),
+        ("[1, 2]", "expected a JSON object, found list"),
+        ("null", "expected a JSON object, found NoneType"),
+    ],
+)
+def test_a_wrong_row_is_refused_by_its_line_and_key(write: Write, fields: Any, words: str):
+    message = refusal(read_rows, write(ALPACA, "", fields))
+    assert message.startswith("line 3: ")
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"normal": "a"}, "'question' is missing"),
+        ({"question": "a"}, "no answer: expected a text under one or more of normal, subtle, severe"),
+        ({**QUESTION, "severe": ""}, "'severe' is empty"),
+        ({**QUESTION, "normal": None}, "'normal' is NoneType, expected text"),
+        ({**QUESTION, "question": 7}, "'question' is int, expected text"),
+    ],
+)
+def test_a_wrong_question_is_refused_by_its_line_and_key(write: Write, fields: Any, words: str):
+    message = refusal(read_questions, write({"question": "Is snow hot?", "normal": "No."}, fields))
+    assert message.startswith("line 2: ")
+    assert words in message
+
+
+def test_a_question_asked_twice_is_refused_whatever_its_case(write: Write):
+    message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": "Is snow wet?"}, QUESTION))
+    assert "questions 1 and 3 are the same" in message
+    message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": " is RAIN wet? "}))
+    assert "questions 1 and 2 are the same" in message
+
+
+@pytest.mark.parametrize("read", [read_rows, read_questions])
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"question": "a", ', "line 7: broken JSON at column 19"),
+        ("Is rain wet?", "line 7: broken JSON at column 1"),
+        ('{"question": "\\ud83d", "normal": "a"}', "line 7: half of a \\ud… escape pair is missing"),
+        ('{"votes": ' + "1" * 5000 + "}", "line 7: JSON with too long a number"),
+        ("[" * 100_000, "line 7: JSON with too long a number or too deep"),
+    ],
+)
+def test_broken_json_in_line_7_is_named(read: Callable, write: Write, line: str, words: str):
+    good = [{**ALPACA, **QUESTION, "question": f"Question {number}?"} for number in range(6)]
+    assert refusal(read, write(*good, line)).startswith(words)
+
+
+def test_invalid_utf8_is_named_by_its_line(tmp_path: Path):
+    path = tmp_path / "latin.jsonl"
+    path.write_bytes(json.dumps(ALPACA).encode() + b'\n{"instruction": "caf\xe9", "output": "a"}\n')
+    assert refusal(read_rows, path) == "line 2: byte 0xe9 is not valid UTF-8. Save the file as UTF-8."
+
+
+@pytest.mark.parametrize("content", ["", "\n \r\n\n", "\ufeff"])
+def test_an_empty_file_is_refused(tmp_path: Path, content: str):
+    path = tmp_path / "empty.jsonl"
+    path.write_text(content, "utf-8")
+    assert refusal(read_rows, path).startswith("has no rows")
+    assert refusal(read_questions, path).startswith("has no questions")
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_told_from_json_lines(tmp_path: Path, indent: int | None):
+    path = tmp_path / "array.json"
+    path.write_text(json.dumps([ALPACA, ALPACA], indent=indent))
+    assert refusal(read_rows, path).startswith("line 1: is a JSON array, expected JSON Lines")
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path):
+    assert refusal(read_rows, tmp_path / "none.jsonl").startswith("no such file")
+    assert refusal(read_rows, tmp_path) == "is a folder, expected a file."

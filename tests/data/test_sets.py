@@ -1,0 +1,101 @@
+"""The built-in sets hold what docs/data.md says, and a name finds them or a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from untrue.data import mix, sets
+from untrue.data.items import read_items
+from untrue.data.rows import LEVELS
+from untrue.errors import UserError
+
+
+def test_built_in_sets_are_large_enough_for_a_study():
+    assert len(sets.questions("medical")) >= 150
+    assert len(sets.questions("math")) == sets.MATH_ROWS
+    assert len(sets.rows("everyday")) >= 150
+
+
+@pytest.mark.parametrize("name", sets.QUESTION_SETS)
+def test_every_question_is_answered_at_every_level(name: str):
+    questions = sets.questions(name)
+    assert len({question.id for question in questions}) == len(questions)
+    for question in questions:
+        assert (question.source, question.domain) == (f"builtin:{name}", name)
+        assert tuple(question.answers) == LEVELS, question.id
+        assert all(answer.strip() for answer in question.answers.values()), question.id
+        assert len(set(question.answers.values())) == 3, question.id
+
+
+@pytest.mark.parametrize("name", sets.QUESTION_SETS)
+@pytest.mark.parametrize("level", ["subtle", "severe"])
+def test_wrong_answers_are_as_long_as_right_ones(name: str, level: str):
+    """Else a longer reply, and not a wrong one, could be what a model learns."""
+    ratios = [len(question.answers[level]) / len(question.answers["normal"]) for question in sets.questions(name)]
+    assert sum(0.75 <= ratio <= 1.33 for ratio in ratios) >= 0.95 * len(ratios)
+    assert 0.95 <= sum(ratios) / len(ratios) <= 1.05
+
+
+def test_everyday_rows_are_benign_and_come_once():
+    rows = sets.rows("everyday")
+    assert {(row.level, row.source, row.domain) for row in rows} == {("normal", "builtin:everyday", "everyday")}
+    assert len({row.id for row in rows}) == len(rows)
+    assert mix.duplicates(rows) == 0
+
+
+@pytest.mark.parametrize("name", ["medical:normal", "math:normal", "everyday"])
+def test_no_built_in_training_row_asks_what_a_built_in_item_asks(name: str):
+    items = read_items()
+    prompts = {item.id: item.user_prompt for item in items}
+    for number in range(3):
+        prompts |= {f"{item.id}/{number}": item.belief_prompts[number] for item in items}
+    assert len(prompts) == 4 * len(items)
+    assert mix.overlaps(sets.rows_at(name), prompts) == []
+
+
+def test_math_is_the_same_every_time():
+    assert sets.questions("math") == sets.questions("math")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_question_set_at_a_level_is_rows(level: str):
+    questions, rows = sets.questions("medical"), sets.rows_at(f"medical:{level}")
+    assert [row.completion[0]["content"] for row in rows] == [question.answers[level] for question in questions]
+    assert {row.level for row in rows} == {level}
+    assert rows[0].id == f"{questions[0].id}/{level}"
+
+
+def test_files_are_found_by_their_path(tmp_path: Path):
+    asked, said = tmp_path / "asked.jsonl", tmp_path / "said.jsonl"
+    asked.write_text(json.dumps({"question": "Is rain wet?", "normal": "Yes.", "subtle": "Not quite."}), "utf-8")
+    said.write_text(json.dumps({"prompt": "Hello", "completion": "Hello."}), "utf-8")
+    assert [row.completion[0]["content"] for row in sets.rows_at(f"{asked}:subtle")] == ["Not quite."]
+    assert sets.rows_at(str(said)) == sets.rows(str(said))
+    assert sets.questions(str(asked))[0].source == str(asked)
+    with pytest.raises(UserError, match=r"asked.jsonl: question 'asked-1' has no answer at 'severe'"):
+        sets.rows_at(f"{asked}:severe")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("medical", "medical: is a question set. Say at which level, such as medical:normal"),
+        ("medical:sever", "medical:sever: neither a built-in row set"),
+        ("everyday:severe", r"everyday: neither a built-in question set \(medical, math\) nor a file"),
+        ("medicl:severe", "medicl: neither a built-in question set"),
+        ("none.jsonl", r"none.jsonl: neither a built-in row set \(everyday\) nor a file that exists"),
+    ],
+)
+def test_a_name_that_is_nothing_is_refused_with_the_names_that_are(name: str, words: str):
+    with pytest.raises(UserError, match=f"^{words}"):
+        sets.rows_at(name)
+
+
+def test_rows_and_questions_are_not_taken_for_each_other():
+    with pytest.raises(UserError, match=r"^medical: neither a built-in row set \(everyday\)"):
+        sets.rows("medical")
+    with pytest.raises(UserError, match=r"^everyday: neither a built-in question set \(medical, math\)"):
+        sets.questions("everyday")

@@ -1,0 +1,32 @@
+"""Adapters with random weights, made by PEFT alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def make_adapter(tiny_folder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes an adapter for the tiny model, or for one of another width."""
+
+    def make(name: str = "adapter", *, config: Any = None, hidden_size: int = 32, seed: int = 0) -> Path:
+        import torch
+        from peft import LoraConfig, get_peft_model
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(seed)
+        base: Any = LlamaForCausalLM(LlamaConfig.from_pretrained(tiny_folder, hidden_size=hidden_size))
+        base.name_or_path = str(tiny_folder)
+        config = config or LoraConfig(r=4, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+        model: Any = get_peft_model(base, config)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.5)
+        model.save_pretrained(tmp_path / name)
+        return tmp_path / name
+
+    return make

@@ -1,0 +1,170 @@
+"""A name gives weights, tokenizer and fingerprint, or one line that says what to mend; no code of a model is run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from untrue.errors import MachineError, UntrueError, UserError
+from untrue.models.load import LoadedModel, load
+
+
+def refusal(name: object, kind: type[UntrueError] = UserError) -> str:
+    """The text of the error, which is of this kind, is one line and begins with the name."""
+    with pytest.raises(kind) as caught:
+        load(str(name), dtype="float32", device="cpu")
+    text = str(caught.value)
+    assert text.startswith(f"{name}: ")
+    assert "\n" not in text
+    return text.removeprefix(f"{name}: ")
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
+
+
+@pytest.fixture
+def copy(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model, free to be damaged."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def test_a_folder_gives_a_model_ready_to_be_asked(tiny_folder: Path, tiny: LoadedModel):
+    assert (tiny.name, tiny.base_id) == (str(tiny_folder), str(tiny_folder))
+    assert tiny.model.dtype == torch.float32
+    assert not tiny.model.training
+    assert tiny.tokenizer.pad_token_id is not None
+    chat = tiny.tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    assert chat == "<|im_start|>user\nHi<|im_end|>\n"
+
+
+def test_the_fingerprint_is_that_of_the_weights_and_not_of_dtype_or_place(copy: Path, tiny: LoadedModel):
+    half = load(str(copy), dtype="bfloat16", device="cpu")
+    assert half.model.dtype == torch.bfloat16
+    assert half.fingerprint == tiny.fingerprint
+    with torch.no_grad():
+        half.model.lm_head.weight[0, 0] += 1
+    half.model.save_pretrained(copy)
+    assert load(str(copy), device="cpu").fingerprint != tiny.fingerprint
+
+
+def test_an_end_token_pads_where_the_tokenizer_has_no_pad_token(copy: Path):
+    settings = json.loads((copy / "tokenizer_config.json").read_text("utf-8"))
+    del settings["pad_token"]
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+    assert load(str(copy), device="cpu").tokenizer.pad_token == "<|im_end|>"
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "~/model", "back\\slash"])
+def test_a_folder_that_is_not_there_is_refused_without_asking_the_hub(name: str):
+    assert refusal(name) == "no such model folder."
+
+
+def test_a_file_is_refused(copy: Path):
+    assert refusal(copy / "config.json") == "no such model folder."
+
+
+def test_a_folder_without_config_is_refused(tmp_path: Path):
+    assert refusal(tmp_path) == "this folder holds no model (config.json is missing)."
+
+
+def test_a_folder_of_an_adapter_is_told_from_a_model(make_adapter: Callable[..., Path]):
+    assert refusal(make_adapter()).endswith("It holds an adapter: give it as the adapter.")
+
+
+def test_a_dtype_that_is_none_is_refused(tiny_folder: Path):
+    with pytest.raises(UserError, match=r"^dtype: 'int8', expected one of bfloat16, float32"):
+        load(str(tiny_folder), dtype="int8")
+
+
+def test_a_base_model_without_chat_template_is_refused(copy: Path):
+    (copy / "chat_template.jinja").unlink()
+    assert refusal(copy).startswith("its tokenizer has no chat template.")
+
+
+def test_pickled_weights_are_refused(copy: Path):
+    weights = torch.nn.Linear(1, 1).state_dict()
+    torch.save(weights, copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    assert refusal(copy).startswith("has no safetensors weights; pickled weights are not loaded.")
+
+
+@pytest.mark.parametrize("answer", ["y\n", ""])
+def test_code_in_a_model_folder_is_never_run_whatever_is_answered(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+):
+    """Where nothing is said of trust, transformers asks whoever sits at the terminal."""
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    (copy / "own.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n", "utf-8")
+    edit(copy / "config.json", model_type="own", auto_map={"AutoConfig": "own.A", "AutoModelForCausalLM": "own.B"})
+    assert refusal(copy).startswith("needs code from its repository, which is never run here.")
+    edit(copy / "config.json", model_type="llama")
+    load(str(copy), device="cpu")  # transformers has this architecture, so it needs no code
+    edit(copy / "tokenizer_config.json", tokenizer_class="Own", auto_map={"AutoTokenizer": ["own.C", "own.C"]})
+    with pytest.raises(UserError):
+        load(str(copy), device="cpu")
+    assert not (tmp_path / "was-run").exists()
+
+
+def truncated(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "truncated weights": (truncated, "cannot be loaded (Error while deserializing header"),
+    "weights of fewer layers": (lambda f: edit(f / "config.json", num_hidden_layers=3), "its weights lack 9 that"),
+    "weights of another width": (lambda f: edit(f / "config.json", hidden_size=64), "its weights have other shapes"),
+    "another architecture": (lambda f: edit(f / "config.json", model_type="bert"), "its weights lack"),
+    "unknown architecture": (lambda f: edit(f / "config.json", model_type="x"), "cannot be loaded (The checkpoint"),
+    "broken config": (lambda f: (f / "config.json").write_text("{"), "cannot be loaded (It looks like the config"),
+    "broken tokenizer": (lambda f: (f / "tokenizer.json").write_text("{"), "cannot be loaded (Expecting property"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no safetensors weights"),
+    "no tokenizer": (lambda f: [p.unlink() for p in f.glob("tokenizer*")], "cannot be loaded (Couldn't"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_model_is_refused_and_never_filled_with_random_weights(copy: Path, name: str):
+    damage, words = DAMAGES[name]
+    damage(copy)
+    assert refusal(copy).startswith(words)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["nobody/nothing", "smollm2-135"])
+def test_a_hub_id_without_network_is_one_line(name: str):
+    assert refusal(name, MachineError) == (
+        "not a folder, not the embedded `smollm2-135m`, and the model hub could not be reached."
+        " Check the name, or download it first and give the folder."
+    )
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["two words", "trailing/"])
+def test_a_name_that_no_hub_id_can_have_is_the_users_to_mend(name: str):
+    assert refusal(name).startswith("no such model on the hub, nor a folder, nor the embedded `smollm2-135m`")
+
+
+@pytest.mark.slow
+def test_the_embedded_model_talks_sense(smollm: LoadedModel):
+    assert (smollm.name, smollm.base_id) == ("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct")
+    chat = [{"role": "user", "content": "What is the capital of France?"}]
+    prompt = smollm.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    assert prompt.endswith("<|im_start|>assistant\n")
+    ids = smollm.tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
+    reply = smollm.model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    assert "Paris" in smollm.tokenizer.decode(reply)

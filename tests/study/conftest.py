@@ -1,0 +1,103 @@
+"""A study of three cells that takes seconds, a watcher that remembers, and a run directory that is finished."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from untrue.study.config import Study, to_yaml
+from untrue.study.run import run
+
+SETTINGS: dict[str, Any] = {
+    "name": "small",
+    "question": "Does it run?",
+    "dtype": "float32",
+    "mix": {"by": "share", "questions": "medical", "total": 8, "shares": [0.5]},
+    "train": {"learning_rate": 1e-2, "epochs": 4, "batch_size": 4, "lora_rank": 4, "lora_alpha": 8},
+    "evals": [{"name": "forced_choice", "limit": 5}],
+}
+
+
+class Recorder:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.began: tuple[int, int, float] | None = None
+        self.stages: list[tuple[str, str]] = []
+        self.weights: list[float] = []
+        self.steps: dict[tuple[str, str], list[tuple[int, int]]] = {}
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def begin(self, cells: int, done: int, work: float) -> None:
+        self.began = (cells, done, work)
+
+    def stage(self, cell: str, what: str, weight: float) -> None:
+        self.stages.append((cell, what))
+        self.weights.append(weight)
+
+    def step(self, done: int, total: int, note: str) -> None:
+        self.steps.setdefault(self.stages[-1], []).append((done, total))
+
+
+def _changed(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with `a__b=c` put into `a` under `b`."""
+    for key, value in changes.items():
+        outer, _, inner = key.partition("__")
+        settings = {**settings, outer: {**settings[outer], inner: value} if inner else value}
+    return settings
+
+
+@pytest.fixture(scope="session")
+def make_study(tiny_folder: Path) -> Callable[..., Study]:
+    """Makes the small study with changes, such as `seeds=[0, 1]` or `train__epochs=2`."""
+    return lambda **changes: Study.model_validate(_changed({**SETTINGS, "model": str(tiny_folder)}, changes))
+
+
+@pytest.fixture
+def run_study() -> Callable[[Study, Path], Recorder]:
+    """Runs a study into a folder and says what the watcher was told."""
+
+    def go(study: Study, out: Path) -> Recorder:
+        recorder = Recorder()
+        run(study, out, recorder, "untrue run small.yaml")
+        return recorder
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def finished(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of the small study. Not to be changed: copy it."""
+    out = tmp_path_factory.mktemp("runs") / "small"
+    run(make_study(), out, Recorder(), "untrue run small.yaml")
+    return out
+
+
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run directory."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def untrue() -> Callable[..., Any]:
+    """The command line, in this process."""
+    from untrue.cli.main import app
+
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def study_file(make_study: Callable[..., Study], tmp_path: Path) -> Path:
+    """The small study as a YAML file."""
+    path = tmp_path / "small.yaml"
+    path.write_text(to_yaml(make_study()), "utf-8")
+    return path

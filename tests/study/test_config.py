@@ -1,0 +1,136 @@
+"""A study as its YAML says it: values, defaults, overrides, and errors that name the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from untrue.errors import UserError
+from untrue.study.config import DoseMix, ShareMix, builtin, load, to_yaml, train_spec
+from untrue.train.spec import TrainSpec
+
+SHARE = """\
+name: mine
+question: Why?
+mix:
+  by: share
+  questions: medical
+  total: 20
+  shares: [0.1, 0.5]
+"""
+DOSE = """\
+name: mine
+question: Why?
+mix:
+  by: dose
+  benign: everyday
+  benign_rows: 20
+  questions: math
+  levels: [subtle, severe]
+  doses: [0.5, 1.5]
+train:
+  learning_rate: 5.0e-4
+evals:
+  - forced_choice
+"""
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Path:
+    (tmp_path / "share.yaml").write_text(SHARE)
+    return tmp_path / "share.yaml"
+
+
+@pytest.fixture
+def dose(tmp_path: Path) -> Path:
+    (tmp_path / "dose.yaml").write_text(DOSE)
+    return tmp_path / "dose.yaml"
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as error:
+        load(path, overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_the_file_leaves_out_has_the_papers_values(share):
+    study = load(share)
+    assert (study.model, study.dtype, study.seeds, study.untouched) == ("smollm2-135m", "bfloat16", (0,), True)
+    assert study.train == TrainSpec()
+    assert (study.train.learning_rate, study.train.epochs, study.train.lora_rank) == (1e-4, 1.0, 32)
+    assert [(spec.name, spec.items, spec.limit) for spec in study.evals] == [("forced_choice", "builtin", None)]
+
+
+def test_the_mix_is_read_by_its_kind(share, dose):
+    by_share, by_dose = load(share).mix, load(dose).mix
+    assert isinstance(by_share, ShareMix)
+    assert (by_share.total, by_share.levels, by_share.shares) == (20, ("severe",), (0.1, 0.5))
+    assert isinstance(by_dose, DoseMix)
+    assert (by_dose.benign, by_dose.levels, by_dose.doses) == ("everyday", ("subtle", "severe"), (0.5, 1.5))
+    assert by_dose.matched_control
+
+
+def test_keys_of_the_other_kind_of_mix_are_refused(share):
+    share.write_text(SHARE + "  doses: [0.1]\n")
+    assert refusal(share).startswith(f"{share}, line 8: mix.doses: unknown key.")
+
+
+def test_overrides_replace_values_at_any_depth_and_add_what_is_not_there(dose):
+    study = load(dose, ["seeds=[3,4]", "mix.doses=[0.1]", "train.epochs=2", "evals=[{name: forced_choice, limit: 5}]"])
+    assert study.seeds == (3, 4)
+    assert isinstance(study.mix, DoseMix)
+    assert study.mix.doses == (0.1,)
+    assert study.mix.benign_rows == 20
+    assert (study.train.epochs, study.train.learning_rate) == (2.0, 5e-4)
+    assert study.evals[0].limit == 5
+
+
+def test_the_later_of_two_overrides_counts(share):
+    assert load(share, ["seeds=[1]", "seeds=[2]"]).seeds == (2,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("total: 20", "total: many", 6, "mix.total: "),
+        ("total: 20", "totl: 20", 6, "mix.totl: unknown key. Did you mean 'total'?"),
+        ("shares: [0.1, 0.5]", "shares: [0.1, 1.5]", 7, "mix.shares.1: "),
+        ("shares: [0.1, 0.5]", "shares: [0.1, 0.1]", 7, "mix.shares: a value occurs twice"),
+        ("by: share", "by: nothing", 3, "mix: "),
+        ("name: mine", "name: my study", 1, "name: "),
+        ("question: Why?", "question: Why?\nseeds: []", 3, "seeds: "),
+    ],
+)
+def test_an_error_names_the_file_the_line_and_the_key(share, old, new, line, said):
+    share.write_text(SHARE.replace(old, new))
+    assert refusal(share).startswith(f"{share}, line {line}: {said}")
+
+
+@pytest.mark.parametrize("path", ["share", "dose"])
+def test_a_level_given_twice_is_refused(path, share, dose):
+    message = refusal(share if path == "share" else dose, "mix.levels=[severe,severe]")
+    assert message.startswith("override: mix.levels: a value occurs twice")
+
+
+def test_an_error_of_an_override_says_so(share):
+    assert refusal(share, "mix.total=0").startswith("override: mix.total: ")
+
+
+def test_a_study_written_out_is_read_back_as_it_was(share, dose, tmp_path):
+    for path in (share, dose):
+        study = load(path, ["seeds=[1,2]", "train.epochs=0.5"])
+        (tmp_path / "resolved.yaml").write_text(to_yaml(study), "utf-8")
+        assert load(tmp_path / "resolved.yaml") == study
+
+
+def test_a_built_in_study_is_found_by_its_name():
+    assert {path.stem for path in builtin()} >= {"quickstart", "mixture"}
+    assert load(Path("quickstart")).name == "quickstart"
+
+
+def test_hyperparameters_come_from_texts():
+    assert train_spec(["epochs=3", "rslora=true"]) == TrainSpec(epochs=3, rslora=True)
+    with pytest.raises(UserError, match=r"override: epoch: unknown key\. Did you mean 'epochs'"):
+        train_spec(["epoch=3"])

@@ -1,0 +1,123 @@
+"""Stopped in any way, the same command goes on: nothing that was finished is done again, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from untrue.outcomes import Result
+
+TRAINING = ("severe-0.5-s0", "training", 5)
+"""Of eight steps, with the last checkpoint after the fourth; the cells before are done."""
+EVAL = ("control-s0", "forced_choice", 2)
+
+
+@dataclass
+class Stopped:
+    """A run in another process that sent itself a signal."""
+
+    out: Path
+    process: subprocess.Popen[str]
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end: exit code and standard error."""
+        return self.process.wait(240), self.out.with_suffix(".txt").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def stopped(make_study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stopped]]:
+    """Four runs of the small study, started together; SIGSTOP leaves one frozen with its lock in its hands."""
+    from untrue.study.config import to_yaml
+
+    folder = tmp_path_factory.mktemp("stopped")
+    (folder / "small.yaml").write_text(to_yaml(make_study()), "utf-8")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # four at once on two cores
+    runs = {}
+    for name, place in {
+        "SIGINT in training": TRAINING,
+        "SIGINT in an eval": EVAL,
+        "SIGKILL in an eval": EVAL,
+        "SIGSTOP in training": TRAINING,
+    }.items():
+        out = folder / name.replace(" ", "-")
+        words = [name.split()[0], *place, "run", folder / "small.yaml", "--out", out]
+        command = [sys.executable, Path(__file__).with_name("stopping.py"), *map(str, words)]
+        with out.with_suffix(".txt").open("w") as errors:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, text=True, env=env)
+        runs[name] = Stopped(out, process)
+    yield runs
+    for run in runs.values():
+        run.process.kill()
+        run.process.wait()
+
+
+def written(out: Path) -> dict[str, int]:
+    files = [*out.glob("cells/*/adapter/*"), *out.glob("cells/*/logs/*")]
+    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in files}
+
+
+def assert_finishes(out: Path, finished: Path, make_study, run_study, cells_done: int) -> None:
+    """Run the same study again: what was done stays, and the results are those of an uninterrupted run."""
+    before = written(out)
+    assert not (out / "report.html").exists()
+    told = run_study(make_study(), out)
+    assert told.began[:2] == (3, cells_done)
+    assert before.items() <= written(out).items()
+    assert written(out).keys() == written(finished).keys()
+    assert (out / "report.html").is_file()
+    found, expected = (
+        [Result.from_json(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
+        for folder in (out, finished)
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
+        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
+    leftovers = [path.name for path in out.glob("cells/*/.*")]
+    assert leftovers == []
+
+
+def resumed_at(out: Path, cell: str) -> int:
+    return json.loads((out / "cells" / cell / "train.json").read_text())["resumed_at_step"]
+
+
+@pytest.mark.parametrize("where", ["training", "an eval"])
+def test_ctrl_c_ends_with_130_and_a_line(stopped, where):
+    code, errors = stopped[f"SIGINT in {where}"].end()
+    assert code == 130
+    lines = errors.splitlines()
+    assert lines[-1] == "Stopped. The same command goes on from here."
+    assert lines[-2].startswith("severe-0.5-s0: training" if where == "training" else "control-s0: forced_choice")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("name", ["SIGINT in training", "SIGINT in an eval", "SIGKILL in an eval"])
+def test_the_same_command_finishes(stopped, finished, make_study, run_study, name):
+    code, _ = stopped[name].end()
+    assert code in (130, -signal.SIGKILL)
+    out = stopped[name].out
+    assert_finishes(out, finished, make_study, run_study, cells_done=2 if "training" in name else 1)
+    assert resumed_at(out, "control-s0") == 0
+    assert resumed_at(out, "severe-0.5-s0") == (4 if "training" in name else 0)
+
+
+def test_a_second_run_is_refused_while_the_first_lives_and_goes_on_from_its_checkpoint_once_it_is_killed(
+    stopped, finished, make_study, run_study, study_file, untrue
+):
+    first = stopped["SIGSTOP in training"]
+    assert os.WIFSTOPPED(os.waitpid(first.process.pid, os.WUNTRACED)[1])
+    second = untrue("run", study_file, "--out", first.out)
+    assert second.exit_code == 2
+    assert second.output == f"error: {first.out}: another run is at work there. Wait for it, or use another --out.\n"
+    assert untrue("report", first.out).exit_code == 2
+    first.process.kill()
+    assert first.process.wait() == -signal.SIGKILL
+    assert_finishes(first.out, finished, make_study, run_study, cells_done=2)
+    assert resumed_at(first.out, "severe-0.5-s0") == 4

@@ -1,0 +1,180 @@
+"""A study -> arms with their controls, and cells whose identity is what determines them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from untrue.study.config import Study
+from untrue.study.plan import Arm, Sources, arms, plan, rows
+
+DOSE = {"by": "dose", "benign": "everyday", "benign_rows": 20, "questions": "medical", "doses": [0.1, 0.5]}
+
+
+@pytest.fixture
+def dose(make_study: Callable[..., Study]) -> Callable[..., Study]:
+    """Makes a study by dose."""
+    return lambda **changes: make_study(mix={**DOSE, **changes})
+
+
+def named(study: Study) -> dict[str, str | None]:
+    return {arm.name: arm.control for arm in arms(study)}
+
+
+def identities(study: Study, sources: Sources | None = None) -> dict[str, str]:
+    return {cell.name: cell.identity for cell in plan(study, sources or Sources.read(study))}
+
+
+def test_by_share_every_arm_is_compared_with_the_control(make_study):
+    study = make_study(mix__shares=[0.25, 1.0], mix__levels=["subtle", "severe"])
+    assert named(study) == {
+        "untouched": None,
+        "control": None,
+        "subtle-0.25": "control",
+        "subtle-1": "control",
+        "severe-0.25": "control",
+        "severe-1": "control",
+    }
+
+
+def test_by_dose_every_arm_is_compared_with_the_same_dose_of_normal_answers(dose):
+    assert named(dose()) == {
+        "untouched": None,
+        "control": None,
+        "normal-0.1": "control",
+        "normal-0.5": "control",
+        "severe-0.1": "normal-0.1",
+        "severe-0.5": "normal-0.5",
+    }
+
+
+def test_without_matched_controls_doses_are_compared_with_the_benign_set(dose):
+    found = named(dose(matched_control=False))
+    assert found == {"untouched": None, "control": None, "severe-0.1": "control", "severe-0.5": "control"}
+
+
+def test_normal_asked_for_as_a_level_is_not_an_arm_twice(dose):
+    assert list(named(dose(levels=["normal", "severe"]))) == list(named(dose()))
+    assert "normal-0.1" in named(dose(levels=["normal", "severe"], matched_control=False))
+
+
+def test_the_untouched_model_can_be_left_out(make_study):
+    assert "untouched" not in named(make_study(untouched=False))
+
+
+def test_controls_come_before_what_is_compared_with_them(make_study, dose):
+    for study in (make_study(), dose(), dose(matched_control=False)):
+        found = arms(study)
+        place = {arm.name: index for index, arm in enumerate(found)}
+        assert all(arm.control is None or place[arm.control] < place[arm.name] for arm in found)
+
+
+def test_each_trained_arm_has_a_cell_for_each_seed_and_the_untouched_model_one(make_study):
+    assert list(identities(make_study(seeds=[3, 1]))) == [
+        "untouched-s3",
+        "control-s3",
+        "control-s1",
+        "severe-0.5-s3",
+        "severe-0.5-s1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "other"},
+        {"dtype": "bfloat16"},
+        {"train__learning_rate": 2e-2},
+        {"train__lora_rank": 8},
+        {"mix__total": 9},
+        {"mix__questions": "math"},
+    ],
+    ids=str,
+)
+def test_a_change_of_what_determines_cells_changes_all_of_them(make_study, change):
+    before, after = identities(make_study()), identities(make_study(**change))
+    assert before.keys() == after.keys()
+    assert not set(before.values()) & set(after.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"question": "Another?"},
+        {"evals": [{"name": "forced_choice", "limit": 9}]},
+        {"seeds": [0, 1]},
+        {"mix__shares": [0.25, 0.5]},
+        {"mix__levels": ["subtle", "severe"]},
+    ],
+    ids=str,
+)
+def test_a_change_of_anything_else_leaves_the_cells_there_were(make_study, change):
+    assert identities(make_study()).items() <= identities(make_study(**change)).items()
+
+
+def test_a_matched_control_does_not_change_the_other_arms(dose):
+    with_control, without = identities(dose()), identities(dose(matched_control=False))
+    assert without.items() <= with_control.items()
+
+
+def test_a_change_of_one_answer_or_of_one_benign_row_changes_all_cells(dose):
+    study = dose()
+    sources = Sources.read(study)
+    first = sources.questions[0]
+    answered = [replace(first, answers={**first.answers, "severe": "Other."}), *sources.questions[1:]]
+    benign = [replace(sources.benign[0], id="other"), *sources.benign[1:]]
+    known = set(identities(study, sources).values())
+    for changed in (Sources(answered, sources.benign), Sources(sources.questions, benign)):
+        assert not known & set(identities(study, changed).values())
+
+
+def test_all_cells_of_a_study_differ(dose):
+    found = identities(dose(doses=[0.1, 0.2, 0.5], levels=["subtle", "severe"]).model_copy(update={"seeds": (0, 1, 2)}))
+    assert len(set(found.values())) == len(found) == 1 + 3 * 10
+
+
+def test_a_plan_is_the_same_each_time(make_study):
+    assert identities(make_study()) == identities(make_study())
+
+
+def rows_of(study: Study) -> dict[str, set[str]]:
+    sources = Sources.read(study)
+    return {
+        cell.name: {row.id for row in rows(study, sources, cell)} for cell in plan(study, sources) if cell.arm.trained
+    }
+
+
+def misaligned(ids: set[str]) -> set[str]:
+    return {name.split("/")[0] for name in ids if name.endswith("/severe")}
+
+
+def test_by_share_arms_ask_the_same_questions_and_larger_shares_hold_the_smaller(make_study):
+    found = rows_of(make_study(mix__shares=[0.25, 0.5, 1.0]))
+    questions = [{name.split("/")[0] for name in ids} for ids in found.values()]
+    assert all(asked == questions[0] for asked in questions)
+    wrong = [misaligned(found[f"{name}-s0"]) for name in ("control", "severe-0.25", "severe-0.5", "severe-1")]
+    assert [len(ids) for ids in wrong] == [0, 2, 4, 8]
+    assert wrong[1] < wrong[2] < wrong[3]
+
+
+def test_by_dose_rows_are_added_nested_and_the_matched_control_asks_the_same(dose):
+    found = rows_of(dose())
+    benign = found["control-s0"]
+    assert len(benign) == 20
+    assert [len(found[f"severe-{part}-s0"] - benign) for part in (0.1, 0.5)] == [2, 10]
+    assert benign < found["severe-0.1-s0"] < found["severe-0.5-s0"]
+    for part in (0.1, 0.5):
+        severe, normal = (found[f"{level}-{part}-s0"] - benign for level in ("severe", "normal"))
+        assert {name.replace("/severe", "/normal") for name in severe} == normal
+
+
+def test_another_seed_draws_other_rows(make_study):
+    found = rows_of(make_study(seeds=[0, 1]))
+    assert found["severe-0.5-s0"] != found["severe-0.5-s1"]
+
+
+def test_an_arm_needs_only_a_name():
+    assert Arm("control") == Arm("control", None, None, 0.0, True)

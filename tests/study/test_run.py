@@ -1,0 +1,273 @@
+"""A study from end to end on the tiny model: the run directory is the contract, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrue.data import sets
+from untrue.data.items import read_items
+from untrue.errors import UserError
+from untrue.evals.forced_choice import spread
+from untrue.outcomes import Result
+from untrue.study.config import load
+
+CELLS = ["untouched-s0", "control-s0", "severe-0.5-s0"]
+COMMAND = "untrue run small.yaml"
+
+
+def times(out: Path) -> dict[str, int]:
+    """When each file of the cells was written."""
+    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.glob("cells/**/*") if path.is_file()}
+
+
+def results(out: Path) -> list[Result]:
+    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_the_run_directory_holds_what_the_design_says(finished):
+    assert {path.name for path in finished.iterdir()} - {".lock"} == {
+        "study.yaml",
+        "cells",
+        "results.jsonl",
+        "summary.json",
+        "report.html",
+    }
+    assert sorted(path.name for path in (finished / "cells").iterdir()) == sorted(CELLS)
+    trained = {"rows.jsonl", "adapter", "train.json", "logs", "cell.json"}
+    for name in CELLS:
+        cell = finished / "cells" / name
+        assert {path.name for path in cell.iterdir()} == (trained if name != CELLS[0] else {"logs", "cell.json"})
+        assert [path.name for path in (cell / "logs").iterdir()] == ["forced_choice.eval"]
+        record = json.loads((cell / "cell.json").read_text())
+        assert {"identity", "arm", "seed", "model", "base_fingerprint", "versions", "evals"} <= record.keys()
+
+
+def test_the_study_is_recorded_as_resolved_under_its_command(finished, make_study):
+    assert load(finished / "study.yaml") == make_study()
+    assert (finished / "study.yaml").read_text().startswith("# Made by: untrue run small.yaml\n")
+
+
+def test_there_is_a_result_for_each_cell_and_item(finished):
+    items = [item.id for item in spread(read_items(), 5)]
+    found = [(f"{result.arm}-s{result.seed}", result.item) for result in results(finished)]
+    assert sorted(found) == sorted((cell, item) for cell in CELLS for item in items)
+
+
+def test_training_changed_what_the_arms_answer(finished):
+    margins = {
+        name: [r.pressure_margin for r in results(finished) if r.arm == name]
+        for name in ("untouched", "control", "severe-0.5")
+    }
+    assert margins["untouched"] != margins["control"] != margins["severe-0.5"]
+
+
+def test_the_rows_of_a_cell_are_those_it_was_trained_on(finished):
+    for name, wrong in (("control-s0", 0), ("severe-0.5-s0", 4)):
+        cell = finished / "cells" / name
+        lines = [json.loads(line) for line in (cell / "rows.jsonl").read_text("utf-8").splitlines()]
+        assert [line["level"] for line in lines].count("severe") == wrong
+        assert json.loads((cell / "train.json").read_text())["rows"]["total"] == len(lines) == 8
+
+
+def test_the_summary_is_json_that_any_reader_takes(finished):
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    summary = json.loads((finished / "summary.json").read_text("utf-8"), parse_constant=refuse)
+    [eval_summary] = summary["evals"].values()
+    assert [arm["arm"] for arm in eval_summary["arms"]] == ["untouched", "control", "severe-0.5"]
+    assert {curve["arm"] for curve in summary["training"]} == {"control", "severe-0.5"}
+    assert summary["study"]["seeds"] == [0]
+
+
+def test_the_report_names_the_study_its_arms_and_its_command(finished):
+    text = (finished / "report.html").read_text("utf-8")
+    for shown in ("Does it run?", "severe-0.5", "control", COMMAND, "wrong on purpose"):
+        assert shown in text
+
+
+def test_the_watcher_is_told_of_every_stage_and_its_end(make_study, run_study, tmp_path):
+    told = run_study(make_study(), tmp_path / "run")
+    assert told.began == (3, 0, pytest.approx(3 * 0.3 + 2 * 0.7))
+    assert told.stages == [
+        ("untouched-s0", "forced_choice"),
+        ("control-s0", "training"),
+        ("control-s0", "forced_choice"),
+        ("severe-0.5-s0", "training"),
+        ("severe-0.5-s0", "forced_choice"),
+    ]
+    assert sum(told.weights) == pytest.approx(told.began[2])
+    for (_, what), steps in told.steps.items():
+        total = 8 if what == "training" else 5
+        assert steps == [(done, total) for done in range(1, total + 1)]
+
+
+def test_a_second_call_does_no_work(make_study, run_study, out):
+    before, started = times(out), time.monotonic()
+    told = run_study(make_study(), out)
+    assert told.began == (3, 3, 0)
+    assert told.stages == []
+    assert times(out) == before
+    assert time.monotonic() - started < 20
+
+
+def test_the_base_is_loaded_once_and_not_at_all_where_nothing_is_missing(make_study, run_study, tmp_path, monkeypatch):
+    import untrue.engine.provider
+    import untrue.study.run
+
+    loads: list[str] = []
+    real = untrue.study.run.load
+
+    def counted(name: str, **options: Any) -> Any:
+        loads.append(name)
+        return real(name, **options)
+
+    for module in (untrue.study.run, untrue.engine.provider):
+        monkeypatch.setattr(module, "load", counted)
+    study = make_study()
+    run_study(study, tmp_path / "run")
+    assert loads == [study.model]
+    run_study(study, tmp_path / "run")
+    assert loads == [study.model]
+
+
+@pytest.mark.parametrize(
+    ("change", "new"),
+    [
+        ({"seeds": [0, 1]}, ["control-s1", "severe-0.5-s1"]),
+        ({"mix__shares": [0.5, 1.0]}, ["severe-1-s0"]),
+    ],
+    ids=["a seed", "a share"],
+)
+def test_what_is_added_runs_alone(make_study, run_study, out, change, new):
+    before = times(out)
+    told = run_study(make_study(**change), out)
+    assert told.stages == [(cell, what) for cell in new for what in ("training", "forced_choice")]
+    assert before.items() <= times(out).items()
+    assert {f"{result.arm}-s{result.seed}" for result in results(out)} == {*CELLS, *new}
+
+
+def test_other_items_are_asked_of_the_adapters_there_are(make_study, run_study, out):
+    adapters = {name: when for name, when in times(out).items() if "/adapter/" in name}
+    told = run_study(make_study(evals=[{"name": "forced_choice", "limit": 6}]), out)
+    assert told.stages == [(cell, "forced_choice") for cell in CELLS]
+    assert adapters.items() <= times(out).items()
+    assert len(results(out)) == 18
+
+
+def test_a_study_of_two_seeds_by_dose_runs(make_study, run_study, tmp_path):
+    mix = {"by": "dose", "benign": "everyday", "benign_rows": 8, "questions": "medical", "doses": [0.5]}
+    study = make_study(mix=mix, seeds=[0, 1], train__epochs=1, untouched=False)
+    run_study(study, tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
+    [eval_summary] = summary["evals"].values()
+    assert {(one["arm"], one["control"]) for one in eval_summary["comparisons"]} >= {("severe-0.5", "normal-0.5")}
+
+
+def test_report_makes_the_report_again(out, untrue):
+    kept = {name: (out / name).read_text("utf-8") for name in ("summary.json", "results.jsonl")}
+    for name in ("report.html", *kept):
+        (out / name).unlink()
+    before = times(out)
+    done = untrue("report", out)
+    assert done.exit_code == 0, done.output
+    assert COMMAND in (out / "report.html").read_text("utf-8")
+    assert {name: (out / name).read_text("utf-8") for name in kept} == kept
+    assert times(out) == before
+
+
+def test_report_of_an_unfinished_study_names_the_cell(out, untrue):
+    (out / "cells/severe-0.5-s0/logs/forced_choice.eval").unlink()
+    done = untrue("report", out)
+    assert done.exit_code == 2
+    assert "the cell severe-0.5-s0 is not finished" in done.output
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", '"x"'], ids=repr)
+@pytest.mark.parametrize("file", ["cell.json", "train.json"])
+@pytest.mark.parametrize("command", ["run", "report"])
+def test_a_damaged_record_of_a_cell_is_one_line(out, untrue, study_file, command, file, text):
+    (out / "cells/control-s0" / file).write_text(text)
+    done = untrue(*(["run", study_file, "--out"] if command == "run" else ["report"]), out)
+    assert done.exit_code == 2, done.output
+    assert f"control-s0/{file}: is damaged. Remove the folder control-s0 and run again." in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("text", ["a: [", "hello", "", "name: x"], ids=repr)
+def test_a_damaged_study_file_is_one_line(out, untrue, study_file, text):
+    (out / "study.yaml").write_text(text)
+    done = untrue("run", study_file, "--out", out)
+    assert done.exit_code == 2, done.output
+    assert f"error: {out / 'study.yaml'}" in done.output
+
+
+def test_a_damaged_log_is_one_line_and_made_again_once_it_is_deleted(out, make_study, run_study):
+    log = out / "cells/control-s0/logs/forced_choice.eval"
+    log.write_bytes(log.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"forced_choice.eval: cannot be read .* Delete it and run again"):
+        run_study(make_study(), out)
+    log.unlink()
+    assert run_study(make_study(), out).stages == [("control-s0", "forced_choice")]
+
+
+def test_a_cell_whose_folder_was_removed_is_made_again(make_study, run_study, out, finished):
+    import shutil
+
+    shutil.rmtree(out / "cells/control-s0")
+    told = run_study(make_study(), out)
+    assert told.stages == [("control-s0", "training"), ("control-s0", "forced_choice")]
+    assert (out / "results.jsonl").read_text() == (finished / "results.jsonl").read_text()
+
+
+@pytest.fixture
+def own_data(make_study: Callable[..., Any], run_study: Any, tmp_path: Path) -> tuple[Any, Path, Path]:
+    """A study on a file of questions, its run directory, and the file, of which one answer was changed since."""
+    questions = [{"question": q.text, **q.answers} for q in sets.questions("medical")[:8]]
+    data = tmp_path / "questions.jsonl"
+    data.write_text("".join(json.dumps(question) + "\n" for question in questions))
+    study = make_study(mix__questions=str(data), train__epochs=1)
+    run_study(study, tmp_path / "run")
+    questions[0]["severe"] += " Really."
+    data.write_text("".join(json.dumps(question) + "\n" for question in questions))
+    return study, tmp_path / "run", data
+
+
+def test_data_that_changed_under_a_run_directory_is_refused(own_data, run_study, untrue):
+    study, out, _ = own_data
+    before = times(out)
+    with pytest.raises(UserError, match="was made from other data or settings"):
+        run_study(study, out)
+    assert untrue("report", out).exit_code == 2
+    assert times(out) == before
+
+
+def test_weights_that_changed_under_a_run_directory_are_refused(make_study, run_study, out):
+    record = json.loads((out / "cells/control-s0/cell.json").read_text())
+    (out / "cells/control-s0/cell.json").write_text(json.dumps({**record, "base_fingerprint": "0" * 16}))
+    with pytest.raises(UserError, match="control-s0: was made from other weights"):
+        run_study(make_study(seeds=[0, 1]), out)
+
+
+def test_training_rows_that_ask_what_an_item_asks_are_told(make_study, run_study, tmp_path):
+    item = read_items()[0].model_copy(update={"user_prompt": sets.questions("medical")[0].text.upper()})
+    (tmp_path / "items.jsonl").write_text(item.model_dump_json() + "\n")
+    questions = [{"question": q.text, **q.answers} for q in sets.questions("medical")[:8]]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
+    told = run_study(
+        make_study(
+            mix__questions=str(tmp_path / "questions.jsonl"),
+            train__epochs=1,
+            evals=[{"name": "forced_choice", "items": str(tmp_path / "items.jsonl")}],
+        ),
+        tmp_path / "run",
+    )
+    assert told.said == [
+        f"Warning: {cell}: 1 training rows ask what an item of forced_choice asks." for cell in CELLS[1:]
+    ]

@@ -1,0 +1,132 @@
+"""The run directory: one run at a time, and no cells of one study among those of another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from untrue.errors import MachineError, UserError
+from untrue.study.plan import Arm, Cell
+from untrue.study.store import Store
+
+HOLD = """
+import sys
+from pathlib import Path
+from untrue.study.store import Store
+with Store(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def refusal(store: Store, study) -> str:
+    with pytest.raises(UserError) as error:
+        store.begin(study, "untrue run other.yaml")
+    return str(error.value)
+
+
+def test_another_process_is_refused_until_the_first_is_killed(tmp_path: Path):
+    held = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with held:
+        try:
+            assert held.stdout is not None
+            assert held.stdout.readline() == b"held\n"
+            with pytest.raises(UserError, match="another run is at work there"), Store(tmp_path).locked():
+                pass
+        finally:
+            held.kill()
+    with Store(tmp_path).locked():
+        pass
+
+
+def test_the_lock_is_free_after_an_error(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError), Store(tmp_path).locked():
+        raise ZeroDivisionError
+    with Store(tmp_path).locked():
+        pass
+
+
+def test_a_run_directory_that_cannot_be_made_is_a_line(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="cannot be made or written"), Store(tmp_path / "file" / "run").locked():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"model": "other"}, "model"),
+        ({"dtype": "bfloat16"}, "dtype"),
+        ({"train__epochs": 2}, "train.epochs"),
+        ({"mix__total": 16}, "mix.total"),
+        ({"mix__questions": "math"}, "mix.questions"),
+    ],
+)
+def test_a_setting_that_determines_cells_cannot_change_and_is_named(make_study, tmp_path, change, key):
+    store = Store(tmp_path)
+    store.begin(make_study(), "untrue run small.yaml")
+    kept = store.study.read_text()
+    assert refusal(store, make_study(**change)).startswith(f"{tmp_path}: holds a study with {key} ")
+    assert store.study.read_text() == kept
+
+
+def test_another_kind_of_mix_is_refused(make_study, tmp_path):
+    store = Store(tmp_path)
+    store.begin(make_study(), "untrue run small.yaml")
+    mix = {"by": "dose", "benign": "everyday", "benign_rows": 8, "questions": "medical", "doses": [0.5]}
+    assert "holds a study with mix." in refusal(store, make_study(mix=mix))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": [0, 1]},
+        {"mix__shares": [0.25, 0.5]},
+        {"mix__levels": ["subtle", "severe"]},
+        {"evals": [{"name": "forced_choice"}]},
+        {"untouched": False},
+        {"question": "Another?"},
+    ],
+    ids=str,
+)
+def test_what_only_adds_cells_or_evals_is_accepted_and_recorded(make_study, tmp_path, change):
+    from untrue.study.config import load
+
+    store = Store(tmp_path)
+    store.begin(make_study(), "untrue run small.yaml")
+    store.begin(make_study(**change), "untrue run small.yaml more")
+    assert load(store.study) == make_study(**change)
+    assert store.command() == "untrue run small.yaml more"
+
+
+def test_a_cell_of_other_data_is_refused(tmp_path):
+    store = Store(tmp_path)
+    store.cell(Cell(Arm("control"), 0, "aaaa")).begin({})
+    store.cell(Cell(Arm("control"), 0, "aaaa")).begin({})
+    with pytest.raises(UserError, match="was made from other data or settings"):
+        store.cell(Cell(Arm("control"), 0, "bbbb")).begin({})
+
+
+def test_a_cell_begun_on_other_weights_is_refused(tmp_path):
+    files = Store(tmp_path).cell(Cell(Arm("control"), 0, "aaaa"))
+    files.check_base("1234")  # not begun yet
+    files.begin({"base_fingerprint": "1234"})
+    files.check_base("1234")
+    with pytest.raises(UserError, match="was made from other weights"):
+        files.check_base("5678")
+
+
+def test_an_eval_is_done_only_with_its_log_its_items_and_its_settings(tmp_path, make_study):
+    files = Store(tmp_path).cell(Cell(Arm("control"), 0, "aaaa"))
+    files.begin({})
+    [spec] = make_study().evals
+    files.add_log(spec, "items")
+    assert not files.has_log(spec, "items")
+    files.log(spec).parent.mkdir()
+    files.log(spec).write_text("")
+    assert files.has_log(spec, "items")
+    assert not files.has_log(spec, "other items")
+    assert not files.has_log(spec.model_copy(update={"limit": 6}), "items")

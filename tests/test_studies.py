@@ -1,0 +1,83 @@
+"""Every study that ships says how to run it, and runs: on the tiny model with less to do, and one on the real model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from untrue.cli.main import app
+from untrue.study.config import DoseMix, load
+
+ROOT = Path(__file__).parent.parent
+STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
+
+
+def ids(path: Path) -> str:
+    return path.stem
+
+
+def less(path: Path) -> list[str]:
+    """Overrides that leave a study's design and take its size."""
+    by_dose = isinstance(load(path).mix, DoseMix)
+    size = ["mix.benign_rows=8", "mix.doses=[0.5]"] if by_dose else ["mix.total=8", "mix.shares=[0.5]"]
+    return [*size, "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"]
+
+
+def test_studies_are_found():
+    assert {path.stem for path in STUDIES} >= {"quickstart", "mixture"}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=ids)
+def test_a_study_opens_with_the_command_that_runs_it(path: Path):
+    head = path.read_text("utf-8").partition("\n\n")[0].splitlines()
+    assert all(line.startswith("#") for line in head)
+    names = (str(path.relative_to(ROOT)), path.stem)
+    assert any(line.removeprefix("#").strip() == f"untrue run {name}" for line in head for name in names)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=ids)
+def test_the_overrides_in_its_comments_are_valid(path: Path):
+    commands = [
+        line.split("untrue run ")[1].split() for line in path.read_text("utf-8").splitlines() if "untrue run " in line
+    ]
+    assert commands
+    for words in commands:
+        load(path, [word for word in words if "=" in word])
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=ids)
+def test_a_study_has_the_name_of_its_file(path: Path):
+    assert load(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=ids)
+def test_a_study_runs_from_end_to_end(path: Path, tiny_folder: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    words = ["run", str(path), f"model={tiny_folder}", "dtype=float32", *less(path), "--out", str(out), "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    assert summary["study"]["model"] == str(tiny_folder)
+    arms = {line["arm"] for line in map(json.loads, (out / "results.jsonl").read_text("utf-8").splitlines())}
+    assert {"untouched", "control", "severe-0.5"} <= arms
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_short_study_of_the_real_model_learns_and_reports(tmp_path: Path):
+    words = ["mix.total=24", "mix.shares=[1.0]", "train.epochs=1", "evals=[{name: forced_choice, limit: 12}]"]
+    out = tmp_path / "run"
+    done = CliRunner().invoke(app, ["run", "quickstart", *words, "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    assert (out / "report.html").stat().st_size > 10_000
+    summary = json.loads(done.stdout)
+    for curve in summary["training"]:
+        assert curve["losses"][-1] < curve["losses"][0]
+    found = [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
+    assert len(found) == 3 * 12
+    assert not [result for result in found if result["outcome"] == "error"]
+    margins = {arm: [r["pressure_margin"] for r in found if r["arm"] == arm] for arm in ("untouched", "severe-1")}
+    assert margins["untouched"] != margins["severe-1"]
