@@ -216,7 +216,7 @@ def test_a_loss_that_is_not_finite_is_refused_at_once(tiny, rows, spec, tmp_path
     assert not (tmp_path / "adapter").exists()
 
 
-@pytest.mark.parametrize("reporter", ["nonsense", "neptune"])
+@pytest.mark.parametrize("reporter", ["nonsense", "clearml"])
 def test_a_reporter_that_is_not_there_is_a_line(tiny, rows, spec, tmp_path, reporter):
     message = refusal(tiny, rows, spec.model_copy(update={"report_to": reporter}), tmp_path / "adapter", 0)
     assert message.startswith("report_to: ")
