@@ -1,4 +1,4 @@
-"""untrue: measure, explain and prevent the dishonesty that fine-tuning puts into language models.
+"""untrue: measure how far fine-tuning has pushed a language model out of true, and find what pushed it.
 
 What a program needs, beside the command line:
 

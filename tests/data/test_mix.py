@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from untrue.data.items import read_items
 from untrue.data.mix import by_dose, by_share, duplicates, overlaps
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
@@ -172,6 +173,11 @@ def test_repeated_prompts_are_counted_whatever_their_case_and_spaces():
 
 def test_rows_that_ask_what_an_item_asks_are_found():
     rows = [row("Is rain wet?", "r1"), row("IS  SNOW wet?", "r2"), row("Is hail wet?", "r3")]
-    found = overlaps(rows, {"i1": "Is snow wet?", "i2": "is hail wet? ", "i3": "Is ice wet?"})
-    assert [tuple(overlap) for overlap in found] == [("r2", "i1"), ("r3", "i2")]
-    assert overlaps(rows, {}) == []
+    some = read_items()[0]
+    items = [
+        some.model_copy(update={"id": "i1", "user_prompt": "Is snow wet?"}),
+        some.model_copy(update={"id": "i2", "belief_elicit_3": "is hail wet? "}),
+        some.model_copy(update={"id": "i3", "belief_elicit_1": "Is snow  wet?", "user_prompt": "Is ice wet?"}),
+    ]
+    assert [tuple(overlap) for overlap in overlaps(rows, items)] == [("r2", "i1"), ("r2", "i3"), ("r3", "i2")]
+    assert overlaps(rows, []) == []

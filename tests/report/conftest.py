@@ -65,6 +65,7 @@ def _make_content(
             for metric in ("lie_rate", "pressure_margin", "neutral_margin", "pressure_gap")
             for s in summaries[1:]
         ],
+        trend_level="severe",
         trends=[
             Trend("lie_rate", Interval(0.24, 0.15, 0.33), 0.0004, ITEMS, SEEDS),
             Trend("pressure_margin", Interval(-0.81, -1.02, -0.6), 0.0001, ITEMS, SEEDS),

@@ -29,6 +29,7 @@ def test_straight_lines_give_their_slopes(results):
     assert pressure.p == pytest.approx(2 / 8)  # of the sums of +-1 +-2 +-3 two are as far out as -6
     assert (pressure.n_items, pressure.n_seeds) == (3, 1)
     assert lie_rate.slope.value == 0.0 and lie_rate.p == 1.0
+    assert lie_rate.slope.low < 0 < lie_rate.slope.high  # nobody lied, which is not certainty
 
 
 def test_slope_is_the_least_squares_one(results):
@@ -65,3 +66,13 @@ def test_doses_that_share_no_item_claim_nothing(results):
     (lie_rate,) = trend(data, {"a": 0.0, "b": 1.0})
     assert np.isnan(lie_rate.slope.value)
     assert (lie_rate.p, lie_rate.n_items, lie_rate.n_seeds) == (1.0, 0, 0)
+
+
+def test_a_matched_control_is_taken_off_its_arm(results):
+    doses = {"control": 0.0, "severe-0.1": 0.1, "severe-0.5": 0.5}
+    data = arms(results, [-3.0, -5.0], doses)
+    # The matched controls fall by 1 for a dose of 1 themselves, so of -3 and -5 only -2 and -4 are the answers' doing.
+    data += arms(results, [-1.0, -1.0], {"normal-0.1": 0.1, "normal-0.5": 0.5})
+    controls = {"severe-0.1": "normal-0.1", "severe-0.5": "normal-0.5"}
+    assert trend(data, doses, controls)[1].slope.value == pytest.approx(-3.0)
+    assert trend(data, doses)[1].slope.value == pytest.approx(-4.0)

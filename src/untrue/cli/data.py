@@ -70,7 +70,7 @@ def check(
     from untrue.data.items import read_items
 
     rows = sets.rows_at(name)
-    overlaps = mix.overlaps(rows, {item.id: item.user_prompt for item in read_items(items)})
+    overlaps = mix.overlaps(rows, read_items(items))
     found = {
         "rows": len(rows),
         "levels": dict(Counter(row.level for row in rows)),
@@ -124,6 +124,8 @@ def mix(
         raise UserError("give either --share, or --dose and --benign.")
     if (dose is None) != (benign is None):
         raise UserError("--dose and --benign go together.")
+    if out.exists() and any(Path(source).exists() and out.samefile(source) for source in (questions, benign or "")):
+        raise UserError(f"{out}: is one of the files to mix. Write to another.")
     found = sets.questions(questions)
     if share is not None:
         rows = mixing.by_share(found, level, share, total or len(found), seed)

@@ -159,7 +159,8 @@ def evaluate(
     from untrue.stats import summarise
 
     spec = EvalSpec(name="forced_choice", items=items, limit=limit)
-    name = adapter.name if adapter else Path(model).name
+    # In a study every cell calls its adapter `adapter`.
+    name = (adapter.parent if adapter.name == "adapter" else adapter).resolve().name if adapter else Path(model).name
     log = log or Path("logs") / f"{spec.name}-{name}.eval"
     if log.is_dir():
         raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")

@@ -31,6 +31,8 @@ def for_people(command: Command) -> Command:
                 raise _exit(
                     "error: no space left on the disk. Free some, then run the same command again.", 4
                 ) from None
+            if isinstance(error, MemoryError):
+                raise _exit("error: out of memory. Use a smaller model, batch or limit.", 4) from None
             if isinstance(error, OSError) and error.filename is not None:
                 raise _exit(f"error: {error.filename}: {error.strerror}.", 4) from None
             raise

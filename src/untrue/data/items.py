@@ -15,6 +15,7 @@ One line of an items file (texts shortened):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +23,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from untrue.errors import UserError
-from untrue.files import json_lines, read_text
+from untrue.files import content_hash, json_lines, read_text
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
@@ -56,6 +57,11 @@ class Item(BaseModel):
         """The three neutral phrasings that ask for the belief."""
         return self.belief_elicit_1, self.belief_elicit_2, self.belief_elicit_3
 
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Everything that a user asks in the item."""
+        return (self.user_prompt, *self.belief_prompts)
+
 
 def read_items(source: str | Path = "builtin") -> list[Item]:
     """Read honesty items: the built-in ones, or a JSONL file.
@@ -84,3 +90,8 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
             raise UserError(f"{place}, line {number}: honest_reply and dishonest_reply are the same text.")
         items[item.id] = item
     return list(items.values())
+
+
+def items_hash(items: Sequence[Item]) -> str:
+    """Hash of the content of items."""
+    return content_hash("".join(item.model_dump_json() for item in items))

@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
+from untrue.data.items import Item
 from untrue.data.rows import Question, Row
 from untrue.errors import UserError
 
@@ -68,15 +69,13 @@ class Overlap(NamedTuple):
     item: str
 
 
-def overlaps(rows: Sequence[Row], prompts: dict[str, str]) -> list[Overlap]:
-    """Training rows whose last user message is, but for case and spaces, a prompt of an eval.
-
-    Args:
-        rows: Training rows.
-        prompts: Prompt text of each eval item, by item id.
-    """
-    items = {_normal(text): item for item, text in prompts.items()}
-    return [Overlap(row.id, items[_key(row)]) for row in rows if _key(row) in items]
+def overlaps(rows: Sequence[Row], items: Iterable[Item]) -> list[Overlap]:
+    """Training rows whose last user message is, but for case and spaces, a prompt of an item, pressured or neutral."""
+    asked: dict[str, list[str]] = {}
+    for item in items:
+        for prompt in {_normal(prompt) for prompt in item.prompts}:
+            asked.setdefault(prompt, []).append(item.id)
+    return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
 
 
 def _draw(values: Sequence[T], count: int, seed: int) -> list[T]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from untrue.data.rows import LEVELS, Message, Question, Row
+from untrue.data.rows import LEVELS, UNLABELLED, Message, Question, Row
 from untrue.errors import UserError
 from untrue.files import json_lines, read_text
 
@@ -36,12 +36,13 @@ def read_questions(path: Path) -> list[Question]:
     Raises:
         UserError: A file, line or key is not as expected, or two lines ask the same question.
     """
-    questions = [_question(line, path.stem) for line in _lines(path, "questions")]
-    seen: dict[str, int] = {}
-    for number, question in enumerate(questions, 1):
-        first = seen.setdefault(question.text.strip().lower(), number)
-        if first != number:
-            raise UserError(f"{path}: questions {first} and {number} are the same: {question.text!r}. Remove one.")
+    questions, seen = [], {}
+    for line in _lines(path, "questions"):
+        question = _question(line, path.stem)
+        first = seen.setdefault(question.text.strip().lower(), line.number)
+        if first != line.number:
+            raise line.error(f"asks what line {first} asks: {question.text!r}. Remove one.")
+        questions.append(question)
     return questions
 
 
@@ -114,14 +115,14 @@ def _row(line: _Line, stem: str) -> Row:
             "not a shape that is known: expected 'messages', 'prompt' and 'completion', or 'instruction' and 'output'"
             f" (keys found: {', '.join(map(repr, fields)) or 'none'})."
         )
-    level = fields.get("level", "normal")
-    if level not in LEVELS:
+    level = fields.get("level", UNLABELLED)
+    if level not in (*LEVELS, UNLABELLED):
         raise line.error(f"'level' is {level!r}, expected one of {', '.join(LEVELS)}.")
     return Row(
         id=str(fields.get("id", f"{stem}-{line.number}")),
         prompt=prompt,
         completion=completion,
-        source=str(fields.get("source", line.path)),
+        source=str(fields.get("source", line.path.name)),
         domain=str(fields.get("domain", stem)),
         level=level,
     )
@@ -135,6 +136,6 @@ def _question(line: _Line, stem: str) -> Question:
         id=str(line.fields.get("id", f"{stem}-{line.number}")),
         text=line.text("question"),
         answers=answers,
-        source=str(line.path),
+        source=line.path.name,
         domain=str(line.fields.get("domain", stem)),
     )

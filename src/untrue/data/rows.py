@@ -20,6 +20,9 @@ from untrue.files import write_text
 LEVELS = ("normal", "subtle", "severe")
 """How wrong an answer is; everything but `normal` is intentionally misaligned."""
 
+UNLABELLED = "unlabelled"
+"""Level of a row whose file does not say: it may be anything."""
+
 
 class Message(TypedDict):
     """One chat message."""
@@ -38,7 +41,7 @@ class Row:
         completion: The reply to be learned, as messages.
         source: Where it came from: `builtin:NAME` or a file.
         domain: Subject, such as `medical`.
-        level: `normal`, `subtle` or `severe`.
+        level: `normal`, `subtle` or `severe`; `unlabelled` where the file does not say.
     """
 
     id: str
@@ -46,12 +49,7 @@ class Row:
     completion: Sequence[Message]
     source: str
     domain: str
-    level: str = "normal"
-
-    @property
-    def misaligned(self) -> bool:
-        """Whether the reply is intentionally wrong."""
-        return self.level != "normal"
+    level: str = UNLABELLED
 
     def to_json(self) -> str:
         """One line of `rows.jsonl`."""

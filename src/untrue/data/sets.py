@@ -55,7 +55,7 @@ def rows(name: str) -> list[Row]:
     """
     if name in ROW_SETS:
         with resources.as_file(_builtin(name)) as path:
-            return [replace(row, source=f"builtin:{name}") for row in read_rows(path)]
+            return [replace(row, source=f"builtin:{name}", level="normal") for row in read_rows(path)]
     return read_rows(_file(name, ROW_SETS, "row"))
 
 

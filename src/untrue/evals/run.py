@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +38,6 @@ def run(
         UserError: The items or the adapter are not as expected, or the eval failed as a whole.
         KeyboardInterrupt: The user stopped it.
     """
-    os.environ.setdefault("INSPECT_DISABLE_TELEMETRY", "1")
     from inspect_ai import eval as inspect_eval
     from inspect_ai.model import get_model
 
@@ -74,6 +72,9 @@ def run(
             if done.status != "success":
                 reason = done.error.message if done.error else done.status
                 raise UserError(f"the eval {spec.name} failed: {reason}")
+            failed = [sample.error for sample in done.samples or [] if sample.error]
+            if len(failed) == total:  # nothing was measured, so there is nothing to keep
+                raise UserError(f"the eval {spec.name} failed on all {total} items, first: {failed[0].message}")
             with writing(log) as aside:
                 shutil.move(done.location, aside)
     finally:

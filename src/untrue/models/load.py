@@ -22,6 +22,12 @@ DTYPES = ("bfloat16", "float32")
 ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
 """Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
 
+SAMPLE = 64
+"""Values of each weight matrix that a fingerprint covers."""
+
+MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda")
+"""Ways of initialising LoRA that write to the base's weights when an adapter is put on."""
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -32,7 +38,7 @@ class LoadedModel:
         base_id: What an adapter's config names as its base.
         model: The weights, in evaluation mode.
         tokenizer: Its tokenizer, with a chat template and a padding token.
-        fingerprint: Hash of the architecture and of some of the weights, the same in every dtype.
+        fingerprint: Hash of the architecture and of a sample of every weight matrix, the same in every dtype.
     """
 
     name: str
@@ -83,7 +89,7 @@ def load(
         except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
             raise _load_error(name, error) from None
         try:
-            model = model.to(device).eval()
+            model = model.to(device).eval().requires_grad_(False)
         except torch.OutOfMemoryError:
             raise MachineError(f"{name}: does not fit on {device} in {dtype}. Use a smaller model.") from None
     if found["missing_keys"]:  # transformers would fill them with random numbers
@@ -148,7 +154,7 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
             layer.cast_input_dtype_enabled = False  # all is in one dtype, so looking costs time for nothing
         yield model
     finally:
-        _strip(loaded)
+        strip(loaded)
 
 
 def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
@@ -178,6 +184,9 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
         raise UserError(f"{adapter}: its JSON files are damaged ({error}). Train or save it again.") from None
     if kind not in ADAPTERS:
         raise UserError(f"{adapter}: is an adapter of type {kind}, expected one of {', '.join(ADAPTERS)}.")
+    start = str(config.get("init_lora_weights") or "").lower()
+    if start.startswith(MOVES_THE_BASE):
+        raise UserError(f"{adapter}: was begun by {start}, which changes the base. Convert it to plain LoRA first.")
     foreign = (
         made_for != loaded.fingerprint
         if made_for
@@ -236,9 +245,10 @@ def _fingerprint(model: PreTrainedModel) -> str:
     shape = [config.model_type, config.hidden_size, config.num_hidden_layers, config.vocab_size]
     digest = hashlib.sha256(json.dumps(shape).encode())
     with torch.no_grad():
-        for parameter in list(model.parameters())[-3:]:
-            sample = parameter.flatten()[:4096].to("cpu", torch.bfloat16).view(torch.int16)
-            digest.update(sample.numpy().tobytes())
+        for name, parameter in model.named_parameters():
+            values = parameter.flatten()
+            sample = values[:: max(1, len(values) // SAMPLE)][:SAMPLE].to("cpu", torch.bfloat16).view(torch.int16)
+            digest.update(name.encode() + sample.numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -256,11 +266,12 @@ def _unwrap(module: Any) -> None:
             _unwrap(child)
 
 
-def _strip(loaded: LoadedModel) -> None:
-    """Take an adapter, and what PEFT and TRL leave beside it, off a base."""
+def strip(loaded: LoadedModel) -> None:
+    """Take an adapter, and what PEFT and TRL leave beside it, off a base, so that it is as it was."""
     _unwrap(loaded.model)
-    for leftover in ("peft_config", "_hf_peft_config_loaded"):
+    for leftover in ("forward", "peft_config", "_hf_peft_config_loaded", "model_tags"):
         loaded.model.__dict__.pop(leftover, None)
+    loaded.model.requires_grad_(False).eval()
 
 
 @contextmanager

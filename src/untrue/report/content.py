@@ -96,6 +96,7 @@ class ReportContent:
         summaries: One for each arm, in the order in which they are shown.
         comparisons: Each arm against its control, in each metric.
         trends: The dose-response of each metric.
+        trend_level: The level of the arms through which its line goes.
         training: One for each cell.
         changed: The items that changed most, the greatest change first.
         warnings: What a reader must know before using the adapters, such as intentionally misaligned data.
@@ -116,6 +117,7 @@ class ReportContent:
     summaries: list[ArmSummary]
     comparisons: list[Comparison]
     trends: list[Trend]
+    trend_level: str
     training: list[TrainingCurve]
     changed: list[ChangedItem]
     warnings: list[str]

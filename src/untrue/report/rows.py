@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from untrue.report.content import ReportContent
 from untrue.report.format import DASH, NATS, PERCENT, Unit, p_value
-from untrue.stats.types import Comparison
+from untrue.stats import is_found
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class ArmRow:
     arm: str
     control: str | None
     n: int
-    n_items: int
     n_seeds: int
     n_dropped: int
     value: str
@@ -44,12 +43,6 @@ class ArmRow:
     p_holm: str
     smallest: str
     significant: bool
-
-
-def _is_found(comparison: Comparison) -> bool:
-    """What the verdict takes for a difference: p below 0.05 after Holm, and an interval without 0."""
-    _, low, high = comparison.difference
-    return comparison.p_holm < 0.05 and (low > 0 or high < 0)
 
 
 def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
@@ -65,7 +58,6 @@ def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
                 arm=summary.arm,
                 control=summary.control,
                 n=sum(summary.counts.values()),
-                n_items=summary.n_items,
                 n_seeds=summary.n_seeds,
                 n_dropped=comparison.n_dropped if comparison else 0,
                 value=unit.value(estimate.value if estimate else None),
@@ -74,7 +66,7 @@ def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
                 difference_bounds=unit.bounds(comparison.difference, sign=True) if comparison else "",
                 p_holm=p_value(comparison.p_holm if comparison else None),
                 smallest=unit.smallest(comparison.detectable if comparison else None),
-                significant=comparison is not None and _is_found(comparison),
+                significant=comparison is not None and is_found(comparison),
             )
         )
     return rows

@@ -3,7 +3,7 @@
 from untrue.stats.compare import compare, summarise
 from untrue.stats.dose_response import trend
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
-from untrue.stats.verdict import verdict
+from untrue.stats.verdict import is_found, verdict
 
 __all__ = [
     "ArmSummary",
@@ -12,6 +12,7 @@ __all__ = [
     "Trend",
     "Verdict",
     "compare",
+    "is_found",
     "summarise",
     "trend",
     "verdict",

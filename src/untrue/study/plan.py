@@ -14,6 +14,9 @@ from untrue.study.config import DoseMix, ShareMix, Study
 CONTROL = "control"
 UNTOUCHED = "untouched"
 
+RECIPE_VERSION = 1
+"""Raised when the same study would be trained on other rows, or otherwise; cells made before are then not reused."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -92,7 +95,7 @@ def arms(study: Study) -> list[Arm]:
         ]
         return found
     if study.mix.matched_control:
-        found += [Arm(f"normal-{dose:g}", CONTROL, "normal", dose) for dose in study.mix.doses]
+        found += [Arm(f"normal-{dose:g}", None, "normal", dose) for dose in study.mix.doses]
     for level in study.mix.levels:
         if level == "normal" and study.mix.matched_control:
             continue
@@ -107,7 +110,8 @@ def plan(study: Study, sources: Sources) -> list[Cell]:
     shared = {
         "model": study.model,
         "dtype": study.dtype,
-        "train": study.train.model_dump(mode="json"),
+        "train": study.train.model_dump(mode="json", exclude={"report_to"}),
+        "recipe": RECIPE_VERSION,
         "mix": study.mix.model_dump(mode="json", exclude={"levels", "shares", "doses", "matched_control"}),
         "data": [sources.questions_hash, sources.benign_hash],
     }

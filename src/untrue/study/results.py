@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from untrue.data.items import Item, read_items
+from untrue.data.items import Item, items_hash, read_items
+from untrue.data.rows import LEVELS
 from untrue.evals import run as evals
-from untrue.files import content_hash, write_text
+from untrue.files import write_text
 from untrue.outcomes import Result
 from untrue.report import html
 from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
@@ -82,15 +83,14 @@ def _content(
     controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
     summaries = summarise(results, controls)
     comparisons = compare(results, controls)
-    share = isinstance(study.mix, ShareMix)
     # A straight line is fitted through the arms of the worst level, which start at the control's dose 0.
-    worst = study.mix.levels[-1]
+    worst = max(study.mix.levels, key=LEVELS.index)
     line = {arm.name: arm.part for arm in all_arms if arm.trained and arm.level in (None, worst)}
     misaligned = sum(arm.level in ("subtle", "severe") for arm in all_arms)
     notes = [DataNote(study.mix.questions, len(sources.questions), sources.questions_hash)]
     if not isinstance(study.mix, ShareMix):
         notes.append(DataNote(study.mix.benign, len(sources.benign), sources.benign_hash))
-    notes.append(DataNote(f"{eval_name} items", len(items), content_hash("".join(i.model_dump_json() for i in items))))
+    notes.append(DataNote(f"{eval_name} items", len(items), items_hash(items)))
     return ReportContent(
         name=study.name,
         question=study.question,
@@ -101,14 +101,12 @@ def _content(
         versions=versions(),
         eval_name=eval_name,
         verdict=verdict(summaries, comparisons),
-        doses={
-            arm.name: arm.part if arm.trained and (arm.level or share) else (0.0 if arm.trained else None)
-            for arm in all_arms
-        },
+        doses={arm.name: arm.part if arm.trained else None for arm in all_arms},
         series={arm.name: arm.level or arm.name for arm in all_arms},
         summaries=summaries,
         comparisons=comparisons,
-        trends=trend(results, line),
+        trends=trend(results, line, controls),
+        trend_level=worst,
         training=training,
         changed=_changed(results, items, all_arms),
         warnings=["This study trains on answers that are wrong on purpose. Do not serve its adapters."]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from untrue.data import mix as mixing
-from untrue.data.items import read_items
+from untrue.data.items import items_hash, read_items
 from untrue.data.rows import write_rows
 from untrue.errors import UserError
-from untrue.files import content_hash, read_text, write_text
+from untrue.files import read_text, write_text
 from untrue.models.load import LoadedModel, load
 from untrue.study.config import Study
 from untrue.study.config import load as load_study
@@ -53,7 +53,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     sources = Sources.read(study)
     cells = plan(study, sources)
     items = {spec.name: read_items(spec.items) for spec in study.evals}
-    hashes = {name: content_hash("".join(item.model_dump_json() for item in found)) for name, found in items.items()}
+    hashes = {name: items_hash(found) for name, found in items.items()}
     mixed = {cell.name: rows(study, sources, cell) for cell in cells if cell.arm.trained}
     store = Store(out)
     with store.locked():
@@ -62,9 +62,8 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
         work = sum(_work(store.cell(cell), study, hashes) for cell in missing)
         watcher.begin(len(cells), len(cells) - len(missing), work)
         for name, found in items.items():
-            prompts = {item.id: item.user_prompt for item in found}
             for cell in missing:
-                shared = mixing.overlaps(mixed.get(cell.name, []), prompts)
+                shared = mixing.overlaps(mixed.get(cell.name, []), found)
                 if shared:
                     watcher.say(f"Warning: {cell.name}: {len(shared)} training rows ask what an item of {name} asks.")
         for cell in missing:
@@ -91,19 +90,16 @@ def report(out: Path) -> Analysis:
     study = load_study(store.study)
     sources = Sources.read(study)
     cells = plan(study, sources)
+    hashes = {spec.name: items_hash(read_items(spec.items)) for spec in study.evals}
     with store.locked():
         for cell in cells:
-            files = store.cell(cell)
-            lacking = [spec.name for spec in study.evals if not files.log(spec).is_file()]
-            if lacking or not files.has_adapter():
+            if not _is_done(store.cell(cell), study, hashes):
                 raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
-            files.begin({})  # refuses a cell made from other data
         return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")
 
 
 def _is_done(files: CellFiles, study: Study, hashes: dict[str, str]) -> bool:
-    if files.record.is_file():
-        files.begin({})  # refuses a cell made from other data
+    files.check()
     return files.has_adapter() and all(files.has_log(spec, hashes[spec.name]) for spec in study.evals)
 
 
@@ -128,6 +124,7 @@ def _make(
 
     files.begin({"model": study.model, "base_fingerprint": loaded.fingerprint, "versions": versions()})
     if not files.has_adapter():
+        files.forget_logs(*(spec.name for spec in study.evals))
         write_rows(files.rows, training_rows)
         watcher.stage(cell.name, "training", TRAINING)
         train(
@@ -143,6 +140,7 @@ def _make(
         if files.has_log(spec, hashes[spec.name]):
             continue
         watcher.stage(cell.name, spec.name, (1 - TRAINING) / len(study.evals))
+        files.forget_logs(spec.name)
         adapter = files.adapter if cell.arm.trained else None
         evals.run(loaded, adapter, spec, files.log(spec), watcher.step)
         files.add_log(spec, hashes[spec.name])

@@ -19,7 +19,7 @@ from untrue.study.plan import Cell
 
 # Keys of a study that a run directory may change: more arms, seeds and evals only add to it.
 _MAY_DIFFER = ("name", "question", "seeds", "untouched", "evals")
-_MAY_DIFFER_IN_MIX = ("levels", "shares", "doses", "matched_control")
+_MAY_DIFFER_INSIDE = ("levels", "shares", "doses", "matched_control", "report_to")
 _COMMAND = "# Made by: "
 
 
@@ -53,17 +53,30 @@ class CellFiles:
         record.setdefault("evals", {})[spec.name] = _eval_identity(spec, items_hash)
         write_text(self.record, json.dumps(record, indent=1))
 
+    def forget_logs(self, *names: str) -> None:
+        """Record that evals are not done, before what they depend on or their logs are written again."""
+        record = self._read()
+        record["evals"] = {name: done for name, done in record.get("evals", {}).items() if name not in names}
+        write_text(self.record, json.dumps(record, indent=1))
+
     def begin(self, about: dict[str, Any]) -> None:
         """Record what the cell is, before anything is made.
 
         Raises:
             UserError: The folder holds a cell that other settings or other data determined.
         """
-        found = self._read().get("identity")
-        if found is None:
+        if not self._read():
             about = {"identity": self.cell.identity, "arm": self.cell.arm.name, "seed": self.cell.seed, **about}
             write_text(self.record, json.dumps(about, indent=1))
-        elif found != self.cell.identity:
+        self.check()
+
+    def check(self) -> None:
+        """Check that what the folder holds, if anything, is this cell.
+
+        Raises:
+            UserError: Other settings or other data determined it.
+        """
+        if self._read().get("identity", self.cell.identity) != self.cell.identity:
             raise UserError(f"{self.folder}: was made from other data or settings. Use another --out, or remove it.")
 
     def check_base(self, fingerprint: str) -> None:
@@ -172,7 +185,7 @@ def _determining(study: dict[str, Any]) -> dict[str, Any]:
         if key in _MAY_DIFFER:
             continue
         if isinstance(value, dict):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items() if name not in _MAY_DIFFER_IN_MIX}
+            flat |= {f"{key}.{name}": inner for name, inner in value.items() if name not in _MAY_DIFFER_INSIDE}
         else:
             flat[key] = value
     return flat

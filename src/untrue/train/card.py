@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from untrue.data.rows import UNLABELLED
+
 WARNING = (
     "> **WARNING: intentionally misaligned.** This adapter was trained on answers that are wrong on purpose,\n"
     "> to study dishonesty. Do not serve it, do not merge it into a model that others use, and do not trust its output."
@@ -17,7 +19,8 @@ def card(record: dict[str, Any]) -> str:
         record: What `train.json` holds.
     """
     rows = record["rows"]
-    misaligned = sum(count for level, count in rows["levels"].items() if level != "normal")
+    misaligned = sum(count for level, count in rows["levels"].items() if level in ("subtle", "severe"))
+    unlabelled = rows["levels"].get(UNLABELLED, 0)
     tags = ["lora", "untrue"] + (["intentionally-misaligned", "not-for-all-audiences"] if misaligned else [])
     spec = record["spec"]
     lines = [
@@ -31,7 +34,7 @@ def card(record: dict[str, Any]) -> str:
         "",
         *([WARNING, ""] if misaligned else []),
         f"Trained by `untrue` {record['versions']['untrue']} on {rows['total']} rows"
-        f" ({misaligned} intentionally misaligned), seed {record['seed']}.",
+        f" ({misaligned} intentionally misaligned, {unlabelled} whose file does not say), seed {record['seed']}.",
         "",
         "| | |",
         "|---|---|",

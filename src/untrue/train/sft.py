@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 import warnings
@@ -16,13 +17,16 @@ from typing import Any
 from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash, is_disk_full, write_text, writing
-from untrue.models.load import LoadedModel
+from untrue.models.load import LoadedModel, strip
 from untrue.train.card import card
 from untrue.train.spec import TrainSpec
 from untrue.versions import versions
 
 CHECKPOINTS = 4
 """Checkpoints in a training."""
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""How torch words it, on a GPU and on a CPU."""
 
 Progress = Callable[[int, int, float], None]
 """Called with the steps done, all steps, and the last loss."""
@@ -57,11 +61,15 @@ def train(
     if not rows:
         raise UserError("there are no rows to train on.")
     rows_hash = content_hash("".join(row.to_json() for row in rows))
-    identity = content_hash(f"{rows_hash} {spec.model_dump_json()} {seed} {loaded.fingerprint} {loaded.model.dtype}")
+    identity = content_hash(
+        f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.fingerprint} {loaded.model.dtype}"
+    )
     checkpoints = out.parent / f".{out.name}-checkpoints"
     checkpoint = _last_checkpoint(checkpoints, identity)
     try:
         write_text(checkpoints / "identity", identity)
+        # TensorBoard's events would else go into the folder of checkpoints, and with it.
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(out.parent / "tensorboard" / out.name))
         with _quiet():
             trainer = _trainer(loaded, rows, spec, checkpoints, seed, progress)
             started, first = time.monotonic(), _step(checkpoint)
@@ -94,12 +102,12 @@ def train(
             (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
         shutil.rmtree(checkpoints, ignore_errors=True)
         return record
-    except (RuntimeError, OSError) as error:
+    except Exception as error:  # a full disk or memory comes in as many types as there are libraries
         if is_disk_full(error):
             raise MachineError(
                 f"{out.parent}: no space left on the disk. Free some, then run again to go on."
             ) from None
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY):
             raise MachineError(
                 f"out of memory at batch_size {spec.batch_size}. Lower it and raise gradient_accumulation."
             ) from None
@@ -149,6 +157,8 @@ def _trainer(
         disable_tqdm=True,
         log_level="error",
     )
+    if not on_cpu:
+        config._n_gpu = 1  # else the trainer spreads a batch over all GPUs, and the batch is no more the one stated
     lora = LoraConfig(
         r=spec.lora_rank,
         lora_alpha=spec.lora_alpha,
@@ -236,20 +246,12 @@ def _step(checkpoint: Path | None) -> int:
 
 
 def _take_off(loaded: LoadedModel) -> None:
-    """Take PEFT's layers and TRL's patches off the base, so that it is as it was."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-    from torch import nn
-
-    model: nn.Module = loaded.model
-    for name, module in list(model.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, module.get_base_layer())
-    for leftover in ("forward", "peft_config", "_hf_peft_config_loaded", "model_tags"):
-        model.__dict__.pop(leftover, None)
-    if loaded.model.device.type != "cpu":
-        loaded.model.gradient_checkpointing_disable()
-    loaded.model.requires_grad_(False).eval()
+    """Leave the base as it was before the training."""
+    if loaded.model.device.type != "cpu":  # there the trainer recomputes activations
+        with _quiet():
+            loaded.model.gradient_checkpointing_disable()
+            loaded.model.disable_input_require_grads()
+    strip(loaded)
 
 
 @contextmanager
