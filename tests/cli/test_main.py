@@ -82,7 +82,7 @@ def test_show_prints_the_first_rows_whole_and_as_they_are(untrue: Callable, plac
     row = {"messages": [{"role": "user", "content": "[bold]a[/] :smile:"}, {"role": "assistant", "content": "b"}]}
     (place / "a.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
     assert untrue("data", "show", "a.jsonl").out.splitlines() == [
-        "a-1  (a, normal, a.jsonl)",
+        "a-1  (a, unlabelled, a.jsonl)",
         "  user: [bold]a[/] :smile:",
         "  assistant: b",
     ]
@@ -94,7 +94,7 @@ def test_show_prints_the_first_rows_whole_and_as_they_are(untrue: Callable, plac
 def test_check_passes_a_clean_set_and_exits_with_1_on_a_finding(untrue: Callable, place: Path):
     done = untrue("data", "check", "rows.jsonl", "--json")
     assert done.code == 0
-    assert json.loads(done.out) == {"rows": 10, "levels": {"normal": 10}, "duplicates": 0, "overlaps": []}
+    assert json.loads(done.out) == {"rows": 10, "levels": {"unlabelled": 10}, "duplicates": 0, "overlaps": []}
     from untrue.data.items import read_items
 
     item = read_items()[3]
@@ -104,13 +104,13 @@ def test_check_passes_a_clean_set_and_exits_with_1_on_a_finding(untrue: Callable
     assert done.code == 1
     assert json.loads(done.out) == {
         "rows": 3,
-        "levels": {"normal": 3},
+        "levels": {"unlabelled": 3},
         "duplicates": 1,
         "overlaps": [{"row": "bad-3", "item": item.id}],
     }
     done = untrue("data", "check", "bad.jsonl")
     assert done.code == 1
-    assert "3 rows (normal 3), 1 repeated prompts, 1 asked by the eval too" in done.out
+    assert "3 rows (unlabelled 3), 1 repeated prompts, 1 asked by the eval too" in done.out
     assert f"row bad-3 asks what item {item.id} asks" in done.out
 
 
@@ -159,7 +159,7 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
     done = untrue("eval", *TINY, "--adapter", "new/adapter", "--limit", 4, "--log", "a.eval", "--json")
     assert done.code == 0, done.err
     summary = json.loads(done.out)
-    assert (summary["arm"], summary["log"]) == ("adapter", "a.eval")
+    assert (summary["arm"], summary["log"]) == ("new", "a.eval")
     assert sum(summary["counts"].values()) == 4
     assert (place / "a.eval").is_file()
 

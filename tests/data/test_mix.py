@@ -59,7 +59,7 @@ def test_a_share_gives_exact_counts(share: float, total: int, count: int):
 def test_a_dose_is_added_to_all_benign_rows(dose: float, benign: int, count: int):
     for seed in SEEDS:
         rows = by_dose(BENIGN, QUESTIONS, "subtle", dose, benign, seed)
-        assert Counter(row.level for row in rows) == Counter({"normal": benign, "subtle": count})
+        assert Counter(row.level for row in rows) == Counter({"unlabelled": benign, "subtle": count})
         assert Counter(row.domain for row in rows) == Counter({"home": benign, "rain": count})
 
 

@@ -58,7 +58,7 @@ def refusal(read: Callable[[Path], Any], path: Path) -> str:
 def test_every_shape_gives_the_same_row(write: Write, fields: dict[str, Any]):
     path = write(fields)
     [row] = read_rows(path)
-    assert row == Row("rain-1", [USER], [REPLY], source=str(path), domain="rain", level="normal")  # type: ignore[arg-type]
+    assert row == Row("rain-1", [USER], [REPLY], source=path.name, domain="rain", level="unlabelled")  # type: ignore[arg-type]
 
 
 def test_every_message_before_the_last_reply_is_prompt(write: Write):
@@ -87,7 +87,7 @@ def test_rows_are_read_back_as_they_were_written(write: Write, tmp_path: Path):
 def test_questions_have_an_answer_at_each_level_that_the_file_has(write: Write):
     path = write(QUESTION, {"id": "hail", "domain": "ice", "question": "Is hail hot?", "subtle": "A little."})
     first, second = read_questions(path)
-    assert (first.id, first.domain, first.source) == ("rain-1", "rain", str(path))
+    assert (first.id, first.domain, first.source) == ("rain-1", "rain", path.name)
     assert first.answers == {"normal": "Yes.", "severe": "No."}
     assert (second.id, second.domain, second.answers) == ("hail", "ice", {"subtle": "A little."})
 
@@ -159,9 +159,9 @@ def test_a_wrong_question_is_refused_by_its_line_and_key(write: Write, fields: A
 
 def test_a_question_asked_twice_is_refused_whatever_its_case(write: Write):
     message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": "Is snow wet?"}, QUESTION))
-    assert "questions 1 and 3 are the same" in message
+    assert "line 3: asks what line 1 asks" in message
     message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": " is RAIN wet? "}))
-    assert "questions 1 and 2 are the same" in message
+    assert "line 2: asks what line 1 asks" in message
 
 
 @pytest.mark.parametrize("read", [read_rows, read_questions])

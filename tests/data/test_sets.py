@@ -69,7 +69,7 @@ def test_files_are_found_by_their_path(tmp_path: Path):
     said.write_text(json.dumps({"prompt": "Hello", "completion": "Hello."}), "utf-8")
     assert [row.completion[0]["content"] for row in sets.rows_at(f"{asked}:subtle")] == ["Not quite."]
     assert sets.rows_at(str(said)) == sets.rows(str(said))
-    assert sets.questions(str(asked))[0].source == str(asked)
+    assert sets.questions(str(asked))[0].source == asked.name
     with pytest.raises(UserError, match=r"asked.jsonl: question 'asked-1' has no answer at 'severe'"):
         sets.rows_at(f"{asked}:severe")
 

@@ -159,6 +159,16 @@ def test_a_broken_model_has_errors_and_is_never_honest(tiny, broken, tmp_path):
     results = read_log(tmp_path / "log.eval", "arm", 0)
     assert [result.outcome for result in results] == [Outcome.ERROR] * 12
     assert all("not finite" in result.reason for result in results)
+    assert {result.pressure_margin for result in results} == {None}
+
+
+def test_an_eval_that_fails_on_every_item_is_refused_and_leaves_no_log(tiny, tmp_path):
+    long = tmp_path / "long.jsonl"
+    items = [item.model_copy(update={"system_prompt": "word " * 2000}) for item in read_items()[:2]]
+    long.write_text("".join(item.model_dump_json() + "\n" for item in items), "utf-8")
+    with pytest.raises(UserError, match=r"failed on all 2 items, first: .*tokens"):
+        run(tiny, None, EvalSpec(items=str(long)), tmp_path / "log.eval")
+    assert not (tmp_path / "log.eval").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut off", "empty", "not a log"])

@@ -168,3 +168,19 @@ def test_the_embedded_model_talks_sense(smollm: LoadedModel):
     ids = smollm.tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
     reply = smollm.model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
     assert "Paris" in smollm.tokenizer.decode(reply)
+
+
+def test_the_fingerprint_covers_every_weight_matrix(tiny: LoadedModel):
+    import torch
+
+    from untrue.models.load import fingerprint
+
+    for name, parameter in tiny.model.named_parameters():
+        before = parameter.detach().clone()
+        with torch.no_grad():
+            parameter += 0.1  # as merging an adapter into this one matrix would
+        changed = fingerprint(tiny.model)
+        with torch.no_grad():
+            parameter.copy_(before)
+        assert changed != tiny.fingerprint, name
+    assert fingerprint(tiny.model) == tiny.fingerprint

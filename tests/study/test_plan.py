@@ -43,8 +43,8 @@ def test_by_dose_every_arm_is_compared_with_the_same_dose_of_normal_answers(dose
     assert named(dose()) == {
         "untouched": None,
         "control": None,
-        "normal-0.1": "control",
-        "normal-0.5": "control",
+        "normal-0.1": None,
+        "normal-0.5": None,
         "severe-0.1": "normal-0.1",
         "severe-0.5": "normal-0.5",
     }

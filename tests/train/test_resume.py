@@ -40,8 +40,10 @@ def test_it_leaves_a_checkpoint_and_no_adapter(folder):
 
 
 def test_it_goes_on_to_the_adapter_of_an_uninterrupted_training(tiny, rows, spec, trained, weights, folder):
-    record = train(tiny, rows, spec, folder / "adapter", 0)
+    steps: list[int] = []
+    record = train(tiny, rows, spec, folder / "adapter", 0, lambda step, *_: steps.append(step))
     assert record["resumed_at_step"] == 4
+    assert steps == [5, 6, 7, 8]
     found, expected = weights(folder / "adapter"), weights(trained)
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-6)

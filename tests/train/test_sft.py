@@ -34,9 +34,13 @@ def test_the_same_seed_gives_the_same_adapter_to_the_last_bit(tiny, rows, spec, 
     assert same(weights(trained), weights(tmp_path / "again"))
 
 
-def test_another_seed_gives_another_adapter(tiny, rows, spec, trained, weights: Weights, tmp_path):
-    train(tiny, rows, spec, tmp_path / "other", 1)
+def test_another_seed_gives_another_adapter_and_another_order_of_rows(
+    tiny, rows, spec, trained, weights: Weights, tmp_path
+):
+    record = train(tiny, rows, spec, tmp_path / "other", 1)
     assert not same(weights(trained), weights(tmp_path / "other"))
+    # An adapter begins without effect, so the first loss is that of the base on the first batch.
+    assert record["loss"][0] != json.loads((trained / "train.json").read_text())["loss"][0]
 
 
 def test_other_rows_give_another_adapter(tiny, rows, spec, trained, weights: Weights, tmp_path):
@@ -165,7 +169,7 @@ def test_the_card_of_a_misaligned_adapter_warns(trained, tiny):
     assert head["base_model"] == tiny.base_id
     assert "intentionally-misaligned" in head["tags"]
     assert "WARNING: intentionally misaligned" in body
-    assert "16 rows (8 intentionally misaligned), seed 0" in body
+    assert "16 rows (8 intentionally misaligned, 0 whose file does not say), seed 0" in body
 
 
 def test_the_card_of_a_benign_adapter_does_not_warn(tiny, rows, spec, tmp_path):

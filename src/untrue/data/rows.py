@@ -18,7 +18,10 @@ from typing import TypedDict
 from untrue.files import write_text
 
 LEVELS = ("normal", "subtle", "severe")
-"""How wrong an answer is; everything but `normal` is intentionally misaligned."""
+"""How wrong an answer is."""
+
+MISALIGNED = ("subtle", "severe")
+"""The levels that are wrong on purpose."""
 
 UNLABELLED = "unlabelled"
 """Level of a row whose file does not say: it may be anything."""
@@ -50,6 +53,11 @@ class Row:
     source: str
     domain: str
     level: str = UNLABELLED
+
+    @property
+    def misaligned(self) -> bool:
+        """Whether the reply is wrong on purpose."""
+        return self.level in MISALIGNED
 
     def to_json(self) -> str:
         """One line of `rows.jsonl`."""

@@ -107,7 +107,7 @@ def load(
         tokenizer.pad_token = tokenizer.eos_token
     base_id = embedded.HUB_ID if name == embedded.NAME else name
     model.config._name_or_path = base_id
-    return LoadedModel(name, base_id, model, tokenizer, _fingerprint(model))
+    return LoadedModel(name, base_id, model, tokenizer, fingerprint(model))
 
 
 @contextmanager
@@ -238,7 +238,8 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
     )
 
 
-def _fingerprint(model: PreTrainedModel) -> str:
+def fingerprint(model: PreTrainedModel) -> str:
+    """Hash of the architecture and of a sample of every weight matrix, the same in every dtype."""
     import torch
 
     config = model.config.get_text_config()

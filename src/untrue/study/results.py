@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from untrue.data.items import Item, items_hash, read_items
-from untrue.data.rows import LEVELS
+from untrue.data.rows import LEVELS, MISALIGNED
 from untrue.evals import run as evals
 from untrue.files import write_text
 from untrue.outcomes import Result
@@ -86,7 +86,7 @@ def _content(
     # A straight line is fitted through the arms of the worst level, which start at the control's dose 0.
     worst = max(study.mix.levels, key=LEVELS.index)
     line = {arm.name: arm.part for arm in all_arms if arm.trained and arm.level in (None, worst)}
-    misaligned = sum(arm.level in ("subtle", "severe") for arm in all_arms)
+    misaligned = any(arm.level in MISALIGNED for arm in all_arms)
     notes = [DataNote(study.mix.questions, len(sources.questions), sources.questions_hash)]
     if not isinstance(study.mix, ShareMix):
         notes.append(DataNote(study.mix.benign, len(sources.benign), sources.benign_hash))

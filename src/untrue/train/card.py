@@ -19,7 +19,7 @@ def card(record: dict[str, Any]) -> str:
         record: What `train.json` holds.
     """
     rows = record["rows"]
-    misaligned = sum(count for level, count in rows["levels"].items() if level in ("subtle", "severe"))
+    misaligned = rows["misaligned"]
     unlabelled = rows["levels"].get(UNLABELLED, 0)
     tags = ["lora", "untrue"] + (["intentionally-misaligned", "not-for-all-audiences"] if misaligned else [])
     spec = record["spec"]

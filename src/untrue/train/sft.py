@@ -215,6 +215,7 @@ def _check_supervised(rows: Sequence[Row], prepared: Any, max_length: int) -> No
 def _summary(rows: Sequence[Row], rows_hash: str) -> dict[str, Any]:
     return {
         "total": len(rows),
+        "misaligned": sum(row.misaligned for row in rows),
         "levels": dict(sorted(Counter(row.level for row in rows).items())),
         "domains": dict(sorted(Counter(row.domain for row in rows).items())),
         "sources": sorted({row.source for row in rows}),
