@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def make_tiny_model(
     )
     texts = [question.text + " " + question.answers["normal"] for question in sets.questions("medical")[:60]]
     backend.train_from_iterator(texts + [item.system_prompt for item in read_items()[:40]], trainer)
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=chat_template
     )
     torch.manual_seed(seed)
