@@ -9,13 +9,16 @@ The model must take a 4-D attention mask (every transformers model with SDPA or 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from untrue.engine.attention import suits, using_tree_attention
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -45,6 +48,12 @@ class Query:
     replies: tuple[tuple[int, ...], ...]
 
 
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Types of layers that obey an attention mask."""
+
+ROWS = 16
+"""Rows of logits that are in float32 at once."""
+
 Bundle = Sequence[Query]
 """Queries that are scored together, such as all the prompts of one item."""
 
@@ -55,9 +64,16 @@ class LikelihoodEngine:
     def __init__(self, loaded: LoadedModel, model: Any = None):
         """Take a loaded base, and the model to run where an adapter is on it."""
         self.tokenizer = loaded.tokenizer
+        self.base = loaded.model
         self.model = loaded.model if model is None else model
         self.device = loaded.model.device
-        self.max_tokens = loaded.model.config.get_text_config().max_position_embeddings
+        config = loaded.model.config.get_text_config()
+        self.max_tokens = config.max_position_embeddings
+        if recurrent := set(getattr(config, "layer_types", None) or ()) - ATTENTION:
+            raise UserError(
+                f"{loaded.name}: has layers of type {', '.join(sorted(recurrent))}, which would mix the branches of a"
+                " prefix tree. Its likelihoods cannot be read here."
+            )
 
     def query(self, messages: Sequence[Any], replies: Sequence[str]) -> Query:
         """Tokenise chat messages and the replies to them.
@@ -94,18 +110,21 @@ class LikelihoodEngine:
         tree = _Tree(bundle)
         parents, rows = np.unique(tree.reply_parents, return_inverse=True)
         size = len(tree.tokens)
-        mask = torch.from_numpy(tree.ancestors()).to(self.device).view(1, 1, size, size)
-        logits = self.model(
-            input_ids=torch.tensor([tree.tokens], device=self.device),
-            attention_mask=mask,
-            position_ids=torch.tensor([tree.depths], device=self.device),
-            logits_to_keep=torch.from_numpy(parents).to(self.device),
-            use_cache=False,
-        ).logits[0]
-        normalizer = torch.logsumexp(logits.float(), -1)
+        blocked = ~torch.from_numpy(tree.ancestors()).to(self.device)
+        mask = torch.zeros(size, size, dtype=self.base.dtype, device=self.device).masked_fill_(blocked, -math.inf)
+        with using_tree_attention(self.base) if suits(self.base) else nullcontext():
+            logits = self.model(
+                input_ids=torch.tensor([tree.tokens], device=self.device),
+                attention_mask=mask.view(1, 1, size, size),
+                position_ids=torch.tensor([tree.depths], device=self.device),
+                logits_to_keep=torch.from_numpy(parents).to(self.device),
+                use_cache=False,
+            ).logits[0]
         rows = torch.from_numpy(rows).to(self.device)
         targets = torch.tensor(tree.reply_tokens, device=self.device)
-        logprobs = (logits[rows, targets].float() - normalizer[rows]).cpu().numpy()
+        # A few rows at a time: what all of them take in float32 would be fetched from the system anew each time.
+        normalizers = torch.cat([torch.logsumexp(part.float(), -1) for part in logits.split(ROWS)])
+        logprobs = (logits[rows, targets].float() - normalizers[rows]).cpu().numpy()
         scores, start = [], 0
         for query in bundle:
             scores.append([])
