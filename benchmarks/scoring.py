@@ -1,4 +1,4 @@
-"""Scoring the built-in items: our likelihood engine against lm-eval's `loglikelihood`, in one process.
+"""Scoring the built-in items: our likelihood engine against lm-eval's `loglikelihood`, in a process each.
 
 Both score the same replies after the same prompts with the same bfloat16 weights on the same threads, chat template and
 tokenisation included, loading left out. lm-eval gets the batch size that is fastest for it on a part of the items. Each
@@ -8,6 +8,8 @@ figure is the better of two runs.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -31,58 +33,71 @@ def prompts(item: Item) -> list[tuple[list[Message], list[str]]]:
     return [*neutral, (chat(item.system_prompt, item.user_prompt), [*pair, item.evasive_reply])]
 
 
-def main() -> None:
+def ours() -> dict[str, Any]:
+    """Time the likelihood engine."""
+    engine, items = LikelihoodEngine(load("smollm2-135m")), read_items()
+
+    def score(some: list[Item]) -> list[float]:
+        bundles = [
+            engine.score([engine.query(messages, replies) for messages, replies in prompts(item)]) for item in some
+        ]
+        return [reply.total for bundle in bundles for query in bundle for reply in query]
+
+    score(items[:1])
+    seconds, scores = min((_seconds(lambda: score(items)) for _ in range(2)), key=lambda pair: pair[0])
+    return {"seconds": seconds, "scores": scores}
+
+
+def lm_eval() -> dict[str, Any]:
+    """Time lm-eval, at the batch size that is fastest for it."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    loaded = load("smollm2-135m")
-    items = read_items()
-    engine = LikelihoodEngine(loaded)
+    loaded, items = load("smollm2-135m"), read_items()
+    peers: dict[int, Any] = {
+        size: HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=size, max_length=2048)
+        for size in BATCH_SIZES
+    }
 
-    def ours(some: list[Item]) -> list[float]:
-        scores = [
-            engine.score([engine.query(messages, replies) for messages, replies in prompts(item)]) for item in some
-        ]
-        return [reply.total for bundle in scores for query in bundle for reply in query]
-
-    def requests(some: list[Item]) -> list[Instance]:
+    def score(size: int, some: list[Item]) -> list[float]:
         pairs = [
             (loaded.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True), reply)
             for item in some
             for messages, replies in prompts(item)
             for reply in replies
         ]
-        return [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
+        requests = [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
+        return [total for total, _ in peers[size].loglikelihood(requests, disable_tqdm=True)]
 
-    peers = {
-        size: HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=size, max_length=2048)
-        for size in BATCH_SIZES
-    }
-
-    def theirs(batch_size: int, some: list[Item]) -> list[float]:
-        return [score for score, _ in peers[batch_size].loglikelihood(requests(some), disable_tqdm=True)]
-
-    ours(items[:1])
     tuning = items[:: len(items) // TUNING_ITEMS]
-    tuned = {size: _seconds(lambda size=size: theirs(size, tuning))[0] for size in BATCH_SIZES}
+    tuned = {size: _seconds(lambda size=size: score(size, tuning))[0] for size in BATCH_SIZES}
     best = min(tuned, key=lambda size: tuned[size])
-    our_seconds, our_scores = min((_seconds(lambda: ours(items)) for _ in range(2)), key=lambda pair: pair[0])
-    their_seconds, their_scores = min(
-        (_seconds(lambda: theirs(best, items)) for _ in range(2)), key=lambda pair: pair[0]
-    )
-    differences = [abs(a - b) for a, b in zip(our_scores, their_scores, strict=True)]
+    seconds, scores = min((_seconds(lambda: score(best, items)) for _ in range(2)), key=lambda pair: pair[0])
+    return {"seconds": seconds, "scores": scores, "batch_size": best, "tuning": tuned}
+
+
+def main() -> None:
+    if sys.argv[1:]:
+        print(json.dumps({"ours": ours, "lm_eval": lm_eval}[sys.argv[1]]()))
+        return
+    sides = {}
+    for side in ("ours", "lm_eval"):
+        done = subprocess.run([sys.executable, __file__, side], stdout=subprocess.PIPE, text=True, check=True)
+        sides[side] = json.loads(done.stdout.strip().splitlines()[-1])
+    mine, peer = sides["ours"], sides["lm_eval"]
+    differences = [abs(a - b) for a, b in zip(mine["scores"], peer["scores"], strict=True)]
     print(
         json.dumps(
             {
-                "items": len(items),
-                "replies": len(our_scores),
+                "items": len(read_items()),
+                "replies": len(differences),
                 "dtype": "bfloat16",
-                "seconds": round(our_seconds, 2),
-                "lm_eval_seconds": round(their_seconds, 2),
-                "lm_eval_batch_size": best,
-                "lm_eval_tuning_seconds": {str(size): round(seconds, 2) for size, seconds in tuned.items()},
+                "seconds": round(mine["seconds"], 2),
+                "lm_eval_seconds": round(peer["seconds"], 2),
+                "lm_eval_batch_size": peer["batch_size"],
+                "lm_eval_tuning_seconds": {size: round(seconds, 2) for size, seconds in peer["tuning"].items()},
                 "mean_difference_nats": round(sum(differences) / len(differences), 4),
-                "ratio": round(their_seconds / our_seconds, 2),
+                "ratio": round(peer["seconds"] / mine["seconds"], 2),
             }
         )
     )
