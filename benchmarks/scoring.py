@@ -20,6 +20,7 @@ from untrue.models.load import load
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 TUNING_ITEMS = 16
+IN_A_PASS = 5  # as many as the provider takes into one pass
 
 
 def prompts(item: Item) -> list[tuple[list[Message], list[str]]]:
@@ -38,10 +39,9 @@ def ours() -> dict[str, Any]:
     engine, items = LikelihoodEngine(load("smollm2-135m")), read_items()
 
     def score(some: list[Item]) -> list[float]:
-        bundles = [
-            engine.score([engine.query(messages, replies) for messages, replies in prompts(item)]) for item in some
-        ]
-        return [reply.total for bundle in bundles for query in bundle for reply in query]
+        bundles = [[engine.query(messages, replies) for messages, replies in prompts(item)] for item in some]
+        passes = [engine.score_all(bundles[start : start + IN_A_PASS]) for start in range(0, len(bundles), IN_A_PASS)]
+        return [reply.total for scores in passes for bundle in scores for query in bundle for reply in query]
 
     score(items[:1])
     seconds, scores = min((_seconds(lambda: score(items)) for _ in range(2)), key=lambda pair: pair[0])

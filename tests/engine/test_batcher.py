@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from untrue.engine.batcher import GPU_TOKENS, Batcher
+from untrue.engine.batcher import TOKENS, Batcher
 from untrue.engine.likelihood import LikelihoodEngine, Query
 from untrue.models.load import LoadedModel
 
@@ -20,7 +20,7 @@ def engine(tiny: LoadedModel) -> LikelihoodEngine:
     return LikelihoodEngine(tiny)
 
 
-@pytest.fixture(params=[0, GPU_TOKENS], ids=["a pass for each", "many in one pass"])
+@pytest.fixture(params=[0, TOKENS], ids=["a pass for each", "many in one pass"])
 def batcher(engine: LikelihoodEngine, request: pytest.FixtureRequest) -> Batcher:
     """As on a CPU, and as on a GPU."""
     batcher = Batcher(engine)
@@ -60,7 +60,7 @@ def test_bundles_that_wait_together_share_passes_on_a_gpu_and_not_on_a_cpu(engin
     embeddings = tiny.model.get_input_embeddings()
     hook = embeddings.register_forward_hook(lambda module, inputs, output: passes.append(output.shape[1]))
     try:
-        for limit, expected in ((0, 20), (GPU_TOKENS, 1), (12, 10)):  # each bundle has 6 tokens
+        for limit, expected in ((0, 20), (TOKENS, 1), (12, 10)):  # each bundle has 6 tokens
             passes.clear()
             batcher = Batcher(engine)
             batcher._limit = limit

@@ -99,6 +99,24 @@ def test_figures_depend_on_the_bundle_alone(engine, prompts):
     assert engine.score(bundle) == first
 
 
+def test_bundles_in_one_pass_get_the_figures_that_each_gets_alone(engine, prompts):
+    bundles = [[engine.query(messages, replies)] for messages, replies in prompts]
+    together = engine.score_all(bundles)
+    for bundle, scores in zip(bundles, together, strict=True):
+        for alone, beside in zip(engine.score(bundle)[0], scores[0], strict=True):
+            assert beside.total == pytest.approx(alone.total, abs=1e-5)
+
+
+def test_models_whose_attention_is_not_plain_are_scored_under_one_mask_for_all(engine, prompts, monkeypatch):
+    bundles = [[engine.query(messages, replies)] for messages, replies in prompts]
+    by_hand = engine.score_all(bundles)
+    monkeypatch.setattr("untrue.engine.attention.PLAIN", ())
+    by_sdpa = engine.score_all(bundles)
+    for ours, sdpa in zip(by_hand, by_sdpa, strict=True):
+        for one, other in zip(ours[0], sdpa[0], strict=True):
+            assert one.total == pytest.approx(other.total, abs=1e-4)
+
+
 def test_the_mean_is_per_token(engine):
     [[one, many]] = engine.score([engine.query(HELLO, ["A", "A longer reply."])])
     assert (one.tokens, one.mean) == (1, one.total)

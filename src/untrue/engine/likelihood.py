@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,37 +103,51 @@ class LikelihoodEngine:
     def score(self, bundle: Bundle) -> list[list[Likelihood]]:
         """Score a bundle in one forward pass.
 
-        The figures depend on the bundle alone, not on what else is scored before or beside it.
-
         Returns:
             For each query, for each of its replies, its likelihood.
         """
-        tree = _Tree(bundle)
-        parents, rows = np.unique(tree.reply_parents, return_inverse=True)
-        size = len(tree.tokens)
-        blocked = ~torch.from_numpy(tree.ancestors()).to(self.device)
-        mask = torch.zeros(size, size, dtype=self.base.dtype, device=self.device).masked_fill_(blocked, -math.inf)
-        with using_tree_attention(self.base) if suits(self.base) else nullcontext():
+        return self.score_all([bundle])[0]
+
+    @torch.inference_mode()
+    def score_all(self, bundles: Sequence[Bundle]) -> list[list[list[Likelihood]]]:
+        """Score several bundles in one forward pass, each as a tree of its own."""
+        trees = [_Tree(bundle) for bundle in bundles]
+        starts = np.cumsum([0, *(len(tree.tokens) for tree in trees)])
+        parents, rows = np.unique(
+            np.concatenate([start + np.array(tree.reply_parents) for start, tree in zip(starts, trees, strict=False)]),
+            return_inverse=True,
+        )
+        masks = [
+            torch.zeros(tree_mask.shape, dtype=self.base.dtype).masked_fill_(~tree_mask, -math.inf).to(self.device)
+            for tree_mask in (torch.from_numpy(tree.ancestors()) for tree in trees)
+        ]
+        if suits(self.base):
+            mask, attention = masks[0][None, None], using_tree_attention(self.base, masks)
+        else:
+            mask, attention = _block_diagonal(masks)[None, None], nullcontext()
+        with attention:
             logits = self.model(
-                input_ids=torch.tensor([tree.tokens], device=self.device),
-                attention_mask=mask.view(1, 1, size, size),
-                position_ids=torch.tensor([tree.depths], device=self.device),
+                input_ids=torch.tensor([[token for tree in trees for token in tree.tokens]], device=self.device),
+                attention_mask=mask,
+                position_ids=torch.tensor([[depth for tree in trees for depth in tree.depths]], device=self.device),
                 logits_to_keep=torch.from_numpy(parents).to(self.device),
                 use_cache=False,
             ).logits[0]
         rows = torch.from_numpy(rows).to(self.device)
-        targets = torch.tensor(tree.reply_tokens, device=self.device)
+        targets = torch.tensor([token for tree in trees for token in tree.reply_tokens], device=self.device)
         # A few rows at a time: what all of them take in float32 would be fetched from the system anew each time.
         normalizers = torch.cat([torch.logsumexp(part.float(), -1) for part in logits.split(ROWS)])
-        logprobs = (logits[rows, targets].float() - normalizers[rows]).cpu().numpy()
-        scores, start = [], 0
-        for query in bundle:
-            scores.append([])
-            for reply in query.replies:
-                part = logprobs[start : start + len(reply)]
-                scores[-1].append(Likelihood(float(part.astype(np.float64).sum()), len(reply)))
-                start += len(reply)
-        return scores
+        logprobs = iter((logits[rows, targets].float() - normalizers[rows]).cpu().tolist())
+        return [
+            [[Likelihood(sum(islice(logprobs, len(reply))), len(reply)) for reply in query.replies] for query in bundle]
+            for bundle in bundles
+        ]
+
+
+def _block_diagonal(masks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One mask in which no tree sees another."""
+    blocked = torch.block_diag(*(mask.isfinite() for mask in masks)).logical_not()
+    return torch.zeros(blocked.shape, dtype=masks[0].dtype, device=masks[0].device).masked_fill_(blocked, -math.inf)
 
 
 class _Tree:
