@@ -46,10 +46,6 @@ def test_each_coroutine_gets_its_own_answer(engine, batcher):
     assert_answers(engine, gather(batcher, BUNDLES), BUNDLES)
 
 
-def test_on_a_cpu_an_answer_is_the_same_to_the_last_bit_in_company_and_alone(engine):
-    assert gather(Batcher(engine), BUNDLES) == [engine.score(bundle) for bundle in BUNDLES]
-
-
 def test_bundles_of_several_queries_are_not_mixed_up(engine, batcher):
     bundles = [[*BUNDLES[0], *BUNDLES[1]], BUNDLES[2], [*BUNDLES[3], *BUNDLES[4], *BUNDLES[5]]]
     assert_answers(engine, gather(batcher, bundles), bundles)
