@@ -1,7 +1,7 @@
 """Gather the likelihood requests of many coroutines and answer them in turn.
 
-Bundles that wait together share a forward pass, each as a tree of its own. What a bundle shares a pass with may change its
-figures by the rounding of a matrix product, and by nothing else.
+Bundles that wait together share a forward pass, each as a tree of its own. What a bundle shares a pass with may change
+its figures by the rounding of a matrix product, and by nothing else.
 
 The model runs in the event loop's own thread, which is blocked for the length of a pass. In another thread torch would
 start a second pool of workers, and two pools on the cores of one made scoring with an adapter 1.7 times slower.
