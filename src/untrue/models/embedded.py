@@ -24,6 +24,7 @@ from platformdirs import user_cache_path
 
 from untrue.errors import MachineError
 from untrue.files import is_disk_full, writing
+from untrue.models.quiet import quiet
 
 NAME = "smollm2-135m"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -61,7 +62,7 @@ def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
                 with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as scratch:
                     gguf = _gguf(Path(scratch), say)
                     say("Converting the model to safetensors, once (about 20 s) …")
-                    with writing(target) as aside:
+                    with writing(target) as aside, quiet():
                         _dequantise(gguf, aside)
     except OSError as error:
         if is_disk_full(error):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from untrue.errors import MachineError, UserError
 from untrue.models import embedded
+from untrue.models.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,7 +71,7 @@ def load(
         raise UserError(f"dtype: {dtype!r}, expected one of {', '.join(DTYPES)}.")
     source = str(embedded.fetch(say)) if name == embedded.NAME else _source(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _quiet():
+    with quiet():
         try:
             # Left out, trust_remote_code would let a person at a terminal answer "yes".
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -131,7 +130,7 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
 
     check_adapter(loaded, adapter)
     try:
-        with _quiet():
+        with quiet():
             try:
                 weights = load_file(adapter / "adapter_model.safetensors")
                 config = PeftConfig.from_pretrained(str(adapter))
@@ -273,21 +272,3 @@ def strip(loaded: LoadedModel) -> None:
     for leftover in ("forward", "peft_config", "_hf_peft_config_loaded", "model_tags"):
         loaded.model.__dict__.pop(leftover, None)
     loaded.model.requires_grad_(False).eval()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and advice off the terminal while loading."""
-    from transformers.utils import logging as hub_logging
-
-    level, bars = hub_logging.get_verbosity(), hub_logging.is_progress_bar_enabled()
-    hub_logging.set_verbosity(logging.CRITICAL)
-    hub_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        hub_logging.set_verbosity(level)
-        if bars:
-            hub_logging.enable_progress_bar()
