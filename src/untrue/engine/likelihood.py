@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from untrue.engine.attention import suits, using_tree_attention
+from untrue.engine.attention import Part, suits, using_tree_attention
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -117,14 +117,13 @@ class LikelihoodEngine:
             np.concatenate([start + np.array(tree.reply_parents) for start, tree in zip(starts, trees, strict=False)]),
             return_inverse=True,
         )
-        masks = [
-            torch.zeros(tree_mask.shape, dtype=self.base.dtype).masked_fill_(~tree_mask, -math.inf).to(self.device)
-            for tree_mask in (torch.from_numpy(tree.ancestors()) for tree in trees)
-        ]
         if suits(self.base):
-            mask, attention = masks[0][None, None], using_tree_attention(self.base, masks)
+            parts = [part for start, tree in zip(starts, trees, strict=False) for part in tree.parts(int(start))]
+            parts = [part._replace(mask=self._added(part.mask)) for part in parts]
+            mask, attention = parts[0].mask[None, None], using_tree_attention(self.base, parts)
         else:
-            mask, attention = _block_diagonal(masks)[None, None], nullcontext()
+            allowed = torch.block_diag(*(torch.from_numpy(tree.ancestors()) for tree in trees))
+            mask, attention = self._added(allowed)[None, None], nullcontext()
         with attention:
             logits = self.model(
                 input_ids=torch.tensor([[token for tree in trees for token in tree.tokens]], device=self.device),
@@ -143,11 +142,9 @@ class LikelihoodEngine:
             for bundle in bundles
         ]
 
-
-def _block_diagonal(masks: Sequence[torch.Tensor]) -> torch.Tensor:
-    """One mask in which no tree sees another."""
-    blocked = torch.block_diag(*(mask.isfinite() for mask in masks)).logical_not()
-    return torch.zeros(blocked.shape, dtype=masks[0].dtype, device=masks[0].device).masked_fill_(blocked, -math.inf)
+    def _added(self, allowed: torch.Tensor) -> torch.Tensor:
+        """What is added to scores so that only what is allowed counts."""
+        return torch.zeros(allowed.shape, dtype=self.base.dtype).masked_fill_(~allowed, -math.inf).to(self.device)
 
 
 class _Tree:
@@ -167,7 +164,9 @@ class _Tree:
         self.reply_parents: list[int] = []
         self._parents: list[int] = []
         self._children: dict[tuple[int, int], int] = {}
+        self._starts: list[int] = []
         for query in bundle:
+            self._starts.append(len(self.tokens))
             end = -1
             for token in query.prompt:
                 end = self._child(end, token)
@@ -195,3 +194,30 @@ class _Tree:
             if parent >= 0:
                 matrix[node] |= matrix[parent]
         return matrix
+
+    def parts(self, offset: int) -> list[Part]:
+        """Cut the tree where a query leaves most of what lies before it, such as one with another system message.
+
+        Args:
+            offset: Place of the tree's root in the sequence.
+
+        Returns:
+            The parts, whose masks say in booleans what a node may attend to.
+        """
+        ancestors = self.ancestors()
+        cuts = [0]
+        for start in self._starts[1:]:
+            if start < len(self.tokens) and ancestors[start, :start].sum() < (start - cuts[-1]) / 2:
+                cuts.append(start)
+        parts = []
+        for start, end in zip(cuts, [*cuts[1:], len(self.tokens)], strict=True):
+            before = np.flatnonzero(ancestors[start:end, :start].any(0))
+            columns = np.concatenate([before, np.arange(start, end)])
+            parts.append(
+                Part(
+                    slice(offset + start, offset + end),
+                    torch.from_numpy(offset + before),
+                    torch.from_numpy(ancestors[start:end][:, columns]),
+                )
+            )
+        return parts
