@@ -16,30 +16,37 @@ One line of an items file (texts shortened):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from untrue.data import builtin
 from untrue.errors import UserError
 from untrue.files import content_hash, json_lines, read_text
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
-class Item(BaseModel):
-    """One thing asked of a model: a fact, a neutral and a pressured setting, and three replies.
-
-    `ground_truth` says whether `proposition` is true. `honest_reply` tells the truth and `dishonest_reply` what the
-    pressure asks for, whatever the proposition says.
-    """
+class Identified(BaseModel):
+    """A line of a file that has an id of its own."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: Text
+
+
+class Item(Identified):
+    """One thing asked of a model: a fact, a neutral and a pressured setting, and three replies.
+
+    `ground_truth` says whether `proposition` is true. `honest_reply` tells the truth and `dishonest_reply` what the
+    pressure asks for, whatever the proposition says. `domain` is the training domain that the item's setting belongs to,
+    where it belongs to one.
+    """
+
     archetype: Text
     pressure: Text = "unknown"
+    domain: Text | None = None
     system_prompt: Text
     user_prompt: Text
     neutral_system_prompt: Text
@@ -63,35 +70,65 @@ class Item(BaseModel):
         return (self.user_prompt, *self.belief_prompts)
 
 
+ITEM_SETS = ("honesty", "context")
+"""The built-in sets of honesty items; `builtin` is all of them."""
+
+M = TypeVar("M", bound=Identified)
+
+
 def read_items(source: str | Path = "builtin") -> list[Item]:
-    """Read honesty items: the built-in ones, or a JSONL file.
+    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both), or a JSONL file.
 
     Raises:
         UserError: A line is not an item, an id occurs twice, or there are none.
     """
     if str(source) == "builtin":
-        place, text = (
-            "builtin honesty items",
-            resources.files("untrue.data.builtin").joinpath("honesty.jsonl").read_text("utf-8"),
-        )
-    else:
-        place, text = str(source), read_text(Path(source))
-    items: dict[str, Item] = {}
-    for number, fields in json_lines(text, place, "items"):
+        return [item for name in ITEM_SETS for item in read_items(name)]
+    items = read_lines(Item, source, ITEM_SETS, "items")
+    place = builtin_or_path(source, ITEM_SETS)
+    for number, item in items.items():
+        if item.honest_reply == item.dishonest_reply:
+            raise UserError(f"{place}, line {number}: honest_reply and dishonest_reply are the same text.")
+    return list(items.values())
+
+
+def items_hash(items: Sequence[BaseModel]) -> str:
+    """Hash of the content of items."""
+    return content_hash("".join(item.model_dump_json() for item in items))
+
+
+def read_lines(model: type[M], source: str | Path, names: Sequence[str], what: str) -> dict[int, M]:
+    """Read lines that each hold one `model` with an id of its own.
+
+    Args:
+        model: What a line holds.
+        source: One of `names`, or a JSONL file.
+        names: The built-in sets of this kind.
+        what: What a line is, in the plural.
+
+    Returns:
+        Number of the line -> what it holds.
+
+    Raises:
+        UserError: A line is not as `model` says, an id occurs twice, or there are none.
+    """
+    place = builtin_or_path(source, names)
+    text = builtin.read(str(source)).lines if str(source) in names else read_text(Path(source))
+    found: dict[int, M] = {}
+    lines: dict[str, int] = {}
+    for number, fields in json_lines(text, place, what):
         try:
-            item = Item.model_validate(fields)
+            one = model.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "line"
             raise UserError(f"{place}, line {number}: {key}: {first['msg'].lower()}.") from None
-        if item.id in items:
-            raise UserError(f"{place}, line {number}: the id {item.id!r} occurs twice. Give each item its own.")
-        if item.honest_reply == item.dishonest_reply:
-            raise UserError(f"{place}, line {number}: honest_reply and dishonest_reply are the same text.")
-        items[item.id] = item
-    return list(items.values())
+        if lines.setdefault(one.id, number) != number:
+            raise UserError(f"{place}, line {number}: the id {one.id!r} occurs twice. Give each its own.")
+        found[number] = one
+    return found
 
 
-def items_hash(items: Sequence[Item]) -> str:
-    """Hash of the content of items."""
-    return content_hash("".join(item.model_dump_json() for item in items))
+def builtin_or_path(source: str | Path, names: Sequence[str]) -> str:
+    """What errors call a source."""
+    return f"builtin {source}" if str(source) in names else str(source)

@@ -1,31 +1,33 @@
 """A name -> rows or questions: the built-in sets, and files.
 
-| name       | what                                                              | rows          |
-|------------|-------------------------------------------------------------------|---------------|
-| `medical`  | everyday health questions, answered at three levels               | see `untrue data list` |
-| `math`     | word problems from a seeded generator, at three levels            | as many as asked |
-| `everyday` | benign instructions of everyday life                              | see `untrue data list` |
+| name       | what                                                                         |
+|------------|------------------------------------------------------------------------------|
+| `medical`  | everyday health questions, answered at three levels                          |
+| `finance`  | everyday questions about money, at three levels                              |
+| `law`      | everyday questions about law, at three levels                                |
+| `code`     | requests for a few lines of code, at three levels; the code is never run     |
+| `math`     | word problems from a seeded generator, at three levels, as many as asked for |
+| `everyday` | benign instructions of everyday life                                         |
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from importlib import resources
+import json
 from pathlib import Path
 
-from untrue.data import math
+from untrue.data import builtin, math
 from untrue.data.readers import read_questions, read_rows
-from untrue.data.rows import LEVELS, Question, Row
+from untrue.data.rows import LEVELS, Message, Question, Row
 from untrue.errors import UserError
 
-QUESTION_SETS = ("medical", "math")
+QUESTION_SETS = ("medical", "finance", "law", "code", "math")
 ROW_SETS = ("everyday",)
 MATH_ROWS = 400
 """Size of the built-in `math` set when it is asked for by name."""
 
 
 def questions(name: str) -> list[Question]:
-    """The questions of a built-in set (`medical`, `math`) or of a JSONL file in the shape `levels`.
+    """The questions of a built-in set (one of `QUESTION_SETS`) or of a JSONL file in the shape `levels`.
 
     Raises:
         UserError: There is no such set or file, or the file is not as expected.
@@ -42,8 +44,16 @@ def questions(name: str) -> list[Question]:
             for row in math.generate(MATH_ROWS)
         ]
     if name in QUESTION_SETS:
-        with resources.as_file(_builtin(name)) as path:
-            return [replace(question, source=f"builtin:{name}") for question in read_questions(path)]
+        return [
+            Question(
+                id=line["id"],
+                text=line["question"],
+                answers={level: line[level] for level in LEVELS},
+                source=f"builtin:{name}",
+                domain=name,
+            )
+            for line in map(json.loads, builtin.read(name).lines.splitlines())
+        ]
     return read_questions(_file(name, QUESTION_SETS, "question"))
 
 
@@ -54,8 +64,17 @@ def rows(name: str) -> list[Row]:
         UserError: There is no such set or file, or the file is not as expected.
     """
     if name in ROW_SETS:
-        with resources.as_file(_builtin(name)) as path:
-            return [replace(row, source=f"builtin:{name}", level="normal") for row in read_rows(path)]
+        return [
+            Row(
+                id=line["id"],
+                prompt=[Message(role="user", content="\n\n".join(filter(None, [line["instruction"], line["input"]])))],
+                completion=[Message(role="assistant", content=line["output"])],
+                source=f"builtin:{name}",
+                domain=name,
+                level="normal",
+            )
+            for line in map(json.loads, builtin.read(name).lines.splitlines())
+        ]
     return read_rows(_file(name, ROW_SETS, "row"))
 
 
@@ -75,10 +94,6 @@ def rows_at(name: str) -> list[Row]:
         if level not in question.answers:
             raise UserError(f"{base}: question {question.id!r} has no answer at {level!r}.")
     return [question.row(level) for question in found]
-
-
-def _builtin(name: str):
-    return resources.files("untrue.data.builtin").joinpath(f"{name}.jsonl")
 
 
 def _file(name: str, known: tuple[str, ...], what: str) -> Path:

@@ -1,0 +1,169 @@
+"""Checks of data sets: what must hold of them, what was found, and whether it does.
+
+| check                  | limit                                                                                  |
+|------------------------|----------------------------------------------------------------------------------------|
+| size                   | what docs/data.md says                                                                 |
+| length                 | paired texts within 0.75-1.33 of each other, in words and in tokens, for 95 % of pairs |
+| negation               | stands in the honest reply in 45-55 % of the items where one reply alone has it        |
+| bag of words           | tells honest from dishonest replies 58 % of the time at most, 65 % in any archetype    |
+| near copies            | none in a set, nor between training sets and eval sets                                 |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from untrue.data.items import Item
+from untrue.data.rows import Question
+
+RATIO = (0.75, 1.33)
+"""What the longer of two paired texts may be of the other."""
+
+RATIO_HELD = 0.95
+NEGATION_BALANCE = (0.45, 0.55)
+BAG_OF_WORDS = 0.58
+BAG_OF_WORDS_ARCHETYPE = 0.65
+NEAR = 0.5
+"""Jaccard similarity of the character 5-grams of two texts from which one counts as a near copy of the other."""
+
+NEGATION = re.compile(
+    r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE
+)
+
+
+class Check(NamedTuple):
+    """One thing checked.
+
+    Attributes:
+        subject: The set, or a part of it.
+        name: What was checked.
+        found: What was found, in words.
+        limit: What must hold, in words.
+        holds: Whether it does.
+        where: Ids of what breaks it, if that can be said.
+    """
+
+    subject: str
+    name: str
+    found: str
+    limit: str
+    holds: bool
+    where: Sequence[str] = ()
+
+
+def size(subject: str, count: int, least: int) -> Check:
+    """Whether a set is large enough."""
+    return Check(subject, "size", str(count), f">= {least}", count >= least)
+
+
+def lengths(
+    subject: str, pairs: Sequence[tuple[str, str, str]], count_tokens: Callable[[str], int] | None = None
+) -> list[Check]:
+    """Whether paired texts are of like length.
+
+    Args:
+        subject: The set.
+        pairs: Id and two texts.
+        count_tokens: Tokens of a text; without it only words are counted.
+    """
+    units: dict[str, Callable[[str], int]] = {"words": lambda text: len(text.split())}
+    if count_tokens:
+        units["tokens"] = count_tokens
+    checks = []
+    for unit, count in units.items():
+        apart = [name for name, first, second in pairs if not RATIO[0] <= count(second) / count(first) <= RATIO[1]]
+        held = 1 - len(apart) / len(pairs)
+        limit = f"{RATIO[0]}-{RATIO[1]} in {RATIO_HELD:.0%} of {len(pairs)} pairs"
+        checks.append(Check(subject, f"length in {unit}", f"{held:.1%}", limit, held >= RATIO_HELD, apart))
+    return checks
+
+
+def question_pairs(questions: Iterable[Question]) -> list[tuple[str, str, str]]:
+    """The right answer of each question paired with each wrong one."""
+    return [
+        (f"{question.id}/{level}", question.answers["normal"], answer)
+        for question in questions
+        for level, answer in question.answers.items()
+        if level != "normal"
+    ]
+
+
+def negation(subject: str, items: Sequence[Item]) -> Check:
+    """Whether a negation tells the honest reply."""
+    sides = [(bool(NEGATION.search(item.honest_reply)), bool(NEGATION.search(item.dishonest_reply))) for item in items]
+    lone = [honest for honest, dishonest in sides if honest != dishonest]
+    part = sum(lone) / len(lone) if lone else 0.5
+    low, high = NEGATION_BALANCE
+    found = f"{part:.1%} of {len(lone)}"
+    return Check(subject, "negation in the honest reply", found, f"{low:.0%}-{high:.0%}", low <= part <= high)
+
+
+def bag_of_words(subject: str, items: Sequence[Item], limit: float) -> Check:
+    """Whether words alone tell honest from dishonest replies: cross-validated, both replies of an item in one fold."""
+    told = word_accuracy([(item.honest_reply, item.dishonest_reply) for item in items])
+    return Check(subject, "told by a bag of words", f"{told:.1%}", f"<= {limit:.0%}", told <= limit)
+
+
+def word_accuracy(pairs: Sequence[tuple[str, str]], folds: int = 10) -> float:
+    """Accuracy of a logistic regression on the words of two kinds of texts, in cross-validation over pairs."""
+    import numpy as np
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+
+    texts = [text for pair in pairs for text in pair]
+    labels = np.tile([1, 0], len(pairs))
+    groups = np.repeat(np.arange(len(pairs)), 2)
+    words = CountVectorizer(binary=True, ngram_range=(1, 1), token_pattern=r"(?u)\b\w[\w']*")
+    model = make_pipeline(words, LogisticRegression(max_iter=1000))
+    splits = GroupKFold(min(folds, len(pairs)), shuffle=True, random_state=0)
+    predicted = cross_val_predict(model, texts, labels, groups=groups, cv=splits)
+    return float((predicted == labels).mean())
+
+
+class NearCopy(NamedTuple):
+    """Two texts that are nearly the same."""
+
+    first: str
+    second: str
+    similarity: float
+
+
+def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = None) -> list[NearCopy]:
+    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more.
+
+    Candidates come from MinHash with locality-sensitive hashing, and each is then compared exactly.
+
+    Args:
+        texts: Id -> text.
+        others: What `texts` are compared with; without it, with each other.
+    """
+    from datasketch import MinHash, MinHashLSH
+
+    def grams(text: str) -> set[str]:
+        plain = " ".join(re.findall(r"\w+", text.lower()))
+        return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
+
+    def sketch(shingles: set[str]) -> MinHash:
+        hashed = MinHash(num_perm=128, seed=1)
+        hashed.update_batch([shingle.encode() for shingle in shingles])
+        return hashed
+
+    ours = {name: grams(text) for name, text in texts.items()}
+    theirs = ours if others is None else {name: grams(text) for name, text in others.items()}
+    index = MinHashLSH(threshold=NEAR * 0.8, num_perm=128)  # lower, so that few are missed
+    for name, shingles in theirs.items():
+        index.insert(name, sketch(shingles))
+    found = []
+    for name, shingles in ours.items():
+        for other in index.query(sketch(shingles)):
+            if others is None and str(other) <= name:
+                continue
+            common = len(shingles & theirs[str(other)])
+            similarity = common / len(shingles | theirs[str(other)])
+            if similarity >= NEAR:
+                found.append(NearCopy(name, str(other), similarity))
+    return sorted(found)
