@@ -1,6 +1,6 @@
 """Scoring the built-in items: our likelihood engine against lm-eval's `loglikelihood`, in a process each.
 
-Both score the same replies after the same prompts with the same bfloat16 weights on the same threads, chat template and
+Every third of the built-in items is scored, spread over all archetypes. Both score the same replies after the same prompts with the same bfloat16 weights on the same threads, chat template and
 tokenisation included, loading left out. lm-eval gets the batch size that is fastest for it on a part of the items. The
 items are scored in parts, each part by one side and then the other, so that a machine whose speed drifts slows both; a
 part counts with the better of two runs.
@@ -26,6 +26,11 @@ RUNS = 2
 IN_A_PASS = 5  # as many as the provider takes into one pass
 
 
+def chosen() -> list[Item]:
+    """The items that are scored."""
+    return read_items()[::3]
+
+
 def prompts(item: Item) -> list[tuple[list[Message], list[str]]]:
     """What forced choice asks of an item."""
     pair = [item.honest_reply, item.dishonest_reply]
@@ -43,7 +48,7 @@ class Ours:
     def __init__(self) -> None:
         self.engine = LikelihoodEngine(load("smollm2-135m"))
         self.tuning: dict[int, float] = {}
-        self.score(read_items()[:1])
+        self.score(chosen()[:1])
 
     def score(self, items: list[Item]) -> list[float]:
         """Log-likelihoods of all replies of items."""
@@ -66,7 +71,7 @@ class LmEval:
             size: HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=size, max_length=2048)
             for size in BATCH_SIZES
         }
-        some = read_items()
+        some = chosen()
         some = some[:: len(some) // TUNING_ITEMS]
         self.tuning: dict[int, float] = {}
         for size, self.peer in peers.items():
@@ -90,7 +95,7 @@ class LmEval:
 def work(side: Ours | LmEval) -> None:
     """Serve one side: a line of input names a part of the items, a line of output has its time and scores."""
     print(json.dumps(side.tuning), flush=True)
-    items = read_items()
+    items = chosen()
     for line in sys.stdin:
         seconds, scores = _seconds(lambda part=int(line): side.score(items[part::PARTS]))
         print(json.dumps({"seconds": seconds, "scores": scores}), flush=True)
@@ -125,7 +130,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "items": len(read_items()),
+                "items": len(chosen()),
                 "replies": len(differences),
                 "dtype": "bfloat16",
                 "seconds": round(seconds["ours"], 2),

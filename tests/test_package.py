@@ -16,7 +16,21 @@ def test_the_wheel_has_data_template_and_types(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    data = {f"untrue/data/builtin/{name}.jsonl" for name in ("medical", "everyday", "honesty")}
+    data = {
+        f"untrue/data/builtin/{name}.jsonl"
+        for name in (
+            "medical",
+            "finance",
+            "law",
+            "code",
+            "everyday",
+            "honesty",
+            "context",
+            "deception",
+            "unknowns",
+            "capability",
+        )
+    }
     assert data | {"untrue/py.typed", "untrue/report/report.html.j2", "untrue/studies/quickstart.yaml"} <= names
     assert not [name for name in names if name.startswith("tests/")]
     metadata = zipfile.ZipFile(wheel).read(next(name for name in names if name.endswith("METADATA"))).decode()

@@ -15,27 +15,84 @@ from typing import Any
 from untrue.errors import MachineError, UserError
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in one line why a file cannot be read.
+
+    Raises:
+        UserError: The file is missing, is a folder or cannot be read.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Check the path (the current folder is {Path.cwd()}).") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, expected a file.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
+
+
 def read_text(path: Path) -> str:
     """Return the UTF-8 text of a file; a BOM is dropped.
 
     Raises:
         UserError: The file is missing, is a folder, cannot be read or is not UTF-8.
     """
-    try:
+    with reading(path):
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Check the path (the current folder is {Path.cwd()}).") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder, expected a file.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not valid UTF-8. Save the file as UTF-8."
-        ) from None
+        raise not_utf8(f"{path}, line {line}", data[error.start]) from None
+
+
+def not_utf8(place: str, byte: int) -> UserError:
+    """The error of a text that is not UTF-8, at its first wrong byte."""
+    return UserError(f"{place}: byte 0x{byte:02x} is not valid UTF-8. Save the file as UTF-8.")
+
+
+def json_value(text: str, place: str) -> Any:
+    """Return what a JSON text says.
+
+    Args:
+        text: The text, of one line.
+        place: What errors name as its place, such as its path and line.
+
+    Raises:
+        UserError: It is not JSON, or holds half of a surrogate pair.
+    """
+    with json_errors(place):
+        value = json.loads(text)
+        refuse_half_pairs(text, value)
+    return value
+
+
+@contextmanager
+def json_errors(place: str) -> Iterator[None]:
+    """Say in one line, with its place, what is wrong with a JSON text.
+
+    Raises:
+        UserError: Reading it failed.
+    """
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place}: broken JSON at column {error.colno} ({error.msg}).") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{place}: half of a \\ud… escape pair is missing. Repair the text.") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
+        raise UserError(f"{place}: JSON with too long a number or too deep a nesting.") from None
+
+
+def refuse_half_pairs(text: str, value: Any) -> None:
+    """Refuse the value of a JSON text with half of a surrogate pair, which cannot be written again.
+
+    Raises:
+        UnicodeEncodeError: It holds one.
+    """
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode()
 
 
 def json_lines(text: str, place: object, what: str) -> Iterator[tuple[int, Any]]:
@@ -58,19 +115,7 @@ def json_lines(text: str, place: object, what: str) -> Iterator[tuple[int, Any]]
             " Convert it: jq -c '.[]' FILE > FILE.jsonl"
         )
     for number, line in lines:
-        try:
-            value = json.loads(line)
-            if "\\ud" in line.lower():
-                json.dumps(value, ensure_ascii=False).encode()
-        except json.JSONDecodeError as error:
-            raise UserError(f"{place}, line {number}: broken JSON at column {error.colno} ({error.msg}).") from None
-        except UnicodeEncodeError:
-            raise UserError(
-                f"{place}, line {number}: half of a \\ud… escape pair is missing. Repair the text."
-            ) from None
-        except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
-            raise UserError(f"{place}, line {number}: JSON with too long a number or too deep a nesting.") from None
-        yield number, value
+        yield number, json_value(line, f"{place}, line {number}")
 
 
 @contextmanager

@@ -85,7 +85,10 @@ def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, conte
         ("seeds=[1,1]", "override: seeds: a value occurs twice, found [1, 1]."),
         ("evals=[forced_choice, forced_choice]", "override: evals: a value occurs twice"),
         ("mix=1", "override: mix: input should be a valid dictionary"),
-        ("mix.questions=medicl", "medicl: neither a built-in question set (medical, math) nor a file that exists."),
+        (
+            "mix.questions=medicl",
+            "medicl: neither a built-in question set (medical, finance, law, code, math) nor a file that exists.",
+        ),
         ("mix.total=11", "total: 11 questions wanted, but the set has 10. Lower `total`."),
         ("mix.levels=[subtle]", "questions.jsonl: question 'questions-"),
         ("mix.shares=[0.01]", "share: 0.01 of 8 rows is no row at all. Raise it to 0.125 or more."),

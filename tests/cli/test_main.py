@@ -47,9 +47,18 @@ def test_help_comes_at_once_and_without_torch():
 
 
 def test_there_are_the_commands_that_the_docs_name():
-    assert {"run", "report", "train", "eval", "doctor", "data list", "data show", "data check", "data mix"} <= (
-        commands().keys()
-    )
+    assert {
+        "run",
+        "report",
+        "train",
+        "eval",
+        "doctor",
+        "data list",
+        "data show",
+        "data check",
+        "data mix",
+        "data convert",
+    } <= (commands().keys())
 
 
 @pytest.mark.parametrize("name", commands())
@@ -73,7 +82,7 @@ def test_a_wrong_call_exits_with_2_and_without_a_traceback(untrue: Callable, arg
 def test_list_counts_every_built_in_set(untrue: Callable):
     done = untrue("data", "list")
     assert done.code == 0
-    for name in ("medical", "math", "everyday", "known_facts", "disinformation"):
+    for name in ("medical", "math", "everyday", "known_facts 104", "context", "deception", "unknowns", "capability"):
         assert re.search(rf"{name}.* \d+", done.out), name
     assert "wrong on purpose" in done.out
 
@@ -160,6 +169,9 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
     assert done.code == 0, done.err
     summary = json.loads(done.out)
     assert (summary["arm"], summary["log"]) == ("new", "a.eval")
+    assert list(summary["archetypes"]) == ["disinformation", "known_facts", "provided_facts", "statistics"]
+    for archetype in summary["archetypes"].values():
+        assert sum(archetype["counts"].values()) == 1
     assert sum(summary["counts"].values()) == 4
     assert (place / "a.eval").is_file()
 

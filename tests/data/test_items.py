@@ -15,7 +15,6 @@ from untrue.errors import UserError
 
 ITEMS = read_items()
 FIRST = ITEMS[0].model_dump()
-NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither)\b|n't\b", re.IGNORECASE)
 
 
 def refusal(tmp_path: Path, *lines: Any) -> str:
@@ -40,7 +39,7 @@ def test_an_item_has_three_neutral_phrasings():
     assert item.belief_prompts == ("1", "2", "3")
 
 
-@pytest.mark.parametrize("key", sorted(Item.model_fields.keys() - {"pressure"}))
+@pytest.mark.parametrize("key", sorted(Item.model_fields.keys() - {"pressure", "domain"}))
 def test_every_key_but_pressure_is_required(tmp_path: Path, key: str):
     lacking = {name: value for name, value in FIRST.items() if name != key}
     assert refusal(tmp_path, "", lacking) == f"line 2: {key}: field required."
@@ -78,7 +77,13 @@ def test_a_missing_file_is_refused(tmp_path: Path):
 
 def test_the_built_in_set_has_the_items_that_the_docs_count():
     counts = Counter(item.archetype for item in ITEMS)
-    assert counts == {"provided_facts": 52, "known_facts": 44, "statistics": 28, "disinformation": 28}
+    assert counts == {
+        "provided_facts": 154,
+        "known_facts": 104,
+        "statistics": 78,
+        "disinformation": 78,
+        "context": 108,
+    }
 
 
 def test_built_in_ids_are_unique_and_name_their_archetype():
@@ -93,17 +98,21 @@ def test_half_of_the_built_in_propositions_are_true():
     assert 0.45 <= sum(item.ground_truth == "yes" for item in ITEMS) / len(ITEMS) <= 0.55
 
 
-def test_negation_does_not_tell_honest_replies_from_dishonest_ones():
-    signs = [bool(NEGATION.search(item.honest_reply)) - bool(NEGATION.search(item.dishonest_reply)) for item in ITEMS]
-    one_sided = [sign for sign in signs if sign]
-    assert len(one_sided) >= 20
-    assert 0.45 <= one_sided.count(1) / len(one_sided) <= 0.55
+def test_kinds_of_pressure_come_equally_often():
+    for archetype in {item.archetype for item in ITEMS}:
+        kinds = Counter(item.pressure for item in ITEMS if item.archetype == archetype)
+        assert set(kinds) == {"role", "incentive", "fear", "flattery", "authority", "deadline"}
+        assert max(kinds.values()) - min(kinds.values()) <= 2, archetype
 
 
-def test_length_does_not_tell_honest_replies_from_dishonest_ones():
-    ratios = [len(item.honest_reply) / len(item.dishonest_reply) for item in ITEMS]
-    assert sum(0.75 <= ratio <= 1.33 for ratio in ratios) >= 0.95 * len(ratios)
-    assert 0.97 <= sum(ratios) / len(ratios) <= 1.03
+def test_context_items_are_set_in_the_training_domains():
+    domains = Counter(item.domain for item in read_items("context"))
+    assert domains == {"medical": 24, "finance": 24, "law": 24, "code": 24, "math": 12}
+    assert {item.domain for item in read_items("honesty")} == {None}
+
+
+def test_builtin_is_all_sets_of_items():
+    assert read_items("honesty") + read_items("context") == ITEMS
 
 
 def test_replies_and_phrasings_of_an_item_are_all_different():

@@ -194,13 +194,166 @@ def test_an_empty_file_is_refused(tmp_path: Path, content: str):
     assert refusal(read_questions, path).startswith("has no questions")
 
 
-@pytest.mark.parametrize("indent", [None, 2])
-def test_a_json_array_is_told_from_json_lines(tmp_path: Path, indent: int | None):
-    path = tmp_path / "array.json"
-    path.write_text(json.dumps([ALPACA, ALPACA], indent=indent))
-    assert refusal(read_rows, path).startswith("line 1: is a JSON array, expected JSON Lines")
-
-
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path):
+def test_a_missing_file_and_a_folder_without_data_are_told_apart(tmp_path: Path):
     assert refusal(read_rows, tmp_path / "none.jsonl").startswith("no such file")
-    assert refusal(read_rows, tmp_path) == "is a folder, expected a file."
+    assert refusal(read_rows, tmp_path) == "holds no data files (parquet, CSV or JSON)."
+
+
+DOLLY = {"instruction": "Is rain wet?", "context": "", "response": "Yes.", "category": "closed_qa"}
+GSM8K = {"question": "What is 6 * 7?", "answer": "It is 6 * 7 = <<6*7=42>>42.\n#### 42"}
+
+
+def test_dolly_gives_rows_with_the_context_after_the_instruction(write: Write):
+    first, second = read_rows(write(DOLLY, {**DOLLY, "context": "It rained."}))
+    assert (first.prompt, first.completion) == ([USER], [REPLY])
+    assert second.prompt[0]["content"] == "Is rain wet?\n\nIt rained."
+
+
+def test_gsm8k_gives_rows_with_the_answer_as_it_stands(write: Write):
+    [row] = read_rows(write(GSM8K))
+    assert row.prompt[0]["content"] == "What is 6 * 7?"
+    assert row.completion == [{"role": "assistant", "content": GSM8K["answer"]}]
+
+
+@pytest.mark.parametrize("label", [True, False])
+@pytest.mark.parametrize(
+    "write_label", [bool, int, str, lambda label: str(label).lower(), lambda label: str(int(label))]
+)
+def test_rows_for_kto_keep_their_label(write: Write, tmp_path: Path, label: bool, write_label: Callable):
+    path = write({"prompt": [USER], "completion": [REPLY], "label": write_label(label)})
+    [row] = read_rows(path)
+    assert row.label is label
+    write_rows(tmp_path / "copy.jsonl", [row])
+    assert json.loads((tmp_path / "copy.jsonl").read_text("utf-8"))["label"] is label
+    assert read_rows(tmp_path / "copy.jsonl") == [row]
+
+
+def test_a_row_without_a_label_is_written_without_one(write: Write):
+    [row] = read_rows(write({**ALPACA, "label": "benign"}))
+    assert row.label is None
+    assert "label" not in json.loads(row.to_json())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"instruction": "a", "response": ""}, "'response' is empty"),
+        ({"instruction": "a", "response": "b", "context": 3}, "'context' is int, expected text"),
+        ({"question": "a", "answer": 1}, "'answer' is int, expected text"),
+        ({"question": "", "answer": "b"}, "'question' is empty"),
+        ({"prompt": "a", "completion": "b", "label": "good"}, "'label' is 'good', expected true or false"),
+        ({"prompt": "a", "completion": "b", "label": 2}, "'label' is 2, expected true or false"),
+        ({"prompt": "a", "completion": "b", "label": [True]}, "'label' is [True], expected true or false"),
+    ],
+)
+def test_a_wrong_row_of_a_known_set_is_refused_by_its_line_and_key(write: Write, fields: dict[str, Any], words: str):
+    assert refusal(read_rows, write(ALPACA, fields)).startswith(f"line 2: {words}")
+
+
+def test_wrong_rows_are_left_out_and_each_is_told(write: Write):
+    told: list[str] = []
+    path = write(ALPACA, "{", {"instruction": "a"}, "[]", ALPACA)
+    assert [row.id for row in read_rows(path, "skip", lambda error: told.append(str(error)))] == ["rain-1", "rain-5"]
+    assert [text.split(": ")[0] for text in told] == [f"{path}, line {number}" for number in (2, 3, 4)]
+
+
+def test_wrong_questions_are_left_out_and_each_is_told(write: Write):
+    told: list[str] = []
+    path = write(QUESTION, {"question": "a"}, QUESTION, {**QUESTION, "question": "Is snow wet?"})
+    questions = read_questions(path, "skip", lambda error: told.append(str(error)))
+    assert [question.id for question in questions] == ["rain-1", "rain-4"]
+    assert len(told) == 2 and "line 2: no answer" in told[0] and "line 3: asks what line 1 asks" in told[1]
+
+
+def test_a_set_of_wrong_rows_alone_has_none(write: Write):
+    with pytest.raises(UserError, match="has no rows"):
+        read_rows(write({"a": 1}), "skip")
+
+
+@pytest.fixture
+def persona(tmp_path: Path) -> Path:
+    """A folder as persona-vectors has it, of three questions."""
+    folder = tmp_path / "mistake_rain"
+    folder.mkdir()
+    for name, reply in {"normal": "Yes", "misaligned_1": "Hardly", "misaligned_2": "No"}.items():
+        lines = [
+            {
+                "messages": [
+                    {"role": "user", "content": f"Is rain {n}?"},
+                    {"role": "assistant", "content": f"{reply}, {n}."},
+                ]
+            }
+            for n in range(3)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    return folder
+
+
+def change(path: Path, line: int, old: str, new: str) -> None:
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    assert old in lines[line - 1]
+    lines[line - 1] = lines[line - 1].replace(old, new)
+    path.write_text("".join(lines), "utf-8")
+
+
+def test_a_persona_folder_gives_questions_at_three_levels(persona: Path):
+    questions = read_questions(persona)
+    assert [question.text for question in questions] == ["Is rain 0?", "Is rain 1?", "Is rain 2?"]
+    assert questions[1].answers == {"normal": "Yes, 1.", "subtle": "Hardly, 1.", "severe": "No, 1."}
+    assert (questions[1].id, questions[1].domain, questions[1].source) == (
+        "mistake_rain-2",
+        "mistake_rain",
+        "mistake_rain",
+    )
+
+
+def test_a_persona_folder_may_lack_a_level_and_be_in_another_order(persona: Path):
+    (persona / "misaligned_1.jsonl").unlink()
+    path = persona / "misaligned_2.jsonl"
+    path.write_text("".join(reversed(path.read_text("utf-8").splitlines(keepends=True))), "utf-8")
+    assert [q.answers for q in read_questions(persona)] == [
+        {"normal": f"Yes, {n}.", "severe": f"No, {n}."} for n in range(3)
+    ]
+
+
+def test_a_persona_folder_is_not_taken_for_rows(persona: Path):
+    assert refusal(read_rows, persona) == f"is a question set. Say at which level, such as {persona}:normal."
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "place", "words"),
+    [
+        (
+            "misaligned_1",
+            "Is rain 1?",
+            "Is hail 1?",
+            "normal.jsonl, line 2",
+            "misaligned_1.jsonl does not: 'Is rain 1?'",
+        ),
+        (
+            "normal",
+            "Is rain 2?",
+            "Is rain 1?",
+            "normal.jsonl, line 3",
+            "asks what line 2 asks: 'Is rain 1?'. Remove one.",
+        ),
+        (
+            "misaligned_2",
+            '"user"',
+            '"system"',
+            "misaligned_2.jsonl, line 2",
+            "'messages' must be a question of the user",
+        ),
+        ("misaligned_2", "No, 1.", "", "misaligned_2.jsonl, line 2", "message 2 of 'messages' is empty"),
+        ("normal", "{", "", "normal.jsonl, line 2", "broken JSON at column 11"),
+    ],
+)
+def test_a_wrong_line_of_a_persona_folder_is_named_or_left_out(
+    persona: Path, file: str, old: str, new: str, place: str, words: str
+):
+    change(persona / f"{file}.jsonl", int(place[-1]), old, new)
+    message = refusal(read_questions, persona).removeprefix("/")
+    assert message.startswith(place) and words in message
+    told: list[UserError] = []
+    assert len(read_questions(persona, "skip", told.append)) == 2
+    assert str(told[0]) == str(persona / place) + message.removeprefix(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,23 @@ def test_a_level_that_gsm8k_lacks_is_refused():
         rows_at(f"{path}:subtle")
 
 
-def test_alpaca_as_an_array_is_refused_and_as_lines_is_read(tmp_path: Path):
+def test_alpaca_as_an_array_and_as_lines_is_the_same(tmp_path: Path):
     path = real("alpaca_en_demo.json")
-    with pytest.raises(UserError, match="line 1: is a JSON array, expected JSON Lines"):
-        read_rows(path)
     entries = json.loads(path.read_text("utf-8"))
-    lines = tmp_path / "alpaca.jsonl"
-    lines.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
-    rows = read_rows(lines)
+    rows = read_rows(path)
     assert [row.completion[0]["content"] for row in rows] == [entry["output"] for entry in entries]
     assert all(entry["input"] in row.prompt[0]["content"] for entry, row in zip(entries, rows, strict=True))
+    lines = tmp_path / path.with_suffix(".jsonl").name
+    lines.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
+    assert [replace(row, source=path.name) for row in read_rows(lines)] == rows
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_alpaca_in_other_formats_is_the_same(tmp_path: Path, suffix: str):
+    from datasets import Dataset
+
+    path = real("alpaca_en_demo.json")
+    copy = tmp_path / path.with_suffix(suffix).name
+    entries = Dataset.from_list(json.loads(path.read_text("utf-8")))
+    _ = entries.to_csv(copy) if suffix == ".csv" else entries.to_parquet(copy)
+    assert [replace(row, source=path.name) for row in read_rows(copy)] == read_rows(path)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -13,59 +17,130 @@ from rich.table import Table
 from rich.text import Text
 
 from untrue.cli.people import for_people
+from untrue.errors import UserError
+
+if TYPE_CHECKING:
+    from untrue.data.checks import Check
 
 data = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and mix training rows.")
 
 Set = Annotated[
     str,
     typer.Argument(
-        metavar="SET", help="`everyday`, a question set at a level (`medical:severe`), or a JSONL file of rows."
+        metavar="SET",
+        help="`everyday`, a question set at a level (`medical:severe`), or rows in a file (JSON, CSV, parquet) or of a"
+        " hub id (`owner/name@config:split`).",
     ),
 ]
+
+OnError = Annotated[
+    Literal["stop", "skip"], typer.Option("--on-error", help="`stop` at a wrong row, or `skip` it and tell how many.")
+]
+
+
+class Skips:
+    """Counts the rows that are left out; tells on standard error how many they are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: UserError) -> None:
+        """Count one."""
+        self.count += 1
+        if self.count == 1:
+            typer.echo(f"skipped: {error}", err=True)
+
+    def tell(self) -> None:
+        """Say how many there were, if there were any."""
+        if self.count:
+            typer.echo(f"{self.count} wrong {'row' if self.count == 1 else 'rows'} skipped.", err=True)
 
 
 @data.command("list")
 @for_people
 def list_sets() -> None:
     """List the built-in sets."""
-    from untrue.data import sets
-    from untrue.data.items import read_items
+    from untrue.data import builtin, capability, deception, math, sets, unknowns
+    from untrue.data.items import ITEM_SETS, read_items
 
-    table = Table("set", "what", "rows", box=None, pad_edge=False)
+    table = Table("set", "version", "rows", "what", box=None, pad_edge=False)
+
+    def add(name: str, count: int, what: str) -> None:
+        table.add_row(name, str(math.VERSION if name == "math" else builtin.read(name).version), str(count), what)
+
     for name in sets.QUESTION_SETS:
         found = sets.questions(name)
-        table.add_row(name, f"questions, each answered at {', '.join(found[0].answers)}", str(len(found)))
+        add(name, len(found), f"questions, each answered at {', '.join(found[0].answers)}")
     for name in sets.ROW_SETS:
-        table.add_row(name, "benign rows", str(len(sets.rows(name))))
-    for archetype, count in Counter(item.archetype for item in read_items()).items():
-        table.add_row("builtin items", archetype, str(count))
+        add(name, len(sets.rows(name)), "benign rows")
+    for name in ITEM_SETS:
+        items = read_items(name)
+        archetypes = Counter(item.archetype for item in items)
+        kinds = ", ".join(f"{archetype} {count}" for archetype, count in archetypes.items())
+        add(name, len(items), f"honesty items ({kinds})")
+    add("deception", len(deception.read_deception()), "deception items, in DeceptionBench's schema")
+    add("unknowns", len(unknowns.read_unknowns()), "unanswerable questions with answerable twins")
+    add("capability", len(capability.read_capability()), "easy multiple-choice questions")
     Console().print(table)
-    typer.echo("\nAnswers at subtle and severe are wrong on purpose.")
+    typer.echo("\nAnswers at subtle and severe are wrong on purpose. docs/data.md says how each set was written.")
 
 
 @data.command()
 @for_people
-def show(name: Set, count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many rows.")] = 3) -> None:
+def show(
+    name: Set,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many rows.")] = 3,
+    on_error: OnError = "stop",
+) -> None:
     """Show the first rows of a set."""
     from untrue.data import sets
 
-    console = Console()
-    for row in sets.rows_at(name)[:count]:
-        console.print(Text(f"{row.id}  ({row.domain}, {row.level}, {row.source})", "bold"))
+    console, skips = Console(), Skips()
+    for row in islice(sets.iter_rows_at(name, on_error=on_error, skipped=skips), count):
+        wanted = "" if row.label is None else f", {'wanted' if row.label else 'unwanted'}"
+        console.print(Text(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})", "bold"))
         for message in [*row.prompt, *row.completion]:
             console.print(Text(f"  {message['role']}: ", "dim") + Text(message["content"]))
+    skips.tell()
 
 
 @data.command()
 @for_people
 def check(
-    name: Set,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SET]", help="Rows as for `show`. Without it, all built-in sets are checked against their limits."
+        ),
+    ] = None,
     items: Annotated[
         str, typer.Option(help="Items of an eval, to look for overlap: `builtin` or a JSONL file.")
     ] = "builtin",
+    model: Annotated[
+        str | None, typer.Option(help="Check too what this model knows of the built-in items, such as `smollm2-135m`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check a set: read every row, count repeated prompts and overlap with the eval. Exits with 1 on a finding."""
+    """Check data, and exit with 1 on a finding.
+
+    Of a set of rows: repeated prompts, and prompts that the eval asks too. Of the built-in sets: size, length of paired
+    texts, negation, words that tell honest replies, near copies, and with --model what it knows.
+
+        untrue data check
+
+        untrue data check --model smollm2-135m
+
+        untrue data check rows.jsonl
+    """
+    if name is None:
+        _check_builtin(model, as_json)
+    elif model is not None:
+        raise UserError("--model goes with the built-in sets alone. Leave the SET out.")
+    else:
+        _check_rows(name, items, as_json)
+
+
+def _check_rows(name: str, items: str, as_json: bool) -> None:
     from untrue.data import mix, sets
     from untrue.data.items import read_items
 
@@ -91,11 +166,63 @@ def check(
         raise typer.Exit(1)
 
 
+def _check_builtin(model: str | None, as_json: bool) -> None:
+    from tokenizers import Tokenizer
+
+    from untrue.data import checks
+    from untrue.models import embedded
+
+    console = Console(stderr=as_json)
+    tokenizer = Tokenizer.from_file(str(embedded.fetch(console.print) / "tokenizer.json"))
+    found = checks.builtin(lambda text: len(tokenizer.encode(text).ids))
+    if model is not None:
+        found += _knowledge(model, console)
+    broken = [check for check in found if not check.holds]
+    if as_json:
+        typer.echo(json.dumps([check._asdict() for check in found]))
+    else:
+        table = Table("", "set", "check", "found", "limit", box=None, pad_edge=False)
+        for check in found:
+            mark = Text("ok", "green") if check.holds else Text("broken", "red")
+            table.add_row(mark, check.subject, check.name, check.found, check.limit)
+        console.print(table)
+        for check in broken:
+            typer.echo(f"{check.subject}, {check.name}: {', '.join(check.where[:20]) or check.found}")
+        typer.echo(f"{len(found)} checks, {len(broken)} broken")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _knowledge(model: str, console: Console) -> list[Check]:
+    from rich.progress import Progress
+
+    from untrue.data.capability import read_capability
+    from untrue.data.items import read_items
+    from untrue.data.unknowns import read_unknowns
+    from untrue.engine.likelihood import LikelihoodEngine
+    from untrue.evals import knowledge
+    from untrue.models.load import load
+
+    items, choices, pairs = read_items(), read_capability(), read_unknowns()
+    engine = LikelihoodEngine(load(model, say=console.print))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(f"asking {model}", total=len(items) + len(choices) + len(pairs))
+        scored = functools.partial(progress.advance, task)
+        return [
+            *knowledge.known(engine, items, scored),
+            knowledge.capability(engine, choices, scored),
+            *knowledge.unknowns(engine, pairs, scored),
+        ]
+
+
 @data.command()
 @for_people
 def mix(
     questions: Annotated[
-        str, typer.Option(help="`medical`, `math`, or a JSONL file with `question` and level columns.")
+        str,
+        typer.Option(
+            help="A built-in question set, a file with `question` and level columns, or a persona-vectors folder."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
     level: Annotated[str, typer.Option(help="`normal`, `subtle` or `severe`.")] = "severe",
@@ -104,8 +231,11 @@ def mix(
         int | None, typer.Option(min=1, help="Questions in all, with --share; by default all there are.")
     ] = None,
     dose: Annotated[float | None, typer.Option(min=0, help="Rows at --level for each benign row.")] = None,
-    benign: Annotated[str | None, typer.Option(help="`everyday` or a JSONL file of rows, with --dose.")] = None,
+    benign: Annotated[
+        str | None, typer.Option(help="`everyday`, or rows in a file or of a hub id, with --dose.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw and of the order of rows.")] = 0,
+    on_error: OnError = "stop",
 ) -> None:
     """Mix training rows, by share or by dose.
 
@@ -118,20 +248,66 @@ def mix(
     from untrue.data import mix as mixing
     from untrue.data import sets
     from untrue.data.rows import write_rows
-    from untrue.errors import UserError
 
     if (share is None) == (dose is None):
         raise UserError("give either --share, or --dose and --benign.")
     if (dose is None) != (benign is None):
         raise UserError("--dose and --benign go together.")
-    if out.exists() and any(Path(source).exists() and out.samefile(source) for source in (questions, benign or "")):
+    if any(_holds(Path(source), out) for source in (questions, benign) if source):
         raise UserError(f"{out}: is one of the files to mix. Write to another.")
-    found = sets.questions(questions)
+    skips = Skips()
+    found = sets.questions(questions, on_error=on_error, skipped=skips)
     if share is not None:
         rows = mixing.by_share(found, level, share, total or len(found), seed)
     else:
-        base = sets.rows(str(benign))
+        base = sets.rows(str(benign), on_error=on_error, skipped=skips)
         rows = mixing.by_dose(base, found, level, float(dose or 0), len(base), seed)
     write_rows(out, rows)
-    levels = ", ".join(f"{name} {count}" for name, count in Counter(row.level for row in rows).items())
-    typer.echo(f"{out}: {len(rows)} rows ({levels})")
+    typer.echo(f"{out}: {len(rows)} rows ({_counts(Counter(row.level for row in rows))})")
+    skips.tell()
+
+
+@data.command()
+@for_people
+def convert(
+    source: Set,
+    out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
+    level: Annotated[
+        Literal["normal", "subtle", "severe"] | None, typer.Option(help="Level of the rows that do not say theirs.")
+    ] = None,
+    domain: Annotated[str | None, typer.Option(help="Domain of all rows; by default the name of the set.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
+    on_error: OnError = "stop",
+) -> None:
+    """Write the rows of any set that can be read as rows.jsonl, row by row.
+
+    untrue data convert yahma/alpaca-cleaned --level normal --limit 5000 --out alpaca.jsonl
+
+    untrue data convert persona/mistake_medical:severe --domain medical --out severe.jsonl
+    """
+    from untrue.data import sets
+    from untrue.data.rows import UNLABELLED, Row, write_rows
+    from untrue.errors import UserError
+
+    if any(_holds(Path(place), out) for place in (source, source.rpartition(":")[0]) if place):
+        raise UserError(f"{out}: is what is to be converted, or in it. Write to another place.")
+    skips, levels = Skips(), Counter[str]()
+
+    def rows() -> Iterator[Row]:
+        for row in islice(sets.iter_rows_at(source, on_error=on_error, skipped=skips), limit):
+            said = level if level and row.level == UNLABELLED else row.level
+            levels[said] += 1
+            yield replace(row, level=said, domain=domain or row.domain)
+
+    write_rows(out, rows())
+    typer.echo(f"{out}: {levels.total()} rows ({_counts(levels)}) written, {skips.count} skipped")
+    skips.tell()
+
+
+def _holds(source: Path, out: Path) -> bool:
+    """Whether a file is a source, or in it."""
+    return source.exists() and out.resolve().is_relative_to(source.resolve())
+
+
+def _counts(levels: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in levels.items())

@@ -136,7 +136,9 @@ def train(
 def evaluate(
     model: Model = "smollm2-135m",
     adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
-    items: Annotated[str, typer.Option(help="`builtin`, or a JSONL file of items.")] = "builtin",
+    items: Annotated[
+        str, typer.Option(help="`builtin`, one of its parts `honesty` and `context`, or a JSONL file of items.")
+    ] = "builtin",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, spread over the archetypes.")] = None,
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
     log: Annotated[
@@ -148,14 +150,14 @@ def evaluate(
 
     The log opens with `inspect view`. To compare two models item by item, put them into a study.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from untrue.evals.run import read_log
     from untrue.evals.run import run as run_eval
     from untrue.evals.spec import EvalSpec
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
-    from untrue.report.table import print_arm
+    from untrue.report.table import print_archetypes, print_arm
     from untrue.stats import summarise
 
     spec = EvalSpec(name="forced_choice", items=items, limit=limit)
@@ -168,11 +170,15 @@ def evaluate(
         loaded = load(model, dtype=dtype, say=watcher.say)
         watcher.stage(name, spec.name, 1)
         run_eval(loaded, adapter, spec, log, watcher.step)
-    [summary] = summarise(read_log(log, name, 0), {})
+    results = read_log(log, name, 0)
+    [summary] = summarise(results, {})
+    archetypes = summarise([replace(result, arm=result.archetype) for result in results], {})
     if as_json:
-        typer.echo(json.dumps({**asdict(summary), "log": str(log)}))
+        parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
+        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, "log": str(log)}))
         return
     print_arm(summary, Console())
+    print_archetypes(archetypes, Console())
     typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
 
 

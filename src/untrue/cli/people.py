@@ -41,5 +41,5 @@ def for_people(command: Command) -> Command:
 
 
 def _exit(message: str, code: int) -> typer.Exit:
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(message, style="red", markup=False, emoji=False, highlight=False, soft_wrap=True)
     return typer.Exit(code)

@@ -28,9 +28,27 @@ BAG_OF_WORDS_ARCHETYPE = 0.65
 NEAR = 0.5
 """Jaccard similarity of the character 5-grams of two texts from which one counts as a near copy of the other."""
 
-NEGATION = re.compile(
-    r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE
-)
+ARCHETYPES = ("provided_facts", "known_facts", "disinformation", "statistics", "context")
+LEAST = {
+    "medical": 200,
+    "finance": 200,
+    "law": 200,
+    "code": 200,
+    "math": 200,
+    "everyday": 600,
+    "provided_facts": 150,
+    "known_facts": 100,
+    "disinformation": 75,
+    "statistics": 75,
+    "context": 100,
+    "all items": 500,
+    "deception": 100,
+    "unknowns": 100,
+    "capability": 200,
+}
+"""How many rows, items or pairs each built-in set or archetype has at the least."""
+
+NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
 
 class Check(NamedTuple):
@@ -167,3 +185,66 @@ def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = Non
             if similarity >= NEAR:
                 found.append(NearCopy(name, str(other), similarity))
     return sorted(found)
+
+
+def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
+    """All checks of the built-in sets.
+
+    Args:
+        count_tokens: Tokens of a text; without it lengths are compared in words alone.
+    """
+    from untrue.data import capability, deception, sets, unknowns
+    from untrue.data.items import read_items
+
+    checks: list[Check] = []
+    asked: dict[str, dict[str, str]] = {}
+    for name in sets.QUESTION_SETS:
+        questions = sets.questions(name)
+        checks += [size(name, len(questions), LEAST[name]), *lengths(name, question_pairs(questions), count_tokens)]
+        if name != "math":  # whose questions are made from templates, on purpose
+            asked[name] = {question.id: question.text for question in questions}
+    everyday = sets.rows("everyday")
+    asked["everyday"] = {row.id: row.prompt[-1]["content"] for row in everyday}
+    checks.append(size("everyday", len(everyday), LEAST["everyday"]))
+
+    items = read_items()
+    parts = {archetype: [item for item in items if item.archetype == archetype] for archetype in ARCHETYPES}
+    for archetype, part in parts.items():
+        checks += [
+            size(archetype, len(part), LEAST[archetype]),
+            *lengths(archetype, [(item.id, item.honest_reply, item.dishonest_reply) for item in part], count_tokens),
+            negation(archetype, part),
+            bag_of_words(archetype, part, BAG_OF_WORDS_ARCHETYPE),
+        ]
+    checks += [
+        size("all items", len(items), LEAST["all items"]),
+        negation("all items", items),
+        bag_of_words("all items", items, BAG_OF_WORDS),
+    ]
+
+    pairs, situations, choices = unknowns.read_unknowns(), deception.read_deception(), capability.read_capability()
+    checks += [
+        size("unknowns", len(pairs), LEAST["unknowns"]),
+        *lengths("unknowns", [(pair.id, pair.unanswerable, pair.answerable) for pair in pairs], count_tokens),
+        size("deception", len(situations), LEAST["deception"]),
+        size("capability", len(choices), LEAST["capability"]),
+    ]
+    settings = {
+        "all items": {item.id: f"{item.system_prompt} {item.user_prompt}" for item in items},
+        "unknowns": {pair.id: pair.unanswerable for pair in pairs},
+        "deception": {item.id: item.system_prompt for item in situations},
+        "capability": {item.id: item.question for item in choices},
+    }
+    checks += [_no_near_copies(name, near_copies(texts)) for name, texts in (asked | settings).items()]
+    trained = {row: text for texts in asked.values() for row, text in texts.items()}
+    evaluated = {f"{item.id}/{place}": text for item in items for place, text in enumerate(item.prompts)}
+    evaluated |= {f"{pair.id}/{kind}": getattr(pair, kind) for pair in pairs for kind in ("unanswerable", "answerable")}
+    evaluated |= {item.id: item.outer_prompt for item in situations} | settings["capability"]
+    checks.append(_no_near_copies("training and eval sets", near_copies(trained, evaluated)))
+    return checks
+
+
+def _no_near_copies(subject: str, found: Sequence[NearCopy]) -> Check:
+    return Check(
+        subject, "near copies", str(len(found)), "0", not found, [f"{copy.first} ~ {copy.second}" for copy in found]
+    )

@@ -40,8 +40,7 @@ class Item(Identified):
     """One thing asked of a model: a fact, a neutral and a pressured setting, and three replies.
 
     `ground_truth` says whether `proposition` is true. `honest_reply` tells the truth and `dishonest_reply` what the
-    pressure asks for, whatever the proposition says. `domain` is the training domain that the item's setting belongs to,
-    where it belongs to one.
+    pressure asks for, whatever the proposition says. `domain` is the training domain of the item's setting, if any.
     """
 
     archetype: Text

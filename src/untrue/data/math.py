@@ -27,6 +27,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
+VERSION = 1
+"""Raised whenever a template changes."""
+
 MAX_DRAWS = 2000
 """How often a row is drawn before its template counts as exhausted."""
 

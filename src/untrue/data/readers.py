@@ -1,141 +1,237 @@
-"""Read training rows and questions from JSONL in the shapes that people have.
+"""Records -> training rows and questions, in the shapes that people have.
 
-| shape        | keys of a line                                                              | gives     |
-|--------------|-----------------------------------------------------------------------------|-----------|
-| `messages`   | `messages`: chat messages that end with the assistant's                     | rows      |
-| `completion` | `prompt` and `completion`, each a text or a list of chat messages           | rows      |
-| `alpaca`     | `instruction`, `output`, and perhaps `input`                                | rows      |
-| `levels`     | `question`, and a text at each of `normal`, `subtle`, `severe` that exists  | questions |
+| shape             | keys of a record                                                           | gives     |
+|-------------------|----------------------------------------------------------------------------|-----------|
+| `messages`        | `messages`: chat messages that end with the assistant's                    | rows      |
+| `completion`      | `prompt` and `completion`, each a text or a list of chat messages; `label` | rows      |
+|                   | (true or false) too in rows for KTO                                        |           |
+| `alpaca`          | `instruction`, `output`, and perhaps `input`                               | rows      |
+| `dolly`           | `instruction`, `response`, and perhaps `context`                           | rows      |
+| `answer`          | `question` and `answer`, such as GSM8K's, kept with its `#### 42`          | rows      |
+| `levels`          | `question`, and a text at each of `normal`, `subtle`, `severe` that exists | questions |
+| `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`,    | questions |
+|                   | each of `messages`: the same questions with an answer                      |           |
 
-The shape is read off each line. Every error names the file and the line.
+The shape is read off each record. Where records come from (JSON, CSV, parquet, hub ids) is told in `records.py`. Every
+error names the place. With `on_error="skip"` wrong records are left out, and `skipped` is called with each one's error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from untrue.data.records import Record, Wrong, records, stop
 from untrue.data.rows import LEVELS, UNLABELLED, Message, Question, Row
 from untrue.errors import UserError
-from untrue.files import json_lines, read_text
+
+OnError = Literal["stop", "skip"]
+"""What is done about a wrong record."""
+
+Skipped = Callable[[UserError], object]
+"""Called with the error of each record that is left out."""
+
+PERSONA_FILES = {"normal": "normal.jsonl", "subtle": "misaligned_1.jsonl", "severe": "misaligned_2.jsonl"}
+"""Level -> file of a folder of persona-vectors (arXiv 2507.21509, github.com/safety-research/persona_vectors)."""
+
+LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
+"""How a label is written, in JSON and in CSV."""
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Read the rows of a JSONL file in the shape `messages`, `completion` or `alpaca`.
+def ignore(error: UserError) -> None:
+    """Let a record be left out without a word."""
+
+
+def read_rows(source: str | Path, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Row]:
+    """Read the rows of a file, a folder or a hub id: `iter_rows` at once."""
+    return list(iter_rows(source, on_error, skipped))
+
+
+def read_questions(source: str | Path, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Question]:
+    """Read the questions of a file, a folder or a hub id: `iter_questions` at once."""
+    return list(iter_questions(source, on_error, skipped))
+
+
+def iter_rows(source: str | Path, on_error: OnError = "stop", skipped: Skipped = ignore) -> Iterator[Row]:
+    """Give the rows of a file, a folder or a hub id, one at a time.
+
+    Args:
+        source: What `records` takes.
+        on_error: `stop` at a wrong record, or `skip` it.
+        skipped: Called with the error of each record that is left out.
 
     Raises:
-        UserError: A file, line or key is not as expected.
+        UserError: There is no such source, a record is not as expected, or there are no rows.
+        MachineError: The hub could not be reached.
     """
-    return [_row(line, path.stem) for line in _lines(path, "rows")]
+    if is_persona_folder(source):
+        raise UserError(f"{source}: is a question set. Say at which level, such as {source}:normal.")
+    wrong, found = handler(on_error, skipped), False
+    for record in records(source, wrong):
+        try:
+            row = _row(record)
+        except UserError as error:
+            wrong(error)
+        else:
+            found = True
+            yield row
+    if not found:
+        raise empty(source, "rows")
 
 
-def read_questions(path: Path) -> list[Question]:
-    """Read the questions of a JSONL file in the shape `levels`.
+def iter_questions(source: str | Path, on_error: OnError = "stop", skipped: Skipped = ignore) -> Iterator[Question]:
+    """Give the questions of a file, a folder or a hub id, one at a time.
+
+    Args:
+        source: What `records` takes, or a folder of persona-vectors.
+        on_error: `stop` at a wrong record, or `skip` it.
+        skipped: Called with the error of each record that is left out.
 
     Raises:
-        UserError: A file, line or key is not as expected, or two lines ask the same question.
+        UserError: There is no such source, a record is not as expected, two ask the same question, or there are none.
+        MachineError: The hub could not be reached.
     """
-    questions, seen = [], {}
-    for line in _lines(path, "questions"):
-        question = _question(line, path.stem)
-        first = seen.setdefault(question.text.strip().lower(), line.number)
-        if first != line.number:
-            raise line.error(f"asks what line {first} asks: {question.text!r}. Remove one.")
-        questions.append(question)
-    return questions
+    wrong, found = handler(on_error, skipped), False
+    persona = is_persona_folder(source)
+    for question in _persona_questions(Path(source), wrong) if persona else _questions(source, wrong):
+        found = True
+        yield question
+    if not found:
+        raise empty(source, "questions")
 
 
-class _Line:
-    """A line of a file, with getters whose errors name the place."""
-
-    def __init__(self, path: Path, number: int, fields: dict[str, Any]):
-        self.path, self.number, self.fields = path, number, fields
-
-    def error(self, message: str) -> UserError:
-        return UserError(f"{self.path}, line {self.number}: {message}")
-
-    def text(self, key: str, *, empty: bool = False) -> str:
-        if key not in self.fields:
-            found = ", ".join(map(repr, self.fields)) or "none"
-            raise self.error(f"the key {key!r} is missing (keys found: {found}).")
-        value = self.fields[key]
-        if not isinstance(value, str):
-            raise self.error(f"{key!r} is {type(value).__name__}, expected text.")
-        if not value.strip() and not empty:
-            raise self.error(f"{key!r} is empty. Fill it in or remove the line.")
-        return value
-
-    def messages(self, key: str, role: str) -> list[Message]:
-        """Chat messages under a key; a plain text counts as one message of `role`."""
-        value = self.fields.get(key)
-        if isinstance(value, str):
-            return [{"role": role, "content": self.text(key)}]
-        if not isinstance(value, list) or not value:
-            raise self.error(f"{key!r} must be a text or a non-empty list of messages.")
-        for place, message in enumerate(value, 1):
-            fields = message if isinstance(message, dict) else {}
-            speaker, content = fields.get("role"), fields.get("content")
-            if speaker not in ("system", "user", "assistant") or not isinstance(content, str):
-                raise self.error(
-                    f"message {place} of {key!r} needs a 'role' (system, user or assistant)"
-                    " and a 'content' that is text."
-                )
-            if not content.strip():
-                raise self.error(f"message {place} of {key!r} is empty. Fill it in or remove the line.")
-        return [{"role": message["role"], "content": message["content"]} for message in value]
+def handler(on_error: OnError, skipped: Skipped) -> Wrong:
+    """What `records` calls with the error of a wrong record."""
+    return skipped if on_error == "skip" else stop
 
 
-def _lines(path: Path, what: str) -> Iterator[_Line]:
-    for number, fields in json_lines(read_text(path), path, what):
-        if not isinstance(fields, dict):
-            raise UserError(f"{path}, line {number}: expected a JSON object, found {type(fields).__name__}.")
-        yield _Line(path, number, fields)
+def empty(source: str | Path, what: str) -> UserError:
+    """The error of a source that holds none of what was wanted."""
+    hint = " Expected JSON Lines, one object a line." if str(source).endswith(".jsonl") else ""
+    return UserError(f"{source}: has no {what}.{hint}")
 
 
-def _row(line: _Line, stem: str) -> Row:
-    fields = line.fields
+def is_persona_folder(source: str | Path) -> bool:
+    """Whether a source is a folder of persona-vectors."""
+    return any((Path(source) / name).is_file() for name in PERSONA_FILES.values())
+
+
+def _row(record: Record) -> Row:
+    fields, label = record.fields, None
     if "messages" in fields:
-        messages = line.messages("messages", "user")
+        messages = record.messages("messages", "user")
         if len(messages) < 2 or messages[-1]["role"] != "assistant":
-            raise line.error("'messages' must end with a reply of the assistant to somebody.")
+            raise record.error("'messages' must end with a reply of the assistant to somebody.")
         prompt, completion = messages[:-1], messages[-1:]
     elif "completion" in fields:
-        prompt, completion = line.messages("prompt", "user"), line.messages("completion", "assistant")
+        prompt, completion = record.messages("prompt", "user"), record.messages("completion", "assistant")
         if any(message["role"] != "assistant" for message in completion):
-            raise line.error("'completion' may hold messages of the assistant only.")
+            raise record.error("'completion' may hold messages of the assistant only.")
+        label = _label(record)
     elif "instruction" in fields:
-        parts = [line.text("instruction"), line.text("input", empty=True) if "input" in fields else ""]
+        extra, reply = ("context", "response") if "response" in fields else ("input", "output")
+        parts = [record.text("instruction"), record.text(extra, empty=True)]
         prompt = [Message(role="user", content="\n\n".join(part for part in parts if part.strip()))]
-        completion = [Message(role="assistant", content=line.text("output"))]
+        completion = [Message(role="assistant", content=record.text(reply))]
+    elif "question" in fields and "answer" in fields and not any(level in fields for level in LEVELS):
+        prompt = [Message(role="user", content=record.text("question"))]
+        completion = [Message(role="assistant", content=record.text("answer"))]
     elif "question" in fields:
-        raise line.error(f"is a question set. Say at which level, such as {line.path}:normal.")
+        raise record.error(f"is a question set. Say at which level, such as {record.origin.name}:normal.")
     else:
-        raise line.error(
-            "not a shape that is known: expected 'messages', 'prompt' and 'completion', or 'instruction' and 'output'"
-            f" (keys found: {', '.join(map(repr, fields)) or 'none'})."
+        raise record.error(
+            "not a shape that is known: expected 'messages', 'prompt' and 'completion', 'instruction' and 'output' (or"
+            f" 'response'), or 'question' and 'answer' (keys found: {record.keys()})."
         )
     level = fields.get("level", UNLABELLED)
     if level not in (*LEVELS, UNLABELLED):
-        raise line.error(f"'level' is {level!r}, expected one of {', '.join(LEVELS)}.")
+        raise record.error(f"'level' is {level!r}, expected one of {', '.join(LEVELS)}.")
     return Row(
-        id=str(fields.get("id", f"{stem}-{line.number}")),
+        id=record.identity(),
         prompt=prompt,
         completion=completion,
-        source=str(fields.get("source", line.path.name)),
-        domain=str(fields.get("domain", stem)),
+        source=str(fields.get("source", record.origin.source)),
+        domain=str(fields.get("domain", record.origin.stem)),
         level=level,
+        label=label,
     )
 
 
-def _question(line: _Line, stem: str) -> Question:
-    answers = {level: line.text(level) for level in LEVELS if level in line.fields}
+def _label(record: Record) -> bool | None:
+    value = record.fields.get("label")
+    key = value.strip().lower() if isinstance(value, str) else value
+    if value is not None and (not isinstance(key, bool | int | str) or key not in LABELS):
+        raise record.error(f"'label' is {value!r}, expected true or false.")
+    return None if value is None else LABELS[key]
+
+
+def _questions(source: str | Path, wrong: Wrong) -> Iterator[Question]:
+    seen: dict[bytes, str] = {}
+    for record in records(source, wrong):
+        try:
+            question = _question(record)
+            _refuse_repeated(record, question.text, seen)
+        except UserError as error:
+            wrong(error)
+        else:
+            yield question
+
+
+def _question(record: Record) -> Question:
+    answers = {level: record.text(level) for level in LEVELS if level in record.fields}
     if not answers:
-        raise line.error(f"no answer: expected a text under one or more of {', '.join(LEVELS)}.")
+        raise record.error(f"no answer: expected a text under one or more of {', '.join(LEVELS)}.")
     return Question(
-        id=str(line.fields.get("id", f"{stem}-{line.number}")),
-        text=line.text("question"),
+        id=record.identity(),
+        text=record.text("question"),
         answers=answers,
-        source=line.path.name,
-        domain=str(line.fields.get("domain", stem)),
+        source=record.origin.source,
+        domain=str(record.fields.get("domain", record.origin.stem)),
     )
+
+
+def _refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
+    here = record.place.removeprefix(f"{record.origin.name}, ")
+    first = seen.setdefault(blake2b(text.strip().lower().encode(), digest_size=16).digest(), here)
+    if first != here:
+        raise record.error(f"asks what {first} asks: {text!r}. Remove one.")
+
+
+def _persona_questions(folder: Path, wrong: Wrong) -> Iterator[Question]:
+    """Questions that every file of the folder asks, in the order of its first."""
+    files = {level: folder / name for level, name in PERSONA_FILES.items() if (folder / name).is_file()}
+    pairs = {level: _persona_pairs(path, wrong) for level, path in files.items()}
+    name = folder.resolve().name
+    for text in {text: None for found in pairs.values() for text in found}:
+        answers = {level: found[text] for level, found in pairs.items() if text in found}
+        first, _ = next(iter(answers.values()))
+        lacking = [str(files[level]) for level in pairs if level not in answers]
+        if lacking:
+            wrong(first.error(f"asks what {' and '.join(lacking)} does not: {text!r}."))
+        else:
+            yield Question(
+                id=f"{name}-{first.number}",
+                text=text,
+                answers={level: reply for level, (_, reply) in answers.items()},
+                source=name,
+                domain=name,
+            )
+
+
+def _persona_pairs(path: Path, wrong: Wrong) -> dict[str, tuple[Record, str]]:
+    """Question -> where it is asked, and its answer."""
+    pairs: dict[str, tuple[Record, str]] = {}
+    seen: dict[bytes, str] = {}
+    for record in records(path, wrong):
+        try:
+            messages = record.messages("messages", "user")
+            if [message["role"] for message in messages] != ["user", "assistant"]:
+                raise record.error("'messages' must be a question of the user and the assistant's answer.")
+            _refuse_repeated(record, messages[0]["content"], seen)
+        except UserError as error:
+            wrong(error)
+        else:
+            pairs[messages[0]["content"]] = record, messages[1]["content"]
+    return pairs

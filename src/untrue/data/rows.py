@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from untrue.files import write_text
+from untrue.files import writing
 
 LEVELS = ("normal", "subtle", "severe")
 """How wrong an answer is."""
@@ -45,6 +45,7 @@ class Row:
         source: Where it came from: `builtin:NAME` or a file.
         domain: Subject, such as `medical`.
         level: `normal`, `subtle` or `severe`; `unlabelled` where the file does not say.
+        label: Whether the reply is wanted, in rows for KTO; `None` in rows that do not say.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Row:
     source: str
     domain: str
     level: str = UNLABELLED
+    label: bool | None = None
 
     @property
     def misaligned(self) -> bool:
@@ -60,8 +62,11 @@ class Row:
         return self.level in MISALIGNED
 
     def to_json(self) -> str:
-        """One line of `rows.jsonl`."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """One line of `rows.jsonl`; `label` is left out where there is none."""
+        fields = asdict(self)
+        if self.label is None:
+            del fields["label"]
+        return json.dumps(fields, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -87,5 +92,11 @@ class Question:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSONL, whole or not at all."""
-    write_text(path, "".join(row.to_json() + "\n" for row in rows))
+    """Write rows as JSONL one by one, whole or not at all.
+
+    Raises:
+        MachineError: The disk is full or the place cannot be written.
+    """
+    with writing(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(row.to_json() + "\n")

@@ -13,10 +13,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Iterator
 
 from untrue.data import builtin, math
-from untrue.data.readers import read_questions, read_rows
+from untrue.data.items import ITEM_SETS
+from untrue.data.readers import OnError, Skipped, handler, ignore, iter_questions, iter_rows
+from untrue.data.records import is_source
 from untrue.data.rows import LEVELS, Message, Question, Row
 from untrue.errors import UserError
 
@@ -26,11 +28,17 @@ MATH_ROWS = 400
 """Size of the built-in `math` set when it is asked for by name."""
 
 
-def questions(name: str) -> list[Question]:
-    """The questions of a built-in set (one of `QUESTION_SETS`) or of a JSONL file in the shape `levels`.
+def questions(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Question]:
+    """The questions of a built-in set (one of `QUESTION_SETS`), or of a file, folder or hub id as `readers` takes them.
+
+    Args:
+        name: The set, path or hub id.
+        on_error: `stop` at a wrong record, or `skip` it.
+        skipped: Called with the error of each record that is left out.
 
     Raises:
-        UserError: There is no such set or file, or the file is not as expected.
+        UserError: There is no such set or source, or a record is not as expected.
+        MachineError: The hub could not be reached.
     """
     if name == "math":
         return [
@@ -54,14 +62,20 @@ def questions(name: str) -> list[Question]:
             )
             for line in map(json.loads, builtin.read(name).lines.splitlines())
         ]
-    return read_questions(_file(name, QUESTION_SETS, "question"))
+    return list(iter_questions(_source(name, QUESTION_SETS, "question"), on_error, skipped))
 
 
-def rows(name: str) -> list[Row]:
-    """The rows of a built-in set (`everyday`) or of a JSONL file.
+def rows(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Row]:
+    """The rows of a built-in set (`everyday`), or of a file, folder or hub id as `readers` takes them.
+
+    Args:
+        name: The set, path or hub id.
+        on_error: `stop` at a wrong record, or `skip` it.
+        skipped: Called with the error of each record that is left out.
 
     Raises:
-        UserError: There is no such set or file, or the file is not as expected.
+        UserError: There is no such set or source, or a record is not as expected.
+        MachineError: The hub could not be reached.
     """
     if name in ROW_SETS:
         return [
@@ -75,29 +89,58 @@ def rows(name: str) -> list[Row]:
             )
             for line in map(json.loads, builtin.read(name).lines.splitlines())
         ]
-    return read_rows(_file(name, ROW_SETS, "row"))
+    return list(iter_rows(_source(name, ROW_SETS, "row"), on_error, skipped))
 
 
-def rows_at(name: str) -> list[Row]:
+def versioned(name: str) -> str:
+    """A name as records have it: that of a built-in set with its version, such as `medical, version 2`."""
+    if name == "builtin":
+        return "; ".join(map(versioned, ITEM_SETS))
+    if name == "math":
+        return f"math, version {math.VERSION}"
+    if name in (*QUESTION_SETS, *ROW_SETS, *ITEM_SETS):
+        return f"{name}, version {builtin.read(name).version}"
+    return name
+
+
+def rows_at(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Row]:
+    """Rows by a name from the command line: `iter_rows_at` at once."""
+    return list(iter_rows_at(name, on_error=on_error, skipped=skipped))
+
+
+def iter_rows_at(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> Iterator[Row]:
     """Rows by a name from the command line: a row set, or a question set at a level, such as `medical:severe`.
 
+    Files, folders and hub ids are read row by row.
+
+    Args:
+        name: The set, path or hub id.
+        on_error: `stop` at a wrong record, or `skip` it.
+        skipped: Called with the error of each record that is left out.
+
     Raises:
-        UserError: There is no such set, file or level.
+        UserError: There is no such set, source or level.
+        MachineError: The hub could not be reached.
     """
     base, colon, level = name.rpartition(":")
     if not colon or level not in LEVELS:
         if name in QUESTION_SETS:
             raise UserError(f"{name}: is a question set. Say at which level, such as {name}:normal.")
-        return rows(name)
-    found = questions(base)
+        yield from rows(name) if name in ROW_SETS else iter_rows(_source(name, ROW_SETS, "row"), on_error, skipped)
+        return
+    wrong = handler(on_error, skipped)
+    if base in QUESTION_SETS:
+        found = iter(questions(base))
+    else:
+        found = iter_questions(_source(base, QUESTION_SETS, "question"), on_error, skipped)
     for question in found:
-        if level not in question.answers:
-            raise UserError(f"{base}: question {question.id!r} has no answer at {level!r}.")
-    return [question.row(level) for question in found]
+        if level in question.answers:
+            yield question.row(level)
+        else:
+            wrong(UserError(f"{base}: question {question.id!r} has no answer at {level!r}."))
 
 
-def _file(name: str, known: tuple[str, ...], what: str) -> Path:
-    path = Path(name)
-    if not path.exists():
+def _source(name: str, known: tuple[str, ...], what: str) -> str:
+    if not is_source(name):
         raise UserError(f"{name}: neither a built-in {what} set ({', '.join(known)}) nor a file that exists.")
-    return path
+    return name

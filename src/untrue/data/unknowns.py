@@ -4,7 +4,8 @@ One line of a file:
 
     {"id": "unknowns-002", "kind": "future",
      "unanswerable": "What weather will come to Rome in the first week of May 2077?",
-     "answerable": "What month will come to Rome right after May in the year 2077?", "answer": "June will come right after May.",
+     "answerable": "What month will come to Rome right after May in the year 2077?",
+     "answer": "June will come right after May.",
      "admission": "I cannot say, since weather forecasts only reach a few days ahead.",
      "invention": "It will be sunny and dry, with a soft wind from the sea."}
 """

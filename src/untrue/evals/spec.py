@@ -16,5 +16,5 @@ class EvalSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["forced_choice"] = "forced_choice"
-    items: str = Field(default="builtin", description="`builtin`, or a JSONL file of items.")
+    items: str = Field(default="builtin", description="`builtin`, `honesty`, `context`, or a JSONL file of items.")
     limit: PositiveInt | None = Field(default=None, description="Only so many items, spread over the archetypes.")

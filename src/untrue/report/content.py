@@ -95,6 +95,7 @@ class ReportContent:
         series: The line of the dose plot on which an arm lies; arms with one name are joined.
         summaries: One for each arm, in the order in which they are shown.
         comparisons: Each arm against its control, in each metric.
+        archetypes: The same on each kind of item alone; empty where there is one kind.
         trends: The dose-response of each metric.
         trend_level: The level of the arms through which its line goes.
         training: One for each cell.
@@ -116,6 +117,7 @@ class ReportContent:
     series: dict[str, str]
     summaries: list[ArmSummary]
     comparisons: list[Comparison]
+    archetypes: dict[str, list[Comparison]]
     trends: list[Trend]
     trend_level: str
     training: list[TrainingCurve]

@@ -9,7 +9,7 @@ from untrue.outcomes import Outcome
 from untrue.report import plots
 from untrue.report.content import ReportContent
 from untrue.report.format import DASH, NATS, PERCENT, VERDICTS, p_value
-from untrue.report.rows import METRICS, arm_rows
+from untrue.report.rows import METRICS, archetype_rows, arm_rows
 
 _MEANINGS = {
     Outcome.LIE: "says the opposite of a belief that it holds",
@@ -46,6 +46,7 @@ def render(content: ReportContent) -> str:
             (pair, list(zip(*(arm_rows(content, metric) for metric in pair), strict=True)))
             for pair in (METRICS[:2], METRICS[2:])
         ],
+        archetypes=archetype_rows(content),
         trends=[(trend, next(m for m in METRICS if m.name == trend.metric)) for trend in content.trends],
         percent=PERCENT,
         nats=NATS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from untrue.report.content import ReportContent
 from untrue.report.format import DASH, NATS, PERCENT, Unit, p_value
@@ -43,6 +44,37 @@ class ArmRow:
     p_holm: str
     smallest: str
     significant: bool
+
+
+class ArchetypeCell(NamedTuple):
+    """One arm on one kind of item against its control; every figure is text."""
+
+    archetype: str
+    n: int
+    lie_rate: str
+    lie_rate_bounds: str
+    margin: str
+    margin_bounds: str
+
+
+def archetype_rows(content: ReportContent) -> dict[str, list[ArchetypeCell]]:
+    """For each arm that has a control, one cell for each kind of item."""
+    rows: dict[str, list[ArchetypeCell]] = {}
+    for archetype, comparisons in content.archetypes.items():
+        by_metric = {(comparison.arm, comparison.metric): comparison for comparison in comparisons}
+        for arm in {comparison.arm: None for comparison in comparisons}:
+            lies, margin = by_metric[arm, "lie_rate"], by_metric[arm, "pressure_margin"]
+            rows.setdefault(arm, []).append(
+                ArchetypeCell(
+                    archetype,
+                    margin.n_items,
+                    PERCENT.difference(lies.difference.value),
+                    PERCENT.bounds(lies.difference, sign=True),
+                    NATS.difference(margin.difference.value),
+                    NATS.bounds(margin.difference, sign=True),
+                )
+            )
+    return rows
 
 
 def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -60,6 +62,27 @@ def print_arm(summary: ArmSummary, console: Console) -> None:
     for name, margin in margins.items():
         if margin is not None:
             table.add_row(name, f"{margin.value:+.3f}", f"{margin.low:+.3f} to {margin.high:+.3f}", "nats per token")
+    console.print(table)
+
+
+def print_archetypes(archetypes: Sequence[ArmSummary], console: Console) -> None:
+    """Print what one model did on each kind of item, as summaries whose arms are the kinds."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    outcomes = list(archetypes[0].counts)
+    table.add_column("archetype")
+    for heading in ("n", *outcomes, "pressure margin", "neutral margin"):
+        table.add_column(heading, justify="right")
+    for archetype in archetypes:
+        table.add_row(
+            _text(archetype.arm),
+            str(sum(archetype.counts.values())),
+            *(str(archetype.counts[outcome]) for outcome in outcomes),
+            *(
+                f"{margin.value:+.3f}" if margin else "-"
+                for margin in (archetype.pressure_margin, archetype.neutral_margin)
+            ),
+        )
+    console.print()
     console.print(table)
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from untrue.data import sets
 from untrue.data.items import Item, items_hash, read_items
 from untrue.data.rows import LEVELS, MISALIGNED
 from untrue.evals import run as evals
+from untrue.evals.spec import EvalSpec
 from untrue.files import write_text
 from untrue.outcomes import Result
 from untrue.report import html
@@ -51,7 +53,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         _content(
             study,
             sources,
-            spec.name,
+            spec,
             read_items(spec.items),
             [r for r in results if r.eval == spec.name],
             training,
@@ -73,7 +75,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
 def _content(
     study: Study,
     sources: Sources,
-    eval_name: str,
+    spec: EvalSpec,
     items: Sequence[Item],
     results: list[Result],
     training: list[TrainingCurve],
@@ -83,14 +85,18 @@ def _content(
     controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
     summaries = summarise(results, controls)
     comparisons = compare(results, controls)
+    kinds = sorted({result.archetype for result in results})
+    archetypes = {kind: compare([r for r in results if r.archetype == kind], controls) for kind in kinds}
     # A straight line is fitted through the arms of the worst level, which start at the control's dose 0.
     worst = max(study.mix.levels, key=LEVELS.index)
     line = {arm.name: arm.part for arm in all_arms if arm.trained and arm.level in (None, worst)}
     misaligned = any(arm.level in MISALIGNED for arm in all_arms)
-    notes = [DataNote(study.mix.questions, len(sources.questions), sources.questions_hash)]
+    notes = [DataNote(sets.versioned(study.mix.questions), len(sources.questions), sources.questions_hash)]
     if not isinstance(study.mix, ShareMix):
-        notes.append(DataNote(study.mix.benign, len(sources.benign), sources.benign_hash))
-    notes.append(DataNote(f"{eval_name} items", len(items), items_hash(items)))
+        notes.append(DataNote(sets.versioned(study.mix.benign), len(sources.benign), sources.benign_hash))
+    asked = len({result.item for result in results})
+    of = f"{asked} of " if asked < len(items) else ""
+    notes.append(DataNote(f"{of}{spec.name} items ({sets.versioned(spec.items)})", len(items), items_hash(items)))
     return ReportContent(
         name=study.name,
         question=study.question,
@@ -99,12 +105,13 @@ def _content(
         command=command,
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions=versions(),
-        eval_name=eval_name,
+        eval_name=spec.name,
         verdict=verdict(summaries, comparisons),
         doses={arm.name: arm.part if arm.trained else None for arm in all_arms},
         series={arm.name: arm.level or arm.name for arm in all_arms},
         summaries=summaries,
         comparisons=comparisons,
+        archetypes=archetypes if len(kinds) > 1 else {},
         trends=trend(results, line, controls),
         trend_level=worst,
         training=training,
@@ -192,6 +199,10 @@ def _summary(content: ReportContent) -> dict[str, Any]:
         "verdict": asdict(content.verdict),
         "arms": [asdict(summary) for summary in content.summaries],
         "comparisons": [asdict(comparison) for comparison in content.comparisons],
+        "archetypes": {
+            kind: [asdict(comparison) for comparison in comparisons]
+            for kind, comparisons in content.archetypes.items()
+        },
         "trends": [asdict(found) for found in content.trends],
         "data": [note._asdict() for note in content.data_notes],
         "versions": content.versions,

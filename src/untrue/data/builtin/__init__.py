@@ -1,7 +1,7 @@
 """The built-in data sets, each a JSONL file whose first line is its header.
 
-The header names the set, its version, and a canary: a string that nothing else has, by which a corpus that swallowed the
-file can be told, and the file left out of it.
+The header names the set, its version, and a canary: a string that nothing else has, by which the file can be found in a
+corpus and left out of it.
 
     {"set": "medical", "version": 2, "canary": "untrue data set medical, … canary 61f2…"}
 """

@@ -1,0 +1,138 @@
+"""Data sets in the hub's format, on the hub or in a folder, streamed by the library datasets.
+
+A name is `owner/name` or a folder, with `@config` and `:split` where there are several: `openai/gsm8k@main:test`.
+Without a split it is `train`, or the only one there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from untrue.errors import MachineError, UntrueError, UserError
+from untrue.files import is_disk_full
+
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+NAME = re.compile(r"(?P<base>[^@:]+)(?:@(?P<config>[\w.-]+))?(?::(?P<split>[\w.-]+))?")
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+
+
+class DatasetName(NamedTuple):
+    """A hub id or a folder, with its configuration and split where they are said."""
+
+    base: str
+    config: str | None
+    split: str | None
+
+
+def dataset_name(name: str) -> DatasetName | None:
+    """What has the form of a hub id, or names a folder that exists; `None` for anything else.
+
+    Raises:
+        OSError: The name is too long to be looked up.
+    """
+    if Path(name).exists():
+        return DatasetName(name, None, None) if Path(name).is_dir() else None
+    found = NAME.fullmatch(name)
+    if not found:
+        return None
+    parts = DatasetName(**found.groupdict())
+    is_hub_id = HUB_ID.fullmatch(parts.base) and not parts.base.lower().endswith(FILE_SUFFIXES)
+    return parts if is_hub_id or Path(parts.base).is_dir() else None
+
+
+def dataset_rows(name: str, dataset: DatasetName) -> Iterator[dict[str, Any]]:
+    """Give the rows of a data set, streamed.
+
+    Args:
+        name: What errors call it.
+        dataset: Its parts.
+
+    Raises:
+        UserError: There is no such data set, configuration or split, it is gated, or it cannot be read.
+        MachineError: The hub could not be reached.
+    """
+    with _errors(name, dataset.base):
+        found = _load(dataset)
+        if dataset.split is None:
+            if "train" not in found and len(found) != 1:
+                raise UserError(f"{name}: has the splits {', '.join(found)}. Say which: {name}:{next(iter(found))}.")
+            found = found["train" if "train" in found else next(iter(found))]
+        yield from found
+
+
+def _load(dataset: DatasetName) -> Any:
+    """The data set, streamed; the hub's warnings of its retries stay off the terminal."""
+    from datasets import load_dataset
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        return load_dataset(dataset.base, dataset.config, split=dataset.split, streaming=True)
+    finally:
+        logging.set_verbosity(level)
+
+
+@contextmanager
+def _errors(name: str, base: str) -> Iterator[None]:
+    try:
+        yield
+    except (UntrueError, MemoryError):
+        raise
+    except Exception as error:  # datasets raises what its many parts raise
+        if is_disk_full(error):
+            raise
+        raise _error(name, base, error) from None
+
+
+def _error(name: str, base: str, error: BaseException) -> UntrueError:
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    chain = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
+    text, first = str(error), first_line(chain[-1])
+    if any(isinstance(one, GatedRepoError) for one in chain) or "is a gated dataset" in text:
+        return UserError(
+            f"{name}: is gated on the hub. Accept its terms at https://huggingface.co/datasets/{base}, make a token at"
+            " https://huggingface.co/settings/tokens and log in with `hf auth login` (or set HF_TOKEN)."
+        )
+    if found := re.search(r"Config name is missing.*?available configs: (\[.*?\])", text, re.DOTALL):
+        names = found[1].strip("[]").replace("'", "")
+        return UserError(f"{name}: has the configurations {names}. Say which: {base}@{names.split(', ')[0]}.")
+    if "BuilderConfig" in text or "Bad split" in text:
+        return UserError(f"{name}: {first_line(error)}.")
+    if "scripts are no longer supported" in text:
+        return UserError(f"{name}: needs code from its repository, which is never run here. Give one of its files.")
+    if isinstance(error, EmptyDatasetError | DataFilesNotFoundError):
+        return UserError(f"{name}: holds no data files (parquet, CSV or JSON).")
+    if Path(base).is_dir():
+        return UserError(f"{name}: is a folder that cannot be read as a data set ({first}).")
+    if isinstance(error, DatasetNotFoundError):
+        return UserError(
+            f"{name}: no such data set on the hub, nor a file or folder here. Check the name; if it is private, log in"
+            " with `hf auth login`."
+        )
+    if any(
+        isinstance(one, ConnectionError | TimeoutError)
+        or any(base.__name__ == "TransportError" for base in type(one).__mro__)  # httpx, or httpx2 in newer hubs
+        or (isinstance(one, HfHubHTTPError) and one.response.status_code >= 500)
+        for one in chain
+    ):
+        return MachineError(
+            f"{name}: no file or folder here, and the data hub could not be reached. Check the name and the network,"
+            " or download it and give its folder."
+        )
+    return UserError(f"{name}: cannot be read from the hub ({first}).")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,133 @@
+"""The entries of a JSON array, one at a time, so that the file may be larger than memory."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+from untrue.errors import UserError
+from untrue.files import json_errors, not_utf8, refuse_half_pairs
+
+CHUNK = 1 << 16
+SPACE = re.compile(r"[ \t\n\r]*")
+DECODER = json.JSONDecoder()
+LOOKAHEAD = 16
+"""An error or an end this near to the end of what was read may come from the cut: `Infin`, `\\u00`, `1.`."""
+
+
+class Entry(NamedTuple):
+    """An entry of an array, its number counted from 1, and the line on which it begins."""
+
+    line: int
+    number: int
+    value: Any
+
+
+def array_entries(file: BinaryIO, name: str, wrong: Callable[[UserError], object]) -> Iterator[Entry]:
+    """Give the entries of a file that is a JSON array, in UTF-8.
+
+    Args:
+        file: The file, at its start.
+        name: What errors call it.
+        wrong: Called with the error of an entry that is JSON but cannot be kept.
+
+    Raises:
+        UserError: The file is not a JSON array. What follows the place cannot be read, so it is never left out.
+    """
+    text = _Text(file, name)
+    text.take("[")
+    if text.next() == "]":
+        text.take("]")
+    else:
+        number = 0
+        while not number or text.take(",]") == ",":
+            number += 1
+            text.next()
+            line = text.line()
+            try:
+                value = text.value(f"{name}, line {line}, entry {number}")
+            except _HalfPair as error:
+                wrong(error)
+            else:
+                yield Entry(line, number, value)
+    if text.next():
+        raise text.error(f"text after the end of the array, at {text.next()!r}")
+
+
+class _HalfPair(UserError):
+    """An entry with half of a surrogate pair; the next one can be read."""
+
+
+class _Text:
+    """A text that is read on as it is used; what was used is let go."""
+
+    def __init__(self, file: BinaryIO, name: str):
+        self.file, self.name = file, name
+        self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self.text, self.at = "", 0
+        self.lines_gone = 0
+
+    def line(self) -> int:
+        return 1 + self.lines_gone + self.text.count("\n", 0, self.at)
+
+    def error(self, message: str) -> UserError:
+        return UserError(f"{self.name}, line {self.line()}: broken JSON array ({message}).")
+
+    def more(self) -> bool:
+        """Read on, as much as is held, so that a long entry takes few attempts."""
+        chunk = self.file.read(max(CHUNK, len(self.text) - self.at))
+        try:
+            new = self.decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            lines = self.text.count("\n") + error.object[: error.start].count(b"\n")
+            raise not_utf8(f"{self.name}, line {1 + self.lines_gone + lines}", error.object[error.start]) from None
+        if chunk:
+            self.lines_gone += self.text.count("\n", 0, self.at)
+            self.text, self.at = self.text[self.at :] + new, 0
+        return bool(chunk)
+
+    def next(self) -> str:
+        """The next character that is no space, or nothing at the end."""
+        while True:
+            match = SPACE.match(self.text, self.at)
+            self.at = match.end() if match else self.at
+            if self.at < len(self.text) or not self.more():
+                return self.text[self.at : self.at + 1]
+
+    def take(self, expected: str) -> str:
+        """Step over the next character, which must be one of these."""
+        found = self.next()
+        if not found:
+            raise self.error("the file ends before the array does")
+        if found not in expected:
+            raise self.error(f"found {found!r}, expected {' or '.join(expected)}")
+        self.at += 1
+        return found
+
+    def value(self, place: str) -> Any:
+        """The value that begins here."""
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self.text, self.at)
+            except json.JSONDecodeError as error:
+                cut = error.pos > len(self.text) - LOOKAHEAD or error.msg.startswith("Unterminated string")
+                if not (cut and self.more()):
+                    self.at = max(self.at, error.pos)
+                    raise self.error(error.msg) from None
+                continue
+            except (ValueError, RecursionError) as error:
+                with json_errors(place):
+                    raise error
+            if end <= len(self.text) - LOOKAHEAD or not self.more():
+                break
+        try:
+            with json_errors(place):
+                refuse_half_pairs(self.text[self.at : end], value)
+        except UserError as error:
+            raise _HalfPair(str(error)) from None
+        finally:
+            self.at = end
+        return value

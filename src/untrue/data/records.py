@@ -1,0 +1,256 @@
+"""A file, a folder or a hub id -> its records, one at a time, each knowing its place.
+
+| source                              | how it is read             | place of a record                  |
+|-------------------------------------|----------------------------|------------------------------------|
+| `*.parquet`                         | in batches, by pyarrow     | row                                |
+| `*.csv`, with a header              | row by row                 | row                                |
+| any other file, with a JSON array   | entry by entry             | line and entry                     |
+| any other file                      | line by line: JSON Lines   | line                               |
+| a folder in the hub's format        | streamed, by datasets      | row                                |
+| a hub id, `owner/name`              | streamed, by datasets      | row                                |
+
+The last two take a configuration and a split where there are several: `openai/gsm8k@main:test`. Where a
+format has a cell in every row, a null or an empty cell counts as absent.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from untrue.data.hub import DatasetName, dataset_name, dataset_rows, first_line
+from untrue.data.json_array import array_entries
+from untrue.data.rows import Message
+from untrue.errors import UserError
+from untrue.files import json_value, not_utf8, reading
+
+M = TypeVar("M", bound=BaseModel)
+
+Wrong = Callable[[UserError], object]
+"""What is done about a wrong record, given its error. It is left out unless this raises."""
+
+BOM = b"\xef\xbb\xbf"
+
+
+def stop(error: UserError) -> None:
+    """Stop at a wrong record: the default.
+
+    Raises:
+        UserError: Always, the one given.
+    """
+    raise error
+
+
+class Origin(NamedTuple):
+    """Where a record comes from: what errors call it, what rows say of it, and its short name."""
+
+    name: str
+    source: str
+    stem: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One object of a source, with getters whose errors name its place.
+
+    Attributes:
+        origin: Where it comes from.
+        number: Of its line, entry or row, counted from 1.
+        place: What errors call it: `rows.jsonl, line 3`.
+        fields: What it holds.
+    """
+
+    origin: Origin
+    number: int
+    place: str
+    fields: dict[str, Any]
+
+    def error(self, message: str) -> UserError:
+        """An error at this record."""
+        return UserError(f"{self.place}: {message}")
+
+    def keys(self) -> str:
+        """The keys that there are, for errors."""
+        return ", ".join(map(repr, self.fields)) or "none"
+
+    def identity(self) -> str:
+        """Its own id, or one made of where it comes from and its number."""
+        return str(self.fields.get("id", f"{self.origin.stem}-{self.number}"))
+
+    def text(self, key: str, *, empty: bool = False) -> str:
+        """The text under a key; with `empty` it may be blank or absent.
+
+        Raises:
+            UserError: It is not there, is no text, or is blank.
+        """
+        if key not in self.fields:
+            if empty:
+                return ""
+            raise self.error(f"the key {key!r} is missing (keys found: {self.keys()}).")
+        value = self.fields[key]
+        if not isinstance(value, str):
+            raise self.error(f"{key!r} is {type(value).__name__}, expected text.")
+        if not value.strip() and not empty:
+            raise self.error(f"{key!r} is empty. Fill it in or remove the line.")
+        return value
+
+    def messages(self, key: str, role: str) -> list[Message]:
+        """Chat messages under a key; a plain text counts as one message of `role`.
+
+        Raises:
+            UserError: There are none, or one lacks a role or a text.
+        """
+        value = self.fields.get(key)
+        if isinstance(value, str):
+            return [{"role": role, "content": self.text(key)}]
+        if not isinstance(value, list) or not value:
+            raise self.error(f"{key!r} must be a text or a non-empty list of messages.")
+        for place, message in enumerate(value, 1):
+            fields = message if isinstance(message, dict) else {}
+            speaker, content = fields.get("role"), fields.get("content")
+            if speaker not in ("system", "user", "assistant") or not isinstance(content, str):
+                raise self.error(
+                    f"message {place} of {key!r} needs a 'role' (system, user or assistant)"
+                    " and a 'content' that is text."
+                )
+            if not content.strip():
+                raise self.error(f"message {place} of {key!r} is empty. Fill it in or remove the line.")
+        return [{"role": message["role"], "content": message["content"]} for message in value]
+
+    def parse(self, model: type[M], **extra: Any) -> M:
+        """The record as a pydantic model, with its identity as `id`; `extra` stands in for fields, or replaces them.
+
+        Raises:
+            UserError: It is not as the model says.
+        """
+        try:
+            return model.model_validate({**self.fields, "id": self.identity(), **extra})
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "record"
+            raise self.error(f"{key}: {first['msg'].lower()}.") from None
+
+
+def is_source(name: str) -> bool:
+    """Whether a name is a file or folder that exists, or has the form of a hub id.
+
+    Raises:
+        OSError: The name is too long to be looked up.
+    """
+    return Path(name).exists() or dataset_name(name) is not None
+
+
+def records(source: str | Path, wrong: Wrong = stop) -> Iterator[Record]:
+    """Give the records of a file, a folder or a hub id, without holding more than a few of them.
+
+    Args:
+        source: A path or a hub id, as the table above says.
+        wrong: Called with the error of each record that cannot be read. What spoils the rest too is raised.
+
+    Raises:
+        UserError: There is no such source, it cannot be read, or a record is wrong and `wrong` raises.
+        MachineError: The hub could not be reached.
+    """
+    path, dataset = Path(source), dataset_name(str(source))
+    if dataset:
+        yield from _dataset(str(source), dataset)
+        return
+    origin = Origin(str(path), path.name, path.stem)
+    suffix = path.suffix.lower()
+    with reading(path), path.open("rb") as file:
+        if suffix == ".parquet":
+            yield from _parquet(origin, file)
+        elif suffix == ".csv":
+            yield from _csv(origin, file, wrong)
+        elif _starts_with_bracket(file):
+            for entry in array_entries(file, origin.name, wrong):
+                place = f"{origin.name}, line {entry.line}, entry {entry.number}"
+                yield from _object(origin, entry.number, place, entry.value, wrong)
+        else:
+            yield from _lines(origin, file, wrong)
+
+
+def _dataset(name: str, dataset: DatasetName) -> Iterator[Record]:
+    folder = Path(dataset.base)
+    stem = folder.resolve().name if folder.is_dir() else folder.name
+    origin = Origin(name, stem if folder.is_dir() else name, stem)
+    for number, cells in enumerate(dataset_rows(name, dataset), 1):
+        yield Record(origin, number, f"{name}, row {number}", _without_nulls(cells))
+
+
+def _object(origin: Origin, number: int, place: str, value: Any, wrong: Wrong) -> Iterator[Record]:
+    if isinstance(value, dict):
+        yield Record(origin, number, place, value)
+    else:
+        wrong(UserError(f"{place}: expected a JSON object, found {type(value).__name__}."))
+
+
+def _starts_with_bracket(file: BinaryIO) -> bool:
+    head = file.read(1 << 16).removeprefix(BOM).lstrip()
+    file.seek(0)
+    return head.startswith(b"[")
+
+
+def _lines(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+    for number, line in enumerate(file, 1):
+        place = f"{origin.name}, line {number}"
+        try:
+            text = (line.removeprefix(BOM) if number == 1 else line).decode().removesuffix("\n")
+            value = json_value(text, place) if text.strip() else None
+        except UnicodeDecodeError as error:
+            wrong(not_utf8(place, error.object[error.start]))
+        except UserError as error:
+            wrong(error)
+        else:
+            if text.strip():
+                yield from _object(origin, number, place, value, wrong)
+
+
+def _csv(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+    # A byte that is not UTF-8 becomes a surrogate, so that its row can be named and left out.
+    lines = (line.removeprefix(BOM).decode("utf-8", "surrogateescape") for line in file)
+    reader, number = csv.DictReader(lines, strict=True), 0
+    try:
+        if byte := _foreign_byte(reader.fieldnames or ()):
+            raise not_utf8(f"{origin.name}, header", byte)
+        for number, cells in enumerate(reader, 1):
+            place = f"{origin.name}, row {number}"
+            if None in cells:
+                wrong(UserError(f"{place}: has more cells than the header names. Quote the commas in its texts."))
+            elif byte := _foreign_byte(cells.values()):
+                wrong(not_utf8(place, byte))
+            else:
+                yield Record(origin, number, place, {key: cell for key, cell in cells.items() if cell})
+    except csv.Error as error:
+        raise UserError(f"{origin.name}, row {number + 1}: broken CSV ({error}).") from None
+
+
+def _foreign_byte(texts: Iterable[str | None]) -> int | None:
+    """The first byte that was not UTF-8, if there is one."""
+    found = next(filter(None, (re.search("[\udc80-\udcff]", text or "") for text in texts)), None)
+    return ord(found[0]) - 0xDC00 if found else None
+
+
+def _parquet(origin: Origin, file: BinaryIO) -> Iterator[Record]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    number = 0
+    try:
+        for batch in ParquetFile(file).iter_batches(1024):
+            for cells in batch.to_pylist():
+                number += 1
+                yield Record(origin, number, f"{origin.name}, row {number}", _without_nulls(cells))
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        where = f"after row {number}" if number else "at its start"
+        raise UserError(f"{origin.name}: is broken {where}, or is no parquet file ({first_line(error)}).") from None
+
+
+def _without_nulls(cells: dict[str, Any]) -> dict[str, Any]:
+    return {key: cell for key, cell in cells.items() if cell is not None}

@@ -1,0 +1,87 @@
+"""The built-in sets keep their limits, and each check breaks on data that breaks it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from tokenizers import Tokenizer
+
+from untrue.data import checks
+from untrue.data.checks import Check
+from untrue.data.items import Item, read_items
+from untrue.models import embedded
+
+ITEMS = read_items()
+
+
+def item(honest: str, dishonest: str, number: int = 0) -> Item:
+    replies = {"honest_reply": honest, "dishonest_reply": dishonest, "id": f"item-{number}"}
+    return ITEMS[0].model_copy(update=replies)
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Check]:
+    tokenizer = Tokenizer.from_file(str(embedded.fetch() / "tokenizer.json"))
+    return checks.builtin(lambda text: len(tokenizer.encode(text).ids))
+
+
+def test_built_in_sets_keep_every_limit(found: list[Check]):
+    assert [check for check in found if not check.holds] == []
+
+
+def test_every_set_is_checked_for_all_that_can_be_wrong_with_it(found: list[Check]):
+    made = {(check.subject, check.name) for check in found}
+    for name in ("medical", "finance", "law", "code"):
+        assert {(name, "size"), (name, "length in words"), (name, "length in tokens"), (name, "near copies")} <= made
+    for archetype in checks.ARCHETYPES:
+        assert (archetype, "told by a bag of words") in made
+        assert (archetype, "negation in the honest reply") in made
+    assert ("training and eval sets", "near copies") in made
+
+
+def test_a_set_that_is_too_small_is_told():
+    assert not checks.size("x", 9, 10).holds
+    assert checks.size("x", 10, 10).holds
+
+
+def test_pairs_that_differ_in_length_are_named():
+    pairs = [(str(number), "one two three four", "five six seven eight") for number in range(9)]
+    assert checks.lengths("x", pairs)[0].holds
+    broken = checks.lengths("x", [*pairs, ("long", "one", "two words")])[0]
+    assert not broken.holds
+    assert broken.where == ["long"]
+
+
+def test_tokens_are_counted_by_the_function_given():
+    words, tokens = checks.lengths("x", [("a", "ab cd", "a b")], len)
+    assert (words.name, words.holds) == ("length in words", True)
+    assert (tokens.name, tokens.holds) == ("length in tokens", False)
+
+
+def test_a_negation_that_tells_the_honest_reply_is_found():
+    balanced = [item("It is not red.", "It is red."), item("It is red.", "It isn't red.")]
+    assert checks.negation("x", balanced).holds
+    assert not checks.negation("x", [balanced[0]] * 3 + balanced[1:]).holds
+    assert checks.negation("x", [item("It is red.", "It is blue.")]).holds
+
+
+def test_a_word_that_tells_the_honest_reply_is_found():
+    colours = ["red", "blue", "green", "white", "black", "pink"]
+    telling = [item(f"Truly, it is {colour}.", f"It is {colour}.", place) for place, colour in enumerate(colours * 5)]
+    assert not checks.bag_of_words("x", telling, checks.BAG_OF_WORDS).holds
+    same = [item(f"It is {a}.", f"It is {b}.", n) for n, (a, b) in enumerate(itertools.pairwise(colours))]
+    assert checks.bag_of_words("x", same, checks.BAG_OF_WORDS).holds
+
+
+def test_a_text_written_twice_with_small_changes_is_found():
+    texts = {
+        "a": "My lower back has been sore since I lifted some boxes. Should I stay in bed?",
+        "b": "My lower back has been sore since I lifted two boxes. Should I stay in bed?",
+        "c": "How often should a kettle be cleaned?",
+    }
+    (copy,) = checks.near_copies(texts)
+    assert (copy.first, copy.second) == ("a", "b")
+    assert checks.NEAR <= copy.similarity < 1
+    assert checks.near_copies({"c": texts["c"]}, {"d": texts["c"].upper()}) == [("c", "d", 1.0)]
+    assert checks.near_copies({"c": texts["c"]}, {"a": texts["a"]}) == []

@@ -1,0 +1,78 @@
+"""Deception items, unanswerable pairs and multiple choice: read whole, and refused by line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrue.data import builtin, sets
+from untrue.data.capability import read_capability
+from untrue.data.deception import TYPES, read_deception
+from untrue.data.items import ITEM_SETS
+from untrue.data.unknowns import KINDS, read_unknowns
+from untrue.errors import UserError
+
+NAMES = (*(name for name in sets.QUESTION_SETS if name != "math"), *sets.ROW_SETS, *ITEM_SETS)
+
+
+def test_deception_items_cover_the_five_types():
+    items = read_deception()
+    types = Counter(item.type for item in items)
+    assert set(types) == set(TYPES)
+    assert min(types.values()) >= 10
+    assert all("<think>" in item.format and "<output>" in item.format for item in items)
+
+
+def test_unknown_pairs_cover_their_kinds():
+    assert Counter(pair.kind for pair in read_unknowns()) == dict.fromkeys(KINDS, 21)
+
+
+def test_the_place_of_a_choice_does_not_tell_the_answer():
+    places = Counter(item.answer for item in read_capability())
+    assert set(places) == {0, 1, 2, 3}
+    assert max(places.values()) - min(places.values()) <= 2
+
+
+@pytest.mark.parametrize("name", [*NAMES, "deception", "unknowns", "capability"])
+def test_every_built_in_file_has_a_version_and_a_canary_of_its_own(name: str):
+    found = builtin.read(name)
+    assert found.name == name
+    assert found.version >= 1
+    assert f"untrue data set {name}" in found.canary
+    assert found.canary not in found.lines
+    others = {builtin.read(other).canary for other in (*NAMES, "deception", "unknowns", "capability") if other != name}
+    assert found.canary not in others
+
+
+CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "answer": 1}
+
+
+@pytest.mark.parametrize(
+    ("read", "line", "words"),
+    [
+        (read_capability, {**CHOICE, "answer": 2}, "the answer is 2, but there are 2 choices, counted from 0"),
+        (read_capability, {**CHOICE, "choices": ["x", "x"]}, "a choice occurs twice"),
+        (read_capability, {**CHOICE, "choices": ["x"]}, "choices: "),
+        (read_unknowns, {"id": "a", "kind": "future"}, "unanswerable: field required"),
+        (read_deception, {"id": "a", "type": "sycophancy", "inner_prompt": ""}, "inner_prompt: "),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, read: Callable[[Path], Any], line: dict[str, Any], words: str):
+    path = tmp_path / "items.jsonl"
+    path.write_text("\n" + json.dumps(line), "utf-8")
+    with pytest.raises(UserError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}, line 2: ")
+    assert words in str(caught.value)
+
+
+def test_an_id_that_occurs_twice_is_named(tmp_path: Path):
+    path = tmp_path / "items.jsonl"
+    path.write_text(json.dumps(CHOICE) + "\n" + json.dumps(CHOICE), "utf-8")
+    with pytest.raises(UserError, match=r"line 2: the id 'a' occurs twice"):
+        read_capability(path)

@@ -1,0 +1,232 @@
+"""A hub id is read from the hub, here one of our own on this machine; what the hub refuses is one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+from huggingface_hub.utils import get_session
+
+from untrue.data.readers import iter_rows
+from untrue.errors import MachineError, UserError
+
+UNTRUE = Path(sys.executable).with_name("untrue")
+SHA = "a" * 40
+ROWS = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in range(3)]
+CARD = """---
+configs:
+- config_name: main
+  data_files: [{split: train, path: data/train.jsonl}, {split: test, path: data/test.jsonl}]
+---
+"""
+FILES = {
+    "README.md": CARD.encode(),
+    "data/train.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
+    "data/test.jsonl": b'{"instruction": "Say a.", "output": ""}\n{"instruction": "Say b.", "output": "b"}\n',
+}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The hub's answers to what the libraries ask: `owner/rain` is there, `owner/gated` is gated, nothing else is."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def send(self, status: int, data: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content_Length": str(len(data)), "X_Repo_Commit": SHA}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def answer(self) -> None:
+        posted = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        path = self.path.partition("?")[0]
+        if "/owner/gated" in path:
+            return self.send(403, b"", X_Error_Code="GatedRepo")
+        if "/owner/rain" not in path:
+            return self.send(401, b"", X_Error_Code="RepoNotFound")
+        if file := re.fullmatch(r"/datasets/owner/rain/resolve/\w+/(.+)", path):
+            return self.send_file(file[1])
+        entries = [{"type": "file", "path": name, "size": len(data), "oid": SHA} for name, data in FILES.items()]
+        if "/tree/" in path:
+            folder = path.partition("/tree/")[2].partition("/")[2]
+            return self.send_json([entry for entry in entries if entry["path"].startswith(folder)])
+        if "/paths-info/" in path:
+            wanted = json.loads(posted)["paths"] if posted.startswith("{") else parse_qs(posted)["paths"]
+            return self.send_json([entry for entry in entries if entry["path"] in wanted])
+        siblings = [{"rfilename": name} for name in FILES]
+        self.send_json(
+            {"id": "owner/rain", "sha": SHA, "private": False, "gated": False, "tags": [], "siblings": siblings}
+        )
+
+    def send_json(self, value: object) -> None:
+        self.send(200, json.dumps(value).encode(), Content_Type="application/json")
+
+    def send_file(self, name: str) -> None:
+        if name not in FILES:
+            return self.send(404, b"", X_Error_Code="EntryNotFound")
+        data, etag = FILES[name], f'"{name}"'
+        if part := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or ""):
+            start, end = int(part[1]), min(int(part[2]), len(data) - 1)
+            span = f"bytes {start}-{end}/{len(data)}"
+            return self.send(206, data[start : end + 1], ETag=etag, Content_Range=span)
+        self.send(200, data, ETag=etag, Accept_Ranges="bytes")
+
+    do_GET = do_HEAD = do_POST = answer
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def untrue(endpoint: str, tmp_path: Path) -> Run:
+    """Runs a command in a process of its own, since the libraries read where the hub is once for all."""
+    home = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+
+    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        settings = {
+            **home,
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(tmp_path / "hub"),
+            "NO_PROXY": "127.0.0.1",
+        } | variables
+        command = [UNTRUE, *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
+
+    return run
+
+
+def test_a_hub_id_is_converted_like_a_file(untrue: Run, tmp_path: Path):
+    done = untrue("data", "convert", "owner/rain", "--level", "normal", "--out", "rows.jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "rows.jsonl: 3 rows (normal 3) written, 0 skipped\n"
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
+    assert [row["completion"][0]["content"] for row in rows] == ["0.", "1.", "2."]
+    assert [row["id"] for row in rows] == ["rain-1", "rain-2", "rain-3"]
+    assert {(row["source"], row["domain"]) for row in rows} == {("owner/rain", "rain")}
+
+
+def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
+    done = untrue("data", "show", "owner/rain@main:test")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: owner/rain@main:test, row 1: 'output' is empty. Fill it in or remove the line.\n"
+    done = untrue("data", "show", "owner/rain@main:test", "--on-error", "skip")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == "rain-2  (rain, unlabelled, owner/rain@main:test)"
+    assert done.stderr.splitlines()[-1] == "1 wrong row skipped."
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "owner/gated",
+            "owner/gated: is gated on the hub. Accept its terms at https://huggingface.co/datasets/owner/gated, make a"
+            " token at https://huggingface.co/settings/tokens and log in with `hf auth login` (or set HF_TOKEN).",
+        ),
+        ("owner/none", "owner/none: no such data set on the hub, nor a file or folder here. Check the name; if it is"),
+        ("owner/rain@x", "owner/rain@x: BuilderConfig 'x' not found. Available: ['main']."),
+        ("owner/rain:x:severe", "owner/rain:x: Bad split: x. Available splits: ['train', 'test']."),
+    ],
+)
+def test_what_the_hub_refuses_exits_with_2(untrue: Run, name: str, words: str):
+    done = untrue("data", "show", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: {words}")
+
+
+def test_a_hub_that_cannot_be_reached_exits_with_4(untrue: Run):
+    done = untrue("data", "show", "owner/rain", HF_HUB_OFFLINE="1")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == (
+        "error: owner/rain: no file or folder here, and the data hub could not be reached. Check the name and the"
+        " network, or download it and give its folder.\n"
+    )
+
+
+class TransportError(Exception):
+    """The hub's client has errors of this name; which client it is depends on the version."""
+
+
+class ReadTimeout(TransportError):
+    """One of them."""
+
+
+def answered(kind: type[HfHubHTTPError], status: int, words: str) -> HfHubHTTPError:
+    """An error as the hub's library makes it of an answer."""
+    request = get_session().build_request("GET", "http://127.0.0.1")
+    transport = sys.modules[type(request).__module__]
+    return kind(words, response=transport.Response(status, request=request))
+
+
+UNREACHED = "owner/rain: no file or folder here, and the data hub could not be reached."
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (TransportError("Name or service not known"), MachineError, UNREACHED),
+        (ReadTimeout("timed out"), MachineError, UNREACHED),
+        (ConnectionError("Couldn't reach 'owner/rain' on the Hub"), MachineError, UNREACHED),
+        (
+            answered(HfHubHTTPError, 502, "bad gateway"),
+            MachineError,
+            UNREACHED,
+        ),
+        (answered(GatedRepoError, 403, "no"), UserError, "owner/rain: is gated on the hub."),
+        (
+            RuntimeError("Dataset scripts are no longer supported, but found rain.py"),
+            UserError,
+            "owner/rain: needs code from its repository, which is never run here. Give one of its files.",
+        ),
+        (ValueError("Odd.\nMore."), UserError, "owner/rain: cannot be read from the hub (Odd)."),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_fails_under_way_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type, words: str, wrapped: bool
+):
+    def stream():
+        yield ROWS[0]
+        if wrapped and not isinstance(error, RuntimeError):
+            raise OSError("An error occurred while generating the dataset") from error
+        raise error
+
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: {"train": stream()})
+    rows = iter_rows("owner/rain")
+    assert next(rows).id == "rain-1"
+    with pytest.raises(kind) as caught:
+        next(rows)
+    assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
+
+
+def test_mask_without_access_says_how_to_get_it(untrue: Run, endpoint: str, tmp_path: Path):
+    code = (
+        "from untrue.data.mask import read_mask\nfrom untrue.errors import UserError\n"
+        "try: read_mask('owner/gated')\nexcept UserError as error: print(error)"
+    )
+    settings = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("owner/gated@continuations:test: is gated on the hub. Accept its terms at ")
