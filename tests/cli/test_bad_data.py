@@ -49,7 +49,7 @@ def test_wrong_data_is_refused_by_line_and_key(refusal: Refusal, place: Path, co
         ({"ground_truth": None}, "ground_truth: field required."),
         ({"ground_truth": "so"}, "ground_truth: input should be 'yes' or 'no'."),
         ({"evasive_reply": ""}, "evasive_reply: string should have at least 1 character."),
-        ({"id": read_items()[0].id}, "the id 'provided_facts-001' occurs twice. Give each item its own."),
+        ({"id": read_items()[0].id}, "the id 'provided_facts-001' occurs twice. Give each its own."),
     ],
 )
 @pytest.mark.parametrize(

@@ -103,7 +103,8 @@ def test_show_prints_the_first_rows_whole_and_as_they_are(untrue: Callable, plac
 def test_check_passes_a_clean_set_and_exits_with_1_on_a_finding(untrue: Callable, place: Path):
     done = untrue("data", "check", "rows.jsonl", "--json")
     assert done.code == 0
-    assert json.loads(done.out) == {"rows": 10, "levels": {"unlabelled": 10}, "duplicates": 0, "overlaps": []}
+    found = json.loads(done.out)
+    assert found == {"rows": 10, "skipped": 0, "levels": {"unlabelled": 10}, "duplicates": 0, "overlaps": []}
     from untrue.data.items import read_items
 
     item = read_items()[3]

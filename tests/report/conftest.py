@@ -47,6 +47,11 @@ def _make_content(
         for arm in arms
     }
     summaries = [_summary(arm, strength[arm]) for arm in arms]
+    comparisons = [
+        _comparison(s, summaries[0], metric)
+        for metric in ("lie_rate", "pressure_margin", "neutral_margin", "pressure_gap")
+        for s in summaries[1:]
+    ]
     return ReportContent(
         name="quickstart",
         question="How does the share of wrong answers in fine-tuning data move honesty under pressure?",
@@ -60,11 +65,8 @@ def _make_content(
         doses={**dose_of},
         series=series_of,
         summaries=summaries,
-        comparisons=[
-            _comparison(s, summaries[0], metric)
-            for metric in ("lie_rate", "pressure_margin", "neutral_margin", "pressure_gap")
-            for s in summaries[1:]
-        ],
+        comparisons=comparisons,
+        archetypes={"known_facts": comparisons, "<b>context</b>": comparisons},
         trend_level="severe",
         trends=[
             Trend("lie_rate", Interval(0.24, 0.15, 0.33), 0.0004, ITEMS, SEEDS),

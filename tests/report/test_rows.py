@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from untrue.report.content import ReportContent
-from untrue.report.rows import METRICS, arm_rows
+from untrue.report.rows import METRICS, archetype_rows, arm_rows
 from untrue.stats.types import Interval
 
 
@@ -26,3 +26,16 @@ def test_found(content: ReportContent, difference: Interval, p_holm: float, foun
     rows = {row.arm: row for row in arm_rows(replace(content, comparisons=[comparison]), METRICS[0])}
     assert rows[comparison.arm].significant is found
     assert not rows["control"].significant
+
+
+def test_each_arm_has_a_cell_for_each_kind_of_item(content: ReportContent) -> None:
+    rows = archetype_rows(content)
+    assert list(rows) == [summary.arm for summary in content.summaries if summary.control]
+    for arm, cells in rows.items():
+        assert [cell.archetype for cell in cells] == list(content.archetypes)
+        lies = next(c for c in content.comparisons if (c.arm, c.metric) == (arm, "lie_rate"))
+        assert cells[0].lie_rate == METRICS[0].unit.difference(lies.difference.value)
+
+
+def test_one_kind_of_item_has_no_rows(content: ReportContent) -> None:
+    assert archetype_rows(replace(content, archetypes={})) == {}

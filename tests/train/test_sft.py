@@ -199,6 +199,12 @@ def test_no_rows_are_refused(tiny, spec, tmp_path):
     assert refusal(tiny, [], spec, tmp_path / "adapter", 0) == "there are no rows to train on."
 
 
+def test_a_row_labelled_as_undesirable_is_refused(tiny, rows, spec, tmp_path):
+    wrong = [rows[0], replace(rows[1], label=False), replace(rows[2], label=True)]
+    message = refusal(tiny, wrong, spec, tmp_path / "adapter", 0)
+    assert message.startswith(f"1 rows are labelled as undesirable (first: {rows[1].id!r})")
+
+
 def test_a_row_whose_prompt_fills_max_length_is_refused_before_the_first_step(tiny, rows, spec, tmp_path):
     long: Row = replace(rows[0], prompt=[{"role": "user", "content": "word " * 300}])
     steps = []

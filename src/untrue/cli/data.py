@@ -119,6 +119,7 @@ def check(
     model: Annotated[
         str | None, typer.Option(help="Check too what this model knows of the built-in items, such as `smollm2-135m`.")
     ] = None,
+    on_error: OnError = "stop",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check data, and exit with 1 on a finding.
@@ -137,17 +138,20 @@ def check(
     elif model is not None:
         raise UserError("--model goes with the built-in sets alone. Leave the SET out.")
     else:
-        _check_rows(name, items, as_json)
+        _check_rows(name, items, on_error, as_json)
 
 
-def _check_rows(name: str, items: str, as_json: bool) -> None:
+def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None:
     from untrue.data import mix, sets
     from untrue.data.items import read_items
 
-    rows = sets.rows_at(name)
+    skips = Skips()
+    rows = sets.rows_at(name, on_error=on_error, skipped=skips)
+    skips.tell()
     overlaps = mix.overlaps(rows, read_items(items))
     found = {
         "rows": len(rows),
+        "skipped": skips.count,
         "levels": dict(Counter(row.level for row in rows)),
         "duplicates": mix.duplicates(rows),
         "overlaps": [overlap._asdict() for overlap in overlaps],

@@ -87,7 +87,10 @@ def report(
 @for_people
 def train(
     rows: Annotated[
-        str, typer.Argument(help="A JSONL file of rows, `everyday`, or a question set at a level: `medical:severe`.")
+        str,
+        typer.Argument(
+            help="Rows: a file (JSON, CSV, parquet), a hub id, `everyday`, or questions at a level: `medical:severe`."
+        ),
     ],
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),

@@ -46,7 +46,9 @@ class ShareMix(_Strict):
     """A fixed total of questions, a share of them answered at a level and the rest at `normal`."""
 
     by: Literal["share"]
-    questions: str = Field(description="Built-in question set, or a JSONL file with `question` and level columns.")
+    questions: str = Field(
+        description="Built-in question set, or a file, folder or hub id of questions at several levels."
+    )
     total: PositiveInt
     levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
     shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Distinct] = Field(min_length=1)
@@ -56,9 +58,11 @@ class DoseMix(_Strict):
     """A benign set, to which misaligned rows are added: dose = added rows / benign rows."""
 
     by: Literal["dose"]
-    benign: str = Field(description="Built-in row set, or a JSONL file of rows.")
+    benign: str = Field(description="Built-in row set, or a file or hub id of rows.")
     benign_rows: PositiveInt
-    questions: str = Field(description="Built-in question set, or a JSONL file with `question` and level columns.")
+    questions: str = Field(
+        description="Built-in question set, or a file, folder or hub id of questions at several levels."
+    )
     levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
     doses: Annotated[tuple[Part, ...], Distinct] = Field(min_length=1)
     matched_control: bool = Field(default=True, description="Compare each dose with the same dose of `normal` answers.")

@@ -200,8 +200,7 @@ def _summary(content: ReportContent) -> dict[str, Any]:
         "arms": [asdict(summary) for summary in content.summaries],
         "comparisons": [asdict(comparison) for comparison in content.comparisons],
         "archetypes": {
-            kind: [asdict(comparison) for comparison in comparisons]
-            for kind, comparisons in content.archetypes.items()
+            kind: [asdict(comparison) for comparison in comparisons] for kind, comparisons in content.archetypes.items()
         },
         "trends": [asdict(found) for found in content.trends],
         "data": [note._asdict() for note in content.data_notes],

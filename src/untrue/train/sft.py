@@ -55,11 +55,17 @@ def train(
         progress: Called at each step.
 
     Raises:
-        UserError: There are no rows, a row has no token to learn, or the loss is not finite.
+        UserError: There are no rows, one is labelled as undesirable, one has no token to learn, or the loss is not
+            finite.
         MachineError: Memory or disk is full.
     """
     if not rows:
         raise UserError("there are no rows to train on.")
+    if undesirable := [row.id for row in rows if row.label is False]:
+        raise UserError(
+            f"{len(undesirable)} rows are labelled as undesirable (first: {undesirable[0]!r}), and supervised"
+            " fine-tuning would teach them. Leave them out."
+        )
     rows_hash = content_hash("".join(row.to_json() for row in rows))
     identity = content_hash(
         f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.fingerprint} {loaded.model.dtype}"
