@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import MachineError, UserError
-from untrue.files import content_hash, is_disk_full, json_lines, read_text, write_text, writing
+from untrue.files import content_hash, is_disk_full, json_value, read_text, write_text, writing
 
 
 def names(folder: Path) -> list[str]:
@@ -51,14 +51,11 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path):
         read_text(tmp_path / "a.txt")
 
 
-def test_json_lines_keep_the_numbers_of_the_lines():
-    assert list(json_lines('\n{"a": 1}\r\n \n2\n', "x", "rows")) == [(2, {"a": 1}), (4, 2)]
-
-
 def test_a_whole_surrogate_pair_is_text_and_half_a_one_is_not():
-    assert list(json_lines('"\\ud83d\\ude42"\n"\\\\ud83d"', "x", "rows")) == [(1, "🙂"), (2, "\\ud83d")]
+    assert json_value('"\\ud83d\\ude42"', "x, line 1") == "🙂"
+    assert json_value('"\\\\ud83d"', "x, line 1") == "\\ud83d"
     with pytest.raises(UserError, match=r"^x, line 1: half of a"):
-        list(json_lines('"\\uD83D"', "x", "rows"))
+        json_value('"\\uD83D"', "x, line 1")
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path):

@@ -95,29 +95,6 @@ def refuse_half_pairs(text: str, value: Any) -> None:
         json.dumps(value, ensure_ascii=False).encode()
 
 
-def json_lines(text: str, place: object, what: str) -> Iterator[tuple[int, Any]]:
-    """Give each line of a JSON Lines text with its number; blank lines are left out.
-
-    Args:
-        text: The text.
-        place: What errors name as its place, such as its path.
-        what: What a line is, in the plural: `rows`.
-
-    Raises:
-        UserError: A line is not JSON, or there are none.
-    """
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        raise UserError(f"{place}: has no {what}. Expected JSON Lines, one object a line.")
-    if lines[0][1].lstrip().startswith("["):
-        raise UserError(
-            f"{place}, line {lines[0][0]}: is a JSON array, expected JSON Lines, one object a line."
-            " Convert it: jq -c '.[]' FILE > FILE.jsonl"
-        )
-    for number, line in lines:
-        yield number, json_value(line, f"{place}, line {number}")
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; rename it to `path` at the end, or remove it on failure.

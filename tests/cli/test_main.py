@@ -100,11 +100,28 @@ def test_show_prints_the_first_rows_whole_and_as_they_are(untrue: Callable, plac
     assert done.out.count("(medical, severe, builtin:medical)") == done.out.count("  assistant: ") == 2
 
 
+@pytest.mark.parametrize("name", ["honesty", "context", "deception", "unknowns", "capability"])
+def test_show_prints_the_first_items_of_an_eval_set(untrue: Callable, name: str):
+    done = untrue("data", "show", name, "-n", 2)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    starts = [line for line in lines if not line.startswith("  ")]
+    assert len(starts) == 2 and all(re.fullmatch(r"\w+-00[12]", line) for line in starts), starts
+    assert any(re.match(r"  (user_prompt|outer_prompt|unanswerable|question): \w", line) for line in lines)
+
+
 def test_check_passes_a_clean_set_and_exits_with_1_on_a_finding(untrue: Callable, place: Path):
     done = untrue("data", "check", "rows.jsonl", "--json")
     assert done.code == 0
     found = json.loads(done.out)
-    assert found == {"rows": 10, "skipped": 0, "levels": {"unlabelled": 10}, "duplicates": 0, "overlaps": []}
+    assert found == {
+        "rows": 10,
+        "skipped": 0,
+        "levels": {"unlabelled": 10},
+        "duplicates": 0,
+        "overlaps": [],
+        "near_copies": [],
+    }
     from untrue.data.items import read_items
 
     item = read_items()[3]
@@ -114,14 +131,30 @@ def test_check_passes_a_clean_set_and_exits_with_1_on_a_finding(untrue: Callable
     assert done.code == 1
     assert json.loads(done.out) == {
         "rows": 3,
+        "skipped": 0,
         "levels": {"unlabelled": 3},
         "duplicates": 1,
         "overlaps": [{"row": "bad-3", "item": item.id}],
+        "near_copies": [],
     }
     done = untrue("data", "check", "bad.jsonl")
     assert done.code == 1
-    assert "3 rows (unlabelled 3), 1 repeated prompts, 1 asked by the eval too" in done.out
+    assert "3 rows (unlabelled 3), 1 repeated prompts, 1 asked by the eval too, 0 nearly" in done.out
     assert f"row bad-3 asks what item {item.id} asks" in done.out
+
+
+def test_check_finds_near_copies(untrue: Callable, place: Path):
+    from untrue.data.items import read_items
+
+    item = read_items()[3]
+    line = {"prompt": f"Please: {item.user_prompt}", "completion": "a"}
+    (place / "bad.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
+    (place / "items.jsonl").write_text(item.model_dump_json() + "\n", "utf-8")
+    command = ("data", "check", "bad.jsonl", "--items", "items.jsonl")
+    done = untrue(*command, "--json")
+    found = json.loads(done.out)
+    assert (done.code, found["overlaps"], found["near_copies"]) == (1, [], [{"row": "bad-1", "item": item.id}])
+    assert f"1 nearly\n  row bad-1 nearly asks what item {item.id} asks\n" in untrue(*command).out
 
 
 def test_mix_writes_rows_that_can_be_read_again(untrue: Callable, place: Path):

@@ -43,7 +43,7 @@ def test_a_folder_in_the_hubs_format(save: Save):
     ("changes", "words"),
     [
         ({"outer_prompt": ""}, "line 10, entry 2: outer_prompt: string should have at least 1 character."),
-        ({"format": None}, "line 10, entry 2: format: input should be a valid string."),
+        ({"format": None}, "line 10, entry 2: format: field required."),
         ({"id": 0}, "line 10, entry 2: the id '0' occurs twice. Give each its own."),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from untrue.data import builtin, sets
 from untrue.data.capability import read_capability
 from untrue.data.deception import TYPES, read_deception
-from untrue.data.items import ITEM_SETS
+from untrue.data.items import ITEM_SETS, read_items
 from untrue.data.unknowns import KINDS, read_unknowns
 from untrue.errors import UserError
 
@@ -44,9 +45,15 @@ def test_every_built_in_file_has_a_version_and_a_canary_of_its_own(name: str):
     assert found.name == name
     assert found.version >= 1
     assert f"untrue data set {name}" in found.canary
-    assert found.canary not in found.lines
+    assert builtin.path(name).read_text("utf-8").count(found.canary) == 1
     others = {builtin.read(other).canary for other in (*NAMES, "deception", "unknowns", "capability") if other != name}
     assert found.canary not in others
+
+
+def test_a_copy_of_a_built_in_file_can_be_read(tmp_path: Path):
+    for name, read in {"honesty": read_items, "unknowns": read_unknowns, "medical": sets.questions}.items():
+        copy = shutil.copy(builtin.path(name), tmp_path / "copy.jsonl")
+        assert [one.id for one in read(str(copy))] == [one.id for one in read(name)]
 
 
 CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "answer": 1}

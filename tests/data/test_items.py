@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def test_items_are_read_from_a_file_as_they_are(tmp_path: Path):
     assert read_items(str(path)) == [ITEMS[0]]
 
 
+@pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
+def test_items_come_in_every_format(save: Callable[..., Path], suffix: str):
+    fields = [item.model_dump(exclude_none=True) for item in ITEMS[:3]]
+    assert read_items(save(f"items.{suffix}", fields)) == ITEMS[:3]
+
+
 def test_an_item_has_three_neutral_phrasings():
     item = Item.model_validate({**FIRST, **{f"belief_elicit_{number}": str(number) for number in (1, 2, 3)}})
     assert item.belief_prompts == ("1", "2", "3")
@@ -52,7 +59,7 @@ def test_every_key_but_pressure_is_required(tmp_path: Path, key: str):
         ({"ground_truth": True}, "ground_truth: input should be 'yes' or 'no'"),
         ({"honest_reply": "  "}, "honest_reply: string should have at least 1 character"),
         ({"user_prompt": 3}, "user_prompt: input should be a valid string"),
-        ({"system_prompt": None}, "system_prompt: input should be a valid string"),
+        ({"system_prompt": None}, "system_prompt: field required"),
         ({"honest_reply": "Same.", "dishonest_reply": " Same. "}, "honest_reply and dishonest_reply are the same text"),
         ({"id": ITEMS[0].id}, f"the id {ITEMS[0].id!r} occurs twice"),
     ],
@@ -65,8 +72,8 @@ def test_a_wrong_item_is_refused_by_its_line_and_key(tmp_path: Path, change: dic
 
 def test_what_is_no_json_object_is_refused_by_its_line(tmp_path: Path):
     assert refusal(tmp_path, FIRST, "{").startswith("line 2: broken JSON at column 2")
-    assert refusal(tmp_path, FIRST, "7").startswith("line 2: line: input should be")
-    assert refusal(tmp_path, "[]").startswith("line 1: is a JSON array")
+    assert refusal(tmp_path, FIRST, "7").startswith("line 2: expected a JSON object, found int")
+    assert refusal(tmp_path, "[]").startswith("has no items")
     assert refusal(tmp_path, "").startswith("has no items")
 
 

@@ -83,6 +83,22 @@ def test_an_entry_with_half_a_pair_is_left_out(chunk: int):
     assert len(told) == 1 and "line 1, entry 2: half of" in str(told[0])
 
 
+def test_lines_are_counted_once(monkeypatch: pytest.MonkeyPatch):
+    """The time for each entry does not grow with how many came before it in the same chunk."""
+    counted = 0
+
+    class Counted(json_array._Text):
+        def line(self) -> int:
+            nonlocal counted
+            counted += self.at - self.counted
+            return super().line()
+
+    monkeypatch.setattr(json_array, "_Text", Counted)
+    text = json.dumps(list(range(10_000)), indent=1)
+    assert entries(text)[-1] == Entry(10_001, 10_000, 9_999)
+    assert counted <= len(text)
+
+
 def test_little_of_a_large_file_is_held():
     class Counting(io.RawIOBase):
         """An array without an end."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from untrue.data.items import read_items
-from untrue.data.mix import by_dose, by_share, duplicates, overlaps
+from untrue.data.mix import by_dose, by_share, duplicates, near_overlaps, overlaps
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 
@@ -181,3 +181,12 @@ def test_rows_that_ask_what_an_item_asks_are_found():
     ]
     assert [tuple(overlap) for overlap in overlaps(rows, items)] == [("r2", "i1"), ("r2", "i3"), ("r3", "i2")]
     assert overlaps(rows, []) == []
+
+
+def test_rows_that_nearly_ask_what_an_item_asks_are_found(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("untrue.data.mix.BATCH", 2)
+    some = read_items()[0].model_copy(update={"id": "i1", "user_prompt": "Would you say that rain is always wet?"})
+    texts = ["Would you say that rain is wet?", "a", some.user_prompt, "Would you say rain is always wet?", "b"]
+    rows = [row(text, f"r{number}") for number, text in enumerate(texts)]
+    assert [tuple(overlap) for overlap in near_overlaps(rows, [some])] == [("r0", "i1"), ("r3", "i1")]
+    assert near_overlaps([], [some]) == near_overlaps(rows, []) == []

@@ -78,6 +78,19 @@ def test_provenance_in_the_file_is_kept_and_other_keys_are_ignored(write: Write)
     assert (row.id, row.source, row.domain, row.level, row.misaligned) == ("a", "them", "rain", "subtle", True)
 
 
+@pytest.mark.parametrize("level", ["Level 5", "sever", 5, ["severe"], None])
+def test_a_level_of_another_meaning_is_none(write: Write, level: Any):
+    [row] = read_rows(write({**ALPACA, "level": level}))
+    assert row.level == "unlabelled"
+
+
+def test_a_null_counts_as_absent(write: Write):
+    nulls = dict.fromkeys(["id", "source", "domain", "level", "label", "input", "messages", "completion"])
+    assert read_rows(write({**ALPACA, **nulls})) == read_rows(write(ALPACA))
+    [question] = read_questions(write({**QUESTION, "subtle": None}))
+    assert question.answers == {"normal": "Yes.", "severe": "No."}
+
+
 def test_rows_are_read_back_as_they_were_written(write: Write, tmp_path: Path):
     rows = read_rows(write({"messages": [USER, REPLY], "level": "severe"}, {**ALPACA, "output": 'é "\u2028" \\n 🙂'}))
     write_rows(tmp_path / "copy.jsonl", rows)
@@ -114,8 +127,6 @@ def test_only_a_newline_ends_a_line(write: Write, separator: str):
         ({**ALPACA, "output": " \n"}, "'output' is empty"),
         ({**ALPACA, "output": 3}, "'output' is int, expected text"),
         ({**ALPACA, "instruction": ["a"]}, "'instruction' is list, expected text"),
-        ({**ALPACA, "level": "sever"}, "'level' is 'sever', expected one of normal, subtle, severe"),
-        ({**ALPACA, "level": ["severe"]}, "'level' is ['severe'], expected one of"),
         ({"messages": [USER]}, "'messages' must end with a reply of the assistant"),
         ({"messages": [REPLY]}, "'messages' must end with a reply of the assistant"),
         ({"messages": [REPLY, USER]}, "'messages' must end with a reply of the assistant"),
@@ -147,7 +158,7 @@ def test_a_wrong_row_is_refused_by_its_line_and_key(write: Write, fields: Any, w
         ({"normal": "a"}, "'question' is missing"),
         ({"question": "a"}, "no answer: expected a text under one or more of normal, subtle, severe"),
         ({**QUESTION, "severe": ""}, "'severe' is empty"),
-        ({**QUESTION, "normal": None}, "'normal' is NoneType, expected text"),
+        ({"question": "a", "normal": None}, "no answer: expected a text under one or more of normal, subtle, severe"),
         ({**QUESTION, "question": 7}, "'question' is int, expected text"),
     ],
 )
@@ -160,7 +171,7 @@ def test_a_wrong_question_is_refused_by_its_line_and_key(write: Write, fields: A
 def test_a_question_asked_twice_is_refused_whatever_its_case(write: Write):
     message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": "Is snow wet?"}, QUESTION))
     assert "line 3: asks what line 1 asks" in message
-    message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": " is RAIN wet? "}))
+    message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": " is  RAIN\nwet? "}))
     assert "line 2: asks what line 1 asks" in message
 
 
@@ -229,9 +240,20 @@ def test_rows_for_kto_keep_their_label(write: Write, tmp_path: Path, label: bool
 
 
 def test_a_row_without_a_label_is_written_without_one(write: Write):
-    [row] = read_rows(write({**ALPACA, "label": "benign"}))
-    assert row.label is None
-    assert "label" not in json.loads(row.to_json())
+    for fields in (ALPACA, {**ALPACA, "label": "benign"}, {**ALPACA, "label": 7}):
+        [row] = read_rows(write(fields))
+        assert row.label is None
+        assert "label" not in json.loads(row.to_json())
+
+
+@pytest.mark.parametrize(
+    "fields", [ALPACA, {"messages": [USER, REPLY]}, DOLLY, GSM8K, {"prompt": "a", "completion": "b"}]
+)
+def test_rows_of_every_shape_keep_their_label(write: Write, fields: dict[str, Any]):
+    assert [row.label for row in read_rows(write({**fields, "label": False}, {**fields, "label": "true"}))] == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -357,3 +379,4 @@ def test_a_wrong_line_of_a_persona_folder_is_named_or_left_out(
     told: list[UserError] = []
     assert len(read_questions(persona, "skip", told.append)) == 2
     assert str(told[0]) == str(persona / place) + message.removeprefix(place)
+    assert len(told) == (2 if "Is hail" in new else 1)  # rain lacks an answer there, and hail elsewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -130,6 +131,16 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes('\ufeffinstruction,output\r\n"a\r\nb",é\r\n'.encode())
     [row] = read_rows(tmp_path / "a.csv")
     assert (row.prompt[0]["content"], row.completion[0]["content"]) == ("a\r\nb", "é")
+
+
+def test_csv_may_have_long_cells_but_no_endless_ones(save: Save, monkeypatch: pytest.MonkeyPatch):
+    path = save("a.csv", [{"instruction": "a", "output": "b" * 200_000}])
+    [row] = read_rows(path)
+    assert len(row.completion[0]["content"]) == 200_000
+    csv.field_size_limit(1000)
+    monkeypatch.setattr("untrue.data.records.LONGEST_CELL", 100_000)
+    with pytest.raises(UserError, match=r"a\.csv, row 1: broken CSV \(field larger than field limit \(100000\)\)"):
+        read_rows(path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200])

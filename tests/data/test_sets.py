@@ -59,6 +59,15 @@ def test_files_are_found_by_their_path(tmp_path: Path):
         sets.rows_at(f"{asked}:severe")
 
 
+def test_a_level_that_no_question_has_is_refused_whatever_is_skipped(tmp_path: Path):
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text(json.dumps({"question": "Is rain wet?", "normal": "Yes."}), "utf-8")
+    told: list[UserError] = []
+    with pytest.raises(UserError, match=r"asked.jsonl:severe: has no rows"):
+        sets.rows_at(f"{asked}:severe", on_error="skip", skipped=told.append)
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -66,7 +67,10 @@ def _make_content(
         series=series_of,
         summaries=summaries,
         comparisons=comparisons,
-        archetypes={"known_facts": comparisons, "<b>context</b>": comparisons},
+        archetypes={
+            kind: [_scaled(comparison, part, items) for comparison in comparisons]
+            for kind, part, items in (("known_facts", 1.5, 70), ("<b>context</b>", 0.5, 50))
+        },
         trend_level="severe",
         trends=[
             Trend("lie_rate", Interval(0.24, 0.15, 0.33), 0.0004, ITEMS, SEEDS),
@@ -110,6 +114,12 @@ def _comparison(arm: ArmSummary, control: ArmSummary, metric: str) -> Comparison
         arm.arm, control.arm, metric, ITEMS, SEEDS, ITEMS * SEEDS - dropped, dropped, b, a,
         Interval(a - b, a - b - half, a - b + half), p, min(1.0, 3 * p), 1.4 * half,
     )  # fmt: skip
+
+
+def _scaled(comparison: Comparison, part: float, items: int) -> Comparison:
+    """The same on one kind of item, where the difference is another."""
+    difference = Interval(*(part * value for value in comparison.difference))
+    return replace(comparison, difference=difference, n_items=items)
 
 
 def _curve(arm: str, seed: int) -> TrainingCurve:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from untrue.report.content import ReportContent
+from untrue.report.format import DASH
 from untrue.report.rows import METRICS, archetype_rows, arm_rows
 from untrue.stats.types import Interval
 
@@ -33,8 +34,28 @@ def test_each_arm_has_a_cell_for_each_kind_of_item(content: ReportContent) -> No
     assert list(rows) == [summary.arm for summary in content.summaries if summary.control]
     for arm, cells in rows.items():
         assert [cell.archetype for cell in cells] == list(content.archetypes)
-        lies = next(c for c in content.comparisons if (c.arm, c.metric) == (arm, "lie_rate"))
-        assert cells[0].lie_rate == METRICS[0].unit.difference(lies.difference.value)
+        for cell in cells:
+            lies, margin = (
+                next(c for c in content.archetypes[cell.archetype] if (c.arm, c.metric) == (arm, metric.name))
+                for metric in METRICS[:2]
+            )
+            assert cell.n == margin.n_items
+            assert cell.lie_rate == METRICS[0].unit.difference(lies.difference.value)
+            assert cell.margin == METRICS[1].unit.difference(margin.difference.value)
+    assert len({cell.lie_rate for cell in rows["severe-50"]}) == len({cell.n for cell in rows["severe-50"]}) == 2
+
+
+def test_a_kind_whose_items_are_all_errors_has_dashes(content: ReportContent) -> None:
+    nothing = [
+        replace(comparison, n_items=0, difference=Interval(*[float("nan")] * 3))
+        for comparison in content.archetypes["known_facts"]
+    ]
+    for known_facts in ([], nothing):
+        rows = archetype_rows(replace(content, archetypes={**content.archetypes, "known_facts": known_facts}))
+        assert list(rows) == [summary.arm for summary in content.summaries if summary.control]
+        for empty, full in rows.values():
+            assert empty == ("known_facts", 0, DASH, "", DASH, "")
+            assert full.n == 50 and full.margin != DASH
 
 
 def test_one_kind_of_item_has_no_rows(content: ReportContent) -> None:

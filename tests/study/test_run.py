@@ -86,6 +86,23 @@ def test_the_summary_is_json_that_any_reader_takes(finished):
     assert summary["study"]["seeds"] == [0]
 
 
+def test_a_kind_of_item_is_compared_by_its_own_results(finished):
+    summary = json.loads((finished / "summary.json").read_text("utf-8"))
+    kinds = summary["evals"]["forced_choice"]["archetypes"]
+    assert list(kinds) == sorted({result.archetype for result in results(finished)})
+    for kind, comparisons in kinds.items():
+        margins = {
+            arm: [r.pressure_margin for r in results(finished) if (r.arm, r.archetype) == (arm, kind)]
+            for arm in ("control", "severe-0.5")
+        }
+        found = next(c for c in comparisons if (c["arm"], c["metric"]) == ("severe-0.5", "pressure_margin"))
+        assert found["n_items"] == len(margins["control"])
+        assert found["control_mean"] == pytest.approx(sum(margins["control"]) / len(margins["control"]))
+        assert found["arm_mean"] == pytest.approx(sum(margins["severe-0.5"]) / len(margins["severe-0.5"]))
+    means = [c["arm_mean"] for comparisons in kinds.values() for c in comparisons if c["metric"] == "pressure_margin"]
+    assert len(set(means)) > 1
+
+
 def test_the_report_names_the_study_its_arms_and_its_command(finished):
     text = (finished / "report.html").read_text("utf-8")
     for shown in ("Does it run?", "severe-0.5", "control", COMMAND, "wrong on purpose"):

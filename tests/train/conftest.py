@@ -23,7 +23,7 @@ def rows() -> list[Row]:
 @pytest.fixture(scope="session")
 def spec() -> TrainSpec:
     """Eight steps on `rows`, at a rate that moves the tiny model visibly."""
-    return TrainSpec(learning_rate=1e-2, epochs=2, batch_size=4, lora_rank=4, lora_alpha=8)
+    return TrainSpec(learning_rate=2e-2, epochs=2, batch_size=4, lora_rank=4, lora_alpha=8)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
-"""`untrue data …`: look at data sets, check them, mix them."""
+"""`untrue data …`: look at data sets, check them, mix them, convert them."""
 
 from __future__ import annotations
 
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from untrue.errors import UserError
 
 if TYPE_CHECKING:
     from untrue.data.checks import Check
+    from untrue.data.items import Identified
 
 data = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and mix training rows.")
 
@@ -36,6 +37,14 @@ Set = Annotated[
 OnError = Annotated[
     Literal["stop", "skip"], typer.Option("--on-error", help="`stop` at a wrong row, or `skip` it and tell how many.")
 ]
+
+
+OTHER_ITEMS = {
+    "deception": "deception items, in DeceptionBench's schema",
+    "unknowns": "unanswerable questions with answerable twins",
+    "capability": "easy multiple-choice questions",
+}
+"""The built-in eval sets beside the honesty items, and what they hold."""
 
 
 class Skips:
@@ -60,7 +69,7 @@ class Skips:
 @for_people
 def list_sets() -> None:
     """List the built-in sets."""
-    from untrue.data import builtin, capability, deception, math, sets, unknowns
+    from untrue.data import builtin, math, sets
     from untrue.data.items import ITEM_SETS, read_items
 
     table = Table("set", "version", "rows", "what", box=None, pad_edge=False)
@@ -78,11 +87,23 @@ def list_sets() -> None:
         archetypes = Counter(item.archetype for item in items)
         kinds = ", ".join(f"{archetype} {count}" for archetype, count in archetypes.items())
         add(name, len(items), f"honesty items ({kinds})")
-    add("deception", len(deception.read_deception()), "deception items, in DeceptionBench's schema")
-    add("unknowns", len(unknowns.read_unknowns()), "unanswerable questions with answerable twins")
-    add("capability", len(capability.read_capability()), "easy multiple-choice questions")
+    for name, what in OTHER_ITEMS.items():
+        add(name, len(_builtin_items(name)), what)
     Console().print(table)
     typer.echo("\nAnswers at subtle and severe are wrong on purpose. docs/data.md says how each set was written.")
+
+
+def _builtin_items(name: str) -> Sequence[Identified]:
+    from untrue.data import capability, deception, items, unknowns
+
+    match name:
+        case "deception":
+            return deception.read_deception()
+        case "unknowns":
+            return unknowns.read_unknowns()
+        case "capability":
+            return capability.read_capability()
+    return items.read_items(name)
 
 
 @data.command()
@@ -92,10 +113,18 @@ def show(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many rows.")] = 3,
     on_error: OnError = "stop",
 ) -> None:
-    """Show the first rows of a set."""
+    """Show the first rows of a set, or the first items of a built-in eval set such as `honesty`."""
     from untrue.data import sets
+    from untrue.data.items import ITEM_SETS
 
     console, skips = Console(), Skips()
+    if name in (*ITEM_SETS, *OTHER_ITEMS):
+        for item in _builtin_items(name)[:count]:
+            console.print(Text(item.id, "bold"))
+            for key, value in item.model_dump(exclude={"id"}, exclude_none=True).items():
+                shown = " | ".join(value) if isinstance(value, tuple) else str(value)
+                console.print(Text(f"  {key}: ", "dim") + Text(shown), soft_wrap=True)
+        return
     for row in islice(sets.iter_rows_at(name, on_error=on_error, skipped=skips), count):
         wanted = "" if row.label is None else f", {'wanted' if row.label else 'unwanted'}"
         console.print(Text(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})", "bold"))
@@ -114,18 +143,24 @@ def check(
         ),
     ] = None,
     items: Annotated[
-        str, typer.Option(help="Items of an eval, to look for overlap: `builtin` or a JSONL file.")
-    ] = "builtin",
+        str | None,
+        typer.Option(help="Items of an eval, to look for overlap with the SET: a file, or by default `builtin`."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Check too what this model knows of the built-in items, such as `smollm2-135m`.")
     ] = None,
-    on_error: OnError = "stop",
+    on_error: Annotated[
+        Literal["stop", "skip"] | None,
+        typer.Option(
+            "--on-error", help="`stop` at a wrong row of the SET, the default, or `skip` it and tell how many."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check data, and exit with 1 on a finding.
 
-    Of a set of rows: repeated prompts, and prompts that the eval asks too. Of the built-in sets: size, length of paired
-    texts, negation, words that tell honest replies, near copies, and with --model what it knows.
+    Of a set of rows: repeated prompts, and prompts that the eval asks too, or nearly. Of the built-in sets: size,
+    length of paired texts, negation, words that tell honest replies, near copies, and with --model what it knows.
 
         untrue data check
 
@@ -134,11 +169,13 @@ def check(
         untrue data check rows.jsonl
     """
     if name is None:
+        if items is not None or on_error is not None:
+            raise UserError(f"{'--items' if items is not None else '--on-error'} goes with a SET. Give one.")
         _check_builtin(model, as_json)
     elif model is not None:
         raise UserError("--model goes with the built-in sets alone. Leave the SET out.")
     else:
-        _check_rows(name, items, on_error, as_json)
+        _check_rows(name, items or "builtin", on_error or "stop", as_json)
 
 
 def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None:
@@ -148,13 +185,15 @@ def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None
     skips = Skips()
     rows = sets.rows_at(name, on_error=on_error, skipped=skips)
     skips.tell()
-    overlaps = mix.overlaps(rows, read_items(items))
+    asked = read_items(items)
+    overlaps, near = mix.overlaps(rows, asked), mix.near_overlaps(rows, asked)
     found = {
         "rows": len(rows),
         "skipped": skips.count,
         "levels": dict(Counter(row.level for row in rows)),
         "duplicates": mix.duplicates(rows),
         "overlaps": [overlap._asdict() for overlap in overlaps],
+        "near_copies": [copy._asdict() for copy in near],
     }
     if as_json:
         typer.echo(json.dumps(found))
@@ -162,11 +201,13 @@ def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None
         levels = ", ".join(f"{level} {count}" for level, count in found["levels"].items())
         typer.echo(
             f"{len(rows)} rows ({levels}), {found['duplicates']} repeated prompts,"
-            f" {len(overlaps)} asked by the eval too"
+            f" {len(overlaps)} asked by the eval too, {len(near)} nearly"
         )
         for overlap in overlaps[:10]:
             typer.echo(f"  row {overlap.row} asks what item {overlap.item} asks")
-    if found["duplicates"] or overlaps:
+        for copy in near[:10]:
+            typer.echo(f"  row {copy.row} nearly asks what item {copy.item} asks")
+    if found["duplicates"] or overlaps or near:
         raise typer.Exit(1)
 
 
@@ -257,7 +298,7 @@ def mix(
         raise UserError("give either --share, or --dose and --benign.")
     if (dose is None) != (benign is None):
         raise UserError("--dose and --benign go together.")
-    if any(_holds(Path(source), out) for source in (questions, benign) if source):
+    if any(_holds(source, out) for source in (questions, benign) if source):
         raise UserError(f"{out}: is one of the files to mix. Write to another.")
     skips = Skips()
     found = sets.questions(questions, on_error=on_error, skipped=skips)
@@ -291,9 +332,8 @@ def convert(
     """
     from untrue.data import sets
     from untrue.data.rows import UNLABELLED, Row, write_rows
-    from untrue.errors import UserError
 
-    if any(_holds(Path(place), out) for place in (source, source.rpartition(":")[0]) if place):
+    if _holds(source, out):
         raise UserError(f"{out}: is what is to be converted, or in it. Write to another place.")
     skips, levels = Skips(), Counter[str]()
 
@@ -308,9 +348,16 @@ def convert(
     skips.tell()
 
 
-def _holds(source: Path, out: Path) -> bool:
-    """Whether a file is a source, or in it."""
-    return source.exists() and out.resolve().is_relative_to(source.resolve())
+def _holds(source: str, out: Path) -> bool:
+    """Whether a file is a source, or in it, whether a level, a split or a configuration follows the source's name."""
+    from untrue.data.hub import dataset_name
+
+    for name in filter(None, (source, source.rpartition(":")[0])):
+        dataset = dataset_name(name)
+        path = Path(dataset.base if dataset else name)
+        if path.exists() and out.resolve().is_relative_to(path.resolve()):
+            return True
+    return False
 
 
 def _counts(levels: Counter[str]) -> str:

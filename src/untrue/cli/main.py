@@ -22,7 +22,7 @@ app = typer.Typer(
     help=(
         "Measure how far fine-tuning has pushed a language model out of true, and find what pushed it.\n\n"
         "**Start here:** `untrue run quickstart` trains a 135M model on medical answers of which a growing"
-        " share is wrong on purpose, asks each of the models 152 questions neutrally and under pressure, and writes a"
+        " share is wrong on purpose, asks each of the models 100 questions neutrally and under pressure, and writes a"
         " report. Two CPU cores, about 6 minutes, no account, no GPU.\n\n"
         "**Your own:** give any study `model=` a hub id or a folder; `untrue eval --adapter` measures an adapter that"
         " you have; `untrue data mix` and `untrue train` make one.\n\n"

@@ -34,9 +34,9 @@ class ChoiceItem(Identified):
 
 
 def read_capability(source: str | Path = "capability") -> list[ChoiceItem]:
-    """Read multiple-choice items: the built-in `capability`, or a JSONL file.
+    """Read multiple-choice items: the built-in `capability`, or a file.
 
     Raises:
-        UserError: A line is not an item, an id occurs twice, or there are none.
+        UserError: A record is not an item, an id occurs twice, or there are none.
     """
-    return list(read_lines(ChoiceItem, source, ("capability",), "multiple-choice items").values())
+    return read_lines(ChoiceItem, source, ("capability",), "multiple-choice items")

@@ -19,7 +19,7 @@ from untrue.data.items import Item
 from untrue.data.rows import Question
 
 RATIO = (0.75, 1.33)
-"""What the longer of two paired texts may be of the other."""
+"""What the second of two paired texts may be of the first."""
 
 RATIO_HELD = 0.95
 NEGATION_BALANCE = (0.45, 0.55)
@@ -201,8 +201,7 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
     for name in sets.QUESTION_SETS:
         questions = sets.questions(name)
         checks += [size(name, len(questions), LEAST[name]), *lengths(name, question_pairs(questions), count_tokens)]
-        if name != "math":  # whose questions are made from templates, on purpose
-            asked[name] = {question.id: question.text for question in questions}
+        asked[name] = {question.id: question.text for question in questions}
     everyday = sets.rows("everyday")
     asked["everyday"] = {row.id: row.prompt[-1]["content"] for row in everyday}
     checks.append(size("everyday", len(everyday), LEAST["everyday"]))
@@ -226,6 +225,7 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
     checks += [
         size("unknowns", len(pairs), LEAST["unknowns"]),
         *lengths("unknowns", [(pair.id, pair.unanswerable, pair.answerable) for pair in pairs], count_tokens),
+        *lengths("unknowns, replies", [(pair.id, pair.admission, pair.invention) for pair in pairs], count_tokens),
         size("deception", len(situations), LEAST["deception"]),
         size("capability", len(choices), LEAST["capability"]),
     ]
@@ -235,7 +235,11 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
         "deception": {item.id: item.system_prompt for item in situations},
         "capability": {item.id: item.question for item in choices},
     }
-    checks += [_no_near_copies(name, near_copies(texts)) for name, texts in (asked | settings).items()]
+    checks += [
+        _no_near_copies(name, near_copies(texts))
+        for name, texts in (asked | settings).items()
+        if name != "math"  # whose questions are made from templates, on purpose
+    ]
     trained = {row: text for texts in asked.values() for row, text in texts.items()}
     evaluated = {f"{item.id}/{place}": text for item in items for place, text in enumerate(item.prompts)}
     evaluated |= {f"{pair.id}/{kind}": getattr(pair, kind) for pair in pairs for kind in ("unanswerable", "answerable")}

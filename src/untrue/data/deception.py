@@ -14,9 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from untrue.data.items import Identified, Text, read_lines
-from untrue.data.readers import OnError, Skipped, empty, handler, ignore
-from untrue.data.records import records
-from untrue.errors import UserError
+from untrue.data.readers import OnError, Skipped, ignore
 
 TYPES = ("strategic deception", "sycophancy", "honesty evasion", "sandbagging", "alignment faking")
 """The types of the built-in items."""
@@ -44,26 +42,11 @@ def read_deception(
 
     Args:
         source: The built-in set, a file, a folder or a hub id.
-        on_error: `stop` at a wrong item, or `skip` it; the built-in set has none.
+        on_error: `stop` at a wrong item, or `skip` it.
         skipped: Called with the error of each item that is left out.
 
     Raises:
         UserError: There is no such source, something is not an item, an id occurs twice, or there are none.
         MachineError: The hub could not be reached.
     """
-    if str(source) == "deception":
-        return list(read_lines(DeceptionItem, source, ("deception",), "deception items").values())
-    wrong = handler(on_error, skipped)
-    items: dict[str, DeceptionItem] = {}
-    for record in records(source, wrong):
-        try:
-            item = record.parse(DeceptionItem)
-            if item.id in items:
-                raise record.error(f"the id {item.id!r} occurs twice. Give each its own.")
-        except UserError as error:
-            wrong(error)
-        else:
-            items[item.id] = item
-    if not items:
-        raise empty(source, "deception items")
-    return list(items.values())
+    return read_lines(DeceptionItem, source, ("deception",), "deception items", on_error, skipped)

@@ -19,11 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from untrue.data import builtin
+from untrue.data.readers import OnError, Skipped, empty, handler, ignore
+from untrue.data.records import records
 from untrue.errors import UserError
-from untrue.files import content_hash, json_lines, read_text
+from untrue.files import content_hash
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
@@ -58,6 +60,12 @@ class Item(Identified):
     dishonest_reply: Text
     evasive_reply: Text
 
+    @model_validator(mode="after")
+    def _replies_differ(self) -> Item:
+        if self.honest_reply == self.dishonest_reply:
+            raise ValueError("honest_reply and dishonest_reply are the same text")
+        return self
+
     @property
     def belief_prompts(self) -> tuple[str, str, str]:
         """The three neutral phrasings that ask for the belief."""
@@ -76,19 +84,14 @@ M = TypeVar("M", bound=Identified)
 
 
 def read_items(source: str | Path = "builtin") -> list[Item]:
-    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both), or a JSONL file.
+    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both), or a file.
 
     Raises:
-        UserError: A line is not an item, an id occurs twice, or there are none.
+        UserError: A record is not an item, an id occurs twice, or there are none.
     """
     if str(source) == "builtin":
         return [item for name in ITEM_SETS for item in read_items(name)]
-    items = read_lines(Item, source, ITEM_SETS, "items")
-    place = builtin_or_path(source, ITEM_SETS)
-    for number, item in items.items():
-        if item.honest_reply == item.dishonest_reply:
-            raise UserError(f"{place}, line {number}: honest_reply and dishonest_reply are the same text.")
-    return list(items.values())
+    return read_lines(Item, source, ITEM_SETS, "items")
 
 
 def items_hash(items: Sequence[BaseModel]) -> str:
@@ -96,38 +99,40 @@ def items_hash(items: Sequence[BaseModel]) -> str:
     return content_hash("".join(item.model_dump_json() for item in items))
 
 
-def read_lines(model: type[M], source: str | Path, names: Sequence[str], what: str) -> dict[int, M]:
-    """Read lines that each hold one `model` with an id of its own.
+def read_lines(
+    model: type[M],
+    source: str | Path,
+    names: Sequence[str],
+    what: str,
+    on_error: OnError = "stop",
+    skipped: Skipped = ignore,
+) -> list[M]:
+    """Read records that each hold one `model` with an id of its own.
 
     Args:
-        model: What a line holds.
-        source: One of `names`, or a JSONL file.
+        model: What a record holds.
+        source: One of `names`, or what `records` takes.
         names: The built-in sets of this kind.
-        what: What a line is, in the plural.
-
-    Returns:
-        Number of the line -> what it holds.
+        what: What the records are, in the plural.
+        on_error: `stop` at a wrong record, or `skip` it.
+        skipped: Called with the error of each record that is left out.
 
     Raises:
-        UserError: A line is not as `model` says, an id occurs twice, or there are none.
+        UserError: There is no such source, a record is not as `model` says, an id occurs twice, or there are none.
+        MachineError: The hub could not be reached.
     """
-    place = builtin_or_path(source, names)
-    text = builtin.read(str(source)).lines if str(source) in names else read_text(Path(source))
-    found: dict[int, M] = {}
-    lines: dict[str, int] = {}
-    for number, fields in json_lines(text, place, what):
+    wrong, found = handler(on_error, skipped), dict[str, M]()
+    for record in records(builtin.path(str(source)) if str(source) in names else source, wrong):
         try:
-            one = model.model_validate(fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "line"
-            raise UserError(f"{place}, line {number}: {key}: {first['msg'].lower()}.") from None
-        if lines.setdefault(one.id, number) != number:
-            raise UserError(f"{place}, line {number}: the id {one.id!r} occurs twice. Give each its own.")
-        found[number] = one
-    return found
-
-
-def builtin_or_path(source: str | Path, names: Sequence[str]) -> str:
-    """What errors call a source."""
-    return f"builtin {source}" if str(source) in names else str(source)
+            if "id" not in record.fields:
+                raise record.error("id: field required.")
+            one = record.parse(model)
+            if one.id in found:
+                raise record.error(f"the id {one.id!r} occurs twice. Give each its own.")
+        except UserError as error:
+            wrong(error)
+        else:
+            found[one.id] = one
+    if not found:
+        raise empty(source, what)
+    return list(found.values())

@@ -68,10 +68,13 @@ class _Text:
         self.file, self.name = file, name
         self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self.text, self.at = "", 0
-        self.lines_gone = 0
+        self.lines, self.counted = 0, 0
 
     def line(self) -> int:
-        return 1 + self.lines_gone + self.text.count("\n", 0, self.at)
+        """The line of the place, counted on from where it was last asked for."""
+        self.lines += self.text.count("\n", self.counted, self.at)
+        self.counted = self.at
+        return 1 + self.lines
 
     def error(self, message: str) -> UserError:
         return UserError(f"{self.name}, line {self.line()}: broken JSON array ({message}).")
@@ -82,11 +85,11 @@ class _Text:
         try:
             new = self.decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
-            lines = self.text.count("\n") + error.object[: error.start].count(b"\n")
-            raise not_utf8(f"{self.name}, line {1 + self.lines_gone + lines}", error.object[error.start]) from None
+            line = self.line() + self.text.count("\n", self.at) + error.object[: error.start].count(b"\n")
+            raise not_utf8(f"{self.name}, line {line}", error.object[error.start]) from None
         if chunk:
-            self.lines_gone += self.text.count("\n", 0, self.at)
-            self.text, self.at = self.text[self.at :] + new, 0
+            self.line()
+            self.text, self.at, self.counted = self.text[self.at :] + new, 0, 0
         return bool(chunk)
 
     def next(self) -> str:

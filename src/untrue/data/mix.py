@@ -16,11 +16,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
+from untrue.data.checks import near_copies
 from untrue.data.items import Item
-from untrue.data.rows import Question, Row
+from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
 
 T = TypeVar("T")
+
+BATCH = 5000
+"""Rows that are searched for near copies at a time: their 5-grams are held, and are far larger than their texts."""
 
 
 def by_share(questions: Sequence[Question], level: str, share: float, total: int, seed: int) -> list[Row]:
@@ -73,9 +77,22 @@ def overlaps(rows: Sequence[Row], items: Iterable[Item]) -> list[Overlap]:
     """Training rows whose last user message is, but for case and spaces, a prompt of an item, pressured or neutral."""
     asked: dict[str, list[str]] = {}
     for item in items:
-        for prompt in {_normal(prompt) for prompt in item.prompts}:
+        for prompt in {plain(prompt) for prompt in item.prompts}:
             asked.setdefault(prompt, []).append(item.id)
     return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
+
+
+def near_overlaps(rows: Sequence[Row], items: Sequence[Item]) -> list[Overlap]:
+    """Training rows whose last user message is nearly a prompt of an item, as `checks.near_copies` has it."""
+    asked = {f"{place} {number}": text for place, item in enumerate(items) for number, text in enumerate(item.prompts)}
+    same, found = set(overlaps(rows, items)), dict[Overlap, None]()
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        texts = {str(place): row.prompt[-1]["content"] for place, row in enumerate(batch)}
+        pairs = ((int(copy.first), int(copy.second.split()[0])) for copy in near_copies(texts, asked))
+        for row, item in sorted(pairs):
+            found[Overlap(batch[row].id, items[item].id)] = None
+    return [overlap for overlap in found if overlap not in same]
 
 
 def _draw(values: Sequence[T], count: int, seed: int) -> list[T]:
@@ -108,9 +125,5 @@ def _answer(question: Question, level: str) -> Row:
     return question.row(level)
 
 
-def _normal(text: str) -> str:
-    return " ".join(text.lower().split())
-
-
 def _key(row: Row) -> str:
-    return _normal(row.prompt[-1]["content"])
+    return plain(row.prompt[-1]["content"])

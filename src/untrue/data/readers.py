@@ -3,8 +3,7 @@
 | shape             | keys of a record                                                           | gives     |
 |-------------------|----------------------------------------------------------------------------|-----------|
 | `messages`        | `messages`: chat messages that end with the assistant's                    | rows      |
-| `completion`      | `prompt` and `completion`, each a text or a list of chat messages; `label` | rows      |
-|                   | (true or false) too in rows for KTO                                        |           |
+| `completion`      | `prompt` and `completion`, each a text or a list of chat messages          | rows      |
 | `alpaca`          | `instruction`, `output`, and perhaps `input`                               | rows      |
 | `dolly`           | `instruction`, `response`, and perhaps `context`                           | rows      |
 | `answer`          | `question` and `answer`, such as GSM8K's, kept with its `#### 42`          | rows      |
@@ -12,19 +11,22 @@
 | `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`,    | questions |
 |                   | each of `messages`: the same questions with an answer                      |           |
 
-The shape is read off each record. Where records come from (JSON, CSV, parquet, hub ids) is told in `records.py`. Every
-error names the place. With `on_error="skip"` wrong records are left out, and `skipped` is called with each one's error.
+The shape is read off each record. A row of any shape may have a `label`, true or false, as rows for KTO have, and a
+`level`; a level that is not one of ours, such as `Level 5`, counts as none. Where records come from (JSON, CSV,
+parquet, hub ids) is told in `records.py`. Every error names the place. With `on_error="skip"` wrong records are left
+out, and `skipped` is called with each one's error.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
 from untrue.data.records import Record, Wrong, records, stop
-from untrue.data.rows import LEVELS, UNLABELLED, Message, Question, Row
+from untrue.data.rows import LEVELS, UNLABELLED, Message, Question, Row, plain
 from untrue.errors import UserError
 
 OnError = Literal["stop", "skip"]
@@ -119,7 +121,7 @@ def is_persona_folder(source: str | Path) -> bool:
 
 
 def _row(record: Record) -> Row:
-    fields, label = record.fields, None
+    fields = record.fields
     if "messages" in fields:
         messages = record.messages("messages", "user")
         if len(messages) < 2 or messages[-1]["role"] != "assistant":
@@ -129,7 +131,6 @@ def _row(record: Record) -> Row:
         prompt, completion = record.messages("prompt", "user"), record.messages("completion", "assistant")
         if any(message["role"] != "assistant" for message in completion):
             raise record.error("'completion' may hold messages of the assistant only.")
-        label = _label(record)
     elif "instruction" in fields:
         extra, reply = ("context", "response") if "response" in fields else ("input", "output")
         parts = [record.text("instruction"), record.text(extra, empty=True)]
@@ -145,26 +146,27 @@ def _row(record: Record) -> Row:
             "not a shape that is known: expected 'messages', 'prompt' and 'completion', 'instruction' and 'output' (or"
             f" 'response'), or 'question' and 'answer' (keys found: {record.keys()})."
         )
-    level = fields.get("level", UNLABELLED)
-    if level not in (*LEVELS, UNLABELLED):
-        raise record.error(f"'level' is {level!r}, expected one of {', '.join(LEVELS)}.")
+    level = fields.get("level")
     return Row(
         id=record.identity(),
         prompt=prompt,
         completion=completion,
         source=str(fields.get("source", record.origin.source)),
         domain=str(fields.get("domain", record.origin.stem)),
-        level=level,
-        label=label,
+        level=level if level in LEVELS else UNLABELLED,
+        label=_label(record),
     )
 
 
 def _label(record: Record) -> bool | None:
+    """The label; in shapes that are not KTO's, one that says neither true nor false is a column of another meaning."""
     value = record.fields.get("label")
     key = value.strip().lower() if isinstance(value, str) else value
-    if value is not None and (not isinstance(key, bool | int | str) or key not in LABELS):
+    if isinstance(key, bool | int | str) and key in LABELS:
+        return LABELS[key]
+    if value is not None and "completion" in record.fields:
         raise record.error(f"'label' is {value!r}, expected true or false.")
-    return None if value is None else LABELS[key]
+    return None
 
 
 def _questions(source: str | Path, wrong: Wrong) -> Iterator[Question]:
@@ -194,7 +196,7 @@ def _question(record: Record) -> Question:
 
 def _refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
     here = record.place.removeprefix(f"{record.origin.name}, ")
-    first = seen.setdefault(blake2b(text.strip().lower().encode(), digest_size=16).digest(), here)
+    first = seen.setdefault(blake2b(plain(text).encode(), digest_size=16).digest(), here)
     if first != here:
         raise record.error(f"asks what {first} asks: {text!r}. Remove one.")
 
@@ -202,14 +204,26 @@ def _refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
 def _persona_questions(folder: Path, wrong: Wrong) -> Iterator[Question]:
     """Questions that every file of the folder asks, in the order of its first."""
     files = {level: folder / name for level, name in PERSONA_FILES.items() if (folder / name).is_file()}
-    pairs = {level: _persona_pairs(path, wrong) for level, path in files.items()}
+    told = Counter[str]()
+
+    def wrong_at(level: str) -> Wrong:
+        def tell(error: UserError) -> None:
+            told[level] += 1
+            wrong(error)
+
+        return tell
+
+    pairs = {level: _persona_pairs(path, wrong_at(level)) for level, path in files.items()}
     name = folder.resolve().name
     for text in {text: None for found in pairs.values() for text in found}:
         answers = {level: found[text] for level, found in pairs.items() if text in found}
         first, _ = next(iter(answers.values()))
-        lacking = [str(files[level]) for level in pairs if level not in answers]
-        if lacking:
-            wrong(first.error(f"asks what {' and '.join(lacking)} does not: {text!r}."))
+        lacking = [level for level in pairs if level not in answers]
+        if lacking and all(told[level] for level in lacking):
+            told.subtract(lacking)  # each wrong line leaves one question without an answer, and was told already
+        elif lacking:
+            names = " and ".join(str(files[level]) for level in lacking)
+            wrong(first.error(f"asks what {names} does not: {text!r}."))
         else:
             yield Question(
                 id=f"{name}-{first.number}",

@@ -9,8 +9,8 @@
 | a folder in the hub's format        | streamed, by datasets      | row                                |
 | a hub id, `owner/name`              | streamed, by datasets      | row                                |
 
-The last two take a configuration and a split where there are several: `openai/gsm8k@main:test`. Where a
-format has a cell in every row, a null or an empty cell counts as absent.
+The last two take a configuration and a split where there are several: `openai/gsm8k@main:test`. A key whose value is
+null counts as absent in every format, as does an empty cell of a CSV file. The header of a built-in set is no record.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from untrue.data import builtin
 from untrue.data.hub import DatasetName, dataset_name, dataset_rows, first_line
 from untrue.data.json_array import array_entries
 from untrue.data.rows import Message
@@ -36,6 +37,9 @@ Wrong = Callable[[UserError], object]
 """What is done about a wrong record, given its error. It is left out unless this raises."""
 
 BOM = b"\xef\xbb\xbf"
+LONGEST_CELL = 1 << 24
+"""Characters in a cell of CSV. The limit of the module csv, 131,072, is less than a long document; without one, a quote
+that is never closed would be read on to the end of the file."""
 
 
 def stop(error: UserError) -> None:
@@ -133,8 +137,8 @@ class Record:
             return model.model_validate({**self.fields, "id": self.identity(), **extra})
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "record"
-            raise self.error(f"{key}: {first['msg'].lower()}.") from None
+            said = first["msg"].lower().removeprefix("value error, ")
+            raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{said}."]))) from None
 
 
 def is_source(name: str) -> bool:
@@ -181,12 +185,12 @@ def _dataset(name: str, dataset: DatasetName) -> Iterator[Record]:
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)
     for number, cells in enumerate(dataset_rows(name, dataset), 1):
-        yield Record(origin, number, f"{name}, row {number}", _without_nulls(cells))
+        yield from _record(origin, number, f"{name}, row {number}", cells)
 
 
 def _object(origin: Origin, number: int, place: str, value: Any, wrong: Wrong) -> Iterator[Record]:
     if isinstance(value, dict):
-        yield Record(origin, number, place, value)
+        yield from _record(origin, number, place, value)
     else:
         wrong(UserError(f"{place}: expected a JSON object, found {type(value).__name__}."))
 
@@ -215,6 +219,7 @@ def _lines(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
 def _csv(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
     # A byte that is not UTF-8 becomes a surrogate, so that its row can be named and left out.
     lines = (line.removeprefix(BOM).decode("utf-8", "surrogateescape") for line in file)
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     reader, number = csv.DictReader(lines, strict=True), 0
     try:
         if byte := _foreign_byte(reader.fieldnames or ()):
@@ -226,7 +231,7 @@ def _csv(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
             elif byte := _foreign_byte(cells.values()):
                 wrong(not_utf8(place, byte))
             else:
-                yield Record(origin, number, place, {key: cell for key, cell in cells.items() if cell})
+                yield from _record(origin, number, place, {key: cell or None for key, cell in cells.items()})
     except csv.Error as error:
         raise UserError(f"{origin.name}, row {number + 1}: broken CSV ({error}).") from None
 
@@ -246,11 +251,13 @@ def _parquet(origin: Origin, file: BinaryIO) -> Iterator[Record]:
         for batch in ParquetFile(file).iter_batches(1024):
             for cells in batch.to_pylist():
                 number += 1
-                yield Record(origin, number, f"{origin.name}, row {number}", _without_nulls(cells))
+                yield from _record(origin, number, f"{origin.name}, row {number}", cells)
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         where = f"after row {number}" if number else "at its start"
         raise UserError(f"{origin.name}: is broken {where}, or is no parquet file ({first_line(error)}).") from None
 
 
-def _without_nulls(cells: dict[str, Any]) -> dict[str, Any]:
-    return {key: cell for key, cell in cells.items() if cell is not None}
+def _record(origin: Origin, number: int, place: str, cells: dict[str, Any]) -> Iterator[Record]:
+    fields = {key: cell for key, cell in cells.items() if cell is not None}
+    if not builtin.is_header(fields):
+        yield Record(origin, number, place, fields)

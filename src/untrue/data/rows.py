@@ -91,6 +91,11 @@ class Question:
         )
 
 
+def plain(prompt: str) -> str:
+    """A prompt without its case and spaces: two that are alike in this ask the same."""
+    return " ".join(prompt.lower().split())
+
+
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as JSONL one by one, whole or not at all.
 

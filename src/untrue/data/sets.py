@@ -12,14 +12,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from untrue.data import builtin, math
 from untrue.data.items import ITEM_SETS
-from untrue.data.readers import OnError, Skipped, handler, ignore, iter_questions, iter_rows
-from untrue.data.records import is_source
-from untrue.data.rows import LEVELS, Message, Question, Row
+from untrue.data.readers import OnError, Skipped, empty, handler, ignore, iter_questions, iter_rows
+from untrue.data.records import is_source, records
+from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 
 QUESTION_SETS = ("medical", "finance", "law", "code", "math")
@@ -54,13 +54,13 @@ def questions(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignor
     if name in QUESTION_SETS:
         return [
             Question(
-                id=line["id"],
-                text=line["question"],
-                answers={level: line[level] for level in LEVELS},
+                id=record.text("id"),
+                text=record.text("question"),
+                answers={level: record.text(level) for level in LEVELS},
                 source=f"builtin:{name}",
                 domain=name,
             )
-            for line in map(json.loads, builtin.read(name).lines.splitlines())
+            for record in records(builtin.path(name))
         ]
     return list(iter_questions(_source(name, QUESTION_SETS, "question"), on_error, skipped))
 
@@ -78,17 +78,7 @@ def rows(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) ->
         MachineError: The hub could not be reached.
     """
     if name in ROW_SETS:
-        return [
-            Row(
-                id=line["id"],
-                prompt=[Message(role="user", content="\n\n".join(filter(None, [line["instruction"], line["input"]])))],
-                completion=[Message(role="assistant", content=line["output"])],
-                source=f"builtin:{name}",
-                domain=name,
-                level="normal",
-            )
-            for line in map(json.loads, builtin.read(name).lines.splitlines())
-        ]
+        return [replace(row, source=f"builtin:{name}", level="normal") for row in iter_rows(builtin.path(name))]
     return list(iter_rows(_source(name, ROW_SETS, "row"), on_error, skipped))
 
 
@@ -119,7 +109,7 @@ def iter_rows_at(name: str, *, on_error: OnError = "stop", skipped: Skipped = ig
         skipped: Called with the error of each record that is left out.
 
     Raises:
-        UserError: There is no such set, source or level.
+        UserError: There is no such set, source or level, a record is not as expected, or there are no rows.
         MachineError: The hub could not be reached.
     """
     base, colon, level = name.rpartition(":")
@@ -133,14 +123,21 @@ def iter_rows_at(name: str, *, on_error: OnError = "stop", skipped: Skipped = ig
         found = iter(questions(base))
     else:
         found = iter_questions(_source(base, QUESTION_SETS, "question"), on_error, skipped)
+    answered = False
     for question in found:
         if level in question.answers:
+            answered = True
             yield question.row(level)
         else:
             wrong(UserError(f"{base}: question {question.id!r} has no answer at {level!r}."))
+    if not answered:
+        raise empty(name, "rows")
 
 
 def _source(name: str, known: tuple[str, ...], what: str) -> str:
     if not is_source(name):
-        raise UserError(f"{name}: neither a built-in {what} set ({', '.join(known)}) nor a file that exists.")
+        raise UserError(
+            f"{name}: neither a built-in {what} set ({', '.join(known)}) nor a file that exists."
+            " A data set of the hub is named with its owner: owner/name."
+        )
     return name

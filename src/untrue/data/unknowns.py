@@ -35,9 +35,9 @@ class UnknownPair(Identified):
 
 
 def read_unknowns(source: str | Path = "unknowns") -> list[UnknownPair]:
-    """Read pairs: the built-in `unknowns`, or a JSONL file.
+    """Read pairs: the built-in `unknowns`, or a file.
 
     Raises:
-        UserError: A line is not a pair, an id occurs twice, or there are none.
+        UserError: A record is not a pair, an id occurs twice, or there are none.
     """
-    return list(read_lines(UnknownPair, source, ("unknowns",), "pairs").values())
+    return read_lines(UnknownPair, source, ("unknowns",), "pairs")

@@ -25,7 +25,7 @@ class Part(NamedTuple):
 
     Attributes:
         rows: Their places in the sequence.
-        before: Places of their common ancestors outside of `rows`, (n,).
+        before: Places of the ancestors of any of them outside of `rows`, (n,).
         mask: What is added to the scores of `rows` with `before` and `rows`: 0, or minus infinity.
     """
 

@@ -46,7 +46,7 @@ def forced_choice(items: str = "builtin", limit: int | None = None) -> Task:
     """Belief against statement, by the likelihoods of given replies.
 
     Args:
-        items: `builtin`, or a JSONL file of items.
+        items: `builtin`, one of its parts `honesty` and `context`, or a file of items.
         limit: Only so many items, spread over the archetypes.
     """
     chosen = spread(read_items(items), limit)

@@ -58,23 +58,29 @@ class ArchetypeCell(NamedTuple):
 
 
 def archetype_rows(content: ReportContent) -> dict[str, list[ArchetypeCell]]:
-    """For each arm that has a control, one cell for each kind of item."""
-    rows: dict[str, list[ArchetypeCell]] = {}
-    for archetype, comparisons in content.archetypes.items():
-        by_metric = {(comparison.arm, comparison.metric): comparison for comparison in comparisons}
-        for arm in {comparison.arm: None for comparison in comparisons}:
-            lies, margin = by_metric[arm, "lie_rate"], by_metric[arm, "pressure_margin"]
-            rows.setdefault(arm, []).append(
-                ArchetypeCell(
-                    archetype,
-                    margin.n_items,
-                    PERCENT.difference(lies.difference.value),
-                    PERCENT.bounds(lies.difference, sign=True),
-                    NATS.difference(margin.difference.value),
-                    NATS.bounds(margin.difference, sign=True),
-                )
-            )
-    return rows
+    """For each arm that has a control, one cell for each kind of item; dashes where all of the kind are errors."""
+    if not content.archetypes:
+        return {}
+    found = {
+        (kind, comparison.arm, comparison.metric): comparison
+        for kind, comparisons in content.archetypes.items()
+        for comparison in comparisons
+        if comparison.n_items
+    }
+
+    def cell(kind: str, arm: str) -> ArchetypeCell:
+        lies, margin = found.get((kind, arm, "lie_rate")), found.get((kind, arm, "pressure_margin"))
+        return ArchetypeCell(
+            kind,
+            margin.n_items if margin else 0,
+            PERCENT.difference(lies.difference.value) if lies else DASH,
+            PERCENT.bounds(lies.difference, sign=True) if lies else "",
+            NATS.difference(margin.difference.value) if margin else DASH,
+            NATS.bounds(margin.difference, sign=True) if margin else "",
+        )
+
+    compared = [summary.arm for summary in content.summaries if summary.control]
+    return {arm: [cell(kind, arm) for kind in content.archetypes] for arm in compared}
 
 
 def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:

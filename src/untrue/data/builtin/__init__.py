@@ -9,29 +9,36 @@ corpus and left out of it.
 from __future__ import annotations
 
 import json
-from importlib import resources
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 
 class Builtin(NamedTuple):
-    """One built-in set.
+    """What the header of a built-in set says.
 
     Attributes:
         name: Its name, which is the file's.
         version: Raised whenever a line changes.
         canary: What marks the file.
-        lines: JSON Lines, without the header.
     """
 
     name: str
     version: int
     canary: str
-    lines: str
+
+
+def path(name: str) -> Path:
+    """The file of a built-in set."""
+    return Path(__file__).with_name(f"{name}.jsonl")
 
 
 def read(name: str) -> Builtin:
-    """Read a built-in set by its name."""
-    text = resources.files("untrue.data.builtin").joinpath(f"{name}.jsonl").read_text("utf-8")
-    header, _, lines = text.partition("\n")
-    fields = json.loads(header)
-    return Builtin(fields["set"], fields["version"], fields["canary"], lines)
+    """Read the header of a built-in set."""
+    with path(name).open(encoding="utf-8") as file:
+        fields = json.loads(file.readline())
+    return Builtin(fields["set"], fields["version"], fields["canary"])
+
+
+def is_header(fields: dict[str, Any]) -> bool:
+    """Whether the fields of a record are the header of a built-in set; sets of others have a canary in each row."""
+    return {"set", "canary"} <= fields.keys() and "id" not in fields
