@@ -139,7 +139,7 @@ def word_accuracy(pairs: Sequence[tuple[str, str]], folds: int = 10) -> float:
     model = make_pipeline(words, LogisticRegression(max_iter=1000))
     splits = GroupKFold(min(folds, len(pairs)), shuffle=True, random_state=0)
     predicted = cross_val_predict(model, texts, labels, groups=groups, cv=splits)
-    return float(np.equal(predicted, labels).mean())
+    return float(np.mean(predicted == labels))
 
 
 class NearCopy(NamedTuple):
