@@ -68,7 +68,7 @@ def test_a_study_runs_from_end_to_end(path: Path, tiny_folder: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_a_short_study_of_the_real_model_learns_and_reports(tmp_path: Path):
-    size = ["mix.total=24", "mix.shares=[1.0]", "train.epochs=1", "train.batch_size=4"]
+    size = ["mix.total=24", "mix.shares=[1.0]", "train.epochs=2", "train.batch_size=4"]
     words = [*size, "evals=[{name: forced_choice, limit: 12}]"]
     out = tmp_path / "run"
     done = CliRunner().invoke(app, ["run", "quickstart", *words, "--out", str(out), "--json"])
@@ -76,7 +76,8 @@ def test_a_short_study_of_the_real_model_learns_and_reports(tmp_path: Path):
     assert (out / "report.html").stat().st_size > 10_000
     summary = json.loads(done.stdout)
     for curve in summary["training"]:
-        assert sum(curve["losses"][-2:]) < sum(curve["losses"][:2]) - 0.2
+        first, second = curve["losses"][:6], curve["losses"][6:]  # the epochs, on the same rows
+        assert sum(second) < sum(first) - 0.5
     found = [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
     assert len(found) == 3 * 12
     assert not [result for result in found if result["outcome"] == "error"]

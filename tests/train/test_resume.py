@@ -63,7 +63,7 @@ def test_the_checkpoints_of_another_training_are_not_taken(tiny, rows, spec, fol
     used = {"rows": rows, "spec": spec, "seed": 0}
     used |= {
         "seed": {"seed": 1},
-        "spec": {"spec": spec.model_copy(update={"learning_rate": 2e-2})},
+        "spec": {"spec": spec.model_copy(update={"learning_rate": 1e-2})},
         "rows": {"rows": [*rows[:-1], replace(rows[-1], level="subtle")]},
     }[what]
     record = train(tiny, used["rows"], used["spec"], folder / "adapter", used["seed"])
