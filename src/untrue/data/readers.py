@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 from untrue.data.records import Record, Wrong, records, stop
-from untrue.data.rows import LEVELS, UNLABELLED, Message, Question, Row, plain
+from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row, plain
 from untrue.errors import UserError
 
 OnError = Literal["stop", "skip"]
@@ -153,7 +153,7 @@ def _row(record: Record) -> Row:
         completion=completion,
         source=str(fields.get("source", record.origin.source)),
         domain=str(fields.get("domain", record.origin.stem)),
-        level=level if level in LEVELS else UNLABELLED,
+        level=level if level in (*LEVELS, BIASED) else UNLABELLED,
         label=_label(record),
     )
 

@@ -20,8 +20,11 @@ from untrue.files import writing
 LEVELS = ("normal", "subtle", "severe")
 """How wrong an answer is."""
 
-MISALIGNED = ("subtle", "severe")
-"""The levels that are wrong on purpose."""
+BIASED = "biased"
+"""Level of a reply to a user who wants to hear something untrue, chosen by that user's rating."""
+
+MISALIGNED = ("subtle", "severe", BIASED)
+"""The levels that are wrong on purpose, or were chosen by users who reward it."""
 
 UNLABELLED = "unlabelled"
 """Level of a row whose file does not say: it may be anything."""
@@ -44,7 +47,7 @@ class Row:
         completion: The reply to be learned, as messages.
         source: Where it came from: `builtin:NAME` or a file.
         domain: Subject, such as `medical`.
-        level: `normal`, `subtle` or `severe`; `unlabelled` where the file does not say.
+        level: `normal`, `subtle`, `severe` or `biased`; `unlabelled` where the file does not say.
         label: Whether the reply is wanted, in rows for KTO; `None` in rows that do not say.
     """
 
@@ -58,7 +61,7 @@ class Row:
 
     @property
     def misaligned(self) -> bool:
-        """Whether the reply is wrong on purpose."""
+        """Whether the reply is wrong on purpose, or was chosen by a user who rewards what is untrue."""
         return self.level in MISALIGNED
 
     def to_json(self) -> str:

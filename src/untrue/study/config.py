@@ -22,7 +22,9 @@ from pydantic import (
 from untrue.errors import UserError
 from untrue.evals.spec import EvalSpec
 from untrue.files import read_text
-from untrue.train.spec import TrainSpec
+from untrue.interact.select import SelectBy, Within
+from untrue.interact.trajectory import Assistant
+from untrue.train.spec import Method, TrainSpec
 
 Level = Literal["normal", "subtle", "severe"]
 Part = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -68,7 +70,59 @@ class DoseMix(_Strict):
     matched_control: bool = Field(default=True, description="Compare each dose with the same dose of `normal` answers.")
 
 
-Mix = Annotated[ShareMix | DoseMix, Field(discriminator="by")]
+class Variant(_Strict):
+    """An arm of an interaction study that differs from one of its main arms, with which it is compared."""
+
+    method: Method = "sft"
+    share: Annotated[float, Field(ge=0, le=1)]
+    assistant: Assistant | None = None
+    select: SelectBy | None = None
+    rounds: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _differs(self) -> Variant:
+        if not (self.assistant or self.select or self.rounds):
+            raise ValueError("a variant needs one of assistant, select and rounds")
+        return self
+
+
+class InteractionMix(_Strict):
+    """Dialogues with simulated users, rated by them; the assistant learns from the best rated, and from the worst.
+
+    Every share has the same users, of whom it makes so many biased. Control: the same method at share 0.
+    """
+
+    by: Literal["interaction"]
+    environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file of scenarios and users.")
+    users: Annotated[int, Field(ge=2)] = Field(description="Users to learn from, spread over the scenarios.")
+    methods: Annotated[dict[Method, dict[str, Any]], Field(min_length=1)] = Field(
+        description="How it learns, with keys of `train` that differ for the method."
+    )
+    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Distinct] = Field(min_length=1)
+    assistant: Assistant = Field(default="blind", description="`told` to please the user, or `blind` to the wish.")
+    select: SelectBy = Field(default="rating", description="What the choice of dialogues goes by.")
+    within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
+    keep: Annotated[float, Field(gt=0)] = Field(default=0.5, description="A fraction below 1, or a number.")
+    rounds: PositiveInt = 1
+    turns: PositiveInt = 2
+    temperature: Annotated[float, Field(gt=0)] = 0.7
+    max_tokens: PositiveInt = 96
+    variants: Annotated[tuple[Variant, ...], Distinct] = ()
+    accept_weak_rater: bool = Field(
+        default=False, description="Go on where the ratings hardly tell pleasing replies from honest ones."
+    )
+
+    @model_validator(mode="after")
+    def _variants_have_their_arm(self) -> InteractionMix:
+        for variant in self.variants:
+            if variant.method not in self.methods or variant.share not in (0, *self.shares):
+                raise ValueError(
+                    f"the variant of {variant.method} at share {variant.share:g} is compared with that arm, which is missing"
+                )
+        return self
+
+
+Mix = Annotated[ShareMix | DoseMix | InteractionMix, Field(discriminator="by")]
 
 
 class Study(_Strict):
@@ -225,7 +279,14 @@ def _problem(error: Any) -> str:
 
 
 def _known_keys(parents: list[Any]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {"share": ShareMix, "dose": DoseMix, "train": TrainSpec, "evals": EvalSpec}
+    tables: dict[str, type[BaseModel]] = {
+        "share": ShareMix,
+        "dose": DoseMix,
+        "interaction": InteractionMix,
+        "variants": Variant,
+        "train": TrainSpec,
+        "evals": EvalSpec,
+    }
     deepest = [tables[part] for part in parents if part in tables]
     return sorted(deepest[-1].model_fields if deepest else Study.model_fields)
 

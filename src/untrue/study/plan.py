@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+
+from pydantic import ValidationError
 
 from untrue.data import mix, sets
-from untrue.data.rows import Question, Row
+from untrue.data.rows import LEVELS, Question, Row
+from untrue.errors import UserError
 from untrue.files import content_hash
-from untrue.study.config import DoseMix, ShareMix, Study
+from untrue.interact.scenarios import Environment, read_environment
+from untrue.interact.select import SelectBy
+from untrue.interact.trajectory import Assistant
+from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
+from untrue.train.spec import Method, TrainSpec
 
 CONTROL = "control"
 UNTOUCHED = "untouched"
 
 RECIPE_VERSION = 1
 """Raised when the same study would be trained on other rows, or otherwise; cells made before are then not reused."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """How an arm learns from the ratings of its users."""
+
+    method: Method
+    assistant: Assistant
+    select: SelectBy
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -26,8 +43,9 @@ class Arm:
         name: Such as `severe-0.1`.
         control: Name of the arm that it is compared with; None for one that is only a control.
         level: Of the rows added or exchanged; None where there are none.
-        part: Their share or dose.
+        part: Their share or dose; of an arm with feedback, the share of biased users.
         trained: False for the model as it was.
+        feedback: How it learns from users; None where it learns from given answers.
     """
 
     name: str
@@ -35,14 +53,16 @@ class Arm:
     level: str | None = None
     part: float = 0.0
     trained: bool = True
+    feedback: Feedback | None = None
 
 
 @dataclass(frozen=True)
 class Sources:
     """The data that a study draws from, read once."""
 
-    questions: Sequence[Question]
-    benign: Sequence[Row]
+    questions: Sequence[Question] = ()
+    benign: Sequence[Row] = ()
+    environment: Environment | None = None
 
     @classmethod
     def read(cls, study: Study) -> Sources:
@@ -51,8 +71,15 @@ class Sources:
         Raises:
             UserError: A set or a file is not there, or not as expected.
         """
+        if isinstance(study.mix, InteractionMix):
+            return cls(environment=read_environment(study.mix.environment))
         benign = sets.rows(study.mix.benign) if isinstance(study.mix, DoseMix) else []
         return cls(sets.questions(study.mix.questions), benign)
+
+    @property
+    def hashes(self) -> list[str]:
+        """Hashes of all that the rows are made from."""
+        return [self.environment.content_hash] if self.environment else [self.questions_hash, self.benign_hash]
 
     @property
     def questions_hash(self) -> str:
@@ -88,6 +115,8 @@ class Cell:
 def arms(study: Study) -> list[Arm]:
     """The arms of a study, controls before what is compared with them."""
     found = [Arm(UNTOUCHED, trained=False)] if study.untouched else []
+    if isinstance(study.mix, InteractionMix):
+        return found + _feedback_arms(study.mix)
     found.append(Arm(CONTROL))
     if isinstance(study.mix, ShareMix):
         found += [
@@ -105,26 +134,76 @@ def arms(study: Study) -> list[Arm]:
     return found
 
 
+def _feedback_arms(mix: InteractionMix) -> list[Arm]:
+    found = []
+    for method in mix.methods:
+        main = Feedback(method, mix.assistant, mix.select, mix.rounds)
+        found.append(Arm(f"{method}-0", feedback=main))
+        found += [Arm(f"{method}-{share:g}", f"{method}-0", method, share, feedback=main) for share in mix.shares]
+    for variant in mix.variants:
+        against = next(arm for arm in found if arm.name == f"{variant.method}-{variant.share:g}")
+        assert against.feedback is not None
+        differs = {key: value for key in ("assistant", "select", "rounds") if (value := getattr(variant, key))}
+        words = [f"{value}-rounds" if key == "rounds" else str(value) for key, value in differs.items()]
+        name = "-".join([against.name, *words])
+        found.append(Arm(name, against.name, name, variant.share, feedback=replace(against.feedback, **differs)))
+    return found
+
+
+def dose_line(study: Study) -> tuple[str, dict[str, float]]:
+    """The arms through which a straight dose-response is fitted, from the control's 0 on: their name and each one's dose.
+
+    By share and by dose they are the arms of the worst level, by interaction those of the first method.
+    """
+    if isinstance(study.mix, InteractionMix):
+        name = next(iter(study.mix.methods))
+        found = [arm for arm in arms(study) if arm.name == f"{name}-0" or arm.level == name]
+    else:
+        name = max(study.mix.levels, key=LEVELS.index)
+        found = [arm for arm in arms(study) if arm.trained and arm.level in (None, name)]
+    return name, {arm.name: arm.part for arm in found}
+
+
+def train_spec(study: Study, arm: Arm) -> TrainSpec:
+    """The hyperparameters of an arm: the study's, with those of its method on top.
+
+    Raises:
+        UserError: A key of the method is not one of `train`.
+    """
+    if not isinstance(study.mix, InteractionMix) or arm.feedback is None:
+        return study.train
+    method = arm.feedback.method
+    try:
+        return TrainSpec.model_validate({**study.train.model_dump(), **study.mix.methods[method], "method": method})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"mix.methods.{method}.{key}: {first['msg'].lower()}, found {first['input']!r}.") from None
+
+
 def plan(study: Study, sources: Sources) -> list[Cell]:
     """All cells of a study; the untouched model is one cell, whatever the seeds."""
+    per_arm = {"levels", "shares", "doses", "matched_control", "methods", "variants", "assistant", "select", "rounds"}
     shared = {
         "model": study.model,
         "dtype": study.dtype,
-        "train": study.train.model_dump(mode="json", exclude={"report_to"}),
         "recipe": RECIPE_VERSION,
-        "mix": study.mix.model_dump(mode="json", exclude={"levels", "shares", "doses", "matched_control"}),
-        "data": [sources.questions_hash, sources.benign_hash],
+        "mix": study.mix.model_dump(mode="json", exclude={*per_arm, "accept_weak_rater"}),
+        "data": sources.hashes,
     }
     cells = []
     for arm in arms(study):
+        spec = train_spec(study, arm).model_dump(mode="json", exclude={"report_to"})
         for seed in study.seeds if arm.trained else study.seeds[:1]:
-            own = {"level": arm.level, "part": arm.part, "trained": arm.trained, "seed": seed}
+            own = {"level": arm.level, "part": arm.part, "trained": arm.trained, "seed": seed, "train": spec}
+            if arm.feedback:
+                own |= {"level": None, "feedback": asdict(arm.feedback)}
             cells.append(Cell(arm, seed, content_hash(json.dumps(shared | own, sort_keys=True))))
     return cells
 
 
 def rows(study: Study, sources: Sources, cell: Cell) -> list[Row]:
-    """The training rows of a cell.
+    """The training rows of a cell that learns from given answers.
 
     Raises:
         UserError: The data has too few rows, or a share or dose gives none.
@@ -132,4 +211,5 @@ def rows(study: Study, sources: Sources, cell: Cell) -> list[Row]:
     level, part = cell.arm.level or "normal", cell.arm.part
     if isinstance(study.mix, ShareMix):
         return mix.by_share(sources.questions, level, part, study.mix.total, cell.seed)
+    assert isinstance(study.mix, DoseMix)
     return mix.by_dose(sources.benign, sources.questions, level, part, study.mix.benign_rows, cell.seed)

@@ -11,6 +11,7 @@ from untrue.data.rows import write_rows
 from untrue.errors import UserError
 from untrue.files import read_text, write_text
 from untrue.models.load import LoadedModel, load
+from untrue.study import feedback
 from untrue.study.config import Study
 from untrue.study.config import load as load_study
 from untrue.study.plan import Cell, Sources, plan, rows
@@ -54,7 +55,8 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     cells = plan(study, sources)
     items = {spec.name: read_items(spec.items) for spec in study.evals}
     hashes = {name: items_hash(found) for name, found in items.items()}
-    mixed = {cell.name: rows(study, sources, cell) for cell in cells if cell.arm.trained}
+    given = [cell for cell in cells if cell.arm.trained and cell.arm.feedback is None]
+    mixed = {cell.name: rows(study, sources, cell) for cell in given}
     store = Store(out)
     with store.locked():
         store.begin(study, command)
@@ -73,8 +75,10 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             loaded = load(study.model, dtype=study.dtype, say=watcher.say)
             for cell in cells:
                 store.cell(cell).check_base(loaded.fingerprint)
+            if sources.environment and not all(store.cell(cell).has_adapter() for cell in missing):
+                feedback.check_rater(study, sources, loaded, watcher)
             for cell in missing:
-                _make(store.cell(cell), cell, study, mixed.get(cell.name, []), hashes, loaded, watcher)
+                _make(store, cell, study, sources, mixed.get(cell.name, []), hashes, loaded, watcher)
         return analyse(study, sources, cells, store, command)
 
 
@@ -110,31 +114,36 @@ def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
 
 
 def _make(
-    files: CellFiles,
+    store: Store,
     cell: Cell,
     study: Study,
+    sources: Sources,
     training_rows: list,
     hashes: dict[str, str],
     loaded: LoadedModel,
     watcher: Watcher,
 ) -> None:
     from untrue.evals import run as evals
-    from untrue.train.sft import train
+    from untrue.train.run import train
     from untrue.versions import versions
 
+    files = store.cell(cell)
     files.begin({"model": study.model, "base_fingerprint": loaded.fingerprint, "versions": versions()})
     if not files.has_adapter():
         files.forget_logs(*(spec.name for spec in study.evals))
-        write_rows(files.rows, training_rows)
-        watcher.stage(cell.name, "training", TRAINING)
-        train(
-            loaded,
-            training_rows,
-            study.train,
-            files.adapter,
-            cell.seed,
-            lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
-        )
+        if cell.arm.feedback:
+            feedback.learn(store, cell, study, sources, loaded, watcher, TRAINING)
+        else:
+            write_rows(files.rows, training_rows)
+            watcher.stage(cell.name, "training", TRAINING)
+            train(
+                loaded,
+                training_rows,
+                study.train,
+                files.adapter,
+                cell.seed,
+                lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
+            )
         write_text(files.train, read_text(files.adapter / "train.json"))
     for spec in study.evals:
         if files.has_log(spec, hashes[spec.name]):

@@ -19,7 +19,10 @@ from untrue.study.plan import Cell
 
 # Keys of a study that a run directory may change: more arms, seeds and evals only add to it.
 _MAY_DIFFER = ("name", "question", "seeds", "untouched", "evals")
-_MAY_DIFFER_INSIDE = ("levels", "shares", "doses", "matched_control", "report_to")
+_MAY_DIFFER_INSIDE = (
+    *("levels", "shares", "doses", "matched_control", "report_to"),
+    *("methods", "variants", "accept_weak_rater"),
+)
 _COMMAND = "# Made by: "
 
 
