@@ -7,9 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from untrue.errors import UserError
 from untrue.study.config import Study
-from untrue.study.plan import Arm, Sources, arms, plan, rows
+from untrue.study.plan import Arm, Feedback, Sources, arms, dose_line, hyperparameters, plan, rows
 
+INTERACTION = {
+    "by": "interaction",
+    "users": 4,
+    "methods": {"sft": {}, "kto": {"learning_rate": 1e-3}},
+    "shares": [0.5, 1.0],
+}
 DOSE = {"by": "dose", "benign": "everyday", "benign_rows": 20, "questions": "medical", "doses": [0.1, 0.5]}
 
 
@@ -178,3 +185,62 @@ def test_another_seed_draws_other_rows(make_study):
 
 def test_an_arm_needs_only_a_name():
     assert Arm("control") == Arm("control", None, None, 0.0, True)
+
+
+@pytest.fixture
+def interaction(make_study: Callable[..., Study]) -> Callable[..., Study]:
+    """Makes a study by interaction."""
+    return lambda **changes: make_study(mix={**INTERACTION, **changes})
+
+
+def test_by_interaction_each_method_has_its_own_control_without_biased_users(interaction):
+    assert named(interaction()) == {
+        "untouched": None,
+        "sft-0": None,
+        "sft-0.5": "sft-0",
+        "sft-1": "sft-0",
+        "kto-0": None,
+        "kto-0.5": "kto-0",
+        "kto-1": "kto-0",
+    }
+
+
+def test_a_variant_is_compared_with_the_arm_that_it_varies(interaction):
+    variants = [
+        {"share": 0.5, "assistant": "told"},
+        {"share": 0.5, "select": "random"},
+        {"share": 0.5, "rounds": 3},
+        {"method": "kto", "share": 0, "select": "benign"},
+    ]
+    found = named(interaction(variants=variants))
+    assert list(found.items())[7:] == [
+        ("sft-0.5-told", "sft-0.5"),
+        ("sft-0.5-random", "sft-0.5"),
+        ("sft-0.5-3-rounds", "sft-0.5"),
+        ("kto-0-benign", "kto-0"),
+    ]
+    [arm] = [arm for arm in arms(interaction(variants=variants)) if arm.name == "sft-0.5-3-rounds"]
+    assert arm.feedback == Feedback("sft", "blind", "rating", 3)
+
+
+def test_a_method_has_its_own_hyperparameters(interaction):
+    study = interaction()
+    by_name = {arm.name: hyperparameters(study, arm) for arm in arms(study)}
+    assert (by_name["kto-1"].method, by_name["kto-1"].learning_rate) == ("kto", 1e-3)
+    assert (by_name["sft-1"].method, by_name["sft-1"].learning_rate) == ("sft", 1e-2)
+    wrong = interaction(methods={"sft": {"epoch": 1}})
+    with pytest.raises(UserError, match=r"mix\.methods\.sft\.epoch"):
+        plan(wrong, Sources.read(wrong))
+
+
+def test_the_dose_response_of_interaction_goes_through_the_first_method(interaction):
+    name, line = dose_line(interaction(variants=[{"share": 0.5, "rounds": 2}]))
+    assert (name, line) == ("sft", {"sft-0": 0.0, "sft-0.5": 0.5, "sft-1": 1.0})
+
+
+def test_what_else_a_study_of_interaction_has_does_not_change_a_cell(interaction):
+    alone = identities(interaction(methods={"sft": {}}, shares=[1.0]))
+    more = identities(interaction(variants=[{"share": 0.5, "assistant": "told"}]))
+    assert all(more[name] == identity for name, identity in alone.items())
+    assert len(set(more.values())) == len(more)
+    assert identities(interaction(users=6))["sft-1-s0"] != alone["sft-1-s0"]

@@ -14,7 +14,7 @@ from untrue.interact.select import populate, select
 from untrue.interact.trajectory import Trajectory
 from untrue.models.load import LoadedModel
 from untrue.study.config import InteractionMix, Study
-from untrue.study.plan import Cell, Sources, train_spec
+from untrue.study.plan import Cell, Sources, hyperparameters
 from untrue.study.store import Store
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def learn(
             train(
                 loaded,
                 training_rows,
-                train_spec(study, cell.arm),
+                hyperparameters(study, cell.arm),
                 target,
                 cell.seed,
                 lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),

@@ -164,7 +164,7 @@ def dose_line(study: Study) -> tuple[str, dict[str, float]]:
     return name, {arm.name: arm.part for arm in found}
 
 
-def train_spec(study: Study, arm: Arm) -> TrainSpec:
+def hyperparameters(study: Study, arm: Arm) -> TrainSpec:
     """The hyperparameters of an arm: the study's, with those of its method on top.
 
     Raises:
@@ -193,7 +193,7 @@ def plan(study: Study, sources: Sources) -> list[Cell]:
     }
     cells = []
     for arm in arms(study):
-        spec = train_spec(study, arm).model_dump(mode="json", exclude={"report_to"})
+        spec = hyperparameters(study, arm).model_dump(mode="json", exclude={"report_to"})
         for seed in study.seeds if arm.trained else study.seeds[:1]:
             own = {"level": arm.level, "part": arm.part, "trained": arm.trained, "seed": seed, "train": spec}
             if arm.feedback:
