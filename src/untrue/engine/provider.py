@@ -24,7 +24,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from untrue.data.rows import Message
 from untrue.engine.batcher import Batcher
-from untrue.engine.likelihood import Likelihood, LikelihoodEngine
+from untrue.engine.likelihood import Bundle, Likelihood, LikelihoodEngine
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load, with_adapter
 
@@ -66,18 +66,23 @@ class UntrueAPI(ModelAPI):
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
         self._batcher = Batcher(self._engine)
+        self._base_batcher = Batcher(_BaseEngine(self._loaded, self._model)) if adapter else self._batcher
         self._on_scored, self._scored = on_scored, 0
 
-    async def likelihoods(self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]]) -> list[list[Likelihood]]:
+    async def likelihoods(
+        self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]], *, base: bool = False
+    ) -> list[list[Likelihood]]:
         """Score replies after prompts; prefixes that prompts share are computed once.
 
         Args:
             prompts: Pairs of chat messages and the replies to score after them.
+            base: Whether to score with the adapter switched off.
 
         Returns:
             For each prompt, for each of its replies, its likelihood.
         """
-        scores = await self._batcher.score([self._engine.query(messages, replies) for messages, replies in prompts])
+        batcher = self._base_batcher if base else self._batcher
+        scores = await batcher.score([self._engine.query(messages, replies) for messages, replies in prompts])
         self._scored += 1
         self._on_scored(self._scored)
         return scores
@@ -123,6 +128,14 @@ class UntrueAPI(ModelAPI):
         result = ModelOutput.from_content(self.model_name, str(reply), stop_reason=stop)
         result.usage = ModelUsage(input_tokens=prompt, output_tokens=len(new), total_tokens=prompt + len(new))
         return result
+
+
+class _BaseEngine(LikelihoodEngine):
+    """Scores with the adapter switched off."""
+
+    def score_all(self, bundles: Sequence[Bundle]) -> list[list[list[Likelihood]]]:
+        with self.model.disable_adapter():
+            return super().score_all(bundles)
 
 
 @modelapi(name="untrue")
