@@ -1,7 +1,8 @@
-"""A tiny random-weight model in the hub's format, and the embedded model for the slow tests."""
+"""A tiny random-weight model in the hub's format, a random adapter for it, and the embedded model for slow tests."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from untrue.data import sets
 from untrue.data.items import read_items
+from untrue.data.rows import Message
 from untrue.models.load import LoadedModel, load
+
+Prompts = Sequence[tuple[Sequence[Message], Sequence[str]]]
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -75,3 +79,40 @@ def tiny(tiny_folder: Path) -> LoadedModel:
 def smollm() -> LoadedModel:
     """The embedded model in bfloat16."""
     return load("smollm2-135m")
+
+
+@pytest.fixture(scope="session")
+def adapter(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a LoRA adapter with random weights, large enough to move every likelihood."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+    folder = tmp_path_factory.mktemp("adapters") / "random"
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_folder), config).save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain() -> Callable[[Any, Any, Prompts], list[list[float]]]:
+    """Scores one sequence at a time by an ordinary forward pass and a log-softmax over all of it."""
+
+    import torch
+
+    @torch.inference_mode()
+    def score(model: Any, tokenizer: Any, prompts: Prompts) -> list[list[float]]:
+        totals = []
+        for messages, replies in prompts:
+            text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+            start = tokenizer(text, add_special_tokens=False)["input_ids"]
+            totals.append([])
+            for reply in replies:
+                ids = tokenizer(reply, add_special_tokens=False)["input_ids"]
+                logprobs = torch.log_softmax(model(torch.tensor([start + ids])).logits[0].float(), -1)
+                places = range(len(start) - 1, len(start) + len(ids) - 1)
+                totals[-1].append(sum(logprobs[place, token].item() for place, token in zip(places, ids, strict=True)))
+        return totals
+
+    return score

@@ -2,7 +2,8 @@
 
 from untrue.engine.provider import untrue
 from untrue.evals.forced_choice import forced_choice
+from untrue.interact.dialogue import interact
 
 TASKS = {"forced_choice": forced_choice}
 
-__all__ = ["TASKS", "forced_choice", "untrue"]
+__all__ = ["TASKS", "forced_choice", "interact", "untrue"]

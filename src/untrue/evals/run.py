@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from untrue.engine.task import run_task
 from untrue.errors import UntrueError, UserError
 from untrue.evals.spec import EvalSpec
-from untrue.files import writing
 from untrue.models.load import LoadedModel
 from untrue.outcomes import Outcome, Result
 
@@ -38,7 +36,6 @@ def run(
         UserError: The items or the adapter are not as expected, or the eval failed as a whole.
         KeyboardInterrupt: The user stopped it.
     """
-    from inspect_ai import eval as inspect_eval
     from inspect_ai.model import get_model
 
     from untrue.evals.registry import TASKS
@@ -55,28 +52,9 @@ def run(
     )
     model.model_args = used  # what the log records: not the weights
     try:
-        with TemporaryDirectory(prefix="untrue-eval-") as scratch:
-            logs = inspect_eval(
-                task,
-                model=model,
-                log_dir=scratch,
-                log_format="eval",
-                display="none",
-                max_samples=1000,
-                log_realtime=False,
-                score_display=False,
-            )
-            if not logs or logs[0].status == "cancelled":  # Inspect keeps a Ctrl-C to itself
-                raise KeyboardInterrupt
-            [done] = logs
-            if done.status != "success":
-                reason = done.error.message if done.error else done.status
-                raise UserError(f"the eval {spec.name} failed: {reason}")
-            failed = [sample.error for sample in done.samples or [] if sample.error]
-            if len(failed) == total:  # nothing was measured, so there is nothing to keep
-                raise UserError(f"the eval {spec.name} failed on all {total} items, first: {failed[0].message}")
-            with writing(log) as aside:
-                shutil.move(done.location, aside)
+        failed = run_task(task, model, log, f"the eval {spec.name}")
+        if len(failed) == total:
+            raise UserError(f"the eval {spec.name} failed on all {total} items, first: {failed[0]}")
     finally:
         model.api.close()
 

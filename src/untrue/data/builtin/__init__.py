@@ -40,5 +40,5 @@ def read(name: str) -> Builtin:
 
 
 def is_header(fields: dict[str, Any]) -> bool:
-    """Whether the fields of a record are the header of a built-in set; sets of others have a canary in each row."""
-    return {"set", "canary"} <= fields.keys() and "id" not in fields
+    """Whether the fields of a record are the header of a set; sets of others have a canary in each row."""
+    return "set" in fields and "id" not in fields and not fields.keys().isdisjoint({"canary", "assistant"})

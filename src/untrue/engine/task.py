@@ -1,0 +1,59 @@
+"""Run one Inspect task on a model in memory."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from untrue.errors import UserError
+from untrue.files import writing
+
+
+def run_task(
+    task: Any, model: Any, log: Path, what: str, roles: Mapping[str, Any] | None = None, keep_failed: bool = False
+) -> list[str]:
+    """Run a task and write its Inspect log.
+
+    Args:
+        task: The Inspect task.
+        model: The Inspect model under study.
+        log: The `.eval` file; it appears whole or not at all.
+        what: What errors call the task.
+        roles: Other models that take part.
+        keep_failed: Whether to write the log even where every sample failed, so that nothing was measured.
+
+    Returns:
+        Why samples failed, one text for each that did.
+
+    Raises:
+        UserError: The task failed as a whole.
+        KeyboardInterrupt: The user stopped it.
+    """
+    from inspect_ai import eval as inspect_eval
+
+    with TemporaryDirectory(prefix="untrue-eval-") as scratch:
+        logs = inspect_eval(
+            task,
+            model=model,
+            model_roles=dict(roles or {}),
+            log_dir=scratch,
+            log_format="eval",
+            display="none",
+            max_samples=1000,
+            log_realtime=False,
+            score_display=False,
+        )
+        if not logs or logs[0].status == "cancelled":  # Inspect keeps a Ctrl-C to itself
+            raise KeyboardInterrupt
+        [done] = logs
+        if done.status != "success":
+            reason = done.error.message if done.error else done.status
+            raise UserError(f"{what} failed: {reason}")
+        failed = [sample.error.message for sample in done.samples or [] if sample.error]
+        if keep_failed or len(failed) < len(done.samples or []):
+            with writing(log) as aside:
+                shutil.move(done.location, aside)
+        return failed

@@ -1,0 +1,1 @@
+"""Simulated users talk with a model and rate its replies."""
