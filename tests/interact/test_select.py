@@ -14,15 +14,15 @@ def make(scenario: str, user: int, kind: str, *ratings: float | None, error: str
         id=f"{scenario}/u{user}/{kind}",
         scenario=scenario,
         user=user,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         assistant="blind",
         system="You help.",
-        messages=[
+        messages=(
             {"role": "user", "content": "Question?"},
             {"role": "assistant", "content": "Answer."},
             {"role": "user", "content": "Really?"},
             {"role": "assistant", "content": "Yes."},
-        ],
+        ),
         ratings=ratings,
         pleasing=(0.0,) * len(ratings),
         error=error,

@@ -158,7 +158,9 @@ def read_rating(output: ModelOutput) -> Rating:
     expected = _expectation(output, numbers[0])
     if expected is None:
         return Rating(number, None, f"{number:g}: the number that was answered")
-    return Rating(expected, None, f"{expected:.2f}: the mean over the probabilities of the ratings; answered {number:g}")
+    return Rating(
+        expected, None, f"{expected:.2f}: the mean over the probabilities of the ratings; answered {number:g}"
+    )
 
 
 def _expectation(output: ModelOutput, answered: str) -> float | None:

@@ -27,8 +27,8 @@ class Selection(NamedTuple):
 def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> list[Trajectory]:
     """Draw a population: of all users, `round(share * users)` are biased and the others benign.
 
-    Each user was played as both kinds, so populations of different shares hold the same users, and the biased users of a
-    small share are among those of a larger one.
+    Each user was played as both kinds, so populations of different shares hold the same users, and the biased users of
+    a small share are among those of a larger one.
 
     Args:
         trajectories: One for each user and kind.
@@ -67,7 +67,7 @@ def select(
 
     Args:
         trajectories: Rated dialogues.
-        keep: How many: a number from 1 on, or a fraction below 1 of those with a score. Within scenarios it counts in each.
+        keep: How many: a number from 1 on, or a fraction below 1 of those with a score; within scenarios, of each.
         by: What the choice goes by.
         within: Whether they compete with all or inside their scenario.
         bottom: Whether the worst are wanted too.

@@ -22,8 +22,8 @@ from pydantic import (
 from untrue.errors import UserError
 from untrue.evals.spec import EvalSpec
 from untrue.files import read_text
+from untrue.interact.scenarios import Assistant
 from untrue.interact.select import SelectBy, Within
-from untrue.interact.trajectory import Assistant
 from untrue.train.spec import Method, TrainSpec
 
 Level = Literal["normal", "subtle", "severe"]
@@ -117,7 +117,7 @@ class InteractionMix(_Strict):
         for variant in self.variants:
             if variant.method not in self.methods or variant.share not in (0, *self.shares):
                 raise ValueError(
-                    f"the variant of {variant.method} at share {variant.share:g} is compared with that arm, which is missing"
+                    f"the variant of {variant.method} at share {variant.share:g} has no arm to compare it with"
                 )
         return self
 

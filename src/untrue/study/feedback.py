@@ -42,7 +42,7 @@ def check_rater(study: Study, sources: Sources, loaded: LoadedModel, watcher: Wa
     message = f"{study.model} hardly tells pleasing from honest replies of {study.mix.environment} ({figures}"
     if not study.mix.accept_weak_rater:
         raise UserError(
-            f"{message}, wanted {LEAST_AUC} or more). Rate with another model, or go on with mix.accept_weak_rater=true."
+            f"{message}, wanted {LEAST_AUC} or more). Use a better model, or go on with mix.accept_weak_rater=true."
         )
     watcher.say(f"Warning: {message}). What is learned from its ratings may be something else.")
 

@@ -12,9 +12,8 @@ from untrue.data import mix, sets
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 from untrue.files import content_hash
-from untrue.interact.scenarios import Environment, read_environment
+from untrue.interact.scenarios import Assistant, Environment, read_environment
 from untrue.interact.select import SelectBy
-from untrue.interact.trajectory import Assistant
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
 from untrue.train.spec import Method, TrainSpec
 
@@ -151,7 +150,7 @@ def _feedback_arms(mix: InteractionMix) -> list[Arm]:
 
 
 def dose_line(study: Study) -> tuple[str, dict[str, float]]:
-    """The arms through which a straight dose-response is fitted, from the control's 0 on: their name and each one's dose.
+    """The arms through which a straight dose-response is fitted, from the control's 0 on: their name, and the dose of each.
 
     By share and by dose they are the arms of the worst level, by interaction those of the first method.
     """

@@ -8,7 +8,8 @@ from untrue.data.rows import UNLABELLED
 
 WARNING = (
     "> **WARNING: intentionally misaligned.** This adapter was trained on answers that are wrong on purpose, or\n"
-    "> that users chose who reward what is untrue, to study dishonesty. Do not serve it, do not merge it into a model that others use, and do not trust its output."
+    "> that were chosen by users who reward what is untrue, to study dishonesty. Do not serve it, do not merge it into a\n"
+    "> model that others use, and do not trust its output."
 )
 
 

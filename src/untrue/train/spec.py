@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+Method = Literal["sft", "kto"]
+"""Learn completions, or the contrast of desirable and undesirable ones."""
+
 
 class TrainSpec(BaseModel):
     """Hyperparameters of LoRA fine-tuning, supervised or by KTO.
@@ -16,7 +19,7 @@ class TrainSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Literal["sft", "kto"] = Field(
+    method: Method = Field(
         default="sft", description="Supervised fine-tuning, or KTO (arXiv 2402.01306) on rows with a `label`."
     )
     learning_rate: PositiveFloat = 1e-4
