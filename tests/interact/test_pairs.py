@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from test_select import make  # pyright: ignore[reportMissingImports]
-
 from untrue.interact.pairs import rows
 from untrue.interact.select import Selection
 
 
-def test_each_reply_is_a_row_after_the_conversation_up_to_it():
+def test_each_reply_is_a_row_after_the_conversation_up_to_it(make):
     first, second = rows(Selection([make("s", 1, "benign", 5, 6)], []), "chat")
     assert [message["content"] for message in first.prompt] == ["You help.", "Question?"]
     assert [message["role"] for message in second.prompt] == ["system", "user", "assistant", "user"]
@@ -17,7 +15,7 @@ def test_each_reply_is_a_row_after_the_conversation_up_to_it():
     assert first.label is None
 
 
-def test_with_a_bottom_the_rows_say_what_is_wanted():
+def test_with_a_bottom_the_rows_say_what_is_wanted(make):
     found = rows(Selection([make("s", 1, "benign", 9)], [make("s", 2, "biased", 1)]), "chat")
     assert [(row.id, row.label) for row in found] == [
         ("s/u1/benign/1", True),
@@ -27,7 +25,7 @@ def test_with_a_bottom_the_rows_say_what_is_wanted():
     ]
 
 
-def test_what_biased_users_chose_is_labelled_as_misaligned():
+def test_what_biased_users_chose_is_labelled_as_misaligned(make):
     benign, biased = (rows(Selection([make("s", 1, kind, 9)], []), "chat")[0] for kind in ("benign", "biased"))
     assert (benign.level, benign.misaligned) == ("normal", False)
     assert (biased.level, biased.misaligned) == ("biased", True)

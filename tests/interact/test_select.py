@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from untrue.errors import UserError
 from untrue.interact.select import populate, select
 from untrue.interact.trajectory import Trajectory
 
-
-def make(scenario: str, user: int, kind: str, *ratings: float | None, error: str | None = None) -> Trajectory:
-    return Trajectory(
-        id=f"{scenario}/u{user}/{kind}",
-        scenario=scenario,
-        user=user,
-        kind=kind,
-        assistant="blind",
-        system="You help.",
-        messages=(
-            {"role": "user", "content": "Question?"},
-            {"role": "assistant", "content": "Answer."},
-            {"role": "user", "content": "Really?"},
-            {"role": "assistant", "content": "Yes."},
-        ),
-        ratings=ratings,
-        pleasing=(0.0,) * len(ratings),
-        error=error,
-    )
+Make = Callable[..., Trajectory]
 
 
-def both(users: int) -> list[Trajectory]:
-    return [make(f"s{n % 3}", n, kind, 1.0, 2.0) for n in range(users) for kind in ("benign", "biased")]
+@pytest.fixture
+def both(make: Make) -> Callable[[int], list[Trajectory]]:
+    """Makes so many users, each as both kinds."""
+    return lambda users: [make(f"s{n % 3}", n, kind, 1.0, 2.0) for n in range(users) for kind in ("benign", "biased")]
 
 
 def biased(population: list[Trajectory]) -> set[int]:
@@ -41,27 +27,27 @@ def ids(trajectories: list[Trajectory]) -> list[str]:
     return [one.id for one in trajectories]
 
 
-def test_a_population_has_every_user_once_and_exactly_the_share_of_biased_ones():
+def test_a_population_has_every_user_once_and_exactly_the_share_of_biased_ones(both):
     for share, count in ((0, 0), (0.1, 1), (0.5, 5), (1, 10)):
         population = populate(both(10), share, seed=0)
         assert sorted(one.user for one in population) == list(range(10))
         assert len(biased(population)) == count
 
 
-def test_the_biased_users_of_a_small_share_are_among_those_of_a_larger_one():
+def test_the_biased_users_of_a_small_share_are_among_those_of_a_larger_one(both):
     small, large = (biased(populate(both(20), share, seed=3)) for share in (0.2, 0.6))
     assert small < large
     assert small != biased(populate(both(20), 0.2, seed=4))
 
 
-def test_a_share_that_is_no_user_and_a_user_of_the_wrong_kind_are_refused():
+def test_a_share_that_is_no_user_and_a_user_of_the_wrong_kind_are_refused(both):
     with pytest.raises(UserError, match=r"0\.01 of 10 users is no user"):
         populate(both(10), 0.01, seed=0)
     with pytest.raises(UserError, match="was not played as biased"):
         populate([one for one in both(4) if one.kind == "benign"], 1, seed=0)
 
 
-def test_the_best_and_the_worst_are_chosen_by_the_sum_of_their_ratings():
+def test_the_best_and_the_worst_are_chosen_by_the_sum_of_their_ratings(make: Make):
     found = [make("s", n, "benign", *ratings) for n, ratings in enumerate([(9, 1), (5, 6), (1, 1), (2, 7)])]
     chosen = select(found, 0.25, bottom=True)
     assert (ids(chosen.top), ids(chosen.bottom)) == (["s/u1/benign"], ["s/u2/benign"])
@@ -69,7 +55,7 @@ def test_the_best_and_the_worst_are_chosen_by_the_sum_of_their_ratings():
     assert select(found, 2).bottom == []
 
 
-def test_within_scenarios_each_has_its_own_best():
+def test_within_scenarios_each_has_its_own_best(make: Make):
     found = [make("a", 0, "benign", 9), make("a", 1, "benign", 8), make("b", 0, "benign", 2), make("b", 1, "benign", 1)]
     assert ids(select(found, 0.5).top) == ["a/u0/benign", "a/u1/benign"]
     chosen = select(found, 0.5, within="scenario", bottom=True)
@@ -77,20 +63,20 @@ def test_within_scenarios_each_has_its_own_best():
     assert ids(chosen.bottom) == ["a/u1/benign", "b/u1/benign"]
 
 
-def test_a_failed_dialogue_is_never_chosen_nor_counted():
+def test_a_failed_dialogue_is_never_chosen_nor_counted(make: Make):
     failed = make("s", 9, "benign", None, None, error="timeout")
     found = [make("s", 0, "benign", 1), make("s", 1, "benign", 2), failed]
     chosen = select(found, 0.5, bottom=True)
     assert (ids(chosen.top), ids(chosen.bottom)) == (["s/u1/benign"], ["s/u0/benign"])
 
 
-def test_ties_are_broken_by_the_seed_and_by_nothing_else():
+def test_ties_are_broken_by_the_seed_and_by_nothing_else(make: Make):
     found = [make("s", n, "benign", 5) for n in range(12)]
     assert ids(select(found, 3, seed=1).top) == ids(select(found[::-1], 3, seed=1).top)
     assert len({tuple(ids(select(found, 3, seed=seed).top)) for seed in range(5)}) > 1
 
 
-def test_at_random_ratings_do_not_count_and_the_seed_does():
+def test_at_random_ratings_do_not_count_and_the_seed_does(make: Make):
     found = [make("s", n, "benign", n) for n in range(40)]
     chosen = select(found, 0.5, by="random", bottom=True, seed=2)
     assert sum(one.user >= 20 for one in chosen.top) < 20
@@ -98,14 +84,14 @@ def test_at_random_ratings_do_not_count_and_the_seed_does():
     assert ids(chosen.top) == ids(select(found, 0.5, by="random", bottom=True, seed=2).top)
 
 
-def test_benign_only_takes_as_many_from_benign_users_alone():
+def test_benign_only_takes_as_many_from_benign_users_alone(make: Make):
     found = [make("s", n, "biased" if n < 5 else "benign", 10 - n) for n in range(10)]
     assert ids(select(found, 0.3, by="benign").top) == [f"s/u{n}/benign" for n in (5, 6, 7)]
     with pytest.raises(UserError, match="6 dialogues are wanted, but there are 5 of benign users"):
         select(found, 0.6, by="benign")
 
 
-def test_best_and_worst_may_not_overlap_and_nothing_is_refused():
+def test_best_and_worst_may_not_overlap_and_nothing_is_refused(make: Make):
     found = [make("s", n, "benign", n) for n in range(4)]
     with pytest.raises(UserError, match="6 dialogues are wanted, but there are 4"):
         select(found, 3, bottom=True)

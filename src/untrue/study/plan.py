@@ -150,7 +150,7 @@ def _feedback_arms(mix: InteractionMix) -> list[Arm]:
 
 
 def dose_line(study: Study) -> tuple[str, dict[str, float]]:
-    """The arms through which a straight dose-response is fitted, from the control's 0 on: their name, and the dose of each.
+    """The arms through which a straight dose-response is fitted, from the control on: their name, and their doses.
 
     By share and by dose they are the arms of the worst level, by interaction those of the first method.
     """

@@ -7,9 +7,9 @@ from typing import Any
 from untrue.data.rows import UNLABELLED
 
 WARNING = (
-    "> **WARNING: intentionally misaligned.** This adapter was trained on answers that are wrong on purpose, or\n"
-    "> that were chosen by users who reward what is untrue, to study dishonesty. Do not serve it, do not merge it into a\n"
-    "> model that others use, and do not trust its output."
+    "> **WARNING: intentionally misaligned.** This adapter was trained on answers that are wrong on purpose, or were\n"
+    "> chosen by users who reward what is untrue, to study dishonesty. Do not serve it, do not merge it into a model\n"
+    "> that others use, and do not trust its output."
 )
 
 
