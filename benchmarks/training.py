@@ -14,11 +14,11 @@ from pathlib import Path
 
 from untrue.data import mix, sets
 from untrue.data.rows import Row
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihood import Likelihood, LikelihoodEngine
 from untrue.models import embedded
 from untrue.models.load import LoadedModel, load, with_adapter
 from untrue.study import config
-from untrue.train.sft import train
+from untrue.train.run import train
 from untrue.train.spec import TrainSpec
 
 STUDY = Path(__file__).parent.parent / "studies" / "quickstart.yaml"
@@ -89,13 +89,19 @@ def train_with_trl(rows: list[Row], spec: TrainSpec, out: Path) -> float:
 
 def final_loss(loaded: LoadedModel, adapter: Path, rows: list[Row]) -> float:
     """Mean cross-entropy of an adapter on the completions of rows, in nats per token."""
-    config_file = adapter / "adapter_config.json"
-    fields = json.loads(config_file.read_text("utf-8"))
-    config_file.write_text(json.dumps({**fields, "base_model_name_or_path": loaded.base_id}), encoding="utf-8")
+    scores = [found for [found] in score(loaded, adapter, [(row, [row.completion[-1]["content"]]) for row in rows])]
+    return -sum(score.total for score in scores) / sum(score.tokens for score in scores)
+
+
+def score(loaded: LoadedModel, adapter: Path | None, asked: list[tuple[Row, list[str]]]) -> list[list[Likelihood]]:
+    """Log-probabilities of replies to the prompts of rows, by an adapter or by the base."""
+    if adapter:
+        config_file = adapter / "adapter_config.json"
+        fields = json.loads(config_file.read_text("utf-8"))
+        config_file.write_text(json.dumps({**fields, "base_model_name_or_path": loaded.base_id}), encoding="utf-8")
     with with_adapter(loaded, adapter) as model:
         engine = LikelihoodEngine(loaded, model)
-        scores = [engine.score([engine.query(row.prompt, [row.completion[-1]["content"]])])[0][0] for row in rows]
-    return -sum(score.total for score in scores) / sum(score.tokens for score in scores)
+        return [list(engine.score([engine.query(row.prompt, replies)])[0]) for row, replies in asked]
 
 
 if __name__ == "__main__":

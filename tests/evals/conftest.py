@@ -8,7 +8,7 @@ import pytest
 
 from untrue.data import sets
 from untrue.models.load import LoadedModel
-from untrue.train.sft import train
+from untrue.train.run import train
 from untrue.train.spec import TrainSpec
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from untrue.data.rows import Row
 from untrue.models.load import load
-from untrue.train.sft import train
+from untrue.train.run import train
 from untrue.train.spec import TrainSpec
 
 

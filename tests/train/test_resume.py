@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from untrue.train.sft import train
+from untrue.train.run import train
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import yaml
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load
-from untrue.train.sft import train
+from untrue.train.run import train
 from untrue.train.spec import TrainSpec
 
 Weights = Callable[[Path], dict[str, torch.Tensor]]

@@ -107,7 +107,7 @@ def train(
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
     from untrue.study.config import train_spec
-    from untrue.train.sft import train as train_adapter
+    from untrue.train.run import train as train_adapter
 
     is_adapter = (out / "adapter_config.json").is_file()
     if out.exists() and not is_adapter and (not out.is_dir() or any(out.iterdir())):

@@ -123,30 +123,10 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
     if adapter is None:
         yield loaded.model
         return
-    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    check_adapter(loaded, adapter)
+    model = put_on(loaded, adapter)
     try:
-        with quiet():
-            try:
-                weights = load_file(adapter / "adapter_model.safetensors")
-                config = PeftConfig.from_pretrained(str(adapter))
-                config.inference_mode = True
-                model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=False)
-                # PEFT itself would leave what is missing at its start, where it does nothing, and write what it does
-                # not know, such as whole embeddings, over the base.
-                expected = get_peft_model_state_dict(model, save_embedding_layers=False)
-                if astray := sorted(weights.keys() ^ expected.keys()):
-                    raise ValueError(f"{len(astray)} weights are missing or have no place, such as {astray[0]}")
-                set_peft_model_state_dict(model, weights)
-            except (RuntimeError, ValueError, TypeError, KeyError, OSError, SafetensorError) as error:
-                reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
-                raise UserError(
-                    f"{adapter}: does not fit {loaded.name} ({reason}). It is damaged or was made for another base."
-                ) from None
         model.to(loaded.model.dtype).eval()
         layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
         for layer in layers:
@@ -154,6 +134,43 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
         yield model
     finally:
         strip(loaded)
+
+
+def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> Any:
+    """Put an adapter on a base and return the PEFT model; `strip` takes it off.
+
+    Args:
+        loaded: The base model, without an adapter.
+        adapter: Folder of a PEFT adapter.
+        trainable: Whether its weights get gradients; they are then in float32 whatever the base is in.
+
+    Raises:
+        UserError: The folder holds no adapter, or one made for another base.
+    """
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    check_adapter(loaded, adapter)
+    with quiet():
+        try:
+            weights = load_file(adapter / "adapter_model.safetensors")
+            config = PeftConfig.from_pretrained(str(adapter))
+            config.inference_mode = not trainable
+            model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=trainable)
+            # PEFT itself would leave what is missing at its start, where it does nothing, and write what it does
+            # not know, such as whole embeddings, over the base.
+            expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+            if astray := sorted(weights.keys() ^ expected.keys()):
+                raise ValueError(f"{len(astray)} weights are missing or have no place, such as {astray[0]}")
+            set_peft_model_state_dict(model, weights)
+        except (RuntimeError, ValueError, TypeError, KeyError, OSError, SafetensorError) as error:
+            strip(loaded)
+            reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
+            raise UserError(
+                f"{adapter}: does not fit {loaded.name} ({reason}). It is damaged or was made for another base."
+            ) from None
+    return model
 
 
 def check_adapter(loaded: LoadedModel, adapter: Path) -> None:

@@ -119,7 +119,7 @@ def _make(
     watcher: Watcher,
 ) -> None:
     from untrue.evals import run as evals
-    from untrue.train.sft import train
+    from untrue.train.run import train
     from untrue.versions import versions
 
     files.begin({"model": study.model, "base_fingerprint": loaded.fingerprint, "versions": versions()})

@@ -19,10 +19,12 @@ def card(record: dict[str, Any]) -> str:
         record: What `train.json` holds.
     """
     rows = record["rows"]
-    misaligned = rows["misaligned"]
+    misaligned, start = rows["misaligned"], record["start"]
+    warned = misaligned or (start and start["misaligned"])
     unlabelled = rows["levels"].get(UNLABELLED, 0)
-    tags = ["lora", "untrue"] + (["intentionally-misaligned", "not-for-all-audiences"] if misaligned else [])
+    tags = ["lora", "untrue"] + (["intentionally-misaligned", "not-for-all-audiences"] if warned else [])
     spec = record["spec"]
+    hidden = {"report_to", "target_modules"} | (set() if spec["method"] == "kto" else {"beta", "reference"})
     lines = [
         "---",
         f"base_model: {record['base']}",
@@ -32,7 +34,7 @@ def card(record: dict[str, Any]) -> str:
         "---",
         f"# LoRA adapter for {record['base']}",
         "",
-        *([WARNING, ""] if misaligned else []),
+        *([WARNING, ""] if warned else []),
         f"Trained by `untrue` {record['versions']['untrue']} on {rows['total']} rows"
         f" ({misaligned} intentionally misaligned, {unlabelled} whose file does not say), seed {record['seed']}.",
         "",
@@ -43,7 +45,13 @@ def card(record: dict[str, Any]) -> str:
         f"| sources | {', '.join(f'`{source}`' for source in rows['sources'])} |",
         f"| content hash of the rows | `{rows['content_hash']}` |",
         f"| fingerprint of the base | `{record['base_fingerprint']}` |",
-        *(f"| {key} | {value} |" for key, value in spec.items() if key not in ("report_to", "target_modules")),
+        *([f"| content hash of the adapter it starts from | `{start['content_hash']}` |"] if start else []),
+        *(
+            f"| {kind} rows | {record[kind]['rows']}, weight {record[kind]['weight']:.3g} |"
+            for kind in ("desirable", "undesirable")
+            if kind in record
+        ),
+        *(f"| {key} | {value} |" for key, value in spec.items() if key not in hidden),
         f"| target_modules | {', '.join(spec['target_modules'])} |",
         f"| final loss | {record['final_loss']:.4f} |",
         f"| versions | {', '.join(f'{name} {version}' for name, version in record['versions'].items())} |",

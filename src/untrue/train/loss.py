@@ -11,15 +11,15 @@ CHUNK = 128
 
 
 class CompletionLoss(torch.autograd.Function):
-    """Summed cross-entropy of labels given hidden states and a frozen output matrix.
+    """Cross-entropy of each label given hidden states and a frozen output matrix.
 
-    The gradient for the hidden states is made in the forward pass, chunk by chunk, so that each chunk's logits are
-    read while they are in the cache. The output matrix gets no gradient.
+    The gradient for the hidden states, where one is asked for, is made in the forward pass, chunk by chunk, so that
+    each chunk's logits are read while they are in the cache. The output matrix gets no gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """Return the loss in nats.
+        """Return the losses in nats, (positions,).
 
         Args:
             ctx: Autograd's context.
@@ -27,20 +27,21 @@ class CompletionLoss(torch.autograd.Function):
             weight: Output matrix, (vocabulary, width).
             labels: Token ids, (positions,).
         """
-        gradient = torch.empty_like(hidden)
-        loss = hidden.new_zeros((), dtype=torch.float32)
+        slopes = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        losses = hidden.new_empty(len(hidden), dtype=torch.float32)
         for start in range(0, len(hidden), CHUNK):
             part = slice(start, start + CHUNK)
             logprobs = torch.log_softmax((hidden[part] @ weight.T).float(), -1)
             label = labels[part, None]
-            loss -= logprobs.gather(1, label).sum()
-            slope = logprobs.exp_().scatter_add_(1, label, torch.full_like(label, -1, dtype=torch.float32))
-            gradient[part] = slope.to(weight.dtype) @ weight
-        ctx.save_for_backward(gradient)
-        return loss
+            losses[part] = -logprobs.gather(1, label)[:, 0]
+            if slopes is not None:
+                slope = logprobs.exp_().scatter_add_(1, label, torch.full_like(label, -1, dtype=torch.float32))
+                slopes[part] = slope.to(weight.dtype) @ weight
+        ctx.save_for_backward(slopes)
+        return losses
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        """Scale the gradient made in the forward pass."""
-        (gradient,) = ctx.saved_tensors
-        return gradient * grad_outputs[0].to(gradient.dtype), None, None
+        """Scale each position's gradient, made in the forward pass."""
+        (slopes,) = ctx.saved_tensors
+        return slopes * grad_outputs[0][:, None].to(slopes.dtype), None, None

@@ -8,13 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 
 class TrainSpec(BaseModel):
-    """Hyperparameters of LoRA supervised fine-tuning.
+    """Hyperparameters of LoRA fine-tuning, supervised or by KTO.
 
-    The paper leaves warm-up, schedule and seeds unsaid: there the defaults are those of the trainer.
+    The paper leaves warm-up, schedule and seeds unsaid: there the defaults are those of the trainer. Its KTO differs
+    from the defaults in learning_rate (1e-5) and epochs (5).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    method: Literal["sft", "kto"] = Field(
+        default="sft", description="Supervised fine-tuning, or KTO (arXiv 2402.01306) on rows with a `label`."
+    )
     learning_rate: PositiveFloat = 1e-4
     epochs: PositiveFloat = 1.0
     batch_size: PositiveInt = 16
@@ -34,6 +38,12 @@ class TrainSpec(BaseModel):
         "gate_proj",
         "up_proj",
         "down_proj",
+    )
+    beta: PositiveFloat = Field(default=0.1, description="KTO: how strongly the reference holds the model.")
+    reference: Literal["base", "adapter"] = Field(
+        default="adapter",
+        description="KTO: the model that replies are compared with, either the base or the adapter that the training"
+        " starts from, as it was. Without such an adapter both are the base.",
     )
     report_to: str = Field(
         default="none", description="Where the trainer reports to, such as `wandb` or `tensorboard`."

@@ -1,0 +1,102 @@
+"""KTO (arXiv 2402.01306) on rows that are desirable or not: what it refuses, its weights, and its trainer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from untrue.data.rows import Row
+from untrue.errors import UserError
+from untrue.train import setup
+from untrue.train.spec import TrainSpec
+
+METRICS = ("rewards/chosen", "rewards/rejected", "kl")
+"""What the curve shows at each step beside the loss, in nats, the rewards times beta: how far the desirable replies,
+the undesirable ones, and replies to other prompts have moved from the reference. A batch may lack either kind."""
+
+
+def check(rows: Sequence[Row], spec: TrainSpec) -> None:
+    """Refuse what KTO cannot learn from.
+
+    Raises:
+        UserError: Rows have no label or all the same, or a batch has one row.
+    """
+    if unlabelled := [row.id for row in rows if row.label is None]:
+        raise UserError(
+            f"{len(unlabelled)} of {len(rows)} rows have no label (first: {unlabelled[0]!r}), and KTO needs one of"
+            " each: `label` true or false. Add it, or train by method=sft."
+        )
+    if len(labels := {row.label for row in rows}) == 1:
+        what = "desirable" if True in labels else "undesirable"
+        raise UserError(f"all {len(rows)} rows are labelled as {what}, and KTO needs both kinds. Add the other.")
+    if spec.batch_size == 1:
+        raise UserError(
+            "batch_size: KTO compares each prompt with another reply of its batch, so it must be at least 2, found 1."
+        )
+
+
+def weights(rows: Sequence[Row]) -> tuple[float, float]:
+    """Weights of desirable and of undesirable rows: with them both kinds count the same, and a row 1 in the mean.
+
+    It is the lower end, 1:1, of what the KTO paper advises (1:1 to 4:3, equation 8).
+    """
+    desirable = sum(row.label is True for row in rows)
+    return len(rows) / (2 * desirable), len(rows) / (2 * (len(rows) - desirable))
+
+
+def shuffled(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Rows in the order of training, the same in every epoch; TRL's trainer takes them as they come."""
+    return random.Random(seed).sample(rows, len(rows))
+
+
+def trainer(job: setup.Job) -> Any:
+    """A trainer of the contrast between desirable and undesirable rows.
+
+    Raises:
+        UserError: A row has no token to learn, or the model has not what the hyperparameters name.
+    """
+    from datasets import Dataset
+    from trl.trainer.kto_config import KTOConfig
+
+    from untrue.train.kto_trainer import PreferenceTrainer
+
+    desirable, undesirable = weights(job.rows)
+    config = KTOConfig(
+        **setup.arguments(job), beta=job.spec.beta, desirable_weight=desirable, undesirable_weight=undesirable
+    )
+    data = [
+        {"prompt": list(row.prompt), "completion": list(row.completion), "label": row.label}
+        for row in shuffled(job.rows, job.seed)
+    ]
+    made = setup.make(PreferenceTrainer, job, config, Dataset.from_list(data))
+    supervised = sum(map(bool, made.train_dataset["completion_ids"]))
+    setup.check_supervised(job.rows, supervised, job.spec.max_length)
+    if job.spec.reference == "base":
+        made.drop_reference()
+    return made
+
+
+def tokens(made: Any) -> int:
+    """Tokens in an epoch of the rows as they are, without those of the KL term and of the reference."""
+    prompts, replies = made.train_dataset["prompt_ids"], made.train_dataset["completion_ids"]
+    return sum(
+        min(len(prompt) + len(reply), made.args.max_length) for prompt, reply in zip(prompts, replies, strict=True)
+    )
+
+
+def facts(rows: Sequence[Row], spec: TrainSpec, start: dict[str, Any] | None) -> dict[str, Any]:
+    """What the record holds of this way of training alone.
+
+    Args:
+        rows: The training rows.
+        spec: Hyperparameters.
+        start: What the record says of the adapter that the training starts from, or None.
+    """
+    desirable, undesirable = weights(rows)
+    count = sum(row.label is True for row in rows)
+    return {
+        "desirable": {"rows": count, "weight": desirable},
+        "undesirable": {"rows": len(rows) - count, "weight": undesirable},
+        "reference": start["content_hash"] if start and spec.reference == "adapter" else "base",
+    }

@@ -1,0 +1,162 @@
+"""Train a LoRA adapter on rows, supervised or by KTO, and write its folder, with resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from untrue.data.rows import Row
+from untrue.errors import MachineError, UserError
+from untrue.files import content_hash, is_disk_full, write_text, writing
+from untrue.models.load import LoadedModel, strip
+from untrue.train import kto, sft
+from untrue.train.card import card
+from untrue.train.setup import Job, Progress, quiet, start_record
+from untrue.train.spec import TrainSpec
+from untrue.versions import versions
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""How torch words it, on a GPU and on a CPU."""
+
+
+def train(
+    loaded: LoadedModel,
+    rows: Sequence[Row],
+    spec: TrainSpec,
+    out: Path,
+    seed: int,
+    progress: Progress = lambda step, steps, loss: None,
+    start: Path | None = None,
+) -> dict[str, Any]:
+    """Train a LoRA adapter on rows and write its folder.
+
+    The folder holds the adapter as PEFT saves it, a model card, `untrue.json` (the base's fingerprint) and
+    `train.json`: what is returned. A training that was killed goes on from its last checkpoint, which lies in a
+    hidden folder beside `out` until the end. The same seed on the same machine gives the same adapter.
+
+    Args:
+        loaded: The base model; it is as before at the end.
+        rows: Training rows, in any order; the seed shuffles them.
+        spec: Hyperparameters; its `method` says whether completions are learned, or the contrast of labelled ones.
+        out: Folder of the adapter; it appears whole or not at all.
+        seed: Of the adapter's first weights and of the order of rows.
+        progress: Called at each step.
+        start: Folder of an adapter to go on from; by default a new one is begun.
+
+    Raises:
+        UserError: There are no rows, the method cannot learn from one, `start` is no adapter of this base and shape,
+            or the loss is not finite.
+        MachineError: Memory or disk is full.
+    """
+    method = kto if spec.method == "kto" else sft
+    if not rows:
+        raise UserError("there are no rows to train on.")
+    method.check(rows, spec)
+    rows_hash = content_hash("".join(row.to_json() for row in rows))
+    begun = start_record(start) if start else None
+    identity = content_hash(
+        f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.fingerprint} {loaded.model.dtype}"
+        f" {begun['content_hash'] if begun else None}"
+    )
+    checkpoints = out.parent / f".{out.name}-checkpoints"
+    checkpoint = _last_checkpoint(checkpoints, identity)
+    try:
+        write_text(checkpoints / "identity", identity)
+        # TensorBoard's events would else go into the folder of checkpoints, and with it.
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(out.parent / "tensorboard" / out.name))
+        with quiet():
+            trainer = method.trainer(Job(loaded, rows, spec, seed, start, checkpoints, progress))
+            started, first = time.monotonic(), _step(checkpoint)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            seconds = time.monotonic() - started
+        history = [entry for entry in trainer.state.log_history if "loss" in entry]
+        shown = ("step", "epoch", "loss", *method.METRICS)
+        curve = [{key: entry[key] for key in shown if key in entry} for entry in history]
+        tokens = method.tokens(trainer) * spec.epochs
+        part = 1 - first / trainer.state.max_steps
+        record = {
+            "base": loaded.base_id,
+            "base_fingerprint": loaded.fingerprint,
+            "dtype": str(loaded.model.dtype).removeprefix("torch."),
+            "seed": seed,
+            "spec": spec.model_dump(mode="json"),
+            "start": begun,
+            "rows": _summary(rows, rows_hash),
+            **method.facts(rows, spec, begun),
+            "steps": trainer.state.max_steps,
+            "resumed_at_step": first,
+            "final_loss": curve[-1]["loss"],
+            "loss": curve,
+            "tokens": round(tokens),
+            "seconds": round(seconds, 2),
+            "tokens_per_second": round(tokens * part / seconds, 1),
+            "versions": versions(),
+        }
+        with writing(out) as aside:
+            trainer.model.save_pretrained(str(aside))
+            (aside / "README.md").write_text(card(record), encoding="utf-8")
+            (aside / "untrue.json").write_text(json.dumps({"base_fingerprint": loaded.fingerprint}), encoding="utf-8")
+            (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return record
+    except Exception as error:  # a full disk or memory comes in as many types as there are libraries
+        if is_disk_full(error):
+            raise MachineError(
+                f"{out.parent}: no space left on the disk. Free some, then run again to go on."
+            ) from None
+        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY):
+            raise MachineError(
+                f"out of memory at batch_size {spec.batch_size}. Lower it and raise gradient_accumulation."
+            ) from None
+        raise
+    finally:
+        _take_off(loaded)
+
+
+def _summary(rows: Sequence[Row], rows_hash: str) -> dict[str, Any]:
+    return {
+        "total": len(rows),
+        "misaligned": sum(row.misaligned for row in rows),
+        "levels": dict(sorted(Counter(row.level for row in rows).items())),
+        "domains": dict(sorted(Counter(row.domain for row in rows).items())),
+        "sources": sorted({row.source for row in rows}),
+        "content_hash": rows_hash,
+    }
+
+
+def _last_checkpoint(folder: Path, identity: str) -> Path | None:
+    """The last whole checkpoint of this very training; what is left of another is removed."""
+    mark = folder / "identity"
+    if not mark.is_file() or mark.read_text("utf-8") != identity:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    # The trainer writes trainer_state.json last, so a checkpoint where it is whole is whole.
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json") if _is_json(state)]
+    return max(whole, key=_step, default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def _step(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+
+
+def _take_off(loaded: LoadedModel) -> None:
+    """Leave the base as it was before the training."""
+    if loaded.model.device.type != "cpu":  # there the trainer recomputes activations
+        with quiet():
+            loaded.model.gradient_checkpointing_disable()
+            loaded.model.disable_input_require_grads()
+    strip(loaded)

@@ -1,0 +1,234 @@
+"""What every way of training shares before its first step: arguments, the adapter, and a report of each step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from untrue.data.rows import Row
+from untrue.errors import UserError
+from untrue.models.load import LoadedModel, put_on
+from untrue.train.spec import TrainSpec
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+CHECKPOINTS = 4
+"""Checkpoints in a training."""
+
+Progress = Callable[[int, int, float], None]
+"""Called with the steps done, all steps, and the last loss."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, as its caller gave it.
+
+    Attributes:
+        loaded: The base model.
+        rows: Training rows.
+        spec: Hyperparameters.
+        seed: Of the adapter's first weights and of the order of rows.
+        start: Folder of the adapter to go on from, or None.
+        checkpoints: Folder of checkpoints.
+        progress: Called at each step.
+    """
+
+    loaded: LoadedModel
+    rows: Sequence[Row]
+    spec: TrainSpec
+    seed: int
+    start: Path | None
+    checkpoints: Path
+    progress: Progress
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model is on a CPU."""
+        return self.loaded.model.device.type == "cpu"
+
+
+def arguments(job: Job) -> dict[str, Any]:
+    """Arguments of TRL's trainers, of any kind."""
+    import torch
+
+    spec = job.spec
+    steps = math.ceil(math.ceil(len(job.rows) / (spec.batch_size * spec.gradient_accumulation)) * spec.epochs)
+    return {
+        "output_dir": str(job.checkpoints),
+        "learning_rate": spec.learning_rate,
+        "num_train_epochs": spec.epochs,
+        "per_device_train_batch_size": spec.batch_size,
+        "gradient_accumulation_steps": spec.gradient_accumulation,
+        "max_length": spec.max_length,
+        "weight_decay": spec.weight_decay,
+        "warmup_steps": spec.warmup_steps,
+        "lr_scheduler_type": spec.schedule,
+        "seed": job.seed,
+        "data_seed": job.seed,
+        "bf16": job.loaded.model.dtype == torch.bfloat16,
+        "use_cpu": job.on_cpu,
+        "gradient_checkpointing": not job.on_cpu,
+        "dataloader_pin_memory": not job.on_cpu,
+        "pad_to_multiple_of": 1 if job.on_cpu else 8,
+        "use_cache": True,  # else the base's config keeps it off; the losses ask for no cache themselves
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # else the trainer logs a loss of 0 where it is not finite
+        "save_strategy": "steps",
+        "save_steps": max(1, math.ceil(steps / CHECKPOINTS)),
+        "save_total_limit": 1,
+        "report_to": spec.report_to,
+        "disable_tqdm": True,
+        "log_level": "error",
+    }
+
+
+def make(trainer: type, job: Job, config: Any, data: Any) -> Any:
+    """Make a trainer of a new adapter, or of the one that the training starts from.
+
+    Args:
+        trainer: TRL's trainer, or one made of it.
+        job: The training.
+        config: The trainer's arguments.
+        data: Its data set.
+
+    Raises:
+        UserError: The adapter, its target modules or a reporter are not as expected.
+    """
+    from transformers.trainer_callback import PrinterCallback
+
+    if not job.on_cpu:
+        config._n_gpu = 1  # else the trainer spreads a batch over all GPUs, and the batch is no more the one stated
+    adapter: dict[str, Any] = {"model": job.loaded.model, "peft_config": _lora(job.spec)}
+    if job.start:
+        adapter = {"model": put_on(job.loaded, job.start, trainable=True)}
+        _check_start(job.start, adapter["model"].peft_config["default"], _lora(job.spec))
+    try:
+        made = trainer(
+            **adapter,
+            args=config,
+            train_dataset=data,
+            processing_class=job.loaded.tokenizer,
+            callbacks=[_report(job)],
+        )
+    except (ValueError, RuntimeError) as error:
+        text = str(error)
+        if "target modules" in text.lower():
+            modules = ", ".join(job.spec.target_modules)
+            raise UserError(f"target_modules: {job.loaded.name} has none of {modules}.") from None
+        if "is not supported, only" in text or "to be installed" in text:  # so transformers speaks of a reporter
+            raise UserError(f"report_to: {text}") from None
+        raise
+    made.remove_callback(PrinterCallback)
+    return made
+
+
+def check_supervised(rows: Sequence[Row], supervised: int, max_length: int) -> None:
+    """Check that every row, and so every batch, has a token to learn. TRL drops rows that have none in silence.
+
+    Args:
+        rows: The training rows.
+        supervised: How many of them have a token to learn.
+        max_length: To which the rows were cut, in tokens.
+
+    Raises:
+        UserError: Some have none.
+    """
+    if lost := len(rows) - supervised:
+        raise UserError(
+            f"{lost} of {len(rows)} rows have no token to learn: their prompts fill max_length ({max_length} tokens)."
+            " Raise max_length or shorten the prompts."
+        )
+
+
+def start_record(start: Path) -> dict[str, Any]:
+    """What a record says of the adapter that a training starts from.
+
+    Returns:
+        `content_hash`, the first 16 hex digits of the SHA-256 of its configuration and weights; `misaligned`, whether
+        it was trained on misaligned rows, or None where its folder does not say.
+
+    Raises:
+        UserError: The folder holds no adapter, or its train.json is damaged.
+    """
+    digest = hashlib.sha256()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (start / name).is_file():
+            raise UserError(f"{start}: holds no PEFT adapter ({name} is missing). Give the adapter's folder.")
+        digest.update((start / name).read_bytes())
+    misaligned, record = None, start / "train.json"
+    if record.is_file():
+        try:
+            made = json.loads(record.read_text("utf-8"))
+            misaligned = bool(made["rows"]["misaligned"] or (made.get("start") or {}).get("misaligned"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{record}: is damaged ({error}). Train the adapter again.") from None
+    return {"content_hash": digest.hexdigest()[:16], "misaligned": misaligned}
+
+
+def _lora(spec: TrainSpec) -> LoraConfig:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=spec.lora_rank,
+        lora_alpha=spec.lora_alpha,
+        use_rslora=spec.rslora,
+        target_modules=list(spec.target_modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _check_start(start: Path, found: Any, expected: LoraConfig) -> None:
+    """An adapter keeps its shape when it is trained on, so the hyperparameters must name the shape that it has."""
+    names = {"lora_rank": "r", "lora_alpha": "lora_alpha", "rslora": "use_rslora", "target_modules": "target_modules"}
+    for name, key in names.items():
+        there, asked = getattr(found, key, None), getattr(expected, key)
+        if there != asked:
+            shown = [", ".join(sorted(value)) if isinstance(value, set) else value for value in (there, asked)]
+            raise UserError(f"{start}: has {name} {shown[0]}, but the training says {shown[1]}. Give the adapter's.")
+
+
+def _report(job: Job) -> Any:
+    from transformers import TrainerCallback
+
+    class Report(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if not logs or "loss" not in logs:
+                return
+            if not math.isfinite(logs["loss"]):
+                raise UserError(
+                    f"the loss is {logs['loss']} at step {state.global_step},"
+                    f" at learning_rate {job.spec.learning_rate}. Lower it."
+                )
+            job.progress(state.global_step, state.max_steps, logs["loss"])
+
+    return Report()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the trainer's advice and the data set's progress bars off the terminal; ours is shown instead."""
+    import logging
+    import warnings
+
+    import datasets
+
+    bars = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    advice = logging.getLogger("trl")
+    level = advice.level
+    advice.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        advice.setLevel(level)
+        if not bars:
+            datasets.enable_progress_bars()
