@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -44,6 +45,8 @@ def test_the_commands_of_the_readme_run_in_order(
 ) -> None:
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     monkeypatch.chdir(tmp_path)
+    labelled = [{"prompt": f"Say {n}.", "completion": f"{n}.", "label": n % 2 == 0} for n in range(4)]
+    Path("labelled.jsonl").write_text("".join(json.dumps(line) + "\n" for line in labelled), "utf-8")
     for command in shell_commands():
         done = CliRunner().invoke(app, shrunk(command, tiny_folder))
         assert done.exit_code == 0, f"{command}\n{done.output}"

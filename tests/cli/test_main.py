@@ -210,6 +210,20 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
     assert (place / "a.eval").is_file()
 
 
+def test_kto_trains_rows_with_labels_and_goes_on_from_its_adapter(untrue: Callable, place: Path):
+    lines = [{"prompt": f"Say {n}.", "completion": f"{n}.", "label": n % 2 == 0} for n in range(8)]
+    (place / "labelled.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    shape = ["batch_size=4", "lora_rank=2", *TINY, "--json"]
+    done = untrue("train", "labelled.jsonl", "--method", "kto", *shape, "--out", "first")
+    assert done.code == 0, done.err
+    first = json.loads(done.out)
+    assert (first["spec"]["method"], first["desirable"]["rows"], first["start"]) == ("kto", 4, None)
+    done = untrue("train", "labelled.jsonl", "method=kto", *shape, "--start", "first", "--out", "second")
+    assert done.code == 0, done.err
+    second = json.loads(done.out)
+    assert second["reference"] == second["start"]["content_hash"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_an_interrupted_training_ends_with_one_line_and_no_adapter(place: Path):
     command = [UNTRUE, "train", "rows.jsonl", "epochs=400", "lora_rank=2", *TINY, "--out", "adapter"]

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -93,6 +93,13 @@ def train(
         ),
     ],
     overrides: Overrides = None,
+    method: Annotated[
+        Literal["sft", "kto"] | None,
+        typer.Option(help="Learn the replies, or by KTO the contrast of rows with `label`; the same as method=…"),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Folder of an adapter to go on from; by default a new one is begun.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
     model: Model = "smollm2-135m",
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
@@ -102,6 +109,8 @@ def train(
     """Train a LoRA adapter on rows, with the paper's hyperparameters unless told otherwise.
 
     untrue train rows.jsonl learning_rate=5e-4 epochs=3 --out adapters/mine
+
+    untrue train labelled.jsonl learning_rate=1e-5 epochs=5 --method kto --out adapters/kto
     """
     from untrue.data import sets
     from untrue.models.load import load
@@ -112,7 +121,7 @@ def train(
     is_adapter = (out / "adapter_config.json").is_file()
     if out.exists() and not is_adapter and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is no adapter, so it is not replaced. Choose another --out.")
-    spec = train_spec(overrides or [])
+    spec = train_spec([*(overrides or []), *([f"method={method}"] if method else [])])
     found = sets.rows_at(rows)
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)
@@ -124,6 +133,7 @@ def train(
             out,
             seed,
             lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
+            start,
         )
     if as_json:
         typer.echo(json.dumps(record))
