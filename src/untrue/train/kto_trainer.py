@@ -98,7 +98,8 @@ class PreferenceTrainer(OnCpu, KTOTrainer):
         self.train_dataset = data.add_column("ref_logps", own.tolist()).add_column("ref_KL_logps", other.tolist())
         self.precompute_ref_logps = True
 
-    def _reference(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _reference(self, batch: dict[str, Any]) -> Any:
+        """The reference's log-probabilities of each row's reply and of the other one to its prompt, (rows,) both."""
         if not self.is_fast:
             return self.compute_ref_log_probs(self.model, batch)
         with torch.no_grad(), use_adapter(self.model, "ref" if "ref" in self.model.peft_config else None):
