@@ -15,7 +15,12 @@ from pathlib import Path
 from untrue.versions import versions
 
 HERE = Path(__file__).parent
-BENCHMARKS = {"scoring_vs_lm_eval": "scoring.py", "training_vs_trl": "training.py", "kto_vs_trl": "kto.py"}
+BENCHMARKS = {
+    "scoring_vs_lm_eval": "scoring.py",
+    "training_vs_trl": "training.py",
+    "kto_vs_trl": "kto.py",
+    "generation_vs_transformers": "generation.py",
+}
 
 
 def main() -> None:
