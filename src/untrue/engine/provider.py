@@ -15,10 +15,12 @@ from inspect_ai.model import (
     ChatMessage,
     GenerateConfig,
     ModelAPI,
+    ModelInfo,
     ModelOutput,
     ModelUsage,
     StopReason,
     modelapi,
+    set_model_info,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
@@ -68,6 +70,8 @@ class UntrueAPI(ModelAPI):
         self._batcher = Batcher(self._engine)
         self._base_batcher = Batcher(_BaseEngine(self._loaded, self._model)) if adapter else self._batcher
         self._on_scored, self._scored = on_scored, 0
+        # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
+        set_model_info(f"untrue/{model_name}", ModelInfo(context_length=self._engine.max_tokens))
 
     async def likelihoods(
         self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]], *, base: bool = False
