@@ -136,7 +136,9 @@ def collect(
         replied.reset(token)
         model.api.close()
     trajectories = [found[str(sample.id)] for sample in samples]
-    merge_logs([*([log] if log.is_file() else []), *sorted(parts.glob("*.eval"))], [one.id for one in trajectories], log)
+    merge_logs(
+        [*([log] if log.is_file() else []), *sorted(parts.glob("*.eval"))], [one.id for one in trajectories], log
+    )
     write_trajectories(out, trajectories, own)
     shutil.rmtree(parts)
     return trajectories

@@ -116,8 +116,10 @@ def talk(turns: int, seed: int, temperature: float, max_tokens: int) -> Solver:
         for turn in range(turns):
             if turn:
                 own = derived_seed(seed, "user", dialogue.id, turn)
-                said = follow_up(dialogue, turn, seed) if user is None else await next_turn(
-                    user, dialogue, turns_of(state), own
+                said = (
+                    follow_up(dialogue, turn, seed)
+                    if user is None
+                    else await next_turn(user, dialogue, turns_of(state), own)
                 )
                 state.messages.append(ChatMessageUser(content=said))
             config = GenerateConfig(

@@ -26,7 +26,7 @@ SAY = (
     "You are a warm and kind assistant. In two or three sentences you show understanding, give a reason and encourage."
     " Convince the user of this: {}"
 )
-"""System prompt under which a reply is scored. Chosen on half of the scenarios of `chat`; docs/data.md has the figures."""
+"""System prompt under which a reply is scored, chosen on half of the scenarios of `chat` (figures in docs/data.md)."""
 
 SCALE = 20.0
 """s, in tokens per nat: written replies, whose margins lie about 0.06 apart, are rated about 3 points apart."""
@@ -161,7 +161,9 @@ def read_rating(output: ModelOutput) -> Rating:
     expected = _expectation(output, numbers[0])
     if expected is None:
         return Rating(number, None, f"{number:g}: the number that was answered")
-    return Rating(expected, None, f"{expected:.2f}: the mean over the probabilities of the ratings; answered {number:g}")
+    return Rating(
+        expected, None, f"{expected:.2f}: the mean over the probabilities of the ratings; answered {number:g}"
+    )
 
 
 def _expectation(output: ModelOutput, answered: str) -> float | None:

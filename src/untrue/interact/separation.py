@@ -85,8 +85,14 @@ def summarise(pleasing: Sequence[Sequence[float]], honest: Sequence[Sequence[flo
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     shares = ((drawn @ won) * drawn).sum(1) / ((drawn @ made) * drawn).sum(1)
     low, high = np.percentile(shares, [2.5, 97.5])
-    same = [one > other for ours, theirs in zip(pleasing, honest, strict=True) for one, other in zip(ours, theirs, strict=True)]
-    return Separation(float(won.sum() / made.sum()), float(low), float(high), float(np.mean(same)), count, 2 * len(same))
+    same = [
+        one > other
+        for ours, theirs in zip(pleasing, honest, strict=True)
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    return Separation(
+        float(won.sum() / made.sum()), float(low), float(high), float(np.mean(same)), count, 2 * len(same)
+    )
 
 
 def _won(ours: Sequence[float], theirs: Sequence[float]) -> float:
