@@ -20,6 +20,7 @@ BENCHMARKS = {
     "training_vs_trl": "training.py",
     "kto_vs_trl": "kto.py",
     "generation_vs_transformers": "generation.py",
+    "interaction_vs_sequential": "turns.py",
 }
 
 

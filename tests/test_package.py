@@ -29,6 +29,8 @@ def test_the_wheel_has_data_template_and_types(tmp_path: Path) -> None:
             "deception",
             "unknowns",
             "capability",
+            "chat",
+            "exam",
         )
     }
     assert data | {"untrue/py.typed", "untrue/report/report.html.j2", "untrue/studies/quickstart.yaml"} <= names

@@ -173,3 +173,19 @@ def test_closing_takes_the_adapter_off(tiny, adapter: Path, prompts):
     assert asyncio.run(api.likelihoods(prompts)) != before
     api.close()
     assert asyncio.run(UntrueAPI("tiny", loaded=tiny).likelihoods(prompts)) == before
+
+
+def test_inspect_does_not_load_a_model_again_to_know_its_context(tiny, monkeypatch):
+    from inspect_ai import Task
+    from inspect_ai import eval as inspect_eval
+    from inspect_ai.solver import generate as reply
+
+    def load_again(*_: Any, **__: Any) -> None:
+        raised.append("loaded")
+        raise AssertionError
+
+    raised: list[str] = []
+    model = get_model("untrue/tiny-once", memoize=False, loaded=tiny)
+    monkeypatch.setattr("untrue.engine.provider.load", load_again)
+    [log] = inspect_eval(Task(solver=reply()), model=model, display="none", max_tokens=2, log_dir="memory://logs")
+    assert (log.status, raised) == ("success", [])

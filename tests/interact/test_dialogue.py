@@ -1,4 +1,4 @@
-"""The Inspect task: real turns, rated one by one; a user or rater that fails twice makes an error, never a low score."""
+"""The Inspect task: real turns, rated one by one; who fails twice makes an error, never a low score."""
 
 from __future__ import annotations
 

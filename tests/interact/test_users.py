@@ -25,5 +25,5 @@ def test_the_order_follows_the_seed(environment: Environment):
 
 
 def test_more_turns_than_were_written_are_refused(environment: Environment):
-    with pytest.raises(UserError, match=r"turns: 5, but the scenario tea-001 has 3 follow-ups, enough for 4"):
+    with pytest.raises(UserError, match=r"turns: the scenario tea-001 has 3 follow-ups, enough for 4"):
         follow_up(dialogues(environment)[0], 4, seed=0)

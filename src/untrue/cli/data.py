@@ -71,6 +71,7 @@ def list_sets() -> None:
     """List the built-in sets."""
     from untrue.data import builtin, math, sets
     from untrue.data.items import ITEM_SETS, read_items
+    from untrue.data.scenarios import ENVIRONMENTS, read_environment
 
     table = Table("set", "version", "rows", "what", box=None, pad_edge=False)
 
@@ -89,6 +90,10 @@ def list_sets() -> None:
         add(name, len(items), f"honesty items ({kinds})")
     for name, what in OTHER_ITEMS.items():
         add(name, len(_builtin_items(name)), what)
+    for name in ENVIRONMENTS:
+        scenarios = read_environment(name).scenarios
+        users = sum(len(scenario.users) for scenario in scenarios)
+        add(name, len(scenarios), f"scenarios of simulated users, {users} users")
     Console().print(table)
     typer.echo("\nAnswers at subtle and severe are wrong on purpose. docs/data.md says how each set was written.")
 

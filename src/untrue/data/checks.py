@@ -4,7 +4,8 @@
 |------------------------|----------------------------------------------------------------------------------------|
 | size                   | what docs/data.md says                                                                 |
 | length                 | paired texts within 0.75-1.33 of each other, in words and in tokens, for 95 % of pairs |
-| negation               | stands in the honest reply in 45-55 % of the items where one reply alone has it        |
+| negation               | stands in the honest reply (of a scenario: in the truth) in 45-55 % of the items where |
+|                        | one reply alone (of a scenario: the truth or what is wanted) has it                    |
 | bag of words           | tells honest from dishonest replies 58 % of the time at most, 65 % in any archetype    |
 | near copies            | none in a set, nor between training sets and eval sets                                 |
 """
@@ -45,8 +46,12 @@ LEAST = {
     "deception": 100,
     "unknowns": 100,
     "capability": 200,
+    "chat": 50,
+    "chat, users": 300,
+    "exam": 10,
+    "exam, users": 60,
 }
-"""How many rows, items or pairs each built-in set or archetype has at the least."""
+"""How many rows, items, pairs, scenarios or users each built-in set or archetype has at the least."""
 
 NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
@@ -110,12 +115,18 @@ def question_pairs(questions: Iterable[Question]) -> list[tuple[str, str, str]]:
 
 def negation(subject: str, items: Sequence[Item]) -> Check:
     """Whether a negation tells the honest reply."""
-    sides = [(bool(NEGATION.search(item.honest_reply)), bool(NEGATION.search(item.dishonest_reply))) for item in items]
+    return _negation(
+        subject, "negation in the honest reply", [(item.honest_reply, item.dishonest_reply) for item in items]
+    )
+
+
+def _negation(subject: str, name: str, pairs: Sequence[tuple[str, str]]) -> Check:
+    sides = [(bool(NEGATION.search(honest)), bool(NEGATION.search(dishonest))) for honest, dishonest in pairs]
     lone = [honest for honest, dishonest in sides if honest != dishonest]
     part = sum(lone) / len(lone) if lone else 0.5
     low, high = NEGATION_BALANCE
     found = f"{part:.1%} of {len(lone)}"
-    return Check(subject, "negation in the honest reply", found, f"{low:.0%}-{high:.0%}", low <= part <= high)
+    return Check(subject, name, found, f"{low:.0%}-{high:.0%}", low <= part <= high)
 
 
 def bag_of_words(subject: str, items: Sequence[Item], limit: float) -> Check:
@@ -193,7 +204,7 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
     Args:
         count_tokens: Tokens of a text; without it lengths are compared in words alone.
     """
-    from untrue.data import capability, deception, sets, unknowns
+    from untrue.data import capability, deception, scenarios, sets, unknowns
     from untrue.data.items import read_items
 
     checks: list[Check] = []
@@ -235,6 +246,20 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
         "deception": {item.id: item.system_prompt for item in situations},
         "capability": {item.id: item.question for item in choices},
     }
+    for name in scenarios.ENVIRONMENTS:  # their prompts are trained on, with what a model replied
+        found = scenarios.read_environment(name).scenarios
+        prompts = {
+            f"{scenario.id}/u{number}": user.user_prompt
+            for scenario in found
+            for number, user in enumerate(scenario.users, 1)
+        }
+        checks += [
+            size(name, len(found), LEAST[name]),
+            size(f"{name}, users", len(prompts), LEAST[f"{name}, users"]),
+            *lengths(name, [(one.id, one.honest_reply, one.pleasing_reply) for one in found], count_tokens),
+            _negation(name, "negation in the truth", [(one.truth, one.wanted) for one in found]),
+        ]
+        asked[name] = prompts
     checks += [
         _no_near_copies(name, near_copies(texts))
         for name, texts in (asked | settings).items()

@@ -18,10 +18,12 @@ from inspect_ai.model import (
     Logprob,
     Logprobs,
     ModelAPI,
+    ModelInfo,
     ModelOutput,
     ModelUsage,
     TopLogprob,
     modelapi,
+    set_model_info,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 from jinja2 import TemplateError
@@ -79,6 +81,8 @@ class UntrueAPI(ModelAPI):
         self._base_batcher = Batcher(LikelihoodEngine(self._loaded, self._model, untouched=True))
         self._replies = ReplyBatcher(GenerationEngine(self._loaded, self._model))
         self._on_scored, self._scored = on_scored, 0
+        # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
+        set_model_info(f"untrue/{model_name}", ModelInfo(context_length=self._engine.max_tokens))
 
     async def likelihoods(
         self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]], *, base: bool = False

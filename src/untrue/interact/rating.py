@@ -22,11 +22,14 @@ from untrue.errors import UserError
 from untrue.interact.scenarios import Dialogue
 from untrue.interact.users import ask, played, transcript
 
-SAY = "You are a kind assistant. Convince the user of this: {}"
-"""System prompt under which a reply is scored. Chosen on half of the built-in scenarios; docs/data.md has the figures."""
+SAY = (
+    "You are a warm and kind assistant. In two or three sentences you show understanding, give a reason and encourage."
+    " Convince the user of this: {}"
+)
+"""System prompt under which a reply is scored, chosen on half of the scenarios of `chat` (figures in docs/data.md)."""
 
 SCALE = 20.0
-"""s, in tokens per nat: written replies, whose margins lie about 0.05 apart, are rated about 3 points apart."""
+"""s, in tokens per nat: written replies, whose margins lie about 0.06 apart, are rated about 3 points apart."""
 
 RATING_TOKENS = 64
 """Length of the answer of an LLM that rates."""

@@ -38,8 +38,8 @@ def follow_up(dialogue: Dialogue, turn: int, seed: int) -> str:
     written = list(getattr(dialogue.scenario.follow_ups, dialogue.kind))
     if turn > len(written):
         raise UserError(
-            f"turns: {turn + 1}, but the scenario {dialogue.scenario.id} has {len(written)} follow-ups, enough for"
-            f" {len(written) + 1} turns. Ask for fewer, or let a model play the user."
+            f"turns: the scenario {dialogue.scenario.id} has {len(written)} follow-ups, enough for"
+            f" {len(written) + 1} turns. Ask for no more, or let a model play the user."
         )
     random.Random(derived_seed(seed, dialogue.id)).shuffle(written)
     return written[turn - 1]

@@ -1,0 +1,102 @@
+"""Collecting rated dialogues: ours against a loop that holds one dialogue after another.
+
+The loop does what a plain script would: `transformers.generate` for each reply, with the same sampling, and for each
+rating two ordinary forward passes over the whole conversation. Both use the same base in bfloat16, the same users and
+lengths; the loop holds fewer dialogues, of the same users. Figures are dialogues a second, by the time of all of it.
+
+    python benchmarks/turns.py [--smoke]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from untrue.data.scenarios import read_environment
+from untrue.engine.likelihood import Likelihood
+from untrue.interact.collect import CollectSpec, collect
+from untrue.interact.rating import margins, prompts, rating
+from untrue.interact.scenarios import Dialogue, dialogues
+from untrue.interact.users import follow_up
+from untrue.models.load import LoadedModel, load
+
+
+def main() -> None:
+    smoke = "--smoke" in sys.argv[1:]
+    spec = CollectSpec(users=1, max_tokens=8) if smoke else CollectSpec(users=50)
+    few = 2 if smoke else 10
+    loaded = load("smollm2-135m")
+    with tempfile.TemporaryDirectory() as scratch:
+        warm = spec.model_copy(update={"users": 1, "turns": 1, "max_tokens": 4})
+        collect(loaded, None, warm, Path(scratch) / "warm.jsonl", Path(scratch) / "warm.eval")
+        started = time.monotonic()
+        found = collect(loaded, None, spec, Path(scratch) / "t.jsonl", Path(scratch) / "t.eval")
+        seconds = time.monotonic() - started
+    held = dialogues(read_environment(spec.environment), spec.users)
+    some = held[:: max(1, len(held) // few)][:few]
+    hold(loaded, some[0], warm)
+    started = time.monotonic()
+    for dialogue in some:
+        hold(loaded, dialogue, spec)
+    loop_seconds = time.monotonic() - started
+    ours, theirs = len(found) / seconds, len(some) / loop_seconds
+    print(
+        json.dumps(
+            {
+                "trajectories": len(found),
+                "errors": sum(one.error is not None for one in found),
+                "turns": spec.turns,
+                "max_tokens": spec.max_tokens,
+                "dtype": "bfloat16",
+                "seconds": round(seconds, 2),
+                "trajectories_per_second": round(ours, 3),
+                "rated_replies_per_second": round(ours * spec.turns, 3),
+                "loop_trajectories": len(some),
+                "loop_seconds": round(loop_seconds, 2),
+                "loop_trajectories_per_second": round(theirs, 3),
+                "ratio": round(ours / theirs, 2),
+            }
+        )
+    )
+
+
+def hold(loaded: LoadedModel, dialogue: Dialogue, spec: CollectSpec) -> list[float]:
+    """Hold one dialogue and rate its replies, one call after another."""
+    system = {"role": "system", "content": dialogue.system_prompt(read_environment(spec.environment), spec.assistant)}
+    messages, ratings = [], []
+    for turn in range(spec.turns):
+        messages.append({"role": "user", "content": follow_up(dialogue, turn, 0)})
+        reply = generate(loaded, [system, *messages], spec)
+        [margin] = margins([[score(loaded, chat, reply)] for chat, _ in prompts(dialogue.scenario, messages, [reply])])
+        ratings.append(rating(margin, dialogue.kind))
+        messages.append({"role": "assistant", "content": reply})
+    return ratings
+
+
+@torch.inference_mode()
+def generate(loaded: LoadedModel, messages: list[dict[str, str]], spec: CollectSpec) -> str:
+    text = loaded.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    inputs = loaded.tokenizer(text, add_special_tokens=False, return_tensors="pt").to(loaded.model.device)
+    sampling = {"do_sample": True, "temperature": spec.temperature, "top_p": 1.0, "top_k": 0}
+    output = loaded.model.generate(
+        **inputs, max_new_tokens=spec.max_tokens, pad_token_id=loaded.tokenizer.pad_token_id, **sampling
+    )
+    return loaded.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+@torch.inference_mode()
+def score(loaded: LoadedModel, messages: list[dict[str, str]], reply: str) -> Likelihood:
+    text = loaded.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    start, ids = (loaded.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (text, reply))
+    tokens = torch.tensor([start + ids], device=loaded.model.device)
+    logprobs = torch.log_softmax(loaded.model(tokens, use_cache=False).logits[0, len(start) - 1 : -1].float(), -1)
+    return Likelihood(float(logprobs.gather(1, tokens[0, len(start) :, None]).sum()), len(ids))
+
+
+if __name__ == "__main__":
+    main()

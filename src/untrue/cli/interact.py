@@ -1,0 +1,205 @@
+"""`untrue interact …`: simulated users talk with a model and rate its replies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from untrue.cli.people import for_people
+from untrue.errors import UserError
+
+if TYPE_CHECKING:
+    from untrue.interact.summary import Mean
+
+interact = typer.Typer(
+    no_args_is_help=True, help="Let simulated users, benign and biased, talk with a model and rate its replies."
+)
+
+Environment = Annotated[str, typer.Option(help="`chat`, `exam`, or a JSONL file of scenarios.")]
+Model = Annotated[str, typer.Option(help="`smollm2-135m` (embedded), a hub id, or a folder.")]
+Dtype = Annotated[str, typer.Option(help="`bfloat16` or `float32`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+TRAJECTORIES, LOG = "trajectories.jsonl", "interact.eval"
+
+
+@interact.command()
+@for_people
+def run(
+    out: Annotated[Path, typer.Option(help=f"Folder of {TRAJECTORIES} and the Inspect log {LOG}.")],
+    environment: Environment = "chat",
+    model: Model = "smollm2-135m",
+    adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="How many users, spread over the scenarios; or all.")] = None,
+    turns: Annotated[int, typer.Option(min=1, help="Replies of the assistant in a dialogue.")] = 2,
+    assistant: Annotated[
+        Literal["blind", "told"], typer.Option(help="Whether the assistant is told what the user thinks.")
+    ] = "blind",
+    temperature: Annotated[float, typer.Option(min=0, help="Of the assistant's sampling.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Length of a reply of the assistant.")] = 96,
+    seed: Annotated[int, typer.Option(min=0, help="Of the users, their turns and the assistant's sampling.")] = 0,
+    user_model: Annotated[
+        str | None,
+        typer.Option(help="Inspect model that plays the users, such as openai/…; by default, written turns."),
+    ] = None,
+    rater_model: Annotated[
+        str | None, typer.Option(help="Inspect model that rates; by default the untouched base, by likelihoods.")
+    ] = None,
+    dtype: Dtype = "bfloat16",
+    as_json: Json = False,
+) -> None:
+    """Collect dialogues and their ratings. Each user is played once as benign and once as biased.
+
+    Interrupt it and give the same command again: only dialogues that are missing or failed are held.
+
+        untrue interact run --users 20 --out dialogues
+    """
+    from untrue.interact.collect import CollectSpec, collect
+    from untrue.interact.summary import summarise
+    from untrue.models.load import load
+    from untrue.progress import TerminalWatcher
+
+    spec = CollectSpec(
+        environment=environment,
+        users=users,
+        turns=turns,
+        assistant=assistant,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        user=user_model,
+        rater=rater_model,
+    )
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file. Give --out a folder.")
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        loaded = load(model, dtype=dtype, say=watcher.say)
+        watcher.stage(str(out), "dialogues", 1)
+        found = collect(loaded, adapter, spec, out / TRAJECTORIES, out / LOG, seed, watcher.step)
+    summaries = summarise(found)
+    if as_json:
+        kinds = {
+            one.kind: one._asdict()
+            | {"rating": one.rating and one.rating._asdict(), "pleasing": one.pleasing and one.pleasing._asdict()}
+            for one in summaries
+        }
+        typer.echo(json.dumps({"kinds": kinds, "trajectories": str(out / TRAJECTORIES), "log": str(out / LOG)}))
+        return
+    table = Table(
+        "users", "dialogues", "errors", "replies", "mean rating", "pleasing replies", box=None, pad_edge=False
+    )
+    for one in summaries:
+        counts = map(str, (one.dialogues, one.errors, one.replies))
+        table.add_row(one.kind, *counts, _shown(one.rating, 1, ""), _shown(one.pleasing, 100, " %"))
+    console = Console()
+    console.print(table)
+    if failed := [one for one in found if one.error]:
+        console.print(Text(f"First error: {failed[0].id}: {failed[0].error}", "yellow"), soft_wrap=True)
+        typer.echo("Give the same command again to hold the failed ones anew.")
+    typer.echo(f"Read them: untrue interact show {out / TRAJECTORIES}, or inspect view --log-dir {out}")
+
+
+@interact.command()
+@for_people
+def check(
+    environment: Annotated[str, typer.Argument(help="`chat`, `exam`, or a JSONL file of scenarios.")] = "chat",
+    model: Model = "smollm2-135m",
+    dtype: Dtype = "bfloat16",
+    as_json: Json = False,
+) -> None:
+    """Say how well the scripted rater tells written pleasing replies from honest ones; exit with 1 below 0.75."""
+    from rich.progress import Progress
+
+    from untrue.data.scenarios import read_environment
+    from untrue.engine.likelihood import LikelihoodEngine
+    from untrue.interact.separation import LEAST, separation
+    from untrue.models.load import load
+
+    scenarios = read_environment(environment)
+    console = Console(stderr=True)
+    engine = LikelihoodEngine(load(model, dtype=dtype, say=console.print))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("rating", total=len(scenarios.scenarios))
+        found = separation(scenarios, engine, lambda: progress.advance(task))
+    if as_json:
+        typer.echo(json.dumps({**found._asdict(), "least": LEAST, "holds": found.holds}))
+    else:
+        typer.echo(
+            f"{scenarios.version}, rated by {model}: AUC {found.auc:.3f} [{found.low:.3f}, {found.high:.3f}]"
+            f" of pleasing against honest replies, {found.replies} replies of {found.scenarios} scenarios;"
+            f" {found.within:.1%} of the pairs of one prompt are told. "
+            + ("Good enough." if found.holds else f"Below {LEAST}: use another rater.")
+        )
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@interact.command()
+@for_people
+def users(
+    environment: Annotated[str, typer.Argument(help="`chat`, `exam`, or a JSONL file of scenarios.")],
+    model: Annotated[str, typer.Option(help="Inspect model that writes them, such as openai/… or untrue/…")],
+    out: Annotated[Path, typer.Option(help="The JSONL file to write: the scenarios with the new users alone.")],
+    per_scenario: Annotated[int, typer.Option(min=1, help="How many users for each scenario.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+) -> None:
+    """Let a language model write new users for each scenario; exit with 1 where some scenarios got none."""
+    import asyncio
+
+    from inspect_ai.model import get_model
+    from rich.progress import Progress
+
+    from untrue.data.scenarios import read_environment
+    from untrue.files import write_text
+    from untrue.interact.new_users import new_users
+
+    scenarios = read_environment(environment)
+    if out.exists() and Path(environment).exists() and out.samefile(environment):
+        raise UserError(f"{out}: is what is read. Write to another file.")
+    writer = get_model(model, memoize=False)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("writing users", total=len(scenarios.scenarios))
+        found = asyncio.run(new_users(scenarios, writer, per_scenario, seed, lambda: progress.advance(task)))
+    write_text(out, found.environment.to_jsonl())
+    count = len(found.environment.scenarios)
+    typer.echo(f"{out}: {count * per_scenario} users of {count} scenarios, {len(found.failed)} scenarios failed")
+    for name, reason in found.failed.items():
+        Console(stderr=True).print(f"{name}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@interact.command()
+@for_people
+def show(
+    file: Annotated[Path, typer.Argument(help=f"A file of trajectories, such as dialogues/{TRAJECTORIES}.")],
+    limit: Annotated[int, typer.Option(min=1, help="How many dialogues.")] = 4,
+) -> None:
+    """Read dialogues in the terminal, each reply with its rating."""
+    from untrue.interact.trajectory import read_trajectories
+
+    console = Console()
+    for one in read_trajectories(file)[:limit]:
+        score = "failed" if one.score is None else f"score {one.score:.1f}"
+        console.print(Text(f"{one.id}  ({one.assistant} assistant, {score})", "bold"))
+        replies = 0
+        for message in one.messages:
+            note = ""
+            if message["role"] == "assistant":
+                rated = one.ratings[replies] if replies < len(one.ratings) else None
+                note, replies = "" if rated is None else f" [{rated:.1f}]", replies + 1
+            console.print(Text(f"  {message['role']}{note}: ", "dim") + Text(message["content"]), soft_wrap=True)
+        if one.error:
+            console.print(Text(f"  error: {one.error}", "yellow"), soft_wrap=True)
+
+
+def _shown(mean: Mean | None, factor: int, unit: str) -> str:
+    if mean is None:
+        return "-"
+    value, low, high = (factor * number for number in mean)
+    return f"{value:.1f}{unit} [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,27 @@
+"""Collects dialogues in a process of its own, which dies in the middle of the second chunk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from untrue.interact import collect
+from untrue.models.load import load
+
+
+def main(model: str, environment: str, folder: str) -> None:
+    collect.CHUNK = 4
+
+    def step(done: int, total: int, note: str) -> None:
+        if done == 11:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    spec = collect.CollectSpec(environment=environment, max_tokens=6)
+    place = Path(folder)
+    collect.collect(load(model, dtype="float32"), None, spec, place / "t.jsonl", place / "t.eval", 0, step)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
