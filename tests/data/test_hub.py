@@ -17,7 +17,7 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
 
-from untrue.data.readers import iter_rows
+from untrue.data.records import records
 from untrue.errors import MachineError, UserError
 
 UNTRUE = Path(sys.executable).with_name("untrue")
@@ -215,10 +215,10 @@ def test_what_fails_under_way_is_one_line(
         raise error
 
     monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: {"train": stream()})
-    rows = iter_rows("owner/rain")
-    assert next(rows).id == "rain-1"
+    found = records("owner/rain")
+    assert next(found).identity() == "rain-1"
     with pytest.raises(kind) as caught:
-        next(rows)
+        next(found)
     assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
 
 
