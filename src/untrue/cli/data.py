@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -183,31 +183,28 @@ def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None
     from untrue.data.items import read_items
 
     skips = Skips()
-    rows = sets.rows_at(name, on_error=on_error, skipped=skips)
+    found = mix.look_through(sets.iter_rows_at(name, on_error=on_error, skipped=skips), read_items(items))
     skips.tell()
-    asked = read_items(items)
-    overlaps, near = mix.overlaps(rows, asked), mix.near_overlaps(rows, asked)
-    found = {
-        "rows": len(rows),
-        "skipped": skips.count,
-        "levels": dict(Counter(row.level for row in rows)),
-        "duplicates": mix.duplicates(rows),
-        "overlaps": [overlap._asdict() for overlap in overlaps],
-        "near_copies": [copy._asdict() for copy in near],
-    }
     if as_json:
-        typer.echo(json.dumps(found))
+        said = {
+            "rows": found.rows,
+            "skipped": skips.count,
+            "levels": dict(found.levels),
+            "duplicates": found.duplicates,
+            "overlaps": [overlap._asdict() for overlap in found.overlaps],
+            "near_copies": [copy._asdict() for copy in found.near],
+        }
+        typer.echo(json.dumps(said))
     else:
-        levels = ", ".join(f"{level} {count}" for level, count in found["levels"].items())
         typer.echo(
-            f"{len(rows)} rows ({levels}), {found['duplicates']} repeated prompts,"
-            f" {len(overlaps)} asked by the eval too, {len(near)} nearly"
+            f"{found.rows} rows ({_counts(found.levels)}), {found.duplicates} repeated prompts,"
+            f" {len(found.overlaps)} asked by the eval too, {len(found.near)} nearly"
         )
-        for overlap in overlaps[:10]:
+        for overlap in found.overlaps[:10]:
             typer.echo(f"  row {overlap.row} asks what item {overlap.item} asks")
-        for copy in near[:10]:
+        for copy in found.near[:10]:
             typer.echo(f"  row {copy.row} nearly asks what item {copy.item} asks")
-    if found["duplicates"] or overlaps or near:
+    if found.duplicates or found.overlaps or found.near:
         raise typer.Exit(1)
 
 
@@ -360,5 +357,5 @@ def _holds(source: str, out: Path) -> bool:
     return False
 
 
-def _counts(levels: Counter[str]) -> str:
+def _counts(levels: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in levels.items())
