@@ -302,9 +302,9 @@ def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):
     [
         (
             "owner/persona",
-            "owner/persona: holds persona-vectors in folders: dataset/mistake_hail, dataset/mist",
+            "owner/persona: has several folders of persona-vectors: dataset/mistake_hail, dataset",
         ),
-        ("owner/persona@rain", "owner/persona@rain: has no single folder 'rain' of persona-vectors: dataset/mistake_"),
+        ("owner/persona@rain", "owner/persona@rain: has no folder 'rain', but has folders of persona-vectors"),
         ("owner/none@rain", "owner/none@rain: no such data set on the hub, nor a file or folder here."),
         ("owner/gated@rain", "owner/gated@rain: is gated on the hub."),
         (
@@ -331,8 +331,12 @@ def test_persona_vectors_that_were_never_downloaded_need_the_hub(hub: Path, monk
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match=r"^owner/flat: no file or folder here, and the data hub could not be"):
         read_questions("owner/flat")
-    with pytest.raises(UserError, match=r"^owner/persona@mistake_hail: has no single folder"):
+    with pytest.raises(MachineError, match=r"^owner/persona@mistake_hail: no file or folder here, and the data hub"):
         read_questions("owner/persona@mistake_hail")
+    [file] = hub.rglob("misaligned_2.jsonl")
+    file.unlink()
+    with pytest.raises(MachineError, match=r"^owner/persona@mistake_rain: no file or folder here, and the data hub"):
+        read_questions("owner/persona@mistake_rain")
 
 
 def test_mask_without_access_says_how_to_get_it(untrue: Run, endpoint: str, tmp_path: Path):

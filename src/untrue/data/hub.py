@@ -30,6 +30,13 @@ class DatasetName(NamedTuple):
     split: str | None
 
 
+class HubFiles(NamedTuple):
+    """Places of files in a data set of the hub, and whether they are all that there are."""
+
+    places: list[PurePosixPath]
+    complete: bool
+
+
 def dataset_name(name: str) -> DatasetName | None:
     """What has the form of a hub id, or names a folder that exists; `None` for anything else.
 
@@ -66,8 +73,8 @@ def dataset_rows(name: str, dataset: DatasetName) -> Iterator[dict[str, Any]]:
         yield from found
 
 
-def hub_files(name: str, base: str) -> list[PurePosixPath]:
-    """List the files of a data set of the hub; those downloaded before, where the hub cannot be reached.
+def hub_files(name: str, base: str) -> HubFiles:
+    """List the files of a data set of the hub; those downloaded before, where it cannot be reached.
 
     Args:
         name: What errors call it.
@@ -81,7 +88,8 @@ def hub_files(name: str, base: str) -> list[PurePosixPath]:
 
     with _errors(name, base):
         try:
-            return [PurePosixPath(file.rfilename) for file in HfApi().dataset_info(base).siblings or ()]
+            siblings = HfApi().dataset_info(base).siblings or ()
+            return HubFiles([PurePosixPath(file.rfilename) for file in siblings], complete=True)
         except Exception as error:
             if not _unreached(_chain(error)):
                 raise
@@ -90,7 +98,7 @@ def hub_files(name: str, base: str) -> list[PurePosixPath]:
             except FileNotFoundError:
                 raise error from None
             found = (path.relative_to(here) for path in Path(here).rglob("*") if path.is_file())
-            return [PurePosixPath(path.as_posix()) for path in found]
+            return HubFiles([PurePosixPath(path.as_posix()) for path in found], complete=False)
 
 
 def download(name: str, base: str, files: Sequence[PurePosixPath]) -> Path:
@@ -176,11 +184,16 @@ def _error(name: str, base: str, error: BaseException) -> UntrueError:
             " with `hf auth login`."
         )
     if _unreached(chain):
-        return MachineError(
-            f"{name}: no file or folder here, and the data hub could not be reached. Check the name and the network,"
-            " or download it and give its folder."
-        )
+        return unreached(name)
     return UserError(f"{name}: cannot be read from the hub ({first}).")
+
+
+def unreached(name: str) -> MachineError:
+    """The error of a data set that is not here, while the hub cannot be reached."""
+    return MachineError(
+        f"{name}: no file or folder here, and the data hub could not be reached. Check the name and the network,"
+        " or download it and give its folder."
+    )
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from untrue.data.hub import dataset_name, download, hub_files
+from untrue.data.hub import HubFiles, dataset_name, download, hub_files, unreached
 from untrue.data.records import Record, Wrong, records, refuse_repeated
 from untrue.data.rows import Question
 from untrue.errors import UserError
@@ -64,41 +64,46 @@ def persona_folder(source: str | Path) -> PersonaFolder | None:
         return None
     base = Path(dataset.base)
     here = base.is_dir()
-    files = _files(base) if here else hub_files(name, dataset.base)
-    folder = _choose(name, dataset.base, dataset.config, [path.parent for path in files if path.name in TELLING])
+    found = _files(base) if here else hub_files(name, dataset.base)
+    folders = [place.parent for place in found.places if place.name in TELLING]
+    try:
+        folder = _choose(name, dataset.base, dataset.config, folders)
+    except UserError:
+        if found.complete:
+            raise
+        raise unreached(name) from None
     if folder is None:
         return None
     if here:
         path = base / folder
         return PersonaFolder(path, path.resolve().name, path.resolve().name)
-    wanted = [path for path in files if path.parent == folder and path.name in PERSONA_FILES.values()]
+    wanted = [folder / file for file in PERSONA_FILES.values()]
     return PersonaFolder(download(name, dataset.base, wanted) / folder, name, folder.name or base.name)
 
 
-def _files(base: Path) -> list[PurePosixPath]:
+def _files(base: Path) -> HubFiles:
     """Where files of persona-vectors lie in a folder and two levels below."""
     places = ("", "*/", "*/*/")
     found = (path for place in places for name in TELLING for path in base.glob(place + name) if path.is_file())
-    return [PurePosixPath(path.relative_to(base).as_posix()) for path in found]
+    return HubFiles([PurePosixPath(path.relative_to(base).as_posix()) for path in found], complete=True)
 
 
 def _choose(name: str, base: str, wanted: str | None, folders: Sequence[PurePosixPath]) -> PurePosixPath | None:
     """The folder that is wanted: the root, or one by its name or path."""
-    folders, root = sorted(set(folders)), PurePosixPath()
-    if not folders or (wanted is None and root in folders):
-        return root if folders else None
-    if wanted is not None:
-        if folders == [root]:
-            return None
-        if PurePosixPath(wanted) in folders:
-            return PurePosixPath(wanted)
-        found = [folder for folder in folders if folder.name == wanted]
-        if len(found) == 1:
-            return found[0]
-        folders = found or folders
-    names = ", ".join(str(folder) for folder in folders if folder != root)
-    lacks = f"has no single folder {wanted!r} of persona-vectors" if wanted else "holds persona-vectors in folders"
-    raise UserError(f"{name}: {lacks}: {names}. Say which: {base}@{next(f for f in folders if f != root)}.")
+    places, root = set(folders), PurePosixPath()
+    if not places or (wanted is not None and places == {root}):
+        return None
+    if wanted is None and root in places:
+        return root
+    if wanted is not None and PurePosixPath(wanted) in places:
+        return PurePosixPath(wanted)
+    named = sorted(place for place in places if place.name == wanted)
+    if len(named) == 1:
+        return named[0]
+    several = "has several folders" if named or wanted is None else f"has no folder {wanted!r}, but has folders"
+    known = named or sorted(places - {root})
+    names = ", ".join(map(str, known))
+    raise UserError(f"{name}: {several} of persona-vectors: {names}. Say which, such as {base}@{known[0]}.")
 
 
 def persona_questions(folder: PersonaFolder, wrong: Wrong) -> Iterator[Question]:
