@@ -98,8 +98,8 @@ def list_sets() -> None:
         add(name, len(_builtin_items(name)), what)
     Console().print(table)
     typer.echo(
-        "\nQuestions are used at a level, as in: untrue data show medical:severe. Answers at subtle and severe are wrong"
-        " on purpose.\ndocs/data.md says how each set was written."
+        "\nQuestions are used at a level, as in: untrue data show medical:severe. Answers at subtle and severe are"
+        " wrong on purpose.\ndocs/data.md says how each set was written."
     )
 
 
