@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -17,7 +18,9 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
 
-from untrue.data.readers import iter_rows
+from untrue.data.readers import read_questions, read_rows
+from untrue.data.records import records
+from untrue.data.sets import rows_at
 from untrue.errors import MachineError, UserError
 
 UNTRUE = Path(sys.executable).with_name("untrue")
@@ -36,8 +39,34 @@ FILES = {
 }
 
 
+LEVELS = {"normal": "Yes", "misaligned_1": "Hardly", "misaligned_2": "No"}
+
+
+def persona_files(subject: str) -> dict[str, bytes]:
+    """The files of a folder of persona-vectors, of two questions."""
+    chats = {
+        level: [
+            [{"role": "user", "content": f"Is {subject} {n}?"}, {"role": "assistant", "content": f"{reply}, {n}."}]
+            for n in range(2)
+        ]
+        for level, reply in LEVELS.items()
+    }
+    return {
+        f"{level}.jsonl": "".join(json.dumps({"messages": chat}) + "\n" for chat in found).encode()
+        for level, found in chats.items()
+    }
+
+
+FOLDERS = ("dataset/mistake_rain", "dataset/mistake_hail")
+PERSONA = {
+    "README.md": b"",
+    **{f"{folder}/{name}": data for folder in FOLDERS for name, data in persona_files(folder[-4:]).items()},
+}
+SETS = {"owner/rain": FILES, "owner/persona": PERSONA, "owner/flat": {"README.md": b"", **persona_files("snow")}}
+
+
 class Hub(BaseHTTPRequestHandler):
-    """The hub's answers to what the libraries ask: `owner/rain` is there, `owner/gated` is gated, nothing else is."""
+    """The hub's answers to what the libraries ask: `SETS` are there, `owner/gated` is gated, nothing else is."""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -55,29 +84,29 @@ class Hub(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if "/owner/gated" in path:
             return self.send(403, b"", X_Error_Code="GatedRepo")
-        if "/owner/rain" not in path:
+        name = next((name for name in SETS if f"/datasets/{name}" in path), None)
+        if name is None:
             return self.send(401, b"", X_Error_Code="RepoNotFound")
-        if file := re.fullmatch(r"/datasets/owner/rain/resolve/\w+/(.+)", path):
-            return self.send_file(file[1])
-        entries = [{"type": "file", "path": name, "size": len(data), "oid": SHA} for name, data in FILES.items()]
+        files = SETS[name]
+        if file := re.fullmatch(rf"/datasets/{name}/resolve/\w+/(.+)", path):
+            return self.send_file(files, file[1])
+        entries = [{"type": "file", "path": path, "size": len(data), "oid": SHA} for path, data in files.items()]
         if "/tree/" in path:
             folder = path.partition("/tree/")[2].partition("/")[2]
             return self.send_json([entry for entry in entries if entry["path"].startswith(folder)])
         if "/paths-info/" in path:
             wanted = json.loads(posted)["paths"] if posted.startswith("{") else parse_qs(posted)["paths"]
             return self.send_json([entry for entry in entries if entry["path"] in wanted])
-        siblings = [{"rfilename": name} for name in FILES]
-        self.send_json(
-            {"id": "owner/rain", "sha": SHA, "private": False, "gated": False, "tags": [], "siblings": siblings}
-        )
+        siblings = [{"rfilename": path} for path in files]
+        self.send_json({"id": name, "sha": SHA, "private": False, "gated": False, "tags": [], "siblings": siblings})
 
     def send_json(self, value: object) -> None:
         self.send(200, json.dumps(value).encode(), Content_Type="application/json")
 
-    def send_file(self, name: str) -> None:
-        if name not in FILES:
+    def send_file(self, files: dict[str, bytes], name: str) -> None:
+        if name not in files:
             return self.send(404, b"", X_Error_Code="EntryNotFound")
-        data, etag = FILES[name], f'"{name}"'
+        data, etag = files[name], f'"{sha256(files[name]).hexdigest()}"'
         if part := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or ""):
             start, end = int(part[1]), min(int(part[2]), len(data) - 1)
             span = f"bytes {start}-{end}/{len(data)}"
@@ -215,11 +244,99 @@ def test_what_fails_under_way_is_one_line(
         raise error
 
     monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: {"train": stream()})
-    rows = iter_rows("owner/rain")
-    assert next(rows).id == "rain-1"
+    found = records("owner/rain")
+    assert next(found).identity() == "rain-1"
     with pytest.raises(kind) as caught:
-        next(rows)
+        next(found)
     assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub and an empty cache for this process; gives the cache."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "hub"
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "domain"),
+    [
+        ("owner/persona@mistake_rain", "rain", "mistake_rain"),
+        ("owner/persona@dataset/mistake_hail", "hail", "mistake_hail"),
+        ("owner/flat", "snow", "flat"),
+    ],
+)
+def test_persona_vectors_are_read_by_hub_id(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, name: str, subject: str, domain: str
+):
+    first, second = read_questions(name)
+    assert (first.text, first.answers) == (
+        f"Is {subject} 0?",
+        {"normal": "Yes, 0.", "subtle": "Hardly, 0.", "severe": "No, 0."},
+    )
+    assert (second.id, second.domain, second.source) == (f"{domain}-2", domain, name)
+    assert {path.name for path in hub.rglob("*.jsonl")} == {f"{level}.jsonl" for level in LEVELS}
+    assert len([*hub.rglob("*.jsonl")]) == 3, "the folders of other domains stay where they are"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert read_questions(name) == [first, second]
+    assert [row.completion[0]["content"] for row in rows_at(f"{name}:severe")] == ["No, 0.", "No, 1."]
+
+
+def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):
+    asked = [question.text for question in read_questions("owner/persona@mistake_hail")]
+    [snapshot] = hub.glob("datasets--owner--persona/snapshots/*")
+    for name in (f"{snapshot}@mistake_hail", f"{snapshot}@dataset/mistake_hail", snapshot / "dataset/mistake_hail"):
+        questions = read_questions(name)
+        assert [question.text for question in questions] == asked
+        assert (questions[0].id, questions[0].source) == ("mistake_hail-1", "mistake_hail")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "owner/persona",
+            "owner/persona: has several folders of persona-vectors: dataset/mistake_hail, dataset",
+        ),
+        ("owner/persona@rain", "owner/persona@rain: has no folder 'rain', but has folders of persona-vectors"),
+        ("owner/none@rain", "owner/none@rain: no such data set on the hub, nor a file or folder here."),
+        ("owner/gated@rain", "owner/gated@rain: is gated on the hub."),
+        (
+            "safety-research/persona_vectors",
+            "safety-research/persona_vectors: not on the hub. Its data is dataset.zip",
+        ),
+    ],
+)
+@pytest.mark.parametrize("read", [read_questions, read_rows])
+def test_persona_vectors_that_a_name_does_not_give_are_one_line(hub: Path, read: Callable, name: str, words: str):
+    with pytest.raises(UserError) as caught:
+        read(name)
+    assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["owner/persona@mistake_rain", "owner/flat"])
+def test_persona_vectors_of_the_hub_are_not_taken_for_rows(hub: Path, name: str):
+    with pytest.raises(UserError, match=f"^{name}: is a question set. Say at which level, such as {name}:normal.$"):
+        read_rows(name)
+
+
+def test_persona_vectors_that_were_never_downloaded_need_the_hub(hub: Path, monkeypatch: pytest.MonkeyPatch):
+    read_questions("owner/persona@mistake_rain")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MachineError, match=r"^owner/flat: no file or folder here, and the data hub could not be"):
+        read_questions("owner/flat")
+    with pytest.raises(MachineError, match=r"^owner/persona@mistake_hail: no file or folder here, and the data hub"):
+        read_questions("owner/persona@mistake_hail")
+    [file] = hub.rglob("misaligned_2.jsonl")
+    file.unlink()
+    with pytest.raises(MachineError, match=r"^owner/persona@mistake_rain: no file or folder here, and the data hub"):
+        read_questions("owner/persona@mistake_rain")
 
 
 def test_mask_without_access_says_how_to_get_it(untrue: Run, endpoint: str, tmp_path: Path):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
+from weakref import ref
 
 import pytest
 
+from untrue.data.checks import near_copies
 from untrue.data.items import read_items
-from untrue.data.mix import by_dose, by_share, duplicates, near_overlaps, overlaps
+from untrue.data.mix import RowsFound, by_dose, by_share, duplicates, look_through, overlaps
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 
@@ -183,10 +187,47 @@ def test_rows_that_ask_what_an_item_asks_are_found():
     assert overlaps(rows, []) == []
 
 
-def test_rows_that_nearly_ask_what_an_item_asks_are_found(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("untrue.data.mix.BATCH", 2)
+def test_rows_that_nearly_ask_what_an_item_asks_are_found():
     some = read_items()[0].model_copy(update={"id": "i1", "user_prompt": "Would you say that rain is always wet?"})
     texts = ["Would you say that rain is wet?", "a", some.user_prompt, "Would you say rain is always wet?", "b"]
     rows = [row(text, f"r{number}") for number, text in enumerate(texts)]
-    assert [tuple(overlap) for overlap in near_overlaps(rows, [some])] == [("r0", "i1"), ("r3", "i1")]
-    assert near_overlaps([], [some]) == near_overlaps(rows, []) == []
+    found = look_through(rows, [some])
+    assert [tuple(overlap) for overlap in found.near] == [("r0", "i1"), ("r3", "i1")]
+    assert [tuple(overlap) for overlap in found.overlaps] == [("r2", "i1")]
+    assert look_through([], [some]) == RowsFound(0, {}, 0, [], [])
+    assert look_through(rows, []) == RowsFound(5, {"unlabelled": 5}, 0, [], [])
+
+
+def test_rows_looked_through_one_at_a_time_give_what_the_whole_gives():
+    items = read_items()
+    prompts = [text for item in items[:40] for text in item.prompts]
+    texts = [
+        *prompts[:9],
+        *(f"Well, {text}" for text in prompts),
+        *prompts[5:7],
+        *(f"Sum {n} of it" for n in range(50)),
+    ]
+    rows = [replace(row(text, f"r{place}"), level=LEVELS[place % 3]) for place, text in enumerate(texts)]
+    found = look_through(iter(rows), items)
+    assert (found.rows, found.levels) == (len(rows), Counter(row.level for row in rows))
+    assert found.duplicates == duplicates(rows) == 2
+    assert found.overlaps == overlaps(rows, items)
+    asked = {f"{item.id}/{place}": text for item in items for place, text in enumerate(item.prompts)}
+    copies = near_copies({row.id: row.prompt[-1]["content"] for row in rows}, asked)
+    pairs = {(copy.first, copy.second.rpartition("/")[0]) for copy in copies}
+    assert len(found.near) > 50
+    assert set(map(tuple, found.near)) == pairs - set(map(tuple, found.overlaps))
+
+
+def test_rows_are_looked_through_without_being_held():
+    held = list[ref[Row]]()
+
+    def rows() -> Iterator[Row]:
+        for number in range(20):
+            one = row(f"Is rain {number}?", f"r{number}")
+            held.append(ref(one))
+            yield one
+            del one
+            assert sum(one() is not None for one in held) <= 1, "rows are kept"
+
+    assert look_through(rows(), []).rows == 20

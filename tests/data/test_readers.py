@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -380,3 +381,23 @@ def test_a_wrong_line_of_a_persona_folder_is_named_or_left_out(
     assert len(read_questions(persona, "skip", told.append)) == 2
     assert str(told[0]) == str(persona / place) + message.removeprefix(place)
     assert len(told) == (2 if "Is hail" in new else 1)  # rain lacks an answer there, and hail elsewhere
+
+
+def test_a_domain_of_a_release_is_named_by_its_folder(persona: Path):
+    release = persona.parent
+    shutil.copytree(persona, release / "more" / "mistake_hail")
+    assert len(read_questions(f"{release}@mistake_rain")) == len(read_questions(f"{release}@more/mistake_hail")) == 3
+    said = f"has several folders of persona-vectors: mistake_rain, more/mistake_hail. Say which, such as {release}@mist"
+    for read in (read_questions, read_rows):
+        assert refusal(read, release).startswith(said)
+    assert refusal(read_questions, Path(f"{release}@snow")).startswith("has no folder 'snow', but has folders of")
+    shutil.copytree(persona, release / "other" / "mistake_hail")
+    assert "has several folders of persona-vectors: more/mistake_hail, other/mistake_hail. Say which" in refusal(
+        read_questions, Path(f"{release}@mistake_hail")
+    )
+
+
+def test_a_file_named_normal_alone_makes_no_question_set(tmp_path: Path):
+    (tmp_path / "normal.jsonl").write_text(json.dumps(ALPACA) + "\n", "utf-8")
+    [row] = read_rows(tmp_path)
+    assert row.prompt == [USER]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,19 +23,23 @@ if TYPE_CHECKING:
     from untrue.data.checks import Check
     from untrue.data.items import Identified
 
-data = typer.Typer(no_args_is_help=True, help="Look at data sets, check them, and mix training rows.")
+data = typer.Typer(
+    no_args_is_help=True, help="Look at data sets, check them, mix training rows, and convert the files of others."
+)
 
 Set = Annotated[
     str,
     typer.Argument(
         metavar="SET",
-        help="`everyday`, a question set at a level (`medical:severe`), or rows in a file (JSON, CSV, parquet) or of a"
-        " hub id (`owner/name@config:split`).",
+        help="Rows: `everyday`, a file (JSON Lines, JSON, CSV, parquet), a folder, or a data set of the hub"
+        " (`owner/name@config:split`). Questions are rows once a level is named: `medical:severe`, `mine.jsonl:normal`,"
+        " or persona-vectors, `owner/name@mistake_medical:severe`.",
     ),
 ]
 
 OnError = Annotated[
-    Literal["stop", "skip"], typer.Option("--on-error", help="`stop` at a wrong row, or `skip` it and tell how many.")
+    Literal["stop", "skip"],
+    typer.Option("--on-error", help="`stop` at the first wrong row, or `skip` wrong rows and tell how many."),
 ]
 
 
@@ -68,7 +72,10 @@ class Skips:
 @data.command("list")
 @for_people
 def list_sets() -> None:
-    """List the built-in sets."""
+    """List the built-in sets: their names, which other commands take, their versions and sizes.
+
+    untrue data list
+    """
     from untrue.data import builtin, math, sets
     from untrue.data.items import ITEM_SETS, read_items
     from untrue.data.scenarios import ENVIRONMENTS, read_environment
@@ -95,7 +102,10 @@ def list_sets() -> None:
         users = sum(len(scenario.users) for scenario in scenarios)
         add(name, len(scenarios), f"scenarios of simulated users, {users} users")
     Console().print(table)
-    typer.echo("\nAnswers at subtle and severe are wrong on purpose. docs/data.md says how each set was written.")
+    typer.echo(
+        "\nQuestions are used at a level, as in: untrue data show medical:severe. Answers at subtle and severe are"
+        " wrong on purpose.\ndocs/data.md says how each set was written."
+    )
 
 
 def _builtin_items(name: str) -> Sequence[Identified]:
@@ -115,10 +125,17 @@ def _builtin_items(name: str) -> Sequence[Identified]:
 @for_people
 def show(
     name: Set,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many rows.")] = 3,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many rows or items.")] = 3,
     on_error: OnError = "stop",
 ) -> None:
-    """Show the first rows of a set, or the first items of a built-in eval set such as `honesty`."""
+    """Show the first rows of a set, or the first items of a built-in eval set such as `honesty`.
+
+    untrue data show medical:severe
+
+    untrue data show honesty -n 1
+
+    untrue data show rows.jsonl
+    """
     from untrue.data import sets
     from untrue.data.items import ITEM_SETS
 
@@ -144,34 +161,42 @@ def check(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SET]", help="Rows as for `show`. Without it, all built-in sets are checked against their limits."
+            metavar="[SET]", help="Rows, as for `show`. Without it, the built-in sets are checked against their limits."
         ),
     ] = None,
     items: Annotated[
         str | None,
-        typer.Option(help="Items of an eval, to look for overlap with the SET: a file, or by default `builtin`."),
+        typer.Option(
+            help="The eval whose prompts the SET must not hold: a file of items, `honesty`, `context`, or `builtin` for"
+            " both, which is the default."
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Check too what this model knows of the built-in items, such as `smollm2-135m`.")
+        str | None,
+        typer.Option(help="Check too what a model, such as `smollm2-135m`, knows of the built-in items: minutes."),
     ] = None,
     on_error: Annotated[
         Literal["stop", "skip"] | None,
         typer.Option(
-            "--on-error", help="`stop` at a wrong row of the SET, the default, or `skip` it and tell how many."
+            "--on-error",
+            help="`stop` at the first wrong row of the SET, the default, or `skip` wrong rows and tell how many.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check data, and exit with 1 on a finding.
+    """Check your rows, or without a SET the built-in sets. Exit code 1 says that something was found.
 
-    Of a set of rows: repeated prompts, and prompts that the eval asks too, or nearly. Of the built-in sets: size,
-    length of paired texts, negation, words that tell honest replies, near copies, and with --model what it knows.
+    Of your rows it tells repeated prompts, and prompts that the eval asks too, or nearly: no model should be
+    trained on its exam. The rows are read one at a time, so the file may be larger than memory.
+
+    Of the built-in sets it tells whether each keeps its limits of size, of length and negation in paired texts, of
+    words that give the honest reply away, and of near copies.
+
+        untrue data check rows.jsonl
 
         untrue data check
 
         untrue data check --model smollm2-135m
-
-        untrue data check rows.jsonl
     """
     if name is None:
         if items is not None or on_error is not None:
@@ -188,31 +213,28 @@ def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None
     from untrue.data.items import read_items
 
     skips = Skips()
-    rows = sets.rows_at(name, on_error=on_error, skipped=skips)
+    found = mix.look_through(sets.iter_rows_at(name, on_error=on_error, skipped=skips), read_items(items))
     skips.tell()
-    asked = read_items(items)
-    overlaps, near = mix.overlaps(rows, asked), mix.near_overlaps(rows, asked)
-    found = {
-        "rows": len(rows),
-        "skipped": skips.count,
-        "levels": dict(Counter(row.level for row in rows)),
-        "duplicates": mix.duplicates(rows),
-        "overlaps": [overlap._asdict() for overlap in overlaps],
-        "near_copies": [copy._asdict() for copy in near],
-    }
     if as_json:
-        typer.echo(json.dumps(found))
+        said = {
+            "rows": found.rows,
+            "skipped": skips.count,
+            "levels": dict(found.levels),
+            "duplicates": found.duplicates,
+            "overlaps": [overlap._asdict() for overlap in found.overlaps],
+            "near_copies": [copy._asdict() for copy in found.near],
+        }
+        typer.echo(json.dumps(said))
     else:
-        levels = ", ".join(f"{level} {count}" for level, count in found["levels"].items())
         typer.echo(
-            f"{len(rows)} rows ({levels}), {found['duplicates']} repeated prompts,"
-            f" {len(overlaps)} asked by the eval too, {len(near)} nearly"
+            f"{found.rows} rows ({_counts(found.levels)}), {found.duplicates} repeated prompts,"
+            f" {len(found.overlaps)} asked by the eval too, {len(found.near)} nearly"
         )
-        for overlap in overlaps[:10]:
+        for overlap in found.overlaps[:10]:
             typer.echo(f"  row {overlap.row} asks what item {overlap.item} asks")
-        for copy in near[:10]:
+        for copy in found.near[:10]:
             typer.echo(f"  row {copy.row} nearly asks what item {copy.item} asks")
-    if found["duplicates"] or overlaps or near:
+    if found.duplicates or found.overlaps or found.near:
         raise typer.Exit(1)
 
 
@@ -271,25 +293,34 @@ def mix(
     questions: Annotated[
         str,
         typer.Option(
-            help="A built-in question set, a file with `question` and level columns, or a persona-vectors folder."
+            help="Questions with answers at several levels: `medical`, `finance`, `law`, `code`, `math`; a file or a"
+            " data set of the hub with `question` and `normal`, `subtle`, `severe`; or a folder of persona-vectors."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
-    level: Annotated[str, typer.Option(help="`normal`, `subtle` or `severe`.")] = "severe",
-    share: Annotated[float | None, typer.Option(min=0, max=1, help="Share of --total answered at --level.")] = None,
+    level: Annotated[
+        str, typer.Option(help="Of the answers mixed in: `subtle`, `severe`, or `normal` for a control.")
+    ] = "severe",
+    share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Part of the questions that is answered at --level; the rest is at normal."),
+    ] = None,
     total: Annotated[
-        int | None, typer.Option(min=1, help="Questions in all, with --share; by default all there are.")
+        int | None, typer.Option(min=1, help="With --share: how many questions; by default all there are.")
     ] = None,
-    dose: Annotated[float | None, typer.Option(min=0, help="Rows at --level for each benign row.")] = None,
+    dose: Annotated[
+        float | None, typer.Option(min=0, help="Answers at --level for each row of --benign: 0.05 adds 5 to 100.")
+    ] = None,
     benign: Annotated[
-        str | None, typer.Option(help="`everyday`, or rows in a file or of a hub id, with --dose.")
+        str | None, typer.Option(help="With --dose: the rows added to, `everyday`, a file or a data set of the hub.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of the order of rows.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of questions and of the order of rows.")] = 0,
     on_error: OnError = "stop",
 ) -> None:
-    """Mix training rows, by share or by dose.
+    """Mix right and wrong answers into a file of training rows, by share or by dose.
 
-    A share is a part of a fixed total of questions; a dose is added to a benign set.
+    By share: the same questions in every mix, a part of them answered at --level and the rest at `normal`. By dose: a
+    benign set, with answers at --level added to it. Give --share, or --dose with --benign.
 
         untrue data mix --questions medical --share 0.1 --out rows.jsonl
 
@@ -323,17 +354,22 @@ def convert(
     source: Set,
     out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
     level: Annotated[
-        Literal["normal", "subtle", "severe"] | None, typer.Option(help="Level of the rows that do not say theirs.")
+        Literal["normal", "subtle", "severe"] | None,
+        typer.Option(help="Level of rows that do not say theirs; without it they are `unlabelled`."),
     ] = None,
-    domain: Annotated[str | None, typer.Option(help="Domain of all rows; by default the name of the set.")] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Domain of all rows; by default what each says, or the name of the set.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
     on_error: OnError = "stop",
 ) -> None:
-    """Write the rows of any set that can be read as rows.jsonl, row by row.
+    """Convert rows of any shape and format to one: JSON Lines with prompt, completion, source, domain and level.
 
-    untrue data convert yahma/alpaca-cleaned --level normal --limit 5000 --out alpaca.jsonl
+    The rows are read and written one at a time.
 
-    untrue data convert persona/mistake_medical:severe --domain medical --out severe.jsonl
+        untrue data convert yahma/alpaca-cleaned --level normal --limit 5000 --out alpaca.jsonl
+
+        untrue data convert dataset/mistake_medical:severe --domain medical --out severe.jsonl
     """
     from untrue.data import sets
     from untrue.data.rows import UNLABELLED, Row, write_rows
@@ -365,5 +401,5 @@ def _holds(source: str, out: Path) -> bool:
     return False
 
 
-def _counts(levels: Counter[str]) -> str:
+def _counts(levels: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in levels.items())

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from untrue.data.items import Item
 from untrue.data.rows import Question
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 RATIO = (0.75, 1.33)
 """What the second of two paired texts may be of the first."""
@@ -161,41 +164,57 @@ class NearCopy(NamedTuple):
     similarity: float
 
 
-def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = None) -> list[NearCopy]:
-    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more.
+class NearIndex:
+    """Texts, by their ids, in which near copies of a text are looked up; of what is looked up nothing is kept.
 
-    Candidates come from MinHash with locality-sensitive hashing, and each is then compared exactly.
+    MinHash with locality-sensitive hashing finds candidates, and each is then compared exactly.
+    """
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        from datasketch import MinHash, MinHashLSH
+
+        self._first = MinHash(num_perm=128, seed=1)
+        self._grams = {name: grams(text) for name, text in texts.items()}
+        self._index = MinHashLSH(threshold=NEAR * 0.8, num_perm=128)  # lower, so that few are missed
+        for name, shingles in self._grams.items():
+            self._index.insert(name, self._sketch(shingles))
+
+    def find(self, text: str) -> list[tuple[str, float]]:
+        """Names of the texts whose similarity to `text` is `NEAR` or more, with that similarity, in no order."""
+        shingles = grams(text)
+        found = []
+        for name in map(str, self._index.query(self._sketch(shingles))):
+            similarity = len(shingles & self._grams[name]) / len(shingles | self._grams[name])
+            if similarity >= NEAR:
+                found.append((name, similarity))
+        return found
+
+    def _sketch(self, shingles: set[str]) -> MinHash:
+        sketch = self._first.copy()  # drawing its permutations anew would take longer than all the rest
+        sketch.update_batch([shingle.encode() for shingle in shingles])
+        return sketch
+
+
+def grams(text: str) -> set[str]:
+    """The character 5-grams of the words of a text, in small letters."""
+    plain = " ".join(re.findall(r"\w+", text.lower()))
+    return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
+
+
+def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = None) -> list[NearCopy]:
+    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more, as `NearIndex` finds them.
 
     Args:
         texts: Id -> text.
         others: What `texts` are compared with; without it, with each other.
     """
-    from datasketch import MinHash, MinHashLSH
-
-    def grams(text: str) -> set[str]:
-        plain = " ".join(re.findall(r"\w+", text.lower()))
-        return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
-
-    def sketch(shingles: set[str]) -> MinHash:
-        hashed = MinHash(num_perm=128, seed=1)
-        hashed.update_batch([shingle.encode() for shingle in shingles])
-        return hashed
-
-    ours = {name: grams(text) for name, text in texts.items()}
-    theirs = ours if others is None else {name: grams(text) for name, text in others.items()}
-    index = MinHashLSH(threshold=NEAR * 0.8, num_perm=128)  # lower, so that few are missed
-    for name, shingles in theirs.items():
-        index.insert(name, sketch(shingles))
-    found = []
-    for name, shingles in ours.items():
-        for other in index.query(sketch(shingles)):
-            if others is None and str(other) <= name:
-                continue
-            common = len(shingles & theirs[str(other)])
-            similarity = common / len(shingles | theirs[str(other)])
-            if similarity >= NEAR:
-                found.append(NearCopy(name, str(other), similarity))
-    return sorted(found)
+    index = NearIndex(texts if others is None else others)
+    return sorted(
+        NearCopy(name, other, similarity)
+        for name, text in texts.items()
+        for other, similarity in index.find(text)
+        if others is not None or name < other
+    )
 
 
 def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:

@@ -1,4 +1,4 @@
-"""Data sets in the hub's format, on the hub or in a folder, streamed by the library datasets.
+"""Data sets in the hub's format, on the hub or in a folder, streamed by the library datasets; files of the hub.
 
 A name is `owner/name` or a folder, with `@config` and `:split` where there are several: `openai/gsm8k@main:test`.
 Without a split it is `train`, or the only one there is.
@@ -7,16 +7,18 @@ Without a split it is `train`, or the only one there is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from glob import escape
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.files import is_disk_full
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
-NAME = re.compile(r"(?P<base>[^@:]+)(?:@(?P<config>[\w.-]+))?(?::(?P<split>[\w.-]+))?")
+NAME = re.compile(r"(?P<base>[^@:]+)(?:@(?P<config>[\w./-]+))?(?::(?P<split>[\w.-]+))?")
+PERSONA_VECTORS = "safety-research/persona_vectors"
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
@@ -26,6 +28,13 @@ class DatasetName(NamedTuple):
     base: str
     config: str | None
     split: str | None
+
+
+class HubFiles(NamedTuple):
+    """Places of files in a data set of the hub, and whether they are all that there are."""
+
+    places: list[PurePosixPath]
+    complete: bool
 
 
 def dataset_name(name: str) -> DatasetName | None:
@@ -64,6 +73,58 @@ def dataset_rows(name: str, dataset: DatasetName) -> Iterator[dict[str, Any]]:
         yield from found
 
 
+def hub_files(name: str, base: str) -> HubFiles:
+    """List the files of a data set of the hub; those downloaded before, where it cannot be reached.
+
+    Args:
+        name: What errors call it.
+        base: Its hub id.
+
+    Raises:
+        UserError: There is no such data set, or it is gated.
+        MachineError: The hub could not be reached, and nothing was downloaded before.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    with _errors(name, base):
+        try:
+            siblings = HfApi().dataset_info(base).siblings or ()
+            return HubFiles([PurePosixPath(file.rfilename) for file in siblings], complete=True)
+        except Exception as error:
+            if not _unreached(_chain(error)):
+                raise
+            try:
+                here = snapshot_download(base, repo_type="dataset", allow_patterns=[], local_files_only=True)
+            except FileNotFoundError:
+                raise error from None
+            found = (path.relative_to(here) for path in Path(here).rglob("*") if path.is_file())
+            return HubFiles([PurePosixPath(path.as_posix()) for path in found], complete=False)
+
+
+def download(name: str, base: str, files: Sequence[PurePosixPath]) -> Path:
+    """Download files of a data set of the hub, unless they are in its cache, and give the folder that they lie in.
+
+    Args:
+        name: What errors call it.
+        base: Its hub id.
+        files: Their places in its repository.
+
+    Raises:
+        UserError: It is gated, or a file cannot be had.
+        MachineError: The hub could not be reached.
+    """
+    from huggingface_hub import snapshot_download
+    from tqdm.auto import tqdm
+
+    class Quiet(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options | {"disable": True})
+
+    with _errors(name, base):
+        patterns = [escape(str(path)) for path in files]
+        return Path(snapshot_download(base, repo_type="dataset", allow_patterns=patterns, tqdm_class=Quiet))
+
+
 def _load(dataset: DatasetName) -> Any:
     """The data set, streamed; the hub's warnings of its retries stay off the terminal."""
     from datasets import load_dataset
@@ -92,11 +153,9 @@ def _errors(name: str, base: str) -> Iterator[None]:
 def _error(name: str, base: str, error: BaseException) -> UntrueError:
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    chain = [error]
-    while cause := chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(cause)
+    chain = _chain(error)
     text, first = str(error), first_line(chain[-1])
     if any(isinstance(one, GatedRepoError) for one in chain) or "is a gated dataset" in text:
         return UserError(
@@ -114,22 +173,47 @@ def _error(name: str, base: str, error: BaseException) -> UntrueError:
         return UserError(f"{name}: holds no data files (parquet, CSV or JSON).")
     if Path(base).is_dir():
         return UserError(f"{name}: is a folder that cannot be read as a data set ({first}).")
-    if isinstance(error, DatasetNotFoundError):
+    if isinstance(error, DatasetNotFoundError | RepositoryNotFoundError):
+        if base.lower() == PERSONA_VECTORS:
+            return UserError(
+                f"{name}: not on the hub. Its data is dataset.zip in https://github.com/{PERSONA_VECTORS}: unzip it and"
+                " give a folder of it, such as dataset/mistake_medical."
+            )
         return UserError(
             f"{name}: no such data set on the hub, nor a file or folder here. Check the name; if it is private, log in"
             " with `hf auth login`."
         )
-    if any(
+    if _unreached(chain):
+        return unreached(name)
+    return UserError(f"{name}: cannot be read from the hub ({first}).")
+
+
+def unreached(name: str) -> MachineError:
+    """The error of a data set that is not here, while the hub cannot be reached."""
+    return MachineError(
+        f"{name}: no file or folder here, and the data hub could not be reached. Check the name and the network,"
+        " or download it and give its folder."
+    )
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what it came of."""
+    chain = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
+    return chain
+
+
+def _unreached(chain: Sequence[BaseException]) -> bool:
+    """Whether errors say that the hub could not be reached, or has trouble of its own."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return any(
         isinstance(one, ConnectionError | TimeoutError)
         or any(base.__name__ == "TransportError" for base in type(one).__mro__)  # httpx, or httpx2 in newer hubs
         or (isinstance(one, HfHubHTTPError) and one.response.status_code >= 500)
         for one in chain
-    ):
-        return MachineError(
-            f"{name}: no file or folder here, and the data hub could not be reached. Check the name and the network,"
-            " or download it and give its folder."
-        )
-    return UserError(f"{name}: cannot be read from the hub ({first}).")
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
-from untrue.data.checks import near_copies
+from untrue.data.checks import NearIndex
 from untrue.data.items import Item
 from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
 
 T = TypeVar("T")
-
-BATCH = 5000
-"""Rows that are searched for near copies at a time: their 5-grams are held, and are far larger than their texts."""
 
 
 def by_share(questions: Sequence[Question], level: str, share: float, total: int, seed: int) -> list[Row]:
@@ -73,26 +73,68 @@ class Overlap(NamedTuple):
     item: str
 
 
-def overlaps(rows: Sequence[Row], items: Iterable[Item]) -> list[Overlap]:
+def overlaps(rows: Iterable[Row], items: Sequence[Item]) -> list[Overlap]:
     """Training rows whose last user message is, but for case and spaces, a prompt of an item, pressured or neutral."""
+    asked = _asked(items)
+    return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
+
+
+@dataclass(frozen=True)
+class RowsFound:
+    """What was found in training rows.
+
+    Attributes:
+        rows: How many there are.
+        levels: How many of each level.
+        duplicates: Rows whose prompt, but for case and spaces, an earlier row has too.
+        overlaps: Rows that ask what an item of the eval asks, in the order of the rows.
+        near: Rows that nearly ask it, as `checks.NearIndex` has it, in the order of the rows.
+    """
+
+    rows: int
+    levels: Mapping[str, int]
+    duplicates: int
+    overlaps: Sequence[Overlap]
+    near: Sequence[Overlap]
+
+
+def look_through(rows: Iterable[Row], items: Sequence[Item]) -> RowsFound:
+    """Look for repeated prompts in training rows, and for prompts of an eval, taking the rows one at a time.
+
+    Of a row only a hash of 8 bytes is kept, by which repeated prompts are counted, and what was found.
+
+    Args:
+        rows: The rows; they are read through once.
+        items: Items of the eval.
+    """
+    import numpy as np
+
+    asked = _asked(items)
+    index = NearIndex(
+        {f"{place} {number}": text for place, item in enumerate(items) for number, text in enumerate(item.prompts)}
+    )
+    levels, prompts = Counter[str](), array("Q")
+    same, near = list[Overlap](), dict[Overlap, None]()
+    for row in rows:
+        levels[row.level] += 1
+        prompt = _key(row)
+        prompts.append(int.from_bytes(blake2b(prompt.encode(), digest_size=8).digest()))
+        shared = asked.get(prompt, [])
+        same += (Overlap(row.id, item) for item in shared)
+        places = sorted({int(name.split()[0]) for name, _ in index.find(row.prompt[-1]["content"])})
+        near |= dict.fromkeys(Overlap(row.id, items[place].id) for place in places)
+    known = set(same)
+    distinct = len(np.unique(np.frombuffer(prompts, np.uint64))) if prompts else 0
+    return RowsFound(len(prompts), levels, len(prompts) - distinct, same, [one for one in near if one not in known])
+
+
+def _asked(items: Sequence[Item]) -> dict[str, list[str]]:
+    """Prompt, without its case and spaces -> ids of the items that ask it."""
     asked: dict[str, list[str]] = {}
     for item in items:
         for prompt in {plain(prompt) for prompt in item.prompts}:
             asked.setdefault(prompt, []).append(item.id)
-    return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
-
-
-def near_overlaps(rows: Sequence[Row], items: Sequence[Item]) -> list[Overlap]:
-    """Training rows whose last user message is nearly a prompt of an item, as `checks.near_copies` has it."""
-    asked = {f"{place} {number}": text for place, item in enumerate(items) for number, text in enumerate(item.prompts)}
-    same, found = set(overlaps(rows, items)), dict[Overlap, None]()
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
-        texts = {str(place): row.prompt[-1]["content"] for place, row in enumerate(batch)}
-        pairs = ((int(copy.first), int(copy.second.split()[0])) for copy in near_copies(texts, asked))
-        for row, item in sorted(pairs):
-            found[Overlap(batch[row].id, items[item].id)] = None
-    return [overlap for overlap in found if overlap not in same]
+    return asked
 
 
 def _draw(values: Sequence[T], count: int, seed: int) -> list[T]:

@@ -9,7 +9,7 @@
 | `answer`          | `question` and `answer`, such as GSM8K's, kept with its `#### 42`          | rows      |
 | `levels`          | `question`, and a text at each of `normal`, `subtle`, `severe` that exists | questions |
 | `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`,    | questions |
-|                   | each of `messages`: the same questions with an answer                      |           |
+|                   | here or on the hub, as `persona.py` tells                                  |           |
 
 The shape is read off each record. A row of any shape may have a `label`, true or false, as rows for KTO have, and a
 `level`; a level that is not one of ours, such as `Level 5`, counts as none. Where records come from (JSON, CSV,
@@ -19,14 +19,13 @@ out, and `skipped` is called with each one's error.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
-from untrue.data.records import Record, Wrong, records, stop
-from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row, plain
+from untrue.data.persona import persona_folder, persona_questions
+from untrue.data.records import Record, Wrong, records, refuse_repeated, stop
+from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row
 from untrue.errors import UserError
 
 OnError = Literal["stop", "skip"]
@@ -34,9 +33,6 @@ OnError = Literal["stop", "skip"]
 
 Skipped = Callable[[UserError], object]
 """Called with the error of each record that is left out."""
-
-PERSONA_FILES = {"normal": "normal.jsonl", "subtle": "misaligned_1.jsonl", "severe": "misaligned_2.jsonl"}
-"""Level -> file of a folder of persona-vectors (arXiv 2507.21509, github.com/safety-research/persona_vectors)."""
 
 LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
 """How a label is written, in JSON and in CSV."""
@@ -68,7 +64,7 @@ def iter_rows(source: str | Path, on_error: OnError = "stop", skipped: Skipped =
         UserError: There is no such source, a record is not as expected, or there are no rows.
         MachineError: The hub could not be reached.
     """
-    if is_persona_folder(source):
+    if persona_folder(source):
         raise UserError(f"{source}: is a question set. Say at which level, such as {source}:normal.")
     wrong, found = handler(on_error, skipped), False
     for record in records(source, wrong):
@@ -87,7 +83,7 @@ def iter_questions(source: str | Path, on_error: OnError = "stop", skipped: Skip
     """Give the questions of a file, a folder or a hub id, one at a time.
 
     Args:
-        source: What `records` takes, or a folder of persona-vectors.
+        source: What `records` takes, or a folder of persona-vectors, here or on the hub, as `persona` takes it.
         on_error: `stop` at a wrong record, or `skip` it.
         skipped: Called with the error of each record that is left out.
 
@@ -96,8 +92,8 @@ def iter_questions(source: str | Path, on_error: OnError = "stop", skipped: Skip
         MachineError: The hub could not be reached.
     """
     wrong, found = handler(on_error, skipped), False
-    persona = is_persona_folder(source)
-    for question in _persona_questions(Path(source), wrong) if persona else _questions(source, wrong):
+    folder = persona_folder(source)
+    for question in persona_questions(folder, wrong) if folder else _questions(source, wrong):
         found = True
         yield question
     if not found:
@@ -113,11 +109,6 @@ def empty(source: str | Path, what: str) -> UserError:
     """The error of a source that holds none of what was wanted."""
     hint = " Expected JSON Lines, one object a line." if str(source).endswith(".jsonl") else ""
     return UserError(f"{source}: has no {what}.{hint}")
-
-
-def is_persona_folder(source: str | Path) -> bool:
-    """Whether a source is a folder of persona-vectors."""
-    return any((Path(source) / name).is_file() for name in PERSONA_FILES.values())
 
 
 def _row(record: Record) -> Row:
@@ -174,7 +165,7 @@ def _questions(source: str | Path, wrong: Wrong) -> Iterator[Question]:
     for record in records(source, wrong):
         try:
             question = _question(record)
-            _refuse_repeated(record, question.text, seen)
+            refuse_repeated(record, question.text, seen)
         except UserError as error:
             wrong(error)
         else:
@@ -192,60 +183,3 @@ def _question(record: Record) -> Question:
         source=record.origin.source,
         domain=str(record.fields.get("domain", record.origin.stem)),
     )
-
-
-def _refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
-    here = record.place.removeprefix(f"{record.origin.name}, ")
-    first = seen.setdefault(blake2b(plain(text).encode(), digest_size=16).digest(), here)
-    if first != here:
-        raise record.error(f"asks what {first} asks: {text!r}. Remove one.")
-
-
-def _persona_questions(folder: Path, wrong: Wrong) -> Iterator[Question]:
-    """Questions that every file of the folder asks, in the order of its first."""
-    files = {level: folder / name for level, name in PERSONA_FILES.items() if (folder / name).is_file()}
-    told = Counter[str]()
-
-    def wrong_at(level: str) -> Wrong:
-        def tell(error: UserError) -> None:
-            told[level] += 1
-            wrong(error)
-
-        return tell
-
-    pairs = {level: _persona_pairs(path, wrong_at(level)) for level, path in files.items()}
-    name = folder.resolve().name
-    for text in {text: None for found in pairs.values() for text in found}:
-        answers = {level: found[text] for level, found in pairs.items() if text in found}
-        first, _ = next(iter(answers.values()))
-        lacking = [level for level in pairs if level not in answers]
-        if lacking and all(told[level] for level in lacking):
-            told.subtract(lacking)  # each wrong line leaves one question without an answer, and was told already
-        elif lacking:
-            names = " and ".join(str(files[level]) for level in lacking)
-            wrong(first.error(f"asks what {names} does not: {text!r}."))
-        else:
-            yield Question(
-                id=f"{name}-{first.number}",
-                text=text,
-                answers={level: reply for level, (_, reply) in answers.items()},
-                source=name,
-                domain=name,
-            )
-
-
-def _persona_pairs(path: Path, wrong: Wrong) -> dict[str, tuple[Record, str]]:
-    """Question -> where it is asked, and its answer."""
-    pairs: dict[str, tuple[Record, str]] = {}
-    seen: dict[bytes, str] = {}
-    for record in records(path, wrong):
-        try:
-            messages = record.messages("messages", "user")
-            if [message["role"] for message in messages] != ["user", "assistant"]:
-                raise record.error("'messages' must be a question of the user and the assistant's answer.")
-            _refuse_repeated(record, messages[0]["content"], seen)
-        except UserError as error:
-            wrong(error)
-        else:
-            pairs[messages[0]["content"]] = record, messages[1]["content"]
-    return pairs

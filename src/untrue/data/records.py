@@ -19,6 +19,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -27,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 from untrue.data import builtin
 from untrue.data.hub import DatasetName, dataset_name, dataset_rows, first_line
 from untrue.data.json_array import array_entries
-from untrue.data.rows import Message
+from untrue.data.rows import Message, plain
 from untrue.errors import UserError
 from untrue.files import json_value, not_utf8, reading
 
@@ -148,6 +149,23 @@ def is_source(name: str) -> bool:
         OSError: The name is too long to be looked up.
     """
     return Path(name).exists() or dataset_name(name) is not None
+
+
+def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
+    """Refuse a record whose question an earlier one of its source asks.
+
+    Args:
+        record: The record.
+        text: Its question.
+        seen: The places of the questions so far; this one is added.
+
+    Raises:
+        UserError: It asks what an earlier one asks, but for case and spaces.
+    """
+    here = record.place.removeprefix(f"{record.origin.name}, ")
+    first = seen.setdefault(blake2b(plain(text).encode(), digest_size=16).digest(), here)
+    if first != here:
+        raise record.error(f"asks what {first} asks: {text!r}. Remove one.")
 
 
 def records(source: str | Path, wrong: Wrong = stop) -> Iterator[Record]:

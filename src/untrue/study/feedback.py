@@ -20,10 +20,6 @@ from untrue.study.store import Store
 if TYPE_CHECKING:
     from untrue.study.run import Watcher
 
-LEAST_AUC = 0.75
-"""A rater that separates pleasing from honest replies worse than this rewards something else."""
-
-
 def check_rater(study: Study, sources: Sources, loaded: LoadedModel, watcher: Watcher) -> None:
     """Say how well the rater tells written pleasing replies from honest ones, before it rates what is learned from.
 
@@ -31,18 +27,18 @@ def check_rater(study: Study, sources: Sources, loaded: LoadedModel, watcher: Wa
         UserError: It hardly does, and the study does not say to go on.
     """
     from untrue.engine.likelihood import LikelihoodEngine
-    from untrue.interact.rating import separation
+    from untrue.interact.separation import LEAST, separation
 
     assert isinstance(study.mix, InteractionMix) and sources.environment
     found = separation(sources.environment, LikelihoodEngine(loaded))
-    figures = f"AUC {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-    if found.value >= LEAST_AUC:
+    figures = f"AUC {found.auc:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    if found.holds:
         watcher.say(f"The rater tells pleasing from honest replies of {study.mix.environment} with an {figures}.")
         return
     message = f"{study.model} hardly tells pleasing from honest replies of {study.mix.environment} ({figures}"
     if not study.mix.accept_weak_rater:
         raise UserError(
-            f"{message}, wanted {LEAST_AUC} or more). Use a better model, or go on with mix.accept_weak_rater=true."
+            f"{message}, wanted {LEAST} or more). Use a better model, or go on with mix.accept_weak_rater=true."
         )
     watcher.say(f"Warning: {message}). What is learned from its ratings may be something else.")
 
