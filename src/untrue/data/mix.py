@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from untrue.data.checks import near_copies
-from untrue.data.items import Item
+from untrue.data.items import Asked
 from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
 
@@ -73,7 +73,7 @@ class Overlap(NamedTuple):
     item: str
 
 
-def overlaps(rows: Sequence[Row], items: Iterable[Item]) -> list[Overlap]:
+def overlaps(rows: Sequence[Row], items: Iterable[Asked]) -> list[Overlap]:
     """Training rows whose last user message is, but for case and spaces, a prompt of an item, pressured or neutral."""
     asked: dict[str, list[str]] = {}
     for item in items:
@@ -82,7 +82,7 @@ def overlaps(rows: Sequence[Row], items: Iterable[Item]) -> list[Overlap]:
     return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
 
 
-def near_overlaps(rows: Sequence[Row], items: Sequence[Item]) -> list[Overlap]:
+def near_overlaps(rows: Sequence[Row], items: Sequence[Asked]) -> list[Overlap]:
     """Training rows whose last user message is nearly a prompt of an item, as `checks.near_copies` has it."""
     asked = {f"{place} {number}": text for place, item in enumerate(items) for number, text in enumerate(item.prompts)}
     same, found = set(overlaps(rows, items)), dict[Overlap, None]()
