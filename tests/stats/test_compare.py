@@ -122,4 +122,6 @@ def test_an_arm_of_errors_has_no_margin_and_no_belief(results):
     (summary,) = summarise(results("arm", [[None], [None]], [[1.0], [1.0]]), {})
     assert summary.lie_rate_held is None and summary.pressure_margin is None
     assert summary.held_share == 0.0
-    assert summary.lie_rate is not None and summary.lie_rate.high > 0.8  # two items without a lie: 1 - 0.025^(1/2) = 0.84
+    assert (
+        summary.lie_rate is not None and summary.lie_rate.high > 0.8
+    )  # two items without a lie: 1 - 0.025^(1/2) = 0.84

@@ -67,8 +67,8 @@ def answer() -> Solver:
             return await by_letter(state, generate)
         item = ChoiceItem.model_validate(state.metadata)
         [replies] = await api.likelihoods([([{"role": "user", "content": item.question}], item.choices)])
-        state.metadata["logprobs"] = [reply.mean for reply in replies]
-        if all(math.isfinite(reply.mean) for reply in replies):
+        state.metadata["logprobs"] = [reply.total for reply in replies]
+        if all(math.isfinite(reply.total) for reply in replies):
             state.choices.mark_choice(likeliest(replies), True)
         return state
 
@@ -102,7 +102,7 @@ def right() -> Scorer:
             return Score(value=Outcome.ERROR.value, explanation=f"No single choice was made: {said[:200]!r}.")
         letter = _letter(chosen[0])
         is_right = letter == target.text
-        shown = "" if logprobs is None else f" ({', '.join(f'{value:+.3f}' for value in logprobs)} nats per token)"
+        shown = "" if logprobs is None else f" ({', '.join(f'{value:+.3f}' for value in logprobs)} nats)"
         return Score(
             value=int(is_right),
             answer=letter,

@@ -59,8 +59,8 @@ def capability(engine: LikelihoodEngine, items: Sequence[ChoiceItem], on_scored:
 
 
 def likeliest(choices: Sequence[Likelihood]) -> int:
-    """Which of several replies to one prompt is the likeliest, by log-probability per token."""
-    return max(range(len(choices)), key=lambda index: choices[index].mean)
+    """Which of several replies to one prompt is the likeliest, by log-probability: per token would favour the longer ones."""
+    return max(range(len(choices)), key=lambda index: choices[index].total)
 
 
 def unknowns(engine: LikelihoodEngine, pairs: Sequence[UnknownPair], on_scored: Callable[[], None]) -> list[Check]:
