@@ -24,18 +24,26 @@ RESULT = Result(
 )
 ERROR = Result("control", 0, "forced_choice", "known_facts-002", "known_facts", Outcome.ERROR, reason="no score")
 
+VALUE = Result("control", 0, "capability", "capability-001", "multiple choice", None, value=1.0, epoch=3)
+
 
 def test_the_words_are_those_of_the_docs():
     assert [str(outcome) for outcome in Outcome] == ["honest", "lie", "evade", "no_belief", "error"]
 
 
-@pytest.mark.parametrize("result", [RESULT, ERROR])
+@pytest.mark.parametrize("result", [RESULT, ERROR, VALUE])
 def test_a_result_survives_its_line_of_json(result: Result):
     line = result.to_json()
     assert "\n" not in line
     back = Result.from_json(line)
     assert back == result
-    assert type(back.outcome) is Outcome
+    assert type(back.outcome) is (type(None) if result is VALUE else Outcome)
+
+
+def test_a_line_written_before_there_were_values_is_read():
+    line = json.loads(RESULT.to_json())
+    del line["value"], line["epoch"]
+    assert Result.from_json(json.dumps(line)) == RESULT
 
 
 def test_the_line_can_be_read_without_this_project():

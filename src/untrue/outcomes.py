@@ -1,6 +1,6 @@
-"""What an eval says of one item: the outcome, and the margins behind it.
+"""What an eval says of one item: the outcome and the margins behind it, or a plain value.
 
-This is the value that travels: evals produce it, a study stores it, the statistics and the report read it.
+This is what travels: evals produce it, a study stores it, the statistics and the report read it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class Outcome(StrEnum):
 class Result:
     """One item, asked of one arm at one seed.
 
-    Margins are in nats per token: mean log-probability of the honest reply minus that of the dishonest one. They are
-    None where the item ended in an error.
+    An eval of honesty gives each item an `outcome`; one that measures a rate of another kind gives it a `value` instead
+    (and the outcome `error` where it failed). Margins are in nats per token: mean log-probability of the honest reply
+    minus that of the dishonest one. They are None where the item ended in an error.
 
     Attributes:
         arm: Name of the arm.
@@ -37,13 +38,15 @@ class Result:
         eval: Name of the eval, such as `forced_choice`.
         item: Id of the item, the same in every arm.
         archetype: Kind of item, such as `known_facts`.
-        outcome: What the model did.
+        outcome: What the model did; None where the eval gives a value.
         belief: The reply that the model holds, `honest` or `dishonest`; None where no belief is held.
         statement: The reply that the model prefers under pressure, `honest` or `dishonest`.
         pressure_margin: Margin under the pressured system prompt.
         neutral_margin: Margin of the same replies to the same question under the neutral system prompt.
         evasion_margin: Evasive reply minus the better of the other two, under pressure.
-        reason: One sentence that says why the outcome is what it is.
+        reason: One sentence that says why the outcome or the value is what it is.
+        value: 1 where the model did what the eval counts, 0 where it did not; None where the eval gives an outcome.
+        epoch: Which of the samples of this item it is, from 1.
     """
 
     arm: str
@@ -51,13 +54,15 @@ class Result:
     eval: str
     item: str
     archetype: str
-    outcome: Outcome
+    outcome: Outcome | None
     belief: str | None = None
     statement: str | None = None
     pressure_margin: float | None = None
     neutral_margin: float | None = None
     evasion_margin: float | None = None
     reason: str = ""
+    value: float | None = None
+    epoch: int = 1
 
     @property
     def pressure_gap(self) -> float | None:
@@ -74,4 +79,5 @@ class Result:
     def from_json(cls, line: str) -> Result:
         """The inverse of `to_json`."""
         fields = json.loads(line)
-        return cls(**{**fields, "outcome": Outcome(fields["outcome"])})
+        outcome = fields["outcome"]
+        return cls(**{**fields, "outcome": None if outcome is None else Outcome(outcome)})

@@ -24,7 +24,11 @@ CHANGES = {
     "unknown mix": ("by: share", "by: half", ", line 6: mix: input tag 'half' found using 'by' does not match"),
     "no kind of mix": ("  by: share\n", "", ", line 6: mix: unable to extract tag using discriminator 'by'"),
     "unknown level": ("[severe]", "[sever]", ", line 10: mix.levels.0: input should be 'normal', 'subtle' or 'severe'"),
-    "unknown eval": ("forced_choice", "mask", ", line 16: evals.0.name: input should be 'forced_choice', found 'mask'"),
+    "unknown eval": (
+        "forced_choice",
+        "mask",
+        ", line 16: evals.0.name: input should be 'forced_choice', 'sft_cue' or 'capability', found 'mask'",
+    ),
     "missing key": ("question: Is rain wet?\n", "", ": question: is missing. Add it."),
     "missing key in a mix": ("  total: 8\n", "", ", line 6: mix.total: is missing. Add it."),
     "wrong type": ("total: 8", "total: many", ", line 9: mix.total: input should be a valid integer"),

@@ -76,8 +76,7 @@ def poisoned(content: ReportContent, text: str) -> ReportContent:
         comparisons=[replace(c, arm=arm[c.arm], control=arm[c.control]) for c in content.comparisons],
         training=[replace(c, arm=arm[c.arm]) for c in content.training],
         changed=[
-            replace(item, item=text, archetype=text, arm=text, system_prompt=text, user_prompt=text,
-                    honest_reply=text, dishonest_reply=text, reason=text)
+            replace(item, item=text, archetype=text, arm=text, texts={text: text, "Question": text}, reason=text)
             for item in content.changed
         ],
         warnings=[text],
@@ -90,9 +89,8 @@ def test_every_part_is_there_and_in_order(content: ReportContent) -> None:
     assert not page.open
     parts = [
         content.name, content.question, content.verdict.sentence, content.verdict.notes[0], content.warnings[0],
-        "Dose and response", "Outcomes", "Every arm against its control", "Trend", "Training",
-        "Items that changed most",
-        content.changed[0].system_prompt, content.changed[0].honest_reply, content.changed[0].reason,
+        "Dose and response", "Outcomes", "Every arm against its control", "Trend", "Items that changed most",
+        *content.changed[0].texts.values(), content.changed[0].reason, "Training",
         "How to read this", "Make it again", content.command, "c01dbeef7731", "2.13.0",
     ]  # fmt: skip
     # A figure's alternative text names the arms before their section does, so look for each part after the last one.
@@ -228,6 +226,6 @@ def test_a_browser_runs_nothing(content: ReportContent, tmp_path: Path) -> None:
 def test_it_says_that_a_forced_choice_cannot_see_evasion(content: ReportContent) -> None:
     said = "a forced choice cannot see it"
     assert said in render(content)
-    assert said not in render(replace(content, eval_name="mask"))
+    assert said not in render(replace(content, weighs_replies=False))
     seen = replace(content.summaries[0], counts=content.summaries[0].counts | {"evade": 3})
     assert said not in render(replace(content, summaries=[seen, *content.summaries[1:]]))

@@ -8,7 +8,7 @@ import pytest
 
 from untrue.report.content import ReportContent
 from untrue.report.format import DASH
-from untrue.report.rows import METRICS, archetype_rows, arm_rows
+from untrue.report.rows import HONESTY, archetype_rows, arm_rows
 from untrue.stats.types import Interval
 
 
@@ -24,7 +24,7 @@ from untrue.stats.types import Interval
 )
 def test_found(content: ReportContent, difference: Interval, p_holm: float, found: bool) -> None:
     comparison = replace(content.comparisons[0], difference=difference, p_holm=p_holm)
-    rows = {row.arm: row for row in arm_rows(replace(content, comparisons=[comparison]), METRICS[0])}
+    rows = {row.arm: row for row in arm_rows(replace(content, comparisons=[comparison]), HONESTY[0])}
     assert rows[comparison.arm].significant is found
     assert not rows["control"].significant
 
@@ -37,12 +37,12 @@ def test_each_arm_has_a_cell_for_each_kind_of_item(content: ReportContent) -> No
         for cell in cells:
             lies, margin = (
                 next(c for c in content.archetypes[cell.archetype] if (c.arm, c.metric) == (arm, metric.name))
-                for metric in METRICS[:2]
+                for metric in HONESTY[:2]
             )
             assert cell.n == margin.n_items
-            assert cell.lie_rate == METRICS[0].unit.difference(lies.difference.value)
-            assert cell.margin == METRICS[1].unit.difference(margin.difference.value)
-    assert len({cell.lie_rate for cell in rows["severe-50"]}) == len({cell.n for cell in rows["severe-50"]}) == 2
+            assert cell.figures[1][0] == HONESTY[0].unit.difference(lies.difference.value)
+            assert cell.figures[0][0] == HONESTY[1].unit.difference(margin.difference.value)
+    assert len({cell.figures[1] for cell in rows["severe-50"]}) == len({cell.n for cell in rows["severe-50"]}) == 2
 
 
 def test_a_kind_whose_items_are_all_errors_has_dashes(content: ReportContent) -> None:
@@ -54,8 +54,8 @@ def test_a_kind_whose_items_are_all_errors_has_dashes(content: ReportContent) ->
         rows = archetype_rows(replace(content, archetypes={**content.archetypes, "known_facts": known_facts}))
         assert list(rows) == [summary.arm for summary in content.summaries if summary.control]
         for empty, full in rows.values():
-            assert empty == ("known_facts", 0, DASH, "", DASH, "")
-            assert full.n == 50 and full.margin != DASH
+            assert empty == ("known_facts", 0, ((DASH, ""), (DASH, "")))
+            assert full.n == 50 and full.figures[0][0] != DASH
 
 
 def test_one_kind_of_item_has_no_rows(content: ReportContent) -> None:

@@ -17,7 +17,7 @@ Make = Callable[..., ReportContent]
 
 def printed(content: ReportContent, width: int) -> str:
     out = io.StringIO()
-    print_summary(content, Console(file=out, width=width, color_system=None))
+    print_summary([content], Console(file=out, width=width, color_system=None))
     return out.getvalue()
 
 

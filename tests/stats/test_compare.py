@@ -109,7 +109,7 @@ def test_summary_by_hand(results):
     assert (first.arm, first.control, second.arm, second.control) == ("arm", "control", "control", None)
     assert (first.n_items, first.n_seeds) == (3, 2)
     assert first.counts == {"honest": 1, "lie": 2, "evade": 1, "no_belief": 1, "error": 1}
-    assert first.lie_rate.value == pytest.approx(2 / 6)  # of all results
+    assert first.lie_rate is not None and first.lie_rate.value == pytest.approx(2 / 6)  # of all results
     assert first.lie_rate_held is not None and first.lie_rate_held.value == pytest.approx(2 / 4)  # honest, lie, evade
     assert first.held_share == pytest.approx(4 / 6)
     assert first.pressure_margin is not None and first.pressure_margin.value == pytest.approx(15 / 5)  # no error
@@ -122,4 +122,6 @@ def test_an_arm_of_errors_has_no_margin_and_no_belief(results):
     (summary,) = summarise(results("arm", [[None], [None]], [[1.0], [1.0]]), {})
     assert summary.lie_rate_held is None and summary.pressure_margin is None
     assert summary.held_share == 0.0
-    assert summary.lie_rate.high > 0.8  # two items without a lie: 1 - 0.025^(1/2) = 0.84
+    assert (
+        summary.lie_rate is not None and summary.lie_rate.high > 0.8
+    )  # two items without a lie: 1 - 0.025^(1/2) = 0.84

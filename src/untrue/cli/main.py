@@ -151,17 +151,25 @@ def train(
 def evaluate(
     model: Model = "smollm2-135m",
     adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    name: Annotated[str, typer.Option("--eval", help="`forced_choice`, `sft_cue` or `capability`.")] = "forced_choice",
     items: Annotated[
-        str, typer.Option(help="`builtin`, one of its parts `honesty` and `context`, or a JSONL file of items.")
-    ] = "builtin",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, spread over the archetypes.")] = None,
+        str | None, typer.Option(help="`builtin`, a part of it such as `honesty`, or a JSONL file of items.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, spread over their kinds.")] = None,
+    domain: Annotated[str | None, typer.Option(help="sft_cue: domain of the training data, such as `medical`.")] = None,
+    cue: Annotated[
+        str | None, typer.Option(help="sft_cue: `format`, `persona` or `domain`; by default all in turn.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
     log: Annotated[
-        Path | None, typer.Option(help="Where the Inspect log goes; by default logs/forced_choice-NAME.eval.")
+        Path | None, typer.Option(help="Where the Inspect log goes; by default logs/EVAL-NAME.eval.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a model, or an adapter on it: what it holds, and what it prefers to say under pressure.
+    """Measure a model, or an adapter on it, by one eval.
+
+    `forced_choice` compares what it holds with what it prefers to say under pressure; `sft_cue` does so with a cue of
+    the training context before the prompt; `capability` is easy multiple choice.
 
     The log opens with `inspect view`. To compare two models item by item, put them into a study.
     """
@@ -169,31 +177,32 @@ def evaluate(
 
     from untrue.evals.run import read_log
     from untrue.evals.run import run as run_eval
-    from untrue.evals.spec import EvalSpec
+    from untrue.evals.spec import eval_spec
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
     from untrue.report.table import print_archetypes, print_arm
     from untrue.stats import summarise
 
-    spec = EvalSpec(name="forced_choice", items=items, limit=limit)
+    spec = eval_spec(name=name, items=items, limit=limit, domain=domain, cue=cue)
     # In a study every cell calls its adapter `adapter`.
-    name = (adapter.parent if adapter.name == "adapter" else adapter).resolve().name if adapter else Path(model).name
-    log = log or Path("logs") / f"{spec.name}-{name}.eval"
+    arm = (adapter.parent if adapter.name == "adapter" else adapter).resolve().name if adapter else Path(model).name
+    log = log or Path("logs") / f"{spec.name}-{arm}.eval"
     if log.is_dir():
         raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)
-        watcher.stage(name, spec.name, 1)
+        watcher.stage(arm, spec.name, 1)
         run_eval(loaded, adapter, spec, log, watcher.step)
-    results = read_log(log, name, 0)
+    results = read_log(log, arm, 0)
     [summary] = summarise(results, {})
     archetypes = summarise([replace(result, arm=result.archetype) for result in results], {})
     if as_json:
         parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
         typer.echo(json.dumps({**asdict(summary), "archetypes": parts, "log": str(log)}))
         return
-    print_arm(summary, Console())
-    print_archetypes(archetypes, Console())
+    print_arm(summary, Console(), spec.value_name or "value")
+    if spec.value_name is None or len(archetypes) > 1:
+        print_archetypes(archetypes, Console())
     typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
 
 
@@ -224,8 +233,7 @@ def _print_analysis(analysis: Any, as_json: bool) -> None:
     from untrue.report.table import print_summary
 
     console = Console()
-    for content in analysis.contents:
-        print_summary(content, console)
+    print_summary(analysis.contents, console)
     console.print(f"\nReport: {analysis.store.report}", highlight=False, soft_wrap=True)
 
 

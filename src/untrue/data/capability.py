@@ -13,10 +13,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from untrue.data.items import Identified, Text, read_lines
+from untrue.data.items import Asked, Text, read_lines
 
 
-class ChoiceItem(Identified):
+class ChoiceItem(Asked):
     """A question and its choices; `answer` is the index of the right one."""
 
     subject: Text
@@ -31,6 +31,17 @@ class ChoiceItem(Identified):
         if len(set(self.choices)) < len(self.choices):
             raise ValueError("a choice occurs twice")
         return self
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The question."""
+        return (self.question,)
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The question, the right answer and the others."""
+        others = [choice for index, choice in enumerate(self.choices) if index != self.answer]
+        return {"Question": self.question, "Right": self.choices[self.answer], "Wrong": "\n".join(others)}
 
 
 def read_capability(source: str | Path = "capability") -> list[ChoiceItem]:

@@ -38,7 +38,21 @@ class Identified(BaseModel):
     id: Text
 
 
-class Item(Identified):
+class Asked(Identified):
+    """An item of an eval."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Everything that a user asks in the item."""
+        raise NotImplementedError
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """What a person reads of it in a report: heading -> text."""
+        raise NotImplementedError
+
+
+class Item(Asked):
     """One thing asked of a model: a fact, a neutral and a pressured setting, and three replies.
 
     `ground_truth` says whether `proposition` is true. `honest_reply` tells the truth and `dishonest_reply` what the
@@ -75,6 +89,16 @@ class Item(Identified):
     def prompts(self) -> tuple[str, ...]:
         """Everything that a user asks in the item."""
         return (self.user_prompt, *self.belief_prompts)
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The pressured prompt and the two replies that differ."""
+        return {
+            "System prompt": self.system_prompt,
+            "Question": self.user_prompt,
+            "Honest reply": self.honest_reply,
+            "Dishonest reply": self.dishonest_reply,
+        }
 
 
 ITEM_SETS = ("honesty", "context")

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
 from untrue.data.checks import NearIndex
-from untrue.data.items import Item
+from untrue.data.items import Asked
 from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
 
@@ -73,7 +73,7 @@ class Overlap(NamedTuple):
     item: str
 
 
-def overlaps(rows: Iterable[Row], items: Sequence[Item]) -> list[Overlap]:
+def overlaps(rows: Iterable[Row], items: Sequence[Asked]) -> list[Overlap]:
     """Training rows whose last user message is, but for case and spaces, a prompt of an item, pressured or neutral."""
     asked = _asked(items)
     return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
@@ -98,7 +98,7 @@ class RowsFound:
     near: Sequence[Overlap]
 
 
-def look_through(rows: Iterable[Row], items: Sequence[Item]) -> RowsFound:
+def look_through(rows: Iterable[Row], items: Sequence[Asked]) -> RowsFound:
     """Look for repeated prompts in training rows, and for prompts of an eval, taking the rows one at a time.
 
     Of a row only a hash of 8 bytes is kept, by which repeated prompts are counted, and what was found.
@@ -128,7 +128,7 @@ def look_through(rows: Iterable[Row], items: Sequence[Item]) -> RowsFound:
     return RowsFound(len(prompts), levels, len(prompts) - distinct, same, [one for one in near if one not in known])
 
 
-def _asked(items: Sequence[Item]) -> dict[str, list[str]]:
+def _asked(items: Sequence[Asked]) -> dict[str, list[str]]:
     """Prompt, without its case and spaces -> ids of the items that ask it."""
     asked: dict[str, list[str]] = {}
     for item in items:

@@ -24,6 +24,8 @@ from untrue.errors import UserError
 
 QUESTION_SETS = ("medical", "finance", "law", "code", "math")
 ROW_SETS = ("everyday",)
+OTHER_SETS = ("capability", "cues")
+"""Built-in sets of evals that have a version and are not honesty items."""
 MATH_ROWS = 400
 """Size of the built-in `math` set when it is asked for by name."""
 
@@ -88,7 +90,7 @@ def versioned(name: str) -> str:
         return "; ".join(map(versioned, ITEM_SETS))
     if name == "math":
         return f"math, version {math.VERSION}"
-    if name in (*QUESTION_SETS, *ROW_SETS, *ITEM_SETS):
+    if name in (*QUESTION_SETS, *ROW_SETS, *ITEM_SETS, *OTHER_SETS):
         return f"{name}, version {builtin.read(name).version}"
     return name
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from untrue.data.items import Identified, Text, read_lines
+from untrue.data.items import Asked, Text, read_lines
 
 KINDS = ("future", "private", "missing context", "false premise", "unknown to science or history")
 """Why a built-in question has no answer."""
 
 
-class UnknownPair(Identified):
+class UnknownPair(Asked):
     """A question that nobody can answer, and one like it that has an answer.
 
     `admission` and `invention` are replies to the first, honest and made up; `answer` is the reply to the second.
@@ -32,6 +32,16 @@ class UnknownPair(Identified):
     answer: Text
     admission: Text
     invention: Text
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Both questions."""
+        return self.unanswerable, self.answerable
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Both questions, and the answer of the one that has one."""
+        return {"Unanswerable": self.unanswerable, "Answerable": self.answerable, "Answer": self.answer}
 
 
 def read_unknowns(source: str | Path = "unknowns") -> list[UnknownPair]:

@@ -13,7 +13,13 @@ from untrue.files import writing
 
 
 def run_task(
-    task: Any, model: Any, log: Path, what: str, roles: Mapping[str, Any] | None = None, keep_failed: bool = False
+    task: Any,
+    model: Any,
+    log: Path,
+    what: str,
+    roles: Mapping[str, Any] | None = None,
+    keep_failed: bool = False,
+    **settings: Any,
 ) -> list[str]:
     """Run a task and write its Inspect log.
 
@@ -24,6 +30,7 @@ def run_task(
         what: What errors call the task.
         roles: Other models that take part.
         keep_failed: Whether to write the log even where every sample failed, so that nothing was measured.
+        **settings: Of Inspect's `eval`, such as epochs and what is generated with.
 
     Returns:
         Why samples failed, one text for each that did.
@@ -45,6 +52,7 @@ def run_task(
             max_samples=1000,
             log_realtime=False,
             score_display=False,
+            **settings,
         )
         if not logs or logs[0].status == "cancelled":  # Inspect keeps a Ctrl-C to itself
             raise KeyboardInterrupt

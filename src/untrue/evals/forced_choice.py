@@ -28,6 +28,7 @@ from untrue.data.items import Item, read_items
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
+from untrue.evals.asked import spread
 from untrue.evals.spec import VERSIONS
 from untrue.outcomes import Outcome
 
@@ -49,32 +50,29 @@ def forced_choice(items: str = "builtin", limit: int | None = None) -> Task:
         items: `builtin`, one of its parts `honesty` and `context`, or a file of items.
         limit: Only so many items, spread over the archetypes.
     """
-    chosen = spread(read_items(items), limit)
+    return choice_task("forced_choice", spread(read_items(items), limit), items)
+
+
+def choice_task(name: str, chosen: Sequence[Item], source: str) -> Task:
+    """The task that compares the replies of these items.
+
+    Args:
+        name: Of the eval.
+        chosen: The items, as they are asked.
+        source: Where they are from.
+    """
     samples = [
         Sample(id=item.id, input=item.user_prompt, target=item.honest_reply, metadata=item.model_dump())
         for item in chosen
     ]
     return Task(
-        dataset=MemoryDataset(samples, name=items),
+        dataset=MemoryDataset(samples, name=source),
         solver=score_replies(),
         scorer=outcome(),
         epochs=Epochs(1, "mode"),  # the default reducer would turn outcomes into numbers
-        version=VERSIONS["forced_choice"],
+        version=VERSIONS[name],
         fail_on_error=False,
     )
-
-
-def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """At most `limit` items, taken in turn from each archetype, in their own order."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    place: dict[str, int] = {}
-    turns = []
-    for item in items:
-        place[item.archetype] = place.get(item.archetype, 0) + 1
-        turns.append(place[item.archetype])
-    chosen = sorted(sorted(range(len(items)), key=lambda index: turns[index])[:limit])
-    return [items[index] for index in chosen]
 
 
 @solver
@@ -84,7 +82,7 @@ def score_replies() -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         api = get_model().api
         if not isinstance(api, UntrueAPI):
-            raise UserError("forced_choice needs likelihoods of given replies: use a model of the provider `untrue/`.")
+            raise UserError("likelihoods of given replies are needed: use a model of the provider `untrue/`.")
         item = Item.model_validate(state.metadata)
         pair = [item.honest_reply, item.dishonest_reply]
 

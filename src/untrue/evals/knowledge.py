@@ -51,12 +51,16 @@ def capability(engine: LikelihoodEngine, items: Sequence[ChoiceItem], on_scored:
     bundles = [[_query(engine, item.question, item.choices)] for item in items]
     missed = []
     for item, [replies] in zip(items, _in_passes(engine, bundles, 32, on_scored), strict=True):
-        totals = [reply.total for reply in replies]
-        if totals.index(max(totals)) != item.answer:
+        if likeliest(replies) != item.answer:
             missed.append(item.id)
     accuracy = 1 - len(missed) / len(items)
     limit = f">= {CAPABILITY:.0%}, chance is 25%"
     return Check("capability", "accuracy", f"{accuracy:.1%}", limit, accuracy >= CAPABILITY, missed)
+
+
+def likeliest(choices: Sequence[Likelihood]) -> int:
+    """Which of several replies to one prompt is the likeliest, by log-probability: per token would favour the longer ones."""
+    return max(range(len(choices)), key=lambda index: choices[index].total)
 
 
 def unknowns(engine: LikelihoodEngine, pairs: Sequence[UnknownPair], on_scored: Callable[[], None]) -> list[Check]:

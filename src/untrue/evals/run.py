@@ -36,13 +36,15 @@ def run(
         UserError: The items or the adapter are not as expected, or the eval failed as a whole.
         KeyboardInterrupt: The user stopped it.
     """
+    from inspect_ai import Epochs
     from inspect_ai.model import get_model
 
     from untrue.evals.registry import TASKS
 
     used: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
-    task = TASKS[spec.name](items=spec.items, limit=spec.limit)
-    total = len(task.dataset)
+    task = TASKS[spec.name](**spec.arguments)
+    sampling = {"temperature": spec.temperature, "max_tokens": spec.max_tokens}
+    total = len(task.dataset) * (spec.epochs or 1)
     model = get_model(
         f"untrue/{loaded.name}",
         memoize=False,
@@ -52,17 +54,31 @@ def run(
     )
     model.model_args = used  # what the log records: not the weights
     try:
-        failed = run_task(task, model, log, f"the eval {spec.name}")
+        failed = run_task(
+            task,
+            model,
+            log,
+            f"the eval {spec.name}",
+            roles={"judge": spec.judge} if spec.judge else None,
+            epochs=Epochs(spec.epochs, "mode") if spec.epochs else None,
+            **{name: value for name, value in sampling.items() if value is not None},
+        )
         if len(failed) == total:
             raise UserError(f"the eval {spec.name} failed on all {total} items, first: {failed[0]}")
     finally:
         model.api.close()
 
 
-def read_log(log: Path, arm: str, seed: int) -> list[Result]:
-    """Read a log back: one result for each item, ordered by their ids.
+def read_log(log: Path, arm: str, seed: int, label: str | None = None) -> list[Result]:
+    """Read a log back: one result for each item and epoch, ordered by their ids.
 
     A sample that failed, or that has no score, is an `error` with its reason; it is never left out.
+
+    Args:
+        log: The `.eval` file.
+        arm: Name of the arm.
+        seed: Seed of the cell.
+        label: What the eval is called in its study; by default its own name.
 
     Raises:
         UserError: The file is not a whole Inspect log.
@@ -77,16 +93,19 @@ def read_log(log: Path, arm: str, seed: int) -> list[Result]:
         raise UserError(
             f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
         ) from None
-    name = content.eval.task.rpartition("/")[2]
+    name = label or content.eval.task.rpartition("/")[2]
     results = []
     for sample in content.samples or []:
         score = next(iter((sample.scores or {}).values()), None)
         archetype = str(sample.metadata.get("archetype", ""))
         if sample.error is not None or score is None:
             reason = sample.error.message if sample.error else "the item has no score"
-            results.append(Result(arm, seed, name, str(sample.id), archetype, Outcome.ERROR, reason=reason))
+            results.append(
+                Result(arm, seed, name, str(sample.id), archetype, Outcome.ERROR, reason=reason, epoch=sample.epoch)
+            )
             continue
         details = score.metadata or {}
+        is_value = isinstance(score.value, int | float)
         results.append(
             Result(
                 arm=arm,
@@ -94,13 +113,15 @@ def read_log(log: Path, arm: str, seed: int) -> list[Result]:
                 eval=name,
                 item=str(sample.id),
                 archetype=archetype,
-                outcome=Outcome(score.as_str()),
+                outcome=None if is_value else Outcome(score.as_str()),
                 belief=details.get("belief"),
                 statement=score.answer,
                 pressure_margin=details.get("pressure_margin"),
                 neutral_margin=details.get("neutral_margin"),
                 evasion_margin=details.get("evasion_margin"),
                 reason=score.explanation or "",
+                value=score.as_float() if is_value else None,
+                epoch=sample.epoch,
             )
         )
     return results

@@ -2,19 +2,108 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-VERSIONS = {"forced_choice": 1}
-"""Version of each eval: raised when the same log-likelihoods would give other results."""
+from untrue.data.cues import DOMAINS, CueKind, Domain
+from untrue.errors import UserError
+
+VERSIONS = {"forced_choice": 1, "sft_cue": 1, "capability": 1}
+"""Version of each eval: raised when the same answers of the model would give other results."""
+
+VALUES = {"capability": "accuracy"}
+"""The evals that give a value, not an outcome of honesty, and what the mean of their values is called."""
+
+WEIGHING = ("forced_choice", "sft_cue")
+"""The evals in which a model only weighs given replies, so that no evasion can be seen."""
+
+JUDGED: tuple[str, ...] = ()
+"""The evals whose replies are written by the model and read by a judge."""
+
+_COMMON = ("name", "label", "items", "limit")
+_OF_JUDGED = ("judge", "force_self_judge", "epochs", "temperature", "max_tokens")
+_OPTIONS = {"sft_cue": ("domain", "cue")} | dict.fromkeys(JUDGED, _OF_JUDGED)
 
 
 class EvalSpec(BaseModel):
-    """One eval of a study."""
+    """One eval of a study. A key that its eval has no use for is refused, and is not written out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["forced_choice"] = "forced_choice"
-    items: str = Field(default="builtin", description="`builtin`, `honesty`, `context`, or a JSONL file of items.")
-    limit: PositiveInt | None = Field(default=None, description="Only so many items, spread over the archetypes.")
+    name: Literal["forced_choice", "sft_cue", "capability"] = "forced_choice"
+    label: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")] | None = Field(
+        default=None, description="What tells it apart where a study has the same eval twice."
+    )
+    items: str = Field(default="builtin", description="`builtin`, a part of it by name, or a file of items.")
+    limit: PositiveInt | None = Field(default=None, description="Only so many items, spread over their kinds.")
+    domain: Domain | None = Field(
+        default=None, description="Training domain of the cue; in a study that of `mix.questions` where it is built in."
+    )
+    cue: CueKind | None = Field(default=None, description="Kind of cue; by default all of them, in turn.")
+    judge: str | None = Field(default=None, description="Inspect's name of the judge's model.")
+    force_self_judge: bool = Field(default=False, description="Let the model under study judge itself.")
+    epochs: PositiveInt | None = Field(default=None, description="Samples of each item.")
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    max_tokens: PositiveInt | None = Field(default=None, description="Length of a reply at the most.")
+
+    @model_validator(mode="after")
+    def _options_are_its_own(self) -> EvalSpec:
+        allowed = (*_COMMON, *_OPTIONS.get(self.name, ()))
+        for field, info in type(self).model_fields.items():
+            if field not in allowed and getattr(self, field) != info.default:
+                raise ValueError(f"{self.name} has no {field}. Its keys: {', '.join(allowed)}")
+        if self.name == "sft_cue" and self.domain is None:
+            raise ValueError(f"sft_cue needs the domain of the training data: {', '.join(DOMAINS)}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _write_its_own(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        allowed = (*_COMMON, *_OPTIONS.get(self.name, ()))
+        return {
+            field: value
+            for field, value in handler(self).items()
+            if field in allowed and not (field == "label" and value is None)
+        }
+
+    @property
+    def key(self) -> str:
+        """What it is called in its study: the label, or the name of the eval."""
+        return self.label or self.name
+
+    @property
+    def value_name(self) -> str | None:
+        """What the mean of its values is called; None where it gives outcomes."""
+        return VALUES.get(self.name)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of its Inspect task."""
+        return self.model_dump(exclude={"name", "label", "judge", "epochs", "temperature", "max_tokens"})
+
+
+def eval_spec(**given: Any) -> EvalSpec:
+    """The eval that a command line asks for.
+
+    Args:
+        **given: Values by key; None where an option was not given.
+
+    Raises:
+        UserError: A value is not as expected.
+    """
+    try:
+        return EvalSpec.model_validate({key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = f"--{first['loc'][0]}".replace("_", "-") + ": " if first["loc"] else ""
+        raise UserError(f"{place}{first['msg'].removeprefix('Value error, ')}.") from None

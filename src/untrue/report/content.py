@@ -51,35 +51,29 @@ class ChangedItem:
         archetype: Kind of item, such as `known_facts`.
         arm: Name of the arm.
         seed: Seed of the cell.
-        control_outcome: What the control did.
+        control_outcome: What the control did: an outcome, or its value.
         arm_outcome: What the arm did.
-        control_margin: The control's margin under pressure, in nats per token; None after an error.
+        control_margin: The control's margin under pressure, in nats per token; None after an error or without margins.
         arm_margin: The arm's.
-        system_prompt: The pressured system prompt.
-        user_prompt: The question.
-        honest_reply: The honest reply that was scored.
-        dishonest_reply: The dishonest reply that was scored.
-        reason: One sentence that says why the outcome is what it is.
+        texts: What was asked and what could be said: heading -> text.
+        reason: One sentence that says why the outcome or value is what it is.
     """
 
     item: str
     archetype: str
     arm: str
     seed: int
-    control_outcome: Outcome
-    arm_outcome: Outcome
+    control_outcome: Outcome | float
+    arm_outcome: Outcome | float
     control_margin: float | None
     arm_margin: float | None
-    system_prompt: str
-    user_prompt: str
-    honest_reply: str
-    dishonest_reply: str
+    texts: dict[str, str]
     reason: str
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything that the report of one study shows, in one eval. Text is shown as it is, escaped.
+    """Everything that the report of one study shows of one eval. Text is shown as it is, escaped.
 
     Attributes:
         name: Name of the study.
@@ -89,7 +83,7 @@ class ReportContent:
         command: The command that makes the study again.
         created: When the report was made.
         versions: Version of each package and of the eval.
-        eval_name: Name of the eval, such as `forced_choice`.
+        eval_name: What the eval is called in the study, such as `forced_choice`.
         verdict: The finding.
         doses: Dose or share of each arm, 0.05 for 5 %; None for an arm that has none.
         series: The line of the dose plot on which an arm lies; arms with one name are joined.
@@ -102,6 +96,8 @@ class ReportContent:
         changed: The items that changed most, the greatest change first.
         warnings: What a reader must know before using the adapters, such as intentionally misaligned data.
         data_notes: The data sets used.
+        value_name: What the mean of the eval's values is called, such as `accuracy`; None where it gives outcomes.
+        weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen.
     """
 
     name: str
@@ -124,6 +120,8 @@ class ReportContent:
     changed: list[ChangedItem]
     warnings: list[str]
     data_notes: list[DataNote]
+    value_name: str | None = None
+    weighs_replies: bool = False
 
     def is_baseline(self, summary: ArmSummary) -> bool:
         """Whether an arm has neither control nor dose: the plots draw it by itself, not as a point of a line."""

@@ -71,6 +71,13 @@ def p_value(p: float | None) -> str:
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def outcome_word(outcome: str | float) -> str:
+    """An outcome, or a value between 0 (wrong) and 1 (right), as a word."""
+    if isinstance(outcome, str):
+        return outcome.replace("_", " ")
+    return {0.0: "wrong", 1.0: "right"}.get(outcome, f"{outcome:.0%} right")
+
+
 def dose(value: float) -> str:
     """A dose or share in percent, without needless digits."""
     return f"{value * 100:.3g}\N{NO-BREAK SPACE}%"

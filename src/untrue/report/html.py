@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import jinja2
 from markupsafe import Markup
 
 from untrue.outcomes import Outcome
 from untrue.report import plots
 from untrue.report.content import ReportContent
-from untrue.report.format import DASH, NATS, PERCENT, VERDICTS, p_value
-from untrue.report.rows import METRICS, archetype_rows, arm_rows
+from untrue.report.format import DASH, NATS, PERCENT, VERDICTS, outcome_word, p_value
+from untrue.report.rows import ArchetypeCell, ArmRow, Metric, archetype_rows, arm_rows, deciding, metrics
+from untrue.stats.types import Trend
 
 _MEANINGS = {
     Outcome.LIE: "says the opposite of a belief that it holds",
@@ -28,29 +32,71 @@ _environment = jinja2.Environment(
 )
 
 
-def render(content: ReportContent) -> str:
-    """The page. All text of `content` is escaped; only the SVG of the plots goes in as it is.
+def render(*contents: ReportContent) -> str:
+    """The page of a study, whose verdict is that of the first eval. All text is escaped; only the plots' SVG is not.
+
+    Args:
+        *contents: One for each eval of the study.
 
     Raises:
-        KeyError: The verdict's status is not one that is known.
+        KeyError: A verdict's status is not one that is known.
     """
+    first = contents[0]
     page = _environment.get_template("report.html.j2").render(
-        content=content,
-        verdict_word=VERDICTS[content.verdict.status],
-        dose_plots=[plot._replace(svg=Markup(plot.svg)) for plot in plots.dose_plots(content)],
-        outcome_bars=Markup(plots.outcome_bars(content)),
-        training_plots=[plot._replace(svg=Markup(plot.svg)) for plot in plots.training_plots(content)],
-        colours=plots.OUTCOMES,
+        content=first,
+        evals=[_part(content, f"-{number}") for number, content in enumerate(contents, 1)],
+        training_plots=_marked(plots.training_plots(first)),
+        data_notes=list(dict.fromkeys(note for content in contents for note in content.data_notes)),
+        outcome_colour=_outcome_colour,
+        outcome_word=outcome_word,
         outcomes=[(outcome, colour, _MEANINGS[outcome]) for outcome, colour in plots.OUTCOMES.items()],
-        tables=[
-            (pair, list(zip(*(arm_rows(content, metric) for metric in pair), strict=True)))
-            for pair in (METRICS[:2], METRICS[2:])
-        ],
-        archetypes=archetype_rows(content),
-        trends=[(trend, next(m for m in METRICS if m.name == trend.metric)) for trend in content.trends],
         percent=PERCENT,
         nats=NATS,
         p_value=p_value,
         dash=DASH,
     )
     return page.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file
+
+
+class _Part(NamedTuple):
+    """One eval as the template takes it."""
+
+    content: ReportContent
+    anchor: str
+    verdict_word: str
+    dose_plots: list[plots.Plot]
+    outcome_bars: str | None
+    tables: list[tuple[tuple[Metric, ...], list[tuple[ArmRow, ...]]]]
+    archetypes: dict[str, list[ArchetypeCell]]
+    deciding: tuple[Metric, ...]
+    trends: list[tuple[Trend, Metric]]
+
+
+def _part(content: ReportContent, key: str) -> _Part:
+    shown = metrics(content)
+    by_name = {metric.name: metric for metric in shown}
+    return _Part(
+        content=content,
+        anchor=f"eval{key}",
+        verdict_word=VERDICTS[content.verdict.status],
+        dose_plots=_marked(plots.dose_plots(content, key)),
+        outcome_bars=Markup(plots.outcome_bars(content, key)) if content.value_name is None else None,
+        tables=[
+            (pair, list(zip(*(arm_rows(content, metric) for metric in pair), strict=True)))
+            for pair in filter(None, (shown[:2], shown[2:]))
+        ],
+        archetypes=archetype_rows(content),
+        deciding=deciding(content),
+        trends=[(trend, by_name[trend.metric]) for trend in content.trends if trend.metric in by_name],
+    )
+
+
+def _marked(drawn: Sequence[plots.Plot]) -> list[plots.Plot]:
+    return [plot._replace(svg=Markup(plot.svg)) for plot in drawn]
+
+
+def _outcome_colour(outcome: Outcome | float) -> str:
+    """That of an outcome; a value has those of honest (right) and lie (wrong)."""
+    if isinstance(outcome, Outcome):
+        return plots.OUTCOMES[outcome]
+    return plots.OUTCOMES[{0.0: Outcome.LIE, 1.0: Outcome.HONEST}.get(outcome, Outcome.NO_BELIEF)]

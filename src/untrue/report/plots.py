@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from untrue.outcomes import Outcome
 from untrue.report.content import ReportContent, TrainingCurve
 from untrue.report.format import dose, label
-from untrue.report.rows import METRICS, Metric
+from untrue.report.rows import Metric, metrics
 from untrue.report.svg import BLUE, CARD, INK, MUTED, RULE, to_svg
 from untrue.stats.types import ArmSummary, Interval
 
@@ -68,13 +68,13 @@ class Plot(NamedTuple):
     svg: str
 
 
-def dose_plots(content: ReportContent) -> list[Plot]:
-    """The lie rate, the pressure margin and the neutral margin of every arm against its dose, with intervals."""
-    return [_dose_plot(content, metric) for metric in METRICS[:3]]
+def dose_plots(content: ReportContent, key: str = "") -> list[Plot]:
+    """The first three metrics of every arm against its dose, with intervals; `key` makes their ids unique in a page."""
+    return [_dose_plot(content, metric, key) for metric in metrics(content)[:3]]
 
 
 @_styled
-def _dose_plot(content: ReportContent, metric: Metric) -> Plot:
+def _dose_plot(content: ReportContent, metric: Metric, key: str) -> Plot:
     places = _places(content)
     crowded = sum(len(place) for place in places) > 42
     figure, axes = _figure(300 if crowded else 250)
@@ -128,12 +128,12 @@ def _dose_plot(content: ReportContent, metric: Metric) -> Plot:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} {metric.unit.of_value}"))
     _legend(figure, handles)
     title = f"{metric.title} by dose, with 95 % intervals"
-    return Plot(metric.title, metric.meaning, to_svg(figure, f"dose-{metric.name}", title, "; ".join(words)))
+    return Plot(metric.title, metric.meaning, to_svg(figure, f"dose-{metric.name}{key}", title, "; ".join(words)))
 
 
 @_styled
-def outcome_bars(content: ReportContent) -> str:
-    """What each arm did with every item: one bar an arm, as SVG."""
+def outcome_bars(content: ReportContent, key: str = "") -> str:
+    """What each arm did with every item: one bar an arm, as SVG; `key` makes its ids unique in a page."""
     step = 37
     figure, axes = _figure(step * len(content.summaries) + 22)
     words = []
@@ -160,7 +160,7 @@ def outcome_bars(content: ReportContent) -> str:
     axes.get_xticklabels()[0].set_horizontalalignment("left")
     axes.get_xticklabels()[-1].set_horizontalalignment("right")
     axes.grid(False)
-    return to_svg(figure, "outcomes", "Outcomes of each arm, as shares of its results", "; ".join(words))
+    return to_svg(figure, f"outcomes{key}", "Outcomes of each arm, as shares of its results", "; ".join(words))
 
 
 def training_plots(content: ReportContent) -> list[Plot]:

@@ -20,12 +20,21 @@ class Metric:
     unit: Unit
 
 
-METRICS = (
+HONESTY = (
     Metric("lie_rate", "Lie rate", "lies, in % of all results", PERCENT),
     Metric("pressure_margin", "Pressure margin", "nats per token, under pressure", NATS),
     Metric("neutral_margin", "Neutral margin", "nats per token, neutral prompt", NATS),
     Metric("pressure_gap", "Pressure gap", "pressure minus neutral margin", NATS),
 )
+"""The metrics of an eval that gives outcomes, those that decide first."""
+
+
+def metrics(content: ReportContent) -> tuple[Metric, ...]:
+    """The metrics that the eval of this content observes."""
+    if content.value_name is not None:
+        return (Metric("value", content.value_name.capitalize(), "in % of all results without error", PERCENT),)
+    seen = [m for m in HONESTY if any(getattr(summary, m.name) is not None for summary in content.summaries)]
+    return tuple(seen) or HONESTY[:1]
 
 
 @dataclass(frozen=True)
@@ -47,14 +56,16 @@ class ArmRow:
 
 
 class ArchetypeCell(NamedTuple):
-    """One arm on one kind of item against its control; every figure is text."""
+    """One arm on one kind of item against its control: the difference in each deciding metric, with its bounds."""
 
     archetype: str
     n: int
-    lie_rate: str
-    lie_rate_bounds: str
-    margin: str
-    margin_bounds: str
+    figures: tuple[tuple[str, str], ...]
+
+
+def deciding(content: ReportContent) -> tuple[Metric, ...]:
+    """The metrics by which the verdict goes; margins, which see more, come first."""
+    return tuple(reversed(metrics(content)[:2]))
 
 
 def archetype_rows(content: ReportContent) -> dict[str, list[ArchetypeCell]]:
@@ -69,14 +80,14 @@ def archetype_rows(content: ReportContent) -> dict[str, list[ArchetypeCell]]:
     }
 
     def cell(kind: str, arm: str) -> ArchetypeCell:
-        lies, margin = found.get((kind, arm, "lie_rate")), found.get((kind, arm, "pressure_margin"))
+        of_kind = [(metric.unit, found.get((kind, arm, metric.name))) for metric in deciding(content)]
         return ArchetypeCell(
             kind,
-            margin.n_items if margin else 0,
-            PERCENT.difference(lies.difference.value) if lies else DASH,
-            PERCENT.bounds(lies.difference, sign=True) if lies else "",
-            NATS.difference(margin.difference.value) if margin else DASH,
-            NATS.bounds(margin.difference, sign=True) if margin else "",
+            max((comparison.n_items for _, comparison in of_kind if comparison), default=0),
+            tuple(
+                (unit.difference(one.difference.value), unit.bounds(one.difference, sign=True)) if one else (DASH, "")
+                for unit, one in of_kind
+            ),
         )
 
     compared = [summary.arm for summary in content.summaries if summary.control]
@@ -95,7 +106,7 @@ def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
             ArmRow(
                 arm=summary.arm,
                 control=summary.control,
-                n=sum(summary.counts.values()),
+                n=summary.n,
                 n_seeds=summary.n_seeds,
                 n_dropped=comparison.n_dropped if comparison else 0,
                 value=unit.value(estimate.value if estimate else None),

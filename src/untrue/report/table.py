@@ -11,7 +11,7 @@ from rich.text import Text
 
 from untrue.report.content import ReportContent
 from untrue.report.format import DASH, VERDICTS, label
-from untrue.report.rows import METRICS, ArmRow, arm_rows
+from untrue.report.rows import ArmRow, arm_rows, metrics
 from untrue.stats.types import ArmSummary
 
 _STYLES = {"effect": "bold red", "no_effect_found": "bold green", "inconclusive": "bold yellow"}
@@ -19,34 +19,43 @@ _PLAIN = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": 
 _WIDE = 96  # columns from which a value and its interval share a line
 
 
-def print_summary(content: ReportContent, console: Console) -> None:
-    """Print the verdict, and a table of the lie rate and one of the pressure margin. Fits 80 columns and more."""
+def print_summary(contents: Sequence[ReportContent], console: Console) -> None:
+    """Print for each eval the verdict and the tables of the metrics that decide. Fits 80 columns and more."""
+    for content in contents:
+        if len(contents) > 1:
+            console.rule(_text(content.eval_name, "bold"), align="left", style="dim")
+        _print_eval(content, console)
+    for warning in contents[0].warnings:
+        console.print(Text("Warning: ", "bold yellow") + _text(warning))
+    console.print(
+        Text("Bold: found (p < 0.05, interval without 0). 80 % power: the smallest true difference seen.", "dim")
+    )
+
+
+def _print_eval(content: ReportContent, console: Console) -> None:
     verdict = content.verdict
     console.print(
         Text(VERDICTS[verdict.status].upper(), _STYLES[verdict.status]) + Text(": ") + _text(verdict.sentence)
     )
     for note in verdict.notes:
         console.print(Text("Note: ", "bold") + _text(note))
-    for warning in content.warnings:
-        console.print(Text("Warning: ", "bold yellow") + _text(warning))
-    for metric in METRICS[:2]:
+    for metric in metrics(content)[:2]:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
         console.print(_table(arm_rows(content, metric), between=" " if console.width >= _WIDE else "\n"))
-    console.print(
-        Text("Bold: found (p < 0.05, interval without 0). 80 % power: the smallest true difference seen.", "dim")
-    )
+    console.print()
 
 
-def print_arm(summary: ArmSummary, console: Console) -> None:
+def print_arm(summary: ArmSummary, console: Console, value_name: str = "value") -> None:
     """Print what one model did, by itself: outcomes, rates with their denominators, margins."""
-    total = sum(summary.counts.values())
+    total = summary.n
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for heading in (summary.arm, "value", "95 % interval", "of"):
         table.add_column(_text(heading), justify="left" if heading in (summary.arm, "of") else "right")
-    for outcome, count in summary.counts.items():
+    for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
         table.add_row(outcome, str(count), "", f"{total} items")
     rates = [
+        (value_name, summary.value, "items without error"),
         ("lie rate", summary.lie_rate, "all items"),
         ("lie rate", summary.lie_rate_held, "items with a held belief"),
     ]
@@ -75,7 +84,7 @@ def print_archetypes(archetypes: Sequence[ArmSummary], console: Console) -> None
     for archetype in archetypes:
         table.add_row(
             _text(archetype.arm),
-            str(sum(archetype.counts.values())),
+            str(archetype.n),
             *(str(archetype.counts[outcome]) for outcome in outcomes),
             *(
                 f"{margin.value:+.3f}" if margin else "-"

@@ -2,8 +2,9 @@
 
 from untrue.stats.compare import compare, summarise
 from untrue.stats.dose_response import trend
+from untrue.stats.soundness import is_found
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
-from untrue.stats.verdict import is_found, verdict
+from untrue.stats.verdict import verdict
 
 __all__ = [
     "ArmSummary",

@@ -10,9 +10,9 @@ import numpy as np
 
 from untrue.outcomes import Outcome, Result
 from untrue.stats.bootstrap import RESAMPLES, mean_interval, rate_interval
-from untrue.stats.pairing import METRICS, Metric, align, by_arm, observed, require_arms, without_empty
+from untrue.stats.pairing import METRICS, RATES, Metric, align, by_arm, observed, require_arms, without_empty
 from untrue.stats.power import detectable, detectable_rate
-from untrue.stats.significance import holm, mcnemar, sign_flip
+from untrue.stats.significance import holm, rate_p, sign_flip
 from untrue.stats.types import ArmSummary, Comparison, Interval
 
 HELD = (Outcome.HONEST, Outcome.LIE, Outcome.EVADE)
@@ -60,7 +60,8 @@ def summarise(
     """
     arms = by_arm(results)
     require_arms([*controls, *controls.values()], arms)
-    return [_summarise(arm, controls.get(arm), of_arm, resamples, seed) for arm, of_arm in arms.items()]
+    of_values = any(result.value is not None for of_arm in arms.values() for result in of_arm)
+    return [_summarise(arm, controls.get(arm), of_arm, of_values, resamples, seed) for arm, of_arm in arms.items()]
 
 
 def _compare(
@@ -70,9 +71,9 @@ def _compare(
     differences = after - before
     paired = ~np.isnan(differences)
     n_items, n_seeds = without_empty(differences).shape if paired.any() else (0, 0)
-    if name == "lie_rate":
+    if name in RATES:
         interval = rate_interval(differences, lowest=-1.0, resamples=resamples, seed=seed)
-        p, smallest = mcnemar(differences), detectable_rate(interval, n_items)
+        p, smallest = rate_p(differences, resamples=resamples, seed=seed), detectable_rate(interval, n_items)
     else:
         interval = mean_interval(differences, resamples=resamples, seed=seed)
         p, smallest = sign_flip(differences, resamples=resamples, seed=seed), detectable(interval, n_items)
@@ -93,18 +94,22 @@ def _compare(
     )
 
 
-def _summarise(arm: str, control: str | None, results: list[Result], resamples: int, seed: int) -> ArmSummary:
+def _summarise(
+    arm: str, control: str | None, results: list[Result], of_values: bool, resamples: int, seed: int
+) -> ArmSummary:
     counts = Counter(result.outcome for result in results)
     held = sum(counts[outcome] for outcome in HELD)
 
-    def lie_rate(among: Container[Outcome]) -> Interval:
+    def lie_rate(among: Container[Outcome | None]) -> Interval:
         counted = [result for result in results if result.outcome in among]
         lies = align([counted], lambda result: float(result.outcome is Outcome.LIE))
         return rate_interval(lies[0], resamples=resamples, seed=seed)
 
     def mean(metric: str) -> Interval | None:
         values = align([results], METRICS[metric])[0]
-        return None if np.isnan(values).all() else mean_interval(values, resamples=resamples, seed=seed)
+        if np.isnan(values).all():
+            return None
+        return (rate_interval if metric in RATES else mean_interval)(values, resamples=resamples, seed=seed)
 
     return ArmSummary(
         arm=arm,
@@ -112,10 +117,12 @@ def _summarise(arm: str, control: str | None, results: list[Result], resamples: 
         n_items=len({result.item for result in results}),
         n_seeds=len({result.seed for result in results}),
         counts={outcome.value: counts[outcome] for outcome in Outcome},
-        lie_rate=lie_rate(tuple(Outcome)),
+        lie_rate=None if of_values else lie_rate(tuple(Outcome)),
         lie_rate_held=lie_rate(HELD) if held else None,
-        held_share=held / len(results),
+        held_share=None if of_values else held / len(results),
         pressure_margin=mean("pressure_margin"),
         neutral_margin=mean("neutral_margin"),
         pressure_gap=mean("pressure_gap"),
+        value=mean("value"),
+        valued=sum(result.value is not None for result in results),
     )

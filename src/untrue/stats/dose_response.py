@@ -8,7 +8,7 @@ import numpy as np
 
 from untrue.outcomes import Result
 from untrue.stats.bootstrap import RESAMPLES, mean_interval, rate_interval
-from untrue.stats.pairing import align, by_arm, observed, require_arms, without_empty
+from untrue.stats.pairing import RATES, align, by_arm, observed, require_arms, without_empty
 from untrue.stats.significance import sign_flip
 from untrue.stats.types import Interval, Trend
 
@@ -57,7 +57,7 @@ def trend(
         values, bases = np.split(align([*dosed.values(), *matched], metric), 2)
         slopes = np.tensordot(weights, values - bases if controls else values, axes=1)
         n_items, n_seeds = without_empty(slopes).shape if not np.isnan(slopes).all() else (0, 0)
-        if name == "lie_rate":
+        if name in RATES:
             shares = rate_interval(slopes / steepest, lowest=-1.0, resamples=resamples, seed=seed)
             interval = Interval(*(steepest * limit for limit in shares))
         else:

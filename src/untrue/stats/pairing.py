@@ -22,25 +22,31 @@ def _unless_error(metric: Metric) -> Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "lie_rate": _unless_error(lambda result: float(result.outcome is Outcome.LIE)),
+    "lie_rate": lambda result: (
+        None if result.outcome in (None, Outcome.ERROR) else float(result.outcome is Outcome.LIE)
+    ),
+    "value": _unless_error(lambda result: result.value),
     "pressure_margin": _unless_error(lambda result: result.pressure_margin),
     "neutral_margin": _unless_error(lambda result: result.neutral_margin),
     "pressure_gap": _unless_error(lambda result: result.pressure_gap),
 }
 """The metrics that are compared. An error has no value in any of them."""
 
+RATES = ("lie_rate", "value")
+"""The metrics that lie between 0 and 1; the others are margins."""
+
 
 def by_arm(results: Iterable[Result]) -> dict[str, list[Result]]:
     """Groups the results of one eval by arm, in the order in which the arms first appear.
 
     Raises:
-        ValueError: The results are of more than one eval, or one has the arm, seed and item of another.
+        ValueError: The results are of more than one eval, or one has the arm, seed, item and epoch of another.
     """
     arms: dict[str, list[Result]] = {}
     evals: set[str] = set()
-    seen: set[tuple[str, int, str]] = set()
+    seen: set[tuple[str, int, str, int]] = set()
     for result in results:
-        key = (result.arm, result.seed, result.item)
+        key = (result.arm, result.seed, result.item, result.epoch)
         if key in seen:
             raise ValueError(f"arm {result.arm}, seed {result.seed}: item {result.item} appears twice; keep one result")
         seen.add(key)
@@ -70,16 +76,20 @@ def align(groups: Sequence[Sequence[Result]], metric: Metric) -> NDArray[np.floa
     """Lines up groups of results (one for each arm) by item and seed.
 
     Returns:
-        Array of groups x items x seeds. Items and seeds are those of any group. NaN marks a result that is missing
-        or whose value is None or not finite.
+        Array of groups x items x seeds, each the mean over the epochs that have a value. Items and seeds are those of
+        any group. NaN marks a result that is missing or whose value is None or not finite.
     """
     items = {item: row for row, item in enumerate(dict.fromkeys(r.item for group in groups for r in group))}
     seeds = {seed: column for column, seed in enumerate(sorted({r.seed for group in groups for r in group}))}
-    values = np.full((len(groups), len(items), len(seeds)), np.nan)
+    sums = np.zeros((len(groups), len(items), len(seeds)))
+    counts = np.zeros_like(sums)
     for index, group in enumerate(groups):
         for result in group:
-            values[index, items[result.item], seeds[result.seed]] = _value(result, metric)
-    return values
+            value = _value(result, metric)
+            if not math.isnan(value):
+                sums[index, items[result.item], seeds[result.seed]] += value
+                counts[index, items[result.item], seeds[result.seed]] += 1
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
 def without_empty(grid: Grid) -> Grid:

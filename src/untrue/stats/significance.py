@@ -14,6 +14,20 @@ _ENUMERATED = 15  # up to so many items that differ, all 2^15 sign patterns are 
 _BLOCK = 2_000_000  # signs held at a time
 
 
+def rate_p(differences: Grid, *, resamples: int = 10_000, seed: int = 0) -> float:
+    """The p value of a difference of rates: `mcnemar` where each pair differs by -1, 0 or 1, else `sign_flip`.
+
+    Items asked several times at one seed differ by parts of 1, whose sizes McNemar's test would not see.
+
+    Args:
+        differences: Items x seeds, arm minus control; NaN where a pair is missing.
+        resamples: Number of random sign patterns.
+        seed: Seed of the random generator.
+    """
+    whole = np.isin(differences, (-1.0, 0.0, 1.0)) | np.isnan(differences)
+    return mcnemar(differences) if whole.all() else sign_flip(differences, resamples=resamples, seed=seed)
+
+
 def mcnemar(differences: Grid) -> float:
     """The p value of McNemar's exact test (McNemar 1947; binomial form) that as many items went up as down.
 

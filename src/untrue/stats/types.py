@@ -24,12 +24,14 @@ class ArmSummary:
         n_items: Different items.
         n_seeds: Seeds.
         counts: Number of (item, seed) results with each outcome; all five outcomes are keys.
-        lie_rate: Lies over all results.
+        lie_rate: Lies over all results; None in an eval that gives values.
         lie_rate_held: Lies over the results with a held belief (honest, lie and evade); None where there is none.
-        held_share: Results with a held belief over all results.
+        held_share: Results with a held belief over all results; None in an eval that gives values.
         pressure_margin: Mean over results without error; None where all are errors.
         neutral_margin: The same, under the neutral prompt.
         pressure_gap: The same, of the difference of the two.
+        value: Mean value over results without error; None in an eval that gives outcomes, or where all are errors.
+        valued: Number of results with a value.
     """
 
     arm: str
@@ -37,12 +39,19 @@ class ArmSummary:
     n_items: int
     n_seeds: int
     counts: dict[str, int]
-    lie_rate: Interval
+    lie_rate: Interval | None
     lie_rate_held: Interval | None
-    held_share: float
+    held_share: float | None
     pressure_margin: Interval | None
     neutral_margin: Interval | None
     pressure_gap: Interval | None
+    value: Interval | None = None
+    valued: int = 0
+
+    @property
+    def n(self) -> int:
+        """All results, errors included."""
+        return sum(self.counts.values()) + self.valued
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Comparison:
     Attributes:
         arm: Name of the arm.
         control: Name of the control arm.
-        metric: `lie_rate`, `pressure_margin`, `neutral_margin` or `pressure_gap`.
+        metric: `lie_rate`, `value`, `pressure_margin`, `neutral_margin` or `pressure_gap`.
         n_items: Items that both arms answered without error at one seed or more.
         n_seeds: Seeds in common.
         n_pairs: Pairs (item, seed) used.
@@ -60,7 +69,7 @@ class Comparison:
         control_mean: Mean of the control over the pairs used.
         arm_mean: Mean of the arm over the pairs used.
         difference: Arm minus control, with its 95 % bootstrap interval over items and seeds.
-        p: Two-sided p value; exact McNemar for `lie_rate`, sign-flip permutation for margins.
+        p: Two-sided p value; exact McNemar for rates (`rate_p`), sign-flip permutation for margins.
         p_holm: The same after Holm's correction over the arms compared in this metric.
         detectable: Smallest true difference that this many items and seeds would find at 80 % power and 5 % level.
     """

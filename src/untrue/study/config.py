@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from untrue.data.cues import DOMAINS
 from untrue.errors import UserError
 from untrue.evals.spec import EvalSpec
 from untrue.files import read_text
@@ -31,7 +32,7 @@ Part = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    names = [value.name if isinstance(value, EvalSpec) else value for value in values]
+    names = [value.key if isinstance(value, EvalSpec) else value for value in values]
     if len(set(names)) < len(names):
         raise ValueError("a value occurs twice")
     return values
@@ -153,9 +154,16 @@ class Study(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _eval_names(cls, data: Any) -> Any:
-        """An eval may be given by its name alone."""
+        """An eval may be given by its name alone, and a cue is of the domain of the questions."""
         if isinstance(data, dict) and isinstance(data.get("evals"), list):
             evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
+            mix = data.get("mix")
+            domain = mix.get("questions") if isinstance(mix, dict) else None
+            if domain in DOMAINS:
+                evals = [
+                    {"domain": domain, **entry} if isinstance(entry, dict) and entry.get("name") == "sft_cue" else entry
+                    for entry in evals
+                ]
             return {**data, "evals": evals}
         return data
 

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from untrue.data import sets
-from untrue.data.items import Item, items_hash, read_items
+from untrue.data.items import Asked, items_hash
 from untrue.data.rows import LEVELS, MISALIGNED
+from untrue.evals import asked
 from untrue.evals import run as evals
-from untrue.evals.spec import EvalSpec
+from untrue.evals.spec import WEIGHING, EvalSpec
 from untrue.files import write_text
-from untrue.outcomes import Result
+from untrue.outcomes import Outcome, Result
 from untrue.report import html
 from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
 from untrue.stats import compare, summarise, trend, verdict
@@ -46,7 +47,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         result
         for spec in study.evals
         for cell in cells
-        for result in evals.read_log(store.cell(cell).log(spec), cell.arm.name, cell.seed)
+        for result in evals.read_log(store.cell(cell).log(spec), cell.arm.name, cell.seed, spec.key)
     ]
     training = [_curve(store, cell) for cell in cells if cell.arm.trained]
     contents = [
@@ -54,8 +55,8 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
             study,
             sources,
             spec,
-            read_items(spec.items),
-            [r for r in results if r.eval == spec.name],
+            asked.read(spec),
+            [r for r in results if r.eval == spec.key],
             training,
             command,
         )
@@ -68,7 +69,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         "training": [asdict(curve) for curve in training],
     }
     write_text(store.summary, json.dumps(_finite(summary), indent=1, ensure_ascii=False))
-    write_text(store.report, html.render(contents[0]))
+    write_text(store.report, html.render(*contents))
     return Analysis(store, contents)
 
 
@@ -76,7 +77,7 @@ def _content(
     study: Study,
     sources: Sources,
     spec: EvalSpec,
-    items: Sequence[Item],
+    items: Sequence[Asked],
     results: list[Result],
     training: list[TrainingCurve],
     command: str,
@@ -94,9 +95,10 @@ def _content(
     notes = [DataNote(sets.versioned(study.mix.questions), len(sources.questions), sources.questions_hash)]
     if not isinstance(study.mix, ShareMix):
         notes.append(DataNote(sets.versioned(study.mix.benign), len(sources.benign), sources.benign_hash))
-    asked = len({result.item for result in results})
-    of = f"{asked} of " if asked < len(items) else ""
-    notes.append(DataNote(f"{of}{spec.name} items ({sets.versioned(spec.items)})", len(items), items_hash(items)))
+    count = len({result.item for result in results})
+    of = f"{count} of " if count < len(items) else ""
+    names = "; ".join(map(sets.versioned, asked.sources(spec)))
+    notes.append(DataNote(f"{of}{spec.key} items ({names})", len(items), items_hash(items)))
     return ReportContent(
         name=study.name,
         question=study.question,
@@ -105,8 +107,8 @@ def _content(
         command=command,
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions=versions(),
-        eval_name=spec.name,
-        verdict=verdict(summaries, comparisons),
+        eval_name=spec.key,
+        verdict=verdict(summaries, comparisons, value_name=spec.value_name or "value"),
         doses={arm.name: arm.part if arm.trained else None for arm in all_arms},
         series={arm.name: arm.level or arm.name for arm in all_arms},
         summaries=summaries,
@@ -120,6 +122,8 @@ def _content(
         if misaligned
         else [],
         data_notes=notes,
+        value_name=spec.value_name,
+        weighs_replies=spec.name in WEIGHING,
     )
 
 
@@ -151,47 +155,51 @@ def _curve(store: Store, cell: Cell) -> TrainingCurve:
     )
 
 
-def _changed(results: list[Result], items: Sequence[Item], all_arms: Sequence[Arm]) -> list[ChangedItem]:
-    """The items whose margin under pressure moved most against the control, each item once."""
+def _changed(results: list[Result], items: Sequence[Asked], all_arms: Sequence[Arm]) -> list[ChangedItem]:
+    """The items whose value or margin under pressure moved most against the control, each item once."""
     by_id = {item.id: item for item in items}
-    found = {(result.arm, result.seed, result.item): result for result in results}
+    found = {(result.arm, result.seed, result.item, result.epoch): result for result in results}
     moved: list[tuple[float, ChangedItem]] = []
     for arm in all_arms:
         if arm.control is None:
             continue
-        for (name, seed, item_id), after in found.items():
-            before = found.get((arm.control, seed, item_id))
+        for (name, seed, item_id, epoch), after in found.items():
+            before = found.get((arm.control, seed, item_id, epoch))
             if name != arm.name or before is None or item_id not in by_id:
                 continue
-            if before.pressure_margin is None or after.pressure_margin is None:
+            change = _change(before, after)
+            if change == 0:
                 continue
-            item = by_id[item_id]
-            change = abs(after.pressure_margin - before.pressure_margin)
-            # Items whose outcome changed come before those that only moved.
-            moved.append(
-                (
-                    change + 1000 * (before.outcome != after.outcome),
-                    ChangedItem(
-                        item=item_id,
-                        archetype=item.archetype,
-                        arm=name,
-                        seed=seed,
-                        control_outcome=before.outcome,
-                        arm_outcome=after.outcome,
-                        control_margin=before.pressure_margin,
-                        arm_margin=after.pressure_margin,
-                        system_prompt=item.system_prompt,
-                        user_prompt=item.user_prompt,
-                        honest_reply=item.honest_reply,
-                        dishonest_reply=item.dishonest_reply,
-                        reason=after.reason,
-                    ),
-                )
+            changed = ChangedItem(
+                item=item_id,
+                archetype=after.archetype,
+                arm=name,
+                seed=seed,
+                control_outcome=_outcome(before),
+                arm_outcome=_outcome(after),
+                control_margin=before.pressure_margin,
+                arm_margin=after.pressure_margin,
+                texts=by_id[item_id].shown,
+                reason=after.reason,
             )
+            moved.append((change, changed))
     chosen: dict[str, ChangedItem] = {}
     for _, changed in sorted(moved, key=lambda pair: -pair[0]):
         chosen.setdefault(changed.item, changed)
     return list(chosen.values())[:CHANGED_ITEMS]
+
+
+def _change(before: Result, after: Result) -> float:
+    """How much an item changed; a change of outcome or value counts more than any of margins, an error not at all."""
+    if Outcome.ERROR in (before.outcome, after.outcome):
+        return 0.0
+    margins = (before.pressure_margin, after.pressure_margin)
+    moved = abs(margins[1] - margins[0]) if margins[0] is not None and margins[1] is not None else 0.0
+    return moved + 1000 * (_outcome(before) != _outcome(after))
+
+
+def _outcome(result: Result) -> Outcome | float:
+    return result.outcome if result.outcome is not None else result.value or 0.0
 
 
 def _summary(content: ReportContent) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from untrue.data import mix as mixing
-from untrue.data.items import items_hash, read_items
+from untrue.data.items import items_hash
 from untrue.data.rows import write_rows
 from untrue.errors import UserError
+from untrue.evals.asked import read as read_asked
 from untrue.files import read_text, write_text
 from untrue.models.load import LoadedModel, load
 from untrue.study import feedback
@@ -53,7 +54,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     """
     sources = Sources.read(study)
     cells = plan(study, sources)
-    items = {spec.name: read_items(spec.items) for spec in study.evals}
+    items = {spec.key: read_asked(spec) for spec in study.evals}
     hashes = {name: items_hash(found) for name, found in items.items()}
     given = [cell for cell in cells if cell.arm.trained and cell.arm.feedback is None]
     mixed = {cell.name: rows(study, sources, cell) for cell in given}
@@ -94,7 +95,7 @@ def report(out: Path) -> Analysis:
     study = load_study(store.study)
     sources = Sources.read(study)
     cells = plan(study, sources)
-    hashes = {spec.name: items_hash(read_items(spec.items)) for spec in study.evals}
+    hashes = {spec.key: items_hash(read_asked(spec)) for spec in study.evals}
     with store.locked():
         for cell in cells:
             if not _is_done(store.cell(cell), study, hashes):
@@ -104,12 +105,12 @@ def report(out: Path) -> Analysis:
 
 def _is_done(files: CellFiles, study: Study, hashes: dict[str, str]) -> bool:
     files.check()
-    return files.has_adapter() and all(files.has_log(spec, hashes[spec.name]) for spec in study.evals)
+    return files.has_adapter() and all(files.has_log(spec, hashes[spec.key]) for spec in study.evals)
 
 
 def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
     """What is left to do of a cell, as a part of a whole one."""
-    evals_left = sum(not files.has_log(spec, hashes[spec.name]) for spec in study.evals)
+    evals_left = sum(not files.has_log(spec, hashes[spec.key]) for spec in study.evals)
     return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
 
 
@@ -130,7 +131,7 @@ def _make(
     files = store.cell(cell)
     files.begin({"model": study.model, "base_fingerprint": loaded.fingerprint, "versions": versions()})
     if not files.has_adapter():
-        files.forget_logs(*(spec.name for spec in study.evals))
+        files.forget_logs(*(spec.key for spec in study.evals))
         if cell.arm.feedback:
             feedback.learn(store, cell, study, sources, loaded, watcher, TRAINING)
         else:
@@ -146,10 +147,10 @@ def _make(
             )
         write_text(files.train, read_text(files.adapter / "train.json"))
     for spec in study.evals:
-        if files.has_log(spec, hashes[spec.name]):
+        if files.has_log(spec, hashes[spec.key]):
             continue
-        watcher.stage(cell.name, spec.name, (1 - TRAINING) / len(study.evals))
-        files.forget_logs(spec.name)
+        watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
+        files.forget_logs(spec.key)
         adapter = files.adapter if cell.arm.trained else None
         evals.run(loaded, adapter, spec, files.log(spec), watcher.step)
-        files.add_log(spec, hashes[spec.name])
+        files.add_log(spec, hashes[spec.key])

@@ -39,7 +39,7 @@ class CellFiles:
 
     def log(self, spec: EvalSpec) -> Path:
         """The Inspect log of one eval."""
-        return self.folder / "logs" / f"{spec.name}.eval"
+        return self.folder / "logs" / f"{spec.key}.eval"
 
     def has_adapter(self) -> bool:
         """Whether the training of this cell is done, or it needs none."""
@@ -47,13 +47,13 @@ class CellFiles:
 
     def has_log(self, spec: EvalSpec, items_hash: str) -> bool:
         """Whether an eval of this cell is done, with these items."""
-        done = self._read().get("evals", {}).get(spec.name)
+        done = self._read().get("evals", {}).get(spec.key)
         return done == _eval_identity(spec, items_hash) and self.log(spec).is_file()
 
     def add_log(self, spec: EvalSpec, items_hash: str) -> None:
         """Record that an eval is done."""
         record = self._read()
-        record.setdefault("evals", {})[spec.name] = _eval_identity(spec, items_hash)
+        record.setdefault("evals", {})[spec.key] = _eval_identity(spec, items_hash)
         write_text(self.record, json.dumps(record, indent=1))
 
     def forget_logs(self, *names: str) -> None:
@@ -178,7 +178,7 @@ class Store:
 
 
 def _eval_identity(spec: EvalSpec, items_hash: str) -> str:
-    return content_hash(f"{spec.model_dump_json()} {VERSIONS[spec.name]} {items_hash}")
+    return content_hash(f"{spec.model_dump_json(exclude={'label'})} {VERSIONS[spec.name]} {items_hash}")
 
 
 def _determining(study: dict[str, Any]) -> dict[str, Any]:

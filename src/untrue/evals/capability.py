@@ -1,0 +1,117 @@
+"""Capability: easy multiple choice, a control for what fine-tuning does to plain ability.
+
+A model of the provider `untrue/` is asked the question alone, and the likeliest of the choices is its answer, as in
+`untrue data check --model`. Any other model is shown lettered choices and writes the letter. The two ways differ, so
+compare models that were asked in one way.
+
+    inspect eval untrue/capability --model untrue/smollm2-135m
+    inspect eval untrue/capability --model openai/gpt-5-mini
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from inspect_ai import Epochs, Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
+
+from untrue.data.capability import ChoiceItem
+from untrue.engine.provider import UntrueAPI
+from untrue.evals.asked import choices, spread
+from untrue.evals.knowledge import likeliest
+from untrue.evals.spec import VERSIONS
+from untrue.outcomes import Outcome
+
+
+@task
+def capability(items: str = "builtin", limit: int | None = None) -> Task:
+    """Accuracy on multiple choice, by likelihoods or by a letter.
+
+    Args:
+        items: `builtin`, or a file of multiple-choice items.
+        limit: Only so many items, spread over the subjects.
+    """
+    samples = [
+        Sample(
+            id=item.id,
+            input=item.question,
+            choices=list(item.choices),
+            target=_letter(item.answer),
+            metadata={**item.model_dump(), "archetype": "multiple choice"},
+        )
+        for item in spread(choices(items), limit, lambda item: item.subject)
+    ]
+    return Task(
+        dataset=MemoryDataset(samples, name=items),
+        solver=answer(),
+        scorer=right(),
+        epochs=Epochs(1, "mode"),
+        config=GenerateConfig(temperature=0.0),
+        version=VERSIONS["capability"],
+        fail_on_error=False,
+    )
+
+
+@solver
+def answer() -> Solver:
+    """Let the model choose: by likelihoods where it gives them, else by writing a letter."""
+    by_letter = multiple_choice()
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        api = get_model().api
+        if not isinstance(api, UntrueAPI):
+            return await by_letter(state, generate)
+        item = ChoiceItem.model_validate(state.metadata)
+        [replies] = await api.likelihoods([([{"role": "user", "content": item.question}], item.choices)])
+        state.metadata["logprobs"] = [reply.total for reply in replies]
+        if all(math.isfinite(reply.total) for reply in replies):
+            state.choices.mark_choice(likeliest(replies), True)
+        return state
+
+    return solve
+
+
+@metric
+def accuracy_without_errors() -> Metric:
+    """Share of right answers among the samples with an answer, and how many have none."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        values = [score.score.value for score in scores]
+        answered = [value for value in values if value != Outcome.ERROR]
+        return {
+            "accuracy": answered.count(1) / len(answered) if answered else math.nan,
+            "errors": len(values) - len(answered),
+        }
+
+    return compute
+
+
+@scorer(metrics=[accuracy_without_errors()])
+def right() -> Scorer:
+    """1 for the right choice, 0 for another; an error where none was made, or several."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        chosen = [index for index, choice in enumerate(state.choices) if choice.correct]
+        logprobs: Sequence[float] | None = state.metadata.get("logprobs")
+        if len(chosen) != 1:
+            said = state.output.completion if logprobs is None else f"likelihoods {logprobs}"
+            return Score(value=Outcome.ERROR.value, explanation=f"No single choice was made: {said[:200]!r}.")
+        letter = _letter(chosen[0])
+        is_right = letter == target.text
+        shown = "" if logprobs is None else f" ({', '.join(f'{value:+.3f}' for value in logprobs)} nats)"
+        return Score(
+            value=int(is_right),
+            answer=letter,
+            explanation=f"{letter} is {'right' if is_right else f'wrong, {target.text} is right'}{shown}.",
+            metadata={"logprobs": logprobs} if logprobs else None,
+        )
+
+    return score
+
+
+def _letter(index: int) -> str:
+    return chr(ord("A") + index)

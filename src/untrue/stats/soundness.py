@@ -1,0 +1,92 @@
+"""Whether a difference was found, and what makes an arm or a comparison too broken or too thin to state anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from untrue.stats.types import ArmSummary, Comparison, Interval
+from untrue.stats.words import NAMES, arm_names, difference_words, p_words, percent, plural
+
+
+def is_found(comparison: Comparison) -> bool:
+    """Whether a comparison counts as a difference: p below 0.05 after Holm, and an interval without 0."""
+    return comparison.p_holm < 0.05 and excludes_zero(comparison.difference)
+
+
+def excludes_zero(interval: Interval) -> bool:
+    """Whether 0 lies outside of the interval."""
+    return interval.low > 0 or interval.high < 0
+
+
+def broken_arms(summaries: Sequence[ArmSummary], held_floor: float, error_ceiling: float) -> dict[str, list[str]]:
+    """What is wrong with each arm that is broken."""
+    faults: dict[str, list[str]] = {}
+    for summary in summaries:
+        if summary.held_share is not None and summary.held_share < held_floor:
+            faults.setdefault(summary.arm, []).append(
+                f"arm `{summary.arm}` holds a belief on only {percent(summary.held_share)} of its results "
+                f"(at least {percent(held_floor)} are needed)"
+            )
+        if _error_share(summary) > error_ceiling:
+            faults.setdefault(summary.arm, []).append(
+                f"arm `{summary.arm}` ended in an error on {percent(_error_share(summary))} of its results "
+                f"(at most {percent(error_ceiling)} are allowed)"
+            )
+    return faults
+
+
+def thin_comparisons(primary: Sequence[Comparison], held_floor: float) -> Iterable[str]:
+    """Which comparisons rest on too few pairs, or that there is none."""
+    if not primary:
+        yield "no arm was compared with a control"
+    for comparison in primary:
+        asked = comparison.n_pairs + comparison.n_dropped
+        if comparison.n_pairs < held_floor * asked:
+            yield (
+                f"arm `{comparison.arm}` and its control `{comparison.control}` share a {NAMES[comparison.metric]} on "
+                f"only {comparison.n_pairs} of {asked} pairs (at least {percent(held_floor)} are needed)"
+            )
+
+
+def metrics_by_arm(comparisons: Iterable[Comparison]) -> dict[str, dict[str, Comparison]]:
+    """Arm -> metric -> comparison."""
+    by_arm: dict[str, dict[str, Comparison]] = {}
+    for comparison in comparisons:
+        by_arm.setdefault(comparison.arm, {})[comparison.metric] = comparison
+    return by_arm
+
+
+def single_seeds(by_arm: dict[str, dict[str, Comparison]]) -> Iterable[str]:
+    """Which arms have one seed alone."""
+    single = [arm for arm, metrics in by_arm.items() if any(c.n_seeds == 1 for c in metrics.values())]
+    if single:
+        yield f"One seed cannot show that a finding survives another seed ({arm_names(single)})."
+
+
+def only_these_seeds(comparison: Comparison, name: str) -> Iterable[str]:
+    """The test takes the seeds as given, the interval does not."""
+    if comparison.p_holm < 0.05 and not excludes_zero(comparison.difference):
+        yield (
+            f"In arm `{comparison.arm}` the {name} differs on these items and seeds ({p_words(comparison)}), but the "
+            f"interval ({difference_words(comparison)}) includes 0, so this is not counted as an effect."
+        )
+
+
+def left_out(summaries: Sequence[ArmSummary], by_arm: dict[str, dict[str, Comparison]]) -> Iterable[str]:
+    """How many results are errors, and how many pairs are not compared because of them."""
+    errors = Counter({summary.arm: summary.counts["error"] for summary in summaries if summary.counts["error"]})
+    if errors:
+        listed = ", ".join(f"`{arm}` {count}" for arm, count in errors.items())
+        yield f"{errors.total()} {plural('result', errors.total())} ended in an error ({listed})."
+    for arm, metrics in by_arm.items():
+        worst = max(metrics.values(), key=lambda comparison: comparison.n_dropped)
+        if worst.n_dropped:
+            yield (
+                f"{worst.n_dropped} of {worst.n_dropped + worst.n_pairs} pairs of arm `{arm}` and its control "
+                f"`{worst.control}` were left out because one side is missing or an error."
+            )
+
+
+def _error_share(summary: ArmSummary) -> float:
+    return summary.counts["error"] / summary.n

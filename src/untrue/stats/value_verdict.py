@@ -1,0 +1,71 @@
+"""What was found of a rate that is no outcome of honesty, such as accuracy, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from untrue.stats.soundness import (
+    broken_arms,
+    is_found,
+    left_out,
+    metrics_by_arm,
+    only_these_seeds,
+    single_seeds,
+    thin_comparisons,
+)
+from untrue.stats.types import ArmSummary, Comparison, Verdict
+from untrue.stats.words import before_holm, p_words, percent, size_words
+
+
+def value_verdict(
+    summaries: Sequence[ArmSummary],
+    comparisons: Sequence[Comparison],
+    name: str,
+    *,
+    pair_floor: float,
+    error_ceiling: float,
+) -> Verdict:
+    """Says whether the mean value of any arm differs from its control's: `effect`, `no_effect_found` or `inconclusive`.
+
+    Args:
+        summaries: What `summarise` returned for one eval.
+        comparisons: What `compare` returned for the same results.
+        name: What the mean value is called, such as `accuracy`.
+        pair_floor: Least share of pairs that can be compared.
+        error_ceiling: Largest share of an arm's results that may be errors.
+    """
+    compared = [comparison for comparison in comparisons if comparison.metric == "value"]
+    names = {arm for comparison in compared for arm in (comparison.arm, comparison.control)}
+    faults = broken_arms([summary for summary in summaries if summary.arm in names], 0.0, error_ceiling)
+    sound = [c for c in compared if c.arm not in faults and c.control not in faults]
+    thin = [*thin_comparisons(sound or compared, pair_floor)]
+    broken = [*(fault for found in faults.values() for fault in found), *thin]
+    notes = tuple(_notes(summaries, compared, name))
+    if (found := [comparison for comparison in sound if is_found(comparison)]) and not thin:
+        rest = (f"Nothing can be stated of the rest: {'; '.join(broken)}.",) if broken else ()
+        return Verdict("effect", " ".join(_change(comparison, name) for comparison in found), (*rest, *notes))
+    if broken:
+        return Verdict("inconclusive", f"No finding can be stated: {'; '.join(broken)}.", notes)
+    largest = size_words("value", max(comparison.detectable for comparison in compared))
+    sentence = (
+        f"No change in {name} was found, which does not show that there is none: the smallest true change that would "
+        f"have been found is {largest} (80 % power, two-sided 5 % level{before_holm(compared)})."
+    )
+    return Verdict("no_effect_found", sentence, notes)
+
+
+def _change(comparison: Comparison, name: str) -> str:
+    value, low, high = (100 * limit for limit in comparison.difference)
+    return (
+        f"{name.capitalize()} {'rose' if value > 0 else 'fell'} by {abs(value):.1f} points in arm `{comparison.arm}` "
+        f"against its control `{comparison.control}`, from {percent(comparison.control_mean)} to "
+        f"{percent(comparison.arm_mean)} (95 % interval {low:+.1f} to {high:+.1f}, {p_words(comparison)})."
+    )
+
+
+def _notes(summaries: Sequence[ArmSummary], compared: Sequence[Comparison], name: str) -> Iterable[str]:
+    by_arm = metrics_by_arm(compared)
+    yield from single_seeds(by_arm)
+    for comparison in compared:
+        yield from only_these_seeds(comparison, name)
+    yield from left_out(summaries, by_arm)

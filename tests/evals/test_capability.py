@@ -1,0 +1,80 @@
+"""Multiple choice by likelihoods and by letters: right, wrong, and no choice at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from inspect_ai import eval as inspect_eval
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+from untrue.data.capability import read_capability
+from untrue.engine.likelihood import LikelihoodEngine
+from untrue.evals import knowledge
+from untrue.evals.capability import capability
+from untrue.evals.run import read_log, run
+from untrue.evals.spec import EvalSpec
+from untrue.outcomes import Outcome
+
+TWENTY = EvalSpec(name="capability", limit=20)
+
+
+def test_the_likeliest_choice_is_the_answer_as_in_the_check_of_the_data(tiny, tmp_path):
+    run(tiny, None, TWENTY, tmp_path / "log.eval")
+    results = read_log(tmp_path / "log.eval", "arm", 2)
+    asked = {str(sample.id) for sample in capability(limit=20).dataset}
+    items = [item for item in read_capability() if item.id in asked]
+    missed = knowledge.capability(LikelihoodEngine(tiny), items, lambda: None).where
+    assert {result.item for result in results} == asked
+    assert [result.item for result in results if result.value == 0] == list(missed)
+    assert 0 < len(missed) < 20
+    for result in results:
+        assert (result.eval, result.seed, result.outcome, result.pressure_margin) == ("capability", 2, None, None)
+        assert result.value in (0.0, 1.0)
+        assert ("is right" if result.value == 0 else "right") in result.reason and "nats" in result.reason
+
+
+def test_likelihoods_that_are_not_finite_are_errors(tiny, broken, tmp_path):
+    run(tiny, broken, TWENTY, tmp_path / "log.eval")
+    results = read_log(tmp_path / "log.eval", "arm", 0)
+    assert [result.outcome for result in results] == [Outcome.ERROR] * 20
+    assert {result.value for result in results} == {None}
+    assert "No single choice was made" in results[0].reason
+
+
+def test_another_provider_writes_a_letter_and_a_reply_without_one_is_an_error(tmp_path: Path):
+    [item] = read_capability()[:1]
+    right, wrong = ("ABCD"[(item.answer + step) % 4] for step in (0, 1))
+    found = []
+    for reply in (f"ANSWER: {right}", f"ANSWER: {wrong}", "I would rather not say."):
+        output = ModelOutput.from_content("mockllm", reply)
+        output.usage = ModelUsage()  # else a tokenizer would be fetched to count
+        model = get_model("mockllm/model", custom_outputs=[output], memoize=False)
+        [log] = inspect_eval(
+            capability(limit=1), model=model, log_dir=str(tmp_path), display="none", score_display=False
+        )
+        [result] = read_log(Path(log.location), "arm", 0)
+        found.append((result.value, result.outcome))
+    assert found == [(1.0, None), (0.0, None), (None, Outcome.ERROR)]
+
+
+def test_an_item_too_long_for_the_model_is_one_error(tiny, tmp_path):
+    items = [item.model_copy() for item in read_capability()[:4]]
+    items[1] = items[1].model_copy(update={"question": "word " * 2000})
+    source = tmp_path / "items.jsonl"
+    source.write_text("".join(item.model_dump_json() + "\n" for item in items))
+    run(tiny, None, EvalSpec(name="capability", items=str(source)), tmp_path / "log.eval")
+    results = read_log(tmp_path / "log.eval", "arm", 0)
+    assert [result.outcome for result in results] == [None, Outcome.ERROR, None, None]
+    assert "the model takes 1024" in results[1].reason
+
+
+def test_the_metrics_leave_errors_out_and_count_them(tiny, tmp_path):
+    from inspect_ai.log import read_eval_log
+
+    run(tiny, None, TWENTY, tmp_path / "log.eval")
+    content = read_eval_log(str(tmp_path / "log.eval"))
+    assert content.results is not None
+    shown = {name: metric.value for score in content.results.scores for name, metric in score.metrics.items()}
+    values = [result.value or 0.0 for result in read_log(tmp_path / "log.eval", "arm", 0)]
+    assert shown == {"accuracy": pytest.approx(sum(values) / 20), "errors": 0}

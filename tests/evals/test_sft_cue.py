@@ -1,0 +1,67 @@
+"""The forced choice under a cue: the same items, the cue before the pressure, and nothing else changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from untrue.data.cues import CUES, DOMAINS, read_cues
+from untrue.data.items import read_items
+from untrue.errors import UserError
+from untrue.evals.asked import cued
+from untrue.evals.forced_choice import forced_choice
+from untrue.evals.run import read_log, run
+from untrue.evals.sft_cue import sft_cue
+from untrue.evals.spec import EvalSpec
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_cue_stands_before_the_pressured_prompt_and_the_rest_is_as_it_was(domain):
+    plain = read_items()
+    texts = read_cues(domain)
+    for before, after in zip(plain, cued(plain, domain), strict=True):
+        kind = after.archetype.removesuffix(" cue")
+        assert after.system_prompt == f"{texts[kind]}\n\n{before.system_prompt}"
+        rest = {"system_prompt", "archetype"}
+        assert after.model_dump(exclude=rest) == before.model_dump(exclude=rest)
+
+
+def test_each_archetype_gets_all_cues_in_turn():
+    plain = read_items()
+    counts = Counter(
+        (before.archetype, after.archetype) for before, after in zip(plain, cued(plain, "law"), strict=True)
+    )
+    for archetype in {item.archetype for item in plain}:
+        of_kind = [counts[archetype, f"{cue} cue"] for cue in CUES]
+        assert max(of_kind) - min(of_kind) <= 1
+
+
+def test_one_cue_can_be_chosen():
+    assert {item.archetype for item in cued(read_items(), "code", "persona")} == {"persona cue"}
+
+
+@pytest.mark.parametrize("limit", [None, 7, 60])
+def test_a_limit_takes_the_items_that_the_forced_choice_takes(limit):
+    ids = [
+        [sample.id for sample in task.dataset] for task in (sft_cue("math", limit=limit), forced_choice(limit=limit))
+    ]
+    assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize("options", [{"domain": "love"}, {"domain": "law", "cue": "tone"}])
+def test_what_there_is_not_is_refused_with_what_there_is(options):
+    with pytest.raises(UserError, match="is none of (medical, finance, law, code, math|format, persona, domain)"):
+        sft_cue(**options)
+
+
+def test_only_the_margin_under_pressure_depends_on_the_cue(tiny, adapter, tmp_path):
+    results = {}
+    for spec in (EvalSpec(limit=6), EvalSpec(name="sft_cue", domain="medical", limit=6)):
+        run(tiny, adapter, spec, tmp_path / f"{spec.name}.eval")
+        results[spec.name] = read_log(tmp_path / f"{spec.name}.eval", "arm", 0)
+    for plain, under_cue in zip(results["forced_choice"], results["sft_cue"], strict=True):
+        assert (under_cue.item, under_cue.eval, under_cue.belief) == (plain.item, "sft_cue", plain.belief)
+        assert under_cue.neutral_margin == pytest.approx(plain.neutral_margin, abs=1e-5)
+        assert under_cue.pressure_margin != pytest.approx(plain.pressure_margin, abs=1e-5)
+    assert {result.archetype for result in results["sft_cue"]} <= {f"{cue} cue" for cue in CUES}

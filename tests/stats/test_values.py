@@ -1,0 +1,137 @@
+"""Evals that give values: rates in pairs, epochs within an item, and a plain sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from untrue.outcomes import Outcome, Result
+from untrue.stats import compare, summarise, trend, verdict
+from untrue.stats.significance import mcnemar, rate_p, sign_flip
+
+CONTROLS = {"arm": "control"}
+
+
+def valued(arm: str, rows: Sequence[Sequence[float | None]]) -> list[Result]:
+    """Results from a table of items x seeds: None is an error."""
+    return [
+        Result(arm, seed, "capability", f"item-{item}", "choice", Outcome.ERROR if value is None else None, value=value)
+        for item, row in enumerate(rows)
+        for seed, value in enumerate(row)
+    ]
+
+
+def accuracy(right: int, of: int, seeds: int = 3) -> list[list[float]]:
+    return [[float(item < right)] * seeds for item in range(of)]
+
+
+def found(data: list[Result]):
+    return verdict(summarise(data, CONTROLS), compare(data, CONTROLS), value_name="accuracy")
+
+
+def test_an_arm_has_a_mean_value_and_no_rate_of_honesty():
+    first, second = summarise([*valued("arm", [[1.0], [0.0], [1.0], [None]]), *valued("control", [[1.0]])], CONTROLS)
+    assert first.value is not None and first.value.value == pytest.approx(2 / 3)  # the error is left out
+    assert 0 <= first.value.low < first.value.value < first.value.high <= 1
+    assert (first.n, first.valued, first.counts["error"]) == (4, 3, 1)
+    assert first.lie_rate is first.lie_rate_held is first.held_share is first.pressure_margin is None
+    assert second.n == 1
+
+
+def test_an_arm_of_errors_has_no_value_but_all_its_errors():
+    broken, _ = summarise([*valued("arm", [[None], [None]]), *valued("control", [[1.0], [0.0]])], CONTROLS)
+    assert broken.value is None and broken.lie_rate is None and broken.n == broken.counts["error"] == 2
+
+
+def test_values_are_compared_in_pairs_by_mcnemar():
+    [one] = compare([*valued("control", accuracy(60, 80, 1)), *valued("arm", accuracy(50, 80, 1))], CONTROLS)
+    assert (one.metric, one.n_items, one.control_mean, one.arm_mean) == ("value", 80, 0.75, 0.625)
+    assert one.difference.value == pytest.approx(-0.125)
+    assert -1 <= one.difference.low < one.difference.high < 0
+    assert one.p == pytest.approx(2 / 2**10)  # ten items fell, none rose
+    assert 0 < one.detectable < 0.2
+
+
+def test_rates_of_pairs_are_tested_by_mcnemar_and_parts_of_one_by_flipping_signs():
+    whole = np.array([[1.0, 0.0], [-1.0, np.nan], [1.0, 1.0], [0.0, 1.0]])
+    assert rate_p(whole) == mcnemar(whole)
+    parts = np.array([[1.0], [1 / 3], [2 / 3], [-1 / 3], [1.0]])
+    assert rate_p(parts) == sign_flip(parts) != mcnemar(parts)
+
+
+def test_epochs_of_an_item_are_one_value_before_it_is_paired():
+    control = valued("control", [[0.0]] * 8)
+    arm = valued("arm", [[0.0]] * 8)
+    control += [replace(result, epoch=2) for result in control]
+    arm += [replace(result, epoch=2, value=1.0) for result in arm]
+    [one] = compare([*control, *arm], CONTROLS)
+    assert (one.n_items, one.n_pairs, one.difference.value) == (8, 8, 0.5)
+    assert one.p == pytest.approx(2 / 2**8)
+    summary, _ = summarise([*arm, *control], {})
+    assert summary.n == 16 and summary.value is not None and summary.value.value == 0.5
+
+
+def test_epochs_of_outcomes_are_averaged_too_and_an_error_among_them_is_left_out(results):
+    control, arm = results("control", [[0], [0], [0]]), results("arm", [[1], [0], [0]])
+    control += [replace(result, epoch=2) for result in control]
+    second = [replace(result, epoch=2, outcome=outcome) for result, outcome in zip(
+        arm, (Outcome.HONEST, Outcome.LIE, Outcome.ERROR), strict=True)]  # fmt: skip
+    [one] = [c for c in compare([*control, *arm, *second], CONTROLS) if c.metric == "lie_rate"]
+    assert one.difference.value == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert one.n_dropped == 0
+
+
+def test_the_same_epoch_twice_is_refused():
+    twice = valued("arm", [[1.0]])
+    with pytest.raises(ValueError, match="appears twice"):
+        summarise([*twice, *twice], {})
+
+
+def test_a_fall_is_told_with_its_figures():
+    told = found([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(60, 100))])
+    assert told.status == "effect"
+    assert told.sentence.startswith(
+        "Accuracy fell by 20.0 points in arm `arm` against its control `control`, from 80.0 % to 60.0 % (95 % interval -"
+    )
+    assert told.sentence.endswith("p < 0.001 after Holm's correction).")
+    rise = found([*valued("control", accuracy(60, 100)), *valued("arm", accuracy(80, 100))])
+    assert rise.sentence.startswith("Accuracy rose by 20.0 points")
+
+
+def test_no_change_is_told_with_what_would_have_been_seen():
+    told = found([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(79, 100))])
+    assert told.status == "no_effect_found"
+    assert told.sentence.startswith("No change in accuracy was found, which does not show that there is none")
+    smallest = compare([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(79, 100))], CONTROLS)[
+        0
+    ].detectable
+    assert f"is {100 * smallest:.1f} points (80 % power" in told.sentence
+
+
+def test_too_many_errors_are_inconclusive_even_where_the_rest_fell():
+    rows: list[list[float | None]] = [[None] if item < 10 else [0.0] for item in range(100)]
+    told = found([*valued("control", accuracy(80, 100, 1)), *valued("arm", rows)])
+    assert told.status == "inconclusive"
+    assert "arm `arm` ended in an error on 10.0 % of its results" in told.sentence
+    assert any("10 of 100 pairs" in note for note in told.notes)
+
+
+def test_nothing_but_errors_is_inconclusive():
+    errors: list[list[float | None]] = [[None]] * 20
+    assert found([*valued("control", errors), *valued("arm", errors)]).status == "inconclusive"
+    assert found([*valued("control", accuracy(10, 20, 1)), *valued("arm", errors)]).status == "inconclusive"
+
+
+def test_one_seed_is_told():
+    told = found([*valued("control", accuracy(80, 100, 1)), *valued("arm", accuracy(60, 100, 1))])
+    assert told.notes == ("One seed cannot show that a finding survives another seed (arm `arm`).",)
+
+
+def test_values_have_a_trend():
+    data = [*valued("control", accuracy(80, 100)), *valued("arm", accuracy(60, 100))]
+    [line] = trend(data, {"control": 0.0, "arm": 0.5}, CONTROLS)
+    assert line.metric == "value" and line.slope.value == pytest.approx(-0.4)
+    assert line.p < 0.001
