@@ -1,4 +1,4 @@
-"""`untrue run | report | train | eval | doctor`, and `untrue data …` from its own file."""
+"""`untrue run | report | train | eval | doctor`; `untrue data …` and `untrue judge …` are in files of their own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from untrue.cli.data import data
+from untrue.cli.judge import judge
 from untrue.cli.people import for_people
 from untrue.errors import UserError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(data, name="data")
+app.add_typer(judge, name="judge")
 
 Overrides = Annotated[
     list[str] | None,

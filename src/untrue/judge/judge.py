@@ -33,7 +33,7 @@ WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "
 DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
 """What holds where the user says nothing else. Tokens are a limit only: reasoning models need the room."""
 
-LOCAL_MAX_TOKENS = 96
+LOCAL_MAX_TOKENS = 64
 """Tokens of a range by the local provider."""
 
 
