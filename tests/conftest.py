@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -61,6 +62,13 @@ def make_tiny_model(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_judges_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts and checks of judges are kept by no test for another, nor among the user's."""
+    own = tmp_path_factory.getbasetemp() / "judges" / uuid4().hex
+    monkeypatch.setattr("untrue.judge.cache.folder", lambda: own)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import pytest
 from untrue.data import builtin, sets
 from untrue.data.capability import read_capability
 from untrue.data.deception import TYPES, read_deception
+from untrue.data.gold import read_gold
 from untrue.data.items import ITEM_SETS, read_items
 from untrue.data.unknowns import KINDS, read_unknowns
 from untrue.errors import UserError
@@ -39,14 +40,24 @@ def test_the_place_of_a_choice_does_not_tell_the_answer():
     assert max(places.values()) - min(places.values()) <= 2
 
 
-@pytest.mark.parametrize("name", [*NAMES, "deception", "unknowns", "capability"])
+def test_gold_rows_hold_every_label_and_ranges():
+    rows = read_gold()
+    assert {row.label for row in rows if row.kind == "binary"} == {"A", "B", "C", "D"}
+    ranges = [row.label for row in rows if row.kind == "numeric"]
+    assert None in ranges
+    assert (50.0, 100.0) in ranges
+
+
+@pytest.mark.parametrize("name", [*NAMES, "deception", "unknowns", "capability", "gold"])
 def test_every_built_in_file_has_a_version_and_a_canary_of_its_own(name: str):
     found = builtin.read(name)
     assert found.name == name
     assert found.version >= 1
     assert f"untrue data set {name}" in found.canary
     assert builtin.path(name).read_text("utf-8").count(found.canary) == 1
-    others = {builtin.read(other).canary for other in (*NAMES, "deception", "unknowns", "capability") if other != name}
+    others = {
+        builtin.read(other).canary for other in (*NAMES, "deception", "unknowns", "capability", "gold") if other != name
+    }
     assert found.canary not in others
 
 
@@ -56,6 +67,15 @@ def test_a_copy_of_a_built_in_file_can_be_read(tmp_path: Path):
         assert [one.id for one in read(str(copy))] == [one.id for one in read(name)]
 
 
+GOLD = {
+    "id": "a",
+    "kind": "binary",
+    "proposition": "p",
+    "question": "q",
+    "reply": "r",
+    "difficulty": "hard",
+    "why": "w",
+}
 CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "answer": 1}
 
 
@@ -66,6 +86,10 @@ CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "an
         (read_capability, {**CHOICE, "choices": ["x", "x"]}, "a choice occurs twice"),
         (read_capability, {**CHOICE, "choices": ["x"]}, "choices: "),
         (read_unknowns, {"id": "a", "kind": "future"}, "unanswerable: field required"),
+        (read_gold, {**GOLD, "label": "E"}, "label"),
+        (read_gold, {**GOLD, "label": [1, 2]}, "the label of a binary row is (1.0, 2.0)"),
+        (read_gold, GOLD, "the label of a binary row is none"),
+        (read_gold, {**GOLD, "kind": "numeric", "label": [2, 1]}, "ends before it begins"),
         (read_deception, {"id": "a", "type": "sycophancy", "inner_prompt": ""}, "inner_prompt: "),
     ],
 )

@@ -47,6 +47,7 @@ OTHER_ITEMS = {
     "deception": "deception items, in DeceptionBench's schema",
     "unknowns": "unanswerable questions with answerable twins",
     "capability": "easy multiple-choice questions",
+    "gold": "labelled replies, for `untrue judge check`",
 }
 """The built-in eval sets beside the honesty items, and what they hold."""
 
@@ -109,7 +110,7 @@ def list_sets() -> None:
 
 
 def _builtin_items(name: str) -> Sequence[Identified]:
-    from untrue.data import capability, deception, items, unknowns
+    from untrue.data import capability, deception, gold, items, unknowns
 
     match name:
         case "deception":
@@ -118,6 +119,8 @@ def _builtin_items(name: str) -> Sequence[Identified]:
             return unknowns.read_unknowns()
         case "capability":
             return capability.read_capability()
+        case "gold":
+            return gold.read_gold()
     return items.read_items(name)
 
 

@@ -1,4 +1,4 @@
-"""`untrue run | report | train | eval | doctor`, and `untrue data …` and `untrue interact …` from their own files."""
+"""`untrue run | report | train | eval | doctor`; `untrue data …`, `untrue interact …`, `untrue judge …` have own files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from untrue.cli.data import data
 from untrue.cli.interact import interact
+from untrue.cli.judge import judge
 from untrue.cli.people import for_people
 from untrue.errors import UserError
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(interact, name="interact")
+app.add_typer(judge, name="judge")
 
 Overrides = Annotated[
     list[str] | None,

@@ -13,9 +13,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from untrue.data.gold import GoldRow
 from untrue.data.items import Item
 from untrue.data.rows import Question
 
@@ -28,6 +30,7 @@ RATIO = (0.75, 1.33)
 RATIO_HELD = 0.95
 NEGATION_BALANCE = (0.45, 0.55)
 BAG_OF_WORDS = 0.58
+HARD_SHARE = (0.4, 0.6)
 BAG_OF_WORDS_ARCHETYPE = 0.65
 NEAR = 0.5
 """Jaccard similarity of the character 5-grams of two texts from which one counts as a near copy of the other."""
@@ -53,6 +56,13 @@ LEAST = {
     "chat, users": 300,
     "exam": 10,
     "exam, users": 60,
+    "gold": 150,
+    "gold, label A": 30,
+    "gold, label B": 30,
+    "gold, label C": 30,
+    "gold, label D": 15,
+    "gold, a range": 40,
+    "gold, no range": 10,
 }
 """How many rows, items, pairs, scenarios or users each built-in set or archetype has at the least."""
 
@@ -217,13 +227,34 @@ def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = Non
     )
 
 
+def gold_rows(rows: Sequence[GoldRow]) -> list[Check]:
+    """Whether there are enough labelled replies of each label, half of them hard, and no reply twice."""
+    counts = Counter(_gold_part(row) for row in rows)
+    replies = Counter(row.reply for row in rows)
+    twice = [row.id for row in rows if replies[row.reply] > 1]
+    hard = sum(row.difficulty == "hard" for row in rows) / len(rows)
+    low, high = HARD_SHARE
+    return [
+        size("gold", len(rows), LEAST["gold"]),
+        *(size(part, counts[part], least) for part, least in LEAST.items() if part.startswith("gold, ")),
+        Check("gold", "hard rows", f"{hard:.1%}", f"{low:.0%}-{high:.0%}", low <= hard <= high),
+        Check("gold", "replies that occur twice", str(len(twice)), "0", not twice, twice),
+    ]
+
+
+def _gold_part(row: GoldRow) -> str:
+    if row.kind == "binary":
+        return f"gold, label {row.label}"
+    return "gold, a range" if row.label else "gold, no range"
+
+
 def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
     """All checks of the built-in sets.
 
     Args:
         count_tokens: Tokens of a text; without it lengths are compared in words alone.
     """
-    from untrue.data import capability, deception, scenarios, sets, unknowns
+    from untrue.data import capability, deception, gold, scenarios, sets, unknowns
     from untrue.data.items import read_items
 
     checks: list[Check] = []
@@ -258,6 +289,7 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
         *lengths("unknowns, replies", [(pair.id, pair.admission, pair.invention) for pair in pairs], count_tokens),
         size("deception", len(situations), LEAST["deception"]),
         size("capability", len(choices), LEAST["capability"]),
+        *gold_rows(gold.read_gold()),
     ]
     settings = {
         "all items": {item.id: f"{item.system_prompt} {item.user_prompt}" for item in items},

@@ -1,0 +1,163 @@
+"""`untrue judge …`: what a judge is worth, and how far two agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from untrue.cli.people import for_people
+from untrue.errors import UntrueError, UserError
+
+if TYPE_CHECKING:
+    from inspect_ai.model import Model
+
+    from untrue.judge.check import Check
+
+judge = typer.Typer(no_args_is_help=True, help="Check what a judge is worth, and how far two judges agree.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@judge.command()
+@for_people
+def check(
+    model: Annotated[
+        str, typer.Argument(help="A model as Inspect names it: `openai/gpt-5-mini`, `vllm/…`, `untrue/smollm2-135m`.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take in calls, tokens and dollars, and ask nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask a judge about labelled replies, and exit with 1 where its verdicts cannot be relied on.
+
+    Prints accuracy, Cohen's kappa, the confusion of labels, what it misses and calls by mistake, and the cost of a
+    thousand verdicts. Reports of evals with this judge show the last check.
+
+        untrue judge check openai/gpt-5-mini --dry-run
+
+        untrue judge check untrue/smollm2-135m
+    """
+    if dry_run:
+        _print_estimate(model, as_json)
+        return
+    from rich.progress import Progress
+
+    from untrue.judge.check import check as check_judge
+    from untrue.judge.check import trustworthy
+    from untrue.judge.judge import Judge
+
+    asked = Judge(_model(model))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"asking {model}", total=None)
+        found = check_judge(asked, lambda done, total: progress.update(task, completed=done, total=total))
+    trust = trustworthy(found)
+    if as_json:
+        typer.echo(json.dumps({**found.model_dump(), "trustworthy": trust.holds, "reason": trust.reason}))
+    else:
+        _print_check(found)
+        typer.echo(f"\n{'Can be relied on' if trust else 'Not to be relied on'}: {trust.reason}.")
+    if not trust:
+        raise typer.Exit(1)
+
+
+@judge.command()
+@for_people
+def agree(
+    first: Annotated[Path, typer.Argument(metavar="A.eval", help="The log of a judged eval.")],
+    second: Annotated[Path, typer.Argument(metavar="B.eval", help="The log of the same eval with another judge.")],
+    limit: Annotated[int, typer.Option(min=0, help="Items that are shown where the judges differ.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Compare two judges of the same replies, item by item.
+
+    untrue judge agree logs/mask-mini.eval logs/mask-large.eval
+    """
+    from untrue.judge.agreement import agreement, read_judged
+
+    ours, theirs = read_judged(first), read_judged(second)
+    found = agreement(ours, theirs)
+    if as_json:
+        differences = [difference._asdict() for difference in found.differences]
+        typer.echo(json.dumps({**found._asdict(), "judges": [ours.judge, theirs.judge], "differences": differences}))
+        return
+    typer.echo(
+        f"{ours.judge} and {theirs.judge} agree on {found.share:.1%} of {found.items} items,"
+        f" kappa {found.kappa.value:.2f} [{found.kappa.low:.2f}, {found.kappa.high:.2f}]"
+    )
+    Console().print(_table(f"{ours.judge} (rows)", found.table))
+    for difference in found.differences[:limit]:
+        epoch = f" (epoch {difference.epoch})" if difference.epoch > 1 else ""
+        typer.echo(f"  {difference.item}{epoch}: {difference.first}, {difference.second}")
+    if found.other_replies:
+        typer.echo(f"The replies of {found.other_replies} items differ between the logs, so not the judges alone do.")
+    if found.alone:
+        typer.echo(f"{found.alone} items are in one log only.")
+
+
+def _model(name: str) -> Model:
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(name)
+    except UntrueError:
+        raise
+    except Exception as error:  # no such provider, no key, a package that is not installed
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = Text.from_markup(lines[0]).plain.strip().rstrip(".")
+        raise UserError(f"{name}: cannot be a judge ({reason}). Name a model as Inspect does.") from None
+
+
+def _print_estimate(model: str, as_json: bool) -> None:
+    from untrue.data.gold import read_gold
+    from untrue.judge.check import question
+    from untrue.judge.cost import estimate
+
+    found = estimate(model, [prompt.text(**fields) for prompt, fields in map(question, read_gold())])
+    if as_json:
+        typer.echo(json.dumps(found._asdict()))
+        return
+    price = "price not known" if found.dollars is None else f"about ${found.dollars:.2f}"
+    typer.echo(
+        f"{found.calls} calls, about {found.input_tokens:,} tokens read and {found.output_tokens:,} written, {price}."
+    )
+
+
+def _print_check(found: Check) -> None:
+    typer.echo(f"{found.judge} on {found.rows} labelled replies, {found.errors} without a verdict")
+    rows = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("accuracy", f"{found.accuracy.value:.1%} [{found.accuracy.low:.1%}, {found.accuracy.high:.1%}]"),
+        ("", f"plain {found.plain:.1%}, hard {found.hard:.1%}, ranges {found.ranges.value:.1%} of {found.ranges.n}"),
+        ("kappa", f"{found.kappa.value:.2f} [{found.kappa.low:.2f}, {found.kappa.high:.2f}]"),
+        ("lies called lies", f"{found.sensitivity.value:.1%} of {found.sensitivity.n} (sensitivity)"),
+        ("others not called so", f"{found.specificity.value:.1%} of {found.specificity.n} (specificity)"),
+        ("a verdict takes", f"{found.input_tokens:.0f} tokens read, {found.output_tokens:.0f} written"),
+        ("a thousand cost", "price not known" if found.dollars_per_thousand is None else _dollars(found)),
+    ):
+        rows.add_row(name, value)
+    console = Console()
+    console.print(rows)
+    console.print(_table("gold (rows), verdict", found.confusion))
+    if found.first_error:
+        console.print(Text(f"first without a verdict: {found.first_error}"), soft_wrap=True)
+
+
+def _dollars(found: Check) -> str:
+    return f"${found.dollars_per_thousand:.2f}"
+
+
+def _table(corner: str, counts: dict[str, dict[str, int]]) -> Table:
+    columns = list(next(iter(counts.values())))
+    table = Table(corner, box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for label, row in counts.items():
+        table.add_row(label, *(str(row[column]) for column in columns))
+    return table

@@ -1,0 +1,122 @@
+"""How far two judges agree, item by item, from two logs of one eval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from untrue.errors import UserError
+from untrue.stats.judged import kappa
+from untrue.stats.types import Interval
+
+
+class Judged(NamedTuple):
+    """What one log says of an item at one epoch: the score in words, and the reply that was judged."""
+
+    outcome: str
+    reply: str
+
+
+class JudgedLog(NamedTuple):
+    """A log of a judged eval.
+
+    Attributes:
+        task: The eval's name.
+        judge: The judge's name.
+        items: Item and epoch -> what the log says of it.
+    """
+
+    task: str
+    judge: str
+    items: dict[tuple[str, int], Judged]
+
+
+class Difference(NamedTuple):
+    """An item on which two judges disagree."""
+
+    item: str
+    epoch: int
+    first: str
+    second: str
+
+
+class Agreement(NamedTuple):
+    """How far two judges agree.
+
+    Attributes:
+        items: Items, at each epoch, that both judged.
+        share: Share of them with the same outcome.
+        kappa: Cohen's kappa.
+        table: First judge's outcome -> second judge's -> items.
+        differences: Where they disagree, ordered by item.
+        other_replies: Items whose replies differ between the logs, so that it is not the judges alone that do.
+        alone: Items that one of the logs lacks.
+    """
+
+    items: int
+    share: float
+    kappa: Interval
+    table: dict[str, dict[str, int]]
+    differences: list[Difference]
+    other_replies: int
+    alone: int
+
+
+def read_judged(log: Path) -> JudgedLog:
+    """Read a log. A sample that failed, or has no score, has the outcome `error`.
+
+    Raises:
+        UserError: The file is no whole Inspect log, or of an eval without a judge.
+    """
+    from inspect_ai.log import read_eval_log
+
+    try:
+        content = read_eval_log(str(log))
+    except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
+        raise UserError(f"{log}: cannot be read as an Inspect log ({type(error).__name__}).") from None
+    items, judges = dict[tuple[str, int], Judged](), set[str]()
+    for sample in content.samples or []:
+        score = next(iter((sample.scores or {}).values()), None)
+        failed = sample.error is not None or score is None
+        if score is not None and "judge" in (score.metadata or {}):
+            judges.add(str((score.metadata or {})["judge"]))
+        reply = "\n".join(message.text for message in sample.messages if message.role == "assistant")
+        items[str(sample.id), sample.epoch] = Judged("error" if failed or score is None else score.as_str(), reply)
+    if len(judges) != 1:
+        raise UserError(f"{log}: its scores name {', '.join(sorted(judges)) or 'no judge'}, expected one judge.")
+    return JudgedLog(content.eval.task.rpartition("/")[2], judges.pop(), items)
+
+
+def agreement(first: JudgedLog, second: JudgedLog) -> Agreement:
+    """Compare two judges on the items that both logs have.
+
+    Raises:
+        UserError: The logs are of different evals, or have no item in common.
+    """
+    if first.task != second.task:
+        raise UserError(f"the logs are of {first.task} and {second.task}. Give two logs of one eval.")
+    common = sorted(first.items.keys() & second.items.keys())
+    if not common:
+        raise UserError("the logs have no item in common. Give two logs of the same items.")
+    labels = sorted({log.items[key].outcome for log in (first, second) for key in common})
+    table = {label: dict.fromkeys(labels, 0) for label in labels}
+    differences = []
+    for key in common:
+        ours, theirs = first.items[key].outcome, second.items[key].outcome
+        table[ours][theirs] += 1
+        if ours != theirs:
+            differences.append(Difference(*key, ours, theirs))
+    return Agreement(
+        items=len(common),
+        share=1 - len(differences) / len(common),
+        kappa=kappa([list(row.values()) for row in table.values()]),
+        table=table,
+        differences=differences,
+        other_replies=sum(_reply(first.items, key) != _reply(second.items, key) for key in common),
+        alone=len(first.items.keys() ^ second.items.keys()),
+    )
+
+
+def _reply(items: Mapping[tuple[str, int], Judged], key: tuple[str, int]) -> str:
+    return items[key].reply

@@ -1,0 +1,112 @@
+"""Verdicts that were given before, in one SQLite file in the user's cache.
+
+Only verdicts that could be read are kept, so what failed is asked again. The key is made of the judge, the prompt's
+version and the texts, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_cache_path
+
+from untrue.errors import MachineError
+from untrue.judge.prompts import JudgePrompt
+from untrue.judge.verdict import Verdict
+
+if TYPE_CHECKING:
+    from inspect_ai.model import Model
+
+WAIT = 30.0
+"""Seconds to wait for another process that writes."""
+
+NOT_THE_ANSWER = {
+    "max_connections",
+    "adaptive_connections",
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "stream_idle_timeout",
+    "cache",
+    "batch",
+}
+"""Settings of a model that change when an answer comes and not what it is."""
+
+
+def folder() -> Path:
+    """Where verdicts and checks of judges are kept."""
+    return user_cache_path("untrue") / "judges"
+
+
+def identity(model: Model) -> str:
+    """What determines a judge's answers: name, arguments, address, settings, and what its adapter holds."""
+    settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
+    plain = str | int | float | bool | list | dict
+    arguments: dict[str, Any] = {
+        key: value for key, value in model.model_args.items() if key != "api_key" and isinstance(value, plain)
+    }
+    if adapter := arguments.get("adapter"):
+        arguments["adapter"] = _content(Path(adapter))
+    return json.dumps([str(model), arguments, model.api.base_url, settings], sort_keys=True, default=str)
+
+
+def _content(adapter: Path) -> str:
+    weights = adapter / "adapter_model.safetensors"
+    if not weights.is_file():
+        return str(adapter)
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class VerdictCache:
+    """Verdicts by key."""
+
+    def __init__(self, path: Path | None = None):
+        """Open the cache, by default the user's own, making it first if need be.
+
+        Raises:
+            MachineError: The file is none of SQLite, or cannot be written.
+        """
+        self.path = path or folder() / "verdicts.sqlite"
+        with self._open() as database:
+            database.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, verdict TEXT NOT NULL)")
+
+    @staticmethod
+    def key(judge: str, prompt: JudgePrompt, fields: Mapping[str, str]) -> str:
+        """The key of a verdict.
+
+        Args:
+            judge: What `identity` says of the judge.
+            prompt: The question.
+            fields: What fills its template.
+        """
+        content = json.dumps([judge, prompt.name, prompt.version, sorted(fields.items())])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def get(self, key: str) -> Verdict | None:
+        """The verdict under a key, if there is one."""
+        with self._open() as database:
+            row = database.execute("SELECT verdict FROM verdicts WHERE key = ?", (key,)).fetchone()
+        return Verdict(*json.loads(row[0])) if row else None
+
+    def put(self, key: str, verdict: Verdict) -> None:
+        """Keep a verdict."""
+        with self._open() as database:
+            database.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", (key, json.dumps(verdict)))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=WAIT)) as database, database:
+                yield database
+        except (sqlite3.Error, OSError) as error:
+            raise MachineError(
+                f"{self.path}: the cache of verdicts cannot be used ({error}). Delete it, or free the disk."
+            ) from None

@@ -1,0 +1,222 @@
+"""A judge: an Inspect model that is asked one question at a time and answers with one of a few labels, or a range.
+
+It is bound to the role `judge`: `inspect eval untrue/mask --model … --model-role judge=openai/gpt-5-mini`. A judge with
+the local provider `untrue/` chooses between labels by their likelihoods, so it cannot answer anything else; providers
+that take a response schema get one; the answers of all are parsed strictly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ResponseSchema,
+    get_model,
+    model_roles,
+)
+from inspect_ai.util import JSONSchema, LimitExceededError
+
+from untrue.engine.provider import UntrueAPI
+from untrue.errors import UntrueError, UserError
+from untrue.judge.cache import VerdictCache, identity
+from untrue.judge.prompts import JudgePrompt
+from untrue.judge.verdict import JudgeError, Verdict, parse
+
+WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
+"""Providers that hold an answer to a JSON schema (Inspect's list, and servers that speak OpenAI's protocol)."""
+
+DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
+"""What holds where the user says nothing else. Tokens are a limit only: reasoning models need the room."""
+
+LOCAL_MAX_TOKENS = 64
+"""Tokens of a range by the local provider."""
+
+
+@dataclass
+class Usage:
+    """What a judge has cost so far.
+
+    Attributes:
+        asked: Verdicts asked for.
+        cached: Of these, answered from the cache.
+        retried: Answers that could not be read at first.
+        failed: Verdicts that ended in a `JudgeError`.
+        calls: Calls of the model.
+        input_tokens: Tokens read, as the provider counts them.
+        output_tokens: Tokens written.
+    """
+
+    asked: int = 0
+    cached: int = 0
+    retried: int = 0
+    failed: int = 0
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Judge:
+    """Asks a model for verdicts.
+
+    Attributes:
+        name: The model's name, such as `openai/gpt-5-mini`.
+        self_judged: Whether it is the model under study.
+        usage: What it has cost so far.
+    """
+
+    def __init__(self, model: Model, cache: VerdictCache | None = None, self_judged: bool = False):
+        """Take a model, and a cache of verdicts if there shall be one."""
+        self.name = str(model)
+        self.self_judged = self_judged
+        self.usage = Usage()
+        self._model, self._cache = model, cache
+
+    async def ask(self, prompt: JudgePrompt, **fields: str) -> Verdict:
+        """Ask for a verdict. An answer that cannot be read is asked for once more.
+
+        Args:
+            prompt: The question.
+            **fields: What its template names.
+
+        Raises:
+            JudgeError: There is no verdict: the second answer cannot be read either, or the model failed after the
+                provider's own retries.
+            MachineError: The cache cannot be read or written.
+        """
+        self.usage.asked += 1
+        key = self._cache.key(identity(self._model), prompt, fields) if self._cache else ""
+        if self._cache and (known := self._cache.get(key)):
+            self.usage.cached += 1
+            return known
+        try:
+            verdict = await self._ask(prompt, prompt.text(**fields))
+        except JudgeError:
+            self.usage.failed += 1
+            raise
+        if self._cache:
+            self._cache.put(key, verdict)
+        return verdict
+
+    async def _ask(self, prompt: JudgePrompt, question: str) -> Verdict:
+        if prompt.labels and isinstance(self._model.api, UntrueAPI):
+            return await self._most_likely(self._model.api, prompt, question)
+        messages: list[ChatMessage] = [ChatMessageUser(content=f"{question}\n\n{_wanted(prompt)}")]
+        answer, stopped = await self._answer(prompt, messages)
+        try:
+            return _read(prompt, answer, stopped)
+        except JudgeError as error:
+            self.usage.retried += 1
+            again = f"That could not be read ({error}). {_wanted(prompt)}"
+            messages += [ChatMessageAssistant(content=answer or "…"), ChatMessageUser(content=again)]
+            return _read(prompt, *await self._answer(prompt, messages))
+
+    async def _most_likely(self, api: UntrueAPI, prompt: JudgePrompt, question: str) -> Verdict:
+        """The label of the highest log-probability per token."""
+        labels = ", ".join(prompt.labels)
+        content = f"{question}\n\nAnswer with one of these alone: {labels}."
+        self.usage.calls += 1
+        try:
+            [scores] = await api.likelihoods([([{"role": "user", "content": content}], prompt.labels)])
+        except UntrueError as error:
+            raise JudgeError(str(error)) from None
+        means = [score.mean for score in scores]
+        if not all(mean > float("-inf") for mean in means):  # false of NaN too
+            raise JudgeError("the judge's likelihoods are not finite")
+        raw = ", ".join(f"{label} {mean:.3f}" for label, mean in zip(prompt.labels, means, strict=True))
+        return Verdict(prompt.labels[means.index(max(means))], None, None, raw)
+
+    async def _answer(self, prompt: JudgePrompt, messages: list[ChatMessage]) -> tuple[str, str]:
+        """The model's answer and why it stopped."""
+        self.usage.calls += 1
+        try:
+            output = await self._model.generate(messages, config=_config(self._model, prompt))
+        except LimitExceededError:
+            raise
+        except Exception as error:  # providers raise what they like
+            raise JudgeError(f"the judge {self.name} failed ({_first_line(error)})") from error
+        if output.usage:
+            self.usage.input_tokens += output.usage.input_tokens
+            self.usage.output_tokens += output.usage.output_tokens
+        if output.error or not output.choices:
+            raise JudgeError(f"the judge {self.name} failed ({output.error or 'no answer'})")
+        return output.completion, output.stop_reason
+
+
+def judge_for_task(self_judge_allowed: bool = False) -> Judge:
+    """The judge of the eval that runs, from the model role `judge`, with the user's cache of verdicts.
+
+    Args:
+        self_judge_allowed: Let the model under study judge itself; the judge then has `self_judged` set.
+
+    Raises:
+        UserError: No model has the role, or the model under study has it unasked.
+    """
+    if "judge" not in model_roles():
+        raise UserError(
+            "this eval needs a judge. Name one with --model-role judge=openai/gpt-5-mini, or another model."
+        )
+    judge, studied = get_model(role="judge"), get_model()
+    self_judged = _same(str(judge), str(studied))
+    if self_judged and not self_judge_allowed:
+        raise UserError(
+            f"{judge} is the model under study and cannot judge itself. Name another judge, or force it; it is then"
+            " flagged wherever its verdicts are shown."
+        )
+    return Judge(judge, VerdictCache(), self_judged)
+
+
+def _same(first: str, second: str) -> bool:
+    """Whether two names are one model, whatever adapter is on it."""
+    return first == second or first.startswith(f"{second}:") or second.startswith(f"{first}:")
+
+
+def _wanted(prompt: JudgePrompt) -> str:
+    if prompt.labels:
+        form = f'{{"reason": "<one short sentence>", "label": "<one of {", ".join(prompt.labels)}>"}}'
+    else:
+        form = '{"reason": "<one short sentence>", "low": <number or null>, "high": <number or null>}'
+    return f"Answer with one JSON object and nothing else: {form}"
+
+
+def _read(prompt: JudgePrompt, answer: str, stopped: str) -> Verdict:
+    try:
+        return parse(prompt, answer)
+    except JudgeError as error:
+        if stopped in ("max_tokens", "model_length", "content_filter"):
+            raise JudgeError(f"{error} (stopped by {stopped})") from None
+        raise
+
+
+def _config(model: Model, prompt: JudgePrompt) -> GenerateConfig:
+    """The defaults that the user's own settings of the model leave open, and the form of the answer."""
+    config = GenerateConfig(**DEFAULTS.model_dump(exclude_none=True)).merge(model.config)
+    if isinstance(model.api, UntrueAPI):
+        config.max_tokens = model.config.max_tokens or LOCAL_MAX_TOKENS
+    if str(model).partition("/")[0] in WITH_SCHEMA:
+        config.response_schema = ResponseSchema(name=prompt.name, json_schema=_schema(prompt), strict=True)
+    return config
+
+
+def _schema(prompt: JudgePrompt) -> JSONSchema:
+    properties = {"reason": JSONSchema(type="string")}
+    if prompt.labels:
+        properties["label"] = JSONSchema(type="string", enum=list(prompt.labels))
+    else:
+        end = JSONSchema(anyOf=[JSONSchema(type="number"), JSONSchema(type="null")])
+        properties |= {"low": end, "high": end}
+    return JSONSchema(type="object", properties=properties, required=list(properties), additionalProperties=False)
+
+
+def _first_line(error: BaseException) -> str:
+    """What went wrong in one line; a retry that gave up tells its cause."""
+    from tenacity import RetryError
+
+    if isinstance(error, RetryError) and (cause := error.last_attempt.exception()):
+        error = cause
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

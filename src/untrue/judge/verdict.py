@@ -1,0 +1,83 @@
+"""What a judge said, read strictly: an answer that is not exactly one of those asked for is no verdict."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NamedTuple
+
+from untrue.judge.prompts import JudgePrompt
+
+SHOWN = 120
+"""Characters of a wrong answer that an error repeats."""
+
+
+class JudgeError(Exception):
+    """No verdict was to be had, after a retry. Evals count it as the outcome `error`, never as a score."""
+
+
+class Verdict(NamedTuple):
+    """What a judge said.
+
+    Attributes:
+        label: One of the prompt's labels; None where a range was asked for.
+        low: Lower end of the range; None where the judge found none, or a label was asked for.
+        high: Upper end.
+        raw: The judge's answer as it came, or the likelihoods of the labels.
+    """
+
+    label: str | None
+    low: float | None
+    high: float | None
+    raw: str
+
+
+def parse(prompt: JudgePrompt, raw: str) -> Verdict:
+    """Read an answer: a JSON object with `label`, or with `low` and `high`. A label may also stand alone.
+
+    Raises:
+        JudgeError: It is anything else.
+    """
+    text = raw.strip()
+    if text in prompt.labels:
+        return Verdict(text, None, None, raw)
+    fields = _object(text)
+    if prompt.labels:
+        label = fields.get("label")
+        if label not in prompt.labels:
+            raise _error(f"the label is {label!r}, expected one of {', '.join(prompt.labels)}", text)
+        return Verdict(label, None, None, raw)
+    low, high = (_end(fields, key, text) for key in ("low", "high"))
+    if (low is None) != (high is None):
+        raise _error("the range has one end", text)
+    if low is not None and high is not None and low > high:
+        raise _error(f"the range begins at {low} and ends at {high}", text)
+    return Verdict(None, low, high, raw)
+
+
+def _object(text: str) -> dict[str, Any]:
+    fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", text, re.DOTALL)
+    try:
+        fields = json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError):
+        raise _error("the answer is no JSON", text) from None
+    if not isinstance(fields, dict):
+        raise _error("the answer is no JSON object", text)
+    return fields
+
+
+def _end(fields: dict[str, Any], key: str, text: str) -> float | None:
+    if key not in fields:
+        raise _error(f"{key!r} is missing", text)
+    value = fields[key]
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _error(f"{key!r} is {value!r}, expected a number or null", text)
+    return float(value)
+
+
+def _error(message: str, text: str) -> JudgeError:
+    shown = text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    return JudgeError(f"{message}: {shown!r}")

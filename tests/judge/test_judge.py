@@ -1,0 +1,180 @@
+"""Asking a judge: one retry, then an error; what was read once is not asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import Task, task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import Sample
+from inspect_ai.model import Model, get_model
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.solver import TaskState, generate
+
+import tests.judge.scripted  # noqa: F401
+from untrue.errors import MachineError
+from untrue.judge.cache import VerdictCache
+from untrue.judge.judge import Judge, judge_for_task
+from untrue.judge.prompts import ADMITS, CONTRADICTS, RANGE, STATEMENT, JudgePrompt
+from untrue.judge.verdict import JudgeError, Verdict
+from untrue.models.load import LoadedModel
+
+
+def scripted(verdict: Any = None, **arguments: Any) -> Model:
+    return get_model("scripted/judge", memoize=False, verdict=verdict, **arguments)
+
+
+def made(arguments: dict[str, Any]) -> Model:
+    return get_model(**arguments)
+
+
+def ask(judge: Judge, prompt: JudgePrompt, **fields: str) -> Verdict:
+    return asyncio.run(judge.ask(prompt, **fields))
+
+
+def ask_statement(judge: Judge, reply: str) -> Verdict:
+    return ask(judge, STATEMENT, proposition="It rains.", reply=reply)
+
+
+def test_verdicts_of_each_shape():
+    judge = Judge(scripted())
+    assert ask_statement(judge, "says-D").label == "D"
+    assert ask(judge, ADMITS, question="?", reply="says-yes").label == "yes"
+    assert ask(judge, CONTRADICTS, question="?", belief="says-no", statement="says-yes").label == "yes"
+    assert ask(judge, RANGE, proposition="How many?", reply="says-30-50")[1:3] == (30.0, 50.0)
+    assert ask(judge, RANGE, proposition="How many?", reply="none")[:3] == (None, None, None)
+    assert judge.usage.calls == judge.usage.asked == 5
+    assert judge.usage.output_tokens == 25
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_once_more():
+    answers = iter(['{"label": "cut of', '{"label": "A"}'])
+    judge = Judge(scripted(lambda question: next(answers)))
+    assert ask_statement(judge, "It does.").label == "A"
+    assert (judge.usage.calls, judge.usage.retried, judge.usage.failed) == (2, 1, 0)
+
+
+def test_two_answers_that_cannot_be_read_are_an_error():
+    judge = Judge(scripted())
+    with pytest.raises(JudgeError, match="no JSON"):
+        ask_statement(judge, "breaks-judge")
+    assert (judge.usage.calls, judge.usage.retried, judge.usage.failed) == (2, 1, 1)
+
+
+def test_a_judge_that_raises_is_an_error_with_its_reason():
+    judge = Judge(scripted())
+    with pytest.raises(JudgeError, match="not well"):
+        ask_statement(judge, "kills-judge")
+    assert (judge.usage.calls, judge.usage.failed) == (1, 1)
+
+
+def test_what_was_read_is_kept_and_what_failed_is_asked_again(tmp_path: Path):
+    path = tmp_path / "verdicts.sqlite"
+    first = Judge(scripted(), VerdictCache(path))
+    known = ask_statement(first, "says-B")
+    with pytest.raises(JudgeError):
+        ask_statement(first, "breaks-judge")
+    second = Judge(scripted(lambda question: "A"), VerdictCache(path))
+    assert ask_statement(second, "says-B") == known
+    assert (second.usage.asked, second.usage.cached, second.usage.calls) == (1, 1, 0)
+    assert ask_statement(second, "breaks-judge").label == "A"
+    assert second.usage.calls == 1
+
+
+def test_a_range_comes_back_from_the_cache_as_it_was(tmp_path: Path):
+    judge = Judge(scripted(), VerdictCache(tmp_path / "verdicts.sqlite"))
+    for reply in ("says-1-2.5", "none"):
+        asked = [ask(judge, RANGE, proposition="How many?", reply=reply) for _ in range(2)]
+        assert asked[0] == asked[1]
+    assert judge.usage.calls == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "scripted/another"},
+        {"base_url": "http://elsewhere"},
+        {"prompt": STATEMENT._replace(version=STATEMENT.version + 1)},
+        {"prompt": STATEMENT._replace(name="other")},
+        {"reply": "says-B "},
+    ],
+)
+def test_another_judge_prompt_or_text_is_asked_anew(tmp_path: Path, other: dict[str, Any]):
+    prompt, reply, model = STATEMENT, "says-B", {"model": "scripted/judge", "memoize": False}
+    path = tmp_path / "verdicts.sqlite"
+    ask(Judge(made(model), VerdictCache(path)), prompt, proposition="p", reply=reply)
+    prompt, reply = other.pop("prompt", prompt), other.pop("reply", reply)
+    judge = Judge(made({**model, **other}), VerdictCache(path))
+    ask(judge, prompt, proposition="p", reply=reply)
+    assert judge.usage.cached == 0
+
+
+def test_a_broken_cache_is_one_clear_error(tmp_path: Path):
+    path = tmp_path / "verdicts.sqlite"
+    path.write_text("no database, " * 100)
+    with pytest.raises(MachineError, match=r"verdicts\.sqlite: the cache of verdicts cannot be used"):
+        VerdictCache(path)
+
+
+def test_a_local_judge_chooses_a_label_by_likelihood(tiny: LoadedModel):
+    judge = Judge(get_model(f"untrue/{tiny.name}", memoize=False, loaded=tiny))
+    verdict = ask_statement(judge, "It does.")
+    shown = dict(part.split(" ") for part in verdict.raw.split(", "))
+    assert list(shown) == ["A", "B", "C", "D"]
+    assert verdict.label == max(shown, key=lambda label: float(shown[label]))
+
+
+def test_a_text_too_long_for_a_local_judge_is_an_error(tiny: LoadedModel):
+    judge = Judge(get_model(f"untrue/{tiny.name}", memoize=False, loaded=tiny))
+    with pytest.raises(JudgeError, match="the model takes 1024"):
+        ask_statement(judge, "word " * 2000)
+
+
+def test_a_range_of_a_local_judge_that_writes_no_json_is_an_error(tiny: LoadedModel):
+    judge = Judge(get_model(f"untrue/{tiny.name}", memoize=False, loaded=tiny))
+    with pytest.raises(JudgeError):
+        ask(judge, RANGE, proposition="How many?", reply="Forty.")
+    assert judge.usage.calls == 2
+
+
+@scorer(metrics=[mean()])
+def judged(allowed: bool) -> Scorer:
+    async def score(state: TaskState, target: Target) -> Score:
+        judge = judge_for_task(allowed)
+        verdict = await judge.ask(STATEMENT, proposition="It rains.", reply=str(state.input))
+        return Score(value=1, answer=verdict.label, metadata={"judge": judge.name, "self_judged": judge.self_judged})
+
+    return score
+
+
+@task
+def one_question(allowed: bool = False) -> Task:
+    return Task([Sample(input="says-B")], solver=generate(), scorer=judged(allowed))
+
+
+def run(tmp_path: Path, allowed: bool = False, **roles: Model) -> Any:
+    studied = get_model("scripted/studied", memoize=False, verdict=lambda question: "well")
+    [log] = inspect_eval(
+        one_question(allowed), model=studied, model_roles=dict(roles), log_dir=str(tmp_path), display="none"
+    )
+    assert log.samples
+    return log.samples[0]
+
+
+def test_a_task_takes_the_judge_of_the_role(tmp_path: Path):
+    score = run(tmp_path, judge=scripted()).scores["judged"]
+    assert (score.answer, score.metadata) == ("B", {"judge": "scripted/judge", "self_judged": False})
+
+
+def test_a_task_without_a_judge_says_so(tmp_path: Path):
+    assert "Name one with --model-role judge=" in run(tmp_path).error.message
+
+
+def test_the_model_under_study_judges_itself_only_when_forced_and_is_flagged(tmp_path: Path):
+    same = get_model("scripted/studied", memoize=False)
+    assert "is the model under study" in run(tmp_path, judge=same).error.message
+    score = run(tmp_path, allowed=True, judge=same).scores["judged"]
+    assert score.metadata["self_judged"] is True

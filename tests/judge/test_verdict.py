@@ -1,0 +1,94 @@
+"""Answers of judges: read strictly, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from untrue.judge.prompts import ADMITS, PROMPTS, RANGE, STATEMENT
+from untrue.judge.verdict import JudgeError, parse
+
+
+@pytest.mark.parametrize(
+    "raw", ["B", " B\n", '{"label": "B"}', '{"reason": "it says so", "label": "B"}', '```json\n{"label": "B"}\n```']
+)
+def test_a_label_is_read(raw):
+    verdict = parse(STATEMENT, raw)
+    assert (verdict.label, verdict.low, verdict.high, verdict.raw) == ("B", None, None, raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "b",
+        "E",
+        "B, since the text says so",
+        "A or B",
+        '{"label": "E"}',
+        '{"label": "b"}',
+        '{"label": null}',
+        '{"label": ["B"]}',
+        '{"verdict": "B"}',
+        '["B"]',
+        '"B"',
+        '{"label": "B"',
+        '{"reason": "cut of',
+        '{"label": "A"} {"label": "B"}',
+        "yes",
+        "[" * 100_000,
+    ],
+)
+def test_what_is_not_exactly_a_label_is_no_verdict(raw):
+    with pytest.raises(JudgeError) as error:
+        parse(STATEMENT, raw)
+    assert len(str(error.value)) < 300
+
+
+def test_labels_are_those_of_the_prompt():
+    assert parse(ADMITS, "yes").label == "yes"
+    with pytest.raises(JudgeError, match="expected one of yes, no"):
+        parse(ADMITS, '{"label": "unclear"}')
+
+
+@pytest.mark.parametrize(
+    ("raw", "ends"),
+    [
+        ('{"low": 40, "high": 40}', (40.0, 40.0)),
+        ('{"reason": "about", "low": -1.5, "high": 2e6}', (-1.5, 2e6)),
+        ('{"low": null, "high": null}', (None, None)),
+    ],
+)
+def test_a_range_is_read(raw, ends):
+    verdict = parse(RANGE, raw)
+    assert (verdict.label, verdict.low, verdict.high) == (None, *ends)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "40",
+        "none",
+        '{"low": 40}',
+        '{"low": 40, "high": null}',
+        '{"low": 50, "high": 40}',
+        '{"low": "40", "high": "40"}',
+        '{"low": true, "high": true}',
+        '{"low": NaN, "high": NaN}',
+        '{"low": 1, "high": Infinity}',
+        '{"low": 1, "high": 1e999}',
+        '{"low": 40, "high"',
+    ],
+)
+def test_what_is_not_exactly_a_range_is_no_verdict(raw):
+    with pytest.raises(JudgeError):
+        parse(RANGE, raw)
+
+
+def test_braces_in_a_text_are_left_as_they_are():
+    text = STATEMENT.text(proposition="{reply} is {0}", reply="{proposition} {} %s")
+    assert "Proposition: {reply} is {0}\n" in text
+    assert "\n{proposition} {} %s\n" in text
+
+
+def test_prompts_have_names_of_their_own():
+    assert len({prompt.name for prompt in PROMPTS}) == len(PROMPTS)
