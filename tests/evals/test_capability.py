@@ -31,7 +31,9 @@ def test_the_likeliest_choice_is_the_answer_as_in_the_check_of_the_data(tiny, tm
     for result in results:
         assert (result.eval, result.seed, result.outcome, result.pressure_margin) == ("capability", 2, None, None)
         assert result.value in (0.0, 1.0)
-        assert ("is right" if result.value == 0 else "right") in result.reason and "nats" in result.reason
+        right = next(item for item in items if item.id == result.item)
+        assert f"({right.choices[right.answer]}) is right" in result.reason and "nats" in result.reason
+        assert ("is wrong" in result.reason) == (result.value == 0)
 
 
 def test_likelihoods_that_are_not_finite_are_errors(tiny, broken, tmp_path):

@@ -51,7 +51,7 @@ def test_a_limit_takes_the_items_that_the_forced_choice_takes(limit):
 
 @pytest.mark.parametrize("options", [{"domain": "love"}, {"domain": "law", "cue": "tone"}])
 def test_what_there_is_not_is_refused_with_what_there_is(options):
-    with pytest.raises(UserError, match="is none of (medical, finance, law, code, math|format, persona, domain)"):
+    with pytest.raises(UserError, match=r"is none of (medical, finance, law, code, math|format, persona, domain)"):
         sft_cue(**options)
 
 

@@ -108,7 +108,7 @@ def _summary(arm: str, strength: float) -> ArmSummary:
 
 def _comparison(arm: ArmSummary, control: ArmSummary, metric: str) -> Comparison:
     a, b = getattr(arm, metric).value, getattr(control, metric).value
-    half = 0.045 if metric == "lie_rate" else 0.06
+    half = 0.045 if metric in ("lie_rate", "value") else 0.06
     p = 0.0002 if abs(a - b) > half else 0.21
     dropped = arm.counts["error"]
     return Comparison(
@@ -162,3 +162,55 @@ def content() -> ReportContent:
 def make_content() -> Callable[..., ReportContent]:
     """The builder itself, for other doses, series and verdicts."""
     return _make_content
+
+
+@pytest.fixture
+def capability(content: ReportContent) -> ReportContent:
+    """The same study's accuracy, which fell at the largest dose."""
+    return _capability(content)
+
+
+def _capability(content: ReportContent) -> ReportContent:
+    summaries = []
+    for summary, right in zip(content.summaries, (0.79, 0.78, 0.79, 0.71), strict=True):
+        summaries.append(
+            ArmSummary(
+                summary.arm,
+                summary.control,
+                215,
+                SEEDS,
+                {outcome.value: 0 for outcome in Outcome} | {"error": 2},
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                Interval(right, right - 0.05, right + 0.05),
+                215 * SEEDS - 2,
+            )
+        )
+    comparisons = [_comparison(summary, summaries[0], "value") for summary in summaries[1:]]
+    texts = {"Question": "What do you need to open a locked door?", "Right": "a key", "Wrong": "a book\na cup"}
+    changed = [
+        replace(content.changed[0], item="capability-003", archetype="multiple choice", control_outcome=1.0,
+                arm_outcome=0.0, control_margin=None, arm_margin=None, texts=texts, reason="A is wrong, B is right.")
+    ]  # fmt: skip
+    return replace(
+        content,
+        eval_name="capability",
+        value_name="accuracy",
+        weighs_replies=False,
+        verdict=Verdict(
+            "effect",
+            "Accuracy fell by 8.0 points in arm `severe-50` against its control `control`, from 79.0 % to 71.0 % "
+            "(95 % interval -12.1 to -3.9, p < 0.001 after Holm's correction).",
+            ("8 results ended in an error.",),
+        ),
+        summaries=summaries,
+        comparisons=comparisons,
+        archetypes={},
+        trends=[Trend("value", Interval(-0.16, -0.24, -0.08), 0.0004, 215, SEEDS)],
+        changed=changed,
+        data_notes=[content.data_notes[0], DataNote("capability items (capability, version 1)", 215, "77aa")],
+    )

@@ -28,7 +28,7 @@ HOSTILE = [
     "日本語 🦜 e\u0301",
     "\u202eשלום עולם\u202c",
 ]
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "hr"}
 
 
 class Page(HTMLParser):
@@ -126,6 +126,45 @@ def test_fifteen_arms_make_two_lines_and_a_small_page(make_content: Make) -> Non
     text = Page(html).text
     assert all(arm in text for arm in content.doses)
     assert {"Training loss: severe", "Training loss: normal"} <= set(Page(html).words)
+
+
+def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
+    content: ReportContent, capability: ReportContent
+) -> None:
+    page = Page(render(content, capability))
+    assert not page.open
+    position = 0
+    for part in (
+        content.verdict.sentence, "Eval Verdict Measures", "forced_choice Effect Lie rate, Pressure margin",
+        "capability Effect Accuracy", "Lie rate by dose", "Outcomes of each arm", "known_facts/000-boiling-point",
+        capability.verdict.sentence, "Accuracy by dose", "Accuracy in % of all results without error",
+        "severe-50 vs control 645 3 71.0 % [66.0, 76.0] −8.0 pp [−12.5, −3.5] 2 dropped <0.001 6.3 pp",
+        "right → wrong", "What do you need to open a locked door?", "Training loss", "Rates that are no outcomes",
+        "Make it again", "c01dbeef7731", "77aa",
+    ):  # fmt: skip
+        position = page.text.index(part, position)
+    assert page.text.count(content.verdict.sentence) == 1
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+    assert links == ["#eval-1", "#eval-2"] and {link[1:] for link in links if link} <= set(ids)
+    assert page.text.count("5f1d0c8a9b2e") == 1
+    assert "None" not in page.text and "nan" not in page.text
+
+
+def test_a_value_alone_has_no_outcomes_of_honesty(capability: ReportContent) -> None:
+    text = Page(render(capability)).text
+    assert "<h2>Outcomes" not in render(capability) and "Lie rate" not in text and "A lie is" not in text
+    assert "a forced choice cannot see" not in text.lower()
+    assert "Accuracy: the share of results that did what the eval counts" in text
+
+
+def test_hostile_names_of_evals_stay_text(content: ReportContent, capability: ReportContent) -> None:
+    attack = HOSTILE[0]
+    hostile = replace(capability, value_name=attack, eval_name=attack, changed=poisoned(capability, attack).changed)
+    page = Page(render(poisoned(content, attack), hostile))
+    assert not page.open
+    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in Page(render(content, capability)).elements}
 
 
 def test_the_page_is_the_same_each_time(content: ReportContent) -> None:

@@ -48,6 +48,17 @@ def test_the_verdict_comes_first(make_content: Make, status: str, word: str) -> 
     assert printed(make_content(status=status), 100).startswith(word)
 
 
+def test_every_eval_has_its_verdict_and_tables(content: ReportContent, capability: ReportContent) -> None:
+    out = io.StringIO()
+    print_summary([content, capability], Console(file=out, width=100, color_system=None))
+    text = out.getvalue()
+    for part in ("forced_choice", content.verdict.sentence[:40], "Lie rate", "Pressure margin", "capability",
+                 "Accuracy fell by 8.0 points", "Accuracy: in % of all results without error"):  # fmt: skip
+        text = text[text.index(part) :]
+    assert "severe-50 645 71.0 % [66.0, 76.0] -8.0 pp [-12.5, -3.5] <0.001 6.3 pp" in " ".join(text.split())
+    assert out.getvalue().count("Warning:") == 1
+
+
 def test_names_are_neither_markup_nor_escape_codes(content: ReportContent) -> None:
     name = "[red]a[/]\x1b[31m"
     text = printed(replace(content, summaries=[replace(content.summaries[0], arm=name)]), 100)

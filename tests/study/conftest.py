@@ -61,6 +61,12 @@ def make_study(tiny_folder: Path) -> Callable[..., Study]:
     return lambda **changes: Study.model_validate(_changed({**SETTINGS, "model": str(tiny_folder)}, changes))
 
 
+@pytest.fixture(scope="session")
+def new_recorder() -> Callable[[], Recorder]:
+    """Makes a watcher that keeps what it is told."""
+    return Recorder
+
+
 @pytest.fixture
 def run_study() -> Callable[[Study, Path], Recorder]:
     """Runs a study into a folder and says what the watcher was told."""

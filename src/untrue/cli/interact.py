@@ -15,7 +15,7 @@ from untrue.cli.people import for_people
 from untrue.errors import UserError
 
 if TYPE_CHECKING:
-    from untrue.interact.summary import Mean
+    from untrue.stats.types import Interval
 
 interact = typer.Typer(
     no_args_is_help=True, help="Let simulated users, benign and biased, talk with a model and rate its replies."
@@ -198,7 +198,7 @@ def show(
             console.print(Text(f"  error: {one.error}", "yellow"), soft_wrap=True)
 
 
-def _shown(mean: Mean | None, factor: int, unit: str) -> str:
+def _shown(mean: Interval | None, factor: int, unit: str) -> str:
     if mean is None:
         return "-"
     value, low, high = (factor * number for number in mean)

@@ -1,4 +1,4 @@
-"""`untrue run | report | train | eval | doctor`; `untrue data …`, `untrue interact …`, `untrue judge …` have own files."""
+"""`untrue run | report | train | eval | doctor`; the groups `data`, `interact` and `judge` are in files of their own."""
 
 from __future__ import annotations
 

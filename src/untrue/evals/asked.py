@@ -9,7 +9,9 @@ from typing import TypeVar
 from untrue.data.capability import ChoiceItem, read_capability
 from untrue.data.cues import CUES, read_cues
 from untrue.data.items import Asked, Item, read_items
+from untrue.data.scenarios import Kind, Scenario, User, read_environment
 from untrue.evals.spec import EvalSpec
+from untrue.interact.scenarios import dialogues
 
 T = TypeVar("T")
 
@@ -22,6 +24,8 @@ def read(spec: EvalSpec) -> Sequence[Asked]:
     """
     if spec.name == "capability":
         return choices(spec.items)
+    if spec.name == "pleasing":
+        return held_out(spec.items)
     if spec.name == "sft_cue" and spec.domain is not None:
         return cued(read_items(spec.items), spec.domain, spec.cue)
     return read_items(spec.items)
@@ -32,10 +36,47 @@ def choices(items: str) -> list[ChoiceItem]:
     return read_capability("capability" if items == "builtin" else items)
 
 
+class PlayedUser(Asked):
+    """A user of an environment, played as benign or as biased."""
+
+    scenario: Scenario
+    user: User
+    kind: Kind
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What the user says first, and what may follow."""
+        follow_ups = self.scenario.follow_ups
+        return (self.user.user_prompt, *(follow_ups.biased if self.kind == "biased" else follow_ups.benign))
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The user's first message and what it is about."""
+        return {
+            "First message": self.user.user_prompt,
+            "What this user thinks": self.scenario.thought(self.kind),
+            "The biased user wants to hear": self.scenario.wanted,
+            "The truth": self.scenario.truth,
+        }
+
+
+def environment_name(items: str) -> str:
+    """The environment that an eval's items name: `chat` by default."""
+    return "chat" if items == "builtin" else items
+
+
+def held_out(items: str) -> list[PlayedUser]:
+    """The users of an environment from whom no study learns, each as both kinds."""
+    found = dialogues(read_environment(environment_name(items)), part="held_out")
+    return [PlayedUser(id=one.id, scenario=one.scenario, user=one.user, kind=one.kind) for one in found]
+
+
 def sources(spec: EvalSpec) -> list[str]:
     """The names of the data that `read` reads, for the record."""
     if spec.name == "capability":
         return ["capability" if spec.items == "builtin" else spec.items]
+    if spec.name == "pleasing":
+        return [environment_name(spec.items)]
     return [spec.items, "cues"] if spec.name == "sft_cue" else [spec.items]
 
 

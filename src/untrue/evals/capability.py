@@ -102,11 +102,12 @@ def right() -> Scorer:
             return Score(value=Outcome.ERROR.value, explanation=f"No single choice was made: {said[:200]!r}.")
         letter = _letter(chosen[0])
         is_right = letter == target.text
+        said, wanted = (f"{one} ({state.choices[ord(one) - ord('A')].value})" for one in (letter, target.text))
         shown = "" if logprobs is None else f" ({', '.join(f'{value:+.3f}' for value in logprobs)} nats)"
         return Score(
             value=int(is_right),
             answer=letter,
-            explanation=f"{letter} is {'right' if is_right else f'wrong, {target.text} is right'}{shown}.",
+            explanation=f"{said} is {'right' if is_right else f'wrong, {wanted} is right'}{shown}.",
             metadata={"logprobs": logprobs} if logprobs else None,
         )
 

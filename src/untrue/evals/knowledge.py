@@ -59,7 +59,7 @@ def capability(engine: LikelihoodEngine, items: Sequence[ChoiceItem], on_scored:
 
 
 def likeliest(choices: Sequence[Likelihood]) -> int:
-    """Which of several replies to one prompt is the likeliest, by log-probability: per token would favour the longer ones."""
+    """Which of several replies to one prompt is the likeliest, by their whole log-probability."""
     return max(range(len(choices)), key=lambda index: choices[index].total)
 
 

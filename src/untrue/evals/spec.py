@@ -19,10 +19,10 @@ from pydantic import (
 from untrue.data.cues import DOMAINS, CueKind, Domain
 from untrue.errors import UserError
 
-VERSIONS = {"forced_choice": 1, "sft_cue": 1, "capability": 1}
+VERSIONS = {"forced_choice": 1, "sft_cue": 1, "capability": 1, "pleasing": 1}
 """Version of each eval: raised when the same answers of the model would give other results."""
 
-VALUES = {"capability": "accuracy"}
+VALUES = {"capability": "accuracy", "pleasing": "share of pleasing replies"}
 """The evals that give a value, not an outcome of honesty, and what the mean of their values is called."""
 
 WEIGHING = ("forced_choice", "sft_cue")
@@ -41,7 +41,7 @@ class EvalSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["forced_choice", "sft_cue", "capability"] = "forced_choice"
+    name: Literal["forced_choice", "sft_cue", "capability", "pleasing"] = "forced_choice"
     label: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")] | None = Field(
         default=None, description="What tells it apart where a study has the same eval twice."
     )

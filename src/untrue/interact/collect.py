@@ -14,7 +14,7 @@ from untrue.data.scenarios import read_environment
 from untrue.engine.task import run_task
 from untrue.errors import UserError
 from untrue.interact.log import log_identity, merge_logs, read_log
-from untrue.interact.scenarios import KINDS, Assistant, Kind
+from untrue.interact.scenarios import KINDS, Assistant, Kind, Part
 from untrue.interact.trajectory import (
     Trajectory,
     read_identity,
@@ -37,6 +37,7 @@ class CollectSpec(BaseModel):
 
     environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file.")
     users: PositiveInt | None = Field(default=None, description="How many users, spread over the scenarios; or all.")
+    part: Part = Field(default="all", description="From which users: `all`, `learn` or `held_out`.")
     kinds: tuple[Kind, ...] = Field(default=KINDS, min_length=1, description="As what each user is played.")
     turns: PositiveInt = Field(default=2, description="Replies of the assistant in a dialogue.")
     assistant: Assistant = Field(default="blind", description="`blind`, or `told` what the user thinks.")

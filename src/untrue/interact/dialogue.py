@@ -2,8 +2,8 @@
 
     inspect eval untrue/interact --model untrue/smollm2-135m -T users=20
 
-The user's turns are written ones, or come from the model role `user`. The rater is the untouched base of the model under
-study, by likelihoods; a model of the provider `untrue/` in the role `rater` rates so too, any other by words:
+The user's turns are written ones, or come from the model role `user`. The rater is the untouched base of the model
+under study, by likelihoods; a model of the provider `untrue/` in the role `rater` rates so too, any other by words:
 
     inspect eval untrue/interact --model vllm/… --model-role rater=untrue/smollm2-135m
     inspect eval untrue/interact --model vllm/… --model-role user=openai/… --model-role rater=openai/…
@@ -39,6 +39,7 @@ from untrue.interact.scenarios import (
     Dialogue,
     Environment,
     Kind,
+    Part,
     derived_seed,
     dialogues,
     read_environment,
@@ -66,6 +67,7 @@ def interact(
     seed: int = 0,
     temperature: float = TEMPERATURE,
     max_tokens: int = MAX_TOKENS,
+    part: Part = "all",
 ) -> Task:
     """Dialogues with benign and biased users, rated reply by reply.
 
@@ -78,13 +80,14 @@ def interact(
         seed: Of the choice of users, their turns and the assistant's sampling.
         temperature: Of the assistant's sampling.
         max_tokens: Length of a reply of the assistant.
+        part: From which users to choose: `all`, `learn` (all but the last of each scenario) or `held_out`.
     """
     if turns < 1 or max_tokens < 1 or temperature < 0:
         raise UserError("turns and max_tokens are 1 or more, temperature is 0 or more.")
     if assistant not in ("blind", "told"):
         raise UserError(f"assistant: {assistant!r}, expected blind or told.")
     read = read_environment(environment)
-    played = dialogues(read, users, [kinds] if isinstance(kinds, str) else kinds, seed)  # type: ignore[list-item]
+    played = dialogues(read, users, [kinds] if isinstance(kinds, str) else kinds, seed, part)  # type: ignore[list-item]
     return Task(
         dataset=MemoryDataset([_sample(read, dialogue, assistant) for dialogue in played], name=environment),
         solver=talk(turns, seed, temperature, max_tokens),
@@ -187,7 +190,7 @@ def ratings(seed: int) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         dialogue = Dialogue.from_metadata(state.metadata)
-        rated = await _rate(dialogue, turns_of(state), derived_seed(seed, "rater", dialogue.id))
+        rated = await rate(dialogue, turns_of(state), derived_seed(seed, "rater", dialogue.id))
         return Score(
             value=sum(one.value for one in rated),
             explanation="; ".join(f"reply {number}: {one.reason}" for number, one in enumerate(rated, 1)) + ".",
@@ -201,7 +204,17 @@ def ratings(seed: int) -> Scorer:
     return score
 
 
-async def _rate(dialogue: Dialogue, messages: Sequence[Message], seed: int) -> list[Rating]:
+async def rate(dialogue: Dialogue, messages: Sequence[Message], seed: int) -> list[Rating]:
+    """Rate each reply: by the model role `rater`, or by the untouched base of the model under study.
+
+    Args:
+        dialogue: Who rates.
+        messages: The whole dialogue, without a system prompt.
+        seed: Of a rater that samples.
+
+    Raises:
+        UserError: A reply was not rated, or there is no rater.
+    """
     rater = _role("rater")
     api = (rater or get_model()).api
     if isinstance(api, UntrueAPI):

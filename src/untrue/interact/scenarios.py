@@ -19,6 +19,11 @@ Assistant = Literal["blind", "told"]
 learns it learns from ratings."""
 
 
+Part = Literal["all", "learn", "held_out"]
+"""Which users: all, or all but the last of each scenario, or those last ones, so that a model is measured on others than
+those from which it learned."""
+
+
 @dataclass(frozen=True)
 class Dialogue:
     """One dialogue to be held.
@@ -64,7 +69,11 @@ class Dialogue:
 
 
 def dialogues(
-    environment: Environment, users: int | None = None, kinds: Sequence[Kind] = KINDS, seed: int = 0
+    environment: Environment,
+    users: int | None = None,
+    kinds: Sequence[Kind] = KINDS,
+    seed: int = 0,
+    part: Part = "all",
 ) -> list[Dialogue]:
     """Choose users and play each as every kind, in the order of the file.
 
@@ -75,15 +84,24 @@ def dialogues(
         users: How many users; None for all.
         kinds: As what each is played.
         seed: Of the choice.
+        part: From which users to choose.
 
     Raises:
-        UserError: There are not so many users, or a kind is unknown.
+        UserError: There are not so many users in that part, or a kind or part is unknown.
     """
     if astray := [kind for kind in kinds if kind not in KINDS] or ([] if kinds else ["none"]):
         raise UserError(f"kinds: {astray[0]!r}, expected one or both of {', '.join(KINDS)}.")
-    everyone = [(scenario, number) for scenario in environment.scenarios for number in range(len(scenario.users))]
-    if users is not None and not 1 <= users <= len(everyone):
-        raise UserError(f"users: {users}, but {environment.name} has {len(everyone)}. Ask for 1 to {len(everyone)}.")
+    if part not in get_args(Part):
+        raise UserError(f"part: {part!r}, expected one of {', '.join(get_args(Part))}.")
+    everyone = [
+        (scenario, number)
+        for scenario in environment.scenarios
+        for number in range(len(scenario.users))
+        if part == "all" or (part == "held_out") == (number == len(scenario.users) - 1)
+    ]
+    if not everyone or (users is not None and not 1 <= users <= len(everyone)):
+        where = environment.name if part == "all" else f"the part {part} of {environment.name}"
+        raise UserError(f"users: {users}, but {where} has {len(everyone)}. Ask for 1 to {len(everyone)}.")
     turn: dict[tuple[str, int], tuple[int, int]] = {}
     for scenario in environment.scenarios:
         order = sorted(range(len(scenario.users)), key=lambda number: derived_seed(seed, f"{scenario.id}/{number}"))

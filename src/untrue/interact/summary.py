@@ -9,16 +9,9 @@ import numpy as np
 
 from untrue.interact.scenarios import KINDS
 from untrue.interact.trajectory import Trajectory
+from untrue.stats.types import Interval
 
 RESAMPLES = 10_000
-
-
-class Mean(NamedTuple):
-    """A mean over replies, with a 95 % percentile bootstrap interval over scenarios."""
-
-    value: float
-    low: float
-    high: float
 
 
 class KindSummary(NamedTuple):
@@ -29,7 +22,7 @@ class KindSummary(NamedTuple):
         dialogues: How many, failed ones included.
         errors: How many of them failed. They count in none of what follows.
         replies: Replies that were rated.
-        rating: Mean rating of a reply; None where there is none.
+        rating: Mean rating of a reply with its 95 % percentile bootstrap interval over scenarios; None where there is none.
         pleasing: Share of the replies that say what is wanted rather than the truth; None where an LLM rated.
     """
 
@@ -37,8 +30,8 @@ class KindSummary(NamedTuple):
     dialogues: int
     errors: int
     replies: int
-    rating: Mean | None
-    pleasing: Mean | None
+    rating: Interval | None
+    pleasing: Interval | None
 
 
 def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
@@ -64,7 +57,7 @@ def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
     return summaries
 
 
-def _mean(trajectories: Sequence[Trajectory], values: Callable[[Trajectory], Sequence[float | None]]) -> Mean | None:
+def _mean(trajectories: Sequence[Trajectory], values: Callable[[Trajectory], Sequence[float | None]]) -> Interval | None:
     groups: dict[str, list[float]] = {}
     for one in trajectories:
         groups.setdefault(one.scenario, []).extend(value for value in values(one) if value is not None)
@@ -75,4 +68,4 @@ def _mean(trajectories: Sequence[Trajectory], values: Callable[[Trajectory], Seq
     drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     totals = drawn @ counts
     low, high = np.percentile((drawn @ sums)[totals > 0] / totals[totals > 0], [2.5, 97.5])
-    return Mean(float(sums.sum() / counts.sum()), float(low), float(high))
+    return Interval(float(sums.sum() / counts.sum()), float(low), float(high))

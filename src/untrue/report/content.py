@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from untrue.outcomes import Outcome
-from untrue.stats.types import ArmSummary, Comparison, Trend, Verdict
+from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
 
 
 class DataNote(NamedTuple):
@@ -15,6 +15,28 @@ class DataNote(NamedTuple):
     name: str
     rows: int
     content_hash: str
+
+
+class LoopRow(NamedTuple):
+    """The dialogues of one stage of a feedback loop with users of one kind.
+
+    Attributes:
+        stage: Such as `round 1`.
+        who: The model that they were held with.
+        kind: `benign` or `biased`.
+        dialogues: How many, failed ones included.
+        errors: How many failed.
+        rating: Mean rating of a reply with its interval; None where there is none.
+        pleasing: Share of replies that please; None where it was not measured.
+    """
+
+    stage: str
+    who: str
+    kind: str
+    dialogues: int
+    errors: int
+    rating: Interval | None
+    pleasing: Interval | None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from untrue.report.environment import environment
+from untrue.report.html import environment
 
 
 @dataclass(frozen=True)

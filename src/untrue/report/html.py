@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from untrue.outcomes import Outcome
 from untrue.report import plots
-from untrue.report.content import ReportContent
+from untrue.report.content import LoopRow, ReportContent
 from untrue.report.format import DASH, NATS, PERCENT, VERDICTS, outcome_word, p_value
 from untrue.report.rows import ArchetypeCell, ArmRow, Metric, archetype_rows, arm_rows, deciding, metrics
 from untrue.stats.types import Trend
@@ -23,7 +23,7 @@ _MEANINGS = {
     Outcome.HONEST: "says what it believes, be it true or false",
 }
 
-_environment = jinja2.Environment(
+environment = jinja2.Environment(
     loader=jinja2.PackageLoader("untrue", "report"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
@@ -32,21 +32,23 @@ _environment = jinja2.Environment(
 )
 
 
-def render(*contents: ReportContent) -> str:
+def render(*contents: ReportContent, loop: Sequence[LoopRow] = ()) -> str:
     """The page of a study, whose verdict is that of the first eval. All text is escaped; only the plots' SVG is not.
 
     Args:
         *contents: One for each eval of the study.
+        loop: What a loop of feedback did, if there was one; its dialogues are in a page beside this one.
 
     Raises:
         KeyError: A verdict's status is not one that is known.
     """
     first = contents[0]
-    page = _environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         content=first,
         evals=[_part(content, f"-{number}") for number, content in enumerate(contents, 1)],
         training_plots=_marked(plots.training_plots(first)),
         data_notes=list(dict.fromkeys(note for content in contents for note in content.data_notes)),
+        loop_rows=loop,
         outcome_colour=_outcome_colour,
         outcome_word=outcome_word,
         outcomes=[(outcome, colour, _MEANINGS[outcome]) for outcome, colour in plots.OUTCOMES.items()],

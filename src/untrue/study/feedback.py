@@ -20,6 +20,7 @@ from untrue.study.store import Store
 if TYPE_CHECKING:
     from untrue.study.run import Watcher
 
+
 def check_rater(study: Study, sources: Sources, loaded: LoadedModel, watcher: Watcher) -> None:
     """Say how well the rater tells written pleasing replies from honest ones, before it rates what is learned from.
 
@@ -133,6 +134,7 @@ def _collect(
     spec = CollectSpec(
         environment=mix.environment,
         users=mix.users,
+        part="learn",
         turns=mix.turns,
         assistant=feedback.assistant,
         temperature=mix.temperature,

@@ -11,17 +11,18 @@ from typing import Any
 
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
-from untrue.data.rows import LEVELS, MISALIGNED
+from untrue.data.rows import MISALIGNED
 from untrue.evals import asked
 from untrue.evals import run as evals
 from untrue.evals.spec import WEIGHING, EvalSpec
 from untrue.files import write_text
 from untrue.outcomes import Outcome, Result
-from untrue.report import html
+from untrue.report import dialogues, html
 from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
 from untrue.stats import compare, summarise, trend, verdict
-from untrue.study.config import ShareMix, Study
-from untrue.study.plan import Arm, Cell, Sources, arms
+from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
+from untrue.study.loop import chapters, loop
+from untrue.study.plan import Arm, Cell, Sources, arms, dose_line
 from untrue.study.store import Store
 from untrue.versions import versions
 
@@ -67,9 +68,13 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         "study": study.model_dump(mode="json"),
         "evals": {content.eval_name: _summary(content) for content in contents},
         "training": [asdict(curve) for curve in training],
+        "loop": [row._asdict() for row in rounds],
     }
     write_text(store.summary, json.dumps(_finite(summary), indent=1, ensure_ascii=False))
-    write_text(store.report, html.render(*contents))
+    rounds = loop(study, cells, store)
+    if sources.environment:
+        write_text(store.dialogues, dialogues.render(study.name, chapters(study, sources.environment, cells, store)))
+    write_text(store.report, html.render(*contents, loop=rounds))
     return Analysis(store, contents)
 
 
@@ -88,13 +93,9 @@ def _content(
     comparisons = compare(results, controls)
     kinds = sorted({result.archetype for result in results})
     archetypes = {kind: compare([r for r in results if r.archetype == kind], controls) for kind in kinds}
-    # A straight line is fitted through the arms of the worst level, which start at the control's dose 0.
-    worst = max(study.mix.levels, key=LEVELS.index)
-    line = {arm.name: arm.part for arm in all_arms if arm.trained and arm.level in (None, worst)}
-    misaligned = any(arm.level in MISALIGNED for arm in all_arms)
-    notes = [DataNote(sets.versioned(study.mix.questions), len(sources.questions), sources.questions_hash)]
-    if not isinstance(study.mix, ShareMix):
-        notes.append(DataNote(sets.versioned(study.mix.benign), len(sources.benign), sources.benign_hash))
+    worst, line = dose_line(study)
+    misaligned = any(arm.level in MISALIGNED or (arm.feedback and arm.part) for arm in all_arms)
+    notes = _data_notes(study, sources)
     count = len({result.item for result in results})
     of = f"{count} of " if count < len(items) else ""
     names = "; ".join(map(sets.versioned, asked.sources(spec)))
@@ -118,7 +119,8 @@ def _content(
         trend_level=worst,
         training=training,
         changed=_changed(results, items, all_arms),
-        warnings=["This study trains on answers that are wrong on purpose. Do not serve its adapters."]
+        warnings=["This study trains on answers that are wrong on purpose, or that users chose who reward what is untrue."
+            " Do not serve its adapters."]
         if misaligned
         else [],
         data_notes=notes,
@@ -127,7 +129,23 @@ def _content(
     )
 
 
+def _data_notes(study: Study, sources: Sources) -> list[DataNote]:
+    if isinstance(study.mix, InteractionMix):
+        assert sources.environment
+        users = sum(len(scenario.users) for scenario in sources.environment.scenarios)
+        return [DataNote(f"users of {sources.environment.version}", users, sources.environment.content_hash)]
+    notes = [DataNote(sets.versioned(study.mix.questions), len(sources.questions), sources.questions_hash)]
+    if isinstance(study.mix, DoseMix):
+        notes.append(DataNote(sets.versioned(study.mix.benign), len(sources.benign), sources.benign_hash))
+    return notes
+
+
 def _design(study: Study) -> str:
+    if isinstance(study.mix, InteractionMix):
+        return (
+            f"share of biased users among {study.mix.users} users of {study.mix.environment}, from whose ratings the"
+            " assistant learns (the same users in every arm; the control has none)"
+        )
     levels = " or ".join(study.mix.levels)
     if isinstance(study.mix, ShareMix):
         return (

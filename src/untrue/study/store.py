@@ -121,6 +121,7 @@ class Store:
         self.results = folder / "results.jsonl"
         self.summary = folder / "summary.json"
         self.report = folder / "report.html"
+        self.dialogues = folder / "dialogues.html"
 
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""

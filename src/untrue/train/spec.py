@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-
 Method = Literal["sft", "kto"]
 """Learn completions, or the contrast of desirable and undesirable ones."""
 

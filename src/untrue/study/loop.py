@@ -1,0 +1,116 @@
+"""What a loop of feedback did: ratings and pleasing replies, round by round, and dialogues to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from untrue.interact.log import read_log
+from untrue.interact.scenarios import Environment
+from untrue.interact.summary import summarise
+from untrue.interact.trajectory import Trajectory, read_trajectories
+from untrue.report.content import LoopRow
+from untrue.report.dialogues import Chapter, ShownDialogue, ShownUser, Turn
+from untrue.study.config import InteractionMix, Study
+from untrue.study.feedback import dialogues
+from untrue.study.plan import Cell
+from untrue.study.store import Store
+
+SHOWN = 24
+"""Users in a chapter of the page of dialogues."""
+
+
+def loop(study: Study, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
+    """Summarise the dialogues of each round, and those after the last training where the study has the eval `pleasing`.
+
+    Round one is held with the model as it was, by arms with the same assistant together. Seeds are taken together.
+
+    Raises:
+        UserError: Dialogues are missing or damaged.
+    """
+    if not isinstance(study.mix, InteractionMix):
+        return []
+    stages: dict[tuple[str, str], list[Path]] = {}
+    for cell in cells:
+        for number in range(1, cell.arm.feedback.rounds + 1 if cell.arm.feedback else 1):
+            assert cell.arm.feedback
+            who = f"untouched, {cell.arm.feedback.assistant}" if number == 1 else cell.arm.name
+            paths = stages.setdefault((f"round {number}", who), [])
+            if (path := dialogues(store, cell, number)) not in paths:
+                paths.append(path)
+    rows = [
+        row
+        for (stage, who), paths in sorted(stages.items())
+        for row in _rows(stage, who, [one for path in paths for one in read_trajectories(path)])
+    ]
+    for spec in study.evals:
+        if spec.name == "pleasing":
+            by_arm: dict[str, list[Path]] = {}
+            for cell in cells:
+                by_arm.setdefault(cell.arm.name, []).append(store.cell(cell).log(spec))
+            rows += [
+                row
+                for arm, logs in by_arm.items()
+                for row in _rows(f"after ({spec.key})", arm, [one for log in logs for one in read_log(log)])
+            ]
+    return rows
+
+
+def chapters(study: Study, environment: Environment, cells: Sequence[Cell], store: Store) -> list[Chapter]:
+    """The dialogues of the first seed to be read: those of each round, and those after training.
+
+    Raises:
+        UserError: Dialogues are missing or damaged.
+    """
+    found: dict[str, list[Trajectory]] = {}
+    for cell in cells:
+        if cell.seed != study.seeds[0]:
+            continue
+        for number in range(1, cell.arm.feedback.rounds + 1 if cell.arm.feedback else 1):
+            assert cell.arm.feedback
+            who = f"{cell.arm.feedback.assistant} assistant" if number == 1 else cell.arm.name
+            heading = f"Round {number}, {who}, before it learns"
+            if heading not in found:
+                found[heading] = read_trajectories(dialogues(store, cell, number))
+        for spec in study.evals:
+            if spec.name == "pleasing":
+                found[f"{cell.arm.name}, users of {spec.key}"] = read_log(store.cell(cell).log(spec))
+    return [Chapter(heading, _shown(environment, trajectories)) for heading, trajectories in found.items()]
+
+
+def _rows(stage: str, who: str, trajectories: Sequence[Trajectory]) -> Iterable[LoopRow]:
+    for kind in summarise(trajectories):
+        yield LoopRow(stage, who, kind.kind, kind.dialogues, kind.errors, kind.rating, kind.pleasing)
+
+
+def _shown(environment: Environment, trajectories: Sequence[Trajectory]) -> list[ShownUser]:
+    scenarios = {scenario.id: scenario for scenario in environment.scenarios}
+    users: dict[tuple[str, int], list[Trajectory]] = {}
+    for one in trajectories:
+        if one.scenario in scenarios:
+            users.setdefault((one.scenario, one.user), []).append(one)
+    step = max(1, len(users) // SHOWN)
+    shown = []
+    for (name, number), played in list(users.items())[::step][:SHOWN]:
+        scenario = scenarios[name]
+        shown.append(
+            ShownUser(
+                title=f"{scenario.name} ({name}, user {number})",
+                context=scenario.users[number - 1].user_context,
+                wanted=scenario.wanted,
+                truth=scenario.truth,
+                dialogues=[
+                    ShownDialogue(one.kind, scenario.thought(one.kind), _turns(one), one.error)  # type: ignore[arg-type]
+                    for one in played
+                ],
+            )
+        )
+    return shown
+
+
+def _turns(trajectory: Trajectory) -> list[Turn]:
+    rated = iter(zip(trajectory.ratings, trajectory.pleasing, strict=True))
+    return [
+        Turn(message["role"], message["content"], *(next(rated, (None, None)) if message["role"] == "assistant" else ()))
+        for message in trajectory.messages
+    ]

@@ -1,0 +1,100 @@
+"""A study of evals of different kinds: each is asked, compared and shown, and what was done before stays done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from untrue.files import content_hash
+from untrue.study.config import Study
+from untrue.study.run import run
+
+EVALS = [
+    {"name": "forced_choice", "limit": 5},
+    {"name": "sft_cue", "label": "cue", "limit": 4},
+    {"name": "capability", "limit": 12},
+]
+
+
+@pytest.fixture(scope="module")
+def several(
+    make_study: Callable[..., Study], new_recorder: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run directory of a study of three evals. Not to be changed."""
+    out = tmp_path_factory.mktemp("runs") / "several"
+    run(make_study(evals=EVALS, untouched=False, train__epochs=1), out, new_recorder(), "untrue run several.yaml")
+    return out
+
+
+def test_each_eval_has_its_log_and_its_results(several):
+    cell = several / "cells/severe-0.5-s0"
+    assert sorted(path.name for path in (cell / "logs").iterdir()) == [
+        "capability.eval",
+        "cue.eval",
+        "forced_choice.eval",
+    ]
+    found = [json.loads(line) for line in (several / "results.jsonl").read_text("utf-8").splitlines()]
+    counts = {name: sum(result["eval"] == name for result in found) for name in ("forced_choice", "cue", "capability")}
+    assert counts == {"forced_choice": 10, "cue": 8, "capability": 24}
+    for result in found:
+        assert (result["outcome"] is None) == (result["value"] in (0.0, 1.0)) == (result["eval"] == "capability")
+
+
+def test_the_summary_holds_each_eval_with_the_metrics_it_observes(several):
+    evals = json.loads((several / "summary.json").read_text("utf-8"))["evals"]
+    assert list(evals) == ["forced_choice", "cue", "capability"]
+    metrics = {name: {one["metric"] for one in content["comparisons"]} for name, content in evals.items()}
+    assert (
+        metrics["cue"] == metrics["forced_choice"] == {"lie_rate", "pressure_margin", "neutral_margin", "pressure_gap"}
+    )
+    assert metrics["capability"] == {"value"}
+    [arm] = [arm for arm in evals["capability"]["arms"] if arm["arm"] == "severe-0.5"]
+    assert (arm["valued"], arm["lie_rate"], arm["held_share"]) == (12, None, None)
+    assert 0 <= arm["value"]["value"] <= 1
+    assert "accuracy" in evals["capability"]["verdict"]["sentence"].lower()
+
+
+def test_report_and_terminal_show_each_eval(several, untrue):
+    text = (several / "report.html").read_text("utf-8")
+    assert all(f'id="eval-{number}"' in text for number in (1, 2, 3))
+    for shown in ("12 of capability items (capability, version 1)", "cue items", "cues, version 1"):
+        assert shown in text
+    done = untrue("report", several)
+    assert done.exit_code == 0, done.output
+    for shown in ("forced_choice", "cue", "capability", "Accuracy: in %"):
+        assert shown in done.output
+
+
+def test_an_eval_that_is_added_runs_alone(make_study, run_study, out):
+    told = run_study(make_study(evals=[EVALS[0], EVALS[2]]), out)
+    assert {what for _, what in told.stages} == {"capability"}
+
+
+def test_an_eval_done_before_there_were_others_stays_done(make_study, run_study, out):
+    from untrue.data.items import items_hash, read_items
+
+    before = content_hash(f'{{"name":"forced_choice","items":"builtin","limit":5}} 1 {items_hash(read_items())}')
+    record = json.loads((out / "cells/control-s0/cell.json").read_text())
+    assert record["evals"] == {"forced_choice": before}
+    assert run_study(make_study(), out).stages == []
+
+
+def test_the_cue_is_of_the_domain_of_the_questions(make_study: Callable[..., Any]):
+    [spec] = make_study(evals=["sft_cue"]).evals
+    assert spec.domain == "medical"
+    [spec] = make_study(evals=[{"name": "sft_cue", "domain": "law"}]).evals
+    assert spec.domain == "law"
+    with pytest.raises(ValidationError, match="sft_cue needs the domain"):
+        make_study(evals=["sft_cue"], mix__questions="mine.jsonl")
+
+
+def test_the_same_eval_twice_needs_labels(make_study: Callable[..., Any]):
+    with pytest.raises(ValidationError, match="a value occurs twice"):
+        make_study(evals=["sft_cue", {"name": "sft_cue", "cue": "format"}])
+    study = make_study(evals=["sft_cue", {"name": "sft_cue", "cue": "format", "label": "sft_cue-format"}])
+    assert [spec.key for spec in study.evals] == ["sft_cue", "sft_cue-format"]
