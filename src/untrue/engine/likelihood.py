@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from untrue.engine.attention import Part, suits, using_tree_attention
+from untrue.engine.attention import suits, using_tree_attention
+from untrue.engine.tree import PrefixTree
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -60,13 +61,20 @@ Bundle = Sequence[Query]
 
 
 class LikelihoodEngine:
-    """Scores replies with one model; an adapter on the model counts."""
+    """Scores replies with one model; an adapter on the model counts, unless the untouched base is asked for."""
 
-    def __init__(self, loaded: LoadedModel, model: Any = None):
-        """Take a loaded base, and the model to run where an adapter is on it."""
+    def __init__(self, loaded: LoadedModel, model: Any = None, *, untouched: bool = False):
+        """Take a loaded base, and the model to run where an adapter is on it.
+
+        Args:
+            loaded: The base.
+            model: The base with an adapter on it.
+            untouched: Switch the adapter off for the length of each pass.
+        """
         self.tokenizer = loaded.tokenizer
         self.base = loaded.model
         self.model = loaded.model if model is None else model
+        self._switched_off = untouched and self.model is not self.base
         self.device = loaded.model.device
         config = loaded.model.config.get_text_config()
         self.max_tokens = config.max_position_embeddings
@@ -111,7 +119,7 @@ class LikelihoodEngine:
     @torch.inference_mode()
     def score_all(self, bundles: Sequence[Bundle]) -> list[list[list[Likelihood]]]:
         """Score several bundles in one forward pass, each as a tree of its own."""
-        trees = [_Tree(bundle) for bundle in bundles]
+        trees = [PrefixTree(bundle) for bundle in bundles]
         starts = np.cumsum([0, *(len(tree.tokens) for tree in trees)])
         parents, rows = np.unique(
             np.concatenate([start + np.array(tree.reply_parents) for start, tree in zip(starts, trees, strict=False)]),
@@ -124,7 +132,7 @@ class LikelihoodEngine:
         else:
             allowed = torch.block_diag(*(torch.from_numpy(tree.ancestors()) for tree in trees))
             mask, attention = self._added(allowed)[None, None], nullcontext()
-        with attention:
+        with attention, self.model.disable_adapter() if self._switched_off else nullcontext():
             logits = self.model(
                 input_ids=torch.tensor([[token for tree in trees for token in tree.tokens]], device=self.device),
                 attention_mask=mask,
@@ -145,79 +153,3 @@ class LikelihoodEngine:
     def _added(self, allowed: torch.Tensor) -> torch.Tensor:
         """What is added to scores so that only what is allowed counts."""
         return torch.zeros(allowed.shape, dtype=self.base.dtype).masked_fill_(~allowed, -math.inf).to(self.device)
-
-
-class _Tree:
-    """A prefix tree over token sequences, as flat lists in an order where parents come first.
-
-    Attributes:
-        tokens: Token id of each node.
-        depths: Distance of each node from the root: its position in its own sequence.
-        reply_tokens: For each reply token of the bundle, in order, its id.
-        reply_parents: And the node whose logits predict it.
-    """
-
-    def __init__(self, bundle: Bundle):
-        self.tokens: list[int] = []
-        self.depths: list[int] = []
-        self.reply_tokens: list[int] = []
-        self.reply_parents: list[int] = []
-        self._parents: list[int] = []
-        self._children: dict[tuple[int, int], int] = {}
-        self._starts: list[int] = []
-        for query in bundle:
-            self._starts.append(len(self.tokens))
-            end = -1
-            for token in query.prompt:
-                end = self._child(end, token)
-            for reply in query.replies:
-                node = end
-                for place, token in enumerate(reply):
-                    self.reply_tokens.append(token)
-                    self.reply_parents.append(node)
-                    if place + 1 < len(reply):  # nothing is read after the last token of a reply
-                        node = self._child(node, token)
-
-    def _child(self, parent: int, token: int) -> int:
-        node = self._children.get((parent, token))
-        if node is None:
-            node = self._children[parent, token] = len(self.tokens)
-            self.tokens.append(token)
-            self.depths.append(self.depths[parent] + 1 if parent >= 0 else 0)
-            self._parents.append(parent)
-        return node
-
-    def ancestors(self) -> np.ndarray:
-        """A boolean matrix, nodes x nodes: whether the row's node may attend to the column's."""
-        matrix = np.eye(len(self.tokens), dtype=bool)
-        for node, parent in enumerate(self._parents):
-            if parent >= 0:
-                matrix[node] |= matrix[parent]
-        return matrix
-
-    def parts(self, offset: int) -> list[Part]:
-        """Cut the tree where a query leaves most of what lies before it, such as one with another system message.
-
-        Args:
-            offset: Place of the tree's root in the sequence.
-
-        Returns:
-            The parts, whose masks say in booleans what a node may attend to.
-        """
-        ancestors = self.ancestors()
-        cuts = [0]
-        for start in self._starts[1:]:
-            if start < len(self.tokens) and ancestors[start, :start].sum() < (start - cuts[-1]) / 2:
-                cuts.append(start)
-        parts = []
-        for start, end in zip(cuts, [*cuts[1:], len(self.tokens)], strict=True):
-            before = np.flatnonzero(ancestors[start:end, :start].any(0))
-            columns = np.concatenate([before, np.arange(start, end)])
-            parts.append(
-                Part(
-                    slice(offset + start, offset + end),
-                    torch.from_numpy(offset + before),
-                    torch.from_numpy(ancestors[start:end][:, columns]),
-                )
-            )
-        return parts

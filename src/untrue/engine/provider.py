@@ -5,31 +5,42 @@ inspect eval untrue/forced_choice --model untrue/smollm2-135m -M adapter=PATH
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
 from inspect_ai.model import (
+    ChatCompletionChoice,
     ChatMessage,
+    ChatMessageAssistant,
     GenerateConfig,
+    Logprob,
+    Logprobs,
     ModelAPI,
     ModelOutput,
     ModelUsage,
-    StopReason,
+    TopLogprob,
     modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
+from jinja2 import TemplateError
 
 from untrue.data.rows import Message
-from untrue.engine.batcher import Batcher
+from untrue.engine.batcher import Batcher, ReplyBatcher
+from untrue.engine.generation import GenerationEngine
 from untrue.engine.likelihood import Likelihood, LikelihoodEngine
+from untrue.engine.replies import Reply, Request
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load, with_adapter
 
 MAX_NEW_TOKENS = 512
 """Length of a generated reply where the caller sets none."""
+
+CONNECTIONS = 1000
+"""Requests that may wait at once. Inspect begins with 20 unless a model's config, as in
+`get_model("untrue/…", config=GenerateConfig(max_connections=CONNECTIONS))`, says more."""
 
 
 class UntrueAPI(ModelAPI):
@@ -66,18 +77,24 @@ class UntrueAPI(ModelAPI):
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
         self._batcher = Batcher(self._engine)
+        self._base_batcher = Batcher(LikelihoodEngine(self._loaded, self._model, untouched=True))
+        self._replies = ReplyBatcher(GenerationEngine(self._loaded, self._model))
         self._on_scored, self._scored = on_scored, 0
 
-    async def likelihoods(self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]]) -> list[list[Likelihood]]:
+    async def likelihoods(
+        self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]], *, base: bool = False
+    ) -> list[list[Likelihood]]:
         """Score replies after prompts; prefixes that prompts share are computed once.
 
         Args:
             prompts: Pairs of chat messages and the replies to score after them.
+            base: Score with the adapter switched off, by the untouched base model.
 
         Returns:
             For each prompt, for each of its replies, its likelihood.
         """
-        scores = await self._batcher.score([self._engine.query(messages, replies) for messages, replies in prompts])
+        batcher = self._base_batcher if base else self._batcher
+        scores = await batcher.score([self._engine.query(messages, replies) for messages, replies in prompts])
         self._scored += 1
         self._on_scored(self._scored)
         return scores
@@ -85,44 +102,78 @@ class UntrueAPI(ModelAPI):
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
-        """Generate one reply. Tools are not supported."""
+        """Generate one reply, together with the others that wait.
+
+        Of the config, `max_tokens`, `temperature` (1 by default), `top_p`, `seed`, `stop_seqs`, `logprobs` and
+        `top_logprobs` count.
+
+        Raises:
+            UserError: Tools or several choices are asked for, the chat template refuses the messages, the prompt is
+                longer than the model's context, or a setting is out of range.
+            MachineError: Out of memory.
+        """
         if tools:
             raise UserError(f"{self.model_name}: the local provider has no tools. Use an eval without them.")
-        return self._generate(input, config)
+        if (config.num_choices or 1) != 1:
+            raise UserError(
+                f"{self.model_name}: num_choices is {config.num_choices}, and the local provider gives one reply."
+                " Use epochs for more."
+            )
+        started = time.monotonic()
+        request = Request(
+            self._tokens(input),
+            max_tokens=MAX_NEW_TOKENS if config.max_tokens is None else config.max_tokens,
+            temperature=1.0 if config.temperature is None else config.temperature,
+            top_p=1.0 if config.top_p is None else config.top_p,
+            seed=config.seed,
+            stop_seqs=tuple(config.stop_seqs or ()),
+            top_logprobs=(config.top_logprobs or 0) if config.logprobs or config.top_logprobs else None,
+        )
+        reply = await self._replies.generate(request)
+        sizes = len(request.prompt), len(reply.tokens)
+        message = ChatMessageAssistant(content=reply.text, model=self.model_name, source="generate")
+        return ModelOutput(
+            model=self.model_name,
+            choices=[ChatCompletionChoice(message=message, stop_reason=reply.stop, logprobs=self._logprobs(reply))],
+            usage=ModelUsage(input_tokens=sizes[0], output_tokens=sizes[1], total_tokens=sum(sizes)),
+            time=time.monotonic() - started,
+        )
 
     def max_connections(self) -> int:
         """Samples may all wait at once: the engine queues them."""
-        return 1000
+        return CONNECTIONS
 
     def close(self) -> None:
         """Take the adapter off the base."""
         self._stack.close()
 
-    @torch.inference_mode()
-    def _generate(self, messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
+    def _tokens(self, messages: list[ChatMessage]) -> tuple[int, ...]:
         tokenizer = self._loaded.tokenizer
-        text = tokenizer.apply_chat_template(
-            [{"role": message.role, "content": message.text} for message in messages],
-            tokenize=False,
-            add_generation_prompt=True,
+        chat = [{"role": message.role, "content": message.text} for message in messages]
+        try:
+            text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in chat)
+            raise UserError(f"{self.model_name}: its chat template refuses messages of {roles} ({error}).") from None
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _logprobs(self, reply: Reply) -> Logprobs | None:
+        if reply.logprobs is None:
+            return None
+
+        def text(token: int) -> str:
+            return str(self._loaded.tokenizer.decode([token]))
+
+        return Logprobs(
+            content=[
+                Logprob(
+                    token=text(token),
+                    logprob=found.logprob,
+                    top_logprobs=[TopLogprob(token=text(other), logprob=logprob) for other, logprob in found.top],
+                )
+                for token, found in zip(reply.tokens, reply.logprobs, strict=True)
+            ]
         )
-        inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(self._loaded.model.device)
-        limit = config.max_tokens or MAX_NEW_TOKENS
-        sampling: dict[str, Any] = {"do_sample": False}
-        if config.temperature is None or config.temperature > 0:
-            sampling = {"do_sample": True, "temperature": config.temperature or 1.0, "top_p": config.top_p or 1.0}
-        if config.seed is not None:
-            torch.manual_seed(config.seed)
-        output = self._model.generate(**inputs, max_new_tokens=limit, pad_token_id=tokenizer.pad_token_id, **sampling)[
-            0
-        ]
-        prompt = inputs["input_ids"].shape[1]
-        new = output[prompt:]
-        reply = tokenizer.decode(new, skip_special_tokens=True)
-        stop: StopReason = "max_tokens" if len(new) >= limit else "stop"
-        result = ModelOutput.from_content(self.model_name, str(reply), stop_reason=stop)
-        result.usage = ModelUsage(input_tokens=prompt, output_tokens=len(new), total_tokens=prompt + len(new))
-        return result
 
 
 @modelapi(name="untrue")

@@ -1,0 +1,120 @@
+"""Keys and values of the rows of a batch, written in place at each row's own length.
+
+transformers' own caches either grow by copying all they hold for each token, or give every row the same length.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.masking_utils import sdpa_mask
+
+NAME = "untrue_rows"
+
+
+class Slots(Cache):
+    """A cache whose rows are dialogues of different lengths.
+
+    Attributes:
+        rows: Rows that there is room for.
+        capacity: Tokens that a row has room for.
+    """
+
+    def __init__(self, like: Cache, rows: int, capacity: int, *, columns: bool):
+        """Allocate, in the shapes of a filled cache.
+
+        Args:
+            like: A cache of the same model.
+            rows: Rows that there is room for.
+            capacity: Tokens that a row has room for.
+            columns: Keep keys token by token side by side, which `row_attention` reads faster; SDPA wants the other.
+        """
+        self.rows, self.capacity = rows, capacity
+        self._place = _Place()
+        super().__init__(layers=[_Layer(layer, rows, capacity, columns, self._place) for layer in like.layers])
+
+    def fill(self, row: int, source: Cache, source_row: int, places: torch.Tensor | slice) -> None:
+        """Copy the keys and values at some places of another cache's row into the start of a row."""
+        for layer, other in zip(self.layers, source.layers, strict=True):
+            for mine, theirs in ((layer.keys, other.keys), (layer.values, other.values)):
+                taken = theirs[source_row, :, places]
+                mine[row, :, : taken.shape[1]] = taken
+
+    def append_at(self, lengths: list[int]) -> None:
+        """Say where the next forward pass writes: row i at its length."""
+        device = self.layers[0].keys.device
+        self._place.lengths = torch.tensor(lengths, device=device)
+        self._place.rows = torch.arange(len(lengths), device=device)
+        self._place.tokens = max(lengths) + 1
+
+
+class _Place:
+    """Where a forward pass writes, the same in all layers."""
+
+    rows: torch.Tensor
+    lengths: torch.Tensor
+    tokens: int = 0
+
+
+class _Layer(DynamicLayer):
+    def __init__(self, like: Any, rows: int, capacity: int, columns: bool, place: _Place):
+        super().__init__()
+        self._place = place
+        _, heads, _, width = like.keys.shape
+        # Zeros: what lies beyond a row's length is multiplied by a weight of 0, and must be a number.
+        if columns:
+            self.keys = like.keys.new_zeros(rows, heads, width, capacity).transpose(2, 3)
+        else:
+            self.keys = like.keys.new_zeros(rows, heads, capacity, width)
+        self.values = like.values.new_zeros(rows, heads, capacity, like.values.shape[3])
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        place, keys, values = self._place, self.keys, self.values
+        assert keys is not None and values is not None
+        keys[place.rows, :, place.lengths] = key_states[:, :, 0]
+        values[place.rows, :, place.lengths] = value_states[:, :, 0]
+        rows = len(place.rows)
+        return keys[:rows, :, : place.tokens], values[:rows, :, : place.tokens]
+
+    def get_seq_length(self) -> int:
+        return self._place.tokens
+
+
+def row_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of one new token in each row, as transformers calls it: queries that share a key head go together.
+
+    Args:
+        module: The attention layer.
+        query: (rows, heads, 1, width).
+        key: (rows, key heads, tokens, width).
+        value: (rows, key heads, tokens, width).
+        attention_mask: Added to the scores, (rows, 1, 1, tokens).
+        scaling: What scores are multiplied by.
+
+    Returns:
+        (rows, 1, heads, width), and no weights.
+    """
+    rows, heads, _, width = query.shape
+    key_heads, tokens = key.shape[1:3]
+    together = (query * scaling).reshape(rows * key_heads, -1, width)
+    scores = torch.bmm(together, key.flatten(0, 1).transpose(1, 2)).view(rows, heads, tokens)
+    weights = torch.softmax(scores + attention_mask[:, 0], -1).view(rows * key_heads, -1, tokens)
+    return torch.bmm(weights, value.flatten(0, 1)).view(rows, 1, heads, -1), None
+
+
+AttentionInterface.register(NAME, row_attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)

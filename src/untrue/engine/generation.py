@@ -1,0 +1,292 @@
+"""Batched generation: many replies advance together, a token each a step, over one cache of keys and values.
+
+Prompts that enter together are laid into one prefix tree, so that what they share is computed once and nothing is
+padding. A row whose reply is done leaves at once and another enters its place. What a reply shares a batch with changes
+its logits by the rounding of a matrix product and by nothing else: its random numbers are its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from inspect import signature
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from untrue.engine.attention import suits, using_tree_attention
+from untrue.engine.cache import NAME, Slots
+from untrue.engine.likelihood import Query
+from untrue.engine.replies import Ongoing, Reply, Request, Stop, TokenLogprob
+from untrue.engine.sampling import sample
+from untrue.engine.tree import PrefixTree
+from untrue.errors import MachineError, UserError
+from untrue.models.load import LoadedModel
+
+ROWS = {"cpu": 64, "cuda": 256}
+"""Most replies that advance together, by type of device."""
+
+CACHE_BYTES = 2**30
+"""What the cache may take on a CPU; on a GPU, a third of the memory that is free when the first reply begins."""
+
+PROMPT_TOKENS = 4096
+"""Tokens of prompts that enter together, counted before prefixes are shared."""
+
+
+class GenerationEngine:
+    """Generates replies with one model; an adapter on the model counts."""
+
+    def __init__(self, loaded: LoadedModel, model: Any = None):
+        """Take a loaded base, and the model to run where an adapter is on it."""
+        self.name, self.tokenizer, self.base = loaded.name, loaded.tokenizer, loaded.model
+        self.model = loaded.model if model is None else model
+        self.device = loaded.model.device
+        self.running: list[Ongoing] = []
+        self._slots: Slots | None = None
+        self._cache_bytes: float = CACHE_BYTES
+        self._plain = suits(self.base)
+        config = self.base.config.get_text_config()
+        self.context: int = config.max_position_embeddings
+        layer_types = getattr(config, "layer_types", None) or ()
+        if getattr(config, "sliding_window", None) and (not layer_types or "sliding_attention" in layer_types):
+            self.context = min(self.context, config.sliding_window)  # beyond it the masks here would be wrong
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._token_bytes = 2 * config.num_hidden_layers * heads * width * self.base.dtype.itemsize
+        # transformers renamed it; the old name works for some time, with a warning.
+        self._cache_name = "cache" if "cache" in signature(type(self.base).forward).parameters else "past_key_values"
+
+    def check(self, request: Request) -> None:
+        """Refuse what cannot be generated.
+
+        Raises:
+            UserError: The prompt is empty or fills the model's context, or a setting is out of range.
+        """
+        if not request.prompt:
+            raise UserError(f"{self.name}: the prompt has no tokens, so there is nothing to reply to.")
+        if len(request.prompt) >= self.context:
+            raise UserError(
+                f"{self.name}: the prompt has {len(request.prompt)} tokens, and the model takes {self.context},"
+                " the reply among them. Shorten the dialogue."
+            )
+        if request.max_tokens < 1:
+            raise UserError(f"max_tokens: {request.max_tokens}, expected 1 or more.")
+        if not request.temperature >= 0:
+            raise UserError(f"temperature: {request.temperature}, expected 0 or more.")
+        if not 0 < request.top_p <= 1:
+            raise UserError(f"top_p: {request.top_p}, expected more than 0 and at most 1.")
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Generate replies to many prompts.
+
+        Raises:
+            UserError: See `check`.
+            MachineError: Out of memory.
+        """
+        for request in requests:
+            self.check(request)
+        all_of_them = [Ongoing(request) for request in requests]
+        waiting = sorted(all_of_them, key=lambda one: -self.need(one))
+        while waiting or self.running:
+            if count := self.room(waiting):
+                self.enter(waiting[:count])
+                del waiting[:count]
+            self.step()
+        return [one.reply for one in all_of_them if one.reply]
+
+    def room(self, waiting: Sequence[Ongoing]) -> int:
+        """How many of those that wait, from the first, should enter now.
+
+        A few free rows stay free until an eighth of all are: prompts that enter together share their prefixes.
+        """
+        most = ROWS.get(self.device.type, ROWS["cpu"])
+        free = most - len(self.running)
+        if free < min(len(waiting), most // 8):
+            return 0
+        budget = self._budget()
+        count, tokens, capacity = 0, 0, max([0, *map(self.need, self.running)])
+        for one in waiting[:free]:
+            tokens += len(one.request.prompt)
+            capacity = max(capacity, self.need(one))
+            rows = len(self.running) + count + 1
+            if rows > 1 and ((count and tokens > PROMPT_TOKENS) or rows * capacity * self._token_bytes > budget):
+                break
+            count += 1
+        return count
+
+    @torch.inference_mode()
+    def enter(self, newcomers: Sequence[Ongoing]) -> None:
+        """Compute the prompts of newcomers in one forward pass, and draw their first tokens.
+
+        Raises:
+            UserError: The model gives no probabilities.
+            MachineError: Out of memory.
+        """
+        newcomers = sorted(newcomers, key=lambda one: one.request.prompt)
+        tree = PrefixTree([Query(one.request.prompt, ()) for one in newcomers])
+        if self._plain:
+            parts = [part._replace(mask=self._added(part.mask)) for part in tree.parts(0)]
+            mask, attention = parts[0].mask, using_tree_attention(self.base, parts)
+        else:
+            mask, attention = self._added(torch.from_numpy(tree.ancestors())), nullcontext()
+        read = sorted(set(tree.ends))
+        known = DynamicCache()
+        with _memory(self.name, len(newcomers)):
+            with attention:
+                logits = self._forward(tree.tokens, tree.depths, mask[None, None], known, torch.tensor(read))[0]
+            self._make_room(known, newcomers)
+            assert self._slots
+            for row, end in enumerate(tree.ends, len(self.running)):
+                self._slots.fill(row, known, 0, torch.tensor(tree.path(end), device=self.device))
+            order = {end: place for place, end in enumerate(read)}
+            self._draw(newcomers, logits[[order[end] for end in tree.ends]])
+            self.running.extend(newcomers)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Advance every reply under way by a token; those that are done leave.
+
+        Raises:
+            UserError: The model gives no probabilities.
+            MachineError: Out of memory.
+        """
+        self._leave()
+        if not self.running:
+            return
+        assert self._slots
+        lengths = [one.length for one in self.running]
+        self._slots.append_at(lengths)
+        allowed = torch.arange(max(lengths) + 1)[None] <= torch.tensor(lengths)[:, None]
+        before = self.base.config._attn_implementation
+        if self._plain:
+            self.base.config._attn_implementation = NAME
+        try:
+            with _memory(self.name, len(self.running)):
+                logits = self._forward(
+                    [[one.tokens[-1]] for one in self.running],
+                    [[length] for length in lengths],
+                    self._added(allowed)[:, None, None],
+                    self._slots,
+                    1,
+                )[:, -1]
+                self._draw(self.running, logits)
+        finally:
+            self.base.config._attn_implementation = before
+        self._leave()
+
+    def abandon(self) -> None:
+        """Forget all replies under way."""
+        self.running.clear()
+        self._slots = None
+
+    def _forward(self, tokens: Any, positions: Any, mask: torch.Tensor, cache: Any, keep: Any) -> torch.Tensor:
+        """Logits, (rows, kept, vocabulary); flat lists of tokens are one row."""
+        return self.model(
+            input_ids=torch.atleast_2d(torch.tensor(tokens, device=self.device)),
+            position_ids=torch.atleast_2d(torch.tensor(positions, device=self.device)),
+            attention_mask=mask,
+            logits_to_keep=keep.to(self.device) if isinstance(keep, torch.Tensor) else keep,
+            use_cache=True,
+            **{self._cache_name: cache},
+        ).logits
+
+    def _draw(self, rows: Sequence[Ongoing], logits: torch.Tensor) -> None:
+        try:
+            tokens = sample(logits, [one.draw() for one in rows])
+        except FloatingPointError:
+            raise UserError(f"{self.name}: gives no probabilities (NaN). The model or its adapter is broken.") from None
+        ends = self._end_tokens()
+        if asked := [place for place, one in enumerate(rows) if one.request.top_logprobs is not None]:
+            self._note([rows[place] for place in asked], logits[asked], [tokens[place] for place in asked])
+        for one, token in zip(rows, tokens, strict=True):
+            one.tokens.append(token)
+            if stop := self._stop(one, ends):
+                one.reply = self._reply(one, ends, stop)
+
+    def _note(self, rows: Sequence[Ongoing], logits: torch.Tensor, tokens: Sequence[int]) -> None:
+        logprobs = torch.log_softmax(logits.float(), -1)
+        own = logprobs.gather(1, torch.tensor(tokens, device=self.device)[:, None])[:, 0].tolist()
+        best = logprobs.topk(max(one.request.top_logprobs or 0 for one in rows))
+        for one, logprob, values, ids in zip(rows, own, best.values.tolist(), best.indices.tolist(), strict=True):
+            top = tuple(zip(ids, values, strict=True))[: one.request.top_logprobs]
+            one.logprobs.append(TokenLogprob(logprob, top))
+
+    def _end_tokens(self) -> set[int | None]:
+        configured = self.base.generation_config.eos_token_id
+        return {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+
+    def _stop(self, one: Ongoing, ends: set[int | None]) -> Stop | None:
+        if one.tokens[-1] in ends:
+            return "stop"
+        if one.request.stop_seqs:
+            text = self.tokenizer.decode(one.tokens, skip_special_tokens=True)
+            if any(stop in text for stop in one.request.stop_seqs):
+                return "stop"
+        if len(one.tokens) >= one.request.max_tokens:
+            return "max_tokens"
+        return "model_length" if len(one.request.prompt) + len(one.tokens) >= self.context else None
+
+    def _reply(self, one: Ongoing, ends: set[int | None], stop: Stop) -> Reply:
+        shown = one.tokens[:-1] if one.tokens[-1] in ends else one.tokens
+        text = str(self.tokenizer.decode(shown, skip_special_tokens=True))
+        for sequence in one.request.stop_seqs:
+            text = text.split(sequence)[0]
+        return Reply(tuple(one.tokens), text, stop, None if one.request.top_logprobs is None else tuple(one.logprobs))
+
+    def _leave(self) -> None:
+        """Close the gaps of rows that are done with the last rows."""
+        for row in reversed(range(len(self.running))):
+            if self.running[row].reply is None and not self.running[row].abandoned:
+                continue
+            last = self.running.pop()
+            if row < len(self.running):
+                assert self._slots
+                self._slots.fill(row, self._slots, len(self.running), slice(last.length))
+                self.running[row] = last
+        if not self.running:
+            self._slots = None
+
+    def _make_room(self, like: DynamicCache, newcomers: Sequence[Ongoing]) -> None:
+        """Replace the cache by a larger one where it is too small, and keep what it holds."""
+        rows = len(self.running) + len(newcomers)
+        capacity = max(self.need(one) for one in (*self.running, *newcomers))
+        old = self._slots
+        if old and old.rows >= rows and old.capacity >= capacity:
+            return
+        if old:
+            capacity = max(capacity, old.capacity)
+        self._slots = Slots(like, rows, capacity, columns=self._plain)
+        for row, one in enumerate(self.running):
+            assert old
+            self._slots.fill(row, old, row, slice(one.length))
+
+    def need(self, one: Ongoing) -> int:
+        """Tokens that a reply may come to, with its prompt."""
+        return min(len(one.request.prompt) + one.request.max_tokens, self.context)
+
+    def _budget(self) -> float:
+        if self._slots is None:  # while it grows there are two
+            cuda = self.device.type == "cuda"
+            self._cache_bytes = torch.cuda.mem_get_info(self.device)[0] / 3 if cuda else CACHE_BYTES
+        return self._cache_bytes
+
+    def _added(self, allowed: torch.Tensor) -> torch.Tensor:
+        """What is added to scores so that only what is allowed counts."""
+        return torch.zeros(allowed.shape, dtype=self.base.dtype).masked_fill_(~allowed, -math.inf).to(self.device)
+
+
+@contextmanager
+def _memory(name: str, rows: int) -> Iterator[None]:
+    """Say in a line that memory ran out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not (
+            isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        ):
+            raise
+        raise MachineError(
+            f"{name}: out of memory with {rows} replies under way. Use a smaller max_tokens or a smaller model."
+        ) from None
