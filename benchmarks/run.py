@@ -15,7 +15,11 @@ from pathlib import Path
 from untrue.versions import versions
 
 HERE = Path(__file__).parent
-BENCHMARKS = {"scoring_vs_lm_eval": "scoring.py", "training_vs_trl": "training.py"}
+BENCHMARKS = {
+    "scoring_vs_lm_eval": "scoring.py",
+    "training_vs_trl": "training.py",
+    "generation_vs_transformers": "generation.py",
+}
 
 
 def main() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.model import ChatMessageUser, GenerateConfig, get_model
+import torch
+from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
 from inspect_ai.tool import ToolInfo
 
-from untrue.engine.provider import UntrueAPI
+from untrue.engine.provider import CONNECTIONS, UntrueAPI
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -50,6 +51,86 @@ def test_sampling_follows_the_seed(tiny):
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_a_dialogue_with_a_system_message_is_what_the_template_makes_of_it(tiny):
+    chat = [("system", "You sell bread."), ("user", "Is it warm?"), ("assistant", "Yes."), ("user", "Really?")]
+    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+    prompt = tiny.tokenizer.apply_chat_template(
+        [{"role": role, "content": text} for role, text in chat], add_generation_prompt=True, return_dict=False
+    )
+    expected = tiny.model.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False)[0, len(prompt) :]
+    output: Any = asyncio.run(
+        UntrueAPI("tiny", loaded=tiny).generate(
+            [kinds[role](content=text) for role, text in chat],
+            [],
+            "auto",
+            GenerateConfig(max_tokens=8, temperature=0),
+        )
+    )
+    assert output.completion == tiny.tokenizer.decode(expected, skip_special_tokens=True)
+    assert output.usage.input_tokens == len(prompt)
+    assert output.time > 0
+
+
+def test_a_template_that_refuses_the_system_message_says_so(tiny, monkeypatch):
+    refusing = "{{ raise_exception('System role not supported') }}"
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", refusing)
+    with pytest.raises(UserError, match=r"refuses messages of user \(System role not supported\)"):
+        generate(tiny)
+
+
+def test_a_prompt_longer_than_the_context_is_refused(tiny):
+    api = UntrueAPI("tiny", loaded=tiny)
+    with pytest.raises(UserError, match="the model takes 1024, the reply among them"):
+        asyncio.run(api.generate([ChatMessageUser(content="and so on " * 800)], [], "auto", GenerateConfig()))
+
+
+def test_several_choices_are_refused(tiny):
+    with pytest.raises(UserError, match="num_choices is 2"):
+        generate(tiny, num_choices=2)
+
+
+def test_a_stop_sequence_is_respected(tiny):
+    whole = generate(tiny, max_tokens=20, temperature=0).completion
+    output = generate(tiny, max_tokens=20, temperature=0, stop_seqs=[whole[5:7]])
+    assert output.completion == whole[: whole.index(whole[5:7])]
+    assert output.stop_reason == "stop"
+
+
+def test_logprobs_come_only_when_asked_for(tiny):
+    assert generate(tiny, max_tokens=2).choices[0].logprobs is None
+    content = generate(tiny, max_tokens=4, temperature=0, logprobs=True, top_logprobs=5).choices[0].logprobs.content
+    assert len(content) == 4
+    for token in content:
+        assert [token.token, token.logprob] == [token.top_logprobs[0].token, token.top_logprobs[0].logprob]
+        values = [other.logprob for other in token.top_logprobs]
+        assert values == sorted(values, reverse=True)
+        assert len(values) == 5
+    assert generate(tiny, max_tokens=1, logprobs=True).choices[0].logprobs.content[0].top_logprobs == []
+
+
+def test_50_samples_that_ask_inspect_at_once_share_steps(tiny):
+    model = get_model(
+        "untrue/tiny", memoize=False, loaded=tiny, config=GenerateConfig(max_connections=CONNECTIONS, max_tokens=6)
+    )
+    rows: list[int] = []
+    hook = tiny.model.get_input_embeddings().register_forward_hook(
+        lambda module, inputs, output: rows.append(output.shape[0])
+    )
+
+    async def ask() -> list:
+        return await asyncio.gather(
+            *(model.generate(f"Question {index}", config=GenerateConfig(seed=index)) for index in range(50))
+        )
+
+    try:
+        outputs = asyncio.run(ask())
+    finally:
+        hook.remove()
+    assert all(output.usage.output_tokens for output in outputs)
+    assert max(rows) == 50
+    assert len(rows) < 15
+
+
 def test_tools_are_refused(tiny):
     tool = ToolInfo(name="search", description="Searches.")
     with pytest.raises(UserError, match="has no tools"):
@@ -64,6 +145,19 @@ def test_likelihoods_equal_a_plain_forward_pass_and_are_counted(tiny, plain, pro
         assert counts[-1] == expected_count
     for found, expected in zip(scores, plain(tiny.model, tiny.tokenizer, prompts), strict=True):
         assert [reply.total for reply in found] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_untouched_base_can_score_while_an_adapter_is_on(tiny, adapter: Path, prompts):
+    plain = UntrueAPI("tiny", loaded=tiny)
+    before = asyncio.run(plain.likelihoods(prompts))
+    assert asyncio.run(plain.likelihoods(prompts, base=True)) == before
+    api = UntrueAPI("tiny", loaded=tiny, adapter=str(adapter))
+    try:
+        on = asyncio.run(api.likelihoods(prompts))
+        assert asyncio.run(api.likelihoods(prompts, base=True)) == before != on
+        assert asyncio.run(api.likelihoods(prompts)) == on  # and is on again
+    finally:
+        api.close()
 
 
 def test_inspect_finds_it_by_name_and_loads_a_folder(tiny, tiny_folder: Path, adapter: Path, prompts):

@@ -34,18 +34,20 @@ class Slots(Cache):
         """
         self.rows, self.capacity = rows, capacity
         self._place = _Place()
-        super().__init__(layers=[_Layer(layer, rows, capacity, columns, self._place) for layer in like.layers])
+        self._own: list[Any] = [_Layer(layer, rows, capacity, columns, self._place) for layer in like.layers]
+        super().__init__(layers=self._own)
 
     def fill(self, row: int, source: Cache, source_row: int, places: torch.Tensor | slice) -> None:
         """Copy the keys and values at some places of another cache's row into the start of a row."""
-        for layer, other in zip(self.layers, source.layers, strict=True):
+        others: list[Any] = source.layers
+        for layer, other in zip(self._own, others, strict=True):
             for mine, theirs in ((layer.keys, other.keys), (layer.values, other.values)):
                 taken = theirs[source_row, :, places]
                 mine[row, :, : taken.shape[1]] = taken
 
     def append_at(self, lengths: list[int]) -> None:
         """Say where the next forward pass writes: row i at its length."""
-        device = self.layers[0].keys.device
+        device = self._own[0].keys.device
         self._place.lengths = torch.tensor(lengths, device=device)
         self._place.rows = torch.arange(len(lengths), device=device)
         self._place.tokens = max(lengths) + 1
@@ -108,7 +110,7 @@ def row_attention(
     Returns:
         (rows, 1, heads, width), and no weights.
     """
-    rows, heads, _, width = query.shape
+    rows, heads, width = query.shape[0], query.shape[1], query.shape[3]
     key_heads, tokens = key.shape[1:3]
     together = (query * scaling).reshape(rows * key_heads, -1, width)
     scores = torch.bmm(together, key.flatten(0, 1).transpose(1, 2)).view(rows, heads, tokens)
