@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from untrue.engine import generation
+from untrue.engine import attention, generation
 from untrue.engine.generation import GenerationEngine
 from untrue.engine.replies import Request
 from untrue.errors import MachineError, UserError
@@ -46,9 +46,11 @@ def greedy(prompt: tuple[int, ...], max_tokens: int = 12, **settings: Any) -> Re
 
 
 @pytest.mark.parametrize("plain", [True, False], ids=["attention by hand", "SDPA, as on a GPU"])
-def test_greedy_replies_equal_transformers_token_for_token(tiny, engine, plain: bool):
-    assert engine._plain
-    engine._plain = plain
+def test_greedy_replies_equal_transformers_token_for_token(tiny, engine, plain: bool, monkeypatch):
+    if not plain:
+        monkeypatch.setattr(attention, "PLAIN", ())
+        engine = GenerationEngine(tiny)
+    assert engine._plain == plain
     requests = [greedy(prompt, 3 + index % 17) for index, prompt in enumerate(prompts(17))]
     replies = engine.generate(requests)
     for request, reply in zip(requests, replies, strict=True):
@@ -140,6 +142,24 @@ def test_logprobs_are_those_of_a_plain_forward_pass(tiny, engine):
             assert [logprob for _, logprob in found.top] == pytest.approx(best.values.tolist(), abs=1e-4)
 
 
+@pytest.mark.slow
+def test_the_real_model_in_bfloat16_gives_what_a_plain_pass_gives(smollm):
+    tokenizer = smollm.tokenizer
+    chats = [
+        [{"role": "user", "content": text}] for text in ("Name a colour.", "Why does bread rise? Be brief.", "Hi!")
+    ]
+    encoded = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False) for chat in chats]
+    replies = GenerationEngine(smollm).generate([greedy(tuple(ids), 10, top_logprobs=0) for ids in encoded])
+    for ids, reply in zip(encoded, replies, strict=True):
+        with torch.inference_mode():
+            logits = smollm.model(torch.tensor([[*ids, *reply.tokens]])).logits[0, len(ids) - 1 : -1].float()
+        expected = torch.log_softmax(logits, -1)
+        assert reply.logprobs
+        for place, (token, found) in enumerate(zip(reply.tokens, reply.logprobs, strict=True)):
+            assert found.logprob == pytest.approx(expected[place, token].item(), abs=0.25)
+            assert expected[place].max() - expected[place, token] < 0.25  # the most likely, or rounding's equal
+
+
 def test_prompts_that_enter_together_compute_what_they_share_once(tiny):
     passes: list[int] = []
     hook = tiny.model.get_input_embeddings().register_forward_hook(
@@ -156,7 +176,7 @@ def test_the_cache_bounds_how_many_replies_advance_together(tiny, monkeypatch):
     engine = GenerationEngine(tiny)
     requests = [greedy(SHARED, 39) for _ in range(10)]
     token_bytes = 2 * 2 * 2 * 8 * 4  # keys and values, layers, key heads, width, float32
-    monkeypatch.setattr(generation, "CACHE_BYTES", 3 * 64 * token_bytes)
+    monkeypatch.setattr(generation, "CACHE_BYTES", 3 * generation.GRAIN * token_bytes)
     assert engine.room([generation.Ongoing(request) for request in requests]) == 3
     monkeypatch.setattr(generation, "CACHE_BYTES", 1)
     assert engine.room([generation.Ongoing(request) for request in requests]) == 1

@@ -7,6 +7,7 @@ values are three calls. Numbers differ from SDPA's by rounding alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -78,6 +79,11 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 def suits(model: Any) -> bool:
     """Whether a model attends in the plain way that `tree_attention` computes, and runs on a CPU."""
     return model.device.type == "cpu" and model.config.get_text_config().model_type in PLAIN
+
+
+def added(allowed: torch.Tensor, model: Any) -> torch.Tensor:
+    """What is added to scores so that only what is allowed counts, in a model's dtype and on its device."""
+    return torch.zeros(allowed.shape, dtype=model.dtype).masked_fill_(~allowed, -math.inf).to(model.device)
 
 
 @contextmanager

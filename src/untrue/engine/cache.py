@@ -5,12 +5,16 @@ transformers' own caches either grow by copying all they hold for each token, or
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import sdpa_mask
+
+from untrue.errors import MachineError
 
 NAME = "untrue_rows"
 
@@ -120,3 +124,18 @@ def row_attention(
 
 AttentionInterface.register(NAME, row_attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+@contextmanager
+def saying_out_of_memory(name: str, rows: int) -> Iterator[None]:
+    """Say in a line that memory ran out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not (
+            isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        ):
+            raise
+        raise MachineError(
+            f"{name}: out of memory with {rows} replies under way. Use a smaller max_tokens or a smaller model."
+        ) from None

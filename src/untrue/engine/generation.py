@@ -7,22 +7,20 @@ its logits by the rounding of a matrix product and by nothing else: its random n
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from untrue.engine.attention import suits, using_tree_attention
-from untrue.engine.cache import NAME, Slots
+from untrue.engine.attention import added, suits
+from untrue.engine.cache import NAME, Slots, saying_out_of_memory
 from untrue.engine.likelihood import Query
-from untrue.engine.replies import Ongoing, Reply, Request, Stop, TokenLogprob
-from untrue.engine.sampling import sample
-from untrue.engine.tree import PrefixTree
-from untrue.errors import MachineError, UserError
+from untrue.engine.replies import Ongoing, Reply, Request, check
+from untrue.engine.sampling import logprobs, sample
+from untrue.engine.tree import PrefixTree, attending
+from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
 ROWS = {"cpu": 64, "cuda": 256}
@@ -33,6 +31,9 @@ CACHE_BYTES = 2**30
 
 PROMPT_TOKENS = 4096
 """Tokens of prompts that enter together, counted before prefixes are shared."""
+
+GRAIN = 128
+"""A row's capacity is a multiple of so many tokens, so that the cache need not grow with each longer dialogue."""
 
 
 class GenerationEngine:
@@ -64,19 +65,7 @@ class GenerationEngine:
         Raises:
             UserError: The prompt is empty or fills the model's context, or a setting is out of range.
         """
-        if not request.prompt:
-            raise UserError(f"{self.name}: the prompt has no tokens, so there is nothing to reply to.")
-        if len(request.prompt) >= self.context:
-            raise UserError(
-                f"{self.name}: the prompt has {len(request.prompt)} tokens, and the model takes {self.context},"
-                " the reply among them. Shorten the dialogue."
-            )
-        if request.max_tokens < 1:
-            raise UserError(f"max_tokens: {request.max_tokens}, expected 1 or more.")
-        if not request.temperature >= 0:
-            raise UserError(f"temperature: {request.temperature}, expected 0 or more.")
-        if not 0 < request.top_p <= 1:
-            raise UserError(f"top_p: {request.top_p}, expected more than 0 and at most 1.")
+        check(request, self.name, self.context)
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         """Generate replies to many prompts.
@@ -106,10 +95,10 @@ class GenerationEngine:
         if free < min(len(waiting), most // 8):
             return 0
         budget = self._budget()
-        count, tokens, capacity = 0, 0, max([0, *map(self.need, self.running)])
+        count, tokens, capacity = 0, 0, self._capacity(self.running)
         for one in waiting[:free]:
             tokens += len(one.request.prompt)
-            capacity = max(capacity, self.need(one))
+            capacity = max(capacity, self._capacity([one]))
             rows = len(self.running) + count + 1
             if rows > 1 and ((count and tokens > PROMPT_TOKENS) or rows * capacity * self._token_bytes > budget):
                 break
@@ -126,16 +115,12 @@ class GenerationEngine:
         """
         newcomers = sorted(newcomers, key=lambda one: one.request.prompt)
         tree = PrefixTree([Query(one.request.prompt, ()) for one in newcomers])
-        if self._plain:
-            parts = [part._replace(mask=self._added(part.mask)) for part in tree.parts(0)]
-            mask, attention = parts[0].mask, using_tree_attention(self.base, parts)
-        else:
-            mask, attention = self._added(torch.from_numpy(tree.ancestors())), nullcontext()
+        mask, attention = attending(self.base, [tree])
         read = sorted(set(tree.ends))
         known = DynamicCache()
-        with _memory(self.name, len(newcomers)):
+        with saying_out_of_memory(self.name, len(newcomers)):
             with attention:
-                logits = self._forward(tree.tokens, tree.depths, mask[None, None], known, torch.tensor(read))[0]
+                logits = self._forward(tree.tokens, tree.depths, mask, known, torch.tensor(read))[0]
             self._make_room(known, newcomers)
             assert self._slots
             for row, end in enumerate(tree.ends, len(self.running)):
@@ -163,11 +148,11 @@ class GenerationEngine:
         if self._plain:
             self.base.config._attn_implementation = NAME
         try:
-            with _memory(self.name, len(self.running)):
+            with saying_out_of_memory(self.name, len(self.running)):
                 logits = self._forward(
                     [[one.tokens[-1]] for one in self.running],
                     [[length] for length in lengths],
-                    self._added(allowed)[:, None, None],
+                    added(allowed, self.base)[:, None, None],
                     self._slots,
                     1,
                 )[:, -1]
@@ -197,43 +182,15 @@ class GenerationEngine:
             tokens = sample(logits, [one.draw() for one in rows])
         except FloatingPointError:
             raise UserError(f"{self.name}: gives no probabilities (NaN). The model or its adapter is broken.") from None
-        ends = self._end_tokens()
         if asked := [place for place, one in enumerate(rows) if one.request.top_logprobs is not None]:
-            self._note([rows[place] for place in asked], logits[asked], [tokens[place] for place in asked])
-        for one, token in zip(rows, tokens, strict=True):
-            one.tokens.append(token)
-            if stop := self._stop(one, ends):
-                one.reply = self._reply(one, ends, stop)
-
-    def _note(self, rows: Sequence[Ongoing], logits: torch.Tensor, tokens: Sequence[int]) -> None:
-        logprobs = torch.log_softmax(logits.float(), -1)
-        own = logprobs.gather(1, torch.tensor(tokens, device=self.device)[:, None])[:, 0].tolist()
-        best = logprobs.topk(max(one.request.top_logprobs or 0 for one in rows))
-        for one, logprob, values, ids in zip(rows, own, best.values.tolist(), best.indices.tolist(), strict=True):
-            top = tuple(zip(ids, values, strict=True))[: one.request.top_logprobs]
-            one.logprobs.append(TokenLogprob(logprob, top))
-
-    def _end_tokens(self) -> set[int | None]:
+            tops = [rows[place].request.top_logprobs or 0 for place in asked]
+            noted = logprobs(logits[asked], [tokens[place] for place in asked], tops)
+            for place, found in zip(asked, noted, strict=True):
+                rows[place].logprobs.append(found)
         configured = self.base.generation_config.eos_token_id
-        return {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
-
-    def _stop(self, one: Ongoing, ends: set[int | None]) -> Stop | None:
-        if one.tokens[-1] in ends:
-            return "stop"
-        if one.request.stop_seqs:
-            text = self.tokenizer.decode(one.tokens, skip_special_tokens=True)
-            if any(stop in text for stop in one.request.stop_seqs):
-                return "stop"
-        if len(one.tokens) >= one.request.max_tokens:
-            return "max_tokens"
-        return "model_length" if len(one.request.prompt) + len(one.tokens) >= self.context else None
-
-    def _reply(self, one: Ongoing, ends: set[int | None], stop: Stop) -> Reply:
-        shown = one.tokens[:-1] if one.tokens[-1] in ends else one.tokens
-        text = str(self.tokenizer.decode(shown, skip_special_tokens=True))
-        for sequence in one.request.stop_seqs:
-            text = text.split(sequence)[0]
-        return Reply(tuple(one.tokens), text, stop, None if one.request.top_logprobs is None else tuple(one.logprobs))
+        ends = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+        for one, token in zip(rows, tokens, strict=True):
+            one.take(token, self.tokenizer, ends, self.context)
 
     def _leave(self) -> None:
         """Close the gaps of rows that are done with the last rows."""
@@ -251,7 +208,7 @@ class GenerationEngine:
     def _make_room(self, like: DynamicCache, newcomers: Sequence[Ongoing]) -> None:
         """Replace the cache by a larger one where it is too small, and keep what it holds."""
         rows = len(self.running) + len(newcomers)
-        capacity = max(self.need(one) for one in (*self.running, *newcomers))
+        capacity = self._capacity([*self.running, *newcomers])
         old = self._slots
         if old and old.rows >= rows and old.capacity >= capacity:
             return
@@ -266,27 +223,11 @@ class GenerationEngine:
         """Tokens that a reply may come to, with its prompt."""
         return min(len(one.request.prompt) + one.request.max_tokens, self.context)
 
+    def _capacity(self, rows: Sequence[Ongoing]) -> int:
+        return -(-max([0, *map(self.need, rows)]) // GRAIN) * GRAIN
+
     def _budget(self) -> float:
         if self._slots is None:  # while it grows there are two
             cuda = self.device.type == "cuda"
             self._cache_bytes = torch.cuda.mem_get_info(self.device)[0] / 3 if cuda else CACHE_BYTES
         return self._cache_bytes
-
-    def _added(self, allowed: torch.Tensor) -> torch.Tensor:
-        """What is added to scores so that only what is allowed counts."""
-        return torch.zeros(allowed.shape, dtype=self.base.dtype).masked_fill_(~allowed, -math.inf).to(self.device)
-
-
-@contextmanager
-def _memory(name: str, rows: int) -> Iterator[None]:
-    """Say in a line that memory ran out."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not (
-            isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        ):
-            raise
-        raise MachineError(
-            f"{name}: out of memory with {rows} replies under way. Use a smaller max_tokens or a smaller model."
-        ) from None

@@ -9,7 +9,6 @@ The model must take a 4-D attention mask (every transformers model with SDPA or 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from untrue.engine.attention import suits, using_tree_attention
-from untrue.engine.tree import PrefixTree
+from untrue.engine.tree import PrefixTree, attending
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -125,13 +123,7 @@ class LikelihoodEngine:
             np.concatenate([start + np.array(tree.reply_parents) for start, tree in zip(starts, trees, strict=False)]),
             return_inverse=True,
         )
-        if suits(self.base):
-            parts = [part for start, tree in zip(starts, trees, strict=False) for part in tree.parts(int(start))]
-            parts = [part._replace(mask=self._added(part.mask)) for part in parts]
-            mask, attention = parts[0].mask[None, None], using_tree_attention(self.base, parts)
-        else:
-            allowed = torch.block_diag(*(torch.from_numpy(tree.ancestors()) for tree in trees))
-            mask, attention = self._added(allowed)[None, None], nullcontext()
+        mask, attention = attending(self.base, trees)
         with attention, self.model.disable_adapter() if self._switched_off else nullcontext():
             logits = self.model(
                 input_ids=torch.tensor([[token for tree in trees for token in tree.tokens]], device=self.device),
@@ -149,7 +141,3 @@ class LikelihoodEngine:
             [[Likelihood(sum(islice(logprobs, len(reply))), len(reply)) for reply in query.replies] for query in bundle]
             for bundle in bundles
         ]
-
-    def _added(self, allowed: torch.Tensor) -> torch.Tensor:
-        """What is added to scores so that only what is allowed counts."""
-        return torch.zeros(allowed.shape, dtype=self.base.dtype).masked_fill_(~allowed, -math.inf).to(self.device)

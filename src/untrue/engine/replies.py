@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from untrue.engine.sampling import Draw
+from untrue.engine.sampling import Draw, TokenLogprob
+from untrue.errors import UserError
 
 Stop = Literal["stop", "max_tokens", "model_length"]
 
@@ -35,16 +36,30 @@ class Request:
     top_logprobs: int | None = None
 
 
-class TokenLogprob(NamedTuple):
-    """Log-probability of a generated token in nats, at temperature 1 and before top-p.
+def check(request: Request, name: str, context: int) -> None:
+    """Refuse what cannot be generated.
 
-    Attributes:
-        logprob: Of the token itself.
-        top: Pairs of token id and log-probability, the most likely first.
+    Args:
+        request: What is asked.
+        name: The model, for the message.
+        context: Tokens that it takes, prompt and reply together.
+
+    Raises:
+        UserError: The prompt is empty or fills the context, or a setting is out of range.
     """
-
-    logprob: float
-    top: tuple[tuple[int, float], ...]
+    if not request.prompt:
+        raise UserError(f"{name}: the prompt has no tokens, so there is nothing to reply to.")
+    if len(request.prompt) >= context:
+        raise UserError(
+            f"{name}: the prompt has {len(request.prompt)} tokens, and the model takes {context},"
+            " the reply among them. Shorten the dialogue."
+        )
+    if request.max_tokens < 1:
+        raise UserError(f"max_tokens: {request.max_tokens}, expected 1 or more.")
+    if not request.temperature >= 0:
+        raise UserError(f"temperature: {request.temperature}, expected 0 or more.")
+    if not 0 < request.top_p <= 1:
+        raise UserError(f"top_p: {request.top_p}, expected more than 0 and at most 1.")
 
 
 class Reply(NamedTuple):
@@ -92,3 +107,32 @@ class Ongoing:
         """How the next token is drawn."""
         temperature = self.request.temperature
         return Draw(temperature, self.request.top_p, self._random.random() if temperature else 0.0)
+
+    def take(self, token: int, tokenizer: Any, ends: set[int | None], context: int) -> None:
+        """Add the token that was drawn, and set `reply` where it is the last.
+
+        Args:
+            token: Its id.
+            tokenizer: What the reply is read with.
+            ends: Ids of the tokens that end a turn.
+            context: Tokens that the model takes, prompt and reply together.
+        """
+        self.tokens.append(token)
+        text = None
+        if self.request.stop_seqs or token in ends:
+            shown = self.tokens[:-1] if token in ends else self.tokens
+            text = str(tokenizer.decode(shown, skip_special_tokens=True))
+        if token in ends or any(sequence in (text or "") for sequence in self.request.stop_seqs):
+            stop: Stop = "stop"
+        elif len(self.tokens) >= self.request.max_tokens:
+            stop = "max_tokens"
+        elif len(self.request.prompt) + len(self.tokens) >= context:
+            stop = "model_length"
+        else:
+            return
+        if text is None:
+            text = str(tokenizer.decode(self.tokens, skip_special_tokens=True))
+        for sequence in self.request.stop_seqs:
+            text = text.split(sequence)[0]
+        noted = None if self.request.top_logprobs is None else tuple(self.logprobs)
+        self.reply = Reply(tuple(self.tokens), text, stop, noted)

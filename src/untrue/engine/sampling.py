@@ -28,6 +28,18 @@ class Draw(NamedTuple):
     uniform: float
 
 
+class TokenLogprob(NamedTuple):
+    """Log-probability of a generated token in nats, at temperature 1 and before top-p.
+
+    Attributes:
+        logprob: Of the token itself.
+        top: Pairs of token id and log-probability, the most likely first.
+    """
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
 def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
     """Draw a token for each row by inverting its cumulative distribution.
 
@@ -69,6 +81,21 @@ def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
             kept, ids = _nucleus(weights, top_p)
             tokens[rows] = ids.gather(1, _invert(kept, uniform)[:, None])[:, 0]
     return tokens.tolist()
+
+
+def logprobs(logits: torch.Tensor, tokens: Sequence[int], tops: Sequence[int]) -> list[TokenLogprob]:
+    """Log-probabilities of the tokens that were drawn, and of the most likely ones.
+
+    Args:
+        logits: (rows, vocabulary).
+        tokens: The token drawn in each row.
+        tops: How many of the most likely tokens each row reports.
+    """
+    all_of_them = torch.log_softmax(logits.float(), -1)
+    own = all_of_them.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0].tolist()
+    values, ids = (column.tolist() for column in all_of_them.topk(max(tops)))
+    pairs = [list(zip(*columns, strict=True)) for columns in zip(ids, values, strict=True)]
+    return [TokenLogprob(logprob, tuple(top[:most])) for logprob, top, most in zip(own, pairs, tops, strict=True)]
 
 
 def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:

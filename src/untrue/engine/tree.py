@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from untrue.engine.attention import Part
+from untrue.engine.attention import Part, added, suits, using_tree_attention
 
 if TYPE_CHECKING:
     from untrue.engine.likelihood import Bundle
@@ -97,3 +99,22 @@ class PrefixTree:
                 )
             )
         return parts
+
+
+def attending(model: Any, trees: Sequence[PrefixTree]) -> tuple[torch.Tensor, AbstractContextManager[None]]:
+    """How a base model is made to attend inside each of several trees that lie end to end in one sequence.
+
+    Args:
+        model: The base model.
+        trees: The trees, in the order of the sequence.
+
+    Returns:
+        The attention mask to call it with, and a context to call it in.
+    """
+    if not suits(model):
+        allowed = torch.block_diag(*(torch.from_numpy(tree.ancestors()) for tree in trees))
+        return added(allowed, model)[None, None], nullcontext()
+    starts = np.cumsum([0, *(len(tree.tokens) for tree in trees)])
+    parts = [part for start, tree in zip(starts, trees, strict=False) for part in tree.parts(int(start))]
+    parts = [part._replace(mask=added(part.mask, model)) for part in parts]
+    return parts[0].mask[None, None], using_tree_attention(model, parts)
