@@ -1,4 +1,4 @@
-"""`untrue run | report | train | eval | doctor`; the groups `data`, `interact` and `judge` are in files of their own."""
+"""`untrue run | report | train | eval | doctor`; `data`, `interact` and `judge` are groups in files of their own."""
 
 from __future__ import annotations
 

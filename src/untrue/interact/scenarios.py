@@ -20,8 +20,8 @@ learns it learns from ratings."""
 
 
 Part = Literal["all", "learn", "held_out"]
-"""Which users: all, or all but the last of each scenario, or those last ones, so that a model is measured on others than
-those from which it learned."""
+"""Which users: all; all but the last of each scenario; or those last ones, so that a model is measured on others than
+it learned from."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ class KindSummary(NamedTuple):
         dialogues: How many, failed ones included.
         errors: How many of them failed. They count in none of what follows.
         replies: Replies that were rated.
-        rating: Mean rating of a reply with its 95 % percentile bootstrap interval over scenarios; None where there is none.
+        rating: Mean rating of a reply, with a 95 % percentile bootstrap interval over scenarios; None where there is
+            none.
         pleasing: Share of the replies that say what is wanted rather than the truth; None where an LLM rated.
     """
 
@@ -57,7 +58,9 @@ def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
     return summaries
 
 
-def _mean(trajectories: Sequence[Trajectory], values: Callable[[Trajectory], Sequence[float | None]]) -> Interval | None:
+def _mean(
+    trajectories: Sequence[Trajectory], values: Callable[[Trajectory], Sequence[float | None]]
+) -> Interval | None:
     groups: dict[str, list[float]] = {}
     for one in trajectories:
         groups.setdefault(one.scenario, []).extend(value for value in values(one) if value is not None)

@@ -111,6 +111,8 @@ def _shown(environment: Environment, trajectories: Sequence[Trajectory]) -> list
 def _turns(trajectory: Trajectory) -> list[Turn]:
     rated = iter(zip(trajectory.ratings, trajectory.pleasing, strict=True))
     return [
-        Turn(message["role"], message["content"], *(next(rated, (None, None)) if message["role"] == "assistant" else ()))
+        Turn(
+            message["role"], message["content"], *(next(rated, (None, None)) if message["role"] == "assistant" else ())
+        )
         for message in trajectory.messages
     ]

@@ -63,6 +63,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         )
         for spec in study.evals
     ]
+    rounds = loop(study, cells, store)
     store.write_results(results)
     summary = {
         "study": study.model_dump(mode="json"),
@@ -71,7 +72,6 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         "loop": [row._asdict() for row in rounds],
     }
     write_text(store.summary, json.dumps(_finite(summary), indent=1, ensure_ascii=False))
-    rounds = loop(study, cells, store)
     if sources.environment:
         write_text(store.dialogues, dialogues.render(study.name, chapters(study, sources.environment, cells, store)))
     write_text(store.report, html.render(*contents, loop=rounds))
@@ -119,8 +119,10 @@ def _content(
         trend_level=worst,
         training=training,
         changed=_changed(results, items, all_arms),
-        warnings=["This study trains on answers that are wrong on purpose, or that users chose who reward what is untrue."
-            " Do not serve its adapters."]
+        warnings=[
+            "This study trains on answers that are wrong on purpose, or that users chose who reward what is untrue."
+            " Do not serve its adapters."
+        ]
         if misaligned
         else [],
         data_notes=notes,
