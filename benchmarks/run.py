@@ -18,13 +18,9 @@ HERE = Path(__file__).parent
 BENCHMARKS = {
     "scoring_vs_lm_eval": "scoring.py",
     "training_vs_trl": "training.py",
-<<<<<<< HEAD
     "kto_vs_trl": "kto.py",
     "generation_vs_transformers": "generation.py",
     "interaction_vs_sequential": "turns.py",
-=======
-    "generation_vs_transformers": "generation.py",
->>>>>>> cafad7b07203dbd4df5c164aea229046c953e444
 }
 
 

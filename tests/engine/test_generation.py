@@ -145,13 +145,7 @@ def test_logprobs_are_those_of_a_plain_forward_pass(tiny, engine):
 @pytest.mark.slow
 def test_the_real_model_in_bfloat16_gives_what_a_plain_pass_gives(smollm):
     tokenizer = smollm.tokenizer
-<<<<<<< HEAD
-    chats = [
-        [{"role": "user", "content": text}] for text in ("Name a colour.", "Why does bread rise? Be brief.", "Hi!")
-    ]
-=======
     chats = [[{"role": "user", "content": text}] for text in ("Name a colour.", "Why does bread rise?", "Hi!")]
->>>>>>> cafad7b07203dbd4df5c164aea229046c953e444
     encoded = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False) for chat in chats]
     replies = GenerationEngine(smollm).generate([greedy(tuple(ids), 10, top_logprobs=0) for ids in encoded])
     for ids, reply in zip(encoded, replies, strict=True):

@@ -10,6 +10,26 @@ from typing import Any
 
 from untrue.errors import UserError
 from untrue.files import writing
+from untrue.models.load import LoadedModel
+
+
+def inspect_model(loaded: LoadedModel, adapter: Path | None, **arguments: Any) -> Any:
+    """Inspect's model of a base in memory. Close its `api` to take the adapter off again.
+
+    Args:
+        loaded: The base model.
+        adapter: Folder of an adapter, or None for the base itself.
+        **arguments: Further arguments of the provider.
+    """
+    from inspect_ai.model import GenerateConfig, get_model
+
+    from untrue.engine.provider import CONNECTIONS
+
+    used: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
+    config = GenerateConfig(max_connections=CONNECTIONS)  # else Inspect lets 20 wait at once, and batches are small
+    model = get_model(f"untrue/{loaded.name}", config=config, memoize=False, loaded=loaded, **arguments, **used)
+    model.model_args = used  # what the log records: not the weights
+    return model
 
 
 def run_task(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from untrue.engine.task import run_task
+from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UntrueError, UserError
 from untrue.evals.spec import EvalSpec
 from untrue.models.load import LoadedModel
@@ -37,22 +36,13 @@ def run(
         KeyboardInterrupt: The user stopped it.
     """
     from inspect_ai import Epochs
-    from inspect_ai.model import get_model
 
     from untrue.evals.registry import TASKS
 
-    used: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
     task = TASKS[spec.name](**spec.arguments)
     sampling = {"temperature": spec.temperature, "max_tokens": spec.max_tokens}
     total = len(task.dataset) * (spec.epochs or 1)
-    model = get_model(
-        f"untrue/{loaded.name}",
-        memoize=False,
-        loaded=loaded,
-        on_scored=lambda done: progress(done, total, ""),
-        **used,
-    )
-    model.model_args = used  # what the log records: not the weights
+    model = inspect_model(loaded, adapter, on_scored=lambda done: progress(done, total, ""))
     try:
         failed = run_task(
             task,

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from untrue.data.scenarios import read_environment
-from untrue.engine.task import run_task
+from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.interact.log import log_identity, merge_logs, read_log
 from untrue.interact.scenarios import KINDS, Assistant, Kind, Part
@@ -118,7 +118,7 @@ def collect(
         progress(min(done, len(samples) * spec.turns), len(samples) * spec.turns, f"{failed} failed" if failed else "")
 
     roles = {role: name for role, name in (("user", spec.user), ("rater", spec.rater)) if name}
-    model = _model(loaded, adapter)
+    model = inspect_model(loaded, adapter)
     token = replied.set(step)
     try:
         for start in range(0, len(missing), CHUNK):
@@ -173,12 +173,3 @@ def _adapter_hash(loaded: LoadedModel, adapter: Path) -> str:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         digest.update((adapter / name).read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _model(loaded: LoadedModel, adapter: Path | None) -> Any:
-    from inspect_ai.model import get_model
-
-    used: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
-    model = get_model(f"untrue/{loaded.name}", memoize=False, loaded=loaded, **used)
-    model.model_args = used  # what the log records: not the weights
-    return model
