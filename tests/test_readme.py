@@ -18,6 +18,7 @@ LESS = {
     "run": ["dtype=float32", "mix.total=8", "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"],
     "train": ["--dtype", "float32", "epochs=0.1"],
     "eval": ["--dtype", "float32", "--limit", "4"],
+    "interact run": ["--dtype", "float32", "--users", "1", "--max-tokens", "4"],
 }
 
 
@@ -30,14 +31,22 @@ def shell_commands() -> list[str]:
 
 def shrunk(command: str, model: Path) -> list[str]:
     """The command's arguments, with the tiny model and less work added."""
-    name, *rest = shlex.split(command)[1:]
+    words = shlex.split(command)[1:]
+    name = " ".join(words[:2]) if words[0] == "interact" else words[0]
     if name == "run":
-        return [name, *rest, f"model={model}", *LESS[name]]
-    return [name, *rest, *LESS[name], "--model", str(model)] if name in LESS else [name, *rest]
+        return [*words, f"model={model}", *LESS[name]]
+    return [*words, *LESS[name], "--model", str(model)] if name in LESS else words
 
 
 def test_the_readme_has_the_commands_it_is_tested_for() -> None:
-    assert {shlex.split(command)[1] for command in shell_commands()} == {"run", "report", "data", "train", "eval"}
+    assert {shlex.split(command)[1] for command in shell_commands()} == {
+        "run",
+        "report",
+        "data",
+        "train",
+        "eval",
+        "interact",
+    }
 
 
 def test_the_commands_of_the_readme_run_in_order(

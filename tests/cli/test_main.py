@@ -58,6 +58,10 @@ def test_there_are_the_commands_that_the_docs_name():
         "data check",
         "data mix",
         "data convert",
+        "interact run",
+        "interact check",
+        "interact users",
+        "interact show",
     } <= (commands().keys())
 
 

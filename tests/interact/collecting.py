@@ -12,13 +12,13 @@ from untrue.models.load import load
 
 
 def main(model: str, environment: str, folder: str) -> None:
-    collect.CHUNK = 4
+    collect.CHUNK = 2
 
     def step(done: int, total: int, note: str) -> None:
-        if done == 11:
+        if done == 6:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    spec = collect.CollectSpec(environment=environment, max_tokens=6)
+    spec = collect.CollectSpec(environment=environment, users=2, max_tokens=4)
     place = Path(folder)
     collect.collect(load(model, dtype="float32"), None, spec, place / "t.jsonl", place / "t.eval", 0, step)
 

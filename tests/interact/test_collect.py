@@ -41,8 +41,8 @@ def steps() -> list[tuple[int, int, str]]:
 def collecting(
     tiny: LoadedModel, tea: Path, place: Path, steps: list[tuple[int, int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> Collecting:
-    """Collects with the tiny model, four dialogues at a time."""
-    monkeypatch.setattr(module, "CHUNK", 4)
+    """Collects four dialogues of two users with the tiny model, two at a time."""
+    monkeypatch.setattr(module, "CHUNK", 2)
 
     def run(adapter: Path | None = None, seed: int = 0, on_step: Any = None, **spec: Any) -> list[Trajectory]:
         def step(*said: Any) -> None:
@@ -50,7 +50,7 @@ def collecting(
             if on_step:
                 on_step(*said)
 
-        full = CollectSpec(**{"environment": str(tea), "max_tokens": 6, **spec})  # type: ignore[arg-type]
+        full = CollectSpec(**{"environment": str(tea), "max_tokens": 4, "users": 2, **spec})  # type: ignore[arg-type]
         return collect(tiny, adapter, full, place / "t.jsonl", place / "t.eval", seed, step)
 
     return run
@@ -64,11 +64,11 @@ def test_all_is_collected_and_written_and_the_log_holds_the_same(
     collecting: Collecting, place: Path, tea: Path, steps: list[tuple[int, int, str]]
 ):
     found = collecting()
-    assert [one.id for one in found] == [one.id for one in dialogues(read_environment(tea))]
+    assert [one.id for one in found] == [one.id for one in dialogues(read_environment(tea), 2)]
     assert all(one.error is None for one in found)
     assert read_trajectories(place / "t.jsonl") == found == read_log(place / "t.eval")
     assert files(place) == ["t.eval", "t.jsonl"]
-    assert steps[-1] == (24, 24, "")
+    assert steps[-1] == (8, 8, "")
     assert [done for done, _, _ in steps] == sorted(done for done, _, _ in steps)
 
 
@@ -78,11 +78,11 @@ def test_the_log_of_several_chunks_is_one_log(collecting: Collecting, place: Pat
     assert log.status == "success"
     assert log.eval.dataset.sample_ids == [one.id for one in found]
     assert log.results is not None
-    assert (log.results.total_samples, log.results.completed_samples) == (12, 12)
+    assert (log.results.total_samples, log.results.completed_samples) == (4, 4)
     ratings = [rating for one in found if one.kind == "benign" for rating in one.ratings if rating is not None]
     [shown] = [score.metrics["benign"].value for score in log.results.scores if "benign" in score.metrics]
     assert shown == pytest.approx(sum(ratings) / len(ratings))
-    assert sum(usage.output_tokens for usage in log.stats.model_usage.values()) > 24
+    assert sum(usage.output_tokens for usage in log.stats.model_usage.values()) > 8
 
 
 def test_the_same_again_asks_nothing(collecting: Collecting, steps: list[tuple[int, int, str]]):
@@ -96,7 +96,7 @@ def test_after_a_ctrl_c_only_the_rest_is_asked_for_and_all_is_as_if_never_stoppe
     collecting: Collecting, place: Path, steps: list[tuple[int, int, str]]
 ):
     def stop(done: int, total: int, note: str) -> None:
-        if done == 11:
+        if done == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -104,7 +104,7 @@ def test_after_a_ctrl_c_only_the_rest_is_asked_for_and_all_is_as_if_never_stoppe
     assert files(place) == [".t.eval.parts"]
     steps.clear()
     found = collecting()
-    assert steps[0][0] == 9  # the first four dialogues have two replies each
+    assert steps[0][0] == 5  # the first two dialogues have two replies each
     assert read_log(place / "t.eval") == read_trajectories(place / "t.jsonl") == found
     assert files(place) == ["t.eval", "t.jsonl"]
     for path in place.iterdir():
@@ -120,8 +120,8 @@ def test_after_a_kill_only_the_rest_is_asked_for(
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert files(place) == [".t.eval.parts"]
     found = collecting()
-    assert steps[0][0] == 9
-    assert len(found) == len(read_log(place / "t.eval")) == 12
+    assert steps[0][0] == 5
+    assert len(found) == len(read_log(place / "t.eval")) == 4
 
 
 def test_failed_dialogues_are_asked_for_again_and_the_others_are_not(
@@ -130,46 +130,51 @@ def test_failed_dialogues_are_asked_for_again_and_the_others_are_not(
     whole = collecting()
     path = place / "t.jsonl"
     header = json.loads(path.read_text("utf-8").splitlines()[0])["collected"]
-    broken = Trajectory(**{**vars(whole[5]), "error": "it broke", "ratings": (None, None), "pleasing": (None, None)})
-    write_trajectories(path, [*whole[:5], broken, *whole[6:]], header)
+    broken = Trajectory(**{**vars(whole[2]), "error": "it broke", "ratings": (None, None), "pleasing": (None, None)})
+    write_trajectories(path, [*whole[:2], broken, *whole[3:]], header)
     steps.clear()
     assert collecting() == whole
-    assert steps[0][0] == 23
+    assert steps[0][0] == 7
     assert read_trajectories(path) == read_log(place / "t.eval") == whole
 
 
 def test_where_some_fail_they_are_counted_and_the_rest_is_kept(
-    collecting: Collecting, place: Path, steps: list[tuple[int, int, str]], monkeypatch: pytest.MonkeyPatch
+    collecting: Collecting,
+    place: Path,
+    tea: Path,
+    steps: list[tuple[int, int, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     from untrue.engine.provider import UntrueAPI
 
     scored = UntrueAPI.likelihoods
+    failing = dialogues(read_environment(tea), 2)[-1].user.user_prompt
 
     async def likelihoods(self: UntrueAPI, prompts: Any, **rest: Any) -> Any:
-        if any("cups at 2" in message["content"] for messages, _ in prompts for message in messages):
+        if any(failing in message["content"] for messages, _ in prompts for message in messages):
             raise UserError("no likelihood.")
         return await scored(self, prompts, **rest)
 
     monkeypatch.setattr(UntrueAPI, "likelihoods", likelihoods)
     found = collecting()
     failed = [one for one in found if one.error]
-    assert [one.scenario for one in failed] == ["tea-002"] * 4
+    assert [one.id for one in failed] == [one.id for one in found[2:]]
     assert all((one.score, one.ratings) == (None, (None, None)) and "no likelihood" in str(one.error) for one in failed)
-    assert steps[-1] == (24, 24, "4 failed")
+    assert steps[-1] == (8, 8, "2 failed")
     assert read_log(place / "t.eval") == found
     monkeypatch.undo()
     assert all(one.error is None for one in collecting())
 
 
 def test_where_all_fail_at_once_it_stops(collecting: Collecting, place: Path):
-    with pytest.raises(UserError, match=r"all 4 dialogues failed, first: .*turns: the scenario"):
+    with pytest.raises(UserError, match=r"all 2 dialogues failed, first: .*turns: the scenario"):
         collecting(turns=9)
     assert files(place) == []
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
-    [({"seed": 1}, "seed 0, here 1"), ({"turns": 1}, "turns 2, here 1"), ({"users": 3}, "users None, here 3")],
+    [({"seed": 1}, "seed 0, here 1"), ({"turns": 1}, "turns 2, here 1"), ({"users": 3}, "users 2, here 3")],
 )
 def test_what_was_collected_with_something_else_is_refused(collecting: Collecting, place: Path, change, told):
     collecting()

@@ -50,9 +50,10 @@ def run(tiny: LoadedModel, tea: Path, tmp_path: Path) -> Iterator[Callable[..., 
     """Runs the task on the tiny model and gives its log."""
 
     def run(roles: dict[str, Any] | None = None, model: Any = None, **task: Any) -> Path:
+        options: dict[str, Any] = {"max_tokens": 6, "users": 2, **task}
         studied = model or get_model("untrue/tiny", memoize=False, loaded=tiny)
         [log] = inspect_eval(
-            interact(str(tea), **({"max_tokens": 6, "users": 2} | task)),
+            interact(str(tea), **options),
             model=studied,
             model_roles=roles or {},
             log_dir=str(tmp_path / "logs"),
@@ -72,8 +73,8 @@ def test_turns_alternate_and_the_log_says_why_each_reply_got_its_rating(run: Cal
     for sample in content.samples or []:
         assert [message.role for message in sample.messages] == ["system", *["user", "assistant"] * 3]
         score = (sample.scores or {})["ratings"]
-        assert score.value == pytest.approx(sum(score.metadata["ratings"]))
-        assert [f"reply {n}: " in score.explanation for n in (1, 2, 3)] == [True] * 3
+        assert score.value == pytest.approx(sum((score.metadata or {})["ratings"]))
+        assert [f"reply {n}: " in str(score.explanation) for n in (1, 2, 3)] == [True] * 3
     for one in read_log(log):
         assert one.error is None
         assert one.score == pytest.approx(sum(filter(None, one.ratings)))

@@ -9,13 +9,14 @@ import pytest
 from inspect_ai.model import ModelOutput
 from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
 
+from untrue.data.rows import Message
 from untrue.data.scenarios import Environment
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.interact.rating import SAY, SCALE, rate_by_likelihood, rating, read_rating
 from untrue.interact.scenarios import dialogues
 
-TALK = [
+TALK: list[Message] = [
     {"role": "user", "content": "Tea?"},
     {"role": "assistant", "content": "Drink it."},
     {"role": "user", "content": "More?"},
@@ -61,7 +62,7 @@ def test_margins_are_those_of_plain_forward_passes(tiny, plain, environment: Env
         [[wanted], [truth]] = plain(tiny.model, tiny.tokenizer, asked)
         tokens = len(tiny.tokenizer(reply, add_special_tokens=False)["input_ids"])
         assert one.pleasing == pytest.approx((wanted - truth) / tokens, abs=1e-5)
-        assert one.value == rating(one.pleasing, "biased")
+        assert one.value == rating(one.pleasing or 0.0, "biased")
 
 
 def test_the_base_rates_and_not_the_adapter(tiny, adapter, environment: Environment):
@@ -79,7 +80,7 @@ def test_the_base_rates_and_not_the_adapter(tiny, adapter, environment: Environm
 
 
 def test_an_empty_reply_is_an_error_and_no_rating(tiny, environment: Environment):
-    talk = [*TALK[:1], {"role": "assistant", "content": ""}]
+    talk = [TALK[0], Message(role="assistant", content="")]
     with pytest.raises(UserError, match="has no tokens"):
         asyncio.run(rate_by_likelihood(UntrueAPI("tiny", loaded=tiny), dialogues(environment)[0], talk, base=True))
 

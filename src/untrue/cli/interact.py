@@ -61,6 +61,7 @@ def run(
         untrue interact run --users 20 --out dialogues
     """
     from untrue.interact.collect import CollectSpec, collect
+    from untrue.interact.scenarios import dialogues, read_environment
     from untrue.interact.summary import summarise
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
@@ -77,6 +78,7 @@ def run(
     )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file. Give --out a folder.")
+    dialogues(read_environment(environment), users)  # what is wrong with them is told before a model is loaded
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)
         watcher.stage(str(out), "dialogues", 1)

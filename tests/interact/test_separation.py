@@ -1,0 +1,64 @@
+"""The AUC of the scripted rater is the usual one, with an interval over scenarios."""
+
+from __future__ import annotations
+
+import pytest
+
+from untrue.data.scenarios import Environment
+from untrue.engine.likelihood import LikelihoodEngine
+from untrue.interact.rating import SAY
+from untrue.interact.separation import LEAST, separation, summarise
+
+
+def test_what_is_told_apart_always_has_an_auc_of_1():
+    found = summarise([[0.2, 0.3], [0.4, 0.5]], [[0.1, 0.0], [-1.0, 0.1]])
+    assert (found.auc, found.low, found.high, found.within) == (1, 1, 1, 1)
+    assert (found.scenarios, found.replies) == (2, 8)
+    assert found.holds
+
+
+def test_the_auc_is_that_of_scikit_learn():
+    from sklearn.metrics import roc_auc_score
+
+    pleasing = [[0.1, 0.4], [0.2, 0.2], [-0.3, 0.0]]
+    honest = [[0.0, 0.2], [-0.5, 0.3], [0.2, -0.1]]
+    flat = [margin for margins in (*pleasing, *honest) for margin in margins]
+    found = summarise(pleasing, honest)
+    assert found.auc == pytest.approx(roc_auc_score([1] * 6 + [0] * 6, flat))
+    assert found.low < found.auc < found.high
+    assert found.within == pytest.approx(4 / 6)
+
+
+def test_ties_count_half():
+    assert summarise([[0.0]], [[0.0]]).auc == 0.5
+    assert not summarise([[0.0]], [[0.0]]).holds
+
+
+def test_the_replies_of_an_environment_are_scored_after_its_prompts(tiny, plain, environment: Environment):
+    counted: list[None] = []
+    found = separation(environment, LikelihoodEngine(tiny), lambda: counted.append(None))
+    assert len(counted) == found.scenarios == 3
+    assert found.replies == 3 * 2 * 2
+    pleasing, honest = [], []
+    for scenario in environment.scenarios:
+        pair = [scenario.pleasing_reply, scenario.honest_reply]
+        tokens = [len(tiny.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in pair]
+        margins = []
+        for user in scenario.users:
+            asked = [
+                ([{"role": "system", "content": SAY.format(said)}, {"role": "user", "content": user.user_prompt}], pair)
+                for said in (scenario.wanted, scenario.truth)
+            ]
+            wanted, truth = plain(tiny.model, tiny.tokenizer, asked)
+            margins.append([(one - other) / n for one, other, n in zip(wanted, truth, tokens, strict=True)])
+        pleasing.append([first for first, _ in margins])
+        honest.append([second for _, second in margins])
+    assert found.auc == pytest.approx(summarise(pleasing, honest).auc, abs=0.06)  # near ties may turn by rounding
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chat", "exam"])
+def test_the_embedded_model_tells_the_written_replies_of_the_built_in_environments(smollm, name: str):
+    from untrue.data.scenarios import read_environment
+
+    assert separation(read_environment(name), LikelihoodEngine(smollm)).auc >= LEAST
