@@ -240,3 +240,27 @@ def test_an_interrupted_training_ends_with_one_line_and_no_adapter(place: Path):
     assert (process.returncode, out) == (130, "")
     assert err == "Stopped. The same command goes on from here.\n"
     assert not (place / "adapter").exists()
+
+
+def test_eval_runs_any_eval_by_name(untrue: Callable, place: Path):
+    done = untrue("eval", *TINY, "--eval", "capability", "--limit", 6, "--log", "c.eval", "--json")
+    assert done.code == 0, done.err
+    summary = json.loads(done.out)
+    assert (summary["valued"], summary["lie_rate"], 0 <= summary["value"][0] <= 1) == (6, None, True)
+    done = untrue("eval", *TINY, "--eval", "capability", "--limit", 6, "--log", "c.eval")
+    assert re.search(r"accuracy +\d+\.\d %", done.out) and "belief" not in done.out, done.out
+    done = untrue("eval", *TINY, "--eval", "sft_cue", "--domain", "law", "--limit", 6, "--log", "s.eval", "--json")
+    assert set(json.loads(done.out)["archetypes"]) <= {"format cue", "persona cue", "domain cue"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--eval", "mask"], "error: --eval: Input should be"),
+        (["--eval", "sft_cue"], "error: sft_cue needs the domain of the training data: medical"),
+        (["--domain", "law"], "error: forced_choice has no domain"),
+    ],
+)
+def test_an_option_that_the_eval_does_not_take_is_one_line(untrue: Callable, words: list[str], message: str):
+    done = untrue("eval", *TINY, *words)
+    assert done.code == 2 and done.err.startswith(message), done.err

@@ -105,5 +105,6 @@ def eval_spec(**given: Any) -> EvalSpec:
         return EvalSpec.model_validate({key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        place = f"--{first['loc'][0]}".replace("_", "-") + ": " if first["loc"] else ""
+        option = {"name": "eval"}.get(str(first["loc"][0]), str(first["loc"][0])) if first["loc"] else None
+        place = f"--{option.replace('_', '-')}: " if option else ""
         raise UserError(f"{place}{first['msg'].removeprefix('Value error, ')}.") from None
