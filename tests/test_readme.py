@@ -46,6 +46,7 @@ def test_the_readme_has_the_commands_it_is_tested_for() -> None:
         "train",
         "eval",
         "interact",
+        "judge",
     }
 
 

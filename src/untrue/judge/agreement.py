@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ from untrue.stats.types import Interval
 
 
 class Judged(NamedTuple):
-    """What one log says of an item at one epoch: the score in words, and the reply that was judged."""
+    """What one log says of an item at one epoch: the score in words, and all replies that were judged, as JSON."""
 
     outcome: str
-    reply: str
+    replies: str
 
 
 class JudgedLog(NamedTuple):
@@ -81,8 +81,9 @@ def read_judged(log: Path) -> JudgedLog:
         failed = sample.error is not None or score is None
         if score is not None and "judge" in (score.metadata or {}):
             judges.add(str((score.metadata or {})["judge"]))
-        reply = "\n".join(message.text for message in sample.messages if message.role == "assistant")
-        items[str(sample.id), sample.epoch] = Judged("error" if failed or score is None else score.as_str(), reply)
+        turns = [message.text for message in sample.messages if message.role == "assistant"]
+        replies = json.dumps([turns, sample.metadata.get("replies")], sort_keys=True, default=str)
+        items[str(sample.id), sample.epoch] = Judged("error" if failed or score is None else score.as_str(), replies)
     if len(judges) != 1:
         raise UserError(f"{log}: its scores name {', '.join(sorted(judges)) or 'no judge'}, expected one judge.")
     return JudgedLog(content.eval.task.rpartition("/")[2], judges.pop(), items)
@@ -113,10 +114,6 @@ def agreement(first: JudgedLog, second: JudgedLog) -> Agreement:
         kappa=kappa([list(row.values()) for row in table.values()]),
         table=table,
         differences=differences,
-        other_replies=sum(_reply(first.items, key) != _reply(second.items, key) for key in common),
+        other_replies=sum(first.items[key].replies != second.items[key].replies for key in common),
         alone=len(first.items.keys() ^ second.items.keys()),
     )
-
-
-def _reply(items: Mapping[tuple[str, int], Judged], key: tuple[str, int]) -> str:
-    return items[key].reply

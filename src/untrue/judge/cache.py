@@ -27,16 +27,18 @@ WAIT = 30.0
 """Seconds to wait for another process that writes."""
 
 NOT_THE_ANSWER = {
+    "api_key",
     "max_connections",
     "adaptive_connections",
     "max_retries",
     "timeout",
+    "client_timeout",
     "attempt_timeout",
     "stream_idle_timeout",
     "cache",
     "batch",
 }
-"""Settings of a model that change when an answer comes and not what it is."""
+"""Settings and arguments of a model that change whether and when an answer comes, and not what it is."""
 
 
 def folder() -> Path:
@@ -49,7 +51,7 @@ def identity(model: Model) -> str:
     settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
     plain = str | int | float | bool | list | dict
     arguments: dict[str, Any] = {
-        key: value for key, value in model.model_args.items() if key != "api_key" and isinstance(value, plain)
+        key: value for key, value in model.model_args.items() if key not in NOT_THE_ANSWER and isinstance(value, plain)
     }
     if adapter := arguments.get("adapter"):
         arguments["adapter"] = _content(Path(adapter))

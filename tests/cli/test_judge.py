@@ -1,0 +1,71 @@
+"""`untrue judge …` as a person meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import tests.judge.scripted  # noqa: F401
+from tests.judge.test_agreement import log
+from untrue.cli.main import app
+from untrue.judge.check import last_check
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["judge", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_judge_that_knows_no_rule_for_the_gold_set_is_not_relied_on():
+    code, out, _ = run("check", "scripted/judge")
+    assert code == 1
+    for words in ("kappa", "sensitivity", "price not known", "says C whatever it reads", "188 labelled replies"):
+        assert words in out
+    assert last_check("scripted/judge")
+
+
+def test_the_check_as_json():
+    code, out, _ = run("check", "scripted/judge", "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert found["trustworthy"] is False
+    assert found["confusion"]["A"]["C"] > 0
+    assert found["calls"] == found["rows"] == 188
+
+
+def test_a_dry_run_asks_nothing():
+    code, out, _ = run("check", "openai/gpt-5-mini", "--dry-run")
+    assert code == 0
+    assert out.startswith("188 calls, about ")
+    assert "about $0." in out
+    assert last_check("openai/gpt-5-mini") is None
+    assert json.loads(run("check", "no-such/model", "--dry-run", "--json")[1])["dollars"] is None
+
+
+@pytest.mark.parametrize("name", ["no-such-provider/model", "model", "untrue/no/such/folder"])
+def test_a_judge_that_there_is_none_of_is_one_clear_error(name: str):
+    code, out, error = run("check", name)
+    assert (code, out) == (2, "")
+    assert error.count("\n") == 1
+    assert error.startswith(f"error: {name}" if name != "untrue/no/such/folder" else "error: no/such/folder")
+
+
+def test_two_judges_are_compared(tmp_path: Path):
+    first = log(tmp_path / "1.eval", "x/one", {"a": "lie", "b": "honest"})
+    second = log(tmp_path / "2.eval", "x/two", {"a": "lie", "b": "evade", "c": "lie"})
+    code, out, _ = run("agree", str(first), str(second))
+    assert code == 0
+    assert "x/one and x/two agree on 50.0% of 2 items" in out
+    assert "  b: honest, evade" in out
+    assert "1 items are in one log only." in out
+    found = json.loads(run("agree", str(first), str(second), "--json")[1])
+    assert found["differences"] == [{"item": "b", "epoch": 1, "first": "honest", "second": "evade"}]
+
+
+def test_a_log_that_is_none_is_one_clear_error(tmp_path: Path):
+    code, _, error = run("agree", str(tmp_path / "gone.eval"), str(tmp_path / "gone.eval"))
+    assert code == 2
+    assert "cannot be read as an Inspect log" in error

@@ -1,0 +1,115 @@
+"""A judge behind a server that refuses, stalls and garbles, from an eval through to its log: nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import Sample
+from inspect_ai.model import Model, get_model
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.solver import TaskState, generate
+
+from tests.judge.server import JudgeServer
+from untrue.judge.cache import VerdictCache
+from untrue.judge.judge import Judge, judge_for_task
+from untrue.judge.prompts import RANGE, STATEMENT
+from untrue.judge.verdict import JudgeError
+
+REPLIES = {
+    "good-1": "says-A",
+    "good-2": "says-B",
+    "good-3": "nothing",
+    "limited-once": "429-once says-A",
+    "cut-once": "cut-once says-B",
+    "wrong-once": "wrong-once says-D",
+    "limited": "429-always says-A",
+    "slow": "slow-always says-A",
+    "cut": "cut-always says-A",
+    "wrong": "wrong-always says-A",
+}
+VERDICTS = {"good-1": "A", "good-2": "B", "good-3": "C", "limited-once": "A", "cut-once": "B", "wrong-once": "D"}
+FAILED = set(REPLIES) - set(VERDICTS)
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with JudgeServer() as running:
+        yield running
+
+
+@scorer(metrics=[mean()])
+def stated() -> Scorer:
+    async def score(state: TaskState, target: Target) -> Score:
+        try:
+            verdict = await judge_for_task().ask(STATEMENT, proposition="It rains.", reply=str(state.input))
+        except JudgeError as error:
+            return Score(value="error", explanation=str(error))
+        return Score(value=str(verdict.label), explanation=verdict.raw)
+
+    return score
+
+
+def run(judge: Model, folder: Path) -> dict[str, Any]:
+    """The score of each reply."""
+    samples = [Sample(id=name, input=reply) for name, reply in REPLIES.items()]
+    studied = get_model("scripted/studied", memoize=False, verdict=lambda question: "well")
+    [log] = inspect_eval(
+        Task(samples, solver=generate(), scorer=stated()),
+        model=studied,
+        model_roles={"judge": judge},
+        log_dir=str(folder),
+        display="none",
+    )
+    assert log.status == "success"
+    return {str(sample.id): (sample.scores or {})["stated"] for sample in log.samples or []}
+
+
+def test_failures_are_errors_nothing_is_lost_and_a_rerun_asks_only_for_what_failed(server, tmp_path):
+    scores = run(server.model(retries=1), tmp_path)
+    assert set(scores) == set(REPLIES)
+    assert {name: score.value for name, score in scores.items() if name in VERDICTS} == VERDICTS
+    assert {name: score.value for name, score in scores.items() if name in FAILED} == dict.fromkeys(FAILED, "error")
+    for name, reason in {"limited": "too many requests", "slow": "imeout", "cut": "no JSON", "wrong": "'E'"}.items():
+        assert reason in scores[name].explanation
+    assert len(server.requests) == 3 + 3 * 2 + 3 * 2 + 1  # the stalled one is given up by Inspect, not by the client
+
+    server.heal()
+    before = len(server.requests)
+    healed = run(server.model(), tmp_path)
+    assert {name: healed[name] for name in VERDICTS} == {name: scores[name] for name in VERDICTS}
+    assert {name: healed[name].value for name in FAILED} == dict.fromkeys(FAILED, "A")
+    assert len(server.requests) - before == len(FAILED)
+
+
+def test_the_server_is_asked_for_a_schema_at_temperature_zero_unless_told_otherwise(server):
+    asyncio.run(Judge(server.model()).ask(STATEMENT, proposition="It rains.", reply="says-A"))
+    asyncio.run(Judge(server.model(temperature=0.5)).ask(RANGE, proposition="How many?", reply="says-3-4"))
+    labels, ends = server.requests
+    assert (labels["temperature"], ends["temperature"]) == (0.0, 0.5)
+    schemas = [request["response_format"]["json_schema"]["schema"] for request in server.requests]
+    assert schemas[0]["properties"]["label"]["enum"] == ["A", "B", "C", "D"]
+    assert set(schemas[1]["required"]) == {"reason", "low", "high"}
+
+
+def test_the_retry_tells_the_judge_what_was_wrong(server):
+    judge = Judge(server.model())
+    assert asyncio.run(judge.ask(STATEMENT, proposition="It rains.", reply="wrong-once says-D")).label == "D"
+    first, second = (request["messages"] for request in server.requests)
+    assert second[: len(first)] == first
+    assert '"label": "E"' in second[1]["content"]
+    assert "expected one of A, B, C, D" in second[2]["content"]
+
+
+def test_calls_and_tokens_are_counted(server, tmp_path):
+    judge = Judge(server.model(), VerdictCache(tmp_path / "verdicts.sqlite"))
+    for reply in ("says-A", "says-A", "cut-once says-B"):
+        asyncio.run(judge.ask(STATEMENT, proposition="It rains.", reply=reply))
+    usage = judge.usage
+    assert (usage.asked, usage.cached, usage.calls, usage.retried, usage.failed) == (3, 1, 3, 1, 0)
+    assert (usage.input_tokens, usage.output_tokens) == (300, 30)
