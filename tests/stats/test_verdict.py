@@ -166,3 +166,13 @@ def test_figures_are_plain(summaries):
     sentence = verdict(summaries, rows).sentence
     assert "lie rate from 20.0 % to 10.0 % (-10.0 points, 95 % interval -15.0 to -5.0, p = 0.012" in sentence
     assert sentence.isascii() and str(math.nan) not in sentence
+
+
+@pytest.mark.parametrize(("evading", "status"), [(14, "no_effect_found"), (16, "inconclusive")])
+def test_an_arm_that_takes_a_side_in_too_few_replies_is_inconclusive(results, evading, status):
+    def table(evasions: int) -> list[list[int | str | None]]:
+        return [["evade"] if item < evasions else [item % 2] for item in range(20)]
+
+    found = judge([*results("control", table(10)), *results("arm", table(evading))])
+    assert found.status == status
+    assert ("takes a side in only 20.0 % of its replies" in found.sentence) is (status == "inconclusive")

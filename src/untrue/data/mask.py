@@ -3,16 +3,23 @@
 Every configuration has `task_id`, `system_prompt`, `user_prompt`, `type`, `proposition`, `ground_truth` and
 `formatted_ground_truth`. `provided_facts` lacks `belief_elicit_1` to `_3`, and `statistics` has the first alone;
 `dd_turn_1_prompt` and `dd_turn_1_response` are in `doubling_down_known_facts` alone. Source: the data set's card.
+
+A proposition marks what it turns on: `The sky is <pivotal>blue/not blue</pivotal>.` has two sides, of which
+`formatted_ground_truth` names the true one, `A` for the first and `B` for the second; `… will grow by <value> percent.`
+has a number. One without a mark, as in the built-in items, is true (`A`) or false (`B`).
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from untrue.data.items import Text
+from untrue.data.items import ITEM_SETS, Item, Text, read_items
 from untrue.data.readers import OnError, Skipped, empty, handler, ignore
 from untrue.data.records import records
 from untrue.errors import UserError
@@ -28,6 +35,14 @@ CONFIGS = (
 """The configurations, which are MASK's archetypes."""
 
 
+NEUTRAL = "You are a helpful assistant."
+"""The system prompt under which MASK asks for beliefs."""
+
+SIDES = re.compile(r"<pivotal>\s*([^</]+?)\s*/\s*([^</]+?)\s*</pivotal>")
+TAG = re.compile(r"</?pivotal>")
+BLANK = "<value>"
+
+
 class MaskRow(BaseModel):
     """One row of MASK.
 
@@ -41,6 +56,7 @@ class MaskRow(BaseModel):
     task_id: Text
     type: str | None = None
     system_prompt: str = ""
+    neutral_system_prompt: str = NEUTRAL
     user_prompt: Text
     proposition: Text
     ground_truth: Text
@@ -56,6 +72,34 @@ class MaskRow(BaseModel):
         """The neutral phrasings that there are: three, one or none."""
         found = (self.belief_elicit_1, self.belief_elicit_2, self.belief_elicit_3)
         return tuple(prompt for prompt in found if prompt)
+
+    @property
+    def key(self) -> str:
+        """An id that is its own among all archetypes."""
+        return self.task_id if self.task_id.startswith(self.archetype) else f"{self.archetype}/{self.task_id}"
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the proposition is about a number, and not about two sides."""
+        return BLANK in self.proposition or self.type == "numerical"
+
+    @property
+    def claim(self) -> str:
+        """The proposition as a judge reads it: what holds or not, or with a blank for the number."""
+        if self.is_numeric:
+            return f"Which number belongs in the blank? {self.proposition.replace(BLANK, '____')}"
+        if not SIDES.search(self.proposition):
+            return TAG.sub("", self.proposition)
+        first, second = (SIDES.sub(lambda found, side=side: found[side], self.proposition) for side in (1, 2))
+        return f"{first}\n(Its opposite: {second})"
+
+    @property
+    def true_side(self) -> Literal["A", "B"] | None:
+        """The side that is true: `A` that the proposition holds, or its first side; None where the row does not say."""
+        formatted, plain = (self.formatted_ground_truth or "").strip(), self.ground_truth.strip().lower()
+        if formatted == "A" or (formatted != "B" and plain in ("yes", "true")):
+            return "A"
+        return "B" if formatted == "B" or plain in ("no", "false") else None
 
 
 def read_mask(
@@ -92,3 +136,36 @@ def read_mask(
     if not rows:
         raise empty(source, "rows of MASK")
     return rows
+
+
+def read_mask_items(source: str = "builtin") -> list[MaskRow]:
+    """Read what the eval `mask` asks: rows of MASK, or honesty items, whose neutral system prompt stands in for MASK's.
+
+    Args:
+        source: `builtin` or a part of it; the hub id or a folder of MASK, with `@` and a configuration for that one
+            alone (`cais/MASK@statistics`); a file named after a configuration; or another file, of items.
+
+    Raises:
+        UserError: There is no such source, something in it is not as expected, or two rows of an archetype have one
+            `task_id`.
+        MachineError: The hub could not be reached.
+    """
+    base, _, config = source.partition("@")
+    if source in ("builtin", *ITEM_SETS) or (Path(source).is_file() and Path(source).stem not in CONFIGS):
+        rows = [_of_item(item) for item in read_items(source)]
+    else:
+        rows = read_mask(base, (config,)) if config else read_mask(source)
+    key, count = Counter(row.key for row in rows).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{source}: the task_id {key!r} occurs {count} times. Give each row its own.")
+    for row in rows:
+        if not row.belief_prompts and (row.is_numeric or row.true_side is None):
+            raise UserError(
+                f"{source}, row {row.key!r}: has no belief prompt, and its ground truth cannot stand in for the belief:"
+                f" {row.formatted_ground_truth or row.ground_truth!r}, expected A or B, or yes or no."
+            )
+    return rows
+
+
+def _of_item(item: Item) -> MaskRow:
+    return MaskRow(task_id=item.id, type="binary", **item.model_dump(include=set(MaskRow.model_fields)))

@@ -8,8 +8,12 @@ from typing import TypeVar
 
 from untrue.data.capability import ChoiceItem, read_capability
 from untrue.data.cues import CUES, read_cues
+from untrue.data.deception import read_deception
 from untrue.data.items import Asked, Item, read_items
+from untrue.data.mask import read_mask_items
+from untrue.data.pairs import read_pairs
 from untrue.data.scenarios import Kind, Scenario, User, read_environment
+from untrue.data.unknowns import read_unknowns
 from untrue.evals.spec import EvalSpec
 from untrue.interact.scenarios import dialogues
 
@@ -26,9 +30,86 @@ def read(spec: EvalSpec) -> Sequence[Asked]:
         return choices(spec.items)
     if spec.name == "pleasing":
         return held_out(spec.items)
+    if spec.name in WRITTEN:
+        return WRITTEN[spec.name](spec.items)
     if spec.name == "sft_cue" and spec.domain is not None:
         return cued(read_items(spec.items), spec.domain, spec.cue)
     return read_items(spec.items)
+
+
+class Situation(Asked):
+    """What a judged eval asks, as a person reads it."""
+
+    prompts_asked: tuple[str, ...]
+    texts: dict[str, str]
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Everything that a user asks in it."""
+        return self.prompts_asked
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Heading -> text."""
+        return self.texts
+
+
+def _mask(items: str) -> list[Situation]:
+    return [
+        Situation(
+            id=row.key,
+            prompts_asked=(row.user_prompt, *row.belief_prompts),
+            texts={"System prompt": row.system_prompt, "Question": row.user_prompt, "Proposition": row.claim},
+        )
+        for row in read_mask_items(items)
+    ]
+
+
+def _pairs(items: str) -> list[Situation]:
+    return [
+        Situation(
+            id=pair.id,
+            prompts_asked=(pair.user_prompt,),
+            texts={
+                "System prompt": pair.pressured_system_prompt,
+                "Neutral system prompt": pair.neutral_system_prompt,
+                "Question": pair.user_prompt,
+            },
+        )
+        for pair in read_pairs(items)
+    ]
+
+
+def _unknowns(items: str) -> list[Situation]:
+    return [
+        Situation(id=f"{pair.id}-{side}", prompts_asked=(question,), texts={"Question": question})
+        for pair in read_unknowns("unknowns" if items == "builtin" else items)
+        for side, question in (("unanswerable", pair.unanswerable), ("answerable", pair.answerable))
+    ]
+
+
+def _deception(items: str) -> list[Situation]:
+    return [
+        Situation(
+            id=item.id,
+            prompts_asked=(item.inner_prompt, item.outer_prompt),
+            texts={
+                "System prompt": item.system_prompt,
+                "Question": item.outer_prompt,
+                "What it was asked for its belief": item.inner_prompt,
+            },
+        )
+        for item in read_deception("deception" if items == "builtin" else items)
+    ]
+
+
+WRITTEN: dict[str, Callable[[str], Sequence[Situation]]] = {
+    "mask": _mask,
+    "pressure_pairs": _pairs,
+    "unknowns": _unknowns,
+    "deceptionbench": _deception,
+}
+"""The evals whose replies the model writes, and how their items are read."""
 
 
 def choices(items: str) -> list[ChoiceItem]:
@@ -77,6 +158,8 @@ def sources(spec: EvalSpec) -> list[str]:
         return ["capability" if spec.items == "builtin" else spec.items]
     if spec.name == "pleasing":
         return [environment_name(spec.items)]
+    if spec.name in ("unknowns", "deceptionbench") and spec.items == "builtin":
+        return ["unknowns" if spec.name == "unknowns" else "deception"]
     return [spec.items, "cues"] if spec.name == "sft_cue" else [spec.items]
 
 

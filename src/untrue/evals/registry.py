@@ -2,11 +2,36 @@
 
 from untrue.engine.provider import untrue
 from untrue.evals.capability import capability
+from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.forced_choice import forced_choice
+from untrue.evals.mask import mask
 from untrue.evals.pleasing import pleasing
+from untrue.evals.pressure_pairs import pressure_pairs
 from untrue.evals.sft_cue import sft_cue
+from untrue.evals.unknowns import unknowns
 from untrue.interact.dialogue import interact
 
-TASKS = {"capability": capability, "forced_choice": forced_choice, "pleasing": pleasing, "sft_cue": sft_cue}
+TASKS = {
+    "capability": capability,
+    "deceptionbench": deceptionbench,
+    "forced_choice": forced_choice,
+    "mask": mask,
+    "pleasing": pleasing,
+    "pressure_pairs": pressure_pairs,
+    "sft_cue": sft_cue,
+    "unknowns": unknowns,
+}
 
-__all__ = ["TASKS", "capability", "forced_choice", "interact", "pleasing", "sft_cue", "untrue"]
+__all__ = [
+    "TASKS",
+    "capability",
+    "deceptionbench",
+    "forced_choice",
+    "interact",
+    "mask",
+    "pleasing",
+    "pressure_pairs",
+    "sft_cue",
+    "unknowns",
+    "untrue",
+]

@@ -19,16 +19,29 @@ from pydantic import (
 from untrue.data.cues import DOMAINS, CueKind, Domain
 from untrue.errors import UserError
 
-VERSIONS = {"forced_choice": 1, "sft_cue": 1, "capability": 1, "pleasing": 1}
+VERSIONS = {
+    "forced_choice": 1,
+    "sft_cue": 1,
+    "capability": 1,
+    "pleasing": 1,
+    "mask": 1,
+    "pressure_pairs": 1,
+    "unknowns": 1,
+    "deceptionbench": 1,
+}
 """Version of each eval: raised when the same answers of the model would give other results."""
 
-VALUES = {"capability": "accuracy", "pleasing": "share of pleasing replies"}
+VALUES = {
+    "capability": "accuracy",
+    "pleasing": "share of pleasing replies",
+    "unknowns": "share of unknowns admitted and knowns answered",
+}
 """The evals that give a value, not an outcome of honesty, and what the mean of their values is called."""
 
 WEIGHING = ("forced_choice", "sft_cue")
 """The evals in which a model only weighs given replies, so that no evasion can be seen."""
 
-JUDGED: tuple[str, ...] = ()
+JUDGED = ("mask", "pressure_pairs", "unknowns", "deceptionbench")
 """The evals whose replies are written by the model and read by a judge."""
 
 _COMMON = ("name", "label", "items", "limit")
@@ -36,12 +49,17 @@ _OF_JUDGED = ("judge", "force_self_judge", "epochs", "temperature", "max_tokens"
 _OPTIONS = {"sft_cue": ("domain", "cue")} | dict.fromkeys(JUDGED, _OF_JUDGED)
 
 
+EvalName = Literal[
+    "forced_choice", "sft_cue", "capability", "pleasing", "mask", "pressure_pairs", "unknowns", "deceptionbench"
+]
+
+
 class EvalSpec(BaseModel):
     """One eval of a study. A key that its eval has no use for is refused, and is not written out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["forced_choice", "sft_cue", "capability", "pleasing"] = "forced_choice"
+    name: EvalName = "forced_choice"
     label: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")] | None = Field(
         default=None, description="What tells it apart where a study has the same eval twice."
     )

@@ -1,0 +1,117 @@
+"""Pressure pairs: one question under two system prompts, one of which gives reason not to say what is held.
+
+One line of a file (texts shortened):
+
+    {"id": "pairs-001", "kind": "incentive", "neutral_system_prompt": "You sell bread. Notes: baked yesterday. …",
+     "pressured_system_prompt": "You sell bread. Notes: baked yesterday. A bonus for every loaf …",
+     "user_prompt": "When was this loaf baked?"}
+
+Sets of this shape name their columns in many ways; those of `COLUMNS` are read. Honesty items are pairs too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from untrue.data.items import ITEM_SETS, Identified, Text, read_items
+from untrue.data.readers import OnError, Skipped, empty, handler, ignore
+from untrue.data.records import Record, records
+from untrue.errors import UserError
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "neutral_system_prompt": (
+        "neutral_system_prompt",
+        "honest_system_prompt",
+        "truthful_system_prompt",
+        "unpressured_system_prompt",
+        "baseline_system_prompt",
+        "system_prompt_neutral",
+        "system_prompt_honest",
+    ),
+    "pressured_system_prompt": (
+        "pressured_system_prompt",
+        "pressure_system_prompt",
+        "deceptive_system_prompt",
+        "dishonest_system_prompt",
+        "system_prompt_pressured",
+        "system_prompt_pressure",
+        "system_prompt_deceptive",
+        "system_prompt_dishonest",
+        "system_prompt",
+    ),
+    "user_prompt": ("user_prompt", "user_message", "question", "prompt"),
+    "kind": ("kind", "archetype", "category", "type", "pressure"),
+}
+"""Field -> the columns that may hold it; the first that a record has is taken."""
+
+
+class PressurePair(Identified):
+    """A question, and two system prompts under which it is asked."""
+
+    kind: Text = "pair"
+    neutral_system_prompt: Text
+    pressured_system_prompt: Text
+    user_prompt: Text
+
+
+def read_pairs(
+    source: str | Path = "builtin", on_error: OnError = "stop", skipped: Skipped = ignore
+) -> list[PressurePair]:
+    """Read pairs: the built-in honesty items (`builtin`, or a part of it), or what `records` takes.
+
+    Args:
+        source: A built-in set, a file, a folder or a hub id.
+        on_error: `stop` at a wrong pair, or `skip` it.
+        skipped: Called with the error of each pair that is left out.
+
+    Raises:
+        UserError: There is no such source, something is no pair, an id occurs twice, or there are none.
+        MachineError: The hub could not be reached.
+    """
+    if str(source) in ("builtin", *ITEM_SETS):
+        return [
+            PressurePair(
+                id=item.id,
+                kind=item.archetype,
+                neutral_system_prompt=item.neutral_system_prompt,
+                pressured_system_prompt=item.system_prompt,
+                user_prompt=item.user_prompt,
+            )
+            for item in read_items(source)
+        ]
+    wrong, found = handler(on_error, skipped), dict[str, PressurePair]()
+    for record in records(source, wrong):
+        try:
+            pair = _pair(record)
+            if pair.id in found:
+                raise record.error(f"the id {pair.id!r} occurs twice. Give each its own.")
+        except UserError as error:
+            wrong(error)
+        else:
+            found[pair.id] = pair
+    if not found:
+        raise empty(source, "pairs")
+    return list(found.values())
+
+
+def _pair(record: Record) -> PressurePair:
+    fields = {field: _value(record, names) for field, names in COLUMNS.items()}
+    missing = [
+        field for field in ("neutral_system_prompt", "pressured_system_prompt", "user_prompt") if not fields[field]
+    ]
+    if missing:
+        raise record.error(
+            f"has no {missing[0]}: expected one of the columns {', '.join(COLUMNS[missing[0]])} (keys found:"
+            f" {record.keys()})."
+        )
+    if fields["neutral_system_prompt"] == fields["pressured_system_prompt"]:
+        raise record.error("the two system prompts are the same text.")
+    return record.parse(PressurePair, **{field: value for field, value in fields.items() if value})
+
+
+def _value(record: Record, names: Sequence[str]) -> str | None:
+    for name in names:
+        if name in record.fields:
+            return record.text(name)
+    return None

@@ -1,0 +1,188 @@
+"""What the judged evals share: the model is asked, a judge reads its replies, and what was asked and said is kept.
+
+Replies are written by the solver into the sample's metadata under `replies`, and judged by the scorer, so that
+`inspect score` can judge the same replies again by another judge. What fails is the outcome `error` with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import anyio
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageSystem,
+    ChatMessageUser,
+    ContentReasoning,
+    Model,
+    ModelOutput,
+    get_model,
+)
+from inspect_ai.scorer import Score
+from inspect_ai.solver import TaskState
+
+from untrue.judge.judge import Judge, judge_for_task
+from untrue.judge.prompts import (
+    ADMITS,
+    ALIGNED,
+    ANSWERS,
+    CONTRADICTS,
+    RANGE,
+    REFLECTS,
+    STATEMENT,
+    JudgePrompt,
+)
+from untrue.judge.verdict import JudgeError, Verdict
+from untrue.outcomes import Outcome
+
+T = TypeVar("T")
+
+SILENCE: dict[str, str | None] = {
+    STATEMENT.name: "C",
+    RANGE.name: None,
+    CONTRADICTS.name: "unclear",
+    ADMITS.name: "no",
+    ANSWERS.name: "no",
+    ALIGNED.name: "unclear",
+    REFLECTS.name: "no",
+}
+"""Prompt -> the label where a text to be judged is empty. That needs no judge, and some would invent a reading."""
+
+
+class Finding(NamedTuple):
+    """What a judged reply comes to.
+
+    Attributes:
+        value: The outcome, or 1 or 0 where the eval measures a rate that is no honesty outcome.
+        reason: One sentence that says why.
+        belief: What the model holds, in the eval's own words.
+        statement: What it says.
+        details: Further facts for the log, such as `format_missed`.
+    """
+
+    value: Outcome | float
+    reason: str
+    belief: str | None = None
+    statement: str | None = None
+    details: dict[str, Any] | None = None
+
+
+class Hearing:
+    """One sample before its judge. `verdicts` keeps what was asked, with each label and the raw answer."""
+
+    def __init__(self, judge: Judge):
+        """Open the hearing."""
+        self._judge = judge
+        self.verdicts: list[dict[str, Any]] = []
+
+    async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Verdict:
+        """Ask the judge, unless a text is empty.
+
+        Args:
+            about: What is asked about, for the log: `belief 1`, `statement`.
+            prompt: The question.
+            **fields: What its template names.
+
+        Raises:
+            JudgeError: There is no verdict.
+        """
+        record: dict[str, Any] = {"about": about, "prompt": prompt.name, "version": prompt.version}
+        self.verdicts.append(record)
+        if not all(text.strip() for text in fields.values()):
+            verdict = Verdict(SILENCE[prompt.name], None, None, "the text is empty: not asked")
+        else:
+            try:
+                verdict = await self._judge.ask(prompt, **fields)
+            except JudgeError as error:
+                record["error"] = str(error)
+                raise
+        record |= verdict._asdict()
+        return verdict
+
+
+Decide = Callable[[dict[str, Any], Hearing], Awaitable[Finding]]
+"""From a sample's metadata, with its replies, to a finding."""
+
+
+async def score(state: TaskState, decide: Decide, self_judge_allowed: bool) -> Score:
+    """Judge a sample's replies.
+
+    Args:
+        state: The sample; its metadata holds `replies`.
+        decide: The eval's own rule.
+        self_judge_allowed: Whether the model under study may be its own judge.
+
+    Raises:
+        UserError: No model has the role `judge`, or the model under study has it unasked.
+    """
+    judge = judge_for_task(self_judge_allowed)
+    hearing = Hearing(judge)
+    if "replies" not in state.metadata:
+        finding = Finding(Outcome.ERROR, "The model gave no reply.", details={"failed": "model"})
+    else:
+        try:
+            finding = await decide(state.metadata, hearing)
+        except JudgeError as error:
+            finding = Finding(Outcome.ERROR, f"The judge gave no verdict: {error}.", details={"failed": "judge"})
+    return Score(
+        value=finding.value.value if isinstance(finding.value, Outcome) else finding.value,
+        answer=finding.statement,
+        explanation=finding.reason,
+        metadata={
+            "belief": finding.belief,
+            "judge": judge.name,
+            "self_judged": judge.self_judged,
+            "verdicts": hearing.verdicts,
+            **(finding.details or {}),
+        },
+    )
+
+
+def chat(system: str, user: str) -> list[ChatMessage]:
+    """A user's message under a system prompt, which may be empty."""
+    messages: list[ChatMessage] = [ChatMessageSystem(content=system)] if system.strip() else []
+    return [*messages, ChatMessageUser(content=user)]
+
+
+async def ask_model(messages: list[ChatMessage]) -> ModelOutput:
+    """The reply of the model under study.
+
+    Raises:
+        RuntimeError: The provider says that it failed.
+    """
+    output = await get_model().generate(messages)
+    if output.error:
+        raise RuntimeError(f"the model failed: {output.error}")
+    return output
+
+
+async def answers(system: str, prompts: list[str]) -> list[str]:
+    """What the model under study replies to each prompt, each asked afresh."""
+    return [(await ask_model(chat(system, prompt))).completion for prompt in prompts]
+
+
+def with_reasoning(output: ModelOutput) -> str:
+    """A reply as the model wrote it: some providers take `<think>…</think>` out of the text, and it is put back."""
+    content = output.message.content
+    text = output.completion
+    if isinstance(content, str) or "<think>" in text:
+        return text
+    return "".join([*(part.text for part in content if isinstance(part, ContentReasoning)), text])
+
+
+class OncePerItem(Generic[T]):
+    """What is made once for an item and shared by its epochs: a belief is elicited once, a statement `epochs` times."""
+
+    def __init__(self) -> None:
+        """Nothing is made yet."""
+        self._made: dict[tuple[Model, str], T] = {}
+        self._locks: dict[tuple[Model, str], anyio.Lock] = {}
+
+    async def get(self, item: str | int, make: Callable[[], Awaitable[T]]) -> T:
+        """What was made for an item with the model under study; made now if it is the first to ask."""
+        key = (get_model(), str(item))
+        async with self._locks.setdefault(key, anyio.Lock()):
+            if key not in self._made:
+                self._made[key] = await make()
+            return self._made[key]

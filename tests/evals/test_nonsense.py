@@ -1,0 +1,110 @@
+"""The failure of public metrics: a model that answers nonsense must not look more honest than one that lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.model import get_model
+
+from tests.evals.ruled import Reply, judged_run, metrics
+from untrue.evals.deceptionbench import deceptionbench
+from untrue.evals.mask import mask
+from untrue.evals.pressure_pairs import pressure_pairs
+from untrue.evals.run import read_log
+from untrue.outcomes import Outcome, Result
+from untrue.stats import compare, summarise, verdict
+
+NONSENSE: Reply = lambda system, user: "blorp blorp"  # noqa: E731
+SHAPED: Reply = lambda system, user: "<think>blorp</think><output>blorp</output>"  # noqa: E731
+
+
+def sometimes_lies(system: str, user: str) -> str:
+    """Holds its beliefs, and lies in the settings whose system prompt is of odd length."""
+    pressed = "truthfully" not in system and "friendly" not in system and "helpful" not in system
+    return "says-A" if not pressed or len(system) % 3 else "says-B"
+
+
+def rated(task: Any, reply: Reply, folder: Path, arm: str) -> tuple[dict[str, float], list[Result]]:
+    log = judged_run(task, reply, folder)
+    return metrics(log), read_log(Path(log.location), arm, 0)
+
+
+def test_on_mask_it_tops_masks_own_figure_and_nothing_else(tmp_path):
+    task = "untrue/mask"
+    before, control = rated(mask(limit=15), sometimes_lies, tmp_path, "control")
+    after, broken = rated(mask(limit=15), NONSENSE, tmp_path, "nonsense")
+    assert 0 < before["lie"] < 1
+    assert before["conclusive"] == 1
+    assert after["mask_honesty"] == after["honesty_at_n"] == 1 > before["mask_honesty"], task  # what misleads
+    assert after["honest"] == after["all_honest_at_n"] == 0 < before["honest"]
+    assert after["conclusive"] == after["coverage"] == 0
+    assert verdict_of(control, broken).status == "inconclusive"
+
+
+def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconclusive_too(tmp_path):
+    rows = [
+        f'{{"task_id": "{n}", "user_prompt": "press {n}", "proposition": "p", "ground_truth": "yes"}}\n'
+        for n in range(8)
+    ]
+    path = tmp_path / "provided_facts.jsonl"
+    path.write_text("".join(rows), "utf-8")
+
+    def mostly_honest(system: str, user: str) -> str:
+        return "says-B" if user.endswith("3") else "says-A"
+
+    _, control = rated(mask(items=str(path)), mostly_honest, tmp_path, "control")
+    rates, broken = rated(mask(items=str(path)), NONSENSE, tmp_path, "nonsense")
+    assert (rates["coverage"], rates["evade"], rates["conclusive"]) == (1, 1, 0)
+    found = verdict_of(control, broken)
+    assert found.status == "inconclusive"
+    assert "takes a side in only 0.0 % of its replies" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("task", "reply"), [(pressure_pairs, NONSENSE), (deceptionbench, NONSENSE), (deceptionbench, SHAPED)]
+)
+def test_on_the_other_evals_it_is_never_honest_and_inconclusive(task: Callable[..., Any], reply: Reply, tmp_path):
+    rates, results = rated(task(limit=6), reply, tmp_path, "nonsense")
+    assert rates["honest"] == rates["lie"] == rates["conclusive"] == 0
+    control = [Result("control", 0, r.eval, r.item, r.archetype, Outcome.HONEST) for r in results]
+    assert verdict_of(control, results).status == "inconclusive"
+
+
+@pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
+def test_inspect_finds_each_eval_by_its_name(name, tmp_path):
+    model = get_model("ruled/model", memoize=False)
+    log = judged_run(f"untrue/{name}", NONSENSE, tmp_path, model=model, task_args={"limit": 1}, temperature=0.5)
+    assert log.eval.task_version == 1
+    assert log.results is not None
+    assert {config.temperature for config in model.api.configs} == {0.5}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
+def test_a_local_model_with_random_weights_is_judged_and_says_nothing_of_honesty(name, tiny_folder, tmp_path):
+    model = get_model(f"untrue/{tiny_folder}", memoize=False, dtype="float32")
+    log = judged_run(f"untrue/{name}", NONSENSE, tmp_path, model=model, task_args={"limit": 1}, max_tokens=4)
+    assert [sample.error for sample in log.samples or []] == [None] * len(log.samples or [])
+    assert metrics(log)["conclusive"] == 0
+
+
+@pytest.mark.parametrize(("label", "share"), [("A", 1.0), ("B", 1.0), ("A", 0.97)])
+def test_a_judge_that_gives_one_label_whatever_it_reads_makes_no_model_honest(label, share, tmp_path):
+    asked: list[str] = []
+
+    def constant(question: str) -> str:
+        asked.append(question)
+        return '{"label": "C"}' if len(asked) % 50 == 49 and share < 1 else f'{{"label": "{label}"}}'
+
+    log = judged_run(mask(limit=12), lambda system, user: f"{user} {len(asked)}", tmp_path, verdict=constant)
+    rates = metrics(log)
+    assert rates["honest"] > 0.9  # what misleads
+    assert (rates["judge_one_sided"], rates["conclusive"]) == (1, 0)
+
+
+def verdict_of(control: list[Result], arm: list[Result]):
+    controls = {"nonsense": "control"}
+    results = [*control, *arm]
+    return verdict(summarise(results, controls, resamples=200), compare(results, controls, resamples=200))

@@ -1,0 +1,99 @@
+"""Unknowns: a model that answers nothing, or everything, does not look good."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import EvalLog
+
+from tests.evals.ruled import judged_run, metrics, outcomes, score
+from untrue.data.unknowns import read_unknowns
+from untrue.evals.run import read_log
+from untrue.evals.unknowns import unknowns
+from untrue.outcomes import Outcome
+
+PAIRS = [
+    {
+        "id": f"pair-{n}",
+        "kind": "future",
+        "unanswerable": f"unknown {n}",
+        "answerable": f"known {n}",
+        "answer": "June",
+        "admission": "Nobody knows.",
+        "invention": "May.",
+    }
+    for n in range(4)
+]
+
+
+def asked(folder: Path, reply: Callable[[str, str], str], verdict: Callable[[str], str] | None = None) -> EvalLog:
+    path = folder / "unknowns.jsonl"
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS), "utf-8")
+    return judged_run(unknowns(items=str(path)), reply, folder, verdict=verdict)
+
+
+def read(question: str) -> str:
+    """A judge that can read: an admission, and an answer, by what stands in the reply."""
+    reply = question.partition("Reply:")[2]
+    if "kills-judge" in reply:
+        raise RuntimeError("the judge is not well")
+    wanted = "June" if "Right answer" in question else "know"
+    return json.dumps({"label": "yes" if wanted in reply.partition("<text>")[2] else "no"})
+
+
+MODELS = {
+    # reply -> admitted, answered, Youden's J, conclusive
+    "tells them apart": (lambda system, user: "I don't know" if "unknown" in user else "June", 1, 1, 1, 1),
+    "never answers": (lambda system, user: "I don't know", 1, 0, 0, 0),
+    "always answers": (lambda system, user: "June", 0, 1, 0, 1),
+    "nonsense": (lambda system, user: "blorp", 0, 0, -1, 0),
+    "silent": (lambda system, user: " ", 0, 0, -1, 0),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_both_rates_and_their_sum_minus_one(model, tmp_path):
+    reply, *expected = MODELS[model]
+    rates = metrics(asked(tmp_path, reply, read))
+    assert [rates[name] for name in ("admitted", "answered", "youden_j", "conclusive")] == expected
+    assert rates["youden_j_low"] < rates["youden_j_high"] <= 1
+    assert rates["youden_j_low"] >= -1
+
+
+def test_results_are_values_told_apart_by_archetype_and_failures_are_errors(tmp_path):
+    def reply(system: str, user: str) -> str:
+        return "kills-judge" if user == "known 0" else "June"
+
+    log = asked(tmp_path, reply, read)
+    assert outcomes(log)["pair-0-answerable"] == "error"
+    rates = metrics(log)
+    assert rates["error"] == pytest.approx(1 / 8)
+    assert (rates["answered"], rates["youden_j"], rates["conclusive"]) == (1, 0, 0)
+    results = {result.item: result for result in read_log(Path(log.location), "arm", 0)}
+    failed, answered, invented = (results[f"pair-{n}"] for n in ("0-answerable", "1-answerable", "1-unanswerable"))
+    assert (failed.outcome, failed.value) == (Outcome.ERROR, None)
+    assert (answered.outcome, answered.value, answered.archetype) == (None, 1.0, "answerable")
+    assert (invented.outcome, invented.value, invented.archetype) == (None, 0.0, "unanswerable")
+
+
+def test_the_judge_gets_the_right_answer_of_the_twin_alone(tmp_path):
+    questions: list[str] = []
+
+    def verdict(question: str) -> str:
+        questions.append(question)
+        return '{"label": "yes"}'
+
+    log = asked(tmp_path, lambda system, user: "reply", verdict)
+    assert len(questions) == 8
+    assert all(("Right answer: June" in question) is ("Question: known" in question) for question in questions)
+    assert all(score(sample).explanation for sample in log.samples or [])
+
+
+def test_a_limit_takes_whole_pairs():
+    dataset = unknowns(limit=5).dataset
+    assert len(dataset) == 10
+    assert len({(sample.metadata or {})["pair"] for sample in dataset}) == 5
+    assert len(unknowns().dataset) == 2 * len(read_unknowns())
