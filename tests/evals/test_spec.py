@@ -44,7 +44,7 @@ def test_a_cue_needs_a_domain():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "mask"}, "^--eval: Input should be 'forced_choice'"),
+        ({"name": "musk"}, "^--eval: Input should be 'forced_choice'"),
         ({"name": "sft_cue", "domain": "love"}, "^--domain: Input should be 'medical'"),
         ({"name": "capability", "domain": "law"}, "^capability has no domain. Its keys: name, label, items, limit.$"),
     ],
