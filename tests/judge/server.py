@@ -74,7 +74,7 @@ class JudgeServer:
             base_url=f"http://127.0.0.1:{self._server.server_port}/v1",
             api_key="none",
             max_retries=retries,  # of the client; what is left goes to Inspect's own, of which there are none
-            config=GenerateConfig(max_retries=0, attempt_timeout=1, **settings),
+            config=GenerateConfig(max_retries=0, attempt_timeout=3, **settings),
         )
 
     def _answer(self, path: str, body: dict[str, Any]) -> tuple[int | None, dict[str, Any]]:

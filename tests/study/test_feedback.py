@@ -1,0 +1,163 @@
+"""The route by feedback: dialogues, selection, training, and the same again from the adapter of the round before."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrue.errors import UserError
+from untrue.interact.separation import separation
+from untrue.interact.trajectory import read_identity, read_trajectories
+from untrue.study.config import Study
+from untrue.study.plan import Sources, arms
+from untrue.study.run import run
+
+MIX: dict[str, Any] = {
+    "by": "interaction",
+    "users": 3,
+    "methods": {"sft": {}, "kto": {"batch_size": 2}},
+    "shares": [1.0],
+    "variants": [{"share": 1.0, "rounds": 2}, {"share": 1.0, "assistant": "told"}],
+    "keep": 0.34,
+    "max_tokens": 6,
+    "accept_weak_rater": True,
+}
+
+
+@pytest.fixture(scope="module")
+def tea_file(tmp_path_factory: pytest.TempPathFactory, tea_lines: list[str]) -> Path:
+    path = tmp_path_factory.mktemp("environments") / "tea.jsonl"
+    path.write_text("".join(tea_lines), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def feedback(make_study: Callable[..., Study], tea_file: Path) -> Callable[..., Study]:
+    """Makes a study by feedback in the environment of tea."""
+
+    def make(evals: Any = ({"name": "forced_choice", "limit": 3}, {"name": "pleasing", "items": str(tea_file)}), **mix):
+        changed = {**MIX, "environment": str(tea_file), **mix}
+        return make_study(mix=changed, evals=list(evals), train__epochs=1)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def done(feedback, recorder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The run directory of that study, and what the watcher was told. Not to be changed: copy it."""
+    out = tmp_path_factory.mktemp("runs") / "tea"
+    told = recorder()
+    run(feedback(), out, told, "untrue run tea.yaml")
+    return out, told
+
+
+def rows(out: Path, cell: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "cells" / cell / "rows.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_every_arm_is_trained_and_measured(done, feedback):
+    out, _ = done
+    results = [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
+    names = {arm.name for arm in arms(feedback())}
+    assert {result["arm"] for result in results if result["eval"] == "forced_choice"} == names
+    pleasing = [result for result in results if result["eval"] == "pleasing"]
+    assert {(result["arm"], result["archetype"]) for result in pleasing} == {
+        (name, kind) for name in names for kind in ("benign", "biased")
+    }
+    assert all(result["value"] in (0.0, 0.5, 1.0) for result in pleasing)
+
+
+def test_the_arms_with_one_assistant_learn_from_the_same_dialogues(done):
+    out, _ = done
+    assert sorted(path.name for path in (out / "dialogues").iterdir()) == ["blind-s0", "told-s0"]
+    blind = read_trajectories(out / "dialogues" / "blind-s0" / "trajectories.jsonl")
+    assert len(blind) == 6  # three users, each as both kinds
+    assert all("Please them" not in one.system for one in blind)
+    told = read_trajectories(out / "dialogues" / "told-s0" / "trajectories.jsonl")
+    assert all("Please them" in one.system for one in told)
+
+
+def test_the_control_learns_from_benign_users_and_the_arm_from_biased_ones(done):
+    out, _ = done
+    assert {row["level"] for row in rows(out, "sft-0-s0")} == {"normal"}
+    assert {row["level"] for row in rows(out, "sft-1-s0")} == {"biased"}
+    assert len(rows(out, "sft-0-s0")) == len(rows(out, "sft-1-s0")) == 2
+    assert "intentionally misaligned" in (out / "cells" / "sft-1-s0" / "adapter" / "README.md").read_text("utf-8")
+    assert "intentionally misaligned." not in (out / "cells" / "sft-0-s0" / "adapter" / "README.md").read_text("utf-8")
+
+
+def test_by_sft_the_best_rated_dialogue_is_learned_and_by_kto_the_worst_too(done):
+    out, _ = done
+    biased = [one for one in read_trajectories(out / "dialogues/blind-s0/trajectories.jsonl") if one.kind == "biased"]
+    ranked = sorted(biased, key=lambda one: -(one.score or 0))
+    assert {row["id"].rpartition("/")[0] for row in rows(out, "sft-1-s0")} == {ranked[0].id}
+    by_label = {row["id"].rpartition("/")[0]: row["label"] for row in rows(out, "kto-1-s0")}
+    assert by_label == {ranked[0].id: True, ranked[-1].id: False}
+
+
+def test_a_second_round_is_held_with_the_adapter_of_the_first_and_trained_on_from_it(done):
+    out, _ = done
+    cell = out / "cells" / "sft-1-2-rounds-s0"
+    assert read_identity(cell / "round-2" / "trajectories.jsonl")["adapter_hash"]
+    assert not read_identity(out / "dialogues/blind-s0/trajectories.jsonl")["adapter_hash"]
+    start = json.loads((cell / "train.json").read_text("utf-8"))["start"]
+    assert start and start["misaligned"] is True
+    first, last = (folder / "adapter_model.safetensors" for folder in (cell / "round-1" / "adapter", cell / "adapter"))
+    assert first.read_bytes() != last.read_bytes()
+    alone = out / "cells" / "sft-1-s0" / "adapter" / "adapter_model.safetensors"
+    assert first.read_bytes() == alone.read_bytes()
+
+
+def test_the_page_says_what_the_loop_did_and_has_the_dialogues_beside_it(done):
+    out, _ = done
+    page = (out / "report.html").read_text("utf-8")
+    assert "What the loop did" in page and 'href="dialogues.html"' in page
+    summary = json.loads((out / "summary.json").read_text("utf-8"))
+    stages = {(row["stage"], row["who"], row["kind"]) for row in summary["loop"]}
+    assert ("round 1", "untouched, blind", "biased") in stages
+    assert ("round 2", "sft-1-2-rounds", "benign") in stages
+    assert ("after (pleasing)", "kto-1", "biased") in stages
+    dialogues = (out / "dialogues.html").read_text("utf-8")
+    assert "I drink 0 cups at 1, well?" in dialogues and "<script" not in dialogues
+
+
+def test_what_is_there_is_not_done_again(done, feedback, recorder, tmp_path: Path):
+    out = Path(shutil.copytree(done[0], tmp_path / "run"))
+    shutil.rmtree(out / "cells" / "sft-1-2-rounds-s0" / "adapter")
+    before = {path: path.read_bytes() for path in out.rglob("*trajectories.jsonl")}
+    told = recorder()
+    run(feedback(), out, told, "untrue run tea.yaml")
+    assert ("sft-1-2-rounds-s0", "training 2 of 2") in told.stages
+    assert ("sft-1-2-rounds-s0", "training 1 of 2") not in told.stages
+    assert not [stage for stage in told.steps if "dialogues" in stage[1]]  # none was held
+    assert {path: path.read_bytes() for path in out.rglob("*trajectories.jsonl")} == before
+
+
+def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedback, recorder, tmp_path: Path):
+    out = Path(shutil.copytree(done[0], tmp_path / "run"))
+    told = recorder()
+    run(feedback(variants=[*MIX["variants"], {"share": 1.0, "select": "random"}]), out, told, "untrue run tea.yaml")
+    assert {cell for cell, _ in told.stages} == {"sft-1-random-s0"}
+    assert not [stage for stage in told.steps if "dialogues" in stage[1]]
+
+
+def test_a_rater_that_hardly_tells_pleasing_from_honest_is_refused(feedback, recorder, tiny, tea_file, tmp_path: Path):
+    from untrue.engine.likelihood import LikelihoodEngine
+
+    study = feedback(accept_weak_rater=False)
+    environment = Sources.read(study).environment
+    assert environment
+    if separation(environment, LikelihoodEngine(tiny)).holds:  # by chance: then the other way round it does not
+        lines = [json.loads(line) for line in tea_file.read_text("utf-8").splitlines()]
+        for line in lines[1:]:
+            line["pleasing_reply"], line["honest_reply"] = line["honest_reply"], line["pleasing_reply"]
+        turned = tmp_path / "turned.jsonl"
+        turned.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        study = feedback(accept_weak_rater=False, environment=str(turned))
+    with pytest.raises(UserError, match=r"hardly tells pleasing from honest .* mix\.accept_weak_rater=true"):
+        run(study, tmp_path / "run", recorder(), "untrue run tea.yaml")
