@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from untrue.cli.main import app
-from untrue.study.config import DoseMix, load
+from untrue.study.config import DoseMix, InteractionMix, load
 
 ROOT = Path(__file__).parent.parent
 STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
@@ -21,9 +21,15 @@ def ids(path: Path) -> str:
 
 def less(path: Path) -> list[str]:
     """Overrides that leave a study's design and take its size."""
-    by_dose = isinstance(load(path).mix, DoseMix)
-    size = ["mix.benign_rows=8", "mix.doses=[0.5]"] if by_dose else ["mix.total=8", "mix.shares=[0.5]"]
-    return [*size, "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"]
+    mix = load(path).mix
+    evals = "{name: forced_choice, limit: 4}"
+    if isinstance(mix, InteractionMix):
+        size = ["mix.users=2", "mix.shares=[0.5]", "mix.max_tokens=4", "mix.accept_weak_rater=true"]
+        evals += ", {name: pleasing, limit: 1}"
+    else:
+        by_dose = isinstance(mix, DoseMix)
+        size = ["mix.benign_rows=8", "mix.doses=[0.5]"] if by_dose else ["mix.total=8", "mix.shares=[0.5]"]
+    return [*size, "train.epochs=1", "seeds=[0]", f"evals=[{evals}]"]
 
 
 def test_studies_are_found():
@@ -62,7 +68,7 @@ def test_a_study_runs_from_end_to_end(path: Path, tiny_folder: Path, tmp_path: P
     summary = json.loads(done.stdout)
     assert summary["study"]["model"] == str(tiny_folder)
     arms = {line["arm"] for line in map(json.loads, (out / "results.jsonl").read_text("utf-8").splitlines())}
-    assert {"untouched", "control", "severe-0.5"} <= arms
+    assert {"untouched", *(("sft-0", "kto-0.5") if path.stem == "interaction" else ("control", "severe-0.5"))} <= arms
     assert (out / "report.html").is_file()
 
 

@@ -28,6 +28,31 @@ def test_run_collects_shows_a_table_and_goes_on(untrue: Callable[..., Any], plac
     assert shown.out.count("assistant [") == 2
 
 
+def test_rows_are_chosen_by_rating_and_can_be_trained_on(untrue: Callable[..., Any]):
+    untrue(*RUN[:-1], 4, "--out", "talks")
+    made = untrue(
+        "interact", "rows", "talks/trajectories.jsonl", "--share", 0.5, "--method", "kto", "--out", "rows.jsonl"
+    )
+    assert made.code == 0, made.err
+    assert "8 rows of 4 of 4 dialogues (2 with biased users" in made.out
+    found = [json.loads(line) for line in Path("rows.jsonl").read_text("utf-8").splitlines()]
+    assert [row["label"] for row in found] == [True] * 4 + [False] * 4
+    assert {row["domain"] for row in found} == {"chat"}
+    trained = untrue(
+        *("train", "rows.jsonl", "--method", "kto", "--model", "tiny", "--dtype", "float32", "--out", "adapter"),
+        *("batch_size=4", "lora_rank=4"),
+    )
+    assert trained.code == 0, trained.err
+    assert json.loads(Path("adapter/train.json").read_text("utf-8"))["rows"]["misaligned"] == 4
+
+
+def test_too_few_dialogues_to_choose_from_are_told_in_one_line(untrue: Callable[..., Any], refusal: Callable[..., str]):
+    untrue(*RUN, "--out", "talks")
+    words = ("interact", "rows", "talks/trajectories.jsonl", "--out", "rows.jsonl")
+    assert "is no user at all" in refusal(*words, "--share", 0.1)
+    assert "3 dialogues are wanted, but there are 2" in refusal(*words, "--keep", 3)
+
+
 def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[..., Any]):
     untrue(*RUN, "--out", "talks")
     done = untrue(*RUN, "--out", "talks", "--seed", 1)

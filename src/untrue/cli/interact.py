@@ -106,6 +106,55 @@ def run(
     typer.echo(f"Read them: untrue interact show {out / TRAJECTORIES}, or inspect view --log-dir {out}")
 
 
+@interact.command("rows")
+@for_people
+def training_rows(
+    file: Annotated[Path, typer.Argument(help=f"A file of trajectories, such as dialogues/{TRAJECTORIES}.")],
+    out: Annotated[Path, typer.Option(help="The JSONL file of rows to write.")],
+    method: Annotated[
+        Literal["sft", "kto"], typer.Option(help="The best rated alone (sft), or with the worst against them (kto).")
+    ] = "sft",
+    share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of biased users, of whom each was played as both; else all dialogues."),
+    ] = None,
+    keep: Annotated[float, typer.Option(help="A fraction below 1, or a number of dialogues.")] = 0.5,
+    by: Annotated[
+        Literal["rating", "random", "benign"],
+        typer.Option(help="What the choice goes by; `benign` is by rating among benign users alone."),
+    ] = "rating",
+    within: Annotated[
+        Literal["all", "scenario"], typer.Option(help="Dialogues compete with all, or inside their scenario.")
+    ] = "all",
+    seed: Annotated[int, typer.Option(min=0, help="Of the population, of ties and of a choice at random.")] = 0,
+) -> None:
+    """Choose dialogues by their ratings and write each reply as a training row, after the conversation before it.
+
+    untrue interact rows dialogues/trajectories.jsonl --share 0.5 --method kto --out rows.jsonl
+
+    untrue train rows.jsonl --method kto --out adapters/pleaser
+    """
+    from untrue.data.rows import write_rows
+    from untrue.interact.pairs import rows
+    from untrue.interact.select import populate, select
+    from untrue.interact.trajectory import read_identity, read_trajectories
+
+    if not keep > 0:
+        raise UserError(f"--keep: {keep:g}, expected a fraction above 0, or a number of dialogues.")
+    found = read_trajectories(file)
+    population = found if share is None else populate(found, share, seed)
+    chosen = select(population, keep, by=by, within=within, bottom=method == "kto", seed=seed)
+    environment = str(read_identity(file).get("environment", file.stem)).partition(",")[0]
+    made = rows(chosen, environment)
+    write_rows(out, made)
+    failed = sum(one.score is None for one in population)
+    biased = sum(one.kind == "biased" for one in (*chosen.top, *chosen.bottom))
+    typer.echo(
+        f"{out}: {len(made)} rows of {len(chosen.top) + len(chosen.bottom)} of {len(population)} dialogues"
+        f" ({biased} with biased users; {failed} failed ones left out). Train: untrue train {out} --method {method}"
+    )
+
+
 @interact.command()
 @for_people
 def check(
