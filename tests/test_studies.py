@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def test_a_study_opens_with_the_command_that_runs_it(path: Path):
 @pytest.mark.parametrize("path", STUDIES, ids=ids)
 def test_the_overrides_in_its_comments_are_valid(path: Path):
     commands = [
-        line.split("untrue run ")[1].split() for line in path.read_text("utf-8").splitlines() if "untrue run " in line
+        shlex.split(line.split("untrue run ")[1])
+        for line in path.read_text("utf-8").splitlines()
+        if "untrue run " in line
     ]
     assert commands
     for words in commands:
