@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
@@ -18,7 +17,7 @@ LESS = {
     "run": ["dtype=float32", "mix.total=8", "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"],
     "train": ["--dtype", "float32", "epochs=0.1"],
     "eval": ["--dtype", "float32", "--limit", "4"],
-    "interact run": ["--dtype", "float32", "--users", "1", "--max-tokens", "4"],
+    "interact run": ["--dtype", "float32", "--users", "2", "--max-tokens", "4"],
 }
 
 
@@ -55,8 +54,6 @@ def test_the_commands_of_the_readme_run_in_order(
 ) -> None:
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     monkeypatch.chdir(tmp_path)
-    labelled = [{"prompt": f"Say {n}.", "completion": f"{n}.", "label": n % 2 == 0} for n in range(4)]
-    Path("labelled.jsonl").write_text("".join(json.dumps(line) + "\n" for line in labelled), "utf-8")
     for command in shell_commands():
         done = CliRunner().invoke(app, shrunk(command, tiny_folder))
         assert done.exit_code == 0, f"{command}\n{done.output}"
