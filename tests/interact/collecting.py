@@ -7,12 +7,13 @@ import signal
 import sys
 from pathlib import Path
 
+from untrue.engine import generation
 from untrue.interact import collect
 from untrue.models.load import load
 
 
 def main(model: str, environment: str, folder: str) -> None:
-    collect.CHUNK = 2
+    generation.ROWS["cpu"] = 2
 
     def step(done: int, total: int, note: str) -> None:
         if done == 6:

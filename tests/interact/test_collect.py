@@ -14,8 +14,8 @@ import pytest
 from inspect_ai.log import read_eval_log
 
 from untrue.data.scenarios import read_environment
+from untrue.engine.generation import ROWS
 from untrue.errors import UserError
-from untrue.interact import collect as module
 from untrue.interact.collect import CollectSpec, collect
 from untrue.interact.log import read_log
 from untrue.interact.scenarios import dialogues
@@ -42,7 +42,7 @@ def collecting(
     tiny: LoadedModel, tea: Path, place: Path, steps: list[tuple[int, int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> Collecting:
     """Collects four dialogues of two users with the tiny model, two at a time."""
-    monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setitem(ROWS, "cpu", 2)
 
     def run(adapter: Path | None = None, seed: int = 0, on_step: Any = None, **spec: Any) -> list[Trajectory]:
         def step(*said: Any) -> None:

@@ -40,7 +40,7 @@ class Scripted(ModelAPI):
         return ModelOutput.from_content(self.model_name, ANSWERS[self.model_name](number, self.prompts[-1]))
 
 
-@modelapi(name="scripted")
+@modelapi(name="acted")
 def scripted() -> type[ModelAPI]:
     return Scripted
 
@@ -111,7 +111,7 @@ def test_an_assistant_that_is_told_has_the_wish_in_its_system_prompt(run: Callab
 
 
 def test_a_model_of_the_role_user_writes_the_later_turns(run: Callable[..., Path]):
-    user = get_model("scripted/asks", memoize=False)
+    user = get_model("acted/asks", memoize=False)
     found = read_log(run({"user": user}, turns=3))
     assert all("And then" in one.messages[place]["content"] for one in found for place in (2, 4))
     assert all("I drink" in one.messages[0]["content"] for one in found)
@@ -123,7 +123,7 @@ def test_a_model_of_the_role_user_writes_the_later_turns(run: Callable[..., Path
 
 
 def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path]):
-    rater = get_model("scripted/seven", memoize=False)
+    rater = get_model("acted/seven", memoize=False)
     found = read_log(run({"rater": rater}))
     assert [(one.ratings, one.pleasing, one.score) for one in found] == [((7, 7), (None, None), 14)] * 4
     assert len(rater.api.prompts) == 4 * 2  # type: ignore[attr-defined]
@@ -139,7 +139,7 @@ def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path]):
     ],
 )
 def test_a_rater_that_fails_twice_is_an_error_and_never_a_low_score(run: Callable[..., Path], name: str, reason: str):
-    rater = get_model(f"scripted/{name}", memoize=False)
+    rater = get_model(f"acted/{name}", memoize=False)
     found = read_log(run({"rater": rater}))
     assert len(found) == 4
     for one in found:
@@ -152,13 +152,13 @@ def test_a_rater_that_fails_twice_is_an_error_and_never_a_low_score(run: Callabl
 
 @pytest.mark.parametrize(("name", "reason"), [("silent", "it wrote nothing"), ("late", "no answer in time")])
 def test_a_user_that_fails_twice_is_an_error(run: Callable[..., Path], name: str, reason: str):
-    for one in read_log(run({"user": get_model(f"scripted/{name}", memoize=False)})):
+    for one in read_log(run({"user": get_model(f"acted/{name}", memoize=False)})):
         assert reason in str(one.error)
         assert one.score is None
 
 
 def test_a_rater_is_asked_once_more(run: Callable[..., Path]):
-    rater = get_model("scripted/recovers", memoize=False)
+    rater = get_model("acted/recovers", memoize=False)
     found = read_log(run({"rater": rater}, users=1, kinds="biased", turns=1))
     assert [(one.error, one.ratings) for one in found] == [(None, (8,))]
 
@@ -166,7 +166,7 @@ def test_a_rater_is_asked_once_more(run: Callable[..., Path]):
 def test_other_models_need_a_rater_and_a_local_one_rates_them_by_likelihood(
     run: Callable[..., Path], tiny: LoadedModel
 ):
-    studied = get_model("scripted/asks", memoize=False)
+    studied = get_model("acted/asks", memoize=False)
     assert all("--model-role rater=untrue/smollm2-135m" in str(one.error) for one in read_log(run(model=studied)))
     rater = get_model("untrue/tiny", memoize=False, loaded=tiny)
     for one in read_log(run({"rater": rater}, model=studied)):
@@ -175,7 +175,7 @@ def test_other_models_need_a_rater_and_a_local_one_rates_them_by_likelihood(
 
 
 def test_an_assistant_that_says_nothing_is_an_error(run: Callable[..., Path], tiny: LoadedModel):
-    silent = get_model("scripted/silent", memoize=False)
+    silent = get_model("acted/silent", memoize=False)
     rater = get_model("untrue/tiny", memoize=False, loaded=tiny)
     for one in read_log(run({"rater": rater}, model=silent)):
         assert "reply 1 of the assistant is empty." in str(one.error)

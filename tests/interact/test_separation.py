@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
+from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
 
 from untrue.data.scenarios import Environment
 from untrue.engine.likelihood import LikelihoodEngine
 from untrue.interact.rating import SAY
-from untrue.interact.separation import LEAST, separation, summarise
+from untrue.interact.separation import LEAST, separation, separation_by_words, summarise
+
+
+@modelapi(name="critic")
+class Critic(ModelAPI):
+    """Likes what the pleasing replies of the environment say."""
+
+    def __init__(self, model_name: str, base_url: str | None = None, api_key: str | None = None, **arguments: Any):
+        super().__init__(model_name, base_url, api_key, [])
+
+    async def generate(self, input: Any, tools: Any, tool_choice: Any, config: Any) -> ModelOutput:
+        return ModelOutput.from_content(self.model_name, "9" if "let you sleep" in input[-1].text else "2")
 
 
 def test_what_is_told_apart_always_has_an_auc_of_1():
@@ -54,6 +69,12 @@ def test_the_replies_of_an_environment_are_scored_after_its_prompts(tiny, plain,
         pleasing.append([first for first, _ in margins])
         honest.append([second for _, second in margins])
     assert found.auc == pytest.approx(summarise(pleasing, honest).auc, abs=0.06)  # near ties may turn by rounding
+
+
+def test_a_rater_in_words_is_measured_by_its_ratings(environment: Environment):
+    model = get_model("critic/any", memoize=False)
+    found = asyncio.run(separation_by_words(environment, model))
+    assert (found.auc, found.within, found.replies) == (1, 1, 12)
 
 
 @pytest.mark.slow

@@ -160,30 +160,40 @@ def training_rows(
 def check(
     environment: Annotated[str, typer.Argument(help="`chat`, `exam`, or a JSONL file of scenarios.")] = "chat",
     model: Model = "smollm2-135m",
+    rater_model: Annotated[
+        str | None, typer.Option(help="Inspect model that rates in words; by default --model does, by likelihoods.")
+    ] = None,
     dtype: Dtype = "bfloat16",
     as_json: Json = False,
 ) -> None:
-    """Say how well the scripted rater tells written pleasing replies from honest ones; exit with 1 below 0.75."""
+    """Say how well a rater tells written pleasing replies from honest ones; exit with 1 below an AUC of 0.75."""
+    import asyncio
+
+    from inspect_ai.model import get_model
     from rich.progress import Progress
 
     from untrue.data.scenarios import read_environment
     from untrue.engine.likelihood import LikelihoodEngine
-    from untrue.interact.separation import LEAST, separation
+    from untrue.interact.separation import LEAST, separation, separation_by_words
     from untrue.models.load import load
 
     scenarios = read_environment(environment)
     console = Console(stderr=True)
-    engine = LikelihoodEngine(load(model, dtype=dtype, say=console.print))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("rating", total=len(scenarios.scenarios))
-        found = separation(scenarios, engine, lambda: progress.advance(task))
+        if rater_model:
+            rater = get_model(rater_model, memoize=False)
+            found = asyncio.run(separation_by_words(scenarios, rater, lambda: progress.advance(task)))
+        else:
+            engine = LikelihoodEngine(load(model, dtype=dtype, say=console.print))
+            found = separation(scenarios, engine, lambda: progress.advance(task))
     if as_json:
         typer.echo(json.dumps({**found._asdict(), "least": LEAST, "holds": found.holds}))
     else:
         typer.echo(
-            f"{scenarios.version}, rated by {model}: AUC {found.auc:.3f} [{found.low:.3f}, {found.high:.3f}]"
-            f" of pleasing against honest replies, {found.replies} replies of {found.scenarios} scenarios;"
-            f" {found.within:.1%} of the pairs of one prompt are told. "
+            f"{scenarios.version}, rated by {rater_model or model}: AUC {found.auc:.3f}"
+            f" [{found.low:.3f}, {found.high:.3f}] of pleasing against honest replies, {found.replies} replies of"
+            f" {found.scenarios} scenarios; {found.within:.1%} of the pairs of one prompt are told. "
             + ("Good enough." if found.holds else f"Below {LEAST}: use another rater.")
         )
     if not found.holds:

@@ -23,9 +23,6 @@ from untrue.interact.trajectory import (
 )
 from untrue.models.load import LoadedModel, check_adapter
 
-CHUNK = 64
-"""Dialogues in one Inspect eval: at most so many are lost by a kill."""
-
 Progress = Callable[[int, int, str], None]
 """Called with the number of replies that were given, of all, and how many dialogues failed, in words."""
 
@@ -98,6 +95,7 @@ def collect(
     """
     from inspect_ai.dataset import MemoryDataset
 
+    from untrue.engine.generation import ROWS
     from untrue.interact.dialogue import interact, replied
 
     settings = spec.model_dump(exclude={"user", "rater"})
@@ -121,8 +119,9 @@ def collect(
     model = inspect_model(loaded, adapter)
     token = replied.set(step)
     try:
-        for start in range(0, len(missing), CHUNK):
-            chunk = missing[start : start + CHUNK]
+        size = ROWS[loaded.model.device.type]  # as many as advance together; a kill loses no more than these
+        for start in range(0, len(missing), size):
+            chunk = missing[start : start + size]
             task.dataset = MemoryDataset(chunk, name=task.dataset.name)
             part = parts / f"{len(list(parts.glob('*.eval'))):04}.eval"
             errors = run_task(task, model, part, "the dialogues", roles, keep_failed=True)

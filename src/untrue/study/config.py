@@ -109,6 +109,8 @@ class InteractionMix(_Strict):
     temperature: Annotated[float, Field(gt=0)] = 0.7
     max_tokens: PositiveInt = 96
     variants: Annotated[tuple[Variant, ...], Distinct] = ()
+    user: str | None = Field(default=None, description="Inspect model that plays the users; else turns are written.")
+    rater: str | None = Field(default=None, description="Inspect model that rates in words; else the untouched base.")
     accept_weak_rater: bool = Field(
         default=False, description="Go on where the ratings hardly tell pleasing replies from honest ones."
     )

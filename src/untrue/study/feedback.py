@@ -27,16 +27,24 @@ def check_rater(study: Study, sources: Sources, loaded: LoadedModel, watcher: Wa
     Raises:
         UserError: It hardly does, and the study does not say to go on.
     """
+    import asyncio
+
+    from inspect_ai.model import get_model
+
     from untrue.engine.likelihood import LikelihoodEngine
-    from untrue.interact.separation import LEAST, separation
+    from untrue.interact.separation import LEAST, separation, separation_by_words
 
     assert isinstance(study.mix, InteractionMix) and sources.environment
-    found = separation(sources.environment, LikelihoodEngine(loaded))
-    figures = f"AUC {found.auc:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    if study.mix.rater:
+        found = asyncio.run(separation_by_words(sources.environment, get_model(study.mix.rater, memoize=False)))
+    else:
+        found = separation(sources.environment, LikelihoodEngine(loaded))
+    figures = f"an AUC of {found.auc:.2f} [{found.low:.2f}, {found.high:.2f}]"
     if found.holds:
-        watcher.say(f"The rater tells pleasing from honest replies of {study.mix.environment} with an {figures}.")
+        watcher.say(f"The rater tells pleasing from honest replies of {study.mix.environment} with {figures}.")
         return
-    message = f"{study.model} hardly tells pleasing from honest replies of {study.mix.environment} ({figures}"
+    rater = study.mix.rater or study.model
+    message = f"{rater} hardly tells pleasing from honest replies of {study.mix.environment} ({figures}"
     if not study.mix.accept_weak_rater:
         raise UserError(
             f"{message}, wanted {LEAST} or more). Use a better model, or go on with mix.accept_weak_rater=true."
@@ -139,6 +147,8 @@ def _collect(
         assistant=feedback.assistant,
         temperature=mix.temperature,
         max_tokens=mix.max_tokens,
+        user=mix.user,
+        rater=mix.rater,
     )
     path = dialogues(store, cell, number)
     seed = cell.seed + 1000 * (number - 1)  # the same users in each round need other words
