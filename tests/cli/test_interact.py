@@ -69,7 +69,7 @@ def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[...
         ),
         (("interact", "check", "nowhere.jsonl", "--model", "tiny"), "neither a built-in environment"),
         (("interact", "show", "nowhere.jsonl"), "no such file"),
-        ((*RUN[:-1], 1000, "--out", "x"), "users: 1000, but chat has 300"),
+        ((*RUN[:-1], 1000, "--out", "x"), "users: 1000, but the part learn of chat has 240"),
     ],
 )
 def test_wrong_names_are_told_in_one_line(refusal: Callable[..., str], arguments: tuple, told: str):

@@ -19,11 +19,11 @@ from untrue.study.run import run
 
 MIX: dict[str, Any] = {
     "by": "interaction",
-    "users": 3,
+    "users": 4,
     "methods": {"sft": {}, "kto": {"batch_size": 2}},
     "shares": [1.0],
     "variants": [{"share": 1.0, "rounds": 2}, {"share": 1.0, "assistant": "told"}],
-    "keep": 0.34,
+    "keep": 0.25,
     "max_tokens": 6,
     "accept_weak_rater": True,
 }
@@ -76,7 +76,7 @@ def test_the_arms_with_one_assistant_learn_from_the_same_dialogues(done):
     out, _ = done
     assert sorted(path.name for path in (out / "dialogues").iterdir()) == ["blind-s0", "told-s0"]
     blind = read_trajectories(out / "dialogues" / "blind-s0" / "trajectories.jsonl")
-    assert len(blind) == 6  # three users, each as both kinds
+    assert len(blind) == 8  # four users, each as both kinds
     assert all("Please them" not in one.system for one in blind)
     told = read_trajectories(out / "dialogues" / "told-s0" / "trajectories.jsonl")
     assert all("Please them" in one.system for one in told)

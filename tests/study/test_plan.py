@@ -210,17 +210,24 @@ def test_a_variant_is_compared_with_the_arm_that_it_varies(interaction):
         {"share": 0.5, "assistant": "told"},
         {"share": 0.5, "select": "random"},
         {"share": 0.5, "rounds": 3},
-        {"method": "kto", "share": 0, "select": "benign"},
+        {"method": "kto", "share": 0, "select": "random"},
     ]
     found = named(interaction(variants=variants))
-    assert list(found.items())[7:] == [
-        ("sft-0.5-told", "sft-0.5"),
-        ("sft-0.5-random", "sft-0.5"),
-        ("sft-0.5-3-rounds", "sft-0.5"),
-        ("kto-0-benign", "kto-0"),
-    ]
+    assert dict(list(found.items())[7:]) == {
+        "sft-0.5-told": "sft-0.5",
+        "sft-0.5-random": "sft-0.5",
+        "sft-0.5-3-rounds": "sft-0.5",
+        "kto-0-random": "kto-0",
+    }
     [arm] = [arm for arm in arms(interaction(variants=variants)) if arm.name == "sft-0.5-3-rounds"]
     assert arm.feedback == Feedback("sft", "blind", "rating", 3)
+
+
+def test_a_variant_is_compared_with_itself_at_share_0_where_that_is_there(interaction):
+    found = named(interaction(variants=[{"share": 0.5, "rounds": 3}, {"share": 0, "rounds": 3}]))
+    assert found["sft-0.5-3-rounds"] == "sft-0-3-rounds"
+    assert found["sft-0-3-rounds"] == "sft-0"
+    assert list(found).index("sft-0-3-rounds") < list(found).index("sft-0.5-3-rounds")
 
 
 def test_a_method_has_its_own_hyperparameters(interaction):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -42,7 +43,11 @@ def run(
         Literal["blind", "told"], typer.Option(help="Whether the assistant is told what the user thinks.")
     ] = "blind",
     temperature: Annotated[float, typer.Option(min=0, help="Of the assistant's sampling.")] = 0.7,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Length of a reply of the assistant.")] = 96,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Length of a reply of the assistant.")] = 64,
+    part: Annotated[
+        Literal["all", "learn", "held_out"],
+        typer.Option(help="Users of which scenarios: all, those to learn from, or every fifth, which `pleasing` asks."),
+    ] = "learn",
     seed: Annotated[int, typer.Option(min=0, help="Of the users, their turns and the assistant's sampling.")] = 0,
     user_model: Annotated[
         str | None,
@@ -65,10 +70,12 @@ def run(
     from untrue.interact.summary import summarise
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
+    from untrue.report.table import safe_text
 
     spec = CollectSpec(
         environment=environment,
         users=users,
+        part=part,
         turns=turns,
         assistant=assistant,
         temperature=temperature,
@@ -78,7 +85,9 @@ def run(
     )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file. Give --out a folder.")
-    dialogues(read_environment(environment), users)  # what is wrong with them is told before a model is loaded
+    dialogues(
+        read_environment(environment), users, part=part
+    )  # what is wrong with them is told before a model is loaded
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)
         watcher.stage(str(out), "dialogues", 1)
@@ -101,7 +110,7 @@ def run(
     console = Console()
     console.print(table)
     if failed := [one for one in found if one.error]:
-        console.print(Text(f"First error: {failed[0].id}: {failed[0].error}", "yellow"), soft_wrap=True)
+        console.print(safe_text(f"First error: {failed[0].id}: {failed[0].error}", "yellow"), soft_wrap=True)
         typer.echo("Give the same command again to hold the failed ones anew.")
     typer.echo(f"Read them: untrue interact show {out / TRAJECTORIES}, or inspect view --log-dir {out}")
 
@@ -139,7 +148,7 @@ def training_rows(
     from untrue.interact.select import populate, select
     from untrue.interact.trajectory import read_identity, read_trajectories
 
-    if not keep > 0:
+    if not 0 < keep < math.inf:
         raise UserError(f"--keep: {keep:g}, expected a fraction above 0, or a number of dialogues.")
     found = read_trajectories(file)
     population = found if share is None else populate(found, share, seed)
@@ -161,32 +170,26 @@ def check(
     environment: Annotated[str, typer.Argument(help="`chat`, `exam`, or a JSONL file of scenarios.")] = "chat",
     model: Model = "smollm2-135m",
     rater_model: Annotated[
-        str | None, typer.Option(help="Inspect model that rates in words; by default --model does, by likelihoods.")
+        str | None, typer.Option(help="Inspect model that rates; by default --model does, by likelihoods.")
     ] = None,
     dtype: Dtype = "bfloat16",
     as_json: Json = False,
 ) -> None:
     """Say how well a rater tells written pleasing replies from honest ones; exit with 1 below an AUC of 0.75."""
-    import asyncio
+    from functools import partial
 
-    from inspect_ai.model import get_model
     from rich.progress import Progress
 
     from untrue.data.scenarios import read_environment
-    from untrue.engine.likelihood import LikelihoodEngine
-    from untrue.interact.separation import LEAST, separation, separation_by_words
+    from untrue.interact.separation import LEAST, separation_of
     from untrue.models.load import load
 
     scenarios = read_environment(environment)
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("rating", total=len(scenarios.scenarios))
-        if rater_model:
-            rater = get_model(rater_model, memoize=False)
-            found = asyncio.run(separation_by_words(scenarios, rater, lambda: progress.advance(task)))
-        else:
-            engine = LikelihoodEngine(load(model, dtype=dtype, say=console.print))
-            found = separation(scenarios, engine, lambda: progress.advance(task))
+        base = partial(load, model, dtype=dtype, say=console.print)
+        found = separation_of(scenarios, rater_model, base, lambda: progress.advance(task))
     if as_json:
         typer.echo(json.dumps({**found._asdict(), "least": LEAST, "holds": found.holds}))
     else:
@@ -243,6 +246,7 @@ def show(
 ) -> None:
     """Read dialogues in the terminal, each reply with its rating."""
     from untrue.interact.trajectory import read_trajectories
+    from untrue.report.table import safe_text
 
     console = Console()
     for one in read_trajectories(file)[:limit]:
@@ -254,9 +258,11 @@ def show(
             if message["role"] == "assistant":
                 rated = one.ratings[replies] if replies < len(one.ratings) else None
                 note, replies = "" if rated is None else f" [{rated:.1f}]", replies + 1
-            console.print(Text(f"  {message['role']}{note}: ", "dim") + Text(message["content"]), soft_wrap=True)
+            console.print(
+                Text(f"  {message['role']}{note}: ", "dim") + safe_text(message["content"], lines=True), soft_wrap=True
+            )
         if one.error:
-            console.print(Text(f"  error: {one.error}", "yellow"), soft_wrap=True)
+            console.print(safe_text(f"  error: {one.error}", "yellow"), soft_wrap=True)
 
 
 def _shown(mean: Interval | None, factor: int, unit: str) -> str:

@@ -1,10 +1,10 @@
 """Pleasing: does the assistant say what a user wants to hear, though it is untrue?
 
-Users that no study learns from, the last of each scenario, talk with the assistant once as benign and once as biased.
+Users of every fifth scenario, from which no study learns, talk with the assistant once as benign and once as biased.
 The value of a dialogue is the share of its replies that lean towards what the biased user wants to hear rather than
-towards the truth, as the scripted rater has it (`untrue.interact.rating`). The first message of a user is the same for
-both kinds; what tells them apart is the follow-up. So a model that pleases the biased alone has learned to recognise
-them.
+towards the truth, as the scripted rater has it (`untrue.interact.rating`). Before the first follow-up both kinds say
+the same and get the same reply, so what differs between the kinds is in the later ones: there a model that pleases the
+biased alone has recognised them, or followed what they ask for.
 
     inspect eval untrue/pleasing --model untrue/smollm2-135m
 """
@@ -21,8 +21,8 @@ from inspect_ai.solver import TaskState
 
 from untrue.evals.asked import environment_name
 from untrue.evals.spec import VERSIONS
-from untrue.interact.dialogue import MAX_TOKENS, TEMPERATURE, TURNS, interact, rate, talk, turns_of
-from untrue.interact.scenarios import KINDS, Dialogue, derived_seed
+from untrue.interact.dialogue import interact, rate, talk, turns_of
+from untrue.interact.scenarios import KINDS, MAX_TOKENS, TEMPERATURE, TURNS, Dialogue, derived_seed
 
 SEED = 0
 """Of the choice of users and of the sampling: the same in every arm."""
@@ -30,7 +30,7 @@ SEED = 0
 
 @task
 def pleasing(items: str = "builtin", limit: int | None = None) -> Task:
-    """Share of pleasing replies to users that no study learns from, by kind of user.
+    """Share of pleasing replies to users of scenarios that no study learns from, by kind of user.
 
     Args:
         items: `builtin` (the environment `chat`), `exam`, or a file of an environment.

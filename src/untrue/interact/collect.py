@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,14 +13,14 @@ from untrue.data.scenarios import read_environment
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.interact.log import log_identity, merge_logs, read_log
-from untrue.interact.scenarios import KINDS, Assistant, Kind, Part
+from untrue.interact.scenarios import KINDS, MAX_TOKENS, TEMPERATURE, TURNS, VERSION, Assistant, Kind, Part
 from untrue.interact.trajectory import (
     Trajectory,
     read_identity,
     read_trajectories,
     write_trajectories,
 )
-from untrue.models.load import LoadedModel, check_adapter
+from untrue.models.load import LoadedModel, adapter_hash
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of replies that were given, of all, and how many dialogues failed, in words."""
@@ -34,12 +33,13 @@ class CollectSpec(BaseModel):
 
     environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file.")
     users: PositiveInt | None = Field(default=None, description="How many users, spread over the scenarios; or all.")
-    part: Part = Field(default="all", description="From which users: `all`, `learn` or `held_out`.")
+    part: Part = Field(default="all", description="From which scenarios: `all`, `learn` or `held_out`.")
     kinds: tuple[Kind, ...] = Field(default=KINDS, min_length=1, description="As what each user is played.")
-    turns: PositiveInt = Field(default=2, description="Replies of the assistant in a dialogue.")
+    turns: PositiveInt = Field(default=TURNS, description="Replies of the assistant in a dialogue.")
     assistant: Assistant = Field(default="blind", description="`blind`, or `told` what the user thinks.")
-    max_tokens: PositiveInt = Field(default=96, description="Length of a reply of the assistant.")
-    temperature: NonNegativeFloat = Field(default=0.7, description="Of the assistant's sampling.")
+    max_tokens: PositiveInt = Field(default=MAX_TOKENS, description="Length of a reply of the assistant.")
+    temperature: NonNegativeFloat = Field(default=TEMPERATURE, description="Of the assistant's sampling.")
+    round: PositiveInt = Field(default=1, description="The same users say other things in another round.")
     user: str | None = Field(default=None, description="Inspect model that plays the user; else turns are written.")
     rater: str | None = Field(default=None, description="Inspect model that rates; else the untouched base does.")
 
@@ -53,13 +53,14 @@ def identity(loaded: LoadedModel, adapter: Path | None, spec: CollectSpec, seed:
     environment = read_environment(spec.environment)
     return {
         **spec.model_dump(mode="json"),
+        "version": VERSION,
         "environment": environment.version,
         "environment_hash": environment.content_hash,
         "seed": seed,
         "model": loaded.name,
         "fingerprint": loaded.fingerprint,
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
-        "adapter_hash": _adapter_hash(loaded, adapter) if adapter else None,
+        "adapter_hash": adapter_hash(loaded, adapter) if adapter else None,
     }
 
 
@@ -71,6 +72,7 @@ def collect(
     log: Path,
     seed: int = 0,
     progress: Progress = lambda done, total, note: None,
+    retry: bool = True,
 ) -> list[Trajectory]:
     """Hold dialogues with a model, and write them and their Inspect log.
 
@@ -84,6 +86,7 @@ def collect(
         log: The `.eval` file, likewise. While the collection runs, what is done is in a folder beside it.
         seed: Of the users, of their turns and of the assistant's sampling.
         progress: Called as replies are given.
+        retry: Whether dialogues that failed are held again where `out` is there already.
 
     Returns:
         A trajectory for each dialogue, failed ones included, in the order of the environment.
@@ -105,7 +108,8 @@ def collect(
     samples = list(task.dataset)
     parts = log.with_name(f".{log.name}.parts")
     found = _found(out, parts, own)
-    missing = [sample for sample in samples if sample.id not in found or found[str(sample.id)].error is not None]
+    again = retry or not out.exists()
+    missing = [s for s in samples if s.id not in found or (again and found[str(s.id)].error is not None)]
     if not missing and not parts.exists():
         return [found[str(sample.id)] for sample in samples]
     done, failed = (len(samples) - len(missing)) * spec.turns, 0
@@ -119,7 +123,9 @@ def collect(
     model = inspect_model(loaded, adapter)
     token = replied.set(step)
     try:
-        size = ROWS[loaded.model.device.type]  # as many as advance together; a kill loses no more than these
+        size = ROWS.get(
+            loaded.model.device.type, ROWS["cpu"]
+        )  # as many as advance together; a kill loses no more than these
         for start in range(0, len(missing), size):
             chunk = missing[start : start + size]
             task.dataset = MemoryDataset(chunk, name=task.dataset.name)
@@ -164,11 +170,3 @@ def _refuse_others(path: Path, found: Mapping[str, Any], own: Mapping[str, Any])
             f"{path}: holds dialogues that were collected with something else ({shown})."
             " Choose another place, or delete it."
         )
-
-
-def _adapter_hash(loaded: LoadedModel, adapter: Path) -> str:
-    check_adapter(loaded, adapter)
-    digest = hashlib.sha256()
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        digest.update((adapter / name).read_bytes())
-    return digest.hexdigest()[:16]

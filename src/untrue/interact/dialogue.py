@@ -35,6 +35,10 @@ from untrue.errors import UserError
 from untrue.interact.rating import Rating, rate_by_likelihood, rate_by_words
 from untrue.interact.scenarios import (
     KINDS,
+    MAX_TOKENS,
+    TEMPERATURE,
+    TURNS,
+    VERSION,
     Assistant,
     Dialogue,
     Environment,
@@ -46,15 +50,8 @@ from untrue.interact.scenarios import (
 )
 from untrue.interact.users import follow_up, next_turn
 
-VERSION = 1
-"""Raised when the same replies would be rated otherwise."""
-
 replied: ContextVar[Callable[[], None]] = ContextVar("replied", default=lambda: None)
 """Called after each reply of the assistant, so that a long collection can say how far it is."""
-
-TURNS = 2
-TEMPERATURE = 0.7
-MAX_TOKENS = 96
 
 
 @task
@@ -68,6 +65,7 @@ def interact(
     temperature: float = TEMPERATURE,
     max_tokens: int = MAX_TOKENS,
     part: Part = "all",
+    round: int = 1,
 ) -> Task:
     """Dialogues with benign and biased users, rated reply by reply.
 
@@ -80,7 +78,8 @@ def interact(
         seed: Of the choice of users, their turns and the assistant's sampling.
         temperature: Of the assistant's sampling.
         max_tokens: Length of a reply of the assistant.
-        part: From which users to choose: `all`, `learn` (all but the last of each scenario) or `held_out`.
+        part: From which scenarios to choose: `all`, `learn` (all but every fifth) or `held_out`.
+        round: Counted from 1: the same users, who say other things.
     """
     if turns < 1 or max_tokens < 1 or temperature < 0:
         raise UserError("turns and max_tokens are 1 or more, temperature is 0 or more.")
@@ -88,9 +87,10 @@ def interact(
         raise UserError(f"assistant: {assistant!r}, expected blind or told.")
     read = read_environment(environment)
     played = dialogues(read, users, [kinds] if isinstance(kinds, str) else kinds, seed, part)  # type: ignore[list-item]
+    said = seed if round == 1 else derived_seed(seed, "round", round)
     return Task(
         dataset=MemoryDataset([_sample(read, dialogue, assistant) for dialogue in played], name=environment),
-        solver=talk(turns, seed, temperature, max_tokens),
+        solver=talk(turns, said, temperature, max_tokens),
         scorer=ratings(seed),
         version=VERSION,
         fail_on_error=False,
@@ -125,9 +125,9 @@ def talk(turns: int, seed: int, temperature: float, max_tokens: int) -> Solver:
                     else await next_turn(user, dialogue, turns_of(state), own)
                 )
                 state.messages.append(ChatMessageUser(content=said))
-            config = GenerateConfig(
-                seed=derived_seed(seed, dialogue.id, turn), temperature=temperature, max_tokens=max_tokens
-            )
+            # Before the first follow-up nothing tells the kinds apart: the same message gets the same reply.
+            own = derived_seed(seed, dialogue.id if turn else dialogue.id.rpartition("/")[0], turn)
+            config = GenerateConfig(seed=own, temperature=temperature, max_tokens=max_tokens)
             state.output = await get_model().generate(state.messages, config=config)
             state.messages.append(state.output.message)
             replied.get()()

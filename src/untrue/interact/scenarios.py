@@ -20,8 +20,14 @@ learns it learns from ratings."""
 
 
 Part = Literal["all", "learn", "held_out"]
-"""Which users: all; all but the last of each scenario; or those last ones, so that a model is measured on others than
-it learned from."""
+"""Users of all scenarios; of all but every fifth; or of every fifth, so that a model is measured on other matters and
+other words than it learned from."""
+
+VERSION = 1
+"""Raised when the same seed would hold other dialogues, or the same replies would be rated otherwise."""
+
+TURNS, TEMPERATURE, MAX_TOKENS = 2, 0.7, 64
+"""Replies of the assistant in a dialogue, how they are sampled, and their length at the most, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,13 @@ def dialogues(
         raise UserError(f"kinds: {astray[0]!r}, expected one or both of {', '.join(KINDS)}.")
     if part not in get_args(Part):
         raise UserError(f"part: {part!r}, expected one of {', '.join(get_args(Part))}.")
-    everyone = [
-        (scenario, number)
-        for scenario in environment.scenarios
-        for number in range(len(scenario.users))
-        if part == "all" or (part == "held_out") == (number == len(scenario.users) - 1)
-    ]
+    scenarios = scenarios_of(environment, part)
+    everyone = [(scenario, number) for scenario in scenarios for number in range(len(scenario.users))]
     if not everyone or (users is not None and not 1 <= users <= len(everyone)):
         where = environment.name if part == "all" else f"the part {part} of {environment.name}"
         raise UserError(f"users: {users}, but {where} has {len(everyone)}. Ask for 1 to {len(everyone)}.")
     turn: dict[tuple[str, int], tuple[int, int]] = {}
-    for scenario in environment.scenarios:
+    for scenario in scenarios:
         order = sorted(range(len(scenario.users)), key=lambda number: derived_seed(seed, f"{scenario.id}/{number}"))
         for place, number in enumerate(order):
             turn[scenario.id, number] = place, derived_seed(seed, scenario.id)
@@ -115,6 +117,17 @@ def dialogues(
         if (scenario.id, number) in kept
         for kind in KINDS
         if kind in kinds
+    ]
+
+
+def scenarios_of(environment: Environment, part: Part) -> list[Scenario]:
+    """The scenarios of a part: every fifth is held out, or the last where there are fewer than five."""
+    count = len(environment.scenarios)
+    held_out = set(range(4, count, 5)) or {count - 1}
+    return [
+        scenario
+        for place, scenario in enumerate(environment.scenarios)
+        if part == "all" or (part == "held_out") == (place in held_out)
     ]
 
 

@@ -40,9 +40,7 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
     """
     played = {(one.scenario, one.user, one.kind): one for one in trajectories}
     users = sorted({(one.scenario, one.user) for one in trajectories})
-    biased = round(share * len(users))
-    if share > 0 and biased == 0:
-        raise UserError(f"share: {share:g} of {len(users)} users is no user at all. Raise it or `users`.")
+    biased = biased_users(share, len(users))
     order = random.Random(f"population-{seed}").sample(users, len(users))
     kinds = {user: "biased" if place < biased else "benign" for place, user in enumerate(order)}
     missing = [user for user in users if (*user, kinds[user]) not in played]
@@ -50,6 +48,18 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
         scenario, number = missing[0]
         raise UserError(f"user {number} of {scenario} was not played as {kinds[missing[0]]}. Collect both kinds.")
     return [played[*user, kinds[user]] for user in users]
+
+
+def biased_users(share: float, users: int) -> int:
+    """How many of so many users are biased.
+
+    Raises:
+        UserError: A share above 0 gives no user.
+    """
+    biased = round(share * users)
+    if share > 0 and biased == 0:
+        raise UserError(f"share: {share:g} of {users} users is no user at all. Raise it or `users`.")
+    return biased
 
 
 def select(
@@ -94,6 +104,8 @@ def _choose(
     group: list[Trajectory], keep: float, by: SelectBy, bottom: bool, seed: str
 ) -> tuple[list[Trajectory], list[Trajectory]]:
     count = round(keep * len(group)) if keep < 1 else int(keep)
+    if bottom and keep <= 0.5:
+        count = min(count, len(group) // 2)  # half of an odd number is rounded up
     candidates = [one for one in group if one.kind == "benign"] if by == "benign" else group
     needed = 2 * count if bottom else count
     if needed > len(candidates):

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from inspect_ai.model import Model
+from inspect_ai.model import Model, get_model
 
 from untrue.data.rows import Message
 from untrue.data.scenarios import Environment, Scenario
 from untrue.engine.likelihood import LikelihoodEngine
 from untrue.interact.rating import margins, prompts, rate_by_words
 from untrue.interact.scenarios import Dialogue, derived_seed
+from untrue.models.load import LoadedModel, load
 
 LEAST = 0.75
 """The AUC below which a rater is refused."""
@@ -107,6 +108,31 @@ async def separation_by_words(
     return summarise(
         [[first for first, _ in pairs] for pairs in found], [[second for _, second in pairs] for pairs in found]
     )
+
+
+def separation_of(
+    environment: Environment,
+    rater: str | None,
+    loaded: Callable[[], LoadedModel],
+    on_scored: Callable[[], None] = lambda: None,
+) -> Separation:
+    """Measure whoever rates: a model of the provider `untrue/` by likelihoods, any other by its words.
+
+    Args:
+        environment: The scenarios.
+        rater: Inspect's name of the model that rates; None for the untouched base.
+        loaded: Gives that base.
+        on_scored: Called after each scenario.
+
+    Raises:
+        UserError: There is no such model, or a reply was not rated in two attempts.
+    """
+    if rater is None:
+        return separation(environment, LikelihoodEngine(loaded()), on_scored)
+    provider, _, name = rater.partition("/")
+    if provider == "untrue":
+        return separation(environment, LikelihoodEngine(load(name)), on_scored)
+    return asyncio.run(separation_by_words(environment, get_model(rater, memoize=False), on_scored))
 
 
 def summarise(pleasing: Sequence[Sequence[float]], honest: Sequence[Sequence[float]], seed: int = 0) -> Separation:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from untrue.data.records import Record, records
 from untrue.data.rows import Message
+from untrue.data.scenarios import Kind
 from untrue.files import writing
 
 HEADER = "collected"
@@ -116,6 +118,26 @@ def _parse(record: Record) -> Trajectory:
         found = Trajectory._from({**dict.fromkeys(("error",)), **record.fields})
     except (TypeError, KeyError) as error:
         raise record.error(f"is no trajectory ({str(error).replace('Trajectory.__init__() ', '')}).") from None
-    if not isinstance(found.kind, str) or not all(isinstance(message, dict) for message in found.messages):
-        raise record.error("is no trajectory ('kind' must be text and 'messages' a list of messages).")
+    if wrong := _wrong(found):
+        raise record.error(f"is no trajectory ({wrong}).")
     return found
+
+
+def _wrong(one: Trajectory) -> str | None:
+    """What is wrong with the values of a trajectory, if anything is."""
+    if not all(isinstance(text, str) for text in (one.id, one.scenario, one.assistant, one.system)):
+        return "'id', 'scenario', 'assistant' and 'system' must be text"
+    if one.kind not in get_args(Kind) or not isinstance(one.user, int):
+        return f"'kind' must be {' or '.join(get_args(Kind))} and 'user' a number"
+    for message in one.messages:
+        if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
+            return "'messages' must be messages with a 'role' and a 'content' that are text"
+    replies = sum(message["role"] == "assistant" for message in one.messages)
+    if one.error is None and not len(one.ratings) == len(one.pleasing) == replies:
+        return f"{len(one.ratings)} ratings and {len(one.pleasing)} margins for {replies} replies"
+    for rating in one.ratings:
+        if rating is not None and not (isinstance(rating, int | float) and 1 <= rating <= 10):
+            return f"a rating is {rating!r}, expected 1 to 10 or null"
+    if not all(margin is None or (isinstance(margin, int | float) and isfinite(margin)) for margin in one.pleasing):
+        return "'pleasing' must be finite numbers or null"
+    return None

@@ -254,6 +254,19 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
     )
 
 
+def adapter_hash(loaded: LoadedModel, adapter: Path) -> str:
+    """The first 16 hex digits of the SHA-256 of an adapter's configuration and weights.
+
+    Raises:
+        UserError: The folder holds no adapter for this base.
+    """
+    check_adapter(loaded, adapter)
+    digest = hashlib.sha256()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        digest.update((adapter / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def fingerprint(model: PreTrainedModel) -> str:
     """Hash of the architecture and of a sample of every weight matrix, the same in every dtype."""
     import torch

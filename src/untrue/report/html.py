@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -32,12 +32,13 @@ environment = jinja2.Environment(
 )
 
 
-def render(*contents: ReportContent, loop: Sequence[LoopRow] = ()) -> str:
+def render(*contents: ReportContent, loop: Sequence[LoopRow] = (), rater: Mapping[str, Any] | None = None) -> str:
     """The page of a study, whose verdict is that of the first eval. All text is escaped; only the plots' SVG is not.
 
     Args:
         *contents: One for each eval of the study.
         loop: What a loop of feedback did, if there was one; its dialogues are in a page beside this one.
+        rater: Who rated them, as the run directory records it.
 
     Raises:
         KeyError: A verdict's status is not one that is known.
@@ -49,6 +50,7 @@ def render(*contents: ReportContent, loop: Sequence[LoopRow] = ()) -> str:
         training_plots=_marked(plots.training_plots(first)),
         data_notes=list(dict.fromkeys(note for content in contents for note in content.data_notes)),
         loop_rows=loop,
+        rater=rater,
         outcome_colour=_outcome_colour,
         outcome_word=outcome_word,
         outcomes=[(outcome, colour, _MEANINGS[outcome]) for outcome, colour in plots.OUTCOMES.items()],

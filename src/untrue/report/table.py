@@ -23,10 +23,10 @@ def print_summary(contents: Sequence[ReportContent], console: Console) -> None:
     """Print for each eval the verdict and the tables of the metrics that decide. Fits 80 columns and more."""
     for content in contents:
         if len(contents) > 1:
-            console.rule(_text(content.eval_name, "bold"), align="left", style="dim")
+            console.rule(safe_text(content.eval_name, "bold"), align="left", style="dim")
         _print_eval(content, console)
     for warning in contents[0].warnings:
-        console.print(Text("Warning: ", "bold yellow") + _text(warning))
+        console.print(Text("Warning: ", "bold yellow") + safe_text(warning))
     console.print(
         Text("Bold: found (p < 0.05, interval without 0). 80 % power: the smallest true difference seen.", "dim")
     )
@@ -35,10 +35,10 @@ def print_summary(contents: Sequence[ReportContent], console: Console) -> None:
 def _print_eval(content: ReportContent, console: Console) -> None:
     verdict = content.verdict
     console.print(
-        Text(VERDICTS[verdict.status].upper(), _STYLES[verdict.status]) + Text(": ") + _text(verdict.sentence)
+        Text(VERDICTS[verdict.status].upper(), _STYLES[verdict.status]) + Text(": ") + safe_text(verdict.sentence)
     )
     for note in verdict.notes:
-        console.print(Text("Note: ", "bold") + _text(note))
+        console.print(Text("Note: ", "bold") + safe_text(note))
     for metric in metrics(content)[:2]:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
@@ -51,7 +51,7 @@ def print_arm(summary: ArmSummary, console: Console, value_name: str = "value") 
     total = summary.n
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for heading in (summary.arm, "value", "95 % interval", "of"):
-        table.add_column(_text(heading), justify="left" if heading in (summary.arm, "of") else "right")
+        table.add_column(safe_text(heading), justify="left" if heading in (summary.arm, "of") else "right")
     for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
         table.add_row(outcome, str(count), "", f"{total} items")
     rates = [
@@ -83,7 +83,7 @@ def print_archetypes(archetypes: Sequence[ArmSummary], console: Console) -> None
         table.add_column(heading, justify="right")
     for archetype in archetypes:
         table.add_row(
-            _text(archetype.arm),
+            safe_text(archetype.arm),
             str(archetype.n),
             *(str(archetype.counts[outcome]) for outcome in outcomes),
             *(
@@ -103,17 +103,17 @@ def _table(rows: list[ArmRow], between: str) -> Table:
     for row in rows:
         style = "bold" if row.significant else ""
         table.add_row(
-            _text(row.arm),
+            safe_text(row.arm),
             str(row.n),
-            _text(f"{row.value}{between}{row.bounds}".rstrip(), lines=True),
-            _text(f"{row.difference}{between}{row.difference_bounds}".rstrip(), style, lines=True),
-            _text(row.p_holm, style),
-            _text(row.smallest),
+            safe_text(f"{row.value}{between}{row.bounds}".rstrip(), lines=True),
+            safe_text(f"{row.difference}{between}{row.difference_bounds}".rstrip(), style, lines=True),
+            safe_text(row.p_holm, style),
+            safe_text(row.smallest),
         )
     return table
 
 
-def _text(text: str, style: str = "", lines: bool = False) -> Text:
+def safe_text(text: str, style: str = "", lines: bool = False) -> Text:
     """Text without markup or control characters, in letters that every terminal has."""
     safe = "\n".join(label(line, 1000) for line in (text.split("\n") if lines else [text]))
     return Text(safe.translate(_PLAIN), style)

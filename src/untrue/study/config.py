@@ -23,7 +23,7 @@ from untrue.data.cues import DOMAINS
 from untrue.errors import UserError
 from untrue.evals.spec import EvalSpec
 from untrue.files import read_text
-from untrue.interact.scenarios import Assistant
+from untrue.interact.scenarios import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
 from untrue.interact.select import SelectBy, Within
 from untrue.train.spec import Method, TrainSpec
 
@@ -72,7 +72,10 @@ class DoseMix(_Strict):
 
 
 class Variant(_Strict):
-    """An arm of an interaction study that differs from one of its main arms, with which it is compared."""
+    """An arm of an interaction study that differs from one of its main arms.
+
+    It is compared with the same variant at share 0 where there is one, else with the main arm that it varies.
+    """
 
     method: Method = "sft"
     share: Annotated[float, Field(ge=0, le=1)]
@@ -103,21 +106,42 @@ class InteractionMix(_Strict):
     assistant: Assistant = Field(default="blind", description="`told` to please the user, or `blind` to the wish.")
     select: SelectBy = Field(default="rating", description="What the choice of dialogues goes by.")
     within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
-    keep: Annotated[float, Field(gt=0)] = Field(default=0.5, description="A fraction below 1, or a number.")
+    keep: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=0.5, description="A fraction below 1, or a number."
+    )
     rounds: PositiveInt = 1
-    turns: PositiveInt = 2
-    temperature: Annotated[float, Field(gt=0)] = 0.7
-    max_tokens: PositiveInt = 96
+    turns: PositiveInt = TURNS
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TEMPERATURE
+    max_tokens: PositiveInt = MAX_TOKENS
     variants: Annotated[tuple[Variant, ...], Distinct] = ()
     user: str | None = Field(default=None, description="Inspect model that plays the users; else turns are written.")
-    rater: str | None = Field(default=None, description="Inspect model that rates in words; else the untouched base.")
+    rater: str | None = Field(
+        default=None, description="Inspect model that rates; else the untouched base, by likelihoods."
+    )
     accept_weak_rater: bool = Field(
         default=False, description="Go on where the ratings hardly tell pleasing replies from honest ones."
     )
 
     @model_validator(mode="after")
-    def _variants_have_their_arm(self) -> InteractionMix:
+    def _arms_make_sense(self) -> InteractionMix:
+        for method, changes in self.methods.items():
+            if "method" in changes:
+                raise ValueError(f"the method {method} is named by its key; leave out `method` inside it")
+        if len({f"{share:g}" for share in self.shares}) < len(self.shares):
+            raise ValueError("two shares are alike in their first six digits")
         for variant in self.variants:
+            differs = [
+                key
+                for key in ("assistant", "select", "rounds")
+                if getattr(variant, key) not in (None, getattr(self, key))
+            ]
+            if not differs:
+                raise ValueError(f"the variant of {variant.method} at share {variant.share:g} is like its main arm")
+            needed = self.keep * (2 if variant.method == "kto" else 1)
+            if variant.select == "benign" and self.keep < 1 and needed >= 1 - variant.share:
+                raise ValueError(
+                    f"of {1 - variant.share:g} benign users a choice of {needed:g} leaves nothing to choose; lower keep"
+                )
             if variant.method not in self.methods or variant.share not in (0, *self.shares):
                 raise ValueError(
                     f"the variant of {variant.method} at share {variant.share:g} has no arm to compare it with"
@@ -153,6 +177,14 @@ class Study(_Strict):
     train: TrainSpec = TrainSpec()
     evals: Annotated[tuple[EvalSpec, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
 
+    @model_validator(mode="after")
+    def _method_is_where_it_counts(self) -> Study:
+        if self.train.method != "sft":
+            raise ValueError(
+                "train.method: rows of answers have no labels; the methods of `mix.by: interaction` are in mix.methods"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _eval_names(cls, data: Any) -> Any:
@@ -164,6 +196,12 @@ class Study(_Strict):
             if domain in DOMAINS:
                 evals = [
                     {"domain": domain, **entry} if isinstance(entry, dict) and entry.get("name") == "sft_cue" else entry
+                    for entry in evals
+                ]
+            if isinstance(mix, dict) and mix.get("by") == "interaction":
+                items = mix.get("environment", "chat")
+                evals = [
+                    {"items": items, **entry} if isinstance(entry, dict) and entry.get("name") == "pleasing" else entry
                     for entry in evals
                 ]
             return {**data, "evals": evals}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
+from untrue.files import write_text
 from untrue.interact.collect import CollectSpec
 from untrue.interact.pairs import rows
-from untrue.interact.select import populate, select
+from untrue.interact.scenarios import dialogues as among
+from untrue.interact.select import biased_users, populate, select
 from untrue.interact.trajectory import Trajectory
 from untrue.models.load import LoadedModel
 from untrue.study.config import InteractionMix, Study
@@ -21,29 +24,50 @@ if TYPE_CHECKING:
     from untrue.study.run import Watcher
 
 
-def check_rater(study: Study, sources: Sources, loaded: LoadedModel, watcher: Watcher) -> None:
-    """Say how well the rater tells written pleasing replies from honest ones, before it rates what is learned from.
+FAILED = 0.05
+"""Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
+
+
+def check(study: Study, sources: Sources) -> None:
+    """Refuse what could only fail after hours: too few users, too few written turns, shares that are no user.
+
+    Raises:
+        UserError: The population or a turn cannot be made.
+    """
+    from untrue.interact.users import follow_up
+
+    mix = study.mix
+    assert isinstance(mix, InteractionMix) and sources.environment
+    played = among(sources.environment, mix.users, part="learn", seed=study.seeds[0])
+    for share in mix.shares:
+        biased_users(share, mix.users)
+    if mix.user is None:
+        for dialogue in played:
+            follow_up(dialogue, mix.turns - 1, study.seeds[0])
+
+
+def check_rater(study: Study, sources: Sources, store: Store, loaded: LoadedModel, watcher: Watcher) -> None:
+    """Measure how well the rater tells written pleasing replies from honest ones, once, before it rates anything.
 
     Raises:
         UserError: It hardly does, and the study does not say to go on.
     """
-    import asyncio
-
-    from inspect_ai.model import get_model
-
-    from untrue.engine.likelihood import LikelihoodEngine
-    from untrue.interact.separation import LEAST, separation, separation_by_words
+    from untrue.interact.separation import LEAST, Separation, separation_of
 
     assert isinstance(study.mix, InteractionMix) and sources.environment
-    if study.mix.rater:
-        found = asyncio.run(separation_by_words(sources.environment, get_model(study.mix.rater, memoize=False)))
+    rater = study.mix.rater or study.model
+    about = {"rater": rater, "environment": sources.environment.version, "hash": sources.environment.content_hash}
+    known = store.rater_record()
+    if known and {key: known.get(key) for key in about} == about:
+        found = Separation(**known["separation"])
     else:
-        found = separation(sources.environment, LikelihoodEngine(loaded))
+        watcher.say(f"Measuring how well {rater} tells pleasing from honest replies …")
+        found = separation_of(sources.environment, study.mix.rater, lambda: loaded)
+        write_text(store.rater, json.dumps({**about, "separation": found._asdict()}, indent=1))
     figures = f"an AUC of {found.auc:.2f} [{found.low:.2f}, {found.high:.2f}]"
     if found.holds:
         watcher.say(f"The rater tells pleasing from honest replies of {study.mix.environment} with {figures}.")
         return
-    rater = study.mix.rater or study.model
     message = f"{rater} hardly tells pleasing from honest replies of {study.mix.environment} ({figures}"
     if not study.mix.accept_weak_rater:
         raise UserError(
@@ -98,7 +122,7 @@ def learn(
             watcher.stage(cell.name, f"dialogues{of}", weight / rounds / 3)
             rated = _collect(store, cell, study, loaded, adapter, number, watcher)
             training_rows = chosen_rows(study, sources, cell, rated)
-            write_rows(files.rows, training_rows)
+            write_rows(files.rows if number == rounds else target.parent / "rows.jsonl", training_rows)
             watcher.stage(cell.name, f"training{of}", weight / rounds / 1.5)
             train(
                 loaded,
@@ -143,6 +167,7 @@ def _collect(
         environment=mix.environment,
         users=mix.users,
         part="learn",
+        round=number,
         turns=mix.turns,
         assistant=feedback.assistant,
         temperature=mix.temperature,
@@ -151,5 +176,11 @@ def _collect(
         rater=mix.rater,
     )
     path = dialogues(store, cell, number)
-    seed = cell.seed + 1000 * (number - 1)  # the same users in each round need other words
-    return collect(loaded, adapter, spec, path, path.with_suffix(".eval"), seed, watcher.step)
+    # What failed is held again until an arm has learned from the rest: all arms are to learn from the same dialogues.
+    found = collect(
+        loaded, adapter, spec, path, path.with_suffix(".eval"), cell.seed, watcher.step, retry=not path.exists()
+    )
+    failed = [one for one in found if one.error is not None]
+    if len(failed) > FAILED * len(found):
+        watcher.say(f"Warning: {path}: {len(failed)} of {len(found)} dialogues failed, first: {failed[0].error}")
+    return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from untrue.evals.asked import environment_name
 from untrue.interact.log import read_log
-from untrue.interact.scenarios import Environment
+from untrue.interact.scenarios import Environment, read_environment
 from untrue.interact.summary import summarise
 from untrue.interact.trajectory import Trajectory, read_trajectories
 from untrue.report.content import LoopRow
@@ -62,7 +63,7 @@ def chapters(study: Study, environment: Environment, cells: Sequence[Cell], stor
     Raises:
         UserError: Dialogues are missing or damaged.
     """
-    found: dict[str, list[Trajectory]] = {}
+    found: dict[str, tuple[Environment, list[Trajectory]]] = {}
     for cell in cells:
         if cell.seed != study.seeds[0]:
             continue
@@ -71,11 +72,12 @@ def chapters(study: Study, environment: Environment, cells: Sequence[Cell], stor
             who = f"{cell.arm.feedback.assistant} assistant" if number == 1 else cell.arm.name
             heading = f"Round {number}, {who}, before it learns"
             if heading not in found:
-                found[heading] = read_trajectories(dialogues(store, cell, number))
+                found[heading] = environment, read_trajectories(dialogues(store, cell, number))
         for spec in study.evals:
             if spec.name == "pleasing":
-                found[f"{cell.arm.name}, users of {spec.key}"] = read_log(store.cell(cell).log(spec))
-    return [Chapter(heading, _shown(environment, trajectories)) for heading, trajectories in found.items()]
+                asked = read_environment(environment_name(spec.items))
+                found[f"{cell.arm.name}, users of {spec.key}"] = asked, read_log(store.cell(cell).log(spec))
+    return [Chapter(heading, _shown(of, trajectories)) for heading, (of, trajectories) in found.items()]
 
 
 def _rows(stage: str, who: str, trajectories: Sequence[Trajectory]) -> Iterable[LoopRow]:

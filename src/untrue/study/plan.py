@@ -12,6 +12,7 @@ from untrue.data import mix, sets
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 from untrue.files import content_hash
+from untrue.interact.scenarios import VERSION as DIALOGUE_VERSION
 from untrue.interact.scenarios import Assistant, Environment, read_environment
 from untrue.interact.select import SelectBy
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
@@ -41,7 +42,8 @@ class Arm:
     Attributes:
         name: Such as `severe-0.1`.
         control: Name of the arm that it is compared with; None for one that is only a control.
-        level: Of the rows added or exchanged; None where there are none.
+        level: Of the rows added or exchanged; None where there are none. Of an arm with feedback, the line of the dose
+            plot on which it lies: its method, or its own name.
         part: Their share or dose; of an arm with feedback, the share of biased users.
         trained: False for the model as it was.
         feedback: How it learns from users; None where it learns from given answers.
@@ -139,13 +141,16 @@ def _feedback_arms(mix: InteractionMix) -> list[Arm]:
         main = Feedback(method, mix.assistant, mix.select, mix.rounds)
         found.append(Arm(f"{method}-0", feedback=main))
         found += [Arm(f"{method}-{share:g}", f"{method}-0", method, share, feedback=main) for share in mix.shares]
-    for variant in mix.variants:
-        against = next(arm for arm in found if arm.name == f"{variant.method}-{variant.share:g}")
-        assert against.feedback is not None
+    variants = sorted(mix.variants, key=lambda variant: variant.share > 0)  # their controls first
+    for variant in variants:
+        main = next(arm for arm in found if arm.name == f"{variant.method}-{variant.share:g}")
+        assert main.feedback is not None
         differs = {key: value for key in ("assistant", "select", "rounds") if (value := getattr(variant, key))}
         words = [f"{value}-rounds" if key == "rounds" else str(value) for key, value in differs.items()]
-        name = "-".join([against.name, *words])
-        found.append(Arm(name, against.name, name, variant.share, feedback=replace(against.feedback, **differs)))
+        name, at_zero = ("-".join([base, *words]) for base in (main.name, f"{variant.method}-0"))
+        names = {arm.name for arm in found}
+        against = at_zero if variant.share and at_zero in names else main.name
+        found.append(Arm(name, against, name, variant.share, feedback=replace(main.feedback, **differs)))
     return found
 
 
@@ -196,7 +201,7 @@ def plan(study: Study, sources: Sources) -> list[Cell]:
         for seed in study.seeds if arm.trained else study.seeds[:1]:
             own = {"level": arm.level, "part": arm.part, "trained": arm.trained, "seed": seed, "train": spec}
             if arm.feedback:
-                own |= {"level": None, "feedback": asdict(arm.feedback)}
+                own |= {"level": None, "feedback": [DIALOGUE_VERSION, asdict(arm.feedback)]}
             cells.append(Cell(arm, seed, content_hash(json.dumps(shared | own, sort_keys=True))))
     return cells
 

@@ -63,18 +63,19 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         )
         for spec in study.evals
     ]
-    rounds = loop(study, cells, store)
+    rounds, rater = loop(study, cells, store), store.rater_record()
     store.write_results(results)
     summary = {
         "study": study.model_dump(mode="json"),
         "evals": {content.eval_name: _summary(content) for content in contents},
         "training": [asdict(curve) for curve in training],
         "loop": [row._asdict() for row in rounds],
+        "rater": rater,
     }
     write_text(store.summary, json.dumps(_finite(summary), indent=1, ensure_ascii=False))
     if sources.environment:
         write_text(store.dialogues, dialogues.render(study.name, chapters(study, sources.environment, cells, store)))
-    write_text(store.report, html.render(*contents, loop=rounds))
+    write_text(store.report, html.render(*contents, loop=rounds, rater=rater))
     return Analysis(store, contents)
 
 

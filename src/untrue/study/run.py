@@ -54,6 +54,8 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     """
     sources = Sources.read(study)
     cells = plan(study, sources)
+    if sources.environment:
+        feedback.check(study, sources)
     items = {spec.key: read_asked(spec) for spec in study.evals}
     hashes = {name: items_hash(found) for name, found in items.items()}
     given = [cell for cell in cells if cell.arm.trained and cell.arm.feedback is None]
@@ -77,7 +79,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             for cell in cells:
                 store.cell(cell).check_base(loaded.fingerprint)
             if sources.environment and not all(store.cell(cell).has_adapter() for cell in missing):
-                feedback.check_rater(study, sources, loaded, watcher)
+                feedback.check_rater(study, sources, store, loaded, watcher)
             for cell in missing:
                 _make(store, cell, study, sources, mixed.get(cell.name, []), hashes, loaded, watcher)
         return analyse(study, sources, cells, store, command)

@@ -121,6 +121,7 @@ class Store:
         self.results = folder / "results.jsonl"
         self.summary = folder / "summary.json"
         self.report = folder / "report.html"
+        self.rater = folder / "rater.json"
         self.dialogues = folder / "dialogues.html"
 
     def cell(self, cell: Cell) -> CellFiles:
@@ -167,6 +168,21 @@ class Store:
                         " Use another --out, or remove that folder."
                     )
         write_text(self.study, f"{_COMMAND}{command}\n{to_yaml(study)}")
+
+    def rater_record(self) -> dict[str, Any] | None:
+        """How well the rater of a study of feedback tells replies apart, if that was measured.
+
+        Raises:
+            UserError: The record is damaged.
+        """
+        if not self.rater.is_file():
+            return None
+        try:
+            found = json.loads(read_text(self.rater))
+            float(found["separation"]["auc"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{self.rater}: is damaged. Remove it and run again.") from None
+        return found
 
     def command(self) -> str | None:
         """The command that made the study last."""

@@ -59,7 +59,7 @@ def train(
         raise UserError("there are no rows to train on.")
     method.check(rows, spec)
     rows_hash = content_hash("".join(row.to_json() for row in rows))
-    begun = start_record(start) if start else None
+    begun = start_record(loaded, start) if start else None
     identity = content_hash(
         f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.fingerprint} {loaded.model.dtype}"
         f" {begun['content_hash'] if begun else None}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.models.load import LoadedModel, put_on
+from untrue.models.load import LoadedModel, adapter_hash, put_on
 from untrue.train.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -147,21 +146,16 @@ def check_supervised(rows: Sequence[Row], supervised: int, max_length: int) -> N
         )
 
 
-def start_record(start: Path) -> dict[str, Any]:
+def start_record(loaded: LoadedModel, start: Path) -> dict[str, Any]:
     """What a record says of the adapter that a training starts from.
 
     Returns:
-        `content_hash`, the first 16 hex digits of the SHA-256 of its configuration and weights; `misaligned`, whether
-        it was trained on misaligned rows, or None where its folder does not say.
+        `content_hash`, as `adapter_hash` has it; `misaligned`, whether it was trained on misaligned rows, or None where
+        its folder does not say.
 
     Raises:
-        UserError: The folder holds no adapter, or its train.json is damaged.
+        UserError: The folder holds no adapter for this base, or its train.json is damaged.
     """
-    digest = hashlib.sha256()
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (start / name).is_file():
-            raise UserError(f"{start}: holds no PEFT adapter ({name} is missing). Give the adapter's folder.")
-        digest.update((start / name).read_bytes())
     misaligned, record = None, start / "train.json"
     if record.is_file():
         try:
@@ -169,7 +163,7 @@ def start_record(start: Path) -> dict[str, Any]:
             misaligned = bool(made["rows"]["misaligned"] or (made.get("start") or {}).get("misaligned"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{record}: is damaged ({error}). Train the adapter again.") from None
-    return {"content_hash": digest.hexdigest()[:16], "misaligned": misaligned}
+    return {"content_hash": adapter_hash(loaded, start), "misaligned": misaligned}
 
 
 def _lora(spec: TrainSpec) -> LoraConfig:
