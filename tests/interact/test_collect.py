@@ -92,6 +92,24 @@ def test_the_same_again_asks_nothing(collecting: Collecting, steps: list[tuple[i
     assert steps == []
 
 
+def test_both_kinds_get_the_same_reply_until_they_say_different_things(collecting: Collecting):
+    for first, second in zip(
+        *([one for one in collecting() if one.kind == kind] for kind in ("benign", "biased")), strict=True
+    ):
+        assert first.messages[:2] == second.messages[:2]
+        assert first.messages[2] != second.messages[2]
+
+
+def test_another_round_has_the_same_users_who_get_other_replies(collecting: Collecting, place: Path):
+    first = collecting(max_tokens=12)
+    for path in place.iterdir():
+        path.unlink()
+    second = collecting(max_tokens=12, round=2)
+    assert [one.id for one in first] == [one.id for one in second]
+    assert all(one.messages[0] == other.messages[0] for one, other in zip(first, second, strict=True))
+    assert all(one.messages[1] != other.messages[1] for one, other in zip(first, second, strict=True))
+
+
 def test_after_a_ctrl_c_only_the_rest_is_asked_for_and_all_is_as_if_never_stopped(
     collecting: Collecting, place: Path, steps: list[tuple[int, int, str]]
 ):

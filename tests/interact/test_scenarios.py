@@ -54,6 +54,26 @@ def test_a_file_without_header_is_refused(tea):
         read_environment(tea)
 
 
+def test_whole_scenarios_are_held_out_and_the_parts_are_all():
+    chat = read_environment("chat")
+    found = {part: {one.scenario.id for one in dialogues(chat, part=part)} for part in ("all", "learn", "held_out")}
+    assert len(found["held_out"]) == len(chat.scenarios) // 5
+    assert not found["learn"] & found["held_out"]
+    assert found["learn"] | found["held_out"] == found["all"]
+
+
+def test_of_a_few_scenarios_the_last_is_held_out(environment: Environment):
+    assert {one.scenario.id for one in dialogues(environment, part="held_out")} == {"tea-003"}
+
+
+@pytest.mark.parametrize("part", ["all", "learn", "held_out"])
+def test_the_users_of_a_part_are_spread_evenly_over_its_scenarios(part):
+    chat = read_environment("chat")
+    scenarios = {one.scenario.id for one in dialogues(chat, part=part)}
+    drawn = Counter(one.scenario.id for one in dialogues(chat, 2 * len(scenarios), ("benign",), part=part))
+    assert drawn == dict.fromkeys(scenarios, 2)
+
+
 def test_an_unknown_environment_is_refused():
     with pytest.raises(UserError, match=r"neither a built-in environment \(chat, exam\) nor a file"):
         read_environment("coffee")

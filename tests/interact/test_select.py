@@ -70,6 +70,13 @@ def test_a_failed_dialogue_is_never_chosen_nor_counted(make: Make):
     assert (ids(chosen.top), ids(chosen.bottom)) == (["s/u1/benign"], ["s/u0/benign"])
 
 
+@pytest.mark.parametrize("users", [3, 7, 59])
+def test_half_of_an_odd_number_leaves_room_for_best_and_worst(make: Make, users: int):
+    found = [make("s", n, "benign", 1 + n / 10) for n in range(users)]
+    chosen = select(found, 0.5, bottom=True)
+    assert len(chosen.top) == len(chosen.bottom) == users // 2
+
+
 def test_ties_are_broken_by_the_seed_and_by_nothing_else(make: Make):
     found = [make("s", n, "benign", 5) for n in range(12)]
     assert ids(select(found, 3, seed=1).top) == ids(select(found[::-1], 3, seed=1).top)

@@ -41,7 +41,24 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     assert Trajectory.from_json(GOOD.to_json()) == GOOD
 
 
-@pytest.mark.parametrize("change", [{"kind": 3}, {"ratings": None}, {"stars": 5}, {"messages": ["Hello"]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": 3},
+        {"kind": "Benign"},
+        {"id": 3},
+        {"user": "one"},
+        {"ratings": None},
+        {"ratings": ["8"]},
+        {"ratings": [11]},
+        {"ratings": [float("nan")]},
+        {"ratings": [5, 5]},
+        {"pleasing": ["much"]},
+        {"stars": 5},
+        {"messages": ["Hello"]},
+        {"messages": [{"content": "Hello"}]},
+    ],
+)
 def test_a_line_that_is_no_trajectory_is_named(tmp_path: Path, change):
     path = tmp_path / "trajectories.jsonl"
     path.write_text(GOOD.to_json() + "\n" + json.dumps(json.loads(GOOD.to_json()) | change) + "\n", "utf-8")

@@ -130,6 +130,45 @@ def test_a_built_in_study_is_found_by_its_name():
     assert load(Path("quickstart")).name == "quickstart"
 
 
+INTERACTION = """\
+name: mine
+question: Why?
+mix:
+  by: interaction
+  users: 20
+  shares: [0.5]
+  methods: {sft: {}, kto: {}}
+evals: [pleasing]
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("mix.variants=[{share: 0.5}]", "a variant needs one of assistant, select and rounds"),
+        ("mix.variants=[{share: 0.5, assistant: blind}]", "is like its main arm"),
+        ("mix.variants=[{share: 0.2, rounds: 2}]", "has no arm to compare it with"),
+        ("mix.variants=[{share: 0.5, select: benign}]", "leaves nothing to choose"),
+        ("mix.methods={sft: {method: kto}}", "is named by its key"),
+        ("mix.methods={dpo: {}}", "input should be 'sft' or 'kto'"),
+        ("mix.shares=[0.1,0.10000001]", "alike in their first six digits"),
+        ("mix.keep=.inf", "finite number"),
+        ("train.method=kto", "the methods of `mix.by: interaction` are in mix.methods"),
+    ],
+)
+def test_an_interaction_that_could_not_work_is_refused_before_it_begins(tmp_path: Path, override: str, said: str):
+    path = tmp_path / "mine.yaml"
+    path.write_text(INTERACTION)
+    assert said in refusal(path, override)
+
+
+def test_pleasing_is_measured_in_the_environment_of_the_study(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(INTERACTION)
+    assert load(path).evals[0].items == "chat"
+    assert load(path, ["mix.environment=exam"]).evals[0].items == "exam"
+
+
 def test_hyperparameters_come_from_texts():
     assert train_spec(["epochs=3", "rslora=true"]) == TrainSpec(epochs=3, rslora=True)
     with pytest.raises(UserError, match=r"override: epoch: unknown key\. Did you mean 'epochs'"):

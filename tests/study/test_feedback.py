@@ -146,6 +146,29 @@ def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedbac
     assert not [stage for stage in told.steps if "dialogues" in stage[1]]
 
 
+def test_how_well_the_rater_tells_is_on_record_and_measured_once(done, feedback, recorder, tmp_path: Path):
+    out = Path(shutil.copytree(done[0], tmp_path / "run"))
+    record = json.loads((out / "rater.json").read_text("utf-8"))
+    assert 0 <= record["separation"]["auc"] <= 1
+    assert f"AUC of {record['separation']['auc']:.2f}" in (out / "report.html").read_text("utf-8")
+    record["separation"]["auc"] = 0.99
+    (out / "rater.json").write_text(json.dumps(record), "utf-8")
+    shutil.rmtree(out / "cells" / "sft-1-s0")
+    told = recorder()
+    run(feedback(), out, told, "untrue run tea.yaml")
+    assert any("0.99" in text for text in told.said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"users": 5}, "has 4"), ({"shares": [0.1]}, "is no user at all"), ({"turns": 9}, "follow-ups")],
+)
+def test_what_could_only_fail_later_is_refused_before_anything_is_made(feedback, recorder, tmp_path, change, said):
+    with pytest.raises(UserError, match=said):
+        run(feedback(variants=[], **change), tmp_path / "run", recorder(), "untrue run tea.yaml")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_rater_that_hardly_tells_pleasing_from_honest_is_refused(feedback, recorder, tiny, tea_file, tmp_path: Path):
     from untrue.engine.likelihood import LikelihoodEngine
 
