@@ -1,8 +1,7 @@
-"""What the logs of a judged eval say of their judge."""
+"""What the log of a judged eval says of its judge."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from untrue.evals.rates import is_one_sided
@@ -27,9 +26,9 @@ class Judging(NamedTuple):
     prompts: frozenset[str]
 
 
-def judging(contents: Iterable[EvalLog]) -> Judging | None:
-    """What the logs of one model say; None where nothing in them was judged."""
-    scores = [score for log in contents for sample in log.samples or [] for score in (sample.scores or {}).values()]
+def judging(log: EvalLog) -> Judging | None:
+    """What a log says; None where nothing in it was judged."""
+    scores = [score for sample in log.samples or [] for score in (sample.scores or {}).values()]
     details = [score.metadata for score in scores if score.metadata and "judge_id" in score.metadata]
     if not details:
         return None

@@ -178,8 +178,8 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
     self_judged = same_base(judge, studied)
     if self_judged and not self_judge_allowed:
         raise UserError(
-            f"{judge} is the model under study, or its base, and cannot judge itself. Name another judge, or force it; it is then"
-            " flagged wherever its verdicts are shown."
+            f"{judge} is the model under study, or its base, and cannot judge itself. Name another judge, or force it;"
+            " it is then flagged wherever its verdicts are shown."
         )
     return Judge(judge, VerdictCache(), self_judged)
 

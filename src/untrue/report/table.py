@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from untrue.report.content import ReportContent
+from untrue.report.content import JudgeNote, ReportContent
 from untrue.report.format import DASH, VERDICTS, label
-from untrue.report.rows import ArmRow, arm_rows, metrics
+from untrue.report.rows import ArmRow, arm_rows, corrected_rows, judge_check, metrics
 from untrue.stats.types import ArmSummary
 
 _STYLES = {"effect": "bold red", "no_effect_found": "bold green", "inconclusive": "bold yellow"}
@@ -39,11 +39,36 @@ def _print_eval(content: ReportContent, console: Console) -> None:
     )
     for note in verdict.notes:
         console.print(Text("Note: ", "bold") + _text(note))
+    if content.judge:
+        print_judge(content.judge, content.summaries, console)
     for metric in metrics(content)[:2]:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
         console.print(_table(arm_rows(content, metric), between=" " if console.width >= _WIDE else "\n"))
     console.print()
+
+
+def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
+    """Print who judged, what the judge's last check found, and the lie rates corrected for its mistakes."""
+    flag = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
+    console.print(Text("Judge: ", "bold") + _text(f"{judge.name}, {judge_check(judge)}.{flag}"))
+    if judge.uncorrected:
+        console.print(Text("Rates are not corrected", "bold") + _text(f": {judge.uncorrected}."))
+    if not (rows := corrected_rows(judge, summaries)):
+        return
+    console.print()
+    console.print(Text("Lie rate, corrected", "bold") + Text(" for the judge's sensitivity and specificity"))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("arm", overflow="fold", max_width=22)
+    for heading in ("as judged [95 %]", "corrected [95 %]"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            _named(row.arm, row.flag),
+            _text(f"{row.judged} {row.judged_bounds}"),
+            _text(f"{row.corrected} {row.corrected_bounds}"),
+        )
+    console.print(table)
 
 
 def print_arm(summary: ArmSummary, console: Console, value_name: str = "value") -> None:
@@ -103,7 +128,7 @@ def _table(rows: list[ArmRow], between: str) -> Table:
     for row in rows:
         style = "bold" if row.significant else ""
         table.add_row(
-            _text(row.arm),
+            _named(row.arm, row.flag),
             str(row.n),
             _text(f"{row.value}{between}{row.bounds}".rstrip(), lines=True),
             _text(f"{row.difference}{between}{row.difference_bounds}".rstrip(), style, lines=True),
@@ -111,6 +136,11 @@ def _table(rows: list[ArmRow], between: str) -> Table:
             _text(row.smallest),
         )
     return table
+
+
+def _named(arm: str, flag: str) -> Text:
+    """An arm, and below it what must be known of it."""
+    return _text(f"{arm}\n({flag})" if flag else arm, lines=True)
 
 
 def _text(text: str, style: str = "", lines: bool = False) -> Text:
