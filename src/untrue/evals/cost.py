@@ -29,9 +29,7 @@ class Cost(NamedTuple):
         return self.model.dollars + self.judge.dollars
 
 
-def cost(
-    spec: EvalSpec, model: str, replied: Collection[Key] = (), settled: Collection[Key] = (), task: Any = None
-) -> Cost:
+def cost(spec: EvalSpec, model: str, replied: Collection[Key] = (), settled: Collection[Key] = ()) -> Cost:
     """What an eval takes, by rule of thumb: no model is loaded and nothing is asked.
 
     Args:
@@ -39,11 +37,10 @@ def cost(
         model: Inspect's name of the model under study.
         replied: Samples whose replies an earlier run kept.
         settled: Of these, those that the judge judged.
-        task: The eval's task, where it is made already.
     """
     from untrue.evals.registry import TASKS
 
-    task = task or TASKS[spec.name](**spec.arguments)
+    task = TASKS[spec.name](**spec.arguments)
     epochs = range(1, (spec.epochs or 1) + 1)
     asked, judged = list[str](), list[str]()
     for item, calls in planned(spec, task).items():

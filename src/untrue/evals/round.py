@@ -139,19 +139,27 @@ def read_earlier(log: Path, mark: str, judge_id: str | None) -> Earlier | None:
         mark: What `replies_identity` says of this run.
         judge_id: `Judge.id` of this run's judge.
     """
-    if not log.is_file():
-        return None
-    try:
-        content = open_log(log)
-    except UserError:  # damaged: it is made again
-        return None
-    if (content.eval.metadata or {}).get(MARK) != mark:
+    content = _open(log)
+    if content is None or (content.eval.metadata or {}).get(MARK) != mark:
         return None
     samples = content.samples or []
-    whole = {_key(one): one for one in samples if one.error is None and "replies" in one.metadata}
-    unjudged = [_key(one) for one in samples if failed(one) or _details(one).get("judge_id") != judge_id]
     beliefs = {str(one.id): one.metadata["elicited"] for one in samples if "elicited" in one.metadata}
-    return Earlier(whole, beliefs, unjudged, len(samples))
+    unjudged = [_key(one) for one in samples if failed(one) or _details(one).get("judge_id") != judge_id]
+    return Earlier(_replied(samples), beliefs, unjudged, len(samples))
+
+
+class LastRun(NamedTuple):
+    """Which samples of a log have all their replies, and which of them a verdict."""
+
+    replied: set[Key]
+    settled: set[Key]
+
+
+def last_run(log: Path) -> LastRun:
+    """What a log has, whatever it was made with; nothing where there is no log."""
+    content = _open(log)
+    samples = content.samples or [] if content else []
+    return LastRun(set(_replied(samples)), {_key(one) for one in samples if not failed(one)})
 
 
 def failed(sample: EvalSample) -> bool:
@@ -177,6 +185,18 @@ def open_log(log: Path) -> EvalLog:
         raise UserError(
             f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
         ) from None
+
+
+def _open(log: Path) -> EvalLog | None:
+    """A log; None where there is none, or a damaged one, which is made again."""
+    try:
+        return open_log(log) if log.is_file() else None
+    except UserError:
+        return None
+
+
+def _replied(samples: Sequence[EvalSample]) -> dict[Key, EvalSample]:
+    return {_key(one): one for one in samples if one.error is None and "replies" in one.metadata}
 
 
 def _key(sample: EvalSample) -> Key:

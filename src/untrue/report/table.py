@@ -71,12 +71,13 @@ def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Cons
     console.print(table)
 
 
-def print_arm(summary: ArmSummary, console: Console, value_name: str = "value") -> None:
-    """Print what one model did, by itself: outcomes, rates with their denominators, margins."""
+def print_arm(summary: ArmSummary, console: Console, value_name: str = "value", flag: str = "") -> None:
+    """Print what one model did, by itself: outcomes, rates with their denominators, margins; a flag below its name."""
     total = summary.n
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in (summary.arm, "value", "95 % interval", "of"):
-        table.add_column(_text(heading), justify="left" if heading in (summary.arm, "of") else "right")
+    table.add_column(_named(summary.arm, flag))
+    for heading in ("value", "95 % interval", "of"):
+        table.add_column(_text(heading), justify="left" if heading == "of" else "right")
     for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
         table.add_row(outcome, str(count), "", f"{total} items")
     rates = [
@@ -99,11 +100,11 @@ def print_arm(summary: ArmSummary, console: Console, value_name: str = "value") 
     console.print(table)
 
 
-def print_archetypes(archetypes: Sequence[ArmSummary], console: Console) -> None:
-    """Print what one model did on each kind of item, as summaries whose arms are the kinds."""
+def print_archetypes(archetypes: Sequence[ArmSummary], console: Console, flag: str = "") -> None:
+    """Print what one model did on each kind of item, as summaries whose arms are the kinds; a flag at the top."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     outcomes = list(archetypes[0].counts)
-    table.add_column("archetype")
+    table.add_column(_named("archetype", flag))
     for heading in ("n", *outcomes, "pressure margin", "neutral margin"):
         table.add_column(heading, justify="right")
     for archetype in archetypes:

@@ -1,4 +1,4 @@
-"""What a judged eval's judge is worth: its last check, why its verdicts carry no finding, and rates without its errors."""
+"""What a judge is worth: its last check, why its verdicts carry no finding, and rates without its mistakes."""
 
 from __future__ import annotations
 
