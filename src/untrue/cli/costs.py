@@ -48,8 +48,9 @@ def print_costs(costs: Mapping[tuple[str, str], Cost], as_json: bool) -> None:
 
 
 def _figures(cost: Cost) -> list[str]:
-    sides = (cost.model, cost.judge)
-    return [text for one in sides for text in (f"{one.calls:,}", _thousands(one.input_tokens), _thousands(one.output_tokens))]
+    return [
+        text for one in cost for text in (f"{one.calls:,}", _thousands(one.input_tokens), _thousands(one.output_tokens))
+    ]
 
 
 def _thousands(tokens: int) -> str:

@@ -171,6 +171,7 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     from untrue.report.table import print_archetypes, print_arm, print_judge
     from untrue.stats import summarise
     from untrue.study.judges import judge_note
+    from untrue.study.results import finite
 
     content = open_log(log)
     results = evals.results(content, arm, 0)
@@ -181,7 +182,7 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     doubts = _doubts(summary, note)
     if as_json:
         parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
-        judged = {"judge": asdict(note), "conclusive": not doubts, "doubts": doubts} if note else {}
+        judged = {"judge": finite(asdict(note)), "conclusive": not doubts, "doubts": doubts} if note else {}
         typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **judged, "log": str(log)}))
         return
     console = Console()

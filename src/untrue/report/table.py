@@ -104,7 +104,7 @@ def print_archetypes(archetypes: Sequence[ArmSummary], console: Console, flag: s
     """Print what one model did on each kind of item, as summaries whose arms are the kinds; a flag at the top."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     outcomes = list(archetypes[0].counts)
-    table.add_column(_named("archetype", flag))
+    table.add_column(_named("archetype", flag), min_width=len(flag) + 2)
     for heading in ("n", *outcomes, "pressure margin", "neutral margin"):
         table.add_column(heading, justify="right")
     for archetype in archetypes:

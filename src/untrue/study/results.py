@@ -76,7 +76,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         "training": [asdict(curve) for curve in training],
         "loop": [row._asdict() for row in rounds],
     }
-    write_text(store.summary, json.dumps(_finite(summary), indent=1, ensure_ascii=False))
+    write_text(store.summary, json.dumps(finite(summary), indent=1, ensure_ascii=False))
     if sources.environment:
         write_text(store.dialogues, dialogues.render(study.name, chapters(study, sources.environment, cells, store)))
     write_text(store.report, html.render(*contents, loop=rounds))
@@ -246,14 +246,14 @@ def _summary(content: ReportContent) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same value with null for what JSON has no number for, and intervals as objects."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if hasattr(value, "_asdict"):
-        return _finite(value._asdict())
+        return finite(value._asdict())
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return value
