@@ -73,7 +73,8 @@ def doubted(verdict: Verdict, doubts: Sequence[str]) -> Verdict:
         return verdict
     sentence = f"No finding can be stated: {'; '.join(doubts)}."
     if verdict.status == "inconclusive":
-        return Verdict("inconclusive", f"{sentence} {verdict.sentence}", verdict.notes)
+        also = verdict.sentence.removeprefix("No finding can be stated: ")
+        return Verdict("inconclusive", f"{sentence.removesuffix('.')}; {also}", verdict.notes)
     return Verdict("inconclusive", sentence, (f"At face value: {verdict.sentence}", *verdict.notes))
 
 

@@ -43,7 +43,7 @@ def judge_note(
     elif not (trust := trustworthy(check)):
         doubts.append(trust.reason.replace("`untrue judge check`", f"`untrue judge check {spec.judge}`"))
     if one_sided:
-        doubts.append(f"the judge gave one label whatever it read ({arm_names(one_sided)})")
+        doubts.append(f"the judge gave nearly all replies one and the same label ({arm_names(one_sided)})")
     if self_judged:
         doubts.append(f"the model under study judged itself ({arm_names(self_judged)})")
     asked = {prompt for _, one in heard for prompt in one.prompts}
