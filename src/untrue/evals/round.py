@@ -58,17 +58,19 @@ class Round:
 
     def __post_init__(self) -> None:
         """Nothing is done yet."""
-        self._replies, self._done = 0, dict[Key, int]()
+        self._replies, self._verdicts, self._done = 0, 0, dict[Key, int]()
 
-    def replied(self, count: int = 1) -> None:
-        """So many replies have come."""
-        self._replies += count
+    def replied(self) -> None:
+        """A reply has come."""
+        self._replies += 1
         self._tell()
 
     def judged(self, key: Key, count: int) -> None:
         """A sample has so many verdicts by now."""
-        self._done[key] = count
-        self._tell()
+        if key[0] in self.planned:
+            self._verdicts += count - self._done.get(key, 0)
+            self._done[key] = count
+            self._tell()
 
     def finished(self, key: Key) -> None:
         """A sample has all verdicts that it takes, be it that some were not needed."""
@@ -76,7 +78,7 @@ class Round:
             self.judged(key, len(calls.judged_once) + len(calls.judged_each))
 
     def _tell(self) -> None:
-        self.tell(Count(self._replies, sum(self._done.values())))
+        self.tell(Count(self._replies, self._verdicts))
 
 
 _ROUND: ContextVar[Round] = ContextVar("round", default=Round())  # noqa: B039
