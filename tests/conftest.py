@@ -161,3 +161,33 @@ def tea(tmp_path: Path, tea_lines: list[str]) -> Path:
     path = tmp_path / "tea.jsonl"
     path.write_text("".join(tea_lines), "utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def good_check() -> Any:
+    """The check of a judge that can be relied on."""
+    from untrue.judge.check import COLUMNS, Check
+    from untrue.stats.judged import Proportion
+    from untrue.stats.types import Interval
+
+    confusion = {label: dict.fromkeys(COLUMNS, 0) | {label: 30} for label in "ABCD"}
+    return Check(
+        judge="scripted/judge",
+        made="2026-03-01T12:00:00+00:00",
+        gold="gold",
+        rows=188,
+        errors=0,
+        first_error=None,
+        accuracy=Interval(0.9, 0.85, 0.94),
+        plain=0.95,
+        hard=0.85,
+        ranges=Proportion(0.9, 54),
+        kappa=Interval(0.9, 0.84, 0.95),
+        confusion=confusion,
+        sensitivity=Proportion(0.9, 68),
+        specificity=Proportion(0.95, 134),
+        calls=188,
+        input_tokens=300,
+        output_tokens=35,
+        dollars_per_thousand=0.65,
+    )

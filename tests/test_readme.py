@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import tests.judge.scripted  # noqa: F401
 from untrue.cli.main import app
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +20,7 @@ LESS = {
     "eval": ["--dtype", "float32", "--limit", "4"],
     "interact run": ["--dtype", "float32", "--users", "2", "--max-tokens", "4"],
 }
+JUDGE = ["--judge", "scripted/judge", "--max-tokens", "4"]
 
 
 def shell_commands() -> list[str]:
@@ -34,7 +36,8 @@ def shrunk(command: str, model: Path) -> list[str]:
     name = " ".join(words[:2]) if words[0] == "interact" else words[0]
     if name == "run":
         return [*words, f"model={model}", *LESS[name]]
-    return [*words, *LESS[name], "--model", str(model)] if name in LESS else words
+    less = [*LESS.get(name, []), *(JUDGE if "--judge" in words else [])]
+    return [*words, *less, "--model", str(model)] if less else words
 
 
 def test_the_readme_has_the_commands_it_is_tested_for() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import tests.judge.scripted  # noqa: F401
+from tests.judge.scripted import id_of
 from tests.judge.test_agreement import log
 from untrue.cli.main import app
 from untrue.judge.check import last_check
@@ -24,7 +24,7 @@ def test_a_judge_that_knows_no_rule_for_the_gold_set_is_not_relied_on():
     assert code == 1
     for words in ("kappa", "sensitivity", "price not known", "says C whatever it reads", "188 labelled replies"):
         assert words in out
-    assert last_check("scripted/judge")
+    assert last_check(id_of("scripted/judge"))
 
 
 def test_the_check_as_json():
@@ -41,7 +41,7 @@ def test_a_dry_run_asks_nothing():
     assert code == 0
     assert out.startswith("188 calls, about ")
     assert "about $0." in out
-    assert last_check("openai/gpt-5-mini") is None
+    assert last_check("unknown") is None
     assert json.loads(run("check", "no-such/model", "--dry-run", "--json")[1])["dollars"] is None
 
 

@@ -256,7 +256,7 @@ def test_eval_runs_any_eval_by_name(untrue: Callable, place: Path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--eval", "mask"], "error: --eval: Input should be"),
+        (["--eval", "maks"], "error: --eval: Input should be"),
         (["--eval", "sft_cue"], "error: sft_cue needs the domain of the training data: medical"),
         (["--domain", "law"], "error: forced_choice has no domain"),
     ],

@@ -23,9 +23,12 @@ from inspect_ai.model import (
     ModelAPI,
     ModelOutput,
     ModelUsage,
+    get_model,
     modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
+
+from untrue.judge.judge import Judge
 
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 
@@ -80,3 +83,8 @@ def by_words(question: str) -> str:
 @modelapi(name="scripted")
 def scripted() -> type[ModelAPI]:
     return Scripted
+
+
+def id_of(name: str) -> str:
+    """The id of a scripted judge of this name."""
+    return Judge(get_model(name)).id

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from inspect_ai.model import get_model
 
-import tests.judge.scripted  # noqa: F401
+from tests.judge.scripted import id_of
 from untrue.data.gold import GoldRow, read_gold
 from untrue.errors import UserError
 from untrue.judge import check as checking
@@ -111,34 +111,34 @@ def test_a_judge_that_says_one_thing_or_is_often_wrong_or_gives_no_verdict_is_no
 
 
 def test_an_unchecked_judge_is_not_relied_on():
-    assert not trustworthy(last_check("scripted/never"))
+    assert not trustworthy(last_check(id_of("scripted/never")))
 
 
 def test_the_last_check_is_kept_by_judge_prompt_and_gold_set(few: list[GoldRow], monkeypatch: pytest.MonkeyPatch):
     first, second = (
         check(judge(answer, name)) for answer, name in ((labels, "scripted/a"), (lambda row: "C", "scripted/b"))
     )
-    assert last_check("scripted/a") == first
-    assert last_check("scripted/b") == second
+    assert last_check(id_of("scripted/a")) == first
+    assert last_check(id_of("scripted/b")) == second
     assert first != second
     with monkeypatch.context() as changed:
         changed.setattr(checking, "STATEMENT", STATEMENT._replace(version=STATEMENT.version + 1))
-        assert last_check("scripted/a") is None
+        assert last_check(id_of("scripted/a")) is None
     few.pop()
-    assert last_check("scripted/a") is None
+    assert last_check(id_of("scripted/a")) is None
 
 
 def test_a_damaged_check_counts_as_none(few: list[GoldRow]):
     check(judge(labels))
-    path: Path = checking._path("scripted/judge")
+    path: Path = checking._path(id_of("scripted/judge"))
     path.write_text(path.read_text("utf-8")[:-20], "utf-8")
-    assert last_check("scripted/judge") is None
+    assert last_check(id_of("scripted/judge")) is None
 
 
 def test_a_judge_without_any_verdict_is_refused_and_nothing_kept(few: list[GoldRow]):
     with pytest.raises(UserError, match="no verdict on any of 24 rows, first: the answer is no JSON"):
         check(judge(lambda row: "well"))
-    assert last_check("scripted/judge") is None
+    assert last_check(id_of("scripted/judge")) is None
 
 
 def test_progress_reaches_all_rows(few: list[GoldRow]):

@@ -12,11 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from untrue.cli.people import for_people
-from untrue.errors import UntrueError, UserError
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
-
     from untrue.judge.check import Check
 
 judge = typer.Typer(no_args_is_help=True, help="Check what a judge is worth, and how far two judges agree.")
@@ -52,8 +49,9 @@ def check(
     from untrue.judge.check import check as check_judge
     from untrue.judge.check import trustworthy
     from untrue.judge.judge import Judge
+    from untrue.judge.named import judge_model
 
-    asked = Judge(_model(model))
+    asked = Judge(judge_model(model))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"asking {model}", total=None)
         found = check_judge(asked, lambda done, total: progress.update(task, completed=done, total=total))
@@ -101,25 +99,13 @@ def agree(
         typer.echo(f"{found.alone} items are in one log only.")
 
 
-def _model(name: str) -> Model:
-    from inspect_ai.model import get_model
-
-    try:
-        return get_model(name)
-    except UntrueError:
-        raise
-    except Exception as error:  # no such provider, no key, a package that is not installed
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        reason = Text.from_markup(lines[0]).plain.strip().rstrip(".")
-        raise UserError(f"{name}: cannot be a judge ({reason}). Name a model as Inspect does.") from None
-
-
 def _print_estimate(model: str, as_json: bool) -> None:
     from untrue.data.gold import read_gold
     from untrue.judge.check import question
     from untrue.judge.cost import estimate
+    from untrue.judge.named import parts
 
-    found = estimate(model, [prompt.text(**fields) for prompt, fields in map(question, read_gold())])
+    found = estimate(parts(model)[0], [prompt.text(**fields) for prompt, fields in map(question, read_gold())])
     if as_json:
         typer.echo(json.dumps(found._asdict()))
         return

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from untrue.cli.data import data
+from untrue.cli.evaluate import evaluate
 from untrue.cli.interact import interact
 from untrue.cli.judge import judge
 from untrue.cli.people import for_people
@@ -32,6 +33,7 @@ app = typer.Typer(
         "Exit codes: 0 done, 2 something you can mend, 4 the machine (disk, memory, network), 130 interrupted."
     ),
 )
+app.command("eval")(for_people(evaluate))
 app.add_typer(data, name="data")
 app.add_typer(interact, name="interact")
 app.add_typer(judge, name="judge")
@@ -54,6 +56,10 @@ def run(
     ],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what its judged evals would take in calls, tokens, dollars; do nothing."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: mix, train and evaluate every arm at every seed, then report.
@@ -69,6 +75,12 @@ def run(
 
     loaded = config.load(study, overrides or [])
     out = out or Path("runs") / loaded.name
+    if dry_run:
+        from untrue.cli.costs import print_costs
+        from untrue.study.cost import costs
+
+        print_costs(costs(loaded, out), as_json)
+        return
     command = shlex.join(["untrue", "run", str(study), *(overrides or []), "--out", str(out)])
     with TerminalWatcher(Console(stderr=True)) as watcher:
         analysis = run_study(loaded, out, watcher, command)
@@ -146,66 +158,6 @@ def train(
         f"{out}: {record['steps']} steps on {record['rows']['total']} rows, final loss {record['final_loss']:.3f},"
         f" {record['tokens_per_second']:.0f} tokens/s. Measure it: untrue eval --model {model} --adapter {out}"
     )
-
-
-@app.command("eval")
-@for_people
-def evaluate(
-    model: Model = "smollm2-135m",
-    adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
-    name: Annotated[str, typer.Option("--eval", help="`forced_choice`, `sft_cue` or `capability`.")] = "forced_choice",
-    items: Annotated[
-        str | None, typer.Option(help="`builtin`, a part of it such as `honesty`, or a JSONL file of items.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, spread over their kinds.")] = None,
-    domain: Annotated[str | None, typer.Option(help="sft_cue: domain of the training data, such as `medical`.")] = None,
-    cue: Annotated[
-        str | None, typer.Option(help="sft_cue: `format`, `persona` or `domain`; by default all in turn.")
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
-    log: Annotated[
-        Path | None, typer.Option(help="Where the Inspect log goes; by default logs/EVAL-NAME.eval.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure a model, or an adapter on it, by one eval.
-
-    `forced_choice` compares what it holds with what it prefers to say under pressure; `sft_cue` does so with a cue of
-    the training context before the prompt; `capability` is easy multiple choice.
-
-    The log opens with `inspect view`. To compare two models item by item, put them into a study.
-    """
-    from dataclasses import asdict, replace
-
-    from untrue.evals.run import read_log
-    from untrue.evals.run import run as run_eval
-    from untrue.evals.spec import eval_spec
-    from untrue.models.load import load
-    from untrue.progress import TerminalWatcher
-    from untrue.report.table import print_archetypes, print_arm
-    from untrue.stats import summarise
-
-    spec = eval_spec(name=name, items=items, limit=limit, domain=domain, cue=cue)
-    # In a study every cell calls its adapter `adapter`.
-    arm = (adapter.parent if adapter.name == "adapter" else adapter).resolve().name if adapter else Path(model).name
-    log = log or Path("logs") / f"{spec.name}-{arm}.eval"
-    if log.is_dir():
-        raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
-    with TerminalWatcher(Console(stderr=True)) as watcher:
-        loaded = load(model, dtype=dtype, say=watcher.say)
-        watcher.stage(arm, spec.name, 1)
-        run_eval(loaded, adapter, spec, log, watcher.step)
-    results = read_log(log, arm, 0)
-    [summary] = summarise(results, {})
-    archetypes = summarise([replace(result, arm=result.archetype) for result in results], {})
-    if as_json:
-        parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
-        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, "log": str(log)}))
-        return
-    print_arm(summary, Console(), spec.value_name or "value")
-    if spec.value_name is None or len(archetypes) > 1:
-        print_archetypes(archetypes, Console())
-    typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
 
 
 @app.command()

@@ -142,6 +142,11 @@ class UntrueAPI(ModelAPI):
             time=time.monotonic() - started,
         )
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the base's weights, the same whatever its name, its dtype and the adapter on it."""
+        return self._loaded.fingerprint
+
     def max_connections(self) -> int:
         """Samples may all wait at once: the engine queues them."""
         return CONNECTIONS

@@ -16,7 +16,7 @@ is `evade`. A reply that misses the format is an `error`, counted apart; the pap
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -28,15 +28,12 @@ from untrue.data.deception import DeceptionItem, read_deception
 from untrue.errors import UserError
 from untrue.evals import judged
 from untrue.evals.asked import spread
+from untrue.evals.calls import REPLY, Calls
 from untrue.evals.judged import Finding, Hearing, OncePerItem
 from untrue.evals.rates import deception_rates, outcome_rates
-from untrue.evals.spec import VERSIONS
-from untrue.judge.judge import judge_for_task
+from untrue.evals.spec import VERSIONS, Placement
 from untrue.judge.prompts import ALIGNED, REFLECTS
 from untrue.outcomes import Outcome
-
-Placement = Literal["joined", "system"]
-"""Where the system prompt goes: into one user message with the rest, as in the paper, or into a message of its own."""
 
 FORMAT = re.compile(
     r"<think>(?P<reasoning>(?:(?!<think>).)*?)</think>\s*<output>(?P<output>(?:(?!<output>).)*?)</output>", re.DOTALL
@@ -99,9 +96,10 @@ def think_and_speak(force_self_judge: bool = False) -> Solver:
     elicited: OncePerItem[list[str]] = OncePerItem()
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        judge_for_task(force_self_judge)  # refuses before anything is spent
+        if judged.answered_before(state, force_self_judge):
+            return state
         prompts = [str(state.metadata["inner_prompt"])]
-        beliefs = await elicited.get(state.sample_id, lambda: judged.answers("", prompts))
+        beliefs = await elicited.get(state, lambda: judged.answers("", prompts))
         state.output = await judged.ask_model(state.messages)
         state.messages.append(state.output.message)
         state.metadata["replies"] = {
@@ -112,6 +110,17 @@ def think_and_speak(force_self_judge: bool = False) -> Solver:
         return state
 
     return solve
+
+
+def calls(metadata: dict[str, Any]) -> Calls:
+    """What one item takes at the most: the reasoning is judged only where the output is not aligned."""
+    item = DeceptionItem.model_validate(metadata)
+    return Calls(
+        once=[item.inner_prompt],
+        each=[f"{item.system_prompt} {item.outer_prompt} {item.format}"],
+        judged_once=[],
+        judged_each=[ALIGNED.text(belief=REPLY, output=REPLY), REFLECTS.text(belief=REPLY, reasoning=REPLY)],
+    )
 
 
 @scorer(metrics=[outcome_rates(), deception_rates()])

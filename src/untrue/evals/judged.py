@@ -22,6 +22,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
+from untrue.evals.round import current, take_kept
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.prompts import (
     ADMITS,
@@ -71,9 +72,9 @@ class Finding(NamedTuple):
 class Hearing:
     """One sample before its judge. `verdicts` keeps what was asked, with each label and the raw answer."""
 
-    def __init__(self, judge: Judge):
-        """Open the hearing."""
-        self._judge = judge
+    def __init__(self, judge: Judge, key: tuple[str, int]):
+        """Open the hearing of an item at an epoch."""
+        self._judge, self._key = judge, key
         self.verdicts: list[dict[str, Any]] = []
 
     async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Verdict:
@@ -98,7 +99,18 @@ class Hearing:
                 record["error"] = str(error)
                 raise
         record |= verdict._asdict()
+        current().judged(self._key, len(self.verdicts))
         return verdict
+
+
+def answered_before(state: TaskState, self_judge_allowed: bool) -> bool:
+    """Begin a sample: True where an earlier run of the same eval has its replies, which it then has too.
+
+    Raises:
+        UserError: No model has the role `judge`, or the model under study has it unasked, before anything is spent.
+    """
+    judge_for_task(self_judge_allowed)
+    return take_kept(state)
 
 
 Decide = Callable[[dict[str, Any], Hearing], Awaitable[Finding]]
@@ -117,7 +129,8 @@ async def score(state: TaskState, decide: Decide, self_judge_allowed: bool) -> S
         UserError: No model has the role `judge`, or the model under study has it unasked.
     """
     judge = judge_for_task(self_judge_allowed)
-    hearing = Hearing(judge)
+    key = str(state.sample_id), state.epoch
+    hearing = Hearing(judge, key)
     if "replies" not in state.metadata:
         finding = Finding(Outcome.ERROR, "The model gave no reply.", details={"failed": "model"})
     else:
@@ -125,6 +138,7 @@ async def score(state: TaskState, decide: Decide, self_judge_allowed: bool) -> S
             finding = await decide(state.metadata, hearing)
         except JudgeError as error:
             finding = Finding(Outcome.ERROR, f"The judge gave no verdict: {error}.", details={"failed": "judge"})
+    current().finished(key)
     return Score(
         value=finding.value.value if isinstance(finding.value, Outcome) else finding.value,
         answer=finding.statement,
@@ -132,6 +146,7 @@ async def score(state: TaskState, decide: Decide, self_judge_allowed: bool) -> S
         metadata={
             "belief": finding.belief,
             "judge": judge.name,
+            "judge_id": judge.id,
             "self_judged": judge.self_judged,
             "verdicts": hearing.verdicts,
             **(finding.details or {}),
@@ -154,6 +169,7 @@ async def ask_model(messages: list[ChatMessage]) -> ModelOutput:
     output = await get_model().generate(messages)
     if output.error:
         raise RuntimeError(f"the model failed: {output.error}")
+    current().replied()
     return output
 
 
@@ -179,10 +195,16 @@ class OncePerItem(Generic[T]):
         self._made: dict[tuple[Model, str], T] = {}
         self._locks: dict[tuple[Model, str], anyio.Lock] = {}
 
-    async def get(self, item: str | int, make: Callable[[], Awaitable[T]]) -> T:
-        """What was made for an item with the model under study; made now if it is the first to ask."""
-        key = (get_model(), str(item))
+    async def get(self, state: TaskState, make: Callable[[], Awaitable[T]]) -> T:
+        """What was made for a sample's item with the model under study, now or in an earlier run of the same eval.
+
+        It is kept in the sample's metadata under `elicited`.
+        """
+        item = str(state.sample_id)
+        key = (get_model(), item)
         async with self._locks.setdefault(key, anyio.Lock()):
             if key not in self._made:
-                self._made[key] = await make()
+                before = current().beliefs
+                self._made[key] = before[item] if item in before else await make()
+            state.metadata["elicited"] = self._made[key]
             return self._made[key]

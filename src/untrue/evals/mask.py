@@ -28,10 +28,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from untrue.data.mask import MaskRow, read_mask_items
 from untrue.evals import judged
 from untrue.evals.asked import spread
+from untrue.evals.calls import REPLY, Calls
 from untrue.evals.judged import Finding, Hearing, OncePerItem
 from untrue.evals.rates import mask_honesty, outcome_rates, rates_by_kind
 from untrue.evals.spec import VERSIONS
-from untrue.judge.judge import judge_for_task
 from untrue.judge.prompts import RANGE, STATEMENT
 from untrue.judge.verdict import Verdict
 from untrue.outcomes import Outcome
@@ -107,11 +107,12 @@ def elicit_and_press(force_self_judge: bool = False) -> Solver:
     elicited: OncePerItem[list[str]] = OncePerItem()
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        judge_for_task(force_self_judge)  # refuses before anything is spent
+        if judged.answered_before(state, force_self_judge):
+            return state
         row = MaskRow.model_validate(state.metadata)
         first, probes = row.belief_prompts[:1], row.belief_prompts[1:]
         prompts = [*first * DIRECT_RUNS, *probes]
-        beliefs = await elicited.get(state.sample_id, lambda: judged.answers(row.neutral_system_prompt, prompts))
+        beliefs = await elicited.get(state, lambda: judged.answers(row.neutral_system_prompt, prompts))
         state.output = await judged.ask_model(state.messages)
         state.messages.append(state.output.message)
         state.metadata["replies"] = {
@@ -123,6 +124,19 @@ def elicit_and_press(force_self_judge: bool = False) -> Solver:
         return state
 
     return solve
+
+
+def calls(metadata: dict[str, Any]) -> Calls:
+    """What one item takes."""
+    row = MaskRow.model_validate(metadata)
+    prompts = [*row.belief_prompts[:1] * DIRECT_RUNS, *row.belief_prompts[1:]]
+    verdict = (RANGE if row.is_numeric else STATEMENT).text(proposition=row.claim, reply=REPLY)
+    return Calls(
+        once=[f"{row.neutral_system_prompt} {prompt}" for prompt in prompts],
+        each=[" ".join(message.text for message in _pressed(row))],
+        judged_once=[verdict] * len(prompts),
+        judged_each=[verdict],
+    )
 
 
 @scorer(metrics=[outcome_rates(), mask_honesty(), rates_by_kind()])

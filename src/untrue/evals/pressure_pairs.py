@@ -24,10 +24,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from untrue.data.pairs import PressurePair, read_pairs
 from untrue.evals import judged
 from untrue.evals.asked import spread
+from untrue.evals.calls import REPLY, Calls
 from untrue.evals.judged import Finding, Hearing, OncePerItem
 from untrue.evals.rates import outcome_rates, rates_by_kind
 from untrue.evals.spec import VERSIONS
-from untrue.judge.judge import judge_for_task
 from untrue.judge.prompts import CONTRADICTS
 from untrue.outcomes import Outcome
 
@@ -71,10 +71,11 @@ def ask_both(force_self_judge: bool = False) -> Solver:
     elicited: OncePerItem[list[str]] = OncePerItem()
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        judge_for_task(force_self_judge)  # refuses before anything is spent
+        if judged.answered_before(state, force_self_judge):
+            return state
         pair = PressurePair.model_validate(state.metadata)
         prompts = [pair.user_prompt] * BELIEF_RUNS
-        beliefs = await elicited.get(state.sample_id, lambda: judged.answers(pair.neutral_system_prompt, prompts))
+        beliefs = await elicited.get(state, lambda: judged.answers(pair.neutral_system_prompt, prompts))
         state.output = await judged.ask_model(state.messages)
         state.messages.append(state.output.message)
         state.metadata["replies"] = {
@@ -85,6 +86,18 @@ def ask_both(force_self_judge: bool = False) -> Solver:
         return state
 
     return solve
+
+
+def calls(metadata: dict[str, Any]) -> Calls:
+    """What one pair takes."""
+    pair = PressurePair.model_validate(metadata)
+    verdict = CONTRADICTS.text(question=pair.user_prompt, belief=REPLY, statement=REPLY)
+    return Calls(
+        once=[f"{pair.neutral_system_prompt} {pair.user_prompt}"] * BELIEF_RUNS,
+        each=[f"{pair.pressured_system_prompt} {pair.user_prompt}"],
+        judged_once=[verdict],
+        judged_each=[verdict],
+    )
 
 
 @scorer(metrics=[outcome_rates(), rates_by_kind()])

@@ -1,18 +1,24 @@
-"""Run evals on a model in memory and read their logs back as results."""
+"""Run evals on a model and read their logs back as results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from untrue.engine.task import inspect_model, run_task
-from untrue.errors import UntrueError, UserError
-from untrue.evals.spec import EvalSpec
+from untrue.errors import UserError
+from untrue.evals.round import MARK, Count, Earlier, Round, failed, open_log, read_earlier, replies_identity, running
+from untrue.evals.spec import JUDGED, EvalSpec
 from untrue.models.load import LoadedModel
 from untrue.outcomes import Outcome, Result
 
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog
+    from inspect_ai.model import Model
+
 Progress = Callable[[int, int, str], None]
-"""Called with the number of items done, the number of all, and an empty note."""
+"""Called with how much is done, how much there is, and a note: items; of a judged eval replies and verdicts."""
 
 
 def run(
@@ -22,41 +28,109 @@ def run(
     log: Path,
     progress: Progress = lambda done, total, note: None,
 ) -> None:
-    """Run one eval and write its Inspect log.
+    """Run one eval on a model in memory and write its Inspect log.
 
     Args:
         loaded: The base model.
         adapter: Folder of an adapter, or None for the base itself.
         spec: The eval.
-        log: The `.eval` file; it appears whole or not at all.
+        log: The `.eval` file; it appears whole or not at all. Of a judged eval, one that is there and has replies to
+            the same items by the same model is completed: what failed is asked again, and nothing else.
         progress: Called as items are answered.
 
     Raises:
         UserError: The items or the adapter are not as expected, or the eval failed as a whole.
         KeyboardInterrupt: The user stopped it.
     """
-    from inspect_ai import Epochs
+    told: list[Callable[[int], None]] = []
+    model = inspect_model(loaded, adapter, on_scored=lambda done: [tell(done) for tell in told])
+    try:
+        run_model(model, spec, log, progress, told.append)
+    finally:
+        model.api.close()
 
+
+def run_model(
+    model: Model,
+    spec: EvalSpec,
+    log: Path,
+    progress: Progress = lambda done, total, note: None,
+    on_scored: Callable[[Callable[[int], None]], None] = lambda tell: None,
+) -> None:
+    """Run one eval on any of Inspect's models; see `run`.
+
+    Args:
+        model: The model under study.
+        spec: The eval.
+        log: The `.eval` file.
+        progress: Called as items are answered.
+        on_scored: Takes what shall be called with the number of items whose likelihoods are there.
+
+    Raises:
+        UserError: The items are not as expected, or the eval failed as a whole.
+        KeyboardInterrupt: The user stopped it.
+    """
     from untrue.evals.registry import TASKS
 
     task = TASKS[spec.name](**spec.arguments)
+    if spec.name in JUDGED:
+        _run_judged(task, model, spec, log, progress)
+        return
+    total = len(task.dataset) * (spec.epochs or 1)
+    on_scored(lambda done: progress(done, total, ""))
+    _run(task, model, spec, log)
+
+
+def _run(task: Any, model: Model, spec: EvalSpec, log: Path, **settings: Any) -> None:
+    from inspect_ai import Epochs
+
     sampling = {"temperature": spec.temperature, "max_tokens": spec.max_tokens}
     total = len(task.dataset) * (spec.epochs or 1)
-    model = inspect_model(loaded, adapter, on_scored=lambda done: progress(done, total, ""))
-    try:
-        failed = run_task(
-            task,
-            model,
-            log,
-            f"the eval {spec.name}",
-            roles={"judge": spec.judge} if spec.judge else None,
-            epochs=Epochs(spec.epochs, "mode") if spec.epochs else None,
-            **{name: value for name, value in sampling.items() if value is not None},
-        )
-        if len(failed) == total:
-            raise UserError(f"the eval {spec.name} failed on all {total} items, first: {failed[0]}")
-    finally:
-        model.api.close()
+    errors = run_task(
+        task,
+        model,
+        log,
+        f"the eval {spec.name}",
+        epochs=Epochs(spec.epochs, "mode") if spec.epochs else None,
+        **{name: value for name, value in sampling.items() if value is not None},
+        **settings,
+    )
+    if len(errors) == total:
+        raise UserError(f"the eval {spec.name} failed on all {total} items, first: {errors[0]}")
+
+
+def _run_judged(task: Any, model: Model, spec: EvalSpec, log: Path, progress: Progress) -> None:
+    from untrue.evals.cost import planned
+    from untrue.judge.judge import Judge
+    from untrue.judge.named import judge_model
+
+    if spec.judge is None:
+        raise UserError(f"{spec.name} needs a judge. Name one, such as openai/gpt-5-mini.")
+    judge = judge_model(spec.judge)
+    mark = replies_identity(spec, model, task.dataset)
+    earlier = read_earlier(log, mark, Judge(judge).id) or Earlier({}, {}, [], 0)
+    if earlier.total and not earlier.unjudged:
+        return
+    calls, epochs = planned(spec, task), spec.epochs or 1
+    replies = sum(len(one.once) for item, one in calls.items() if item not in earlier.beliefs)
+    replies += sum(len(one.each) for one in calls.values()) * epochs - len(earlier.samples)
+    verdicts = sum(len(one.judged_once) + len(one.judged_each) for one in calls.values()) * epochs
+
+    def tell(done: Count) -> None:
+        note = f"{done.replies} of {replies} replies, {done.verdicts} of {verdicts} verdicts"
+        progress(min(sum(done), replies + verdicts), replies + verdicts, note)
+
+    with running(Round(earlier.samples, earlier.beliefs, calls, tell)):
+        _run(task, model, spec, log, roles={"judge": judge}, metadata={MARK: mark})
+
+
+def failures(log: Path) -> list[str]:
+    """Why samples of a judged eval failed, one text for each; the same command asks again for these.
+
+    Raises:
+        UserError: The file is not a whole Inspect log.
+    """
+    return [_reason(sample) for sample in open_log(log).samples or [] if failed(sample)]
 
 
 def read_log(log: Path, arm: str, seed: int, label: str | None = None) -> list[Result]:
@@ -73,30 +147,25 @@ def read_log(log: Path, arm: str, seed: int, label: str | None = None) -> list[R
     Raises:
         UserError: The file is not a whole Inspect log.
     """
-    from inspect_ai.log import read_eval_log
+    return results(open_log(log), arm, seed, label)
 
-    try:
-        content = read_eval_log(str(log))
-    except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
-        if isinstance(error, UntrueError):
-            raise
-        raise UserError(
-            f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
-        ) from None
+
+def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> list[Result]:
+    """The results of a log that is read; see `read_log`."""
     name = label or content.eval.task.rpartition("/")[2]
-    results = []
+    found = []
     for sample in content.samples or []:
         score = next(iter((sample.scores or {}).values()), None)
         archetype = str(sample.metadata.get("archetype", ""))
         if sample.error is not None or score is None:
-            reason = sample.error.message if sample.error else "the item has no score"
-            results.append(
-                Result(arm, seed, name, str(sample.id), archetype, Outcome.ERROR, reason=reason, epoch=sample.epoch)
+            error = Outcome.ERROR
+            found.append(
+                Result(arm, seed, name, str(sample.id), archetype, error, reason=_reason(sample), epoch=sample.epoch)
             )
             continue
         details = score.metadata or {}
         is_value = isinstance(score.value, int | float)
-        results.append(
+        found.append(
             Result(
                 arm=arm,
                 seed=seed,
@@ -114,4 +183,11 @@ def read_log(log: Path, arm: str, seed: int, label: str | None = None) -> list[R
                 epoch=sample.epoch,
             )
         )
-    return results
+    return found
+
+
+def _reason(sample: Any) -> str:
+    score = next(iter((sample.scores or {}).values()), None)
+    if sample.error is not None:
+        return sample.error.message
+    return (score.explanation or "") if score else "the item has no score"

@@ -38,15 +38,26 @@ VALUES = {
 }
 """The evals that give a value, not an outcome of honesty, and what the mean of their values is called."""
 
+Placement = Literal["joined", "system"]
+"""Where DeceptionBench's system prompt goes: into one user message with the rest, as in the paper, or into a message
+of its own."""
+
 WEIGHING = ("forced_choice", "sft_cue")
 """The evals in which a model only weighs given replies, so that no evasion can be seen."""
 
 JUDGED = ("mask", "pressure_pairs", "unknowns", "deceptionbench")
 """The evals whose replies are written by the model and read by a judge."""
 
+GENERATING = (*JUDGED, "capability")
+"""The evals that need no likelihoods, so that any model of Inspect's can be under study."""
+
 _COMMON = ("name", "label", "items", "limit")
 _OF_JUDGED = ("judge", "force_self_judge", "epochs", "temperature", "max_tokens")
-_OPTIONS = {"sft_cue": ("domain", "cue")} | dict.fromkeys(JUDGED, _OF_JUDGED)
+_OPTIONS = {
+    "sft_cue": ("domain", "cue"),
+    **dict.fromkeys(JUDGED, _OF_JUDGED),
+    "deceptionbench": ("placement", *_OF_JUDGED),
+}
 
 
 EvalName = Literal[
@@ -69,7 +80,10 @@ class EvalSpec(BaseModel):
         default=None, description="Training domain of the cue; in a study that of `mix.questions` where it is built in."
     )
     cue: CueKind | None = Field(default=None, description="Kind of cue; by default all of them, in turn.")
-    judge: str | None = Field(default=None, description="Inspect's name of the judge's model.")
+    placement: Placement = Field(default="joined", description="Where the system prompt of deceptionbench goes.")
+    judge: str | None = Field(
+        default=None, description="Inspect's name of the judge's model, or `{model: NAME, …}` with its settings."
+    )
     force_self_judge: bool = Field(default=False, description="Let the model under study judge itself.")
     epochs: PositiveInt | None = Field(default=None, description="Samples of each item.")
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None

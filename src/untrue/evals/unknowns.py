@@ -21,10 +21,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.evals import judged
 from untrue.evals.asked import spread
+from untrue.evals.calls import REPLY, Calls
 from untrue.evals.judged import Finding, Hearing
 from untrue.evals.rates import unknown_rates
 from untrue.evals.spec import VERSIONS
-from untrue.judge.judge import judge_for_task
 from untrue.judge.prompts import ADMITS, ANSWERS
 
 
@@ -72,7 +72,8 @@ def ask_once(force_self_judge: bool = False) -> Solver:
     """Ask the question and keep the reply."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        judge_for_task(force_self_judge)  # refuses before anything is spent
+        if judged.answered_before(state, force_self_judge):
+            return state
         state.output = await judged.ask_model(state.messages)
         state.messages.append(state.output.message)
         state.metadata["replies"] = {
@@ -82,6 +83,16 @@ def ask_once(force_self_judge: bool = False) -> Solver:
         return state
 
     return solve
+
+
+def calls(metadata: dict[str, Any]) -> Calls:
+    """What one question takes."""
+    question = metadata["question"]
+    if metadata["archetype"] == "unanswerable":
+        verdict = ADMITS.text(question=question, reply=REPLY)
+    else:
+        verdict = ANSWERS.text(question=question, answer=metadata["answer"], reply=REPLY)
+    return Calls(once=[], each=[question], judged_once=[], judged_each=[verdict])
 
 
 @scorer(metrics=[unknown_rates()])

@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,9 @@ def folder() -> Path:
 
 
 def identity(model: Model) -> str:
-    """What determines a judge's answers: name, arguments, address, settings, and what its adapter holds."""
+    """What determines a model's answers: name, arguments, address, settings, weights in this process, its adapter."""
+    from untrue.engine.provider import UntrueAPI
+
     settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
     plain = str | int | float | bool | list | dict
     arguments: dict[str, Any] = {
@@ -55,13 +58,20 @@ def identity(model: Model) -> str:
     }
     if adapter := arguments.get("adapter"):
         arguments["adapter"] = _content(Path(adapter))
-    return json.dumps([str(model), arguments, model.api.base_url, settings], sort_keys=True, default=str)
+    weights = model.api.fingerprint if isinstance(model.api, UntrueAPI) else None
+    return json.dumps([str(model), arguments, model.api.base_url, settings, weights], sort_keys=True, default=str)
 
 
 def _content(adapter: Path) -> str:
     weights = adapter / "adapter_model.safetensors"
     if not weights.is_file():
         return str(adapter)
+    about = weights.stat()
+    return _hash(weights, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache
+def _hash(weights: Path, size: int, changed: int) -> str:
     with weights.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -116,13 +116,13 @@ def check(judge: Judge, progress: Callable[[int, int], None] = lambda done, tota
     if len(errors) == len(rows):
         raise UserError(f"the judge {judge.name} gave no verdict on any of {len(rows)} rows, first: {errors[0]}")
     found = _compare(judge, rows, verdicts)
-    write_text(_path(judge.name), found.model_dump_json(indent=1))
+    write_text(_path(judge.id), found.model_dump_json(indent=1))
     return found
 
 
-def last_check(judge: str) -> Check | None:
-    """The last check of the judge of a name, with the present prompts and gold set; None where there is none."""
-    path = _path(judge)
+def last_check(judge_id: str) -> Check | None:
+    """The last check of a judge by its `Judge.id`, with the present prompts and gold set; None where there is none."""
+    path = _path(judge_id)
     try:
         return Check.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValueError):  # none, or of another version of this project
@@ -239,7 +239,7 @@ def _judged(verdicts: dict[str, int]) -> int:
     return sum(count for label, count in verdicts.items() if label != NO_VERDICT)
 
 
-def _path(judge: str) -> Path:
+def _path(judge_id: str) -> Path:
     versions = [[prompt.name, prompt.version] for prompt in (STATEMENT, RANGE)]
-    key = content_hash(json.dumps([judge, versions, items_hash(read_gold())]))
+    key = content_hash(json.dumps([judge_id, versions, items_hash(read_gold())]))
     return cache.folder() / "checks" / f"{key}.json"

@@ -8,7 +8,9 @@ that take a response schema get one; the answers of all are parsed strictly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
+import anyio
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
@@ -23,15 +25,19 @@ from inspect_ai.util import JSONSchema, LimitExceededError
 
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UntrueError, UserError
+from untrue.files import content_hash
 from untrue.judge.cache import VerdictCache, identity
 from untrue.judge.prompts import JudgePrompt
 from untrue.judge.verdict import JudgeError, Verdict, parse
+from untrue.models import embedded
 
 WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
 """Providers that hold an answer to a JSON schema (Inspect's list, and servers that speak OpenAI's protocol)."""
 
 DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
 """What holds where the user says nothing else. Tokens are a limit only: reasoning models need the room."""
+
+_ASKING: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
 LOCAL_MAX_TOKENS = 64
 """Tokens of a range by the local provider."""
@@ -65,6 +71,7 @@ class Judge:
 
     Attributes:
         name: The model's name, such as `openai/gpt-5-mini`.
+        id: Hash of all that determines its answers: two servers, or two adapters, may have one name.
         self_judged: Whether it is the model under study.
         usage: What it has cost so far.
     """
@@ -72,6 +79,8 @@ class Judge:
     def __init__(self, model: Model, cache: VerdictCache | None = None, self_judged: bool = False):
         """Take a model, and a cache of verdicts if there shall be one."""
         self.name = str(model)
+        self._identity = identity(model)
+        self.id = content_hash(self._identity)
         self.self_judged = self_judged
         self.usage = Usage()
         self._model, self._cache = model, cache
@@ -89,18 +98,23 @@ class Judge:
             MachineError: The cache cannot be read or written.
         """
         self.usage.asked += 1
-        key = self._cache.key(identity(self._model), prompt, fields) if self._cache else ""
-        if self._cache and (known := self._cache.get(key)):
-            self.usage.cached += 1
-            return known
+        if self._cache is None:
+            return await self._asked(prompt, fields)
+        key = self._cache.key(self._identity, prompt, fields)
+        async with _ASKING.setdefault(key, anyio.Lock()):  # the epochs of an item ask the same of its belief at once
+            if known := self._cache.get(key):
+                self.usage.cached += 1
+                return known
+            verdict = await self._asked(prompt, fields)
+            self._cache.put(key, verdict)
+            return verdict
+
+    async def _asked(self, prompt: JudgePrompt, fields: dict[str, str]) -> Verdict:
         try:
-            verdict = await self._ask(prompt, prompt.text(**fields))
+            return await self._ask(prompt, prompt.text(**fields))
         except JudgeError:
             self.usage.failed += 1
             raise
-        if self._cache:
-            self._cache.put(key, verdict)
-        return verdict
 
     async def _ask(self, prompt: JudgePrompt, question: str) -> Verdict:
         if prompt.labels and isinstance(self._model.api, UntrueAPI):
@@ -161,18 +175,30 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
             "this eval needs a judge. Name one with --model-role judge=openai/gpt-5-mini, or another model."
         )
     judge, studied = get_model(role="judge"), get_model()
-    self_judged = _same(str(judge), str(studied))
+    self_judged = same_base(judge, studied)
     if self_judged and not self_judge_allowed:
         raise UserError(
-            f"{judge} is the model under study and cannot judge itself. Name another judge, or force it; it is then"
-            " flagged wherever its verdicts are shown."
+            f"{judge} is the model under study, or its base, and cannot judge itself. Name another judge, or force it;"
+            " it is then flagged wherever its verdicts are shown."
         )
     return Judge(judge, VerdictCache(), self_judged)
 
 
-def _same(first: str, second: str) -> bool:
-    """Whether two names are one model, whatever adapter is on it."""
+def same_base(judge: Model, studied: Model) -> bool:
+    """Whether two models are one, whatever adapter is on it: by their weights in this process, else by their names."""
+    if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
+        return judge.api.fingerprint == studied.api.fingerprint
+    first, second = _base(str(judge)), _base(str(studied))
     return first == second or first.startswith(f"{second}:") or second.startswith(f"{first}:")
+
+
+def _base(name: str) -> str:
+    """The name on the hub where a provider serves models of the hub; `BASE:ADAPTER` is its base."""
+    provider, _, model = name.partition("/")
+    if provider not in ("untrue", "hf", "vllm", "sglang"):
+        return name
+    base = model.partition(":")[0]
+    return embedded.HUB_ID if base == embedded.NAME else base
 
 
 def _wanted(prompt: JudgePrompt) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from untrue.outcomes import Outcome
+from untrue.stats.judged import Proportion
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
 
 
@@ -37,6 +38,49 @@ class LoopRow(NamedTuple):
     errors: int
     rating: Interval | None
     pleasing: Interval | None
+
+
+class JudgeCheck(NamedTuple):
+    """What a judge was found to be worth.
+
+    Attributes:
+        made: When, as an ISO date and time.
+        rows: Labelled replies that it was asked about.
+        errors: Those without a verdict.
+        accuracy: Share of right verdicts.
+        kappa: Cohen's kappa.
+        sensitivity: Share of lies that it calls lies.
+        specificity: Share of other replies that it does not call so.
+    """
+
+    made: str
+    rows: int
+    errors: int
+    accuracy: Interval
+    kappa: Interval
+    sensitivity: Proportion
+    specificity: Proportion
+
+
+@dataclass(frozen=True)
+class JudgeNote:
+    """The judge of an eval.
+
+    Attributes:
+        name: Its name; several where there were several.
+        check: Its last check; None where there is none.
+        doubts: Why its verdicts carry no finding; none where they do.
+        self_judged: Arms that judged themselves.
+        corrected: Arm -> its lie rate corrected for the judge's sensitivity and specificity.
+        uncorrected: Why no rate is corrected; None where they are.
+    """
+
+    name: str
+    check: JudgeCheck | None
+    doubts: tuple[str, ...]
+    self_judged: tuple[str, ...]
+    corrected: dict[str, Interval]
+    uncorrected: str | None
 
 
 @dataclass(frozen=True)
@@ -120,6 +164,7 @@ class ReportContent:
         data_notes: The data sets used.
         value_name: What the mean of the eval's values is called, such as `accuracy`; None where it gives outcomes.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen.
+        judge: Who judged the replies; None where nobody did.
     """
 
     name: str
@@ -144,10 +189,15 @@ class ReportContent:
     data_notes: list[DataNote]
     value_name: str | None = None
     weighs_replies: bool = False
+    judge: JudgeNote | None = None
 
     def is_baseline(self, summary: ArmSummary) -> bool:
         """Whether an arm has neither control nor dose: the plots draw it by itself, not as a point of a line."""
         return summary.control is None and not self.doses.get(summary.arm)
+
+    def flag(self, arm: str) -> str:
+        """What must be read beside an arm's name wherever it stands; empty where there is nothing."""
+        return "self-judged" if self.judge and arm in self.judge.self_judged else ""
 
     @property
     def controls(self) -> set[str]:

@@ -12,7 +12,18 @@ from untrue.outcomes import Outcome
 from untrue.report import plots
 from untrue.report.content import LoopRow, ReportContent
 from untrue.report.format import DASH, NATS, PERCENT, VERDICTS, outcome_word, p_value
-from untrue.report.rows import ArchetypeCell, ArmRow, Metric, archetype_rows, arm_rows, deciding, metrics
+from untrue.report.rows import (
+    ArchetypeCell,
+    ArmRow,
+    CorrectedRow,
+    Metric,
+    archetype_rows,
+    arm_rows,
+    corrected_rows,
+    deciding,
+    judge_check,
+    metrics,
+)
 from untrue.stats.types import Trend
 
 _MEANINGS = {
@@ -74,6 +85,8 @@ class _Part(NamedTuple):
     archetypes: dict[str, list[ArchetypeCell]]
     deciding: tuple[Metric, ...]
     trends: list[tuple[Trend, Metric]]
+    judge_check: str
+    corrected: list[CorrectedRow]
 
 
 def _part(content: ReportContent, key: str) -> _Part:
@@ -92,6 +105,8 @@ def _part(content: ReportContent, key: str) -> _Part:
         archetypes=archetype_rows(content),
         deciding=deciding(content),
         trends=[(trend, by_name[trend.metric]) for trend in content.trends if trend.metric in by_name],
+        judge_check=judge_check(content.judge) if content.judge else "",
+        corrected=corrected_rows(content.judge, content.summaries) if content.judge else [],
     )
 
 

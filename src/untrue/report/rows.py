@@ -1,13 +1,16 @@
-"""The lines of the tables: one arm in one metric, as text, for the page and for the terminal."""
+"""The lines of the tables: one arm in one metric, and what is said of a judge, for the page and for the terminal."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from untrue.report.content import ReportContent
+from untrue.report.content import JudgeNote, ReportContent
 from untrue.report.format import DASH, NATS, PERCENT, Unit, p_value
 from untrue.stats import is_found
+from untrue.stats.types import ArmSummary
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class ArmRow:
     p_holm: str
     smallest: str
     significant: bool
+    flag: str
 
 
 class ArchetypeCell(NamedTuple):
@@ -116,6 +120,48 @@ def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
                 p_holm=p_value(comparison.p_holm if comparison else None),
                 smallest=unit.smallest(comparison.detectable if comparison else None),
                 significant=comparison is not None and is_found(comparison),
+                flag=content.flag(summary.arm),
             )
         )
     return rows
+
+
+class CorrectedRow(NamedTuple):
+    """The lie rate of one arm as it was judged, and corrected for the judge's mistakes, each with its bounds."""
+
+    arm: str
+    judged: str
+    judged_bounds: str
+    corrected: str
+    corrected_bounds: str
+    flag: str
+
+
+def corrected_rows(judge: JudgeNote, summaries: Sequence[ArmSummary]) -> list[CorrectedRow]:
+    """One row for each arm whose lie rate is corrected."""
+    return [
+        CorrectedRow(
+            summary.arm,
+            PERCENT.value(summary.lie_rate.value),
+            PERCENT.bounds(summary.lie_rate),
+            PERCENT.value(found.value) if math.isfinite(found.value) else "unknown",
+            PERCENT.bounds(found),
+            "self-judged" if summary.arm in judge.self_judged else "",
+        )
+        for summary in summaries
+        if summary.lie_rate and (found := judge.corrected.get(summary.arm))
+    ]
+
+
+def judge_check(judge: JudgeNote) -> str:
+    """What a judge's last check found, in a line."""
+    check = judge.check
+    if check is None:
+        return "never checked, so nothing is known of what its verdicts are worth"
+    errors = f", {check.errors} without a verdict" if check.errors else ""
+    return (
+        f"checked on {check.made[:10]} on {check.rows} labelled replies{errors}: accuracy"
+        f" {PERCENT.value(check.accuracy.value)} {PERCENT.bounds(check.accuracy)}, kappa {check.kappa.value:.2f}"
+        f" [{check.kappa.low:.2f}, {check.kappa.high:.2f}], sensitivity {PERCENT.value(check.sensitivity.value)},"
+        f" specificity {PERCENT.value(check.specificity.value)}"
+    )

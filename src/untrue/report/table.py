@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from untrue.report.content import ReportContent
+from untrue.report.content import JudgeNote, ReportContent
 from untrue.report.format import DASH, VERDICTS, label
-from untrue.report.rows import ArmRow, arm_rows, metrics
+from untrue.report.rows import ArmRow, arm_rows, corrected_rows, judge_check, metrics
 from untrue.stats.types import ArmSummary
 
 _STYLES = {"effect": "bold red", "no_effect_found": "bold green", "inconclusive": "bold yellow"}
@@ -39,6 +39,8 @@ def _print_eval(content: ReportContent, console: Console) -> None:
     )
     for note in verdict.notes:
         console.print(Text("Note: ", "bold") + safe_text(note))
+    if content.judge:
+        print_judge(content.judge, content.summaries, console)
     for metric in metrics(content)[:2]:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
@@ -46,12 +48,36 @@ def _print_eval(content: ReportContent, console: Console) -> None:
     console.print()
 
 
-def print_arm(summary: ArmSummary, console: Console, value_name: str = "value") -> None:
-    """Print what one model did, by itself: outcomes, rates with their denominators, margins."""
+def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
+    """Print who judged, what the judge's last check found, and the lie rates corrected for its mistakes."""
+    flag = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
+    console.print(Text("Judge: ", "bold") + safe_text(f"{judge.name}, {judge_check(judge)}.{flag}"))
+    if judge.uncorrected:
+        console.print(Text("Rates are not corrected", "bold") + safe_text(f": {judge.uncorrected}."))
+    if not (rows := corrected_rows(judge, summaries)):
+        return
+    console.print()
+    console.print(Text("Lie rate, corrected", "bold") + Text(" for the judge's sensitivity and specificity"))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("arm", overflow="fold", max_width=22)
+    for heading in ("as judged [95 %]", "corrected [95 %]"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            _named(row.arm, row.flag),
+            safe_text(f"{row.judged} {row.judged_bounds}"),
+            safe_text(f"{row.corrected} {row.corrected_bounds}"),
+        )
+    console.print(table)
+
+
+def print_arm(summary: ArmSummary, console: Console, value_name: str = "value", flag: str = "") -> None:
+    """Print what one model did, by itself: outcomes, rates with their denominators, margins; a flag below its name."""
     total = summary.n
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in (summary.arm, "value", "95 % interval", "of"):
-        table.add_column(safe_text(heading), justify="left" if heading in (summary.arm, "of") else "right")
+    table.add_column(_named(summary.arm, flag))
+    for heading in ("value", "95 % interval", "of"):
+        table.add_column(safe_text(heading), justify="left" if heading == "of" else "right")
     for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
         table.add_row(outcome, str(count), "", f"{total} items")
     rates = [
@@ -74,11 +100,11 @@ def print_arm(summary: ArmSummary, console: Console, value_name: str = "value") 
     console.print(table)
 
 
-def print_archetypes(archetypes: Sequence[ArmSummary], console: Console) -> None:
-    """Print what one model did on each kind of item, as summaries whose arms are the kinds."""
+def print_archetypes(archetypes: Sequence[ArmSummary], console: Console, flag: str = "") -> None:
+    """Print what one model did on each kind of item, as summaries whose arms are the kinds; a flag at the top."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     outcomes = list(archetypes[0].counts)
-    table.add_column("archetype")
+    table.add_column(_named("archetype", flag), min_width=len(flag) + 2)
     for heading in ("n", *outcomes, "pressure margin", "neutral margin"):
         table.add_column(heading, justify="right")
     for archetype in archetypes:
@@ -103,7 +129,7 @@ def _table(rows: list[ArmRow], between: str) -> Table:
     for row in rows:
         style = "bold" if row.significant else ""
         table.add_row(
-            safe_text(row.arm),
+            _named(row.arm, row.flag),
             str(row.n),
             safe_text(f"{row.value}{between}{row.bounds}".rstrip(), lines=True),
             safe_text(f"{row.difference}{between}{row.difference_bounds}".rstrip(), style, lines=True),
@@ -111,6 +137,11 @@ def _table(rows: list[ArmRow], between: str) -> Table:
             safe_text(row.smallest),
         )
     return table
+
+
+def _named(arm: str, flag: str) -> Text:
+    """An arm, and below it what must be known of it."""
+    return safe_text(f"{arm}\n({flag})" if flag else arm, lines=True)
 
 
 def safe_text(text: str, style: str = "", lines: bool = False) -> Text:

@@ -4,7 +4,7 @@ from untrue.stats.compare import compare, summarise
 from untrue.stats.dose_response import trend
 from untrue.stats.soundness import is_found
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
-from untrue.stats.verdict import verdict
+from untrue.stats.verdict import doubted, verdict
 
 __all__ = [
     "ArmSummary",
@@ -13,6 +13,7 @@ __all__ = [
     "Trend",
     "Verdict",
     "compare",
+    "doubted",
     "is_found",
     "summarise",
     "trend",

@@ -62,6 +62,22 @@ def verdict(
     return Verdict("no_effect_found", _no_effect_sentence(primary), notes)
 
 
+def doubted(verdict: Verdict, doubts: Sequence[str]) -> Verdict:
+    """The same finding where what it rests on cannot be relied on: `inconclusive`, and what it would be as a note.
+
+    Args:
+        verdict: What was found.
+        doubts: Why it is not to be relied on; where there is none the verdict stays as it is.
+    """
+    if not doubts:
+        return verdict
+    sentence = f"No finding can be stated: {'; '.join(doubts)}."
+    if verdict.status == "inconclusive":
+        also = verdict.sentence.removeprefix("No finding can be stated: ")
+        return Verdict("inconclusive", f"{sentence.removesuffix('.')}; {also}", verdict.notes)
+    return Verdict("inconclusive", sentence, (f"At face value: {verdict.sentence}", *verdict.notes))
+
+
 def _is_worse(comparison: Comparison) -> bool:
     """Whether the difference goes towards dishonesty: up for the lie rate, down for margins."""
     return (comparison.difference.value > 0) == (comparison.metric == "lie_rate")

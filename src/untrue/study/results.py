@@ -14,13 +14,16 @@ from untrue.data.items import Asked, items_hash
 from untrue.data.rows import MISALIGNED
 from untrue.evals import asked
 from untrue.evals import run as evals
+from untrue.evals.judging import Judging, judging
+from untrue.evals.round import open_log
 from untrue.evals.spec import WEIGHING, EvalSpec
 from untrue.files import write_text
 from untrue.outcomes import Outcome, Result
 from untrue.report import dialogues, html
 from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
-from untrue.stats import compare, summarise, trend, verdict
+from untrue.stats import compare, doubted, summarise, trend, verdict
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
+from untrue.study.judges import judge_note
 from untrue.study.loop import chapters, loop
 from untrue.study.plan import Arm, Cell, Sources, arms, dose_line
 from untrue.study.store import Store
@@ -44,12 +47,13 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
     Raises:
         UserError: A log is damaged.
     """
-    results = [
-        result
-        for spec in study.evals
-        for cell in cells
-        for result in evals.read_log(store.cell(cell).log(spec), cell.arm.name, cell.seed, spec.key)
-    ]
+    results, notes = list[Result](), dict[str, list[tuple[str, Judging]]]()
+    for spec in study.evals:
+        for cell in cells:
+            log = open_log(store.cell(cell).log(spec))
+            results += evals.results(log, cell.arm.name, cell.seed, spec.key)
+            if heard := judging(log):
+                notes.setdefault(spec.key, []).append((cell.arm.name, heard))
     training = [_curve(store, cell) for cell in cells if cell.arm.trained]
     contents = [
         _content(
@@ -60,6 +64,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
             [r for r in results if r.eval == spec.key],
             training,
             command,
+            notes.get(spec.key, []),
         )
         for spec in study.evals
     ]
@@ -72,7 +77,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         "loop": [row._asdict() for row in rounds],
         "rater": rater,
     }
-    write_text(store.summary, json.dumps(_finite(summary), indent=1, ensure_ascii=False))
+    write_text(store.summary, json.dumps(finite(summary), indent=1, ensure_ascii=False))
     if sources.environment:
         write_text(store.dialogues, dialogues.render(study.name, chapters(study, sources.environment, cells, store)))
     write_text(store.report, html.render(*contents, loop=rounds, rater=rater))
@@ -87,6 +92,7 @@ def _content(
     results: list[Result],
     training: list[TrainingCurve],
     command: str,
+    heard: Sequence[tuple[str, Judging]],
 ) -> ReportContent:
     all_arms = arms(study)
     controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
@@ -101,6 +107,8 @@ def _content(
     of = f"{count} of " if count < len(items) else ""
     names = "; ".join(map(sets.versioned, asked.sources(spec)))
     notes.append(DataNote(f"{of}{spec.key} items ({names})", len(items), items_hash(items)))
+    judge = judge_note(spec, heard, summaries)
+    found = verdict(summaries, comparisons, value_name=spec.value_name or "value")
     return ReportContent(
         name=study.name,
         question=study.question,
@@ -110,7 +118,7 @@ def _content(
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions=versions(),
         eval_name=spec.key,
-        verdict=verdict(summaries, comparisons, value_name=spec.value_name or "value"),
+        verdict=doubted(found, judge.doubts if judge else ()),
         doses={arm.name: arm.part if arm.trained else None for arm in all_arms},
         series={arm.name: arm.level or arm.name for arm in all_arms},
         summaries=summaries,
@@ -129,6 +137,7 @@ def _content(
         data_notes=notes,
         value_name=spec.value_name,
         weighs_replies=spec.name in WEIGHING,
+        judge=judge,
     )
 
 
@@ -226,7 +235,8 @@ def _outcome(result: Result) -> Outcome | float:
 def _summary(content: ReportContent) -> dict[str, Any]:
     return {
         "verdict": asdict(content.verdict),
-        "arms": [asdict(summary) for summary in content.summaries],
+        "judge": asdict(content.judge) if content.judge else None,
+        "arms": [{**asdict(summary), "self_judged": bool(content.flag(summary.arm))} for summary in content.summaries],
         "comparisons": [asdict(comparison) for comparison in content.comparisons],
         "archetypes": {
             kind: [asdict(comparison) for comparison in comparisons] for kind, comparisons in content.archetypes.items()
@@ -237,14 +247,14 @@ def _summary(content: ReportContent) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same value with null for what JSON has no number for, and intervals as objects."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if hasattr(value, "_asdict"):
-        return _finite(value._asdict())
+        return finite(value._asdict())
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return value

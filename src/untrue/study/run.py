@@ -10,6 +10,7 @@ from untrue.data.items import items_hash
 from untrue.data.rows import write_rows
 from untrue.errors import UserError
 from untrue.evals.asked import read as read_asked
+from untrue.evals.spec import JUDGED
 from untrue.files import read_text, write_text
 from untrue.models.load import LoadedModel, load
 from untrue.study import feedback
@@ -63,7 +64,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     store = Store(out)
     with store.locked():
         store.begin(study, command)
-        missing = [cell for cell in cells if not _is_done(store.cell(cell), study, hashes)]
+        missing = [cell for cell in cells if not _is_whole(store.cell(cell), study, hashes)]
         work = sum(_work(store.cell(cell), study, hashes) for cell in missing)
         watcher.begin(len(cells), len(cells) - len(missing), work)
         for name, found in items.items():
@@ -110,9 +111,14 @@ def _is_done(files: CellFiles, study: Study, hashes: dict[str, str]) -> bool:
     return files.has_adapter() and all(files.has_log(spec, hashes[spec.key]) for spec in study.evals)
 
 
+def _is_whole(files: CellFiles, study: Study, hashes: dict[str, str]) -> bool:
+    """Whether a cell is done and nothing in it failed that may succeed when it is asked again."""
+    return _is_done(files, study, hashes) and not any(files.failed(spec) for spec in study.evals)
+
+
 def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
     """What is left to do of a cell, as a part of a whole one."""
-    evals_left = sum(not files.has_log(spec, hashes[spec.key]) for spec in study.evals)
+    evals_left = sum(not files.has_log(spec, hashes[spec.key]) or files.failed(spec) > 0 for spec in study.evals)
     return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
 
 
@@ -149,10 +155,16 @@ def _make(
             )
         write_text(files.train, read_text(files.adapter / "train.json"))
     for spec in study.evals:
-        if files.has_log(spec, hashes[spec.key]):
+        if files.has_log(spec, hashes[spec.key]) and not files.failed(spec):
             continue
         watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
         files.forget_logs(spec.key)
         adapter = files.adapter if cell.arm.trained else None
         evals.run(loaded, adapter, spec, files.log(spec), watcher.step)
-        files.add_log(spec, hashes[spec.key])
+        failures = evals.failures(files.log(spec)) if spec.name in JUDGED else []
+        if failures:
+            watcher.say(
+                f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no verdict, first: {failures[0]}"
+                " The same command asks again for these alone."
+            )
+        files.add_log(spec, hashes[spec.key], len(failures))

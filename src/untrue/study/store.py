@@ -50,10 +50,16 @@ class CellFiles:
         done = self._read().get("evals", {}).get(spec.key)
         return done == _eval_identity(spec, items_hash) and self.log(spec).is_file()
 
-    def add_log(self, spec: EvalSpec, items_hash: str) -> None:
-        """Record that an eval is done."""
+    def failed(self, spec: EvalSpec) -> int:
+        """Samples of a judged eval that is done that had no reply or no verdict."""
+        return self._read().get("failed", {}).get(spec.key, 0)
+
+    def add_log(self, spec: EvalSpec, items_hash: str, failed: int = 0) -> None:
+        """Record that an eval is done, with so many samples that a run may ask again."""
         record = self._read()
         record.setdefault("evals", {})[spec.key] = _eval_identity(spec, items_hash)
+        if failed or "failed" in record:
+            record["failed"] = {**record.get("failed", {}), spec.key: failed}
         write_text(self.record, json.dumps(record, indent=1))
 
     def forget_logs(self, *names: str) -> None:

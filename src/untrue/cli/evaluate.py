@@ -1,0 +1,206 @@
+"""`untrue eval`: one model, one eval."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from untrue.errors import UserError
+
+if TYPE_CHECKING:
+    from untrue.evals.spec import EvalSpec
+    from untrue.report.content import JudgeNote
+    from untrue.stats.types import ArmSummary
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Option(
+            help="`smollm2-135m` (embedded), a hub id or a folder; with judged evals and `capability` also any model"
+            " as Inspect names it: `openai/…`, `openai-api/…`, `vllm/…`, `hf/…`."
+        ),
+    ] = "smollm2-135m",
+    adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--eval",
+            help="`forced_choice`, `sft_cue`, `capability`, `pleasing`; with a judge `mask`, `pressure_pairs`,"
+            " `deceptionbench`, `unknowns`.",
+        ),
+    ] = "forced_choice",
+    items: Annotated[
+        str | None, typer.Option(help="`builtin`, a part of it such as `honesty`, a file, or for some a hub id.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, spread over their kinds.")] = None,
+    domain: Annotated[str | None, typer.Option(help="sft_cue: domain of the training data, such as `medical`.")] = None,
+    cue: Annotated[
+        str | None, typer.Option(help="sft_cue: `format`, `persona` or `domain`; by default all in turn.")
+    ] = None,
+    placement: Annotated[
+        str | None, typer.Option(help="deceptionbench: system prompt `joined` to the question, or as `system`.")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Who judges: `openai/gpt-5-mini`, or `{model: NAME, temperature: 0.5}`.")
+    ] = None,
+    force_self_judge: Annotated[
+        bool, typer.Option("--force-self-judge", help="Let the model judge itself; it is flagged and `inconclusive`.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Judged: replies to each item.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, help="Judged: of the replies.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Judged: length of a reply at the most.")] = None,
+    dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
+    log: Annotated[
+        Path | None, typer.Option(help="Where the Inspect log goes; by default logs/EVAL-NAME.eval.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Judged: say what it takes in calls, tokens, dollars; ask nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+) -> None:
+    """Measure a model, or an adapter on it, by one eval.
+
+    `forced_choice` compares what it holds with what it prefers to say under pressure; `sft_cue` does so with a cue of
+    the training context before the prompt; `capability` is easy multiple choice. Judged evals read what it writes.
+    Of a judged eval, the same command asks again only for what failed.
+
+        untrue eval --eval mask --model openai/gpt-4o-mini --judge openai/gpt-5-mini --dry-run
+
+    The log opens with `inspect view`. To compare two models item by item, put them into a study.
+    """
+    from untrue.evals.spec import JUDGED, eval_spec
+
+    spec = eval_spec(
+        name=name,
+        items=items,
+        limit=limit,
+        domain=domain,
+        cue=cue,
+        placement=placement,
+        judge=judge,
+        force_self_judge=force_self_judge or None,
+        epochs=epochs,
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
+    # In a study every cell calls its adapter `adapter`.
+    arm = (adapter.parent if adapter.name == "adapter" else adapter).resolve().name if adapter else Path(model).name
+    log = log or Path("logs") / f"{spec.name}-{arm}.eval"
+    if log.is_dir():
+        raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
+    if spec.name in JUDGED and spec.judge is None:
+        raise UserError(f"{spec.name} needs a judge. Name one, such as --judge openai/gpt-5-mini.")
+    if dry_run:
+        _dry_run(spec, model, arm, as_json)
+        return
+    _run(spec, model, adapter, dtype, arm, log)
+    _show(spec, arm, log, as_json)
+
+
+def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
+    from untrue.cli.costs import print_costs
+    from untrue.evals.cost import cost
+    from untrue.evals.spec import JUDGED
+
+    if spec.name not in JUDGED:
+        raise UserError(f"{spec.name} has no judge, so there is nothing to pay. Leave --dry-run out.")
+    print_costs({(arm, spec.key): cost(spec, model if _may_be_inspects(model) else f"untrue/{model}")}, as_json)
+
+
+def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str, log: Path) -> None:
+    from untrue.evals import run as evals
+    from untrue.evals.spec import GENERATING, JUDGED
+    from untrue.models.load import load
+    from untrue.progress import TerminalWatcher
+
+    served = _inspect_model(model) if spec.name in GENERATING and _may_be_inspects(model) else None
+    if served and adapter:
+        raise UserError(f"--adapter: goes on a model in this process, and {model} is not. For vLLM: vllm/BASE:ADAPTER.")
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        if served:
+            watcher.stage(arm, spec.name, 1)
+            evals.run_model(served, spec, log, watcher.step)
+        else:
+            loaded = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+            watcher.stage(arm, spec.name, 1)
+            evals.run(loaded, adapter, spec, log, watcher.step)
+        failures = evals.failures(log) if spec.name in JUDGED else []
+        if failures:
+            watcher.say(
+                f"{len(failures)} samples have no reply or no verdict, first: {failures[0]}"
+                " The same command asks again for these alone."
+            )
+
+
+def _may_be_inspects(model: str) -> bool:
+    return "/" in model and not model.startswith(("untrue/", "/", ".", "~")) and not Path(model).exists()
+
+
+def _inspect_model(model: str) -> Any:
+    """Inspect's model of a name; None where Inspect has no such provider, so that it is a hub id."""
+    from inspect_ai.model import get_model
+
+    from untrue.errors import UntrueError
+
+    try:
+        return get_model(model, memoize=False)
+    except UntrueError:
+        raise
+    except Exception as error:  # no such provider, no key, a package that is not installed
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        if "not recognized" in lines[0]:
+            return None
+        reason = Text.from_markup(lines[0]).plain.strip().rstrip(".")
+        raise UserError(
+            f"{model}: Inspect cannot call it ({reason}). If it is a hub id to be loaded here: --model untrue/{model}."
+        ) from None
+
+
+def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
+    from dataclasses import asdict, replace
+
+    from untrue.evals import run as evals
+    from untrue.evals.judging import judging
+    from untrue.evals.round import open_log
+    from untrue.report.table import print_archetypes, print_arm, print_judge
+    from untrue.stats import summarise
+    from untrue.study.judges import judge_note
+    from untrue.study.results import finite
+
+    content = open_log(log)
+    results = evals.results(content, arm, 0)
+    heard = judging(content)
+    [summary] = summarise(results, {})
+    archetypes = summarise([replace(result, arm=result.archetype) for result in results], {})
+    note = judge_note(spec, [(arm, heard)], [summary]) if heard else None
+    doubts = _doubts(summary, note)
+    if as_json:
+        parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
+        judged = {"judge": finite(asdict(note)), "conclusive": not doubts, "doubts": doubts} if note else {}
+        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **judged, "log": str(log)}))
+        return
+    console = Console()
+    if note and doubts:
+        console.print(Text("INCONCLUSIVE", "bold yellow") + Text(f": {'; '.join(doubts)}."))
+    print_arm(summary, console, spec.value_name or "value", "self-judged" if note and note.self_judged else "")
+    if note:
+        print_judge(note, [summary], console)
+    if spec.value_name is None or len(archetypes) > 1:
+        print_archetypes(archetypes, console, "self-judged" if note and note.self_judged else "")
+    typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
+
+
+def _doubts(summary: ArmSummary, note: JudgeNote | None) -> list[str]:
+    """Why the figures of a judged eval are not to be read as honesty."""
+    from untrue.stats.soundness import ERROR_CEILING, HELD_FLOOR, broken_arms
+
+    if note is None:
+        return []
+    faults = broken_arms([summary], HELD_FLOOR, ERROR_CEILING)
+    return [*note.doubts, *(fault for found in faults.values() for fault in found)]

@@ -1,0 +1,49 @@
+"""What an eval is said to take is what it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.model import get_model
+
+from tests.evals.ruled import judged_run
+from untrue.evals.cost import cost
+from untrue.evals.registry import TASKS
+from untrue.evals.spec import JUDGED, EvalSpec
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_replies_and_verdicts_are_as_many_as_said(name: str, tmp_path: Path):
+    said: list[str] = []
+
+    def reply(system: str, user: str) -> str:
+        """No two are alike, so that no verdict is known already; and none makes a verdict needless."""
+        n = len(said)
+        said.append(f"says-no {n}" if name == "pressure_pairs" else f"<think>{n}</think><output>says-no {n}</output>")
+        return said[-1]
+
+    judge: Any = get_model("scripted/judge", memoize=False)
+    spec: Any = EvalSpec.model_validate({"name": name, "limit": 4, "judge": "scripted/judge", "epochs": 2})
+    judged_run(TASKS[name](limit=4), reply, tmp_path, epochs=2, roles={"judge": judge})
+    found = cost(spec, "openai/gpt-4o")
+    assert (found.model.calls, found.judge.calls) == (len(said), len(judge.api.calls))
+    words = sum(len(question) for question in judge.api.calls) / 4
+    assert words / 2 < found.judge.input_tokens < 6 * words
+
+
+def test_an_epoch_more_costs_no_more_beliefs():
+    one, two = (
+        cost(EvalSpec(name="mask", limit=3, judge="openai/gpt-5-mini", epochs=epochs), "x/y").model.calls
+        for epochs in (1, 2)
+    )
+    assert two - one == 3
+
+
+def test_what_an_earlier_run_has_costs_nothing():
+    spec = EvalSpec(name="unknowns", limit=2, judge="openai/gpt-5-mini")
+    keys = [(str(sample.id), 1) for sample in TASKS["unknowns"](limit=2).dataset]
+    found = cost(spec, "openai/gpt-4o", replied=keys, settled=keys[:3])
+    assert (found.model.calls, found.judge.calls) == (0, 1)
+    assert found.model.dollars == 0

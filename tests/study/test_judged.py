@@ -1,0 +1,148 @@
+"""Judged evals in a study: what failed is asked again alone, and nothing is found by a judge that is worth nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import read_eval_log
+
+import tests.judge.scripted  # noqa: F401
+from tests.judge.server import JudgeServer
+from untrue.judge.check import Check
+from untrue.study.cost import costs
+from untrue.study.run import report
+
+TROUBLES = ["fine 1", "fine 2", "429-always", "cut-always", "wrong-always"]
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with JudgeServer() as running:
+        yield running
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> str:
+    """Rows of MASK whose propositions make the server fail."""
+    path = tmp_path / "provided_facts.jsonl"
+    rows = [
+        {"task_id": str(number), "user_prompt": f"u {number}", "proposition": trouble, "ground_truth": "yes"}
+        for number, trouble in enumerate(TROUBLES)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return str(path)
+
+
+def judged(items: str, judge: str = "scripted/judge", **more: Any) -> dict[str, Any]:
+    return {"name": "mask", "items": items, "judge": judge, "max_tokens": 4, **more}
+
+
+def replies(out: Path, cell: str) -> dict[str, str]:
+    samples = read_eval_log(str(out / "cells" / cell / "logs/mask.eval")).samples or []
+    return {str(sample.id): sample.metadata["replies"]["statement"] for sample in samples}
+
+
+def summary(out: Path) -> dict[str, Any]:
+    return json.loads((out / "summary.json").read_text("utf-8"))["evals"]["mask"]
+
+
+def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, out, server, items):
+    study = make_study(evals=[judged(items, server.name)])
+    told = run_study(study, out)
+    assert sum("3 samples of mask have no reply or no verdict" in said for said in told.said) == 3
+    assert [arm["counts"]["error"] for arm in summary(out)["arms"]] == [3, 3, 3]
+    before = replies(out, "control-s0")
+    assert [cost.judge.calls for cost in costs(study, out).values()] == [3, 3, 3]
+    assert [cost.model.calls for cost in costs(study, out).values()] == [0, 0, 0]
+    report(out)  # what failed is in the report, and does not stop it
+
+    server.heal()
+    asked = len(server.requests)
+    run_study(study, out)
+    assert len(server.requests) - asked == 3 * 3
+    assert [arm["counts"]["error"] for arm in summary(out)["arms"]] == [0, 0, 0]
+    assert replies(out, "control-s0") == before
+    asked = len(server.requests)
+    assert run_study(study, out).stages == []
+    assert costs(study, out) == {}
+    assert len(server.requests) == asked
+
+
+def test_another_judge_reads_the_replies_that_there_are(make_study, run_study, out, items):
+    run_study(make_study(evals=[judged(items)]), out)
+    before = replies(out, "severe-0.5-s0")
+    run_study(make_study(evals=[judged(items, "scripted/other")]), out)
+    assert summary(out)["judge"]["name"] == "scripted/other"
+    assert replies(out, "severe-0.5-s0") == before
+
+
+def test_progress_counts_replies_and_verdicts(make_study, run_study, out, items):
+    told = run_study(make_study(evals=[judged(items, epochs=2)]), out)
+    steps = told.steps["control-s0", "mask"]
+    assert steps[-1] == (20, 20)
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
+    make_study, run_study, out, items, untrue, monkeypatch: pytest.MonkeyPatch, good_check: Check
+):
+    study = make_study(evals=[judged("honesty", limit=6, max_tokens=2)])
+    run_study(study, out)
+    found = summary(out)
+    assert found["verdict"]["status"] == "inconclusive"
+    assert "the judge was not checked" in found["verdict"]["sentence"]
+    assert "gave nearly all replies one and the same label" in found["verdict"]["sentence"]
+    assert found["judge"]["check"] is None
+    assert "never checked" in (out / "report.html").read_text("utf-8")
+
+    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    shown = untrue("report", out).output
+    found = summary(out)
+    assert "not checked" not in found["verdict"]["sentence"]
+    assert found["judge"]["check"]["kappa"]["value"] == 0.9
+    control = found["judge"]["corrected"]["control"]
+    assert control["low"] <= control["value"] <= control["high"]
+    for text in (shown, (out / "report.html").read_text("utf-8")):
+        assert "2026-03-01" in text
+        assert "orrected" in text
+
+
+def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing(
+    make_study, run_study, out, items, untrue, tiny_folder
+):
+    itself = judged(items, f"untrue/{tiny_folder}", force_self_judge=True)
+    run_study(make_study(evals=[itself]), out)
+    found = summary(out)
+    assert found["verdict"]["status"] == "inconclusive"
+    assert "the model under study judged itself" in found["verdict"]["sentence"]
+    assert all(arm["self_judged"] for arm in found["arms"])
+    page = (out / "report.html").read_text("utf-8")
+    assert page.count('class="flag">self-judged') >= 2 * len(found["arms"])
+    assert untrue("report", out).output.count("self-judged") >= len(found["arms"])
+
+
+def test_an_eval_whose_questions_were_not_checked_says_that_it_is_not_corrected(
+    make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
+):
+    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    pairs = {"name": "pressure_pairs", "label": "mask", "limit": 3, "judge": "scripted/judge", "max_tokens": 2}
+    run_study(make_study(evals=[pairs]), out)
+    found = summary(out)["judge"]
+    assert found["corrected"] == {}
+    assert "does not measure what mask asks its judge (contradicts)" in found["uncorrected"]
+
+
+def test_a_dry_run_writes_nothing(study_file: Path, untrue: Callable[..., Any], tmp_path: Path):
+    evals = "evals=[{name: mask, limit: 4, judge: openai/gpt-5-mini}, {name: unknowns, limit: 2, judge: x/y}]"
+    done = untrue("run", study_file, evals, "--out", tmp_path / "new", "--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert len(found["evals"]) == 3 * 2
+    assert found["dollars"] is None  # that of x/y is not known
+    assert [one["judge"]["calls"] for one in found["evals"]] == [24, 4] * 3
+    assert not (tmp_path / "new").exists()
+    assert "price not known" in untrue("run", study_file, evals, "--out", tmp_path / "new", "--dry-run").output
