@@ -71,7 +71,7 @@ class JudgeServer:
         """The judge behind the server, as a command line or a study names it; one retry of the client."""
         url = f"http://127.0.0.1:{self._server.server_port}/v1"
         arguments = f"{{base_url: '{url}', api_key: none, max_retries: 1}}"
-        return f"{{model: openai-api/local/judge, max_retries: 0, attempt_timeout: 1, model_args: {arguments}}}"
+        return f"{{model: openai-api/local/judge, max_retries: 0, attempt_timeout: 3, model_args: {arguments}}}"
 
     def model(self, retries: int = 0, **settings: Any) -> Model:
         """The judge behind the server, as Inspect calls it; each attempt has a second."""
