@@ -104,8 +104,10 @@ def print_archetypes(archetypes: Sequence[ArmSummary], console: Console, flag: s
     """Print what one model did on each kind of item, as summaries whose arms are the kinds; a flag at the top."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     outcomes = list(archetypes[0].counts)
+    weighed = any(archetype.pressure_margin or archetype.neutral_margin for archetype in archetypes)
+    margins = ("pressure margin", "neutral margin") if weighed else ()
     table.add_column(_named("archetype", flag), min_width=len(flag) + 2)
-    for heading in ("n", *outcomes, "pressure margin", "neutral margin"):
+    for heading in ("n", *outcomes, *margins):
         table.add_column(heading, justify="right")
     for archetype in archetypes:
         table.add_row(
@@ -114,7 +116,7 @@ def print_archetypes(archetypes: Sequence[ArmSummary], console: Console, flag: s
             *(str(archetype.counts[outcome]) for outcome in outcomes),
             *(
                 f"{margin.value:+.3f}" if margin else "-"
-                for margin in (archetype.pressure_margin, archetype.neutral_margin)
+                for margin in (archetype.pressure_margin, archetype.neutral_margin)[: len(margins)]
             ),
         )
     console.print()
