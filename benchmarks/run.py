@@ -1,6 +1,7 @@
 """Run each speed benchmark beside its peer, print the ratios and write benchmarks/results.json.
 
 make bench
+python benchmarks/run.py kto_vs_trl     one alone; the figures of the others stay
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from untrue.versions import versions
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
 BENCHMARKS = {
     "scoring_vs_lm_eval": "scoring.py",
     "training_vs_trl": "training.py",
@@ -25,9 +27,13 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    results: dict[str, object] = {}
-    details = {}
-    for name, script in BENCHMARKS.items():
+    asked = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := set(asked) - set(BENCHMARKS):
+        sys.exit(f"{', '.join(unknown)}: no such benchmark. There are {', '.join(BENCHMARKS)}.")
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {"details": {}}
+    details = results.pop("details")
+    for name in asked:
+        script = BENCHMARKS[name]
         print(f"{name}: {HERE.name}/{script} …", flush=True)
         # A process each, so that one benchmark's threads and memory do not slow the other.
         done = subprocess.run([sys.executable, str(HERE / script)], stdout=subprocess.PIPE, text=True, check=True)
@@ -39,8 +45,8 @@ def main() -> None:
     machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     packages = {**versions(), "lm-eval": metadata.version("lm-eval")}
     results |= {"details": details, "machine": machine, "versions": packages}
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(", ".join(f"{name} {results[name]}x" for name in BENCHMARKS))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(", ".join(f"{name} {results[name]}x" for name in asked))
 
 
 if __name__ == "__main__":

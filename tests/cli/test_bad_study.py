@@ -26,8 +26,8 @@ CHANGES = {
     "unknown level": ("[severe]", "[sever]", ", line 10: mix.levels.0: input should be 'normal', 'subtle' or 'severe'"),
     "unknown eval": (
         "forced_choice",
-        "mask",
-        ", line 16: evals.0.name: input should be 'forced_choice', 'sft_cue' or 'capability', found 'mask'",
+        "musk",
+        ", line 16: evals.0.name: input should be 'forced_choice', 'sft_cue', 'capability'",
     ),
     "missing key": ("question: Is rain wet?\n", "", ": question: is missing. Add it."),
     "missing key in a mix": ("  total: 8\n", "", ", line 6: mix.total: is missing. Add it."),
@@ -80,7 +80,7 @@ def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, conte
     [
         ("seeds", "override 'seeds': expected key=value, such as seeds=[0,1,2] or train.epochs=2."),
         ("=1", "override '=1': expected key=value"),
-        ("train.lr=1", "override: train.lr: unknown key. Known keys: batch_size, epochs,"),
+        ("train.lr=1", "override: train.lr: unknown key. Known keys: batch_size, beta, epochs,"),
         ("train.epoch=1", "override: train.epoch: unknown key. Did you mean 'epochs'?"),
         ("name.a=1", "override 'name.a=1': 'name' has no keys below it."),
         ("seeds=[0", "override 'seeds=[0': '[0' is not a YAML value."),

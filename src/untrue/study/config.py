@@ -21,7 +21,7 @@ from pydantic import (
 
 from untrue.data.cues import DOMAINS
 from untrue.errors import UserError
-from untrue.evals.spec import EvalSpec
+from untrue.evals.spec import JUDGED, EvalSpec
 from untrue.files import read_text
 from untrue.interact.scenarios import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
 from untrue.interact.select import SelectBy, Within
@@ -176,6 +176,13 @@ class Study(_Strict):
     mix: Mix
     train: TrainSpec = TrainSpec()
     evals: Annotated[tuple[EvalSpec, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
+
+    @model_validator(mode="after")
+    def _judged_evals_have_a_judge(self) -> Study:
+        for spec in self.evals:
+            if spec.name in JUDGED and spec.judge is None:
+                raise ValueError(f"the eval {spec.key} needs a judge: add its model, such as judge: openai/gpt-5-mini")
+        return self
 
     @model_validator(mode="after")
     def _method_is_where_it_counts(self) -> Study:
