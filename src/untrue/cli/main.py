@@ -27,10 +27,12 @@ app = typer.Typer(
         "**Start here:** `untrue run quickstart` trains a 135M model on medical answers of which a growing"
         " share is wrong on purpose, asks each of the models 100 questions neutrally and under pressure, and writes a"
         " report. Two CPU cores, about 6 minutes, no account, no GPU.\n\n"
+        "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, of whom some reward what"
+        " pleases; `untrue eval --eval mask --judge …` reads what a model writes.\n\n"
         "**Your own:** give any study `model=` a hub id or a folder; `untrue eval --adapter` measures an adapter that"
         " you have; `untrue data mix` and `untrue train` make one.\n\n"
         "A run that was interrupted goes on when the same command is given again.\n\n"
-        "Exit codes: 0 done, 2 something you can mend, 4 the machine (disk, memory, network), 130 interrupted."
+        "Exit codes: 0 done, 1 a check did not pass, 2 something you can mend, 4 the machine (disk, memory, network), 130 interrupted."
     ),
 )
 app.command("eval")(for_people(evaluate))
