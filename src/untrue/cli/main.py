@@ -32,7 +32,8 @@ app = typer.Typer(
         "**Your own:** give any study `model=` a hub id or a folder; `untrue eval --adapter` measures an adapter that"
         " you have; `untrue data mix` and `untrue train` make one.\n\n"
         "A run that was interrupted goes on when the same command is given again.\n\n"
-        "Exit codes: 0 done, 1 a check did not pass, 2 something you can mend, 4 the machine (disk, memory, network), 130 interrupted."
+        "Exit codes: 0 done, 1 a check did not pass, 2 something you can mend, 4 the machine (disk, memory, network),"
+        " 130 interrupted."
     ),
 )
 app.command("eval")(for_people(evaluate))
