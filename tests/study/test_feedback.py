@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from untrue.errors import UserError
 from untrue.interact.separation import separation
 from untrue.interact.trajectory import read_identity, read_trajectories
-from untrue.study.config import Study
+from untrue.study.config import Study, to_yaml
 from untrue.study.plan import Sources, arms
 from untrue.study.run import run
 
@@ -144,6 +147,31 @@ def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedbac
     run(feedback(variants=[*MIX["variants"], {"share": 1.0, "select": "random"}]), out, told, "untrue run tea.yaml")
     assert {cell for cell, _ in told.stages} == {"sft-1-random-s0"}
     assert not [stage for stage in told.steps if "dialogues" in stage[1]]
+
+
+def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_nothing_twice(
+    done, feedback, tmp_path: Path
+):
+    (tmp_path / "tea.yaml").write_text(to_yaml(feedback()), "utf-8")
+    out = tmp_path / "run"
+    collected: bytes | None = None
+    for cell, stage, step in (
+        ("sft-0-s0", "dialogues", 5),
+        ("sft-1-s0", "training", 1),
+        ("kto-0-s0", "pleasing", 2),
+    ):
+        words = ["SIGKILL", cell, stage, step, "run", tmp_path / "tea.yaml", "--out", out]
+        command = [sys.executable, Path(__file__).with_name("stopping.py"), *map(str, words)]
+        assert subprocess.run(command, capture_output=True, timeout=240).returncode == -signal.SIGKILL
+        trajectories = out / "dialogues" / "blind-s0" / "trajectories.jsonl"
+        assert trajectories.exists() == (stage != "dialogues")
+        if trajectories.exists():
+            assert collected in (None, trajectories.read_bytes())
+            collected = trajectories.read_bytes()
+    last = [sys.executable, "-c", "from untrue.cli.main import main; main()", "run", str(tmp_path / "tea.yaml")]
+    assert subprocess.run([*last, "--out", str(out)], capture_output=True, timeout=240).returncode == 0
+    assert (out / "dialogues" / "blind-s0" / "trajectories.jsonl").read_bytes() == collected
+    assert (out / "results.jsonl").read_bytes() == (done[0] / "results.jsonl").read_bytes()
 
 
 def test_how_well_the_rater_tells_is_on_record_and_measured_once(done, feedback, recorder, tmp_path: Path):
