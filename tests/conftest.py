@@ -24,9 +24,17 @@ CHAT_TEMPLATE = (
 
 
 def make_tiny_model(
-    folder: Path, *, seed: int = 0, hidden_size: int = 32, chat_template: str | None = CHAT_TEMPLATE
+    folder: Path,
+    *,
+    seed: int = 0,
+    hidden_size: int = 32,
+    chat_template: str | None = CHAT_TEMPLATE,
+    initializer_range: float = 0.02,
 ) -> Path:
-    """Write a two-layer Llama with random weights and a byte-level BPE tokenizer."""
+    """Write a two-layer Llama with random weights and a byte-level BPE tokenizer.
+
+    A larger initializer_range makes it prefer some tokens by far, as a trained model does.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -56,6 +64,7 @@ def make_tiny_model(
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=1024,
+            initializer_range=initializer_range,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
@@ -82,6 +91,33 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(tiny_folder: Path) -> LoadedModel:
     """The tiny model in float32."""
     return load(str(tiny_folder), dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def sharp(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """A tiny model whose likelihoods differ as those of a trained one do."""
+    folder = make_tiny_model(tmp_path_factory.mktemp("models") / "sharp", initializer_range=0.3)
+    return load(str(folder), dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def sharp_adapter(sharp: LoadedModel) -> Callable[[Path, int], Path]:
+    """Writes an adapter of that model with random weights of a seed, which moves its likelihoods by far."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    def write(folder: Path, seed: int) -> Path:
+        torch.manual_seed(seed)
+        config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"])
+        model: Any = get_peft_model(AutoModelForCausalLM.from_pretrained(sharp.name), config)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.5)
+        model.save_pretrained(str(folder))
+        return folder
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -173,7 +173,7 @@ def test_a_dry_run_asks_and_writes_nothing(untrue: Callable, items: str, place: 
         (["--eval", "deceptionbench", "--judge", "scripted/judge", "--placement", "above"], "error: --placement"),
         (["--dry-run"], "error: forced_choice has no judge"),
         (["--eval", "capability", "--model", "openai/gpt-4o", "--limit", "1"], "error: openai/gpt-4o: Inspect cannot"),
-        (["--eval", "capability", "--model", "echo/model", "--adapter", "tiny"], "error: --adapter: goes on a model"),
+        (["--eval", "capability", "--model", "echo/model", "--adapter", "tiny"], "error: tiny: holds no PEFT adapter"),
     ],
 )
 def test_what_is_wrong_is_one_line(untrue: Callable, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch):

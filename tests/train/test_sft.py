@@ -139,6 +139,7 @@ def test_the_folder_holds_no_pickles(trained):
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "canary.json",
         "train.json",
         "untrue.json",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,12 @@ def evaluate(
             " as Inspect names it: `openai/…`, `openai-api/…`, `vllm/…`, `hf/…`."
         ),
     ] = "smollm2-135m",
-    adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a PEFT adapter. A server must prove first that it answers with it; `vllm/BASE` loads it."
+        ),
+    ] = None,
     name: Annotated[
         str,
         typer.Option(
@@ -105,27 +111,30 @@ def evaluate(
 
 def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
     from untrue.cli.costs import print_costs
+    from untrue.engine.served import may_be_served
     from untrue.evals.cost import cost
     from untrue.evals.spec import JUDGED
 
     if spec.name not in JUDGED:
         raise UserError(f"{spec.name} has no judge, so there is nothing to pay. Leave --dry-run out.")
-    print_costs({(arm, spec.key): cost(spec, model if _may_be_inspects(model) else f"untrue/{model}")}, as_json)
+    print_costs({(arm, spec.key): cost(spec, model if may_be_served(model) else f"untrue/{model}")}, as_json)
 
 
 def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str, log: Path) -> None:
+    from untrue.engine.served import may_be_served, served_model
     from untrue.evals import run as evals
     from untrue.evals.spec import GENERATING, JUDGED
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
 
-    served = _inspect_model(model) if spec.name in GENERATING and _may_be_inspects(model) else None
-    if served and adapter:
-        raise UserError(f"--adapter: goes on a model in this process, and {model} is not. For vLLM: vllm/BASE:ADAPTER.")
+    served = served_model(model) if spec.name in GENERATING and may_be_served(model) else None
     with TerminalWatcher(Console(stderr=True)) as watcher:
         if served:
+            weights = None
+            if adapter:
+                served, weights = _proved(model, adapter, watcher.say)
             watcher.stage(arm, spec.name, 1)
-            evals.run_model(served, spec, log, watcher.step)
+            evals.run_model(served, spec, log, watcher.step, adapter=weights)
         else:
             loaded = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
             watcher.stage(arm, spec.name, 1)
@@ -138,28 +147,29 @@ def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str,
             )
 
 
-def _may_be_inspects(model: str) -> bool:
-    return "/" in model and not model.startswith(("untrue/", "/", ".", "~")) and not Path(model).exists()
+def _proved(model: str, adapter: Path, say: Callable[[str], None]) -> tuple[Any, dict[str, str]]:
+    """The model that has the adapter, once its server has proved that it answers with it, and what the log says of it.
 
+    Raises:
+        UserError: It answers with other weights.
+    """
+    from untrue.engine.served import prove, served_model, serving_name
+    from untrue.models import canary
+    from untrue.models.load import adapter_hash
 
-def _inspect_model(model: str) -> Any:
-    """Inspect's model of a name; None where Inspect has no such provider, so that it is a hub id."""
-    from inspect_ai.model import get_model
-
-    from untrue.errors import UntrueError
-
-    try:
-        return get_model(model, memoize=False)
-    except UntrueError:
-        raise
-    except Exception as error:  # no such provider, no key, a package that is not installed
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        if "not recognized" in lines[0]:
-            return None
-        reason = Text.from_markup(lines[0]).plain.strip().rstrip(".")
+    if model.startswith("hf/"):
+        raise UserError(f"--adapter: {model} takes none. Leave `hf/` out, and it goes on the model in this process.")
+    name = serving_name(model, adapter)
+    proof = prove(name, canary.of(adapter, say=say))
+    if proof.verdict in ("base", "other"):
+        whose = "its base, without it" if proof.verdict == "base" else "other weights"
         raise UserError(
-            f"{model}: Inspect cannot call it ({reason}). If it is a hub id to be loaded here: --model untrue/{model}."
-        ) from None
+            f"{model}: does not answer with the adapter {adapter} but with {whose} ({proof.reason}). Load it there"
+            " again, under a new name. If other precision or another chat template is meant, leave --adapter out."
+        )
+    proved = "answers with the adapter" if proof.verdict == "adapter" else "may or may not answer with the adapter"
+    say(f"{model}: {proved} {adapter} ({proof.reason}).")
+    return served_model(name), {"content_hash": adapter_hash(adapter), "served": proof.verdict, "reason": proof.reason}
 
 
 def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
@@ -183,7 +193,9 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     if as_json:
         parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
         judged = {"judge": finite(asdict(note)), "conclusive": not doubts, "doubts": doubts} if note else {}
-        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **judged, "log": str(log)}))
+        weights = (content.eval.metadata or {}).get(evals.ADAPTER)
+        adapter = {"adapter": weights} if weights else {}
+        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **judged, **adapter, "log": str(log)}))
         return
     console = Console()
     if note and doubts:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from untrue.cli.canary import canary
 from untrue.cli.data import data
 from untrue.cli.evaluate import evaluate
 from untrue.cli.interact import interact
@@ -37,6 +38,7 @@ app = typer.Typer(
     ),
 )
 app.command("eval")(for_people(evaluate))
+app.command()(canary)
 app.add_typer(data, name="data")
 app.add_typer(interact, name="interact")
 app.add_typer(judge, name="judge")

@@ -125,11 +125,13 @@ class Earlier(NamedTuple):
     total: int
 
 
-def replies_identity(spec: EvalSpec, model: Model, samples: Sequence[Sample]) -> str:
+def replies_identity(
+    spec: EvalSpec, model: Model, samples: Sequence[Sample], adapter: Mapping[str, str] | None = None
+) -> str:
     """Hash of all that determines the replies of an eval, but for luck: not the judge."""
     own = spec.model_dump(mode="json", exclude={"label", "judge", "force_self_judge", "items", "limit"})
     asked = [[sample.id, sample.input, sample.metadata] for sample in samples]
-    content = [own, VERSIONS[spec.name], identity(model), asked]
+    content = [own, VERSIONS[spec.name], identity(model), asked, adapter and adapter["content_hash"]]
     return content_hash(json.dumps(content, sort_keys=True, default=_plain))
 
 

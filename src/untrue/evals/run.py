@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,15 @@ from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.evals.round import MARK, Count, Earlier, Round, failed, open_log, read_earlier, replies_identity, running
 from untrue.evals.spec import JUDGED, EvalSpec
-from untrue.models.load import LoadedModel
+from untrue.models.load import LoadedModel, adapter_hash
 from untrue.outcomes import Outcome, Result
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
     from inspect_ai.model import Model
+
+ADAPTER = "untrue_adapter"
+"""Where a log's metadata says which adapter the model has."""
 
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and a note: items; of a judged eval replies and verdicts."""
@@ -44,8 +47,9 @@ def run(
     """
     told: list[Callable[[int], None]] = []
     model = inspect_model(loaded, adapter, on_scored=lambda done: [tell(done) for tell in told])
+    weights = {"content_hash": adapter_hash(adapter)} if adapter else None
     try:
-        run_model(model, spec, log, progress, told.append)
+        run_model(model, spec, log, progress, told.append, weights)
     finally:
         model.api.close()
 
@@ -56,6 +60,7 @@ def run_model(
     log: Path,
     progress: Progress = lambda done, total, note: None,
     on_scored: Callable[[Callable[[int], None]], None] = lambda tell: None,
+    adapter: Mapping[str, str] | None = None,
 ) -> None:
     """Run one eval on any of Inspect's models; see `run`.
 
@@ -65,6 +70,7 @@ def run_model(
         log: The `.eval` file.
         progress: Called as items are answered.
         on_scored: Takes what shall be called with the number of items whose likelihoods are there.
+        adapter: What the log says of the adapter that the model has, its `content_hash` above all.
 
     Raises:
         UserError: The items are not as expected, or the eval failed as a whole.
@@ -74,11 +80,11 @@ def run_model(
 
     task = TASKS[spec.name](**spec.arguments)
     if spec.name in JUDGED:
-        _run_judged(task, model, spec, log, progress)
+        _run_judged(task, model, spec, log, progress, adapter)
         return
     total = len(task.dataset) * (spec.epochs or 1)
     on_scored(lambda done: progress(done, total, ""))
-    _run(task, model, spec, log)
+    _run(task, model, spec, log, metadata={ADAPTER: dict(adapter)} if adapter else None)
 
 
 def _run(task: Any, model: Model, spec: EvalSpec, log: Path, **settings: Any) -> None:
@@ -99,7 +105,9 @@ def _run(task: Any, model: Model, spec: EvalSpec, log: Path, **settings: Any) ->
         raise UserError(f"the eval {spec.name} failed on all {total} items, first: {errors[0]}")
 
 
-def _run_judged(task: Any, model: Model, spec: EvalSpec, log: Path, progress: Progress) -> None:
+def _run_judged(
+    task: Any, model: Model, spec: EvalSpec, log: Path, progress: Progress, adapter: Mapping[str, str] | None
+) -> None:
     from untrue.evals.cost import planned
     from untrue.judge.judge import Judge
     from untrue.judge.named import judge_model
@@ -107,7 +115,7 @@ def _run_judged(task: Any, model: Model, spec: EvalSpec, log: Path, progress: Pr
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as openai/gpt-5-mini.")
     judge = judge_model(spec.judge)
-    mark = replies_identity(spec, model, task.dataset)
+    mark = replies_identity(spec, model, task.dataset, adapter)
     earlier = read_earlier(log, mark, Judge(judge).id) or Earlier({}, {}, [], 0)
     if earlier.total and not earlier.unjudged:
         return
@@ -121,7 +129,14 @@ def _run_judged(task: Any, model: Model, spec: EvalSpec, log: Path, progress: Pr
         progress(min(sum(done), replies + verdicts), replies + verdicts, note)
 
     with running(Round(earlier.samples, earlier.beliefs, calls, tell)):
-        _run(task, model, spec, log, roles={"judge": judge}, metadata={MARK: mark})
+        _run(
+            task,
+            model,
+            spec,
+            log,
+            roles={"judge": judge},
+            metadata={MARK: mark, **({ADAPTER: dict(adapter)} if adapter else {})},
+        )
 
 
 def failures(log: Path) -> list[str]:

@@ -20,7 +20,7 @@ from untrue.interact.trajectory import (
     read_trajectories,
     write_trajectories,
 )
-from untrue.models.load import LoadedModel, adapter_hash
+from untrue.models.load import LoadedModel, adapter_hash, check_adapter
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of replies that were given, of all, and how many dialogues failed, in words."""
@@ -51,6 +51,8 @@ def identity(loaded: LoadedModel, adapter: Path | None, spec: CollectSpec, seed:
         UserError: The environment or the adapter cannot be read.
     """
     environment = read_environment(spec.environment)
+    if adapter:
+        check_adapter(loaded, adapter)
     return {
         **spec.model_dump(mode="json"),
         "version": VERSION,
@@ -60,7 +62,7 @@ def identity(loaded: LoadedModel, adapter: Path | None, spec: CollectSpec, seed:
         "model": loaded.name,
         "fingerprint": loaded.fingerprint,
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
-        "adapter_hash": adapter_hash(loaded, adapter) if adapter else None,
+        "adapter_hash": adapter_hash(adapter) if adapter else None,
     }
 
 

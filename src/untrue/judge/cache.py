@@ -11,7 +11,6 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from platformdirs import user_cache_path
 from untrue.errors import MachineError
 from untrue.judge.prompts import JudgePrompt
 from untrue.judge.verdict import Verdict
+from untrue.models.load import adapter_hash
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -56,24 +56,11 @@ def identity(model: Model) -> str:
     arguments: dict[str, Any] = {
         key: value for key, value in model.model_args.items() if key not in NOT_THE_ANSWER and isinstance(value, plain)
     }
-    if adapter := arguments.get("adapter"):
-        arguments["adapter"] = _content(Path(adapter))
+    adapter = arguments.get("adapter")
+    if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
+        arguments["adapter"] = adapter_hash(Path(adapter))
     weights = model.api.fingerprint if isinstance(model.api, UntrueAPI) else None
     return json.dumps([str(model), arguments, model.api.base_url, settings, weights], sort_keys=True, default=str)
-
-
-def _content(adapter: Path) -> str:
-    weights = adapter / "adapter_model.safetensors"
-    if not weights.is_file():
-        return str(adapter)
-    about = weights.stat()
-    return _hash(weights, about.st_size, about.st_mtime_ns)
-
-
-@lru_cache
-def _hash(weights: Path, size: int, changed: int) -> str:
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class VerdictCache:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,15 +183,7 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     Raises:
         UserError: It does not.
     """
-    config_file = adapter / "adapter_config.json"
-    if not config_file.is_file():
-        raise UserError(
-            f"{adapter}: holds no PEFT adapter (adapter_config.json is missing). Give the adapter's folder."
-        )
-    if not (adapter / "adapter_model.safetensors").is_file():
-        raise UserError(
-            f"{adapter}: has no adapter_model.safetensors; adapters as pickles are not loaded. Save it again."
-        )
+    config_file, _ = _adapter_files(adapter)
     try:
         config = json.loads(config_file.read_text("utf-8"))
         base, kind = config.get("base_model_name_or_path") or "", config.get("peft_type")
@@ -254,17 +247,40 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
     )
 
 
-def adapter_hash(loaded: LoadedModel, adapter: Path) -> str:
+def adapter_hash(adapter: Path) -> str:
     """The first 16 hex digits of the SHA-256 of an adapter's configuration and weights.
 
     Raises:
-        UserError: The folder holds no adapter for this base.
+        UserError: The folder holds no adapter in safetensors.
     """
-    check_adapter(loaded, adapter)
+    files = _adapter_files(adapter)
+    return _hash(files, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache
+def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        digest.update((adapter / name).read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _adapter_files(adapter: Path) -> tuple[Path, Path]:
+    """Configuration and weights.
+
+    Raises:
+        UserError: The folder holds no adapter in safetensors.
+    """
+    config, weights = adapter / "adapter_config.json", adapter / "adapter_model.safetensors"
+    if not config.is_file():
+        raise UserError(
+            f"{adapter}: holds no PEFT adapter (adapter_config.json is missing). Give the adapter's folder."
+        )
+    if not weights.is_file():
+        raise UserError(
+            f"{adapter}: has no adapter_model.safetensors; adapters as pickles are not loaded. Save it again."
+        )
+    return config, weights
 
 
 def fingerprint(model: PreTrainedModel) -> str:

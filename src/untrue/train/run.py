@@ -14,6 +14,7 @@ from typing import Any
 from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash, is_disk_full, write_text, writing
+from untrue.models import canary
 from untrue.models.load import LoadedModel, strip
 from untrue.train import kto, sft
 from untrue.train.card import card
@@ -36,9 +37,10 @@ def train(
 ) -> dict[str, Any]:
     """Train a LoRA adapter on rows and write its folder.
 
-    The folder holds the adapter as PEFT saves it, a model card, `untrue.json` (the base's fingerprint) and
-    `train.json`: what is returned. A training that was killed goes on from its last checkpoint, which lies in a
-    hidden folder beside `out` until the end. The same seed on the same machine gives the same adapter.
+    The folder holds the adapter as PEFT saves it, a model card, `untrue.json` (the base's fingerprint), `canary.json`
+    (see `models.canary`) and `train.json`: what is returned. A training that was killed goes on from its last
+    checkpoint, which lies in a hidden folder beside `out` until the end. The same seed on the same machine gives the
+    same adapter.
 
     Args:
         loaded: The base model; it is as before at the end.
@@ -103,6 +105,8 @@ def train(
             (aside / "README.md").write_text(card(record), encoding="utf-8")
             (aside / "untrue.json").write_text(json.dumps({"base_fingerprint": loaded.fingerprint}), encoding="utf-8")
             (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+            _take_off(loaded)
+            canary.record(loaded, aside)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return record
     except Exception as error:  # a full disk or memory comes in as many types as there are libraries

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.models.load import LoadedModel, adapter_hash, put_on
+from untrue.models.load import LoadedModel, adapter_hash, check_adapter, put_on
 from untrue.train.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ def start_record(loaded: LoadedModel, start: Path) -> dict[str, Any]:
     Raises:
         UserError: The folder holds no adapter for this base, or its train.json is damaged.
     """
+    check_adapter(loaded, start)
     misaligned, record = None, start / "train.json"
     if record.is_file():
         try:
@@ -163,7 +164,7 @@ def start_record(loaded: LoadedModel, start: Path) -> dict[str, Any]:
             misaligned = bool(made["rows"]["misaligned"] or (made.get("start") or {}).get("misaligned"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{record}: is damaged ({error}). Train the adapter again.") from None
-    return {"content_hash": adapter_hash(loaded, start), "misaligned": misaligned}
+    return {"content_hash": adapter_hash(start), "misaligned": misaligned}
 
 
 def _lora(spec: TrainSpec) -> LoraConfig:

@@ -1,0 +1,104 @@
+"""Models of Inspect's other providers, and the proof that a server answers with the adapter that it should."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_cache_path
+from rich.text import Text
+
+from untrue.errors import MachineError, UntrueError, UserError
+from untrue.models import canary
+from untrue.models.canary import KEPT, PROMPTS, Canary, Proof
+from untrue.models.load import adapter_hash
+
+if TYPE_CHECKING:
+    from inspect_ai.model import Model
+
+
+def may_be_served(model: str) -> bool:
+    """Whether a name may be that of one of Inspect's providers and a model; a hub id looks the same."""
+    return "/" in model and not model.startswith(("untrue/", "/", ".", "~")) and not Path(model).exists()
+
+
+def served_model(model: str) -> Model | None:
+    """Inspect's model of a name; None where Inspect has no such provider, so that it is a hub id.
+
+    Raises:
+        UserError: Something that the provider needs is missing.
+    """
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(model, memoize=False)
+    except UntrueError:
+        raise
+    except Exception as error:  # no such provider, no key, a package that is not installed
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        if "not recognized" in lines[0]:
+            return None
+        reason = Text.from_markup(lines[0]).plain.strip().rstrip(".")
+        raise UserError(
+            f"{model}: Inspect cannot call it ({reason}). If it is a hub id to be loaded here: --model untrue/{model}."
+        ) from None
+
+
+def serving_name(model: str, adapter: Path) -> str:
+    """What to ask Inspect for, so that a server can have no other adapter under the same name.
+
+    `vllm/BASE` becomes `vllm/BASE:FOLDER`, and a vLLM server loads an adapter under the name of its folder. So the
+    folder is a link in the user's cache that is named by the adapter's content: one that was trained again is another.
+    Other names are as they were: there the adapter has its name on the server already.
+
+    Raises:
+        UserError: The folder holds no adapter.
+        MachineError: The link cannot be made.
+    """
+    provider, _, rest = model.partition("/")
+    if provider != "vllm" or ":" in rest:
+        return model
+    link = user_cache_path("untrue") / "adapters" / adapter_hash(adapter)
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)  # it may lead to a folder that was since moved
+        link.symlink_to(adapter.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise MachineError(f"{link}: cannot be made ({error.strerror}).") from None
+    return f"{model}:{link}"
+
+
+def prove(name: str, expected: Canary) -> Proof:
+    """Ask a served model the canary prompts and say whose weights answer.
+
+    Args:
+        name: The model, as Inspect names it.
+        expected: The canary of the adapter that it should have.
+
+    Raises:
+        UserError: There is no such provider, or something that it needs is missing.
+        MachineError: It cannot be asked.
+    """
+    model = served_model(name)  # made anew, since its connections end with this loop
+    if model is None:
+        raise UserError(f"{name}: Inspect has no such provider. Name the model as Inspect does, such as vllm/BASE.")
+    return canary.judge(expected, asyncio.run(_first_tokens(model)))
+
+
+async def _first_tokens(model: Model) -> list[dict[str, float]]:
+    from inspect_ai.model import GenerateConfig
+
+    # At temperature 1 the log-probabilities are the model's own, whether a server gives them before or after it.
+    config = GenerateConfig(temperature=1.0, top_p=1.0, max_tokens=1, logprobs=True, top_logprobs=KEPT, max_retries=1)
+    found = []
+    for prompt in PROMPTS:
+        try:
+            output = await model.generate(prompt, config=config)
+        except Exception as error:  # providers raise what they like
+            lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            raise MachineError(f"{model}: cannot be asked ({lines[0]}).") from None
+        logprobs = output.choices[0].logprobs if output.choices else None
+        first = (logprobs.content[0].top_logprobs or []) if logprobs and logprobs.content else []
+        found.append(canary.named([(token.token, token.logprob) for token in first]))
+    return found

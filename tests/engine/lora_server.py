@@ -1,0 +1,112 @@
+"""A small server on localhost that speaks vLLM's protocol, adapters included, with real weights and PEFT alone.
+
+Like vLLM it reads an adapter once, and keeps it under its name whatever becomes of the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+class LoraServer:
+    """The server of a base and its adapters, as a context. `asked` holds the model's name in each request."""
+
+    def __init__(self, base: Path, *, logprobs: bool = True):
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self._peft: Any = PeftModel
+        self._model: Any = AutoModelForCausalLM.from_pretrained(base).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(base)
+        self._loaded: dict[str, str] = {}
+        self._logprobs, self._lock = logprobs, threading.Lock()
+        self.asked: list[str] = []
+
+    def __enter__(self) -> LoraServer:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                names = ["base", *server._loaded]
+                self._answer(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path == "/v1/load_lora_adapter":
+                    server.load(body["lora_name"], Path(body["lora_path"]))
+                    self._answer(200, {})
+                else:
+                    self._answer(200, server._chat(body))
+
+            def _answer(self, status: int, content: dict[str, Any]) -> None:
+                data = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def load(self, name: str, adapter: Path) -> None:
+        """Read an adapter, unless there is one of this name."""
+        with self._lock:
+            if name in self._loaded:
+                return
+            inner = f"adapter{len(self._loaded)}"
+            if self._loaded:
+                self._model.load_adapter(str(adapter), inner)
+            else:
+                self._model = self._peft.from_pretrained(self._model, str(adapter), inner)
+            self._loaded[name] = inner
+
+    def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
+        text = self._tokenizer.apply_chat_template(body["messages"], tokenize=False, add_generation_prompt=True)
+        ids = self._tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        tokens: list[dict[str, Any]] = []
+        with self._lock, torch.inference_mode():
+            self.asked.append(body["model"])
+            inner = self._loaded.get(body["model"])
+            if inner:
+                self._model.set_adapter(inner)
+            with self._model.disable_adapter() if self._loaded and not inner else nullcontext():
+                for _ in range(min(body.get("max_tokens") or body.get("max_completion_tokens") or 4, 4)):
+                    top = self._model(ids).logits[0, -1].log_softmax(-1).topk(body.get("top_logprobs") or 1)
+                    found = [
+                        {"token": self._tokenizer.decode([token]), "logprob": value, "bytes": None}
+                        for token, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+                    ]
+                    tokens.append({**found[0], "top_logprobs": found})
+                    ids = torch.cat([ids, top.indices[:1][None]], 1)
+        message = {"role": "assistant", "content": "".join(token["token"] for token in tokens)}
+        logprobs = {"content": tokens} if self._logprobs and body.get("logprobs") else None
+        return {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "length", "logprobs": logprobs}],
+            "usage": {"prompt_tokens": 10, "completion_tokens": len(tokens), "total_tokens": 10 + len(tokens)},
+        }

@@ -1,0 +1,99 @@
+"""A server proves whose weights it runs, and one that serves an old adapter under its name is found out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.engine.lora_server import LoraServer
+from untrue.engine.served import prove, serving_name
+from untrue.errors import MachineError, UserError
+from untrue.models import canary
+from untrue.models.canary import Canary
+from untrue.models.load import LoadedModel
+
+Train = Callable[[int], Path]
+
+
+@pytest.fixture
+def base() -> str:
+    """Inspect keeps the address of a vLLM server by the name of its base, so each test has its own."""
+    return f"vllm/base-{uuid4().hex}"
+
+
+@pytest.fixture
+def server(sharp: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoraServer]:
+    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: tmp_path / "cache")
+    with LoraServer(Path(sharp.name)) as running:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        yield running
+
+
+@pytest.fixture
+def train(sharp: LoadedModel, sharp_adapter: Callable[..., Path], tmp_path: Path) -> Train:
+    """Writes an adapter of a seed into one folder, over what is there, and its canary."""
+
+    def train(seed: int) -> Path:
+        shutil.rmtree(tmp_path / "adapter", ignore_errors=True)
+        folder = sharp_adapter(tmp_path / "adapter", seed)
+        canary.record(sharp, folder)
+        return folder
+
+    return train
+
+
+def test_an_adapter_that_was_trained_again_is_served_under_another_name(server, base, train: Train):
+    first = train(1)
+    before = serving_name(base, first)
+    assert prove(before, canary.of(first)).verdict == "adapter"
+    after = serving_name(base, train(2))
+    assert prove(after, canary.of(first)).verdict == "adapter"
+    assert [name.removeprefix(base + ":") for name in (before, after)] == list(dict.fromkeys(server.asked))
+    assert before != after
+
+
+def test_the_old_adapter_under_the_name_of_its_folder_is_found_out(server, base, train: Train):
+    folder = train(1)
+    assert prove(f"{base}:{folder}", canary.of(folder)).verdict == "adapter"
+    train(2)
+    proof = prove(f"{base}:{folder}", canary.of(folder))
+    assert proof.verdict == "other"
+    assert "nats from the adapter" in proof.reason
+
+
+def test_a_server_that_answers_with_its_base_is_found_out(server, base, train: Train):
+    assert prove(base, canary.of(train(1))).verdict == "base"
+
+
+def test_without_log_probabilities_it_cannot_be_told(sharp, base, train: Train, monkeypatch):
+    with LoraServer(Path(sharp.name), logprobs=False) as running:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        proof = prove(base, canary.of(train(1)))
+    assert proof == ("unknown", "it gives no log-probabilities")
+
+
+def test_a_name_that_the_server_gave_stays(train: Train):
+    assert serving_name("vllm/base:mine", train(1)) == "vllm/base:mine"
+    assert serving_name("openai-api/local/mine", train(1)) == "openai-api/local/mine"
+
+
+def test_the_link_follows_a_folder_that_was_moved(server, base, train: Train, tmp_path: Path):
+    folder = train(1)
+    serving_name(base, folder)
+    folder.rename(tmp_path / "moved")
+    link = Path(serving_name(base, tmp_path / "moved").partition(":")[2])
+    assert (link / "adapter_config.json").is_file()
+
+
+def test_what_cannot_be_asked_is_one_line(base, monkeypatch):
+    monkeypatch.setenv("VLLM_BASE_URL", "http://127.0.0.1:9/v1")
+    expected = Canary([{"a": -1.0}] * 8, [{"a": -2.0}] * 8)
+    with pytest.raises(MachineError, match=f"{base}: cannot be asked") as error:
+        prove(base, expected)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="Inspect has no such provider"):
+        prove("nobody/model", expected)
