@@ -1,13 +1,14 @@
 # Two commands: `make demo` and `make test`. Both make the environment in .venv first, if need be.
 #
 #   make demo    the quickstart study on the embedded model, and its report
-#   make test    lint, types and all tests
+#   make test    lint, types and all tests, two at a time (WORKERS=8 where there are cores, and 2 GB of memory for each)
 #   make check   lint and types alone
 #   make bench   speed against lm-eval and TRL, side by side
 #   make clean   remove the environment and what runs made
 
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3,$(shell command -v python$(v))))
 BIN := .venv/bin
+WORKERS ?= 2
 
 .PHONY: demo test check bench clean
 
@@ -15,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/untrue run studies/quickstart.yaml
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 check: .venv/installed
 	$(BIN)/ruff check src tests benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from untrue.data import sets
 from untrue.data.items import read_items
 from untrue.data.rows import Message
 from untrue.models.load import LoadedModel, load
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers would else take each other's cores; processes they start inherit it
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 Prompts = Sequence[tuple[Sequence[Message], Sequence[str]]]
 
