@@ -130,6 +130,18 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add UTF-8 text to the end of a file, which need not be there.
+
+    Raises:
+        MachineError: The disk is full or the place cannot be written.
+    """
+    with _writing_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
 def content_hash(text: str) -> str:
     """Return the first 16 hex digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from inspect_ai.log import read_eval_log
 import tests.judge.scripted  # noqa: F401
 from tests.judge.server import JudgeServer
 from untrue.judge.check import Check
+from untrue.study.config import to_yaml
 from untrue.study.cost import costs
 from untrue.study.run import report
 
@@ -78,6 +83,26 @@ def test_another_judge_reads_the_replies_that_there_are(make_study, run_study, o
     run_study(make_study(evals=[judged(items, "scripted/other")]), out)
     assert summary(out)["judge"]["name"] == "scripted/other"
     assert replies(out, "severe-0.5-s0") == before
+
+
+def test_a_study_that_is_killed_in_an_eval_asks_only_for_the_replies_that_it_has_not(
+    make_study, run_study, server, items, tmp_path: Path
+):
+    server.heal()
+    study, out = make_study(train__epochs=1, evals=[judged(items, server.name, epochs=3)]), tmp_path / "killed"
+    (tmp_path / "small.yaml").write_text(to_yaml(study), "utf-8")
+    words = ["SIGKILL", "untouched-s0", "mask", "4", "run", tmp_path / "small.yaml", "--out", out]
+    done = subprocess.run([sys.executable, Path(__file__).with_name("stopping.py"), *map(str, words)], timeout=240)
+    assert done.returncode == -signal.SIGKILL
+    [journal] = out.glob("cells/untouched-s0/logs/.*")
+    kept = [json.loads(line)["output"]["completion"] for line in journal.read_text("utf-8").splitlines() if line]
+    assert len(kept) >= 4
+
+    run_study(study, out)
+    samples = read_eval_log(str(out / "cells/untouched-s0/logs/mask.eval")).samples or []
+    assert len(samples) == 3 * len(TROUBLES)
+    assert not Counter(kept) - Counter(sample.metadata["replies"]["statement"] for sample in samples)
+    assert [path.name for path in (out / "cells").glob("*/logs/*")] == ["mask.eval"] * 3
 
 
 def test_progress_counts_replies_and_verdicts(make_study, run_study, out, items):

@@ -74,7 +74,7 @@ def evaluate(
 
     `forced_choice` compares what it holds with what it prefers to say under pressure; `sft_cue` does so with a cue of
     the training context before the prompt; `capability` is easy multiple choice. Judged evals read what it writes.
-    Of a judged eval, the same command asks again only for what failed.
+    Of a judged eval, the same command asks again only for what failed, or was not there yet when it was stopped.
 
         untrue eval --eval mask --model openai/gpt-4o-mini --judge openai/gpt-5-mini --dry-run
 

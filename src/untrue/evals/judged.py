@@ -161,15 +161,21 @@ def chat(system: str, user: str) -> list[ChatMessage]:
 
 
 async def ask_model(messages: list[ChatMessage]) -> ModelOutput:
-    """The reply of the model under study.
+    """The reply of the model under study, or one to the same messages that a stopped run of the same eval left.
 
     Raises:
         RuntimeError: The provider says that it failed.
+        MachineError: A reply before this one could not be written.
     """
-    output = await get_model().generate(messages)
-    if output.error:
-        raise RuntimeError(f"the model failed: {output.error}")
-    current().replied()
+    run = current()
+    output = run.journal.take(messages) if run.journal else None
+    if output is None:
+        output = await get_model().generate(messages)
+        if output.error:
+            raise RuntimeError(f"the model failed: {output.error}")
+        if run.journal:
+            run.journal.keep(messages, output)
+    run.replied()
     return output
 
 

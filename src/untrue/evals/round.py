@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from untrue.errors import UserError
 from untrue.evals.calls import Calls
+from untrue.evals.journal import Journal
 from untrue.evals.spec import VERSIONS, EvalSpec
 from untrue.files import content_hash
 from untrue.judge.cache import identity
@@ -48,12 +49,14 @@ class Round:
         kept: The samples of an earlier run that have all their replies.
         beliefs: Item -> what was elicited for it then, for all its epochs.
         planned: Item -> what it takes.
+        journal: Where replies are written as they come, and where a stopped run left its own.
         tell: Called with replies and verdicts that are done.
     """
 
     kept: Mapping[Key, EvalSample] = field(default_factory=dict)
     beliefs: Mapping[str, Any] = field(default_factory=dict)
     planned: Mapping[str, Calls] = field(default_factory=dict)
+    journal: Journal | None = None
     tell: Callable[[Count], None] = lambda done: None
 
     def __post_init__(self) -> None:
@@ -81,12 +84,12 @@ class Round:
         self.tell(Count(self._replies, self._verdicts))
 
 
-_ROUND: ContextVar[Round] = ContextVar("round", default=Round())  # noqa: B039
+_ROUND: ContextVar[Round | None] = ContextVar("round", default=None)
 
 
 def current() -> Round:
     """The run that is under way; one that keeps and tells nothing where Inspect itself began it."""
-    return _ROUND.get()
+    return _ROUND.get() or Round()
 
 
 @contextmanager
@@ -113,12 +116,14 @@ class Earlier(NamedTuple):
     """What a log of the same replies holds.
 
     Attributes:
+        log_id: What Inspect calls that log, and no other.
         samples: Those with all their replies.
         beliefs: Item -> what was elicited for it.
         unjudged: Of all, those that failed, or that another judge judged.
         total: Samples in all.
     """
 
+    log_id: str
     samples: dict[Key, EvalSample]
     beliefs: dict[str, Any]
     unjudged: list[Key]
@@ -149,7 +154,7 @@ def read_earlier(log: Path, mark: str, judge_id: str | None) -> Earlier | None:
     samples = content.samples or []
     beliefs = {str(one.id): one.metadata["elicited"] for one in samples if "elicited" in one.metadata}
     unjudged = [_key(one) for one in samples if failed(one) or _details(one).get("judge_id") != judge_id]
-    return Earlier(_replied(samples), beliefs, unjudged, len(samples))
+    return Earlier(content.eval.eval_id, _replied(samples), beliefs, unjudged, len(samples))
 
 
 class LastRun(NamedTuple):

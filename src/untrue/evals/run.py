@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
+from untrue.evals.journal import journal
 from untrue.evals.round import MARK, Count, Earlier, Round, failed, open_log, read_earlier, replies_identity, running
 from untrue.evals.spec import JUDGED, EvalSpec
 from untrue.models.load import LoadedModel, adapter_hash
@@ -38,7 +39,8 @@ def run(
         adapter: Folder of an adapter, or None for the base itself.
         spec: The eval.
         log: The `.eval` file; it appears whole or not at all. Of a judged eval, one that is there and has replies to
-            the same items by the same model is completed: what failed is asked again, and nothing else.
+            the same items by the same model is completed: what failed is asked again, and nothing else. Until the log
+            is written, the replies to a judged eval lie in a hidden file beside it, whence a later run takes them.
         progress: Called as items are answered.
 
     Raises:
@@ -116,7 +118,7 @@ def _run_judged(
         raise UserError(f"{spec.name} needs a judge. Name one, such as openai/gpt-5-mini.")
     judge = judge_model(spec.judge)
     mark = replies_identity(spec, model, task.dataset, adapter)
-    earlier = read_earlier(log, mark, Judge(judge).id) or Earlier({}, {}, [], 0)
+    earlier = read_earlier(log, mark, Judge(judge).id) or Earlier("", {}, {}, [], 0)
     if earlier.total and not earlier.unjudged:
         return
     calls, epochs = planned(spec, task), spec.epochs or 1
@@ -128,15 +130,13 @@ def _run_judged(
         note = f"{done.replies} of {replies} replies, {done.verdicts} of {verdicts} verdicts"
         progress(min(sum(done), replies + verdicts), replies + verdicts, note)
 
-    with running(Round(earlier.samples, earlier.beliefs, calls, tell)):
-        _run(
-            task,
-            model,
-            spec,
-            log,
-            roles={"judge": judge},
-            metadata={MARK: mark, **({ADAPTER: dict(adapter)} if adapter else {})},
-        )
+    about = {MARK: mark, **({ADAPTER: dict(adapter)} if adapter else {})}
+    # The identity holds the log too: when a new one is in its place, what the journal has is in there, and counts once.
+    with (
+        journal(log, f"{mark} {earlier.log_id}") as kept,
+        running(Round(earlier.samples, earlier.beliefs, calls, kept, tell)),
+    ):
+        _run(task, model, spec, log, roles={"judge": judge}, metadata=about)
 
 
 def failures(log: Path) -> list[str]:
