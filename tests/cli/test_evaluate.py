@@ -94,6 +94,19 @@ def test_another_judge_reads_the_same_replies(untrue: Callable, server: JudgeSer
     assert len(Echo.calls) == replied + 1  # the one that had failed
 
 
+def test_a_log_is_named_by_provider_and_model_and_not_replaced_by_other_replies(
+    untrue: Callable, server: JudgeServer, items: str, refusal: Callable
+):
+    words = ["eval", "--eval", "mask", "--items", items, "--limit", 4, "--judge", "scripted/judge"]
+    assert untrue(*words, "--model", "echo/a/model").code == 0
+    assert untrue(*words, "--model", "echo/b/model").code == 0
+    assert sorted(path.name for path in Path("logs").iterdir()) == ["mask-echo-a-model.eval", "mask-echo-b-model.eval"]
+    assert refusal(*words, "--model", "echo/a/model", "--max-tokens", 9) == (
+        "logs/mask-echo-a-model.eval: holds replies with max_tokens 1000, now 9."
+        " Give --log another file (in a study, the eval a `label`), or delete it."
+    )
+
+
 def test_two_servers_under_one_name_share_neither_verdicts_nor_checks(
     untrue: Callable, server: JudgeServer, items: str
 ):

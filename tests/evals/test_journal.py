@@ -156,9 +156,21 @@ def test_replies_to_another_eval_are_not_taken_nor_lost(stop, model, spec, log):
     run_model(model, spec.model_copy(update={"max_tokens": 7}), log)
     assert calls(model) == 6 + ALL
     assert replies(log) == numbered(*range(7, 7 + ALL))
+    log.unlink()
     run_model(model, spec, log)
     assert calls(model) == ALL + ALL
     assert replies(log) == numbered(*range(1, 7), *range(7 + ALL, ALL + ALL + 1))
+    assert hidden(log) == []
+
+
+def test_a_run_of_fewer_items_leaves_the_other_replies_to_a_run_of_all(stop, model, spec, log):
+    stop(ITEMS * ELICITED)
+    run_model(model, spec.model_copy(update={"limit": 1, "epochs": 1}), log)
+    assert calls(model) == ITEMS * ELICITED + 1
+    assert len(hidden(log)) == 1
+    run_model(model, spec, log)
+    assert calls(model) == ALL
+    assert replies(log) == numbered(*range(1, ALL + 1))
     assert hidden(log) == []
 
 

@@ -16,6 +16,7 @@ from inspect_ai.log import read_eval_log
 
 import tests.judge.scripted  # noqa: F401
 from tests.judge.server import JudgeServer
+from untrue.errors import UserError
 from untrue.judge.check import Check
 from untrue.study.config import to_yaml
 from untrue.study.cost import costs
@@ -83,6 +84,21 @@ def test_another_judge_reads_the_replies_that_there_are(make_study, run_study, o
     run_study(make_study(evals=[judged(items, "scripted/other")]), out)
     assert summary(out)["judge"]["name"] == "scripted/other"
     assert replies(out, "severe-0.5-s0") == before
+
+
+def test_replies_that_a_changed_study_would_lose_are_kept(make_study, run_study, out, server, items):
+    server.heal()
+    run_study(make_study(evals=[judged(items, server.name)]), out)
+    asked = len(server.requests)
+    with pytest.raises(UserError, match=r"s0/logs/mask.eval: holds replies with max_tokens 4, now 3\."):
+        run_study(make_study(evals=[judged(items, server.name, max_tokens=3)]), out)
+    run_study(make_study(evals=[judged(items, server.name)]), out)
+    assert len(server.requests) == asked
+    before = replies(out, "control-s0")
+    run_study(make_study(evals=[judged(items, server.name, epochs=2)]), out)
+    log = read_eval_log(str(out / "cells/control-s0/logs/mask.eval"))
+    first = {str(one.id): one.metadata["replies"]["statement"] for one in log.samples or [] if one.epoch == 1}
+    assert (first, len(log.samples or [])) == (before, 2 * len(TROUBLES))
 
 
 def test_a_study_that_is_killed_in_an_eval_asks_only_for_the_replies_that_it_has_not(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,7 +64,7 @@ def evaluate(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Judged: length of a reply at the most.")] = None,
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
     log: Annotated[
-        Path | None, typer.Option(help="Where the Inspect log goes; by default logs/EVAL-NAME.eval.")
+        Path | None, typer.Option(help="Where the Inspect log goes; by default logs/EVAL-MODEL.eval, or -ADAPTER.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Judged: say what it takes in calls, tokens, dollars; ask nothing.")
@@ -74,7 +75,8 @@ def evaluate(
 
     `forced_choice` compares what it holds with what it prefers to say under pressure; `sft_cue` does so with a cue of
     the training context before the prompt; `capability` is easy multiple choice. Judged evals read what it writes.
-    Of a judged eval, the same command asks again only for what failed, or was not there yet when it was stopped.
+    Of a judged eval, the same command asks again only for what failed, or was not there yet when it was stopped; one
+    with more `--epochs` or a higher `--limit` takes the replies that there are.
 
         untrue eval --eval mask --model openai/gpt-4o-mini --judge openai/gpt-5-mini --dry-run
 
@@ -97,7 +99,8 @@ def evaluate(
     )
     # In a study every cell calls its adapter `adapter`.
     arm = (adapter.parent if adapter.name == "adapter" else adapter).resolve().name if adapter else Path(model).name
-    log = log or Path("logs") / f"{spec.name}-{arm}.eval"
+    whose = arm if adapter or Path(model).exists() else re.sub(r"[^\w.-]+", "-", model)
+    log = log or Path("logs") / f"{spec.name}-{whose}.eval"
     if log.is_dir():
         raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
     if spec.name in JUDGED and spec.judge is None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untrue.errors import MachineError
-from untrue.files import append_text, content_hash
+from untrue.files import append_text, content_hash, write_text
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, ModelOutput
@@ -54,31 +54,46 @@ class Journal:
 
     def keep(self, messages: Sequence[ChatMessage], output: ModelOutput) -> None:
         """Write a reply. Where that fails, its sample goes on with it, and the next `take` says why."""
-        entry = {"asked": _hash(messages), "output": output.model_dump(mode="json", exclude_none=True, fallback=str)}
         try:
-            append_text(self.path, f"\n{json.dumps(entry)}")  # the break comes first: the last line may be cut off
+            append_text(self.path, _line(_hash(messages), output))
         except (MachineError, OSError) as error:
             self.failure = error
 
+    def hand_on(self, path: Path) -> None:
+        """Delete it, but for what no sample took, which goes to another path."""
+        if left := [_line(asked, output) for asked, outputs in self._left.items() for output in outputs]:
+            write_text(path, "".join(left))
+        self.path.unlink(missing_ok=True)
+
 
 @contextmanager
-def journal(log: Path, identity: str) -> Iterator[Journal]:
-    """The journal of a run. It is deleted when the run has ended well.
+def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
+    """The journal of a run. When the run has ended well, it is deleted; a run of more samples can take what is left.
 
     Args:
         log: The log that the run writes.
-        identity: All that determines the replies that it asks for. The journals of others are left alone.
+        identity: Says what determines the replies, and which log they are not in. The journals of others are left
+            alone.
 
     Raises:
         MachineError: A reply could not be written.
     """
-    this = Journal(log.with_name(f".{log.name}-replies-{content_hash(identity)}.jsonl"))
+    this = Journal(_path(log, identity()))
     try:
         yield this
     finally:
         if this.failure:
             raise this.failure from None
-    this.path.unlink(missing_ok=True)
+    this.hand_on(_path(log, identity()))
+
+
+def _path(log: Path, identity: str) -> Path:
+    return log.with_name(f".{log.name}-replies-{content_hash(identity)}.jsonl")
+
+
+def _line(asked: str, output: ModelOutput) -> str:
+    entry = {"asked": asked, "output": output.model_dump(mode="json", exclude_none=True, fallback=str)}
+    return f"\n{json.dumps(entry)}"  # the break comes first: the last line may be cut off
 
 
 def _hash(messages: Sequence[ChatMessage]) -> str:

@@ -24,14 +24,20 @@ from untrue.judge.cache import identity
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
     from inspect_ai.log import EvalLog, EvalSample
-    from inspect_ai.model import Model
+    from inspect_ai.model import GenerateConfig, Model
     from inspect_ai.solver import TaskState
 
 Key = tuple[str, int]
 """Id of an item and epoch."""
 
 MARK = "untrue_replies"
-"""Where a log's metadata says what determines its replies."""
+"""Where a log's metadata says what determines its replies, but for luck and the content of each sample."""
+
+ADDED = ("replies", "elicited")
+"""What a run adds to the metadata of its samples."""
+
+ELSEWHERE = "Give --log another file (in a study, the eval a `label`), or delete it."
+"""What to do about a log that is not to be replaced."""
 
 
 class Count(NamedTuple):
@@ -107,54 +113,93 @@ def take_kept(state: TaskState) -> bool:
     before = current().kept.get((str(state.sample_id), state.epoch))
     if before is None:
         return False
-    state.metadata |= {name: before.metadata[name] for name in ("replies", "elicited") if name in before.metadata}
+    state.metadata |= {name: before.metadata[name] for name in ADDED if name in before.metadata}
     state.messages, state.output = list(before.messages), before.output
     return True
 
 
 class Earlier(NamedTuple):
-    """What a log of the same replies holds.
+    """What a log holds of the replies that a run asks for.
 
     Attributes:
-        log_id: What Inspect calls that log, and no other.
         samples: Those with all their replies.
         beliefs: Item -> what was elicited for it.
-        unjudged: Of all, those that failed, or that another judge judged.
-        total: Samples in all.
+        settled: Those that did not fail, and that the run's judge judged.
     """
 
-    log_id: str
     samples: dict[Key, EvalSample]
     beliefs: dict[str, Any]
-    unjudged: list[Key]
-    total: int
+    settled: set[Key]
 
 
-def replies_identity(
-    spec: EvalSpec, model: Model, samples: Sequence[Sample], adapter: Mapping[str, str] | None = None
-) -> str:
-    """Hash of all that determines the replies of an eval, but for luck: not the judge."""
-    own = spec.model_dump(mode="json", exclude={"label", "judge", "force_self_judge", "items", "limit"})
-    asked = [[sample.id, sample.input, sample.metadata] for sample in samples]
-    content = [own, VERSIONS[spec.name], identity(model), asked, adapter and adapter["content_hash"]]
-    return content_hash(json.dumps(content, sort_keys=True, default=_plain))
+def replies_mark(
+    spec: EvalSpec, model: Model, defaults: GenerateConfig, adapter: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What determines the reply to a sample, by name, but for luck and the sample: not the judge.
+
+    Args:
+        spec: The eval.
+        model: The model under study.
+        defaults: What the eval samples with where the spec says nothing.
+        adapter: What the log says of the model's adapter.
+    """
+    own = spec.model_dump(
+        mode="json", exclude={"name", "label", "judge", "force_self_judge", "items", "limit", "epochs"}
+    )
+    for name in ("temperature", "max_tokens"):
+        own[name] = getattr(defaults, name) if own[name] is None else own[name]
+    about = {"eval": spec.name, "version": VERSIONS[spec.name], "model": str(model)}
+    hashes = {"adapter": adapter and adapter["content_hash"], "model_settings": content_hash(identity(model))}
+    return {**about, **own, **hashes}
 
 
-def read_earlier(log: Path, mark: str, judge_id: str | None) -> Earlier | None:
-    """What an earlier run of the same eval left; None where there is no log, or one of other replies.
+def read_earlier(
+    log: Path, mark: Mapping[str, Any], samples: Sequence[Sample], epochs: int, judge_id: str, replace: bool
+) -> Earlier:
+    """What an earlier run left of what this one asks for; nothing where there is no log.
 
     Args:
         log: The `.eval` file.
-        mark: What `replies_identity` says of this run.
+        mark: What `replies_mark` says of this run.
+        samples: What this run asks.
+        epochs: How often.
         judge_id: `Judge.id` of this run's judge.
+        replace: Whether a log of other replies may go.
+
+    Raises:
+        UserError: The log holds other replies, which writing this run's log would lose.
     """
     content = _open(log)
-    if content is None or (content.eval.metadata or {}).get(MARK) != mark:
-        return None
-    samples = content.samples or []
-    beliefs = {str(one.id): one.metadata["elicited"] for one in samples if "elicited" in one.metadata}
-    unjudged = [_key(one) for one in samples if failed(one) or _details(one).get("judge_id") != judge_id]
-    return Earlier(content.eval.eval_id, _replied(samples), beliefs, unjudged, len(samples))
+    found = content.samples or [] if content else []
+    before = (content.eval.metadata or {}).get(MARK) if content else None
+    same = before == mark
+    asked = {str(sample.id): _asked(sample) for sample in samples} if same else {}
+    ours = [one for one in found if asked.get(str(one.id)) == _asked(one)]
+    kept = {key: one for key, one in _replied(ours).items() if one.epoch <= epochs}
+    lost = [key for key in _replied(found) if key not in kept]
+    if lost and not replace:
+        raise UserError(f"{log}: holds {_difference(before, mark) or _unasked(lost)}. {ELSEWHERE}")
+    beliefs = {str(one.id): one.metadata["elicited"] for one in ours if "elicited" in one.metadata}
+    settled = {_key(one) for one in ours if not failed(one) and _details(one).get("judge_id") == judge_id}
+    return Earlier(kept, beliefs, settled)
+
+
+def _asked(sample: Sample | EvalSample) -> str:
+    """Hash of what is asked in a sample, whether it was asked already or not."""
+    metadata = {name: value for name, value in (sample.metadata or {}).items() if name not in ADDED}
+    return content_hash(json.dumps([str(sample.id), sample.input, metadata], sort_keys=True, default=_plain))
+
+
+def _difference(before: Any, mark: Mapping[str, Any]) -> str | None:
+    if not isinstance(before, dict):
+        return "replies that were made in another way"
+    differing = [f"{key} {before.get(key)!r}, now {mark[key]!r}" for key in mark if before.get(key) != mark[key]]
+    return f"replies with {'; '.join(differing[:3])}" if differing else None
+
+
+def _unasked(lost: Sequence[Key]) -> str:
+    item, epoch = lost[0]
+    return f"replies to {len(lost)} samples that are not asked for now, such as {item} (epoch {epoch})"
 
 
 class LastRun(NamedTuple):
@@ -176,8 +221,29 @@ def failed(sample: EvalSample) -> bool:
     return sample.error is not None or not sample.scores or _details(sample).get("failed") in ("model", "judge")
 
 
-def open_log(log: Path) -> EvalLog:
+def log_id(log: Path) -> str:
+    """What Inspect calls a log, and no other; empty where there is none."""
+    content = _open(log, header_only=True)
+    return content.eval.eval_id if content else ""
+
+
+def refuse_to_replace(log: Path) -> None:
+    """Refuse to write a log of another kind over one of a judged eval.
+
+    Raises:
+        UserError: There is such a log.
+    """
+    content = _open(log, header_only=True)
+    if content and MARK in (content.eval.metadata or {}):
+        raise UserError(f"{log}: holds replies to {content.eval.task.rpartition('/')[2]}. {ELSEWHERE}")
+
+
+def open_log(log: Path, header_only: bool = False) -> EvalLog:
     """A log as Inspect reads it.
+
+    Args:
+        log: The `.eval` file.
+        header_only: Whether its samples are left out.
 
     Raises:
         UserError: The file is not a whole Inspect log.
@@ -187,7 +253,7 @@ def open_log(log: Path) -> EvalLog:
     from untrue.errors import UntrueError
 
     try:
-        return read_eval_log(str(log))
+        return read_eval_log(str(log), header_only=header_only)
     except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
         if isinstance(error, UntrueError):
             raise
@@ -196,10 +262,10 @@ def open_log(log: Path) -> EvalLog:
         ) from None
 
 
-def _open(log: Path) -> EvalLog | None:
+def _open(log: Path, header_only: bool = False) -> EvalLog | None:
     """A log; None where there is none, or a damaged one, which is made again."""
     try:
-        return open_log(log) if log.is_file() else None
+        return open_log(log, header_only) if log.is_file() else None
     except UserError:
         return None
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.evals.journal import journal
-from untrue.evals.round import MARK, Count, Earlier, Round, failed, open_log, read_earlier, replies_identity, running
+from untrue.evals.round import (
+    MARK,
+    Count,
+    Round,
+    failed,
+    log_id,
+    open_log,
+    read_earlier,
+    refuse_to_replace,
+    replies_mark,
+    running,
+)
 from untrue.evals.spec import JUDGED, EvalSpec
 from untrue.models.load import LoadedModel, adapter_hash
 from untrue.outcomes import Outcome, Result
@@ -31,6 +42,7 @@ def run(
     spec: EvalSpec,
     log: Path,
     progress: Progress = lambda done, total, note: None,
+    replace: bool = False,
 ) -> None:
     """Run one eval on a model in memory and write its Inspect log.
 
@@ -38,20 +50,23 @@ def run(
         loaded: The base model.
         adapter: Folder of an adapter, or None for the base itself.
         spec: The eval.
-        log: The `.eval` file; it appears whole or not at all. Of a judged eval, one that is there and has replies to
-            the same items by the same model is completed: what failed is asked again, and nothing else. Until the log
-            is written, the replies to a judged eval lie in a hidden file beside it, whence a later run takes them.
+        log: The `.eval` file; it appears whole or not at all. Of a judged eval, one that is there and has replies by
+            the same model with the same settings is completed: what failed or is new is asked, and nothing else. Until
+            the log is written, the replies to a judged eval lie in a hidden file beside it, whence a later run takes
+            them.
         progress: Called as items are answered.
+        replace: Whether a log with other replies to a judged eval may go.
 
     Raises:
-        UserError: The items or the adapter are not as expected, or the eval failed as a whole.
+        UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
+            eval failed as a whole.
         KeyboardInterrupt: The user stopped it.
     """
     told: list[Callable[[int], None]] = []
     model = inspect_model(loaded, adapter, on_scored=lambda done: [tell(done) for tell in told])
     weights = {"content_hash": adapter_hash(adapter)} if adapter else None
     try:
-        run_model(model, spec, log, progress, told.append, weights)
+        run_model(model, spec, log, progress, told.append, weights, replace)
     finally:
         model.api.close()
 
@@ -63,6 +78,7 @@ def run_model(
     progress: Progress = lambda done, total, note: None,
     on_scored: Callable[[Callable[[int], None]], None] = lambda tell: None,
     adapter: Mapping[str, str] | None = None,
+    replace: bool = False,
 ) -> None:
     """Run one eval on any of Inspect's models; see `run`.
 
@@ -73,17 +89,21 @@ def run_model(
         progress: Called as items are answered.
         on_scored: Takes what shall be called with the number of items whose likelihoods are there.
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
+        replace: Whether a log with other replies to a judged eval may go.
 
     Raises:
-        UserError: The items are not as expected, or the eval failed as a whole.
+        UserError: The items are not as expected, the log holds other replies to a judged eval, or the eval failed as a
+            whole.
         KeyboardInterrupt: The user stopped it.
     """
     from untrue.evals.registry import TASKS
 
     task = TASKS[spec.name](**spec.arguments)
     if spec.name in JUDGED:
-        _run_judged(task, model, spec, log, progress, adapter)
+        _run_judged(task, model, spec, log, progress, adapter, replace)
         return
+    if not replace:
+        refuse_to_replace(log)
     total = len(task.dataset) * (spec.epochs or 1)
     on_scored(lambda done: progress(done, total, ""))
     _run(task, model, spec, log, metadata={ADAPTER: dict(adapter)} if adapter else None)
@@ -108,7 +128,13 @@ def _run(task: Any, model: Model, spec: EvalSpec, log: Path, **settings: Any) ->
 
 
 def _run_judged(
-    task: Any, model: Model, spec: EvalSpec, log: Path, progress: Progress, adapter: Mapping[str, str] | None
+    task: Any,
+    model: Model,
+    spec: EvalSpec,
+    log: Path,
+    progress: Progress,
+    adapter: Mapping[str, str] | None,
+    replace: bool,
 ) -> None:
     from untrue.evals.cost import planned
     from untrue.judge.judge import Judge
@@ -117,11 +143,11 @@ def _run_judged(
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as openai/gpt-5-mini.")
     judge = judge_model(spec.judge)
-    mark = replies_identity(spec, model, task.dataset, adapter)
-    earlier = read_earlier(log, mark, Judge(judge).id) or Earlier("", {}, {}, [], 0)
-    if earlier.total and not earlier.unjudged:
+    mark, epochs = replies_mark(spec, model, task.config, adapter), spec.epochs or 1
+    earlier = read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, replace)
+    calls = planned(spec, task)
+    if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
         return
-    calls, epochs = planned(spec, task), spec.epochs or 1
     replies = sum(len(one.once) for item, one in calls.items() if item not in earlier.beliefs)
     replies += sum(len(one.each) for one in calls.values()) * epochs - len(earlier.samples)
     verdicts = sum(len(one.judged_once) + len(one.judged_each) for one in calls.values()) * epochs
@@ -133,7 +159,7 @@ def _run_judged(
     about = {MARK: mark, **({ADAPTER: dict(adapter)} if adapter else {})}
     # The identity holds the log too: when a new one is in its place, what the journal has is in there, and counts once.
     with (
-        journal(log, f"{mark} {earlier.log_id}") as kept,
+        journal(log, lambda: f"{mark} {log_id(log)}") as kept,
         running(Round(earlier.samples, earlier.beliefs, calls, kept, tell)),
     ):
         _run(task, model, spec, log, roles={"judge": judge}, metadata=about)

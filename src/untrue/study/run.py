@@ -138,7 +138,8 @@ def _make(
 
     files = store.cell(cell)
     files.begin({"model": study.model, "base_fingerprint": loaded.fingerprint, "versions": versions()})
-    if not files.has_adapter():
+    anew = not files.has_adapter()
+    if anew:
         files.forget_logs(*(spec.key for spec in study.evals))
         if cell.arm.feedback:
             feedback.learn(store, cell, study, sources, loaded, watcher, TRAINING)
@@ -160,7 +161,7 @@ def _make(
         watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
         files.forget_logs(spec.key)
         adapter = files.adapter if cell.arm.trained else None
-        evals.run(loaded, adapter, spec, files.log(spec), watcher.step)
+        evals.run(loaded, adapter, spec, files.log(spec), watcher.step, replace=anew)
         failures = evals.failures(files.log(spec)) if spec.name in JUDGED else []
         if failures:
             watcher.say(
