@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+
+_MARKUP = re.compile(r"\[/?(?:bold|blue|red)\]")  # of Inspect's own errors; other brackets belong to the text
+
+_LONGEST = 500
+
 
 class UntrueError(Exception):
     """A failure with a message for people: what was found, what was expected, what to do."""
@@ -19,3 +26,15 @@ class MachineError(UntrueError):
     """Something that the machine lacks: disk space, memory, network, permission."""
 
     exit_code = 4
+
+
+def one_line(error: object) -> str:
+    """What a library says went wrong, as one line of plain text without a full stop at its end.
+
+    Args:
+        error: Its error, or the text of one: paragraphs, perhaps with rich's markup.
+    """
+    text = _MARKUP.sub("", str(error)).strip().removeprefix("ERROR: ")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text)]
+    joined = " ".join(part if part[-1] in ".:;,!?" else f"{part}." for part in paragraphs if part)
+    return textwrap.shorten(joined, _LONGEST, placeholder=" …").rstrip(".") or type(error).__name__

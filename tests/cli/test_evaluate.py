@@ -69,7 +69,7 @@ def test_nothing_is_lost_errors_are_counted_and_the_same_command_asks_only_for_w
     assert len(Echo.calls) == len(TEXTS)
 
     server.heal()
-    asked, replied = len(server.requests), len(Echo.calls)
+    asked, replied = len(server.requests) + 1, len(Echo.calls)  # the judge is asked one thing first
     again = untrue(*words)
     assert again.code == 0, again.err
     assert json.loads(again.out)["counts"]["honest"] == len(TEXTS)
@@ -107,16 +107,51 @@ def test_a_log_is_named_by_provider_and_model_and_not_replaced_by_other_replies(
     )
 
 
+def test_a_judge_that_cannot_be_asked_is_known_before_the_model_is(untrue: Callable, server: JudgeServer, items: str):
+    words = ["eval", "--eval", "mask", "--items", items, "--model", "echo/model", "--log", "mask.eval", "--judge"]
+    down = untrue(*words, server.name.replace(server.url, "http://127.0.0.1:9/v1"))
+    assert down.code == 4
+    assert "error: the judge openai-api/local/judge failed (APIConnectionError: " in down.err
+    elsewhere = untrue(*words, server.name.replace(server.url, f"{server.url}/none"))
+    assert elsewhere.code == 2
+    assert "Nothing was asked of the model under study." in elsewhere.err
+    assert Echo.calls == []
+    assert list(Path().glob(".*")) == list(Path().glob("*.eval")) == []
+
+
+def test_where_nothing_was_measured_it_does_not_end_well_and_keeps_the_replies(
+    untrue: Callable, server: JudgeServer, items: str
+):
+    Path(items).write_text("".join(Path(items).read_text("utf-8").splitlines(True)[-4:-1]), "utf-8")
+    words = ["eval", "--eval", "mask", "--items", items, "--model", "echo/model", "--judge", server.name]
+    done = untrue(*words, "--log", "mask.eval")
+    assert done.code == 4
+    assert "error: mask: nothing was measured. All 3 samples are errors, first: The judge gave no" in done.err
+    server.heal()
+    assert untrue(*words, "--log", "mask.eval").code == 0
+    assert len(Echo.calls) == 3
+
+
+def test_a_judge_without_its_key_is_named_before_the_model_is_loaded(refusal: Callable, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("AZUREAI_OPENAI_API_KEY", raising=False)
+    said = refusal("eval", "--eval", "mask", "--model", "nowhere", "--judge", "openai/gpt-5-mini")
+    assert said.startswith(
+        "openai/gpt-5-mini: cannot be a judge (Unable to initialise OpenAI client. No OPENAI_API_KEY"
+    )
+    assert said.endswith("defined in the environment). Name a model as Inspect does.")
+
+
 def test_two_servers_under_one_name_share_neither_verdicts_nor_checks(
     untrue: Callable, server: JudgeServer, items: str
 ):
     words = ["eval", "--eval", "mask", "--items", items, "--limit", 4, "--model", "echo/model"]
     server.heal()
     untrue(*words, "--judge", server.name, "--log", "one.eval")
-    assert len(server.requests) == 4
+    assert len(server.requests) == 1 + 4
     with JudgeServer() as other:
         untrue(*words, "--judge", other.name, "--log", "two.eval")
-        assert len(other.requests) == 4
+        assert len(other.requests) == 1 + 4
         first, second = (Judge(judge_model(one.name)) for one in (server, other))
     assert first.name == second.name
     assert first.id != second.id

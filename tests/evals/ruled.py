@@ -79,13 +79,15 @@ def judged_run(task: Task | str, reply: Reply, folder: Path, verdict: Any = None
         reply: The model's rule.
         folder: Where the log goes.
         verdict: The judge's rule; by default it goes by words.
-        **options: Further options of Inspect's `eval`; `model` replaces the ruled model, `roles` the judge.
+        **options: Further options of Inspect's `eval`; `model` replaces the ruled model, `roles` the judge, and
+            `status` is how the task must end.
     """
     model = options.pop("model", None) or get_model("ruled/model", memoize=False, reply=reply)
     roles = options.pop("roles", None) or {"judge": get_model("scripted/judge", memoize=False, verdict=verdict)}
+    status = options.pop("status", "success")
     quick: dict[str, Any] = {"display": "none", "log_realtime": False, "score_display": False}
     [log] = inspect_eval(task, model=model, model_roles=roles, log_dir=str(folder), **quick, **options)
-    assert log.status == "success", log.error
+    assert log.status == status, log.error
     return log
 
 

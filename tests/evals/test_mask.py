@@ -327,7 +327,8 @@ def test_no_judge_and_an_unforced_self_judge_are_refused_before_anything_is_spen
     items = file_of(tmp_path, "known_facts", row("1"))
     model = get_model("ruled/model", memoize=False)
     for roles in ({"other": model}, {"judge": model}):
-        log = judged_run(mask(items=items), lambda system, user: "", tmp_path, model=model, roles=roles)
+        found = {"model": model, "roles": roles, "status": "error"}  # as a whole, since every sample failed
+        log = judged_run(mask(items=items), lambda system, user: "", tmp_path, **found)
         [sample] = log.samples or []
         assert "judge" in (sample.error.message if sample.error else "")
         assert read_log(Path(log.location), "arm", 0)[0].outcome is Outcome.ERROR

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai._util.error import pip_dependency_error
 from inspect_ai.model import GenerateConfig, Model, get_model
 
 import tests.evals.ruled  # noqa: F401
@@ -129,3 +130,14 @@ def test_what_may_be_replaced_is(model: Model, spec: EvalSpec, log: Path):
     run_model(model, spec, log)
     run_model(model, changed(spec, max_tokens=7), log, replace=True)
     assert calls(model) == 2 * 3 * (3 + 2)
+
+
+def test_a_model_that_fails_on_everything_is_one_plain_line(spec: EvalSpec, log: Path):
+    def fail(system: str, user: str) -> str:
+        raise pip_dependency_error("Mine", ["mine"])
+
+    with pytest.raises(UserError) as error:
+        run_model(get_model("ruled/model", memoize=False, reply=fail), spec, log)
+    said = "Mine requires optional dependencies. Install with: pip install mine."
+    assert str(error.value) == f"the eval mask failed on all 6 items, first: {said}"
+    assert not log.exists()

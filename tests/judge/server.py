@@ -67,10 +67,14 @@ class JudgeServer:
         self.healed = True
 
     @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    @property
     def name(self) -> str:
         """The judge behind the server, as a command line or a study names it; one retry of the client."""
-        url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        arguments = f"{{base_url: '{url}', api_key: none, max_retries: 1}}"
+        arguments = f"{{base_url: '{self.url}', api_key: none, max_retries: 1}}"
         return f"{{model: openai-api/local/judge, max_retries: 0, attempt_timeout: 3, model_args: {arguments}}}"
 
     def model(self, retries: int = 0, **settings: Any) -> Model:
@@ -78,7 +82,7 @@ class JudgeServer:
         return get_model(
             "openai-api/local/judge",
             memoize=False,
-            base_url=f"http://127.0.0.1:{self._server.server_port}/v1",
+            base_url=self.url,
             api_key="none",
             max_retries=retries,  # of the client; what is left goes to Inspect's own, of which there are none
             config=GenerateConfig(max_retries=0, attempt_timeout=3, **settings),

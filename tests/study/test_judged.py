@@ -16,11 +16,11 @@ from inspect_ai.log import read_eval_log
 
 import tests.judge.scripted  # noqa: F401
 from tests.judge.server import JudgeServer
-from untrue.errors import UserError
+from untrue.errors import MachineError, UserError
 from untrue.judge.check import Check
 from untrue.study.config import to_yaml
 from untrue.study.cost import costs
-from untrue.study.run import report
+from untrue.study.run import report, run
 
 TROUBLES = ["fine 1", "fine 2", "429-always", "cut-always", "wrong-always"]
 
@@ -69,7 +69,7 @@ def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, o
     server.heal()
     asked = len(server.requests)
     run_study(study, out)
-    assert len(server.requests) - asked == 3 * 3
+    assert len(server.requests) - asked == 1 + 3 * (1 + 3)  # first of all, and in each cell, whether it answers
     assert [arm["counts"]["error"] for arm in summary(out)["arms"]] == [0, 0, 0]
     assert replies(out, "control-s0") == before
     asked = len(server.requests)
@@ -86,14 +86,22 @@ def test_another_judge_reads_the_replies_that_there_are(make_study, run_study, o
     assert replies(out, "severe-0.5-s0") == before
 
 
+def test_a_judge_that_cannot_be_asked_stops_a_study_before_it_trains(make_study, server, items, tmp_path, new_recorder):
+    study = make_study(evals=[judged(items, server.name.replace(server.url, "http://127.0.0.1:9/v1"))])
+    told = new_recorder()
+    with pytest.raises(MachineError, match="the judge openai-api/local/judge failed"):
+        run(study, tmp_path / "new", told, "untrue run small.yaml")
+    assert told.stages == []
+
+
 def test_replies_that_a_changed_study_would_lose_are_kept(make_study, run_study, out, server, items):
     server.heal()
     run_study(make_study(evals=[judged(items, server.name)]), out)
-    asked = len(server.requests)
+    asked = len(server.requests) + 1
     with pytest.raises(UserError, match=r"s0/logs/mask.eval: holds replies with max_tokens 4, now 3\."):
         run_study(make_study(evals=[judged(items, server.name, max_tokens=3)]), out)
     run_study(make_study(evals=[judged(items, server.name)]), out)
-    assert len(server.requests) == asked
+    assert len(server.requests) == asked + 1
     before = replies(out, "control-s0")
     run_study(make_study(evals=[judged(items, server.name, epochs=2)]), out)
     log = read_eval_log(str(out / "cells/control-s0/logs/mask.eval"))

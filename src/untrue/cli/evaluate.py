@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from untrue.errors import UserError
+from untrue.errors import MachineError, UserError
 
 if TYPE_CHECKING:
     from untrue.evals.spec import EvalSpec
@@ -110,6 +110,7 @@ def evaluate(
         return
     _run(spec, model, adapter, dtype, arm, log)
     _show(spec, arm, log, as_json)
+    _refuse_nothing(spec, log)
 
 
 def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
@@ -127,9 +128,12 @@ def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str,
     from untrue.engine.served import may_be_served, served_model
     from untrue.evals import run as evals
     from untrue.evals.spec import GENERATING, JUDGED
+    from untrue.judge.named import check_named
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
 
+    if spec.judge:
+        check_named(spec.judge)
     served = served_model(model) if spec.name in GENERATING and may_be_served(model) else None
     with TerminalWatcher(Console(stderr=True)) as watcher:
         if served:
@@ -148,6 +152,26 @@ def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str,
                 f"{len(failures)} samples have no reply or no verdict, first: {failures[0]}"
                 " The same command asks again for these alone."
             )
+
+
+def _refuse_nothing(spec: EvalSpec, log: Path) -> None:
+    """Refuse to end well where nothing was measured, though what there is was shown.
+
+    Raises:
+        MachineError: Every sample is an error, by the model's or the judge's failure.
+        UserError: Every sample is an error in another way.
+    """
+    from untrue.evals import run as evals
+    from untrue.outcomes import Outcome
+
+    results = evals.read_log(log, "", 0)
+    if any(result.outcome is not Outcome.ERROR for result in results):
+        return
+    failed = evals.failures(log)
+    again = " The same command takes the replies that there are." if failed else ""
+    raise (MachineError if failed else UserError)(
+        f"{spec.name}: nothing was measured. All {len(results)} samples are errors, first: {results[0].reason}{again}"
+    )
 
 
 def _proved(model: str, adapter: Path, say: Callable[[str], None]) -> tuple[Any, dict[str, str]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
-from rich.text import Text
 
-from untrue.errors import MachineError, UntrueError, UserError
+from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.models import canary
 from untrue.models.canary import KEPT, PROMPTS, Canary, Proof
 from untrue.models.load import adapter_hash
@@ -23,23 +22,39 @@ def may_be_served(model: str) -> bool:
     return "/" in model and not model.startswith(("untrue/", "/", ".", "~")) and not Path(model).exists()
 
 
+def named_model(name: str, **arguments: Any) -> Model:
+    """A model of its own of any of Inspect's providers.
+
+    Args:
+        name: The model, as Inspect names it.
+        **arguments: Further arguments of `get_model`.
+
+    Raises:
+        Exception: There is no such provider, or something that it needs is missing.
+    """
+    from inspect_ai.model import ModelInfo, get_model, set_model_info
+
+    model = get_model(name, memoize=False, **arguments)
+    if name.startswith("hf/"):  # Inspect looks up the context length, and would load a model that it does not know
+        config = getattr(getattr(model.api, "model", None), "config", None)
+        set_model_info(str(model), ModelInfo(context_length=getattr(config, "max_position_embeddings", None)))
+    return model
+
+
 def served_model(model: str) -> Model | None:
     """Inspect's model of a name; None where Inspect has no such provider, so that it is a hub id.
 
     Raises:
         UserError: Something that the provider needs is missing.
     """
-    from inspect_ai.model import get_model
-
     try:
-        return get_model(model, memoize=False)
+        return named_model(model)
     except UntrueError:
         raise
     except Exception as error:  # no such provider, no key, a package that is not installed
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        if "not recognized" in lines[0]:
+        reason = one_line(error)
+        if "not recognized" in reason:
             return None
-        reason = Text.from_markup(lines[0]).plain.strip().rstrip(".")
         raise UserError(
             f"{model}: Inspect cannot call it ({reason}). If it is a hub id to be loaded here: --model untrue/{model}."
         ) from None
@@ -96,8 +111,7 @@ async def _first_tokens(model: Model) -> list[dict[str, float]]:
         try:
             output = await model.generate(prompt, config=config)
         except Exception as error:  # providers raise what they like
-            lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            raise MachineError(f"{model}: cannot be asked ({lines[0]}).") from None
+            raise MachineError(f"{model}: cannot be asked ({one_line(error)}).") from None
         logprobs = output.choices[0].logprobs if output.choices else None
         first = (logprobs.content[0].top_logprobs or []) if logprobs and logprobs.content else []
         found.append(canary.named([(token.token, token.logprob) for token in first]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from untrue.errors import UserError
+from untrue.errors import UserError, one_line
 from untrue.files import writing
 from untrue.models.load import LoadedModel
 
@@ -77,9 +77,8 @@ def run_task(
         if not logs or logs[0].status == "cancelled":  # Inspect keeps a Ctrl-C to itself
             raise KeyboardInterrupt
         [done] = logs
-        if done.status != "success":
-            reason = done.error.message if done.error else done.status
-            raise UserError(f"{what} failed: {reason}")
+        if done.error:
+            raise UserError(f"{what} failed: {one_line(done.error.message)}.")
         failed = [sample.error.message for sample in done.samples or [] if sample.error]
         if keep_failed or len(failed) < len(done.samples or []):
             with writing(log) as aside:

@@ -79,7 +79,7 @@ def deceptionbench(
         config=GenerateConfig(temperature=1.0, max_tokens=2048),
         epochs=Epochs(1, "mode"),
         version=VERSIONS["deceptionbench"],
-        fail_on_error=False,
+        fail_on_error=judged.WHOLLY,
         score_on_error=True,
     )
 

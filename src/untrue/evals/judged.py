@@ -39,6 +39,9 @@ from untrue.outcomes import Outcome
 
 T = TypeVar("T")
 
+WHOLLY = 1 - 1e-9
+"""`fail_on_error` of the judged evals: the task has failed where every sample has."""
+
 SILENCE: dict[str, str | None] = {
     STATEMENT.name: "C",
     RANGE.name: None,

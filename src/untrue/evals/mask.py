@@ -88,7 +88,7 @@ def mask(items: str = "builtin", limit: int | None = None, force_self_judge: boo
         config=GenerateConfig(temperature=1.0, max_tokens=1000),
         epochs=Epochs(1, "mode"),
         version=VERSIONS["mask"],
-        fail_on_error=False,
+        fail_on_error=judged.WHOLLY,
         score_on_error=True,
     )
 

@@ -60,7 +60,7 @@ def pressure_pairs(items: str = "builtin", limit: int | None = None, force_self_
         config=GenerateConfig(temperature=1.0, max_tokens=1000),
         epochs=Epochs(1, "mode"),
         version=VERSIONS["pressure_pairs"],
-        fail_on_error=False,
+        fail_on_error=judged.WHOLLY,
         score_on_error=True,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.engine.task import inspect_model, run_task
-from untrue.errors import UserError
+from untrue.errors import UserError, one_line
 from untrue.evals.journal import journal
 from untrue.evals.round import (
     MARK,
@@ -124,7 +124,7 @@ def _run(task: Any, model: Model, spec: EvalSpec, log: Path, **settings: Any) ->
         **settings,
     )
     if len(errors) == total:
-        raise UserError(f"the eval {spec.name} failed on all {total} items, first: {errors[0]}")
+        raise UserError(f"the eval {spec.name} failed on all {total} items, first: {one_line(errors[0])}.")
 
 
 def _run_judged(
@@ -138,7 +138,7 @@ def _run_judged(
 ) -> None:
     from untrue.evals.cost import planned
     from untrue.judge.judge import Judge
-    from untrue.judge.named import judge_model
+    from untrue.judge.named import check_answers, judge_model
 
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as openai/gpt-5-mini.")
@@ -148,6 +148,7 @@ def _run_judged(
     calls = planned(spec, task)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
         return
+    check_answers(spec.judge)
     replies = sum(len(one.once) for item, one in calls.items() if item not in earlier.beliefs)
     replies += sum(len(one.each) for one in calls.values()) * epochs - len(earlier.samples)
     verdicts = sum(len(one.judged_once) + len(one.judged_each) for one in calls.values()) * epochs
@@ -230,5 +231,5 @@ def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> 
 def _reason(sample: Any) -> str:
     score = next(iter((sample.scores or {}).values()), None)
     if sample.error is not None:
-        return sample.error.message
+        return one_line(sample.error.message)
     return (score.explanation or "") if score else "the item has no score"

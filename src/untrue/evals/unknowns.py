@@ -45,7 +45,7 @@ def unknowns(items: str = "builtin", limit: int | None = None, force_self_judge:
         config=GenerateConfig(temperature=1.0, max_tokens=1000),
         epochs=Epochs(1, "mode"),
         version=VERSIONS["unknowns"],
-        fail_on_error=False,
+        fail_on_error=judged.WHOLLY,
         score_on_error=True,
     )
 

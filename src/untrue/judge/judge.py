@@ -24,10 +24,10 @@ from inspect_ai.model import (
 from inspect_ai.util import JSONSchema, LimitExceededError
 
 from untrue.engine.provider import UntrueAPI
-from untrue.errors import UntrueError, UserError
+from untrue.errors import UntrueError, UserError, one_line
 from untrue.files import content_hash
 from untrue.judge.cache import VerdictCache, identity
-from untrue.judge.prompts import JudgePrompt
+from untrue.judge.prompts import STATEMENT, JudgePrompt
 from untrue.judge.verdict import JudgeError, Verdict, parse
 from untrue.models import embedded
 
@@ -109,6 +109,15 @@ class Judge:
             self._cache.put(key, verdict)
             return verdict
 
+    async def probe(self) -> None:
+        """Ask one question, whatever the answer.
+
+        Raises:
+            JudgeError: The model failed, after the provider's own retries.
+        """
+        question = STATEMENT.text(proposition="Rain is wet.", reply="Rain is wet.")
+        await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_wanted(STATEMENT)}")])
+
     async def _asked(self, prompt: JudgePrompt, fields: dict[str, str]) -> Verdict:
         try:
             return await self._ask(prompt, prompt.text(**fields))
@@ -152,7 +161,8 @@ class Judge:
         except LimitExceededError:
             raise
         except Exception as error:  # providers raise what they like
-            raise JudgeError(f"the judge {self.name} failed ({_first_line(error)})") from error
+            cause = _cause(error)
+            raise JudgeError(f"the judge {self.name} failed ({type(cause).__name__}: {one_line(cause)})") from cause
         if output.usage:
             self.usage.input_tokens += output.usage.input_tokens
             self.usage.output_tokens += output.usage.output_tokens
@@ -238,11 +248,8 @@ def _schema(prompt: JudgePrompt) -> JSONSchema:
     return JSONSchema(type="object", properties=properties, required=list(properties), additionalProperties=False)
 
 
-def _first_line(error: BaseException) -> str:
-    """What went wrong in one line; a retry that gave up tells its cause."""
+def _cause(error: Exception) -> BaseException:
+    """What went wrong: a retry that gave up tells its cause."""
     from tenacity import RetryError
 
-    if isinstance(error, RetryError) and (cause := error.last_attempt.exception()):
-        error = cause
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return (error.last_attempt.exception() if isinstance(error, RetryError) else None) or error

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
-from untrue.errors import UntrueError, UserError
+from untrue.errors import MachineError, UntrueError, UserError, one_line
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
+
+HERE = ("untrue", "hf", "transformer_lens", "nnterp", "sglang")
+"""Providers whose models are loaded when they are made: into this process, or into a server that it starts."""
+
+REFUSALS = (400, 401, 403, 404, 422)
+"""Of HTTP: what the user can mend."""
 
 
 def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -37,18 +44,53 @@ def judge_model(judge: str) -> Model:
     Raises:
         UserError: There is no such provider or model, or something that it needs is missing.
     """
-    from inspect_ai.model import GenerateConfig, get_model
-    from rich.text import Text
+    from inspect_ai.model import GenerateConfig
+
+    from untrue.engine.served import named_model
 
     name, arguments, settings = parts(judge)
     try:
-        return get_model(name, config=GenerateConfig(**settings), memoize=False, **arguments)
+        return named_model(name, config=GenerateConfig(**settings), **arguments)
     except UntrueError:
         raise
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"judge {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
     except Exception as error:  # no such provider, no key, a package that is not installed
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        reason = Text.from_markup(lines[0]).plain.strip().rstrip(".")
-        raise UserError(f"{name}: cannot be a judge ({reason}). Name a model as Inspect does.") from None
+        raise UserError(f"{name}: cannot be a judge ({one_line(error)}). Name a model as Inspect does.") from None
+
+
+def check_named(judge: str) -> None:
+    """Find out what a judge lacks, such as its key, before anything is loaded; one that is loaded here is left alone.
+
+    Raises:
+        UserError: See `judge_model`.
+    """
+    if not _is_here(judge):
+        judge_model(judge)
+
+
+def check_answers(judge: str) -> None:
+    """Ask a judge one question, whatever it answers, before anything is spent; one that is loaded here is left alone.
+
+    Raises:
+        UserError: It refuses to be asked: the key, the name or a setting is wrong.
+        MachineError: It cannot be reached, or fails.
+    """
+    from untrue.judge.judge import Judge
+    from untrue.judge.verdict import JudgeError
+
+    if _is_here(judge):
+        return
+    try:
+        asyncio.run(Judge(judge_model(judge)).probe())  # made anew, since its connections end with this loop
+    except JudgeError as error:
+        status = getattr(error.__cause__, "status_code", None) or 500
+        refused = status in REFUSALS
+        raise (UserError if refused else MachineError)(
+            f"{error}. Nothing was asked of the model under study."
+        ) from None
+
+
+def _is_here(judge: str) -> bool:
+    return parts(judge)[0].partition("/")[0] in HERE

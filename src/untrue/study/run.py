@@ -10,8 +10,9 @@ from untrue.data.items import items_hash
 from untrue.data.rows import write_rows
 from untrue.errors import UserError
 from untrue.evals.asked import read as read_asked
-from untrue.evals.spec import JUDGED
+from untrue.evals.spec import JUDGED, EvalSpec
 from untrue.files import read_text, write_text
+from untrue.judge.named import check_answers
 from untrue.models.load import LoadedModel, load
 from untrue.study import feedback
 from untrue.study.config import Study
@@ -76,6 +77,9 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             if repeated := mixing.duplicates(mixed.get(cell.name, [])):
                 watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
         if missing:
+            unjudged = [spec for spec in study.evals if any(_lacks(store.cell(cell), spec, hashes) for cell in missing)]
+            for judge in dict.fromkeys(spec.judge for spec in unjudged if spec.judge):
+                check_answers(judge)
             loaded = load(study.model, dtype=study.dtype, say=watcher.say)
             for cell in cells:
                 store.cell(cell).check_base(loaded.fingerprint)
@@ -116,9 +120,14 @@ def _is_whole(files: CellFiles, study: Study, hashes: dict[str, str]) -> bool:
     return _is_done(files, study, hashes) and not any(files.failed(spec) for spec in study.evals)
 
 
+def _lacks(files: CellFiles, spec: EvalSpec, hashes: dict[str, str]) -> bool:
+    """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
+    return not files.has_log(spec, hashes[spec.key]) or files.failed(spec) > 0
+
+
 def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
     """What is left to do of a cell, as a part of a whole one."""
-    evals_left = sum(not files.has_log(spec, hashes[spec.key]) or files.failed(spec) > 0 for spec in study.evals)
+    evals_left = sum(_lacks(files, spec, hashes) for spec in study.evals)
     return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
 
 
@@ -156,7 +165,7 @@ def _make(
             )
         write_text(files.train, read_text(files.adapter / "train.json"))
     for spec in study.evals:
-        if files.has_log(spec, hashes[spec.key]) and not files.failed(spec):
+        if not _lacks(files, spec, hashes):
             continue
         watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
         files.forget_logs(spec.key)
