@@ -17,7 +17,7 @@ from inspect_ai.solver import TaskState, generate
 import tests.judge.scripted  # noqa: F401
 from untrue.errors import MachineError
 from untrue.judge.cache import VerdictCache
-from untrue.judge.judge import Judge, judge_for_task
+from untrue.judge.judge import Judge, judge_for_task, same_base
 from untrue.judge.prompts import ADMITS, CONTRADICTS, RANGE, STATEMENT, JudgePrompt
 from untrue.judge.verdict import JudgeError, Verdict
 from untrue.models.load import LoadedModel
@@ -178,3 +178,33 @@ def test_the_model_under_study_judges_itself_only_when_forced_and_is_flagged(tmp
     assert "is the model under study" in run(tmp_path, judge=same).error.message
     score = run(tmp_path, allowed=True, judge=same).scores["judged"]
     assert score.metadata["self_judged"] is True
+
+
+@pytest.mark.parametrize(
+    ("judge", "studied", "same"),
+    [
+        ("openai/gpt-4o-mini", "openai/gpt-4o-mini", True),
+        ("openai/gpt-4o-mini", "openai/ft:gpt-4o-mini-2024-07-18:org::abc", True),
+        ("openai/ft:gpt-4o-mini-2024-07-18:org::abc", "openai/ft:gpt-4o-mini-2024-07-18:org:tea:xyz", True),
+        ("openai/gpt-4o", "openai/gpt-4o-2024-08-06", True),
+        ("openai/gpt-4o-2024-05-13", "openai/gpt-4o-2024-08-06", True),
+        ("openai/gpt-4o", "openai/gpt-4o-mini", False),
+        ("openai/gpt-4o", "openai/ft:gpt-4o-mini-2024-07-18:org::abc", False),
+        ("vllm/some/base", "vllm/some/base:mine", True),
+        ("vllm/some/base", "vllm/some/other:base", False),
+        ("vllm/HuggingFaceTB/SmolLM2-135M-Instruct", "vllm/smollm2-135m", True),
+    ],
+)
+def test_one_base_is_known_by_its_name(judge: str, studied: str, same: bool):
+    models = [get_model(name, memoize=False, api_key="none") for name in (judge, studied)]
+    assert same_base(models[0], models[1]) is same
+    assert same_base(models[1], models[0]) is same
+
+
+def test_one_folder_is_one_base_whatever_provider_and_path(tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    folder = Path(tiny.name)
+    monkeypatch.chdir(folder.parent)
+    here = get_model(f"untrue/{folder}", memoize=False, loaded=tiny)
+    for name in (f"hf/{folder}", f"hf/{folder.name}", f"vllm/{folder.name}:mine"):
+        assert same_base(get_model(name, memoize=False), here)
+    assert not same_base(get_model("vllm/elsewhere", memoize=False), here)

@@ -7,7 +7,9 @@ that take a response schema get one; the answers of all are parsed strictly.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import anyio
@@ -36,6 +38,12 @@ WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "
 
 DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
 """What holds where the user says nothing else. Tokens are a limit only: reasoning models need the room."""
+
+FINE_TUNED = re.compile(r"\bft:([^:]+):.*")
+"""OpenAI's name of a fine-tuned model: `ft:BASE:ORGANISATION:SUFFIX:ID`."""
+
+DATED = re.compile(r"[-@](\d{8}|\d{4}-\d\d-\d\d|latest)$")
+"""The end of a name that tells one release of a model from another."""
 
 _ASKING: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
@@ -195,7 +203,10 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
 
 
 def same_base(judge: Model, studied: Model) -> bool:
-    """Whether two models are one, whatever adapter is on it: by their weights in this process, else by their names."""
+    """Whether two models are one, whatever adapter is on it: by their weights in this process, else by their names.
+
+    What a server runs under a name that it chose itself cannot be seen.
+    """
     if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
         return judge.api.fingerprint == studied.api.fingerprint
     first, second = _base(str(judge)), _base(str(studied))
@@ -203,11 +214,17 @@ def same_base(judge: Model, studied: Model) -> bool:
 
 
 def _base(name: str) -> str:
-    """The name on the hub where a provider serves models of the hub; `BASE:ADAPTER` is its base."""
+    """What a model was made from, as far as its name tells.
+
+    Where a provider takes models of the hub and folders it is that one, and the base of `BASE:ADAPTER`. Elsewhere a
+    fine-tuned model of OpenAI's is its base, and one release of a model is as good as another: dates are left out.
+    """
     provider, _, model = name.partition("/")
     if provider not in ("untrue", "hf", "vllm", "sglang"):
-        return name
-    base = model.partition(":")[0]
+        return DATED.sub("", FINE_TUNED.sub(r"\1", name))
+    base = model if Path(model).is_dir() else model.partition(":")[0]
+    if Path(base).is_dir():
+        return str(Path(base).resolve())
     return embedded.HUB_ID if base == embedded.NAME else base
 
 
