@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai.log import read_eval_log
+from transformers import AutoModelForCausalLM
 
 import tests.judge.scripted  # noqa: F401
 from tests.evals.echo import Echo
@@ -193,6 +195,34 @@ def test_a_model_that_judges_itself_or_its_adapter_is_refused_unless_forced_and_
     assert "INCONCLUSIVE" in done.out
     assert "judged itself" in done.out
     assert json.loads(untrue(*words, "--force-self-judge", "--json").out)["judge"]["self_judged"] == [adapter.name]
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The weights that are loaded from now on."""
+    loaded: list[str] = []
+    load = AutoModelForCausalLM.from_pretrained
+
+    def counted(name: str, *arguments: Any, **more: Any) -> Any:
+        loaded.append(str(name))
+        return load(name, *arguments, **more)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", counted)
+    return loaded
+
+
+def test_a_folder_by_the_provider_of_transformers_is_loaded_once(untrue: Callable, items: str, loads: list[str]):
+    words = ["eval", "--eval", "mask", "--items", items, "--limit", 2, "--epochs", 2, "--max-tokens", 4, "--json"]
+    done = untrue(*words, "--model", "hf/tiny", "--judge", "scripted/judge")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["log"], loads) == ("logs/mask-hf-tiny.eval", ["tiny"])
+    samples = read_eval_log(found["log"]).samples or []
+    assert ["statement" in sample.metadata["replies"] for sample in samples] == [True] * 4
+
+    served = untrue(*words, "--model", "echo/model", "--judge", "hf/tiny")  # one that writes no verdicts
+    assert "nothing was measured" in served.err
+    assert loads == ["tiny"] * 2
 
 
 def test_a_dry_run_asks_and_writes_nothing(untrue: Callable, items: str, place: Path):

@@ -47,3 +47,12 @@ def test_what_an_earlier_run_has_costs_nothing():
     found = cost(spec, "openai/gpt-4o", replied=keys, settled=keys[:3])
     assert (found.model.calls, found.judge.calls) == (0, 1)
     assert found.model.dollars == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "limit", "each"),
+    [("openai/gpt-4o", None, 200), ("openai/gpt-5-mini", None, 450), ("openai/gpt-5-mini", 300, 300)],
+)
+def test_what_a_model_under_study_thinks_is_paid_for_within_its_limit(model: str, limit: int | None, each: int):
+    spec = EvalSpec(name="unknowns", limit=2, judge="openai/gpt-4o", max_tokens=limit)
+    assert cost(spec, model).model.output_tokens == 4 * each

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from untrue.evals.calls import REPLY_TOKENS, Calls
 from untrue.evals.round import Key
 from untrue.evals.spec import EvalSpec
-from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate
+from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.named import parts
 
 CHAT_TOKENS = 15
@@ -54,7 +54,7 @@ def cost(spec: EvalSpec, model: str, replied: Collection[Key] = (), settled: Col
             judged += calls.judged_once
     limit = spec.max_tokens or task.config.max_tokens or REPLY_TOKENS
     read = round(sum(len(text) / CHARACTERS + CHAT_TOKENS for text in asked))
-    written = min(limit, REPLY_TOKENS) * len(asked)
+    written = min(limit, REPLY_TOKENS + thinking(model)) * len(asked)
     of_model = Estimate(len(asked), read, written, dollars(model, read, written))
     return Cost(of_model, estimate(parts(spec.judge or "")[0], judged))
 

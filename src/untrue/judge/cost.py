@@ -81,6 +81,11 @@ def dollars(model: str, input_tokens: float, output_tokens: float) -> float | No
     return None if found is None else (input_tokens * found.input + output_tokens * found.output) / 1e6
 
 
+def thinking(model: str) -> int:
+    """Tokens that a model thinks before each answer, roughly."""
+    return REASONING_TOKENS if model.startswith(REASONING) else 0
+
+
 def estimate(model: str, questions: Iterable[str]) -> Estimate:
     """What the verdicts on some questions would take, by rule of thumb: no model is loaded and nothing is asked.
 
@@ -89,6 +94,6 @@ def estimate(model: str, questions: Iterable[str]) -> Estimate:
         questions: What it would be asked, as `JudgePrompt.text` gives it.
     """
     sizes = [len(question) / CHARACTERS + FORM_TOKENS for question in questions]
-    each = ANSWER_TOKENS + (REASONING_TOKENS if model.startswith(REASONING) else 0)
+    each = ANSWER_TOKENS + thinking(model)
     read, written = round(sum(sizes)), each * len(sizes)
     return Estimate(len(sizes), read, written, dollars(model, read, written))
