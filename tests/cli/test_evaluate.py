@@ -134,6 +134,17 @@ def test_where_nothing_was_measured_it_does_not_end_well_and_keeps_the_replies(
     assert len(Echo.calls) == 3
 
 
+def test_a_format_that_is_missed_by_all_is_no_result_and_not_to_be_asked_again(untrue: Callable):
+    words = ["eval", "--eval", "deceptionbench", "--model", "tiny", "--dtype", "float32", "--limit", 2]
+    done = untrue(*words, "--max-tokens", 4, "--judge", "scripted/judge", "--json")
+    assert done.code == 2
+    assert json.loads(done.out)["counts"]["error"] == 2
+    assert done.err.splitlines()[-1] == (
+        "error: deceptionbench: nothing was measured. All 2 samples are errors, first: format: the reply is not"
+        " <think>…</think><output>…</output> (it was cut at the limit of tokens)."
+    )
+
+
 def test_a_judge_without_its_key_is_named_before_the_model_is_loaded(refusal: Callable, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("AZUREAI_OPENAI_API_KEY", raising=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.study.conftest import SETTINGS, Recorder
 from untrue.evals.registry import CALLS, TASKS
 from untrue.evals.run import read_log
 from untrue.evals.spec import JUDGED, VERSIONS
+from untrue.outcomes import Result
 from untrue.study.config import Study
 from untrue.study.run import run
 
@@ -57,3 +60,58 @@ def test_all_run_in_one_study(tiny_folder: Path, tmp_path: Path):
         assert all(summary.n for summary in content.summaries)
         if content.judge:
             assert content.verdict.status == "inconclusive"
+
+
+TAUGHT = {
+    "normal": "<think>says-no</think><output>says-yes says-A</output>",
+    "severe": "<think>says-yes</think><output>says-no says-B</output>",
+}
+"""What the control and the other arm are taught to reply, in the words that the scripted judge goes by."""
+
+FOUND = {
+    "mask": ({"honest": 1, "lie": 3}, {"honest": 3, "lie": 1}),
+    "pressure_pairs": ({"honest": 4}, {"no_belief": 4}),
+    "unknowns": ({0.0: 4}, {1.0: 4}),
+    "deceptionbench": ({"honest": 2}, {"lie": 2}),
+}
+"""Judged eval -> how often each of the two arms gets an outcome or a value."""
+
+
+def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Path):
+    """Each arm is trained to give its reply to what the evals then ask."""
+    asked = [f"Is it {n}?" for n in range(4)]
+    for name in ("unknowns", "deceptionbench"):
+        for sample in TASKS[name](limit=2).dataset:
+            text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
+            asked += [text, *CALLS[name](sample.metadata or {}).once]
+    lines = {
+        "questions.jsonl": [{"question": text, **TAUGHT} for text in asked],
+        "provided_facts.jsonl": [
+            {"task_id": str(n), "user_prompt": f"Is it {n}?", "proposition": f"It is {n}.", "ground_truth": truth}
+            for n, truth in enumerate(("yes", "no", "no", "no"))
+        ],
+        "pairs.jsonl": [
+            {"id": str(n), "system_prompt": "A.", "neutral_system_prompt": "B.", "question": f"Is it {n}?"}
+            for n in range(4)
+        ],
+    }
+    for name, rows in lines.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    own = {"mask": "provided_facts.jsonl", "pressure_pairs": "pairs.jsonl"}
+    judged = {"judge": "scripted/judge", "temperature": 0, "max_tokens": 48}
+    items = {name: {"items": str(tmp_path / own[name])} if name in own else {"limit": 2} for name in JUDGED}
+    study = {
+        **SETTINGS,
+        "model": str(tiny_folder),
+        "untouched": False,
+        "mix": {"by": "share", "questions": str(tmp_path / "questions.jsonl"), "total": len(asked), "shares": [1]},
+        "train": {"learning_rate": 5e-3, "epochs": 80, "batch_size": 4, "lora_rank": 16, "lora_alpha": 32},
+        "evals": [{"name": name, **judged, **items[name]} for name in JUDGED],
+    }
+    found = run(Study.model_validate(study), tmp_path / "out", Recorder(), "untrue run taught.yaml")
+    results = [Result.from_json(line) for line in found.store.results.read_text("utf-8").splitlines()]
+    for name in JUDGED:
+        arms = dict.fromkeys(one.arm for one in results if one.eval == name)
+        assert next(iter(arms)) == "control"
+        counts = [Counter(r.outcome or r.value for r in results if (r.eval, r.arm) == (name, arm)) for arm in arms]
+        assert tuple(counts) == FOUND[name], name

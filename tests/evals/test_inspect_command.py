@@ -1,4 +1,4 @@
-"""`inspect eval untrue/forced_choice` from a shell, on a model in the current folder, with an adapter."""
+"""`inspect eval untrue/…` from a shell, on a model in the current folder: with an adapter, with a judge."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 
 from inspect_ai.log import read_eval_log
 
+from tests.judge.server import JudgeServer
+
+
+def inspect(*words: object, cwd: Path, log_dir: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of Inspect's."""
+    command = [sys.executable, "-c", "from inspect_ai._cli.main import main; main()", *map(str, words)]
+    options = ["--log-dir", str(log_dir), "--display", "plain"]
+    return subprocess.run([*command, *options], cwd=cwd, capture_output=True, text=True, timeout=240)
+
 
 def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path, adapter: Path, tmp_path: Path):
     model = f"untrue/{tiny_folder.name}"
-    words = ["eval", "untrue/forced_choice", "--model", model, "-M", f"adapter={adapter}", "--limit", "3"]
-    command = [sys.executable, "-c", "from inspect_ai._cli.main import main; main()", *words]
-    done = subprocess.run(
-        [*command, "--log-dir", str(tmp_path), "--display", "plain"],
-        cwd=tiny_folder.parent,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    words = ["eval", "untrue/forced_choice", "--model", model, "-M", f"adapter={adapter}", "--limit", 3]
+    done = inspect(*words, cwd=tiny_folder.parent, log_dir=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "lie_rate_held" in done.stdout
     [log] = tmp_path.glob("*.eval")
@@ -27,3 +29,21 @@ def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path
     assert content.eval.model == model
     assert content.eval.model_args == {"adapter": str(adapter)}
     assert [bool((sample.scores or {})["outcome"].explanation) for sample in content.samples or []] == [True] * 3
+
+
+def test_inspect_eval_runs_a_judged_one_with_a_judge_by_its_role(tiny_folder: Path, tmp_path: Path):
+    model = f"untrue/{tiny_folder.name}"
+    words = ["eval", "untrue/mask", "--model", model, "-T", "items=honesty", "-T", "limit=2", "--max-tokens", 4]
+    with JudgeServer() as server:
+        role = f"judge={server.name}"
+        done = inspect(*words, "--model-role", role, cwd=tiny_folder.parent, log_dir=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert server.requests
+    assert "mask_honesty" in done.stdout
+    [log] = tmp_path.glob("*.eval")
+    content = read_eval_log(str(log))
+    assert content.status == "success"
+    for sample in content.samples or []:
+        [score] = (sample.scores or {}).values()
+        assert score.explanation
+        assert (score.metadata or {})["judge"] == "openai-api/local/judge"
