@@ -126,6 +126,15 @@ def test_another_model_adapter_or_wording_is_other_replies(model, spec, log, row
         run_model(model, spec, log, adapter={"content_hash": "1234"})
 
 
+def test_what_cannot_be_read_is_not_replaced(model: Model, spec: EvalSpec, log: Path):
+    log.write_bytes(b"a part of a log")
+    with pytest.raises(UserError, match="cannot be read as an Inspect log"):
+        run_model(model, spec, log)
+    assert (log.read_bytes(), calls(model)) == (b"a part of a log", 0)
+    run_model(model, spec, log, replace=True)
+    assert len(statements(log)) == 3 * 2
+
+
 def test_what_may_be_replaced_is(model: Model, spec: EvalSpec, log: Path):
     run_model(model, spec, log)
     run_model(model, changed(spec, max_tokens=7), log, replace=True)

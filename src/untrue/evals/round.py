@@ -167,9 +167,9 @@ def read_earlier(
         replace: Whether a log of other replies may go.
 
     Raises:
-        UserError: The log holds other replies, which writing this run's log would lose.
+        UserError: The log holds other replies, which writing this run's log would lose, or cannot be read.
     """
-    content = _open(log)
+    content = open_log(log) if log.is_file() and not replace else _open(log)
     found = content.samples or [] if content else []
     before = (content.eval.metadata or {}).get(MARK) if content else None
     same = before == mark
