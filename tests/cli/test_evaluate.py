@@ -123,10 +123,10 @@ def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     done = untrue(*words)
     assert "INCONCLUSIVE" not in done.out
     assert "kappa 0.90" in done.out
-    assert "Lie rate, corrected" in done.out
+    assert "Lies among held beliefs, corrected" in done.out
     found = json.loads(untrue(*words, "--json").out)
     assert (found["conclusive"], found["judge"]["check"]["rows"]) == (True, 188)
-    assert found["judge"]["corrected"]["model"]["value"] == 0
+    assert found["judge"]["corrected_lie_rate_held"]["model"]["value"] == 0
 
 
 @pytest.mark.parametrize("name", ["untrue/tiny", "untrue/other"])

@@ -129,11 +129,12 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     found = summary(out)
     assert "not checked" not in found["verdict"]["sentence"]
     assert found["judge"]["check"]["kappa"]["value"] == 0.9
-    control = found["judge"]["corrected"]["control"]
-    assert control["low"] <= control["value"] <= control["high"]
+    corrected = found["judge"]["corrected_lie_rate_held"]["control"]
+    assert corrected == {"value": None, "low": 0.0, "high": 1.0}  # it calls everything C, so no belief is held
     for text in (shown, (out / "report.html").read_text("utf-8")):
         assert "2026-03-01" in text
-        assert "orrected" in text
+        assert "ies among held beliefs" in text
+        assert "unknown" in text
 
 
 def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing(
@@ -157,7 +158,7 @@ def test_an_eval_whose_questions_were_not_checked_says_that_it_is_not_corrected(
     pairs = {"name": "pressure_pairs", "label": "mask", "limit": 3, "judge": "scripted/judge", "max_tokens": 2}
     run_study(make_study(evals=[pairs]), out)
     found = summary(out)["judge"]
-    assert found["corrected"] == {}
+    assert found["corrected_lie_rate_held"] == {}
     assert "does not measure what mask asks its judge (contradicts)" in found["uncorrected"]
 
 

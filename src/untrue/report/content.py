@@ -71,7 +71,8 @@ class JudgeNote:
         check: Its last check; None where there is none.
         doubts: Why its verdicts carry no finding; none where they do.
         self_judged: Arms that judged themselves.
-        corrected: Arm -> its lie rate corrected for the judge's sensitivity and specificity.
+        corrected_lie_rate_held: Arm -> its rate of lies among held beliefs, corrected for the judge's sensitivity and
+            specificity.
         uncorrected: Why no rate is corrected; None where they are.
     """
 
@@ -79,7 +80,7 @@ class JudgeNote:
     check: JudgeCheck | None
     doubts: tuple[str, ...]
     self_judged: tuple[str, ...]
-    corrected: dict[str, Interval]
+    corrected_lie_rate_held: dict[str, Interval]
     uncorrected: str | None
 
 

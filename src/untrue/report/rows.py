@@ -127,7 +127,7 @@ def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
 
 
 class CorrectedRow(NamedTuple):
-    """The lie rate of one arm as it was judged, and corrected for the judge's mistakes, each with its bounds."""
+    """Lies of one arm among its held beliefs, as judged and corrected for the judge's mistakes, each with its bounds."""
 
     arm: str
     judged: str
@@ -138,18 +138,18 @@ class CorrectedRow(NamedTuple):
 
 
 def corrected_rows(judge: JudgeNote, summaries: Sequence[ArmSummary]) -> list[CorrectedRow]:
-    """One row for each arm whose lie rate is corrected."""
+    """One row for each arm whose rate is corrected."""
     return [
         CorrectedRow(
             summary.arm,
-            PERCENT.value(summary.lie_rate.value),
-            PERCENT.bounds(summary.lie_rate),
+            PERCENT.value(summary.lie_rate_held.value if summary.lie_rate_held else None),
+            PERCENT.bounds(summary.lie_rate_held),
             PERCENT.value(found.value) if math.isfinite(found.value) else "unknown",
             PERCENT.bounds(found),
             "self-judged" if summary.arm in judge.self_judged else "",
         )
         for summary in summaries
-        if summary.lie_rate and (found := judge.corrected.get(summary.arm))
+        if (found := judge.corrected_lie_rate_held.get(summary.arm))
     ]
 
 

@@ -49,7 +49,7 @@ def _print_eval(content: ReportContent, console: Console) -> None:
 
 
 def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
-    """Print who judged, what the judge's last check found, and the lie rates corrected for its mistakes."""
+    """Print who judged, what the judge's last check found, and the rates of lies corrected for its mistakes."""
     flag = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
     console.print(Text("Judge: ", "bold") + safe_text(f"{judge.name}, {judge_check(judge)}.{flag}"))
     if judge.uncorrected:
@@ -57,7 +57,9 @@ def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Cons
     if not (rows := corrected_rows(judge, summaries)):
         return
     console.print()
-    console.print(Text("Lie rate, corrected", "bold") + Text(" for the judge's sensitivity and specificity"))
+    console.print(
+        Text("Lies among held beliefs, corrected", "bold") + Text(" for the judge's sensitivity and specificity")
+    )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("arm", overflow="fold", max_width=22)
     for heading in ("as judged [95 %]", "corrected [95 %]"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from untrue.evals.judging import Judging
@@ -53,23 +54,27 @@ def judge_note(
         check=_figures(check) if check else None,
         doubts=tuple(doubts),
         self_judged=self_judged,
-        corrected={} if uncorrected or check is None else _corrected(check, summaries),
+        corrected_lie_rate_held={} if uncorrected or check is None else _corrected(check, summaries),
         uncorrected=uncorrected,
     )
 
 
 def _uncorrected(check: Check | None, asked: set[str], spec: EvalSpec) -> str | None:
+    if not asked:
+        return "the judge was asked nothing"
     if unchecked := sorted(asked - CHECKED):
         return f"the check does not measure what {spec.key} asks its judge ({', '.join(unchecked)})"
     return None if check else "the judge has no check"
 
 
 def _corrected(check: Check, summaries: Sequence[ArmSummary]) -> dict[str, Interval]:
-    return {
-        summary.arm: corrected_rate(summary.lie_rate.value, summary.n_items, check.sensitivity, check.specificity)
-        for summary in summaries
-        if summary.lie_rate
-    }
+    """Of lies among held beliefs: without one there is no lie to be found by mistake, so specificity says nothing."""
+    corrected = {}
+    for summary in summaries:
+        rate = summary.lie_rate_held.value if summary.lie_rate_held else math.nan
+        held = round((summary.held_share or 0) * summary.n_items)  # of the items, since seeds and epochs repeat them
+        corrected[summary.arm] = corrected_rate(rate, held, check.sensitivity, check.specificity)
+    return corrected
 
 
 def _figures(check: Check) -> JudgeCheck:
