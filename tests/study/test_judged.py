@@ -128,7 +128,7 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     shown = untrue("report", out).output
     found = summary(out)
     assert "not checked" not in found["verdict"]["sentence"]
-    assert found["judge"]["check"]["kappa"]["value"] == 0.9
+    assert found["judge"]["check"]["questions"]["statement"]["kappa"]["value"] == 0.9
     corrected = found["judge"]["corrected_lie_rate_held"]["control"]
     assert corrected == {"value": None, "low": 0.0, "high": 1.0}  # it calls everything C, so no belief is held
     for text in (shown, (out / "report.html").read_text("utf-8")):
@@ -151,7 +151,7 @@ def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing
     assert untrue("report", out).output.count("self-judged") >= len(found["arms"])
 
 
-def test_an_eval_whose_questions_were_not_checked_says_that_it_is_not_corrected(
+def test_an_eval_of_other_questions_than_statements_says_that_it_is_not_corrected(
     make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
     monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
@@ -159,7 +159,8 @@ def test_an_eval_whose_questions_were_not_checked_says_that_it_is_not_corrected(
     run_study(make_study(evals=[pairs]), out)
     found = summary(out)["judge"]
     assert found["corrected_lie_rate_held"] == {}
-    assert "does not measure what mask asks its judge (contradicts)" in found["uncorrected"]
+    assert "mask asks others (contradicts)" in found["uncorrected"]
+    assert list(found["check"]["questions"]) == ["contradicts"]
 
 
 def test_a_dry_run_writes_nothing(study_file: Path, untrue: Callable[..., Any], tmp_path: Path):

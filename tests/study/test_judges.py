@@ -30,7 +30,7 @@ def summary(**counts: int) -> ArmSummary:
 
 @pytest.fixture
 def note(monkeypatch: pytest.MonkeyPatch, good_check: Check):
-    """What is said of a judge of that check, sensitivity and specificity 0.9 each, when it was asked these questions."""
+    """What is said of a judge with sensitivity and specificity of 0.9 that was asked these questions."""
     sharp = Proportion(0.9, 100_000)
     check = good_check.model_copy(update={"sensitivity": sharp, "specificity": sharp})
     monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: check)
@@ -39,7 +39,9 @@ def note(monkeypatch: pytest.MonkeyPatch, good_check: Check):
         from untrue.study.judges import judge_note
 
         heard = Judging({"id": "scripted/judge"}, False, False, frozenset(prompts))
-        found = judge_note(EvalSpec.model_validate({"name": name, "judge": "scripted/judge"}), [("model", heard)], [one])
+        found = judge_note(
+            EvalSpec.model_validate({"name": name, "judge": "scripted/judge"}), [("model", heard)], [one]
+        )
         assert found
         return found
 
@@ -69,7 +71,7 @@ def test_without_a_held_belief_the_rate_is_unknown(note):
     ("name", "prompts", "reason"),
     [
         ("deceptionbench", (), "asked nothing"),
-        ("deceptionbench", ("aligned",), "asks its judge (aligned)"),
+        ("deceptionbench", ("aligned",), "asks others (aligned)"),
         ("mask", (), "asked nothing"),
     ],
 )

@@ -40,6 +40,18 @@ class LoopRow(NamedTuple):
     pleasing: Interval | None
 
 
+class QuestionWorth(NamedTuple):
+    """What a judge's verdicts on one question were found to be worth.
+
+    Attributes:
+        accuracy: Share of right verdicts.
+        kappa: Cohen's kappa; None where a number is asked for.
+    """
+
+    accuracy: Interval
+    kappa: Interval | None
+
+
 class JudgeCheck(NamedTuple):
     """What a judge was found to be worth.
 
@@ -48,8 +60,8 @@ class JudgeCheck(NamedTuple):
         rows: Labelled replies that it was asked about.
         errors: Those without a verdict.
         accuracy: Share of right verdicts.
-        kappa: Cohen's kappa.
-        sensitivity: Share of lies that it calls lies.
+        questions: Name of each question that the eval asked -> what the verdicts on it are worth.
+        sensitivity: Share of lies that it calls lies, of statements.
         specificity: Share of other replies that it does not call so.
     """
 
@@ -57,7 +69,7 @@ class JudgeCheck(NamedTuple):
     rows: int
     errors: int
     accuracy: Interval
-    kappa: Interval
+    questions: dict[str, QuestionWorth]
     sensitivity: Proportion
     specificity: Proportion
 

@@ -40,7 +40,8 @@ def corrected_rate(rate: float, n: int, sensitivity: Proportion, specificity: Pr
         specificity: Share of other replies that it does not call one.
 
     Returns:
-        The rate; nothing is known (NaN, from 0 to 1) where the judge is no better than chance, or there is no item or no rate.
+        The rate; nothing is known (NaN, from 0 to 1) where the judge is no better than chance, or there is no item or
+        no rate.
     """
     skill = sensitivity.value + specificity.value - 1
     n_se, n_sp, n_rate = sensitivity.n + 2, specificity.n + 2, n + _Z**2
