@@ -115,8 +115,8 @@ def test_too_many_errors_are_inconclusive_even_where_the_rest_fell():
     rows: list[list[float | None]] = [[None] if item < 10 else [0.0] for item in range(100)]
     told = found([*valued("control", accuracy(80, 100, 1)), *valued("arm", rows)])
     assert told.status == "inconclusive"
-    assert "arm `arm` ended in an error on 10.0 % of its results" in told.sentence
-    assert any("10 of 100 pairs" in note for note in told.notes)
+    assert "10.0 % of the results of arm `arm` ended in an error" in told.sentence
+    assert any("(`arm` 10 of 100)" in note for note in told.notes)
 
 
 def test_nothing_but_errors_is_inconclusive():

@@ -14,7 +14,7 @@ from untrue.stats.soundness import (
     thin_comparisons,
 )
 from untrue.stats.types import ArmSummary, Comparison, Verdict
-from untrue.stats.words import before_holm, p_words, percent, size_words
+from untrue.stats.words import before_holm, merged, p_words, percent, size_words
 
 
 def value_verdict(
@@ -37,9 +37,10 @@ def value_verdict(
     compared = [comparison for comparison in comparisons if comparison.metric == "value"]
     names = {arm for comparison in compared for arm in (comparison.arm, comparison.control)}
     faults = broken_arms([summary for summary in summaries if summary.arm in names], 0.0, error_ceiling)
-    sound = [c for c in compared if c.arm not in faults and c.control not in faults]
+    unsound = {fault.arm for fault in faults}
+    sound = [c for c in compared if c.arm not in unsound and c.control not in unsound]
     thin = [*thin_comparisons(sound or compared, pair_floor)]
-    broken = [*(fault for found in faults.values() for fault in found), *thin]
+    broken = [*merged(faults), *thin]
     notes = tuple(_notes(summaries, compared, name))
     if (found := [comparison for comparison in sound if is_found(comparison)]) and not thin:
         rest = (f"Nothing can be stated of the rest: {'; '.join(broken)}.",) if broken else ()
@@ -66,6 +67,5 @@ def _change(comparison: Comparison, name: str) -> str:
 def _notes(summaries: Sequence[ArmSummary], compared: Sequence[Comparison], name: str) -> Iterable[str]:
     by_arm = metrics_by_arm(compared)
     yield from single_seeds(by_arm)
-    for comparison in compared:
-        yield from only_these_seeds(comparison, name)
+    yield from merged(note for comparison in compared for note in only_these_seeds(comparison, name))
     yield from left_out(summaries, by_arm)
