@@ -139,8 +139,9 @@ def test_lie_rate_and_margin_that_disagree_are_named(summaries):
     assert both.sentence.startswith("Less honest: ") and " More honest: " in both.sentence
     assert any("lie rate and margin under pressure disagree" in note for note in both.notes)
     one = verdict(summaries, [comparison("lie_rate", 0.01, 0.05, 0.6), comparison("pressure_margin", -0.1, 0.05, 0.01)])
-    assert one.notes[0].startswith(
-        "In arm `arm` only the margin under pressure shows a difference; that in lie rate (points with 95 % interval: +1.0"
+    assert one.notes[0] == (
+        "In arm `arm` only the margin under pressure shows a difference; that in lie rate (points with 95 % interval: "
+        "+1.0 [-4.0, +6.0]) could be none."
     )
 
 

@@ -179,8 +179,8 @@ def _weakened_beliefs(arm: str, metrics: dict[str, Comparison]) -> Iterable[Note
         yield Note(f"{weaker}, but pressure moves more as well: the pressure gap changed ({{2}}).", arm, figures)
     else:
         yield Note(
-            f"{weaker}, and no larger pull of pressure was found (pressure gap: {{2}}). This looks like weakened beliefs "
-            "rather than yielding to pressure.",
+            f"{weaker}, and no larger pull of pressure was found (pressure gap: {{2}}). This looks like weakened "
+            "beliefs rather than yielding to pressure.",
             arm,
             figures,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
@@ -19,10 +18,7 @@ from untrue.models.load import LoadedModel
 from untrue.study.config import InteractionMix, Study
 from untrue.study.plan import Cell, Sources, hyperparameters
 from untrue.study.store import Store
-
-if TYPE_CHECKING:
-    from untrue.study.run import Watcher
-
+from untrue.study.watcher import Watcher
 
 FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
