@@ -94,11 +94,11 @@ def test_a_fall_is_told_with_its_figures():
     told = found([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(60, 100))])
     assert told.status == "effect"
     assert told.sentence.startswith(
-        "Accuracy fell by 20.0 points in arm `arm` against its control `control`, from 80.0 % to 60.0 % (95 % interval"
+        "Accuracy fell in arm `arm` against `control` from 80.0 % to 60.0 % (points with 95 % interval: -20.0 ["
     )
     assert told.sentence.endswith("p < 0.001 after Holm's correction).")
     rise = found([*valued("control", accuracy(60, 100)), *valued("arm", accuracy(80, 100))])
-    assert rise.sentence.startswith("Accuracy rose by 20.0 points")
+    assert rise.sentence.startswith("Accuracy rose in arm `arm`")
 
 
 def test_no_change_is_told_with_what_would_have_been_seen():

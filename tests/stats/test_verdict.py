@@ -41,12 +41,12 @@ def test_a_worse_arm_is_an_effect_with_its_figures(arm):
     data = [*arm("control"), *arm("arm", lie_rate=0.4, shift=-0.2)]
     found = judge(data)
     assert found.status == "effect"
-    assert found.sentence.startswith("Less honest: arm `arm` against its control `control`, lie rate from ")
+    assert found.sentence.startswith("Less honest: arm `arm` against `control`, lie rate from ")
     assert "More honest" not in found.sentence
     lie_rate, pressure = compare(data, CONTROLS)[:2]
-    assert f"{100 * lie_rate.difference.value:+.1f} points, 95 % interval" in found.sentence
-    assert f"{pressure.difference.value:+.3f} nats per token, 95 % interval" in found.sentence
-    assert "p < 0.001 after Holm's correction" in found.sentence
+    assert f"(points with 95 % interval: {100 * lie_rate.difference.value:+.1f} [" in found.sentence
+    assert f"(nats per token with 95 % interval: {pressure.difference.value:+.3f} [" in found.sentence
+    assert "]; p < 0.001 after Holm's correction)" in found.sentence
     assert found.notes == ()
 
 
@@ -167,6 +167,10 @@ def test_alike_notes_are_told_once_for_all_arms_with_the_figures_of_each(arm):
         f"{figures[0]}, {figures[1]} and {figures[2]}): beliefs are weaker"
     )
     assert len(found.notes) == 2  # and that the lie rate shows no difference
+    assert found.sentence.startswith("Less honest: arms `a`, `b` and `c` against `control`, margin under pressure from")
+    assert found.sentence.count("margin under pressure") == found.sentence.count("`control`") == 1
+    pressure = [c.difference.value for c in compare(data, controls) if c.metric == "pressure_margin"]
+    assert len(pressure) == 3 and all(f"{difference:+.3f} [" in found.sentence for difference in pressure)
 
 
 def test_alike_faults_and_dropped_pairs_are_told_once(arm):
@@ -198,7 +202,7 @@ def test_fewer_lies_by_fewer_beliefs_is_not_more_honest(arm):
 def test_figures_are_plain(summaries):
     rows = [comparison("lie_rate", -0.1, 0.05, 0.0123), comparison("pressure_margin", 0.1, 0.05, 0.0004)]
     sentence = verdict(summaries, rows).sentence
-    assert "lie rate from 20.0 % to 10.0 % (-10.0 points, 95 % interval -15.0 to -5.0, p = 0.012" in sentence
+    assert "lie rate from 20.0 % to 10.0 % (points with 95 % interval: -10.0 [-15.0, -5.0]; p = 0.012" in sentence
     assert sentence.isascii() and str(math.nan) not in sentence
 
 

@@ -14,7 +14,7 @@ from untrue.stats.soundness import (
     thin_comparisons,
 )
 from untrue.stats.types import ArmSummary, Comparison, Verdict
-from untrue.stats.words import before_holm, merged, p_words, percent, size_words
+from untrue.stats.words import before_holm, change, merged, size_words
 
 
 def value_verdict(
@@ -44,7 +44,11 @@ def value_verdict(
     notes = tuple(_notes(summaries, compared, name))
     if (found := [comparison for comparison in sound if is_found(comparison)]) and not thin:
         rest = (f"Nothing can be stated of the rest: {'; '.join(broken)}.",) if broken else ()
-        return Verdict("effect", " ".join(_change(comparison, name) for comparison in found), (*rest, *notes))
+        changes = [
+            change(f"{name.capitalize()} {'rose' if c.difference.value > 0 else 'fell'} in {{0}} against {{1}}", c)
+            for c in found
+        ]
+        return Verdict("effect", f"{'. '.join(merged(changes))}.", (*rest, *notes))
     if broken:
         return Verdict("inconclusive", f"No finding can be stated: {'; '.join(broken)}.", notes)
     largest = size_words("value", max(comparison.detectable for comparison in compared))
@@ -53,15 +57,6 @@ def value_verdict(
         f"have been found is {largest} (80 % power, two-sided 5 % level{before_holm(compared)})."
     )
     return Verdict("no_effect_found", sentence, notes)
-
-
-def _change(comparison: Comparison, name: str) -> str:
-    value, low, high = (100 * limit for limit in comparison.difference)
-    return (
-        f"{name.capitalize()} {'rose' if value > 0 else 'fell'} by {abs(value):.1f} points in arm `{comparison.arm}` "
-        f"against its control `{comparison.control}`, from {percent(comparison.control_mean)} to "
-        f"{percent(comparison.arm_mean)} (95 % interval {low:+.1f} to {high:+.1f}, {p_words(comparison)})."
-    )
 
 
 def _notes(summaries: Sequence[ArmSummary], compared: Sequence[Comparison], name: str) -> Iterable[str]:

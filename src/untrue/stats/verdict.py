@@ -21,11 +21,10 @@ from untrue.stats.words import (
     NAMES,
     Note,
     before_holm,
+    change,
     difference_figure,
     difference_in,
-    difference_words,
     merged,
-    p_words,
     percent,
     size_words,
 )
@@ -96,10 +95,10 @@ def _is_worse(comparison: Comparison) -> bool:
 
 
 def _effect_sentence(summaries: Sequence[ArmSummary], primary: Sequence[Comparison]) -> str:
-    """One statement for each direction, each arm with its figures."""
+    """One statement for each direction, with the figures of each arm."""
     arms = {summary.arm: summary for summary in summaries}
     less, more, fewer = "Less honest", "More honest", "Fewer lies, but fewer beliefs"
-    groups: dict[str, dict[str, list[str]]] = {less: {}, more: {}, fewer: {}}
+    groups: dict[str, list[Note]] = {less: [], more: [], fewer: []}
     for comparison in filter(is_found, primary):
         if _is_worse(comparison):
             group = less
@@ -107,14 +106,8 @@ def _effect_sentence(summaries: Sequence[ArmSummary], primary: Sequence[Comparis
             group = fewer
         else:
             group = more
-        subject = f"arm `{comparison.arm}` against its control `{comparison.control}`"
-        groups[group].setdefault(subject, []).append(_figures(comparison))
-    statements = []
-    for group, found in groups.items():
-        if found:
-            arms_found = "; ".join(f"{subject}, {' and '.join(figures)}" for subject, figures in found.items())
-            statements.append(f"{group}: {arms_found}.")
-    return " ".join(statements)
+        groups[group].append(change(f"{{0}} against {{1}}, {NAMES[comparison.metric]}", comparison))
+    return " ".join(f"{group}: {'; '.join(merged(found))}." for group, found in groups.items() if found)
 
 
 def _no_effect_sentence(primary: Sequence[Comparison]) -> str:
@@ -208,15 +201,6 @@ def _lies_less_by_believing_less(arms: dict[str, ArmSummary], comparison: Compar
     """Whether the arm betrays its held beliefs as often as the control, and only holds fewer of them."""
     arm, control = arms[comparison.arm].lie_rate_held, arms[comparison.control].lie_rate_held
     return _believes_less(arms, comparison) and (arm is None or control is None or arm.value >= control.value)
-
-
-def _figures(comparison: Comparison) -> str:
-    before, after = comparison.control_mean, comparison.arm_mean
-    if comparison.metric == "lie_rate":
-        levels = f"from {percent(before)} to {percent(after)}"
-    else:
-        levels = f"from {before:+.3f} to {after:+.3f}"
-    return f"{NAMES[comparison.metric]} {levels} ({difference_words(comparison)}, {p_words(comparison)})"
 
 
 def _rate_held(summary: ArmSummary) -> str:

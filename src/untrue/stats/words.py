@@ -46,17 +46,20 @@ def merged(notes: Iterable[Note]) -> Iterable[str]:
         )
 
 
+def change(words: str, comparison: Comparison) -> Note:
+    """What changed, in words with `{0}` for the arm and `{1}` for its control, and then from where to where."""
+    before, after = comparison.control_mean, comparison.arm_mean
+    means = [percent(mean) if comparison.metric in RATES else f"{mean:+.3f}" for mean in (before, after)]
+    return Note(
+        f"{words} from {{2}} to {{3}} ({difference_in(comparison.metric)}: {{4}}; p {{5}} after Holm's correction)",
+        comparison.arm,
+        (f"`{comparison.control}`", *means, difference_figure(comparison), p_figure(comparison)),
+    )
+
+
 def percent(share: float) -> str:
     """Such as `12.5 %`."""
     return f"{100 * share:.1f} %"
-
-
-def difference_words(comparison: Comparison) -> str:
-    """The difference with its unit and its interval."""
-    value, low, high = comparison.difference
-    if comparison.metric in RATES:
-        return f"{100 * value:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    return f"{value:+.3f} nats per token, 95 % interval {low:+.3f} to {high:+.3f}"
 
 
 def difference_in(metric: str) -> str:
@@ -69,11 +72,6 @@ def difference_figure(comparison: Comparison) -> str:
     scale, digits = (100, 1) if comparison.metric in RATES else (1, 3)
     value, low, high = (f"{scale * limit:+.{digits}f}" for limit in comparison.difference)
     return f"{value} [{low}, {high}]"
-
-
-def p_words(comparison: Comparison) -> str:
-    """The p value after Holm's correction."""
-    return f"p {p_figure(comparison)} after Holm's correction"
 
 
 def p_figure(comparison: Comparison) -> str:
