@@ -20,7 +20,7 @@ from untrue.cli.judge import judge
 from untrue.cli.people import for_people
 from untrue.errors import UserError
 
-ORDER = ("run", "report", "train", "eval", "interact", "data", "judge", "doctor")
+ORDER = ("run", "report", "train", "eval", "canary", "interact", "data", "judge", "doctor")
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
 
 
