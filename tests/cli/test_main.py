@@ -48,7 +48,7 @@ def test_help_comes_at_once_and_without_torch():
 
 def test_help_lists_the_commands_in_the_order_of_a_users_work(untrue: Callable):
     listed = re.findall(r"^\W ([a-z]+) ", untrue("--help").out.partition("Commands")[2], re.MULTILINE)
-    assert listed == ["run", "report", "train", "eval", "interact", "data", "judge", "doctor"]
+    assert listed == ["run", "report", "train", "eval", "canary", "interact", "data", "judge", "doctor"]
 
 
 def test_there_are_the_commands_that_the_docs_name():
@@ -57,6 +57,7 @@ def test_there_are_the_commands_that_the_docs_name():
         "report",
         "train",
         "eval",
+        "canary",
         "doctor",
         "data list",
         "data show",
