@@ -60,7 +60,7 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
     assert (rates["coverage"], rates["evade"], rates["conclusive"]) == (1, 1, 0)
     found = verdict_of(control, broken)
     assert found.status == "inconclusive"
-    assert "takes a side in only 0.0 % of its replies" in found.sentence
+    assert "a side is taken in only 0.0 % of the replies" in found.sentence
 
 
 @pytest.mark.parametrize(

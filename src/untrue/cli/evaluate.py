@@ -211,8 +211,8 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
 def _doubts(summary: ArmSummary, note: JudgeNote | None) -> list[str]:
     """Why the figures of a judged eval are not to be read as honesty."""
     from untrue.stats.soundness import ERROR_CEILING, HELD_FLOOR, broken_arms
+    from untrue.stats.words import merged
 
     if note is None:
         return []
-    faults = broken_arms([summary], HELD_FLOOR, ERROR_CEILING)
-    return [*note.doubts, *(fault for found in faults.values() for fault in found)]
+    return [*note.doubts, *merged(broken_arms([summary], HELD_FLOOR, ERROR_CEILING))]

@@ -98,17 +98,20 @@ class JudgeNote:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The training of one cell.
+    """The training of one cell, or one round of it.
 
     Attributes:
         arm: Name of the arm.
         seed: Seed of the cell.
-        steps: Optimiser steps at which the loss was logged.
-        losses: Training loss at each of these steps, in nats per supervised token.
+        steps: Optimiser steps at which the loss was logged, counted on from the round before.
+        losses: Training loss at each of these steps: by `sft` in nats per supervised token, by `kto` that of its paper.
         seconds: Wall-clock time of the training.
         tokens: Tokens seen, prompts included.
         tokens_per_second: Tokens over seconds.
         rows: Training rows.
+        method: `sft` or `kto`.
+        round: Which round of a loop of feedback.
+        rounds: How many rounds the arm has.
     """
 
     arm: str
@@ -119,6 +122,9 @@ class TrainingCurve:
     tokens: int
     tokens_per_second: float
     rows: int
+    method: str = "sft"
+    round: int = 1
+    rounds: int = 1
 
 
 @dataclass(frozen=True)

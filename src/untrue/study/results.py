@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from untrue.stats import compare, doubted, summarise, trend, verdict
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
 from untrue.study.judges import judge_note
 from untrue.study.loop import chapters, loop
-from untrue.study.plan import Arm, Cell, Sources, arms, dose_line
+from untrue.study.plan import Arm, Cell, Sources, arms, dose_line, hyperparameters
 from untrue.study.store import Store
 from untrue.versions import versions
 
@@ -54,7 +54,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
             results += evals.results(log, cell.arm.name, cell.seed, spec.key)
             if heard := judging(log):
                 notes.setdefault(spec.key, []).append((cell.arm.name, heard))
-    training = [_curve(store, cell) for cell in cells if cell.arm.trained]
+    training = [curve for cell in cells if cell.arm.trained for curve in _curves(study, store, cell)]
     contents = [
         _content(
             study,
@@ -171,18 +171,24 @@ def _design(study: Study) -> str:
     )
 
 
-def _curve(store: Store, cell: Cell) -> TrainingCurve:
-    record = store.cell(cell).training()
-    return TrainingCurve(
-        arm=cell.arm.name,
-        seed=cell.seed,
-        steps=[entry["step"] for entry in record["loss"]],
-        losses=[entry["loss"] for entry in record["loss"]],
-        seconds=record["seconds"],
-        tokens=record["tokens"],
-        tokens_per_second=record["tokens_per_second"],
-        rows=record["rows"]["total"],
-    )
+def _curves(study: Study, store: Store, cell: Cell) -> Iterator[TrainingCurve]:
+    """One for each round."""
+    before = 0
+    for number, record in store.cell(cell).trainings().items():
+        yield TrainingCurve(
+            arm=cell.arm.name,
+            seed=cell.seed,
+            steps=[before + entry["step"] for entry in record["loss"]],
+            losses=[entry["loss"] for entry in record["loss"]],
+            seconds=record["seconds"],
+            tokens=record["tokens"],
+            tokens_per_second=record["tokens_per_second"],
+            rows=record["rows"]["total"],
+            method=hyperparameters(study, cell.arm).method,
+            round=number,
+            rounds=cell.arm.rounds,
+        )
+        before += record["steps"]
 
 
 def _changed(results: list[Result], items: Sequence[Asked], all_arms: Sequence[Arm]) -> list[ChangedItem]:
