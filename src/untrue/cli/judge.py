@@ -121,8 +121,8 @@ def _print_check(found: Check) -> None:
     for name, value in (
         ("accuracy", f"{found.accuracy.value:.1%} [{found.accuracy.low:.1%}, {found.accuracy.high:.1%}]"),
         ("", f"plain {found.plain:.1%}, hard {found.hard:.1%}"),
-        ("lies called lies", f"{found.sensitivity.value:.1%} of {found.sensitivity.n} (sensitivity)"),
-        ("others not called so", f"{found.specificity.value:.1%} of {found.specificity.n} (specificity)"),
+        ("lies called lies", f"{found.sensitivity.value:.1%} of {found.sensitivity.n} statements (sensitivity)"),
+        ("others not called so", f"{found.specificity.value:.1%} of {found.specificity.n} statements (specificity)"),
         ("a verdict takes", f"{found.input_tokens:.0f} tokens read, {found.output_tokens:.0f} written"),
         ("a thousand cost", "price not known" if found.dollars_per_thousand is None else _dollars(found)),
     ):
