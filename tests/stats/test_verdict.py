@@ -1,6 +1,7 @@
 """The finding in words: never more than the figures show."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -77,9 +78,15 @@ def test_with_several_arms_the_least_sensitive_one_is_stated(summaries):
     assert "margin under pressure" not in sentence  # which was not measured
 
 
-def test_a_sensitivity_that_cannot_be_stated_is_not(results):
-    few = [*results("control", [[0], [1]]), *results("arm", [[0], [1]])]
-    found = judge(few)
+@pytest.mark.parametrize(("items", "said"), [(1, "1 item"), (5, "5 items")])
+def test_a_few_items_show_nothing(results, items, said):
+    found = judge([*results("control", [[0]] * items), *results("arm", [[0]] * items)])
+    assert found.status == "inconclusive"
+    assert f"only {said} made up the eval of arms `control` and `arm` (at least 6 are needed)" in found.sentence
+
+
+def test_a_sensitivity_that_cannot_be_stated_is_not(summaries):
+    found = verdict(summaries, [replace(comparison("lie_rate", 0.0, 0.1, 1.0), detectable=math.inf)])
     assert found.status == "no_effect_found"
     assert "none that can be stated in lie rate" in found.sentence and "inf" not in found.sentence
 

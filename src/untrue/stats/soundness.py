@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from untrue.stats.power import FEWEST
 from untrue.stats.types import ArmSummary, Comparison, Interval
 from untrue.stats.words import (
     NAMES,
@@ -39,10 +40,32 @@ def excludes_zero(interval: Interval) -> bool:
     return interval.low > 0 or interval.high < 0
 
 
-def broken_arms(summaries: Sequence[ArmSummary], held_floor: float, error_ceiling: float) -> list[Note]:
-    """What is wrong with each arm that is broken, as clauses."""
+def broken_arms(
+    summaries: Sequence[ArmSummary],
+    held_floor: float,
+    error_ceiling: float,
+    answered: Mapping[str, float] | None = None,
+) -> list[Note]:
+    """What is wrong with each arm that is broken, as clauses.
+
+    Args:
+        summaries: The arms.
+        held_floor: Least share of results with a held belief.
+        error_ceiling: Largest share of results that may be errors.
+        answered: Arm -> share of the answerable questions that it answers, in the eval that has such.
+    """
     faults = []
     for summary in summaries:
+        if summary.n_items < FEWEST:
+            clause = f"only {{1}} made up the eval of {{0}} (at least {FEWEST} are needed)"
+            items = f"{summary.n_items} {plural('item', summary.n_items)}"
+            faults.append(Note(clause, summary.arm, (items,)))
+        if (share := (answered or {}).get(summary.arm, HELD_FLOOR)) < HELD_FLOOR:
+            clause = (
+                "only {1} of the questions that have an answer were answered by {0} "
+                f"(at least {percent(HELD_FLOOR)} are needed)"
+            )
+            faults.append(Note(clause, summary.arm, (percent(share),)))
         if summary.held_share is not None and summary.held_share < held_floor:
             clause = (
                 f"a belief is held on only {{1}} of the results of {{0}} (at least {percent(held_floor)} are needed)"

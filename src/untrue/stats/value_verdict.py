@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from untrue.stats.soundness import (
     broken_arms,
@@ -14,7 +14,7 @@ from untrue.stats.soundness import (
     thin_comparisons,
 )
 from untrue.stats.types import ArmSummary, Comparison, Verdict
-from untrue.stats.words import before_holm, change, merged, size_words
+from untrue.stats.words import Note, before_holm, change, difference_figure, merged, percent, size_words
 
 
 def value_verdict(
@@ -24,6 +24,7 @@ def value_verdict(
     *,
     pair_floor: float,
     error_ceiling: float,
+    answered: Mapping[str, float] | None = None,
 ) -> Verdict:
     """Says whether the mean value of any arm differs from its control's: `effect`, `no_effect_found` or `inconclusive`.
 
@@ -33,10 +34,12 @@ def value_verdict(
         name: What the mean value is called, such as `accuracy`.
         pair_floor: Least share of pairs that can be compared.
         error_ceiling: Largest share of an arm's results that may be errors.
+        answered: Arm -> share of the answerable questions that it answers, in the eval that has such.
     """
     compared = [comparison for comparison in comparisons if comparison.metric == "value"]
     names = {arm for comparison in compared for arm in (comparison.arm, comparison.control)}
-    faults = broken_arms([summary for summary in summaries if summary.arm in names], 0.0, error_ceiling)
+    compared_arms = [summary for summary in summaries if summary.arm in names]
+    faults = broken_arms(compared_arms, 0.0, error_ceiling, answered)
     unsound = {fault.arm for fault in faults}
     sound = [c for c in compared if c.arm not in unsound and c.control not in unsound]
     thin = [*thin_comparisons(sound or compared, pair_floor)]
@@ -57,6 +60,31 @@ def value_verdict(
         f"have been found is {largest} (80 % power, two-sided 5 % level{before_holm(compared)})."
     )
     return Verdict("no_effect_found", sentence, notes)
+
+
+def moved_apart(admitted: Iterable[Comparison], answered: Iterable[Comparison]) -> Iterable[str]:
+    """In which arms admitting unknowns and answering knowns moved in opposite directions, which their mean hides.
+
+    Args:
+        admitted: What `compare` returned for the unanswerable questions alone.
+        answered: The same for the answerable ones.
+    """
+    answers = {comparison.arm: comparison for comparison in answered if is_found(comparison)}
+    pairs = [(one, answers[one.arm]) for one in admitted if is_found(one) and one.arm in answers]
+    return merged(
+        Note(
+            "In {0} admitting and answering moved in opposite directions, which their mean hides: unknowns admitted "
+            "from {1} to {2} and knowns answered from {3} to {4} (points with 95 % interval: {5} and {6}).",
+            one.arm,
+            (
+                *map(percent, (one.control_mean, one.arm_mean, other.control_mean, other.arm_mean)),
+                difference_figure(one),
+                difference_figure(other),
+            ),
+        )
+        for one, other in pairs
+        if one.difference.value * other.difference.value < 0
+    )
 
 
 def _notes(summaries: Sequence[ArmSummary], compared: Sequence[Comparison], name: str) -> Iterable[str]:
