@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from untrue.outcomes import Outcome
 from untrue.stats.judged import Proportion
-from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
+from untrue.stats.types import ArmSummary, Comparison, Figures, Interval, Trend, Verdict
 
 
 class DataNote(NamedTuple):
@@ -184,6 +184,7 @@ class ReportContent:
         value_name: What the mean of the eval's values is called, such as `accuracy`; None where it gives outcomes.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen.
         judge: Who judged the replies; None where nobody did.
+        figures: Arm -> what the metrics of a judged eval say of it; empty where nobody judged.
     """
 
     name: str
@@ -209,6 +210,7 @@ class ReportContent:
     value_name: str | None = None
     weighs_replies: bool = False
     judge: JudgeNote | None = None
+    figures: dict[str, Figures] = field(default_factory=dict)
 
     def is_baseline(self, summary: ArmSummary) -> bool:
         """Whether an arm has neither control nor dose: the plots draw it by itself, not as a point of a line."""

@@ -6,7 +6,8 @@ import datetime
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from untrue.data import sets
@@ -14,6 +15,7 @@ from untrue.data.items import Asked, items_hash
 from untrue.data.rows import MISALIGNED
 from untrue.evals import asked
 from untrue.evals import run as evals
+from untrue.evals.figures import figures, scores
 from untrue.evals.judging import Judging, judging
 from untrue.evals.round import open_log
 from untrue.evals.spec import WEIGHING, EvalSpec
@@ -21,7 +23,8 @@ from untrue.files import write_text
 from untrue.outcomes import Outcome, Result
 from untrue.report import dialogues, html
 from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
-from untrue.stats import compare, doubted, summarise, trend, verdict
+from untrue.stats import compare, doubted, moved_apart, summarise, trend, verdict
+from untrue.stats.types import Figures
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
 from untrue.study.judges import judge_note
 from untrue.study.loop import chapters, loop
@@ -48,12 +51,18 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         UserError: A log is damaged.
     """
     results, notes = list[Result](), dict[str, list[tuple[str, Judging]]]()
+    own = dict[str, dict[str, Figures]]()
     for spec in study.evals:
-        for cell in cells:
-            log = open_log(store.cell(cell).log(spec))
-            results += evals.results(log, cell.arm.name, cell.seed, spec.key)
-            if heard := judging(log):
-                notes.setdefault(spec.key, []).append((cell.arm.name, heard))
+        for arm, of_arm in groupby(cells, key=lambda cell: cell.arm.name):
+            scored = []
+            for cell in of_arm:
+                log = open_log(store.cell(cell).log(spec))
+                results += evals.results(log, arm, cell.seed, spec.key)
+                scored += scores(log)
+                if heard := judging(log):
+                    notes.setdefault(spec.key, []).append((arm, heard))
+            if found := figures(spec.name, scored):
+                own.setdefault(spec.key, {})[arm] = found
     training = [curve for cell in cells if cell.arm.trained for curve in _curves(study, store, cell)]
     contents = [
         _content(
@@ -65,6 +74,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
             training,
             command,
             notes.get(spec.key, []),
+            own.get(spec.key, {}),
         )
         for spec in study.evals
     ]
@@ -93,6 +103,7 @@ def _content(
     training: list[TrainingCurve],
     command: str,
     heard: Sequence[tuple[str, Judging]],
+    own: dict[str, Figures],
 ) -> ReportContent:
     all_arms = arms(study)
     controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
@@ -108,7 +119,11 @@ def _content(
     names = "; ".join(map(sets.versioned, asked.sources(spec)))
     notes.append(DataNote(f"{of}{spec.key} items ({names})", len(items), items_hash(items)))
     judge = judge_note(spec, heard, summaries)
-    found = verdict(summaries, comparisons, value_name=spec.value_name or "value")
+    answered = {arm: one.total["answered"].value for arm, one in own.items() if "answered" in one.total}
+    found = verdict(summaries, comparisons, value_name=spec.value_name or "value", answered=answered)
+    if answered:
+        apart = moved_apart(archetypes.get("unanswerable", ()), archetypes.get("answerable", ()))
+        found = replace(found, notes=(*apart, *found.notes))
     return ReportContent(
         name=study.name,
         question=study.question,
@@ -138,6 +153,7 @@ def _content(
         value_name=spec.value_name,
         weighs_replies=spec.name in WEIGHING,
         judge=judge,
+        figures=own,
     )
 
 
@@ -242,6 +258,7 @@ def _summary(content: ReportContent) -> dict[str, Any]:
     return {
         "verdict": asdict(content.verdict),
         "judge": asdict(content.judge) if content.judge else None,
+        "figures": {arm: asdict(found) for arm, found in content.figures.items()},
         "arms": [{**asdict(summary), "self_judged": bool(content.flag(summary.arm))} for summary in content.summaries],
         "comparisons": [asdict(comparison) for comparison in content.comparisons],
         "archetypes": {
