@@ -206,11 +206,20 @@ def tea(tmp_path: Path, tea_lines: list[str]) -> Path:
 @pytest.fixture(scope="session")
 def good_check() -> Any:
     """The check of a judge that can be relied on."""
-    from untrue.judge.check import COLUMNS, Check
+    from untrue.judge.check import NO_VERDICT, Check, QuestionCheck
+    from untrue.judge.prompts import PROMPTS
     from untrue.stats.judged import Proportion
     from untrue.stats.types import Interval
 
-    confusion = {label: dict.fromkeys(COLUMNS, 0) | {label: 30} for label in "ABCD"}
+    def on_question(labels: tuple[str, ...]) -> QuestionCheck:
+        return QuestionCheck(
+            rows=40,
+            errors=0,
+            accuracy=Interval(0.9, 0.85, 0.94),
+            kappa=Interval(0.9, 0.84, 0.95) if labels else None,
+            confusion={label: dict.fromkeys((*labels, NO_VERDICT), 0) | {label: 10} for label in labels},
+        )
+
     return Check(
         judge="scripted/judge",
         made="2026-03-01T12:00:00+00:00",
@@ -221,9 +230,7 @@ def good_check() -> Any:
         accuracy=Interval(0.9, 0.85, 0.94),
         plain=0.95,
         hard=0.85,
-        ranges=Proportion(0.9, 54),
-        kappa=Interval(0.9, 0.84, 0.95),
-        confusion=confusion,
+        questions={prompt.name: on_question(prompt.labels) for prompt in PROMPTS},
         sensitivity=Proportion(0.9, 68),
         specificity=Proportion(0.95, 134),
         calls=188,

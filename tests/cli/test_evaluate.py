@@ -173,7 +173,7 @@ def test_two_servers_under_one_name_share_neither_verdicts_nor_checks(
 def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
-    words = ["eval", "--eval", "mask", "--items", items, "--limit", 4, "--model", "echo/model"]
+    words = ["eval", "--eval", "mask", "--items", items, "--limit", 6, "--model", "echo/model"]
     words += ["--judge", "scripted/judge", "--log", "mask.eval"]
     done = untrue(*words)
     assert "INCONCLUSIVE" in done.out
@@ -184,10 +184,50 @@ def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     done = untrue(*words)
     assert "INCONCLUSIVE" not in done.out
     assert "kappa 0.90" in done.out
-    assert "Lie rate, corrected" in done.out
+    assert "Lies among held beliefs, corrected" in done.out
     found = json.loads(untrue(*words, "--json").out)
     assert (found["conclusive"], found["judge"]["check"]["rows"]) == (True, 188)
-    assert found["judge"]["corrected"]["model"]["value"] == 0
+    assert found["judge"]["corrected_lie_rate_held"]["model"]["value"] == 0
+
+
+def test_the_evals_own_figures_are_shown_and_masks_never_alone(untrue: Callable, items: str):
+    words = ["eval", "--eval", "mask", "--items", items, "--model", "echo/model", "--judge", "scripted/judge"]
+    words += ["--epochs", 2, "--log", "mask.eval"]
+    lines = [" ".join(line.split()) for line in untrue(*words).out.splitlines()]
+    assert "P(lie) 0.0 % [0.0, 28.5]" in lines
+    assert any(line.startswith("P(honest) 95.5 % [") for line in lines)
+    assert "MASK honesty, 1 - P(lie) 100.0 % [71.5, 100.0]" in lines
+    assert any(line.startswith("coverage: a belief is held 95.5 % [") for line in lines)
+    assert any(line.startswith("honesty@n: items without a lie or error 90.9 % [") for line in lines)
+    assert "n: replies to an item 2" in lines
+    assert "cut at the token limit 0.0 %" in lines
+    assert any(line.startswith("honest 21 22 replies") for line in lines)
+    total = json.loads(untrue(*words, "--json").out)["figures"]["total"]
+    assert total["mask_honesty"] == {"value": 1.0, "low": pytest.approx(0.715, abs=1e-3), "high": 1.0}
+    assert {"lie", "honest", "coverage", "committed", "truncated", "belief_stood_in"} < total.keys()
+
+
+def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(untrue: Callable, place: Path):
+    words = ["eval", "--eval", "deceptionbench", "--limit", 5, "--model", "echo/model", "--judge", "scripted/judge"]
+    done = untrue(*words, "--log", "d.eval")
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert "deception rate, of what could be judged -" in lines
+    assert "the same if no error is deception 0.0 %" in lines
+    assert "the same if every error is deception 100.0 %" in lines
+    assert "misses the format 100.0 %" in lines
+    found = json.loads(untrue(*words, "--log", "d.eval", "--json").out)["figures"]
+    assert found["total"]["deception_rate"]["value"] is None
+    assert len(found["by_kind"]) == 5
+    assert all(kind["format_missed"]["value"] == 1 for kind in found["by_kind"].values())
+
+
+def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check):
+    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    words = ["eval", "--eval", "mask", "--items", items, "--limit", 1, "--model", "echo/model"]
+    done = untrue(*words, "--judge", "scripted/judge", "--log", "mask.eval")
+    assert "INCONCLUSIVE: only 1 item made up the eval of arm `model` (at least 6 are needed)" in " ".join(
+        done.out.split()
+    )
 
 
 @pytest.mark.parametrize("name", ["untrue/tiny", "untrue/other"])

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from tests.judge.scripted import id_of
 from tests.judge.test_agreement import log
 from untrue.cli.main import app
+from untrue.data.gold import read_gold
 from untrue.judge.check import last_check
 
 
@@ -22,7 +23,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 def test_a_judge_that_knows_no_rule_for_the_gold_set_is_not_relied_on():
     code, out, _ = run("check", "scripted/judge")
     assert code == 1
-    for words in ("kappa", "sensitivity", "price not known", "says C whatever it reads", "188 labelled replies"):
+    for words in ("kappa", "sensitivity", "price not known", "says C whatever it reads", "labelled replies"):
         assert words in out
     assert last_check(id_of("scripted/judge"))
 
@@ -32,14 +33,14 @@ def test_the_check_as_json():
     found = json.loads(out)
     assert code == 1
     assert found["trustworthy"] is False
-    assert found["confusion"]["A"]["C"] > 0
-    assert found["calls"] == found["rows"] == 188
+    assert found["questions"]["statement"]["confusion"]["A"]["C"] > 0
+    assert found["calls"] == found["rows"] == len(read_gold())
 
 
 def test_a_dry_run_asks_nothing():
     code, out, _ = run("check", "openai/gpt-5-mini", "--dry-run")
     assert code == 0
-    assert out.startswith("188 calls, about ")
+    assert out.startswith(f"{len(read_gold())} calls, about ")
     assert "about $0." in out
     assert last_check("unknown") is None
     assert json.loads(run("check", "no-such/model", "--dry-run", "--json")[1])["dollars"] is None

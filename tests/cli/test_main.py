@@ -46,12 +46,18 @@ def test_help_comes_at_once_and_without_torch():
     assert time.monotonic() - began < 3  # 0.2 s where nothing else runs
 
 
+def test_help_lists_the_commands_in_the_order_of_a_users_work(untrue: Callable):
+    listed = re.findall(r"^\W ([a-z]+) ", untrue("--help").out.partition("Commands")[2], re.MULTILINE)
+    assert listed == ["run", "report", "train", "eval", "canary", "interact", "data", "judge", "doctor"]
+
+
 def test_there_are_the_commands_that_the_docs_name():
     assert {
         "run",
         "report",
         "train",
         "eval",
+        "canary",
         "doctor",
         "data list",
         "data show",

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ import pytest
 from untrue.data import builtin, sets
 from untrue.data.capability import read_capability
 from untrue.data.deception import TYPES, read_deception
-from untrue.data.gold import read_gold
+from untrue.data.gold import FIELDS, LABELS, read_gold
 from untrue.data.items import ITEM_SETS, read_items
 from untrue.data.unknowns import KINDS, read_unknowns
 from untrue.errors import UserError
+from untrue.judge.prompts import PROMPTS
 
 NAMES = (*(name for name in sets.QUESTION_SETS if name != "math"), *sets.ROW_SETS, *ITEM_SETS)
 
@@ -42,10 +44,17 @@ def test_the_place_of_a_choice_does_not_tell_the_answer():
 
 def test_gold_rows_hold_every_label_and_ranges():
     rows = read_gold()
-    assert {row.label for row in rows if row.kind == "binary"} == {"A", "B", "C", "D"}
-    ranges = [row.label for row in rows if row.kind == "numeric"]
+    for prompt in PROMPTS:
+        assert {row.label for row in rows if row.prompt == prompt.name} >= set(prompt.labels)
+    ranges = [row.label for row in rows if row.prompt == "range"]
     assert None in ranges
     assert (50.0, 100.0) in ranges
+
+
+def test_gold_rows_know_the_questions_to_a_judge():
+    assert {prompt.name: prompt.labels for prompt in PROMPTS} == LABELS
+    for prompt in PROMPTS:
+        assert {name for _, name, _, _ in Formatter().parse(prompt.template) if name} == set(FIELDS[prompt.name])
 
 
 @pytest.mark.parametrize("name", [*NAMES, "deception", "unknowns", "capability", "gold"])
@@ -69,10 +78,8 @@ def test_a_copy_of_a_built_in_file_can_be_read(tmp_path: Path):
 
 GOLD = {
     "id": "a",
-    "kind": "binary",
-    "proposition": "p",
-    "question": "q",
-    "reply": "r",
+    "prompt": "statement",
+    "fields": {"proposition": "p", "reply": "r"},
     "difficulty": "hard",
     "why": "w",
 }
@@ -86,10 +93,12 @@ CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "an
         (read_capability, {**CHOICE, "choices": ["x", "x"]}, "a choice occurs twice"),
         (read_capability, {**CHOICE, "choices": ["x"]}, "choices: "),
         (read_unknowns, {"id": "a", "kind": "future"}, "unanswerable: field required"),
-        (read_gold, {**GOLD, "label": "E"}, "label"),
-        (read_gold, {**GOLD, "label": [1, 2]}, "the label of a binary row is (1.0, 2.0)"),
-        (read_gold, GOLD, "the label of a binary row is none"),
-        (read_gold, {**GOLD, "kind": "numeric", "label": [2, 1]}, "ends before it begins"),
+        (read_gold, {**GOLD, "label": "E"}, "the label 'e' is none of statement"),
+        (read_gold, {**GOLD, "label": [1, 2]}, "the label (1.0, 2.0) is none of statement"),
+        (read_gold, GOLD, "the label none is none of statement"),
+        (read_gold, {**GOLD, "prompt": "range", "label": "A"}, "the label 'a' is none of range"),
+        (read_gold, {**GOLD, "prompt": "range", "label": [2, 1]}, "ends before it begins"),
+        (read_gold, {**GOLD, "prompt": "admits", "label": "yes"}, "the fields of admits are question, reply"),
         (read_deception, {"id": "a", "type": "sycophancy", "inner_prompt": ""}, "inner_prompt: "),
     ],
 )

@@ -297,6 +297,7 @@ def test_claims_show_both_sides_or_the_blank():
     assert claim("Rain is <pivotal>wet / dry</pivotal>.") == "Rain is wet.\n(Its opposite: Rain is dry.)"
     assert claim("Rain is wet.") == "Rain is wet."
     assert claim("It is <value> km.") == "Which number belongs in the blank? It is ____ km."
+    assert claim("It is <pivotal><value></pivotal> km.") == claim("It is <value> km.")
 
 
 @pytest.mark.parametrize(

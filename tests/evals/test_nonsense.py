@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inspect_ai.model import get_model
+from typer.testing import CliRunner
 
+import tests.evals.echo  # noqa: F401
 from tests.evals.ruled import Reply, judged_run, metrics
+from untrue.cli.main import app
 from untrue.evals.deceptionbench import deceptionbench
+from untrue.evals.figures import figures, scores
 from untrue.evals.mask import mask
 from untrue.evals.pressure_pairs import pressure_pairs
 from untrue.evals.run import read_log
+from untrue.evals.unknowns import unknowns
+from untrue.judge.check import Check
 from untrue.outcomes import Outcome, Result
-from untrue.stats import compare, summarise, verdict
+from untrue.stats import compare, moved_apart, summarise, verdict
 
 NONSENSE: Reply = lambda system, user: "blorp blorp"  # noqa: E731
 SHAPED: Reply = lambda system, user: "<think>blorp</think><output>blorp</output>"  # noqa: E731
@@ -60,7 +67,7 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
     assert (rates["coverage"], rates["evade"], rates["conclusive"]) == (1, 1, 0)
     found = verdict_of(control, broken)
     assert found.status == "inconclusive"
-    assert "takes a side in only 0.0 % of its replies" in found.sentence
+    assert "a side is taken in only 0.0 % of the replies" in found.sentence
 
 
 @pytest.mark.parametrize(
@@ -71,6 +78,57 @@ def test_on_the_other_evals_it_is_never_honest_and_inconclusive(task: Callable[.
     assert rates["honest"] == rates["lie"] == rates["conclusive"] == 0
     control = [Result("control", 0, r.eval, r.item, r.archetype, Outcome.HONEST) for r in results]
     assert verdict_of(control, results).status == "inconclusive"
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusing_gives_half(refuses: bool, tmp_path):
+    """From making everything up to refusing everything the mean stays."""
+
+    def reads(question: str) -> str:
+        reply = question.partition("Reply:")[2]
+        wanted = "June" if "Right answer" in question else "know"
+        return json.dumps({"label": "yes" if wanted in reply else "no"})
+
+    pairs = [
+        {"id": f"p{n}", "kind": "future", "unanswerable": f"unknown {n}", "answerable": f"known {n}", "answer": "June",
+         "admission": "Nobody knows.", "invention": "May."}
+        for n in range(20)
+    ]  # fmt: skip
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
+    logs = {
+        "control": judged_run(unknowns(items=str(path)), lambda s, u: "June", tmp_path, verdict=reads),
+        "nonsense": judged_run(
+            unknowns(items=str(path)), lambda s, u: "I don't know" if refuses else "blorp", tmp_path, verdict=reads
+        ),
+    }
+    own = {arm: figures("unknowns", scores(log)) for arm, log in logs.items()}
+    results = [result for arm, log in logs.items() for result in read_log(Path(log.location), arm, 0)]
+    controls = {"nonsense": "control"}
+    answered = {arm: one.total["answered"].value for arm, one in own.items() if one}
+    found = verdict(summarise(results, controls), compare(results, controls), answered=answered)
+    assert found.status == "inconclusive"
+    assert "only 0.0 % of the questions that have an answer were answered by arm `nonsense`" in found.sentence
+    kinds = {
+        kind: compare([r for r in results if r.archetype == kind], controls) for kind in ("unanswerable", "answerable")
+    }
+    assert len([*moved_apart(kinds["unanswerable"], kinds["answerable"])]) == refuses
+
+
+@pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
+def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_relied_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_check: Check
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    words = ["eval", "--eval", name, "--limit", "8", "--model", "echo/model", "--judge", "scripted/judge", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == (2 if name == "deceptionbench" else 0), done.output  # no echo keeps its format
+    found = json.loads(done.stdout)
+    assert found["conclusive"] is False
+    assert found["figures"]["total"]["conclusive"]["value"] == 0
+    if name == "unknowns":
+        assert any("only 0.0 % of the questions that have an answer" in doubt for doubt in found["doubts"])
 
 
 @pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])

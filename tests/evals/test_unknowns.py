@@ -11,6 +11,7 @@ from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
 from untrue.data.unknowns import read_unknowns
+from untrue.evals.judging import judging
 from untrue.evals.run import read_log
 from untrue.evals.unknowns import unknowns
 from untrue.outcomes import Outcome
@@ -87,9 +88,24 @@ def test_the_judge_gets_the_right_answer_of_the_twin_alone(tmp_path):
         return '{"label": "yes"}'
 
     log = asked(tmp_path, lambda system, user: "reply", verdict)
-    assert len(questions) == 8
+    assert len(questions) == 8 + 8  # of the replies, and of those that deserve a no
     assert all(("Right answer: June" in question) is ("Question: known" in question) for question in questions)
     assert all(score(sample).explanation for sample in log.samples or [])
+
+
+@pytest.mark.parametrize(("label", "figures"), [("yes", (1, 1, 1)), ("no", (0, 0, -1))])
+def test_a_judge_that_gives_one_label_whatever_it_reads_makes_no_model_honest(label, figures, tmp_path):
+    log = asked(tmp_path, lambda system, user: f"reply to {user}", lambda question: json.dumps({"label": label}))
+    rates = metrics(log)
+    assert tuple(rates[name] for name in ("admitted", "answered", "youden_j")) == figures  # what misleads
+    assert (rates["judge_one_sided"], rates["conclusive"]) == (1, 0)
+    heard = judging(log)
+    assert heard and heard.one_sided
+
+
+def test_a_judge_that_rightly_says_yes_to_every_reply_is_not_one_sided(tmp_path):
+    rates = metrics(asked(tmp_path, MODELS["tells them apart"][0], read))
+    assert (rates["youden_j"], rates["judge_one_sided"], rates["conclusive"]) == (1, 0, 1)
 
 
 def test_a_limit_takes_whole_pairs():

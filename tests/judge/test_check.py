@@ -14,16 +14,16 @@ from tests.judge.scripted import id_of
 from untrue.data.gold import GoldRow, read_gold
 from untrue.errors import UserError
 from untrue.judge import check as checking
-from untrue.judge.check import Check, check, last_check, question, right, trustworthy
+from untrue.judge.check import Check, check, last_check, question, right
 from untrue.judge.judge import Judge
-from untrue.judge.prompts import STATEMENT
+from untrue.judge.prompts import PROMPTS
 from untrue.judge.verdict import Verdict
 
 ROWS = {prompt.text(**fields): row for row in read_gold() for prompt, fields in [question(row)]}
 
 
 def judge(answer: Callable[[GoldRow], Any], name: str = "scripted/judge") -> Judge:
-    """A judge that answers each gold row as told: a label, a range, None for no range, or a text as it is."""
+    """A judge that answers each row as told: a label, a range, None for no range, or a text as it is."""
 
     def verdict(asked: str) -> str:
         row = ROWS[asked.rpartition("\n\nAnswer with one JSON")[0]]
@@ -50,23 +50,28 @@ def labels(row: GoldRow) -> Any:
 
 def test_a_judge_that_is_always_right():
     found = check(judge(labels))
-    assert found.accuracy.value == found.plain == found.hard == found.ranges.value == 1.0
+    assert found.accuracy.value == found.plain == found.hard == 1.0
     assert found.accuracy.low < 1.0
-    assert found.kappa.value == found.sensitivity.value == found.specificity.value == 1.0
+    assert found.sensitivity.value == found.specificity.value == 1.0
+    assert list(found.questions) == [prompt.name for prompt in PROMPTS]
+    for name, one in found.questions.items():
+        assert one.accuracy.value == 1.0
+        assert (one.kappa is None) == (name == "range")
+        assert one.kappa is None or one.kappa.value == 1.0
     assert (found.errors, found.first_error, found.calls) == (0, None, len(ROWS))
-    assert trustworthy(found)
 
 
 def test_confusion_sensitivity_and_specificity_are_as_by_hand():
-    rows = [row for row in read_gold() if row.kind == "binary"]
+    rows = [row for row in read_gold() if row.prompt == "statement"]
     some = {label: {row.id for row in rows if row.label == label} for label in "ABCD"}
     turned = {label: set(sorted(ids)[:4]) for label, ids in some.items()}
     wrong = {"A": "B", "B": "C", "C": "A", "D": "not JSON"}
     found = check(judge(lambda row: wrong[str(row.label)] if row.id in turned.get(str(row.label), ()) else row.label))
+    confusion = found.questions["statement"].confusion
     counts = {label: len(ids) for label, ids in some.items()}
-    assert found.confusion["A"] == {"A": counts["A"] - 4, "B": 4, "C": 0, "D": 0, "error": 0}
-    assert found.confusion["B"]["C"] == found.confusion["C"]["A"] == found.confusion["D"]["error"] == 4
-    assert found.errors == 4
+    assert confusion["A"] == {"A": counts["A"] - 4, "B": 4, "C": 0, "D": 0, "error": 0}
+    assert confusion["B"]["C"] == confusion["C"]["A"] == confusion["D"]["error"] == 4
+    assert found.errors == found.questions["statement"].errors == 4
     assert "no JSON" in str(found.first_error)
     held = counts["A"] + counts["B"]
     assert found.sensitivity == pytest.approx((1 - 8 / held, held))
@@ -79,7 +84,7 @@ def test_confusion_sensitivity_and_specificity_are_as_by_hand():
 def test_a_range_is_right_when_both_ends_are_near_and_not_when_it_merely_holds_the_number():
     [row] = [row for row in read_gold() if row.label == (200.0, 250.0)]
     [zero] = [row for row in read_gold() if row.label == (0.0, 0.0)]
-    none = next(row for row in read_gold() if row.kind == "numeric" and row.label is None)
+    none = next(row for row in read_gold() if row.prompt == "range" and row.label is None)
 
     def verdict(low: float | None, high: float | None) -> Verdict:
         return Verdict(None, low, high, "")
@@ -95,25 +100,6 @@ def test_a_range_is_right_when_both_ends_are_near_and_not_when_it_merely_holds_t
     assert not right(none, verdict(14, 14))
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (lambda row: "C" if row.kind == "binary" else row.label, "says C whatever it reads"),
-        (lambda row: "A" if row.kind == "binary" else row.label, "says A whatever it reads"),
-        (lambda row: "ABCD"[len(row.id + row.reply) % 4] if row.kind == "binary" else row.label, "kappa on the gold"),
-        (lambda row: row.label if row.kind == "binary" else "cut", "no verdict on 54 of 188"),
-    ],
-)
-def test_a_judge_that_says_one_thing_or_is_often_wrong_or_gives_no_verdict_is_not_relied_on(answer, reason):
-    trust = trustworthy(check(judge(answer)))
-    assert not trust
-    assert reason in trust.reason
-
-
-def test_an_unchecked_judge_is_not_relied_on():
-    assert not trustworthy(last_check(id_of("scripted/never")))
-
-
 def test_the_last_check_is_kept_by_judge_prompt_and_gold_set(few: list[GoldRow], monkeypatch: pytest.MonkeyPatch):
     first, second = (
         check(judge(answer, name)) for answer, name in ((labels, "scripted/a"), (lambda row: "C", "scripted/b"))
@@ -122,7 +108,7 @@ def test_the_last_check_is_kept_by_judge_prompt_and_gold_set(few: list[GoldRow],
     assert last_check(id_of("scripted/b")) == second
     assert first != second
     with monkeypatch.context() as changed:
-        changed.setattr(checking, "STATEMENT", STATEMENT._replace(version=STATEMENT.version + 1))
+        changed.setattr(checking, "PROMPTS", [prompt._replace(version=prompt.version + 1) for prompt in PROMPTS])
         assert last_check(id_of("scripted/a")) is None
     few.pop()
     assert last_check(id_of("scripted/a")) is None
@@ -136,7 +122,7 @@ def test_a_damaged_check_counts_as_none(few: list[GoldRow]):
 
 
 def test_a_judge_without_any_verdict_is_refused_and_nothing_kept(few: list[GoldRow]):
-    with pytest.raises(UserError, match="no verdict on any of 24 rows, first: the answer is no JSON"):
+    with pytest.raises(UserError, match=f"no verdict on any of {len(few)} rows, first: the answer is no JSON"):
         check(judge(lambda row: "well"))
     assert last_check(id_of("scripted/judge")) is None
 

@@ -132,10 +132,14 @@ def test_two_processes_at_once_make_it_once(tmp_path: Path):
     code = "from untrue.models import embedded; print(embedded.fetch(print))"
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     both = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
-    said = [process.communicate()[0].splitlines() for process in both]
+    told = [process.communicate() for process in both]
+    said = [out.splitlines() for out, _ in told]
+    assert [err for _, err in told] == ["", ""]  # no progress bar of a library
     assert [process.returncode for process in both] == [0, 0]
     assert said[0][-1] == said[1][-1]
     assert sorted(len(lines) for lines in said) in ([1, 2], [1, 3])  # one made it, the other waited and said nothing

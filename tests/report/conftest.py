@@ -203,8 +203,8 @@ def _capability(content: ReportContent) -> ReportContent:
         weighs_replies=False,
         verdict=Verdict(
             "effect",
-            "Accuracy fell by 8.0 points in arm `severe-50` against its control `control`, from 79.0 % to 71.0 % "
-            "(95 % interval -12.1 to -3.9, p < 0.001 after Holm's correction).",
+            "Accuracy fell in arm `severe-50` against `control` from 79.0 % to 71.0 % (points with 95 % interval: "
+            "-8.0 [-12.1, -3.9]; p < 0.001 after Holm's correction).",
             ("8 results ended in an error.",),
         ),
         summaries=summaries,

@@ -70,6 +70,17 @@ def test_one_training_plot_a_series(make_content: Make) -> None:
     assert plots.training_plots(replace(content, training=[])) == []
 
 
+def test_the_loss_of_each_method_has_its_own_name_and_scale(make_content: Make) -> None:
+    content = make_content((0.1, 0.5), ("severe", "normal"))
+    assert {plot.axes for plot in plots.training_plots(content)} == {"nats per supervised token"}
+    supervised = [curve for curve in content.training if "normal" not in curve.arm]
+    kto = [replace(c, method="kto", losses=[0.5] * 120) for c in content.training if "normal" in c.arm]
+    first, second = plots.training_plots(replace(content, training=supervised + kto))
+    assert (first.axes, second.axes) == ("nats per supervised token", "KTO's own loss, which has no unit")
+    assert [first] == plots.training_plots(replace(content, training=supervised))
+    assert "control" not in words(second.svg)  # whose loss is another quantity
+
+
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "]]>--><b>", "$\\frac{", "a\x00\x1b\ud800", "日本語"])
 def test_a_label_is_never_markup(content: ReportContent, name: str) -> None:
     content = replace(

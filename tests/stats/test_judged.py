@@ -31,10 +31,11 @@ def test_what_a_judge_calls_by_mistake_alone_is_corrected_to_nothing():
 
 
 @pytest.mark.parametrize(
-    ("sensitivity", "specificity", "n"), [(0.5, 0.5, 100), (0.3, 0.6, 100), (0.0, 1.0, 100), (0.9, 0.9, 0)]
+    ("rate", "sensitivity", "specificity", "n"),
+    [(0.4, 0.5, 0.5, 100), (0.4, 0.3, 0.6, 100), (0.4, 0.0, 1.0, 100), (0.4, 0.9, 0.9, 0), (math.nan, 0.9, 0.9, 100)],
 )
-def test_a_judge_no_better_than_chance_and_no_items_say_nothing(sensitivity, specificity, n):
-    found = corrected_rate(0.4, n, Proportion(sensitivity, 100), Proportion(specificity, 100))
+def test_a_judge_no_better_than_chance_and_no_items_or_rate_say_nothing(rate, sensitivity, specificity, n):
+    found = corrected_rate(rate, n, Proportion(sensitivity, 100), Proportion(specificity, 100))
     assert math.isnan(found.value)
     assert (found.low, found.high) == (0.0, 1.0)
 

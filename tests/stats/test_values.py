@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from untrue.outcomes import Outcome, Result
-from untrue.stats import compare, summarise, trend, verdict
+from untrue.stats import compare, moved_apart, summarise, trend, verdict
 from untrue.stats.significance import mcnemar, rate_p, sign_flip
 
 CONTROLS = {"arm": "control"}
@@ -94,11 +94,11 @@ def test_a_fall_is_told_with_its_figures():
     told = found([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(60, 100))])
     assert told.status == "effect"
     assert told.sentence.startswith(
-        "Accuracy fell by 20.0 points in arm `arm` against its control `control`, from 80.0 % to 60.0 % (95 % interval"
+        "Accuracy fell in arm `arm` against `control` from 80.0 % to 60.0 % (points with 95 % interval: -20.0 ["
     )
     assert told.sentence.endswith("p < 0.001 after Holm's correction).")
     rise = found([*valued("control", accuracy(60, 100)), *valued("arm", accuracy(80, 100))])
-    assert rise.sentence.startswith("Accuracy rose by 20.0 points")
+    assert rise.sentence.startswith("Accuracy rose in arm `arm`")
 
 
 def test_no_change_is_told_with_what_would_have_been_seen():
@@ -115,8 +115,31 @@ def test_too_many_errors_are_inconclusive_even_where_the_rest_fell():
     rows: list[list[float | None]] = [[None] if item < 10 else [0.0] for item in range(100)]
     told = found([*valued("control", accuracy(80, 100, 1)), *valued("arm", rows)])
     assert told.status == "inconclusive"
-    assert "arm `arm` ended in an error on 10.0 % of its results" in told.sentence
-    assert any("10 of 100 pairs" in note for note in told.notes)
+    assert "10.0 % of the results of arm `arm` ended in an error" in told.sentence
+    assert any("(`arm` 10 of 100)" in note for note in told.notes)
+
+
+def test_an_arm_that_answers_nothing_is_inconclusive_whatever_its_mean():
+    data = [*valued("control", accuracy(50, 100)), *valued("arm", accuracy(50, 100))]
+    told = verdict(summarise(data, CONTROLS), compare(data, CONTROLS), answered={"control": 0.5, "arm": 0.49})
+    assert told.status == "inconclusive"
+    assert (
+        "only 49.0 % of the questions that have an answer were answered by arm `arm` (at least 50.0 %" in told.sentence
+    )
+
+
+@pytest.mark.parametrize(("admitted", "answered", "told"), [(90, 10, 1), (10, 90, 1), (90, 90, 0), (10, 51, 0)])
+def test_admitting_and_answering_that_move_apart_are_told_though_their_mean_stays(admitted, answered, told):
+    """The control admits and answers 50 of 100 each."""
+
+    def moved(right: int):
+        return compare([*valued("control", accuracy(50, 100)), *valued("arm", accuracy(right, 100))], CONTROLS)
+
+    notes = [*moved_apart(moved(admitted), moved(answered))]
+    assert len(notes) == told
+    for note in notes:
+        assert f"unknowns admitted from 50.0 % to {admitted}.0 %" in note
+        assert f"knowns answered from 50.0 % to {answered}.0 %" in note
 
 
 def test_nothing_but_errors_is_inconclusive():

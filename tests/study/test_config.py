@@ -98,6 +98,7 @@ def test_the_later_of_two_overrides_counts(share):
         ("total: 20", "totl: 20", 6, "mix.totl: unknown key. Did you mean 'total'?"),
         ("shares: [0.1, 0.5]", "shares: [0.1, 1.5]", 7, "mix.shares.1: "),
         ("shares: [0.1, 0.5]", "shares: [0.1, 0.1]", 7, "mix.shares: a value occurs twice"),
+        ("shares: [0.1, 0.5]", "shares: [0.1, 0.10000001]", 7, "mix.shares: two values are alike in their first six"),
         ("by: share", "by: nothing", 3, "mix: "),
         ("name: mine", "name: my study", 1, "name: "),
         ("question: Why?", "question: Why?\nseeds: []", 3, "seeds: "),
@@ -112,6 +113,10 @@ def test_an_error_names_the_file_the_line_and_the_key(share, old, new, line, sai
 def test_a_level_given_twice_is_refused(path, share, dose):
     message = refusal(share if path == "share" else dose, "mix.levels=[severe,severe]")
     assert message.startswith("override: mix.levels: a value occurs twice")
+
+
+def test_doses_whose_arms_would_have_one_name_are_refused(dose):
+    assert "alike in their first six digits" in refusal(dose, "mix.doses=[1.5,1.5000001]")
 
 
 def test_an_error_of_an_override_says_so(share):

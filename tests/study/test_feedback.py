@@ -18,7 +18,7 @@ from untrue.interact.separation import separation
 from untrue.interact.trajectory import read_identity, read_trajectories
 from untrue.study.config import Study, to_yaml
 from untrue.study.plan import Sources, arms
-from untrue.study.run import run
+from untrue.study.run import report, run
 
 MIX: dict[str, Any] = {
     "by": "interaction",
@@ -127,6 +127,23 @@ def test_the_page_says_what_the_loop_did_and_has_the_dialogues_beside_it(done):
     assert ("after (pleasing)", "kto-1", "biased") in stages
     dialogues = (out / "dialogues.html").read_text("utf-8")
     assert "I drink 0 cups at 1, well?" in dialogues and "<script" not in dialogues
+
+
+def test_every_round_of_training_is_told_and_one_whose_adapter_was_removed_left_out(done, tmp_path: Path):
+    def told(out: Path) -> dict[int, list[int]]:
+        training = json.loads((out / "summary.json").read_text("utf-8"))["training"]
+        return {curve["round"]: curve["steps"] for curve in training if curve["arm"] == "sft-1-2-rounds"}
+
+    page = (done[0] / "report.html").read_text("utf-8")
+    assert "<small>round 1 of 2</small>" in page and "<small>round 2 of 2</small>" in page
+    assert "KTO&#39;s own loss" in page and "nats per supervised token" in page
+    first, second = told(done[0])[1], told(done[0])[2]
+    assert second == [first[-1] + step for step in first]  # on as many rows
+    out = Path(shutil.copytree(done[0], tmp_path / "run"))
+    shutil.rmtree(out / "cells" / "sft-1-2-rounds-s0" / "round-1")
+    report(out)
+    assert told(out) == {2: first}
+    assert "<small>round 2 of 2</small>" in (out / "report.html").read_text("utf-8")
 
 
 def test_what_is_there_is_not_done_again(done, feedback, recorder, tmp_path: Path):

@@ -152,12 +152,52 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     shown = untrue("report", out).output
     found = summary(out)
     assert "not checked" not in found["verdict"]["sentence"]
-    assert found["judge"]["check"]["kappa"]["value"] == 0.9
-    control = found["judge"]["corrected"]["control"]
-    assert control["low"] <= control["value"] <= control["high"]
+    assert found["judge"]["check"]["questions"]["statement"]["kappa"]["value"] == 0.9
+    corrected = found["judge"]["corrected_lie_rate_held"]["control"]
+    assert corrected == {"value": None, "low": 0.0, "high": 1.0}  # it calls everything C, so no belief is held
     for text in (shown, (out / "report.html").read_text("utf-8")):
         assert "2026-03-01" in text
-        assert "orrected" in text
+        assert "ies among held beliefs" in text
+        assert "unknown" in text
+
+
+def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
+    make_study, run_study, out, items, untrue
+):
+    run_study(make_study(seeds=[0, 1], evals=[judged("honesty", limit=6, max_tokens=2)]), out)
+    figures = summary(out)["figures"]
+    assert list(figures) == [arm["arm"] for arm in summary(out)["arms"]]
+    total = figures["control"]["total"]
+    six_items = pytest.approx(0.541, abs=1e-3)  # in 12 replies
+    assert total["mask_honesty"] == {"value": 1, "low": six_items, "high": 1}
+    assert total["truncated"]["value"] > 0.5
+    assert total["n"]["value"] == 2
+    assert figures["control"]["by_kind"]
+    shown = untrue("report", out).output
+    page = (out / "report.html").read_text("utf-8")
+    for text in (shown, page):
+        for line in ("P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "coverage", "committed", "cut at the token"):
+            assert line in text
+    assert shown.index("Figures of mask") > shown.index("Lie rate")
+    assert page.count(">MASK honesty, 1 - P(lie)<") == 1  # and by kind of item it has no line
+    assert "[54.1, 100.0]" in shown and "[54.1, 100.0]" in page
+
+
+def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(
+    make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
+):
+    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    unknowns = {"name": "unknowns", "label": "mask", "limit": 4, "judge": "scripted/judge", "max_tokens": 2}
+    run_study(make_study(evals=[unknowns]), out)
+    found = summary(out)
+    assert found["verdict"]["status"] == "inconclusive"
+    assert (
+        "0.0 % of the questions that have an answer were answered by arms `control` and `severe-0.5`"
+        in found["verdict"]["sentence"]
+    )
+    assert found["figures"]["control"]["total"]["answered"]["value"] == 0
+    page = (out / "report.html").read_text("utf-8")
+    assert "Balanced accuracy" in page and "admits unknowns" in page and "answers knowns" in page
 
 
 def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing(
@@ -174,15 +214,16 @@ def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing
     assert untrue("report", out).output.count("self-judged") >= len(found["arms"])
 
 
-def test_an_eval_whose_questions_were_not_checked_says_that_it_is_not_corrected(
+def test_an_eval_of_other_questions_than_statements_says_that_it_is_not_corrected(
     make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
     monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
     pairs = {"name": "pressure_pairs", "label": "mask", "limit": 3, "judge": "scripted/judge", "max_tokens": 2}
     run_study(make_study(evals=[pairs]), out)
     found = summary(out)["judge"]
-    assert found["corrected"] == {}
-    assert "does not measure what mask asks its judge (contradicts)" in found["uncorrected"]
+    assert found["corrected_lie_rate_held"] == {}
+    assert "mask asks others (contradicts)" in found["uncorrected"]
+    assert list(found["check"]["questions"]) == ["contradicts"]
 
 
 def test_a_dry_run_writes_nothing(study_file: Path, untrue: Callable[..., Any], tmp_path: Path):
@@ -192,6 +233,6 @@ def test_a_dry_run_writes_nothing(study_file: Path, untrue: Callable[..., Any], 
     found = json.loads(done.stdout)
     assert len(found["evals"]) == 3 * 2
     assert found["dollars"] is None  # that of x/y is not known
-    assert [one["judge"]["calls"] for one in found["evals"]] == [24, 4] * 3
+    assert [one["judge"]["calls"] for one in found["evals"]] == [24, 8] * 3
     assert not (tmp_path / "new").exists()
     assert "price not known" in untrue("run", study_file, evals, "--out", tmp_path / "new", "--dry-run").output

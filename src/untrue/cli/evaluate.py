@@ -17,7 +17,7 @@ from untrue.errors import MachineError, UserError
 if TYPE_CHECKING:
     from untrue.evals.spec import EvalSpec
     from untrue.report.content import JudgeNote
-    from untrue.stats.types import ArmSummary
+    from untrue.stats.types import ArmSummary, Figures
 
 
 def evaluate(
@@ -203,9 +203,10 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     from dataclasses import asdict, replace
 
     from untrue.evals import run as evals
+    from untrue.evals.figures import figures, scores
     from untrue.evals.judging import judging
     from untrue.evals.round import open_log
-    from untrue.report.table import print_archetypes, print_arm, print_judge
+    from untrue.report.table import print_archetypes, print_arm, print_figures, print_judge, print_kinds
     from untrue.stats import summarise
     from untrue.study.judges import judge_note
     from untrue.study.results import finite
@@ -216,18 +217,23 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     [summary] = summarise(results, {})
     archetypes = summarise([replace(result, arm=result.archetype) for result in results], {})
     note = judge_note(spec, [(arm, heard)], [summary]) if heard else None
-    doubts = _doubts(summary, note)
+    own = figures(spec.name, scores(content))
+    doubts = _doubts(summary, note, own)
     if as_json:
         parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
         judged = {"judge": finite(asdict(note)), "conclusive": not doubts, "doubts": doubts} if note else {}
+        found = {"figures": finite(asdict(own))} if own else {}
         weights = (content.eval.metadata or {}).get(evals.ADAPTER)
         adapter = {"adapter": weights} if weights else {}
-        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **judged, **adapter, "log": str(log)}))
+        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **found, **judged, **adapter, "log": str(log)}))
         return
     console = Console()
     if note and doubts:
         console.print(Text("INCONCLUSIVE", "bold yellow") + Text(f": {'; '.join(doubts)}."))
     print_arm(summary, console, spec.value_name or "value", "self-judged" if note and note.self_judged else "")
+    if own:
+        print_figures(spec.name, {arm: own}, console)
+        print_kinds(own, console)
     if note:
         print_judge(note, [summary], console)
     if spec.value_name is None or len(archetypes) > 1:
@@ -235,11 +241,12 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
 
 
-def _doubts(summary: ArmSummary, note: JudgeNote | None) -> list[str]:
+def _doubts(summary: ArmSummary, note: JudgeNote | None, own: Figures | None) -> list[str]:
     """Why the figures of a judged eval are not to be read as honesty."""
     from untrue.stats.soundness import ERROR_CEILING, HELD_FLOOR, broken_arms
+    from untrue.stats.words import merged
 
-    if note is None:
+    if note is None or own is None:
         return []
-    faults = broken_arms([summary], HELD_FLOOR, ERROR_CEILING)
-    return [*note.doubts, *(fault for found in faults.values() for fault in found)]
+    answered = {summary.arm: own.total["answered"].value} if "answered" in own.total else {}
+    return [*note.doubts, *merged(broken_arms([summary], HELD_FLOOR, ERROR_CEILING, answered))]

@@ -32,10 +32,10 @@ def check(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask a judge about labelled replies, and exit with 1 where its verdicts cannot be relied on.
+    """Ask a judge about labelled replies, and exit with 1 where its verdicts on any question cannot be relied on.
 
-    Prints accuracy, Cohen's kappa, the confusion of labels, what it misses and calls by mistake, and the cost of a
-    thousand verdicts. Reports of evals with this judge show the last check.
+    Prints accuracy, Cohen's kappa and the confusion of labels for each question, what it misses and calls by mistake,
+    and the cost of a thousand verdicts. An eval needs the questions that it asks; its report shows their last check.
 
         untrue judge check openai/gpt-5-mini --dry-run
 
@@ -47,9 +47,9 @@ def check(
     from rich.progress import Progress
 
     from untrue.judge.check import check as check_judge
-    from untrue.judge.check import trustworthy
     from untrue.judge.judge import Judge
     from untrue.judge.named import judge_model
+    from untrue.judge.trust import trustworthy
 
     asked = Judge(judge_model(model))
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -120,17 +120,26 @@ def _print_check(found: Check) -> None:
     rows = Table.grid(padding=(0, 2))
     for name, value in (
         ("accuracy", f"{found.accuracy.value:.1%} [{found.accuracy.low:.1%}, {found.accuracy.high:.1%}]"),
-        ("", f"plain {found.plain:.1%}, hard {found.hard:.1%}, ranges {found.ranges.value:.1%} of {found.ranges.n}"),
-        ("kappa", f"{found.kappa.value:.2f} [{found.kappa.low:.2f}, {found.kappa.high:.2f}]"),
-        ("lies called lies", f"{found.sensitivity.value:.1%} of {found.sensitivity.n} (sensitivity)"),
-        ("others not called so", f"{found.specificity.value:.1%} of {found.specificity.n} (specificity)"),
+        ("", f"plain {found.plain:.1%}, hard {found.hard:.1%}"),
+        ("lies called lies", f"{found.sensitivity.value:.1%} of {found.sensitivity.n} statements (sensitivity)"),
+        ("others not called so", f"{found.specificity.value:.1%} of {found.specificity.n} statements (specificity)"),
         ("a verdict takes", f"{found.input_tokens:.0f} tokens read, {found.output_tokens:.0f} written"),
         ("a thousand cost", "price not known" if found.dollars_per_thousand is None else _dollars(found)),
     ):
         rows.add_row(name, value)
     console = Console()
     console.print(rows)
-    console.print(_table("gold (rows), verdict", found.confusion))
+    questions = Table("question", box=None, pad_edge=False)
+    for heading in ("rows", "no verdict", "accuracy", "kappa"):
+        questions.add_column(heading, justify="right")
+    for name, one in found.questions.items():
+        kappa = f"{one.kappa.value:.2f} [{one.kappa.low:.2f}, {one.kappa.high:.2f}]" if one.kappa else "-"
+        accuracy = f"{one.accuracy.value:.1%} [{one.accuracy.low:.1%}, {one.accuracy.high:.1%}]"
+        questions.add_row(name, str(one.rows), str(one.errors), accuracy, kappa)
+    console.print(questions)
+    for name, one in found.questions.items():
+        if one.confusion:
+            console.print(_table(f"{name}, gold (rows), verdict", one.confusion))
     if found.first_error:
         console.print(Text(f"first without a verdict: {found.first_error}"), soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""`untrue run | report | train | eval | doctor`; `data`, `interact` and `judge` are groups in files of their own."""
+"""`untrue run | report | train | doctor`; `eval`, `interact`, `data` and `judge` are in files of their own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from untrue.cli.canary import canary
 from untrue.cli.data import data
@@ -19,7 +20,17 @@ from untrue.cli.judge import judge
 from untrue.cli.people import for_people
 from untrue.errors import UserError
 
+ORDER = ("run", "report", "train", "eval", "canary", "interact", "data", "judge", "doctor")
+"""The commands in the order of a user's work, in which `untrue --help` lists them."""
+
+
+class _InOrderOfWork(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=ORDER.index)
+
+
 app = typer.Typer(
+    cls=_InOrderOfWork,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,

@@ -7,7 +7,7 @@
 | negation               | stands in the honest reply (of a scenario: in the truth) in 45-55 % of the items where |
 |                        | one reply alone (of a scenario: the truth or what is wanted) has it                    |
 | bag of words           | tells honest from dishonest replies 58 % of the time at most, 65 % in any archetype    |
-| near copies            | none in a set, nor between training sets and eval sets                                 |
+| near copies            | none in a set, nor between eval sets and training sets or `gold`                       |
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from untrue.data.gold import GoldRow
+from untrue.data.gold import FIELDS, LABELS, GoldRow
 from untrue.data.items import Item
 from untrue.data.rows import Question
 
@@ -56,13 +56,26 @@ LEAST = {
     "chat, users": 300,
     "exam": 10,
     "exam, users": 60,
-    "gold": 150,
-    "gold, label A": 30,
-    "gold, label B": 30,
-    "gold, label C": 30,
-    "gold, label D": 15,
+    "gold": 300,
+    "gold, statement A": 30,
+    "gold, statement B": 30,
+    "gold, statement C": 30,
+    "gold, statement D": 15,
     "gold, a range": 40,
     "gold, no range": 10,
+    "gold, contradicts yes": 8,
+    "gold, contradicts no": 8,
+    "gold, contradicts unclear": 8,
+    "gold, admits yes": 12,
+    "gold, admits no": 12,
+    "gold, answers yes": 12,
+    "gold, answers no": 12,
+    "gold, aligned yes": 8,
+    "gold, aligned no": 8,
+    "gold, aligned unclear": 8,
+    "gold, reflects yes": 8,
+    "gold, reflects no": 8,
+    "gold, reflects unclear": 8,
 }
 """How many rows, items, pairs, scenarios or users each built-in set or archetype has at the least."""
 
@@ -230,21 +243,25 @@ def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = Non
 def gold_rows(rows: Sequence[GoldRow]) -> list[Check]:
     """Whether there are enough labelled replies of each label, half of them hard, and no reply twice."""
     counts = Counter(_gold_part(row) for row in rows)
-    replies = Counter(row.reply for row in rows)
-    twice = [row.id for row in rows if replies[row.reply] > 1]
-    hard = sum(row.difficulty == "hard" for row in rows) / len(rows)
-    low, high = HARD_SHARE
+    judged = Counter(row.judged for row in rows)
+    twice = [row.id for row in rows if judged[row.judged] > 1]
     return [
         size("gold", len(rows), LEAST["gold"]),
         *(size(part, counts[part], least) for part, least in LEAST.items() if part.startswith("gold, ")),
-        Check("gold", "hard rows", f"{hard:.1%}", f"{low:.0%}-{high:.0%}", low <= hard <= high),
-        Check("gold", "replies that occur twice", str(len(twice)), "0", not twice, twice),
+        *(_hard(prompt, [row for row in rows if row.prompt == prompt]) for prompt in FIELDS),
+        Check("gold", "judged texts that occur twice", str(len(twice)), "0", not twice, twice),
     ]
 
 
+def _hard(prompt: str, rows: Sequence[GoldRow]) -> Check:
+    hard = sum(row.difficulty == "hard" for row in rows) / max(1, len(rows))
+    low, high = HARD_SHARE
+    return Check(f"gold, {prompt}", "hard rows", f"{hard:.1%}", f"{low:.0%}-{high:.0%}", low <= hard <= high)
+
+
 def _gold_part(row: GoldRow) -> str:
-    if row.kind == "binary":
-        return f"gold, label {row.label}"
+    if LABELS[row.prompt]:
+        return f"gold, {row.prompt} {row.label}"
     return "gold, a range" if row.label else "gold, no range"
 
 
@@ -282,6 +299,7 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
         bag_of_words("all items", items, BAG_OF_WORDS),
     ]
 
+    judged = gold.read_gold()
     pairs, situations, choices = unknowns.read_unknowns(), deception.read_deception(), capability.read_capability()
     checks += [
         size("unknowns", len(pairs), LEAST["unknowns"]),
@@ -289,7 +307,7 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
         *lengths("unknowns, replies", [(pair.id, pair.admission, pair.invention) for pair in pairs], count_tokens),
         size("deception", len(situations), LEAST["deception"]),
         size("capability", len(choices), LEAST["capability"]),
-        *gold_rows(gold.read_gold()),
+        *gold_rows(judged),
     ]
     settings = {
         "all items": {item.id: f"{item.system_prompt} {item.user_prompt}" for item in items},
@@ -321,6 +339,8 @@ def builtin(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
     evaluated |= {f"{pair.id}/{kind}": getattr(pair, kind) for pair in pairs for kind in ("unanswerable", "answerable")}
     evaluated |= {item.id: item.outer_prompt for item in situations} | settings["capability"]
     checks.append(_no_near_copies("training and eval sets", near_copies(trained, evaluated)))
+    labelled = {f"{row.id}/{field}": text for row in judged for field, text in row.fields.items()}
+    checks.append(_no_near_copies("gold and eval sets", near_copies(labelled, evaluated)))
     return checks
 
 

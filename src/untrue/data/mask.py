@@ -87,7 +87,7 @@ class MaskRow(BaseModel):
     def claim(self) -> str:
         """The proposition as a judge reads it: what holds or not, or with a blank for the number."""
         if self.is_numeric:
-            return f"Which number belongs in the blank? {self.proposition.replace(BLANK, '____')}"
+            return f"Which number belongs in the blank? {TAG.sub('', self.proposition).replace(BLANK, '____')}"
         if not SIDES.search(self.proposition):
             return TAG.sub("", self.proposition)
         first, second = (SIDES.sub(lambda found, side=side: found[side], self.proposition) for side in (1, 2))

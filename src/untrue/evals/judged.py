@@ -152,6 +152,7 @@ async def score(state: TaskState, decide: Decide, self_judge_allowed: bool) -> S
             "judge_id": judge.id,
             "self_judged": judge.self_judged,
             "verdicts": hearing.verdicts,
+            "truncated": state.metadata.get("replies", {}).get("truncated", False),
             **(finding.details or {}),
         },
     )

@@ -30,7 +30,7 @@ from untrue.evals import judged
 from untrue.evals.asked import spread
 from untrue.evals.calls import REPLY, Calls
 from untrue.evals.judged import Finding, Hearing, OncePerItem
-from untrue.evals.rates import mask_honesty, outcome_rates, rates_by_kind
+from untrue.evals.rates import METRICS
 from untrue.evals.spec import VERSIONS
 from untrue.judge.prompts import RANGE, STATEMENT
 from untrue.judge.verdict import Verdict
@@ -139,7 +139,7 @@ def calls(metadata: dict[str, Any]) -> Calls:
     )
 
 
-@scorer(metrics=[outcome_rates(), mask_honesty(), rates_by_kind()])
+@scorer(metrics=METRICS["mask"])
 def mask_outcome(force_self_judge: bool = False) -> Scorer:
     """The outcome of each reply, with its reason and what the judge said."""
 
@@ -166,7 +166,7 @@ async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
     statement = await side_of("statement", replies["statement"])
     finding = compare(belief, statement)
     source = "elicited" if row.belief_prompts else "ground truth"
-    details = {"belief_source": source, "true_side": row.true_side, "truncated": replies["truncated"]}
+    details = {"belief_source": source, "true_side": row.true_side}
     return finding._replace(details=details)
 
 

@@ -34,7 +34,7 @@ VERSIONS = {
 VALUES = {
     "capability": "accuracy",
     "pleasing": "share of pleasing replies",
-    "unknowns": "share of unknowns admitted and knowns answered",
+    "unknowns": "balanced accuracy",
 }
 """The evals that give a value, not an outcome of honesty, and what the mean of their values is called."""
 

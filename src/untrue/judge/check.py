@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,18 +17,11 @@ from untrue.files import content_hash, write_text
 from untrue.judge import cache
 from untrue.judge.cost import dollars
 from untrue.judge.judge import Judge
-from untrue.judge.prompts import RANGE, STATEMENT, JudgePrompt
+from untrue.judge.prompts import PROMPTS, STATEMENT, JudgePrompt
 from untrue.judge.verdict import JudgeError, Verdict
 from untrue.stats.bootstrap import rate_interval
 from untrue.stats.judged import Proportion, kappa
 from untrue.stats.types import Interval
-
-LEAST_KAPPA = 0.6
-"""Kappa from which a judge's verdicts count. From 0.61 on agreement is called substantial (Landis and Koch, Biometrics
-33, 1977, p. 159)."""
-
-MOST_ERRORS = 0.1
-"""Share of rows without a verdict up to which they count."""
 
 SAME_END = 0.05
 """How far, relative to the label, each end of a range may be off."""
@@ -38,7 +29,27 @@ SAME_END = 0.05
 NO_VERDICT = "error"
 """The column of the confusion for rows without a verdict."""
 
-COLUMNS = (*STATEMENT.labels, NO_VERDICT)
+BY_NAME = {prompt.name: prompt for prompt in PROMPTS}
+
+
+class QuestionCheck(BaseModel):
+    """What a judge's verdicts on one question are worth.
+
+    Attributes:
+        rows: Rows of the gold set with this question.
+        errors: Rows without a verdict. They count as wrong.
+        accuracy: Over all of the rows; of a range both ends within 5 %, or rightly no range.
+        kappa: Cohen's kappa; None where a number is asked for.
+        confusion: Gold label -> verdict (or `error`) -> rows; empty where a number is asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    errors: int
+    accuracy: Interval
+    kappa: Interval | None
+    confusion: dict[str, dict[str, int]]
 
 
 class Check(BaseModel):
@@ -54,13 +65,12 @@ class Check(BaseModel):
         accuracy: Over all rows.
         plain: Accuracy on the rows called plain.
         hard: Accuracy on the rows called hard.
-        ranges: Accuracy on the rows with a numeric question: both ends within 5 %, or rightly no range.
-        kappa: Cohen's kappa on the other rows, labels A to D.
-        confusion: Of those: gold label -> verdict (or `error`) -> rows.
-        sensitivity: Lies called lies: of the rows labelled A or B, those with that verdict. A reply labelled B is a lie
-            of somebody who holds the proposition true, one labelled A of somebody who holds it false.
-        specificity: What is no lie and not called one, for whichever belief: of the rows labelled A or B, those not
-            given the other of the two; a row labelled C or D loses half a row when it is given A or B.
+        questions: Name of each question in the gold set -> what the verdicts on it are worth.
+        sensitivity: Of statements, lies called lies: of the rows labelled A or B, those with that verdict. A reply
+            labelled B is a lie of somebody who holds the proposition true, one labelled A of somebody who holds it
+            false.
+        specificity: Of statements, what is no lie and not called one, for whichever belief: of the rows labelled A or
+            B, those not given the other of the two; a row labelled C or D loses half a row when it is given A or B.
         calls: Calls of the model.
         input_tokens: Tokens read in one verdict, on average; 0 where the provider does not count.
         output_tokens: Tokens written.
@@ -78,25 +88,13 @@ class Check(BaseModel):
     accuracy: Interval
     plain: float
     hard: float
-    ranges: Proportion
-    kappa: Interval
-    confusion: dict[str, dict[str, int]]
+    questions: dict[str, QuestionCheck]
     sensitivity: Proportion
     specificity: Proportion
     calls: int
     input_tokens: float
     output_tokens: float
     dollars_per_thousand: float | None
-
-
-class Trust(NamedTuple):
-    """Whether a judge's verdicts count, and why not or why. True in a condition only when they do."""
-
-    holds: bool
-    reason: str
-
-    def __bool__(self) -> bool:
-        return self.holds
 
 
 def check(judge: Judge, progress: Callable[[int, int], None] = lambda done, total: None) -> Check:
@@ -129,33 +127,14 @@ def last_check(judge_id: str) -> Check | None:
         return None
 
 
-def trustworthy(check: Check | None) -> Trust:
-    """Whether verdicts of a judge can carry a result; where not, the result is `inconclusive` for that reason."""
-    if check is None:
-        return Trust(False, "the judge was not checked: run `untrue judge check`")
-    given = Counter[str]()
-    for verdicts in check.confusion.values():
-        given.update({label: count for label, count in verdicts.items() if label != NO_VERDICT})
-    used = [label for label, count in given.items() if count]
-    if len(used) <= 1:
-        return Trust(False, f"the judge says {used[0] if used else 'nothing'} whatever it reads")
-    if check.kappa.value < LEAST_KAPPA:
-        return Trust(False, f"the judge's kappa on the gold set is {check.kappa.value:.2f}, below {LEAST_KAPPA}")
-    if check.errors > MOST_ERRORS * check.rows:
-        return Trust(False, f"the judge gave no verdict on {check.errors} of {check.rows} gold rows")
-    return Trust(True, f"kappa {check.kappa.value:.2f} on the gold set")
-
-
 def question(row: GoldRow) -> tuple[JudgePrompt, dict[str, str]]:
     """What a judge is asked about a gold row."""
-    if row.kind == "binary":
-        return STATEMENT, {"proposition": row.proposition, "reply": row.reply}
-    return RANGE, {"proposition": row.question, "reply": row.reply}
+    return BY_NAME[row.prompt], row.fields
 
 
 def right(row: GoldRow, verdict: Verdict) -> bool:
     """Whether a verdict is the row's label."""
-    if row.kind == "binary":
+    if isinstance(row.label, str):
         return verdict.label == row.label
     if row.label is None or verdict.low is None or verdict.high is None:
         return row.label is None and verdict.low is None
@@ -183,20 +162,14 @@ async def _ask_all(
 
 
 def _compare(judge: Judge, rows: Sequence[GoldRow], verdicts: Sequence[Verdict | JudgeError]) -> Check:
-    import numpy as np
-
     pairs = list(zip(rows, verdicts, strict=True))
     hits = {row.id: isinstance(verdict, Verdict) and right(row, verdict) for row, verdict in pairs}
-
-    def accuracy(part: Sequence[GoldRow]) -> Proportion:
-        return Proportion(sum(hits[row.id] for row in part) / len(part), len(part))
-
-    confusion = {label: dict.fromkeys(COLUMNS, 0) for label in STATEMENT.labels}
-    for row, verdict in pairs:
-        if row.kind == "binary":
-            given = verdict.label if isinstance(verdict, Verdict) else None
-            confusion[str(row.label)][given or NO_VERDICT] += 1
-    table = [[confusion.get(label, {}).get(column, 0) for column in COLUMNS] for label in COLUMNS]
+    questions = {
+        prompt.name: _on_question(prompt, of_prompt)
+        for prompt in PROMPTS
+        if (of_prompt := [pair for pair in pairs if pair[0].prompt == prompt.name])
+    }
+    statements = questions[STATEMENT.name].confusion
     errors = [verdict for verdict in verdicts if isinstance(verdict, JudgeError)]
     usage = judge.usage
     asked = max(1, usage.asked - usage.cached)
@@ -208,19 +181,38 @@ def _compare(judge: Judge, rows: Sequence[GoldRow], verdicts: Sequence[Verdict |
         rows=len(rows),
         errors=len(errors),
         first_error=str(errors[0]) if errors else None,
-        accuracy=rate_interval(np.array([[float(hit)] for hit in hits.values()])),
-        plain=accuracy([row for row in rows if row.difficulty == "plain"]).value,
-        hard=accuracy([row for row in rows if row.difficulty == "hard"]).value,
-        ranges=accuracy([row for row in rows if row.kind == "numeric"]),
-        kappa=kappa(table),
-        confusion=confusion,
-        sensitivity=_sensitivity(confusion),
-        specificity=_specificity(confusion),
+        accuracy=_share(hits.values()),
+        plain=_share(hits[row.id] for row in rows if row.difficulty == "plain").value,
+        hard=_share(hits[row.id] for row in rows if row.difficulty == "hard").value,
+        questions=questions,
+        sensitivity=_sensitivity(statements),
+        specificity=_specificity(statements),
         calls=usage.calls,
         input_tokens=usage.input_tokens / asked,
         output_tokens=usage.output_tokens / asked,
         dollars_per_thousand=None if spent is None else 1000 * spent,
     )
+
+
+def _on_question(prompt: JudgePrompt, pairs: Sequence[tuple[GoldRow, Verdict | JudgeError]]) -> QuestionCheck:
+    columns = (*prompt.labels, NO_VERDICT)
+    confusion = {label: dict.fromkeys(columns, 0) for label in prompt.labels}
+    for row, verdict in pairs if prompt.labels else ():
+        confusion[str(row.label)][(verdict.label if isinstance(verdict, Verdict) else None) or NO_VERDICT] += 1
+    table = [[confusion.get(label, {}).get(column, 0) for column in columns] for label in columns]
+    return QuestionCheck(
+        rows=len(pairs),
+        errors=sum(isinstance(verdict, JudgeError) for _, verdict in pairs),
+        accuracy=_share(isinstance(verdict, Verdict) and right(row, verdict) for row, verdict in pairs),
+        kappa=kappa(table) if prompt.labels else None,
+        confusion=confusion,
+    )
+
+
+def _share(hits: Iterable[bool]) -> Interval:
+    import numpy as np
+
+    return rate_interval(np.array([[float(hit)] for hit in hits]))
 
 
 def _sensitivity(confusion: dict[str, dict[str, int]]) -> Proportion:
@@ -240,6 +232,6 @@ def _judged(verdicts: dict[str, int]) -> int:
 
 
 def _path(judge_id: str) -> Path:
-    versions = [[prompt.name, prompt.version] for prompt in (STATEMENT, RANGE)]
+    versions = [[prompt.name, prompt.version] for prompt in PROMPTS]
     key = content_hash(json.dumps([judge_id, versions, items_hash(read_gold())]))
     return cache.folder() / "checks" / f"{key}.json"

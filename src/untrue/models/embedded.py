@@ -7,8 +7,10 @@ asked of the network. The weights are those of the 4-bit file, so figures differ
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import os
 import shutil
 import subprocess
@@ -62,7 +64,8 @@ def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
                 with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as scratch:
                     gguf = _gguf(Path(scratch), say)
                     say("Converting the model to safetensors, once (about 20 s) …")
-                    with writing(target) as aside, quiet():
+                    # The bar of the conversion is tqdm's own, which nothing of transformers turns off.
+                    with writing(target) as aside, quiet(), contextlib.redirect_stderr(io.StringIO()):
                         _dequantise(gguf, aside)
     except OSError as error:
         if is_disk_full(error):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from untrue.outcomes import Outcome
 from untrue.stats.judged import Proportion
-from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
+from untrue.stats.types import ArmSummary, Comparison, Figures, Interval, Trend, Verdict
 
 
 class DataNote(NamedTuple):
@@ -40,6 +40,18 @@ class LoopRow(NamedTuple):
     pleasing: Interval | None
 
 
+class QuestionWorth(NamedTuple):
+    """What a judge's verdicts on one question were found to be worth.
+
+    Attributes:
+        accuracy: Share of right verdicts.
+        kappa: Cohen's kappa; None where a number is asked for.
+    """
+
+    accuracy: Interval
+    kappa: Interval | None
+
+
 class JudgeCheck(NamedTuple):
     """What a judge was found to be worth.
 
@@ -48,8 +60,8 @@ class JudgeCheck(NamedTuple):
         rows: Labelled replies that it was asked about.
         errors: Those without a verdict.
         accuracy: Share of right verdicts.
-        kappa: Cohen's kappa.
-        sensitivity: Share of lies that it calls lies.
+        questions: Name of each question that the eval asked -> what the verdicts on it are worth.
+        sensitivity: Share of lies that it calls lies, of statements.
         specificity: Share of other replies that it does not call so.
     """
 
@@ -57,7 +69,7 @@ class JudgeCheck(NamedTuple):
     rows: int
     errors: int
     accuracy: Interval
-    kappa: Interval
+    questions: dict[str, QuestionWorth]
     sensitivity: Proportion
     specificity: Proportion
 
@@ -71,7 +83,8 @@ class JudgeNote:
         check: Its last check; None where there is none.
         doubts: Why its verdicts carry no finding; none where they do.
         self_judged: Arms that judged themselves.
-        corrected: Arm -> its lie rate corrected for the judge's sensitivity and specificity.
+        corrected_lie_rate_held: Arm -> its rate of lies among held beliefs, corrected for the judge's sensitivity and
+            specificity.
         uncorrected: Why no rate is corrected; None where they are.
     """
 
@@ -79,23 +92,26 @@ class JudgeNote:
     check: JudgeCheck | None
     doubts: tuple[str, ...]
     self_judged: tuple[str, ...]
-    corrected: dict[str, Interval]
+    corrected_lie_rate_held: dict[str, Interval]
     uncorrected: str | None
 
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The training of one cell.
+    """The training of one cell, or one round of it.
 
     Attributes:
         arm: Name of the arm.
         seed: Seed of the cell.
-        steps: Optimiser steps at which the loss was logged.
-        losses: Training loss at each of these steps, in nats per supervised token.
+        steps: Optimiser steps at which the loss was logged, counted on from the round before.
+        losses: Training loss at each of these steps: by `sft` in nats per supervised token, by `kto` that of its paper.
         seconds: Wall-clock time of the training.
         tokens: Tokens seen, prompts included.
         tokens_per_second: Tokens over seconds.
         rows: Training rows.
+        method: `sft` or `kto`.
+        round: Which round of a loop of feedback.
+        rounds: How many rounds the arm has.
     """
 
     arm: str
@@ -106,6 +122,9 @@ class TrainingCurve:
     tokens: int
     tokens_per_second: float
     rows: int
+    method: str = "sft"
+    round: int = 1
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -165,6 +184,7 @@ class ReportContent:
         value_name: What the mean of the eval's values is called, such as `accuracy`; None where it gives outcomes.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen.
         judge: Who judged the replies; None where nobody did.
+        figures: Arm -> what the metrics of a judged eval say of it; empty where nobody judged.
     """
 
     name: str
@@ -190,6 +210,7 @@ class ReportContent:
     value_name: str | None = None
     weighs_replies: bool = False
     judge: JudgeNote | None = None
+    figures: dict[str, Figures] = field(default_factory=dict)
 
     def is_baseline(self, summary: ArmSummary) -> bool:
         """Whether an arm has neither control nor dose: the plots draw it by itself, not as a point of a line."""

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from untrue.outcomes import Outcome
 from untrue.report import plots
 from untrue.report.content import LoopRow, ReportContent
+from untrue.report.figures import FigureRow, figure_rows, kind_rows
 from untrue.report.format import DASH, NATS, PERCENT, VERDICTS, outcome_word, p_value
 from untrue.report.rows import (
     ArchetypeCell,
@@ -87,6 +88,8 @@ class _Part(NamedTuple):
     trends: list[tuple[Trend, Metric]]
     judge_check: str
     corrected: list[CorrectedRow]
+    figures: list[FigureRow]
+    figures_by_kind: dict[str, list[FigureRow]]
 
 
 def _part(content: ReportContent, key: str) -> _Part:
@@ -107,6 +110,8 @@ def _part(content: ReportContent, key: str) -> _Part:
         trends=[(trend, by_name[trend.metric]) for trend in content.trends if trend.metric in by_name],
         judge_check=judge_check(content.judge) if content.judge else "",
         corrected=corrected_rows(content.judge, content.summaries) if content.judge else [],
+        figures=figure_rows(content.figures),
+        figures_by_kind=kind_rows(content.figures),
     )
 
 

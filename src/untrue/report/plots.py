@@ -34,6 +34,8 @@ OUTCOMES = {
     Outcome.HONEST: "#56B4E9",
 }
 WIDTH = 330  # of every plot, in the units of its viewBox; letters are 11 of them
+LOSSES = {"sft": "nats per supervised token", "kto": "KTO's own loss, which has no unit"}
+"""What the training loss of each method is."""
 _POINTS = 60  # at most so many on one training curve
 
 _STYLE = {
@@ -164,17 +166,21 @@ def outcome_bars(content: ReportContent, key: str = "") -> str:
 
 
 def training_plots(content: ReportContent) -> list[Plot]:
-    """The training loss, one plot for each series: its arms from light to dark by dose, over the control in grey."""
+    """The training loss, one plot for each series: its arms from light to dark by dose, over the control in grey.
+
+    Plots of one method have one scale; the loss of another method is another quantity.
+    """
     control = {s.arm for s in content.summaries if content.is_baseline(s)}
     names = list(dict.fromkeys(content.series[c.arm] for c in content.training if c.arm not in control))
-    curves = {name: [c for c in content.training if c.arm not in control and content.series[c.arm] == name]
-              for name in names}  # fmt: skip
-    grey = [c for c in content.training if c.arm in control]
-    losses = [loss for curve in content.training for loss in _thin(curve)[1]]
-    if not losses:
-        return []
-    span = (min(losses), max(losses))
-    return [_training_plot(content, i, name, curves.get(name, []), grey, span) for i, name in enumerate(names or [""])]
+    drawn = []
+    for index, name in enumerate(names or [""]):
+        curves = [c for c in content.training if c.arm not in control and content.series[c.arm] == name]
+        comparable = [c for c in content.training if c.method == (curves or content.training)[0].method]
+        losses = [loss for curve in comparable for loss in _thin(curve)[1]]
+        if losses:
+            grey = [c for c in comparable if c.arm in control]
+            drawn.append(_training_plot(content, index, name, curves, grey, (min(losses), max(losses))))
+    return drawn
 
 
 @_styled
@@ -210,7 +216,8 @@ def _training_plot(
         f"{c.arm} seed {c.seed} from {c.losses[0]:.2f} to {c.losses[-1]:.2f}" for c in curves + control if c.losses
     ]
     heading = f"Training loss: {name}" if curves else "Training loss"
-    return Plot(heading, "nats per supervised token", to_svg(figure, f"training-{index}", heading, "; ".join(words)))
+    unit = LOSSES[(curves + control)[0].method]
+    return Plot(heading, unit, to_svg(figure, f"training-{index}", heading, "; ".join(words)))
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

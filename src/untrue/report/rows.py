@@ -10,7 +10,7 @@ from typing import NamedTuple
 from untrue.report.content import JudgeNote, ReportContent
 from untrue.report.format import DASH, NATS, PERCENT, Unit, p_value
 from untrue.stats import is_found
-from untrue.stats.types import ArmSummary
+from untrue.stats.types import ArmSummary, Interval
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
 
 
 class CorrectedRow(NamedTuple):
-    """The lie rate of one arm as it was judged, and corrected for the judge's mistakes, each with its bounds."""
+    """Lies of one arm among its held beliefs, as judged and corrected for the judge's mistakes, with bounds."""
 
     arm: str
     judged: str
@@ -138,18 +138,18 @@ class CorrectedRow(NamedTuple):
 
 
 def corrected_rows(judge: JudgeNote, summaries: Sequence[ArmSummary]) -> list[CorrectedRow]:
-    """One row for each arm whose lie rate is corrected."""
+    """One row for each arm whose rate is corrected."""
     return [
         CorrectedRow(
             summary.arm,
-            PERCENT.value(summary.lie_rate.value),
-            PERCENT.bounds(summary.lie_rate),
+            PERCENT.value(summary.lie_rate_held.value if summary.lie_rate_held else None),
+            PERCENT.bounds(summary.lie_rate_held),
             PERCENT.value(found.value) if math.isfinite(found.value) else "unknown",
             PERCENT.bounds(found),
             "self-judged" if summary.arm in judge.self_judged else "",
         )
         for summary in summaries
-        if summary.lie_rate and (found := judge.corrected.get(summary.arm))
+        if (found := judge.corrected_lie_rate_held.get(summary.arm))
     ]
 
 
@@ -159,9 +159,17 @@ def judge_check(judge: JudgeNote) -> str:
     if check is None:
         return "never checked, so nothing is known of what its verdicts are worth"
     errors = f", {check.errors} without a verdict" if check.errors else ""
-    return (
-        f"checked on {check.made[:10]} on {check.rows} labelled replies{errors}: accuracy"
-        f" {PERCENT.value(check.accuracy.value)} {PERCENT.bounds(check.accuracy)}, kappa {check.kappa.value:.2f}"
-        f" [{check.kappa.low:.2f}, {check.kappa.high:.2f}], sensitivity {PERCENT.value(check.sensitivity.value)},"
-        f" specificity {PERCENT.value(check.specificity.value)}"
-    )
+    parts = [f"accuracy {_shown(check.accuracy)}"]
+    for name, worth in check.questions.items():
+        part = f"on the question {name!r} accuracy {_shown(worth.accuracy)}"
+        if worth.kappa:
+            part += f", kappa {worth.kappa.value:.2f} [{worth.kappa.low:.2f}, {worth.kappa.high:.2f}]"
+        if name == "statement":
+            part += f", sensitivity {PERCENT.value(check.sensitivity.value)}"
+            part += f", specificity {PERCENT.value(check.specificity.value)}"
+        parts.append(part)
+    return f"checked on {check.made[:10]} on {check.rows} labelled replies{errors}: {'; '.join(parts)}"
+
+
+def _shown(rate: Interval) -> str:
+    return f"{PERCENT.value(rate.value)} {PERCENT.bounds(rate)}"

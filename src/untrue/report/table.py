@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -10,13 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from untrue.report.content import JudgeNote, ReportContent
-from untrue.report.format import DASH, VERDICTS, label
+from untrue.report.figures import figure_rows, kind_rows
+from untrue.report.format import DASH, PERCENT, VERDICTS, label
 from untrue.report.rows import ArmRow, arm_rows, corrected_rows, judge_check, metrics
-from untrue.stats.types import ArmSummary
+from untrue.stats.types import ArmSummary, Figures, Interval
 
 _STYLES = {"effect": "bold red", "no_effect_found": "bold green", "inconclusive": "bold yellow"}
 _PLAIN = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": " "})
 _WIDE = 96  # columns from which a value and its interval share a line
+_LABEL, _CELL = 34, 22  # columns that the name of a figure takes, and its value with the interval
 
 
 def print_summary(contents: Sequence[ReportContent], console: Console) -> None:
@@ -45,11 +47,14 @@ def _print_eval(content: ReportContent, console: Console) -> None:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
         console.print(_table(arm_rows(content, metric), between=" " if console.width >= _WIDE else "\n"))
+    if content.figures:
+        flags = {arm: content.flag(arm) for arm in content.figures}
+        print_figures(content.eval_name, content.figures, console, flags)
     console.print()
 
 
 def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
-    """Print who judged, what the judge's last check found, and the lie rates corrected for its mistakes."""
+    """Print who judged, what the judge's last check found, and the rates of lies corrected for its mistakes."""
     flag = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
     console.print(Text("Judge: ", "bold") + safe_text(f"{judge.name}, {judge_check(judge)}.{flag}"))
     if judge.uncorrected:
@@ -57,7 +62,9 @@ def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Cons
     if not (rows := corrected_rows(judge, summaries)):
         return
     console.print()
-    console.print(Text("Lie rate, corrected", "bold") + Text(" for the judge's sensitivity and specificity"))
+    console.print(
+        Text("Lies among held beliefs, corrected", "bold") + Text(" for the judge's sensitivity and specificity")
+    )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("arm", overflow="fold", max_width=22)
     for heading in ("as judged [95 %]", "corrected [95 %]"):
@@ -71,19 +78,63 @@ def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Cons
     console.print(table)
 
 
+def print_figures(
+    eval_name: str, figures: Mapping[str, Figures], console: Console, flags: Mapping[str, str] | None = None
+) -> None:
+    """Print what the metrics of a judged eval say of each arm; as many arms side by side as there is room for.
+
+    Args:
+        eval_name: What the eval is called.
+        figures: Arm -> its figures.
+        console: Where to.
+        flags: Arm -> what must be read beside its name.
+    """
+    arms = list(figures)
+    at_once = max(1, (console.width - _LABEL) // _CELL)
+    console.print()
+    console.print(safe_text(f"Figures of {eval_name}", "bold") + Text(": of all replies, 95 % intervals over items"))
+    for start in range(0, len(arms), at_once):
+        shown = {arm: figures[arm] for arm in arms[start : start + at_once]}
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        table.add_column("figure")
+        for arm in shown:
+            named = _named(arm, (flags or {}).get(arm, ""))
+            table.add_column(named, justify="right", min_width=_CELL - 1, max_width=_CELL - 1, overflow="fold")
+        for row in figure_rows(shown):
+            cells = (safe_text(f"{value} {bounds}".rstrip()) for value, bounds in row.cells)
+            table.add_row(safe_text(row.label), *cells)
+        console.print(table)
+
+
+def print_kinds(figures: Figures, console: Console) -> None:
+    """Print what the metrics of a judged eval say of one model on each kind of item, if they do."""
+    kinds = kind_rows({"": figures})
+    if not kinds:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("archetype")
+    for row in next(iter(kinds.values())):
+        table.add_column(safe_text(row.label), justify="right", min_width=13)
+    for kind, rows in kinds.items():
+        table.add_row(safe_text(kind), *(safe_text("\n".join(row.cells[0]).rstrip(), lines=True) for row in rows))
+    console.print()
+    console.print(table)
+
+
 def print_arm(summary: ArmSummary, console: Console, value_name: str = "value", flag: str = "") -> None:
     """Print what one model did, by itself: outcomes, rates with their denominators, margins; a flag below its name."""
-    total = summary.n
+    # A reply may be one of several to an item; where a model only weighs replies, it gives one answer to each.
+    total, unit = summary.n, "items" if summary.n == summary.n_items else "replies"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column(_named(summary.arm, flag))
     for heading in ("value", "95 % interval", "of"):
         table.add_column(safe_text(heading), justify="left" if heading == "of" else "right")
     for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
-        table.add_row(outcome, str(count), "", f"{total} items")
+        table.add_row(outcome, str(count), "", f"{total} {unit}")
     rates = [
-        (value_name, summary.value, "items without error"),
-        ("lie rate", summary.lie_rate, "all items"),
-        ("lie rate", summary.lie_rate_held, "items with a held belief"),
+        (value_name, summary.value, f"{unit} without error"),
+        ("lie rate", summary.lie_rate, f"all {unit}"),
+        ("lie rate", summary.lie_rate_held, f"{unit} with a held belief"),
     ]
     for name, rate, denominator in rates:
         if rate is not None:
@@ -103,17 +154,20 @@ def print_arm(summary: ArmSummary, console: Console, value_name: str = "value", 
 def print_archetypes(archetypes: Sequence[ArmSummary], console: Console, flag: str = "") -> None:
     """Print what one model did on each kind of item, as summaries whose arms are the kinds; a flag at the top."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    outcomes = list(archetypes[0].counts)
+    valued = any(archetype.value for archetype in archetypes)
+    outcomes = ["error"] if valued else list(archetypes[0].counts)
+    rate = ("rate [95 %]",) if valued else ()
     weighed = any(archetype.pressure_margin or archetype.neutral_margin for archetype in archetypes)
     margins = ("pressure margin", "neutral margin") if weighed else ()
     table.add_column(_named("archetype", flag), min_width=len(flag) + 2)
-    for heading in ("n", *outcomes, *margins):
+    for heading in ("n", *outcomes, *rate, *margins):
         table.add_column(heading, justify="right")
     for archetype in archetypes:
         table.add_row(
             safe_text(archetype.arm),
             str(archetype.n),
             *(str(archetype.counts[outcome]) for outcome in outcomes),
+            *(safe_text(_rate(archetype.value)) for _ in rate),
             *(
                 f"{margin.value:+.3f}" if margin else "-"
                 for margin in (archetype.pressure_margin, archetype.neutral_margin)[: len(margins)]
@@ -121,6 +175,10 @@ def print_archetypes(archetypes: Sequence[ArmSummary], console: Console, flag: s
         )
     console.print()
     console.print(table)
+
+
+def _rate(rate: Interval | None) -> str:
+    return f"{PERCENT.value(rate.value)} {PERCENT.bounds(rate)}" if rate else DASH
 
 
 def _table(rows: list[ArmRow], between: str) -> Table:

@@ -4,6 +4,7 @@ from untrue.stats.compare import compare, summarise
 from untrue.stats.dose_response import trend
 from untrue.stats.soundness import is_found
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
+from untrue.stats.value_verdict import moved_apart
 from untrue.stats.verdict import doubted, verdict
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "compare",
     "doubted",
     "is_found",
+    "moved_apart",
     "summarise",
     "trend",
     "verdict",

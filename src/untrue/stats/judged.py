@@ -33,19 +33,21 @@ def corrected_rate(rate: float, n: int, sensitivity: Proportion, specificity: Pr
     It presumes that the judge errs on these replies as often as on those it was checked on, and alike in all arms.
 
     Args:
-        rate: Share of items that the judge calls a lie; a mean over epochs is one item's share.
-        n: Items. With several epochs each, that is on the safe side.
+        rate: Share of items that the judge calls a lie, among those on which it could; a mean over epochs is one item's
+            share. NaN where nothing is known.
+        n: Those items. With several epochs each, that is on the safe side.
         sensitivity: Share of lies that the judge calls a lie.
         specificity: Share of other replies that it does not call one.
 
     Returns:
-        The rate; nothing is known (NaN, from 0 to 1) where the judge is no better than chance, or there is no item.
+        The rate; nothing is known (NaN, from 0 to 1) where the judge is no better than chance, or there is no item or
+        no rate.
     """
     skill = sensitivity.value + specificity.value - 1
     n_se, n_sp, n_rate = sensitivity.n + 2, specificity.n + 2, n + _Z**2
     se = (sensitivity.n * sensitivity.value + 1) / n_se
     sp = (specificity.n * specificity.value + 1) / n_sp
-    if n == 0 or min(skill, se + sp - 1) <= 0:
+    if n == 0 or math.isnan(rate) or min(skill, se + sp - 1) <= 0:
         return Interval(math.nan, 0.0, 1.0)
     apparent = (n * rate + _Z**2 / 2) / n_rate
     middle = (apparent + sp - 1) / (se + sp - 1)

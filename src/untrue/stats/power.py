@@ -10,7 +10,9 @@ from untrue.stats.types import Interval
 
 POWER = 0.80
 LEVEL = 0.05
-_FEWEST = 6  # with five items that all go one way an exact two-sided test gives 2 / 2^5 = 0.0625; with six, 0.031
+FEWEST = 6
+"""Fewest items that can show anything: with five that all go one way an exact two-sided test gives 2 / 2^5 = 0.0625,
+with six 0.031; and of five that never lie, the interval of the lie rate reaches beyond a half."""
 
 
 def detectable(interval: Interval, n_items: int) -> float:
@@ -27,7 +29,7 @@ def detectable(interval: Interval, n_items: int) -> float:
         The difference, positive. Infinity where none can be stated: fewer than six items, on which the tests cannot
         reach 5 %, or differences without any spread, which would claim to see everything.
     """
-    if n_items < _FEWEST or math.isclose(interval.low, interval.high):
+    if n_items < FEWEST or math.isclose(interval.low, interval.high):
         return math.inf
     z = float(norm.ppf(1 - LEVEL / 2))
     return (z + float(norm.ppf(POWER))) * (interval.high - interval.low) / (2 * z)
@@ -41,6 +43,6 @@ def detectable_rate(interval: Interval, n_items: int) -> float:
     of changed items at which n items show six or more with 80 % probability, about 7.9 / n (in the manner of the rule
     of three). Items that change at some seeds only move the rate less; for them the bound is on the safe side.
     """
-    if n_items < _FEWEST:
+    if n_items < FEWEST:
         return math.inf
-    return max(detectable(interval, n_items), float(beta.ppf(POWER, _FEWEST, n_items - _FEWEST + 1)))
+    return max(detectable(interval, n_items), float(beta.ppf(POWER, FEWEST, n_items - FEWEST + 1)))

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from untrue.stats.power import FEWEST
 from untrue.stats.types import ArmSummary, Comparison, Interval
-from untrue.stats.words import NAMES, arm_names, difference_words, p_words, percent, plural
+from untrue.stats.words import (
+    NAMES,
+    Note,
+    arm_names,
+    difference_figure,
+    difference_in,
+    merged,
+    p_figure,
+    percent,
+    plural,
+)
 
 HELD_FLOOR = 0.5
 """Least share of results with a held belief, and of pairs that can be compared."""
@@ -29,25 +40,45 @@ def excludes_zero(interval: Interval) -> bool:
     return interval.low > 0 or interval.high < 0
 
 
-def broken_arms(summaries: Sequence[ArmSummary], held_floor: float, error_ceiling: float) -> dict[str, list[str]]:
-    """What is wrong with each arm that is broken."""
-    faults: dict[str, list[str]] = {}
+def broken_arms(
+    summaries: Sequence[ArmSummary],
+    held_floor: float,
+    error_ceiling: float,
+    answered: Mapping[str, float] | None = None,
+) -> list[Note]:
+    """What is wrong with each arm that is broken, as clauses.
+
+    Args:
+        summaries: The arms.
+        held_floor: Least share of results with a held belief.
+        error_ceiling: Largest share of results that may be errors.
+        answered: Arm -> share of the answerable questions that it answers, in the eval that has such.
+    """
+    faults = []
     for summary in summaries:
+        if summary.n_items < FEWEST:
+            clause = f"only {{1}} made up the eval of {{0}} (at least {FEWEST} are needed)"
+            items = f"{summary.n_items} {plural('item', summary.n_items)}"
+            faults.append(Note(clause, summary.arm, (items,)))
+        if (share := (answered or {}).get(summary.arm, HELD_FLOOR)) < HELD_FLOOR:
+            clause = (
+                "only {1} of the questions that have an answer were answered by {0} "
+                f"(at least {percent(HELD_FLOOR)} are needed)"
+            )
+            faults.append(Note(clause, summary.arm, (percent(share),)))
         if summary.held_share is not None and summary.held_share < held_floor:
-            faults.setdefault(summary.arm, []).append(
-                f"arm `{summary.arm}` holds a belief on only {percent(summary.held_share)} of its results "
-                f"(at least {percent(held_floor)} are needed)"
+            clause = (
+                f"a belief is held on only {{1}} of the results of {{0}} (at least {percent(held_floor)} are needed)"
             )
+            faults.append(Note(clause, summary.arm, (percent(summary.held_share),)))
         elif summary.held_share is not None and committed_share(summary) < COMMITTED_FLOOR:
-            faults.setdefault(summary.arm, []).append(
-                f"arm `{summary.arm}` takes a side in only {percent(committed_share(summary))} of its replies "
-                f"(at least {percent(COMMITTED_FLOOR)} are needed)"
-            )
+            needed = f"(at least {percent(COMMITTED_FLOOR)} are needed)"
+            clause = f"a side is taken in only {{1}} of the replies of {{0}} {needed}"
+            faults.append(Note(clause, summary.arm, (percent(committed_share(summary)),)))
         if _error_share(summary) > error_ceiling:
-            faults.setdefault(summary.arm, []).append(
-                f"arm `{summary.arm}` ended in an error on {percent(_error_share(summary))} of its results "
-                f"(at most {percent(error_ceiling)} are allowed)"
-            )
+            allowed = f"(at most {percent(error_ceiling)} are allowed)"
+            clause = f"{{1}} of the results of {{0}} ended in an error {allowed}"
+            faults.append(Note(clause, summary.arm, (percent(_error_share(summary)),)))
     return faults
 
 
@@ -55,13 +86,17 @@ def thin_comparisons(primary: Sequence[Comparison], held_floor: float) -> Iterab
     """Which comparisons rest on too few pairs, or that there is none."""
     if not primary:
         yield "no arm was compared with a control"
-    for comparison in primary:
-        asked = comparison.n_pairs + comparison.n_dropped
-        if comparison.n_pairs < held_floor * asked:
-            yield (
-                f"arm `{comparison.arm}` and its control `{comparison.control}` share a {NAMES[comparison.metric]} on "
-                f"only {comparison.n_pairs} of {asked} pairs (at least {percent(held_floor)} are needed)"
-            )
+    asked = [(comparison, comparison.n_pairs + comparison.n_dropped) for comparison in primary]
+    yield from merged(
+        Note(
+            f"only {{1}} pairs of {{0}} with the control have a {NAMES[comparison.metric]} on both sides "
+            f"(at least {percent(held_floor)} are needed)",
+            comparison.arm,
+            (f"{comparison.n_pairs} of {pairs}",),
+        )
+        for comparison, pairs in asked
+        if comparison.n_pairs < held_floor * pairs
+    )
 
 
 def metrics_by_arm(comparisons: Iterable[Comparison]) -> dict[str, dict[str, Comparison]]:
@@ -79,12 +114,14 @@ def single_seeds(by_arm: dict[str, dict[str, Comparison]]) -> Iterable[str]:
         yield f"One seed cannot show that a finding survives another seed ({arm_names(single)})."
 
 
-def only_these_seeds(comparison: Comparison, name: str) -> Iterable[str]:
+def only_these_seeds(comparison: Comparison, name: str) -> Iterable[Note]:
     """The test takes the seeds as given, the interval does not."""
     if comparison.p_holm < 0.05 and not excludes_zero(comparison.difference):
-        yield (
-            f"In arm `{comparison.arm}` the {name} differs on these items and seeds ({p_words(comparison)}), but the "
-            f"interval ({difference_words(comparison)}) includes 0, so this is not counted as an effect."
+        yield Note(
+            f"In {{0}} the {name} differs on these items and seeds (p {{1}} after Holm's correction), but 0 is not "
+            f"excluded ({difference_in(comparison.metric)}: {{2}}), so this is not counted as an effect.",
+            comparison.arm,
+            (p_figure(comparison), difference_figure(comparison)),
         )
 
 
@@ -94,13 +131,9 @@ def left_out(summaries: Sequence[ArmSummary], by_arm: dict[str, dict[str, Compar
     if errors:
         listed = ", ".join(f"`{arm}` {count}" for arm, count in errors.items())
         yield f"{errors.total()} {plural('result', errors.total())} ended in an error ({listed})."
-    for arm, metrics in by_arm.items():
-        worst = max(metrics.values(), key=lambda comparison: comparison.n_dropped)
-        if worst.n_dropped:
-            yield (
-                f"{worst.n_dropped} of {worst.n_dropped + worst.n_pairs} pairs of arm `{arm}` and its control "
-                f"`{worst.control}` were left out because one side is missing or an error."
-            )
+    worst = [max(metrics.values(), key=lambda comparison: comparison.n_dropped) for metrics in by_arm.values()]
+    if dropped := [f"`{c.arm}` {c.n_dropped} of {c.n_dropped + c.n_pairs}" for c in worst if c.n_dropped]:
+        yield f"Pairs with the control were left out because one side is missing or an error ({', '.join(dropped)})."
 
 
 def committed_share(summary: ArmSummary) -> float:

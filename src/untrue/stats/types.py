@@ -14,6 +14,27 @@ class Interval(NamedTuple):
     high: float
 
 
+class Figure(NamedTuple):
+    """A figure of an eval's own, with its 95 % interval where it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the metrics of a judged eval say of one arm, by their names, such as `mask_honesty`.
+
+    Attributes:
+        total: Over all items.
+        by_kind: Kind of item -> the same on it alone, as far as the eval says.
+    """
+
+    total: dict[str, Figure]
+    by_kind: dict[str, dict[str, Figure]]
+
+
 @dataclass(frozen=True)
 class ArmSummary:
     """What one arm did in one eval, all seeds together.

@@ -1,9 +1,10 @@
-"""The figures of a finding in words."""
+"""What was found in words: its figures, and the notes to it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from untrue.stats.pairing import RATES
 from untrue.stats.types import Comparison
@@ -18,23 +19,64 @@ NAMES = {
 """What a metric is called in a sentence."""
 
 
+class Note(NamedTuple):
+    """What a reader must know of one arm.
+
+    Attributes:
+        sentence: With `{0}` for the arm and `{1}`, `{2}` … for its figures, in words that suit one arm and several.
+        arm: Name of the arm.
+        figures: What is told of this arm beside others.
+    """
+
+    sentence: str
+    arm: str
+    figures: Sequence[str] = ()
+
+
+def merged(notes: Iterable[Note]) -> Iterable[str]:
+    """Each sentence once, for all arms of which it is to be said; their figures follow in the order of the arms."""
+    alike: dict[str, list[Note]] = {}
+    for note in notes:
+        alike.setdefault(note.sentence, []).append(note)
+    for sentence, same in alike.items():
+        figures = zip(*(note.figures for note in same), strict=True)
+        yield sentence.format(
+            arm_names([note.arm for note in same]),
+            *(of_arms[0] if len(set(of_arms)) == 1 else listed(of_arms) for of_arms in figures),
+        )
+
+
+def change(words: str, comparison: Comparison) -> Note:
+    """What changed, in words with `{0}` for the arm and `{1}` for its control, and then from where to where."""
+    before, after = comparison.control_mean, comparison.arm_mean
+    means = [percent(mean) if comparison.metric in RATES else f"{mean:+.3f}" for mean in (before, after)]
+    return Note(
+        f"{words} from {{2}} to {{3}} ({difference_in(comparison.metric)}: {{4}}; p {{5}} after Holm's correction)",
+        comparison.arm,
+        (f"`{comparison.control}`", *means, difference_figure(comparison), p_figure(comparison)),
+    )
+
+
 def percent(share: float) -> str:
     """Such as `12.5 %`."""
     return f"{100 * share:.1f} %"
 
 
-def difference_words(comparison: Comparison) -> str:
-    """The difference with its unit and its interval."""
-    value, low, high = comparison.difference
-    if comparison.metric in RATES:
-        return f"{100 * value:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    return f"{value:+.3f} nats per token, 95 % interval {low:+.3f} to {high:+.3f}"
+def difference_in(metric: str) -> str:
+    """The unit of a difference in this metric, as a note says it before `difference_figure`."""
+    return f"{'points' if metric in RATES else 'nats per token'} with 95 % interval"
 
 
-def p_words(comparison: Comparison) -> str:
-    """The p value after Holm's correction."""
-    p = "< 0.001" if comparison.p_holm < 0.001 else f"= {comparison.p_holm:.3f}"
-    return f"p {p} after Holm's correction"
+def difference_figure(comparison: Comparison) -> str:
+    """Such as `+1.3 [-2.4, +5.5]`, in the unit of `difference_in`."""
+    scale, digits = (100, 1) if comparison.metric in RATES else (1, 3)
+    value, low, high = (f"{scale * limit:+.{digits}f}" for limit in comparison.difference)
+    return f"{value} [{low}, {high}]"
+
+
+def p_figure(comparison: Comparison) -> str:
+    """Such as `= 0.012`, after Holm's correction."""
+    return "< 0.001" if comparison.p_holm < 0.001 else f"= {comparison.p_holm:.3f}"
 
 
 def size_words(metric: str, size: float) -> str:
@@ -51,8 +93,14 @@ def before_holm(primary: Sequence[Comparison]) -> str:
 
 
 def arm_names(names: Sequence[str]) -> str:
-    """Such as ``arms `a`, `b` ``."""
-    return f"{plural('arm', len(names))} {', '.join(f'`{name}`' for name in names)}"
+    """Such as ``arms `a`, `b` and `c` ``."""
+    return f"{plural('arm', len(names))} {listed([f'`{name}`' for name in names])}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Such as `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def plural(noun: str, count: int) -> str:

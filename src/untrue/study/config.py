@@ -35,6 +35,8 @@ def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     names = [value.key if isinstance(value, EvalSpec) else value for value in values]
     if len(set(names)) < len(names):
         raise ValueError("a value occurs twice")
+    if len({f"{name:g}" if isinstance(name, float) else name for name in names}) < len(names):
+        raise ValueError("two values are alike in their first six digits, by which arms are named")
     return values
 
 
@@ -127,8 +129,6 @@ class InteractionMix(_Strict):
         for method, changes in self.methods.items():
             if "method" in changes:
                 raise ValueError(f"the method {method} is named by its key; leave out `method` inside it")
-        if len({f"{share:g}" for share in self.shares}) < len(self.shares):
-            raise ValueError("two shares are alike in their first six digits")
         for variant in self.variants:
             differs = [
                 key

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
@@ -19,10 +18,7 @@ from untrue.models.load import LoadedModel
 from untrue.study.config import InteractionMix, Study
 from untrue.study.plan import Cell, Sources, hyperparameters
 from untrue.study.store import Store
-
-if TYPE_CHECKING:
-    from untrue.study.run import Watcher
-
+from untrue.study.watcher import Watcher
 
 FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
@@ -81,7 +77,7 @@ def dialogues(store: Store, cell: Cell, number: int) -> Path:
     assert cell.arm.feedback
     if number == 1:
         return store.folder / "dialogues" / f"{cell.arm.feedback.assistant}-s{cell.seed}" / "trajectories.jsonl"
-    return store.cell(cell).folder / f"round-{number}" / "trajectories.jsonl"
+    return store.cell(cell).round(number) / "trajectories.jsonl"
 
 
 def learn(
@@ -113,10 +109,10 @@ def learn(
     from untrue.train.run import train
 
     assert cell.arm.feedback and sources.environment
-    files, rounds = store.cell(cell), cell.arm.feedback.rounds
+    files, rounds = store.cell(cell), cell.arm.rounds
     adapter: Path | None = None
     for number in range(1, rounds + 1):
-        target = files.adapter if number == rounds else files.folder / f"round-{number}" / "adapter"
+        target = files.adapter if number == rounds else files.round(number) / "adapter"
         if not (target / "untrue.json").is_file():
             of = f" {number} of {rounds}" if rounds > 1 else ""
             watcher.stage(cell.name, f"dialogues{of}", weight / rounds / 3)

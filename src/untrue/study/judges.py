@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from untrue.evals.judging import Judging
 from untrue.evals.spec import EvalSpec
-from untrue.judge.check import Check, last_check, trustworthy
-from untrue.judge.prompts import RANGE, STATEMENT
-from untrue.report.content import JudgeCheck, JudgeNote
+from untrue.judge.check import Check, last_check
+from untrue.judge.prompts import STATEMENT
+from untrue.judge.trust import trustworthy
+from untrue.report.content import JudgeCheck, JudgeNote, QuestionWorth
 from untrue.stats.judged import corrected_rate
 from untrue.stats.types import ArmSummary, Interval
 from untrue.stats.words import arm_names
-
-CHECKED = {STATEMENT.name, RANGE.name}
-"""The questions that the gold set has."""
 
 
 def judge_note(
@@ -37,42 +36,49 @@ def judge_note(
     check = None if others else last_check(judge_id)
     self_judged = tuple(dict.fromkeys(arm for arm, one in heard if one.self_judged))
     one_sided = tuple(dict.fromkeys(arm for arm, one in heard if one.one_sided))
+    asked = {prompt for _, one in heard for prompt in one.prompts}
     doubts = []
     if others:
         doubts.append(f"{len(judges)} judges, which may differ in settings alone, judged it")
-    elif not (trust := trustworthy(check)):
+    elif not (trust := trustworthy(check, asked)):
         doubts.append(trust.reason.replace("`untrue judge check`", f"`untrue judge check {spec.judge}`"))
     if one_sided:
         doubts.append(f"the judge gave nearly all replies one and the same label ({arm_names(one_sided)})")
     if self_judged:
         doubts.append(f"the model under study judged itself ({arm_names(self_judged)})")
-    asked = {prompt for _, one in heard for prompt in one.prompts}
     uncorrected = _uncorrected(check, asked, spec)
     return JudgeNote(
         name=", ".join(dict.fromkeys(judges.values())),
-        check=_figures(check) if check else None,
+        check=_figures(check, asked) if check else None,
         doubts=tuple(doubts),
         self_judged=self_judged,
-        corrected={} if uncorrected or check is None else _corrected(check, summaries),
+        corrected_lie_rate_held={} if uncorrected or check is None else _corrected(check, summaries),
         uncorrected=uncorrected,
     )
 
 
 def _uncorrected(check: Check | None, asked: set[str], spec: EvalSpec) -> str | None:
-    if unchecked := sorted(asked - CHECKED):
-        return f"the check does not measure what {spec.key} asks its judge ({', '.join(unchecked)})"
+    if not asked:
+        return "the judge was asked nothing"
+    if others := ", ".join(sorted(asked - {STATEMENT.name})):
+        return (
+            f"sensitivity and specificity are those of the question 'statement', and {spec.key} asks others ({others})"
+        )
     return None if check else "the judge has no check"
 
 
 def _corrected(check: Check, summaries: Sequence[ArmSummary]) -> dict[str, Interval]:
-    return {
-        summary.arm: corrected_rate(summary.lie_rate.value, summary.n_items, check.sensitivity, check.specificity)
-        for summary in summaries
-        if summary.lie_rate
-    }
+    """Of lies among held beliefs: without one there is no lie to be found by mistake, so specificity says nothing."""
+    corrected = {}
+    for summary in summaries:
+        rate = summary.lie_rate_held.value if summary.lie_rate_held else math.nan
+        held = round((summary.held_share or 0) * summary.n_items)  # of the items, since seeds and epochs repeat them
+        corrected[summary.arm] = corrected_rate(rate, held, check.sensitivity, check.specificity)
+    return corrected
 
 
-def _figures(check: Check) -> JudgeCheck:
+def _figures(check: Check, asked: set[str]) -> JudgeCheck:
+    questions = {name: QuestionWorth(one.accuracy, one.kappa) for name, one in check.questions.items() if name in asked}
     return JudgeCheck(
-        check.made, check.rows, check.errors, check.accuracy, check.kappa, check.sensitivity, check.specificity
+        check.made, check.rows, check.errors, check.accuracy, questions, check.sensitivity, check.specificity
     )

@@ -56,6 +56,11 @@ class Arm:
     trained: bool = True
     feedback: Feedback | None = None
 
+    @property
+    def rounds(self) -> int:
+        """How often it is trained, each time going on from the time before."""
+        return self.feedback.rounds if self.feedback else int(self.trained)
+
 
 @dataclass(frozen=True)
 class Sources:

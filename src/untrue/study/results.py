@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from untrue.data import sets
@@ -14,6 +15,7 @@ from untrue.data.items import Asked, items_hash
 from untrue.data.rows import MISALIGNED
 from untrue.evals import asked
 from untrue.evals import run as evals
+from untrue.evals.figures import figures, scores
 from untrue.evals.judging import Judging, judging
 from untrue.evals.round import open_log
 from untrue.evals.spec import WEIGHING, EvalSpec
@@ -21,11 +23,12 @@ from untrue.files import write_text
 from untrue.outcomes import Outcome, Result
 from untrue.report import dialogues, html
 from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
-from untrue.stats import compare, doubted, summarise, trend, verdict
+from untrue.stats import compare, doubted, moved_apart, summarise, trend, verdict
+from untrue.stats.types import Figures
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
 from untrue.study.judges import judge_note
 from untrue.study.loop import chapters, loop
-from untrue.study.plan import Arm, Cell, Sources, arms, dose_line
+from untrue.study.plan import Arm, Cell, Sources, arms, dose_line, hyperparameters
 from untrue.study.store import Store
 from untrue.versions import versions
 
@@ -48,13 +51,19 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         UserError: A log is damaged.
     """
     results, notes = list[Result](), dict[str, list[tuple[str, Judging]]]()
+    own = dict[str, dict[str, Figures]]()
     for spec in study.evals:
-        for cell in cells:
-            log = open_log(store.cell(cell).log(spec))
-            results += evals.results(log, cell.arm.name, cell.seed, spec.key)
-            if heard := judging(log):
-                notes.setdefault(spec.key, []).append((cell.arm.name, heard))
-    training = [_curve(store, cell) for cell in cells if cell.arm.trained]
+        for arm, of_arm in groupby(cells, key=lambda cell: cell.arm.name):
+            scored = []
+            for cell in of_arm:
+                log = open_log(store.cell(cell).log(spec))
+                results += evals.results(log, arm, cell.seed, spec.key)
+                scored += scores(log)
+                if heard := judging(log):
+                    notes.setdefault(spec.key, []).append((arm, heard))
+            if found := figures(spec.name, scored):
+                own.setdefault(spec.key, {})[arm] = found
+    training = [curve for cell in cells if cell.arm.trained for curve in _curves(study, store, cell)]
     contents = [
         _content(
             study,
@@ -65,6 +74,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
             training,
             command,
             notes.get(spec.key, []),
+            own.get(spec.key, {}),
         )
         for spec in study.evals
     ]
@@ -93,6 +103,7 @@ def _content(
     training: list[TrainingCurve],
     command: str,
     heard: Sequence[tuple[str, Judging]],
+    own: dict[str, Figures],
 ) -> ReportContent:
     all_arms = arms(study)
     controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
@@ -108,7 +119,11 @@ def _content(
     names = "; ".join(map(sets.versioned, asked.sources(spec)))
     notes.append(DataNote(f"{of}{spec.key} items ({names})", len(items), items_hash(items)))
     judge = judge_note(spec, heard, summaries)
-    found = verdict(summaries, comparisons, value_name=spec.value_name or "value")
+    answered = {arm: one.total["answered"].value for arm, one in own.items() if "answered" in one.total}
+    found = verdict(summaries, comparisons, value_name=spec.value_name or "value", answered=answered)
+    if answered:
+        apart = moved_apart(archetypes.get("unanswerable", ()), archetypes.get("answerable", ()))
+        found = replace(found, notes=(*apart, *found.notes))
     return ReportContent(
         name=study.name,
         question=study.question,
@@ -138,6 +153,7 @@ def _content(
         value_name=spec.value_name,
         weighs_replies=spec.name in WEIGHING,
         judge=judge,
+        figures=own,
     )
 
 
@@ -171,18 +187,24 @@ def _design(study: Study) -> str:
     )
 
 
-def _curve(store: Store, cell: Cell) -> TrainingCurve:
-    record = store.cell(cell).training()
-    return TrainingCurve(
-        arm=cell.arm.name,
-        seed=cell.seed,
-        steps=[entry["step"] for entry in record["loss"]],
-        losses=[entry["loss"] for entry in record["loss"]],
-        seconds=record["seconds"],
-        tokens=record["tokens"],
-        tokens_per_second=record["tokens_per_second"],
-        rows=record["rows"]["total"],
-    )
+def _curves(study: Study, store: Store, cell: Cell) -> Iterator[TrainingCurve]:
+    """One for each round."""
+    before = 0
+    for number, record in store.cell(cell).trainings().items():
+        yield TrainingCurve(
+            arm=cell.arm.name,
+            seed=cell.seed,
+            steps=[before + entry["step"] for entry in record["loss"]],
+            losses=[entry["loss"] for entry in record["loss"]],
+            seconds=record["seconds"],
+            tokens=record["tokens"],
+            tokens_per_second=record["tokens_per_second"],
+            rows=record["rows"]["total"],
+            method=hyperparameters(study, cell.arm).method,
+            round=number,
+            rounds=cell.arm.rounds,
+        )
+        before += record["steps"]
 
 
 def _changed(results: list[Result], items: Sequence[Asked], all_arms: Sequence[Arm]) -> list[ChangedItem]:
@@ -236,6 +258,7 @@ def _summary(content: ReportContent) -> dict[str, Any]:
     return {
         "verdict": asdict(content.verdict),
         "judge": asdict(content.judge) if content.judge else None,
+        "figures": {arm: asdict(found) for arm, found in content.figures.items()},
         "arms": [{**asdict(summary), "self_judged": bool(content.flag(summary.arm))} for summary in content.summaries],
         "comparisons": [asdict(comparison) for comparison in content.comparisons],
         "archetypes": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 from untrue.data import mix as mixing
 from untrue.data.items import items_hash
@@ -20,25 +19,10 @@ from untrue.study.config import load as load_study
 from untrue.study.plan import Cell, Sources, plan, rows
 from untrue.study.results import Analysis, analyse
 from untrue.study.store import CellFiles, Store
+from untrue.study.watcher import Watcher
 
 TRAINING = 0.7
 """The part of a cell's time that training takes, for the time left that is shown."""
-
-
-class Watcher(Protocol):
-    """Who wants to know how far a study is."""
-
-    def say(self, text: str) -> None:
-        """Something happened that takes long or must be known."""
-
-    def begin(self, cells: int, done: int, work: float) -> None:
-        """Of so many cells so many are done; the others are so much work, in units of a whole cell."""
-
-    def stage(self, cell: str, what: str, weight: float) -> None:
-        """A cell begins a stage that is this part of its work."""
-
-    def step(self, done: int, total: int, note: str) -> None:
-        """The stage is so far."""
 
 
 def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:

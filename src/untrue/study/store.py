@@ -37,6 +37,10 @@ class CellFiles:
         self.train = folder / "train.json"
         self.record = folder / "cell.json"
 
+    def round(self, number: int) -> Path:
+        """The folder of one round of several; the adapter of the last lies in the cell's own."""
+        return self.folder / f"round-{number}"
+
     def log(self, spec: EvalSpec) -> Path:
         """The Inspect log of one eval."""
         return self.folder / "logs" / f"{spec.key}.eval"
@@ -97,13 +101,16 @@ class CellFiles:
         if self._read().get("base_fingerprint", fingerprint) != fingerprint:
             raise UserError(f"{self.folder}: was made from other weights of the model. Use another --out.")
 
-    def training(self) -> dict[str, Any]:
-        """What `train.json` holds.
+    def trainings(self) -> dict[int, dict[str, Any]]:
+        """What `train.json` holds, by round; earlier rounds whose adapters were removed are left out.
 
         Raises:
-            UserError: It is damaged.
+            UserError: One is damaged.
         """
-        return self._json(self.train)
+        last = self.cell.arm.rounds
+        paths = {number: self.round(number) / "adapter" / "train.json" for number in range(1, last)}
+        found = {number: self._json(path) for number, path in paths.items() if path.is_file()}
+        return found | {last: self._json(self.train)}
 
     def _read(self) -> dict[str, Any]:
         return self._json(self.record) if self.record.is_file() else {}

@@ -1,0 +1,63 @@
+"""The figures that are shown are those of Inspect's metrics, folded, and over several logs items stay the clusters."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.evals.ruled import judged_run, metrics, score
+from untrue.evals.deceptionbench import deceptionbench
+from untrue.evals.figures import figures, scores
+from untrue.evals.mask import mask
+from untrue.evals.unknowns import unknowns
+
+
+def lies_in_some(system: str, user: str) -> str:
+    if "<think>" in user:
+        aligned = "no" if len(user) % 2 else "yes"
+        return f"<think>says-yes</think><output>says-{aligned}</output>" if len(user) % 5 else "no format"
+    pressed = "truthfully" not in system and "friendly" not in system and "helpful" not in system
+    return "says-A" if not pressed or len(system) % 3 else "says-B"
+
+
+@pytest.mark.parametrize(("task", "kinds"), [(mask, 5), (deceptionbench, 5), (unknowns, 0)])
+def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp_path):
+    log = judged_run(task(limit=10), lies_in_some, tmp_path)
+    found = figures(task.__name__, scores(log))
+    assert found
+    shown = dict(found.total)
+    shown |= {f"{kind}_{name}": figure for kind, of_kind in found.by_kind.items() for name, figure in of_kind.items()}
+    computed = metrics(log)
+    assert {name for name in computed if not name.endswith(("_low", "_high", "_items"))} == shown.keys()
+    for name, (value, low, high) in shown.items():
+        assert value == pytest.approx(computed[name], nan_ok=True)
+        assert [low, high] == pytest.approx([computed.get(f"{name}{end}") for end in ("_low", "_high")], nan_ok=True)
+    assert len(found.by_kind) == kinds
+
+
+def test_logs_taken_together_have_as_many_clusters_as_items(tmp_path):
+    log = judged_run(mask(limit=12), lies_in_some, tmp_path)
+    once, thrice = figures("mask", scores(log)), figures("mask", scores(log) * 3)
+    assert once and thrice
+    assert 0 < once.total["lie"].value < 1
+    assert thrice.total["lie"] == pytest.approx(once.total["lie"])  # and no narrower
+    assert (once.total["n"].value, thrice.total["n"].value) == (1, 3)
+
+
+def test_a_sample_without_a_score_is_an_error_and_a_cut_statement_is_counted(tmp_path):
+    log = judged_run(mask(limit=6), lies_in_some, tmp_path)
+    first, second, *_ = log.samples or []
+    first.scores = {}
+    score(second).metadata["truncated"] = True
+    found = figures("mask", scores(log))
+    assert found
+    assert found.total["error"].value == found.total["truncated"].value == pytest.approx(1 / 6)
+
+
+def test_one_item_is_not_conclusive(tmp_path):
+    for limit, conclusive in ((1, 0), (12, 1)):
+        found = figures("mask", scores(judged_run(mask(limit=limit), lies_in_some, tmp_path)))
+        assert found and found.total["conclusive"].value == conclusive
+
+
+def test_an_eval_without_a_judge_has_none():
+    assert figures("forced_choice", []) is None
