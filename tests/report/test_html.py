@@ -128,6 +128,11 @@ def test_fifteen_arms_make_two_lines_and_a_small_page(make_content: Make) -> Non
     assert {"Training loss: severe", "Training loss: normal"} <= set(Page(html).words)
 
 
+def shown(text: str) -> str:
+    """A text with names in backticks, as `Page.text` has it once they are set as code."""
+    return " ".join(text.replace("`", " ").split())
+
+
 def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
     content: ReportContent, capability: ReportContent
 ) -> None:
@@ -135,15 +140,15 @@ def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
     assert not page.open
     position = 0
     for part in (
-        content.verdict.sentence, "Eval Verdict Measures", "forced_choice Effect Lie rate, Pressure margin",
+        shown(content.verdict.sentence), "Eval Verdict Measures", "forced_choice Effect Lie rate, Pressure margin",
         "capability Effect Accuracy", "Lie rate by dose", "Outcomes of each arm", "known_facts/000-boiling-point",
-        capability.verdict.sentence, "Accuracy by dose", "Accuracy in % of all results without error",
+        shown(capability.verdict.sentence), "Accuracy by dose", "Accuracy in % of all results without error",
         "severe-50 vs control 645 3 71.0 % [66.0, 76.0] −8.0 pp [−12.5, −3.5] 2 dropped <0.001 6.3 pp",
         "right → wrong", "What do you need to open a locked door?", "Training loss", "Rates that are no outcomes",
         "Make it again", "c01dbeef7731", "77aa",
     ):  # fmt: skip
         position = page.text.index(part, position)
-    assert page.text.count(content.verdict.sentence) == 1
+    assert page.text.count(shown(content.verdict.sentence)) == 1
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
@@ -235,7 +240,7 @@ def test_the_verdict_is_a_word_and_a_colour(make_content: Make, status: str, wor
     content = make_content(status=status)
     html = render(content)
     assert f'class="verdict {status}"' in html and f"--tone: var(--{status})" in html
-    assert f"{word} {content.verdict.sentence}" in Page(html).text
+    assert f"{word} {shown(content.verdict.sentence)}" in Page(html).text
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (apt-get install chromium)")

@@ -44,6 +44,15 @@ environment = jinja2.Environment(
 )
 
 
+def _with_code(text: str) -> Markup:
+    """A text with what stands between backticks, such as an arm's name, set as code; all of it escaped."""
+    parts = text.split("`")
+    return Markup().join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
+environment.filters["with_code"] = _with_code
+
+
 def render(*contents: ReportContent, loop: Sequence[LoopRow] = (), rater: Mapping[str, Any] | None = None) -> str:
     """The page of a study, whose verdict is that of the first eval. All text is escaped; only the plots' SVG is not.
 
