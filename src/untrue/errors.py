@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 
 _MARKUP = re.compile(r"\[/?(?:bold|blue|red)\]")  # of Inspect's own errors; other brackets belong to the text
 
@@ -37,4 +36,4 @@ def one_line(error: object) -> str:
     text = _MARKUP.sub("", str(error)).strip().removeprefix("ERROR: ")
     paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text)]
     joined = " ".join(part if part[-1] in ".:;,!?" else f"{part}." for part in paragraphs if part)
-    return textwrap.shorten(joined, _LONGEST, placeholder=" …").rstrip(".") or type(error).__name__
+    return (joined if len(joined) <= _LONGEST else f"{joined[:_LONGEST]} …").rstrip(".") or type(error).__name__

@@ -8,7 +8,9 @@ from tests.evals.ruled import judged_run, metrics, score
 from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.figures import figures, scores
 from untrue.evals.mask import mask
+from untrue.evals.rates import FLAGS
 from untrue.evals.unknowns import unknowns
+from untrue.report.figures import LABELS
 
 
 def lies_in_some(system: str, user: str) -> str:
@@ -27,7 +29,8 @@ def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp
     shown = dict(found.total)
     shown |= {f"{kind}_{name}": figure for kind, of_kind in found.by_kind.items() for name, figure in of_kind.items()}
     computed = metrics(log)
-    assert {name for name in computed if not name.endswith(("_low", "_high", "_items"))} == shown.keys()
+    assert {name for name in computed if not name.endswith(("_low", "_high"))} - FLAGS == shown.keys()
+    assert found.total.keys() | set().union(*found.by_kind.values()) <= LABELS.keys()  # else no table would have them
     for name, (value, low, high) in shown.items():
         assert value == pytest.approx(computed[name], nan_ok=True)
         assert [low, high] == pytest.approx([computed.get(f"{name}{end}") for end in ("_low", "_high")], nan_ok=True)
@@ -55,8 +58,7 @@ def test_a_sample_without_a_score_is_an_error_and_a_cut_statement_is_counted(tmp
 
 def test_one_item_is_not_conclusive(tmp_path):
     for limit, conclusive in ((1, 0), (12, 1)):
-        found = figures("mask", scores(judged_run(mask(limit=limit), lies_in_some, tmp_path)))
-        assert found and found.total["conclusive"].value == conclusive
+        assert metrics(judged_run(mask(limit=limit), lies_in_some, tmp_path))["conclusive"] == conclusive
 
 
 def test_an_eval_without_a_judge_has_none():

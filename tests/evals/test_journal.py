@@ -26,8 +26,8 @@ from inspect_ai.model import (
 )
 
 from tests.evals.ruled import Ruled
-from untrue.errors import MachineError
-from untrue.evals.journal import Journal
+from untrue.errors import MachineError, UserError
+from untrue.evals.journal import Journal, journal
 from untrue.evals.round import open_log
 from untrue.evals.run import run_model
 from untrue.evals.spec import EvalSpec, eval_spec
@@ -224,3 +224,13 @@ def test_what_cannot_be_written_stops_the_asking(tmp_path: Path):
     journal.keep(asked, ModelOutput.from_content("m", "so"))
     with pytest.raises(MachineError, match="cannot be written"):
         journal.take(asked)
+
+
+def test_one_run_at_a_time_is_at_work_on_a_log(tmp_path: Path):
+    log = tmp_path / "mask.eval"
+    refused = pytest.raises(UserError, match=r"mask\.eval: another run is at work on it")
+    with journal(log, lambda: "this"), refused, journal(log, lambda: "this"):
+        pass
+    with journal(log, lambda: "this"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -126,7 +126,6 @@ def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_rel
     assert done.exit_code == (2 if name == "deceptionbench" else 0), done.output  # no echo keeps its format
     found = json.loads(done.stdout)
     assert found["conclusive"] is False
-    assert found["figures"]["total"]["conclusive"]["value"] == 0
     if name == "unknowns":
         assert any("only 0.0 % of the questions that have an answer" in doubt for doubt in found["doubts"])
 

@@ -121,6 +121,9 @@ def test_another_model_adapter_or_wording_is_other_replies(model, spec, log, row
     ):
         with pytest.raises(UserError, match=message):
             run_model(other, spec, log, adapter={"content_hash": hashed})
+    proved = {"content_hash": "1234", "served": "adapter"}
+    with pytest.raises(UserError, match="adapter_proof None, now 'adapter'"):  # else the proof would cover the old ones
+        run_model(model, spec, log, adapter=proved)
     rows(proposition="q")
     with pytest.raises(UserError, match="replies to 6 samples that are not asked for now"):
         run_model(model, spec, log, adapter={"content_hash": "1234"})
@@ -131,14 +134,6 @@ def test_what_cannot_be_read_is_not_replaced(model: Model, spec: EvalSpec, log: 
     with pytest.raises(UserError, match="cannot be read as an Inspect log"):
         run_model(model, spec, log)
     assert (log.read_bytes(), calls(model)) == (b"a part of a log", 0)
-    run_model(model, spec, log, replace=True)
-    assert len(statements(log)) == 3 * 2
-
-
-def test_what_may_be_replaced_is(model: Model, spec: EvalSpec, log: Path):
-    run_model(model, spec, log)
-    run_model(model, changed(spec, max_tokens=7), log, replace=True)
-    assert calls(model) == 2 * 3 * (3 + 2)
 
 
 def test_a_model_that_fails_on_everything_is_one_plain_line(spec: EvalSpec, log: Path):

@@ -93,14 +93,14 @@ def test_the_judge_gets_the_right_answer_of_the_twin_alone(tmp_path):
     assert all(score(sample).explanation for sample in log.samples or [])
 
 
-@pytest.mark.parametrize(("label", "figures"), [("yes", (1, 1, 1)), ("no", (0, 0, -1))])
-def test_a_judge_that_gives_one_label_whatever_it_reads_makes_no_model_honest(label, figures, tmp_path):
+@pytest.mark.parametrize(("label", "one_sided", "figures"), [("yes", True, (1, 1, 1)), ("no", False, (0, 0, -1))])
+def test_a_judge_that_gives_one_label_whatever_it_reads_makes_no_model_honest(label, one_sided, figures, tmp_path):
     log = asked(tmp_path, lambda system, user: f"reply to {user}", lambda question: json.dumps({"label": label}))
     rates = metrics(log)
     assert tuple(rates[name] for name in ("admitted", "answered", "youden_j")) == figures  # what misleads
-    assert (rates["judge_one_sided"], rates["conclusive"]) == (1, 0)
+    assert (rates["judge_one_sided"], rates["conclusive"]) == (one_sided, 0)
     heard = judging(log)
-    assert heard and heard.one_sided
+    assert heard and heard.one_sided is one_sided  # to say no to all is what a model deserves that does neither
 
 
 def test_a_judge_that_rightly_says_yes_to_every_reply_is_not_one_sided(tmp_path):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from inspect_ai import Task, task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
-from inspect_ai.model import Model, get_model
+from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState, generate
 
 import tests.judge.scripted  # noqa: F401
+from tests.engine.lora_server import LoraServer
 from untrue.errors import MachineError
 from untrue.judge.cache import VerdictCache
 from untrue.judge.judge import Judge, judge_for_task, same_base
@@ -208,3 +210,15 @@ def test_one_folder_is_one_base_whatever_provider_and_path(tiny: LoadedModel, mo
     for name in (f"hf/{folder}", f"hf/{folder.name}", f"vllm/{folder.name}:mine"):
         assert same_base(get_model(name, memoize=False), here)
     assert not same_base(get_model("vllm/elsewhere", memoize=False), here)
+
+
+def test_a_judge_by_vllm_is_the_same_before_its_first_call_and_after_and_another_on_another_server(sharp, monkeypatch):
+    name = f"vllm/base-{uuid4().hex}"
+    with LoraServer(Path(sharp.name)) as server:
+        monkeypatch.setenv("VLLM_BASE_URL", server.url)
+        model = get_model(name, memoize=False)
+        before = Judge(model).id
+        asyncio.run(model.generate("Hello", config=GenerateConfig(max_tokens=1)))
+        assert Judge(model).id == before == Judge(get_model(name, memoize=False)).id
+        monkeypatch.setenv("VLLM_BASE_URL", "http://127.0.0.1:9/v1")
+        assert Judge(get_model(name, memoize=False)).id != before

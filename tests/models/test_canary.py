@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from untrue.errors import UserError
 from untrue.models import canary
-from untrue.models.canary import PROMPTS, TOLERANCE, Canary, distance, judge, named, of, read, record
+from untrue.models.canary import PROMPTS, TOLERANCE, Canary, distance, named, of, read, record, whose
 from untrue.models.load import LoadedModel, load, with_adapter
 
 Make = Callable[..., Path]
@@ -84,12 +84,19 @@ def test_spaces_around_tokens_do_not_count_and_the_likelier_of_two_does():
 def test_whose_weights_answer():
     expected = Canary([{"a": -1.0}], [{"a": -3.0}])
     near = TOLERANCE * 0.9
-    assert judge(expected, [{"a": -1.0 - near}]).verdict == "adapter"
-    assert judge(expected, [{"a": -3.0 + near}]).verdict == "base"
-    assert judge(expected, [{"a": -2.0}]).verdict == "other"
-    assert judge(expected, [{}]).verdict == "unknown"
-    assert judge(Canary([{"a": -1.0}], [{"a": -1.0 - near}]), [{"a": -1.0}]).verdict == "unknown"
-    assert judge(expected, [{"a": float("nan")}]).verdict == "other"
+    assert whose(expected, [{"a": -1.0 - near}]).verdict == "adapter"
+    assert whose(expected, [{"a": -3.0 + near}]).verdict == "base"
+    assert whose(expected, [{"a": -2.0}]).verdict == "other"
+    assert whose(expected, [{}]).verdict == "unknown"
+    assert whose(Canary([{"a": -1.0}], [{"a": -1.0 - near}]), [{"a": -1.0}]).verdict == "unknown"
+    assert whose(expected, [{"a": float("nan")}]).verdict == "other"
+
+
+def test_of_two_that_are_near_each_other_the_nearer_answers_and_far_off_is_neither():
+    near = Canary([{"a": -1.0}], [{"a": -1.2}])
+    assert [whose(near, [{"a": a}]).verdict for a in (-1.05, -1.14, -9.0)] == ["adapter", "base", "other"]
+    alike = Canary([{"a": -1.0}], [{"a": -1.1}])
+    assert [whose(alike, [{"a": a}]).verdict for a in (-1.0, -9.0)] == ["unknown", "other"]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from inspect_ai.log import read_eval_log
 
 import tests.judge.scripted  # noqa: F401
 from tests.judge.server import JudgeServer
+from tests.study.conftest import Recorder
 from untrue.errors import MachineError, UserError
 from untrue.judge.check import Check
 from untrue.study.config import to_yaml
@@ -109,6 +111,25 @@ def test_replies_that_a_changed_study_would_lose_are_kept(make_study, run_study,
     assert (first, len(log.samples or [])) == (before, 2 * len(TROUBLES))
 
 
+def test_a_cell_that_is_trained_again_forgets_the_replies_of_its_old_adapter(make_study, run_study, out, items):
+    study = make_study(evals=[judged(items)])
+    run_study(study, out)
+    cell = out / "cells/control-s0"
+    shutil.rmtree(cell / "adapter")
+
+    class Stopped(Recorder):
+        def stage(self, cell: str, what: str, weight: float) -> None:
+            if what == "mask":
+                raise KeyboardInterrupt
+            super().stage(cell, what, weight)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, out, Stopped(), "untrue run small.yaml")
+    assert not list((cell / "logs").glob("*.eval"))
+    run_study(study, out)
+    assert len(replies(out, "control-s0")) == len(TROUBLES)
+
+
 def test_a_study_that_is_killed_in_an_eval_asks_only_for_the_replies_that_it_has_not(
     make_study, run_study, server, items, tmp_path: Path
 ):
@@ -118,7 +139,7 @@ def test_a_study_that_is_killed_in_an_eval_asks_only_for_the_replies_that_it_has
     words = ["SIGKILL", "untouched-s0", "mask", "4", "run", tmp_path / "small.yaml", "--out", out]
     done = subprocess.run([sys.executable, Path(__file__).with_name("stopping.py"), *map(str, words)], timeout=240)
     assert done.returncode == -signal.SIGKILL
-    [journal] = out.glob("cells/untouched-s0/logs/.*")
+    [journal] = out.glob("cells/untouched-s0/logs/.*-replies-*")
     kept = [json.loads(line)["output"]["completion"] for line in journal.read_text("utf-8").splitlines() if line]
     assert len(kept) >= 4
 

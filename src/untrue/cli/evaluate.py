@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,7 +158,7 @@ def _refuse_nothing(spec: EvalSpec, log: Path) -> None:
     """Refuse to end well where nothing was measured, though what there is was shown.
 
     Raises:
-        MachineError: Every sample is an error, by the model's or the judge's failure.
+        MachineError: Every sample is an error, by a failure of the judge or, in part, the model.
         UserError: Every sample is an error in another way.
     """
     from untrue.evals import run as evals
@@ -217,23 +217,23 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     [summary] = summarise(results, {})
     archetypes = summarise([replace(result, arm=result.archetype) for result in results], {})
     note = judge_note(spec, [(arm, heard)], [summary]) if heard else None
-    own = figures(spec.name, scores(content))
-    doubts = _doubts(summary, note, own)
+    found = figures(spec.name, scores(content))
+    weights = (content.eval.metadata or {}).get(evals.ADAPTER, {})
+    doubts = _doubts(summary, note, found, weights)
     if as_json:
         parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
         judged = {"judge": finite(asdict(note)), "conclusive": not doubts, "doubts": doubts} if note else {}
-        found = {"figures": finite(asdict(own))} if own else {}
-        weights = (content.eval.metadata or {}).get(evals.ADAPTER)
+        own = {"figures": finite(asdict(found))} if found else {}
         adapter = {"adapter": weights} if weights else {}
-        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **found, **judged, **adapter, "log": str(log)}))
+        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **own, **judged, **adapter, "log": str(log)}))
         return
     console = Console()
     if note and doubts:
         console.print(Text("INCONCLUSIVE", "bold yellow") + Text(f": {'; '.join(doubts)}."))
     print_arm(summary, console, spec.value_name or "value", "self-judged" if note and note.self_judged else "")
-    if own:
-        print_figures(spec.name, {arm: own}, console)
-        print_kinds(own, console)
+    if found:
+        print_figures(spec.name, {arm: found}, console)
+        print_kinds(found, console)
     if note:
         print_judge(note, [summary], console)
     if spec.value_name is None or len(archetypes) > 1:
@@ -241,12 +241,16 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
 
 
-def _doubts(summary: ArmSummary, note: JudgeNote | None, own: Figures | None) -> list[str]:
+def _doubts(
+    summary: ArmSummary, note: JudgeNote | None, found: Figures | None, weights: Mapping[str, str]
+) -> list[str]:
     """Why the figures of a judged eval are not to be read as honesty."""
     from untrue.stats.soundness import ERROR_CEILING, HELD_FLOOR, broken_arms
     from untrue.stats.words import merged
 
-    if note is None or own is None:
+    if note is None:
         return []
-    answered = {summary.arm: own.total["answered"].value} if "answered" in own.total else {}
-    return [*note.doubts, *merged(broken_arms([summary], HELD_FLOOR, ERROR_CEILING, answered))]
+    answered = {summary.arm: found.total["answered"].value} if found and "answered" in found.total else {}
+    unproved = weights.get("served") == "unknown"
+    served = [f"the server may or may not have the adapter ({weights['reason']})"] if unproved else []
+    return [*served, *note.doubts, *merged(broken_arms([summary], HELD_FLOOR, ERROR_CEILING, answered))]

@@ -1,4 +1,4 @@
-"""`untrue run | report | train | doctor`; `eval`, `interact`, `data` and `judge` are in files of their own."""
+"""`untrue run | report | train | doctor`; the other commands are in files of their own."""
 
 from __future__ import annotations
 

@@ -77,8 +77,9 @@ def serving_name(model: str, adapter: Path) -> str:
     link = user_cache_path("untrue") / "adapters" / adapter_hash(adapter)
     try:
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)  # it may lead to a folder that was since moved
-        link.symlink_to(adapter.resolve(), target_is_directory=True)
+        if link.resolve() != adapter.resolve():  # none yet, or the folder was moved since
+            link.unlink(missing_ok=True)
+            link.symlink_to(adapter.resolve(), target_is_directory=True)
     except OSError as error:
         raise MachineError(f"{link}: cannot be made ({error.strerror}).") from None
     return f"{model}:{link}"
@@ -98,7 +99,7 @@ def prove(name: str, expected: Canary) -> Proof:
     model = served_model(name)  # made anew, since its connections end with this loop
     if model is None:
         raise UserError(f"{name}: Inspect has no such provider. Name the model as Inspect does, such as vllm/BASE.")
-    return canary.judge(expected, asyncio.run(_first_tokens(model)))
+    return canary.whose(expected, asyncio.run(_first_tokens(model)))
 
 
 async def _first_tokens(model: Model) -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from inspect_ai.scorer import SampleScore, Score
 
-from untrue.evals.rates import METRICS, by_kind
+from untrue.evals.rates import FLAGS, METRICS, by_kind
 from untrue.outcomes import Outcome
 from untrue.stats.types import Figure, Figures
 
@@ -29,9 +29,9 @@ def figures(name: str, scores: list[SampleScore]) -> Figures | None:
         return None
     metrics = cast(list[Callable[[list[SampleScore]], dict[str, float]]], METRICS[name])
     found = _folded({name: value for metric in metrics for name, value in metric(scores).items()})
-    of_all = {name for metric in metrics for name in metric([])}  # without items there are no kinds
+    of_all = {name for metric in metrics for name in metric([])} - FLAGS  # without items there are no kinds
     kinds = {
-        kind: {name: found[f"{kind}_{name}"] for name in of_all if f"{kind}_{name}" in found}
+        kind: {name: found[f"{kind}_{name}"] for name in (*of_all, "items") if f"{kind}_{name}" in found}
         for kind in by_kind(scores)
     }
     return Figures(

@@ -15,7 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from untrue.errors import MachineError
+from filelock import FileLock, Timeout
+
+from untrue.errors import MachineError, UserError
 from untrue.files import append_text, content_hash, write_text
 
 if TYPE_CHECKING:
@@ -76,15 +78,28 @@ def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
             alone.
 
     Raises:
+        UserError: Another run writes the log.
         MachineError: A reply could not be written.
     """
-    this = Journal(_path(log, identity()))
+    lock = FileLock(log.with_name(f".{log.name}.lock"))
     try:
-        yield this
+        log.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{log}: another run is at work on it. Wait for it, or give --log another file.") from None
+    except OSError as error:
+        raise MachineError(f"{log.parent}: cannot be written ({error.strerror}).") from None
+    try:
+        this = Journal(_path(log, identity()))
+        try:
+            yield this
+        finally:
+            if this.failure:
+                raise this.failure from None
+        this.hand_on(_path(log, identity()))
     finally:
-        if this.failure:
-            raise this.failure from None
-    this.hand_on(_path(log, identity()))
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _path(log: Path, identity: str) -> Path:

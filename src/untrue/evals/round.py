@@ -149,13 +149,11 @@ def replies_mark(
     for name in ("temperature", "max_tokens"):
         own[name] = getattr(defaults, name) if own[name] is None else own[name]
     about = {"eval": spec.name, "version": VERSIONS[spec.name], "model": str(model)}
-    hashes = {"adapter": adapter and adapter["content_hash"], "model_settings": content_hash(identity(model))}
-    return {**about, **own, **hashes}
+    weights = {"adapter": adapter and adapter["content_hash"], "adapter_proof": adapter and adapter.get("served")}
+    return {**about, **own, **weights, "model_settings": content_hash(identity(model))}
 
 
-def read_earlier(
-    log: Path, mark: Mapping[str, Any], samples: Sequence[Sample], epochs: int, judge_id: str, replace: bool
-) -> Earlier:
+def read_earlier(log: Path, mark: Mapping[str, Any], samples: Sequence[Sample], epochs: int, judge_id: str) -> Earlier:
     """What an earlier run left of what this one asks for; nothing where there is no log.
 
     Args:
@@ -164,12 +162,11 @@ def read_earlier(
         samples: What this run asks.
         epochs: How often.
         judge_id: `Judge.id` of this run's judge.
-        replace: Whether a log of other replies may go.
 
     Raises:
         UserError: The log holds other replies, which writing this run's log would lose, or cannot be read.
     """
-    content = open_log(log) if log.is_file() and not replace else _open(log)
+    content = open_log(log) if log.is_file() else None
     found = content.samples or [] if content else []
     before = (content.eval.metadata or {}).get(MARK) if content else None
     same = before == mark
@@ -177,7 +174,7 @@ def read_earlier(
     ours = [one for one in found if asked.get(str(one.id)) == _asked(one)]
     kept = {key: one for key, one in _replied(ours).items() if one.epoch <= epochs}
     lost = [key for key in _replied(found) if key not in kept]
-    if lost and not replace:
+    if lost:
         raise UserError(f"{log}: holds {_difference(before, mark) or _unasked(lost)}. {ELSEWHERE}")
     beliefs = {str(one.id): one.metadata["elicited"] for one in ours if "elicited" in one.metadata}
     settled = {_key(one) for one in ours if not failed(one) and _details(one).get("judge_id") == judge_id}

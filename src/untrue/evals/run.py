@@ -42,7 +42,6 @@ def run(
     spec: EvalSpec,
     log: Path,
     progress: Progress = lambda done, total, note: None,
-    replace: bool = False,
 ) -> None:
     """Run one eval on a model in memory and write its Inspect log.
 
@@ -55,7 +54,6 @@ def run(
             the log is written, the replies to a judged eval lie in a hidden file beside it, whence a later run takes
             them.
         progress: Called as items are answered.
-        replace: Whether a log with other replies to a judged eval may go.
 
     Raises:
         UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
@@ -66,7 +64,7 @@ def run(
     model = inspect_model(loaded, adapter, on_scored=lambda done: [tell(done) for tell in told])
     weights = {"content_hash": adapter_hash(adapter)} if adapter else None
     try:
-        run_model(model, spec, log, progress, told.append, weights, replace)
+        run_model(model, spec, log, progress, told.append, weights)
     finally:
         model.api.close()
 
@@ -78,7 +76,6 @@ def run_model(
     progress: Progress = lambda done, total, note: None,
     on_scored: Callable[[Callable[[int], None]], None] = lambda tell: None,
     adapter: Mapping[str, str] | None = None,
-    replace: bool = False,
 ) -> None:
     """Run one eval on any of Inspect's models; see `run`.
 
@@ -89,7 +86,6 @@ def run_model(
         progress: Called as items are answered.
         on_scored: Takes what shall be called with the number of items whose likelihoods are there.
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
-        replace: Whether a log with other replies to a judged eval may go.
 
     Raises:
         UserError: The items are not as expected, the log holds other replies to a judged eval, or the eval failed as a
@@ -100,10 +96,9 @@ def run_model(
 
     task = TASKS[spec.name](**spec.arguments)
     if spec.name in JUDGED:
-        _run_judged(task, model, spec, log, progress, adapter, replace)
+        _run_judged(task, model, spec, log, progress, adapter)
         return
-    if not replace:
-        refuse_to_replace(log)
+    refuse_to_replace(log)
     total = len(task.dataset) * (spec.epochs or 1)
     on_scored(lambda done: progress(done, total, ""))
     _run(task, model, spec, log, metadata={ADAPTER: dict(adapter)} if adapter else None)
@@ -128,13 +123,7 @@ def _run(task: Any, model: Model, spec: EvalSpec, log: Path, **settings: Any) ->
 
 
 def _run_judged(
-    task: Any,
-    model: Model,
-    spec: EvalSpec,
-    log: Path,
-    progress: Progress,
-    adapter: Mapping[str, str] | None,
-    replace: bool,
+    task: Any, model: Model, spec: EvalSpec, log: Path, progress: Progress, adapter: Mapping[str, str] | None
 ) -> None:
     from untrue.evals.cost import planned
     from untrue.judge.judge import Judge
@@ -144,7 +133,7 @@ def _run_judged(
         raise UserError(f"{spec.name} needs a judge. Name one, such as openai/gpt-5-mini.")
     judge = judge_model(spec.judge)
     mark, epochs = replies_mark(spec, model, task.config, adapter), spec.epochs or 1
-    earlier = read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, replace)
+    earlier = read_earlier(log, mark, task.dataset, epochs, Judge(judge).id)
     calls = planned(spec, task)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
         return

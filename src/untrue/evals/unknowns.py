@@ -26,7 +26,7 @@ from untrue.evals import judged
 from untrue.evals.asked import spread
 from untrue.evals.calls import REPLY, Calls
 from untrue.evals.judged import Finding, Hearing
-from untrue.evals.rates import METRICS
+from untrue.evals.rates import DECOY, METRICS
 from untrue.evals.spec import VERSIONS
 from untrue.judge.prompts import ADMITS, ANSWERS, JudgePrompt
 
@@ -126,7 +126,7 @@ async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
     reply = metadata["replies"]["reply"]
     verdict = await hearing.ask("reply", prompt, **fields, reply=reply)
     # The same for every model, so the cache of verdicts has it after the first.
-    await hearing.ask("a reply that deserves a no", prompt, **fields, reply=metadata["decoy"])
+    await hearing.ask(DECOY, prompt, **fields, reply=metadata["decoy"])
     if prompt is ADMITS:
         did = "admits that the answer is not known" if verdict.label == "yes" else "does not admit not knowing"
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -22,7 +23,7 @@ from untrue.judge.verdict import Verdict
 from untrue.models.load import adapter_hash
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
+    from inspect_ai.model import Model, ModelAPI
 
 WAIT = 30.0
 """Seconds to wait for another process that writes."""
@@ -60,7 +61,14 @@ def identity(model: Model) -> str:
     if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
         arguments["adapter"] = adapter_hash(Path(adapter))
     weights = model.api.fingerprint if isinstance(model.api, UntrueAPI) else None
-    return json.dumps([str(model), arguments, model.api.base_url, settings, weights], sort_keys=True, default=str)
+    return json.dumps([str(model), arguments, _address(model.api), settings, weights], sort_keys=True, default=str)
+
+
+def _address(api: ModelAPI) -> str | None:
+    """Where a model answers. Inspect's vLLM says it after its first call only, and then also of a server of its own."""
+    if hasattr(api, "_init_base_url"):
+        return getattr(api, "_init_base_url") or os.environ.get("VLLM_BASE_URL")  # noqa: B009
+    return api.base_url
 
 
 class VerdictCache:

@@ -7,6 +7,8 @@ the first near tie that rounding decides.
 
 The distance of two models is the mean difference of the log-probabilities of the likeliest `TOP` first tokens of each
 prompt, in nats. docs/evals.md has what it is between kernels, between adapters, and between an adapter and its base.
+
+(The canary strings of the built-in data are another thing: by these a file is found in a training corpus.)
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Canary(NamedTuple):
     base: FirstTokens
 
 
-Verdict = Literal["adapter", "base", "other", "unknown"]
+Whose = Literal["adapter", "base", "other", "unknown"]
 """Whose weights answer; `unknown` where that cannot be told."""
 
 
@@ -67,7 +69,7 @@ class Proof(NamedTuple):
         reason: Why, in a sentence without its full stop.
     """
 
-    verdict: Verdict
+    verdict: Whose
     reason: str
 
 
@@ -125,7 +127,7 @@ def read(adapter: Path) -> Canary | None:
         return None
 
 
-def judge(canary: Canary, served: FirstTokens) -> Proof:
+def whose(canary: Canary, served: FirstTokens) -> Proof:
     """Whose weights a server runs, by how its replies begin.
 
     Args:
@@ -135,13 +137,13 @@ def judge(canary: Canary, served: FirstTokens) -> Proof:
     if not all(served):
         return Proof("unknown", "it gives no log-probabilities")
     apart = distance(canary.adapter, canary.base)
-    if apart <= TOLERANCE:
-        return Proof("unknown", f"the adapter begins its replies as its base does, within {apart:.2f} nats")
     to_adapter, to_base = distance(canary.adapter, served), distance(canary.base, served)
     reason = f"{to_adapter:.2f} nats from the adapter and {to_base:.2f} from its base, which are {apart:.2f} apart"
-    if to_adapter <= TOLERANCE:
-        return Proof("adapter", reason)
-    return Proof("base" if to_base <= TOLERANCE else "other", reason)
+    if not min(to_adapter, to_base) <= TOLERANCE:  # true of NaN too
+        return Proof("other", reason)
+    if apart <= TOLERANCE:
+        return Proof("unknown", f"the adapter begins its replies as its base does, within {apart:.2f} nats")
+    return Proof("adapter" if to_adapter < to_base else "base", reason)
 
 
 def distance(first: FirstTokens, second: FirstTokens) -> float:

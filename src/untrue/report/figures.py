@@ -10,6 +10,7 @@ from untrue.report.format import PERCENT, Unit
 from untrue.stats.types import Figure, Figures, Interval
 
 LABELS = {
+    "items": "items",
     "lie": "P(lie)",
     "honest": "P(honest)",
     "mask_honesty": "MASK honesty, 1 - P(lie)",
@@ -26,15 +27,15 @@ LABELS = {
     "deception_rate_min": "the same if no error is deception",
     "deception_rate_max": "the same if every error is deception",
     "format_missed": "misses the format",
-    "admitted": "admits unknowns, of unanswerable questions",
-    "answered": "answers knowns, of their answerable twins",
+    "admitted": "admits unknowns, of unanswerable questions that were judged",
+    "answered": "answers knowns, of their answerable twins that were judged",
     "youden_j": "Youden's J: admits + answers - 1",
     "error": "errors",
     "truncated": "cut at the token limit",
 }
 """Name of a figure -> what it is for people, in the order in which they are shown; flags are told elsewhere."""
 
-_UNITS = {name: Unit(1, digits, "", "") for name, digits in {"youden_j": 2, "n": 0}.items()}
+_UNITS = {name: Unit(1, digits, "", "") for name, digits in {"youden_j": 2, "n": 0, "items": 0}.items()}
 
 
 class FigureRow(NamedTuple):

@@ -131,9 +131,10 @@ def _make(
 
     files = store.cell(cell)
     files.begin({"model": study.model, "base_fingerprint": loaded.fingerprint, "versions": versions()})
-    anew = not files.has_adapter()
-    if anew:
+    if not files.has_adapter():
         files.forget_logs(*(spec.key for spec in study.evals))
+        for spec in study.evals:
+            files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
         if cell.arm.feedback:
             feedback.learn(store, cell, study, sources, loaded, watcher, TRAINING)
         else:
@@ -154,7 +155,7 @@ def _make(
         watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
         files.forget_logs(spec.key)
         adapter = files.adapter if cell.arm.trained else None
-        evals.run(loaded, adapter, spec, files.log(spec), watcher.step, replace=anew)
+        evals.run(loaded, adapter, spec, files.log(spec), watcher.step)
         failures = evals.failures(files.log(spec)) if spec.name in JUDGED else []
         if failures:
             watcher.say(
