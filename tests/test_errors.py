@@ -23,7 +23,8 @@ from untrue.errors import one_line
         (ValueError("a [thing] of\n  two lines.\n"), "a [thing] of two lines"),
         (ValueError(), "ValueError"),
         ("\n\n", "str"),
-        ("word " * 1000, "word " * 99 + "…"),
+        ("word " * 1000, "word " * 100 + "…"),
+        ("x" * 1000, "x" * 500 + " …"),
     ],
 )
 def test_it_is_one_plain_line_with_its_cause(error: object, line: str):
