@@ -36,4 +36,6 @@ def one_line(error: object) -> str:
     text = _MARKUP.sub("", str(error)).strip().removeprefix("ERROR: ")
     paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text)]
     joined = " ".join(part if part[-1] in ".:;,!?" else f"{part}." for part in paragraphs if part)
-    return (joined if len(joined) <= _LONGEST else f"{joined[:_LONGEST].rstrip()} …").rstrip(".") or type(error).__name__
+    if len(joined) > _LONGEST:
+        return f"{joined[:_LONGEST].rstrip()} …"
+    return joined.rstrip(".") or type(error).__name__
