@@ -98,8 +98,8 @@ def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
                 raise this.failure from None
         this.hand_on(_path(log, identity()))
     finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: later it may be another run's
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _path(log: Path, identity: str) -> Path:

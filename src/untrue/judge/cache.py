@@ -66,9 +66,9 @@ def identity(model: Model) -> str:
 
 def _address(api: ModelAPI) -> str | None:
     """Where a model answers. Inspect's vLLM says it after its first call only, and then also of a server of its own."""
-    if hasattr(api, "_init_base_url"):
-        return getattr(api, "_init_base_url") or os.environ.get("VLLM_BASE_URL")  # noqa: B009
-    return api.base_url
+    if "_init_base_url" not in vars(api):
+        return api.base_url
+    return vars(api)["_init_base_url"] or os.environ.get("VLLM_BASE_URL")
 
 
 class VerdictCache:

@@ -118,7 +118,7 @@ def only_these_seeds(comparison: Comparison, name: str) -> Iterable[Note]:
     """The test takes the seeds as given, the interval does not."""
     if comparison.p_holm < 0.05 and not excludes_zero(comparison.difference):
         yield Note(
-            f"In {{0}} the {name} differs on these items and seeds (p {{1}} after Holm's correction), but 0 is not "
+            f"In {{0}} the {name} differs on these items and seeds ({{1}} after Holm's correction), but 0 is not "
             f"excluded ({difference_in(comparison.metric)}: {{2}}), so this is not counted as an effect.",
             comparison.arm,
             (p_figure(comparison), difference_figure(comparison)),

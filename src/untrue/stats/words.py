@@ -51,7 +51,7 @@ def change(words: str, comparison: Comparison) -> Note:
     before, after = comparison.control_mean, comparison.arm_mean
     means = [percent(mean) if comparison.metric in RATES else f"{mean:+.3f}" for mean in (before, after)]
     return Note(
-        f"{words} from {{2}} to {{3}} ({difference_in(comparison.metric)}: {{4}}; p {{5}} after Holm's correction)",
+        f"{words} from {{2}} to {{3}} ({difference_in(comparison.metric)}: {{4}}; {{5}} after Holm's correction)",
         comparison.arm,
         (f"`{comparison.control}`", *means, difference_figure(comparison), p_figure(comparison)),
     )
@@ -75,8 +75,8 @@ def difference_figure(comparison: Comparison) -> str:
 
 
 def p_figure(comparison: Comparison) -> str:
-    """Such as `= 0.012`, after Holm's correction."""
-    return "< 0.001" if comparison.p_holm < 0.001 else f"= {comparison.p_holm:.3f}"
+    """Such as `p = 0.012`, after Holm's correction."""
+    return "p < 0.001" if comparison.p_holm < 0.001 else f"p = {comparison.p_holm:.3f}"
 
 
 def size_words(metric: str, size: float) -> str:

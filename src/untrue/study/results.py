@@ -51,7 +51,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         UserError: A log is damaged.
     """
     results, notes = list[Result](), dict[str, list[tuple[str, Judging]]]()
-    own = dict[str, dict[str, Figures]]()
+    shown = dict[str, dict[str, Figures]]()
     for spec in study.evals:
         for arm, of_arm in groupby(cells, key=lambda cell: cell.arm.name):
             scored = []
@@ -62,7 +62,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
                 if heard := judging(log):
                     notes.setdefault(spec.key, []).append((arm, heard))
             if found := figures(spec.name, scored):
-                own.setdefault(spec.key, {})[arm] = found
+                shown.setdefault(spec.key, {})[arm] = found
     training = [curve for cell in cells if cell.arm.trained for curve in _curves(study, store, cell)]
     contents = [
         _content(
@@ -74,7 +74,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
             training,
             command,
             notes.get(spec.key, []),
-            own.get(spec.key, {}),
+            shown.get(spec.key, {}),
         )
         for spec in study.evals
     ]
@@ -103,7 +103,7 @@ def _content(
     training: list[TrainingCurve],
     command: str,
     heard: Sequence[tuple[str, Judging]],
-    own: dict[str, Figures],
+    shown: dict[str, Figures],
 ) -> ReportContent:
     all_arms = arms(study)
     controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
@@ -119,7 +119,7 @@ def _content(
     names = "; ".join(map(sets.versioned, asked.sources(spec)))
     notes.append(DataNote(f"{of}{spec.key} items ({names})", len(items), items_hash(items)))
     judge = judge_note(spec, heard, summaries)
-    answered = {arm: one.total["answered"].value for arm, one in own.items() if "answered" in one.total}
+    answered = {arm: one.total["answered"].value for arm, one in shown.items() if "answered" in one.total}
     found = verdict(summaries, comparisons, value_name=spec.value_name or "value", answered=answered)
     if answered:
         apart = moved_apart(archetypes.get("unanswerable", ()), archetypes.get("answerable", ()))
@@ -153,7 +153,7 @@ def _content(
         value_name=spec.value_name,
         weighs_replies=spec.name in WEIGHING,
         judge=judge,
-        figures=own,
+        figures=shown,
     )
 
 
