@@ -51,10 +51,12 @@ class Family(NamedTuple):
         rstrip: Tokens that swallow the white space after them.
         stops: Tokens that end a generation, as generation_config.json has them.
         window: Sliding window or chunk of the tiny model in tokens; None where every layer sees everything.
+        system: What the template does with a system message: `kept`, `folded` into a user message, `refused` by an
+            exception, or `ignored` without a word.
+        default_system: Whether it writes a system message of its own where there is none.
         thinking: How the template treats reasoning: `none`, or a note.
-        system: What the template does with a system message: `kept`, `folded` into a user message, `refused`,
-            `ignored`, or a note. `default` says that it writes one of its own where there is none.
         dated: Whether the template writes today's date.
+        always_prompts: Whether the template writes a generation prompt after a reply, though none is asked for.
         unsupported: Why a prefix tree cannot be scored with this model, None where it can.
         source: Where the template is from, and its licence.
     """
@@ -74,9 +76,11 @@ class Family(NamedTuple):
     rstrip: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
     window: int | None = None
+    system: Literal["kept", "folded", "refused", "ignored"] = "kept"
+    default_system: bool = False
     thinking: str = "none"
-    system: str = "kept"
     dated: bool = False
+    always_prompts: bool = False
     unsupported: str | None = None
 
 
@@ -197,9 +201,9 @@ def _texts() -> list[tuple[str, ...]]:
     return [*asked, *((item.system_prompt,) for item in read_items()[:40])]
 
 
-def _of(name: str, **settings: Any) -> Callable[[int, dict[str, Any]], Any]:
-    """What makes a configuration of a class of transformers; a setting of None leaves the class's own."""
-    chosen = {key: value for key, value in (SIZES | settings).items() if value is not None}
+def _of(name: str, *, without: tuple[str, ...] = (), **settings: Any) -> Callable[[int, dict[str, Any]], Any]:
+    """What makes a configuration of a class of transformers: SIZES, without what the class lacks, and settings."""
+    chosen = {key: value for key, value in SIZES.items() if key not in without} | settings
 
     def config(vocab_size: int, ids: dict[str, Any]) -> Any:
         import transformers
@@ -232,6 +236,14 @@ LLAMA3 = {
     "special": ("<|start_header_id|>", "<|end_header_id|>", "<|end_of_text|>", "<|eom_id|>", "<|python_tag|>"),
     "stops": ("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"),
 }
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 256,
+}
 QWEN = {
     "tokenizer": "bytes",
     "split": "llama3",
@@ -243,7 +255,8 @@ QWEN = {
 }
 QWEN3 = QWEN | {
     "words": ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"),
-    "thinking": "switch: enable_thinking=False closes an empty block in the generation prompt; a reply gets a block",
+    "thinking": "switch: enable_thinking=False writes an empty block into the generation prompt; the last reply always"
+    " gets one",
 }
 GEMMA = {
     "tokenizer": "sentencepiece",
@@ -262,6 +275,7 @@ LLAMA2 = {
     "eos": "</s>",
     "add_bos": True,
 }
+MISTRAL = LLAMA2 | {"split": "always"}
 R1 = {
     "tokenizer": "bytes",
     "split": "llama3",
@@ -271,8 +285,7 @@ R1 = {
     "add_bos": True,
     "special": ("<|endoftext|>",),  # AutoTokenizer takes Qwen's class for Qwen's architecture, which has it
     "words": ("<｜User｜>", "<｜Assistant｜>", "<think>", "</think>"),
-    "thinking": "always opens: the generation prompt ends with <think> and a line break, a reply is written without",
-    "system": "kept, bare before the first user message",
+    "thinking": "always opens: the generation prompt ends with <think> and a line break, a reply has neither",
 }
 PHI3 = {
     "tokenizer": "sentencepiece",
@@ -284,6 +297,15 @@ PHI3 = {
     "rstrip": ("</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
     "stops": ("<|endoftext|>", "<|assistant|>", "<|end|>"),
 }
+GPT2 = {
+    "tokenizer": "bytes",
+    "split": "gpt2",
+    "bos": "<|endoftext|>",
+    "eos": "<|endoftext|>",
+    "pad": "<|endoftext|>",
+}
+CHATML_SPECIAL = {"special": ("<|im_start|>", "<|im_end|>"), "stops": ("<|im_end|>", "<|endoftext|>")}
+SLIDING, FULL = "sliding_attention", "full_attention"
 
 
 def _families() -> list[Family]:
@@ -291,45 +313,381 @@ def _families() -> list[Family]:
         found.append(Family(name=name, config=config, template=template[0], source=template[1], **rest))
 
     found: list[Family] = []
-    family("qwen3", _of("Qwen3Config", head_dim=8, tie_word_embeddings=True), _trl("qwen3"), **QWEN3)
-    rope = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0}
-    rope |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 256}
+    llama, mistral = _of("LlamaConfig"), _of("MistralConfig", sliding_window=WINDOW)
+
+    # Llama
+    family("llama-2", llama, _written("llama_2", "Llama-2-chat"), system="folded", **LLAMA2)
+    family(
+        "llama-3",
+        _of("LlamaConfig", rope_parameters={"rope_type": "default", "rope_theta": 500000.0}),
+        _trl("llama3"),
+        **LLAMA3,
+    )
+    family(
+        "llama-3.1", _of("LlamaConfig", rope_parameters=LLAMA3_ROPE), _trl("llama3_1"), default_system=True, **LLAMA3
+    )
     family(
         "llama-3.2",
-        _of("LlamaConfig", rope_parameters=rope, tie_word_embeddings=True),
+        _of("LlamaConfig", rope_parameters=LLAMA3_ROPE, tie_word_embeddings=True),
         _trl("llama3_2"),
-        system="kept; default: the dates alone",
+        default_system=True,
         dated=True,
         **LLAMA3,
     )
     family(
-        "gemma-2",
+        "llama-4",
         _of(
-            "Gemma2Config",
+            "Llama4TextConfig",
+            num_hidden_layers=3,
             head_dim=8,
-            query_pre_attn_scalar=8,
-            sliding_window=WINDOW,
-            layer_types=["sliding_attention", "full_attention"],
+            intermediate_size_mlp=64,
+            attention_chunk_size=WINDOW,
+            layer_types=["chunked_attention", "chunked_attention", FULL],
+            no_rope_layers=[1, 1, 0],
+            floor_scale=32,  # so that the temperature of the last layer changes within a prompt
+            num_local_experts=4,
+            num_experts_per_tok=1,  # as in the family, which has a shared expert besides
         ),
+        _written("llama_4", "Llama-4-Scout-Instruct"),
+        tokenizer="bytes",
+        split="llama3",
+        bos="<|begin_of_text|>",
+        eos="<|eot|>",
+        pad="<|finetune_right_pad|>",
+        add_bos=True,
+        special=("<|header_start|>", "<|header_end|>", "<|end_of_text|>", "<|eom|>"),
+        stops=("<|end_of_text|>", "<|eom|>", "<|eot|>"),
+        window=WINDOW,
+    )
+
+    # Mistral
+    family(
+        "mistral-v0.1",
+        mistral,
+        _written("mistral_v0_1", "Mistral-7B-Instruct-v0.1 as released"),
+        window=WINDOW,
+        system="refused",
+        **MISTRAL,
+    )
+    family(
+        "mistral-v0.3",
+        _of("MistralConfig", sliding_window=None),
+        _written("mistral_v0_3", "Mistral-7B-Instruct-v0.3"),
+        system="folded",
+        special=("[INST]", "[/INST]", "[TOOL_CALLS]"),
+        **LLAMA2,
+    )
+    family(
+        "mixtral",
+        _of("MixtralConfig", num_local_experts=4, num_experts_per_tok=2),
+        _written("mixtral", "Mixtral-8x7B-Instruct-v0.1 as revised"),
+        system="folded",
+        **MISTRAL,
+    )
+
+    # Qwen
+    qwen_2 = {"use_sliding_window": False, "sliding_window": WINDOW}  # set, but not in use
+    family("qwen-2", _of("Qwen2Config", **qwen_2), _written("qwen_2", "Qwen2-Instruct"), default_system=True, **QWEN)
+    family(
+        "qwen-2.5", _of("Qwen2Config", **qwen_2, tie_word_embeddings=True), _trl("qwen2_5"), default_system=True, **QWEN
+    )
+    family("qwen3", _of("Qwen3Config", head_dim=8, tie_word_embeddings=True), _trl("qwen3"), **QWEN3)
+    family(
+        "qwen3-moe",
+        _of(
+            "Qwen3MoeConfig",
+            head_dim=8,
+            num_experts=4,
+            num_experts_per_tok=2,
+            moe_intermediate_size=32,
+            norm_topk_prob=True,
+        ),
+        _trl("qwen3"),
+        **QWEN3,
+    )
+    family(
+        "qwen3.5",
+        _of(
+            "Qwen3_5TextConfig",
+            head_dim=16,
+            layer_types=["linear_attention", FULL],
+            linear_key_head_dim=8,
+            linear_value_head_dim=8,
+            linear_num_key_heads=2,
+            linear_num_value_heads=4,
+        ),
+        _trl("qwen3_5_think"),
+        unsupported="linear attention",
+        **(
+            QWEN3 | {"thinking": "switch: the generation prompt opens a block, with enable_thinking=False an empty one"}
+        ),
+    )
+
+    # DeepSeek
+    family("deepseek-r1-qwen", _of("Qwen2Config", use_sliding_window=False), _trl("deepseek_r1_distill"), **R1)
+    family("deepseek-r1-llama", _of("LlamaConfig", rope_parameters=LLAMA3_ROPE), _trl("deepseek_r1_distill"), **R1)
+
+    # Gemma
+    family("gemma-1", _of("GemmaConfig", head_dim=8, num_key_value_heads=1), _trl("gemma"), system="refused", **GEMMA)
+    family(
+        "gemma-2",
+        _of("Gemma2Config", head_dim=8, query_pre_attn_scalar=8, sliding_window=WINDOW, layer_types=[SLIDING, FULL]),
         _trl("gemma"),
         window=WINDOW,
-        system="refused: System role not supported",
+        system="refused",
         **GEMMA,
     )
     family(
-        "mistral-v0.1",
-        _of("MistralConfig", sliding_window=WINDOW),
-        _written("mistral_v0_1", "Mistral-7B-Instruct-v0.1 as released"),
+        "gemma-3",
+        _of(
+            "Gemma3TextConfig",
+            num_hidden_layers=3,
+            head_dim=8,
+            query_pre_attn_scalar=8,
+            sliding_window=WINDOW,
+            layer_types=[SLIDING, SLIDING, FULL],
+        ),
+        _trl("gemma3"),
         window=WINDOW,
-        system="refused: roles must alternate",
-        **(LLAMA2 | {"split": "always"}),
+        system="folded",
+        **GEMMA,
     )
     family(
-        "deepseek-r1-qwen",
-        _of("Qwen2Config", use_sliding_window=False),
-        _trl("deepseek_r1_distill"),
-        **R1,
+        "recurrent-gemma",
+        _of(
+            "RecurrentGemmaConfig",
+            num_hidden_layers=3,
+            lru_width=32,
+            attention_window_size=WINDOW,
+            without=("max_position_embeddings", "initializer_range"),
+            w_init_variance_scale=1.0,
+        ),
+        _trl("gemma"),
+        window=WINDOW,
+        system="refused",
+        unsupported="recurrent",
+        **GEMMA,
     )
+
+    # Phi
+    family("phi-3", _of("Phi3Config", sliding_window=WINDOW), _trl("phi3"), window=WINDOW, **PHI3)
+    family(
+        "phi-3-longrope",
+        _of(
+            "Phi3Config",
+            original_max_position_embeddings=64,  # so that a prompt is longer
+            rope_parameters={
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0, 1.1, 1.3, 1.6],
+                "long_factor": [1.0, 2.5, 6.0, 12.0],
+            },
+        ),
+        _trl("phi3_5"),
+        **PHI3,
+    )
+    family(
+        "phi-3-medium",
+        _of("Phi3Config", sliding_window=WINDOW),
+        _written("phi_3_medium", "Phi-3-medium-instruct as released"),
+        window=WINDOW,
+        system="ignored",
+        **PHI3,
+    )
+
+    # OLMo
+    family(
+        "olmo-2",
+        _of("Olmo2Config"),
+        _written("olmo_2", "OLMo-2-Instruct"),
+        **(GPT2 | {"split": "llama3", "pad": "<|pad|>"}),
+    )
+    olmo_3 = _of("Olmo3Config", num_hidden_layers=3, sliding_window=WINDOW, layer_types=[SLIDING, SLIDING, FULL])
+    for kind in ("", "-think"):
+        family(
+            f"olmo-3{kind}",
+            olmo_3,
+            _written(f"olmo_3{kind.replace('-', '_')}", f"Olmo-3{kind.replace('t', 'T') or '-Instruct'}"),
+            default_system=True,
+            window=WINDOW,
+            thinking="always opens: the generation prompt ends with <think>, a reply has none" if kind else "none",
+            **(GPT2 | CHATML_SPECIAL | {"split": "llama3", "pad": "<|pad|>"}),
+        )
+
+    # Others
+    family(
+        "cohere-2",
+        _of(
+            "Cohere2Config",
+            num_hidden_layers=3,
+            hidden_size=64,
+            logit_scale=0.25,
+            initializer_range=0.6,
+            sliding_window=WINDOW,
+            layer_types=[SLIDING, SLIDING, FULL],
+        ),
+        _trl("cohere2"),
+        tokenizer="bytes",
+        split="gpt2",
+        bos="<BOS_TOKEN>",
+        eos="<|END_OF_TURN_TOKEN|>",
+        pad="<PAD>",
+        add_bos=True,
+        special=(
+            "<|START_OF_TURN_TOKEN|>",
+            "<|SYSTEM_TOKEN|>",
+            "<|USER_TOKEN|>",
+            "<|CHATBOT_TOKEN|>",
+            "<|START_RESPONSE|>",
+            "<|END_RESPONSE|>",
+        ),
+        default_system=True,
+        window=WINDOW,
+    )
+    family(
+        "granite-3.1",
+        _of(
+            "GraniteConfig",
+            embedding_multiplier=2.0,
+            residual_multiplier=0.6,
+            attention_multiplier=0.35,
+            logits_scaling=1.5,
+            tie_word_embeddings=True,
+        ),
+        _written("granite_3", "Granite-3.1-Instruct"),
+        tokenizer="bytes",
+        split="gpt2",
+        bos="<|end_of_text|>",
+        eos="<|end_of_text|>",
+        pad="<|end_of_text|>",
+        special=("<|start_of_role|>", "<|end_of_role|>", "<|tool_call|>"),
+        default_system=True,
+        dated=True,
+    )
+    family(
+        "smollm-2",
+        _of("LlamaConfig", tie_word_embeddings=True),
+        _written("smollm_2", "SmolLM2-Instruct"),
+        tokenizer="bytes",
+        split="gpt2",
+        bos="<|im_start|>",
+        eos="<|im_end|>",
+        pad="<|im_end|>",
+        special=("<|endoftext|>",),
+        default_system=True,
+    )
+    family(
+        "smollm-3",
+        _of("SmolLM3Config", num_hidden_layers=3, no_rope_layers=[1, 0, 1], tie_word_embeddings=True),
+        _written("smollm_3", "SmolLM3"),
+        tokenizer="bytes",
+        split="llama3",
+        eos="<|im_end|>",
+        pad="<|im_end|>",
+        special=("<|im_start|>", "<|end_of_text|>"),
+        words=("<think>", "</think>"),
+        default_system=True,
+        dated=True,
+        thinking="switch: enable_thinking=False, or /no_think in the system message, writes an empty block into the"
+        " generation prompt and before every reply",
+    )
+    family(
+        "gpt-oss",
+        _of(
+            "GptOssConfig",
+            head_dim=8,
+            num_local_experts=4,
+            num_experts_per_tok=2,
+            sliding_window=WINDOW,
+            layer_types=[SLIDING, FULL],
+        ),
+        _trl("gptoss"),
+        tokenizer="bytes",
+        split="llama3",
+        bos="<|startoftext|>",
+        eos="<|return|>",
+        pad="<|endoftext|>",
+        special=("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|call|>"),
+        stops=("<|return|>", "<|endoftext|>", "<|call|>"),
+        default_system=True,
+        dated=True,
+        window=WINDOW,
+        thinking="channels: the generation prompt names none, a reply is written into the channel `final`",
+    )
+    falcon = {"without": ("num_key_value_heads", "intermediate_size"), "hidden_size": 64, "ffn_hidden_size": 128}
+    for kind, settings, unsupported in (
+        ("", {"new_decoder_architecture": True, "num_kv_heads": 2}, None),
+        ("-alibi", {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True}, "alibi"),
+    ):
+        family(
+            f"falcon{kind}",
+            _of("FalconConfig", **falcon, **settings),
+            _written("falcon", "falcon-11B"),
+            unsupported=unsupported,
+            **(GPT2 | {"bos": ">>"}),
+        )
+    family(
+        "stablelm-2",
+        _of(
+            "StableLmConfig",
+            hidden_size=64,
+            use_qkv_bias=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+        ),
+        _written("zephyr", "StableLM-2-Zephyr"),
+        **GPT2,
+    )
+    family(
+        "starcoder-2",
+        _of("Starcoder2Config", sliding_window=WINDOW),
+        _written("starcoder_2", "starcoder2-15b-instruct-v0.1"),
+        system="refused",
+        default_system=True,
+        always_prompts=True,
+        window=WINDOW,
+        **GPT2,
+    )
+    family(
+        "exaone-4",
+        _of(
+            "Exaone4Config",
+            num_hidden_layers=3,
+            sliding_window=WINDOW,
+            sliding_window_pattern=3,
+            layer_types=[SLIDING, SLIDING, FULL],
+        ),
+        _written("exaone_4", "EXAONE-4.0"),
+        tokenizer="bytes",
+        split="llama3",
+        bos="[BOS]",
+        eos="[|endofturn|]",
+        pad="[PAD]",
+        special=("[|system|]", "[|user|]", "[|assistant|]", "[|tool|]"),
+        words=("<think>", "</think>"),
+        window=WINDOW,
+        thinking="switch: an empty block in the generation prompt and before every reply, with enable_thinking=True an"
+        " open one in the generation prompt",
+    )
+    family(
+        "mamba",
+        _of(
+            "MambaConfig",
+            state_size=8,
+            without=("intermediate_size", "num_attention_heads", "num_key_value_heads", "max_position_embeddings"),
+        ),
+        _written("chatml", "falcon-mamba-instruct"),
+        unsupported="recurrent",
+        **(GPT2 | CHATML_SPECIAL),
+    )
+
+    # Templates that go with many models, on both kinds of tokenizer
+    family("vicuna", llama, _written("vicuna", "Vicuna-v1.5"), default_system=True, system="kept", **LLAMA2)
+    family("vicuna-bytes", llama, _written("vicuna", "Vicuna-v1.5"), default_system=True, **GPT2)
+    family("zephyr", mistral, _written("zephyr", "Zephyr-7B"), window=WINDOW, **(MISTRAL | {"pad": "</s>"}))
+    family("zephyr-bytes", llama, _written("zephyr", "Zephyr-7B"), **GPT2)
+    chatml = MISTRAL | {"eos": "<|im_end|>", "pad": "</s>", "special": ("<|im_start|>", "</s>")}
+    family("chatml", mistral, _written("chatml", "OpenHermes-2.5-Mistral"), window=WINDOW, **chatml)
+    family("chatml-bytes", llama, _written("chatml", "ChatML"), **(GPT2 | CHATML_SPECIAL | {"eos": "<|im_end|>"}))
     return found
 
 
