@@ -89,16 +89,18 @@ def build(name: str, folder: Path, *, seed: int = 0) -> Path:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from untrue.models.quiet import quiet
+
     family = FAMILIES[name]
     tokenizer = make_tokenizer(family)
     ids = {f"{which}_token_id": getattr(tokenizer, f"{which}_token_id") for which in ("bos", "eos", "pad")}
-    with torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(family.config(len(tokenizer), ids), dtype=torch.float32)
-    if family.stops:
-        model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(list(family.stops))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+        if family.stops:
+            model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(list(family.stops))
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -129,10 +131,8 @@ def make_tokenizer(family: Family) -> Any:
         backend.add_tokens([AddedToken("\n" * count, normalized=False) for count in range(1, 5)])
     if family.tokenizer == "bytes":
         backend.decoder = decoders.ByteLevel()
-    ends = (family.bos, family.eos, family.pad)
-    special = dict.fromkeys([*(token for token in ends if token), *family.special])
     backend.add_special_tokens(
-        [AddedToken(token, normalized=False, rstrip=token in family.rstrip) for token in special]
+        [AddedToken(token, normalized=False, rstrip=token in family.rstrip) for token in family.special]
     )
     backend.add_tokens([AddedToken(token, normalized=False, rstrip=token in family.rstrip) for token in family.words])
     if family.add_bos:
@@ -224,7 +224,7 @@ def _trl(name: str) -> tuple[str, str]:
 def _written(name: str, documented: str) -> tuple[str, str]:
     """Template and source of one that was written here."""
     text = (Path(__file__).parent / "templates" / f"{name}.jinja").read_text("utf-8")
-    return text, f"written to the documented format of {documented}"
+    return text, f"written for these tests to the documented format of {documented}: templates/{name}.jinja"
 
 
 LLAMA3 = {
@@ -310,6 +310,8 @@ SLIDING, FULL = "sliding_attention", "full_attention"
 
 def _families() -> list[Family]:
     def family(name: str, config: Callable[[int, dict[str, Any]], Any], template: tuple[str, str], **rest: Any) -> None:
+        ends = [token for token in map(rest.get, ("bos", "eos", "pad")) if token]
+        rest["special"] = tuple(dict.fromkeys([*ends, *rest.get("special", ())]))
         found.append(Family(name=name, config=config, template=template[0], source=template[1], **rest))
 
     found: list[Family] = []
@@ -386,7 +388,7 @@ def _families() -> list[Family]:
     )
 
     # Qwen
-    qwen_2 = {"use_sliding_window": False, "sliding_window": WINDOW}  # set, but not in use
+    qwen_2: dict[str, Any] = {"use_sliding_window": False, "sliding_window": WINDOW}  # set, but not in use
     family("qwen-2", _of("Qwen2Config", **qwen_2), _written("qwen_2", "Qwen2-Instruct"), default_system=True, **QWEN)
     family(
         "qwen-2.5", _of("Qwen2Config", **qwen_2, tie_word_embeddings=True), _trl("qwen2_5"), default_system=True, **QWEN
@@ -600,6 +602,15 @@ def _families() -> list[Family]:
             num_experts_per_tok=2,
             sliding_window=WINDOW,
             layer_types=[SLIDING, FULL],
+            rope_parameters={
+                "rope_type": "yarn",
+                "rope_theta": 150000.0,
+                "factor": 32.0,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "truncate": False,
+                "original_max_position_embeddings": 64,
+            },
         ),
         _trl("gptoss"),
         tokenizer="bytes",
@@ -614,18 +625,18 @@ def _families() -> list[Family]:
         window=WINDOW,
         thinking="channels: the generation prompt names none, a reply is written into the channel `final`",
     )
-    falcon = {"without": ("num_key_value_heads", "intermediate_size"), "hidden_size": 64, "ffn_hidden_size": 128}
-    for kind, settings, unsupported in (
-        ("", {"new_decoder_architecture": True, "num_kv_heads": 2}, None),
-        ("-alibi", {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True}, "alibi"),
+    falcon: dict[str, Any] = {
+        "without": ("num_key_value_heads", "intermediate_size"),
+        "hidden_size": 64,
+        "ffn_hidden_size": 128,
+    }
+    alibi = {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True}
+    for name, config, unsupported in (
+        ("falcon", _of("FalconConfig", **falcon, new_decoder_architecture=True, num_kv_heads=2), None),
+        ("falcon-alibi", _of("FalconConfig", **(falcon | alibi)), "alibi"),
     ):
-        family(
-            f"falcon{kind}",
-            _of("FalconConfig", **falcon, **settings),
-            _written("falcon", "falcon-11B"),
-            unsupported=unsupported,
-            **(GPT2 | {"bos": ">>"}),
-        )
+        template = _written("falcon", "falcon-11B")
+        family(name, config, template, unsupported=unsupported, **(GPT2 | {"bos": ">>"}))
     family(
         "stablelm-2",
         _of(

@@ -87,7 +87,7 @@ def test_spaces_and_line_breaks_are_cut_as_in_the_family(name: str, loaded: Call
 @every
 def test_what_swallows_white_space_does_so(name: str, loaded: Callable[[str], Loaded]) -> None:
     family, _, tokenizer = loaded(name)
-    for token in dict.fromkeys([family.eos, *family.special, *family.words]):
+    for token in (*family.special, *family.words):
         ids = tokenizer(f"{token}\n \nA", add_special_tokens=False)["input_ids"]
         assert (len(ids) == 2) == (token in family.rstrip)
 
@@ -98,7 +98,7 @@ def test_a_chat_ends_with_its_reply(name: str, loaded: Callable[[str], Loaded]) 
     text = tokenizer.apply_chat_template(CHAT, tokenize=False)
     before, found, after = text.rpartition(REPLY)
     assert found and before.count(CHAT[0]["content"]) == 1
-    for token in (family.eos, *family.special):
+    for token in family.special:
         after = after.replace(token, "")
     assert bool(after.strip()) == family.always_prompts
     prompt = tokenizer.apply_chat_template(CHAT[:1], tokenize=False, add_generation_prompt=True)
@@ -158,3 +158,15 @@ def test_the_same_seed_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         assert (once / file).read_bytes() == (twice / file).read_bytes()
     assert (once / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
+
+
+def test_every_template_is_used_and_its_source_is_told() -> None:
+    here = Path(__file__).parent
+    told = (here / "README.md").read_text("utf-8")
+    for file in (here / "templates").iterdir():
+        assert any(f"templates/{file.name}" in family.source for family in FAMILIES.values())
+        assert f"`{file.name}`" in told
+        assert file.read_text("utf-8").startswith("{#- Written for these tests to the documented ")
+    assert all(
+        "written for these tests" in family.source or "Apache-2.0" in family.source for family in FAMILIES.values()
+    )
