@@ -630,7 +630,7 @@ def _families() -> list[Family]:
         "hidden_size": 64,
         "ffn_hidden_size": 128,
     }
-    alibi = {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True}
+    alibi: dict[str, Any] = {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True}
     for name, config, unsupported in (
         ("falcon", _of("FalconConfig", **falcon, new_decoder_architecture=True, num_kv_heads=2), None),
         ("falcon-alibi", _of("FalconConfig", **(falcon | alibi)), "alibi"),
