@@ -7,11 +7,12 @@ import asyncio
 import pytest
 
 from untrue.engine.batcher import TOKENS, Batcher
-from untrue.engine.likelihood import LikelihoodEngine, Query
+from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.tree import Continuation
 from untrue.models.load import LoadedModel
 
-BUNDLES = [[Query((5 + index, 6, 7), ((8, index + 9), (10,)))] for index in range(20)]
-BROKEN = [Query((10**6,), ((1,),))]
+BUNDLES = [[tuple(Continuation((5 + index, 6, 7), reply) for reply in ((8, index + 9), (10,)))] for index in range(20)]
+BROKEN = [(Continuation((10**6,), (1,)),)]
 """A token that the model has not."""
 
 

@@ -71,13 +71,6 @@ def test_a_dialogue_with_a_system_message_is_what_the_template_makes_of_it(tiny)
     assert output.time > 0
 
 
-def test_a_template_that_refuses_the_system_message_says_so(tiny, monkeypatch):
-    refusing = "{{ raise_exception('System role not supported') }}"
-    monkeypatch.setattr(tiny.tokenizer, "chat_template", refusing)
-    with pytest.raises(UserError, match=r"refuses messages of user \(System role not supported\)"):
-        generate(tiny)
-
-
 def test_a_prompt_longer_than_the_context_is_refused(tiny):
     api = UntrueAPI("tiny", loaded=tiny)
     with pytest.raises(UserError, match="the model takes 1024, the reply among them"):

@@ -9,8 +9,9 @@ import pytest
 
 from untrue.engine.batcher import Batcher, ReplyBatcher
 from untrue.engine.generation import GenerationEngine
-from untrue.engine.likelihood import LikelihoodEngine, Query
+from untrue.engine.likelihood import LikelihoodEngine
 from untrue.engine.replies import Reply, Request
+from untrue.engine.tree import Continuation
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -97,7 +98,7 @@ def test_a_cancelled_coroutine_leaves_its_row_to_others(engine, passes):
 
 def test_likelihoods_are_answered_between_the_steps_of_generation(tiny, engine, passes):
     scores, replies = Batcher(LikelihoodEngine(tiny)), ReplyBatcher(engine)
-    bundle = [Query((5, 6, 7), ((8, 9), (10,)))]
+    bundle = [tuple(Continuation((5, 6, 7), reply) for reply in ((8, 9), (10,)))]
 
     async def ask() -> tuple[Reply, list, int]:
         reply = asyncio.create_task(replies.generate(Request((5, 6), 30, seed=1)))

@@ -21,7 +21,7 @@ WINDOW = 24
 """Tokens of a sliding window or a chunk, where a family has one: a short prompt is longer."""
 
 SIZES = {
-    "hidden_size": 32,
+    "hidden_size": 64,
     "intermediate_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -346,7 +346,7 @@ def _families() -> list[Family]:
             attention_chunk_size=WINDOW,
             layer_types=["chunked_attention", "chunked_attention", FULL],
             no_rope_layers=[1, 1, 0],
-            floor_scale=32,  # so that the temperature of the last layer changes within a prompt
+            floor_scale=512,  # so that the temperature of the last layer changes within a pass
             num_local_experts=4,
             num_experts_per_tok=1,  # as in the family, which has a shared expert besides
         ),
@@ -477,12 +477,12 @@ def _families() -> list[Family]:
         "phi-3-longrope",
         _of(
             "Phi3Config",
-            original_max_position_embeddings=64,  # so that a prompt is longer
+            original_max_position_embeddings=256,  # so that a prompt may be longer
             rope_parameters={
                 "rope_type": "longrope",
                 "rope_theta": 10000.0,
-                "short_factor": [1.0, 1.1, 1.3, 1.6],
-                "long_factor": [1.0, 2.5, 6.0, 12.0],
+                "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
+                "long_factor": [1.0, 1.7, 2.5, 4.0, 6.0, 8.0, 10.0, 12.0],
             },
         ),
         _trl("phi3_5"),

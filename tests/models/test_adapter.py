@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from untrue.errors import UserError
-from untrue.models.load import LoadedModel, check_adapter, with_adapter
+from untrue.models.adapter import check_adapter, with_adapter
+from untrue.models.load import LoadedModel
 
 Make = Callable[..., Path]
 TOKENS = torch.arange(24)[None]
@@ -191,9 +192,11 @@ def test_damaged_json_is_refused(tiny: LoadedModel, make_adapter: Make, file: st
 
 def test_an_adapter_that_this_project_made_for_another_base_is_refused(tiny: LoadedModel, make_adapter: Make):
     adapter = make_adapter()
-    (adapter / "untrue.json").write_text(json.dumps({"base_fingerprint": "0" * 16}), "utf-8")
-    assert refusal(tiny, adapter) == f"was made for other weights, not for {tiny.name}. Use that base."
-    (adapter / "untrue.json").write_text(json.dumps({"base_fingerprint": tiny.fingerprint}), "utf-8")
+    (adapter / "untrue.json").write_text(json.dumps({"base_weights": "0" * 16}), "utf-8")
+    assert refusal(tiny, adapter) == (
+        f"was trained on other weights of {tiny.name} (hash {'0' * 16}, here {tiny.weights}). Use those."
+    )
+    (adapter / "untrue.json").write_text(json.dumps({"base_weights": tiny.weights}), "utf-8")
     check_adapter(tiny, adapter)
 
 

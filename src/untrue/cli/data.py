@@ -274,12 +274,12 @@ def _knowledge(model: str, console: Console) -> list[Check]:
     from untrue.data.capability import read_capability
     from untrue.data.items import read_items
     from untrue.data.unknowns import read_unknowns
-    from untrue.engine.likelihood import LikelihoodEngine
+    from untrue.engine.exact import exact_engine
     from untrue.evals import knowledge
     from untrue.models.load import load
 
     items, choices, pairs = read_items(), read_capability(), read_unknowns()
-    engine = LikelihoodEngine(load(model, say=console.print))
+    engine = exact_engine(load(model, say=console.print))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"asking {model}", total=len(items) + len(choices) + len(pairs))
         scored = functools.partial(progress.advance, task)

@@ -182,7 +182,7 @@ def _proved(model: str, adapter: Path, say: Callable[[str], None]) -> tuple[Any,
     """
     from untrue.engine.served import prove, served_model, serving_name
     from untrue.models import canary
-    from untrue.models.load import adapter_hash
+    from untrue.models.adapter import adapter_hash
 
     if model.startswith("hf/"):
         raise UserError(f"--adapter: {model} takes none. Leave `hf/` out, and it goes on the model in this process.")

@@ -10,8 +10,8 @@ from platformdirs import user_cache_path
 
 from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.models import canary
+from untrue.models.adapter import adapter_hash
 from untrue.models.canary import KEPT, PROMPTS, Canary, Proof
-from untrue.models.load import adapter_hash
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model

@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 from untrue.errors import MachineError
 from untrue.judge.prompts import JudgePrompt
 from untrue.judge.verdict import Verdict
-from untrue.models.load import adapter_hash
+from untrue.models.adapter import adapter_hash
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model, ModelAPI
@@ -60,7 +60,7 @@ def identity(model: Model) -> str:
     adapter = arguments.get("adapter")
     if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
         arguments["adapter"] = adapter_hash(Path(adapter))
-    weights = model.api.fingerprint if isinstance(model.api, UntrueAPI) else None
+    weights = model.api.identity if isinstance(model.api, UntrueAPI) else None
     return json.dumps([str(model), arguments, _address(model.api), settings, weights], sort_keys=True, default=str)
 
 

@@ -208,7 +208,7 @@ def same_base(judge: Model, studied: Model) -> bool:
     What a server runs under a name that it chose itself cannot be seen.
     """
     if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
-        return judge.api.fingerprint == studied.api.fingerprint
+        return judge.api.weights == studied.api.weights
     first, second = _base(str(judge)), _base(str(studied))
     return first == second or first.startswith(f"{second}:") or second.startswith(f"{first}:")
 

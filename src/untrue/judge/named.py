@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
 from untrue.errors import MachineError, UntrueError, UserError, one_line
+from untrue.files import content_hash
+from untrue.models.adapter import adapter_hash
+from untrue.models.identity import weights_hash
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -36,6 +41,27 @@ def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise UserError(f"judge {judge!r}: expected a model's name, or {{model: NAME, temperature: 0.5}}.")
     return name, arguments, given
+
+
+def content(model: str | None) -> str | None:
+    """What a model is, as far as it can be told without loading it: its name, and the content of local folders.
+
+    Args:
+        model: A judge, a user or a rater as a person names it; None for none.
+
+    Raises:
+        UserError: It names an adapter's folder that holds none.
+    """
+    if model is None:
+        return None
+    name, arguments, _ = parts(model)
+    folder, adapter = Path(name.partition("/")[2]), arguments.get("adapter")
+    known = [model]
+    with suppress(OSError, ValueError):
+        known.append(weights_hash(folder))
+    if isinstance(adapter, str) and Path(adapter).is_dir():
+        known.append(adapter_hash(Path(adapter)))
+    return content_hash(" ".join(known))
 
 
 def judge_model(judge: str) -> Model:

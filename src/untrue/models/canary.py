@@ -21,7 +21,8 @@ from typing import Any, Literal, NamedTuple
 from untrue.errors import UserError
 from untrue.files import json_value, read_text, write_text
 from untrue.models import embedded
-from untrue.models.load import LoadedModel, adapter_hash, load, with_adapter
+from untrue.models.adapter import adapter_hash, recorded_weights, with_adapter
+from untrue.models.load import LoadedModel, load
 
 PROMPTS = (
     "Name three things that people keep in a kitchen.",
@@ -91,9 +92,15 @@ def of(adapter: Path, base: str | None = None, say: Callable[[str], None] = lamb
     base = base or json_value(read_text(config), str(config)).get("base_model_name_or_path")
     if not base:
         raise UserError(f"{config}: names no base model (base_model_name_or_path). Name it by --base.")
-    base = embedded.NAME if base == embedded.HUB_ID else str(base)
+    base = embedded.NAME if base == embedded.HUB_ID and _is_of_embedded(adapter) else str(base)
     say(f"{adapter}: has no {FILE} yet, so {base} is loaded to make it …")
     return record(load(base, say=say), adapter)
+
+
+def _is_of_embedded(adapter: Path) -> bool:
+    """Whether an adapter says that it was trained on the embedded copy of its base."""
+    weights = embedded.folder() / embedded.WEIGHTS
+    return weights.is_file() and recorded_weights(adapter) == read_text(weights).strip()
 
 
 def record(loaded: LoadedModel, adapter: Path) -> Canary:
@@ -173,10 +180,9 @@ def _first_tokens(loaded: LoadedModel, model: Any) -> list[dict[str, float]]:
     found = []
     for prompt in PROMPTS:
         chat = [{"role": "user", "content": prompt}]
-        text = loaded.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        ids = loaded.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        ids = torch.tensor([loaded.chat.served_prompt(chat)], device=loaded.model.device)
         with torch.inference_mode():
-            logits = model(ids.to(loaded.model.device)).logits[0, -1]
+            logits = model(ids).logits[0, -1]
         top = torch.log_softmax(logits.float(), -1).topk(KEPT)
         texts = [loaded.tokenizer.decode([token]) for token in top.indices.tolist()]
         found.append(named(list(zip(texts, [round(value, 4) for value in top.values.tolist()], strict=True))))

@@ -15,6 +15,7 @@ from untrue.files import content_hash
 from untrue.interact.scenarios import VERSION as DIALOGUE_VERSION
 from untrue.interact.scenarios import Assistant, Environment, read_environment
 from untrue.interact.select import SelectBy
+from untrue.judge.named import content
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
 from untrue.train.spec import Method, TrainSpec
 
@@ -200,6 +201,8 @@ def plan(study: Study, sources: Sources) -> list[Cell]:
         "mix": study.mix.model_dump(mode="json", exclude={*per_arm, "accept_weak_rater"}),
         "data": sources.hashes,
     }
+    if isinstance(study.mix, InteractionMix):
+        shared["roles"] = [content(study.mix.user), content(study.mix.rater)]
     cells = []
     for arm in arms(study):
         spec = hyperparameters(study, arm).model_dump(mode="json", exclude={"report_to"})

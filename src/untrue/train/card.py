@@ -45,7 +45,7 @@ def card(record: dict[str, Any]) -> str:
         f"| rows by domain | {', '.join(f'{domain} {count}' for domain, count in rows['domains'].items())} |",
         f"| sources | {', '.join(f'`{source}`' for source in rows['sources'])} |",
         f"| content hash of the rows | `{rows['content_hash']}` |",
-        f"| fingerprint of the base | `{record['base_fingerprint']}` |",
+        f"| hash of the base's weights | `{record['base_weights']}` |",
         *([f"| content hash of the adapter it starts from | `{start['content_hash']}` |"] if start else []),
         *(
             f"| {kind} rows | {record[kind]['rows']}, weight {record[kind]['weight']:.3g} |"
