@@ -10,6 +10,7 @@ with `-once` or `-always`: `429-once says-A` is refused at first and answered th
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections import Counter
@@ -52,6 +53,7 @@ class JudgeServer:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
+        os.environ.setdefault("LOCAL_API_KEY", "none")  # the server takes any
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -74,7 +76,7 @@ class JudgeServer:
     @property
     def name(self) -> str:
         """The judge behind the server, as a command line or a study names it; one retry of the client."""
-        arguments = f"{{base_url: '{self.url}', api_key: none, max_retries: 1}}"
+        arguments = f"{{base_url: '{self.url}', max_retries: 1}}"
         return f"{{model: openai-api/local/judge, max_retries: 0, attempt_timeout: 3, model_args: {arguments}}}"
 
     def model(self, retries: int = 0, **settings: Any) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from untrue import secrets
 from untrue.data.cues import DOMAINS, CueKind, Domain
 from untrue.errors import UserError
 
@@ -68,7 +70,7 @@ EvalName = Literal[
 class EvalSpec(BaseModel):
     """One eval of a study. A key that its eval has no use for is refused, and is not written out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: EvalName = "forced_choice"
     label: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")] | None = Field(
@@ -81,7 +83,7 @@ class EvalSpec(BaseModel):
     )
     cue: CueKind | None = Field(default=None, description="Kind of cue; by default all of them, in turn.")
     placement: Placement = Field(default="joined", description="Where the system prompt of deceptionbench goes.")
-    judge: str | None = Field(
+    judge: Annotated[str, AfterValidator(secrets.checked)] | None = Field(
         default=None, description="Inspect's name of the judge's model, or `{model: NAME, …}` with its settings."
     )
     force_self_judge: bool = Field(default=False, description="Let the model under study judge itself.")

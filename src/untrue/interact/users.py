@@ -12,6 +12,7 @@ from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.interact.scenarios import Dialogue, derived_seed
+from untrue.secrets import redact
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ async def ask(
             output = await _generate(model, system, prompt, config)
             return read(output)
         except Exception as error:  # whatever a provider raises
-            said = str(error).strip().splitlines() or [type(error).__name__]
+            said = redact(str(error)).strip().splitlines() or [type(error).__name__]
             reasons.append(said[0])
     raise UserError(f"the {role} {model.name} failed {len(reasons)} times: {'; then '.join(reasons)}.")
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
+from untrue import secrets
 from untrue.errors import MachineError
 from untrue.judge.prompts import JudgePrompt
 from untrue.judge.verdict import Verdict
@@ -57,6 +58,7 @@ def identity(model: Model) -> str:
     arguments: dict[str, Any] = {
         key: value for key, value in model.model_args.items() if key not in NOT_THE_ANSWER and isinstance(value, plain)
     }
+    arguments = secrets.from_environment(arguments, only_plain=True)
     adapter = arguments.get("adapter")
     if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
         arguments["adapter"] = adapter_hash(Path(adapter))
@@ -67,8 +69,10 @@ def identity(model: Model) -> str:
 def _address(api: ModelAPI) -> str | None:
     """Where a model answers. Inspect's vLLM says it after its first call only, and then also of a server of its own."""
     if "_init_base_url" not in vars(api):
-        return api.base_url
-    return vars(api)["_init_base_url"] or os.environ.get("VLLM_BASE_URL")
+        address = api.base_url
+    else:
+        address = vars(api)["_init_base_url"] or os.environ.get("VLLM_BASE_URL")
+    return address and secrets.without_secrets(address)
 
 
 class VerdictCache:

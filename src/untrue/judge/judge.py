@@ -175,7 +175,7 @@ class Judge:
             self.usage.input_tokens += output.usage.input_tokens
             self.usage.output_tokens += output.usage.output_tokens
         if output.error or not output.choices:
-            raise JudgeError(f"the judge {self.name} failed ({output.error or 'no answer'})")
+            raise JudgeError(f"the judge {self.name} failed ({one_line(output.error or 'no answer')})")
         return output.completion, output.stop_reason
 
 

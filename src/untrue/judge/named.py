@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
+from untrue import secrets
 from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import content_hash
 from untrue.models.adapter import adapter_hash
@@ -29,17 +30,21 @@ def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """The model's name, its arguments (`model_args`, such as base_url or adapter) and its settings.
 
     Raises:
-        UserError: It begins with a brace and is no mapping with a `model`.
+        UserError: It begins with a brace and is no mapping with a `model`, or a secret is written out in it.
     """
     if not judge.lstrip().startswith("{"):
         return judge, {}, {}
     try:
-        given = yaml.safe_load(judge)
+        given = yaml.safe_load(secrets.checked(judge))
         name, arguments = given.pop("model"), given.pop("model_args", {})
-    except (yaml.YAMLError, KeyError, AttributeError):
+    except ValueError as error:
+        raise UserError(f"judge: {error}.") from None
+    except (KeyError, AttributeError, TypeError):
         name = arguments = None
     if not isinstance(name, str) or not isinstance(arguments, dict):
-        raise UserError(f"judge {judge!r}: expected a model's name, or {{model: NAME, temperature: 0.5}}.")
+        found = secrets.shown(judge)
+        place = f"judge {found}" if found else "judge"
+        raise UserError(f"{place}: expected a model's name, or {{model: NAME, temperature: 0.5}}.")
     return name, arguments, given
 
 
@@ -65,10 +70,10 @@ def content(model: str | None) -> str | None:
 
 
 def judge_model(judge: str) -> Model:
-    """The model, as Inspect calls it.
+    """The model, as Inspect calls it. What `$NAME` in its arguments stands for is read here; a log says `$NAME`.
 
     Raises:
-        UserError: There is no such provider or model, or something that it needs is missing.
+        UserError: There is no such provider or model, or something that it needs is missing, such as a variable.
     """
     from inspect_ai.model import GenerateConfig
 
@@ -76,7 +81,11 @@ def judge_model(judge: str) -> Model:
 
     name, arguments, settings = parts(judge)
     try:
-        return named_model(name, config=GenerateConfig(**settings), **arguments)
+        given = secrets.from_environment(arguments)
+    except ValueError as error:
+        raise UserError(f"judge {name}: model_args.{error}.") from None
+    try:
+        model = named_model(name, config=GenerateConfig(**settings), **given)
     except UntrueError:
         raise
     except ValidationError as error:
@@ -84,6 +93,8 @@ def judge_model(judge: str) -> Model:
         raise UserError(f"judge {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
     except Exception as error:  # no such provider, no key, a package that is not installed
         raise UserError(f"{name}: cannot be a judge ({one_line(error)}). Name a model as Inspect does.") from None
+    model.model_args = {key: arguments.get(key, value) for key, value in model.model_args.items()}
+    return model
 
 
 def check_named(judge: str) -> None:

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from untrue import secrets
 from untrue.data.cues import DOMAINS
 from untrue.errors import UserError
 from untrue.evals.spec import JUDGED, EvalSpec
@@ -41,10 +42,11 @@ def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Distinct = AfterValidator(_no_repeats)
+ModelName = Annotated[str, AfterValidator(secrets.checked)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ShareMix(_Strict):
@@ -116,8 +118,10 @@ class InteractionMix(_Strict):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TEMPERATURE
     max_tokens: PositiveInt = MAX_TOKENS
     variants: Annotated[tuple[Variant, ...], Distinct] = ()
-    user: str | None = Field(default=None, description="Inspect model that plays the users; else turns are written.")
-    rater: str | None = Field(
+    user: ModelName | None = Field(
+        default=None, description="Inspect model that plays the users; else turns are written."
+    )
+    rater: ModelName | None = Field(
         default=None, description="Inspect model that rates; else the untouched base, by likelihoods."
     )
     accept_weak_rater: bool = Field(
@@ -241,7 +245,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: broken YAML ({getattr(error, 'problem', error)}).") from None
+        lines = text.splitlines()[mark.line : mark.line + 1] if mark else []
+        problem = f" ({getattr(error, 'problem', error)})" if secrets.shown(lines) else ""
+        raise UserError(f"{path}{line}: broken YAML{problem}.") from None
     except ValueError as error:  # a date that does not exist
         raise UserError(f"{path}: broken YAML ({error}).") from None
     _refuse_repeated_keys(path, tree)
@@ -287,20 +293,22 @@ def to_yaml(study: Study) -> str:
 
 def _override(data: dict[str, Any], override: str) -> str:
     name, equals, value = override.partition("=")
+    found = secrets.shown(override)
+    place = f"override {found}" if found else "override"
     if not equals or not name:
-        raise UserError(f"override {override!r}: expected key=value, such as seeds=[0,1,2] or train.epochs=2.")
+        raise UserError(f"{place}: expected key=value, such as seeds=[0,1,2] or train.epochs=2.")
     try:
         parsed = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError):
-        raise UserError(f"override {override!r}: {value!r} is not a YAML value.") from None
+        raise UserError(f"{place}: {secrets.shown(value, name) or 'what is given'} is not a YAML value.") from None
     *parents, last = name.split(".")
-    place = data
+    inside = data
     for parent in parents:
-        child = place.setdefault(parent, {})
+        child = inside.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise UserError(f"override {override!r}: {parent!r} has no keys below it.")
-        place = child
-    place[last] = parsed
+            raise UserError(f"{place}: {parent!r} has no keys below it.")
+        inside = child
+    inside[last] = parsed
     return name
 
 
@@ -328,9 +336,12 @@ def _problem(error: Any) -> str:
         return f"unknown key.{hint}"
     if error["type"] == "missing":
         return "is missing. Add it."
-    found = repr(error["input"])
     message = error["msg"].removeprefix("Value error, ")
-    return f"{message[:1].lower()}{message[1:]}, found {found if len(found) < 80 else found[:77] + '...'}."
+    message = f"{message[:1].lower()}{message[1:]}"
+    found = secrets.shown(error["input"], *error["loc"])
+    if found is None:
+        return f"{message}."
+    return f"{message}, found {found if len(found) < 80 else found[:77] + '...'}."
 
 
 def _known_keys(parents: list[Any]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from pydantic import ValidationError
 
+from untrue import secrets
 from untrue.data import mix, sets
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
@@ -188,7 +189,9 @@ def hyperparameters(study: Study, arm: Arm) -> TrainSpec:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise UserError(f"mix.methods.{method}.{key}: {first['msg'].lower()}, found {first['input']!r}.") from None
+        value = secrets.shown(first["input"], key)
+        found = f", found {value}" if value else ""
+        raise UserError(f"mix.methods.{method}.{key}: {first['msg'].lower()}{found}.") from None
 
 
 def plan(study: Study, sources: Sources) -> list[Cell]:
