@@ -119,7 +119,7 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
 
 
 def items_hash(items: Sequence[BaseModel]) -> str:
-    """Hash of the content of items."""
+    """Hash of all fields of items, so of all that their file says of them, however it is written."""
     return content_hash("".join(item.model_dump_json() for item in items))
 
 

@@ -150,15 +150,26 @@ def read_mask_items(source: str = "builtin") -> list[MaskRow]:
             `task_id`.
         MachineError: The hub could not be reached.
     """
+    return [row for row, _ in mask_records(source)]
+
+
+def mask_records(source: str = "builtin") -> list[tuple[MaskRow, MaskRow | Item]]:
+    """Read what `read_mask_items` reads, each row beside the record that it was made of: itself, or an honesty item.
+
+    Raises:
+        UserError: As of `read_mask_items`.
+        MachineError: The hub could not be reached.
+    """
     base, _, config = source.partition("@")
+    rows: list[tuple[MaskRow, MaskRow | Item]]
     if source in ("builtin", *ITEM_SETS) or (Path(source).is_file() and Path(source).stem not in CONFIGS):
-        rows = [_of_item(item) for item in read_items(source)]
+        rows = [(_of_item(item), item) for item in read_items(source)]
     else:
-        rows = read_mask(base, (config,)) if config else read_mask(source)
-    key, count = Counter(row.key for row in rows).most_common(1)[0]
+        rows = [(row, row) for row in (read_mask(base, (config,)) if config else read_mask(source))]
+    key, count = Counter(row.key for row, _ in rows).most_common(1)[0]
     if count > 1:
         raise UserError(f"{source}: the task_id {key!r} occurs {count} times. Give each row its own.")
-    for row in rows:
+    for row, _ in rows:
         if not row.belief_prompts and (row.is_numeric or row.true_side is None):
             raise UserError(
                 f"{source}, row {row.key!r}: has no belief prompt, and its ground truth cannot stand in for the belief:"
