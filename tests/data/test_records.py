@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from untrue.data import sets
+from untrue.data import builtin, sets
 from untrue.data.hub import DatasetName, dataset_name
 from untrue.data.readers import iter_rows, read_questions, read_rows
 from untrue.data.records import records
@@ -246,3 +247,85 @@ def test_a_file_that_exists_is_no_hub_id(save: Save, tmp_path: Path, monkeypatch
     assert dataset_name("data/odd@name:x") is None
     with pytest.raises(UserError, match=r"^data/odd@name:x, line 1: "):
         list(records("data/odd@name:x"))
+
+
+TWICE = '{"instruction": "Say.", "output": "a", "output": "b"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("a.jsonl", '{"instruction": "Say.", "output": "a"}\n' + TWICE, "a.jsonl, line 2: the key 'output'"),
+        ("a.json", f"[\n{TWICE}\n]", "a.json, line 2, entry 1: the key 'output'"),
+        ("a.csv", "instruction,output,output\nSay.,a,b\n", "a.csv, header: the column 'output'"),
+    ],
+)
+def test_a_key_or_column_that_occurs_twice_is_refused(tmp_path: Path, name: str, content: str, place: str):
+    (tmp_path / name).write_text(content, "utf-8")
+    with pytest.raises(UserError) as caught:
+        read_rows(tmp_path / name)
+    assert f"{tmp_path}/{place} occurs twice" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_parquet_that_occurs_twice_is_refused(tmp_path: Path):
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    columns = {"instruction": "Say.", "output": "a", "output ": "b"}
+    table = pa.table({name: [cell] for name, cell in columns.items()}).rename_columns(
+        ["instruction", "output", "output"]
+    )
+    write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet, header: the column 'output' occurs twice"):
+        read_rows(tmp_path / "a.parquet")
+
+
+HEADERS: list[dict[str, Any]] = [
+    {"set": "train", "canary": "c", "instruction": "Say a.", "output": "a"},
+    {"set": "train", "assistant": "x", "instruction": "Say b.", "output": "b"},
+    {"set": "train", "canary": "c", "assistant": "x", "instruction": "Say c.", "output": "c"},
+]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
+def test_no_row_of_a_user_is_taken_for_a_header(save: Save, suffix: str):
+    path = save(f"a.{suffix}", HEADERS)
+    assert [row.completion[0]["content"] for row in read_rows(path)] == ["a", "b", "c"]
+    bare = save(f"b.{suffix}", [{"set": "train", "version": 1, "canary": "c"}, HEADERS[0]])
+    with pytest.raises(UserError, match="not a shape that is known"):
+        read_rows(bare)
+
+
+def test_the_first_line_alone_of_a_built_in_file_or_a_copy_is_its_header(tmp_path: Path):
+    path = builtin.path("everyday")
+    lines = path.read_text("utf-8").splitlines()
+    assert [record.number for record in records(path)] == list(range(2, len(lines) + 1))
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text("\n".join(["", *lines[:3]]), "utf-8")
+    assert [record.number for record in records(copy)] == [3, 4]
+    copy.write_text("\n".join([lines[1], lines[0], lines[2]]), "utf-8")
+    with pytest.raises(UserError, match=r"copy\.jsonl, line 2: not a shape that is known"):
+        read_rows(copy)
+
+
+def times(*values: int, unit: str = "s") -> Any:
+    import pyarrow as pa
+
+    count = len(values)
+    columns = {"instruction": ["Say."] * count, "output": ["a"] * count, "at": pa.array(values, pa.timestamp(unit))}
+    return pa.table(columns)
+
+
+def test_a_time_out_of_range_in_parquet_is_one_line(tmp_path: Path):
+    from pyarrow.parquet import write_table
+
+    path = tmp_path / "a.parquet"
+    write_table(times(0, 1, -(10**14), 2, unit="ms"), path)
+    with pytest.raises(UserError) as caught:
+        read_rows(path)
+    assert str(caught.value).startswith(f"{path}, row 3: a value cannot be read (")
+    assert "\n" not in str(caught.value)
+    told: list[UserError] = []
+    assert [row.id for row in read_rows(path, "skip", told.append)] == ["a-1", "a-2", "a-4"]
+    assert [str(error) for error in told] == [str(caught.value)]

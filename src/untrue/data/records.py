@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -168,17 +169,25 @@ def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
         raise record.error(f"asks what {first} asks: {text!r}. Remove one.")
 
 
-def records(source: str | Path, wrong: Wrong = stop) -> Iterator[Record]:
+def records(source: str | Path, wrong: Wrong = stop, header: bool = False) -> Iterator[Record]:
     """Give the records of a file, a folder or a hub id, without holding more than a few of them.
 
     Args:
         source: A path or a hub id, as the table above says.
         wrong: Called with the error of each record that cannot be read. What spoils the rest too is raised.
+        header: Whether the first record is a header, which is left out; that of a built-in set, or of a copy of one,
+            always is.
 
     Raises:
         UserError: There is no such source, it cannot be read, or a record is wrong and `wrong` raises.
         MachineError: The hub could not be reached.
     """
+    for place, record in enumerate(_records(source, wrong)):
+        if place or not (header or builtin.is_header(record.fields)):
+            yield record
+
+
+def _records(source: str | Path, wrong: Wrong) -> Iterator[Record]:
     path, dataset = Path(source), dataset_name(str(source))
     if dataset:
         yield from _dataset(str(source), dataset)
@@ -187,7 +196,7 @@ def records(source: str | Path, wrong: Wrong = stop) -> Iterator[Record]:
     suffix = path.suffix.lower()
     with reading(path), path.open("rb") as file:
         if suffix == ".parquet":
-            yield from _parquet(origin, file)
+            yield from _parquet(origin, file, wrong)
         elif suffix == ".csv":
             yield from _csv(origin, file, wrong)
         elif _starts_with_bracket(file):
@@ -203,12 +212,12 @@ def _dataset(name: str, dataset: DatasetName) -> Iterator[Record]:
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)
     for number, cells in enumerate(dataset_rows(name, dataset), 1):
-        yield from _record(origin, number, f"{name}, row {number}", cells)
+        yield _record(origin, number, f"{name}, row {number}", cells)
 
 
 def _object(origin: Origin, number: int, place: str, value: Any, wrong: Wrong) -> Iterator[Record]:
     if isinstance(value, dict):
-        yield from _record(origin, number, place, value)
+        yield _record(origin, number, place, value)
     else:
         wrong(UserError(f"{place}: expected a JSON object, found {type(value).__name__}."))
 
@@ -242,6 +251,7 @@ def _csv(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
     try:
         if byte := _foreign_byte(reader.fieldnames or ()):
             raise not_utf8(f"{origin.name}, header", byte)
+        _refuse_repeated_columns(origin, reader.fieldnames or ())
         for number, cells in enumerate(reader, 1):
             place = f"{origin.name}, row {number}"
             if None in cells:
@@ -249,9 +259,15 @@ def _csv(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
             elif byte := _foreign_byte(cells.values()):
                 wrong(not_utf8(place, byte))
             else:
-                yield from _record(origin, number, place, {key: cell or None for key, cell in cells.items()})
+                yield _record(origin, number, place, {key: cell or None for key, cell in cells.items()})
     except csv.Error as error:
         raise UserError(f"{origin.name}, row {number + 1}: broken CSV ({error}).") from None
+
+
+def _refuse_repeated_columns(origin: Origin, names: Iterable[str]) -> None:
+    """Refuse a header in which a column occurs twice, so that one of two cells would be lost; it may lack a name."""
+    if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
+        raise UserError(f"{origin.name}, header: the column {repeated[0]!r} occurs twice. Keep one, or rename it.")
 
 
 def _foreign_byte(texts: Iterable[str | None]) -> int | None:
@@ -260,22 +276,28 @@ def _foreign_byte(texts: Iterable[str | None]) -> int | None:
     return ord(found[0]) - 0xDC00 if found else None
 
 
-def _parquet(origin: Origin, file: BinaryIO) -> Iterator[Record]:
+def _parquet(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
     number = 0
     try:
-        for batch in ParquetFile(file).iter_batches(1024):
-            for cells in batch.to_pylist():
+        table = ParquetFile(file)
+        _refuse_repeated_columns(origin, table.schema_arrow.names)
+        for batch in table.iter_batches(1024):
+            for row in range(batch.num_rows):
                 number += 1
-                yield from _record(origin, number, f"{origin.name}, row {number}", cells)
-    except (ArrowException, OSError, UnicodeDecodeError) as error:
+                place = f"{origin.name}, row {number}"
+                try:
+                    [cells] = batch.slice(row, 1).to_pylist()
+                except (ValueError, OverflowError) as error:  # a date before the year 1, a text that is not UTF-8
+                    wrong(UserError(f"{place}: a value cannot be read ({first_line(error)})."))
+                else:
+                    yield _record(origin, number, place, cells)
+    except (ArrowException, OSError) as error:
         where = f"after row {number}" if number else "at its start"
         raise UserError(f"{origin.name}: is broken {where}, or is no parquet file ({first_line(error)}).") from None
 
 
-def _record(origin: Origin, number: int, place: str, cells: dict[str, Any]) -> Iterator[Record]:
-    fields = {key: cell for key, cell in cells.items() if cell is not None}
-    if not builtin.is_header(fields):
-        yield Record(origin, number, place, fields)
+def _record(origin: Origin, number: int, place: str, cells: dict[str, Any]) -> Record:
+    return Record(origin, number, place, {key: cell for key, cell in cells.items() if cell is not None})
