@@ -90,3 +90,16 @@ def test_columns_are_named_on_the_command_line_and_in_a_study(untrue: Callable, 
     study = Path("study.yaml").read_text("utf-8").replace("questions: questions.jsonl", f"questions: {source}")
     Path("study.yaml").write_text(study, "utf-8")
     assert load(Path("study.yaml")).mix.questions == source  # type: ignore[union-attr]
+
+
+def test_columns_are_named_for_training_and_for_evals(untrue: Callable, refusal: Callable, place: Path):
+    words = refusal("train", "rows.jsonl?columns.output=reply", "--model", "tiny", "--out", "adapter")
+    assert words.startswith("rows.jsonl: no record has the column 'reply', which was to be 'output'")
+    write("pairs.jsonl", *({"id": f"p{n}", "calm": "Calm.", "hot": "Hot.", "q": f"Why {n}?"} for n in range(3)))
+    source = "pairs.jsonl?columns.neutral_system_prompt=calm&columns.pressured_system_prompt=hot&columns.user_prompt=q"
+    command = ("eval", "--eval", "pressure_pairs", "--model", "tiny", "--judge", "mockllm/model", "--dry-run", "--json")
+    done = untrue(*command, "--items", source)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["evals"]
+    words = refusal(*command, "--items", "pairs.jsonl")
+    assert "Say which it is: FILE?columns.neutral_system_prompt=COLUMN." in words
