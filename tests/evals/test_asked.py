@@ -77,7 +77,8 @@ def changes(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
     line = fields(model)
     for name, info in model.model_fields.items():
         key = info.alias or name
-        inner = [kind for kind in (info.annotation, *get_args(info.annotation)) if hasattr(kind, "model_fields")]
+        kinds: list[Any] = [info.annotation, *get_args(info.annotation)]
+        inner = [kind for kind in kinds if hasattr(kind, "model_fields")]
         for path, changed in changes(inner[0]) if inner else ():
             yield f"{name}.{path}", {**line, key: [changed] if isinstance(line[key], list) else changed}
         if not inner:
