@@ -29,14 +29,14 @@ def batcher(engine: LikelihoodEngine, request: pytest.FixtureRequest) -> Batcher
     return batcher
 
 
-def gather(batcher: Batcher, bundles: list[list[Query]]) -> list:
+def gather(batcher: Batcher, bundles: list[list[tuple[Continuation, ...]]]) -> list:
     async def ask() -> list:
         return await asyncio.gather(*map(batcher.score, bundles), return_exceptions=True)
 
     return asyncio.run(ask())
 
 
-def assert_answers(engine: LikelihoodEngine, answers: list, bundles: list[list[Query]]) -> None:
+def assert_answers(engine: LikelihoodEngine, answers: list, bundles: list[list[tuple[Continuation, ...]]]) -> None:
     for answer, bundle in zip(answers, bundles, strict=True):
         for found, expected in zip(answer, engine.score(bundle), strict=True):
             assert [reply.total for reply in found] == pytest.approx([reply.total for reply in expected], abs=1e-4)

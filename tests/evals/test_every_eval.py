@@ -108,7 +108,7 @@ def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Pa
             for n, truth in enumerate(("yes", "no", "no", "no"))
         ],
         "pairs.jsonl": [
-            {"id": str(n), "system_prompt": "A.", "neutral_system_prompt": "B.", "question": f"Is it {n}?"}
+            {"id": str(n), "system_prompt": "A.", "neutral_system_prompt": "B.", "user_prompt": f"Is it {n}?"}
             for n in range(4)
         ],
     }

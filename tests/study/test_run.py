@@ -269,7 +269,7 @@ def test_weights_that_changed_under_a_run_directory_are_refused(make_study, run_
     record = json.loads((out / "cells/control-s0/cell.json").read_text())
     record["base"]["weights"] = "0" * 16
     (out / "cells/control-s0/cell.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="control-s0: was made with another base model .weights 0000000000000000, now"):
+    with pytest.raises(UserError, match=r"control-s0: was made with another base model .weights 0000000000000000, now"):
         run_study(make_study(seeds=[0, 1]), out)
 
 

@@ -116,9 +116,9 @@ def test_a_cell_begun_on_other_weights_is_refused(tmp_path):
     files.check_base(base, libraries)  # not begun yet
     files.begin({"base": base, "libraries": libraries})
     files.check_base(base, libraries)
-    with pytest.raises(UserError, match="another base model .dtype float32, now bfloat16."):
+    with pytest.raises(UserError, match=r"another base model .dtype float32, now bfloat16."):
         files.check_base({**base, "dtype": "bfloat16"}, libraries)
-    with pytest.raises(UserError, match="another library .torch 1, now 2."):
+    with pytest.raises(UserError, match=r"another library .torch 1, now 2."):
         files.check_base(base, {"torch": "2"})
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from untrue.cli.people import for_people
 from untrue.errors import UserError
+from untrue.terminal import visible
 
 if TYPE_CHECKING:
     from untrue.stats.types import Interval
@@ -233,7 +234,9 @@ def users(
     count = len(found.environment.scenarios)
     typer.echo(f"{out}: {count * per_scenario} users of {count} scenarios, {len(found.failed)} scenarios failed")
     for name, reason in found.failed.items():
-        Console(stderr=True).print(f"{name}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            visible(f"{name}: {reason}"), style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
     if found.failed:
         raise typer.Exit(1)
 
@@ -246,23 +249,21 @@ def show(
 ) -> None:
     """Read dialogues in the terminal, each reply with its rating."""
     from untrue.interact.trajectory import read_trajectories
-    from untrue.report.table import safe_text
 
     console = Console()
     for one in read_trajectories(file)[:limit]:
         score = "failed" if one.score is None else f"score {one.score:.1f}"
-        console.print(Text(f"{one.id}  ({one.assistant} assistant, {score})", "bold"))
+        console.print(Text(visible(f"{one.id}  ({one.assistant} assistant, {score})"), "bold"), soft_wrap=True)
         replies = 0
         for message in one.messages:
             note = ""
             if message["role"] == "assistant":
                 rated = one.ratings[replies] if replies < len(one.ratings) else None
                 note, replies = "" if rated is None else f" [{rated:.1f}]", replies + 1
-            console.print(
-                Text(f"  {message['role']}{note}: ", "dim") + safe_text(message["content"], lines=True), soft_wrap=True
-            )
+            said = Text(visible(f"  {message['role']}{note}: "), "dim") + Text(visible(message["content"]))
+            console.print(said, soft_wrap=True)
         if one.error:
-            console.print(safe_text(f"  error: {one.error}", "yellow"), soft_wrap=True)
+            console.print(Text(visible(f"  error: {one.error}"), "yellow"), soft_wrap=True)
 
 
 def _shown(mean: Interval | None, factor: int, unit: str) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from untrue import secrets
 from untrue.errors import UntrueError, UserError
 from untrue.files import is_disk_full
+from untrue.terminal import visible
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,6 +63,10 @@ def _refuse_secrets(given: dict[str, Any]) -> None:
 
 def _exit(message: str, code: int) -> typer.Exit:
     Console(stderr=True).print(
+<<<<<<< HEAD
         secrets.redact(message), style="red", markup=False, emoji=False, highlight=False, soft_wrap=True
+=======
+        visible(message), style="red", markup=False, emoji=False, highlight=False, soft_wrap=True
+>>>>>>> d8d52319014153ee8c4bf56c0b2632e35450f6cc
     )
     return typer.Exit(code)

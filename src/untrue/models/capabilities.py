@@ -42,6 +42,7 @@ class Capabilities(NamedTuple):
             "closed": f"every reply follows {template.opening!r}",
             "skipped": f"the template opens {template.opening!r} before generation; replies go without",
         }
+        merged = f"of a reply holds {template.merged!r} of the prompt's end" if template.merged else "the reply's alone"
         layers = ", ".join(f"{count} of {kind}" for kind, count in self.layers.items())
         return {
             "architecture": f"{self.architecture}, {self.parameters:,} parameters",
@@ -50,9 +51,7 @@ class Capabilities(NamedTuple):
             "system message": system[template.system],
             "thinking": thinking[template.thinking],
             "date": f"the template writes it; it is always {DATE}" if template.dated else "the template writes none",
-            "first token": f"of a reply holds {template.merged!r} of the prompt's end"
-            if template.merged
-            else "the reply's",
+            "first token": merged,
         }
 
 

@@ -179,7 +179,7 @@ class Chat:
         )
 
     def _thinking(self, question: list[Message], head: str) -> tuple[Literal["none", "closed", "skipped"], str]:
-        """How the template's own generation prompt, which it writes unasked, differs from what stands before a reply."""
+        """How the generation prompt, as the template writes it unasked, differs from what stands before a reply."""
         unasked = self._render(question, add_generation_prompt=True, switches={})
         asked, plain = (text.rpartition(question[-1]["content"])[2].rstrip(" ") for text in (unasked, head))
         if asked.startswith(plain) and asked != plain:

