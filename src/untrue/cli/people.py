@@ -63,10 +63,6 @@ def _refuse_secrets(given: dict[str, Any]) -> None:
 
 def _exit(message: str, code: int) -> typer.Exit:
     Console(stderr=True).print(
-<<<<<<< HEAD
-        secrets.redact(message), style="red", markup=False, emoji=False, highlight=False, soft_wrap=True
-=======
-        visible(message), style="red", markup=False, emoji=False, highlight=False, soft_wrap=True
->>>>>>> d8d52319014153ee8c4bf56c0b2632e35450f6cc
+        visible(secrets.redact(message)), style="red", markup=False, emoji=False, highlight=False, soft_wrap=True
     )
     return typer.Exit(code)

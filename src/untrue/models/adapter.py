@@ -78,11 +78,8 @@ def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> An
             config: Any = PeftConfig.from_pretrained(str(adapter))
             config.inference_mode = not trainable
             if getattr(config, "bias", "none") != "none":  # PEFT writes an adapter's biases over the base's
-                loaded.kept |= {
-                    name: parameter.detach().clone()
-                    for name, parameter in loaded.model.named_parameters()
-                    if name.endswith("bias")
-                }
+                own = loaded.model.named_parameters()
+                loaded.kept.update((name, value.detach().clone()) for name, value in own if name.endswith("bias"))
             for name in _embeddings(loaded, weights):
                 del weights[name]
             model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=trainable)

@@ -178,7 +178,7 @@ class Chat:
             merged=merged if len(merged) < len(head) else "",
         )
 
-    def _thinking(self, question: list[Message], head: str) -> tuple[Literal["none", "closed", "skipped"], str]:
+    def _thinking(self, question: Sequence[Message], head: str) -> tuple[Literal["none", "closed", "skipped"], str]:
         """How the generation prompt, as the template writes it unasked, differs from what stands before a reply."""
         unasked = self._render(question, add_generation_prompt=True, switches={})
         asked, plain = (text.rpartition(question[-1]["content"])[2].rstrip(" ") for text in (unasked, head))

@@ -39,9 +39,9 @@ def train(
     """Train a LoRA adapter on rows and write its folder.
 
     The folder holds the adapter as PEFT saves it, a model card, `untrue.json` (which weights its base has),
-    `canary.json` (see `models.canary`) and `train.json`: what is returned. A training that was killed goes on from its last
-    checkpoint, which lies in a hidden folder beside `out` until the end. The same seed on the same machine gives the
-    same adapter.
+    `canary.json` (see `models.canary`) and `train.json`: what is returned. A training that was killed goes on from its
+    last checkpoint, which lies in a hidden folder beside `out` until the end. The same seed on the same machine gives
+    the same adapter.
 
     Args:
         loaded: The base model; it is as before at the end.
