@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 
 from untrue.engine import attention, generation
 from untrue.engine.generation import GenerationEngine
-from untrue.engine.replies import Request
+from untrue.engine.replies import Ongoing, Request
 from untrue.errors import MachineError, UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
@@ -213,3 +213,37 @@ def test_a_broken_model_is_an_error_and_not_a_reply(tiny, engine):
 def test_what_cannot_be_generated_is_refused(engine, request_: Request, message: str):
     with pytest.raises(UserError, match=message):
         engine.generate([request_])
+
+
+def test_a_row_without_probabilities_fails_alone(tiny, engine):
+    """One reply's NaN is not the others'."""
+    prompts = [(*SHARED, 700 + index) for index in range(3)]
+    expected = engine.generate([greedy(prompt, 6) for prompt in prompts])
+    embeddings, steps = tiny.model.get_input_embeddings(), [0]
+
+    def poison(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        steps[0] += 1
+        if steps[0] == 3:  # the second step of all three
+            output = output.clone()
+            output[1] = torch.nan
+        return output
+
+    ongoing = [Ongoing(greedy(prompt, 6)) for prompt in prompts]
+    engine.enter(ongoing)
+    sick = engine.running[1]
+    hook = embeddings.register_forward_hook(poison)
+    try:
+        steps[0] = 1
+        while engine.running:
+            engine.step()
+    finally:
+        hook.remove()
+    assert "gives no probabilities" in str(sick.failure)
+    assert [one.reply == reply for one, reply in zip(ongoing, expected, strict=True) if one is not sick] == [True, True]
+    with pytest.raises(UserError, match="gives no probabilities"):
+        steps[0] = -100
+        hook = embeddings.register_forward_hook(lambda module, inputs, output: output * torch.nan)
+        try:
+            engine.generate([greedy(SHARED, 3)])
+        finally:
+            hook.remove()

@@ -120,7 +120,9 @@ def kinds() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kind", ["rslora", "dora", "the head", "embeddings", "a layer held whole", "tokens", "loha", "lokr", "ia3"])
+@pytest.mark.parametrize(
+    "kind", ["rslora", "dora", "the head", "embeddings", "a layer held whole", "tokens", "loha", "lokr", "ia3"]
+)
 def test_other_kinds_of_adapter_come_off_as_well(tiny: LoadedModel, make_adapter: Make, kind: str):
     with with_adapter(tiny, make_adapter(config=kinds()[kind])) as model:
         assert (logits(model) - logits(tiny_copy(tiny))).abs().max() > 1e-3

@@ -83,12 +83,15 @@ def attending(model: Any, layout: Layout) -> Iterator[None]:
         UserError: The model did not ask for its masks, or has one that is not of positions alone.
     """
     name, plain, asked = model.config._attn_implementation, is_plain(model), False
+    strange = UserError(
+        f"{model.name_or_path}: makes its attention masks in a way of its own, so its likelihoods cannot be read here."
+    )
 
     def mask(*, mask_function: Rule, dtype: torch.dtype = torch.float32, use_vmap: bool = False, **_: Any) -> Any:
         nonlocal asked
         asked = True
         if use_vmap:
-            raise UserError(f"{model.name_or_path}: masks attention by more than positions, so a tree cannot be used.")
+            raise strange  # a rule of more than positions, which means nothing on a tree
         if plain and layout.parts:
             return _part_masks(layout, mask_function, dtype, model)
         return _added(layout.allowed[:, None] & _rule(layout, mask_function), dtype, model.device)
@@ -100,10 +103,7 @@ def attending(model: Any, layout: Layout) -> Iterator[None]:
             stack.enter_context(_instead(ALL_ATTENTION_FUNCTIONS, name, own))
         yield
     if not asked:
-        raise UserError(
-            f"{model.name_or_path}: makes its attention masks in a way of its own, so its likelihoods cannot be read"
-            " here."
-        )
+        raise strange
 
 
 @contextmanager
