@@ -19,6 +19,7 @@ from tests.evals.test_deceptionbench import saved as saved_deception
 from tests.evals.test_mask import PROBES, file_of, row
 from tests.evals.test_unknowns import PAIRS
 from tests.judge.scripted import by_words
+from tests.judge.server import JudgeServer
 from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.mask import mask
 from untrue.evals.pressure_pairs import pressure_pairs
@@ -87,6 +88,15 @@ def test_a_servers_error_about_its_context_is_no_reply(name, tmp_path):
         assert sample.error
         assert "maximum context length is 16 tokens. Reduce the input" in sample.error.message
         assert "replies" not in sample.metadata
+
+
+def test_why_a_server_refused_to_reply_is_told_and_not_the_whole_request(tmp_path):
+    with JudgeServer(16, "max_tokens={limit} cannot be greater than max_model_len={context}.") as server:
+        log = judged_run(of_mask(tmp_path), lambda system, user: "", tmp_path, model=server.model(), status="error")
+    [sample] = log.samples or []
+    assert sample.error
+    assert "max_tokens=1000 cannot be greater than max_model_len=16" in sample.error.message
+    assert "Request" not in sample.error.message.replace("BadRequestError", "")
 
 
 THINKING = [

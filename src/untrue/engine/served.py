@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
-from untrue.errors import MachineError, UntrueError, UserError, one_line
+from untrue.errors import MachineError, UntrueError, UserError, cause, one_line
 from untrue.models import canary
-from untrue.models.canary import KEPT, PROMPTS, Canary, Proof
+from untrue.models.canary import ASKED, PROMPTS, Canary, Proof
 from untrue.models.load import adapter_hash
 
 if TYPE_CHECKING:
@@ -105,14 +105,15 @@ def prove(name: str, expected: Canary) -> Proof:
 async def _first_tokens(model: Model) -> list[dict[str, float]]:
     from inspect_ai.model import GenerateConfig
 
-    # At temperature 1 the log-probabilities are the model's own, whether a server gives them before or after it.
-    config = GenerateConfig(temperature=1.0, top_p=1.0, max_tokens=1, logprobs=True, top_logprobs=KEPT, max_retries=1)
+    # At temperature 1 the log-probabilities are the model's own, whether a server gives them before or after it. (vLLM
+    # gives them before it by default, and then also at 0, where the likeliest token is drawn; others may not.)
+    config = GenerateConfig(temperature=1.0, top_p=1.0, max_tokens=1, logprobs=True, top_logprobs=ASKED, max_retries=1)
     found = []
     for prompt in PROMPTS:
         try:
             output = await model.generate(prompt, config=config)
         except Exception as error:  # providers raise what they like
-            raise MachineError(f"{model}: cannot be asked ({one_line(error)}).") from None
+            raise MachineError(f"{model}: cannot be asked ({one_line(cause(error))}).") from None
         logprobs = output.choices[0].logprobs if output.choices else None
         first = (logprobs.content[0].top_logprobs or []) if logprobs and logprobs.content else []
         found.append(canary.named([(token.token, token.logprob) for token in first]))

@@ -25,10 +25,10 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
-from untrue.errors import UserError, one_line
+from untrue.errors import UserError, cause, one_line
 from untrue.evals.round import current, take_kept
 from untrue.interact.scenarios import derived_seed
-from untrue.judge.judge import Judge, judge_for_task
+from untrue.judge.judge import Judge, is_refused, judge_for_task
 from untrue.judge.prompts import (
     ADMITS,
     ALIGNED,
@@ -187,8 +187,13 @@ async def ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
     seed = None if model.config.seed is None else derived_seed(model.config.seed, *draw)
     output = run.journal.take(messages, seed) if run.journal else None
     if output is None:
-        output = await model.generate(messages, config=GenerateConfig(seed=seed))
-        if output.error or _refused(output):
+        try:
+            output = await model.generate(messages, config=GenerateConfig(seed=seed))
+        except RuntimeError as error:  # its text is the whole request, with the reason at its end
+            if (raised := cause(error)) is error:
+                raise
+            raise RuntimeError(f"the model failed: {type(raised).__name__}: {one_line(raised)}") from raised
+        if output.error or is_refused(output):
             raise RuntimeError(f"the model failed: {output.error or one_line(output.completion)}")
         if seed is None:
             _refuse_seed()
@@ -196,11 +201,6 @@ async def ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
             run.journal.keep(messages, output, seed)
     run.replied()
     return output
-
-
-def _refused(output: ModelOutput) -> bool:
-    """Whether the text is a server's error: Inspect takes one about the context's length for a reply, of no tokens."""
-    return output.stop_reason == "model_length" and output.usage is None
 
 
 def _refuse_seed() -> None:

@@ -10,7 +10,7 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig,
 
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
-from untrue.errors import UserError
+from untrue.errors import UserError, cause, one_line
 from untrue.interact.scenarios import Dialogue, derived_seed
 
 T = TypeVar("T")
@@ -113,8 +113,7 @@ async def ask(
             output = await _generate(model, system, prompt, config)
             return read(output)
         except Exception as error:  # whatever a provider raises
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            reasons.append(said[0])
+            reasons.append(one_line(cause(error)))
     raise UserError(f"the {role} {model.name} failed {len(reasons)} times: {'; then '.join(reasons)}.")
 
 
