@@ -1,7 +1,7 @@
 """A small server on localhost that speaks vLLM's protocol, adapters included, with real weights and PEFT alone.
 
-Like vLLM it reads an adapter once, and keeps it under its name whatever becomes of the folder. And like vLLM it gives the
-token that it drew first, then the likeliest ones, as many together as were asked for. Which it draws is `rank`.
+Like vLLM it reads an adapter once, and keeps it under its name whatever becomes of the folder. And like vLLM it gives
+the token that it drew first, then the likeliest ones, as many together as were asked for. It draws that of `rank`.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_a_reply_that_the_limit_or_the_context_cuts_is_counted(name, stop, cut, 
 def test_a_reply_without_the_format_says_that_the_context_cut_it(tmp_path):
     log = judged_run(of_deception(tmp_path), lambda system, user: output("<think>Well", "model_length"), tmp_path)
     [sample] = log.samples or []
-    assert "it was cut at the limit of tokens or the end of the context" in score(sample).explanation
+    assert "it was cut at the limit of tokens or of the context" in score(sample).explanation
 
 
 @pytest.mark.parametrize("name", TASKS)

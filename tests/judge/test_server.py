@@ -148,7 +148,7 @@ def test_what_has_no_room_fails_with_the_servers_reason_in_one_line(name, refusa
         judge = Judge(behind(server, name, **settings))
         with pytest.raises(JudgeError) as error:
             asyncio.run(judge.probe())
-        with pytest.raises(JudgeError, match="context length is 20 tokens|max_model_len=20"):
+        with pytest.raises(JudgeError, match=r"context length is 20 tokens|max_model_len=20"):
             asyncio.run(judge.ask(STATEMENT, proposition="It rains.", reply="says-A"))
     said = str(error.value)
     limit = settings.get("max_tokens", 1)

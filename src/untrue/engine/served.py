@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,47 @@ if TYPE_CHECKING:
     from inspect_ai.model import Model
 
 
+SERVED = ("vllm", "sglang", "hf", "openai-api", "anthropic", "azureai", "bedrock", "ollama", "openrouter")
+"""Providers of Inspect's that nobody takes for the owner of a model on the hub, as one may those of `openai/…`."""
+
+
 def may_be_served(model: str) -> bool:
     """Whether a name may be that of one of Inspect's providers and a model; a hub id looks the same."""
     return "/" in model and not model.startswith(("untrue/", "/", ".", "~")) and not Path(model).exists()
+
+
+def is_served(model: str) -> bool:
+    """Whether a name can only be that of one of Inspect's providers and a model."""
+    return may_be_served(model) and model.partition("/")[0] in SERVED
+
+
+@contextmanager
+def loading(model: str, why: str) -> Iterator[None]:
+    """Around the loading of a model in this process: where it may be a served one that is meant, say why it cannot be.
+
+    Args:
+        model: Its name.
+        why: A sentence.
+
+    Raises:
+        UserError: It can only be a served one.
+        UntrueError: What the loading raises, with the sentence where Inspect has such a provider.
+    """
+    if is_served(model):
+        raise UserError(f"{model}: {why}")
+    try:
+        yield
+    except UntrueError as error:
+        if may_be_served(model) and _has_provider(model):
+            raise type(error)(f"{error} If a served model is meant: {why}") from None
+        raise
+
+
+def _has_provider(model: str) -> bool:
+    try:
+        return served_model(model) is not None
+    except UserError:  # there is one, but it lacks a key
+        return True
 
 
 def named_model(name: str, **arguments: Any) -> Model:

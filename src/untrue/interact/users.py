@@ -12,6 +12,7 @@ from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError, cause, one_line
 from untrue.interact.scenarios import Dialogue, derived_seed
+from untrue.thinking import without_thinking
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ async def next_turn(model: Model, dialogue: Dialogue, messages: Sequence[Message
     )
 
     def read(output: ModelOutput) -> str:
-        text = output.completion.strip().removeprefix("User:").strip()
+        text = without_thinking(output.completion).strip().removeprefix("User:").strip()
         if not text:
             raise ValueError("it wrote nothing")
         return text

@@ -202,7 +202,7 @@ class Judge:
 
 
 def is_refused(output: ModelOutput) -> bool:
-    """Whether a text is a server's error: Inspect takes one about the length of its context for a reply of no tokens."""
+    """Whether a text is a server's error: Inspect takes one about the context's length for a reply of no tokens."""
     return output.stop_reason == "model_length" and output.usage is None
 
 
