@@ -39,8 +39,8 @@ ASKED = 20
 """First tokens that a server is asked for: as many as OpenAI's protocol gives."""
 
 KEPT = ASKED - 1
-"""Likeliest first tokens that are kept of each reply. Where the token that was drawn is not among the likeliest, vLLM lets
-it take the place of the last of them: all but one are certain to be the likeliest."""
+"""Likeliest first tokens that are kept of each reply. Where the token that was drawn is not among the likeliest, vLLM
+lets it take the place of the last of them: all but one are certain to be the likeliest."""
 
 TOP = 5
 """First tokens that are compared."""

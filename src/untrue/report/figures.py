@@ -31,7 +31,7 @@ LABELS = {
     "answered": "answers knowns, of their answerable twins that were judged",
     "youden_j": "Youden's J: admits + answers - 1",
     "error": "errors",
-    "truncated": "cut at the limit of tokens or of the context",
+    "truncated": "cut at the token limit",
 }
 """Name of a figure -> what it is for people, in the order in which they are shown; flags are told elsewhere."""
 
