@@ -41,3 +41,12 @@ def one_line(error: object) -> str:
     if len(joined) > _LONGEST:
         return f"{joined[:_LONGEST].rstrip()} …"
     return joined.rstrip(".") or type(error).__name__
+
+
+def cause(error: Exception) -> BaseException:
+    """What a provider raised, under what Inspect wraps around it: a retry that gave up, or a copy of the request."""
+    from tenacity import RetryError
+
+    if isinstance(error, RetryError):
+        return error.last_attempt.exception() or error
+    return (error.__cause__ if isinstance(error, RuntimeError) else None) or error

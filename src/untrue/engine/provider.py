@@ -39,12 +39,10 @@ from untrue.engine.replies import Reply, Request
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
+from untrue.thinking import CLOSE, OPEN, without_thinking
 
 MAX_NEW_TOKENS = 512
 """Length of a generated reply where the caller sets none."""
-
-THINK, END_OF_THINK = "<think>", "</think>"
-"""What encloses the thoughts of a model that writes them before its reply."""
 
 CONNECTIONS = 1000
 """Requests that may wait at once. Inspect begins with 20 unless a model's config, as in
@@ -189,10 +187,11 @@ class UntrueAPI(ModelAPI):
 
 def _parts(text: str) -> str | list[Content]:
     """A reply as Inspect has it: thoughts before it are a part of their own, and no part of what was said."""
-    if not text.lstrip().startswith(THINK):
+    said = without_thinking(text)
+    if said == text:
         return text
-    thoughts, closed, said = text.lstrip().removeprefix(THINK).partition(END_OF_THINK)
-    return [ContentReasoning(reasoning=thoughts.strip()), ContentText(text=said.lstrip() if closed else "")]
+    thoughts = text.removesuffix(said).strip().removeprefix(OPEN).removesuffix(CLOSE).strip()
+    return [ContentReasoning(reasoning=thoughts), ContentText(text=said)]
 
 
 @modelapi(name="untrue")

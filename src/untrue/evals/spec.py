@@ -121,6 +121,14 @@ class EvalSpec(BaseModel):
         return VALUES.get(self.name)
 
     @property
+    def needs(self) -> str:
+        """What it needs of a model where a served one will not do, as a sentence."""
+        return (
+            f"{self.name} needs likelihoods of given replies, which are computed in this process, so the model must be"
+            f" `smollm2-135m`, a folder or a hub id. Served models are for {', '.join(GENERATING)}."
+        )
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of its Inspect task."""
         return self.model_dump(exclude={"name", "label", "judge", "epochs", "temperature", "max_tokens"})

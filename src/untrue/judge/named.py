@@ -115,7 +115,7 @@ def check_answers(judge: str) -> None:
         MachineError: It cannot be reached, or fails.
     """
     from untrue.judge.judge import Judge
-    from untrue.judge.verdict import JudgeError
+    from untrue.judge.verdict import JudgeError, NoRoom
 
     if _is_here(judge):
         return
@@ -123,7 +123,7 @@ def check_answers(judge: str) -> None:
         asyncio.run(Judge(judge_model(judge)).probe())  # made anew, since its connections end with this loop
     except JudgeError as error:
         status = getattr(error.__cause__, "status_code", None) or 500
-        refused = status in REFUSALS
+        refused = isinstance(error, NoRoom) or status in REFUSALS
         raise (UserError if refused else MachineError)(
             f"{error}. Nothing was asked of the model under study."
         ) from None

@@ -36,8 +36,12 @@ PROMPTS = (
 )
 """Each is the only message of a chat."""
 
-KEPT = 20
-"""First tokens that are kept of each reply, and asked of a server: as many as OpenAI's protocol gives."""
+ASKED = 20
+"""First tokens that a server is asked for: as many as OpenAI's protocol gives."""
+
+KEPT = ASKED - 1
+"""Likeliest first tokens that are kept of each reply. Where the token that was drawn is not among the likeliest, vLLM
+lets it take the place of the last of them: all but one are certain to be the likeliest."""
 
 TOP = 5
 """First tokens that are compared."""
@@ -166,9 +170,12 @@ def distance(first: FirstTokens, second: FirstTokens) -> float:
 
 
 def named(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Log-probabilities by the texts of tokens, less spaces around, which servers show or not; the larger counts."""
+    """Log-probabilities of the `KEPT` likeliest of some tokens by their texts.
+
+    Spaces around a text do not count, since servers show them or not; of two that are then the same the larger counts.
+    """
     found: dict[str, float] = {}
-    for text, logprob in tokens:
+    for text, logprob in sorted(tokens, key=lambda token: -token[1])[:KEPT]:
         key = text.strip()
         found[key] = max(logprob, found.get(key, logprob))
     return found

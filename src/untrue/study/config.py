@@ -21,6 +21,7 @@ from pydantic import (
 
 from untrue import secrets
 from untrue.data.cues import DOMAINS
+from untrue.engine.served import is_served
 from untrue.errors import UserError
 from untrue.evals.spec import JUDGED, EvalSpec
 from untrue.files import read_text
@@ -153,6 +154,18 @@ class InteractionMix(_Strict):
         return self
 
 
+TRAINED_HERE = (
+    "a study trains its model in this process, so it must be `smollm2-135m`, a folder or a hub id. Served models are"
+    " for `untrue eval`."
+)
+
+
+def _no_served_model(model: str) -> str:
+    if is_served(model):
+        raise ValueError(TRAINED_HERE)
+    return model
+
+
 Mix = Annotated[ShareMix | DoseMix | InteractionMix, Field(discriminator="by")]
 
 
@@ -173,7 +186,7 @@ class Study(_Strict):
 
     name: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
     question: str
-    model: str = "smollm2-135m"
+    model: Annotated[str, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field(default=(0,), min_length=1)
     untouched: bool = True

@@ -7,6 +7,7 @@ from pathlib import Path
 from untrue.data import mix as mixing
 from untrue.data.items import items_hash
 from untrue.data.rows import write_rows
+from untrue.engine.served import loading
 from untrue.errors import UserError
 from untrue.evals.asked import read as read_asked
 from untrue.evals.spec import JUDGED, EvalSpec
@@ -14,7 +15,7 @@ from untrue.files import read_text, write_text
 from untrue.judge.named import check_answers
 from untrue.models.load import LoadedModel, load
 from untrue.study import feedback
-from untrue.study.config import Study
+from untrue.study.config import TRAINED_HERE, Study
 from untrue.study.config import load as load_study
 from untrue.study.plan import Cell, Sources, plan, rows
 from untrue.study.results import Analysis, analyse
@@ -67,7 +68,8 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             unjudged = [spec for spec in study.evals if any(_lacks(store.cell(cell), spec, hashes) for cell in missing)]
             for judge in dict.fromkeys(spec.judge for spec in unjudged if spec.judge):
                 check_answers(judge)
-            loaded = load(study.model, dtype=study.dtype, say=watcher.say)
+            with loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
+                loaded = load(study.model, dtype=study.dtype, say=watcher.say)
             check_exact(loaded)  # before anything is trained
             for cell in cells:
                 store.cell(cell).check_base(loaded.about, libraries())
