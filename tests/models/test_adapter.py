@@ -207,7 +207,7 @@ def test_an_adapter_that_this_project_made_for_another_base_is_refused(tiny: Loa
     adapter = make_adapter()
     (adapter / "untrue.json").write_text(json.dumps({"base_weights": "0" * 16}), "utf-8")
     assert refusal(tiny, adapter) == (
-        f"was trained on other weights of {tiny.name} (hash {'0' * 16}, here {tiny.weights}). Use those."
+        f"was trained on other weights of {tiny.name} (hash {'0' * 16}; here {tiny.weights}). Use those."
     )
     (adapter / "untrue.json").write_text(json.dumps({"base_weights": tiny.weights}), "utf-8")
     check_adapter(tiny, adapter)

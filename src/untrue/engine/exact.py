@@ -18,13 +18,16 @@ from untrue.models.load import LoadedModel
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 """Types of layers that obey an attention mask."""
 
+ALIBI = ("bloom", "mpt")
+"""Types of models whose positions are always ALiBi's; others say so by the key `alibi` of their config."""
+
 QUESTIONS = (
     "Which of the two clocks in the old station hall is right, the one above the ticket office or the one by the door?",
     "Please tell me in one sentence why bread dough has to rest for an hour before it goes into a hot oven.",
 )
 REPLIES = ("The one above the ticket office is right.", "Because the yeast needs time to fill it with gas.")
 
-LIMITS = {torch.bfloat16: 0.15, torch.float32: 1e-3}
+LIMITS = {torch.bfloat16: 0.06, torch.float32: 1e-3}
 """Mean difference, in nats per token, up to which two ways of computing count as one, by dtype of the weights."""
 
 _found: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
@@ -53,7 +56,13 @@ def check_exact(loaded: LoadedModel) -> float:
     """
     if loaded.model in _found:
         return _found[loaded.model]
-    layer_types = set(getattr(loaded.model.config.get_text_config(), "layer_types", None) or ())
+    config = loaded.model.config.get_text_config()
+    if config.model_type in ALIBI or getattr(config, "alibi", False):
+        raise UserError(
+            f"{loaded.name}: puts positions into its attention by their place in a pass (ALiBi), which a prefix tree"
+            " would change. Its likelihoods cannot be read here."
+        )
+    layer_types = set(getattr(config, "layer_types", None) or ())
     if recurrent := layer_types - ATTENTION:
         raise UserError(
             f"{loaded.name}: has layers of type {', '.join(sorted(recurrent))}, which would mix the branches of a"
@@ -64,7 +73,8 @@ def check_exact(loaded: LoadedModel) -> float:
     if not difference <= limit:  # true of NaN too
         raise UserError(
             f"{loaded.name}: its likelihoods on a prefix tree differ from those of plain forward passes by"
-            f" {difference:.3f} nats per token (at most {limit:g} is rounding), so they cannot be read here."
+            f" {difference:.3f} nats per token (up to {limit:g} is rounding), so they cannot be read here."
+            + (" In float32 they may be: --dtype float32." if loaded.model.dtype != torch.float32 else "")
         )
     _found[loaded.model] = difference
     return difference

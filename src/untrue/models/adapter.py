@@ -196,11 +196,12 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     if trained_on == loaded.weights:
         return
     same_id = base.lower() == loaded.base_id.lower()
-    if trained_on and same_id:
-        hint = " (The embedded model is a 4-bit copy of the hub's.)" if base == embedded.HUB_ID else ""
+    copied = same_id and embedded.is_embedded(loaded.weights)
+    if same_id and (trained_on or copied):
+        hint = " The embedded model is a 4-bit copy of the hub's: give the folder of the original." if copied else ""
+        known = f"hash {trained_on}" if trained_on else "by another tool, which records no hash"
         raise UserError(
-            f"{adapter}: was trained on other weights of {base} (hash {trained_on}, here {loaded.weights})."
-            f" Use those.{hint}"
+            f"{adapter}: was trained on other weights of {base} ({known}; here {loaded.weights}). Use those.{hint}"
         )
     if trained_on or (is_hub_id(base) and is_hub_id(loaded.base_id) and not same_id):
         other = base if base and not same_id else "other weights"

@@ -96,15 +96,9 @@ def of(adapter: Path, base: str | None = None, say: Callable[[str], None] = lamb
     base = base or json_value(read_text(config), str(config)).get("base_model_name_or_path")
     if not base:
         raise UserError(f"{config}: names no base model (base_model_name_or_path). Name it by --base.")
-    base = embedded.NAME if base == embedded.HUB_ID and _is_of_embedded(adapter) else str(base)
+    base = embedded.NAME if base == embedded.HUB_ID and embedded.is_embedded(recorded_weights(adapter)) else str(base)
     say(f"{adapter}: has no {FILE} yet, so {base} is loaded to make it …")
     return record(load(base, say=say), adapter)
-
-
-def _is_of_embedded(adapter: Path) -> bool:
-    """Whether an adapter says that it was trained on the embedded copy of its base."""
-    weights = embedded.folder() / embedded.WEIGHTS
-    return weights.is_file() and recorded_weights(adapter) == read_text(weights).strip()
 
 
 def record(loaded: LoadedModel, adapter: Path) -> Canary:

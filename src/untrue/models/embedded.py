@@ -83,6 +83,12 @@ def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
     return target
 
 
+def is_embedded(weights: str | None) -> bool:
+    """Whether a hash is that of the embedded model's weights, as far as they are there."""
+    path = folder() / WEIGHTS
+    return path.is_file() and weights == read_text(path).strip()
+
+
 def check_weights(found: str) -> None:
     """Check that the weights are those that were unpacked.
 

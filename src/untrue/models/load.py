@@ -139,7 +139,6 @@ def load(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     base_id = embedded.HUB_ID if is_embedded else source
-    model.name_or_path = model.config._name_or_path = base_id  # what PEFT writes into an adapter's config
     about = {
         "weights": weights,
         "config": config_hash(model.config),

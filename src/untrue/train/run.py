@@ -103,7 +103,10 @@ def train(
             "versions": versions(),
         }
         with writing(out) as aside:
-            trainer.model.save_pretrained(str(aside))
+            for config in trainer.model.peft_config.values():
+                config.base_model_name_or_path = loaded.base_id  # and not a folder of this machine's cache
+            # Left to itself, PEFT would ask the hub whether the vocabulary was changed.
+            trainer.model.save_pretrained(str(aside), save_embedding_layers=False)
             (aside / "README.md").write_text(card(record), encoding="utf-8")
             (aside / RECORD).write_text(made_for(loaded), encoding="utf-8")
             (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
