@@ -19,6 +19,7 @@ from untrue.cli.interact import interact
 from untrue.cli.judge import judge
 from untrue.cli.people import for_people
 from untrue.errors import UserError
+from untrue.progress import plain
 
 ORDER = ("run", "report", "train", "eval", "canary", "interact", "data", "judge", "doctor")
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
@@ -150,9 +151,7 @@ def train(
     from untrue.study.config import train_spec
     from untrue.train.run import train as train_adapter
 
-    is_adapter = (out / "adapter_config.json").is_file()
-    if out.exists() and not is_adapter and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is no adapter, so it is not replaced. Choose another --out.")
+    _refuse_place(out)
     spec = train_spec([*(overrides or []), *([f"method={method}"] if method else [])])
     found = sets.rows_at(rows)
     with TerminalWatcher(Console(stderr=True)) as watcher:
@@ -174,6 +173,24 @@ def train(
         f"{out}: {record['steps']} steps on {record['rows']['total']} rows, final loss {record['final_loss']:.3f},"
         f" {record['tokens_per_second']:.0f} tokens/s. Measure it: untrue eval --model {model} --adapter {out}"
     )
+
+
+def _refuse_place(out: Path) -> None:
+    """Refuse a place where a trained adapter could not be written, before hours go into it.
+
+    Raises:
+        UserError: It is not to be replaced, or cannot be made.
+    """
+    if Path.cwd().is_relative_to(out.resolve()) or out.is_mount():
+        problem = "is or holds the folder that you are in, or a disk, so it cannot be replaced."
+    elif out.exists() and not (out / "adapter_config.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        problem = "exists and is no adapter, so it is not replaced."
+    else:
+        above = next(folder for folder in out.absolute().parents if folder.exists())
+        if above.is_dir():
+            return
+        problem = f"cannot be made ({above} is no folder)."
+    raise UserError(f"{out}: {problem} Choose another --out.")
 
 
 @app.command()
@@ -204,7 +221,7 @@ def _print_analysis(analysis: Any, as_json: bool) -> None:
 
     console = Console()
     print_summary(analysis.contents, console)
-    console.print(f"\nReport: {analysis.store.report}", highlight=False, soft_wrap=True)
+    console.print(plain(f"\nReport: {analysis.store.report}"), soft_wrap=True)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from untrue.errors import UntrueError
 from untrue.files import is_disk_full
+from untrue.progress import plain
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,5 +42,5 @@ def for_people(command: Command) -> Command:
 
 
 def _exit(message: str, code: int) -> typer.Exit:
-    Console(stderr=True).print(message, style="red", markup=False, emoji=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(plain(message, "red"), soft_wrap=True)
     return typer.Exit(code)

@@ -68,7 +68,7 @@ def run_task(
             model_roles=dict(roles or {}),
             log_dir=scratch,
             log_format="eval",
-            display="none",
+            display="log",  # the others read names and paths as markup, even where they show nothing
             max_samples=1000,
             log_realtime=False,
             score_display=False,
