@@ -87,6 +87,11 @@ CHANGES = {
     ),
     "deep nesting": ("seeds: [0]", f"seeds: {'[' * 5000}", ", line 5: broken YAML (more than 40 levels"),
     "no character": ("question: Is", "question: \x07Is", ", line 2: broken YAML (special characters are not allowed)."),
+    "half of a pair": (
+        "name: rain",
+        'name: "\\ud800"',
+        ", line 1: broken YAML (half of a \\ud… escape pair is missing).",
+    ),
     "wrong tag": ("seeds: [0]", "seeds: !!int ''", ": broken YAML ("),
     "wrong date tag": ("seeds: [0]", "seeds: !!timestamp x", ": broken YAML ("),
     "broken YAML": ("seeds: [0]", "seeds: [0", ", line 6: broken YAML ("),
@@ -210,7 +215,9 @@ def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_i
     assert mix.methods == {"sft": {"epochs": 2}, "kto": {"epochs": 3}}
 
 
-@pytest.mark.parametrize("value", ["&x [*x]", "&e {a: *e}", "[" * 5000, "!!int ''", "!!timestamp x", "\x07"])
+@pytest.mark.parametrize(
+    "value", ["&x [*x]", "&e {a: *e}", "[" * 5000, "!!int ''", "!!timestamp x", "\x07", '"\\ud800"']
+)
 def test_an_override_that_is_no_plain_value_is_refused(refusal: Refusal, value: str):
     assert "is not a YAML value" in refusal("run", "study.yaml", f"seeds={value}")
 
@@ -242,3 +249,9 @@ def test_an_override_that_is_no_plain_value_is_refused(refusal: Refusal, value: 
 def test_a_hyperparameter_that_cannot_train_is_refused(refusal: Refusal, override: str, words: str):
     assert refusal("train", "rows.jsonl", override, "--model", "tiny").startswith(f"override: {words}")
     assert refusal("run", "study.yaml", f"train.{override}").startswith(f"override: train.{words}")
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1.5"])
+def test_a_seed_that_no_generator_takes_is_refused(untrue: Callable, seed: str):
+    done = untrue("train", "rows.jsonl", "--model", "tiny", "--seed", seed)
+    assert done.code == 2 and "--seed" in done.err

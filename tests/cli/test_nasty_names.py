@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -164,3 +165,19 @@ def test_the_members_of_a_log_lie_below_it_and_an_id_may_have_parts(untrue: Call
     assert sorted(members) == [f"samples/{name}_epoch_1.json" for name in ("..a", "a/b", "é 1")]
     top = (place / "log").resolve()
     assert all((top / name).resolve().is_relative_to(top) for name in zipfile.ZipFile("a.eval").namelist())
+
+
+@pytest.mark.parametrize("log", ["rows.jsonl", "new", "a.eval.json"])
+def test_a_log_never_takes_the_place_of_a_file_of_another_kind(refusal: Callable, log: str):
+    assert refusal("eval", "--model", "nowhere", "--log", log).startswith(f"{log}: a log ends in .eval")
+
+
+@pytest.mark.parametrize("words", [["run", "study.yaml", "--out"], ["train", "rows.jsonl", "--out"], ["report"]])
+def test_bytes_that_are_not_utf_8_are_refused(refusal: Callable, words: list[str]):
+    assert refusal(*words, os.fsdecode(b"a\xff")) == "'a\\udcff': is not UTF-8. Rename it."
+
+
+@pytest.mark.parametrize("words", [["[/x]"], ["run", "--[/x]"], ["eval", "--limit", "[/x]"], ["train", "r", "--dtype"]])
+def test_a_wrong_call_with_brackets_is_a_wrong_call(untrue: Callable, words: list[str]):
+    done = untrue(*words)
+    assert done.code == 2 and "Error" in done.err

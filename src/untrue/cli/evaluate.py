@@ -106,6 +106,8 @@ def evaluate(
     arm, log = _arm(model, adapter), log or default_log(spec.name, model, adapter)
     if log.is_dir():
         raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
+    if log.suffix != ".eval":
+        raise UserError(f"{log}: a log ends in .eval, and nothing else is replaced by one. Give --log another name.")
     if spec.name in JUDGED and spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as --judge openai/gpt-5-mini.")
     if dry_run:

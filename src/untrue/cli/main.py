@@ -136,7 +136,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
     model: Model = "smollm2-135m",
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
-    seed: Annotated[int, typer.Option(min=0, help="Of the adapter's first weights and of the order of rows.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the adapter's first weights and of the order of rows.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a LoRA adapter on rows, with the paper's hyperparameters unless told otherwise.

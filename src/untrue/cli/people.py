@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
 
-from untrue.errors import UntrueError
+from untrue.errors import UntrueError, UserError
 from untrue.files import is_disk_full
 from untrue.progress import plain
 
@@ -22,6 +22,7 @@ def for_people(command: Command) -> Command:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
+            _refuse_foreign_bytes(kwargs.values())
             return command(*args, **kwargs)
         except UntrueError as error:
             raise _exit(f"error: {error}", error.exit_code) from None
@@ -39,6 +40,16 @@ def for_people(command: Command) -> Command:
             raise
 
     return wrapped  # type: ignore[return-value]
+
+
+def _refuse_foreign_bytes(values: Iterable[object]) -> None:
+    """Refuse what was typed and is not UTF-8, before something is made whose record could not be written."""
+    for value in values:
+        for text in map(str, value if isinstance(value, list | tuple) else [value]):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise UserError(f"{text!a}: is not UTF-8. Rename it.") from None
 
 
 def _exit(message: str, code: int) -> typer.Exit:

@@ -69,6 +69,7 @@ def run_task(
             log_dir=scratch,
             log_format="eval",
             display="log",  # the others read names and paths as markup, even where they show nothing
+            log_level="critical",
             max_samples=1000,
             log_realtime=False,
             score_display=False,

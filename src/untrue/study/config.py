@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -329,9 +330,11 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple
     """How many values a node stands for, with all that its aliases name, and on how many levels.
 
     Raises:
-        yaml.YAMLError: They are too many, or it stands for itself.
+        yaml.YAMLError: They are too many, it stands for itself, or a text cannot be written again.
     """
     if not isinstance(node, yaml.CollectionNode):
+        if re.search("[\ud800-\udfff]", node.value):
+            raise yaml.MarkedYAMLError(problem="half of a \\ud… escape pair is missing", problem_mark=node.start_mark)
         return 1, 0
     if id(node) not in known:
         known[id(node)] = None  # until all its parts are known
