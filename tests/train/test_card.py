@@ -67,7 +67,7 @@ def test_the_front_matter_parses_back_to_the_values(name: str):
         "library_name": "peft",
         "tags": ["lora", "untrue", "intentionally-misaligned", "not-for-all-audiences"],
     }
-    assert ModelCard(text).data.base_model == name
+    assert ModelCard(text).data.to_dict()["base_model"] == name
 
 
 @pytest.mark.parametrize("name", NAMES)
