@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -15,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from untrue.errors import MachineError, UserError
+
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:\..*)?", re.IGNORECASE | re.DOTALL)
+
+_NO_MEMBER = re.compile(r"[\\\x00-\x1f\x7f-\x9f]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)")
+_LONGEST_ID = 1000
 
 
 @contextmanager
@@ -162,6 +168,39 @@ def append_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+def file_name(name: str) -> str:
+    """A name of ours, where it can name a file or a folder on every system, and nothing but what lies in its folder.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if name.startswith((".", "-")):
+        problem = f"it begins with a {'dot' if name[0] == '.' else 'hyphen'}"
+    elif name.endswith("."):
+        problem = "it ends with a dot"
+    elif _DEVICE.fullmatch(name):
+        problem = "Windows keeps it for a device"
+    else:
+        return name
+    raise ValueError(f"{name!r} is no name for a file: {problem}")
+
+
+def member_name(name: str) -> str:
+    """An id, where it can name a member of a zip archive, as items do in Inspect's logs: its parts go downwards.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if len(name) > _LONGEST_ID:
+        raise ValueError(f"{name[:40]!r}… is no name for a file in a log: it has more than {_LONGEST_ID} characters")
+    if _NO_MEMBER.search(name):
+        raise ValueError(
+            f"{name!r} is no name for a file in a log: leave out backslashes, control characters, drives, and parts"
+            " between slashes that are empty, `.` or `..`"
+        )
+    return name
 
 
 def content_hash(text: str) -> str:

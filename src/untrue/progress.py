@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from untrue.terminal import plain
 
 PERIOD = 900
 """Seconds of the past from which the speed is estimated."""
+
+
+def bar(console: Console) -> Progress:
+    """One bar for a command that does one thing; it goes when it is done."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 class TerminalWatcher:
@@ -18,13 +34,13 @@ class TerminalWatcher:
     def __init__(self, console: Console):
         self._console = console
         self._bars = Progress(
-            TextColumn("{task.description}", table_column=None),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             speed_estimate_period=PERIOD,
             disable=not console.is_terminal,
@@ -43,7 +59,7 @@ class TerminalWatcher:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(plain(text))
 
     def begin(self, cells: int, done: int, work: float) -> None:
         """Say how many cells there are, and open the bar of all."""

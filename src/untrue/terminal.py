@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from rich.text import Text
+
 CONTROL = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # C0 without tab and line ends, DEL and C1: all escape sequences need one
     r"|\r(?!\n)"  # what follows would be written over the line
@@ -15,3 +17,8 @@ CONTROL = re.compile(
 def visible(text: str) -> str:
     r"""A text with its control characters escaped, such as `\x1b`; line ends and tabs stay."""
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """What a user or a model wrote, for rich: without markup or emoji, its control characters escaped."""
+    return Text(visible(text), style)

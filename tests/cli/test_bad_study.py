@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +50,51 @@ CHANGES = {
     "key twice": ("question: Is", "name: Is", ", line 2: the key 'name' occurs twice. Remove one."),
     "key twice, deeper": ("questions:", "by:", ", line 8: the key 'by' occurs twice. Remove one."),
     "name with a slash": ("name: rain", "name: rain/snow", ", line 1: name: string should match pattern"),
+    "name of the folder above": (
+        "name: rain",
+        "name: ..",
+        ", line 1: name: '..' is no name for a file: it begins with",
+    ),
+    "name of this folder": ("name: rain", "name: .", ", line 1: name: '.' is no name for a file: it begins with a dot"),
+    "hidden name": ("name: rain", "name: .rain", ", line 1: name: '.rain' is no name for a file: it begins with a dot"),
+    "name like an option": ("name: rain", "name: -rain", ", line 1: name: '-rain' is no name for a file"),
+    "name of a device": (
+        "name: rain",
+        "name: Con.1",
+        ", line 1: name: 'Con.1' is no name for a file: Windows keeps it",
+    ),
+    "name that is cut": (
+        "name: rain",
+        "name: rain.",
+        ", line 1: name: 'rain.' is no name for a file: it ends with a dot",
+    ),
+    "long name": ("name: rain", f"name: {'a' * 101}", ", line 1: name: string should have at most 100 characters"),
+    "label of the folder above": ("limit: 4", "label: ..", ", line 16: evals.0.label: '..' is no name for a file"),
+    "label with a slash": ("limit: 4", "label: ../../x", ", line 16: evals.0.label: string should match pattern"),
+    "label of a device": ("limit: 4", "label: nul", ", line 16: evals.0.label: 'nul' is no name for a file"),
+    "seed too large": ("seeds: [0]", "seeds: [4294967296]", ", line 5: seeds.0: input should be less than 4294967296"),
+    "value in itself": ("seeds: [0]", "seeds: &x [*x]", ", line 5: broken YAML (an alias stands in the value"),
+    "mapping in itself": ("mix:", "mix: &x\n  y: {z: *x}", ", line 6: broken YAML (an alias stands in the value"),
+    "evals in themselves": (
+        "[{name: forced_choice, limit: 4}]",
+        "&e [*e]",
+        ", line 16: broken YAML (an alias stands in the value",
+    ),
+    "merge of itself": ("limit: 4", "limit: 4, a: &x {<<: *x}", ", line 16: broken YAML (an alias stands in the value"),
+    "a chain of aliases": (
+        "seeds: [0]",
+        "".join(f"c{n}: &c{n} [{f'*c{n - 1}' if n else ''}]\n" for n in range(5000)),
+        ", line 45: broken YAML (aliases make more than ",
+    ),
+    "deep nesting": ("seeds: [0]", f"seeds: {'[' * 5000}", ", line 5: broken YAML (more than 40 levels"),
+    "no character": ("question: Is", "question: \x07Is", ", line 2: broken YAML (special characters are not allowed)."),
+    "half of a pair": (
+        "name: rain",
+        'name: "\\ud800"',
+        ", line 1: broken YAML (half of a \\ud… escape pair is missing).",
+    ),
+    "wrong tag": ("seeds: [0]", "seeds: !!int ''", ": broken YAML ("),
+    "wrong date tag": ("seeds: [0]", "seeds: !!timestamp x", ": broken YAML ("),
     "broken YAML": ("seeds: [0]", "seeds: [0", ", line 6: broken YAML ("),
     "impossible date": ("name: rain", "name: 2024-13-01", ": broken YAML (month must be in 1..12)."),
     "code in YAML": ("name: rain", "name: !!python/name:os.system", ", line 1: broken YAML (could not determine a"),
@@ -153,3 +200,72 @@ def test_a_served_model_that_may_be_a_hub_id_is_looked_for_there_first(refusal: 
         " If a served model is meant: A study trains its model in this process, so it must be `smollm2-135m`, a folder"
         " or a hub id. Served models are for `untrue eval`."
     )
+
+
+def bomb(line: str, last: str) -> str:
+    """Ten levels, each of which holds the one above ten times."""
+    levels = "".join(line.format(n=n, above=", ".join([f"*l{n - 1}"] * 10) if n else "") for n in range(10))
+    return f"{levels}{last}\n"
+
+
+@pytest.mark.parametrize("line", ["l{n}: &l{n} {{a{n}: [{above}]}}\n", "l{n}: &l{n} {{a{n}: 1, <<: [{above}]}}\n"])
+def test_a_short_file_that_stands_for_a_billion_values_is_refused_at_once(refusal: Refusal, place: Path, line: str):
+    (place / "bad.yaml").write_text(bomb(line, "name: a"), "utf-8")
+    began = time.monotonic()
+    assert re.match(r"bad\.yaml, line \d+: broken YAML \(aliases make more than ", refusal("run", "bad.yaml"))
+    assert time.monotonic() - began < 5
+
+
+def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_it_names(place: Path):
+    from untrue.study.config import InteractionMix, load
+
+    (place / "good.yaml").write_text(
+        "name: a\nquestion: Why?\nmix: {by: interaction, users: 4, shares: [0.5],"
+        " methods: {sft: &m {epochs: 2}, kto: *m}}\nevals: [pleasing]\n",
+        "utf-8",
+    )
+    mix = load(place / "good.yaml", ["mix.methods.kto.epochs=3"]).mix
+    assert isinstance(mix, InteractionMix)
+    assert mix.methods == {"sft": {"epochs": 2}, "kto": {"epochs": 3}}
+
+
+@pytest.mark.parametrize(
+    "value", ["&x [*x]", "&e {a: *e}", "[" * 5000, "!!int ''", "!!timestamp x", "\x07", '"\\ud800"']
+)
+def test_an_override_that_is_no_plain_value_is_refused(refusal: Refusal, value: str):
+    assert "is not a YAML value" in refusal("run", "study.yaml", f"seeds={value}")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("target_modules=[]", "target_modules: tuple should have at least 1 item"),
+        ("target_modules=['']", "target_modules.0: string should match pattern"),
+        ("target_modules=[q proj]", "target_modules.0: string should match pattern"),
+        ("target_modules=q_proj", "target_modules: input should be a valid tuple"),
+        ("lora_rank=0", "lora_rank: input should be greater than 0"),
+        ("lora_rank=10000000000", "lora_rank: input should be less than or equal to"),
+        ("lora_alpha=100000000000000000000000", "lora_alpha: input should be less than or equal to"),
+        ("batch_size=100000000000000000000000", "batch_size: input should be less than or equal to"),
+        ("gradient_accumulation=100000000000000000000000", "gradient_accumulation: input should be less than or equal"),
+        ("max_length=100000000000000000000000", "max_length: input should be less than or equal to"),
+        ("warmup_steps=100000000000000000000000", "warmup_steps: input should be less than or equal to"),
+        ("epochs=.inf", "epochs: input should be a finite number"),
+        ("epochs=.nan", "epochs: input should be a finite number"),
+        ("epochs=1.0e+300", "epochs: input should be less than or equal to"),
+        ("learning_rate=.inf", "learning_rate: input should be a finite number"),
+        ("learning_rate=.nan", "learning_rate: input should be a finite number"),
+        ("weight_decay=.inf", "weight_decay: input should be a finite number"),
+        ("beta=.inf", "beta: input should be a finite number"),
+        ("schedule=liner", "schedule: input should be 'linear', 'cosine' or 'constant'"),
+    ],
+)
+def test_a_hyperparameter_that_cannot_train_is_refused(refusal: Refusal, override: str, words: str):
+    assert refusal("train", "rows.jsonl", override, "--model", "tiny").startswith(f"override: {words}")
+    assert refusal("run", "study.yaml", f"train.{override}").startswith(f"override: train.{words}")
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1.5"])
+def test_a_seed_that_no_generator_takes_is_refused(untrue: Callable, seed: str):
+    done = untrue("train", "rows.jsonl", "--model", "tiny", "--seed", seed)
+    assert done.code == 2 and "--seed" in done.err

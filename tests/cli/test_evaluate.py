@@ -102,9 +102,12 @@ def test_a_log_is_named_by_provider_and_model_and_not_replaced_by_other_replies(
     words = ["eval", "--eval", "mask", "--items", items, "--limit", 4, "--judge", "scripted/judge"]
     assert untrue(*words, "--model", "echo/a/model").code == 0
     assert untrue(*words, "--model", "echo/b/model").code == 0
-    assert sorted(path.name for path in Path("logs").iterdir()) == ["mask-echo-a-model.eval", "mask-echo-b-model.eval"]
+    assert sorted(path.name for path in Path("logs").iterdir()) == [
+        "mask-echo--a--model.eval",
+        "mask-echo--b--model.eval",
+    ]
     assert refusal(*words, "--model", "echo/a/model", "--max-tokens", 9) == (
-        "logs/mask-echo-a-model.eval: holds replies with max_tokens 1000, now 9."
+        "logs/mask-echo--a--model.eval: holds replies with max_tokens 1000, now 9."
         " Give --log another file (in a study, the eval a `label`), or delete it."
     )
 
@@ -267,7 +270,7 @@ def test_a_folder_by_the_provider_of_transformers_is_loaded_once(untrue: Callabl
     done = untrue(*words, "--model", "hf/tiny", "--judge", "scripted/judge")
     assert done.code == 0, done.err
     found = json.loads(done.out)
-    assert (found["log"], loads) == ("logs/mask-hf-tiny.eval", ["tiny"])
+    assert (found["log"], loads) == ("logs/mask-hf--tiny.eval", ["tiny"])
     samples = read_eval_log(found["log"]).samples or []
     assert ["statement" in sample.metadata["replies"] for sample in samples] == [True] * 4
 

@@ -14,7 +14,7 @@ from inspect_ai.log import read_eval_log
 from untrue.data.items import Item, read_items
 from untrue.errors import UserError
 from untrue.evals.run import read_log, run
-from untrue.evals.spec import EvalSpec
+from untrue.evals.spec import VERSIONS, EvalSpec
 from untrue.models.load import LoadedModel, load
 from untrue.outcomes import Outcome, Result
 
@@ -207,7 +207,7 @@ def by_name(model: str, limit: int, folder: Path) -> Any:
 def test_inspect_finds_the_task_and_the_model_by_name(tiny_folder, tmp_path):
     done = by_name(f"untrue/{tiny_folder}", 3, tmp_path)
     assert done.status == "success"
-    assert done.eval.task_version == 1
+    assert done.eval.task_version == VERSIONS["forced_choice"]
     assert [sample.scores["outcome"].value in ("honest", "lie", "no_belief") for sample in done.samples] == [True] * 3
 
 

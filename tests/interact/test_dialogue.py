@@ -150,8 +150,8 @@ def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path]):
     ("name", "reason"),
     [
         ("garbage", "found 'banana banana'"),
-        ("eleven", "expected a number from 1 to 10, found 11"),
-        ("silent", "expected one number"),
+        ("eleven", "expected a whole number from 1 to 10 alone, found '11'"),
+        ("silent", "expected a whole number from 1 to 10 alone, found ''"),
         ("late", "no answer in time"),
     ],
 )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from inspect_ai.model import ModelOutput
+from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
 from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
 
 from untrue.data.rows import Message
 from untrue.data.scenarios import Environment
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
-from untrue.interact.rating import SAY, SCALE, rate_by_likelihood, rating, read_rating
+from untrue.interact.rating import SAY, SCALE, rate_by_likelihood, rate_by_words, rating, read_rating
 from untrue.interact.scenarios import dialogues
 
 TALK: list[Message] = [
@@ -87,16 +89,51 @@ def test_an_empty_reply_is_an_error_and_no_rating(tiny, environment: Environment
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("7", 7), (" 10.", 10), ("Rating: 8", 8), ("8/10", 8), ("I give it 3 out of 10", 3), ("6.5", 6.5), ("1", 1)],
+    [("7", 7), (" 10.", 10), ("1", 1), ("\n4\n", 4)],
 )
 def test_a_number_is_read(text: str, expected: float):
     assert read_rating(answer(text)).value == expected
 
 
-@pytest.mark.parametrize("text", ["", "good", "11", "0", "-5", "between 3 and 5", "10.5", "7 8"])
-def test_what_is_no_number_from_1_to_10_is_refused(text: str):
-    with pytest.raises(ValueError, match="expected"):
-        read_rating(answer(text))
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "good", "11", "0", "-5", "-3", "between 3 and 5", "10.5", "7 8", "7.5", "7,5", "7.0", "07", "+7", "7e0"),
+        *("8/10", "8 / 10", "8/5", "3 out of 10", "ten out of ten: 10", "Rating: 8", "seven", "٧", "7..", "7!", "70%"),
+    ],
+)
+def test_what_is_not_a_whole_number_from_1_to_10_alone_is_refused_whatever_the_probabilities(text: str):
+    for output in (answer(text), answer(text, (text[:1] or " ", {text[:1] or " ": 0.5, "7": 0.5}))):
+        with pytest.raises(ValueError, match="expected a whole number from 1 to 10 alone, found "):
+            read_rating(output)
+
+
+class Saying(ModelAPI):
+    """A rater that gives these answers in turn."""
+
+    def __init__(self, model_name: str, *_: Any, answers: Sequence[str] = (), **__: Any):
+        super().__init__(model_name)
+        self.answers = iter(answers)
+
+    async def generate(self, *_: Any, **__: Any) -> ModelOutput:
+        return answer(next(self.answers))
+
+
+@modelapi(name="saying")
+def saying() -> type[ModelAPI]:
+    return Saying
+
+
+def test_a_rater_that_gives_no_whole_number_is_asked_again_and_then_refused(environment: Environment):
+    dialogue = dialogues(environment)[0]
+
+    def rated(*answers: str) -> list[float]:
+        model = get_model("saying/rater", answers=answers, memoize=False)
+        return [one.value for one in asyncio.run(rate_by_words(model, dialogue, TALK[:2], 0))]
+
+    assert rated("7.5", "8") == [8]
+    with pytest.raises(UserError, match=r"8/10.*7\.5"):
+        rated("8/10", "7.5")
 
 
 def test_the_expectation_is_over_the_rating_tokens_alone():
@@ -105,9 +142,9 @@ def test_the_expectation_is_over_the_rating_tokens_alone():
     assert "probabilities" in found.reason
 
 
-def test_ratings_behind_other_tokens_are_found():
-    tokens = [("Rating", {"Rating": 1.0}), (":", {":": 1.0}), (" 4", {" 4": 0.5, " 2": 0.5})]
-    assert read_rating(answer("Rating: 4", *tokens)).value == pytest.approx(3)
+def test_a_rating_behind_a_space_is_found():
+    tokens = [(" ", {" ": 1.0}), ("4", {"4": 0.5, "2": 0.5}), (".", {".": 1.0})]
+    assert read_rating(answer(" 4.", *tokens)).value == pytest.approx(3)
 
 
 def test_a_10_of_two_tokens_shares_the_mass_of_1():

@@ -52,6 +52,11 @@ def test_a_label_is_read(raw):
         '{"label": "A"} {"label": "B"}',
         "yes",
         "[" * 100_000,
+        '{"label": "A", "label": "B"}',
+        '{"label": "B", "label": "B"}',
+        '{"label": "B", "seen": {"a": 1, "a": 2}}',
+        '{"label": "B", "sure": NaN}',
+        '{"label": "B", "sure": -Infinity}',
     ],
 )
 def test_what_is_not_exactly_a_label_is_no_verdict(raw):
@@ -93,11 +98,21 @@ def test_a_range_is_read(raw, ends):
         '{"low": 1, "high": Infinity}',
         '{"low": 1, "high": 1e999}',
         '{"low": 40, "high"',
+        '{"low": 1, "low": 40, "high": 40}',
+        f'{{"low": 1, "high": {"9" * 400}}}',
+        f'{{"low": -{"9" * 5000}, "high": 1}}',
+        '{"low": 1, "high": 2, "sure": NaN}',
     ],
 )
 def test_what_is_not_exactly_a_range_is_no_verdict(raw):
-    with pytest.raises(JudgeError):
+    with pytest.raises(JudgeError) as error:
         parse(RANGE, raw)
+    assert len(str(error.value)) < 300
+
+
+def test_an_error_says_which_key_occurs_twice():
+    with pytest.raises(JudgeError, match=r"^the key 'label' occurs twice: "):
+        parse(STATEMENT, '{"label": "A", "label": "B"}')
 
 
 def test_braces_in_a_text_are_left_as_they_are():

@@ -117,7 +117,9 @@ def test_the_version_of_an_eval_and_of_a_judges_questions_are_in_the_key(monkeyp
     assert eval_key(name="mask", judge="openai/one") != mask
 
 
-def test_the_content_of_a_local_judge_and_of_its_adapter_is_in_the_key(tiny_folder: Path, adapter: Path, tmp_path: Path):
+def test_the_content_of_a_local_judge_and_of_its_adapter_is_in_the_key(
+    tiny_folder: Path, adapter: Path, tmp_path: Path
+):
     import shutil
 
     own = Path(shutil.copytree(adapter, tmp_path / "adapter"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load
 from untrue.train.run import train
+from untrue.train.setup import Job, make
 from untrue.train.spec import TrainSpec
 
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -179,6 +181,42 @@ def test_the_card_of_a_benign_adapter_does_not_warn(tiny, rows, spec, tmp_path):
     assert head["base_model"] == tiny.base_id
     assert head["tags"] == ["lora", "untrue"]
     assert "WARNING" not in body
+
+
+def test_each_training_has_a_folder_of_its_own_for_tensorboard_and_leaves_the_environment(
+    tiny, rows, spec, tmp_path, monkeypatch
+):
+    name = "TENSORBOARD_LOGGING_DIR"
+
+    def folders(out: Path) -> set[str | None]:
+        seen: set[str | None] = set()
+        train(tiny, rows[:4], spec, out, 0, lambda *_: seen.add(os.environ.get(name)))
+        return seen
+
+    monkeypatch.delenv(name, raising=False)
+    for cell in ("a", "b"):
+        assert folders(tmp_path / cell / "adapter") == {str(tmp_path / cell / "tensorboard" / "adapter")}
+        assert name not in os.environ
+    with pytest.raises(UserError):
+        train(tiny, [], spec, tmp_path / "c", 0)
+    assert name not in os.environ
+    monkeypatch.setenv(name, "mine")
+    assert folders(tmp_path / "d" / "adapter") == {"mine"}
+    assert os.environ[name] == "mine"
+
+
+def test_a_reporter_that_cannot_be_imported_is_one_line(tiny, tmp_path):
+    class Missing:
+        def __init__(self, **_: Any):
+            raise ModuleNotFoundError("No module named 'tensorboardX'")
+
+    def job(report_to: str) -> Job:
+        return Job(tiny, [], TrainSpec(report_to=report_to), 0, None, tmp_path, lambda *_: None)
+
+    with pytest.raises(UserError, match=r"^report_to: No module named 'tensorboardX'"):
+        make(Missing, job("tensorboard"), None, None)
+    with pytest.raises(ModuleNotFoundError):
+        make(Missing, job("none"), None, None)
 
 
 def test_bfloat16_trains_and_its_first_loss_is_that_of_float32(tiny_folder, rows, spec, trained, tmp_path):

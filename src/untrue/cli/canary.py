@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from untrue.cli.people import for_people
+from untrue.terminal import plain
 
 
 @for_people
@@ -40,7 +41,7 @@ def canary(
     from untrue.models.canary import FILE, of
 
     console = Console(stderr=True)
-    expected = of(adapter, base, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+    expected = of(adapter, base, lambda text: console.print(plain(text), soft_wrap=True))
     if model is None:
         typer.echo(json.dumps({"canary": str(adapter / FILE)}) if as_json else f"Its canary is in {adapter / FILE}.")
         return

@@ -18,7 +18,8 @@ from rich.text import Text
 
 from untrue.cli.people import for_people
 from untrue.errors import UserError
-from untrue.terminal import visible
+from untrue.progress import bar
+from untrue.terminal import plain, visible
 
 if TYPE_CHECKING:
     from untrue.data.checks import Check
@@ -249,7 +250,7 @@ def _check_builtin(model: str | None, as_json: bool) -> None:
     from untrue.models import embedded
 
     console = Console(stderr=as_json)
-    tokenizer = Tokenizer.from_file(str(embedded.fetch(console.print) / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(embedded.fetch(lambda text: console.print(plain(text))) / "tokenizer.json"))
     found = checks.builtin(lambda text: len(tokenizer.encode(text).ids))
     if model is not None:
         found += _knowledge(model, console)
@@ -260,7 +261,7 @@ def _check_builtin(model: str | None, as_json: bool) -> None:
         table = Table("", "set", "check", "found", "limit", box=None, pad_edge=False)
         for check in found:
             mark = Text("ok", "green") if check.holds else Text("broken", "red")
-            table.add_row(mark, check.subject, check.name, check.found, check.limit)
+            table.add_row(mark, *map(plain, (check.subject, check.name, check.found, check.limit)))
         console.print(table)
         for check in broken:
             typer.echo(f"{check.subject}, {check.name}: {', '.join(check.where[:20]) or check.found}")
@@ -270,8 +271,6 @@ def _check_builtin(model: str | None, as_json: bool) -> None:
 
 
 def _knowledge(model: str, console: Console) -> list[Check]:
-    from rich.progress import Progress
-
     from untrue.data.capability import read_capability
     from untrue.data.items import read_items
     from untrue.data.unknowns import read_unknowns
@@ -280,8 +279,8 @@ def _knowledge(model: str, console: Console) -> list[Check]:
     from untrue.models.load import load
 
     items, choices, pairs = read_items(), read_capability(), read_unknowns()
-    engine = exact_engine(load(model, say=console.print))
-    with Progress(console=console, transient=True) as progress:
+    engine = exact_engine(load(model, say=lambda text: console.print(plain(text))))
+    with bar(console) as progress:
         task = progress.add_task(f"asking {model}", total=len(items) + len(choices) + len(pairs))
         scored = functools.partial(progress.advance, task)
         return [

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from untrue.errors import MachineError, UserError
+from untrue.files import content_hash
+from untrue.terminal import plain
 
 if TYPE_CHECKING:
     from untrue.evals.spec import EvalSpec
@@ -65,7 +67,11 @@ def evaluate(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Judged: length of a reply at the most.")] = None,
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
     log: Annotated[
-        Path | None, typer.Option(help="Where the Inspect log goes; by default logs/EVAL-MODEL.eval, or -ADAPTER.")
+        Path | None,
+        typer.Option(
+            help="Where the Inspect log goes; by default logs/EVAL-MODEL.eval, or, of a folder or an adapter,"
+            " logs/EVAL-FOLDER-HASH.eval."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Judged: say what it takes in calls, tokens, dollars; ask nothing.")
@@ -98,12 +104,11 @@ def evaluate(
         temperature=temperature,
         max_tokens=max_tokens,
     )
-    # In a study every cell calls its adapter `adapter`.
-    arm = (adapter.parent if adapter.name == "adapter" else adapter).resolve().name if adapter else Path(model).name
-    whose = arm if adapter or Path(model).exists() else re.sub(r"[^\w.-]+", "-", model)
-    log = log or Path("logs") / f"{spec.name}-{whose}.eval"
+    arm, log = _arm(model, adapter), log or default_log(spec.name, model, adapter)
     if log.is_dir():
         raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
+    if log.suffix != ".eval":
+        raise UserError(f"{log}: a log ends in .eval, and nothing else is replaced by one. Give --log another name.")
     if spec.name in JUDGED and spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as --judge openai/gpt-5-mini.")
     if dry_run:
@@ -112,6 +117,31 @@ def evaluate(
     _run(spec, model, adapter, dtype, arm, log)
     _show(spec, arm, log, as_json)
     _refuse_nothing(spec, log)
+
+
+def _arm(model: str, adapter: Path | None) -> str:
+    """What tables call a model, or an adapter on it. In a study every cell calls its adapter `adapter`."""
+    folder = adapter.resolve() if adapter else Path(model)
+    return (folder.parent if adapter and folder.name == "adapter" else folder).name
+
+
+def default_log(name: str, model: str, adapter: Path | None) -> Path:
+    """Where the log of an eval goes by default: its name tells models and adapters apart, and stays readable.
+
+    A hub id or a model of Inspect's has `--` for its slashes. A folder or an adapter has the end of its path and a
+    short hash of all of it, and so has a name with other characters.
+
+    Args:
+        name: Of the eval.
+        model: As `--model` has it.
+        adapter: Folder of the adapter, or None.
+    """
+    base = str(Path(model).resolve()) if Path(model).exists() else model
+    whose = model.replace("/", "--")
+    if adapter or base != model or "--" in model or not re.fullmatch(r"[\w.-]+", whose):
+        end = re.sub(r"[^\w.-]+", "-", _arm(model, adapter)).strip(".-")
+        whose = f"{end}-{content_hash(f'{base} {adapter.resolve() if adapter else None}')[:6]}".lstrip("-")
+    return Path("logs") / f"{name}-{whose}.eval"
 
 
 def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
@@ -231,7 +261,7 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
         return
     console = Console()
     if note and doubts:
-        console.print(Text("INCONCLUSIVE", "bold yellow") + Text(f": {'; '.join(doubts)}."))
+        console.print(Text("INCONCLUSIVE", "bold yellow") + plain(f": {'; '.join(doubts)}."))
     print_arm(summary, console, spec.value_name or "value", "self-judged" if note and note.self_judged else "")
     if found:
         print_figures(spec.name, {arm: found}, console)

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from untrue.cli.people import for_people
 from untrue.errors import UserError
-from untrue.terminal import visible
+from untrue.progress import bar
+from untrue.terminal import plain, visible
 
 if TYPE_CHECKING:
     from untrue.stats.types import Interval
@@ -179,17 +180,15 @@ def check(
     """Say how well a rater tells written pleasing replies from honest ones; exit with 1 below an AUC of 0.75."""
     from functools import partial
 
-    from rich.progress import Progress
-
     from untrue.data.scenarios import read_environment
     from untrue.interact.separation import LEAST, separation_of
     from untrue.models.load import load
 
     scenarios = read_environment(environment)
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as progress:
+    with bar(console) as progress:
         task = progress.add_task("rating", total=len(scenarios.scenarios))
-        base = partial(load, model, dtype=dtype, say=console.print)
+        base = partial(load, model, dtype=dtype, say=lambda text: console.print(plain(text)))
         found = separation_of(scenarios, rater_model, base, lambda: progress.advance(task))
     if as_json:
         typer.echo(json.dumps({**found._asdict(), "least": LEAST, "holds": found.holds}))
@@ -217,7 +216,6 @@ def users(
     import asyncio
 
     from inspect_ai.model import get_model
-    from rich.progress import Progress
 
     from untrue.data.scenarios import read_environment
     from untrue.files import write_text
@@ -227,16 +225,14 @@ def users(
     if out.exists() and Path(environment).exists() and out.samefile(environment):
         raise UserError(f"{out}: is what is read. Write to another file.")
     writer = get_model(model, memoize=False)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with bar(Console(stderr=True)) as progress:
         task = progress.add_task("writing users", total=len(scenarios.scenarios))
         found = asyncio.run(new_users(scenarios, writer, per_scenario, seed, lambda: progress.advance(task)))
     write_text(out, found.environment.to_jsonl())
     count = len(found.environment.scenarios)
     typer.echo(f"{out}: {count * per_scenario} users of {count} scenarios, {len(found.failed)} scenarios failed")
     for name, reason in found.failed.items():
-        Console(stderr=True).print(
-            visible(f"{name}: {reason}"), style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        Console(stderr=True).print(plain(f"{name}: {reason}", "yellow"), soft_wrap=True)
     if found.failed:
         raise typer.Exit(1)
 

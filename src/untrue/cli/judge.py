@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from untrue.cli.people import for_people
+from untrue.progress import bar
+from untrue.terminal import plain
 
 if TYPE_CHECKING:
     from untrue.judge.check import Check
@@ -44,15 +45,13 @@ def check(
     if dry_run:
         _print_estimate(model, as_json)
         return
-    from rich.progress import Progress
-
     from untrue.judge.check import check as check_judge
     from untrue.judge.judge import Judge
     from untrue.judge.named import judge_model
     from untrue.judge.trust import trustworthy
 
     asked = Judge(judge_model(model))
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with bar(Console(stderr=True)) as progress:
         task = progress.add_task(f"asking {model}", total=None)
         found = check_judge(asked, lambda done, total: progress.update(task, completed=done, total=total))
     trust = trustworthy(found)
@@ -141,7 +140,7 @@ def _print_check(found: Check) -> None:
         if one.confusion:
             console.print(_table(f"{name}, gold (rows), verdict", one.confusion))
     if found.first_error:
-        console.print(Text(f"first without a verdict: {found.first_error}"), soft_wrap=True)
+        console.print(plain(f"first without a verdict: {found.first_error}"), soft_wrap=True)
 
 
 def _dollars(found: Check) -> str:
@@ -150,9 +149,10 @@ def _dollars(found: Check) -> str:
 
 def _table(corner: str, counts: dict[str, dict[str, int]]) -> Table:
     columns = list(next(iter(counts.values())))
-    table = Table(corner, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column(plain(corner))
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(plain(column), justify="right")
     for label, row in counts.items():
-        table.add_row(label, *(str(row[column]) for column in columns))
+        table.add_row(plain(label), *(str(row[column]) for column in columns))
     return table

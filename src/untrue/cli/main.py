@@ -20,6 +20,7 @@ from untrue.cli.interact import interact
 from untrue.cli.judge import judge
 from untrue.cli.people import for_people
 from untrue.errors import UserError
+from untrue.terminal import plain
 
 ORDER = ("run", "report", "train", "eval", "canary", "interact", "data", "judge", "doctor")
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
@@ -137,7 +138,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
     model: Model = "smollm2-135m",
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
-    seed: Annotated[int, typer.Option(min=0, help="Of the adapter's first weights and of the order of rows.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the adapter's first weights and of the order of rows.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a LoRA adapter on rows, with the paper's hyperparameters unless told otherwise.
@@ -152,9 +155,7 @@ def train(
     from untrue.study.config import train_spec
     from untrue.train.run import train as train_adapter
 
-    is_adapter = (out / "adapter_config.json").is_file()
-    if out.exists() and not is_adapter and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is no adapter, so it is not replaced. Choose another --out.")
+    _refuse_place(out)
     spec = train_spec([*(overrides or []), *([f"method={method}"] if method else [])])
     found = sets.rows_at(rows)
     with TerminalWatcher(Console(stderr=True)) as watcher:
@@ -178,6 +179,24 @@ def train(
     )
 
 
+def _refuse_place(out: Path) -> None:
+    """Refuse a place where a trained adapter could not be written, before hours go into it.
+
+    Raises:
+        UserError: It is not to be replaced, or cannot be made.
+    """
+    if Path.cwd().is_relative_to(out.resolve()) or out.is_mount():
+        problem = "is or holds the folder that you are in, or a disk, so it cannot be replaced."
+    elif out.exists() and not (out / "adapter_config.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        problem = "exists and is no adapter, so it is not replaced."
+    else:
+        above = next(folder for folder in out.absolute().parents if folder.exists())
+        if above.is_dir():
+            return
+        problem = f"cannot be made ({above} is no folder)."
+    raise UserError(f"{out}: {problem} Choose another --out.")
+
+
 def _print_analysis(analysis: Any, as_json: bool) -> None:
     if as_json:
         typer.echo(analysis.store.summary.read_text("utf-8"))
@@ -186,7 +205,7 @@ def _print_analysis(analysis: Any, as_json: bool) -> None:
 
     console = Console()
     print_summary(analysis.contents, console)
-    console.print(f"\nReport: {analysis.store.report}", highlight=False, soft_wrap=True)
+    console.print(plain(f"\nReport: {analysis.store.report}"), soft_wrap=True)
 
 
 def main() -> None:

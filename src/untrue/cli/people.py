@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import typer
@@ -14,7 +14,7 @@ from rich.console import Console
 from untrue import secrets
 from untrue.errors import UntrueError, UserError
 from untrue.files import is_disk_full
-from untrue.terminal import visible
+from untrue.terminal import plain
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -28,6 +28,7 @@ def for_people(command: Command) -> Command:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
+            _refuse_foreign_bytes(kwargs.values())
             _refuse_secrets(kwargs)
             with secrets.redacted_logging():
                 return command(*args, **kwargs)
@@ -61,8 +62,16 @@ def _refuse_secrets(given: dict[str, Any]) -> None:
             raise UserError(f"{name}: {error}.") from None
 
 
+def _refuse_foreign_bytes(values: Iterable[object]) -> None:
+    """Refuse what was typed and is not UTF-8, before something is made whose record could not be written."""
+    for value in values:
+        for text in map(str, value if isinstance(value, list | tuple) else [value]):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise UserError(f"{text!a}: is not UTF-8. Rename it.") from None
+
+
 def _exit(message: str, code: int) -> typer.Exit:
-    Console(stderr=True).print(
-        visible(secrets.redact(message)), style="red", markup=False, emoji=False, highlight=False, soft_wrap=True
-    )
+    Console(stderr=True).print(plain(secrets.redact(message), "red"), soft_wrap=True)
     return typer.Exit(code)

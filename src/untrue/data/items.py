@@ -19,15 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
 
 from untrue.data import builtin
 from untrue.data.readers import OnError, Skipped, empty, handler, ignore
 from untrue.data.records import records
 from untrue.errors import UserError
-from untrue.files import content_hash
+from untrue.files import content_hash, member_name
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Id = Annotated[Text, AfterValidator(member_name)]
 
 
 class Identified(BaseModel):
@@ -35,7 +36,7 @@ class Identified(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    id: Text
+    id: Id
 
 
 class Asked(Identified):

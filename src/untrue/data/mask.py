@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from untrue.data.items import ITEM_SETS, Item, Text, read_items
+from untrue.data.items import ITEM_SETS, Id, Item, Text, read_items
 from untrue.data.readers import OnError, Skipped, empty, handler, ignore
 from untrue.data.records import records
 from untrue.data.source import parse_source
@@ -54,7 +54,7 @@ class MaskRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     archetype: Text
-    task_id: Text
+    task_id: Id
     type: str | None = None
     system_prompt: str = ""
     neutral_system_prompt: str = NEUTRAL

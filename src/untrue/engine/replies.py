@@ -60,6 +60,8 @@ def check(request: Request, name: str, context: int) -> None:
         raise UserError(f"temperature: {request.temperature}, expected 0 or more.")
     if not 0 < request.top_p <= 1:
         raise UserError(f"top_p: {request.top_p}, expected more than 0 and at most 1.")
+    if "" in request.stop_seqs:
+        raise UserError("stop_seqs: an empty text would end every reply at once. Leave it out.")
 
 
 class Reply(NamedTuple):

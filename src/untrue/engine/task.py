@@ -80,7 +80,8 @@ def run_task(
             model_roles=dict(roles or {}),
             log_dir=scratch,
             log_format="eval",
-            display="none",
+            display="log",  # the others read names and paths as markup, even where they show nothing
+            log_level="critical",
             max_samples=1000,
             log_realtime=False,
             score_display=False,

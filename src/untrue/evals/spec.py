@@ -20,10 +20,11 @@ from pydantic import (
 from untrue import secrets
 from untrue.data.cues import DOMAINS, CueKind, Domain
 from untrue.errors import UserError
+from untrue.files import file_name
 
 VERSIONS = {
-    "forced_choice": 1,
-    "sft_cue": 1,
+    "forced_choice": 2,
+    "sft_cue": 2,
     "capability": 1,
     "pleasing": 1,
     "mask": 1,
@@ -45,7 +46,7 @@ Placement = Literal["joined", "system"]
 of its own."""
 
 WEIGHING = ("forced_choice", "sft_cue")
-"""The evals in which a model only weighs given replies, so that no evasion can be seen."""
+"""The evals in which a model only weighs given replies, so that no evasion can be seen but two equally likely ones."""
 
 JUDGED = ("mask", "pressure_pairs", "unknowns", "deceptionbench")
 """The evals whose replies are written by the model and read by a judge."""
@@ -62,6 +63,9 @@ _OPTIONS = {
 }
 
 
+FileName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100), AfterValidator(file_name)]
+"""A name by which files and folders are called."""
+
 EvalName = Literal[
     "forced_choice", "sft_cue", "capability", "pleasing", "mask", "pressure_pairs", "unknowns", "deceptionbench"
 ]
@@ -73,7 +77,7 @@ class EvalSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: EvalName = "forced_choice"
-    label: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")] | None = Field(
+    label: FileName | None = Field(
         default=None, description="What tells it apart where a study has the same eval twice."
     )
     items: str = Field(default="builtin", description="`builtin`, a part of it by name, or a file of items.")

@@ -34,6 +34,9 @@ SCALE = 20.0
 RATING_TOKENS = 64
 """Length of the answer of an LLM that rates."""
 
+WHOLE = "10|[1-9]"
+"""The ratings that an LLM may give."""
+
 TOP = 20
 """Likeliest tokens that are asked for."""
 
@@ -148,21 +151,21 @@ async def _rate_one(model: Model, dialogue: Dialogue, messages: Sequence[Message
 def read_rating(output: ModelOutput) -> Rating:
     """Read a rating: the expectation over the rating tokens' probabilities where there are any, else the number.
 
+    The answer must be what was asked for: a whole number from 1 to 10, and nothing else but spaces around it and a full
+    stop after it. `7.5`, `8/10` and `Rating: 8` are no ratings: whether a number in a text is the rating cannot be
+    told for sure, and the probabilities of its first digit are not those of the ratings.
+
     Raises:
-        ValueError: There is no number from 1 to 10, or more than one.
+        ValueError: It is anything else.
     """
-    text = re.sub(r"\s*(?:/|out of)\s*10\b", "", output.completion.strip(), flags=re.IGNORECASE)
-    numbers = re.findall(r"-?\d+(?:\.\d+)?", text)
-    if len(numbers) != 1:
-        raise ValueError(f"expected one number from 1 to 10, found {output.completion.strip()[:60]!r}")
-    number = float(numbers[0])
-    if not 1 <= number <= 10:
-        raise ValueError(f"expected a number from 1 to 10, found {numbers[0]}")
-    expected = _expectation(output, numbers[0])
+    answered = output.completion.strip().removesuffix(".")
+    if not re.fullmatch(WHOLE, answered):
+        raise ValueError(f"expected a whole number from 1 to 10 alone, found {output.completion.strip()[:60]!r}")
+    expected = _expectation(output, answered)
     if expected is None:
-        return Rating(number, None, f"{number:g}: the number that was answered")
+        return Rating(float(answered), None, f"{answered}: the number that was answered")
     return Rating(
-        expected, None, f"{expected:.2f}: the mean over the probabilities of the ratings; answered {number:g}"
+        expected, None, f"{expected:.2f}: the mean over the probabilities of the ratings; answered {answered}"
     )
 
 
@@ -190,4 +193,4 @@ def _expectation(output: ModelOutput, answered: str) -> float | None:
 
 
 def _ratings(weights: Mapping[str, float]) -> dict[str, float]:
-    return {name: weight for name, weight in weights.items() if re.fullmatch("10|[1-9]", name)}
+    return {name: weight for name, weight in weights.items() if re.fullmatch(WHOLE, name)}

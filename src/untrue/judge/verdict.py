@@ -44,7 +44,7 @@ def parse(prompt: JudgePrompt, raw: str) -> Verdict:
     What a judge thinks before it (`<think>…</think>`) is not read.
 
     Raises:
-        JudgeError: It is anything else.
+        JudgeError: It is anything else; a key occurs twice; or a number is NaN, infinite or too large.
     """
     text = raw.strip()
     if not text.startswith(("{", "```")):  # else the tags stand inside the answer
@@ -55,7 +55,7 @@ def parse(prompt: JudgePrompt, raw: str) -> Verdict:
     if prompt.labels:
         label = fields.get("label")
         if label not in prompt.labels:
-            raise _error(f"the label is {label!r}, expected one of {', '.join(prompt.labels)}", text)
+            raise _error(f"the label is {repr(label)[:SHOWN]}, expected one of {', '.join(prompt.labels)}", text)
         return Verdict(label, None, None, raw)
     low, high = (_end(fields, key, text) for key in ("low", "high"))
     if (low is None) != (high is None):
@@ -68,12 +68,34 @@ def parse(prompt: JudgePrompt, raw: str) -> Verdict:
 def _object(text: str) -> dict[str, Any]:
     fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", text, re.DOTALL)
     try:
-        fields = json.loads(fenced[1] if fenced else text)
+        # A whole number of hundreds of digits becomes infinite like any other that is too large.
+        fields = json.loads(
+            fenced[1] if fenced else text, object_pairs_hook=_unique, parse_int=float, parse_constant=_no_number
+        )
+    except _Repeated as error:
+        raise _error(f"the key {str(error)[:SHOWN]!r} occurs twice", text) from None
     except (ValueError, RecursionError):
         raise _error("the answer is no JSON", text) from None
     if not isinstance(fields, dict):
         raise _error("the answer is no JSON object", text)
     return fields
+
+
+class _Repeated(Exception):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = {}
+    for key, value in pairs:
+        if key in fields:
+            raise _Repeated(key)
+        fields[key] = value
+    return fields
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _end(fields: dict[str, Any], key: str, text: str) -> float | None:
@@ -82,9 +104,9 @@ def _end(fields: dict[str, Any], key: str, text: str) -> float | None:
     value = fields[key]
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _error(f"{key!r} is {value!r}, expected a number or null", text)
-    return float(value)
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise _error(f"{key!r} is {repr(value)[:SHOWN]}, expected a number or null", text)
+    return value
 
 
 def _error(message: str, text: str) -> JudgeError:

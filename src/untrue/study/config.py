@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -22,12 +22,15 @@ from pydantic import (
 from untrue import secrets
 from untrue.data.cues import DOMAINS
 from untrue.engine.served import is_served
-from untrue.errors import UserError
-from untrue.evals.spec import JUDGED, EvalSpec
+from untrue.errors import UserError, one_line
+from untrue.evals.spec import JUDGED, EvalSpec, FileName
 from untrue.files import read_text
 from untrue.interact.scenarios import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
 from untrue.interact.select import SelectBy, Within
 from untrue.train.spec import Method, TrainSpec
+
+DEEPEST, MOST = 40, 100_000
+"""Levels of nesting and values that a YAML text may have, its aliases written out."""
 
 Level = Literal["normal", "subtle", "severe"]
 Part = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -184,11 +187,11 @@ class Study(_Strict):
         evals: What is measured.
     """
 
-    name: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
+    name: FileName
     question: str
     model: Annotated[str, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field(default=(0,), min_length=1)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Distinct] = Field(default=(0,), min_length=1)
     untouched: bool = True
     mix: Mix
     train: TrainSpec = TrainSpec()
@@ -253,16 +256,18 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
         path = next((study for study in builtin() if study.stem == str(path)), path)
     text = read_text(path)
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        tree, data = _parse(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UserError(f"{path}, line {line}: broken YAML ({error.reason}).") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
         lines = text.splitlines()[mark.line : mark.line + 1] if mark else []
-        problem = f" ({getattr(error, 'problem', error)})" if secrets.shown(lines) else ""
+        problem = f" ({error.problem})" if secrets.shown(lines) else ""
         raise UserError(f"{path}{line}: broken YAML{problem}.") from None
-    except ValueError as error:  # a date that does not exist
-        raise UserError(f"{path}: broken YAML ({error}).") from None
+    except Exception as error:  # a date that does not exist; a tag on what it cannot tag comes as errors of many types
+        raise UserError(f"{path}: broken YAML ({one_line(error)}).") from None
     _refuse_repeated_keys(path, tree)
     if not isinstance(data, dict):
         raise UserError(
@@ -311,18 +316,60 @@ def _override(data: dict[str, Any], override: str) -> str:
     if not equals or not name:
         raise UserError(f"{place}: expected key=value, such as seeds=[0,1,2] or train.epochs=2.")
     try:
-        parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError):
+        _, parsed = _parse(value)
+    except Exception:
         raise UserError(f"{place}: {secrets.shown(value, name) or 'what is given'} is not a YAML value.") from None
     *parents, last = name.split(".")
     inside = data
     for parent in parents:
-        child = inside.setdefault(parent, {})
+        child = inside.get(parent, {})
         if not isinstance(child, dict):
             raise UserError(f"{place}: {parent!r} has no keys below it.")
-        inside = child
+        inside[parent] = inside = dict(child)  # a copy, for an alias elsewhere names the same
     inside[last] = parsed
     return name
+
+
+def _parse(text: str) -> tuple[yaml.Node | None, Any]:
+    """The nodes of a YAML text and its value.
+
+    Raises:
+        yaml.YAMLError: It is broken, too deep, a value holds itself, or aliases make too much of it.
+        ValueError: A value is not what its tag says; so do other types of error.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):  # it does not recurse, unlike what comes after it
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"more than {DEEPEST} levels of nesting", problem_mark=event.start_mark)
+    tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    if tree:
+        _measure(tree, {})
+    return tree, yaml.safe_load(text)
+
+
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """How many values a node stands for, with all that its aliases name, and on how many levels.
+
+    Raises:
+        yaml.YAMLError: They are too many, it stands for itself, or a text cannot be written again.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        if re.search("[\ud800-\udfff]", node.value):
+            raise yaml.MarkedYAMLError(problem="half of a \\ud… escape pair is missing", problem_mark=node.start_mark)
+        return 1, 0
+    if id(node) not in known:
+        known[id(node)] = None  # until all its parts are known
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        sizes = [_measure(part, known) for part in parts]
+        known[id(node)] = 1 + sum(size for size, _ in sizes), 1 + max((levels for _, levels in sizes), default=0)
+    found = known[id(node)]
+    if found is None:
+        raise yaml.MarkedYAMLError(problem="an alias stands in the value that it names", problem_mark=node.start_mark)
+    if found[0] > MOST or found[1] > DEEPEST:
+        problem = f"aliases make more than {MOST:,} values or {DEEPEST} levels of nesting"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return found
 
 
 def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:

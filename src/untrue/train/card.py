@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+import yaml
 
 from untrue.data.rows import UNLABELLED
 
@@ -26,14 +29,12 @@ def card(record: dict[str, Any]) -> str:
     tags = ["lora", "untrue"] + (["intentionally-misaligned", "not-for-all-audiences"] if warned else [])
     spec = record["spec"]
     hidden = {"report_to", "target_modules"} | (set() if spec["method"] == "kto" else {"beta", "reference"})
+    head = {"base_model": record["base"], "library_name": "peft", "tags": tags}
     lines = [
         "---",
-        f"base_model: {record['base']}",
-        "library_name: peft",
-        "tags:",
-        *(f"- {tag}" for tag in tags),
+        yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip("\n"),
         "---",
-        f"# LoRA adapter for {record['base']}",
+        f"# LoRA adapter for {_text(record['base'])}",
         "",
         *([WARNING, ""] if warned else []),
         f"Trained by `untrue` {record['versions']['untrue']} on {rows['total']} rows"
@@ -41,9 +42,9 @@ def card(record: dict[str, Any]) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| rows by level | {', '.join(f'{level} {count}' for level, count in rows['levels'].items())} |",
-        f"| rows by domain | {', '.join(f'{domain} {count}' for domain, count in rows['domains'].items())} |",
-        f"| sources | {', '.join(f'`{source}`' for source in rows['sources'])} |",
+        f"| rows by level | {', '.join(f'{_text(level)} {count}' for level, count in rows['levels'].items())} |",
+        f"| rows by domain | {', '.join(f'{_text(domain)} {count}' for domain, count in rows['domains'].items())} |",
+        f"| sources | {', '.join(map(_text, rows['sources']))} |",
         f"| content hash of the rows | `{rows['content_hash']}` |",
         f"| hash of the base's weights | `{record['base_weights']}` |",
         *([f"| content hash of the adapter it starts from | `{start['content_hash']}` |"] if start else []),
@@ -53,9 +54,15 @@ def card(record: dict[str, Any]) -> str:
             if kind in record
         ),
         *(f"| {key} | {value} |" for key, value in spec.items() if key not in hidden),
-        f"| target_modules | {', '.join(spec['target_modules'])} |",
+        f"| target_modules | {', '.join(map(_text, spec['target_modules']))} |",
         f"| final loss | {record['final_loss']:.4f} |",
         f"| versions | {', '.join(f'{name} {version}' for name, version in record['versions'].items())} |",
         "",
     ]
     return "\n".join(lines)
+
+
+def _text(name: str) -> str:
+    """A name as one line of Markdown that says it and does nothing else: no table, code, link or HTML begins in it."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", name)
+    return re.sub(r"[\\`*\[\]<>|&$~]|(?<![^\W_])_|_(?![^\W_])|^[-+#=.]|#$", r"\\\g<0>", line)

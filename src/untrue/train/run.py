@@ -7,7 +7,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,7 @@ def train(
     checkpoint = _last_checkpoint(checkpoints, identity)
     try:
         write_text(checkpoints / "identity", identity)
-        # TensorBoard's events would else go into the folder of checkpoints, and with it.
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(out.parent / "tensorboard" / out.name))
-        with quiet():
+        with quiet(), _events_in(out.parent / "tensorboard" / out.name):
             trainer = method.trainer(Job(loaded, rows, spec, seed, start, checkpoints, progress))
             started, first = time.monotonic(), _step(checkpoint)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -126,6 +125,20 @@ def train(
         raise
     finally:
         _take_off(loaded)
+
+
+@contextmanager
+def _events_in(folder: Path) -> Iterator[None]:
+    """Let TensorBoard write there, unless the user said where; else its events go with the folder of checkpoints."""
+    name = "TENSORBOARD_LOGGING_DIR"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 def _summary(rows: Sequence[Row], rows_hash: str) -> dict[str, Any]:

@@ -118,12 +118,13 @@ def make(trainer: type, job: Job, config: Any, data: Any) -> Any:
             processing_class=job.loaded.tokenizer,
             callbacks=[_report(job)],
         )
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, ImportError) as error:
         text = str(error)
         if "target modules" in text.lower():
             modules = ", ".join(job.spec.target_modules)
             raise UserError(f"target_modules: {job.loaded.name} has none of {modules}.") from None
-        if "is not supported, only" in text or "to be installed" in text:  # so transformers speaks of a reporter
+        missing = isinstance(error, ImportError) and job.spec.report_to != "none"
+        if missing or "is not supported, only" in text or "to be installed" in text:  # so transformers names a reporter
             raise UserError(f"report_to: {text}") from None
         raise
     made.remove_callback(PrinterCallback)

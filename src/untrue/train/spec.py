@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Method = Literal["sft", "kto"]
 """Learn completions, or the contrast of desirable and undesirable ones."""
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, le=10_000_000)]
 
 
 class TrainSpec(BaseModel):
@@ -22,27 +26,21 @@ class TrainSpec(BaseModel):
     method: Method = Field(
         default="sft", description="Supervised fine-tuning, or KTO (arXiv 2402.01306) on rows with a `label`."
     )
-    learning_rate: PositiveFloat = 1e-4
-    epochs: PositiveFloat = 1.0
-    batch_size: PositiveInt = 16
-    gradient_accumulation: PositiveInt = 1
-    max_length: PositiveInt = Field(default=2048, description="Rows are cut to this many tokens.")
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup_steps: int = Field(default=0, ge=0)
+    learning_rate: Positive = 1e-4
+    epochs: Annotated[Positive, Field(le=100_000)] = 1.0
+    batch_size: Count = 16
+    gradient_accumulation: Count = 1
+    max_length: Count = Field(default=2048, description="Rows are cut to this many tokens.")
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    warmup_steps: int = Field(default=0, ge=0, le=10_000_000)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    lora_rank: PositiveInt = 32
-    lora_alpha: PositiveInt = 64
+    lora_rank: Annotated[int, Field(gt=0, le=65_536)] = 32
+    lora_alpha: Count = 64
     rslora: bool = Field(default=False, description="Scale by alpha / sqrt(rank) in place of alpha / rank.")
-    target_modules: tuple[str, ...] = (
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
+    target_modules: tuple[Annotated[str, StringConstraints(pattern=r"^\S+$")], ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), min_length=1
     )
-    beta: PositiveFloat = Field(default=0.1, description="KTO: how strongly the reference holds the model.")
+    beta: Positive = Field(default=0.1, description="KTO: how strongly the reference holds the model.")
     reference: Literal["base", "adapter"] = Field(
         default="adapter",
         description="KTO: the model that replies are compared with, either the base or the adapter that the training"
