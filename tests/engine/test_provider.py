@@ -192,6 +192,11 @@ def test_inspect_does_not_load_a_model_again_to_know_its_context(tiny, monkeypat
     assert (log.status, raised) == ("success", [])
 
 
+def parts(content: Any) -> list[Any]:
+    assert isinstance(content, list)
+    return content
+
+
 @pytest.mark.parametrize("text", ["<think>\nHm, noon?\n</think>\n\nAt noon.", "Hm, noon?\n</think>\n\nAt noon."])
 def test_thoughts_are_a_part_of_their_own_and_never_the_reply(text):
     from untrue.engine.provider import _parts
@@ -201,9 +206,8 @@ def test_thoughts_are_a_part_of_their_own_and_never_the_reply(text):
         model="tiny", choices=[ChatCompletionChoice(message=ChatMessageAssistant(content=_parts(text)))]
     )
     assert (output.completion, reply_text(output)) == ("At noon.", "At noon.")
-    reasoning, said = output.message.content
+    reasoning, said = parts(output.message.content)
     assert (reasoning.type, said.type) == ("reasoning", "text")
     assert "Hm, noon?" in with_reasoning(output)
     assert _parts("At noon.") == "At noon."
-    unclosed = _parts("<think>Hm, let me see")
-    assert [part.text for part in unclosed if part.type == "text"] == [""]
+    assert [part.text for part in parts(_parts("<think>Hm, let me see")) if part.type == "text"] == [""]
