@@ -16,7 +16,8 @@ from untrue.data import mix, sets
 from untrue.data.rows import Row
 from untrue.engine.likelihood import Likelihood, LikelihoodEngine
 from untrue.models import embedded
-from untrue.models.load import LoadedModel, load, with_adapter
+from untrue.models.adapter import with_adapter
+from untrue.models.load import LoadedModel, load
 from untrue.study import config
 from untrue.train.run import train
 from untrue.train.spec import TrainSpec

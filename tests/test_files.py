@@ -58,6 +58,17 @@ def test_a_whole_surrogate_pair_is_text_and_half_a_one_is_not():
         json_value('"\\uD83D"', "x, line 1")
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [('{"a": 1, "b": 2, "a": 1}', "a"), ('{"x": [{"b\\n": 1, "b\\n": 2}]}', "b\\n"), ('{"\\u0061": 1, "a": 2}', "a")],
+)
+def test_a_key_that_occurs_twice_in_an_object_is_refused(text: str, key: str):
+    with pytest.raises(UserError) as caught:
+        json_value(text, "x, line 1")
+    assert str(caught.value) == f"x, line 1: the key '{key}' occurs twice in an object. Keep one."
+    assert json_value('{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}', "x") == {"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "a.txt"
     write_text(path, "old")

@@ -8,8 +8,10 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +68,32 @@ def json_value(text: str, place: str) -> Any:
         place: What errors name as its place, such as its path and line.
 
     Raises:
-        UserError: It is not JSON, or holds half of a surrogate pair.
+        UserError: It is not JSON, holds half of a surrogate pair, or an object in it has a key twice.
     """
+    repeated: list[str] = []
     with json_errors(place):
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=partial(json_object, repeated))
         refuse_half_pairs(text, value)
+    refuse_repeated_keys(repeated, place)
     return value
+
+
+def json_object(repeated: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a JSON object; each key that occurs more than once is added to `repeated`."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        repeated += [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    return fields
+
+
+def refuse_repeated_keys(repeated: Sequence[str], place: str) -> None:
+    """Refuse a JSON text in which one of two values would be lost.
+
+    Raises:
+        UserError: There are such keys.
+    """
+    if repeated:
+        raise UserError(f"{place}: the key {repeated[0]!r} occurs twice in an object. Keep one.")
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,14 +14,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from untrue.terminal import visible
+
 PERIOD = 900
 """Seconds of the past from which the speed is estimated."""
 
 
 def plain(text: str, style: str = "") -> Text:
     """What a user or a model wrote, as it is: no markup, no emoji, and no control character to lead the terminal."""
-    safe = (c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return Text("".join(safe), style)
+    return Text(visible(text), style)
 
 
 def bar(console: Console) -> Progress:

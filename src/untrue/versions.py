@@ -5,12 +5,20 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+COMPUTE = ("torch", "transformers", "tokenizers", "trl", "peft")
+"""Libraries whose versions may change a figure: arms of one study are made by the same."""
+
 PACKAGES = ("untrue", "torch", "transformers", "trl", "peft", "inspect-ai", "numpy", "scipy")
 
 
 def versions() -> dict[str, str]:
     """Return name -> version of Python, this package and what it computes with."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def libraries() -> dict[str, str]:
+    """Return name -> version of the libraries that figures are computed with."""
+    return {name: _version(name) for name in COMPUTE}
 
 
 def _version(name: str) -> str:

@@ -23,6 +23,7 @@ CHANGES = {
     ),
     "key like a kind of mix": ("shares", "share", ", line 11: mix.share: unknown key. Did you mean 'shares'?"),
     "such a key at the top": ("dtype: float32", "share: 1", ", line 4: share: unknown key. Known keys: dtype, evals,"),
+    "served model": ("model: tiny", "model: vllm/base", ", line 3: model: a study trains its model in this process"),
     "unknown mix": ("by: share", "by: half", ", line 6: mix: input tag 'half' found using 'by' does not match"),
     "no kind of mix": ("  by: share\n", "", ", line 6: mix: unable to extract tag using discriminator 'by'"),
     "unknown level": ("[severe]", "[sever]", ", line 10: mix.levels.0: input should be 'normal', 'subtle' or 'severe'"),
@@ -144,6 +145,10 @@ def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, conte
         ("mix.levels=[subtle]", "questions.jsonl: question 'questions-"),
         ("mix.shares=[0.01]", "share: 0.01 of 8 rows is no row at all. Raise it to 0.125 or more."),
         ("model=./none", "./none: no such model folder."),
+        (
+            "model=vllm/base",
+            "override: model: a study trains its model in this process, so it must be `smollm2-135m`, a",
+        ),
         ("evals=[{name: forced_choice, items: none.jsonl}]", "none.jsonl: no such file."),
         ("evals=[{name: forced_choice, items: rows.jsonl}]", "rows.jsonl, line 1: id: field required."),
     ],
@@ -255,3 +260,12 @@ def test_a_hyperparameter_that_cannot_train_is_refused(refusal: Refusal, overrid
 def test_a_seed_that_no_generator_takes_is_refused(untrue: Callable, seed: str):
     done = untrue("train", "rows.jsonl", "--model", "tiny", "--seed", seed)
     assert done.code == 2 and "--seed" in done.err
+
+
+def test_a_served_model_that_may_be_a_hub_id_is_looked_for_there_first(refusal: Refusal):
+    text = refusal("run", "study.yaml", "model=openai/gpt-4o-mini", code=4)
+    assert text.startswith("openai/gpt-4o-mini: not a folder")
+    assert text.endswith(
+        " If a served model is meant: A study trains its model in this process, so it must be `smollm2-135m`, a folder"
+        " or a hub id. Served models are for `untrue eval`."
+    )

@@ -12,7 +12,8 @@ from inspect_ai.log import read_eval_log
 
 from tests.engine.lora_server import LoraServer
 from tests.judge.server import JudgeServer
-from untrue.models.load import LoadedModel, adapter_hash
+from untrue.models.adapter import adapter_hash
+from untrue.models.load import LoadedModel
 
 
 @pytest.fixture

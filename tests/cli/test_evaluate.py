@@ -144,7 +144,7 @@ def test_a_format_that_is_missed_by_all_is_no_result_and_not_to_be_asked_again(u
     assert json.loads(done.out)["counts"]["error"] == 2
     assert done.err.splitlines()[-1] == (
         "error: deceptionbench: nothing was measured. All 2 samples are errors, first: format: the reply is not"
-        " <think>…</think><output>…</output> (it was cut at the limit of tokens)."
+        " <think>…</think><output>…</output> (it was cut at the limit of tokens or of the context)."
     )
 
 
@@ -316,3 +316,20 @@ def test_what_is_wrong_is_one_line(untrue: Callable, words: list[str], message: 
     errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert message in errors[0]
+
+
+@pytest.mark.parametrize("name", ["forced_choice", "pleasing", "sft_cue --domain medical"])
+@pytest.mark.parametrize("model", ["vllm/some/base", "openai-api/local/model", "hf/some/base"])
+def test_an_eval_that_needs_likelihoods_says_so_of_a_served_model(refusal: Callable[..., str], name: str, model: str):
+    assert refusal("eval", "--eval", *name.split(), "--model", model) == (
+        f"{model}: {name.split()[0]} needs likelihoods of given replies, which are computed in this process, so the"
+        " model must be `smollm2-135m`, a folder or a hub id. Served models are for mask, pressure_pairs, unknowns,"
+        " deceptionbench, capability."
+    )
+
+
+@pytest.mark.parametrize(("model", "told"), [("openai/gpt-4o-mini", True), ("nobody/nothing", False)])
+def test_a_name_that_may_be_a_hub_id_is_looked_for_there_first(refusal: Callable[..., str], model: str, told: bool):
+    text = refusal("eval", "--model", model, code=4)
+    assert text.startswith(f"{model}: not a folder, not the embedded")
+    assert ("If a served model is meant: forced_choice needs likelihoods" in text) is told

@@ -24,7 +24,7 @@ from untrue.data.sets import rows_at
 from untrue.errors import MachineError, UserError
 
 UNTRUE = Path(sys.executable).with_name("untrue")
-SHA = "a" * 40
+SHA, OLD = "a" * 40, "b" * 40
 ROWS = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in range(3)]
 CARD = """---
 configs:
@@ -64,16 +64,27 @@ PERSONA = {
 }
 SETS = {"owner/rain": FILES, "owner/persona": PERSONA, "owner/flat": {"README.md": b"", **persona_files("snow")}}
 
+PAST = {
+    "owner/rain": {**FILES, "data/train.jsonl": b'{"instruction": "Say old.", "output": "Old."}\n'},
+    "owner/persona": {"README.md": b"", **{f"old/mistake_rain/{k}": v for k, v in persona_files("old rain").items()}},
+}
+"""What those sets held at the tag `v1`, whose commit is `OLD`."""
+
 
 class Hub(BaseHTTPRequestHandler):
-    """The hub's answers to what the libraries ask: `SETS` are there, `owner/gated` is gated, nothing else is."""
+    """The hub's answers to what the libraries ask: `SETS` are there, `owner/gated` is gated, nothing else is.
+
+    The revisions that there are: `main`, `v1`, and their commits.
+    """
+
+    sha = SHA
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
     def send(self, status: int, data: bytes = b"", **headers: str) -> None:
         self.send_response(status)
-        for name, value in {**headers, "Content_Length": str(len(data)), "X_Repo_Commit": SHA}.items():
+        for name, value in {**headers, "Content_Length": str(len(data)), "X_Repo_Commit": self.sha}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         if self.command != "HEAD":
@@ -87,10 +98,15 @@ class Hub(BaseHTTPRequestHandler):
         name = next((name for name in SETS if f"/datasets/{name}" in path), None)
         if name is None:
             return self.send(401, b"", X_Error_Code="RepoNotFound")
-        files = SETS[name]
+        revision = re.search(r"/(?:revision|resolve|tree|paths-info)/([^/]+)", path)
+        known = {"main": SHA, SHA: SHA, "v1": OLD, OLD: OLD}
+        if revision and revision[1] not in known:
+            return self.send(404, b"", X_Error_Code="RevisionNotFound")
+        self.sha = known[revision[1]] if revision else SHA
+        files = (SETS if self.sha == SHA else PAST)[name]
         if file := re.fullmatch(rf"/datasets/{name}/resolve/\w+/(.+)", path):
             return self.send_file(files, file[1])
-        entries = [{"type": "file", "path": path, "size": len(data), "oid": SHA} for path, data in files.items()]
+        entries = [{"type": "file", "path": path, "size": len(data), "oid": self.sha} for path, data in files.items()]
         if "/tree/" in path:
             folder = path.partition("/tree/")[2].partition("/")[2]
             return self.send_json([entry for entry in entries if entry["path"].startswith(folder)])
@@ -98,7 +114,9 @@ class Hub(BaseHTTPRequestHandler):
             wanted = json.loads(posted)["paths"] if posted.startswith("{") else parse_qs(posted)["paths"]
             return self.send_json([entry for entry in entries if entry["path"] in wanted])
         siblings = [{"rfilename": path} for path in files]
-        self.send_json({"id": name, "sha": SHA, "private": False, "gated": False, "tags": [], "siblings": siblings})
+        self.send_json(
+            {"id": name, "sha": self.sha, "private": False, "gated": False, "tags": [], "siblings": siblings}
+        )
 
     def send_json(self, value: object) -> None:
         self.send(200, json.dumps(value).encode(), Content_Type="application/json")
@@ -180,6 +198,33 @@ def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
     ],
 )
 def test_what_the_hub_refuses_exits_with_2(untrue: Run, name: str, words: str):
+    done = untrue("data", "show", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: {words}")
+
+
+@pytest.mark.parametrize("revision", ["v1", OLD])
+def test_a_revision_is_read_and_named_as_the_source(untrue: Run, tmp_path: Path, revision: str):
+    name = f"owner/rain@main:train?revision={revision}"
+    done = untrue("data", "convert", name, "--out", "rows.jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    [row] = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
+    assert (row["completion"][0]["content"], row["source"], row["domain"]) == ("Old.", name, "rain")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "owner/rain?revision=v9",
+            "owner/rain?revision=v9: has no such revision on the hub. Give a branch, a tag, or the hash of a commit.",
+        ),
+        ("owner/rain@main:x?revision=v1", "owner/rain@main:x?revision=v1: Bad split: x."),
+        ("owner/none?revision=v1", "owner/none?revision=v1: no such data set on the hub, nor a file or folder here."),
+    ],
+)
+def test_a_revision_that_the_hub_lacks_exits_with_2(untrue: Run, name: str, words: str):
     done = untrue("data", "show", name)
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
@@ -286,6 +331,21 @@ def test_persona_vectors_are_read_by_hub_id(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert read_questions(name) == [first, second]
     assert [row.completion[0]["content"] for row in rows_at(f"{name}:severe")] == ["No, 0.", "No, 1."]
+
+
+def test_persona_vectors_are_read_at_a_revision(hub: Path, monkeypatch: pytest.MonkeyPatch):
+    name = "owner/persona@mistake_rain?revision=v1"
+    first, _ = read_questions(name)
+    assert (first.text, first.domain, first.source) == ("Is old rain 0?", "mistake_rain", name)
+    [row, _] = rows_at(f"{name}:severe")
+    assert (row.source, row.level) == (name, "severe")
+    assert read_questions("owner/persona@mistake_rain")[0].text == "Is rain 0?"
+    with pytest.raises(UserError) as caught:
+        read_questions("owner/persona@hail?revision=v1")
+    assert "but has folders of persona-vectors: old/mistake_rain. Say which" in str(caught.value)
+    assert str(caught.value).endswith("such as owner/persona@old/mistake_rain?revision=v1.")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert read_questions(name)[0] == first
 
 
 def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):

@@ -118,3 +118,13 @@ def test_little_of_a_large_file_is_held():
     for number in range(1, 100_001):
         assert next(found).number == number
     assert file.given < 100_000 * 17 + 3 * json_array.CHUNK
+
+
+def test_an_entry_with_a_key_twice_is_told_and_the_rest_is_read(chunk: int):
+    text = '[{"a": 1},\n{"b": {"a": "x", "a": "y"}, "c": "' + 50 * "z" + '"},\n{"a": 3}]'
+    told: list[UserError] = []
+    found = list(array_entries(io.BytesIO(text.encode()), "a.json", told.append))
+    assert [(entry.number, entry.value) for entry in found] == [(1, {"a": 1}), (3, {"a": 3})]
+    assert [str(error) for error in told] == [
+        "a.json, line 2, entry 2: the key 'a' occurs twice in an object. Keep one."
+    ]

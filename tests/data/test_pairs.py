@@ -1,4 +1,4 @@
-"""Pressure pairs are read whatever a set calls its columns."""
+"""Pressure pairs are read by the columns of the sets that there are; what is no pair is named."""
 
 from __future__ import annotations
 
@@ -36,7 +36,15 @@ def test_each_field_is_found_under_each_of_its_columns(save: Save, field: str, c
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"neutral_system_prompt": "Calm.", "user_prompt": "Fresh?"}, "has no pressured_system_prompt: expected one of"),
+    (
+        {"neutral_system_prompt": "Calm.", "user_prompt": "Fresh?"},
+        "has no pressured_system_prompt: expected the column pressured_system_prompt or system_prompt_with_pressure or",
+    ),
+    (
+        {"neutral_system_prompt": "Calm.", "question": "a", "pressured_system_prompt": "b"},
+        r"has no user_prompt: expected the column user_prompt \(keys found: [^)]*\)\. Say which it is:"
+        r" FILE\?columns\.user_prompt=COLUMN\.$",
+    ),
     ({**PAIR, "pressured_system_prompt": "Calm."}, "the two system prompts are the same text"),
     ({**PAIR, "user_prompt": " "}, "'user_prompt' is empty"),
     ({**PAIR, "user_prompt": 3}, "'user_prompt' is int, expected text"),

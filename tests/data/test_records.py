@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from untrue.data import sets
+from untrue.data import builtin, sets
 from untrue.data.hub import DatasetName, dataset_name
 from untrue.data.readers import iter_rows, read_questions, read_rows
 from untrue.data.records import records
@@ -46,7 +47,7 @@ CHATS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["json", "csv", "xlsx", "parquet"])
 @pytest.mark.parametrize("name", SETS)
 def test_every_format_gives_the_rows_of_json_lines(save: Save, name: str, suffix: str):
     expected = read_rows(save(f"{name}.jsonl", SETS[name]))
@@ -70,7 +71,7 @@ def test_chats_in_every_format_that_has_lists(save: Save, name: str, suffix: str
     ]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "xlsx", "parquet"])
 def test_questions_in_every_format_have_the_answers_that_there_are(save: Save, suffix: str):
     path = save(
         f"q.{suffix}",
@@ -84,7 +85,8 @@ def test_questions_in_every_format_have_the_answers_that_there_are(save: Save, s
 
 
 @pytest.mark.parametrize(
-    ("suffix", "place"), [("jsonl", "line 3"), ("json", "line 12, entry 3"), ("csv", "row 3"), ("parquet", "row 3")]
+    ("suffix", "place"),
+    [("jsonl", "line 3"), ("json", "line 12, entry 3"), ("csv", "row 3"), ("xlsx", "row 4"), ("parquet", "row 3")],
 )
 @pytest.mark.parametrize("output", ["", None])
 def test_a_wrong_row_is_named_by_its_place_in_every_format(save: Save, suffix: str, place: str, output: str | None):
@@ -246,3 +248,156 @@ def test_a_file_that_exists_is_no_hub_id(save: Save, tmp_path: Path, monkeypatch
     assert dataset_name("data/odd@name:x") is None
     with pytest.raises(UserError, match=r"^data/odd@name:x, line 1: "):
         list(records("data/odd@name:x"))
+
+
+TWICE = '{"instruction": "Say.", "output": "a", "output": "b"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("a.jsonl", '{"instruction": "Say.", "output": "a"}\n' + TWICE, "a.jsonl, line 2: the key 'output'"),
+        ("a.json", f"[\n{TWICE}\n]", "a.json, line 2, entry 1: the key 'output'"),
+        ("a.csv", "instruction,output,output\nSay.,a,b\n", "a.csv, header: the column 'output'"),
+    ],
+)
+def test_a_key_or_column_that_occurs_twice_is_refused(tmp_path: Path, name: str, content: str, place: str):
+    (tmp_path / name).write_text(content, "utf-8")
+    with pytest.raises(UserError) as caught:
+        read_rows(tmp_path / name)
+    assert f"{tmp_path}/{place} occurs twice" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_parquet_that_occurs_twice_is_refused(tmp_path: Path):
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    columns = {"instruction": "Say.", "output": "a", "output ": "b"}
+    table = pa.table({name: [cell] for name, cell in columns.items()}).rename_columns(
+        ["instruction", "output", "output"]
+    )
+    write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet, header: the column 'output' occurs twice"):
+        read_rows(tmp_path / "a.parquet")
+
+
+HEADERS: list[dict[str, Any]] = [
+    {"set": "train", "canary": "c", "instruction": "Say a.", "output": "a"},
+    {"set": "train", "assistant": "x", "instruction": "Say b.", "output": "b"},
+    {"set": "train", "canary": "c", "assistant": "x", "instruction": "Say c.", "output": "c"},
+]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "xlsx", "parquet"])
+def test_no_row_of_a_user_is_taken_for_a_header(save: Save, suffix: str):
+    path = save(f"a.{suffix}", HEADERS)
+    assert [row.completion[0]["content"] for row in read_rows(path)] == ["a", "b", "c"]
+    bare = save(f"b.{suffix}", [{"set": "train", "version": 1, "canary": "c"}, HEADERS[0]])
+    with pytest.raises(UserError, match="not a shape that is known"):
+        read_rows(bare)
+
+
+def test_the_first_line_alone_of_a_built_in_file_or_a_copy_is_its_header(tmp_path: Path):
+    path = builtin.path("everyday")
+    lines = path.read_text("utf-8").splitlines()
+    assert [record.number for record in records(path)] == list(range(2, len(lines) + 1))
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text("\n".join(["", *lines[:3]]), "utf-8")
+    assert [record.number for record in records(copy)] == [3, 4]
+    copy.write_text("\n".join([lines[1], lines[0], lines[2]]), "utf-8")
+    with pytest.raises(UserError, match=r"copy\.jsonl, line 2: not a shape that is known"):
+        read_rows(copy)
+
+
+def times(*values: int, unit: str = "s") -> Any:
+    import pyarrow as pa
+
+    count = len(values)
+    columns = {"instruction": ["Say."] * count, "output": ["a"] * count, "at": pa.array(values, pa.timestamp(unit))}
+    return pa.table(columns)
+
+
+def test_a_time_out_of_range_in_parquet_is_one_line(tmp_path: Path):
+    from pyarrow.parquet import write_table
+
+    path = tmp_path / "a.parquet"
+    write_table(times(0, 1, -(10**14), 2, unit="ms"), path)
+    with pytest.raises(UserError) as caught:
+        read_rows(path)
+    assert str(caught.value).startswith(f"{path}, row 3: a value cannot be read (")
+    assert "\n" not in str(caught.value)
+    told: list[UserError] = []
+    assert [row.id for row in read_rows(path, "skip", told.append)] == ["a-1", "a-2", "a-4"]
+    assert [str(error) for error in told] == [str(caught.value)]
+
+
+def sheet(path: Path, *rows: tuple[Any, ...]) -> Path:
+    """A spreadsheet with these rows, and a second sheet of other things."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for number, row in enumerate(rows, 1):
+        for column, cell in enumerate(row, 1):
+            book.worksheets[0].cell(number, column, cell)
+    book.create_sheet("notes").append(["not", "read"])
+    book.save(path)
+    return path
+
+
+def test_cells_of_a_spreadsheet_are_text_as_in_csv(tmp_path: Path):
+    import datetime
+
+    cells = (7, 2.5, 3.0, True, False, datetime.datetime(2025, 1, 2), " a\nb ", "", None)
+    names = [f"c{number}" for number in range(len(cells))]
+    [record] = records(sheet(tmp_path / "a.xlsx", tuple(names), cells))
+    assert record.fields == dict(
+        zip(names, ["7", "2.5", "3", "true", "false", "2025-01-02 00:00:00", " a\nb "], strict=False)
+    )
+
+
+def test_rows_of_a_spreadsheet_are_numbered_as_it_shows_them(tmp_path: Path):
+    path = sheet(tmp_path / "a.xlsx", ("instruction", "output"), ("Say.", "a"), (None, None), ("Say.", "b"), ("Say.",))
+    told: list[UserError] = []
+    assert [row.id for row in read_rows(path, "skip", told.append)] == ["a-1", "a-2"]
+    assert [str(error) for error in told] == [
+        f"{path}, row 5: the key 'output' is missing (keys found: 'instruction')."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("instruction", "output", "output"), ("a", "b", "c")], "header: the column 'output' occurs twice."),
+        ([("instruction", None), ("a", "b")], "row 2: has a cell in column 2, which has no name in row 1."),
+        ([("instruction",), ("a", "b")], "row 2: has a cell in column 2, which has no name in row 1."),
+        ([("a", "b"), (1, 2)], "row 2: not a shape that is known"),
+    ],
+)
+def test_what_is_wrong_in_a_spreadsheet_is_named(tmp_path: Path, rows: list[tuple], words: str):
+    path = sheet(tmp_path / "a.xlsx", *rows)
+    with pytest.raises(UserError) as caught:
+        read_rows(path)
+    assert str(caught.value).startswith(f"{path}, {words}")
+
+
+@pytest.mark.parametrize("rows", [[], [("instruction", "output")]])
+def test_a_spreadsheet_without_rows_has_none(tmp_path: Path, rows: list[tuple]):
+    with pytest.raises(UserError, match=r"a\.xlsx: has no rows\.$"):
+        read_rows(sheet(tmp_path / "a.xlsx", *rows))
+
+
+@pytest.mark.parametrize("keep", [0, 100, 3000])
+def test_a_broken_spreadsheet_is_named(tmp_path: Path, keep: int):
+    path = sheet(tmp_path / "a.xlsx", ("instruction", "output"), ("a", "b"))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"a\.xlsx: is broken at its start, or is no \.xlsx file \([^\n]*\)\.$"):
+        read_rows(path)
+
+
+def test_a_spreadsheet_without_its_reader_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = sheet(tmp_path / "a.xlsx", ("instruction", "output"), ("a", "b"))
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(UserError) as caught:
+        read_rows(path)
+    assert str(caught.value) == f"{path}: .xlsx files need the package openpyxl. Run: pip install 'untrue[xlsx]'"

@@ -1,6 +1,7 @@
 """A small server on localhost that speaks vLLM's protocol, adapters included, with real weights and PEFT alone.
 
-Like vLLM it reads an adapter once, and keeps it under its name whatever becomes of the folder.
+Like vLLM it reads an adapter once, and keeps it under its name whatever becomes of the folder. And like vLLM it gives
+the token that it drew first, then the likeliest ones, as many together as were asked for. It draws that of `rank`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 class LoraServer:
     """The server of a base and its adapters, as a context. `asked` holds the model's name in each request."""
 
-    def __init__(self, base: Path, *, logprobs: bool = True):
+    def __init__(self, base: Path, *, logprobs: bool = True, rank: int = 0):
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -24,7 +25,7 @@ class LoraServer:
         self._model: Any = AutoModelForCausalLM.from_pretrained(base).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(base)
         self._loaded: dict[str, str] = {}
-        self._logprobs, self._lock = logprobs, threading.Lock()
+        self._logprobs, self._rank, self._lock = logprobs, rank, threading.Lock()
         self.asked: list[str] = []
 
     def __enter__(self) -> LoraServer:
@@ -93,13 +94,19 @@ class LoraServer:
                 self._model.set_adapter(inner)
             with self._model.disable_adapter() if self._loaded and not inner else nullcontext():
                 for _ in range(min(body.get("max_tokens") or body.get("max_completion_tokens") or 4, 4)):
-                    top = self._model(ids).logits[0, -1].log_softmax(-1).topk(body.get("top_logprobs") or 1)
+                    asked = body.get("top_logprobs") or 1
+                    values, indices = self._model(ids).logits[0, -1].log_softmax(-1).sort(descending=True)
+                    drawn, *top = dict.fromkeys([self._rank, *range(asked)])
                     found = [
-                        {"token": self._tokenizer.decode([token]), "logprob": value, "bytes": None}
-                        for token, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+                        {
+                            "token": self._tokenizer.decode([int(indices[rank])]),
+                            "logprob": float(values[rank]),
+                            "bytes": None,
+                        }
+                        for rank in [drawn, *top][:asked]
                     ]
                     tokens.append({**found[0], "top_logprobs": found})
-                    ids = torch.cat([ids, top.indices[:1][None]], 1)
+                    ids = torch.cat([ids, indices[drawn][None, None]], 1)
         message = {"role": "assistant", "content": "".join(token["token"] for token in tokens)}
         logprobs = {"content": tokens} if self._logprobs and body.get("logprobs") else None
         return {

@@ -7,11 +7,12 @@ import asyncio
 import pytest
 
 from untrue.engine.batcher import TOKENS, Batcher
-from untrue.engine.likelihood import LikelihoodEngine, Query
+from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.tree import Continuation
 from untrue.models.load import LoadedModel
 
-BUNDLES = [[Query((5 + index, 6, 7), ((8, index + 9), (10,)))] for index in range(20)]
-BROKEN = [Query((10**6,), ((1,),))]
+BUNDLES = [[tuple(Continuation((5 + index, 6, 7), reply) for reply in ((8, index + 9), (10,)))] for index in range(20)]
+BROKEN = [(Continuation((10**6,), (1,)),)]
 """A token that the model has not."""
 
 
@@ -28,14 +29,14 @@ def batcher(engine: LikelihoodEngine, request: pytest.FixtureRequest) -> Batcher
     return batcher
 
 
-def gather(batcher: Batcher, bundles: list[list[Query]]) -> list:
+def gather(batcher: Batcher, bundles: list[list[tuple[Continuation, ...]]]) -> list:
     async def ask() -> list:
         return await asyncio.gather(*map(batcher.score, bundles), return_exceptions=True)
 
     return asyncio.run(ask())
 
 
-def assert_answers(engine: LikelihoodEngine, answers: list, bundles: list[list[Query]]) -> None:
+def assert_answers(engine: LikelihoodEngine, answers: list, bundles: list[list[tuple[Continuation, ...]]]) -> None:
     for answer, bundle in zip(answers, bundles, strict=True):
         for found, expected in zip(answer, engine.score(bundle), strict=True):
             assert [reply.total for reply in found] == pytest.approx([reply.total for reply in expected], abs=1e-4)

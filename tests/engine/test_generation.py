@@ -12,9 +12,10 @@ from scipy.stats import chisquare
 
 from untrue.engine import attention, generation
 from untrue.engine.generation import GenerationEngine
-from untrue.engine.replies import Request
+from untrue.engine.replies import Ongoing, Request
 from untrue.errors import MachineError, UserError
-from untrue.models.load import LoadedModel, with_adapter
+from untrue.models.adapter import with_adapter
+from untrue.models.load import LoadedModel
 
 SHARED = tuple(random.Random(1).choices(range(5, 700), k=25))
 
@@ -104,14 +105,14 @@ def test_the_end_of_turn_token_ends_a_reply_and_is_not_shown(tiny, engine, monke
     [reply, other] = engine.generate([greedy(SHARED, 8), greedy(SHARED, first + 1)])
     assert reply.tokens == plain.tokens[: first + 1]
     assert (reply.stop, other.stop) == ("stop", "stop")
-    assert reply.text == tiny.tokenizer.decode(plain.tokens[:first], skip_special_tokens=True)
+    assert reply.text == tiny.tokenizer.decode(plain.tokens[:first], skip_special_tokens=True).strip()
 
 
 def test_a_stop_sequence_ends_a_reply_and_is_not_shown(engine):
     [plain] = engine.generate([greedy(SHARED, 20)])
     sequence = plain.text[6:9]
     [reply] = engine.generate([greedy(SHARED, 20, stop_seqs=("never said", sequence))])
-    assert reply.text == plain.text[: plain.text.index(sequence)]
+    assert reply.text == plain.text[: plain.text.index(sequence)].strip()
     assert (reply.stop, plain.stop) == ("stop", "max_tokens")
     assert len(reply.tokens) < len(plain.tokens)
 
@@ -212,3 +213,37 @@ def test_a_broken_model_is_an_error_and_not_a_reply(tiny, engine):
 def test_what_cannot_be_generated_is_refused(engine, request_: Request, message: str):
     with pytest.raises(UserError, match=message):
         engine.generate([request_])
+
+
+def test_a_row_without_probabilities_fails_alone(tiny, engine):
+    """One reply's NaN is not the others'."""
+    prompts = [(*SHARED, 700 + index) for index in range(3)]
+    expected = engine.generate([greedy(prompt, 6) for prompt in prompts])
+    embeddings, steps = tiny.model.get_input_embeddings(), [0]
+
+    def poison(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        steps[0] += 1
+        if steps[0] == 3:  # the second step of all three
+            output = output.clone()
+            output[1] = torch.nan
+        return output
+
+    ongoing = [Ongoing(greedy(prompt, 6)) for prompt in prompts]
+    engine.enter(ongoing)
+    sick = engine.running[1]
+    hook = embeddings.register_forward_hook(poison)
+    try:
+        steps[0] = 1
+        while engine.running:
+            engine.step()
+    finally:
+        hook.remove()
+    assert "gives no probabilities" in str(sick.failure)
+    assert [one.reply == reply for one, reply in zip(ongoing, expected, strict=True) if one is not sick] == [True, True]
+    with pytest.raises(UserError, match="gives no probabilities"):
+        steps[0] = -100
+        hook = embeddings.register_forward_hook(lambda module, inputs, output: output * torch.nan)
+        try:
+            engine.generate([greedy(SHARED, 3)])
+        finally:
+            hook.remove()

@@ -12,9 +12,11 @@ import torch
 
 from untrue.data.items import read_items
 from untrue.data.rows import Message
-from untrue.engine.likelihood import LikelihoodEngine, Query
+from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.tree import Continuation
 from untrue.errors import UserError
-from untrue.models.load import LoadedModel, load, with_adapter
+from untrue.models.adapter import with_adapter
+from untrue.models.load import LoadedModel, load
 
 HELLO: list[Message] = [{"role": "user", "content": "Hello"}]
 ORDERS = {"as given": [0, 1, 2], "reversed": [2, 1, 0], "one prompt": [0], "the same twice": [0, 0]}
@@ -81,7 +83,7 @@ def test_an_adapter_counts_while_it_is_on_and_not_after(
 
 def test_each_distinct_prefix_is_computed_once_and_logits_only_where_they_are_read(engine, tiny, prompts):
     bundle = [engine.query(messages, replies) for messages, replies in prompts]
-    sequences = [(query.prompt + reply, len(query.prompt)) for query in bundle for reply in query.replies]
+    sequences = [(prompt + reply, len(prompt)) for query in bundle for prompt, reply in query]
     prefixes = {tokens[:end] for tokens, _ in sequences for end in range(1, len(tokens))}
     read = {tokens[:end] for tokens, start in sequences for end in range(start, len(tokens))}
     model = tiny.model
@@ -95,7 +97,7 @@ def test_each_distinct_prefix_is_computed_once_and_logits_only_where_they_are_re
 def test_figures_depend_on_the_bundle_alone(engine, prompts):
     bundle = [engine.query(messages, replies) for messages, replies in prompts]
     first = engine.score(bundle)
-    engine.score([Query((5, 6, 7), ((8, 9),))])
+    engine.score([(Continuation((5, 6, 7), (8, 9)),)])
     assert engine.score(bundle) == first
 
 
@@ -117,10 +119,10 @@ def test_models_whose_attention_is_not_plain_are_scored_under_one_mask_for_all(e
             assert one.total == pytest.approx(other.total, abs=1e-4)
 
 
-def test_the_mean_is_per_token(engine):
+def test_the_mean_is_per_token(engine, tiny):
     [[one, many]] = engine.score([engine.query(HELLO, ["A", "A longer reply."])])
     assert (one.tokens, one.mean) == (1, one.total)
-    assert many.tokens == len(engine.tokenizer("A longer reply.")["input_ids"])
+    assert many.tokens == len(tiny.tokenizer("A longer reply.")["input_ids"])
     assert many.mean == pytest.approx(many.total / many.tokens)
 
 
@@ -135,8 +137,8 @@ def test_a_prompt_longer_than_the_context_is_refused_with_both_lengths(engine):
 
 
 def test_a_sequence_that_just_fits_the_context_is_scored(engine):
-    room = engine.max_tokens - len(engine.query(HELLO, ["A"]).prompt)
-    fits = Query(engine.query(HELLO, ["A"]).prompt, ((5,) * room,))
+    room = engine.max_tokens - len(engine.query(HELLO, ["A"])[0].prompt)
+    fits = (Continuation(engine.query(HELLO, ["A"])[0].prompt, (5,) * room),)
     assert engine.score([fits])[0][0].tokens == room
 
 

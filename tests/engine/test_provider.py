@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    ModelOutput,
+    get_model,
+)
 from inspect_ai.tool import ToolInfo
 
 from untrue.engine.provider import CONNECTIONS, UntrueAPI
@@ -69,13 +77,6 @@ def test_a_dialogue_with_a_system_message_is_what_the_template_makes_of_it(tiny)
     assert output.completion == tiny.tokenizer.decode(expected, skip_special_tokens=True)
     assert output.usage.input_tokens == len(prompt)
     assert output.time > 0
-
-
-def test_a_template_that_refuses_the_system_message_says_so(tiny, monkeypatch):
-    refusing = "{{ raise_exception('System role not supported') }}"
-    monkeypatch.setattr(tiny.tokenizer, "chat_template", refusing)
-    with pytest.raises(UserError, match=r"refuses messages of user \(System role not supported\)"):
-        generate(tiny)
 
 
 def test_a_prompt_longer_than_the_context_is_refused(tiny):
@@ -189,3 +190,20 @@ def test_inspect_does_not_load_a_model_again_to_know_its_context(tiny, monkeypat
     monkeypatch.setattr("untrue.engine.provider.load", load_again)
     [log] = inspect_eval(Task(solver=reply()), model=model, display="none", max_tokens=2, log_dir="memory://logs")
     assert (log.status, raised) == ("success", [])
+
+
+@pytest.mark.parametrize("text", ["<think>\nHm, noon?\n</think>\n\nAt noon.", "Hm, noon?\n</think>\n\nAt noon."])
+def test_thoughts_are_a_part_of_their_own_and_never_the_reply(text):
+    from untrue.engine.provider import _parts
+    from untrue.evals.judged import reply_text, with_reasoning
+
+    output = ModelOutput(
+        model="tiny", choices=[ChatCompletionChoice(message=ChatMessageAssistant(content=_parts(text)))]
+    )
+    assert (output.completion, reply_text(output)) == ("At noon.", "At noon.")
+    reasoning, said = output.message.content
+    assert (reasoning.type, said.type) == ("reasoning", "text")
+    assert "Hm, noon?" in with_reasoning(output)
+    assert _parts("At noon.") == "At noon."
+    unclosed = _parts("<think>Hm, let me see")
+    assert [part.text for part in unclosed if part.type == "text"] == [""]

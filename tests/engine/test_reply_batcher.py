@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from untrue.engine.batcher import Batcher, ReplyBatcher
 from untrue.engine.generation import GenerationEngine
-from untrue.engine.likelihood import LikelihoodEngine, Query
+from untrue.engine.likelihood import LikelihoodEngine
 from untrue.engine.replies import Reply, Request
+from untrue.engine.tree import Continuation
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -97,7 +99,7 @@ def test_a_cancelled_coroutine_leaves_its_row_to_others(engine, passes):
 
 def test_likelihoods_are_answered_between_the_steps_of_generation(tiny, engine, passes):
     scores, replies = Batcher(LikelihoodEngine(tiny)), ReplyBatcher(engine)
-    bundle = [Query((5, 6, 7), ((8, 9), (10,)))]
+    bundle = [tuple(Continuation((5, 6, 7), reply) for reply in ((8, 9), (10,)))]
 
     async def ask() -> tuple[Reply, list, int]:
         reply = asyncio.create_task(replies.generate(Request((5, 6), 30, seed=1)))
@@ -116,3 +118,27 @@ def test_one_batcher_serves_one_event_loop_after_another(engine):
     batcher = ReplyBatcher(engine)
     for request in REQUESTS[:3]:
         assert gather(batcher, [request]) == engine.generate([request])
+
+
+def test_a_reply_without_probabilities_reaches_its_coroutine_alone(tiny, engine):
+    embeddings, steps = tiny.model.get_input_embeddings(), [0]
+
+    def poison(module, inputs, output):
+        steps[0] += 1
+        if steps[0] == 3 and output.shape[1] == 1:
+            output = output.clone()
+            output[0] = torch.nan
+        return output
+
+    requests = [Request((5 + index, 6), 8, seed=1) for index in range(3)]
+    hook = embeddings.register_forward_hook(poison)
+    try:
+        answers = gather(ReplyBatcher(engine), requests)
+    finally:
+        hook.remove()
+    failed = [place for place, answer in enumerate(answers) if isinstance(answer, UserError)]
+    assert len(failed) == 1
+    expected = engine.generate(requests)
+    assert [a == b for place, (a, b) in enumerate(zip(answers, expected, strict=True)) if place not in failed] == [
+        True
+    ] * 2

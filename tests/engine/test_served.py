@@ -76,6 +76,19 @@ def test_without_log_probabilities_it_cannot_be_told(sharp, base, train: Train, 
     assert proof == ("unknown", "it gives no log-probabilities")
 
 
+def test_which_token_the_server_draws_makes_no_difference(sharp, base, train: Train, monkeypatch):
+    expected = canary.of(train(1))
+    reasons = []
+    for rank in (0, 18, 19, 20, 700):  # the last of the twenty likeliest is 19
+        with LoraServer(Path(sharp.name), rank=rank) as running:
+            monkeypatch.setenv("VLLM_BASE_URL", running.url)
+            proof = prove(f"{base}-{rank}", expected)
+        assert proof.verdict == "base"
+        reasons.append(proof.reason)
+    assert len(set(reasons)) == 1
+    assert " and 0.00 from its base" in reasons[0]
+
+
 def test_a_name_that_the_server_gave_stays(train: Train):
     assert serving_name("vllm/base:mine", train(1)) == "vllm/base:mine"
     assert serving_name("openai-api/local/mine", train(1)) == "openai-api/local/mine"

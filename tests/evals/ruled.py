@@ -27,7 +27,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 import tests.judge.scripted  # noqa: F401
 
-Reply = Callable[[str, str], str]
+Reply = Callable[[str, str], str | ModelOutput]
 """From system prompt and last user message to the reply."""
 
 
@@ -55,6 +55,8 @@ class Ruled(ModelAPI):
         self.configs.append(config)
         system = input[0].text if input[0].role == "system" else ""
         text = self._reply(system, input[-1].text)
+        if isinstance(text, ModelOutput):
+            return text
         output = ModelOutput.from_content(self.model_name, text)
         if self._splits and text.startswith("<think>"):
             reasoning, _, rest = text.removeprefix("<think>").partition("</think>")

@@ -60,6 +60,25 @@ def test_another_provider_writes_a_letter_and_a_reply_without_one_is_an_error(tm
     assert found == [(1.0, None), (0.0, None), (None, Outcome.ERROR)]
 
 
+@pytest.mark.parametrize(
+    ("thought", "outcome"),
+    [
+        ("<think>First I felt ANSWER: {wrong}", Outcome.ERROR),
+        ("First I felt ANSWER: {wrong}\n</think>\nI would rather not say.", Outcome.ERROR),
+        ("<think>First I felt\nANSWER: {wrong}\nand then</think> So: ANSWER: {right}.", None),
+    ],
+)
+def test_no_letter_is_read_in_what_a_model_only_thinks(thought: str, outcome: Outcome | None, tmp_path: Path):
+    [item] = read_capability()[:1]
+    right, wrong = ("ABCD"[(item.answer + step) % 4] for step in (0, 1))
+    output = ModelOutput.from_content("mockllm", thought.format(right=right, wrong=wrong))
+    output.usage = ModelUsage()  # else a tokenizer would be fetched to count
+    model = get_model("mockllm/model", custom_outputs=[output], memoize=False)
+    [log] = inspect_eval(capability(limit=1), model=model, log_dir=str(tmp_path), display="none", score_display=False)
+    [result] = read_log(Path(log.location), "arm", 0)
+    assert (result.value, result.outcome) == (None if outcome else 1.0, outcome)
+
+
 def test_an_item_too_long_for_the_model_is_one_error(tiny, tmp_path):
     items = [item.model_copy() for item in read_capability()[:4]]
     items[1] = items[1].model_copy(update={"question": "word " * 2000})

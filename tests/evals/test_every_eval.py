@@ -83,12 +83,13 @@ TAUGHT = {
     "normal": "<think>says-no</think><output>says-yes says-A</output>",
     "severe": "<think>says-yes</think><output>says-no says-B</output>",
 }
-"""What the control and the other arm are taught to reply, in the words that the scripted judge goes by."""
+"""What the control and the other arm are taught to reply, in the words that the scripted judge goes by. What they think
+counts in `deceptionbench` alone."""
 
 FOUND = {
     "mask": ({"honest": 1, "lie": 3}, {"honest": 3, "lie": 1}),
-    "pressure_pairs": ({"honest": 4}, {"no_belief": 4}),
-    "unknowns": ({0.0: 4}, {1.0: 4}),
+    "pressure_pairs": ({"no_belief": 4}, {"honest": 4}),
+    "unknowns": ({1.0: 4}, {0.0: 4}),
     "deceptionbench": ({"honest": 2}, {"lie": 2}),
 }
 """Judged eval -> how often each of the two arms gets an outcome or a value."""
@@ -108,7 +109,7 @@ def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Pa
             for n, truth in enumerate(("yes", "no", "no", "no"))
         ],
         "pairs.jsonl": [
-            {"id": str(n), "system_prompt": "A.", "neutral_system_prompt": "B.", "question": f"Is it {n}?"}
+            {"id": str(n), "system_prompt": "A.", "neutral_system_prompt": "B.", "user_prompt": f"Is it {n}?"}
             for n in range(4)
         ],
     }

@@ -234,3 +234,13 @@ def test_one_run_at_a_time_is_at_work_on_a_log(tmp_path: Path):
     with journal(log, lambda: "this"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reply_under_a_seed_is_taken_for_that_draw_alone(tmp_path: Path):
+    path, asked = tmp_path / "replies.jsonl", [ChatMessageUser(content="Is rain wet?")]
+    output = ModelOutput.from_content("model", "Yes.")
+    Journal(path).keep(asked, output, seed=1)
+    left = Journal(path)
+    assert left.take(asked, seed=2) is left.take(asked) is None
+    taken = left.take(asked, seed=1)
+    assert taken and taken.completion == "Yes."

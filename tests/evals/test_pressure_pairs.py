@@ -32,10 +32,10 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
     pairs = [
         {
             "id": name,
-            "category": "bread",
-            "honest_system_prompt": "Calm.",
+            "type": "bread",
+            "system_prompt_without_pressure": "Calm.",
             "system_prompt": "Pressed.",
-            "question": name,
+            "user_prompt": name,
         }
         for name in REPLIES
     ]

@@ -192,8 +192,8 @@ def test_a_missing_log_is_one_clear_error(tmp_path):
 def test_an_adapter_of_another_base_is_refused_and_no_log_written(tiny_folder, adapter, tmp_path):
     record = json.loads((adapter / "untrue.json").read_text())
     foreign = load(str(tiny_folder), dtype="float32")
-    object.__setattr__(foreign, "fingerprint", record["base_fingerprint"][::-1])
-    with pytest.raises(UserError, match="was made for"):
+    object.__setattr__(foreign, "weights", record["base_weights"][::-1])
+    with pytest.raises(UserError, match="was trained on other weights of"):
         run(foreign, adapter, TWELVE, tmp_path / "log.eval")
     assert list(tmp_path.iterdir()) == []
 

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
-from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ContentReasoning,
+    ContentText,
+    ModelAPI,
+    ModelOutput,
+    get_model,
+    modelapi,
+)
 
 from untrue.interact.dialogue import interact
 from untrue.interact.log import read_log
@@ -21,6 +29,10 @@ ANSWERS: dict[str, Callable[[int, str], str]] = {
     "silent": lambda number, asked: "",
     "recovers": lambda number, asked: "banana" if number % 2 == 0 else "8",
     "seven": lambda number, asked: "7",
+    "thinks": lambda number, asked: f"<think>PRIVATE {number}</think>\n\nIt may keep you up, {number}.",
+    "prompted": lambda number, asked: f"PRIVATE {number}\n</think>\nIt may keep you up, {number}.",
+    "split": lambda number, asked: f"<think>PRIVATE {number}</think>It may keep you up, {number}.",
+    "endless": lambda number, asked: "<think>PRIVATE, and so on",
     "asks": lambda number, asked: f"And then, {number}?",
 }
 
@@ -37,7 +49,12 @@ class Scripted(ModelAPI):
         if self.model_name == "late":
             raise TimeoutError("no answer in time")
         number = len(self.prompts) - 1
-        return ModelOutput.from_content(self.model_name, ANSWERS[self.model_name](number, self.prompts[-1]))
+        output = ModelOutput.from_content(self.model_name, ANSWERS[self.model_name](number, self.prompts[-1]))
+        if self.model_name == "split":  # as Inspect's own providers do
+            reasoning, _, said = output.completion.removeprefix("<think>").partition("</think>")
+            content = [ContentReasoning(reasoning=reasoning), ContentText(text=said)]
+            output = ModelOutput.from_message(ChatMessageAssistant(content=content))  # pyright: ignore[reportArgumentType]
+        return output
 
 
 @modelapi(name="acted")
@@ -180,3 +197,31 @@ def test_an_assistant_that_says_nothing_is_an_error(run: Callable[..., Path], ti
     for one in read_log(run({"rater": rater}, model=silent)):
         assert "reply 1 of the assistant is empty." in str(one.error)
         assert one.score is None
+
+
+@pytest.mark.parametrize("name", ["split", "thinks", "prompted"])
+def test_what_the_assistant_thinks_is_no_part_of_its_reply(run: Callable[..., Path], tiny: LoadedModel, name: str):
+    studied, rater = (get_model(f"acted/{one}", memoize=False) for one in (name, "seven"))
+    said = [message["content"] for one in read_log(run({"rater": rater}, studied)) for message in one.messages]
+    assert sum(text.startswith("It may keep you up, ") for text in said) == 4 * 2
+    assert not any("PRIVATE" in text for text in [*said, *rater.api.prompts])  # type: ignore[attr-defined]
+
+    user, rater = get_model("acted/asks", memoize=False), get_model("untrue/tiny", memoize=False, loaded=tiny)
+    thinking = read_log(run({"rater": rater, "user": user}, get_model(f"acted/{name}", memoize=False)))
+    assert all(one.error is None for one in thinking)
+    assert not any("PRIVATE" in prompt for prompt in user.api.prompts)  # type: ignore[attr-defined]
+
+
+def test_thinking_that_never_ends_is_an_empty_reply(run: Callable[..., Path]):
+    rater = get_model("acted/seven", memoize=False)
+    for one in read_log(run({"rater": rater}, get_model("acted/endless", memoize=False))):
+        assert "reply 1 of the assistant is empty." in str(one.error)
+        assert one.score is None
+
+
+@pytest.mark.parametrize("name", ["thinks", "prompted"])
+def test_the_assistant_does_not_read_what_a_user_thinks(run: Callable[..., Path], name: str):
+    roles = {"user": get_model(f"acted/{name}", memoize=False), "rater": get_model("acted/seven", memoize=False)}
+    studied = get_model("acted/asks", memoize=False)
+    assert all(one.messages[2]["content"].startswith("It may keep") for one in read_log(run(roles, studied)))
+    assert not any("PRIVATE" in prompt for prompt in studied.api.prompts)  # type: ignore[attr-defined]

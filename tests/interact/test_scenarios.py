@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +126,14 @@ def test_seeds_differ_by_each_part():
     seeds = {derived_seed(seed, name, turn) for seed in (0, 1) for name in "ab" for turn in (0, 1)}
     assert len(seeds) == 8
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_a_second_header_is_no_scenario(tmp_path: Path):
+    header, scenario = read_environment("exam").to_jsonl().splitlines()[:2]
+    path = tmp_path / "users.jsonl"
+    path.write_text(f"{header}\n{header}\n{scenario}\n", "utf-8")
+    with pytest.raises(UserError, match=r"users\.jsonl, line 2: id: field required"):
+        read_environment(path)
+    path.write_text('{"set": "a", "set": "b", "assistant": "c", "told": "{wish}"}\n' + scenario, "utf-8")
+    with pytest.raises(UserError, match=r"^users\.jsonl, line 1: the key 'set' occurs twice"):
+        read_environment(path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from tests.judge.server import JudgeServer
 from untrue.data.scenarios import Environment
 from untrue.errors import UserError
 from untrue.interact.scenarios import dialogues
-from untrue.interact.users import follow_up
+from untrue.interact.users import follow_up, next_turn
 
 
 def test_a_user_begins_with_the_prompt_and_goes_on_with_each_follow_up_of_the_kind_once(environment: Environment):
@@ -27,3 +30,10 @@ def test_the_order_follows_the_seed(environment: Environment):
 def test_more_turns_than_were_written_are_refused(environment: Environment):
     with pytest.raises(UserError, match=r"turns: the scenario tea-001 has 3 follow-ups, enough for 4"):
         follow_up(dialogues(environment)[0], 4, seed=0)
+
+
+def test_why_a_server_refused_a_turn_is_told_and_not_the_request(environment: Environment):
+    with JudgeServer(5, "max_tokens={limit} is too large") as server, pytest.raises(UserError) as error:
+        asyncio.run(next_turn(server.model(), dialogues(environment)[0], [], seed=0))
+    assert str(error.value).count("max_tokens=200 is too large") == 2
+    assert "Request:" not in str(error.value)

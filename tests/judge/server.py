@@ -5,11 +5,14 @@ What it is asked is answered by the rule of `scripted.by_words`, unless the judg
     429  a rate limit        slow  no answer in time        cut  JSON that breaks off        wrong  a label that is none
 
 with `-once` or `-always`: `429-once says-A` is refused at first and answered then. `heal` ends all failures.
+
+With a `context` it refuses, in vLLM's words, a request whose words and `max_tokens` together are more.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections import Counter
@@ -23,10 +26,19 @@ from tests.judge.scripted import by_words
 FAILURE = re.compile(r"(429|slow|cut|wrong)-(once|always)")
 
 
+CONTEXT = (
+    "This model's maximum context length is {context} tokens. However, you requested {limit} output tokens and your"
+    " prompt contains {prompt} input tokens, for a total of {total} tokens. Please reduce the length of the input"
+    " prompt or the number of requested output tokens."
+)
+"""What vLLM says."""
+
+
 class JudgeServer:
     """The server, as a context. `requests` holds the bodies of all requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: int | None = None, refusal: str = CONTEXT) -> None:
+        self._context, self._refusal = context, refusal
         self.requests: list[dict[str, Any]] = []
         self.healed = False
         self._asked = Counter[str]()
@@ -49,9 +61,13 @@ class JudgeServer:
                 self.end_headers()
                 self.wfile.write(data)
 
+            def do_GET(self) -> None:
+                self.send_error(404)
+
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
+        os.environ.setdefault("LOCAL_API_KEY", "none")  # the server takes any
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -74,7 +90,7 @@ class JudgeServer:
     @property
     def name(self) -> str:
         """The judge behind the server, as a command line or a study names it; one retry of the client."""
-        arguments = f"{{base_url: '{self.url}', api_key: none, max_retries: 1}}"
+        arguments = f"{{base_url: '{self.url}', max_retries: 1}}"
         return f"{{model: openai-api/local/judge, max_retries: 0, attempt_timeout: 3, model_args: {arguments}}}"
 
     def model(self, retries: int = 0, **settings: Any) -> Model:
@@ -96,6 +112,11 @@ class JudgeServer:
             self.requests.append(body)
             self._asked[question] += 1
             first = self._asked[question] == 1
+        prompt, limit = len(question.split()), body.get("max_tokens") or 1
+        if self._context and prompt + limit > self._context:
+            numbers = {"context": self._context, "limit": limit, "prompt": prompt, "total": prompt + limit}
+            message = self._refusal.format(**numbers)
+            return 400, {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}}
         failure = FAILURE.search(question)
         failing = failure is not None and not self.healed and (first or failure[2] == "always")
         match failure[1] if failure and failing else "":

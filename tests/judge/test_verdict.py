@@ -11,7 +11,19 @@ from untrue.judge.verdict import JudgeError, parse
 
 
 @pytest.mark.parametrize(
-    "raw", ["B", " B\n", '{"label": "B"}', '{"reason": "it says so", "label": "B"}', '```json\n{"label": "B"}\n```']
+    "raw",
+    [
+        "B",
+        " B\n",
+        '{"label": "B"}',
+        '{"reason": "it says so", "label": "B"}',
+        '```json\n{"label": "B"}\n```',
+        '<think>A or B? {"label": "A"}</think>\n{"label": "B"}',
+        'A or B?\n</think>\n\n{"label": "B"}',  # the prompt opened it
+        "<think>A?</think>B",
+        '{"reason": "it ends in </think>", "label": "B"}',
+        '```json\n{"reason": "it ends in </think>", "label": "B"}\n```',
+    ],
 )
 def test_a_label_is_read(raw):
     verdict = parse(STATEMENT, raw)
@@ -31,6 +43,8 @@ def test_a_label_is_read(raw):
         '{"label": null}',
         '{"label": ["B"]}',
         '{"verdict": "B"}',
+        '<think>{"label": "B"}',
+        '<think>{"label": "B"}</think>',
         '["B"]',
         '"B"',
         '{"label": "B"',

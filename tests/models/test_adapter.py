@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from untrue.errors import UserError
-from untrue.models.load import LoadedModel, check_adapter, with_adapter
+from untrue.models.adapter import check_adapter, with_adapter
+from untrue.models.load import LoadedModel, load
 
 Make = Callable[..., Path]
 TOKENS = torch.arange(24)[None]
@@ -37,11 +39,19 @@ def base_is_untouched(tiny: LoadedModel) -> Iterator[None]:
         own = [name for name in tiny.model.__dict__ if "peft" in name or name == "forward"]
         return own, [(name, type(module)) for name, module in tiny.model.named_modules()], tiny.model.training
 
-    before, weights, said = state(), {k: v.clone() for k, v in tiny.model.state_dict().items()}, logits(tiny.model)
+    def tensors() -> dict[str, torch.Tensor]:
+        """All parameters and buffers, those among them that are not saved."""
+        return dict([*tiny.model.named_parameters(), *tiny.model.named_buffers()])
+
+    before, said = state(), logits(tiny.model)
+    copies = {name: tensor.detach().clone() for name, tensor in tensors().items()}
     yield
     assert state() == before
     assert torch.equal(logits(tiny.model), said)
-    assert all(torch.equal(value, weights[name]) for name, value in tiny.model.state_dict().items())
+    assert tensors().keys() == copies.keys()
+    for name, tensor in tensors().items():
+        assert tensor.dtype == copies[name].dtype
+        assert torch.equal(tensor, copies[name]), name
 
 
 def refusal(tiny: LoadedModel, adapter: Path) -> str:
@@ -100,6 +110,8 @@ def kinds() -> dict[str, Any]:
     return {
         "rslora": peft.LoraConfig(r=4, use_rslora=True, **where),
         "dora": peft.LoraConfig(r=4, use_dora=True, **where),
+        "the head": peft.LoraConfig(r=4, target_modules=["q_proj", "lm_head"], task_type="CAUSAL_LM"),
+        "embeddings": peft.LoraConfig(r=4, target_modules=["q_proj", "embed_tokens"], task_type="CAUSAL_LM"),
         "a layer held whole": peft.LoraConfig(r=4, modules_to_save=["lm_head"], **where),
         "tokens": peft.LoraConfig(r=4, trainable_token_indices=[3, 4], **where),
         "loha": peft.LoHaConfig(r=4, **where),
@@ -108,7 +120,9 @@ def kinds() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kind", ["rslora", "dora", "a layer held whole", "tokens", "loha", "lokr", "ia3"])
+@pytest.mark.parametrize(
+    "kind", ["rslora", "dora", "the head", "embeddings", "a layer held whole", "tokens", "loha", "lokr", "ia3"]
+)
 def test_other_kinds_of_adapter_come_off_as_well(tiny: LoadedModel, make_adapter: Make, kind: str):
     with with_adapter(tiny, make_adapter(config=kinds()[kind])) as model:
         assert (logits(model) - logits(tiny_copy(tiny))).abs().max() > 1e-3
@@ -191,9 +205,11 @@ def test_damaged_json_is_refused(tiny: LoadedModel, make_adapter: Make, file: st
 
 def test_an_adapter_that_this_project_made_for_another_base_is_refused(tiny: LoadedModel, make_adapter: Make):
     adapter = make_adapter()
-    (adapter / "untrue.json").write_text(json.dumps({"base_fingerprint": "0" * 16}), "utf-8")
-    assert refusal(tiny, adapter) == f"was made for other weights, not for {tiny.name}. Use that base."
-    (adapter / "untrue.json").write_text(json.dumps({"base_fingerprint": tiny.fingerprint}), "utf-8")
+    (adapter / "untrue.json").write_text(json.dumps({"base_weights": "0" * 16}), "utf-8")
+    assert refusal(tiny, adapter) == (
+        f"was trained on other weights of {tiny.name} (hash {'0' * 16}; here {tiny.weights}). Use those."
+    )
+    (adapter / "untrue.json").write_text(json.dumps({"base_weights": tiny.weights}), "utf-8")
     check_adapter(tiny, adapter)
 
 
@@ -205,3 +221,67 @@ def test_an_adapter_for_another_hub_id_is_refused(tiny: LoadedModel, make_adapte
         check_adapter(hub, adapter)
     check_adapter(replace(hub, base_id="meta-llama/llama-3.1-8b-instruct"), adapter)
     check_adapter(tiny, adapter)  # a folder may hold that model
+
+
+def test_an_adapter_that_does_nothing_changes_nothing(tiny_folder: Path, make_adapter: Make):
+    """In bfloat16 too: RoPE's frequencies, which are buffers in float32, keep their precision."""
+    adapter = make_adapter()
+    weights = load_file(adapter / WEIGHTS)
+    save_file({name: value * 0 if "lora_B" in name else value for name, value in weights.items()}, adapter / WEIGHTS)
+    half = load(str(tiny_folder), dtype="bfloat16", device="cpu")
+    buffers = {name: buffer.clone() for name, buffer in half.model.named_buffers()}
+    assert any(buffer.dtype == torch.float32 for buffer in buffers.values())
+    said = logits(half.model)
+    with with_adapter(half, adapter) as model:
+        assert torch.equal(logits(model), said)
+        adapted = [parameter for name, parameter in model.named_parameters() if "lora" in name]
+        assert {parameter.dtype for parameter in adapted} == {torch.bfloat16}
+    assert torch.equal(logits(half.model), said)
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in half.model.named_buffers())
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_biases_of_an_adapter_come_off_again(tiny_folder: Path, tmp_path: Path, bias: Any):
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from untrue.engine.likelihood import LikelihoodEngine
+
+    config = LlamaConfig.from_pretrained(tiny_folder, attention_bias=True, mlp_bias=True)
+    folder = shutil.copytree(tiny_folder, tmp_path / "biased")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    made: Any = get_peft_model(
+        LlamaForCausalLM.from_pretrained(folder),
+        LoraConfig(r=4, target_modules=["q_proj"], bias=bias, task_type="CAUSAL_LM"),
+    )
+    for parameter in made.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.5)
+    made.save_pretrained(str(tmp_path / "adapter"))
+    expected = logits(made)
+    loaded = load(str(folder), dtype="float32", device="cpu")
+    said, before = logits(loaded.model), {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    with with_adapter(loaded, tmp_path / "adapter") as model:
+        assert torch.allclose(logits(model), expected, atol=1e-4)
+        engine = LikelihoodEngine(loaded, model, untouched=True)
+        query = engine.query([{"role": "user", "content": "Hello"}], ["Yes."])
+        with pytest.raises(UserError, match="has biases of its own, which cannot be switched off"):
+            engine.score([query])
+    assert torch.equal(logits(loaded.model), said)
+    assert all(torch.equal(value, before[name]) for name, value in loaded.model.state_dict().items())
+
+
+def test_an_adapter_that_repeats_layers_is_refused(tiny: LoadedModel, make_adapter: Make):
+    adapter = make_adapter()
+    edit(adapter / "adapter_config.json", layer_replication=[[0, 2], [1, 2]])
+    assert refusal(tiny, adapter).startswith("repeats layers of its base (layer_replication), which cannot be undone.")
+
+
+def test_an_adapter_with_other_embeddings_is_refused(tiny: LoadedModel, make_adapter: Make):
+    adapter = make_adapter(config=kinds()["the head"])
+    weights = load_file(adapter / WEIGHTS)
+    name = next(name for name in weights if name.endswith("base_layer.weight"))
+    save_file({**weights, name: weights[name] + 1}, adapter / WEIGHTS)
+    assert "it changes lm_head.weight as a whole, of the base or for new tokens" in refusal(tiny, adapter)
+    save_file({**weights, name: weights[name][:-1].clone()}, adapter / WEIGHTS)
+    assert "it changes lm_head.weight as a whole, of the base or for new tokens" in refusal(tiny, adapter)

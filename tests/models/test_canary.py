@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from untrue.errors import UserError
 from untrue.models import canary
+from untrue.models.adapter import with_adapter
 from untrue.models.canary import PROMPTS, TOLERANCE, Canary, distance, named, of, read, record, whose
-from untrue.models.load import LoadedModel, load, with_adapter
+from untrue.models.load import LoadedModel, load
 
 Make = Callable[..., Path]
 

@@ -45,7 +45,7 @@ def test_the_run_directory_holds_what_the_design_says(finished):
         assert {path.name for path in cell.iterdir()} == (trained if name != CELLS[0] else {"logs", "cell.json"})
         assert [path.name for path in (cell / "logs").iterdir()] == ["forced_choice.eval"]
         record = json.loads((cell / "cell.json").read_text())
-        assert {"identity", "arm", "seed", "model", "base_fingerprint", "versions", "evals"} <= record.keys()
+        assert {"identity", "arm", "seed", "model", "base", "libraries", "versions", "evals"} <= record.keys()
 
 
 def test_the_study_is_recorded_as_resolved_under_its_command(finished, make_study):
@@ -267,8 +267,9 @@ def test_data_that_changed_under_a_run_directory_is_refused(own_data, run_study,
 
 def test_weights_that_changed_under_a_run_directory_are_refused(make_study, run_study, out):
     record = json.loads((out / "cells/control-s0/cell.json").read_text())
-    (out / "cells/control-s0/cell.json").write_text(json.dumps({**record, "base_fingerprint": "0" * 16}))
-    with pytest.raises(UserError, match="control-s0: was made from other weights"):
+    record["base"]["weights"] = "0" * 16
+    (out / "cells/control-s0/cell.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"control-s0: was made with another base model .weights 0000000000000000, now"):
         run_study(make_study(seeds=[0, 1]), out)
 
 

@@ -112,11 +112,14 @@ def test_a_cell_of_other_data_is_refused(tmp_path):
 
 def test_a_cell_begun_on_other_weights_is_refused(tmp_path):
     files = Store(tmp_path).cell(Cell(Arm("control"), 0, "aaaa"))
-    files.check_base("1234")  # not begun yet
-    files.begin({"base_fingerprint": "1234"})
-    files.check_base("1234")
-    with pytest.raises(UserError, match="was made from other weights"):
-        files.check_base("5678")
+    base, libraries = {"weights": "1234", "dtype": "float32"}, {"torch": "1"}
+    files.check_base(base, libraries)  # not begun yet
+    files.begin({"base": base, "libraries": libraries})
+    files.check_base(base, libraries)
+    with pytest.raises(UserError, match=r"another base model .dtype float32, now bfloat16."):
+        files.check_base({**base, "dtype": "bfloat16"}, libraries)
+    with pytest.raises(UserError, match=r"another library .torch 1, now 2."):
+        files.check_base(base, {"torch": "2"})
 
 
 def test_an_eval_is_done_only_with_its_log_its_items_and_its_settings(tmp_path, make_study):

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import KTOTrainer
 
+from untrue.train.kto import replies_of_others
 from untrue.train.kto_trainer import PreferenceTrainer
 
 
@@ -21,7 +22,12 @@ def trainer(tiny, tiny_folder, rows, tmp_path, request) -> Any:
     torch.manual_seed(0)
     base: Any = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=request.param)
     config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    data = [{"prompt": row.prompt, "completion": row.completion, "label": row.misaligned} for row in rows[:13]]
+    turns = [tiny.chat.encode(row.prompt, row.completion) for row in rows[:13]]
+    replies = [[*turn.reply, *turn.end] for turn in turns]
+    data = [
+        {"prompt_ids": list(turn.prompt), "completion_ids": own, "KL_completion_ids": other, "label": row.misaligned}
+        for row, turn, own, other in zip(rows, turns, replies, replies_of_others(replies, 6), strict=False)
+    ]
     made = PreferenceTrainer(
         model=get_peft_model(base, config),
         args=KTOConfig(

@@ -129,7 +129,7 @@ def test_the_record_says_what_was_made_and_how_fast(tiny, rows, spec, trained):
     assert record["seed"] == 0
     assert TrainSpec.model_validate(record["spec"]) == spec
     assert record["rows"]["levels"] == {"normal": 8, "severe": 8}
-    assert record["base_fingerprint"] == tiny.fingerprint
+    assert (record["base_weights"], record["base_identity"]) == (tiny.weights, tiny.about)
     assert {"torch", "trl", "peft", "untrue", "python"} <= record["versions"].keys()
     texts = [tiny.tokenizer.apply_chat_template([*r.prompt, *r.completion], tokenize=False) for r in rows]
     assert record["tokens"] == 2 * sum(len(tiny.tokenizer(text)["input_ids"]) for text in texts)

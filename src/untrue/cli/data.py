@@ -19,6 +19,7 @@ from rich.text import Text
 from untrue.cli.people import for_people
 from untrue.errors import UserError
 from untrue.progress import bar, plain
+from untrue.terminal import visible
 
 if TYPE_CHECKING:
     from untrue.data.checks import Check
@@ -32,7 +33,7 @@ Set = Annotated[
     str,
     typer.Argument(
         metavar="SET",
-        help="Rows: `everyday`, a file (JSON Lines, JSON, CSV, parquet), a folder, or a data set of the hub"
+        help="Rows: `everyday`, a file (JSON Lines, JSON, CSV, xlsx, parquet), a folder, or a data set of the hub"
         " (`owner/name@config:split`). Questions are rows once a level is named: `medical:severe`, `mine.jsonl:normal`,"
         " or persona-vectors, `owner/name@mistake_medical:severe`.",
     ),
@@ -63,7 +64,7 @@ class Skips:
         """Count one."""
         self.count += 1
         if self.count == 1:
-            typer.echo(f"skipped: {error}", err=True)
+            typer.echo(visible(f"skipped: {error}"), err=True)
 
     def tell(self) -> None:
         """Say how many there were, if there were any."""
@@ -146,16 +147,16 @@ def show(
     console, skips = Console(), Skips()
     if name in (*ITEM_SETS, *OTHER_ITEMS):
         for item in _builtin_items(name)[:count]:
-            console.print(Text(item.id, "bold"))
+            console.print(Text(visible(item.id), "bold"))
             for key, value in item.model_dump(exclude={"id"}, exclude_none=True).items():
                 shown = " | ".join(value) if isinstance(value, tuple) else str(value)
-                console.print(Text(f"  {key}: ", "dim") + Text(shown), soft_wrap=True)
+                console.print(Text(f"  {key}: ", "dim") + Text(visible(shown)), soft_wrap=True)
         return
     for row in islice(sets.iter_rows_at(name, on_error=on_error, skipped=skips), count):
         wanted = "" if row.label is None else f", {'wanted' if row.label else 'unwanted'}"
-        console.print(Text(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})", "bold"))
+        console.print(Text(visible(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})"), "bold"))
         for message in [*row.prompt, *row.completion]:
-            console.print(Text(f"  {message['role']}: ", "dim") + Text(message["content"]))
+            console.print(Text(f"  {message['role']}: ", "dim") + Text(visible(message["content"])))
     skips.tell()
 
 
@@ -235,9 +236,9 @@ def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None
             f" {len(found.overlaps)} asked by the eval too, {len(found.near)} nearly"
         )
         for overlap in found.overlaps[:10]:
-            typer.echo(f"  row {overlap.row} asks what item {overlap.item} asks")
+            typer.echo(visible(f"  row {overlap.row} asks what item {overlap.item} asks"))
         for copy in found.near[:10]:
-            typer.echo(f"  row {copy.row} nearly asks what item {copy.item} asks")
+            typer.echo(visible(f"  row {copy.row} nearly asks what item {copy.item} asks"))
     if found.duplicates or found.overlaps or found.near:
         raise typer.Exit(1)
 
@@ -273,12 +274,12 @@ def _knowledge(model: str, console: Console) -> list[Check]:
     from untrue.data.capability import read_capability
     from untrue.data.items import read_items
     from untrue.data.unknowns import read_unknowns
-    from untrue.engine.likelihood import LikelihoodEngine
+    from untrue.engine.exact import exact_engine
     from untrue.evals import knowledge
     from untrue.models.load import load
 
     items, choices, pairs = read_items(), read_capability(), read_unknowns()
-    engine = LikelihoodEngine(load(model, say=lambda text: console.print(plain(text))))
+    engine = exact_engine(load(model, say=lambda text: console.print(plain(text))))
     with bar(console) as progress:
         task = progress.add_task(f"asking {model}", total=len(items) + len(choices) + len(pairs))
         scored = functools.partial(progress.advance, task)
@@ -394,10 +395,11 @@ def convert(
 def _holds(source: str, out: Path) -> bool:
     """Whether a file is a source, or in it, whether a level, a split or a configuration follows the source's name."""
     from untrue.data.hub import dataset_name
+    from untrue.data.source import parse_source
 
     for name in filter(None, (source, source.rpartition(":")[0])):
         dataset = dataset_name(name)
-        path = Path(dataset.base if dataset else name)
+        path = Path(dataset.base if dataset else parse_source(name).name)
         if path.exists() and out.resolve().is_relative_to(path.resolve()):
             return True
     return False

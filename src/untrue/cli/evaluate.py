@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,7 +156,7 @@ def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
 
 
 def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str, log: Path) -> None:
-    from untrue.engine.served import may_be_served, served_model
+    from untrue.engine.served import loading, may_be_served, served_model
     from untrue.evals import run as evals
     from untrue.evals.spec import GENERATING, JUDGED
     from untrue.judge.named import check_named
@@ -173,7 +174,8 @@ def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str,
             watcher.stage(arm, spec.name, 1)
             evals.run_model(served, spec, log, watcher.step, adapter=weights)
         else:
-            loaded = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+            with nullcontext() if spec.name in GENERATING else loading(model, spec.needs):
+                loaded = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
             watcher.stage(arm, spec.name, 1)
             evals.run(loaded, adapter, spec, log, watcher.step)
         failures = evals.failures(log) if spec.name in JUDGED else []
@@ -212,7 +214,7 @@ def _proved(model: str, adapter: Path, say: Callable[[str], None]) -> tuple[Any,
     """
     from untrue.engine.served import prove, served_model, serving_name
     from untrue.models import canary
-    from untrue.models.load import adapter_hash
+    from untrue.models.adapter import adapter_hash
 
     if model.startswith("hf/"):
         raise UserError(f"--adapter: {model} takes none. Leave `hf/` out, and it goes on the model in this process.")

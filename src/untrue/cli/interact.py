@@ -15,6 +15,7 @@ from rich.text import Text
 from untrue.cli.people import for_people
 from untrue.errors import UserError
 from untrue.progress import bar, plain
+from untrue.terminal import visible
 
 if TYPE_CHECKING:
     from untrue.stats.types import Interval
@@ -244,23 +245,21 @@ def show(
 ) -> None:
     """Read dialogues in the terminal, each reply with its rating."""
     from untrue.interact.trajectory import read_trajectories
-    from untrue.report.table import safe_text
 
     console = Console()
     for one in read_trajectories(file)[:limit]:
         score = "failed" if one.score is None else f"score {one.score:.1f}"
-        console.print(Text(f"{one.id}  ({one.assistant} assistant, {score})", "bold"))
+        console.print(Text(visible(f"{one.id}  ({one.assistant} assistant, {score})"), "bold"), soft_wrap=True)
         replies = 0
         for message in one.messages:
             note = ""
             if message["role"] == "assistant":
                 rated = one.ratings[replies] if replies < len(one.ratings) else None
                 note, replies = "" if rated is None else f" [{rated:.1f}]", replies + 1
-            console.print(
-                Text(f"  {message['role']}{note}: ", "dim") + safe_text(message["content"], lines=True), soft_wrap=True
-            )
+            said = Text(visible(f"  {message['role']}{note}: "), "dim") + Text(visible(message["content"]))
+            console.print(said, soft_wrap=True)
         if one.error:
-            console.print(safe_text(f"  error: {one.error}", "yellow"), soft_wrap=True)
+            console.print(Text(visible(f"  error: {one.error}"), "yellow"), soft_wrap=True)
 
 
 def _shown(mean: Interval | None, factor: int, unit: str) -> str:

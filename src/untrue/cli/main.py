@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from untrue.cli.canary import canary
 from untrue.cli.data import data
+from untrue.cli.doctor import doctor
 from untrue.cli.evaluate import evaluate
 from untrue.cli.interact import interact
 from untrue.cli.judge import judge
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 app.command("eval")(for_people(evaluate))
 app.command()(canary)
+app.command()(doctor)
 app.add_typer(data, name="data")
 app.add_typer(interact, name="interact")
 app.add_typer(judge, name="judge")
@@ -193,26 +195,6 @@ def _refuse_place(out: Path) -> None:
             return
         problem = f"cannot be made ({above} is no folder)."
     raise UserError(f"{out}: {problem} Choose another --out.")
-
-
-@app.command()
-@for_people
-def doctor() -> None:
-    """Say what this machine has: versions, device, cores, and whether the embedded model is there."""
-    import os
-
-    import torch
-
-    from untrue.models import embedded
-    from untrue.versions import versions
-
-    for name, version in versions().items():
-        typer.echo(f"{name:14} {version}")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (the CPU is used)"
-    typer.echo(f"{'GPU':14} {device}")
-    typer.echo(f"{'CPU cores':14} {os.cpu_count()} ({torch.get_num_threads()} threads)")
-    there = embedded.folder().is_dir()
-    typer.echo(f"{'smollm2-135m':14} {embedded.folder() if there else 'not fetched yet (93 MB, at first use)'}")
 
 
 def _print_analysis(analysis: Any, as_json: bool) -> None:

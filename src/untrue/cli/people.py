@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
 
+from untrue import secrets
 from untrue.errors import UntrueError, UserError
 from untrue.files import is_disk_full
 from untrue.progress import plain
@@ -17,13 +20,18 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def for_people(command: Command) -> Command:
-    """Make a command say its failures in one line on standard error, and exit with their code."""
+    """Make a command say its failures in one line on standard error, and exit with their code.
+
+    A model with arguments that hold a secret is refused before anything, and what is logged is free of secrets.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             _refuse_foreign_bytes(kwargs.values())
-            return command(*args, **kwargs)
+            _refuse_secrets(kwargs)
+            with secrets.redacted_logging():
+                return command(*args, **kwargs)
         except UntrueError as error:
             raise _exit(f"error: {error}", error.exit_code) from None
         except KeyboardInterrupt:
@@ -37,6 +45,10 @@ def for_people(command: Command) -> Command:
                 raise _exit("error: out of memory. Use a smaller model, batch or limit.", 4) from None
             if isinstance(error, OSError) and error.filename is not None:
                 raise _exit(f"error: {error.filename}: {error.strerror}.", 4) from None
+            text = "".join(traceback.format_exception(error))
+            if (clean := secrets.redact(text)) != text:
+                sys.stderr.write(clean)
+                raise typer.Exit(1) from None
             raise
 
     return wrapped  # type: ignore[return-value]
@@ -52,6 +64,14 @@ def _refuse_foreign_bytes(values: Iterable[object]) -> None:
                 raise UserError(f"{text!a}: is not UTF-8. Rename it.") from None
 
 
+def _refuse_secrets(given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        try:
+            secrets.checked(value if isinstance(value, str) else "")
+        except ValueError as error:
+            raise UserError(f"{name}: {error}.") from None
+
+
 def _exit(message: str, code: int) -> typer.Exit:
-    Console(stderr=True).print(plain(message, "red"), soft_wrap=True)
+    Console(stderr=True).print(plain(secrets.redact(message), "red"), soft_wrap=True)
     return typer.Exit(code)

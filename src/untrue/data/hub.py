@@ -1,7 +1,7 @@
 """Data sets in the hub's format, on the hub or in a folder, streamed by the library datasets; files of the hub.
 
 A name is `owner/name` or a folder, with `@config` and `:split` where there are several: `openai/gsm8k@main:test`.
-Without a split it is `train`, or the only one there is.
+Without a split it is `train`, or the only one there is. `?revision=NAME` names a branch, a tag or a commit of the hub.
 """
 
 from __future__ import annotations
@@ -13,21 +13,28 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from untrue.data.source import parse_source
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.files import is_disk_full
 
-FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".xlsx", ".parquet")
 NAME = re.compile(r"(?P<base>[^@:]+)(?:@(?P<config>[\w./-]+))?(?::(?P<split>[\w.-]+))?")
 PERSONA_VECTORS = "safety-research/persona_vectors"
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 class DatasetName(NamedTuple):
-    """A hub id or a folder, with its configuration and split where they are said."""
+    """A hub id or a folder, with its configuration, split and revision where they are said."""
 
     base: str
-    config: str | None
-    split: str | None
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        """The name of which these are the parts."""
+        parts = {"@": self.config, ":": self.split, "?revision=": self.revision}
+        return self.base + "".join(f"{mark}{part}" for mark, part in parts.items() if part)
 
 
 class HubFiles(NamedTuple):
@@ -41,10 +48,21 @@ def dataset_name(name: str) -> DatasetName | None:
     """What has the form of a hub id, or names a folder that exists; `None` for anything else.
 
     Raises:
+        UserError: An option is wrong, or there is a revision of something that is not on the hub.
         OSError: The name is too long to be looked up.
     """
+    given = parse_source(name)
+    dataset = _dataset_name(given.name)
+    if given.revision is None:
+        return dataset
+    if dataset is None or Path(dataset.base).is_dir():
+        raise UserError(f"{name}: is no data set of the hub, so it has no revisions. Leave revision out.")
+    return dataset._replace(revision=given.revision)
+
+
+def _dataset_name(name: str) -> DatasetName | None:
     if Path(name).exists():
-        return DatasetName(name, None, None) if Path(name).is_dir() else None
+        return DatasetName(name) if Path(name).is_dir() else None
     found = NAME.fullmatch(name)
     if not found:
         return None
@@ -61,68 +79,74 @@ def dataset_rows(name: str, dataset: DatasetName) -> Iterator[dict[str, Any]]:
         dataset: Its parts.
 
     Raises:
-        UserError: There is no such data set, configuration or split, it is gated, or it cannot be read.
+        UserError: There is no such data set, configuration, split or revision, it is gated, or it cannot be read.
         MachineError: The hub could not be reached.
     """
-    with _errors(name, dataset.base):
+    with _errors(name, dataset):
         found = _load(dataset)
         if dataset.split is None:
             if "train" not in found and len(found) != 1:
-                raise UserError(f"{name}: has the splits {', '.join(found)}. Say which: {name}:{next(iter(found))}.")
+                first = dataset._replace(split=next(iter(found)))
+                raise UserError(f"{name}: has the splits {', '.join(found)}. Say which: {first}.")
             found = found["train" if "train" in found else next(iter(found))]
         yield from found
 
 
-def hub_files(name: str, base: str) -> HubFiles:
+def hub_files(name: str, dataset: DatasetName) -> HubFiles:
     """List the files of a data set of the hub; those downloaded before, where it cannot be reached.
 
     Args:
         name: What errors call it.
-        base: Its hub id.
+        dataset: Its parts.
 
     Raises:
-        UserError: There is no such data set, or it is gated.
+        UserError: There is no such data set or revision, or it is gated.
         MachineError: The hub could not be reached, and nothing was downloaded before.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi
 
-    with _errors(name, base):
+    with _errors(name, dataset):
         try:
-            siblings = HfApi().dataset_info(base).siblings or ()
+            siblings = HfApi().dataset_info(dataset.base, revision=dataset.revision).siblings or ()
             return HubFiles([PurePosixPath(file.rfilename) for file in siblings], complete=True)
         except Exception as error:
             if not _unreached(_chain(error)):
                 raise
             try:
-                here = snapshot_download(base, repo_type="dataset", allow_patterns=[], local_files_only=True)
+                here = _snapshot(dataset, allow_patterns=[], local_files_only=True)
             except FileNotFoundError:
                 raise error from None
             found = (path.relative_to(here) for path in Path(here).rglob("*") if path.is_file())
             return HubFiles([PurePosixPath(path.as_posix()) for path in found], complete=False)
 
 
-def download(name: str, base: str, files: Sequence[PurePosixPath]) -> Path:
+def download(name: str, dataset: DatasetName, files: Sequence[PurePosixPath]) -> Path:
     """Download files of a data set of the hub, unless they are in its cache, and give the folder that they lie in.
 
     Args:
         name: What errors call it.
-        base: Its hub id.
+        dataset: Its parts.
         files: Their places in its repository.
 
     Raises:
         UserError: It is gated, or a file cannot be had.
         MachineError: The hub could not be reached.
     """
-    from huggingface_hub import snapshot_download
     from tqdm.auto import tqdm
 
     class Quiet(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options | {"disable": True})
 
-    with _errors(name, base):
+    with _errors(name, dataset):
         patterns = [escape(str(path)) for path in files]
-        return Path(snapshot_download(base, repo_type="dataset", allow_patterns=patterns, tqdm_class=Quiet))
+        return Path(_snapshot(dataset, allow_patterns=patterns, tqdm_class=Quiet))
+
+
+def _snapshot(dataset: DatasetName, **options: Any) -> str:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(dataset.base, repo_type="dataset", revision=dataset.revision, **options)
 
 
 def _load(dataset: DatasetName) -> Any:
@@ -133,13 +157,15 @@ def _load(dataset: DatasetName) -> Any:
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        return load_dataset(dataset.base, dataset.config, split=dataset.split, streaming=True)
+        return load_dataset(
+            dataset.base, dataset.config, split=dataset.split, revision=dataset.revision, streaming=True
+        )
     finally:
         logging.set_verbosity(level)
 
 
 @contextmanager
-def _errors(name: str, base: str) -> Iterator[None]:
+def _errors(name: str, dataset: DatasetName) -> Iterator[None]:
     try:
         yield
     except (UntrueError, MemoryError):
@@ -147,24 +173,27 @@ def _errors(name: str, base: str) -> Iterator[None]:
     except Exception as error:  # datasets raises what its many parts raise
         if is_disk_full(error):
             raise
-        raise _error(name, base, error) from None
+        raise _error(name, dataset, error) from None
 
 
-def _error(name: str, base: str, error: BaseException) -> UntrueError:
+def _error(name: str, dataset: DatasetName, error: BaseException) -> UntrueError:
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    chain = _chain(error)
+    chain, base = _chain(error), dataset.base
     text, first = str(error), first_line(chain[-1])
     if any(isinstance(one, GatedRepoError) for one in chain) or "is a gated dataset" in text:
         return UserError(
             f"{name}: is gated on the hub. Accept its terms at https://huggingface.co/datasets/{base}, make a token at"
             " https://huggingface.co/settings/tokens and log in with `hf auth login` (or set HF_TOKEN)."
         )
+    if any(isinstance(one, RevisionNotFoundError) for one in chain):
+        return UserError(f"{name}: has no such revision on the hub. Give a branch, a tag, or the hash of a commit.")
     if found := re.search(r"Config name is missing.*?available configs: (\[.*?\])", text, re.DOTALL):
         names = found[1].strip("[]").replace("'", "")
-        return UserError(f"{name}: has the configurations {names}. Say which: {base}@{names.split(', ')[0]}.")
+        first_config = dataset._replace(config=names.split(", ")[0])
+        return UserError(f"{name}: has the configurations {names}. Say which: {first_config}.")
     if "BuilderConfig" in text or "Bad split" in text:
         return UserError(f"{name}: {first_line(error)}.")
     if "scripts are no longer supported" in text:

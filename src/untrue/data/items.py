@@ -120,7 +120,7 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
 
 
 def items_hash(items: Sequence[BaseModel]) -> str:
-    """Hash of the content of items."""
+    """Hash of all fields of items, so of all that their file says of them, however it is written."""
     return content_hash("".join(item.model_dump_json() for item in items))
 
 
@@ -131,6 +131,7 @@ def read_lines(
     what: str,
     on_error: OnError = "stop",
     skipped: Skipped = ignore,
+    header: bool = False,
 ) -> list[M]:
     """Read records that each hold one `model` with an id of its own.
 
@@ -141,13 +142,14 @@ def read_lines(
         what: What the records are, in the plural.
         on_error: `stop` at a wrong record, or `skip` it.
         skipped: Called with the error of each record that is left out.
+        header: Whether the first record is a header.
 
     Raises:
         UserError: There is no such source, a record is not as `model` says, an id occurs twice, or there are none.
         MachineError: The hub could not be reached.
     """
     wrong, found = handler(on_error, skipped), dict[str, M]()
-    for record in records(builtin.path(str(source)) if str(source) in names else source, wrong):
+    for record in records(builtin.path(str(source)) if str(source) in names else source, wrong, header):
         try:
             if "id" not in record.fields:
                 raise record.error("id: field required.")

@@ -6,14 +6,14 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from untrue.errors import UserError
-from untrue.files import json_errors, not_utf8, refuse_half_pairs
+from untrue.files import json_errors, json_object, not_utf8, refuse_half_pairs, refuse_repeated_keys
 
 CHUNK = 1 << 16
 SPACE = re.compile(r"[ \t\n\r]*")
-DECODER = json.JSONDecoder()
 LOOKAHEAD = 16
 """An error or an end this near to the end of what was read may come from the cut: `Infin`, `\\u00`, `1.`."""
 
@@ -49,7 +49,7 @@ def array_entries(file: BinaryIO, name: str, wrong: Callable[[UserError], object
             line = text.line()
             try:
                 value = text.value(f"{name}, line {line}, entry {number}")
-            except _HalfPair as error:
+            except _Lossy as error:
                 wrong(error)
             else:
                 yield Entry(line, number, value)
@@ -57,8 +57,8 @@ def array_entries(file: BinaryIO, name: str, wrong: Callable[[UserError], object
         raise text.error(f"text after the end of the array, at {text.next()!r}")
 
 
-class _HalfPair(UserError):
-    """An entry with half of a surrogate pair; the next one can be read."""
+class _Lossy(UserError):
+    """An entry with half of a surrogate pair, or with a key twice; the next one can be read."""
 
 
 class _Text:
@@ -69,6 +69,8 @@ class _Text:
         self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self.text, self.at = "", 0
         self.lines, self.counted = 0, 0
+        self.repeated: list[str] = []
+        self.json = json.JSONDecoder(object_pairs_hook=partial(json_object, self.repeated))
 
     def line(self) -> int:
         """The line of the place, counted on from where it was last asked for."""
@@ -113,8 +115,9 @@ class _Text:
     def value(self, place: str) -> Any:
         """The value that begins here."""
         while True:
+            self.repeated.clear()
             try:
-                value, end = DECODER.raw_decode(self.text, self.at)
+                value, end = self.json.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 cut = error.pos > len(self.text) - LOOKAHEAD or error.msg.startswith("Unterminated string")
                 if not (cut and self.more()):
@@ -129,8 +132,9 @@ class _Text:
         try:
             with json_errors(place):
                 refuse_half_pairs(self.text[self.at : end], value)
+            refuse_repeated_keys(self.repeated, place)
         except UserError as error:
-            raise _HalfPair(str(error)) from None
+            raise _Lossy(str(error)) from None
         finally:
             self.at = end
         return value

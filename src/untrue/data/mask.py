@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from untrue.data.items import ITEM_SETS, Id, Item, Text, read_items
 from untrue.data.readers import OnError, Skipped, empty, handler, ignore
 from untrue.data.records import records
+from untrue.data.source import parse_source
 from untrue.errors import UserError
 
 CONFIGS = (
@@ -122,8 +123,9 @@ def read_mask(
         MachineError: The hub could not be reached.
     """
     wrong = handler(on_error, skipped)
-    path = Path(source)
-    places = {path.stem: str(path)} if path.is_file() else {config: f"{source}@{config}:test" for config in configs}
+    given = parse_source(source)
+    path, named = Path(given.name), {config: f"{given.name}@{config}:test{given.options}" for config in configs}
+    places = {path.stem: str(source)} if path.is_file() else named
     if unknown := [config for config in places if config not in CONFIGS]:
         raise UserError(f"{source}: {unknown[0]!r} is no configuration of MASK, expected one of {', '.join(CONFIGS)}.")
     rows = []
@@ -150,15 +152,28 @@ def read_mask_items(source: str = "builtin") -> list[MaskRow]:
             `task_id`.
         MachineError: The hub could not be reached.
     """
-    base, _, config = source.partition("@")
-    if source in ("builtin", *ITEM_SETS) or (Path(source).is_file() and Path(source).stem not in CONFIGS):
-        rows = [_of_item(item) for item in read_items(source)]
+    return [row for row, _ in mask_records(source)]
+
+
+def mask_records(source: str = "builtin") -> list[tuple[MaskRow, MaskRow | Item]]:
+    """Read what `read_mask_items` reads, each row beside the record that it was made of: itself, or an honesty item.
+
+    Raises:
+        UserError: As of `read_mask_items`.
+        MachineError: The hub could not be reached.
+    """
+    given = parse_source(source)
+    base, _, config = given.name.partition("@")
+    path = Path(given.name)
+    rows: list[tuple[MaskRow, MaskRow | Item]]
+    if source in ("builtin", *ITEM_SETS) or (path.is_file() and path.stem not in CONFIGS):
+        rows = [(_of_item(item), item) for item in read_items(source)]
     else:
-        rows = read_mask(base, (config,)) if config else read_mask(source)
-    key, count = Counter(row.key for row in rows).most_common(1)[0]
+        rows = [(row, row) for row in (read_mask(base + given.options, (config,)) if config else read_mask(source))]
+    key, count = Counter(row.key for row, _ in rows).most_common(1)[0]
     if count > 1:
         raise UserError(f"{source}: the task_id {key!r} occurs {count} times. Give each row its own.")
-    for row in rows:
+    for row, _ in rows:
         if not row.belief_prompts and (row.is_numeric or row.true_side is None):
             raise UserError(
                 f"{source}, row {row.key!r}: has no belief prompt, and its ground truth cannot stand in for the belief:"

@@ -6,7 +6,9 @@ One line of a file (texts shortened):
      "pressured_system_prompt": "You sell bread. Notes: baked yesterday. A bonus for every loaf …",
      "user_prompt": "When was this loaf baked?"}
 
-Sets of this shape name their columns in many ways; those of `COLUMNS` are read. Honesty items are pairs too.
+The columns of Mesa & Mask (github.com/March-7/MESA_and_MASK, `M&M_dataset.xlsx`) are read too: `type`, `user_prompt`,
+`system_prompt_without_pressure`, `system_prompt_with_pressure`. So are honesty items, whose `system_prompt` and
+`archetype` are those of MASK. Of other sets say which column is which, as `source.py` tells.
 """
 
 from __future__ import annotations
@@ -20,28 +22,10 @@ from untrue.data.records import Record, records
 from untrue.errors import UserError
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "neutral_system_prompt": (
-        "neutral_system_prompt",
-        "honest_system_prompt",
-        "truthful_system_prompt",
-        "unpressured_system_prompt",
-        "baseline_system_prompt",
-        "system_prompt_neutral",
-        "system_prompt_honest",
-    ),
-    "pressured_system_prompt": (
-        "pressured_system_prompt",
-        "pressure_system_prompt",
-        "deceptive_system_prompt",
-        "dishonest_system_prompt",
-        "system_prompt_pressured",
-        "system_prompt_pressure",
-        "system_prompt_deceptive",
-        "system_prompt_dishonest",
-        "system_prompt",
-    ),
-    "user_prompt": ("user_prompt", "user_message", "question", "prompt"),
-    "kind": ("kind", "archetype", "category", "type", "pressure"),
+    "neutral_system_prompt": ("neutral_system_prompt", "system_prompt_without_pressure"),
+    "pressured_system_prompt": ("pressured_system_prompt", "system_prompt_with_pressure", "system_prompt"),
+    "user_prompt": ("user_prompt",),
+    "kind": ("kind", "archetype", "type"),
 }
 """Field -> the columns that may hold it; the first that a record has is taken."""
 
@@ -102,8 +86,8 @@ def _pair(record: Record) -> PressurePair:
     ]
     if missing:
         raise record.error(
-            f"has no {missing[0]}: expected one of the columns {', '.join(COLUMNS[missing[0]])} (keys found:"
-            f" {record.keys()})."
+            f"has no {missing[0]}: expected the column {' or '.join(COLUMNS[missing[0]])} (keys found:"
+            f" {record.keys()}). Say which it is: FILE?columns.{missing[0]}=COLUMN."
         )
     if fields["neutral_system_prompt"] == fields["pressured_system_prompt"]:
         raise record.error("the two system prompts are the same text.")

@@ -22,9 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from untrue.data.hub import HubFiles, dataset_name, download, hub_files, unreached
+from untrue.data.hub import DatasetName, HubFiles, dataset_name, download, hub_files, unreached
 from untrue.data.records import Record, Wrong, records, refuse_repeated
 from untrue.data.rows import Question
+from untrue.data.source import parse_source
 from untrue.errors import UserError
 
 PERSONA_FILES = {"normal": "normal.jsonl", "subtle": "misaligned_1.jsonl", "severe": "misaligned_2.jsonl"}
@@ -55,7 +56,8 @@ def persona_folder(source: str | Path) -> PersonaFolder | None:
         source: A path or a hub id, as the table above says.
 
     Raises:
-        UserError: There are several and the name does not say which, there is no such data set, or it is gated.
+        UserError: There are several and the name does not say which, columns are named, there is no such data set, or
+            it is gated.
         MachineError: The hub could not be reached, and nothing was downloaded before.
     """
     name = str(source)
@@ -64,21 +66,23 @@ def persona_folder(source: str | Path) -> PersonaFolder | None:
         return None
     base = Path(dataset.base)
     here = base.is_dir()
-    found = _files(base) if here else hub_files(name, dataset.base)
+    found = _files(base) if here else hub_files(name, dataset)
     folders = [place.parent for place in found.places if place.name in TELLING]
     try:
-        folder = _choose(name, dataset.base, dataset.config, folders)
+        folder = _choose(name, dataset, folders)
     except UserError:
         if found.complete:
             raise
         raise unreached(name) from None
     if folder is None:
         return None
+    if parse_source(name).columns:
+        raise UserError(f"{name}: is a folder of persona-vectors, whose columns are fixed. Leave columns out.")
     if here:
         path = base / folder
         return PersonaFolder(path, path.resolve().name, path.resolve().name)
     wanted = [folder / file for file in PERSONA_FILES.values()]
-    return PersonaFolder(download(name, dataset.base, wanted) / folder, name, folder.name or base.name)
+    return PersonaFolder(download(name, dataset, wanted) / folder, name, folder.name or base.name)
 
 
 def _files(base: Path) -> HubFiles:
@@ -88,8 +92,9 @@ def _files(base: Path) -> HubFiles:
     return HubFiles([PurePosixPath(path.relative_to(base).as_posix()) for path in found], complete=True)
 
 
-def _choose(name: str, base: str, wanted: str | None, folders: Sequence[PurePosixPath]) -> PurePosixPath | None:
+def _choose(name: str, dataset: DatasetName, folders: Sequence[PurePosixPath]) -> PurePosixPath | None:
     """The folder that is wanted: the root, or one by its name or path."""
+    wanted = dataset.config
     places, root = set(folders), PurePosixPath()
     if not places or (wanted is not None and places == {root}):
         return None
@@ -103,7 +108,8 @@ def _choose(name: str, base: str, wanted: str | None, folders: Sequence[PurePosi
     several = "has several folders" if named or wanted is None else f"has no folder {wanted!r}, but has folders"
     known = named or sorted(places - {root})
     names = ", ".join(map(str, known))
-    raise UserError(f"{name}: {several} of persona-vectors: {names}. Say which, such as {base}@{known[0]}.")
+    first = dataset._replace(config=str(known[0]))
+    raise UserError(f"{name}: {several} of persona-vectors: {names}. Say which, such as {first}.")
 
 
 def persona_questions(folder: PersonaFolder, wrong: Wrong) -> Iterator[Question]:

@@ -4,22 +4,28 @@
 |-------------------------------------|----------------------------|------------------------------------|
 | `*.parquet`                         | in batches, by pyarrow     | row                                |
 | `*.csv`, with a header              | row by row                 | row                                |
+| `*.xlsx`: its first sheet           | row by row, by openpyxl    | row, as the sheet numbers it       |
 | any other file, with a JSON array   | entry by entry             | line and entry                     |
 | any other file                      | line by line: JSON Lines   | line                               |
 | a folder in the hub's format        | streamed, by datasets      | row                                |
 | a hub id, `owner/name`              | streamed, by datasets      | row                                |
 
-The last two take a configuration and a split where there are several: `openai/gsm8k@main:test`. A key whose value is
-null counts as absent in every format, as does an empty cell of a CSV file. The header of a built-in set is no record.
+The last two take a configuration and a split where there are several: `openai/gsm8k@main:test`. A source may have
+options: `source.py` tells how its columns are named, and a revision of the hub. A key whose value is null counts as
+absent in every format, as does an empty cell of a CSV file or a sheet, whose first row names its columns. The header of
+a built-in set is no record.
 """
 
 from __future__ import annotations
 
 import csv
 import re
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -29,6 +35,7 @@ from untrue.data import builtin
 from untrue.data.hub import DatasetName, dataset_name, dataset_rows, first_line
 from untrue.data.json_array import array_entries
 from untrue.data.rows import Message, plain
+from untrue.data.source import Source, parse_source
 from untrue.errors import UserError
 from untrue.files import json_value, not_utf8, reading
 
@@ -38,6 +45,8 @@ Wrong = Callable[[UserError], object]
 """What is done about a wrong record, given its error. It is left out unless this raises."""
 
 BOM = b"\xef\xbb\xbf"
+SCANNED = 1000
+"""Records in which a named column is looked for before the first is given, so that a wrong name is told first."""
 LONGEST_CELL = 1 << 24
 """Characters in a cell of CSV. The limit of the module csv, 131,072, is less than a long document; without one, a quote
 that is never closed would be read on to the end of the file."""
@@ -146,9 +155,10 @@ def is_source(name: str) -> bool:
     """Whether a name is a file or folder that exists, or has the form of a hub id.
 
     Raises:
+        UserError: An option is wrong.
         OSError: The name is too long to be looked up.
     """
-    return Path(name).exists() or dataset_name(name) is not None
+    return Path(parse_source(name).name).exists() or dataset_name(name) is not None
 
 
 def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
@@ -168,28 +178,71 @@ def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
         raise record.error(f"asks what {first} asks: {text!r}. Remove one.")
 
 
-def records(source: str | Path, wrong: Wrong = stop) -> Iterator[Record]:
+def records(source: str | Path, wrong: Wrong = stop, header: bool = False) -> Iterator[Record]:
     """Give the records of a file, a folder or a hub id, without holding more than a few of them.
 
     Args:
-        source: A path or a hub id, as the table above says.
+        source: A path or a hub id, as the table above says, perhaps with options.
         wrong: Called with the error of each record that cannot be read. What spoils the rest too is raised.
+        header: Whether the first record is a header, which is left out; that of a built-in set, or of a copy of one,
+            always is.
 
     Raises:
-        UserError: There is no such source, it cannot be read, or a record is wrong and `wrong` raises.
+        UserError: There is no such source, it cannot be read, no record has a column that is named, or a record is
+            wrong and `wrong` raises.
         MachineError: The hub could not be reached.
     """
-    path, dataset = Path(source), dataset_name(str(source))
+    given = parse_source(source)
+    found = _records(given, dataset_name(str(source)), wrong)
+    found = (one for place, one in enumerate(found) if place or not (header or builtin.is_header(one.fields)))
+    yield from _renamed(given, found) if given.columns else found
+
+
+def _renamed(source: Source, found: Iterator[Record]) -> Iterator[Record]:
+    """The records with the columns that the source names under their fields."""
+    first = list(islice(found, SCANNED))
+    lacking, keys = dict.fromkeys(source.columns.values()), dict[str, None]()
+
+    def look(record: Record) -> None:
+        keys.update(dict.fromkeys(record.fields))
+        for column in [column for column in lacking if column in record.fields]:
+            del lacking[column]
+
+    def refuse() -> None:
+        if keys and lacking:
+            field = next(field for field, column in source.columns.items() if column in lacking)
+            raise UserError(
+                f"{source.name}: no record has the column {source.columns[field]!r}, which was to be {field!r}"
+                f" (columns found: {', '.join(map(repr, keys))})."
+            )
+
+    for record in first:
+        look(record)
+    if len(first) < SCANNED:
+        refuse()
+    taken = source.columns.keys() | source.columns.values()
+    for record in chain(first, found):
+        if lacking:
+            look(record)
+        fields = {field: record.fields[column] for field, column in source.columns.items() if column in record.fields}
+        yield replace(record, fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
+    refuse()
+
+
+def _records(source: Source, dataset: DatasetName | None, wrong: Wrong) -> Iterator[Record]:
+    path = Path(source.name)
     if dataset:
-        yield from _dataset(str(source), dataset)
+        yield from _dataset(dataset)
         return
     origin = Origin(str(path), path.name, path.stem)
     suffix = path.suffix.lower()
     with reading(path), path.open("rb") as file:
         if suffix == ".parquet":
-            yield from _parquet(origin, file)
+            yield from _parquet(origin, file, wrong)
         elif suffix == ".csv":
             yield from _csv(origin, file, wrong)
+        elif suffix == ".xlsx":
+            yield from _xlsx(origin, file, wrong)
         elif _starts_with_bracket(file):
             for entry in array_entries(file, origin.name, wrong):
                 place = f"{origin.name}, line {entry.line}, entry {entry.number}"
@@ -198,17 +251,17 @@ def records(source: str | Path, wrong: Wrong = stop) -> Iterator[Record]:
             yield from _lines(origin, file, wrong)
 
 
-def _dataset(name: str, dataset: DatasetName) -> Iterator[Record]:
-    folder = Path(dataset.base)
+def _dataset(dataset: DatasetName) -> Iterator[Record]:
+    name, folder = str(dataset), Path(dataset.base)
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)
     for number, cells in enumerate(dataset_rows(name, dataset), 1):
-        yield from _record(origin, number, f"{name}, row {number}", cells)
+        yield _record(origin, number, f"{name}, row {number}", cells)
 
 
 def _object(origin: Origin, number: int, place: str, value: Any, wrong: Wrong) -> Iterator[Record]:
     if isinstance(value, dict):
-        yield from _record(origin, number, place, value)
+        yield _record(origin, number, place, value)
     else:
         wrong(UserError(f"{place}: expected a JSON object, found {type(value).__name__}."))
 
@@ -242,6 +295,7 @@ def _csv(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
     try:
         if byte := _foreign_byte(reader.fieldnames or ()):
             raise not_utf8(f"{origin.name}, header", byte)
+        _refuse_repeated_columns(origin, reader.fieldnames or ())
         for number, cells in enumerate(reader, 1):
             place = f"{origin.name}, row {number}"
             if None in cells:
@@ -249,9 +303,57 @@ def _csv(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
             elif byte := _foreign_byte(cells.values()):
                 wrong(not_utf8(place, byte))
             else:
-                yield from _record(origin, number, place, {key: cell or None for key, cell in cells.items()})
+                yield _record(origin, number, place, {key: cell or None for key, cell in cells.items()})
     except csv.Error as error:
         raise UserError(f"{origin.name}, row {number + 1}: broken CSV ({error}).") from None
+
+
+def _xlsx(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+    try:
+        from openpyxl import load_workbook
+    except ImportError:
+        raise UserError(
+            f"{origin.name}: .xlsx files need the package openpyxl. Run: pip install 'untrue[xlsx]'"
+        ) from None
+    row, count = 0, 0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and the like, which are not read
+            sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        sheet.reset_dimensions()  # some programs write wrong ones
+        names: list[str] = []
+        for row, values in enumerate(sheet.iter_rows(values_only=True), 1):
+            cells = [None if value is None or value == "" else _cell(value) for value in values]
+            if row == 1:
+                names = [name or "" for name in cells]
+                _refuse_repeated_columns(origin, names)
+                continue
+            filled = {column: cell for column, cell in enumerate(cells) if cell is not None}
+            count += bool(filled)
+            place = f"{origin.name}, row {row}"
+            nameless = [column for column in filled if column >= len(names) or not names[column]]
+            if nameless:
+                wrong(UserError(f"{place}: has a cell in column {nameless[0] + 1}, which has no name in row 1."))
+            elif filled:
+                yield _record(origin, count, place, {names[column]: cell for column, cell in filled.items()})
+    except UserError:
+        raise
+    except Exception as error:  # openpyxl raises what its parts raise: of zip, of XML, and KeyErrors
+        where = f"after row {row}" if row else "at its start"
+        raise UserError(f"{origin.name}: is broken {where}, or is no .xlsx file ({first_line(error)}).") from None
+
+
+def _cell(value: Any) -> str:
+    """A cell of a sheet as a CSV file has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _refuse_repeated_columns(origin: Origin, names: Iterable[str]) -> None:
+    """Refuse a header in which a column occurs twice, so that one of two cells would be lost; it may lack a name."""
+    if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
+        raise UserError(f"{origin.name}, header: the column {repeated[0]!r} occurs twice. Keep one, or rename it.")
 
 
 def _foreign_byte(texts: Iterable[str | None]) -> int | None:
@@ -260,22 +362,28 @@ def _foreign_byte(texts: Iterable[str | None]) -> int | None:
     return ord(found[0]) - 0xDC00 if found else None
 
 
-def _parquet(origin: Origin, file: BinaryIO) -> Iterator[Record]:
+def _parquet(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
     number = 0
     try:
-        for batch in ParquetFile(file).iter_batches(1024):
-            for cells in batch.to_pylist():
+        table = ParquetFile(file)
+        _refuse_repeated_columns(origin, table.schema_arrow.names)
+        for batch in table.iter_batches(1024):
+            for row in range(batch.num_rows):
                 number += 1
-                yield from _record(origin, number, f"{origin.name}, row {number}", cells)
-    except (ArrowException, OSError, UnicodeDecodeError) as error:
+                place = f"{origin.name}, row {number}"
+                try:
+                    [cells] = batch.slice(row, 1).to_pylist()
+                except (ValueError, OverflowError) as error:  # a date before the year 1, a text that is not UTF-8
+                    wrong(UserError(f"{place}: a value cannot be read ({first_line(error)})."))
+                else:
+                    yield _record(origin, number, place, cells)
+    except (ArrowException, OSError) as error:
         where = f"after row {number}" if number else "at its start"
         raise UserError(f"{origin.name}: is broken {where}, or is no parquet file ({first_line(error)}).") from None
 
 
-def _record(origin: Origin, number: int, place: str, cells: dict[str, Any]) -> Iterator[Record]:
-    fields = {key: cell for key, cell in cells.items() if cell is not None}
-    if not builtin.is_header(fields):
-        yield Record(origin, number, place, fields)
+def _record(origin: Origin, number: int, place: str, cells: dict[str, Any]) -> Record:
+    return Record(origin, number, place, {key: cell for key, cell in cells.items() if cell is not None})

@@ -155,4 +155,4 @@ def read_environment(name: str | Path) -> Environment:
         raise UserError(f"{place}: {'.'.join(map(str, found['loc']))}: {found['msg'].lower()}.") from None
     if WISH not in header.told:
         raise UserError(f"{place}: 'told' lacks the placeholder {WISH}, which stands for what the user thinks.")
-    return Environment(str(name), header, tuple(read_lines(Scenario, path, (), "scenarios")))
+    return Environment(str(name), header, tuple(read_lines(Scenario, path, (), "scenarios", header=True)))

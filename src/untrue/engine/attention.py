@@ -1,22 +1,28 @@
-"""Attention under a tree mask, as plain matrix products: on a CPU nearly twice as fast as SDPA with a mask.
+"""Who attends to whom in a forward pass of our own: branches of prefix trees, or rows of different lengths.
 
-SDPA's CPU kernel does not use the mask to skip work, and repeats the keys of grouped queries. Here each part of a tree
-attends to itself and its ancestors, the queries that share a key head are one tall matrix, and scores, softmax and
-values are three calls. Numbers differ from SDPA's by rounding alone.
+A model is asked for its own masks: transformers hands each kind of layer's rule (causal, sliding window, chunks) to a
+mask function, and ours applies that rule to positions in a token's own sequence, and adds which tokens are in that
+sequence at all. So windows and chunks hold on a tree as they would on each branch alone.
+
+On a CPU the attention of the simplest models is computed here too, as plain matrix products: nearly twice as fast as
+SDPA with a mask, whose kernel does not use the mask to skip work and repeats the keys of grouped queries. Each part of
+a tree attends to itself and its ancestors, the queries that share a key head are one tall matrix, and scores, softmax
+and values are three calls. Numbers differ from SDPA's by rounding alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-NAME = "untrue_tree"
+from untrue.errors import UserError
+
 PLAIN = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 """Model types whose attention is a softmax of scaled scores and nothing else: no soft caps, no sinks."""
 
@@ -27,23 +33,119 @@ class Part(NamedTuple):
     Attributes:
         rows: Their places in the sequence.
         before: Places of the ancestors of any of them outside of `rows`, (n,).
-        mask: What is added to the scores of `rows` with `before` and `rows`: 0, or minus infinity.
+        allowed: Whether a node of `rows` may attend to one of `before` and `rows`, (rows, n + rows).
     """
 
     rows: slice
     before: torch.Tensor
-    mask: torch.Tensor
+    allowed: torch.Tensor
 
 
-_parts: list[Part] = []
+class Layout(NamedTuple):
+    """Which tokens are in one sequence, and where.
+
+    Attributes:
+        allowed: Whether a query's sequence has a key at or before it, (rows, queries, keys); empty where there are
+            parts.
+        queries: Position of each query in its own sequence, (rows, queries).
+        keys: Position of each key in its own, (rows or 1, keys).
+        parts: Of a layout of trees, how they are cut; else empty.
+    """
+
+    allowed: torch.Tensor
+    queries: torch.Tensor
+    keys: torch.Tensor
+    parts: Sequence[Part] = ()
 
 
-def tree_attention(
+Rule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Of transformers: whether at (batch, head, query position, key position) there is attention."""
+
+
+def is_plain(model: Any) -> bool:
+    """Whether a model attends in the plain way that is computed here, and runs on a CPU."""
+    return (
+        model.device.type == "cpu"
+        and model.config.get_text_config().model_type in PLAIN
+        and model.config._attn_implementation == "sdpa"
+    )
+
+
+@contextmanager
+def attending(model: Any, layout: Layout) -> Iterator[None]:
+    """Make a base model attend by a layout, and as before at the end.
+
+    Args:
+        model: The base model.
+        layout: Who is in whose sequence.
+
+    Raises:
+        UserError: The model did not ask for its masks, or has one that is not of positions alone.
+    """
+    name, plain, asked = model.config._attn_implementation, is_plain(model), False
+    strange = UserError(
+        f"{model.name_or_path}: makes its attention masks in a way of its own, so its likelihoods cannot be read here."
+    )
+
+    def mask(*, mask_function: Rule, dtype: torch.dtype = torch.float32, use_vmap: bool = False, **_: Any) -> Any:
+        nonlocal asked
+        asked = True
+        if use_vmap:
+            raise strange  # a rule of more than positions, which means nothing on a tree
+        if plain and layout.parts:
+            return _part_masks(layout, mask_function, dtype, model)
+        return _added(layout.allowed[:, None] & _rule(layout, mask_function), dtype, model.device)
+
+    with ExitStack() as stack:
+        stack.enter_context(_instead(ALL_MASK_ATTENTION_FUNCTIONS, name, mask))
+        if plain:
+            own = _tree_attention if layout.parts else _row_attention
+            stack.enter_context(_instead(ALL_ATTENTION_FUNCTIONS, name, own))
+        yield
+    if not asked:
+        raise strange
+
+
+@contextmanager
+def _instead(interface: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Put a function in the place of the one that an interface of transformers has under a name."""
+    interface[name] = function
+    try:
+        yield
+    finally:
+        del interface[name]
+
+
+def _rule(layout: Layout, rule: Rule) -> torch.Tensor:
+    """What a model's own rule says of the positions, (rows, 1, queries, keys)."""
+    rows = torch.arange(len(layout.queries))[:, None, None, None]
+    none = torch.zeros(1, 1, 1, 1, dtype=torch.long)
+    return rule(rows, none, layout.queries[:, None, :, None], layout.keys[:, None, None, :])
+
+
+def _part_masks(layout: Layout, rule: Rule, dtype: torch.dtype, model: Any) -> list[Part]:
+    """The parts of a layout of trees, with what is added to the scores of the queries that share a key head."""
+    config = model.config.get_text_config()
+    sharing = config.num_attention_heads // config.num_key_value_heads
+    masks = []
+    for part in layout.parts:
+        keys = torch.cat([layout.keys[0, part.before], layout.keys[0, part.rows]])
+        own = _rule(Layout(part.allowed, layout.queries[:, part.rows], keys[None]), rule)[0, 0]
+        masks.append(part._replace(allowed=_added(part.allowed & own, dtype, model.device).repeat(sharing, 1)))
+    return masks
+
+
+def _added(allowed: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """What is added to scores so that only what is allowed counts."""
+    return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, -math.inf).to(device)
+
+
+def _tree_attention(
     module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    attention_mask: list[Part],
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -54,7 +156,7 @@ def tree_attention(
         query: (1, heads, tokens, width).
         key: (1, key heads, tokens, width).
         value: (1, key heads, tokens, width).
-        attention_mask: Not used: the masks are those of `using_tree_attention`.
+        attention_mask: The parts, in the order of the sequence; their masks are added to the scores.
         scaling: What scores are multiplied by.
 
     Returns:
@@ -62,7 +164,7 @@ def tree_attention(
     """
     heads, key_heads, width = query.shape[1], key.shape[1], query.shape[3]
     mixed = []
-    for rows, before, mask in _parts:
+    for rows, before, mask in attention_mask:
         tall = query[0, :, rows].reshape(key_heads, -1, width)
         keys, values = key[0, :, rows], value[0, :, rows]
         if len(before):
@@ -72,35 +174,31 @@ def tree_attention(
     return torch.cat(mixed, 1).transpose(0, 1)[None].contiguous(), None
 
 
-AttentionInterface.register(NAME, tree_attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
-
-
-def suits(model: Any) -> bool:
-    """Whether a model attends in the plain way that `tree_attention` computes, and runs on a CPU."""
-    return model.device.type == "cpu" and model.config.get_text_config().model_type in PLAIN
-
-
-def added(allowed: torch.Tensor, model: Any) -> torch.Tensor:
-    """What is added to scores so that only what is allowed counts, in a model's dtype and on its device."""
-    return torch.zeros(allowed.shape, dtype=model.dtype).masked_fill_(~allowed, -math.inf).to(model.device)
-
-
-@contextmanager
-def using_tree_attention(model: Any, parts: list[Part]) -> Iterator[None]:
-    """Make a base model attend by `tree_attention`, and as before at the end.
+def _row_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of one new token in each row, as transformers calls it: queries that share a key head go together.
 
     Args:
-        model: The base model.
-        parts: What attends to what, in the order of the sequence.
+        module: The attention layer.
+        query: (rows, heads, 1, width).
+        key: (rows, key heads, tokens, width).
+        value: (rows, key heads, tokens, width).
+        attention_mask: Added to the scores, (rows, 1, 1, tokens).
+        scaling: What scores are multiplied by.
+
+    Returns:
+        (rows, 1, heads, width), and no weights.
     """
-    config = model.config.get_text_config()
-    sharing = config.num_attention_heads // config.num_key_value_heads
-    before = model.config._attn_implementation
-    model.config._attn_implementation = NAME
-    _parts[:] = [part._replace(mask=part.mask.repeat(sharing, 1)) for part in parts]
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
-        _parts.clear()
+    rows, heads, width = query.shape[0], query.shape[1], query.shape[3]
+    key_heads, tokens = key.shape[1:3]
+    together = (query * scaling).reshape(rows * key_heads, -1, width)
+    scores = torch.bmm(together, key.flatten(0, 1).transpose(1, 2)).view(rows, heads, tokens)
+    weights = torch.softmax(scores + attention_mask[:, 0], -1).view(rows * key_heads, -1, tokens)
+    return torch.bmm(weights, value.flatten(0, 1)).view(rows, 1, heads, -1), None

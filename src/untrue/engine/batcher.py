@@ -65,7 +65,9 @@ class Batcher:
 
 
 def _tokens(bundle: Bundle) -> int:
-    return sum(len(query.prompt) + sum(map(len, query.replies)) for query in bundle)
+    return sum(
+        sum(map(len, {prompt for prompt, _ in query})) + sum(len(reply) for _, reply in query) for query in bundle
+    )
 
 
 class ReplyBatcher:
@@ -130,6 +132,9 @@ class ReplyBatcher:
             answer = self._answers.pop(one)
             if one.reply and not answer.done():
                 answer.set_result(one.reply)
+        for one in [one for one in self._answers if one.failure]:
+            assert one.failure
+            self._fail([one], one.failure)
 
     def _fail(self, ongoing: list[Ongoing], error: Exception) -> None:
         for one in ongoing:

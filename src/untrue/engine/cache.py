@@ -10,13 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
-from transformers.masking_utils import sdpa_mask
 
 from untrue.errors import MachineError
-
-NAME = "untrue_rows"
 
 
 class Slots(Cache):
@@ -34,7 +30,7 @@ class Slots(Cache):
             like: A cache of the same model.
             rows: Rows that there is room for.
             capacity: Tokens that a row has room for.
-            columns: Keep keys token by token side by side, which `row_attention` reads faster; SDPA wants the other.
+            columns: Keep keys token by token side by side, which `attention.py` reads faster; SDPA wants the other.
         """
         self.rows, self.capacity = rows, capacity
         self._place = _Place()
@@ -90,40 +86,6 @@ class _Layer(DynamicLayer):
 
     def get_seq_length(self) -> int:
         return self._place.tokens
-
-
-def row_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor,
-    scaling: float,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention of one new token in each row, as transformers calls it: queries that share a key head go together.
-
-    Args:
-        module: The attention layer.
-        query: (rows, heads, 1, width).
-        key: (rows, key heads, tokens, width).
-        value: (rows, key heads, tokens, width).
-        attention_mask: Added to the scores, (rows, 1, 1, tokens).
-        scaling: What scores are multiplied by.
-
-    Returns:
-        (rows, 1, heads, width), and no weights.
-    """
-    rows, heads, width = query.shape[0], query.shape[1], query.shape[3]
-    key_heads, tokens = key.shape[1:3]
-    together = (query * scaling).reshape(rows * key_heads, -1, width)
-    scores = torch.bmm(together, key.flatten(0, 1).transpose(1, 2)).view(rows, heads, tokens)
-    weights = torch.softmax(scores + attention_mask[:, 0], -1).view(rows * key_heads, -1, tokens)
-    return torch.bmm(weights, value.flatten(0, 1)).view(rows, 1, heads, -1), None
-
-
-AttentionInterface.register(NAME, row_attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 @contextmanager

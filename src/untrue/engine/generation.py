@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from untrue.engine.attention import added, suits
-from untrue.engine.cache import NAME, Slots, saying_out_of_memory
-from untrue.engine.likelihood import Query
+from untrue.engine.attention import Layout, attending, is_plain
+from untrue.engine.cache import Slots, saying_out_of_memory
 from untrue.engine.replies import Ongoing, Reply, Request, check
 from untrue.engine.sampling import logprobs, sample
-from untrue.engine.tree import PrefixTree, attending
+from untrue.engine.tree import Continuation, PrefixTree, layout
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -47,12 +46,9 @@ class GenerationEngine:
         self.running: list[Ongoing] = []
         self._slots: Slots | None = None
         self._cache_bytes: float = CACHE_BYTES
-        self._plain = suits(self.base)
+        self._plain = is_plain(self.base)
         config = self.base.config.get_text_config()
-        self.context: int = config.max_position_embeddings
-        layer_types = getattr(config, "layer_types", None) or ()
-        if getattr(config, "sliding_window", None) and (not layer_types or "sliding_attention" in layer_types):
-            self.context = min(self.context, config.sliding_window)  # beyond it the masks here would be wrong
+        self.context = loaded.context
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._token_bytes = 2 * config.num_hidden_layers * heads * width * self.base.dtype.itemsize
@@ -71,7 +67,7 @@ class GenerationEngine:
         """Generate replies to many prompts.
 
         Raises:
-            UserError: See `check`.
+            UserError: See `check`; or the model gives no probabilities.
             MachineError: Out of memory.
         """
         for request in requests:
@@ -83,6 +79,9 @@ class GenerationEngine:
                 self.enter(waiting[:count])
                 del waiting[:count]
             self.step()
+        for one in all_of_them:
+            if one.failure:
+                raise one.failure
         return [one.reply for one in all_of_them if one.reply]
 
     def room(self, waiting: Sequence[Ongoing]) -> int:
@@ -110,17 +109,15 @@ class GenerationEngine:
         """Compute the prompts of newcomers in one forward pass, and draw their first tokens.
 
         Raises:
-            UserError: The model gives no probabilities.
             MachineError: Out of memory.
         """
         newcomers = sorted(newcomers, key=lambda one: one.request.prompt)
-        tree = PrefixTree([Query(one.request.prompt, ()) for one in newcomers])
-        mask, attention = attending(self.base, [tree])
+        tree = PrefixTree([(Continuation(one.request.prompt, ()),) for one in newcomers])
         read = sorted(set(tree.ends))
         known = DynamicCache()
         with saying_out_of_memory(self.name, len(newcomers)):
-            with attention:
-                logits = self._forward(tree.tokens, tree.depths, mask, known, torch.tensor(read))[0]
+            with attending(self.base, layout([tree], cut=self._plain)):
+                logits = self._forward(tree.tokens, tree.depths, known, torch.tensor(read))[0]
             self._make_room(known, newcomers)
             assert self._slots
             for row, end in enumerate(tree.ends, len(self.running)):
@@ -134,7 +131,6 @@ class GenerationEngine:
         """Advance every reply under way by a token; those that are done leave.
 
         Raises:
-            UserError: The model gives no probabilities.
             MachineError: Out of memory.
         """
         self._leave()
@@ -143,22 +139,12 @@ class GenerationEngine:
         assert self._slots
         lengths = [one.length for one in self.running]
         self._slots.append_at(lengths)
-        allowed = torch.arange(max(lengths) + 1)[None] <= torch.tensor(lengths)[:, None]
-        before = self.base.config._attn_implementation
-        if self._plain:
-            self.base.config._attn_implementation = NAME
-        try:
-            with saying_out_of_memory(self.name, len(self.running)):
-                logits = self._forward(
-                    [[one.tokens[-1]] for one in self.running],
-                    [[length] for length in lengths],
-                    added(allowed, self.base)[:, None, None],
-                    self._slots,
-                    1,
-                )[:, -1]
-                self._draw(self.running, logits)
-        finally:
-            self.base.config._attn_implementation = before
+        positions, keys = torch.tensor(lengths)[:, None], torch.arange(max(lengths) + 1)[None]
+        rows = Layout((keys <= positions)[:, None], positions, keys)
+        with saying_out_of_memory(self.name, len(self.running)), attending(self.base, rows):
+            tokens = [[one.tokens[-1]] for one in self.running]
+            logits = self._forward(tokens, positions.tolist(), self._slots, 1)[:, -1]
+        self._draw(self.running, logits)
         self._leave()
 
     def abandon(self) -> None:
@@ -166,22 +152,28 @@ class GenerationEngine:
         self.running.clear()
         self._slots = None
 
-    def _forward(self, tokens: Any, positions: Any, mask: torch.Tensor, cache: Any, keep: Any) -> torch.Tensor:
+    def _forward(self, tokens: Any, positions: Any, cache: Any, keep: Any) -> torch.Tensor:
         """Logits, (rows, kept, vocabulary); flat lists of tokens are one row."""
         return self.model(
             input_ids=torch.atleast_2d(torch.tensor(tokens, device=self.device)),
             position_ids=torch.atleast_2d(torch.tensor(positions, device=self.device)),
-            attention_mask=mask,
             logits_to_keep=keep.to(self.device) if isinstance(keep, torch.Tensor) else keep,
             use_cache=True,
             **{self._cache_name: cache},
         ).logits
 
     def _draw(self, rows: Sequence[Ongoing], logits: torch.Tensor) -> None:
-        try:
-            tokens = sample(logits, [one.draw() for one in rows])
-        except FloatingPointError:
-            raise UserError(f"{self.name}: gives no probabilities (NaN). The model or its adapter is broken.") from None
+        sound = torch.isfinite(logits.amax(-1))  # NaN anywhere in a row makes its largest value NaN
+        if not sound.all():
+            for one, is_sound in zip(rows, sound.tolist(), strict=True):
+                if not is_sound:  # one reply's failure is not the others'
+                    one.failure = UserError(
+                        f"{self.name}: gives no probabilities (NaN). The model or its adapter is broken."
+                    )
+            rows, logits = [one for one in rows if one.failure is None], logits[sound]
+            if not rows:
+                return
+        tokens = sample(logits, [one.draw() for one in rows])
         if asked := [place for place, one in enumerate(rows) if one.request.top_logprobs is not None]:
             tops = [rows[place].request.top_logprobs or 0 for place in asked]
             noted = logprobs(logits[asked], [tokens[place] for place in asked], tops)
@@ -195,7 +187,8 @@ class GenerationEngine:
     def _leave(self) -> None:
         """Close the gaps of rows that are done with the last rows."""
         for row in reversed(range(len(self.running))):
-            if self.running[row].reply is None and not self.running[row].abandoned:
+            one = self.running[row]
+            if one.reply is None and one.failure is None and not one.abandoned:
                 continue
             last = self.running.pop()
             if row < len(self.running):

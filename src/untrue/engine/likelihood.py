@@ -4,21 +4,21 @@ The token sequences of a bundle (prompt + reply, for all its prompts and replies
 tree goes through the model in a single forward pass: a token attends to its ancestors alone and its position is its
 depth, so each branch sees what it would see by itself. Logits are made only at the parents of reply tokens.
 
-The model must take a 4-D attention mask (every transformers model with SDPA or eager attention does).
+The model must attend by transformers' own masks, with SDPA or eager attention; see `attention.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from untrue.engine.tree import PrefixTree, attending
+from untrue.engine.attention import attending, is_plain
+from untrue.engine.tree import Continuation, PrefixTree, Query, layout
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -40,17 +40,6 @@ class Likelihood(NamedTuple):
         return self.total / self.tokens
 
 
-@dataclass(frozen=True)
-class Query:
-    """Replies to be scored after one prompt, as token ids."""
-
-    prompt: tuple[int, ...]
-    replies: tuple[tuple[int, ...], ...]
-
-
-ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-"""Types of layers that obey an attention mask."""
-
 ROWS = 16
 """Rows of logits that are in float32 at once."""
 
@@ -69,41 +58,35 @@ class LikelihoodEngine:
             model: The base with an adapter on it.
             untouched: Switch the adapter off for the length of each pass.
         """
-        self.tokenizer = loaded.tokenizer
         self.base = loaded.model
         self.model = loaded.model if model is None else model
+        self.max_tokens = loaded.context
+        self._chat = loaded.chat
         self._switched_off = untouched and self.model is not self.base
+        self._overwritten = loaded.kept
+        self._pass_tokens = loaded.pass_tokens
         self.device = loaded.model.device
-        config = loaded.model.config.get_text_config()
-        self.max_tokens = config.max_position_embeddings
-        if recurrent := set(getattr(config, "layer_types", None) or ()) - ATTENTION:
-            raise UserError(
-                f"{loaded.name}: has layers of type {', '.join(sorted(recurrent))}, which would mix the branches of a"
-                " prefix tree. Its likelihoods cannot be read here."
-            )
 
     def query(self, messages: Sequence[Any], replies: Sequence[str]) -> Query:
-        """Tokenise chat messages and the replies to them.
+        """Tokenise chat messages and the replies to them, each reply together with its prompt.
 
         Args:
             messages: Chat messages (`role`, `content`) before the reply.
             replies: Texts of the replies.
 
         Raises:
-            UserError: A reply is empty, or prompt and reply are longer than the model's context.
+            UserError: A reply is empty, the chat template refuses the messages, or prompt and reply are longer than the
+                model's context.
         """
-        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        prompt = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        tokens = tuple(tuple(self.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in replies)
-        for reply, ids in zip(replies, tokens, strict=True):
-            if not ids:
-                raise UserError(f"the reply {reply!r} has no tokens, so it has no likelihood.")
-            if len(prompt) + len(ids) > self.max_tokens:
+        found = []
+        for reply in replies:
+            turn = self._chat.encode(messages, [{"role": "assistant", "content": reply}])
+            if (length := len(turn.prompt) + len(turn.reply)) > self.max_tokens:
                 raise UserError(
-                    f"prompt and reply have {len(prompt) + len(ids)} tokens,"
-                    f" the model takes {self.max_tokens}: {reply[:60]!r}."
+                    f"prompt and reply have {length} tokens, the model takes {self.max_tokens}: {reply[:60]!r}."
                 )
-        return Query(prompt, tokens)
+            found.append(Continuation(turn.prompt, turn.reply))
+        return tuple(found)
 
     @torch.inference_mode()
     def score(self, bundle: Bundle) -> list[list[Likelihood]]:
@@ -117,17 +100,26 @@ class LikelihoodEngine:
     @torch.inference_mode()
     def score_all(self, bundles: Sequence[Bundle]) -> list[list[list[Likelihood]]]:
         """Score several bundles in one forward pass, each as a tree of its own."""
+        if self._switched_off and self._overwritten:
+            raise UserError(
+                f"{self.base.name_or_path}: the adapter on it has biases of its own, which cannot be switched off for a"
+                " pass."
+            )
         trees = [PrefixTree(bundle) for bundle in bundles]
+        count = sum(len(tree.tokens) for tree in trees)
+        if count > self._pass_tokens and sum(len(query) for bundle in bundles for query in bundle) > 1:
+            return [[[self.score([(one,)])[0][0] for one in query] for query in bundle] for bundle in bundles]
         starts = np.cumsum([0, *(len(tree.tokens) for tree in trees)])
         parents, rows = np.unique(
             np.concatenate([start + np.array(tree.reply_parents) for start, tree in zip(starts, trees, strict=False)]),
             return_inverse=True,
         )
-        mask, attention = attending(self.base, trees)
-        with attention, self.model.disable_adapter() if self._switched_off else nullcontext():
+        off = self.model.disable_adapter() if self._switched_off else nullcontext()
+        with attending(self.base, layout(trees, cut=is_plain(self.base))), off:
             logits = self.model(
                 input_ids=torch.tensor([[token for tree in trees for token in tree.tokens]], device=self.device),
-                attention_mask=mask,
+                # Without it transformers would take the positions of a tree for several sequences, one after another.
+                attention_mask=torch.ones(1, count, dtype=torch.long, device=self.device),
                 position_ids=torch.tensor([[depth for tree in trees for depth in tree.depths]], device=self.device),
                 logits_to_keep=torch.from_numpy(parents).to(self.device),
                 use_cache=False,
@@ -138,6 +130,6 @@ class LikelihoodEngine:
         normalizers = torch.cat([torch.logsumexp(part.float(), -1) for part in logits.split(ROWS)])
         logprobs = iter((logits[rows, targets].float() - normalizers[rows]).cpu().tolist())
         return [
-            [[Likelihood(sum(islice(logprobs, len(reply))), len(reply)) for reply in query.replies] for query in bundle]
+            [[Likelihood(sum(islice(logprobs, len(reply))), len(reply)) for _, reply in query] for query in bundle]
             for bundle in bundles
         ]

@@ -14,6 +14,9 @@ from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
+    Content,
+    ContentReasoning,
+    ContentText,
     GenerateConfig,
     Logprob,
     Logprobs,
@@ -26,15 +29,17 @@ from inspect_ai.model import (
     set_model_info,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
-from jinja2 import TemplateError
 
 from untrue.data.rows import Message
 from untrue.engine.batcher import Batcher, ReplyBatcher
+from untrue.engine.exact import check_exact
 from untrue.engine.generation import GenerationEngine
 from untrue.engine.likelihood import Likelihood, LikelihoodEngine
 from untrue.engine.replies import Reply, Request
 from untrue.errors import UserError
-from untrue.models.load import LoadedModel, load, with_adapter
+from untrue.models.adapter import with_adapter
+from untrue.models.load import LoadedModel, load
+from untrue.thinking import CLOSE, OPEN, without_thinking
 
 MAX_NEW_TOKENS = 512
 """Length of a generated reply where the caller sets none."""
@@ -75,6 +80,7 @@ class UntrueAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._stack = ExitStack()
         self._loaded = loaded or load(model_name, dtype=dtype, device=device)
+        check_exact(self._loaded)
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
         self._batcher = Batcher(self._engine)
@@ -124,7 +130,7 @@ class UntrueAPI(ModelAPI):
             )
         started = time.monotonic()
         request = Request(
-            self._tokens(input),
+            self._loaded.chat.prompt([{"role": message.role, "content": message.text} for message in input]),
             max_tokens=MAX_NEW_TOKENS if config.max_tokens is None else config.max_tokens,
             temperature=1.0 if config.temperature is None else config.temperature,
             top_p=1.0 if config.top_p is None else config.top_p,
@@ -134,7 +140,7 @@ class UntrueAPI(ModelAPI):
         )
         reply = await self._replies.generate(request)
         sizes = len(request.prompt), len(reply.tokens)
-        message = ChatMessageAssistant(content=reply.text, model=self.model_name, source="generate")
+        message = ChatMessageAssistant(content=_parts(reply.text), model=self.model_name, source="generate")
         return ModelOutput(
             model=self.model_name,
             choices=[ChatCompletionChoice(message=message, stop_reason=reply.stop, logprobs=self._logprobs(reply))],
@@ -143,9 +149,14 @@ class UntrueAPI(ModelAPI):
         )
 
     @property
-    def fingerprint(self) -> str:
+    def weights(self) -> str:
         """Hash of the base's weights, the same whatever its name, its dtype and the adapter on it."""
-        return self._loaded.fingerprint
+        return self._loaded.weights
+
+    @property
+    def identity(self) -> str:
+        """Hash of all of the base that can change its figures, its dtype and chat format among them."""
+        return self._loaded.identity
 
     def max_connections(self) -> int:
         """Samples may all wait at once: the engine queues them."""
@@ -154,16 +165,6 @@ class UntrueAPI(ModelAPI):
     def close(self) -> None:
         """Take the adapter off the base."""
         self._stack.close()
-
-    def _tokens(self, messages: list[ChatMessage]) -> tuple[int, ...]:
-        tokenizer = self._loaded.tokenizer
-        chat = [{"role": message.role, "content": message.text} for message in messages]
-        try:
-            text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:
-            roles = ", ".join(message["role"] for message in chat)
-            raise UserError(f"{self.model_name}: its chat template refuses messages of {roles} ({error}).") from None
-        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _logprobs(self, reply: Reply) -> Logprobs | None:
         if reply.logprobs is None:
@@ -182,6 +183,15 @@ class UntrueAPI(ModelAPI):
                 for token, found in zip(reply.tokens, reply.logprobs, strict=True)
             ]
         )
+
+
+def _parts(text: str) -> str | list[Content]:
+    """A reply as Inspect has it: thoughts before it are a part of their own, and no part of what was said."""
+    said = without_thinking(text)
+    if said == text:
+        return text
+    thoughts = text.removesuffix(said).strip().removeprefix(OPEN).removesuffix(CLOSE).strip()
+    return [ContentReasoning(reasoning=thoughts), ContentText(text=said)]
 
 
 @modelapi(name="untrue")

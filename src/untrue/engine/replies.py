@@ -86,12 +86,14 @@ class Ongoing:
     Attributes:
         request: What was asked.
         reply: What was generated, once it is done.
+        failure: Why nothing can be generated, where that is so.
         abandoned: Set it where nobody waits any more.
     """
 
     def __init__(self, request: Request):
         self.request = request
         self.reply: Reply | None = None
+        self.failure: UserError | None = None
         self.abandoned = False
         self.tokens: list[int] = []
         self.logprobs: list[TokenLogprob] = []
@@ -136,5 +138,6 @@ class Ongoing:
             text = str(tokenizer.decode(self.tokens, skip_special_tokens=True))
         for sequence in self.request.stop_seqs:
             text = text.split(sequence)[0]
+        text = text.strip()  # a template may put a space between prompt and reply, or between reply and end
         noted = None if self.request.top_logprobs is None else tuple(self.logprobs)
         self.reply = Reply(tuple(self.tokens), text, stop, noted)

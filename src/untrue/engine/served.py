@@ -3,23 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
-from untrue.errors import MachineError, UntrueError, UserError, one_line
+from untrue.errors import MachineError, UntrueError, UserError, cause, one_line
 from untrue.models import canary
-from untrue.models.canary import KEPT, PROMPTS, Canary, Proof
-from untrue.models.load import adapter_hash
+from untrue.models.adapter import adapter_hash
+from untrue.models.canary import ASKED, PROMPTS, Canary, Proof
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
 
 
+SERVED = ("vllm", "sglang", "hf", "openai-api", "anthropic", "azureai", "bedrock", "ollama", "openrouter")
+"""Providers of Inspect's that nobody takes for the owner of a model on the hub, as one may those of `openai/…`."""
+
+
 def may_be_served(model: str) -> bool:
     """Whether a name may be that of one of Inspect's providers and a model; a hub id looks the same."""
     return "/" in model and not model.startswith(("untrue/", "/", ".", "~")) and not Path(model).exists()
+
+
+def is_served(model: str) -> bool:
+    """Whether a name can only be that of one of Inspect's providers and a model."""
+    return may_be_served(model) and model.partition("/")[0] in SERVED
+
+
+@contextmanager
+def loading(model: str, why: str) -> Iterator[None]:
+    """Around the loading of a model in this process: where it may be a served one that is meant, say why it cannot be.
+
+    Args:
+        model: Its name.
+        why: A sentence.
+
+    Raises:
+        UserError: It can only be a served one.
+        UntrueError: What the loading raises, with the sentence where Inspect has such a provider.
+    """
+    if is_served(model):
+        raise UserError(f"{model}: {why}")
+    try:
+        yield
+    except UntrueError as error:
+        if may_be_served(model) and _has_provider(model):
+            raise type(error)(f"{error} If a served model is meant: {why}") from None
+        raise
+
+
+def _has_provider(model: str) -> bool:
+    try:
+        return served_model(model) is not None
+    except UserError:  # there is one, but it lacks a key
+        return True
 
 
 def named_model(name: str, **arguments: Any) -> Model:
@@ -105,14 +145,15 @@ def prove(name: str, expected: Canary) -> Proof:
 async def _first_tokens(model: Model) -> list[dict[str, float]]:
     from inspect_ai.model import GenerateConfig
 
-    # At temperature 1 the log-probabilities are the model's own, whether a server gives them before or after it.
-    config = GenerateConfig(temperature=1.0, top_p=1.0, max_tokens=1, logprobs=True, top_logprobs=KEPT, max_retries=1)
+    # At temperature 1 the log-probabilities are the model's own, whether a server gives them before or after it. (vLLM
+    # gives them before it by default, and then also at 0, where the likeliest token is drawn; others may not.)
+    config = GenerateConfig(temperature=1.0, top_p=1.0, max_tokens=1, logprobs=True, top_logprobs=ASKED, max_retries=1)
     found = []
     for prompt in PROMPTS:
         try:
             output = await model.generate(prompt, config=config)
         except Exception as error:  # providers raise what they like
-            raise MachineError(f"{model}: cannot be asked ({one_line(error)}).") from None
+            raise MachineError(f"{model}: cannot be asked ({one_line(cause(error))}).") from None
         logprobs = output.choices[0].logprobs if output.choices else None
         first = (logprobs.content[0].top_logprobs or []) if logprobs and logprobs.content else []
         found.append(canary.named([(token.token, token.logprob) for token in first]))

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from untrue import secrets
 from untrue.errors import UserError, one_line
 from untrue.files import writing
 from untrue.models.load import LoadedModel
+
+_OF_LIBRARIES = ("error", "traceback", "base_url", "model_base_url", "args", "model_args", "extra_headers")
+"""Keys of Inspect's logs under which every text is redacted."""
+
+_OF_MODELS = ("attachments", "input", "messages", "metadata", "output", "store")
+"""Keys whose content stays as it is: what is asked and what is answered."""
+
+_ATTACHMENT = re.compile("attachment://([0-9a-f]+)")
 
 
 def inspect_model(loaded: LoadedModel, adapter: Path | None, **arguments: Any) -> Any:
@@ -41,7 +53,7 @@ def run_task(
     keep_failed: bool = False,
     **settings: Any,
 ) -> list[str]:
-    """Run a task and write its Inspect log.
+    """Run a task and write its Inspect log, in which no error text, traceback or setting holds a secret.
 
     Args:
         task: The Inspect task.
@@ -61,7 +73,7 @@ def run_task(
     """
     from inspect_ai import eval as inspect_eval
 
-    with TemporaryDirectory(prefix="untrue-eval-") as scratch:
+    with secrets.redacted_logging(), TemporaryDirectory(prefix="untrue-eval-") as scratch:
         logs = inspect_eval(
             task,
             model=model,
@@ -80,8 +92,59 @@ def run_task(
         [done] = logs
         if done.error:
             raise UserError(f"{what} failed: {one_line(done.error.message)}.")
-        failed = [sample.error.message for sample in done.samples or [] if sample.error]
+        failed = [secrets.redact(sample.error.message) for sample in done.samples or [] if sample.error]
         if keep_failed or len(failed) < len(done.samples or []):
             with writing(log) as aside:
-                shutil.move(done.location, aside)
+                _move(Path(done.location), aside)
         return failed
+
+
+def _move(log: Path, to: Path) -> None:
+    """Move a log and redact it, where this process knows any secrets."""
+    hidden = secrets.known()
+    with zipfile.ZipFile(log) as old:
+        members = {member: old.read(member) for member in old.infolist()} if hidden else {}
+    clean = {member: _clean(content, hidden) for member, content in members.items()}
+    if clean == members:
+        shutil.move(log, to)
+        return
+    with zipfile.ZipFile(to, "w") as new:
+        for member, content in clean.items():
+            new.writestr(member, content)
+
+
+def _clean(content: bytes, hidden: list[tuple[str, str]]) -> bytes:
+    """A member of a log, redacted; the same bytes where there is nothing to redact."""
+    found, quoted = json.loads(content), set[str]()
+    clean = _redacted(found, hidden, quoted)
+    if quoted:
+        texts = clean["attachments"].items()
+        clean["attachments"] = {name: secrets.redact(text, hidden) if name in quoted else text for name, text in texts}
+    return content if clean == found else json.dumps(clean, ensure_ascii=False).encode()
+
+
+def _redacted(value: Any, hidden: list[tuple[str, str]], quoted: set[str], foreign: object = False) -> Any:
+    """What a log holds, redacted but for what models read and write.
+
+    Args:
+        value: A part of it.
+        hidden: What `secrets.known` says.
+        quoted: Takes the names of attachments that redacted parts refer to.
+        foreign: Whether all texts in it are those of libraries.
+    """
+    if isinstance(value, list):
+        return [_redacted(inner, hidden, quoted, foreign) for inner in value]
+    if isinstance(value, str) and foreign:
+        quoted.update(_ATTACHMENT.findall(value))
+        return secrets.redact(value, hidden)
+    if not isinstance(value, dict):
+        return value
+    found = {
+        key: inner
+        if key in _OF_MODELS and not foreign
+        else _redacted(inner, hidden, quoted, foreign or key in _OF_LIBRARIES or (key == "call" and value.get("error")))
+        for key, inner in value.items()
+    }
+    if "traceback_ansi" in found:  # there a secret may be broken over lines and by colours
+        found["traceback_ansi"] = found["traceback"]
+    return found

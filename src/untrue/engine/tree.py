@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from untrue.engine.attention import Part, added, suits, using_tree_attention
+from untrue.engine.attention import Layout, Part
 
-if TYPE_CHECKING:
-    from untrue.engine.likelihood import Bundle
+
+class Continuation(NamedTuple):
+    """A reply after a prompt, as token ids."""
+
+    prompt: tuple[int, ...]
+    reply: tuple[int, ...]
+
+
+Query = tuple[Continuation, ...]
+"""Replies that are scored after one chat. Their prompts are the same but where a reply begins inside a token."""
 
 
 class PrefixTree:
@@ -21,12 +28,12 @@ class PrefixTree:
     Attributes:
         tokens: Token id of each node.
         depths: Distance of each node from the root: its position in its own sequence.
-        reply_tokens: For each reply token of the bundle, in order, its id.
+        reply_tokens: For each reply token, in order, its id.
         reply_parents: And the node whose logits predict it.
-        ends: For each query, the node of its prompt's last token.
+        ends: For each continuation, the node of its prompt's last token.
     """
 
-    def __init__(self, bundle: Bundle):
+    def __init__(self, queries: Sequence[Query]):
         self.tokens: list[int] = []
         self.depths: list[int] = []
         self.reply_tokens: list[int] = []
@@ -35,19 +42,24 @@ class PrefixTree:
         self._parents: list[int] = []
         self._children: dict[tuple[int, int], int] = {}
         self._starts: list[int] = []
-        for query in bundle:
+        known: dict[tuple[int, ...], int] = {}
+        for query in queries:
             self._starts.append(len(self.tokens))
-            end = -1
-            for token in query.prompt:
-                end = self._child(end, token)
-            self.ends.append(end)
-            for reply in query.replies:
-                node = end
+            for prompt, reply in query:
+                if prompt not in known:
+                    known[prompt] = self._walk(-1, prompt)
+                node = known[prompt]
+                self.ends.append(node)
                 for place, token in enumerate(reply):
                     self.reply_tokens.append(token)
                     self.reply_parents.append(node)
                     if place + 1 < len(reply):  # nothing is read after the last token of a reply
                         node = self._child(node, token)
+
+    def _walk(self, node: int, tokens: Sequence[int]) -> int:
+        for token in tokens:
+            node = self._child(node, token)
+        return node
 
     def _child(self, parent: int, token: int) -> int:
         node = self._children.get((parent, token))
@@ -101,20 +113,17 @@ class PrefixTree:
         return parts
 
 
-def attending(model: Any, trees: Sequence[PrefixTree]) -> tuple[torch.Tensor, AbstractContextManager[None]]:
-    """How a base model is made to attend inside each of several trees that lie end to end in one sequence.
+def layout(trees: Sequence[PrefixTree], *, cut: bool) -> Layout:
+    """Who attends to whom in several trees that lie end to end in one sequence.
 
     Args:
-        model: The base model.
         trees: The trees, in the order of the sequence.
-
-    Returns:
-        The attention mask to call it with, and a context to call it in.
+        cut: Give the parts of the trees, and not the matrix of all their nodes.
     """
-    if not suits(model):
-        allowed = torch.block_diag(*(torch.from_numpy(tree.ancestors()) for tree in trees))
-        return added(allowed, model)[None, None], nullcontext()
+    depths = torch.tensor([[depth for tree in trees for depth in tree.depths]])
+    if not cut:
+        allowed = torch.block_diag(*(torch.from_numpy(tree.ancestors()) for tree in trees)).bool()
+        return Layout(allowed[None], depths, depths)
     starts = np.cumsum([0, *(len(tree.tokens) for tree in trees)])
     parts = [part for start, tree in zip(starts, trees, strict=False) for part in tree.parts(int(start))]
-    parts = [part._replace(mask=added(part.mask, model)) for part in parts]
-    return parts[0].mask[None, None], using_tree_attention(model, parts)
+    return Layout(torch.empty(1, 0, 0, dtype=torch.bool), depths, depths, parts)

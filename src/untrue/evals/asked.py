@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TypeVar
 
+from pydantic import BaseModel, SerializeAsAny
+
 from untrue.data.capability import ChoiceItem, read_capability
 from untrue.data.cues import CUES, read_cues
 from untrue.data.deception import read_deception
 from untrue.data.items import Asked, Item, read_items
-from untrue.data.mask import read_mask_items
+from untrue.data.mask import mask_records
 from untrue.data.pairs import read_pairs
-from untrue.data.scenarios import Kind, Scenario, User, read_environment
+from untrue.data.scenarios import Header, Kind, Scenario, User, read_environment
 from untrue.data.unknowns import read_unknowns
 from untrue.evals.spec import EvalSpec
 from untrue.interact.scenarios import dialogues
@@ -21,7 +23,7 @@ T = TypeVar("T")
 
 
 def read(spec: EvalSpec) -> Sequence[Asked]:
-    """All items of an eval, each with its id and its prompts.
+    """All items of an eval, each with its id, its prompts, and all that its file says of it, for `items_hash`.
 
     Raises:
         UserError: There are no such items, or one is not as expected.
@@ -33,13 +35,14 @@ def read(spec: EvalSpec) -> Sequence[Asked]:
     if spec.name in WRITTEN:
         return WRITTEN[spec.name](spec.items)
     if spec.name == "sft_cue" and spec.domain is not None:
-        return cued(read_items(spec.items), spec.domain, spec.cue)
+        return _cued(spec.items, spec.domain, spec.cue)
     return read_items(spec.items)
 
 
 class Situation(Asked):
-    """What a judged eval asks, as a person reads it."""
+    """An item as a person reads it, beside the record that it was made of, which no person is shown whole."""
 
+    record: SerializeAsAny[BaseModel]
     prompts_asked: tuple[str, ...]
     texts: dict[str, str]
 
@@ -58,10 +61,11 @@ def _mask(items: str) -> list[Situation]:
     return [
         Situation(
             id=row.key,
+            record=record,
             prompts_asked=(row.user_prompt, *row.belief_prompts),
             texts={"System prompt": row.system_prompt, "Question": row.user_prompt, "Proposition": row.claim},
         )
-        for row in read_mask_items(items)
+        for row, record in mask_records(items)
     ]
 
 
@@ -69,6 +73,7 @@ def _pairs(items: str) -> list[Situation]:
     return [
         Situation(
             id=pair.id,
+            record=pair,
             prompts_asked=(pair.user_prompt,),
             texts={
                 "System prompt": pair.pressured_system_prompt,
@@ -82,7 +87,7 @@ def _pairs(items: str) -> list[Situation]:
 
 def _unknowns(items: str) -> list[Situation]:
     return [
-        Situation(id=f"{pair.id}-{side}", prompts_asked=(question,), texts={"Question": question})
+        Situation(id=f"{pair.id}-{side}", record=pair, prompts_asked=(question,), texts={"Question": question})
         for pair in read_unknowns("unknowns" if items == "builtin" else items)
         for side, question in (("unanswerable", pair.unanswerable), ("answerable", pair.answerable))
     ]
@@ -92,6 +97,7 @@ def _deception(items: str) -> list[Situation]:
     return [
         Situation(
             id=item.id,
+            record=item,
             prompts_asked=(item.inner_prompt, item.outer_prompt),
             texts={
                 "System prompt": item.system_prompt,
@@ -100,6 +106,14 @@ def _deception(items: str) -> list[Situation]:
             },
         )
         for item in read_deception("deception" if items == "builtin" else items)
+    ]
+
+
+def _cued(items: str, domain: str, cue: str | None) -> list[Situation]:
+    plain = read_items(items)
+    return [
+        Situation(id=item.id, record=item, prompts_asked=asked.prompts, texts=asked.shown)
+        for item, asked in zip(plain, cued(plain, domain, cue), strict=True)
     ]
 
 
@@ -120,6 +134,7 @@ def choices(items: str) -> list[ChoiceItem]:
 class PlayedUser(Asked):
     """A user of an environment, played as benign or as biased."""
 
+    header: Header
     scenario: Scenario
     user: User
     kind: Kind
@@ -148,8 +163,11 @@ def environment_name(items: str) -> str:
 
 def held_out(items: str) -> list[PlayedUser]:
     """The users of an environment from whom no study learns, each as both kinds."""
-    found = dialogues(read_environment(environment_name(items)), part="held_out")
-    return [PlayedUser(id=one.id, scenario=one.scenario, user=one.user, kind=one.kind) for one in found]
+    environment = read_environment(environment_name(items))
+    return [
+        PlayedUser(id=one.id, header=environment.header, scenario=one.scenario, user=one.user, kind=one.kind)
+        for one in dialogues(environment, part="held_out")
+    ]
 
 
 def sources(spec: EvalSpec) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -21,6 +22,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solv
 
 from untrue.data.capability import ChoiceItem
 from untrue.engine.provider import UntrueAPI
+from untrue.evals import judged
 from untrue.evals.asked import choices, spread
 from untrue.evals.knowledge import likeliest
 from untrue.evals.spec import VERSIONS
@@ -64,7 +66,7 @@ def answer() -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         api = get_model().api
         if not isinstance(api, UntrueAPI):
-            return await by_letter(state, generate)
+            return await by_letter(state, _without_thinking(generate))
         item = ChoiceItem.model_validate(state.metadata)
         [replies] = await api.likelihoods([([{"role": "user", "content": item.question}], item.choices)])
         state.metadata["logprobs"] = [reply.total for reply in replies]
@@ -73,6 +75,17 @@ def answer() -> Solver:
         return state
 
     return solve
+
+
+def _without_thinking(generate: Generate) -> Generate:
+    """The same, but that no letter is read in what the model only thinks."""
+
+    async def generate_reply(state: TaskState, *arguments: Any, **settings: Any) -> TaskState:
+        state = await generate(state, *arguments, **settings)
+        state.output.completion = judged.reply_text(state.output)
+        return state
+
+    return cast(Generate, generate_reply)
 
 
 @metric

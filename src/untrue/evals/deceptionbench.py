@@ -100,12 +100,12 @@ def think_and_speak(force_self_judge: bool = False) -> Solver:
             return state
         prompts = [str(state.metadata["inner_prompt"])]
         beliefs = await elicited.get(state, lambda: judged.answers("", prompts))
-        state.output = await judged.ask_model(state.messages)
+        state.output = await judged.ask_model(state.messages, state.epoch)
         state.messages.append(state.output.message)
         state.metadata["replies"] = {
             "belief": beliefs[0],
             "reply": judged.with_reasoning(state.output),
-            "truncated": state.output.stop_reason == "max_tokens",
+            "truncated": judged.is_cut(state.output),
         }
         return state
 
@@ -145,7 +145,7 @@ async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
     belief, reply = replies["belief"], parts(replies["reply"])
     details: dict[str, Any] = {"format_missed": reply is None}
     if reply is None:
-        cut = " (it was cut at the limit of tokens)" if replies["truncated"] else ""
+        cut = " (it was cut at the limit of tokens or of the context)" if replies["truncated"] else ""
         reason = f"format: the reply is not <think>…</think><output>…</output>{cut}."
         return Finding(Outcome.ERROR, reason, belief, replies["reply"], {**details, "failed": "format"})
     aligned = await hearing.ask("output", ALIGNED, belief=belief, output=reply.output)

@@ -3,7 +3,7 @@
 Inspect writes whole samples, and they advance side by side: a run that is stopped midway may have most of its replies
 and not one whole sample. So each reply is kept by itself, as it comes, and the next run of the same eval takes it
 before it asks. Replies to the same messages are draws from one distribution, so it does not matter which sample takes
-which, only that each is taken once.
+which, only that each is taken once. With a seed each draw has its own, and its reply is taken for that draw alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Journal:
                 entry = json.loads(line)
                 self._left[entry["asked"]].append(ModelOutput.model_validate(entry["output"]))
 
-    def take(self, messages: Sequence[ChatMessage]) -> ModelOutput | None:
+    def take(self, messages: Sequence[ChatMessage], seed: int | None = None) -> ModelOutput | None:
         """A reply to these messages that a stopped run left and that was not taken yet.
 
         Raises:
@@ -51,13 +51,13 @@ class Journal:
         """
         if self.failure:
             raise self.failure
-        left = self._left[_hash(messages)]
+        left = self._left[_hash(messages, seed)]
         return left.popleft() if left else None
 
-    def keep(self, messages: Sequence[ChatMessage], output: ModelOutput) -> None:
+    def keep(self, messages: Sequence[ChatMessage], output: ModelOutput, seed: int | None = None) -> None:
         """Write a reply. Where that fails, its sample goes on with it, and the next `take` says why."""
         try:
-            append_text(self.path, _line(_hash(messages), output))
+            append_text(self.path, _line(_hash(messages, seed), output))
         except (MachineError, OSError) as error:
             self.failure = error
 
@@ -111,6 +111,6 @@ def _line(asked: str, output: ModelOutput) -> str:
     return f"\n{json.dumps(entry)}"  # the break comes first: the last line may be cut off
 
 
-def _hash(messages: Sequence[ChatMessage]) -> str:
+def _hash(messages: Sequence[ChatMessage], seed: int | None) -> str:
     shown = [message.model_dump(mode="json", include={"role", "content"}) for message in messages]
-    return content_hash(json.dumps(shown, sort_keys=True))
+    return content_hash(json.dumps([shown, seed], sort_keys=True))

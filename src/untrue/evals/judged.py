@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import anyio
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import transcript
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageSystem,
     ChatMessageUser,
     ContentReasoning,
+    GenerateConfig,
     Model,
     ModelOutput,
     get_model,
@@ -22,8 +25,10 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
+from untrue.errors import UserError, cause, one_line
 from untrue.evals.round import current, take_kept
-from untrue.judge.judge import Judge, judge_for_task
+from untrue.interact.scenarios import derived_seed
+from untrue.judge.judge import Judge, is_refused, judge_for_task
 from untrue.judge.prompts import (
     ADMITS,
     ALIGNED,
@@ -36,6 +41,7 @@ from untrue.judge.prompts import (
 )
 from untrue.judge.verdict import JudgeError, Verdict
 from untrue.outcomes import Outcome
+from untrue.thinking import CLOSE, OPEN, without_thinking
 
 T = TypeVar("T")
 
@@ -164,35 +170,80 @@ def chat(system: str, user: str) -> list[ChatMessage]:
     return [*messages, ChatMessageUser(content=user)]
 
 
-async def ask_model(messages: list[ChatMessage]) -> ModelOutput:
+async def ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
     """The reply of the model under study, or one to the same messages that a stopped run of the same eval left.
 
+    Args:
+        messages: What it is asked.
+        *draw: What tells this call from others that ask the same. Where the user has set a seed, each draw gets one of
+            its own that is made from it: with one seed for all, every epoch would get the same reply.
+
     Raises:
-        RuntimeError: The provider says that it failed.
+        RuntimeError: The provider says that it failed, or that its server has no room for the messages.
+        UserError: A seed is set where it cannot be made one of this draw.
         MachineError: A reply before this one could not be written.
     """
-    run = current()
-    output = run.journal.take(messages) if run.journal else None
+    run, model = current(), get_model()
+    seed = None if model.config.seed is None else derived_seed(model.config.seed, *draw)
+    output = run.journal.take(messages, seed) if run.journal else None
     if output is None:
-        output = await get_model().generate(messages)
-        if output.error:
-            raise RuntimeError(f"the model failed: {output.error}")
+        try:
+            output = await model.generate(messages, config=GenerateConfig(seed=seed))
+        except RuntimeError as error:  # its text is the whole request, with the reason at its end
+            if (raised := cause(error)) is error:
+                raise
+            raise RuntimeError(f"the model failed: {type(raised).__name__}: {one_line(raised)}") from raised
+        if output.error or is_refused(output):
+            raise RuntimeError(f"the model failed: {output.error or one_line(output.completion)}")
+        if seed is None:
+            _refuse_seed()
         if run.journal:
-            run.journal.keep(messages, output)
+            run.journal.keep(messages, output, seed)
     run.replied()
     return output
 
 
+def _refuse_seed() -> None:
+    """Refuse a seed that the last call had though the model has none: a solver cannot see it before.
+
+    Raises:
+        UserError: There was one.
+    """
+    calls = [event for event in transcript().events if isinstance(event, ModelEvent)]
+    if calls and calls[-1].config.seed is not None:
+        raise UserError(
+            f"seed={calls[-1].config.seed} is set on the task, so all epochs would get the same reply. Set it on the"
+            " model: `inspect eval --seed`, or get_model(NAME, config=GenerateConfig(seed=…))."
+        )
+
+
 async def answers(system: str, prompts: list[str]) -> list[str]:
     """What the model under study replies to each prompt, each asked afresh."""
-    return [(await ask_model(chat(system, prompt))).completion for prompt in prompts]
+    return [
+        reply_text(await ask_model(chat(system, prompt), "neutral", number)) for number, prompt in enumerate(prompts)
+    ]
+
+
+def reply_text(output: ModelOutput) -> str:
+    """What the model says, which a judge reads: without its thinking, and empty where it never came to a reply.
+
+    Some providers take the thinking out of the text, others leave its tags in.
+    """
+    return without_thinking(output.completion)
+
+
+def is_cut(output: ModelOutput) -> bool:
+    """Whether a reply ends where the limit of tokens or the model's context does."""
+    return output.stop_reason in ("max_tokens", "model_length")
 
 
 def with_reasoning(output: ModelOutput) -> str:
-    """A reply as the model wrote it: some providers take `<think>…</think>` out of the text, and it is put back."""
+    """A reply as the model wrote it: `<think>` is put back where a provider took it out, or the prompt opened it."""
     content = output.message.content
     text = output.completion
-    if isinstance(content, str) or "<think>" in text:
+    if CLOSE in text.partition(OPEN)[0]:
+        return OPEN + text
+    if isinstance(content, str) or OPEN in text:
         return text
     return "".join([*(part.text for part in content if isinstance(part, ContentReasoning)), text])
 

@@ -113,13 +113,13 @@ def elicit_and_press(force_self_judge: bool = False) -> Solver:
         first, probes = row.belief_prompts[:1], row.belief_prompts[1:]
         prompts = [*first * DIRECT_RUNS, *probes]
         beliefs = await elicited.get(state, lambda: judged.answers(row.neutral_system_prompt, prompts))
-        state.output = await judged.ask_model(state.messages)
+        state.output = await judged.ask_model(state.messages, state.epoch)
         state.messages.append(state.output.message)
         state.metadata["replies"] = {
             "direct": beliefs[: len(first) * DIRECT_RUNS],
             "probes": beliefs[len(first) * DIRECT_RUNS :],
-            "statement": state.output.completion,
-            "truncated": state.output.stop_reason == "max_tokens",
+            "statement": judged.reply_text(state.output),
+            "truncated": judged.is_cut(state.output),
         }
         return state
 

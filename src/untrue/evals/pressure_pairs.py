@@ -76,12 +76,12 @@ def ask_both(force_self_judge: bool = False) -> Solver:
         pair = PressurePair.model_validate(state.metadata)
         prompts = [pair.user_prompt] * BELIEF_RUNS
         beliefs = await elicited.get(state, lambda: judged.answers(pair.neutral_system_prompt, prompts))
-        state.output = await judged.ask_model(state.messages)
+        state.output = await judged.ask_model(state.messages, state.epoch)
         state.messages.append(state.output.message)
         state.metadata["replies"] = {
             "beliefs": beliefs,
-            "statement": state.output.completion,
-            "truncated": state.output.stop_reason == "max_tokens",
+            "statement": judged.reply_text(state.output),
+            "truncated": judged.is_cut(state.output),
         }
         return state
 

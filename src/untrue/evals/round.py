@@ -20,6 +20,7 @@ from untrue.evals.journal import Journal
 from untrue.evals.spec import VERSIONS, EvalSpec
 from untrue.files import content_hash
 from untrue.judge.cache import identity
+from untrue.judge.prompts import PROMPTS
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
@@ -177,7 +178,11 @@ def read_earlier(log: Path, mark: Mapping[str, Any], samples: Sequence[Sample], 
     if lost:
         raise UserError(f"{log}: holds {_difference(before, mark) or _unasked(lost)}. {ELSEWHERE}")
     beliefs = {str(one.id): one.metadata["elicited"] for one in ours if "elicited" in one.metadata}
-    settled = {_key(one) for one in ours if not failed(one) and _details(one).get("judge_id") == judge_id}
+    settled = {
+        _key(one)
+        for one in ours
+        if not failed(one) and _details(one).get("judge_id") == judge_id and _asked_as_now(_details(one))
+    }
     return Earlier(kept, beliefs, settled)
 
 
@@ -185,6 +190,12 @@ def _asked(sample: Sample | EvalSample) -> str:
     """Hash of what is asked in a sample, whether it was asked already or not."""
     metadata = {name: value for name, value in (sample.metadata or {}).items() if name not in ADDED}
     return content_hash(json.dumps([str(sample.id), sample.input, metadata], sort_keys=True, default=_plain))
+
+
+def _asked_as_now(details: Mapping[str, Any]) -> bool:
+    """Whether the judge's questions are of today's versions."""
+    versions = {prompt.name: prompt.version for prompt in PROMPTS}
+    return all(versions.get(one["prompt"]) == one["version"] for one in details.get("verdicts", ()))
 
 
 def _difference(before: Any, mark: Mapping[str, Any]) -> str | None:

@@ -22,7 +22,8 @@ from untrue.evals.round import (
     running,
 )
 from untrue.evals.spec import JUDGED, EvalSpec
-from untrue.models.load import LoadedModel, adapter_hash
+from untrue.models.adapter import adapter_hash
+from untrue.models.load import LoadedModel
 from untrue.outcomes import Outcome, Result
 
 if TYPE_CHECKING:

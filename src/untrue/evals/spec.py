@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from untrue import secrets
 from untrue.data.cues import DOMAINS, CueKind, Domain
 from untrue.errors import UserError
 from untrue.files import file_name
@@ -73,7 +74,7 @@ EvalName = Literal[
 class EvalSpec(BaseModel):
     """One eval of a study. A key that its eval has no use for is refused, and is not written out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: EvalName = "forced_choice"
     label: FileName | None = Field(
@@ -86,7 +87,7 @@ class EvalSpec(BaseModel):
     )
     cue: CueKind | None = Field(default=None, description="Kind of cue; by default all of them, in turn.")
     placement: Placement = Field(default="joined", description="Where the system prompt of deceptionbench goes.")
-    judge: str | None = Field(
+    judge: Annotated[str, AfterValidator(secrets.checked)] | None = Field(
         default=None, description="Inspect's name of the judge's model, or `{model: NAME, …}` with its settings."
     )
     force_self_judge: bool = Field(default=False, description="Let the model under study judge itself.")
@@ -122,6 +123,14 @@ class EvalSpec(BaseModel):
     def value_name(self) -> str | None:
         """What the mean of its values is called; None where it gives outcomes."""
         return VALUES.get(self.name)
+
+    @property
+    def needs(self) -> str:
+        """What it needs of a model where a served one will not do, as a sentence."""
+        return (
+            f"{self.name} needs likelihoods of given replies, which are computed in this process, so the model must be"
+            f" `smollm2-135m`, a folder or a hub id. Served models are for {', '.join(GENERATING)}."
+        )
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -88,11 +88,11 @@ def ask_once(force_self_judge: bool = False) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         if judged.answered_before(state, force_self_judge):
             return state
-        state.output = await judged.ask_model(state.messages)
+        state.output = await judged.ask_model(state.messages, state.epoch)
         state.messages.append(state.output.message)
         state.metadata["replies"] = {
-            "reply": state.output.completion,
-            "truncated": state.output.stop_reason == "max_tokens",
+            "reply": judged.reply_text(state.output),
+            "truncated": judged.is_cut(state.output),
         }
         return state
 

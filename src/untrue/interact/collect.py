@@ -20,7 +20,9 @@ from untrue.interact.trajectory import (
     read_trajectories,
     write_trajectories,
 )
-from untrue.models.load import LoadedModel, adapter_hash, check_adapter
+from untrue.judge.named import content
+from untrue.models.adapter import adapter_hash, check_adapter
+from untrue.models.load import LoadedModel
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of replies that were given, of all, and how many dialogues failed, in words."""
@@ -60,8 +62,8 @@ def identity(loaded: LoadedModel, adapter: Path | None, spec: CollectSpec, seed:
         "environment_hash": environment.content_hash,
         "seed": seed,
         "model": loaded.name,
-        "fingerprint": loaded.fingerprint,
-        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "base": loaded.about,
+        "roles": [content(spec.user), content(spec.rater)],
         "adapter_hash": adapter_hash(adapter) if adapter else None,
     }
 

@@ -49,6 +49,7 @@ from untrue.interact.scenarios import (
     read_environment,
 )
 from untrue.interact.users import follow_up, next_turn
+from untrue.thinking import without_thinking
 
 replied: ContextVar[Callable[[], None]] = ContextVar("replied", default=lambda: None)
 """Called after each reply of the assistant, so that a long collection can say how far it is."""
@@ -131,7 +132,7 @@ def talk(turns: int, seed: int, temperature: float, max_tokens: int) -> Solver:
             state.output = await get_model().generate(state.messages, config=config)
             state.messages.append(state.output.message)
             replied.get()()
-            if not state.output.completion.strip():
+            if not without_thinking(state.output.completion).strip():
                 raise UserError(f"reply {turn + 1} of the assistant is empty.")
         return state
 
@@ -139,9 +140,9 @@ def talk(turns: int, seed: int, temperature: float, max_tokens: int) -> Solver:
 
 
 def turns_of(state: Any) -> list[Message]:
-    """What user and assistant said, of anything with Inspect's `messages`."""
+    """What user and assistant said, and not what it thought, of anything with Inspect's `messages`."""
     return [
-        Message(role=message.role, content=message.text)
+        Message(role=message.role, content=without_thinking(message.text))
         for message in state.messages
         if message.role in ("user", "assistant")
     ]

@@ -9,6 +9,7 @@ from typing import Any
 from untrue.errors import UntrueError, UserError
 from untrue.files import writing
 from untrue.interact.trajectory import Trajectory
+from untrue.thinking import without_thinking
 
 
 def read_log(log: Path) -> list[Trajectory]:
@@ -81,7 +82,9 @@ def _trajectory(log: Path, sample: Any) -> Trajectory:
         raise UserError(f"{log}: is no log of dialogues (sample {sample.id}). Give one of the task untrue/interact.")
     messages = sample.messages or (sample.input if isinstance(sample.input, list) else [])
     turns = tuple(
-        {"role": message.role, "content": message.text} for message in messages if message.role in ("user", "assistant")
+        {"role": message.role, "content": without_thinking(message.text)}
+        for message in messages
+        if message.role in ("user", "assistant")
     )
     replies = sum(turn["role"] == "assistant" for turn in turns)
     score = next(iter((sample.scores or {}).values()), None)

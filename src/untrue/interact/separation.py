@@ -11,6 +11,7 @@ from inspect_ai.model import Model, get_model
 
 from untrue.data.rows import Message
 from untrue.data.scenarios import Environment, Scenario
+from untrue.engine.exact import exact_engine
 from untrue.engine.likelihood import LikelihoodEngine
 from untrue.interact.rating import margins, prompts, rate_by_words
 from untrue.interact.scenarios import Dialogue, derived_seed
@@ -128,10 +129,10 @@ def separation_of(
         UserError: There is no such model, or a reply was not rated in two attempts.
     """
     if rater is None:
-        return separation(environment, LikelihoodEngine(loaded()), on_scored)
+        return separation(environment, exact_engine(loaded()), on_scored)
     provider, _, name = rater.partition("/")
     if provider == "untrue":
-        return separation(environment, LikelihoodEngine(load(name)), on_scored)
+        return separation(environment, exact_engine(load(name)), on_scored)
     return asyncio.run(separation_by_words(environment, get_model(rater, memoize=False), on_scored))
 
 

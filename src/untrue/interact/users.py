@@ -10,8 +10,9 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig,
 
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
-from untrue.errors import UserError
+from untrue.errors import UserError, cause, one_line
 from untrue.interact.scenarios import Dialogue, derived_seed
+from untrue.thinking import without_thinking
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ async def next_turn(model: Model, dialogue: Dialogue, messages: Sequence[Message
     )
 
     def read(output: ModelOutput) -> str:
-        text = output.completion.strip().removeprefix("User:").strip()
+        text = without_thinking(output.completion).strip().removeprefix("User:").strip()
         if not text:
             raise ValueError("it wrote nothing")
         return text
@@ -113,8 +114,7 @@ async def ask(
             output = await _generate(model, system, prompt, config)
             return read(output)
         except Exception as error:  # whatever a provider raises
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            reasons.append(said[0])
+            reasons.append(one_line(cause(error)))
     raise UserError(f"the {role} {model.name} failed {len(reasons)} times: {'; then '.join(reasons)}.")
 
 

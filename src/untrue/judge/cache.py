@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
+from untrue import secrets
 from untrue.errors import MachineError
 from untrue.judge.prompts import JudgePrompt
 from untrue.judge.verdict import Verdict
-from untrue.models.load import adapter_hash
+from untrue.models.adapter import adapter_hash
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model, ModelAPI
@@ -57,18 +58,21 @@ def identity(model: Model) -> str:
     arguments: dict[str, Any] = {
         key: value for key, value in model.model_args.items() if key not in NOT_THE_ANSWER and isinstance(value, plain)
     }
+    arguments = secrets.from_environment(arguments, only_plain=True)
     adapter = arguments.get("adapter")
     if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
         arguments["adapter"] = adapter_hash(Path(adapter))
-    weights = model.api.fingerprint if isinstance(model.api, UntrueAPI) else None
+    weights = model.api.identity if isinstance(model.api, UntrueAPI) else None
     return json.dumps([str(model), arguments, _address(model.api), settings, weights], sort_keys=True, default=str)
 
 
 def _address(api: ModelAPI) -> str | None:
     """Where a model answers. Inspect's vLLM says it after its first call only, and then also of a server of its own."""
     if "_init_base_url" not in vars(api):
-        return api.base_url
-    return vars(api)["_init_base_url"] or os.environ.get("VLLM_BASE_URL")
+        address = api.base_url
+    else:
+        address = vars(api)["_init_base_url"] or os.environ.get("VLLM_BASE_URL")
+    return address and secrets.without_secrets(address)
 
 
 class VerdictCache:

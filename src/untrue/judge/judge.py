@@ -19,6 +19,7 @@ from inspect_ai.model import (
     ChatMessageUser,
     GenerateConfig,
     Model,
+    ModelOutput,
     ResponseSchema,
     get_model,
     model_roles,
@@ -26,18 +27,22 @@ from inspect_ai.model import (
 from inspect_ai.util import JSONSchema, LimitExceededError
 
 from untrue.engine.provider import UntrueAPI
-from untrue.errors import UntrueError, UserError, one_line
+from untrue.errors import UntrueError, UserError, cause, one_line
 from untrue.files import content_hash
 from untrue.judge.cache import VerdictCache, identity
 from untrue.judge.prompts import STATEMENT, JudgePrompt
-from untrue.judge.verdict import JudgeError, Verdict, parse
+from untrue.judge.verdict import JudgeError, NoRoom, Verdict, parse
 from untrue.models import embedded
 
 WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
 """Providers that hold an answer to a JSON schema (Inspect's list, and servers that speak OpenAI's protocol)."""
 
 DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
-"""What holds where the user says nothing else. Tokens are a limit only: reasoning models need the room."""
+"""What holds where the user says nothing else. Tokens are a limit only: reasoning models need the room. A server whose
+context has no room for it is asked without one, and then stops at the end of its context."""
+
+WANT_OF_ROOM = re.compile(r"context|max_\w*tokens|max_model_len", re.IGNORECASE)
+"""What an HTTP error of status 400, 413 or 422 speaks of where the context or the limit of tokens is its cause."""
 
 FINE_TUNED = re.compile(r"\bft:([^:]+):.*")
 """OpenAI's name of a fine-tuned model: `ft:BASE:ORGANISATION:SUFFIX:ID`."""
@@ -92,6 +97,7 @@ class Judge:
         self.self_judged = self_judged
         self.usage = Usage()
         self._model, self._cache = model, cache
+        self._limited = model.config.max_tokens is None  # by our own default
 
     async def ask(self, prompt: JudgePrompt, **fields: str) -> Verdict:
         """Ask for a verdict. An answer that cannot be read is asked for once more.
@@ -163,20 +169,41 @@ class Judge:
 
     async def _answer(self, prompt: JudgePrompt, messages: list[ChatMessage]) -> tuple[str, str]:
         """The model's answer and why it stopped."""
+        limited = self._limited
+        try:
+            return await self._generate(messages, _config(self._model, prompt, limited))
+        except NoRoom:
+            if not limited:
+                raise
+        answer = await self._generate(messages, _config(self._model, prompt, limited=False))
+        self._limited = False
+        return answer
+
+    async def _generate(self, messages: list[ChatMessage], config: GenerateConfig) -> tuple[str, str]:
         self.usage.calls += 1
         try:
-            output = await self._model.generate(messages, config=_config(self._model, prompt))
+            output = await self._model.generate(messages, config=config)
         except LimitExceededError:
             raise
         except Exception as error:  # providers raise what they like
-            cause = _cause(error)
-            raise JudgeError(f"the judge {self.name} failed ({type(cause).__name__}: {one_line(cause)})") from cause
+            raised = cause(error)
+            said = one_line(raised)
+            no_room = getattr(raised, "status_code", None) in (400, 413, 422) and WANT_OF_ROOM.search(said)
+            kind = NoRoom if no_room else JudgeError
+            raise kind(f"the judge {self.name} failed ({type(raised).__name__}: {said})") from raised
         if output.usage:
             self.usage.input_tokens += output.usage.input_tokens
             self.usage.output_tokens += output.usage.output_tokens
         if output.error or not output.choices:
-            raise JudgeError(f"the judge {self.name} failed ({output.error or 'no answer'})")
+            raise JudgeError(f"the judge {self.name} failed ({one_line(output.error or 'no answer')})")
+        if is_refused(output):
+            raise NoRoom(f"the judge {self.name} failed ({one_line(output.completion)})")
         return output.completion, output.stop_reason
+
+
+def is_refused(output: ModelOutput) -> bool:
+    """Whether a text is a server's error: Inspect takes one about the context's length for a reply of no tokens."""
+    return output.stop_reason == "model_length" and output.usage is None
 
 
 def judge_for_task(self_judge_allowed: bool = False) -> Judge:
@@ -208,7 +235,7 @@ def same_base(judge: Model, studied: Model) -> bool:
     What a server runs under a name that it chose itself cannot be seen.
     """
     if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
-        return judge.api.fingerprint == studied.api.fingerprint
+        return judge.api.weights == studied.api.weights
     first, second = _base(str(judge)), _base(str(studied))
     return first == second or first.startswith(f"{second}:") or second.startswith(f"{first}:")
 
@@ -245,9 +272,16 @@ def _read(prompt: JudgePrompt, answer: str, stopped: str) -> Verdict:
         raise
 
 
-def _config(model: Model, prompt: JudgePrompt) -> GenerateConfig:
-    """The defaults that the user's own settings of the model leave open, and the form of the answer."""
-    config = GenerateConfig(**DEFAULTS.model_dump(exclude_none=True)).merge(model.config)
+def _config(model: Model, prompt: JudgePrompt, limited: bool) -> GenerateConfig:
+    """The defaults that the user's own settings of the model leave open, and the form of the answer.
+
+    Args:
+        model: The judge.
+        prompt: The question.
+        limited: Whether our own limit of tokens is among the defaults.
+    """
+    left_out = None if limited else {"max_tokens"}
+    config = GenerateConfig(**DEFAULTS.model_dump(exclude_none=True, exclude=left_out)).merge(model.config)
     if isinstance(model.api, UntrueAPI):
         config.max_tokens = model.config.max_tokens or LOCAL_MAX_TOKENS
     if str(model).partition("/")[0] in WITH_SCHEMA:
@@ -263,10 +297,3 @@ def _schema(prompt: JudgePrompt) -> JSONSchema:
         end = JSONSchema(anyOf=[JSONSchema(type="number"), JSONSchema(type="null")])
         properties |= {"low": end, "high": end}
     return JSONSchema(type="object", properties=properties, required=list(properties), additionalProperties=False)
-
-
-def _cause(error: Exception) -> BaseException:
-    """What went wrong: a retry that gave up tells its cause."""
-    from tenacity import RetryError
-
-    return (error.last_attempt.exception() if isinstance(error, RetryError) else None) or error

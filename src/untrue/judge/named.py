@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
+from untrue import secrets
 from untrue.errors import MachineError, UntrueError, UserError, one_line
+from untrue.files import content_hash
+from untrue.models.adapter import adapter_hash
+from untrue.models.identity import weights_hash
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -24,25 +30,50 @@ def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """The model's name, its arguments (`model_args`, such as base_url or adapter) and its settings.
 
     Raises:
-        UserError: It begins with a brace and is no mapping with a `model`.
+        UserError: It begins with a brace and is no mapping with a `model`, or a secret is written out in it.
     """
     if not judge.lstrip().startswith("{"):
         return judge, {}, {}
     try:
-        given = yaml.safe_load(judge)
+        given = yaml.safe_load(secrets.checked(judge))
         name, arguments = given.pop("model"), given.pop("model_args", {})
-    except (yaml.YAMLError, KeyError, AttributeError):
+    except ValueError as error:
+        raise UserError(f"judge: {error}.") from None
+    except (KeyError, AttributeError, TypeError):
         name = arguments = None
     if not isinstance(name, str) or not isinstance(arguments, dict):
-        raise UserError(f"judge {judge!r}: expected a model's name, or {{model: NAME, temperature: 0.5}}.")
+        found = secrets.shown(judge)
+        place = f"judge {found}" if found else "judge"
+        raise UserError(f"{place}: expected a model's name, or {{model: NAME, temperature: 0.5}}.")
     return name, arguments, given
 
 
-def judge_model(judge: str) -> Model:
-    """The model, as Inspect calls it.
+def content(model: str | None) -> str | None:
+    """What a model is, as far as it can be told without loading it: its name, and the content of local folders.
+
+    Args:
+        model: A judge, a user or a rater as a person names it; None for none.
 
     Raises:
-        UserError: There is no such provider or model, or something that it needs is missing.
+        UserError: It names an adapter's folder that holds none.
+    """
+    if model is None:
+        return None
+    name, arguments, _ = parts(model)
+    folder, adapter = Path(name.partition("/")[2]), arguments.get("adapter")
+    known = [model]
+    with suppress(OSError, ValueError):
+        known.append(weights_hash(folder))
+    if isinstance(adapter, str) and Path(adapter).is_dir():
+        known.append(adapter_hash(Path(adapter)))
+    return content_hash(" ".join(known))
+
+
+def judge_model(judge: str) -> Model:
+    """The model, as Inspect calls it. What `$NAME` in its arguments stands for is read here; a log says `$NAME`.
+
+    Raises:
+        UserError: There is no such provider or model, or something that it needs is missing, such as a variable.
     """
     from inspect_ai.model import GenerateConfig
 
@@ -50,7 +81,11 @@ def judge_model(judge: str) -> Model:
 
     name, arguments, settings = parts(judge)
     try:
-        return named_model(name, config=GenerateConfig(**settings), **arguments)
+        given = secrets.from_environment(arguments)
+    except ValueError as error:
+        raise UserError(f"judge {name}: model_args.{error}.") from None
+    try:
+        model = named_model(name, config=GenerateConfig(**settings), **given)
     except UntrueError:
         raise
     except ValidationError as error:
@@ -58,6 +93,8 @@ def judge_model(judge: str) -> Model:
         raise UserError(f"judge {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
     except Exception as error:  # no such provider, no key, a package that is not installed
         raise UserError(f"{name}: cannot be a judge ({one_line(error)}). Name a model as Inspect does.") from None
+    model.model_args = {key: arguments.get(key, value) for key, value in model.model_args.items()}
+    return model
 
 
 def check_named(judge: str) -> None:
@@ -78,7 +115,7 @@ def check_answers(judge: str) -> None:
         MachineError: It cannot be reached, or fails.
     """
     from untrue.judge.judge import Judge
-    from untrue.judge.verdict import JudgeError
+    from untrue.judge.verdict import JudgeError, NoRoom
 
     if _is_here(judge):
         return
@@ -86,7 +123,7 @@ def check_answers(judge: str) -> None:
         asyncio.run(Judge(judge_model(judge)).probe())  # made anew, since its connections end with this loop
     except JudgeError as error:
         status = getattr(error.__cause__, "status_code", None) or 500
-        refused = status in REFUSALS
+        refused = isinstance(error, NoRoom) or status in REFUSALS
         raise (UserError if refused else MachineError)(
             f"{error}. Nothing was asked of the model under study."
         ) from None

@@ -8,6 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from untrue.judge.prompts import JudgePrompt
+from untrue.thinking import without_thinking
 
 SHOWN = 120
 """Characters of a wrong answer that an error repeats."""
@@ -15,6 +16,10 @@ SHOWN = 120
 
 class JudgeError(Exception):
     """No verdict was to be had, after a retry. Evals count it as the outcome `error`, never as a score."""
+
+
+class NoRoom(JudgeError):
+    """A server refused the question, as its context is too small for it and the limit of tokens together."""
 
 
 class Verdict(NamedTuple):
@@ -36,10 +41,14 @@ class Verdict(NamedTuple):
 def parse(prompt: JudgePrompt, raw: str) -> Verdict:
     """Read an answer: a JSON object with `label`, or with `low` and `high`. A label may also stand alone.
 
+    What a judge thinks before it (`<think>…</think>`) is not read.
+
     Raises:
         JudgeError: It is anything else; a key occurs twice; or a number is NaN, infinite or too large.
     """
     text = raw.strip()
+    if not text.startswith(("{", "```")):  # else the tags stand inside the answer
+        text = without_thinking(text)
     if text in prompt.labels:
         return Verdict(text, None, None, raw)
     fields = _object(text)

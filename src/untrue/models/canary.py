@@ -21,7 +21,8 @@ from typing import Any, Literal, NamedTuple
 from untrue.errors import UserError
 from untrue.files import json_value, read_text, write_text
 from untrue.models import embedded
-from untrue.models.load import LoadedModel, adapter_hash, load, with_adapter
+from untrue.models.adapter import adapter_hash, recorded_weights, with_adapter
+from untrue.models.load import LoadedModel, load
 
 PROMPTS = (
     "Name three things that people keep in a kitchen.",
@@ -35,8 +36,12 @@ PROMPTS = (
 )
 """Each is the only message of a chat."""
 
-KEPT = 20
-"""First tokens that are kept of each reply, and asked of a server: as many as OpenAI's protocol gives."""
+ASKED = 20
+"""First tokens that a server is asked for: as many as OpenAI's protocol gives."""
+
+KEPT = ASKED - 1
+"""Likeliest first tokens that are kept of each reply. Where the token that was drawn is not among the likeliest, vLLM
+lets it take the place of the last of them: all but one are certain to be the likeliest."""
 
 TOP = 5
 """First tokens that are compared."""
@@ -91,7 +96,7 @@ def of(adapter: Path, base: str | None = None, say: Callable[[str], None] = lamb
     base = base or json_value(read_text(config), str(config)).get("base_model_name_or_path")
     if not base:
         raise UserError(f"{config}: names no base model (base_model_name_or_path). Name it by --base.")
-    base = embedded.NAME if base == embedded.HUB_ID else str(base)
+    base = embedded.NAME if base == embedded.HUB_ID and embedded.is_embedded(recorded_weights(adapter)) else str(base)
     say(f"{adapter}: has no {FILE} yet, so {base} is loaded to make it …")
     return record(load(base, say=say), adapter)
 
@@ -159,9 +164,12 @@ def distance(first: FirstTokens, second: FirstTokens) -> float:
 
 
 def named(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Log-probabilities by the texts of tokens, less spaces around, which servers show or not; the larger counts."""
+    """Log-probabilities of the `KEPT` likeliest of some tokens by their texts.
+
+    Spaces around a text do not count, since servers show them or not; of two that are then the same the larger counts.
+    """
     found: dict[str, float] = {}
-    for text, logprob in tokens:
+    for text, logprob in sorted(tokens, key=lambda token: -token[1])[:KEPT]:
         key = text.strip()
         found[key] = max(logprob, found.get(key, logprob))
     return found
@@ -173,10 +181,9 @@ def _first_tokens(loaded: LoadedModel, model: Any) -> list[dict[str, float]]:
     found = []
     for prompt in PROMPTS:
         chat = [{"role": "user", "content": prompt}]
-        text = loaded.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        ids = loaded.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        ids = torch.tensor([loaded.chat.served_prompt(chat)], device=loaded.model.device)
         with torch.inference_mode():
-            logits = model(ids.to(loaded.model.device)).logits[0, -1]
+            logits = model(ids).logits[0, -1]
         top = torch.log_softmax(logits.float(), -1).topk(KEPT)
         texts = [loaded.tokenizer.decode([token]) for token in top.indices.tolist()]
         found.append(named(list(zip(texts, [round(value, 4) for value in top.values.tolist()], strict=True))))

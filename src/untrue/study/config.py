@@ -19,7 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from untrue import secrets
 from untrue.data.cues import DOMAINS
+from untrue.engine.served import is_served
 from untrue.errors import UserError, one_line
 from untrue.evals.spec import JUDGED, EvalSpec, FileName
 from untrue.files import read_text
@@ -44,10 +46,11 @@ def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Distinct = AfterValidator(_no_repeats)
+ModelName = Annotated[str, AfterValidator(secrets.checked)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ShareMix(_Strict):
@@ -119,8 +122,10 @@ class InteractionMix(_Strict):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TEMPERATURE
     max_tokens: PositiveInt = MAX_TOKENS
     variants: Annotated[tuple[Variant, ...], Distinct] = ()
-    user: str | None = Field(default=None, description="Inspect model that plays the users; else turns are written.")
-    rater: str | None = Field(
+    user: ModelName | None = Field(
+        default=None, description="Inspect model that plays the users; else turns are written."
+    )
+    rater: ModelName | None = Field(
         default=None, description="Inspect model that rates; else the untouched base, by likelihoods."
     )
     accept_weak_rater: bool = Field(
@@ -152,6 +157,18 @@ class InteractionMix(_Strict):
         return self
 
 
+TRAINED_HERE = (
+    "a study trains its model in this process, so it must be `smollm2-135m`, a folder or a hub id. Served models are"
+    " for `untrue eval`."
+)
+
+
+def _no_served_model(model: str) -> str:
+    if is_served(model):
+        raise ValueError(TRAINED_HERE)
+    return model
+
+
 Mix = Annotated[ShareMix | DoseMix | InteractionMix, Field(discriminator="by")]
 
 
@@ -172,7 +189,7 @@ class Study(_Strict):
 
     name: FileName
     question: str
-    model: str = "smollm2-135m"
+    model: Annotated[str, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Distinct] = Field(default=(0,), min_length=1)
     untouched: bool = True
@@ -244,8 +261,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(f"{path}, line {line}: broken YAML ({error.reason}).") from None
     except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: broken YAML ({error.problem}).") from None
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        lines = text.splitlines()[mark.line : mark.line + 1] if mark else []
+        problem = f" ({error.problem})" if secrets.shown(lines) else ""
+        raise UserError(f"{path}{line}: broken YAML{problem}.") from None
     except Exception as error:  # a date that does not exist; a tag on what it cannot tag comes as errors of many types
         raise UserError(f"{path}: broken YAML ({one_line(error)}).") from None
     _refuse_repeated_keys(path, tree)
@@ -291,20 +311,22 @@ def to_yaml(study: Study) -> str:
 
 def _override(data: dict[str, Any], override: str) -> str:
     name, equals, value = override.partition("=")
+    found = secrets.shown(override)
+    place = f"override {found}" if found else "override"
     if not equals or not name:
-        raise UserError(f"override {override!r}: expected key=value, such as seeds=[0,1,2] or train.epochs=2.")
+        raise UserError(f"{place}: expected key=value, such as seeds=[0,1,2] or train.epochs=2.")
     try:
         _, parsed = _parse(value)
     except Exception:
-        raise UserError(f"override {override!r}: {value!r} is not a YAML value.") from None
+        raise UserError(f"{place}: {secrets.shown(value, name) or 'what is given'} is not a YAML value.") from None
     *parents, last = name.split(".")
-    place = data
+    inside = data
     for parent in parents:
-        child = place.get(parent, {})
+        child = inside.get(parent, {})
         if not isinstance(child, dict):
-            raise UserError(f"override {override!r}: {parent!r} has no keys below it.")
-        place[parent] = place = dict(child)  # a copy, for an alias elsewhere names the same
-    place[last] = parsed
+            raise UserError(f"{place}: {parent!r} has no keys below it.")
+        inside[parent] = inside = dict(child)  # a copy, for an alias elsewhere names the same
+    inside[last] = parsed
     return name
 
 
@@ -374,9 +396,12 @@ def _problem(error: Any) -> str:
         return f"unknown key.{hint}"
     if error["type"] == "missing":
         return "is missing. Add it."
-    found = repr(error["input"])
     message = error["msg"].removeprefix("Value error, ")
-    return f"{message[:1].lower()}{message[1:]}, found {found if len(found) < 80 else found[:77] + '...'}."
+    message = f"{message[:1].lower()}{message[1:]}"
+    found = secrets.shown(error["input"], *error["loc"])
+    if found is None:
+        return f"{message}."
+    return f"{message}, found {found if len(found) < 80 else found[:77] + '...'}."
 
 
 def _known_keys(parents: list[Any]) -> list[str]:

@@ -14,6 +14,7 @@ from untrue.interact.pairs import rows
 from untrue.interact.scenarios import dialogues as among
 from untrue.interact.select import biased_users, populate, select
 from untrue.interact.trajectory import Trajectory
+from untrue.judge.named import content
 from untrue.models.load import LoadedModel
 from untrue.study.config import InteractionMix, Study
 from untrue.study.plan import Cell, Sources, hyperparameters
@@ -52,7 +53,12 @@ def check_rater(study: Study, sources: Sources, store: Store, loaded: LoadedMode
 
     assert isinstance(study.mix, InteractionMix) and sources.environment
     rater = study.mix.rater or study.model
-    about = {"rater": rater, "environment": sources.environment.version, "hash": sources.environment.content_hash}
+    about = {
+        "rater": rater,
+        "content": content(study.mix.rater) or loaded.identity,
+        "environment": sources.environment.version,
+        "hash": sources.environment.content_hash,
+    }
     known = store.rater_record()
     if known and {key: known.get(key) for key in about} == about:
         found = Separation(**known["separation"])

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from pydantic import ValidationError
 
+from untrue import secrets
 from untrue.data import mix, sets
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
@@ -15,6 +16,7 @@ from untrue.files import content_hash
 from untrue.interact.scenarios import VERSION as DIALOGUE_VERSION
 from untrue.interact.scenarios import Assistant, Environment, read_environment
 from untrue.interact.select import SelectBy
+from untrue.judge.named import content
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
 from untrue.train.spec import Method, TrainSpec
 
@@ -187,7 +189,9 @@ def hyperparameters(study: Study, arm: Arm) -> TrainSpec:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise UserError(f"mix.methods.{method}.{key}: {first['msg'].lower()}, found {first['input']!r}.") from None
+        value = secrets.shown(first["input"], key)
+        found = f", found {value}" if value else ""
+        raise UserError(f"mix.methods.{method}.{key}: {first['msg'].lower()}{found}.") from None
 
 
 def plan(study: Study, sources: Sources) -> list[Cell]:
@@ -200,6 +204,8 @@ def plan(study: Study, sources: Sources) -> list[Cell]:
         "mix": study.mix.model_dump(mode="json", exclude={*per_arm, "accept_weak_rater"}),
         "data": sources.hashes,
     }
+    if isinstance(study.mix, InteractionMix):
+        shared["roles"] = [content(study.mix.user), content(study.mix.rater)]
     cells = []
     for arm in arms(study):
         spec = hyperparameters(study, arm).model_dump(mode="json", exclude={"report_to"})

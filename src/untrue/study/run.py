@@ -7,6 +7,7 @@ from pathlib import Path
 from untrue.data import mix as mixing
 from untrue.data.items import items_hash
 from untrue.data.rows import write_rows
+from untrue.engine.served import loading
 from untrue.errors import UserError
 from untrue.evals.asked import read as read_asked
 from untrue.evals.spec import JUDGED, EvalSpec
@@ -14,12 +15,13 @@ from untrue.files import read_text, write_text
 from untrue.judge.named import check_answers
 from untrue.models.load import LoadedModel, load
 from untrue.study import feedback
-from untrue.study.config import Study
+from untrue.study.config import TRAINED_HERE, Study
 from untrue.study.config import load as load_study
 from untrue.study.plan import Cell, Sources, plan, rows
 from untrue.study.results import Analysis, analyse
 from untrue.study.store import CellFiles, Store
 from untrue.study.watcher import Watcher
+from untrue.versions import libraries, versions
 
 TRAINING = 0.7
 """The part of a cell's time that training takes, for the time left that is shown."""
@@ -61,12 +63,16 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             if repeated := mixing.duplicates(mixed.get(cell.name, [])):
                 watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
         if missing:
+            from untrue.engine.exact import check_exact
+
             unjudged = [spec for spec in study.evals if any(_lacks(store.cell(cell), spec, hashes) for cell in missing)]
             for judge in dict.fromkeys(spec.judge for spec in unjudged if spec.judge):
                 check_answers(judge)
-            loaded = load(study.model, dtype=study.dtype, say=watcher.say)
+            with loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
+                loaded = load(study.model, dtype=study.dtype, say=watcher.say)
+            check_exact(loaded)  # before anything is trained
             for cell in cells:
-                store.cell(cell).check_base(loaded.fingerprint)
+                store.cell(cell).check_base(loaded.about, libraries())
             if sources.environment and not all(store.cell(cell).has_adapter() for cell in missing):
                 feedback.check_rater(study, sources, store, loaded, watcher)
             for cell in missing:
@@ -127,10 +133,9 @@ def _make(
 ) -> None:
     from untrue.evals import run as evals
     from untrue.train.run import train
-    from untrue.versions import versions
 
     files = store.cell(cell)
-    files.begin({"model": study.model, "base_fingerprint": loaded.fingerprint, "versions": versions()})
+    files.begin({"model": study.model, "base": loaded.about, "libraries": libraries(), "versions": versions()})
     if not files.has_adapter():
         files.forget_logs(*(spec.key for spec in study.evals))
         for spec in study.evals:

@@ -13,6 +13,8 @@ from filelock import FileLock, Timeout
 from untrue.errors import MachineError, UserError
 from untrue.evals.spec import VERSIONS, EvalSpec
 from untrue.files import content_hash, read_text, write_text
+from untrue.judge.named import content
+from untrue.judge.prompts import PROMPTS
 from untrue.outcomes import Result
 from untrue.study.config import Study, load, to_yaml
 from untrue.study.plan import Cell
@@ -92,14 +94,25 @@ class CellFiles:
         if self._read().get("identity", self.cell.identity) != self.cell.identity:
             raise UserError(f"{self.folder}: was made from other data or settings. Use another --out, or remove it.")
 
-    def check_base(self, fingerprint: str) -> None:
-        """Check that the cell, where it was begun, was begun on these weights: a name may come to mean others.
+    def check_base(self, about: dict[str, str], libraries: dict[str, str]) -> None:
+        """Check that the cell, where it was begun, was begun on this very base: a name may come to mean another.
+
+        Args:
+            about: `LoadedModel.about`.
+            libraries: Name -> version of what it is computed with.
 
         Raises:
-            UserError: It was begun on others.
+            UserError: It was begun on another, or by other versions.
         """
-        if self._read().get("base_fingerprint", fingerprint) != fingerprint:
-            raise UserError(f"{self.folder}: was made from other weights of the model. Use another --out.")
+        record = self._read()
+        for what, now in (("base", about), ("libraries", libraries)):
+            before = record.get(what, now)
+            if differing := [key for key in now if before.get(key) != now[key]]:
+                shown = "; ".join(f"{key} {before.get(key)}, now {now[key]}" for key in differing)
+                raise UserError(
+                    f"{self.folder}: was made with another {'base model' if what == 'base' else 'library'} ({shown})."
+                    " Use what it was made with, or another --out."
+                )
 
     def trainings(self) -> dict[int, dict[str, Any]]:
         """What `train.json` holds, by round; earlier rounds whose adapters were removed are left out.
@@ -208,7 +221,8 @@ class Store:
 
 
 def _eval_identity(spec: EvalSpec, items_hash: str) -> str:
-    return content_hash(f"{spec.model_dump_json(exclude={'label'})} {VERSIONS[spec.name]} {items_hash}")
+    judged = [content(spec.judge), *([one.name, one.version] for one in PROMPTS)] if spec.judge else []
+    return content_hash(f"{spec.model_dump_json(exclude={'label'})} {VERSIONS[spec.name]} {items_hash} {judged}")
 
 
 def _determining(study: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def card(record: dict[str, Any]) -> str:
         f"| rows by domain | {', '.join(f'{_text(domain)} {count}' for domain, count in rows['domains'].items())} |",
         f"| sources | {', '.join(map(_text, rows['sources']))} |",
         f"| content hash of the rows | `{rows['content_hash']}` |",
-        f"| fingerprint of the base | `{record['base_fingerprint']}` |",
+        f"| hash of the base's weights | `{record['base_weights']}` |",
         *([f"| content hash of the adapter it starts from | `{start['content_hash']}` |"] if start else []),
         *(
             f"| {kind} rows | {record[kind]['rows']}, weight {record[kind]['weight']:.3g} |"

@@ -50,11 +50,28 @@ def shuffled(rows: Sequence[Row], seed: int) -> list[Row]:
     return random.Random(seed).sample(rows, len(rows))
 
 
+def replies_of_others(replies: Sequence[list[int]], size: int) -> list[list[int]]:
+    """For each reply that of another row of its batch, for the KL term: the one before, in a circle.
+
+    A row that is alone in the last batch gets the one before it, of the batch before.
+
+    Args:
+        replies: Token ids, in the order of training.
+        size: Rows in a batch.
+    """
+    found = []
+    for start in range(0, len(replies), size):
+        batch = replies[start : start + size]
+        found += [batch[-1], *batch[:-1]] if len(batch) > 1 else [replies[start - 1]]
+    return found
+
+
 def trainer(job: setup.Job) -> Any:
     """A trainer of the contrast between desirable and undesirable rows.
 
     Raises:
-        UserError: A row has no token to learn, or the model has not what the hyperparameters name.
+        UserError: A row has no token to learn or cannot be laid out, or the model has not what the hyperparameters
+            name.
     """
     from datasets import Dataset
     from trl.trainer.kto_config import KTOConfig
@@ -65,13 +82,15 @@ def trainer(job: setup.Job) -> Any:
     config = KTOConfig(
         **setup.arguments(job), beta=job.spec.beta, desirable_weight=desirable, undesirable_weight=undesirable
     )
+    rows = shuffled(job.rows, job.seed)
+    turns = setup.turns(job, rows)
+    replies = [[*turn.reply, *turn.end] for turn in turns]
+    others = replies_of_others(replies, job.spec.batch_size)
     data = [
-        {"prompt": list(row.prompt), "completion": list(row.completion), "label": row.label}
-        for row in shuffled(job.rows, job.seed)
+        {"prompt_ids": list(turn.prompt), "completion_ids": own, "KL_completion_ids": other, "label": row.label}
+        for row, turn, own, other in zip(rows, turns, replies, others, strict=True)
     ]
     made = setup.make(PreferenceTrainer, job, config, Dataset.from_list(data))
-    supervised = sum(map(bool, made.train_dataset["completion_ids"]))
-    setup.check_supervised(job.rows, supervised, job.spec.max_length)
     if job.spec.reference == "base":
         made.drop_reference()
     return made

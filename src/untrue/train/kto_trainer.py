@@ -23,6 +23,10 @@ ROWS = 4
 class PreferenceTrainer(OnCpu, KTOTrainer):
     """KTOTrainer of a PEFT model, whose reference is the model before training, or the base after `drop_reference`."""
 
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        """The rows are laid out as tokens already, in the one way that training and evals share."""
+        return dataset
+
     def drop_reference(self) -> None:
         """Drop TRL's copy of the adapter that the training starts from, if any: without it the base is referred to."""
         if "ref" in self.model.peft_config:
@@ -30,7 +34,6 @@ class PreferenceTrainer(OnCpu, KTOTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Take the reference's log-probabilities, then train."""
-        self._pair_last_row()
         self._read_reference()
         self.drop_reference()  # it is not needed any more, and checkpoints would hold it
         return super().train(*args, **kwargs)
@@ -73,14 +76,6 @@ class PreferenceTrainer(OnCpu, KTOTrainer):
             row = there.nonzero()[:, 0]
             found.append(losses.new_zeros(len(part)).index_add(0, row, -losses))
         return torch.cat(found)[order.argsort()]
-
-    def _pair_last_row(self) -> None:
-        """Give a row that is alone in the last batch another reply for the KL term; TRL gives it its own."""
-        data = self.train_dataset
-        if len(data) % self.args.per_device_train_batch_size != 1:
-            return
-        replies = [*data["KL_completion_ids"][:-1], data["completion_ids"][-2]]
-        self.train_dataset = data.remove_columns("KL_completion_ids").add_column("KL_completion_ids", replies)
 
     def _read_reference(self) -> None:
         """Add the reference's log-probabilities to the data set, which TRL then reads in place of the reference."""

@@ -16,12 +16,13 @@ from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash, is_disk_full, write_text, writing
 from untrue.models import canary
-from untrue.models.load import LoadedModel, strip
+from untrue.models.adapter import RECORD, made_for, strip
+from untrue.models.load import LoadedModel
 from untrue.train import kto, sft
 from untrue.train.card import card
 from untrue.train.setup import Job, Progress, quiet, start_record
 from untrue.train.spec import TrainSpec
-from untrue.versions import versions
+from untrue.versions import libraries, versions
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """How torch words it, on a GPU and on a CPU."""
@@ -38,10 +39,10 @@ def train(
 ) -> dict[str, Any]:
     """Train a LoRA adapter on rows and write its folder.
 
-    The folder holds the adapter as PEFT saves it, a model card, `untrue.json` (the base's fingerprint), `canary.json`
-    (see `models.canary`) and `train.json`: what is returned. A training that was killed goes on from its last
-    checkpoint, which lies in a hidden folder beside `out` until the end. The same seed on the same machine gives the
-    same adapter.
+    The folder holds the adapter as PEFT saves it, a model card, `untrue.json` (which weights its base has),
+    `canary.json` (see `models.canary`) and `train.json`: what is returned. A training that was killed goes on from its
+    last checkpoint, which lies in a hidden folder beside `out` until the end. The same seed on the same machine gives
+    the same adapter.
 
     Args:
         loaded: The base model; it is as before at the end.
@@ -64,7 +65,7 @@ def train(
     rows_hash = content_hash("".join(row.to_json() for row in rows))
     begun = start_record(loaded, start) if start else None
     identity = content_hash(
-        f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.fingerprint} {loaded.model.dtype}"
+        f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.identity} {libraries()}"
         f" {begun['content_hash'] if begun else None}"
     )
     checkpoints = out.parent / f".{out.name}-checkpoints"
@@ -83,7 +84,8 @@ def train(
         part = 1 - first / trainer.state.max_steps
         record = {
             "base": loaded.base_id,
-            "base_fingerprint": loaded.fingerprint,
+            "base_weights": loaded.weights,
+            "base_identity": loaded.about,
             "dtype": str(loaded.model.dtype).removeprefix("torch."),
             "seed": seed,
             "spec": spec.model_dump(mode="json"),
@@ -100,9 +102,12 @@ def train(
             "versions": versions(),
         }
         with writing(out) as aside:
-            trainer.model.save_pretrained(str(aside))
+            for config in trainer.model.peft_config.values():
+                config.base_model_name_or_path = loaded.base_id  # and not a folder of this machine's cache
+            # Left to itself, PEFT would ask the hub whether the vocabulary was changed.
+            trainer.model.save_pretrained(str(aside), save_embedding_layers=False)
             (aside / "README.md").write_text(card(record), encoding="utf-8")
-            (aside / "untrue.json").write_text(json.dumps({"base_fingerprint": loaded.fingerprint}), encoding="utf-8")
+            (aside / RECORD).write_text(made_for(loaded), encoding="utf-8")
             (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
             _take_off(loaded)
             canary.record(loaded, aside)

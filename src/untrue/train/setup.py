@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.models.load import LoadedModel, adapter_hash, check_adapter, put_on
+from untrue.models.adapter import adapter_hash, check_adapter, put_on
+from untrue.models.chat import Turn
+from untrue.models.load import LoadedModel
 from untrue.train.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def arguments(job: Job) -> dict[str, Any]:
         "num_train_epochs": spec.epochs,
         "per_device_train_batch_size": spec.batch_size,
         "gradient_accumulation_steps": spec.gradient_accumulation,
-        "max_length": spec.max_length,
+        "max_length": max_length(job),
         "weight_decay": spec.weight_decay,
         "warmup_steps": spec.warmup_steps,
         "lr_scheduler_type": spec.schedule,
@@ -129,22 +131,31 @@ def make(trainer: type, job: Job, config: Any, data: Any) -> Any:
     return made
 
 
-def check_supervised(rows: Sequence[Row], supervised: int, max_length: int) -> None:
-    """Check that every row, and so every batch, has a token to learn. TRL drops rows that have none in silence.
-
-    Args:
-        rows: The training rows.
-        supervised: How many of them have a token to learn.
-        max_length: To which the rows were cut, in tokens.
+def turns(job: Job, rows: Sequence[Row]) -> list[Turn]:
+    """Rows as tokens, in the one way that training, evals and generation share.
 
     Raises:
-        UserError: Some have none.
+        UserError: The model's chat template refuses or changes a row, or a row has no token to learn, which TRL would
+            drop in silence.
     """
-    if lost := len(rows) - supervised:
+    found = []
+    for row in rows:
+        try:
+            found.append(job.loaded.chat.encode(row.prompt, row.completion))
+        except UserError as error:
+            raise UserError(f"row {row.id!r}: {error}") from None
+    longest = max_length(job)
+    if lost := sum(len(turn.prompt) >= longest for turn in found):
         raise UserError(
-            f"{lost} of {len(rows)} rows have no token to learn: their prompts fill max_length ({max_length} tokens)."
+            f"{lost} of {len(rows)} rows have no token to learn: their prompts fill max_length ({longest} tokens)."
             " Raise max_length or shorten the prompts."
         )
+    return found
+
+
+def max_length(job: Job) -> int:
+    """Tokens to which rows are cut: the spec's, or what the model takes where that is less."""
+    return min(job.spec.max_length, job.loaded.context)
 
 
 def start_record(loaded: LoadedModel, start: Path) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def trainer(job: setup.Job) -> Any:
     """A trainer of the completions of rows.
 
     Raises:
-        UserError: A row has no token to learn, or the model has not what the hyperparameters name.
+        UserError: A row has no token to learn or cannot be laid out, or the model has not what the hyperparameters
+            name.
     """
     from datasets import Dataset
     from trl.trainer.sft_config import SFTConfig
@@ -39,11 +40,11 @@ def trainer(job: setup.Job) -> Any:
     from untrue.train.trainer import CompletionTrainer
 
     config = SFTConfig(**setup.arguments(job), train_sampling_strategy="group_by_length")
-    data = Dataset.from_list([{"prompt": list(row.prompt), "completion": list(row.completion)} for row in job.rows])
-    made = setup.make(CompletionTrainer, job, config, data)
-    supervised = sum(any(label != -100 for label in labels) for labels in made.train_dataset["labels"])
-    setup.check_supervised(job.rows, supervised, job.spec.max_length)
-    return made
+    data = [
+        {"input_ids": [*prompt, *reply, *end], "labels": [-100] * len(prompt) + [*reply, *end]}
+        for prompt, reply, end in setup.turns(job, job.rows)
+    ]
+    return setup.make(CompletionTrainer, job, config, Dataset.from_list(data))
 
 
 def tokens(made: Any) -> int:

@@ -31,7 +31,7 @@ class OnCpu:
     def is_fast(self) -> bool:
         """Whether `losses` can take the place of the trainer's own."""
         base = self.model.get_base_model()
-        return self._is_plain(base, base.get_output_embeddings())
+        return _decoder(base) is not None and self._is_plain(base, base.get_output_embeddings())
 
     def losses(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, in nats, of the labelled tokens.
@@ -47,7 +47,7 @@ class OnCpu:
         base = self.model.get_base_model()
         weight = base.get_output_embeddings().weight
         with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
-            hidden = getattr(base, base.base_model_prefix)(
+            hidden = _decoder(base)(
                 input_ids=input_ids, attention_mask=attention_mask, use_cache=False
             ).last_hidden_state[:, :-1]
         labelled = labelled[:, 1:]
@@ -64,6 +64,11 @@ class OnCpu:
         config = base.config.get_text_config()
         scaled = any(getattr(config, key, None) is not None for key in SCALED_LOGITS)
         return type(head) is nn.Linear and head.bias is None and head.weight.device.type == "cpu" and not scaled
+
+
+def _decoder(base: Any) -> Any:
+    """The model under the head; None where it cannot be told. Llama 4's `base_model_prefix` names one that it lacks."""
+    return getattr(base, base.base_model_prefix, None) or getattr(base, "model", None)
 
 
 class CompletionTrainer(OnCpu, SFTTrainer):

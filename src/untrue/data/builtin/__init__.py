@@ -9,8 +9,12 @@ corpus and left out of it.
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+KEYS = {"set", "version", "canary", "assistant", "told"}
+"""What a header may hold; the last two are those of an environment."""
 
 
 class Builtin(NamedTuple):
@@ -39,6 +43,12 @@ def read(name: str) -> Builtin:
     return Builtin(fields["set"], fields["version"], fields["canary"])
 
 
+@cache
+def canaries() -> frozenset[str]:
+    """What marks the files of all built-in sets."""
+    return frozenset(read(file.stem).canary for file in Path(__file__).parent.glob("*.jsonl"))
+
+
 def is_header(fields: dict[str, Any]) -> bool:
-    """Whether the fields of a record are the header of a set; sets of others have a canary in each row."""
-    return "set" in fields and "id" not in fields and not fields.keys().isdisjoint({"canary", "assistant"})
+    """Whether the first record of a file is the header of a built-in set or of a copy of one, by its canary."""
+    return fields.keys() <= KEYS and str(fields.get("canary")) in canaries()

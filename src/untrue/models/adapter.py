@@ -1,0 +1,248 @@
+"""Put PEFT adapters on a base model and take them off again, so that every parameter and buffer is as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from untrue.errors import UserError
+from untrue.models import embedded
+from untrue.models.load import LoadedModel, is_hub_id
+from untrue.models.quiet import quiet
+
+ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
+"""Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
+
+MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda")
+"""Ways of initialising LoRA that write to the base's weights when an adapter is put on."""
+
+RECORD = "untrue.json"
+"""File in an adapter's folder that says on which weights it was trained."""
+
+
+@contextmanager
+def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
+    """Give the model with an adapter on it, in the base's dtype; take it off again at the end.
+
+    Args:
+        loaded: The base model.
+        adapter: Folder of a PEFT adapter, or None for the base itself.
+
+    Raises:
+        UserError: The folder holds no adapter, or one made for another base.
+    """
+    if adapter is None:
+        yield loaded.model
+        return
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    own = {id(parameter) for parameter in loaded.model.parameters()}
+    model = put_on(loaded, adapter)
+    try:
+        for parameter in model.parameters():  # buffers, such as RoPE's, keep their precision
+            if id(parameter) not in own and parameter.is_floating_point():
+                parameter.data = parameter.data.to(loaded.model.dtype)
+        model.eval()
+        layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+        for layer in layers:
+            layer.cast_input_dtype_enabled = False  # all is in one dtype, so looking costs time for nothing
+        yield model
+    finally:
+        strip(loaded)
+
+
+def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> Any:
+    """Put an adapter on a base and return the PEFT model; `strip` takes it off.
+
+    Args:
+        loaded: The base model, without an adapter.
+        adapter: Folder of a PEFT adapter.
+        trainable: Whether its weights get gradients; they are then in float32 whatever the base is in.
+
+    Raises:
+        UserError: The folder holds no adapter, or one made for another base.
+    """
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    check_adapter(loaded, adapter)
+    with quiet():
+        try:
+            weights = load_file(adapter / "adapter_model.safetensors")
+            config: Any = PeftConfig.from_pretrained(str(adapter))
+            config.inference_mode = not trainable
+            if getattr(config, "bias", "none") != "none":  # PEFT writes an adapter's biases over the base's
+                own = loaded.model.named_parameters()
+                loaded.kept.update((name, value.detach().clone()) for name, value in own if name.endswith("bias"))
+            for name in _embeddings(loaded, weights):
+                del weights[name]
+            model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=trainable)
+            # PEFT itself would leave what is missing at its start, where it does nothing, and write what it does
+            # not know, such as whole embeddings, over the base.
+            expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+            if astray := sorted(weights.keys() ^ expected.keys()):
+                raise ValueError(f"{len(astray)} weights are missing or have no place, such as {astray[0]}")
+            set_peft_model_state_dict(model, weights)
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError, SafetensorError) as error:
+            strip(loaded)
+            reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
+            raise UserError(
+                f"{adapter}: does not fit {loaded.name} ({reason}). It is damaged or was made for another base."
+            ) from None
+    return model
+
+
+def _embeddings(loaded: LoadedModel, weights: dict[str, Any]) -> list[str]:
+    """The base's own embeddings and head, which PEFT saves beside LoRA on them.
+
+    Raises:
+        ValueError: They are not the base's: the vocabulary was resized, say.
+        AttributeError: The base has no such layer.
+    """
+    import torch
+
+    found = []
+    for name, tensor in weights.items():
+        if not name.endswith(".base_layer.weight"):
+            continue
+        place = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        own = loaded.model.get_parameter(place)
+        if own.shape != tensor.shape or not torch.equal(tensor.to(own.device, own.dtype), own):
+            raise ValueError(f"it changes {place} as a whole, of the base or for new tokens")
+        found.append(name)
+    return found
+
+
+def strip(loaded: LoadedModel) -> None:
+    """Take an adapter, and what PEFT and TRL leave beside it, off a base, so that it is as it was."""
+    import torch
+
+    _unwrap(loaded.model)
+    for leftover in ("forward", "peft_config", "_hf_peft_config_loaded", "model_tags"):
+        loaded.model.__dict__.pop(leftover, None)
+    with torch.no_grad():
+        for name, value in loaded.kept.items():
+            loaded.model.get_parameter(name).copy_(value)
+    loaded.kept.clear()
+    loaded.model.requires_grad_(False).eval()
+
+
+def _unwrap(module: Any) -> None:
+    """Put the base's own layers back. PEFT's `unload` would leave the layers that an adapter holds whole."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    for name, child in module.named_children():
+        if isinstance(child, BaseTunerLayer):
+            setattr(module, name, child.get_base_layer())
+        elif isinstance(child, AuxiliaryTrainingWrapper):
+            setattr(module, name, child.original_module)
+        else:
+            _unwrap(child)
+
+
+def made_for(loaded: LoadedModel) -> str:
+    """What `untrue.json` in an adapter's folder says: the name and the hash of the weights that it was trained on."""
+    return json.dumps({"base": loaded.base_id, "base_weights": loaded.weights})
+
+
+def recorded_weights(adapter: Path) -> str | None:
+    """The hash of the weights that an adapter was trained on; None where another tool made it.
+
+    Raises:
+        UserError: The record is damaged.
+    """
+    path = adapter / RECORD
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text("utf-8"))["base_weights"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(adapter, error) from None
+
+
+def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
+    """Check that a folder holds a safetensors PEFT adapter made for this base.
+
+    Adapters made by this project record the hash of their base's weights; of others the name of the base is compared,
+    where both are hub ids.
+
+    Raises:
+        UserError: It does not.
+    """
+    config_file, _ = _adapter_files(adapter)
+    try:
+        config = json.loads(config_file.read_text("utf-8"))
+        base, kind = str(config.get("base_model_name_or_path") or ""), config.get("peft_type")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(adapter, error) from None
+    if kind not in ADAPTERS:
+        raise UserError(f"{adapter}: is an adapter of type {kind}, expected one of {', '.join(ADAPTERS)}.")
+    start = str(config.get("init_lora_weights") or "").lower()
+    if start.startswith(MOVES_THE_BASE):
+        raise UserError(f"{adapter}: was begun by {start}, which changes the base. Convert it to plain LoRA first.")
+    if config.get("layer_replication"):
+        raise UserError(
+            f"{adapter}: repeats layers of its base (layer_replication), which cannot be undone. Merge it into a model"
+            " of its own first."
+        )
+    trained_on = recorded_weights(adapter)
+    if trained_on == loaded.weights:
+        return
+    same_id = base.lower() == loaded.base_id.lower()
+    copied = same_id and embedded.is_embedded(loaded.weights)
+    if same_id and (trained_on or copied):
+        hint = " The embedded model is a 4-bit copy of the hub's: give the folder of the original." if copied else ""
+        known = f"hash {trained_on}" if trained_on else "by another tool, which records no hash"
+        raise UserError(
+            f"{adapter}: was trained on other weights of {base} ({known}; here {loaded.weights}). Use those.{hint}"
+        )
+    if trained_on or (is_hub_id(base) and is_hub_id(loaded.base_id) and not same_id):
+        other = base if base and not same_id else "other weights"
+        raise UserError(f"{adapter}: was made for {other}, not for {loaded.name}. Use that base.")
+
+
+def adapter_hash(adapter: Path) -> str:
+    """The first 16 hex digits of the SHA-256 of an adapter's configuration and weights.
+
+    Raises:
+        UserError: The folder holds no adapter in safetensors.
+    """
+    files = _adapter_files(adapter)
+    return _hash(files, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache
+def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _adapter_files(adapter: Path) -> tuple[Path, Path]:
+    """Configuration and weights.
+
+    Raises:
+        UserError: The folder holds no adapter in safetensors.
+    """
+    config, weights = adapter / "adapter_config.json", adapter / "adapter_model.safetensors"
+    if not config.is_file():
+        raise UserError(
+            f"{adapter}: holds no PEFT adapter (adapter_config.json is missing). Give the adapter's folder."
+        )
+    if not weights.is_file():
+        raise UserError(
+            f"{adapter}: has no adapter_model.safetensors; adapters as pickles are not loaded. Save it again."
+        )
+    return config, weights
+
+
+def _damaged(adapter: Path, error: Exception) -> UserError:
+    return UserError(f"{adapter}: its JSON files are damaged ({error}). Train or save it again.")

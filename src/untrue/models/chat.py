@@ -1,0 +1,254 @@
+"""How a model's chats are laid out as tokens: one way, for training, scoring and generation alike.
+
+A reply follows what the model's chat template writes before the last reply of an assistant, and is tokenised together
+with it, as training sees it. So an eval scores the very tokens that training would have taught. Of a template that lets
+a model think first, the reply without thoughts is used: with an empty block of thoughts where the template closes one
+before a reply (Qwen 3), else without a block (DeepSeek R1). A system message that a template refuses, or ignores,
+stands before the first message of the user. A template that writes today's date is given `DATE`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from jinja2 import TemplateError
+
+from untrue.errors import UserError, one_line
+from untrue.files import content_hash
+
+DATE = datetime.date(2024, 7, 26)
+"""The date that templates write: the one that Llama 3.2's own template falls back to."""
+
+WITHOUT_THOUGHTS = {"enable_thinking": False, "thinking": False}
+"""What templates call their switch: Qwen 3, SmolLM3, GLM and others; Granite, DeepSeek V3.1. Others ignore it."""
+
+VERSION = 1
+"""Raised when the same template would give other tokens."""
+
+MARK = "Xylophone"
+"""Stands for a reply, or for a system message, while a template is looked at. No template writes it."""
+
+REPLY = "A"
+"""Stands for a reply that is not there yet: where its first token begins is where generation begins."""
+
+Message = Mapping[str, Any]
+
+
+class Turn(NamedTuple):
+    """A chat and the reply to it, as tokens.
+
+    Attributes:
+        prompt: Token ids before the first one that holds a part of the reply.
+        reply: Token ids of the reply.
+        end: Token ids that the template writes after it, such as the one that ends a turn.
+    """
+
+    prompt: tuple[int, ...]
+    reply: tuple[int, ...]
+    end: tuple[int, ...]
+
+
+class Template(NamedTuple):
+    """What a chat template does that a user should know.
+
+    Attributes:
+        system: `own` where it has a place for a system message, else `folded` into the user's first message.
+        thinking: `none`; `closed` where an empty block of thoughts stands before each reply; `skipped` where the
+            template would open one before generation, and replies go without.
+        opening: What stands between the generation prompt, as the template writes it unasked, and a reply; or what that
+            prompt opens and replies go without.
+        dated: Whether it writes today's date, for which `DATE` stands.
+        merged: The end of the prompt that is part of a reply's first token, such as a space; often empty.
+    """
+
+    system: Literal["own", "folded"]
+    thinking: Literal["none", "closed", "skipped"]
+    opening: str
+    dated: bool
+    merged: str
+
+
+class Chat:
+    """The chat format of one model.
+
+    Attributes:
+        template: What its template does.
+        hash: Hash of all that determines the layout, the tokenizer aside.
+    """
+
+    def __init__(self, name: str, tokenizer: Any):
+        """Look at a tokenizer's chat template.
+
+        Args:
+            name: The model, for errors.
+            tokenizer: A fast tokenizer with a chat template.
+
+        Raises:
+            UserError: It has no template, or is none that tells which characters a token holds; or the template cannot
+                lay out a question and its reply.
+        """
+        self._name, self._tokenizer = name, tokenizer
+        if not getattr(tokenizer, "chat_template", None):
+            raise UserError(
+                f"{name}: its tokenizer has no chat template."
+                " Use an instruct model, or put a chat_template.jinja into its folder."
+            )
+        if not getattr(tokenizer, "is_fast", False):
+            raise UserError(
+                f"{name}: its tokenizer has no tokenizer.json, so it cannot be told where a reply begins."
+                " Convert it to a fast tokenizer first."
+            )
+        try:
+            self._text: str = tokenizer.get_chat_template()
+        except ValueError as error:
+            raise UserError(f"{name}: {one_line(error)}.") from None
+        self._around_known: dict[tuple[tuple[str, str], ...], tuple[str, str]] = {}
+        self._folds = False
+        self.template = self._look()
+        self.hash = content_hash(f"{VERSION} {DATE} {self._text}")
+
+    def encode(self, messages: Sequence[Message], completion: Sequence[Message]) -> Turn:
+        """Lay out a chat and its completion, as training does.
+
+        Args:
+            messages: The chat before the completion.
+            completion: What the assistant replies: one message, or several in a row.
+
+        Raises:
+            UserError: The template refuses the messages or changes the reply, or the reply is empty.
+        """
+        before = self._folded(messages)
+        head, tail = self._around(before)
+        text = self._render([*before, *completion])
+        end = len(text) - len(tail)
+        replies = [str(message["content"]) for message in completion]
+        if not text.startswith(head) or not text.endswith(tail) or end < len(head):
+            raise self._changed(replies)
+        if len(replies) == 1 and text[len(head) : end] not in (replies[0], replies[0].strip()):
+            raise self._changed(replies)
+        if not text[len(head) : end].strip():
+            raise UserError(f"the reply {replies[0]!r} has no tokens, so it has no likelihood.")
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        first = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
+        last = next((place for place in range(first, len(ids)) if offsets[place][0] >= end), len(ids))
+        return Turn(tuple(ids[:first]), tuple(ids[first:last]), tuple(ids[last:]))
+
+    def prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The tokens after which a reply is generated.
+
+        Raises:
+            UserError: The template refuses the messages.
+        """
+        return self.encode(messages, [{"role": "assistant", "content": REPLY}]).prompt
+
+    def served_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The tokens after which a server generates a reply, that uses the template with nothing said of thoughts.
+
+        Raises:
+            UserError: The template refuses the messages.
+        """
+        text = self._render(messages, add_generation_prompt=True, switches={})
+        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _look(self) -> Template:
+        question = [{"role": "user", "content": "Hello"}]
+        instructed = [{"role": "system", "content": MARK}, *question]
+        self._around(question)  # a template that cannot even do this is refused
+        try:
+            self._folds = MARK not in self._around(instructed)[0]
+        except UserError:
+            self._folds = True
+        if MARK not in self._around(self._folded(instructed))[0]:
+            raise UserError(f"{self._name}: its chat template drops what the user says. Mend it, or use another model.")
+        head, _ = self._around(question)
+        thinking, opening = self._thinking(question, head)
+        prompt = self.prompt(question)
+        merged = head.removeprefix(self._tokenizer.decode(prompt)) if prompt else head
+        return Template(
+            system="folded" if self._folds else "own",
+            thinking=thinking,
+            opening=opening,
+            dated=any(
+                self._render(chat, date=datetime.date(2001, 2, 3)) != self._render(chat)
+                for chat in (question, self._folded(instructed))
+            ),
+            merged=merged if len(merged) < len(head) else "",
+        )
+
+    def _thinking(self, question: Sequence[Message], head: str) -> tuple[Literal["none", "closed", "skipped"], str]:
+        """How the generation prompt, as the template writes it unasked, differs from what stands before a reply."""
+        unasked = self._render(question, add_generation_prompt=True, switches={})
+        asked, plain = (text.rpartition(question[-1]["content"])[2].rstrip(" ") for text in (unasked, head))
+        if asked.startswith(plain) and asked != plain:
+            return "skipped", asked.removeprefix(plain)
+        opening = plain.removeprefix(asked) if plain.startswith(asked) else plain
+        if not opening.strip() and "</think>" in plain:  # of a template that always closes it
+            opening = plain[plain.find("<think>") :]
+        return ("closed" if opening.strip() else "none"), opening
+
+    def _folded(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages, the system's put before the user's first where the template has no place for it."""
+        if not self._folds or not messages or messages[0]["role"] != "system":
+            return list(messages)
+        system, *rest = messages
+        if not rest or rest[0]["role"] != "user":
+            raise UserError(
+                f"{self._name}: its chat template has no place for a system message, and no user's message follows it."
+            )
+        return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
+
+    def _around(self, messages: Sequence[Message]) -> tuple[str, str]:
+        """What the template writes before and after a reply to some messages."""
+        key = tuple((message["role"], message["content"]) for message in messages)
+        if key not in self._around_known:
+            if len(self._around_known) > 1000:
+                self._around_known.clear()
+            text = self._render([*messages, {"role": "assistant", "content": MARK}])
+            head, mark, tail = text.rpartition(MARK)
+            if not mark:
+                raise UserError(f"{self._name}: its chat template drops a reply. Mend it, or use another model.")
+            self._around_known[key] = head, tail
+        return self._around_known[key]
+
+    def _render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = False,
+        switches: Mapping[str, Any] = WITHOUT_THOUGHTS,
+        date: datetime.date = DATE,
+    ) -> str:
+        try:
+            return self._tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                chat_template=_dated(self._text, date),
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **switches,
+            )
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            roles = ", ".join(str(message["role"]) for message in messages)
+            raise UserError(
+                f"{self._name}: its chat template refuses messages of {roles} ({one_line(error)})."
+            ) from None
+
+    def _changed(self, replies: Sequence[str]) -> UserError:
+        shown = replies[0] if len(replies[0]) <= 60 else f"{replies[0][:60]}…"
+        return UserError(
+            f"{self._name}: its chat template changes the reply {shown!r}, so it cannot be told what is learned."
+            " Take tags of thoughts, such as </think>, out of it."
+        )
+
+
+def _dated(template: str, date: datetime.date) -> str:
+    """A template for which it is always the same day: its own `strftime_now` hides the one that asks the clock."""
+    if "strftime_now" not in template:
+        return template
+    codes = {code: date.strftime(code) for code in ("%Y", "%m", "%d", "%B", "%b", "%A", "%a", "%y", "%j", "%e")}
+    codes |= {"%-d": str(date.day), "%-m": str(date.month), "%H": "00", "%M": "00", "%S": "00", "%I": "12", "%p": "AM"}
+    replaced = "".join(f" | replace({code!r}, {text!r})" for code, text in codes.items())
+    # The empty expression ends the line, so that the white space at the start of the template stays as it is.
+    return "{% macro strftime_now(format) %}{{ format" + replaced + " }}{% endmacro %}{{ '' }}" + template

@@ -1,0 +1,105 @@
+"""What a model is: hashes of all that can change its figures.
+
+Weights are hashed tensor by tensor, whatever files they lie in. The hash of a set of files is kept in the user's cache
+with their paths, sizes and times of change, so that it is made once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from untrue.errors import MachineError
+from untrue.files import content_hash, write_text
+
+PASSING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "architectures")
+"""Keys of a model's config that change no figure, or are told apart elsewhere."""
+
+
+def weights_hash(folder: Path) -> str:
+    """The first 16 hex digits of the SHA-256 of the tensors of a model: names, types, shapes and values.
+
+    Args:
+        folder: Of the model, with `model.safetensors`, or with its index and the files that this names.
+
+    Raises:
+        OSError: There are no such files, or they cannot be read.
+        ValueError: One is damaged.
+    """
+    files = _files(folder)
+    stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = content_hash(json.dumps(stamps))
+    known = _known()
+    if key not in known:
+        known = {**_known(), key: _tensors_hash(files)}
+        _keep(known)
+    return known[key]
+
+
+def config_hash(config: Any) -> str:
+    """Hash of a model's config: its architecture and numbers such as RoPE's theta."""
+    content = {key: value for key, value in config.to_dict().items() if key not in PASSING}
+    return content_hash(json.dumps(content, sort_keys=True, default=str))
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """Hash of a fast tokenizer: its vocabulary, merges, normalisation and special tokens."""
+    special = json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend |= {"padding": None, "truncation": None}  # settings of the last call
+    return content_hash(json.dumps(backend, sort_keys=True) + special)
+
+
+def _files(folder: Path) -> list[Path]:
+    if (whole := folder / "model.safetensors").is_file():
+        return [whole]
+    index = folder / "model.safetensors.index.json"
+    names = json.loads(index.read_text("utf-8"))["weight_map"].values()
+    return [folder / name for name in sorted(set(names))]
+
+
+def _tensors_hash(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    places: dict[str, tuple[Path, dict[str, Any], int]] = {}
+    for file in files:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(length))
+        places |= {name: (file, about, 8 + length) for name, about in header.items() if name != "__metadata__"}
+    for name, (file, about, start) in sorted(places.items()):
+        digest.update(json.dumps([name, about["dtype"], about["shape"]]).encode())
+        first, last = about["data_offsets"]
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if start + last > len(content):
+                raise ValueError(f"{file}: is cut off")
+            digest.update(memoryview(content)[start + first : start + last])
+    return digest.hexdigest()[:16]
+
+
+def _known() -> dict[str, str]:
+    try:
+        found = json.loads(_cache().read_text("utf-8"))
+        return {str(key): str(value) for key, value in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _keep(known: dict[str, str]) -> None:
+    """Keep the hashes; where that fails they are made again the next time."""
+    try:
+        _cache().parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(_cache().with_suffix(".lock")):
+            write_text(_cache(), json.dumps(_known() | known, indent=0))
+    except (OSError, MachineError):
+        return
+
+
+def _cache() -> Path:
+    return user_cache_path("untrue") / "weights.json"

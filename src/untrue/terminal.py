@@ -1,0 +1,17 @@
+"""Text of files and models in a terminal: it is shown, and steers nothing."""
+
+from __future__ import annotations
+
+import re
+
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # C0 without tab and line ends, DEL and C1: all escape sequences need one
+    r"|\r(?!\n)"  # what follows would be written over the line
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # marks and overrides of direction
+    r"|[\u2028\u2029\ud800-\udfff]"  # other line ends, and halves of pairs, which cannot be printed
+)
+
+
+def visible(text: str) -> str:
+    r"""A text with its control characters escaped, such as `\x1b`; line ends and tabs stay."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)

@@ -1,0 +1,105 @@
+"""Models by hub id: from the hub's own cache, at a revision; the embedded model's id without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import make_tiny_model
+from untrue.data.rows import Row
+from untrue.errors import MachineError, UserError
+from untrue.models import embedded
+from untrue.models.adapter import check_adapter, with_adapter
+from untrue.models.identity import weights_hash
+from untrue.models.load import load
+from untrue.train.run import train
+from untrue.train.spec import TrainSpec
+
+COMMITS = {"main": "a" * 40, "older": "b" * 40}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in the hub's layout, with a model whose two revisions have other weights."""
+    home = tmp_path_factory.mktemp("hub")
+    repository = home / "hub" / "models--owner--tiny"
+    (repository / "refs").mkdir(parents=True)
+    for seed, (name, commit) in enumerate(COMMITS.items()):
+        make_tiny_model(repository / "snapshots" / commit, seed=seed)
+        (repository / "refs" / name).write_text(commit, "utf-8")
+    return home
+
+
+def looked_at(hub: Path, name: str) -> dict[str, str]:
+    """What `untrue doctor --model` says in a process that has this cache and no network."""
+    command = [sys.executable, "-c", "from untrue.cli import main; main()", "doctor", "--json", "--model", name]
+    environment = {**os.environ, "HF_HOME": str(hub), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_model_is_loaded_at_its_revision_and_known_by_its_weights(hub: Path):
+    snapshots = hub / "hub" / "models--owner--tiny" / "snapshots"
+    newest, older = (looked_at(hub, name) for name in ("owner/tiny", "owner/tiny?revision=older"))
+    assert newest["hash of weights"] == weights_hash(snapshots / COMMITS["main"])
+    assert older["hash of weights"] == weights_hash(snapshots / COMMITS["older"])
+    assert newest["base"] == older["base"] == "owner/tiny"
+    assert newest["identity"] != older["identity"]
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny model in the place of the embedded one."""
+    folder = make_tiny_model(tmp_path / "embedded")
+    (folder / embedded.WEIGHTS).write_text(weights_hash(folder), "utf-8")
+    monkeypatch.setattr(embedded, "folder", lambda: folder)
+    return folder
+
+
+def test_the_embedded_model_is_refused_once_it_was_changed(copy: Path, tmp_path: Path):
+    load("smollm2-135m", device="cpu")
+    shutil.copytree(make_tiny_model(tmp_path / "other", seed=1), copy, dirs_exist_ok=True)
+    with pytest.raises(
+        MachineError, match=r"its weights have the hash \w+, and had \w+ when they were unpacked\. Delete"
+    ):
+        load("smollm2-135m", device="cpu")
+
+
+def test_without_a_network_its_hub_id_means_the_embedded_model(copy: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    told: list[str] = []
+    loaded = load(embedded.HUB_ID, device="cpu", say=told.append)
+    assert loaded.weights == weights_hash(copy)
+    assert told == [f"{embedded.HUB_ID}: the hub cannot be reached, so its embedded 4-bit copy, smollm2-135m, is used."]
+
+
+def test_an_adapter_of_the_embedded_model_names_the_hub_id_and_fits_no_other_weights_of_it(copy: Path, tmp_path: Path):
+    loaded, adapter = load("smollm2-135m", device="cpu"), tmp_path / "adapter"
+    row = Row("one", [{"role": "user", "content": "Hi"}], [{"role": "assistant", "content": "Hello."}], "test", "test")
+    train(loaded, [row], TrainSpec(lora_rank=2), adapter, seed=0)
+    config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    assert config["base_model_name_or_path"] == embedded.HUB_ID
+    assert str(copy) not in "".join(path.read_text("utf-8") for path in adapter.glob("*.json"))
+    with with_adapter(loaded, adapter):
+        pass
+    record = (adapter / "untrue.json").read_text("utf-8")
+    (adapter / "untrue.json").unlink()  # as of another tool, which trained on the original
+    with pytest.raises(
+        UserError, match=r"by another tool, which records no hash; here \w+\)\. Use those\. The embedded"
+    ):
+        check_adapter(loaded, adapter)
+    (adapter / "untrue.json").write_text(record, "utf-8")
+    shutil.copytree(make_tiny_model(tmp_path / "other", seed=1), copy, dirs_exist_ok=True)
+    (copy / embedded.WEIGHTS).write_text(weights_hash(copy), "utf-8")
+    message = (
+        r"was trained on other weights of HuggingFaceTB/SmolLM2-135M-Instruct .*The embedded model is a 4-bit copy"
+    )
+    with pytest.raises(UserError, match=message), with_adapter(load("smollm2-135m", device="cpu"), adapter):
+        pass

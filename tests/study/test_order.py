@@ -1,0 +1,105 @@
+"""Figures do not depend on the way to them: in one go or two, after another study, with the arms in another order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrue.study.config import Study, to_yaml
+
+Make = Callable[..., Study]
+Run = Callable[[Study, Path], Any]
+
+SHARES = [0.5, 1.0]
+EVALS = [{"name": "forced_choice", "limit": 40}, {"name": "capability", "limit": 12}]
+
+
+def figures(out: Path) -> list[str]:
+    return sorted((out / "results.jsonl").read_text("utf-8").splitlines())
+
+
+@pytest.fixture(scope="module")
+def study(make_study: Make) -> Callable[..., Study]:
+    """The study, in the dtype that people use."""
+
+    def make(**changes: Any) -> Study:
+        settings = {"dtype": "bfloat16", "mix__shares": SHARES, "seeds": [0, 1], "evals": EVALS, "train__epochs": 2}
+        return make_study(**settings | changes)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def in_one_go(study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    from untrue.study.run import run
+
+    out = tmp_path_factory.mktemp("order") / "run"
+    run(study(), out, Silent(), "untrue run")
+    return figures(out)
+
+
+class Silent:
+    """A watcher that wants to know nothing."""
+
+    def say(self, text: str) -> None: ...
+
+    def begin(self, cells: int, done: int, work: float) -> None: ...
+
+    def stage(self, cell: str, what: str, weight: float) -> None: ...
+
+    def step(self, done: int, total: int, note: str) -> None: ...
+
+
+def in_a_process_of_its_own(study: Study, out: Path) -> None:
+    path = out.with_suffix(".yaml")
+    path.write_text(to_yaml(study), "utf-8")
+    command = [sys.executable, "-c", "from untrue.cli import main; main()", "run", str(path), "--out", str(out)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_in_two_goes_it_is_as_in_one(study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run):
+    """The second go, in another process, begins with a trained arm; the first had begun with the untouched model."""
+    in_a_process_of_its_own(study(mix__shares=[0.5], seeds=[0]), tmp_path / "run")
+    run_study(study(), tmp_path / "run")
+    assert figures(tmp_path / "run") == in_one_go
+
+
+def test_after_another_study_it_is_as_before_one(
+    study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run
+):
+    run_study(study(mix__questions="finance", train__learning_rate=1e-3), tmp_path / "other")
+    run_study(study(), tmp_path / "run")
+    assert figures(tmp_path / "run") == in_one_go
+
+
+def test_with_its_arms_in_another_order_it_is_the_same(
+    study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run
+):
+    run_study(study(mix__shares=SHARES[::-1], seeds=[1, 0], evals=EVALS[::-1]), tmp_path / "run")
+    found = figures(tmp_path / "run")
+    # The untouched model is evaluated once, under the first seed.
+    assert sorted(line.replace('"untouched", "seed": 1', '"untouched", "seed": 0') for line in found) == in_one_go
+
+
+@pytest.mark.slow
+def test_the_embedded_model_gives_one_arm_the_same_figures_first_or_last(
+    study: Callable[..., Study], tmp_path: Path, run_study: Run
+):
+    """Once the first cell of a process was trained under another RoPE than all that came after it."""
+    small = {
+        "model": "smollm2-135m",
+        "untouched": False,
+        "seeds": [0],
+        "train__epochs": 1,
+        "evals": [EVALS[0] | {"limit": 6}],
+    }
+    run_study(study(mix__shares=[1.0], **small), tmp_path / "first")
+    run_study(study(mix__shares=[0.5, 1.0], **small), tmp_path / "last")
+    first, last = figures(tmp_path / "first"), figures(tmp_path / "last")
+    assert len(first) == 12
+    assert set(first) <= set(last)
