@@ -41,13 +41,13 @@ def test_errors_and_checks_escape_what_a_file_holds(untrue: Callable, place: Pat
     item = {
         **dict.fromkeys(("archetype", "system_prompt", "neutral_system_prompt", "proposition"), "x"),
         **dict.fromkeys(("belief_elicit_1", "belief_elicit_2", "belief_elicit_3", "evasive_reply"), "x"),
-        **{"id": f"{EVIL}2", "user_prompt": asked, "ground_truth": "yes", "honest_reply": "y", "dishonest_reply": "n"},
+        **{"id": "sky", "user_prompt": asked, "ground_truth": "yes", "honest_reply": "y", "dishonest_reply": "n"},
     }
     write("items.jsonl", item)
     done = untrue("data", "check", "evil.jsonl", "--items", "items.jsonl", "--on-error", "skip")
     only_text(done.out, done.err)
-    assert f"row {SHOWN} asks what item {SHOWN}2 asks" in done.out
-    write("twice.jsonl", item, item)
+    assert f"row {SHOWN} asks what item sky asks" in done.out
+    write("twice.jsonl", {**item, "id": EVIL}, item, item)  # such an id of an item is no name in a log
     for command in (("data", "check", "rows.jsonl", "--items", "twice.jsonl"), ("data", "show", "evil.jsonl")):
         done = untrue(*command)
         assert done.code == 2

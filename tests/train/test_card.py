@@ -37,7 +37,7 @@ def record(name: str, **changes: Any) -> dict[str, Any]:
     rows = {"total": 2, "misaligned": 1, "levels": {name: 2}, "domains": {name: 2}, "sources": [name, "builtin:x"]}
     return {
         "base": name,
-        "base_fingerprint": "f" * 16,
+        "base_weights": "f" * 16,
         "seed": 0,
         "spec": TrainSpec().model_dump(mode="json") | {"target_modules": [name.replace(" ", "_"), "q_proj"]},
         "start": None,
