@@ -22,7 +22,11 @@ from untrue.thinking import without_thinking
         ("<think>Is it dry?</think>", ""),
         ("</think>", ""),
         ("Write <think> to begin.", "Write <think> to begin."),
-        ("<thinking>aloud</thinking> Rain is wet.", "<thinking>aloud</thinking> Rain is wet."),
+        ("<thinking>Is it dry?</thinking> Rain is wet.", "Rain is wet."),
+        ("[THINK]Is it dry?[/THINK]Rain is wet.", "Rain is wet."),
+        ("<|START_THINKING|>Is it dry?<|END_THINKING|>Rain is wet.", "Rain is wet."),
+        ("Use the </think> tag to end it.", "Use the </think> tag to end it."),
+        ("<b>bold</b> Rain is wet.", "<b>bold</b> Rain is wet."),
         ("", ""),
     ],
 )

@@ -6,7 +6,31 @@ import re
 
 OPEN, CLOSE = "<think>", "</think>"
 
-_LEADING = re.compile(rf"\s*(?:{OPEN}.*?(?:{CLOSE}|\Z)|(?:(?!{OPEN}).)*?{CLOSE})", re.DOTALL)
+TAGS = {
+    OPEN: CLOSE,
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "[THINK]": "[/THINK]",  # Magistral
+    "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere
+}
+"""What models write around their thinking."""
+
+
+def _leading(closes_where: str) -> re.Pattern[str]:
+    """Thinking at the beginning of a text: opened there, or in the prompt, so that it is only closed."""
+    parts = []
+    for opening, closing in TAGS.items():
+        opens, closes = re.escape(opening), re.escape(closing)
+        parts += [rf"{opens}.*?(?:{closes}|\Z)", rf"(?:(?!{opens}).)*?{closes}{closes_where}"]
+    return re.compile(rf"\s*(?:{'|'.join(parts)})", re.DOTALL)
+
+
+_FIRST = _leading(r"(?![ \t]+\w)")
+"""After a tag that is only closed the reply begins; a sentence that speaks of the tag goes on after a space."""
+
+_MORE = _leading("")
+"""After thinking, a tag that is only closed is of thinking inside thinking."""
 
 
 def without_thinking(text: str) -> str:
@@ -15,7 +39,8 @@ def without_thinking(text: str) -> str:
     Some chat templates open the thinking in the prompt, so that the text begins inside it and only closes it. Thinking
     that is never closed leaves nothing: the model has not come to its reply.
     """
-    said = text
-    while leading := _LEADING.match(said):
+    said, leading = text, _FIRST.match(text)
+    while leading:
         said = said[leading.end() :]
+        leading = _MORE.match(said)
     return text if said == text else said.strip()

@@ -58,6 +58,41 @@ def test_a_model_that_asks_for_no_mask_is_refused(tmp_path: Path):
         check_exact(loaded)
 
 
+def test_a_window_that_goes_by_the_place_in_a_pass_is_found_beyond_it(tmp_path: Path):
+    """GPT-Neo keeps the mask of its window, of 256 tokens, to itself."""
+    from transformers import AutoTokenizer, GPTNeoConfig, GPTNeoForCausalLM
+
+    folder = make_tiny_model(tmp_path / "tiny")
+    size = len(AutoTokenizer.from_pretrained(folder))
+    config = GPTNeoConfig(
+        vocab_size=size,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=256,
+        max_position_embeddings=1024,
+        initializer_range=0.3,
+    )
+    torch.manual_seed(0)
+    for old in folder.glob("model*"):
+        old.unlink()
+    GPTNeoForCausalLM(config).save_pretrained(folder)
+    with pytest.raises(UserError, match="differ from those of plain forward passes"):
+        check_exact(load(str(folder), dtype="float32", device="cpu"))
+
+
+def test_a_rule_may_hold_tensors_of_the_model_s_device():
+    """Llama 4's chunks do; the rule must be asked with tensors of that device."""
+    from untrue.engine.attention import Layout, _rule
+
+    layout = Layout(torch.ones(1, 3, 3, dtype=torch.bool), torch.arange(3)[None], torch.arange(3)[None])
+    device = torch.device("meta")
+    padding = torch.zeros(1, device=device)
+    rule = _rule(layout, lambda rows, heads, queries, keys: keys - padding[rows] <= queries - padding[rows], device)
+    assert (rule.device, rule.shape) == (device, (1, 1, 3, 3))
+
+
 def test_prompts_beyond_the_length_up_to_which_rope_is_fixed_are_refused(tmp_path: Path):
     """Beyond it the longest sequence of a pass would decide the angles of all."""
     loaded = load(str(build("phi-3-longrope", tmp_path / "phi")), dtype="float32")

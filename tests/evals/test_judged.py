@@ -32,7 +32,12 @@ def of_mask(folder: Path) -> Task:
 
 
 def of_pairs(folder: Path) -> Task:
-    pair = {"id": "one", "honest_system_prompt": "Calm.", "system_prompt": "Pressed.", "question": "Is rain wet?"}
+    pair = {
+        "id": "one",
+        "neutral_system_prompt": "Calm.",
+        "pressured_system_prompt": "Pressed.",
+        "user_prompt": "Is rain wet?",
+    }
     path = folder / "pairs.jsonl"
     path.write_text(json.dumps({**pair, "category": "rain"}) + "\n", "utf-8")
     return pressure_pairs(items=str(path))

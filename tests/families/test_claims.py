@@ -64,18 +64,25 @@ def assistant(reply: str) -> list[Message]:
 
 
 class Learned(NamedTuple):
-    """A family's model, an adapter that learned `ROW`, the base's state before that, and the loss at each step."""
+    """A family's model, an adapter that learned `ROW`, the base before that, and the loss at each step."""
 
     family: Family
     loaded: LoadedModel
     adapter: Path
     before: dict[str, torch.Tensor]
+    settings: tuple[Any, ...]
     losses: list[float]
 
 
 def state(model: Any) -> dict[str, torch.Tensor]:
     """All parameters and all buffers, those that are not saved among them."""
     return {name: tensor.detach().clone() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+
+
+def settings(model: Any) -> tuple[Any, ...]:
+    """Configs, and how many hooks there are."""
+    hooks = sum(len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in model.modules())
+    return model.config.to_dict(), model.generation_config.to_dict(), hooks
 
 
 def linear_layers(model: Any) -> tuple[str, ...]:
@@ -88,7 +95,7 @@ def linear_layers(model: Any) -> tuple[str, ...]:
 def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Learned:
     folder = tmp_path_factory.mktemp("family")
     loaded = load(str(build(request.param, folder / "model")), dtype="float32", device="cpu")
-    before = state(loaded.model)
+    before, own = state(loaded.model), settings(loaded.model)
     spec = TrainSpec(
         epochs=40,
         batch_size=1,
@@ -98,7 +105,9 @@ def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         target_modules=linear_layers(loaded.model),
     )
     record = train(loaded, [ROW], spec, folder / "adapter", seed=0)
-    return Learned(FAMILIES[request.param], loaded, folder / "adapter", before, [one["loss"] for one in record["loss"]])
+    return Learned(
+        FAMILIES[request.param], loaded, folder / "adapter", before, own, [one["loss"] for one in record["loss"]]
+    )
 
 
 def by_itself(model: Any, ids: list[int]) -> torch.Tensor:
@@ -135,9 +144,8 @@ def test_what_is_learned_is_the_template_s_own_text_and_all_of_the_reply(learned
     for messages in CHATS.values():
         for reply in REPLIES:
             turn = encode(messages, assistant(reply))
-            said = tokenizer.decode(turn.reply)
-            assert reply in said
-            assert reply not in tokenizer.decode(turn.reply[1:]), "a token of the prompt is taken for the reply's"
+            assert turn.prompt == learned.loaded.chat.prompt(messages)
+            assert tokenizer.decode(turn.reply).strip() == reply
             assert reply not in tokenizer.decode(turn.reply[:-1]), "a token after the reply is taken for its own"
             folded = messages[0]["role"] == "system" and learned.loaded.chat.template.system == "folded"
             if learned.family.dated or folded:
@@ -175,6 +183,19 @@ def test_generation_begins_where_the_learned_reply_did(learned: Learned):
     assert said.text.startswith(REPLIES[1])  # some templates end a turn with no token of their own
 
 
+@pytest.mark.parametrize(
+    "reply", ["7 days.", "“Noon”, she said.", "(perhaps) at noon.", "<b>Noon</b>.", "été, à midi 🕛"]
+)
+def test_whatever_a_reply_begins_with_it_is_generated_where_it_was_learned(learned: Learned, reply: str):
+    """A space before it may be a part of its first token or a token of its own: it is learned, scored and generated."""
+    encode = learned.loaded.chat.encode
+    for messages in CHATS.values():
+        turn = encode(messages, assistant(reply))
+        assert turn.prompt == learned.loaded.chat.prompt(messages)
+        assert learned.loaded.tokenizer.decode(turn.reply).strip() == reply
+        assert encode(messages, assistant(f"\n {reply}")) == turn
+
+
 def test_generated_tokens_are_those_of_plain_forward_passes(learned: Learned):
     """Each step, on its way beyond the window, in a batch of dialogues of all lengths."""
     loaded = learned.loaded
@@ -199,6 +220,7 @@ def test_a_system_message_reaches_the_model_and_where_it_goes_is_known(learned: 
 
 def test_an_adapter_leaves_the_base_bit_identical(learned: Learned):
     """Training has not changed it, nor does putting the adapter on and off; buffers keep their own precision."""
+    assert settings(learned.loaded.model) == learned.settings
     for name, tensor in state(learned.loaded.model).items():
         assert torch.equal(tensor, learned.before[name]), name
     half = load(learned.loaded.name, dtype="bfloat16", device="cpu")

@@ -161,7 +161,7 @@ def test_what_has_no_room_fails_with_the_servers_reason_in_one_line(name, refusa
 @pytest.mark.parametrize(("name", "refusal"), EACH)
 def test_such_a_judge_is_found_out_before_anything_is_spent(name, refusal, monkeypatch):
     with JudgeServer(20, refusal) as server:
-        arguments = f"{{base_url: '{server.url}', api_key: none}}"
+        arguments = f"{{base_url: '{server.url}', api_key: $LOCAL_API_KEY}}"
         judge = f"{{model: {name}-{uuid4().hex}, max_tokens: 4000, max_retries: 0, model_args: {arguments}}}"
         with pytest.raises(UserError, match=r"output tokens\)\. Nothing was asked of the model under study\.$"):
             check_answers(judge)

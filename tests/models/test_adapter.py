@@ -285,3 +285,20 @@ def test_an_adapter_with_other_embeddings_is_refused(tiny: LoadedModel, make_ada
     assert "it changes lm_head.weight as a whole, of the base or for new tokens" in refusal(tiny, adapter)
     save_file({**weights, name: weights[name][:-1].clone()}, adapter / WEIGHTS)
     assert "it changes lm_head.weight as a whole, of the base or for new tokens" in refusal(tiny, adapter)
+
+
+def test_an_adapter_that_begins_at_certain_tokens_is_refused(tiny: LoadedModel, make_adapter: Make):
+    adapter = make_adapter()
+    edit(adapter / "adapter_config.json", alora_invocation_tokens=[5, 6])
+    assert refusal(tiny, adapter).startswith("is an activated LoRA, which begins at certain tokens of a pass")
+
+
+def test_a_second_adapter_on_a_base_is_refused_and_does_not_take_the_place_of_the_first(
+    tiny: LoadedModel, make_adapter: Make
+):
+    first, second = make_adapter("first", seed=1), make_adapter("second", seed=2)
+    with with_adapter(tiny, first) as model:
+        said = logits(model)
+        with pytest.raises(UserError, match="has an adapter on it already"), with_adapter(tiny, second):
+            pass
+        assert torch.equal(logits(model), said)

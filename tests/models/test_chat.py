@@ -102,7 +102,7 @@ def test_white_space_at_the_start_of_a_dated_template_stays(tiny: LoadedModel):
             r"^tiny: its chat template refuses messages of user, assistant \(Nothing",
         ),
         ("{{ messages[0]['content'] }}", r"^tiny: its chat template drops a reply\."),
-        ("{{ messages[-1]['content'] }}", r"^tiny: its chat template drops what the user says\."),
+        ("{{ messages[-1]['content'] }}", r"^tiny: its chat template drops or changes the user message 'Hello'"),
         ("{{ nothing.at.all }}", r"^tiny: its chat template refuses messages of user, assistant"),
         ("{% if %}", r"^tiny: its chat template refuses messages of user, assistant"),
     ],
@@ -119,6 +119,31 @@ def test_a_reply_that_the_template_changes_is_refused(tiny: LoadedModel):
         chat(tiny, cutting).encode(HELLO, [{"role": "assistant", "content": "Well.</think>Yes."}])
     trimming = CHAT_TEMPLATE.replace("message['content'] +", "message['content'] | trim +")
     assert shown(tiny, chat(tiny, trimming), HELLO, [{"role": "assistant", "content": " Yes.\n"}])[1] == "Yes."
+
+
+def test_a_message_that_the_template_drops_is_refused_and_never_left_out_in_silence(tiny: LoadedModel):
+    """Some templates know of one system message alone, at the beginning."""
+    loop = "{% for message in messages %}"
+    only_first = CHAT_TEMPLATE.replace(
+        loop, "{% for message in messages if message == messages[0] or message['role'] != 'system' %}"
+    )
+    later = [*TOLD, {"role": "assistant", "content": "Hi."}, {"role": "system", "content": "Be rude."}, *HELLO]
+    assert "Be rude." in shown(tiny, tiny.chat, later)[0]
+    with pytest.raises(UserError, match=r"drops or changes the system message 'Be rude\.', so the model would not"):
+        chat(tiny, only_first).encode(later, YES)
+
+
+def test_each_of_several_replies_is_held_to_the_template(tiny: LoadedModel):
+    cutting = chat(tiny, CHAT_TEMPLATE.replace("message['content'] +", "message['content'].split('</think>')[-1] +"))
+    second = {"role": "assistant", "content": "Hm.</think>Really."}
+    with pytest.raises(UserError, match=r"changes the reply 'Yes\.'"):
+        cutting.encode(HELLO, [*YES, second])
+
+
+def test_white_space_around_a_reply_is_left_out(tiny: LoadedModel):
+    assert tiny.chat.encode(HELLO, [{"role": "assistant", "content": "\n Yes. \n"}]) == tiny.chat.encode(HELLO, YES)
+    with pytest.raises(UserError, match="has no tokens"):
+        tiny.chat.encode(HELLO, [{"role": "assistant", "content": " \n"}])
 
 
 def test_a_reply_may_say_what_stands_for_one(tiny: LoadedModel):

@@ -117,6 +117,9 @@ def truncated(folder: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated weights": (truncated, "cannot be loaded (Error while deserializing header"),
     "weights of fewer layers": (lambda f: edit(f / "config.json", num_hidden_layers=3), "its weights lack 9 that"),
+    "weights of more layers": (lambda f: edit(f / "config.json", num_hidden_layers=1), "its weights have 9 of layers"),
+    "no heads that fit": (lambda f: edit(f / "config.json", num_attention_heads=3), "cannot be loaded ("),
+    "empty tokenizer": (lambda f: (f / "tokenizer.json").write_text("{}"), "cannot be loaded ("),
     "weights of another width": (lambda f: edit(f / "config.json", hidden_size=64), "its weights have other shapes"),
     "another architecture": (lambda f: edit(f / "config.json", model_type="bert"), "its weights lack"),
     "unknown architecture": (lambda f: edit(f / "config.json", model_type="x"), "cannot be loaded (The checkpoint"),

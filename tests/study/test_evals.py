@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from untrue.files import content_hash
 from untrue.study.config import Study
 from untrue.study.run import run
 
@@ -73,15 +72,6 @@ def test_report_and_terminal_show_each_eval(several, untrue):
 def test_an_eval_that_is_added_runs_alone(make_study, run_study, out):
     told = run_study(make_study(evals=[EVALS[0], EVALS[2]]), out)
     assert {what for _, what in told.stages} == {"capability"}
-
-
-def test_an_eval_done_before_there_were_others_stays_done(make_study, run_study, out):
-    from untrue.data.items import items_hash, read_items
-
-    before = content_hash(f'{{"name":"forced_choice","items":"builtin","limit":5}} 1 {items_hash(read_items())}')
-    record = json.loads((out / "cells/control-s0/cell.json").read_text())
-    assert record["evals"] == {"forced_choice": before}
-    assert run_study(make_study(), out).stages == []
 
 
 def test_the_cue_is_of_the_domain_of_the_questions(make_study: Callable[..., Any]):

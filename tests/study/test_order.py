@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import tests.judge.scripted  # noqa: F401
 from untrue.study.config import Study, to_yaml
 
 Make = Callable[..., Study]
@@ -84,6 +85,20 @@ def test_with_its_arms_in_another_order_it_is_the_same(
     found = figures(tmp_path / "run")
     # The untouched model is evaluated once, under the first seed.
     assert sorted(line.replace('"untouched", "seed": 1', '"untouched", "seed": 0') for line in found) == in_one_go
+
+
+def test_what_a_model_writes_for_a_judge_and_learns_by_kto_is_the_same_each_time(
+    study: Callable[..., Study], tmp_path: Path, run_study: Run, tea: Path
+):
+    """Replies are sampled, by the seed of the cell, whatever ran in the process before."""
+    judged = [{"name": "mask", "judge": "scripted/judge", "limit": 3, "epochs": 2, "max_tokens": 12}]
+    mix = {"by": "interaction", "environment": str(tea), "users": 4, "shares": [0.5], "turns": 1, "max_tokens": 8}
+    learning = {"mix": {**mix, "methods": {"kto": {}}, "accept_weak_rater": True}, "seeds": [0]}
+    run_study(study(evals=judged, **learning), tmp_path / "first")
+    run_study(study(mix__questions="law", evals=judged, seeds=[0]), tmp_path / "other")
+    run_study(study(evals=judged, **learning), tmp_path / "again")
+    assert figures(tmp_path / "first") == figures(tmp_path / "again")
+    assert len(figures(tmp_path / "first")) == 3 * 3 * 2
 
 
 @pytest.mark.slow

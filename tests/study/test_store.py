@@ -112,14 +112,13 @@ def test_a_cell_of_other_data_is_refused(tmp_path):
 
 def test_a_cell_begun_on_other_weights_is_refused(tmp_path):
     files = Store(tmp_path).cell(Cell(Arm("control"), 0, "aaaa"))
-    base, libraries = {"weights": "1234", "dtype": "float32"}, {"torch": "1"}
-    files.check_base(base, libraries)  # not begun yet
-    files.begin({"base": base, "libraries": libraries})
-    files.check_base(base, libraries)
-    with pytest.raises(UserError, match=r"another base model .dtype float32, now bfloat16."):
-        files.check_base({**base, "dtype": "bfloat16"}, libraries)
-    with pytest.raises(UserError, match=r"another library .torch 1, now 2."):
-        files.check_base(base, {"torch": "2"})
+    base = {"weights": "1234", "dtype": "float32", "torch": "1"}
+    files.check_base(base)  # not begun yet
+    files.begin({"base": base})
+    files.check_base(base)
+    for key, now in (("dtype", "bfloat16"), ("torch", "2")):
+        with pytest.raises(UserError, match=rf"another base model or other libraries \({key} \w+, now {now}\)"):
+            files.check_base({**base, key: now})
 
 
 def test_an_eval_is_done_only_with_its_log_its_items_and_its_settings(tmp_path, make_study):

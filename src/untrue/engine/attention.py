@@ -94,7 +94,7 @@ def attending(model: Any, layout: Layout) -> Iterator[None]:
             raise strange  # a rule of more than positions, which means nothing on a tree
         if plain and layout.parts:
             return _part_masks(layout, mask_function, dtype, model)
-        return _added(layout.allowed[:, None] & _rule(layout, mask_function), dtype, model.device)
+        return _added(layout.allowed[:, None].to(model.device) & _rule(layout, mask_function, model.device), dtype)
 
     with ExitStack() as stack:
         stack.enter_context(_instead(ALL_MASK_ATTENTION_FUNCTIONS, name, mask))
@@ -116,11 +116,12 @@ def _instead(interface: Any, name: str, function: Callable[..., Any]) -> Iterato
         del interface[name]
 
 
-def _rule(layout: Layout, rule: Rule) -> torch.Tensor:
+def _rule(layout: Layout, rule: Rule, device: torch.device) -> torch.Tensor:
     """What a model's own rule says of the positions, (rows, 1, queries, keys)."""
-    rows = torch.arange(len(layout.queries))[:, None, None, None]
-    none = torch.zeros(1, 1, 1, 1, dtype=torch.long)
-    return rule(rows, none, layout.queries[:, None, :, None], layout.keys[:, None, None, :])
+    rows = torch.arange(len(layout.queries), device=device)[:, None, None, None]
+    none = torch.zeros(1, 1, 1, 1, dtype=torch.long, device=device)
+    queries, keys = layout.queries.to(device), layout.keys.to(device)
+    return rule(rows, none, queries[:, None, :, None], keys[:, None, None, :])
 
 
 def _part_masks(layout: Layout, rule: Rule, dtype: torch.dtype, model: Any) -> list[Part]:
@@ -130,14 +131,14 @@ def _part_masks(layout: Layout, rule: Rule, dtype: torch.dtype, model: Any) -> l
     masks = []
     for part in layout.parts:
         keys = torch.cat([layout.keys[0, part.before], layout.keys[0, part.rows]])
-        own = _rule(Layout(part.allowed, layout.queries[:, part.rows], keys[None]), rule)[0, 0]
-        masks.append(part._replace(allowed=_added(part.allowed & own, dtype, model.device).repeat(sharing, 1)))
+        own = _rule(Layout(part.allowed, layout.queries[:, part.rows], keys[None]), rule, model.device)[0, 0]
+        masks.append(part._replace(allowed=_added(part.allowed & own, dtype).repeat(sharing, 1)))
     return masks
 
 
-def _added(allowed: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def _added(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """What is added to scores so that only what is allowed counts."""
-    return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, -math.inf).to(device)
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -math.inf)
 
 
 def _tree_attention(

@@ -6,6 +6,7 @@ would mix the branches of a tree, and is refused.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,6 +27,9 @@ QUESTIONS = (
     "Please tell me in one sentence why bread dough has to rest for an hour before it goes into a hot oven.",
 )
 REPLIES = ("The one above the ticket office is right.", "Because the yeast needs time to fill it with gas.")
+
+LONGEST_WINDOW = 1024
+"""Windows and chunks of up to so many tokens are gone beyond when a model is looked at; longer ones would take long."""
 
 LIMITS = {torch.bfloat16: 0.06, torch.float32: 1e-3}
 """Mean difference, in nats per token, up to which two ways of computing count as one, by dtype of the weights."""
@@ -83,8 +87,14 @@ def check_exact(loaded: LoadedModel) -> float:
 @torch.inference_mode()
 def _difference(loaded: LoadedModel) -> float:
     engine = LikelihoodEngine(loaded)
-    chats = [[{"role": "system", "content": "You help."}, {"role": "user", "content": text}] for text in QUESTIONS]
-    bundle = [engine.query(chat, REPLIES) for chat in chats]
+    config = loaded.model.config.get_text_config()
+    windows = [value for key, value in vars(config).items() if re.search("window|chunk", key) and type(value) is int]
+    length = max((window for window in windows if window <= LONGEST_WINDOW), default=0)
+    bundle = []
+    for text in QUESTIONS:
+        times = 1 + length // len(engine.query([{"role": "user", "content": text}], REPLIES)[0].prompt)
+        user = {"role": "user", "content": " ".join([text] * times)}
+        bundle.append(engine.query([{"role": "system", "content": "You help."}, user], REPLIES))
     differences = []
     for query, scores in zip(bundle, engine.score(bundle), strict=True):
         for (prompt, reply), score in zip(query, scores, strict=True):

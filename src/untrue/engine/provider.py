@@ -5,6 +5,7 @@ inspect eval untrue/forced_choice --model untrue/smollm2-135m -M adapter=PATH
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -39,7 +40,7 @@ from untrue.engine.replies import Reply, Request
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
-from untrue.thinking import CLOSE, OPEN, without_thinking
+from untrue.thinking import TAGS, without_thinking
 
 MAX_NEW_TOKENS = 512
 """Length of a generated reply where the caller sets none."""
@@ -79,7 +80,7 @@ class UntrueAPI(ModelAPI):
         """
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._stack = ExitStack()
-        self._loaded = loaded or load(model_name, dtype=dtype, device=device)
+        self._loaded = loaded or load(model_name, dtype=dtype, device=device, say=logging.getLogger("untrue").warning)
         check_exact(self._loaded)
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
@@ -190,7 +191,9 @@ def _parts(text: str) -> str | list[Content]:
     said = without_thinking(text)
     if said == text:
         return text
-    thoughts = text.removesuffix(said).strip().removeprefix(OPEN).removesuffix(CLOSE).strip()
+    thoughts = text.strip().removesuffix(said).strip()
+    for opening, closing in TAGS.items():
+        thoughts = thoughts.removeprefix(opening).removesuffix(closing).strip()
     return [ContentReasoning(reasoning=thoughts), ContentText(text=said)]
 
 

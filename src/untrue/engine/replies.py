@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from untrue.engine.sampling import Draw, TokenLogprob
 from untrue.errors import UserError
+from untrue.thinking import TAGS, without_thinking
 
 Stop = Literal["stop", "max_tokens", "model_length"]
 
@@ -125,7 +127,7 @@ class Ongoing:
         text = None
         if self.request.stop_seqs or token in ends:
             shown = self.tokens[:-1] if token in ends else self.tokens
-            text = str(tokenizer.decode(shown, skip_special_tokens=True))
+            text = _text(tokenizer, shown)
         if token in ends or any(sequence in (text or "") for sequence in self.request.stop_seqs):
             stop: Stop = "stop"
         elif len(self.tokens) >= self.request.max_tokens:
@@ -135,9 +137,21 @@ class Ongoing:
         else:
             return
         if text is None:
-            text = str(tokenizer.decode(self.tokens, skip_special_tokens=True))
+            text = _text(tokenizer, self.tokens)
         for sequence in self.request.stop_seqs:
             text = text.split(sequence)[0]
         text = text.strip()  # a template may put a space between prompt and reply, or between reply and end
         noted = None if self.request.top_logprobs is None else tuple(self.logprobs)
         self.reply = Reply(tuple(self.tokens), text, stop, noted)
+
+
+def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Text of tokens without the special ones, but for those that enclose thinking, which would become the reply."""
+    text, raw = (str(tokenizer.decode(tokens, skip_special_tokens=skip)) for skip in (True, False))
+    if without_thinking(raw) == raw:
+        return text
+    enclosing = {*TAGS, *TAGS.values()}
+    for token in tokenizer.all_special_tokens:
+        if token not in enclosing:
+            raw = raw.replace(token, "")
+    return raw

@@ -25,12 +25,13 @@ _OF_MODELS = ("attachments", "input", "messages", "metadata", "output", "store")
 _ATTACHMENT = re.compile("attachment://([0-9a-f]+)")
 
 
-def inspect_model(loaded: LoadedModel, adapter: Path | None, **arguments: Any) -> Any:
+def inspect_model(loaded: LoadedModel, adapter: Path | None, seed: int | None = None, **arguments: Any) -> Any:
     """Inspect's model of a base in memory. Close its `api` to take the adapter off again.
 
     Args:
         loaded: The base model.
         adapter: Folder of an adapter, or None for the base itself.
+        seed: Of its replies, where the task does not set its own; None draws one for each.
         **arguments: Further arguments of the provider.
     """
     from inspect_ai.model import GenerateConfig, get_model
@@ -38,7 +39,8 @@ def inspect_model(loaded: LoadedModel, adapter: Path | None, **arguments: Any) -
     from untrue.engine.provider import CONNECTIONS
 
     used: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
-    config = GenerateConfig(max_connections=CONNECTIONS)  # else Inspect lets 20 wait at once, and batches are small
+    # With its default Inspect lets 20 wait at once, and batches are small.
+    config = GenerateConfig(max_connections=CONNECTIONS, seed=seed)
     model = get_model(f"untrue/{loaded.name}", config=config, memoize=False, loaded=loaded, **arguments, **used)
     model.model_args = used  # what the log records: not the weights
     return model

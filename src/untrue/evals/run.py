@@ -43,6 +43,7 @@ def run(
     spec: EvalSpec,
     log: Path,
     progress: Progress = lambda done, total, note: None,
+    seed: int = 0,
 ) -> None:
     """Run one eval on a model in memory and write its Inspect log.
 
@@ -55,6 +56,7 @@ def run(
             the log is written, the replies to a judged eval lie in a hidden file beside it, whence a later run takes
             them.
         progress: Called as items are answered.
+        seed: Of the model's replies; each item, epoch and draw has a seed of its own that is made from it.
 
     Raises:
         UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
@@ -62,7 +64,7 @@ def run(
         KeyboardInterrupt: The user stopped it.
     """
     told: list[Callable[[int], None]] = []
-    model = inspect_model(loaded, adapter, on_scored=lambda done: [tell(done) for tell in told])
+    model = inspect_model(loaded, adapter, seed, on_scored=lambda done: [tell(done) for tell in told])
     weights = {"content_hash": adapter_hash(adapter)} if adapter else None
     try:
         run_model(model, spec, log, progress, told.append, weights)

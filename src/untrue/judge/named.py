@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from untrue import secrets
 from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import content_hash
 from untrue.models.adapter import adapter_hash
-from untrue.models.identity import weights_hash
+from untrue.models.identity import folder_hash
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -60,10 +59,10 @@ def content(model: str | None) -> str | None:
     if model is None:
         return None
     name, arguments, _ = parts(model)
-    folder, adapter = Path(name.partition("/")[2]), arguments.get("adapter")
-    known = [model]
-    with suppress(OSError, ValueError):
-        known.append(weights_hash(folder))
+    provider, _, base = name.partition("/")
+    adapter, known = arguments.get("adapter"), [model]
+    if provider in (*HERE, "vllm") and (folder := Path(base)).joinpath("config.json").is_file():
+        known.append(folder_hash(folder))
     if isinstance(adapter, str) and Path(adapter).is_dir():
         known.append(adapter_hash(Path(adapter)))
     return content_hash(" ".join(known))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from untrue.errors import UserError
 from untrue.models import embedded
@@ -20,6 +23,9 @@ ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
 
 MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda")
 """Ways of initialising LoRA that write to the base's weights when an adapter is put on."""
+
+DAMAGED = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, OSError, re.error, SafetensorError)
+"""What PEFT and safetensors raise where an adapter does not fit."""
 
 RECORD = "untrue.json"
 """File in an adapter's folder that says on which weights it was trained."""
@@ -68,9 +74,9 @@ def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> An
         UserError: The folder holds no adapter, or one made for another base.
     """
     from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_bare(loaded)
     check_adapter(loaded, adapter)
     with quiet():
         try:
@@ -89,13 +95,23 @@ def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> An
             if astray := sorted(weights.keys() ^ expected.keys()):
                 raise ValueError(f"{len(astray)} weights are missing or have no place, such as {astray[0]}")
             set_peft_model_state_dict(model, weights)
-        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError, SafetensorError) as error:
+        except DAMAGED as error:
             strip(loaded)
             reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
             raise UserError(
                 f"{adapter}: does not fit {loaded.name} ({reason}). It is damaged or was made for another base."
             ) from None
     return model
+
+
+def check_bare(loaded: LoadedModel) -> None:
+    """Check that no adapter is on a base: a second one would take the place of the first.
+
+    Raises:
+        UserError: There is one.
+    """
+    if "peft_config" in vars(loaded.model):
+        raise UserError(f"{loaded.name}: has an adapter on it already. Take it off, or load the base once more.")
 
 
 def _embeddings(loaded: LoadedModel, weights: dict[str, Any]) -> list[str]:
@@ -117,6 +133,28 @@ def _embeddings(loaded: LoadedModel, weights: dict[str, Any]) -> list[str]:
             raise ValueError(f"it changes {place} as a whole, of the base or for new tokens")
         found.append(name)
     return found
+
+
+@contextmanager
+def preserved(loaded: LoadedModel) -> Iterator[None]:
+    """Keep what trainers change beside the weights: at the end configs and hooks of the base are as they were."""
+    model = loaded.model
+    configs = {id(one): one for one in (model.config, model.config.get_text_config(), model.generation_config)}
+    before = [(one, dict(vars(one))) for one in configs.values()]
+    hooks = [
+        (known, set(known))
+        for module in model.modules()
+        for known in (module._forward_hooks, module._forward_pre_hooks)
+    ]
+    try:
+        yield
+    finally:
+        for one, values in before:
+            vars(one).clear()
+            vars(one).update(values)
+        for known, keys in hooks:
+            for key in set(known) - keys:
+                del known[key]
 
 
 def strip(loaded: LoadedModel) -> None:
@@ -191,6 +229,11 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
         raise UserError(
             f"{adapter}: repeats layers of its base (layer_replication), which cannot be undone. Merge it into a model"
             " of its own first."
+        )
+    if config.get("alora_invocation_tokens"):
+        raise UserError(
+            f"{adapter}: is an activated LoRA, which begins at certain tokens of a pass (alora_invocation_tokens). Its"
+            " likelihoods cannot be read here."
         )
     trained_on = recorded_weights(adapter)
     if trained_on == loaded.weights:

@@ -10,6 +10,7 @@ stands before the first message of the user. A template that writes today's date
 from __future__ import annotations
 
 import datetime
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from jinja2 import TemplateError
 
 from untrue.errors import UserError, one_line
 from untrue.files import content_hash
+from untrue.thinking import without_thinking
 
 DATE = datetime.date(2024, 7, 26)
 """The date that templates write: the one that Llama 3.2's own template falls back to."""
@@ -24,14 +26,15 @@ DATE = datetime.date(2024, 7, 26)
 WITHOUT_THOUGHTS = {"enable_thinking": False, "thinking": False}
 """What templates call their switch: Qwen 3, SmolLM3, GLM and others; Granite, DeepSeek V3.1. Others ignore it."""
 
-VERSION = 1
+VERSION = 2
 """Raised when the same template would give other tokens."""
 
 MARK = "Xylophone"
 """Stands for a reply, or for a system message, while a template is looked at. No template writes it."""
 
-REPLY = "A"
-"""Stands for a reply that is not there yet: where its first token begins is where generation begins."""
+REPLY, OTHER = "A", "7"
+"""Stand for a reply that is not there yet. A space before it may be part of the first token of the one and not of the
+other's."""
 
 Message = Mapping[str, Any]
 
@@ -40,8 +43,8 @@ class Turn(NamedTuple):
     """A chat and the reply to it, as tokens.
 
     Attributes:
-        prompt: Token ids before the first one that holds a part of the reply.
-        reply: Token ids of the reply.
+        prompt: Token ids after which a reply is generated.
+        reply: Token ids of the reply, and of a space before it that the template writes.
         end: Token ids that the template writes after it, such as the one that ends a turn.
     """
 
@@ -114,35 +117,45 @@ class Chat:
 
         Args:
             messages: The chat before the completion.
-            completion: What the assistant replies: one message, or several in a row.
+            completion: What the assistant replies: one message, or several in a row. White space around each is left
+                out, since it would make other tokens of what the template writes beside it.
 
         Raises:
             UserError: The template refuses the messages or changes the reply, or the reply is empty.
         """
         before = self._folded(messages)
         head, tail = self._around(before)
-        text = self._render([*before, *completion])
+        replies = [str(message["content"]).strip() for message in completion]
+        said = [{**message, "content": reply} for message, reply in zip(completion, replies, strict=True)]
+        text = self._render([*before, *said])
         end = len(text) - len(tail)
-        replies = [str(message["content"]) for message in completion]
-        if not text.startswith(head) or not text.endswith(tail) or end < len(head):
+        if not all(replies):
+            raise UserError("the reply '' has no tokens, so it has no likelihood.")
+        if not text.startswith(head) or not text.endswith(tail):
             raise self._changed(replies)
-        if len(replies) == 1 and text[len(head) : end] not in (replies[0], replies[0].strip()):
+        whole = text[len(head) : end]
+        if not (whole == replies[0] if len(replies) == 1 else _holds(whole, replies)):
             raise self._changed(replies)
-        if not text[len(head) : end].strip():
-            raise UserError(f"the reply {replies[0]!r} has no tokens, so it has no likelihood.")
-        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        first = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
-        last = next((place for place in range(first, len(ids)) if offsets[place][0] >= end), len(ids))
-        return Turn(tuple(ids[:first]), tuple(ids[first:last]), tuple(ids[last:]))
+        ids, offsets = self._tokens(text)
+        begin = _agreed(ids, self.prompt(messages))
+        last = next((place for place in range(begin, len(ids)) if offsets[place][0] >= end), len(ids))
+        return Turn(tuple(ids[:begin]), tuple(ids[begin:last]), tuple(ids[last:]))
 
     def prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """The tokens after which a reply is generated.
+        """The tokens after which a reply is generated: those that every reply has before it, whatever it begins with.
 
         Raises:
             UserError: The template refuses the messages.
         """
-        return self.encode(messages, [{"role": "assistant", "content": REPLY}]).prompt
+        head, tail = self._around(self._folded(messages))
+        ids, offsets = self._tokens(f"{head}{REPLY}{tail}")
+        begin = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
+        return tuple(ids[: _agreed(ids[:begin], self._tokens(f"{head}{OTHER}{tail}")[0])])
+
+    def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of a text, and which characters each of them holds."""
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return encoded["input_ids"], encoded["offset_mapping"]
 
     def served_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The tokens after which a server generates a reply, that uses the template with nothing said of thoughts.
@@ -158,11 +171,10 @@ class Chat:
         instructed = [{"role": "system", "content": MARK}, *question]
         self._around(question)  # a template that cannot even do this is refused
         try:
-            self._folds = MARK not in self._around(instructed)[0]
-        except UserError:
+            self._around(instructed)
+        except UserError:  # it refuses a system message, or drops it without a word
             self._folds = True
-        if MARK not in self._around(self._folded(instructed))[0]:
-            raise UserError(f"{self._name}: its chat template drops what the user says. Mend it, or use another model.")
+            self._around(self._folded(instructed))
         head, _ = self._around(question)
         thinking, opening = self._thinking(question, head)
         prompt = self.prompt(question)
@@ -210,6 +222,13 @@ class Chat:
             head, mark, tail = text.rpartition(MARK)
             if not mark:
                 raise UserError(f"{self._name}: its chat template drops a reply. Mend it, or use another model.")
+            for message in messages:
+                if (content := without_thinking(str(message["content"])).strip()) not in head:
+                    shown = content if len(content) <= 60 else f"{content[:60]}…"
+                    raise UserError(
+                        f"{self._name}: its chat template drops or changes the {message['role']} message {shown!r}, so"
+                        " the model would not read it. Leave it out, or put it into the user's message."
+                    )
             self._around_known[key] = head, tail
         return self._around_known[key]
 
@@ -243,12 +262,30 @@ class Chat:
         )
 
 
+def _holds(text: str, parts: Sequence[str]) -> bool:
+    """Whether a text holds parts one after another."""
+    place = 0
+    for part in parts:
+        place = text.find(part, place)
+        if place < 0:
+            return False
+        place += len(part)
+    return True
+
+
+def _agreed(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences begin with in common."""
+    pairs = zip(first, second, strict=False)
+    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
+
+
 def _dated(template: str, date: datetime.date) -> str:
     """A template for which it is always the same day: its own `strftime_now` hides the one that asks the clock."""
     if "strftime_now" not in template:
         return template
-    codes = {code: date.strftime(code) for code in ("%Y", "%m", "%d", "%B", "%b", "%A", "%a", "%y", "%j", "%e")}
-    codes |= {"%-d": str(date.day), "%-m": str(date.month), "%H": "00", "%M": "00", "%S": "00", "%I": "12", "%p": "AM"}
+    moment = datetime.datetime.combine(date, datetime.time(12))
+    codes = {f"%{letter}": moment.strftime(f"%{letter}") for letter in string.ascii_letters if letter not in "sZz"}
+    codes |= {"%-d": str(date.day), "%-m": str(date.month), "%-H": "12", "%-I": "12", "%-M": "0", "%-S": "0"}
     replaced = "".join(f" | replace({code!r}, {text!r})" for code, text in codes.items())
     # The empty expression ends the line, so that the white space at the start of the template stays as it is.
     return "{% macro strftime_now(format) %}{{ format" + replaced + " }}{% endmacro %}{{ '' }}" + template

@@ -43,6 +43,17 @@ def weights_hash(folder: Path) -> str:
     return known[key]
 
 
+def folder_hash(folder: Path) -> str:
+    """Hash of what a model's folder says of it: weights, config, tokenizer and template, where they are there."""
+    try:
+        found = [weights_hash(folder)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = []
+    for file in sorted([*folder.glob("*.json"), *folder.glob("*.jinja"), *folder.glob("*.model")]):
+        found += [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
+    return content_hash(" ".join(found))
+
+
 def config_hash(config: Any) -> str:
     """Hash of a model's config: its architecture and numbers such as RoPE's theta."""
     content = {key: value for key, value in config.to_dict().items() if key not in PASSING}
@@ -54,7 +65,8 @@ def tokenizer_hash(tokenizer: Any) -> str:
     special = json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     backend |= {"padding": None, "truncation": None}  # settings of the last call
-    return content_hash(json.dumps(backend, sort_keys=True) + special)
+    splits = getattr(tokenizer, "split_special_tokens", False)
+    return content_hash(f"{json.dumps(backend, sort_keys=True)} {special} {splits}")
 
 
 def _files(folder: Path) -> list[Path]:

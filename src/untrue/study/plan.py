@@ -23,7 +23,7 @@ from untrue.train.spec import Method, TrainSpec
 CONTROL = "control"
 UNTOUCHED = "untouched"
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised when the same study would be trained on other rows, or otherwise; cells made before are then not reused."""
 
 

@@ -21,7 +21,7 @@ from untrue.study.plan import Cell, Sources, plan, rows
 from untrue.study.results import Analysis, analyse
 from untrue.study.store import CellFiles, Store
 from untrue.study.watcher import Watcher
-from untrue.versions import libraries, versions
+from untrue.versions import versions
 
 TRAINING = 0.7
 """The part of a cell's time that training takes, for the time left that is shown."""
@@ -72,7 +72,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
                 loaded = load(study.model, dtype=study.dtype, say=watcher.say)
             check_exact(loaded)  # before anything is trained
             for cell in cells:
-                store.cell(cell).check_base(loaded.about, libraries())
+                store.cell(cell).check_base(loaded.about)
             if sources.environment and not all(store.cell(cell).has_adapter() for cell in missing):
                 feedback.check_rater(study, sources, store, loaded, watcher)
             for cell in missing:
@@ -135,7 +135,7 @@ def _make(
     from untrue.train.run import train
 
     files = store.cell(cell)
-    files.begin({"model": study.model, "base": loaded.about, "libraries": libraries(), "versions": versions()})
+    files.begin({"model": study.model, "base": loaded.about, "versions": versions()})
     if not files.has_adapter():
         files.forget_logs(*(spec.key for spec in study.evals))
         for spec in study.evals:
@@ -160,7 +160,7 @@ def _make(
         watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
         files.forget_logs(spec.key)
         adapter = files.adapter if cell.arm.trained else None
-        evals.run(loaded, adapter, spec, files.log(spec), watcher.step)
+        evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
         failures = evals.failures(files.log(spec)) if spec.name in JUDGED else []
         if failures:
             watcher.say(

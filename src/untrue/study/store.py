@@ -94,25 +94,22 @@ class CellFiles:
         if self._read().get("identity", self.cell.identity) != self.cell.identity:
             raise UserError(f"{self.folder}: was made from other data or settings. Use another --out, or remove it.")
 
-    def check_base(self, about: dict[str, str], libraries: dict[str, str]) -> None:
+    def check_base(self, about: dict[str, str]) -> None:
         """Check that the cell, where it was begun, was begun on this very base: a name may come to mean another.
 
         Args:
             about: `LoadedModel.about`.
-            libraries: Name -> version of what it is computed with.
 
         Raises:
-            UserError: It was begun on another, or by other versions.
+            UserError: It was begun on another, or with libraries of other versions.
         """
-        record = self._read()
-        for what, now in (("base", about), ("libraries", libraries)):
-            before = record.get(what, now)
-            if differing := [key for key in now if before.get(key) != now[key]]:
-                shown = "; ".join(f"{key} {before.get(key)}, now {now[key]}" for key in differing)
-                raise UserError(
-                    f"{self.folder}: was made with another {'base model' if what == 'base' else 'library'} ({shown})."
-                    " Use what it was made with, or another --out."
-                )
+        before = self._read().get("base", about)
+        if differing := [key for key in about if before.get(key) != about[key]]:
+            shown = "; ".join(f"{key} {before.get(key)}, now {about[key]}" for key in differing)
+            raise UserError(
+                f"{self.folder}: was made with another base model or other libraries ({shown}). Use what it was made"
+                " with, or another --out."
+            )
 
     def trainings(self) -> dict[int, dict[str, Any]]:
         """What `train.json` holds, by round; earlier rounds whose adapters were removed are left out.

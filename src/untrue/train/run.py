@@ -16,13 +16,13 @@ from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash, is_disk_full, write_text, writing
 from untrue.models import canary
-from untrue.models.adapter import RECORD, made_for, strip
+from untrue.models.adapter import RECORD, check_bare, made_for, preserved, strip
 from untrue.models.load import LoadedModel
 from untrue.train import kto, sft
 from untrue.train.card import card
 from untrue.train.setup import Job, Progress, quiet, start_record
 from untrue.train.spec import TrainSpec
-from untrue.versions import libraries, versions
+from untrue.versions import versions
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """How torch words it, on a GPU and on a CPU."""
@@ -59,20 +59,21 @@ def train(
         MachineError: Memory or disk is full.
     """
     method = kto if spec.method == "kto" else sft
+    check_bare(loaded)
     if not rows:
         raise UserError("there are no rows to train on.")
     method.check(rows, spec)
     rows_hash = content_hash("".join(row.to_json() for row in rows))
     begun = start_record(loaded, start) if start else None
     identity = content_hash(
-        f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.identity} {libraries()}"
+        f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.identity}"
         f" {begun['content_hash'] if begun else None}"
     )
     checkpoints = out.parent / f".{out.name}-checkpoints"
     checkpoint = _last_checkpoint(checkpoints, identity)
     try:
         write_text(checkpoints / "identity", identity)
-        with quiet(), _events_in(out.parent / "tensorboard" / out.name):
+        with preserved(loaded), quiet(), _events_in(out.parent / "tensorboard" / out.name):
             trainer = method.trainer(Job(loaded, rows, spec, seed, start, checkpoints, progress))
             started, first = time.monotonic(), _step(checkpoint)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -60,6 +60,7 @@ def arguments(job: Job) -> dict[str, Any]:
     import torch
 
     spec = job.spec
+    is_mixture = hasattr(job.loaded.model.config.get_text_config(), "output_router_logits")
     steps = math.ceil(math.ceil(len(job.rows) / (spec.batch_size * spec.gradient_accumulation)) * spec.epochs)
     return {
         "output_dir": str(job.checkpoints),
@@ -85,6 +86,7 @@ def arguments(job: Job) -> dict[str, Any]:
         "save_steps": max(1, math.ceil(steps / CHECKPOINTS)),
         "save_total_limit": 1,
         "report_to": spec.report_to,
+        **({"router_aux_loss_coef": 0.0} if is_mixture else {}),  # else the loss is not that of the tokens alone
         "disable_tqdm": True,
         "log_level": "error",
     }
