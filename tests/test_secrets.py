@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -237,6 +238,9 @@ ARGUMENTS = [
     "env_vars: {OPENAI: K}",
     "connection_string: 'AccountKey=K;'",
     "api_key: !!set {K}",
+    "api_key: {K}",
+    "api_key: {K: 1}",
+    "client: {'Authorization: K': {api_key: 1}}",
     "api_key: !!binary K0==",
     "client: !!set {'Bearer K'}",
 ]
@@ -267,18 +271,24 @@ SHAPED = [
     "eyJQ.eyJQ.Q",
 ]
 SHAPED = [one.replace("Q", OPAQUE) for one in SHAPED]
-WRITTEN = [f"{{model: leaky/judge, model_args: {{{arguments}}}}}".replace("K", OPAQUE) for arguments in ARGUMENTS]
-WRITTEN += [name.replace("K", OPAQUE) for name in NAMES]
-WRITTEN += [form.replace("K", key) for key in SHAPED for form in ("K", "openai/K", "{model: x, model_args: {a: [K]}}")]
+
+
+def with_key(text: str, key: str = OPAQUE) -> str:
+    return re.sub(r"\bK\b", key, text)
+
+
+WRITTEN = [with_key(f"{{model: leaky/judge, model_args: {{{arguments}}}}}") for arguments in ARGUMENTS]
+WRITTEN += [with_key(name) for name in NAMES]
+WRITTEN += [with_key(form, key) for key in SHAPED for form in ("K", "openai/K", "{model: x, model_args: {a: [K]}}")]
 WRITTEN += [
-    form.replace("K", SHAPED[0])
+    with_key(form, SHAPED[0])
     for form in ("{model: x, model_args: {K: 1}}", "{model: x, model_args: {K: {api_key: 1}}}", "{model: x} # K")
 ]
 
 
 def assert_refused(said: str) -> None:
     assert OPAQUE.upper() not in said.upper() and "PLANTED7" not in said
-    assert "would be stored and shown" in said and "\n" not in said
+    assert ("stored and shown" in said or "in the address" in said) and "\n" not in said
 
 
 @pytest.mark.parametrize("model", WRITTEN)
@@ -293,7 +303,9 @@ def test_a_key_is_refused_wherever_it_is_written_out(model: str):
 
 @pytest.mark.parametrize("model", [f"openai/gpt?api_key={OPAQUE}", f"http://u:{OPAQUE}@h/v1", SHAPED[0]])
 def test_a_key_in_a_plain_name_is_refused_by_every_command_and_by_a_study(untrue: Callable[..., str], model: str):
-    Path("bad.yaml").write_text(Path("study.yaml").read_text("utf-8").replace("model: tiny", f"model: {model}"), "utf-8")
+    Path("bad.yaml").write_text(
+        Path("study.yaml").read_text("utf-8").replace("model: tiny", f"model: {model}"), "utf-8"
+    )
     for words in (
         ["judge", "check", model],
         ["eval", "--model", model],
@@ -313,7 +325,7 @@ def test_a_key_in_a_plain_name_is_refused_by_every_command_and_by_a_study(untrue
 def test_an_error_repeats_no_value_of_the_shape_of_a_key(
     untrue: Callable[..., str], place: Path, override: str, key: str
 ):
-    said = untrue("run", "study.yaml", override.replace("K", key), code=2).strip()
+    said = untrue("run", "study.yaml", with_key(override, key), code=2).strip()
     assert OPAQUE.upper() not in said.upper() and "PLANTED7" not in said
     assert said.startswith("error: ") and "\n" not in said
     assert holding(place, OPAQUE) == []
