@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -156,6 +157,7 @@ SECRET = [
     "accessToken access_token access_tokens session_token secret client_secret SECRET_KEY_BASE password db_password",
     "PASSWORD_PROD passwd passphrase authorization Authorization Proxy-Authorization bearer credential credentials",
     "cookie Set-Cookie private_key subscription_key Ocp-Apim-Subscription-Key aws_secret_access_key jwt auth sig",
+    "pat GITHUB_PAT signature X-Amz-Signature session_id AZURE_STORAGE_CONNECTION_STRING connectionString",
     "OPENAI_API_KEY HF_TOKEN WANDB_API_KEY GITHUB_TOKEN AWS_SECRET_ACCESS_KEY OPENAI_API_KEY_2 api_key_2",
 ]
 PLAIN = [
@@ -163,6 +165,7 @@ PLAIN = [
     "tokens_per_second tokenizer_path prompt_tokens keyboard keys key_word monkey cache_key primary_key sort_key",
     "base_url adapter device temperature model organization author authority api_version TOKENIZERS_PARALLELISM",
     "secretary credentials_path password_file key_file api_key_env token_type auth_mode SSH_AUTH_SOCK user",
+    "PATH pattern session_name connection env query headers code t sessions string id",
 ]
 
 
@@ -194,6 +197,171 @@ LITERAL = {
     "no model": f"{{modell: leaky/judge, model_args: {{api_key: {KEY}}}}}",
     "no arguments": f"{{model: leaky/judge, model_args: 'api_key: {KEY}'}}",
 }
+
+
+OPAQUE = "planted7f3a9c51d2e84b60"
+"""A key without the shape of any: only where it stands says that it is one."""
+
+ARGUMENTS = [
+    "base_url: 'http://h/v1?code=K'",
+    "base_url: 'http://h/v1?a=&t=K'",
+    "base_url: 'http://h/v1?X-Amz-Signature=K'",
+    "base_url: 'http://h/v1?access%5Ftoken=K'",
+    "base_url: 'http://h/v1#token=K'",
+    "base_url: 'u:K@h/v1'",
+    "endpoint: 'h?x&api_key=K'",
+    "default_query: {code: K}",
+    "query: {version: K}",
+    "query: 'version=K'",
+    "query_params: {version: K}",
+    "value: 'Bearer K'",
+    "value: 'X-Team: Bearer K'",
+    "value: 'Authorization: K'",
+    """value: '{"a": 1, "api_key": "K"}'""",
+    "value: 'host=h password=K'",
+    "value: 'AccountKey=K;'",
+    "hdrs: ['Authorization: Bearer K']",
+    "hdrs: ['X-Team: K']",
+    "args: ['--api-key', K]",
+    "args: ['--port', '1', '--api-key=K']",
+    "server_args: '--api-key K'",
+    "server_args: '--port 1 --verbose --api-key  K'",
+    "vllm_args: '--api-key=K'",
+    "keys: [K]",
+    "tokens: K",
+    "tokens: [K]",
+    "pat: K",
+    "signature: K",
+    "session_id: K",
+    "env: {OPENAI: K}",
+    "env: [OPENAI=K]",
+    "env_vars: {OPENAI: K}",
+    "connection_string: 'AccountKey=K;'",
+    "api_key: !!set {K}",
+    "api_key: {K}",
+    "api_key: {K: 1}",
+    "client: {'Authorization: K': {api_key: 1}}",
+    "api_key: !!binary K0==",
+    "client: !!set {'Bearer K'}",
+]
+NAMES = [
+    "openai/gpt?api_key=K",
+    "openai/gpt?x=1&access%5Ftoken=K",
+    "openai/gpt#token=K",
+    "http://u:K@h/v1",
+    "https://user:K@host/x",
+    "https://K@host/x",
+    "Bearer K",
+    "{model: 'openai/x?api_key=K'}",
+    "{model: 'http://u:K@h/v1'}",
+    "{model: x, stop_seqs: ['--api-key', K]}",
+]
+SHAPED = [
+    "sk-Q",
+    "sk-ant-Q",
+    "sk-proj-Q",
+    "hf_Q",
+    "ghp_Q",
+    "gho_Q",
+    "github_pat_Q",
+    "xoxb-12-Q",
+    "xoxp-Q",
+    "AKIAPLANTED7F3A9C51D",
+    "AIzaQ",
+    "eyJQ.eyJQ.Q",
+]
+SHAPED = [one.replace("Q", OPAQUE) for one in SHAPED]
+
+
+def with_key(text: str, key: str = OPAQUE) -> str:
+    return re.sub(r"\bK\b", key, text)
+
+
+WRITTEN = [with_key(f"{{model: leaky/judge, model_args: {{{arguments}}}}}") for arguments in ARGUMENTS]
+WRITTEN += [with_key(name) for name in NAMES]
+WRITTEN += [with_key(form, key) for key in SHAPED for form in ("K", "openai/K", "{model: x, model_args: {a: [K]}}")]
+WRITTEN += [
+    with_key(form, SHAPED[0])
+    for form in ("{model: x, model_args: {K: 1}}", "{model: x, model_args: {K: {api_key: 1}}}", "{model: x} # K")
+]
+
+
+def assert_refused(said: str) -> None:
+    assert OPAQUE.upper() not in said.upper() and "PLANTED7" not in said
+    assert ("stored and shown" in said or "in the address" in said) and "\n" not in said
+
+
+@pytest.mark.parametrize("model", WRITTEN)
+def test_a_key_is_refused_wherever_it_is_written_out(model: str):
+    with pytest.raises(ValueError) as caught:
+        secrets.checked(model)
+    assert_refused(str(caught.value))
+    with pytest.raises(UserError) as refused:
+        judge_model(model)
+    assert_refused(str(refused.value))
+
+
+@pytest.mark.parametrize("model", [f"openai/gpt?api_key={OPAQUE}", f"http://u:{OPAQUE}@h/v1", SHAPED[0]])
+def test_a_key_in_a_plain_name_is_refused_by_every_command_and_by_a_study(untrue: Callable[..., str], model: str):
+    Path("bad.yaml").write_text(
+        Path("study.yaml").read_text("utf-8").replace("model: tiny", f"model: {model}"), "utf-8"
+    )
+    for words in (
+        ["judge", "check", model],
+        ["eval", "--model", model],
+        ["train", "rows.jsonl", "--model", model],
+        ["run", "bad.yaml"],
+        ["run", "study.yaml", f"model={model}"],
+    ):
+        said = untrue(*words, code=2).strip()
+        assert said.startswith("error: ")
+        assert_refused(said)
+
+
+@pytest.mark.parametrize("key", SHAPED)
+@pytest.mark.parametrize(
+    "override", ["evals=[{name: mask, temperature: K}]", "seeds=[K]", "seeds=[K", "name=[K]", "dtype=K", "dtype.x=[K"]
+)
+def test_an_error_repeats_no_value_of_the_shape_of_a_key(
+    untrue: Callable[..., str], place: Path, override: str, key: str
+):
+    said = untrue("run", "study.yaml", with_key(override, key), code=2).strip()
+    assert OPAQUE.upper() not in said.upper() and "PLANTED7" not in said
+    assert said.startswith("error: ") and "\n" not in said
+    assert holding(place, OPAQUE) == []
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "openai/gpt-5-mini",
+        "sk-model",
+        "someone/sk-model",
+        "Helsinki-NLP/opus-mt-sk-and-many-other-languages",
+        "hf_models_of_mine_quantized/risk-averse-and-then-some-words",
+        "hf/someone/name?revision=main",
+        "openai/gsm8k@main:test?revision=e53f048",
+        "pairs.csv?columns.user_prompt=question&columns.token=api_key&revision=z",
+        "https://host/x?version=2",
+        "ollama/llama3:8b",
+        "openai/a@b:c",
+        "C:\\me@work\\model",
+        "{model: openai/gpt-5-mini, max_tokens: 5, reasoning_tokens: 5, stop_seqs: [key, value]}",
+        *(
+            f"{{model: x, model_args: {{{arguments}}}}}"
+            for arguments in (
+                "base_url: 'http://localhost:8000/v1', tokenizer: x, max_tokens: 5, tokens: 5, keys: 2",
+                "server_args: '--max-tokens 5 --port 1', args: ['--api-key', $NAME, '--tokenizer', x, '--key-file', y]",
+                "target_modules: [query, key, value], stop_tokens: [a], api_key_env: NAME, env: prod, vars: 5",
+                "default_query: {code: $NAME}, env: {OPENAI: $NAME}, keys: [$NAME], tokens: $NAME, pat: $NAME",
+                "image: 'repo/name:tag@sha256:abc', query_length: 5, query_pre_attn_scalar: 256, system: Be token-wise",
+                "chat_template: '{% set key = 1 %}{{ bos_token }}: {{ message }}', model_path: /a/b=c/d",
+            )
+        ),
+    ],
+)
+def test_what_holds_no_key_is_taken(model: str):
+    assert secrets.checked(model) == model
 
 
 @pytest.mark.parametrize("name", LITERAL)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import yaml
 
@@ -20,14 +20,29 @@ LEAST = 8
 
 _VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_USER_IN_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://([^/?#\s]+)@", re.IGNORECASE)
-_QUERY = re.compile(r"[?&;]([\w.%-]+)=([^&;#\s'\"]+)")
-_SCHEME = re.compile(r"(?:bearer|basic|token|apikey|key)\s+(\S+)", re.IGNORECASE)
+_USER_IN_ADDRESS = re.compile(
+    r"(?:\b[a-z][a-z0-9+.-]*://|^(?=[^/\\?#\s:@]+:[^/\\?#\s@]+@(?!sha256:)))([^/?#\s]+)@", re.IGNORECASE
+)
+_QUERY = re.compile(r"[?&;#]([\w.%-]+)=([^&;#\s'\"]+)")
+_NAMED = re.compile(
+    r"(?:^|[\s?&;#,{'\"])([\w.%-]+)=(?=\S)"  # password=…
+    r"|(?:^|[\n,{])\s*['\"]?([\w-]+)['\"]?:(?=\s*\S)"  # Authorization: …
+    r"|(?:^|\s)-+([\w-]+)(?=\s+[^\s-])"  # --api-key …
+)
+_SCHEME = re.compile(r"(?:[\w-]+:\s*)?(?:bearer|basic|token|apikey|key)\s+(\S+)", re.IGNORECASE)
+_SHAPE = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:(?<!-)sk-|xox[a-z]-|AIza|github_pat_)[\w-]{16,}|(?:hf|gh[opsu])_[A-Za-z0-9]{16,}"
+    r"|AKIA[A-Z0-9]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+)"
+)
 
 _STRONG = {"apikey", "authorization", "bearer", "credential", "credentials", "jwt", "passphrase", "passwd", "password"}
 _STRONG |= {"passwords", "secret", "secrets", "cookie", "cookies"}
-_LAST = {"auth", "key", "pwd", "sig", "token"}
+_LAST = {"auth", "key", "pat", "pwd", "sig", "signature", "token"}
 _PAIRS = {(first, last) for first in ("access", "api", "auth", "private", "secret") for last in ("key", "token")}
+_PAIRS |= {("session", "id"), ("connection", "string")}
+_IN_QUERY = {"code", "t"}  # secrets in the query of an address, and nowhere else
+_HOLDERS = re.compile(r"(?:^|_)(?:headers?|hdrs?|query|query_param(?:eter)?s)$")  # every value below is a secret
+_ENVIRONMENTS = re.compile(r"(?:^|_)(?:envs?|environ|env_vars?)$")  # likewise, but `api_key_env: NAME` is none
 _ABOUT = {"count", "dir", "env", "file", "folder", "length", "limit", "mode", "name", "path", "policy", "provider"}
 _ABOUT |= {"type", "var"}  # the last word of what only speaks of a secret, or says where it lies
 _OF_TEXT = {"audio", "bos", "cls", "end", "eos", "first", "image", "last", "mask", "max", "min", "next", "pad", "sep"}
@@ -62,7 +77,8 @@ def shown(value: Any, *keys: Any) -> str | None:
     """
     text = repr(value)
     words = re.findall(r"[\w-]+", " ".join([text, *map(str, keys)]))
-    return None if any(is_secret(word) or _is_headers(word) for word in words) or _in_address(text) else text
+    named = any(_is_secret_text(word) or _holds_secrets(word, ()) for word in words)
+    return None if named or _has_secret(text) else text
 
 
 def checked(model: str) -> str:
@@ -81,6 +97,11 @@ def checked(model: str) -> str:
                 raise ValueError("model_args is no mapping. Write {model: NAME, model_args: {base_url: ADDRESS}}")
             refuse_literals({"model_args": given.get("model_args")})
             refuse_literals({key: value for key, value in given.items() if key != "model_args"}, variables=False)
+    if _SHAPE.search(model) or (not model.lstrip().startswith("{") and _has_secret(model)):
+        raise ValueError(
+            "has a password or key in it, which would be stored and shown. Take it out; what a model needs to know"
+            " goes into {model: NAME, model_args: {…}}, with $NAME of an environment variable as its value"
+        )
     return model
 
 
@@ -96,20 +117,23 @@ def refuse_literals(arguments: Mapping[str, Any], variables: bool = True) -> Non
     """
 
     def check(path: str, value: Any, secret: bool) -> None:
-        given = isinstance(value, str | int | float) and not isinstance(value, bool) and value != ""
-        if not given or (variables and isinstance(value, str) and _VARIABLE.fullmatch(value)):
+        if value is None or isinstance(value, bool) or value == "":
             return
-        if secret and not variables:
+        if variables and isinstance(value, str) and _VARIABLE.fullmatch(value):
+            return
+        text = value if isinstance(value, str) else ""
+        secret = secret or bool(text and _is_secret_text(path.rpartition(".")[2]))
+        if not variables and (secret or _has_secret(text)):
             raise ValueError(f"{path} would be stored and shown. Move it into model_args, with $NAME as its value")
-        if secret:
-            raise ValueError(
-                f"{path} is written out, and would be stored and shown. Put the whole value into an environment"
-                " variable and write $NAME in its place (on a command line in single quotes)"
-            )
-        if isinstance(value, str) and _in_address(value):
+        if _in_address(text) and not secret:
             raise ValueError(
                 f"{path} has a password or key in the address. Put the whole address into an environment variable"
                 " and write $NAME in its place (on a command line in single quotes)"
+            )
+        if secret or _has_secret(text):
+            raise ValueError(
+                f"{path} is written out, and would be stored and shown. Put the whole value into an environment"
+                " variable and write $NAME in its place (on a command line in single quotes)"
             )
 
     _each(arguments, check)
@@ -205,32 +229,50 @@ def redacted_logging() -> Iterator[None]:
 def _each(value: Any, change: Callable[[str, Any, bool], Any], path: str = "", secret: bool = False) -> Any:
     """The same structure with each value changed, told its path and whether its name says that it is a secret."""
     if isinstance(value, Mapping):
-        return {
-            key: _each(
-                inner,
-                change,
-                f"{path}.{key}" if path else str(key),
-                secret or is_secret(str(key)) or _is_headers(str(key)),
-            )
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_each(inner, change, path, secret) for inner in value]
+        changed = {}
+        inside = is_secret(path.rpartition(".")[2])  # then a key may be the secret itself
+        if inside and value and all(inner is None for inner in value.values()):  # what YAML makes of `{KEY}`
+            return _each(set(value), change, path, secret)
+        for key, inner in value.items():
+            name = "…" if inside or _has_secret(str(key)) else str(key)
+            below = secret or is_secret(str(key)) or _holds_secrets(str(key), inner)
+            changed[key] = _each(inner, change, f"{path}.{name}" if path else name, below)
+        return changed
+    if isinstance(value, list | tuple | set):
+        items = list(value)
+        after = [False, *(isinstance(item, str) and item.startswith("-") and is_secret(item) for item in items)]
+        return [
+            _each(item, change, path, secret or (option and not str(item).startswith("-")))
+            for item, option in zip(items, after, strict=False)
+        ]
     return change(path, value, secret)
 
 
 @cache
-def _is_headers(name: str) -> bool:
-    words = _WORD.findall(name)
-    return bool(words) and words[-1].lower() in ("header", "headers")
+def _is_secret_text(name: str) -> bool:
+    """Whether a text of this name is a secret: `tokens` may be how many there are, or what they are."""
+    return is_secret(name) or is_secret(name.removesuffix("s"))
+
+
+def _holds_secrets(name: str, value: Any) -> bool:
+    """Whether every value below a name counts as a secret."""
+    words = "_".join(_WORD.findall(name)).lower()
+    return bool(_HOLDERS.search(words) or (_ENVIRONMENTS.search(words) and not isinstance(value, str)))
+
+
+def _has_secret(text: str) -> bool:
+    """Whether a secret is written out in a text: in an address, after its name, or by its shape."""
+    names = [unquote(name) for found in _NAMED.findall(text) for name in found]
+    named = any(is_secret(name) and not name.startswith("columns.") for name in names)
+    return bool(named or _in_address(text) or _SHAPE.search(text) or _SCHEME.fullmatch(text))
 
 
 def _in_address(text: str) -> list[str]:
-    """User, password and keys in the addresses of a text."""
+    """User, password and keys in the addresses of a text. What a source says of its columns is no key."""
     users = _USER_IN_ADDRESS.findall(text)
     passwords = [password for user in users if (password := user.partition(":")[2])]
-    keys = [value for name, value in _QUERY.findall(text) if is_secret(name)] if "://" in text else []
-    return [*users, *passwords, *keys]
+    queries = [(unquote(name), value) for name, value in _QUERY.findall(text) if not name.startswith("columns.")]
+    return [*users, *passwords, *(value for name, value in queries if is_secret(name) or name.lower() in _IN_QUERY)]
 
 
 def _forms(value: str) -> set[str]:

@@ -29,12 +29,12 @@ def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """The model's name, its arguments (`model_args`, such as base_url or adapter) and its settings.
 
     Raises:
-        UserError: It begins with a brace and is no mapping with a `model`, or a secret is written out in it.
+        UserError: It begins with a brace and is no mapping with a `model`; or a secret is written out in it.
     """
-    if not judge.lstrip().startswith("{"):
-        return judge, {}, {}
     try:
-        given = yaml.safe_load(secrets.checked(judge))
+        if not secrets.checked(judge).lstrip().startswith("{"):
+            return judge, {}, {}
+        given = yaml.safe_load(judge)
         name, arguments = given.pop("model"), given.pop("model_args", {})
     except ValueError as error:
         raise UserError(f"judge: {error}.") from None

@@ -189,7 +189,7 @@ class Study(_Strict):
 
     name: FileName
     question: str
-    model: Annotated[str, AfterValidator(_no_served_model)] = "smollm2-135m"
+    model: Annotated[ModelName, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Distinct] = Field(default=(0,), min_length=1)
     untouched: bool = True
