@@ -145,3 +145,39 @@ def test_a_model_that_fails_on_everything_is_one_plain_line(spec: EvalSpec, log:
     said = "Mine requires optional dependencies. Install with: pip install mine."
     assert str(error.value) == f"the eval mask failed on all 6 items, first: {said}"
     assert not log.exists()
+
+
+def test_replies_in_another_dtype_are_other_replies(spec: EvalSpec, log: Path, tiny_folder: Path):
+    """A log in bfloat16 was once given for one in float32."""
+    from untrue.evals.run import run
+    from untrue.models.load import load
+
+    run(load(str(tiny_folder), dtype="bfloat16", device="cpu"), None, spec, log)
+    before = log.read_bytes()
+    with pytest.raises(UserError, match=r"holds replies with model_settings '\w+', now '\w+'\. Give --log another"):
+        run(load(str(tiny_folder), dtype="float32", device="cpu"), None, spec, log)
+    assert log.read_bytes() == before
+
+
+def test_a_question_of_another_version_is_asked_again_of_the_same_replies(
+    model: Model, spec: EvalSpec, log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from untrue.evals import mask, round
+    from untrue.judge import prompts
+
+    run_model(model, spec, log)
+    said, asked = statements(log), calls(model)
+    newer = prompts.STATEMENT._replace(version=prompts.STATEMENT.version + 1)
+    monkeypatch.setattr(mask, "STATEMENT", newer)
+    monkeypatch.setattr(round, "PROMPTS", (newer, *(one for one in prompts.PROMPTS if one.name != newer.name)))
+    run_model(model, spec, log)
+    from untrue.evals.round import open_log
+
+    verdicts = [
+        one["version"]
+        for sample in open_log(log).samples or []
+        for score in (sample.scores or {}).values()
+        for one in (score.metadata or {})["verdicts"]
+    ]
+    assert set(verdicts) == {newer.version}
+    assert (statements(log), calls(model)) == (said, asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,6 @@ def test_the_version_of_an_eval_and_of_a_judges_questions_are_in_the_key(monkeyp
 def test_the_content_of_a_local_judge_and_of_its_adapter_is_in_the_key(
     tiny_folder: Path, adapter: Path, tmp_path: Path
 ):
-    import shutil
-
     own = Path(shutil.copytree(adapter, tmp_path / "adapter"))
     judge = f"{{model: untrue/{tiny_folder}, model_args: {{adapter: {own}}}}}"
     before = eval_key(name="mask", judge=judge)
@@ -165,3 +164,15 @@ def test_each_setting_of_the_route_of_feedback_is_in_the_key_of_its_cells(make_s
         if value is not None:
             assert key(**{name: value}) != before, name
     assert key(accept_weak_rater=True) == before
+
+
+@pytest.mark.parametrize("file", ["chat_template.jinja", "config.json", "tokenizer.json", "model.safetensors"])
+def test_all_of_a_local_judges_user_s_or_rater_s_folder_is_in_the_key(tiny_folder: Path, tmp_path: Path, file: str):
+    from untrue.judge.named import content
+
+    own = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    before = content(f"untrue/{own}")
+    assert content(f"openai/{own}") == content(f"openai/{own}") != before
+    data = (own / file).read_bytes()
+    (own / file).write_bytes(data + b" " if file != "model.safetensors" else data[:-1] + bytes([data[-1] ^ 1]))
+    assert content(f"untrue/{own}") != before
