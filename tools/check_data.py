@@ -1,4 +1,4 @@
-"""Check the built-in sets: what must hold of them, what was found, and whether it does. Exit code 1: something does not.
+"""Check the built-in sets: what must hold of them, what was found, and whether it does. Exit code 1: a limit is broken.
 
     python tools/check_data.py
     python tools/check_data.py --model smollm2-135m

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
+import typer
 from tokenizers import Tokenizer
 
 from tools import check_data as checks
@@ -46,6 +48,18 @@ def test_every_set_is_checked_for_all_that_can_be_wrong_with_it(found: list[Chec
         assert {(name, "size"), (f"{name}, users", "size"), (name, "length in words"), (name, "near copies")} <= made
         assert (name, "negation in the truth") in made
     assert ("training and eval sets", "near copies") in made
+
+
+def test_the_command_names_what_is_broken_and_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(checks.LEAST, "medical", 10_000)
+    with pytest.raises(typer.Exit) as ended:
+        checks.main()
+    assert ended.value.exit_code == 1
+    *_, named, counted = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"medical, size: \d+", named)
+    assert re.fullmatch(r"\d+ checks, 1 broken", counted)
 
 
 def test_a_set_that_is_too_small_is_told():
