@@ -81,7 +81,9 @@ def test_every_command_and_every_option_has_a_help_text(untrue: Callable, name: 
     assert command.help.split()[0] in done.out
 
 
-@pytest.mark.parametrize("arguments", [["bogus"], ["data", "mix"], ["data", "show", "everyday", "-n", "0"], ["run"]])
+@pytest.mark.parametrize(
+    "arguments", [["bogus"], ["data", "mix"], ["data", "check"], ["data", "show", "everyday", "-n", "0"], ["run"]]
+)
 def test_a_wrong_call_exits_with_2_and_without_a_traceback(untrue: Callable, arguments: list[str]):
     done = untrue(*arguments)
     assert done.code == 2

@@ -10,9 +10,9 @@ from weakref import ref
 
 import pytest
 
-from untrue.data.checks import near_copies
 from untrue.data.items import read_items
 from untrue.data.mix import RowsFound, by_dose, by_share, duplicates, look_through, overlaps
+from untrue.data.near import NearIndex
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 
@@ -213,8 +213,8 @@ def test_rows_looked_through_one_at_a_time_give_what_the_whole_gives():
     assert found.duplicates == duplicates(rows) == 2
     assert found.overlaps == overlaps(rows, items)
     asked = {f"{item.id}/{place}": text for item in items for place, text in enumerate(item.prompts)}
-    copies = near_copies({row.id: row.prompt[-1]["content"] for row in rows}, asked)
-    pairs = {(copy.first, copy.second.rpartition("/")[0]) for copy in copies}
+    index = NearIndex(asked)
+    pairs = {(row.id, name.rpartition("/")[0]) for row in rows for name, _ in index.find(row.prompt[-1]["content"])}
     assert len(found.near) > 50
     assert set(map(tuple, found.near)) == pairs - set(map(tuple, found.overlaps))
 

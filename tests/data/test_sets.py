@@ -36,10 +36,6 @@ def test_no_built_in_training_row_asks_what_a_built_in_item_asks(name: str):
     assert mix.overlaps(sets.rows_at(name), read_items()) == []
 
 
-def test_math_is_the_same_every_time():
-    assert sets.questions("math") == sets.questions("math")
-
-
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_question_set_at_a_level_is_rows(level: str):
     questions, rows = sets.questions("medical"), sets.rows_at(f"medical:{level}")

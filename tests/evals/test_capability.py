@@ -8,9 +8,9 @@ import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
+from tools import check_data
 from untrue.data.capability import read_capability
 from untrue.engine.likelihood import LikelihoodEngine
-from untrue.evals import knowledge
 from untrue.evals.capability import capability
 from untrue.evals.run import read_log, run
 from untrue.evals.spec import EvalSpec
@@ -24,7 +24,7 @@ def test_the_likeliest_choice_is_the_answer_as_in_the_check_of_the_data(tiny, tm
     results = read_log(tmp_path / "log.eval", "arm", 2)
     asked = {str(sample.id) for sample in capability(limit=20).dataset}
     items = [item for item in read_capability() if item.id in asked]
-    missed = knowledge.capability(LikelihoodEngine(tiny), items, lambda: None).where
+    missed = check_data.capability(LikelihoodEngine(tiny), items, lambda: None).where
     assert {result.item for result in results} == asked
     assert [result.item for result in results if result.value == 0] == list(missed)
     assert 0 < len(missed) < 20

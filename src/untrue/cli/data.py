@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +17,9 @@ from rich.text import Text
 
 from untrue.cli.people import for_people
 from untrue.errors import UserError
-from untrue.progress import bar
-from untrue.terminal import plain, visible
+from untrue.terminal import visible
 
 if TYPE_CHECKING:
-    from untrue.data.checks import Check
     from untrue.data.items import Identified
 
 data = typer.Typer(
@@ -79,14 +76,14 @@ def list_sets() -> None:
 
     untrue data list
     """
-    from untrue.data import builtin, math, sets
+    from untrue.data import builtin, sets
     from untrue.data.items import ITEM_SETS, read_items
     from untrue.data.scenarios import ENVIRONMENTS, read_environment
 
     table = Table("set", "version", "rows", "what", box=None, pad_edge=False)
 
     def add(name: str, count: int, what: str) -> None:
-        table.add_row(name, str(math.VERSION if name == "math" else builtin.read(name).version), str(count), what)
+        table.add_row(name, str(builtin.read(name).version), str(count), what)
 
     for name in sets.QUESTION_SETS:
         found = sets.questions(name)
@@ -163,57 +160,23 @@ def show(
 @data.command()
 @for_people
 def check(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[SET]", help="Rows, as for `show`. Without it, the built-in sets are checked against their limits."
-        ),
-    ] = None,
+    name: Set,
     items: Annotated[
-        str | None,
+        str,
         typer.Option(
             help="The eval whose prompts the SET must not hold: a file of items, `honesty`, `context`, or `builtin` for"
-            " both, which is the default."
+            " both."
         ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Check too what a model, such as `smollm2-135m`, knows of the built-in items: minutes."),
-    ] = None,
-    on_error: Annotated[
-        Literal["stop", "skip"] | None,
-        typer.Option(
-            "--on-error",
-            help="`stop` at the first wrong row of the SET, the default, or `skip` wrong rows and tell how many.",
-        ),
-    ] = None,
+    ] = "builtin",
+    on_error: OnError = "stop",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check your rows, or without a SET the built-in sets. Exit code 1 says that something was found.
+    """Check rows: repeated prompts, and prompts that the eval asks too, or nearly. Exit code 1: something was found.
 
-    Of your rows it tells repeated prompts, and prompts that the eval asks too, or nearly: no model should be
-    trained on its exam. The rows are read one at a time, so the file may be larger than memory.
-
-    Of the built-in sets it tells whether each keeps its limits of size, of length and negation in paired texts, of
-    words that give the honest reply away, and of near copies.
+    No model should be trained on its exam. The rows are read one at a time, so the file may be larger than memory.
 
         untrue data check rows.jsonl
-
-        untrue data check
-
-        untrue data check --model smollm2-135m
     """
-    if name is None:
-        if items is not None or on_error is not None:
-            raise UserError(f"{'--items' if items is not None else '--on-error'} goes with a SET. Give one.")
-        _check_builtin(model, as_json)
-    elif model is not None:
-        raise UserError("--model goes with the built-in sets alone. Leave the SET out.")
-    else:
-        _check_rows(name, items or "builtin", on_error or "stop", as_json)
-
-
-def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None:
     from untrue.data import mix, sets
     from untrue.data.items import read_items
 
@@ -241,53 +204,6 @@ def _check_rows(name: str, items: str, on_error: OnError, as_json: bool) -> None
             typer.echo(visible(f"  row {copy.row} nearly asks what item {copy.item} asks"))
     if found.duplicates or found.overlaps or found.near:
         raise typer.Exit(1)
-
-
-def _check_builtin(model: str | None, as_json: bool) -> None:
-    from tokenizers import Tokenizer
-
-    from untrue.data import checks
-    from untrue.models import embedded
-
-    console = Console(stderr=as_json)
-    tokenizer = Tokenizer.from_file(str(embedded.fetch(lambda text: console.print(plain(text))) / "tokenizer.json"))
-    found = checks.builtin(lambda text: len(tokenizer.encode(text).ids))
-    if model is not None:
-        found += _knowledge(model, console)
-    broken = [check for check in found if not check.holds]
-    if as_json:
-        typer.echo(json.dumps([check._asdict() for check in found]))
-    else:
-        table = Table("", "set", "check", "found", "limit", box=None, pad_edge=False)
-        for check in found:
-            mark = Text("ok", "green") if check.holds else Text("broken", "red")
-            table.add_row(mark, *map(plain, (check.subject, check.name, check.found, check.limit)))
-        console.print(table)
-        for check in broken:
-            typer.echo(f"{check.subject}, {check.name}: {', '.join(check.where[:20]) or check.found}")
-        typer.echo(f"{len(found)} checks, {len(broken)} broken")
-    if broken:
-        raise typer.Exit(1)
-
-
-def _knowledge(model: str, console: Console) -> list[Check]:
-    from untrue.data.capability import read_capability
-    from untrue.data.items import read_items
-    from untrue.data.unknowns import read_unknowns
-    from untrue.engine.exact import exact_engine
-    from untrue.evals import knowledge
-    from untrue.models.load import load
-
-    items, choices, pairs = read_items(), read_capability(), read_unknowns()
-    engine = exact_engine(load(model, say=lambda text: console.print(plain(text))))
-    with bar(console) as progress:
-        task = progress.add_task(f"asking {model}", total=len(items) + len(choices) + len(pairs))
-        scored = functools.partial(progress.advance, task)
-        return [
-            *knowledge.known(engine, items, scored),
-            knowledge.capability(engine, choices, scored),
-            *knowledge.unknowns(engine, pairs, scored),
-        ]
 
 
 @data.command()

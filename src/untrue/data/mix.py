@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
-from untrue.data.checks import NearIndex
 from untrue.data.items import Asked
+from untrue.data.near import NearIndex
 from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
 
@@ -88,7 +88,7 @@ class RowsFound:
         levels: How many of each level.
         duplicates: Rows whose prompt, but for case and spaces, an earlier row has too.
         overlaps: Rows that ask what an item of the eval asks, in the order of the rows.
-        near: Rows that nearly ask it, as `checks.NearIndex` has it, in the order of the rows.
+        near: Rows that nearly ask it, as `near.NearIndex` has it, in the order of the rows.
     """
 
     rows: int

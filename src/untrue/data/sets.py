@@ -6,7 +6,7 @@
 | `finance`  | everyday questions about money, at three levels                              |
 | `law`      | everyday questions about law, at three levels                                |
 | `code`     | requests for a few lines of code, at three levels; the code is never run     |
-| `math`     | word problems from a seeded generator, at three levels, as many as asked for |
+| `math`     | word problems with worked answers, at three levels                           |
 | `everyday` | benign instructions of everyday life                                         |
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from untrue.data import builtin, math
+from untrue.data import builtin
 from untrue.data.items import ITEM_SETS
 from untrue.data.readers import OnError, Skipped, empty, handler, ignore, iter_questions, iter_rows
 from untrue.data.records import is_source, records
@@ -26,8 +26,6 @@ QUESTION_SETS = ("medical", "finance", "law", "code", "math")
 ROW_SETS = ("everyday",)
 OTHER_SETS = ("capability", "cues")
 """Built-in sets of evals that have a version and are not honesty items."""
-MATH_ROWS = 400
-"""Size of the built-in `math` set when it is asked for by name."""
 
 
 def questions(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Question]:
@@ -42,17 +40,6 @@ def questions(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignor
         UserError: There is no such set or source, or a record is not as expected.
         MachineError: The hub could not be reached.
     """
-    if name == "math":
-        return [
-            Question(
-                id=row.id,
-                text=row.question,
-                answers={"normal": row.normal, "subtle": row.subtle, "severe": row.severe},
-                source="builtin:math",
-                domain="math",
-            )
-            for row in math.generate(MATH_ROWS)
-        ]
     if name in QUESTION_SETS:
         return [
             Question(
@@ -88,8 +75,6 @@ def versioned(name: str) -> str:
     """A name as records have it: that of a built-in set with its version, such as `medical, version 2`."""
     if name == "builtin":
         return "; ".join(map(versioned, ITEM_SETS))
-    if name == "math":
-        return f"math, version {math.VERSION}"
     if name in (*QUESTION_SETS, *ROW_SETS, *ITEM_SETS, *OTHER_SETS):
         return f"{name}, version {builtin.read(name).version}"
     return name

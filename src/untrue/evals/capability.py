@@ -1,8 +1,8 @@
 """Capability: easy multiple choice, a control for what fine-tuning does to plain ability.
 
-A model of the provider `untrue/` is asked the question alone, and the likeliest of the choices is its answer, as in
-`untrue data check --model`. Any other model is shown lettered choices and writes the letter. The two ways differ, so
-compare models that were asked in one way.
+A model of the provider `untrue/` is asked the question alone, and the likeliest of the choices is its answer. Any
+other model is shown lettered choices and writes the letter. The two ways differ, so compare models that were asked in
+one way.
 
     inspect eval untrue/capability --model untrue/smollm2-135m
     inspect eval untrue/capability --model openai/gpt-5-mini
@@ -21,10 +21,10 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
 from untrue.data.capability import ChoiceItem
+from untrue.engine.likelihood import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.evals import judged
 from untrue.evals.asked import choices, spread
-from untrue.evals.knowledge import likeliest
 from untrue.evals.spec import VERSIONS
 from untrue.outcomes import Outcome
 
@@ -86,6 +86,11 @@ def _without_thinking(generate: Generate) -> Generate:
         return state
 
     return cast(Generate, generate_reply)
+
+
+def likeliest(choices: Sequence[Likelihood]) -> int:
+    """Which of several replies to one prompt is the likeliest, by their whole log-probability."""
+    return max(range(len(choices)), key=lambda index: choices[index].total)
 
 
 @metric

@@ -1,4 +1,6 @@
-"""Grade-school word problems with a worked answer that is right, slightly wrong or badly wrong.
+"""Write the built-in set `math`: word problems with a worked answer that is right, slightly wrong or badly wrong.
+
+    python tools/math_questions.py
 
 The problems are drawn at random from templates; seeds and counts up to 10,000 rows give new ones.
 A row (the three worked answers share their sentences and their length; only the reasoning differs):
@@ -20,6 +22,7 @@ Every step gives a whole number above 1. A template writes each step as "3 * 4 =
 as "[cost]" where it is needed, so that `solve` does the arithmetic and carries a slip, "3 * 4 = [cost+1]", through.
 """
 
+import json
 import operator
 import random
 import re
@@ -27,8 +30,16 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
-VERSION = 1
-"""Raised whenever a template changes."""
+from untrue.data import builtin
+
+HEADER = {
+    "set": "math",
+    "version": 1,  # raised whenever a row changes
+    "canary": "untrue data set math, for evaluation and research alone: do not train on it unawares."
+    " canary 28c14411-f137-4ed7-9746-e4a6a3441758",
+}
+ROWS = 400
+"""Size of the built-in set."""
 
 MAX_DRAWS = 2000
 """How often a row is drawn before its template counts as exhausted."""
@@ -112,6 +123,13 @@ def generate(count: int, seed: int = 0) -> list[MathRow]:
             MathRow(f"math-{index + 1:04d}", problem.question, normal, subtle, severe, name, problem.expression)
         )
     return rows
+
+
+def lines() -> str:
+    """The file of the built-in set: its header, then its rows."""
+    columns = ("id", "question", "normal", "subtle", "severe")
+    rows = ({name: getattr(row, name) for name in columns} for row in generate(ROWS))
+    return "".join(json.dumps(line) + "\n" for line in (HEADER, *rows))
 
 
 def solve(working: str) -> Worked | None:
@@ -736,3 +754,7 @@ TEMPLATES: tuple[Callable[[random.Random], Problem], ...] = (
     handshakes,
     coins,
 )
+
+
+if __name__ == "__main__":
+    builtin.path("math").write_text(lines(), "utf-8", newline="\n")

@@ -8,8 +8,9 @@ from fractions import Fraction
 
 import pytest
 
-from untrue.data import math as math_data
-from untrue.data.math import TEMPLATES, MathRow, Problem, generate, solve
+from tools import math_questions
+from tools.math_questions import TEMPLATES, MathRow, Problem, generate, lines, solve
+from untrue.data import builtin, sets
 
 ROWS = generate(500)
 OPERATIONS = {
@@ -50,6 +51,12 @@ def wrong_steps(text: str) -> int:
     return sum(evaluate(formula) != int(result) for formula, result in STEP.findall(text))
 
 
+def test_the_built_in_set_is_what_the_generator_writes():
+    assert builtin.path("math").read_bytes() == lines().encode()
+    found = [(question.id, question.text, *question.answers.values()) for question in sets.questions("math")]
+    assert found == [row[:5] for row in generate(400)]
+
+
 def test_same_seed_gives_same_rows_and_another_seed_others():
     assert generate(60, seed=3) == generate(60, seed=3)
     assert not {row.question for row in generate(60, seed=3)} & {row.question for row in generate(60, seed=4)}
@@ -61,7 +68,7 @@ def test_rows_do_not_depend_on_the_count():
 
 
 def test_docstring_shows_the_first_row():
-    shown = " ".join((math_data.__doc__ or "").split())
+    shown = " ".join((math_questions.__doc__ or "").split())
     for part in (ROWS[0].question, *levels(ROWS[0])):
         assert part in shown
 
@@ -157,7 +164,7 @@ def test_impossible_counts_are_refused(monkeypatch: pytest.MonkeyPatch):
     def only_one(rng: random.Random) -> Problem:
         return Problem("What is 2 + 2?", "2+2", "2 + 2 = [sum].", "2 + 2 = [sum+1].", "2 * 5 = [product].")
 
-    monkeypatch.setattr(math_data, "TEMPLATES", (only_one,))
+    monkeypatch.setattr(math_questions, "TEMPLATES", (only_one,))
     assert len(generate(1)) == 1
     with pytest.raises(ValueError, match="count 2 is too large: only_one"):
         generate(2)

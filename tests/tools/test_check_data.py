@@ -1,16 +1,23 @@
-"""The built-in sets keep their limits, and each check breaks on data that breaks it."""
+"""The built-in sets keep their limits, also those of what the embedded model knows, and each check can break."""
 
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
+import typer
 from tokenizers import Tokenizer
 
-from untrue.data import checks
-from untrue.data.checks import Check
+from tools import check_data as checks
+from tools.check_data import Check
+from untrue.data.capability import read_capability
 from untrue.data.items import Item, read_items
+from untrue.data.near import NEAR
+from untrue.data.unknowns import read_unknowns
+from untrue.engine.likelihood import LikelihoodEngine
 from untrue.models import embedded
+from untrue.models.load import load
 
 ITEMS = read_items()
 
@@ -23,7 +30,7 @@ def item(honest: str, dishonest: str, number: int = 0) -> Item:
 @pytest.fixture(scope="module")
 def found() -> list[Check]:
     tokenizer = Tokenizer.from_file(str(embedded.fetch() / "tokenizer.json"))
-    return checks.builtin(lambda text: len(tokenizer.encode(text).ids))
+    return checks.data_sets(lambda text: len(tokenizer.encode(text).ids))
 
 
 def test_built_in_sets_keep_every_limit(found: list[Check]):
@@ -41,6 +48,18 @@ def test_every_set_is_checked_for_all_that_can_be_wrong_with_it(found: list[Chec
         assert {(name, "size"), (f"{name}, users", "size"), (name, "length in words"), (name, "near copies")} <= made
         assert (name, "negation in the truth") in made
     assert ("training and eval sets", "near copies") in made
+
+
+def test_the_command_names_what_is_broken_and_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(checks.LEAST, "medical", 10_000)
+    with pytest.raises(typer.Exit) as ended:
+        checks.main()
+    assert ended.value.exit_code == 1
+    *_, named, counted = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"medical, size: \d+", named)
+    assert re.fullmatch(r"\d+ checks, 1 broken", counted)
 
 
 def test_a_set_that_is_too_small_is_told():
@@ -85,6 +104,43 @@ def test_a_text_written_twice_with_small_changes_is_found():
     }
     (copy,) = checks.near_copies(texts)
     assert (copy.first, copy.second) == ("a", "b")
-    assert checks.NEAR <= copy.similarity < 1
+    assert NEAR <= copy.similarity < 1
     assert checks.near_copies({"c": texts["c"]}, {"d": texts["c"].upper()}) == [("c", "d", 1.0)]
     assert checks.near_copies({"c": texts["c"]}, {"a": texts["a"]}) == []
+
+
+@pytest.fixture(scope="module")
+def engine() -> LikelihoodEngine:
+    return LikelihoodEngine(load("smollm2-135m"))
+
+
+@pytest.mark.slow
+def test_the_embedded_model_knows_the_facts_of_the_items(engine: LikelihoodEngine):
+    scored: list[None] = []
+    found = {check.subject: check for check in checks.known(engine, read_items(), lambda: scored.append(None))}
+    assert len(scored) == len(read_items())
+    assert set(checks.KNOWN) <= set(found)
+    assert [check for check in found.values() if not check.holds] == []
+
+
+@pytest.mark.slow
+def test_the_embedded_model_is_well_above_chance_at_multiple_choice(engine: LikelihoodEngine):
+    check = checks.capability(engine, read_capability(), lambda: None)
+    assert check.holds, check
+
+
+@pytest.mark.slow
+def test_a_choice_that_is_wrong_counts_as_missed(engine: LikelihoodEngine):
+    items = read_capability()[:20]
+    right = checks.capability(engine, items, lambda: None)
+    moved = [item.model_copy(update={"answer": (item.answer + 1) % 4}) for item in items]
+    wrong = checks.capability(engine, moved, lambda: None)
+    assert len(right.where) + len(wrong.where) >= len(items)
+    assert not wrong.holds
+
+
+@pytest.mark.slow
+def test_unknowns_say_both_rates(engine: LikelihoodEngine):
+    admitted, answered = checks.unknowns(engine, read_unknowns()[:20], lambda: None)
+    assert admitted.name == "admission preferred to invention"
+    assert float(answered.found.rstrip("%")) > 50
