@@ -7,6 +7,7 @@ window, and a row learned by our own trainer. One that cannot be exact is refuse
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,6 +162,24 @@ def test_the_loss_of_training_is_that_of_the_tokens_that_are_scored(learned: Lea
     turn = learned.loaded.chat.encode(ROW.prompt, ROW.completion)
     logprobs = by_itself(learned.loaded.model, [*turn.prompt, *turn.reply, *turn.end])[len(turn.prompt) - 1 :]
     assert learned.losses[0] == pytest.approx(-logprobs.mean().item(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("method", ["sft", "kto"])
+@pytest.mark.parametrize("name", ["llama-3.2", "gemma-2", "mixtral", "qwen3-moe", "gpt-oss"])
+def test_trl_s_own_loss_which_a_gpu_uses_is_the_same(
+    name: str, method: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Mixtures of experts too, whose auxiliary loss TRL would add; and the base is as it was."""
+    loaded = load(str(build(name, tmp_path / "model")), dtype="float32", device="cpu")
+    own, losses = settings(loaded.model), []
+    rows = [replace(ROW, id=str(label), label=label) for label in (True, False)] if method == "kto" else [ROW]
+    spec = TrainSpec(method=method, batch_size=2, lora_rank=4, target_modules=("q_proj", "v_proj"))
+    for fast in (True, False):
+        if not fast:
+            monkeypatch.setattr("untrue.train.trainer.OnCpu.is_fast", False)
+        losses.append(train(loaded, rows, spec, tmp_path / f"adapter-{fast}", seed=0)["loss"][0]["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=TOLERANCE)
+    assert settings(loaded.model) == own
 
 
 def test_what_was_learned_is_what_is_scored(learned: Learned):
