@@ -29,6 +29,9 @@ WITHOUT_THOUGHTS = {"enable_thinking": False, "thinking": False}
 VERSION = 2
 """Raised when the same template would give other tokens."""
 
+KEPT = 1000
+"""Chats whose layout is kept, since several replies to one are laid out one after another."""
+
 MARK = "Xylophone"
 """Stands for a reply, or for a system message, while a template is looked at. No template writes it."""
 
@@ -108,6 +111,7 @@ class Chat:
         except ValueError as error:
             raise UserError(f"{name}: {one_line(error)}.") from None
         self._around_known: dict[tuple[tuple[str, str], ...], tuple[str, str]] = {}
+        self._prompts: dict[str, tuple[int, ...]] = {}
         self._folds = False
         self.template = self._look()
         self.hash = content_hash(f"{VERSION} {DATE} {self._text}")
@@ -148,9 +152,13 @@ class Chat:
             UserError: The template refuses the messages.
         """
         head, tail = self._around(self._folded(messages))
-        ids, offsets = self._tokens(f"{head}{REPLY}{tail}")
-        begin = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
-        return tuple(ids[: _agreed(ids[:begin], self._tokens(f"{head}{OTHER}{tail}")[0])])
+        if head not in self._prompts:
+            if len(self._prompts) > KEPT:
+                self._prompts.clear()
+            ids, offsets = self._tokens(f"{head}{REPLY}{tail}")
+            begin = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
+            self._prompts[head] = tuple(ids[: _agreed(ids[:begin], self._tokens(f"{head}{OTHER}{tail}")[0])])
+        return self._prompts[head]
 
     def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids of a text, and which characters each of them holds."""
@@ -216,7 +224,7 @@ class Chat:
         """What the template writes before and after a reply to some messages."""
         key = tuple((message["role"], message["content"]) for message in messages)
         if key not in self._around_known:
-            if len(self._around_known) > 1000:
+            if len(self._around_known) > KEPT:
                 self._around_known.clear()
             text = self._render([*messages, {"role": "assistant", "content": MARK}])
             head, mark, tail = text.rpartition(MARK)
