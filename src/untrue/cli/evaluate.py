@@ -158,10 +158,8 @@ def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
 
     if spec.name not in JUDGED:
         raise UserError(f"{spec.name} has no judge, so there is nothing to pay. Leave --dry-run out.")
-    print_costs(
-        {(arm, spec.key): cost(spec, model if may_be_served(model) else f"untrue/{model.removeprefix('untrue/')}")},
-        as_json,
-    )
+    named = model if may_be_served(model) else f"untrue/{model.removeprefix('untrue/')}"
+    print_costs({(arm, spec.key): cost(spec, named)}, as_json)
 
 
 def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str, log: Path) -> None:

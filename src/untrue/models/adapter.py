@@ -304,7 +304,7 @@ def _config(adapter: Path) -> dict[str, Any]:
     """
     file, _ = _adapter_files(adapter)
     try:
-        return dict(json.loads(file.read_text("utf-8")))
+        return {**json.loads(file.read_text("utf-8"))}
     except (ValueError, TypeError) as error:
         raise _damaged(adapter, error) from None
 
