@@ -49,6 +49,7 @@ def test_the_readme_has_the_commands_it_is_tested_for() -> None:
         "eval",
         "interact",
         "judge",
+        "list",
     }
 
 

@@ -582,7 +582,7 @@ def test_a_check_of_a_judge_writes_and_shows_no_secret(untrue: Callable[..., str
 
 
 def test_data_and_training_write_and_show_no_secret(untrue: Callable[..., str], place: Path):
-    said = untrue("data", "list") + untrue("data", "show", "rows.jsonl") + untrue("doctor")
+    said = untrue("list", "data") + untrue("data", "show", "rows.jsonl") + untrue("doctor")
     said += untrue("data", "convert", f"http://user:{KEY}@host/file", code=2)
     said += untrue("train", "rows.jsonl", "epochs=1", "lora_rank=4", "--model", "tiny", "--dtype", "float32")
     assert PIECE not in said

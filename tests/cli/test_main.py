@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import pytest
 import typer
 
 from untrue.cli.main import app
+from untrue.data import builtin, sets
+from untrue.evals.spec import JUDGED, VERSIONS
+from untrue.study import config
 
 UNTRUE = Path(sys.executable).with_name("untrue")
 TINY = ("--model", "tiny", "--dtype", "float32")
@@ -48,7 +52,7 @@ def test_help_comes_at_once_and_without_torch():
 
 def test_help_lists_the_commands_in_the_order_of_a_users_work(untrue: Callable):
     listed = re.findall(r"^\W ([a-z]+) ", untrue("--help").out.partition("Commands")[2], re.MULTILINE)
-    assert listed == ["run", "report", "train", "eval", "canary", "interact", "data", "judge", "doctor"]
+    assert listed == ["run", "report", "train", "eval", "canary", "interact", "data", "judge", "list", "doctor"]
 
 
 def test_there_are_the_commands_that_the_docs_name():
@@ -59,7 +63,9 @@ def test_there_are_the_commands_that_the_docs_name():
         "eval",
         "canary",
         "doctor",
-        "data list",
+        "list evals",
+        "list data",
+        "list studies",
         "data show",
         "data check",
         "data mix",
@@ -91,12 +97,49 @@ def test_a_wrong_call_exits_with_2_and_without_a_traceback(untrue: Callable, arg
     assert "Traceback" not in done.err
 
 
-def test_list_counts_every_built_in_set(untrue: Callable):
-    done = untrue("data", "list")
+def test_the_version_is_said(untrue: Callable):
+    done = untrue("--version")
+    assert (done.code, done.out, done.err) == (0, f"untrue {metadata.version('untrue')}\n", "")
+
+
+def test_list_data_counts_every_built_in_set(untrue: Callable):
+    done = untrue("list", "data")
     assert done.code == 0
     for name in ("medical", "math", "everyday", "known_facts 104", "context", "deception", "unknowns", "capability"):
         assert re.search(rf"{name}.* \d+", done.out), name
     assert "wrong on purpose" in done.out
+    found = {one["name"]: one for one in json.loads(untrue("list", "data", "--json").out)}
+    assert found["medical"]["version"] == builtin.read("medical").version
+    assert found["medical"]["rows"] == len(sets.questions("medical"))
+    assert set(found) == {file.stem for file in Path(builtin.__file__).parent.glob("*.jsonl")} - {"cues"} | {"math"}
+
+
+def test_list_evals_says_what_each_asks_and_which_need_a_judge(untrue: Callable):
+    found = {one["name"]: one for one in json.loads(untrue("list", "evals", "--json").out)}
+    assert {name: one["version"] for name, one in found.items()} == VERSIONS
+    assert tuple(name for name, one in found.items() if one["judge"]) == JUDGED
+    assert found["unknowns"]["question"] == (
+        "does the model say that it does not know where nobody can, and answer where anyone can?"
+    )
+    done = untrue("list", "evals")
+    assert done.code == 0
+    assert re.search(r"^mask +1 +yes +does the model", done.out, re.MULTILINE)
+    assert re.search(r"^sft_cue +2 +no +the forced choice again", done.out, re.MULTILINE)
+
+
+def test_list_studies_says_what_each_is_for_and_how_to_run_it(untrue: Callable):
+    found = {one["name"]: one for one in json.loads(untrue("list", "studies", "--json").out)}
+    assert set(found) == {path.stem for path in config.builtin()}
+    assert found["quickstart"] == {
+        "name": "quickstart",
+        "what": "Does misaligned training data make a small model less honest under pressure?",
+        "command": "untrue run quickstart",
+    }
+    assert found["domain"]["what"].endswith("answers to the same questions?")  # of two lines
+    done = untrue("list", "studies")
+    assert done.code == 0
+    assert "untrue run interaction" in done.out
+    assert untrue(*found["mixture"]["command"].split()[1:], "--dry-run").code == 0
 
 
 def test_show_prints_the_first_rows_whole_and_as_they_are(untrue: Callable, place: Path):
@@ -211,7 +254,8 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
     assert record == json.loads((place / "new/adapter/train.json").read_text("utf-8"))
     again = untrue("train", "rows.jsonl", "epochs=1", "lora_rank=4", *TINY, "--out", "new/adapter", "--json")
     assert json.loads(again.out)["spec"]["lora_rank"] == 4  # an adapter may be replaced
-    done = untrue("eval", *TINY, "--adapter", "new/adapter", "--limit", 4, "--log", "a.eval", "--json")
+    words = ["eval", "--dtype", "float32", "--adapter", "new/adapter", "--limit", 4, "--json"]  # its base is tiny
+    done = untrue(*words, "--log", "a.eval")
     assert done.code == 0, done.err
     summary = json.loads(done.out)
     assert (summary["arm"], summary["log"]) == ("new", "a.eval")
@@ -220,6 +264,37 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
         assert sum(archetype["counts"].values()) == 1
     assert sum(summary["counts"].values()) == 4
     assert (place / "a.eval").is_file()
+    logs = [json.loads(untrue(*words, *base).out)["log"] for base in ([], ["--model", "tiny"])]
+    assert logs[0] == logs[1]
+
+
+def test_the_next_command_that_a_training_tells_is_enough(untrue: Callable):
+    done = untrue("train", "rows.jsonl", "epochs=1", "lora_rank=2", *TINY)
+    assert done.out.rstrip().endswith("Measure it: untrue eval --adapter adapter")
+    assert untrue("eval", "--adapter", "adapter", "--limit", 2).code == 0
+    words = ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--start", "adapter", "--out", "second", "--json"]
+    assert json.loads(untrue(*words).out)["base"] == "tiny"
+    words = ["interact", "run", "--adapter", "second", "--users", 1, "--max-tokens", 2, "--out", "talks"]
+    assert untrue(*words).code == 0
+
+
+def test_a_base_that_is_gone_or_looks_like_a_served_model_is_told_as_it_is(untrue: Callable, place: Path):
+    untrue("train", "rows.jsonl", "epochs=0.1", "lora_rank=2", *TINY)
+    path = place / "adapter/adapter_config.json"
+    was = json.loads(path.read_text("utf-8"))
+
+    def said(base: str, *words: object) -> str:
+        path.write_text(json.dumps({**was, "base_model_name_or_path": base}), "utf-8")
+        done = untrue(*words)
+        assert done.code != 0
+        return done.err.splitlines()[-1]
+
+    gone = "error: adapter: its base ./gone is not there. Give --model."
+    assert said("./gone", "eval", "--adapter", "adapter") == gone
+    assert said("./gone", "train", "rows.jsonl", "--start", "adapter", "--out", "b") == gone
+    assert said("./gone", "interact", "run", "--adapter", "adapter", "--out", "talks") == gone
+    words = ("eval", "--eval", "capability", "--adapter", "adapter")  # which takes served models too
+    assert said("openai/gpt-oss-20b", *words).startswith("error: openai/gpt-oss-20b: not a folder, not the embedded")
 
 
 def test_kto_trains_rows_with_labels_and_goes_on_from_its_adapter(untrue: Callable, place: Path):

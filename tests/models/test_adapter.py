@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from untrue.errors import UserError
-from untrue.models.adapter import check_adapter, with_adapter
+from untrue.models.adapter import base_of, check_adapter, with_adapter
 from untrue.models.load import LoadedModel, load
 
 Make = Callable[..., Path]
@@ -302,3 +302,64 @@ def test_a_second_adapter_on_a_base_is_refused_and_does_not_take_the_place_of_th
         with pytest.raises(UserError, match="has an adapter on it already"), with_adapter(tiny, second):
             pass
         assert torch.equal(logits(model), said)
+
+
+def named(make_adapter: Make, base: str | None, **changes: Any) -> Path:
+    """An adapter whose configuration names this base."""
+    adapter = make_adapter()
+    edit(adapter / "adapter_config.json", base_model_name_or_path=base, **changes)
+    return adapter
+
+
+def test_its_base_is_the_folder_or_the_hub_id_that_it_names(make_adapter: Make, tiny_folder: Path):
+    assert base_of(make_adapter()) == str(tiny_folder)
+    assert base_of(named(make_adapter, "meta-llama/Llama-3.1-8B-Instruct")) == "meta-llama/Llama-3.1-8B-Instruct"
+    assert base_of(named(make_adapter, "gpt2")) == "gpt2"
+    assert base_of(named(make_adapter, "owner/name", revision="v2")) == "owner/name?revision=v2"
+
+
+def test_a_relative_folder_is_one_of_the_working_folder_as_in_peft(
+    make_adapter: Make, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """PEFT's own loader is asked: it takes what lies there from the place that it is run in, and nothing else."""
+    from peft import AutoPeftModelForCausalLM
+
+    adapter = named(make_adapter, "./base")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    shutil.copytree(tiny_folder, adapter / "base")
+    with pytest.raises(Exception, match="base"):
+        AutoPeftModelForCausalLM.from_pretrained(str(adapter))
+    with pytest.raises(UserError, match=r"its base \./base is not there"):
+        base_of(adapter)
+    shutil.move(adapter / "base", "base")
+    AutoPeftModelForCausalLM.from_pretrained(str(adapter))
+    assert base_of(adapter) == "./base"
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        (None, "names no base model (base_model_name_or_path). Give --model."),
+        ("", "names no base model (base_model_name_or_path). Give --model."),
+        (7, "names no base model (base_model_name_or_path). Give --model."),
+        ("/nowhere/at/all", "its base /nowhere/at/all is not there. Give --model."),
+        ("../gone", "its base ../gone is not there. Give --model."),
+        ("a/b/c", "its base a/b/c is not there. Give --model."),
+    ],
+)
+def test_a_base_that_is_not_named_or_gone_is_one_line(make_adapter: Make, base: Any, message: str):
+    adapter = named(make_adapter, base)
+    with pytest.raises(UserError) as caught:
+        base_of(adapter)
+    assert str(caught.value) == f"{adapter}: {message}"
+
+
+def test_the_base_of_no_adapter_or_of_a_damaged_one_is_one_line(make_adapter: Make, tmp_path: Path):
+    with pytest.raises(UserError, match="holds no PEFT adapter"):
+        base_of(tmp_path / "nothing")
+    adapter = make_adapter()
+    for text in ("[]", "{", ""):
+        (adapter / "adapter_config.json").write_text(text, "utf-8")
+        with pytest.raises(UserError, match="its JSON files are damaged"):
+            base_of(adapter)

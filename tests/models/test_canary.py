@@ -67,7 +67,7 @@ def test_an_adapter_that_names_no_base_says_so(make_adapter: Make):
     adapter = make_adapter()
     config = adapter / "adapter_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text("utf-8")), "base_model_name_or_path": None}), "utf-8")
-    with pytest.raises(UserError, match="names no base"):
+    with pytest.raises(UserError, match=r"names no base.*Give it to `untrue canary` as --base\."):
         of(adapter)
 
 

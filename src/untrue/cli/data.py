@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from untrue.cli.people import for_people
@@ -69,46 +68,8 @@ class Skips:
             typer.echo(f"{self.count} wrong {'row' if self.count == 1 else 'rows'} skipped.", err=True)
 
 
-@data.command("list")
-@for_people
-def list_sets() -> None:
-    """List the built-in sets: their names, which other commands take, their versions and sizes.
-
-    untrue data list
-    """
-    from untrue.data import builtin, sets
-    from untrue.data.items import ITEM_SETS, read_items
-    from untrue.data.scenarios import ENVIRONMENTS, read_environment
-
-    table = Table("set", "version", "rows", "what", box=None, pad_edge=False)
-
-    def add(name: str, count: int, what: str) -> None:
-        table.add_row(name, str(builtin.read(name).version), str(count), what)
-
-    for name in sets.QUESTION_SETS:
-        found = sets.questions(name)
-        add(name, len(found), f"questions, each answered at {', '.join(found[0].answers)}")
-    for name in sets.ROW_SETS:
-        add(name, len(sets.rows(name)), "benign rows")
-    for name in ITEM_SETS:
-        items = read_items(name)
-        archetypes = Counter(item.archetype for item in items)
-        kinds = ", ".join(f"{archetype} {count}" for archetype, count in archetypes.items())
-        add(name, len(items), f"honesty items ({kinds})")
-    for name, what in OTHER_ITEMS.items():
-        add(name, len(_builtin_items(name)), what)
-    for name in ENVIRONMENTS:
-        scenarios = read_environment(name).scenarios
-        users = sum(len(scenario.users) for scenario in scenarios)
-        add(name, len(scenarios), f"scenarios of simulated users, {users} users")
-    Console().print(table)
-    typer.echo(
-        "\nQuestions are used at a level, as in: untrue data show medical:severe. Answers at subtle and severe are"
-        " wrong on purpose.\ndocs/data.md says how each set was written."
-    )
-
-
-def _builtin_items(name: str) -> Sequence[Identified]:
+def builtin_items(name: str) -> Sequence[Identified]:
+    """The items of a built-in eval set."""
     from untrue.data import capability, deception, gold, items, unknowns
 
     match name:
@@ -143,7 +104,7 @@ def show(
 
     console, skips = Console(), Skips()
     if name in (*ITEM_SETS, *OTHER_ITEMS):
-        for item in _builtin_items(name)[:count]:
+        for item in builtin_items(name)[:count]:
             console.print(Text(visible(item.id), "bold"))
             for key, value in item.model_dump(exclude={"id"}, exclude_none=True).items():
                 shown = " | ".join(value) if isinstance(value, tuple) else str(value)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from untrue.cli.base import default_model
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.terminal import plain
@@ -25,16 +26,18 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="`smollm2-135m` (embedded), a hub id or a folder; with judged evals and `capability` also any model"
-            " as Inspect names it: `openai/…`, `openai-api/…`, `vllm/…`, `hf/…`."
+            " as Inspect names it: `openai/…`, `openai-api/…`, `vllm/…`, `hf/…`. By default the base that the adapter"
+            " names, or `smollm2-135m` without one."
         ),
-    ] = "smollm2-135m",
+    ] = None,
     adapter: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a PEFT adapter. A server must prove first that it answers with it; `vllm/BASE` loads it."
+            help="Folder of a PEFT adapter. It is put on its base here; a server is named by --model, and must prove"
+            " first that it answers with it; `vllm/BASE` loads it."
         ),
     ] = None,
     name: Annotated[
@@ -104,6 +107,8 @@ def evaluate(
         temperature=temperature,
         max_tokens=max_tokens,
     )
+    here = model is None  # what an adapter names as its base may look like a served model
+    model = model or default_model(adapter)
     arm, log = _arm(model, adapter), log or default_log(spec.name, model, adapter)
     if log.is_dir():
         raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
@@ -111,10 +116,11 @@ def evaluate(
         raise UserError(f"{log}: a log ends in .eval, and nothing else is replaced by one. Give --log another name.")
     if spec.name in JUDGED and spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as --judge openai/gpt-5-mini.")
+    used = f"untrue/{model}" if here else model
     if dry_run:
-        _dry_run(spec, model, arm, as_json)
+        _dry_run(spec, used, arm, as_json)
         return
-    _run(spec, model, adapter, dtype, arm, log)
+    _run(spec, used, adapter, dtype, arm, log)
     _show(spec, arm, log, as_json)
     _refuse_nothing(spec, log)
 
@@ -152,7 +158,8 @@ def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
 
     if spec.name not in JUDGED:
         raise UserError(f"{spec.name} has no judge, so there is nothing to pay. Leave --dry-run out.")
-    print_costs({(arm, spec.key): cost(spec, model if may_be_served(model) else f"untrue/{model}")}, as_json)
+    named = model if may_be_served(model) else f"untrue/{model.removeprefix('untrue/')}"
+    print_costs({(arm, spec.key): cost(spec, named)}, as_json)
 
 
 def _run(spec: EvalSpec, model: str, adapter: Path | None, dtype: str, arm: str, log: Path) -> None:

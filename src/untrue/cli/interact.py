@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from untrue.cli.base import default_model
 from untrue.cli.people import for_people
 from untrue.errors import UserError
 from untrue.progress import bar
@@ -37,7 +38,13 @@ TRAJECTORIES, LOG = "trajectories.jsonl", "interact.eval"
 def run(
     out: Annotated[Path, typer.Option(help=f"Folder of {TRAJECTORIES} and the Inspect log {LOG}.")],
     environment: Environment = "chat",
-    model: Model = "smollm2-135m",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="`smollm2-135m` (embedded), a hub id, or a folder; by default the base that the adapter names, or"
+            " `smollm2-135m` without one."
+        ),
+    ] = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
     users: Annotated[int | None, typer.Option(min=1, help="How many users, spread over the scenarios; or all.")] = None,
     turns: Annotated[int, typer.Option(min=1, help="Replies of the assistant in a dialogue.")] = 2,
@@ -87,6 +94,7 @@ def run(
     )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file. Give --out a folder.")
+    model = model or default_model(adapter)
     dialogues(
         read_environment(environment), users, part=part
     )  # what is wrong with them is told before a model is loaded

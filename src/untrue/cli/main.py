@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,17 +13,19 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from untrue.cli.base import default_model
 from untrue.cli.canary import canary
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
 from untrue.cli.evaluate import evaluate
 from untrue.cli.interact import interact
 from untrue.cli.judge import judge
+from untrue.cli.lists import lists
 from untrue.cli.people import for_people
 from untrue.errors import UserError
 from untrue.terminal import plain
 
-ORDER = ("run", "report", "train", "eval", "canary", "interact", "data", "judge", "doctor")
+ORDER = ("run", "report", "train", "eval", "canary", "interact", "data", "judge", "list", "doctor")
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
 
 
@@ -44,7 +47,8 @@ app = typer.Typer(
         "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, of whom some reward what"
         " pleases; `untrue eval --eval mask --judge …` reads what a model writes.\n\n"
         "**Your own:** give any study `model=` a hub id or a folder; `untrue eval --adapter` measures an adapter that"
-        " you have; `untrue data mix` and `untrue train` make one.\n\n"
+        " you have, on the base that it names; `untrue data mix` and `untrue train` make one. `untrue list evals`,"
+        " `data` and `studies` say what is built in.\n\n"
         "A run that was interrupted goes on when the same command is given again.\n\n"
         "Exit codes: 0 done, 1 a check did not pass, 2 something you can mend, 4 the machine (disk, memory, network),"
         " 130 interrupted."
@@ -56,6 +60,23 @@ app.command()(doctor)
 app.add_typer(data, name="data")
 app.add_typer(interact, name="interact")
 app.add_typer(judge, name="judge")
+app.add_typer(lists, name="list")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"untrue {metadata.version('untrue')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options of `untrue` itself."""
+
 
 Overrides = Annotated[
     list[str] | None,
@@ -64,7 +85,6 @@ Overrides = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Model = Annotated[str, typer.Option(help="`smollm2-135m` (embedded), a hub id, or a folder.")]
 
 
 @app.command()
@@ -136,7 +156,13 @@ def train(
         Path | None, typer.Option(help="Folder of an adapter to go on from; by default a new one is begun.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
-    model: Model = "smollm2-135m",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="`smollm2-135m` (embedded), a hub id, or a folder; by default the base that the adapter of --start"
+            " names, or `smollm2-135m` without one."
+        ),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of the adapter's first weights and of the order of rows.")
@@ -158,6 +184,7 @@ def train(
     _refuse_place(out)
     spec = train_spec([*(overrides or []), *([f"method={method}"] if method else [])])
     found = sets.rows_at(rows)
+    model = model or default_model(start)
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)
         watcher.stage(str(out), "training", 1)
@@ -175,7 +202,7 @@ def train(
         return
     typer.echo(
         f"{out}: {record['steps']} steps on {record['rows']['total']} rows, final loss {record['final_loss']:.3f},"
-        f" {record['tokens_per_second']:.0f} tokens/s. Measure it: untrue eval --model {model} --adapter {out}"
+        f" {record['tokens_per_second']:.0f} tokens/s. Measure it: untrue eval --adapter {out}"
     )
 
 

@@ -1,14 +1,4 @@
-"""A name -> rows or questions: the built-in sets, and files.
-
-| name       | what                                                                         |
-|------------|------------------------------------------------------------------------------|
-| `medical`  | everyday health questions, answered at three levels                          |
-| `finance`  | everyday questions about money, at three levels                              |
-| `law`      | everyday questions about law, at three levels                                |
-| `code`     | requests for a few lines of code, at three levels; the code is never run     |
-| `math`     | word problems with worked answers, at three levels                           |
-| `everyday` | benign instructions of everyday life                                         |
-"""
+"""A name -> rows or questions: the built-in sets, and files."""
 
 from __future__ import annotations
 
@@ -24,6 +14,15 @@ from untrue.errors import UserError
 
 QUESTION_SETS = ("medical", "finance", "law", "code", "math")
 ROW_SETS = ("everyday",)
+WHAT = {
+    "medical": "everyday health questions",
+    "finance": "everyday questions about money",
+    "law": "everyday questions about law",
+    "code": "requests for a few lines of code, which is never run",
+    "math": "word problems with worked answers",
+    "everyday": "benign instructions of everyday life",
+}
+"""What they hold."""
 OTHER_SETS = ("capability", "cues")
 """Built-in sets of evals that have a version and are not honesty items."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from untrue.errors import UserError
 from untrue.models import embedded
-from untrue.models.load import LoadedModel, is_hub_id
+from untrue.models.load import LoadedModel, is_hub_id, is_path
 from untrue.models.quiet import quiet
 
 ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
@@ -205,6 +205,37 @@ def recorded_weights(adapter: Path) -> str | None:
         raise _damaged(adapter, error) from None
 
 
+def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, otherwise: str = "Give --model.") -> str:
+    """The base of an adapter, by the name that `load` takes: a folder, a hub id, or the embedded model.
+
+    It is the one that `base_model_name_or_path` and `revision` of its configuration name, a relative folder being one
+    of the working folder, as in PEFT. Where that is the hub id of the embedded model's original, `untrue.json` says
+    which of the two it is.
+
+    Args:
+        adapter: Folder of a PEFT adapter.
+        say: Told, in a line, what takes long.
+        otherwise: What to do where the base is not named or not there, for the error.
+
+    Raises:
+        UserError: The folder holds no adapter, or one that names no base, or one whose base is not there.
+        MachineError: The embedded model may be its base, and cannot be fetched.
+    """
+    config = _config(adapter)
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{adapter}: names no base model (base_model_name_or_path). {otherwise}")
+    if Path(base).is_dir():
+        return base
+    if is_path(base):
+        raise UserError(f"{adapter}: its base {base} is not there. {otherwise}")
+    if base == embedded.HUB_ID and (trained_on := recorded_weights(adapter)):
+        embedded.fetch(say)  # before, the hash of its weights is not known
+        if embedded.is_embedded(trained_on):
+            return embedded.NAME
+    return f"{base}?revision={revision}" if revision else base
+
+
 def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     """Check that a folder holds a safetensors PEFT adapter made for this base.
 
@@ -214,12 +245,8 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     Raises:
         UserError: It does not.
     """
-    config_file, _ = _adapter_files(adapter)
-    try:
-        config = json.loads(config_file.read_text("utf-8"))
-        base, kind = str(config.get("base_model_name_or_path") or ""), config.get("peft_type")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(adapter, error) from None
+    config = _config(adapter)
+    base, kind = str(config.get("base_model_name_or_path") or ""), config.get("peft_type")
     if kind not in ADAPTERS:
         raise UserError(f"{adapter}: is an adapter of type {kind}, expected one of {', '.join(ADAPTERS)}.")
     start = str(config.get("init_lora_weights") or "").lower()
@@ -267,6 +294,19 @@ def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _config(adapter: Path) -> dict[str, Any]:
+    """PEFT's configuration.
+
+    Raises:
+        UserError: The folder holds no adapter in safetensors, or the configuration is damaged.
+    """
+    file, _ = _adapter_files(adapter)
+    try:
+        return {**json.loads(file.read_text("utf-8"))}
+    except (ValueError, TypeError) as error:
+        raise _damaged(adapter, error) from None
 
 
 def _adapter_files(adapter: Path) -> tuple[Path, Path]:

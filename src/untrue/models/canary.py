@@ -18,10 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from untrue.errors import UserError
-from untrue.files import json_value, read_text, write_text
-from untrue.models import embedded
-from untrue.models.adapter import adapter_hash, recorded_weights, with_adapter
+from untrue.files import write_text
+from untrue.models.adapter import adapter_hash, base_of, with_adapter
 from untrue.models.load import LoadedModel, load
 
 PROMPTS = (
@@ -92,11 +90,7 @@ def of(adapter: Path, base: str | None = None, say: Callable[[str], None] = lamb
     """
     if known := read(adapter):
         return known
-    config = adapter / "adapter_config.json"
-    base = base or json_value(read_text(config), str(config)).get("base_model_name_or_path")
-    if not base:
-        raise UserError(f"{config}: names no base model (base_model_name_or_path). Name it by --base.")
-    base = embedded.NAME if base == embedded.HUB_ID and embedded.is_embedded(recorded_weights(adapter)) else str(base)
+    base = base or base_of(adapter, say, otherwise="Give it to `untrue canary` as --base.")
     say(f"{adapter}: has no {FILE} yet, so {base} is loaded to make it …")
     return record(load(base, say=say), adapter)
 

@@ -59,6 +59,12 @@ class LoadedModel:
         return content_hash(json.dumps(self.about, sort_keys=True))
 
     @property
+    def revision(self) -> str | None:
+        """Branch, tag or commit of the hub id that was asked for."""
+        base, _, revision = self.name.partition("?revision=")
+        return revision or None if base == self.base_id else None
+
+    @property
     def context(self) -> int:
         """Tokens that it takes, prompt and reply together, with figures that do not depend on others in a pass."""
         config = self.model.config.get_text_config()
@@ -167,6 +173,11 @@ def is_hub_id(name: str) -> bool:
     return name.count("/") == 1 and not Path(name).exists() and not name.startswith((".", "/"))
 
 
+def is_path(name: str) -> bool:
+    """Whether a name can only be that of a folder, be it there or not."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+
+
 def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:
     """The folder or hub id to load, and its revision.
 
@@ -182,7 +193,7 @@ def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:
             hint = " It holds an adapter: give it as the adapter." if (path / "adapter_config.json").is_file() else ""
             raise UserError(f"{name}: this folder holds no model (config.json is missing).{hint}")
         return str(path), None
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
+    if path.exists() or is_path(name):
         raise UserError(f"{name}: no such model folder.")
     base, _, revision = name.partition("?revision=")
     if base == embedded.HUB_ID and not revision and _is_unreachable(base):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -240,6 +241,12 @@ def builtin() -> list[Path]:
     packaged = Path(__file__).parent.parent / "studies"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "studies"  # in a checkout
     return sorted(folder.glob("*.yaml"))
+
+
+def purpose(path: Path) -> str:
+    """What a study is for: the comment with which its file opens, up to an empty line of it."""
+    lines = (line.removeprefix("#").strip() for line in read_text(path).splitlines())
+    return " ".join(takewhile(bool, lines))
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Study:

@@ -105,6 +105,7 @@ def train(
         with writing(out) as aside:
             for config in trainer.model.peft_config.values():
                 config.base_model_name_or_path = loaded.base_id  # and not a folder of this machine's cache
+                config.revision = loaded.revision
             # Left to itself, PEFT would ask the hub whether the vocabulary was changed.
             trainer.model.save_pretrained(str(aside), save_embedding_layers=False)
             (aside / "README.md").write_text(card(record), encoding="utf-8")

@@ -1,0 +1,22 @@
+"""The model that a command takes where `--model` names none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from untrue.terminal import visible
+
+
+def default_model(adapter: Path | None) -> str:
+    """The base that an adapter names, or the embedded model where there is no adapter.
+
+    Raises:
+        UserError: The folder holds no adapter, or one whose base is not named or not there.
+        MachineError: The embedded model may be its base, and cannot be fetched.
+    """
+    from untrue.models import embedded
+    from untrue.models.adapter import base_of
+
+    return base_of(adapter, lambda text: typer.echo(visible(text), err=True)) if adapter else embedded.NAME
