@@ -36,12 +36,12 @@ def evals(as_json: Json = False) -> None:
 @for_people
 def data(as_json: Json = False) -> None:
     """List the data sets: name, version, number of rows, and what they are."""
-    from untrue.data import builtin, math, sets
+    from untrue.data import builtin, sets
 
     found = [
         {
             "name": name,
-            "version": math.VERSION if name == "math" else builtin.read(name).version,
+            "version": builtin.read(name).version,
             "rows": count,
             "what": what,
         }
