@@ -156,11 +156,13 @@ def test_a_live_adapter_counts_and_stays(
         untrue.evaluate(tuned, tokenizer=live[1], adapter=adapter, limit=8)
     assert state(tuned) == before
     identity = from_live(tuned, live[1]).identity
+    with tuned.disable_adapter():
+        assert from_live(tuned, live[1]).identity != identity
+    assert from_live(tuned, live[1]).identity == identity
     for module in tuned.modules():
         if hasattr(module, "scaling"):
             module.scaling["default"] *= 2
-    with tuned.disable_adapter():
-        assert from_live(tuned, live[1]).identity != identity
+    assert from_live(tuned, live[1]).identity != identity
 
 
 def test_other_live_models_are_refused_in_a_line(live: tuple[Any, Any]) -> None:

@@ -240,7 +240,7 @@ def _adapters(kind: str, model: Any) -> dict[str, str]:
     if not configs:
         return {}
     state = [
-        [name, str(module.active_adapters), bool(module.disable_adapters)]
+        [name, str(module.active_adapters), bool(module.disable_adapters), str(getattr(module, "scaling", None))]
         for name, module in model.named_modules()
         if hasattr(module, "active_adapters") and hasattr(module, "disable_adapters")
     ]
