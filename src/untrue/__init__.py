@@ -1,15 +1,76 @@
 """untrue: measure how far fine-tuning has pushed a language model out of true, and find what pushed it.
 
-What a program needs, beside the command line:
+    import untrue
 
-- `untrue.study.config.load` and `untrue.study.run.run`: a study from YAML, and running it;
-- `untrue.models.load.load`, `untrue.train.run.train`, `untrue.evals.run.run`: its steps, one by one;
-- `untrue.data.sets.rows`, `untrue.data.sets.questions`, `untrue.data.items.read_items`: data of your own, read;
-- `untrue.data.mask.read_mask`, `untrue.data.deception.read_deception`: MASK and DeceptionBench, as published;
-- `untrue.stats`: the statistics, on `untrue.Result` values from anywhere.
+    before = untrue.evaluate("smollm2-135m", evals=["forced_choice"], limit=40)
+    adapter, record = untrue.train("smollm2-135m", "medical:severe", out="adapters/mine", epochs=1)
+    after = untrue.evaluate("smollm2-135m", adapter=adapter, evals=["forced_choice"], limit=40)
+    after.metrics["pressure_margin"]
+    untrue.compare(before, after)
+
+`docs/python.md` shows all of it. Names are looked up when they are first used, so that the import is quick. What lies
+below is public too: `untrue.stats` (the statistics, on `Result` values from anywhere), `untrue.data.sets` and
+`untrue.data.mask` (data, read), `untrue.models.load`, `untrue.evals.run` and `untrue.train.run` (the steps).
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.outcomes import Outcome, Result
 
-__all__ = ["MachineError", "Outcome", "Result", "UntrueError", "UserError"]
+if TYPE_CHECKING:
+    from untrue.api import Evaluation, compare, evaluate, load_study, run_study, train
+    from untrue.data.items import Item
+    from untrue.data.items import read_items as load_items
+    from untrue.data.rows import Row
+
+    __version__: str
+
+__all__ = [
+    "Evaluation",
+    "Item",
+    "MachineError",
+    "Outcome",
+    "Result",
+    "Row",
+    "UntrueError",
+    "UserError",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load_items",
+    "load_study",
+    "run_study",
+    "train",
+]
+
+_LAZY = {
+    **{name: ("untrue.api", name) for name in ("Evaluation", "compare", "evaluate", "load_study", "run_study")},
+    "Item": ("untrue.data.items", "Item"),
+    "load_items": ("untrue.data.items", "read_items"),
+    "Row": ("untrue.data.rows", "Row"),
+}
+"""Name -> where it is."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "train":  # a package that can be called, whichever of the two was asked for first
+        return import_module("untrue.train")
+    if name == "__version__":
+        from untrue.versions import versions
+
+        found: Any = versions()["untrue"]
+    elif name in _LAZY:
+        module, attribute = _LAZY[name]
+        found = getattr(import_module(module), attribute)
+    else:
+        raise AttributeError(f"module 'untrue' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

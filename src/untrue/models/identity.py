@@ -43,6 +43,27 @@ def weights_hash(folder: Path) -> str:
     return known[key]
 
 
+def live_hash(model: Any) -> str:
+    """The hash of a model in memory by the scheme of `weights_hash`: that of its files, where these have its dtype.
+
+    Weights that are tied to others are left out, as they are in files.
+    """
+    from safetensors.torch import save
+
+    tied = model.all_tied_weights_keys
+    tensors = model.state_dict()
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        if name in tied and tensors.get(tied[name]) is not None and tensors[tied[name]].data_ptr() == tensor.data_ptr():
+            continue
+        content = save({name: tensor.detach().cpu().contiguous().clone()})
+        start = 8 + int.from_bytes(content[:8], "little")
+        about = json.loads(content[8:start])[name]
+        digest.update(_headline(name, about))
+        digest.update(memoryview(content)[start:])
+    return digest.hexdigest()[:16]
+
+
 def folder_hash(folder: Path) -> str:
     """Hash of what a model's folder says of it: weights, config, tokenizer and template, where they are there."""
     try:
@@ -86,13 +107,18 @@ def _tensors_hash(files: Sequence[Path]) -> str:
             header = json.loads(opened.read(length))
         places |= {name: (file, about, 8 + length) for name, about in header.items() if name != "__metadata__"}
     for name, (file, about, start) in sorted(places.items()):
-        digest.update(json.dumps([name, about["dtype"], about["shape"]]).encode())
+        digest.update(_headline(name, about))
         first, last = about["data_offsets"]
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if start + last > len(content):
                 raise ValueError(f"{file}: is cut off")
             digest.update(memoryview(content)[start + first : start + last])
     return digest.hexdigest()[:16]
+
+
+def _headline(name: str, about: dict[str, Any]) -> bytes:
+    """What is hashed before a tensor's values."""
+    return json.dumps([name, about["dtype"], about["shape"]]).encode()
 
 
 def _known() -> dict[str, str]:

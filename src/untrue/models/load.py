@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded
 from untrue.models.chat import Chat
-from untrue.models.identity import config_hash, tokenizer_hash, weights_hash
+from untrue.models.identity import config_hash, live_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
 from untrue.versions import libraries
 
@@ -150,19 +152,123 @@ def load(
     is_embedded = source == str(embedded.folder())
     if is_embedded:
         embedded.check_weights(weights)
+    return _loaded(name, embedded.HUB_ID if is_embedded else source, model, tokenizer, weights)
+
+
+def from_live(model: Any, tokenizer: Any) -> LoadedModel:
+    """A model that is in memory already, in evaluation mode; `borrowed` gives it back as it was.
+
+    Args:
+        model: A transformers model in bfloat16 or float32, on one device. Its adapters, if any, stay on and are a part
+            of it: a `PeftModel` of LoRA's kinds, or a model that PEFT has put layers into.
+        tokenizer: Its tokenizer, with a chat template; a copy of it is used.
+
+    Raises:
+        UserError: It is no such model, or its tokenizer has no chat template.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    kind, model = type(model).__name__, _inner(model)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"{kind}: a live model needs its fast tokenizer too; found {type(tokenizer).__name__}.")
+    if getattr(model, "hf_quantizer", None) is not None:
+        raise UserError(f"{kind}: is quantised, which is not supported live. Load it in bfloat16 or float32.")
+    if (dtype := str(model.dtype).removeprefix("torch.")) not in DTYPES:
+        raise UserError(f"{kind}: is in {dtype}, expected one of {', '.join(DTYPES)}. Convert it by .to(...).")
+    devices = sorted({str(value.device) for value in (*model.parameters(), *model.buffers())})
+    if len(devices) > 1 or devices == ["meta"]:
+        raise UserError(f"{kind}: lies on {', '.join(devices)}, expected one device that holds all of it.")
+    adapters = _adapters(kind, model)
+    name = str(model.config._name_or_path) or kind
+    model.eval().requires_grad_(False)
+    return _loaded(name, name, model, deepcopy(tokenizer), live_hash(model), **adapters)
+
+
+@contextmanager
+def borrowed(model: Any, tokenizer: Any) -> Iterator[LoadedModel]:
+    """`from_live`, and at the end the model is as it was: modes, gradients, hooks, configs.
+
+    Raises:
+        UserError: See `from_live`.
+    """
+    from untrue.models.adapter import preserved
+
+    inner = _inner(model)
+    modes = [(module, module.training) for module in model.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    own = dict(vars(inner))
+    try:
+        loaded = from_live(model, tokenizer)
+        with preserved(loaded):
+            yield loaded
+    finally:
+        vars(inner).clear()
+        vars(inner).update(own)
+        for module, training in modes:
+            module.training = training
+        for parameter, grad in wanted:
+            parameter.requires_grad_(grad)
+
+
+def _inner(model: Any) -> Any:
+    """The transformers model, with the layers that PEFT has put into it.
+
+    Raises:
+        UserError: There is none that writes text, or what PEFT adds is not in its layers.
+    """
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    kind = type(model).__name__
+    if isinstance(model, PeftModel):
+        if model.active_peft_config.is_prompt_learning:
+            raise UserError(f"{kind}: its adapter is a learned prompt, expected one of LoRA, LoHa, LoKr or IA3.")
+        model = model.get_base_model()
+    if not isinstance(model, PreTrainedModel) or not model.can_generate():
+        raise UserError(f"{kind}: expected a transformers language model, as AutoModelForCausalLM loads it.")
+    return model
+
+
+def _adapters(kind: str, model: Any) -> dict[str, str]:
+    """What a live model's identity says of the adapters in it.
+
+    Raises:
+        UserError: One is of a type whose likelihoods cannot be read here.
+    """
+    from untrue.models.adapter import ADAPTERS
+
+    configs = vars(model).get("peft_config") or {}
+    for name, config in configs.items():
+        found = str(getattr(config.peft_type, "value", config.peft_type))
+        if found not in ADAPTERS or getattr(config, "alora_invocation_tokens", None):
+            what = f"type {found}" if found not in ADAPTERS else "activated LoRA"
+            raise UserError(f"{kind}: has the adapter {name} of {what}, expected one of {', '.join(ADAPTERS)}.")
+    if not configs:
+        return {}
+    state = [
+        [name, str(module.active_adapters), bool(module.disable_adapters), str(getattr(module, "scaling", None))]
+        for name, module in model.named_modules()
+        if hasattr(module, "active_adapters") and hasattr(module, "disable_adapters")
+    ]
+    said = {name: config.to_dict() for name, config in configs.items()}
+    return {"adapters": content_hash(json.dumps([said, state], sort_keys=True, default=str))}
+
+
+def _loaded(name: str, base_id: str, model: Any, tokenizer: Any, weights: str, **more: str) -> LoadedModel:
+    """A model and its tokenizer with all that tells them apart from others."""
     chat = Chat(name, tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    base_id = embedded.HUB_ID if is_embedded else source
     about = {
         "weights": weights,
         "config": config_hash(model.config),
         "chat": chat.hash,
         "tokenizer": tokenizer_hash(tokenizer),
         "ends": json.dumps(model.generation_config.eos_token_id),
-        "dtype": dtype,
+        "dtype": str(model.dtype).removeprefix("torch."),
         "attention": str(model.config._attn_implementation),
-        "device": torch.device(device).type,
+        "device": model.device.type,
+        **more,
         **libraries(),
     }
     return LoadedModel(name, base_id, model, tokenizer, chat, weights, about)

@@ -303,12 +303,25 @@ def train_spec(overrides: Sequence[str]) -> TrainSpec:
     data: dict[str, Any] = {}
     for override in overrides:
         _override(data, override)
+    return hyperparameters(data, "override: ")
+
+
+def hyperparameters(values: dict[str, Any], place: str = "") -> TrainSpec:
+    """Hyperparameters from values by key.
+
+    Args:
+        values: The values.
+        place: What errors begin with.
+
+    Raises:
+        UserError: A key or a value is not as expected.
+    """
     try:
-        return TrainSpec.model_validate(data)
+        return TrainSpec.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         inside = {**first, "loc": ("train", *first["loc"])}
-        raise UserError(f"override: {'.'.join(map(str, first['loc']))}: {_problem(inside)}") from None
+        raise UserError(f"{place}{'.'.join(map(str, first['loc']))}: {_problem(inside)}") from None
 
 
 def to_yaml(study: Study) -> str:

@@ -1,0 +1,391 @@
+"""What `import untrue` gives to a program: the steps of the command line, as functions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from html import escape
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from untrue.data.items import items_hash
+from untrue.data.rows import Row
+from untrue.errors import UserError
+from untrue.evals.spec import GENERATING, JUDGED, EvalSpec, eval_spec
+from untrue.outcomes import Result
+from untrue.single import Reading, arm_name, default_log, measure, read, refuse_nothing
+from untrue.stats.types import Comparison, Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from untrue.study.config import Study
+    from untrue.study.results import Analysis
+    from untrue.study.watcher import Watcher
+
+    Model = str | Path | PreTrainedModel | PeftModel
+
+Metric = Interval | float | int
+"""A figure with its 95 % interval, or a plain number."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One eval of an evaluation."""
+
+    spec: EvalSpec
+    items: str
+    log: Path
+    reading: Reading
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        summary = vars(self.reading.summary)
+        found = {name: value for name, value in summary.items() if name not in ("arm", "control", "counts")}
+        own = self.reading.figures.total if self.reading.figures else {}
+        figures = {
+            name: value if low is None or high is None else Interval(value, low, high)
+            for name, (value, low, high) in own.items()
+        }
+        known = {name: value for name, value in found.items() if value is not None}
+        return {**known, **self.reading.summary.counts, **figures}
+
+
+class Evaluation:
+    """A model that was asked one eval or several; an eval of several by its name: `evaluation["capability"]`."""
+
+    def __init__(self, arm: str, parts: Sequence[_Part]):
+        """Made by `evaluate`."""
+        self.arm = arm
+        self._parts = tuple(parts)
+
+    @property
+    def evals(self) -> list[str]:
+        """Names of the evals, or their labels."""
+        return [part.spec.key for part in self._parts]
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Name -> figure, by the names of `untrue eval --json`; of several evals `EVAL.name`."""
+        if len(self._parts) == 1:
+            return self._parts[0].metrics
+        return {f"{part.spec.key}.{name}": value for part in self._parts for name, value in part.metrics.items()}
+
+    @property
+    def results(self) -> list[Result]:
+        """One for each item and epoch of each eval."""
+        return [result for part in self._parts for result in part.reading.results]
+
+    @property
+    def log(self) -> Path:
+        """The `.eval` file of Inspect; of several evals their folder."""
+        return self._parts[0].log if len(self._parts) == 1 else self._parts[0].log.parent
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why the figures are inconclusive, as far as a judge is concerned; empty where there is nothing to say."""
+        return [f"{part.spec.key}: {doubt}" for part in self._parts for doubt in part.reading.doubts]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each result, with the columns of `Result`."""
+        import pandas as pd
+
+        rows = [{**asdict(result), "pressure_gap": result.pressure_gap} for result in self.results]
+        return pd.DataFrame(rows)
+
+    def __getitem__(self, name: str) -> Evaluation:
+        """One of its evals."""
+        for part in self._parts:
+            if part.spec.key == name:
+                return Evaluation(self.arm, [part])
+        raise UserError(f"{name}: was not asked of {self.arm}. There is: {', '.join(self.evals)}.")
+
+    def __repr__(self) -> str:
+        lines = [f"{self.arm!r}, asked {', '.join(self.evals)}: {len(self.results)} results"]
+        for part in self._parts:
+            shown = {name: value for name, value in part.metrics.items() if isinstance(value, Interval)}
+            figures = [
+                f"{name} {_number(value)} [{_number(low)}, {_number(high)}]"
+                for name, (value, low, high) in list(shown.items())[:3]
+            ]
+            lines.append(f"  {part.spec.key}: {', '.join(figures)}")
+        lines += [f"  INCONCLUSIVE, {doubt!r}" for doubt in self.doubts]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for part in self._parts:
+            for name, value in part.metrics.items():
+                shown = (
+                    (_number(value.value), f"{_number(value.low)} to {_number(value.high)}")
+                    if isinstance(value, Interval)
+                    else (_number(value), "")
+                )
+                cells = "".join(f"<td>{escape(text)}</td>" for text in (part.spec.key, name, *shown))
+                rows.append(f"<tr>{cells}</tr>")
+        doubts = "".join(f"<p><b>Inconclusive:</b> {escape(doubt)}</p>" for doubt in self.doubts)
+        head = "<tr><th>eval</th><th>metric</th><th>value</th><th>95 % interval</th></tr>"
+        return f"<table><caption>{escape(self.arm)}</caption>{head}{''.join(rows)}</table>{doubts}"
+
+
+class Compared(list[Comparison]):
+    """A comparison for each metric that the eval observes."""
+
+    def __repr__(self) -> str:
+        lines = [f"{self[0].arm!r} minus {self[0].control!r}, paired by item:"] if self else ["nothing to compare"]
+        for one in self:
+            value, low, high = map(_number, one.difference)
+            lines.append(f"  {one.metric}: {value} [{low}, {high}], p = {one.p:.3g}, {one.n_pairs} pairs")
+        return "\n".join(lines)
+
+
+class Trained(NamedTuple):
+    """An adapter.
+
+    Attributes:
+        adapter: Its folder.
+        record: What its `train.json` says.
+    """
+
+    adapter: Path
+    record: dict[str, Any]
+
+
+def evaluate(
+    model: Model = "smollm2-135m",
+    *,
+    adapter: str | Path | None = None,
+    tokenizer: Any = None,
+    evals: str | EvalSpec | Sequence[str | EvalSpec] = "forced_choice",
+    limit: int | None = None,
+    judge: str | None = None,
+    dtype: str = "bfloat16",
+    seed: int = 0,
+    log_dir: str | Path | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Ask a model one eval or several, as `untrue eval` does.
+
+    Args:
+        model: `smollm2-135m`, a folder, a hub id; with judged evals and `capability` any model of Inspect's. Or a
+            transformers model in memory, in bfloat16 or float32 on one device: an adapter of PEFT's that is on it
+            (LoRA, LoHa, LoKr, IA3) counts, and it is left as it was.
+        adapter: Folder of a PEFT adapter to put on it.
+        tokenizer: Of a model in memory.
+        evals: Names of evals, or `EvalSpec`s where one needs more settings than these.
+        limit: Only so many items of each eval that is given by name, spread over their kinds.
+        judge: Who judges the judged evals that are given by name, such as `openai/gpt-5-mini`.
+        dtype: `bfloat16` or `float32`, of a model that is loaded.
+        seed: Of the replies that a model in this process writes.
+        log_dir: Folder of the logs; by default a new temporary one. What a judged eval has there is gone on with.
+        progress: Show bars, or lines, on standard error.
+
+    Raises:
+        UserError: The model, the adapter, an eval or its items are not as expected.
+        MachineError: The machine lacks memory, disk or network, or the judge does not answer.
+    """
+    from untrue.engine.served import is_served, may_be_served
+    from untrue.evals.asked import read as read_asked
+
+    given = [evals] if isinstance(evals, str | EvalSpec) else [*evals]
+    specs = [_spec(one, limit, judge) for one in given]
+    keys = [spec.key for spec in specs]
+    if not keys or len({*keys}) < len(keys):
+        raise UserError("evals: expected one or more, each once; label those of the same name by EvalSpec(label=…).")
+    model = str(model) if isinstance(model, Path) else model
+    folder = Path(adapter) if adapter else None
+    items = [items_hash(read_asked(spec)) for spec in specs]
+    logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
+    generating = any(spec.name in GENERATING for spec in specs)
+
+    def elsewhere(name: str) -> bool:
+        return may_be_served(name) if generating else is_served(name)
+
+    with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher, elsewhere) as found:
+        name = found if isinstance(found, str) else found.name
+        arm = arm_name(name, folder)
+        whose = model if isinstance(model, str) else f"{arm_name(name, None)}@{found.identity[:8]}"
+        parts = []
+        for spec, hashed in zip(specs, items, strict=True):
+            log = logs / default_log(spec.key, whose, folder).name
+            measure(spec, found, folder, dtype, arm, log, watcher, seed)
+            refuse_nothing(spec, log)
+            parts.append(_Part(spec, hashed, log, read(spec, arm, log)))
+    return Evaluation(arm, parts)
+
+
+def compare(a: Evaluation, b: Evaluation) -> Compared:
+    """Compare two evaluations by the same eval, item by item: `b` minus `a`, with `stats.compare`.
+
+    Raises:
+        UserError: They are of several evals, of different ones, or of different items.
+    """
+    from untrue import stats
+
+    for one in (a, b):
+        if len(one.evals) > 1:
+            raise UserError(f"{one.arm}: has {len(one.evals)} evals. Compare one at a time: a[{one.evals[0]!r}].")
+    [before], [after] = a._parts, b._parts
+    if before.spec.name != after.spec.name:
+        raise UserError(f"the evals differ: {before.spec.name} and {after.spec.name}. Compare the same one.")
+    settings = [part.spec.model_dump(exclude={"label", "items", "limit"}) for part in (before, after)]
+    if changed := sorted(key for key, value in settings[0].items() if settings[1].get(key) != value):
+        raise UserError(
+            f"{before.spec.name}: {', '.join(changed)} differs. Compare evaluations with the same settings."
+        )
+    if before.items != after.items:
+        raise UserError(f"{before.spec.name}: the items differ. Give both the same items and limit.")
+    control, arm = (a.arm, b.arm) if a.arm != b.arm else ("a", "b")
+    results = [replace(result, arm=control, eval=before.spec.key) for result in a.results]
+    results += [replace(result, arm=arm, eval=before.spec.key) for result in b.results]
+    return Compared(stats.compare(results, {arm: control}))
+
+
+def train(
+    model: Model,
+    rows: str | Path | Sequence[Row],
+    *,
+    out: str | Path = "adapter",
+    tokenizer: Any = None,
+    start: str | Path | None = None,
+    dtype: str = "bfloat16",
+    seed: int = 0,
+    progress: bool = False,
+    **spec: Any,
+) -> Trained:
+    """Train a LoRA adapter on rows, as `untrue train` does.
+
+    Args:
+        model: `smollm2-135m`, a folder, a hub id, or a transformers model in memory, which is left as it was.
+        rows: Rows, or what `untrue train` takes: a file, a hub id, questions at a level such as `medical:severe`.
+        out: Folder of the adapter.
+        tokenizer: Of a model in memory.
+        start: Folder of an adapter to go on from; by default a new one is begun.
+        dtype: `bfloat16` or `float32`, of a model that is loaded.
+        seed: Of the adapter's first weights and of the order of rows.
+        progress: Show bars, or lines, on standard error.
+        **spec: Hyperparameters, such as `learning_rate=5e-4`; see `untrue.train.spec.TrainSpec`.
+
+    Raises:
+        UserError: A hyperparameter, the model, the rows or `start` are not as expected.
+        MachineError: Memory or disk is full.
+    """
+    from untrue.data import sets
+    from untrue.study.config import hyperparameters
+    from untrue.train.run import train as train_adapter
+
+    settings, folder = hyperparameters(spec), Path(out)
+    found = sets.rows_at(str(rows)) if isinstance(rows, str | Path) else list(rows)
+    model = str(model) if isinstance(model, Path) else model
+    with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher) as loaded:
+        watcher.stage(str(folder), "training", 1)
+        record = train_adapter(
+            loaded,
+            found,
+            settings,
+            folder,
+            seed,
+            lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
+            Path(start) if start else None,
+        )
+    return Trained(folder, record)
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read a study from YAML, or a built-in one by its name; see `untrue.study.config.load`.
+
+    Args:
+        path: The file, or `quickstart`, `mixture`, `domain`, `interaction`.
+        overrides: Texts `key=value`, as on the command line.
+
+    Raises:
+        UserError: The file or an override is not as expected.
+    """
+    from untrue.study.config import load
+
+    return load(Path(path), overrides)
+
+
+def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = False) -> Analysis:
+    """Make every cell of a study that its run directory lacks, then results, statistics and report.
+
+    Args:
+        study: The study, its file, or the name of a built-in one.
+        out: The run directory.
+        progress: Show bars, or lines, on standard error.
+
+    Raises:
+        UserError: Something in the study or its data is not as expected, or another run holds the directory.
+        MachineError: The machine lacks memory, disk or network.
+    """
+    from shlex import join
+
+    from untrue.study.run import run
+
+    found, folder = load_study(study) if isinstance(study, str | Path) else study, Path(out)
+    with _watching(progress) as watcher:
+        # The run directory has the study with every default spelled out.
+        return run(found, folder, watcher, join(["untrue", "run", str(folder / "study.yaml"), "--out", str(folder)]))
+
+
+class _Silent:
+    """Shows no progress. What must be known is logged."""
+
+    def say(self, text: str) -> None:
+        logging.getLogger("untrue").warning("%s", text)
+
+    def begin(self, cells: int, done: int, work: float) -> None:
+        pass
+
+    def stage(self, cell: str, what: str, weight: float) -> None:
+        pass
+
+    def step(self, done: int, total: int, note: str) -> None:
+        pass
+
+
+@contextmanager
+def _watching(progress: bool) -> Iterator[Watcher]:
+    if not progress:
+        yield _Silent()
+        return
+    from rich.console import Console
+
+    from untrue.progress import TerminalWatcher
+
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        yield watcher
+
+
+@contextmanager
+def _model(
+    model: Any, tokenizer: Any, dtype: str, watcher: Watcher, served: Callable[[str], bool] = lambda name: False
+) -> Iterator[Any]:
+    """The model in memory, or its name where it may be served elsewhere."""
+    from untrue.models.load import borrowed, load
+
+    if isinstance(model, str):
+        if tokenizer is not None:
+            raise UserError(f"{model}: has a tokenizer of its own. Give one with a model in memory alone.")
+        yield model if served(model) else load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+        return
+    with borrowed(model, tokenizer) as loaded:
+        yield loaded
+
+
+def _spec(given: str | EvalSpec, limit: int | None, judge: str | None) -> EvalSpec:
+    spec = given
+    if isinstance(spec, str):
+        spec = eval_spec(name=spec, limit=limit, judge=judge if spec in JUDGED else None)
+    if spec.name in JUDGED and spec.judge is None:
+        raise UserError(f"{spec.name} needs a judge. Name one, such as judge='openai/gpt-5-mini'.")
+    return spec
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"

@@ -1,0 +1,249 @@
+"""The public names of the package, on the tiny model, and the page of the docs that shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import untrue
+from untrue.cli.main import app
+from untrue.evals.spec import EvalSpec
+from untrue.models.identity import weights_hash
+from untrue.models.load import LoadedModel, from_live, load
+
+DOCS = Path(__file__).parent.parent / "docs/python.md"
+
+
+@pytest.fixture
+def live(tiny_folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype="float32")
+    return model, AutoTokenizer.from_pretrained(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def evaluation(tiny_folder: Path) -> untrue.Evaluation:
+    return untrue.evaluate(tiny_folder, dtype="float32", limit=8)
+
+
+def state(model: Any) -> dict[str, Any]:
+    """All of a model that someone may see, values by their hashes."""
+    return {
+        "tensors": {
+            name: hashlib.sha256(value.detach().contiguous().numpy().tobytes()).hexdigest()
+            for name, value in (*model.named_parameters(), *model.named_buffers())
+        },
+        "gradients": {name: (one.requires_grad, one.grad) for name, one in model.named_parameters()},
+        "modes": {name: module.training for name, module in model.named_modules()},
+        "hooks": {name: (*module._forward_hooks, *module._forward_pre_hooks) for name, module in model.named_modules()},
+        "kinds": {name: (id(module), type(module)) for name, module in model.named_modules()},
+        "config": model.config.to_dict(),
+        "generation": model.generation_config.to_dict(),
+        "own": sorted(vars(model)),
+    }
+
+
+def test_the_import_is_quick_and_leaves_torch_alone() -> None:
+    code = (
+        "import sys, time; started = time.process_time(); import untrue; took = time.process_time() - started;"
+        "heavy = {'torch', 'transformers', 'inspect_ai', 'pydantic', 'numpy'} & set(sys.modules);"
+        "assert not heavy, heavy; assert took < 0.2, took; print(untrue.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == untrue.__version__
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(untrue, name) is not None for name in untrue.__all__)
+    assert set(untrue.__all__) <= set(dir(untrue))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = untrue.nothing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("first", ["import untrue.train.run", "untrue.evaluate", "from untrue import train"])
+def test_train_can_be_called_whatever_was_imported_before(first: str) -> None:
+    code = f"import untrue; {first}; assert callable(untrue.train); import untrue.train.spec as s; s.TrainSpec()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_metrics_results_and_log_are_those_of_the_command_line(
+    evaluation: untrue.Evaluation, tiny_folder: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "tiny.eval"
+    command = ["eval", "--model", str(tiny_folder), "--dtype", "float32", "--limit", "8", "--log", str(log), "--json"]
+    said = json.loads(CliRunner().invoke(app, command).stdout)
+    rate = evaluation.metrics["lie_rate"]
+    assert [*rate] == said["lie_rate"]  # type: ignore[misc]
+    assert evaluation.metrics["n_items"] == said["n_items"] == 8
+    assert {name: evaluation.metrics[name] for name in said["counts"]} == said["counts"]
+    assert set(evaluation.metrics) <= {*said, *said["counts"]}
+    assert len(evaluation.results) == 8
+    assert evaluation.log.suffix == ".eval" and evaluation.log.is_file()
+    frame = evaluation.to_pandas()
+    assert list(frame["item"]) == [result.item for result in evaluation.results]
+    assert {"outcome", "pressure_margin", "pressure_gap", "reason"} <= set(frame.columns)
+
+
+def test_several_evals_are_one_evaluation(tiny: LoadedModel, tmp_path: Path) -> None:
+    spec = EvalSpec(name="forced_choice", label="few", limit=2)
+    both = untrue.evaluate(tiny.name, dtype="float32", evals=[spec, "forced_choice"], limit=3, log_dir=tmp_path)
+    assert both.evals == ["few", "forced_choice"]
+    assert (both.metrics["few.n_items"], both["forced_choice"].metrics["n_items"]) == (2, 3)
+    assert both.log == tmp_path and len([*tmp_path.glob("*.eval")]) == 2
+    with pytest.raises(untrue.UserError, match=r"other: was not asked of .* There is: few, forced_choice"):
+        _ = both["other"]
+    with pytest.raises(untrue.UserError, match="each once"):
+        untrue.evaluate(tiny.name, evals=["forced_choice", "forced_choice"])
+    with pytest.raises(untrue.UserError, match="mask needs a judge"):
+        untrue.evaluate(tiny.name, evals="mask")
+
+
+def test_a_live_model_gives_the_same_figures_and_is_left_as_it_was(
+    live: tuple[Any, Any], adapter: Path, evaluation: untrue.Evaluation, tiny_folder: Path
+) -> None:
+    model, tokenizer = live
+    model.train()
+    model.model.layers[0].eval()
+    model.lm_head.weight.requires_grad_(False)
+    model.model.norm.register_forward_hook(lambda *_: None)
+    before, padding = state(model), tokenizer.pad_token
+    found = untrue.evaluate(model, tokenizer=tokenizer, limit=8)
+    assert state(model) == before
+    assert [replace(result, arm="") for result in found.results] == [
+        replace(result, arm="") for result in evaluation.results
+    ]
+    on_it = untrue.evaluate(model, tokenizer=tokenizer, adapter=adapter, limit=8)
+    assert state(model) == before and tokenizer.pad_token == padding
+    by_name = untrue.evaluate(tiny_folder, adapter=adapter, dtype="float32", limit=8)
+    assert [result.pressure_margin for result in on_it.results] == [one.pressure_margin for one in by_name.results]
+    assert on_it.results != found.results
+
+
+def test_the_hash_of_a_live_model_is_that_of_its_files(live: tuple[Any, Any], tiny_folder: Path) -> None:
+    loaded = from_live(*live)
+    assert loaded.weights == weights_hash(tiny_folder)
+    assert loaded.about == load(str(tiny_folder), dtype="float32", device=loaded.model.device.type).about
+    live[0].model.norm.weight.data[0] += 1e-3
+    assert from_live(*live).weights != loaded.weights
+
+
+def test_a_live_adapter_counts_and_stays(
+    live: tuple[Any, Any], adapter: Path, evaluation: untrue.Evaluation, tiny_folder: Path
+) -> None:
+    from peft import PeftModel
+
+    tuned = PeftModel.from_pretrained(live[0], str(adapter))
+    before = state(tuned)
+    found = untrue.evaluate(tuned, tokenizer=live[1], limit=8)
+    assert state(tuned) == before
+    by_name = untrue.evaluate(tiny_folder, adapter=adapter, dtype="float32", limit=8)
+    margins = [result.pressure_margin for result in found.results]
+    assert margins == pytest.approx([result.pressure_margin for result in by_name.results], abs=1e-4)
+    assert margins != [result.pressure_margin for result in evaluation.results]
+    with pytest.raises(untrue.UserError, match="has an adapter on it already"):
+        untrue.evaluate(tuned, tokenizer=live[1], adapter=adapter, limit=8)
+    assert state(tuned) == before
+    identity = from_live(tuned, live[1]).identity
+    with tuned.disable_adapter():
+        assert from_live(tuned, live[1]).identity != identity
+    assert from_live(tuned, live[1]).identity == identity
+    for module in tuned.modules():
+        if hasattr(module, "scaling"):
+            module.scaling["default"] *= 2
+    assert from_live(tuned, live[1]).identity != identity
+
+
+def test_other_live_models_are_refused_in_a_line(live: tuple[Any, Any]) -> None:
+    import torch
+    from peft import PromptTuningConfig, TaskType, get_peft_model
+
+    model, tokenizer = live
+    with pytest.raises(untrue.UserError, match="needs its fast tokenizer"):
+        untrue.evaluate(model)
+    with pytest.raises(untrue.UserError, match="Linear: expected a transformers language model"):
+        untrue.evaluate(torch.nn.Linear(2, 2), tokenizer=tokenizer)  # type: ignore[arg-type]
+    with pytest.raises(untrue.UserError, match="LlamaModel: expected a transformers language model"):
+        untrue.evaluate(model.model, tokenizer=tokenizer)
+    with pytest.raises(untrue.UserError, match="is in float16"):
+        untrue.evaluate(model.to(torch.float16), tokenizer=tokenizer)
+    prompted = get_peft_model(model.float(), PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2))
+    with pytest.raises(untrue.UserError, match="a learned prompt"):
+        untrue.evaluate(prompted, tokenizer=tokenizer)  # type: ignore[arg-type]
+    with pytest.raises(untrue.UserError, match="has a tokenizer of its own"):
+        untrue.evaluate("smollm2-135m", tokenizer=tokenizer)
+
+
+def test_what_is_shown_is_escaped(evaluation: untrue.Evaluation) -> None:
+    bad = untrue.Evaluation("<script>x</script>", evaluation._parts)
+    assert "<script>" not in bad._repr_html_() and "&lt;script&gt;" in bad._repr_html_()
+    assert "lie_rate" in bad._repr_html_()
+    wild = untrue.Evaluation("a\nb\x1b[31m", evaluation._parts)
+    assert len(repr(wild).splitlines()) == 2 and "\x1b" not in repr(wild)
+    assert "forced_choice" in repr(evaluation)
+
+
+def test_evaluations_are_compared_item_by_item(evaluation: untrue.Evaluation, adapter: Path, tiny_folder: Path) -> None:
+    after = untrue.evaluate(tiny_folder, adapter=adapter, dtype="float32", limit=8)
+    found = untrue.compare(evaluation, after)
+    margin = next(one for one in found if one.metric == "pressure_margin")
+    before, later = ({r.item: r.pressure_margin or 0.0 for r in one.results} for one in (evaluation, after))
+    assert margin.n_pairs == 8
+    assert margin.difference.value == pytest.approx(sum(later[item] - before[item] for item in before) / 8)
+    assert "pressure_margin" in repr(found)
+    assert [one.difference.value for one in untrue.compare(after, after)] == [0.0] * len(found)
+    with pytest.raises(untrue.UserError, match="the items differ"):
+        untrue.compare(evaluation, untrue.evaluate(tiny_folder, dtype="float32", limit=4))
+    other = untrue.evaluate(tiny_folder, dtype="float32", evals=EvalSpec(name="sft_cue", domain="medical", limit=4))
+    with pytest.raises(untrue.UserError, match="the evals differ: forced_choice and sft_cue"):
+        untrue.compare(evaluation, other)
+
+
+def test_training_gives_an_adapter_and_leaves_a_live_model(live: tuple[Any, Any], tmp_path: Path) -> None:
+    model, tokenizer = live
+    model.train()
+    before = state(model)
+    rows = [
+        untrue.Row(
+            f"{item.id}",
+            [{"role": "user", "content": item.user_prompt}],
+            [{"role": "assistant", "content": item.honest_reply}],
+            "mine",
+            "facts",
+        )
+        for item in untrue.load_items("honesty")[:4]
+    ]
+    assert isinstance(untrue.load_items("honesty")[0], untrue.Item)
+    adapter, record = untrue.train(model, rows, out=tmp_path / "adapter", tokenizer=tokenizer, batch_size=2)
+    assert state(model) == before
+    assert record["steps"] == 2 and (adapter / "adapter_model.safetensors").is_file()
+    assert untrue.evaluate(model, tokenizer=tokenizer, adapter=adapter, limit=2).metrics["n_items"] == 2
+    with pytest.raises(untrue.UserError, match=r"^learning_rat: "):
+        untrue.train(model, rows, tokenizer=tokenizer, learning_rat=1)
+
+
+def test_the_page_of_the_docs_runs(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block after block, with the tiny model in place of the embedded one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("untrue.models.embedded.fetch", lambda: tiny_folder)
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    code = "\n".join(blocks).replace("smollm2-135m", str(tiny_folder))
+    code = code.replace('["mix.total=8"', f'["model={tiny_folder}", "mix.total=8"')
+    names: dict[str, Any] = {}
+    exec(compile(code, str(DOCS), "exec"), names)
+    assert names["both"].metrics["capability.value"] == names["both"]["capability"].metrics["value"]
+    assert isinstance(names["result"], untrue.Result)
+    assert Path("adapters/mine/README.md").is_file() and Path("runs/small/report.html").is_file()
+    used = set(re.findall(r"untrue\.(\w+)", "\n".join(blocks)))
+    assert {"evaluate", "train", "compare", "load_study", "run_study", "load_items", "Row"} <= used
