@@ -39,7 +39,7 @@ class _Part:
     """One eval of an evaluation."""
 
     spec: EvalSpec
-    items: str
+    items: str  # hash of all that its source holds, whatever the limit
     log: Path
     reading: Reading
 
@@ -238,7 +238,8 @@ def compare(a: Evaluation, b: Evaluation) -> Compared:
         raise UserError(
             f"{before.spec.name}: {', '.join(changed)} differs. Compare evaluations with the same settings."
         )
-    if before.items != after.items:
+    asked = [{(result.item, result.epoch) for result in one.results} for one in (a, b)]
+    if before.items != after.items or asked[0] != asked[1]:
         raise UserError(f"{before.spec.name}: the items differ. Give both the same items and limit.")
     control, arm = (a.arm, b.arm) if a.arm != b.arm else ("a", "b")
     results = [replace(result, arm=control, eval=before.spec.key) for result in a.results]

@@ -235,6 +235,8 @@ def _adapters(kind: str, model: Any) -> dict[str, str]:
     Raises:
         UserError: One is of a type whose likelihoods cannot be read here.
     """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     from untrue.models.adapter import ADAPTERS
 
     configs = vars(model).get("peft_config") or {}
@@ -248,7 +250,7 @@ def _adapters(kind: str, model: Any) -> dict[str, str]:
     state = [
         [name, str(module.active_adapters), bool(module.disable_adapters), str(getattr(module, "scaling", None))]
         for name, module in model.named_modules()
-        if hasattr(module, "active_adapters") and hasattr(module, "disable_adapters")
+        if isinstance(module, BaseTunerLayer)
     ]
     said = {name: config.to_dict() for name, config in configs.items()}
     return {"adapters": content_hash(json.dumps([said, state], sort_keys=True, default=str))}
