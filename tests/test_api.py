@@ -162,7 +162,8 @@ def test_a_live_adapter_counts_and_stays(
     assert from_live(tuned, live[1]).identity == identity
     for module in tuned.modules():
         if isinstance(module, BaseTunerLayer):
-            module.scaling["default"] *= 2
+            scaling: Any = module.scaling
+            scaling["default"] *= 2
     assert from_live(tuned, live[1]).identity != identity
 
 

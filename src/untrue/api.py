@@ -209,7 +209,8 @@ def evaluate(
     with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher, elsewhere) as found:
         name = found if isinstance(found, str) else found.name
         arm = arm_name(name, folder)
-        whose = model if isinstance(model, str) else f"{arm_name(name, None)}@{found.identity[:8]}"
+        live = not isinstance(model, str) and not isinstance(found, str)
+        whose = f"{arm_name(name, None)}@{found.identity[:8]}" if live else name
         parts = []
         for spec, hashed in zip(specs, items, strict=True):
             log = logs / default_log(spec.key, whose, folder).name
