@@ -209,8 +209,9 @@ def evaluate(
     with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher, elsewhere) as found:
         name = found if isinstance(found, str) else found.name
         arm = arm_name(name, folder)
-        live = not isinstance(model, str) and not isinstance(found, str)
-        whose = f"{arm_name(name, None)}@{found.identity[:8]}" if live else name
+        whose = name
+        if not isinstance(model, str) and not isinstance(found, str):  # it has no place by which to tell it apart
+            whose = f"{arm_name(name, None)}@{found.identity[:8]}"
         parts = []
         for spec, hashed in zip(specs, items, strict=True):
             log = logs / default_log(spec.key, whose, folder).name
