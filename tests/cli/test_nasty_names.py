@@ -87,7 +87,7 @@ def test_a_judge_and_what_is_said_of_loading_are_shown_as_they_are(untrue: Calla
     for log in ("a.eval", "b.eval"):
         assert untrue(*words, log).code == 0
     assert f"{judge} (rows)" in untrue("judge", "agree", "a.eval", "b.eval").out
-    done = untrue("data", "check", "--model", f"./{NASTY} none")
+    done = untrue("doctor", "--model", f"./{NASTY} none")
     assert done.code == 2 and f"error: ./{NASTY} none: no such model folder" in plain(done.err)
 
 

@@ -98,7 +98,7 @@ def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     loaded = load(str(build(request.param, folder / "model")), dtype="float32", device="cpu")
     before, own = state(loaded.model), settings(loaded.model)
     spec = TrainSpec(
-        epochs=40,
+        epochs=40 if request.param in ("qwen3-moe", "cohere-2") else 30,  # these learn more slowly
         batch_size=1,
         learning_rate=1e-2,
         lora_rank=16,

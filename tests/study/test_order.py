@@ -17,7 +17,7 @@ Make = Callable[..., Study]
 Run = Callable[[Study, Path], Any]
 
 SHARES = [0.5, 1.0]
-EVALS = [{"name": "forced_choice", "limit": 40}, {"name": "capability", "limit": 12}]
+EVALS = [{"name": "forced_choice", "limit": 20}, {"name": "capability", "limit": 6}]
 
 
 def figures(out: Path) -> list[str]:
