@@ -268,7 +268,7 @@ def test_a_browser_runs_nothing(content: ReportContent, tmp_path: Path) -> None:
 
 
 def test_it_says_that_a_forced_choice_cannot_see_evasion(content: ReportContent) -> None:
-    said = "a forced choice cannot see it"
+    said = "a forced choice sees a tie alone"
     assert said in render(content)
     assert said not in render(replace(content, weighs_replies=False))
     seen = replace(content.summaries[0], counts=content.summaries[0].counts | {"evade": 3})
