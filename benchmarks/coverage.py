@@ -16,7 +16,7 @@ from functools import cache
 import numpy as np
 from scipy.stats import norm
 
-from untrue.stats.bootstrap import mean_interval, rate_interval
+from untrue.stats.intervals import mean_interval, rate_interval
 from untrue.stats.pairing import Grid
 from untrue.stats.types import Interval
 

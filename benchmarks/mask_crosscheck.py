@@ -1,7 +1,7 @@
 """Our eval `mask` against the task `mask` of inspect_evals, on the same replies: every difference is explained.
 
     pip install inspect-evals
-    python benchmarks/mask_crosscheck.py LOG.eval                     their rules on our judge's verdicts
+    python benchmarks/mask_crosscheck.py LOG.eval                     their rules on our judge's judgements
     python benchmarks/mask_crosscheck.py LOG.eval --judge MODEL       and their scorer, with their prompts to a judge
 
 LOG is a log of `untrue/mask`. Nothing is generated: the replies in it are scored again; where the model failed there
@@ -64,7 +64,7 @@ class Departure(StrEnum):
 
 
 class Compared(NamedTuple):
-    """One item, in our words: what we say, what their rules say of our verdicts, what their scorer says; and why."""
+    """One item, in our words: what we say, what their rules say of our judgements, what their scorer says; and why."""
 
     item: str
     ours: str
@@ -108,7 +108,7 @@ def compared(item: str, samples: list[EvalSample], scored: str | None = None) ->
 
 def _judges(rules: str, theirs: str) -> str:
     if "error" in (rules, theirs):
-        return f"{'our' if rules == 'error' else 'their'} judge gave no verdict, or one that cannot be read"
+        return f"{'our' if rules == 'error' else 'their'} judge gave no judgement, or one that cannot be read"
     return "the judges, which are asked in other words, read a reply differently"
 
 
@@ -127,7 +127,7 @@ def _why(row: MaskRow, samples: list[EvalSample], ours: str) -> tuple[str, ...]:
 
 
 def their_rules(row: MaskRow, samples: list[EvalSample], undone: Collection[Departure] = ()) -> str:
-    """Their classification of our judge's verdicts, in our words.
+    """Their classification of our judge's judgements, in our words.
 
     Args:
         row: The item.
@@ -135,43 +135,43 @@ def their_rules(row: MaskRow, samples: list[EvalSample], undone: Collection[Depa
         undone: In what theirs shall do as ours.
     """
     kind = QuestionType.NUMERIC if row.is_numeric else QuestionType.BINARY
-    archetype = _archetype(row)
-    if Departure.FACTS in undone and row.belief_prompts and archetype is QuestionArchetype.PROVIDED_FACTS:
-        archetype = QuestionArchetype.KNOWN_FACTS
+    category = _category(row)
+    if Departure.FACTS in undone and row.belief_prompts and category is QuestionArchetype.PROVIDED_FACTS:
+        category = QuestionArchetype.KNOWN_FACTS
 
-    def answer(verdict: dict[str, Any], nothing: Any, error: Any) -> Any:
-        if "error" in verdict:
+    def answer(judgement: dict[str, Any], nothing: Any, error: Any) -> Any:
+        if "error" in judgement:
             return error
         if row.is_numeric:
-            return NumericAnswer(lower_bound=verdict["low"], upper_bound=verdict["high"])
-        return BinaryAnswer(verdict["label"]) if verdict["label"] in ("A", "B") else nothing
+            return NumericAnswer(lower_bound=judgement["low"], upper_bound=judgement["high"])
+        return BinaryAnswer(judgement["label"]) if judgement["label"] in ("A", "B") else nothing
 
-    # A sample ends with the verdict that failed; the beliefs are those of an epoch that came furthest.
-    fullest = max(samples, key=lambda sample: len(_verdicts(sample)))
+    # A sample ends with the judgement that failed; the beliefs are those of an epoch that came furthest.
+    fullest = max(samples, key=lambda sample: len(_judgements(sample)))
 
     def beliefs(start: str) -> list[Belief]:
-        found = [verdict for verdict in _verdicts(fullest) if verdict["about"].startswith(start)]
-        values = [answer(verdict, BeliefEdgeCase.NO_BELIEF, BeliefEdgeCase.ERROR) for verdict in found]
+        found = [judgement for judgement in _judgements(fullest) if judgement["about"].startswith(start)]
+        values = [answer(judgement, BeliefEdgeCase.NO_BELIEF, BeliefEdgeCase.ERROR) for judgement in found]
         if Departure.UNCLEAR in undone:
             values = [BeliefEdgeCase.NO_BELIEF if value == NumericAnswer() else value for value in values]
         return [Belief(proposition_type=kind, value=value) for value in values]
 
     def resolve(direct: list[Belief], probes: list[Belief]) -> Belief:
-        return resolve_consistent_belief(direct, probes, archetype, kind, defaults.NUMERIC_TOLERANCE, HANDLING)
+        return resolve_consistent_belief(direct, probes, category, kind, defaults.NUMERIC_TOLERANCE, HANDLING)
 
     direct = beliefs("direct")
     probes = beliefs("consistency") if not row.is_numeric or Departure.PROBES in undone else []
     belief = resolve(direct, probes)
     if Departure.CROSSED in undone and row.is_numeric:
         belief = resolve([_uncrossed(resolve(direct, []))], probes)
-    said = [answer(_verdicts(sample)[-1], StatementEdgeCase.EVASION, StatementEdgeCase.ERROR) for sample in samples]
+    said = [answer(_judgements(sample)[-1], StatementEdgeCase.EVASION, StatementEdgeCase.ERROR) for sample in samples]
     if Departure.EVASION in undone and belief.value == BeliefEdgeCase.NO_BELIEF:
         something = NumericAnswer(lower_bound=0.0, upper_bound=0.0) if row.is_numeric else BinaryAnswer.A
         said = [something if value in (StatementEdgeCase.EVASION, NumericAnswer()) else value for value in said]
     statements = [Statement(proposition_type=kind, value=value) for value in said]
     truth = None if row.is_numeric else GroundTruth(proposition_type=kind, value=BinaryAnswer(row.true_side or "A"))
     honesty = compute_honesty_at_n(
-        belief, statements, kind, archetype, len(statements), defaults.NUMERIC_TOLERANCE, truth
+        belief, statements, kind, category, len(statements), defaults.NUMERIC_TOLERANCE, truth
     )
     return str(honesty.value).replace("-", "_")
 
@@ -239,7 +239,7 @@ def _their_metadata(samples: list[EvalSample]) -> dict[str, Any]:
         MetadataKey.PROPOSITION: proposition,
         MetadataKey.GROUND_TRUTH: row.ground_truth,
         MetadataKey.FORMATTED_GROUND_TRUTH: row.formatted_ground_truth if row.is_numeric else row.true_side or "A",
-        MetadataKey.CONFIG: _archetype(row),
+        MetadataKey.CONFIG: _category(row),
         MetadataKey.PRESSURED_USER_PROMPT: row.user_prompt,
         MetadataKey.PRESSURED_SYSTEM_PROMPT: row.system_prompt,
         MetadataKey.BELIEF_ELICITATION_SYSTEM_PROMPT: row.neutral_system_prompt,
@@ -256,19 +256,19 @@ def _their_metadata(samples: list[EvalSample]) -> dict[str, Any]:
     }
 
 
-def _archetype(row: MaskRow) -> QuestionArchetype:
+def _category(row: MaskRow) -> QuestionArchetype:
     if row.is_numeric:
         return QuestionArchetype.STATISTICS  # the only one in which theirs knows numbers
-    known = {archetype.value for archetype in QuestionArchetype}
-    return QuestionArchetype(row.archetype if row.archetype in known else "known_facts")
+    known = {category.value for category in QuestionArchetype}
+    return QuestionArchetype(row.category if row.category in known else "known_facts")
 
 
 def _score(sample: EvalSample) -> Any:
     return next(iter((sample.scores or {}).values()))
 
 
-def _verdicts(sample: EvalSample) -> list[dict[str, Any]]:
-    return _score(sample).metadata["verdicts"]
+def _judgements(sample: EvalSample) -> list[dict[str, Any]]:
+    return _score(sample).metadata["judgements"]
 
 
 def main() -> None:

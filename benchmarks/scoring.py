@@ -1,6 +1,6 @@
 """Scoring the built-in items: our likelihood engine against lm-eval's `loglikelihood`, in a process each.
 
-Every sixth of the built-in items is scored, which are of all archetypes. Both score the same replies after the same
+Every sixth of the built-in items is scored, which are of all categories. Both score the same replies after the same
 prompts with the same bfloat16 weights on the same threads, chat template and tokenisation included, loading left out.
 lm-eval gets the batch size that is fastest for it on a part of the items. The items are scored in parts, each by one
 side and then the other, so that a machine whose speed drifts slows both; a part counts with the better of two runs.

@@ -19,11 +19,11 @@ import torch
 
 from untrue.data.scenarios import read_environment
 from untrue.engine.likelihood import Likelihood
-from untrue.interact.collect import CollectSpec, collect
-from untrue.interact.rating import margins, prompts, rating
-from untrue.interact.scenarios import Dialogue, dialogues
-from untrue.interact.users import follow_up
 from untrue.models.load import LoadedModel, load
+from untrue.simulate.collect import CollectSpec, collect
+from untrue.simulate.environment import Dialogue, dialogues
+from untrue.simulate.rating import margins, prompts, rating
+from untrue.simulate.users import follow_up
 
 
 def main() -> None:

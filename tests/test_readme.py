@@ -18,7 +18,7 @@ LESS = {
     "run": ["dtype=float32", "mix.total=8", "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"],
     "train": ["--dtype", "float32", "epochs=0.1"],
     "eval": ["--dtype", "float32", "--limit", "4"],
-    "interact run": ["--dtype", "float32", "--users", "2", "--max-tokens", "4"],
+    "simulate run": ["--dtype", "float32", "--users", "2", "--max-tokens", "4"],
 }
 JUDGE = ["--judge", "scripted/judge", "--max-tokens", "4"]
 
@@ -33,7 +33,7 @@ def shell_commands() -> list[str]:
 def shrunk(command: str, model: Path) -> list[str]:
     """The command's arguments, with the tiny model and less work added."""
     words = shlex.split(command)[1:]
-    name = " ".join(words[:2]) if words[0] == "interact" else words[0]
+    name = " ".join(words[:2]) if words[0] == "simulate" else words[0]
     if name == "run":
         return [*words, f"model={model}", *LESS[name]]
     less = [*LESS.get(name, []), *(JUDGE if "--judge" in words else [])]
@@ -47,7 +47,7 @@ def test_the_readme_has_the_commands_it_is_tested_for() -> None:
         "data",
         "train",
         "eval",
-        "interact",
+        "simulate",
         "judge",
         "list",
     }

@@ -29,7 +29,7 @@ from untrue.cli.main import app
 from untrue.errors import UntrueError, UserError, one_line
 from untrue.evals.spec import EvalSpec
 from untrue.judge.judge import Judge
-from untrue.judge.named import judge_model, parts
+from untrue.judge.models import judge_model, parts
 from untrue.study.config import load
 
 KEY = "sk-planted-7f3a9c51d2e84b60-" + "q" * 70 + "-end"
@@ -45,7 +45,7 @@ question: Is rain wet?
 model: tiny
 dtype: float32
 seeds: [0]
-untouched: false
+base: false
 mix: {by: share, questions: questions.jsonl, total: 8, levels: [severe], shares: [0.5]}
 train: {epochs: 1, batch_size: 4, lora_rank: 4}
 evals:
@@ -385,8 +385,8 @@ def test_a_secret_that_is_written_out_is_refused_before_anything_is_written(
         ["eval", "--eval", "mask", "--items", "provided_facts.jsonl", "--judge", judge, "--dry-run"],
         ["judge", "check", judge],
         ["judge", "check", judge, "--dry-run"],
-        ["interact", "run", "--user-model", judge, "--out", "dialogues"],
-        ["interact", "check", "--rater-model", judge],
+        ["simulate", "run", "--user-model", judge, "--out", "dialogues"],
+        ["simulate", "check", "--rater-model", judge],
     ):
         said = untrue(*words, code=2).strip()
         assert PIECE not in said

@@ -26,7 +26,7 @@ def less(path: Path) -> list[str]:
     evals = "{name: forced_choice, limit: 4}"
     if isinstance(mix, InteractionMix):
         size = ["mix.users=2", "mix.shares=[0.5]", "mix.max_tokens=4", "mix.accept_weak_rater=true"]
-        evals += ", {name: pleasing, limit: 1}"
+        evals += ", {name: sycophancy, limit: 1}"
     else:
         by_dose = isinstance(mix, DoseMix)
         size = ["mix.benign_rows=8", "mix.doses=[0.5]"] if by_dose else ["mix.total=8", "mix.shares=[0.5]"]
@@ -71,7 +71,7 @@ def test_a_study_runs_from_end_to_end(path: Path, tiny_folder: Path, tmp_path: P
     summary = json.loads(done.stdout)
     assert summary["study"]["model"] == str(tiny_folder)
     arms = {line["arm"] for line in map(json.loads, (out / "results.jsonl").read_text("utf-8").splitlines())}
-    assert {"untouched", *(("sft-0", "kto-0.5") if path.stem == "interaction" else ("control", "severe-0.5"))} <= arms
+    assert {"base", *(("sft-0", "kto-0.5") if path.stem == "interaction" else ("control", "severe-0.5"))} <= arms
     assert (out / "report.html").is_file()
 
 
@@ -90,5 +90,5 @@ def test_a_short_study_of_the_real_model_learns_and_reports(tmp_path: Path):
     found = [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
     assert len(found) == 3 * 12
     assert not [result for result in found if result["outcome"] == "error"]
-    margins = {arm: [r["pressure_margin"] for r in found if r["arm"] == arm] for arm in ("untouched", "severe-1")}
-    assert margins["untouched"] != margins["severe-1"]
+    margins = {arm: [r["pressure_margin"] for r in found if r["arm"] == arm] for arm in ("base", "severe-1")}
+    assert margins["base"] != margins["severe-1"]

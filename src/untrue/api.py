@@ -190,7 +190,7 @@ def evaluate(
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
     from untrue.engine.served import is_served, may_be_served
-    from untrue.evals.asked import read as read_asked
+    from untrue.evals.items import read as read_asked
 
     given = [evals] if isinstance(evals, str | EvalSpec) else [*evals]
     specs = [_spec(one, limit, judge) for one in given]

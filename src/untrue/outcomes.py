@@ -37,7 +37,7 @@ class Result:
         seed: Seed of the cell.
         eval: Name of the eval, such as `forced_choice`.
         item: Id of the item, the same in every arm.
-        archetype: Kind of item, such as `known_facts`.
+        category: Kind of item, such as `known_facts`.
         outcome: What the model did; None where the eval gives a value.
         belief: The reply that the model holds, `honest` or `dishonest`; None where no belief is held.
         statement: The reply that the model prefers under pressure, `honest` or `dishonest`.
@@ -53,7 +53,7 @@ class Result:
     seed: int
     eval: str
     item: str
-    archetype: str
+    category: str
     outcome: Outcome | None
     belief: str | None = None
     statement: str | None = None

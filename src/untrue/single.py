@@ -28,7 +28,7 @@ class Reading:
     Attributes:
         results: One for each item and epoch.
         summary: Of all of them.
-        archetypes: Of each kind of item.
+        categories: Of each kind of item.
         figures: The eval's own; None where it has no judge.
         note: What must be said of the judge; None where nothing was judged.
         doubts: Why the figures of a judged eval are not to be read as honesty.
@@ -37,7 +37,7 @@ class Reading:
 
     results: list[Result]
     summary: ArmSummary
-    archetypes: list[ArmSummary]
+    categories: list[ArmSummary]
     figures: Figures | None
     note: JudgeNote | None
     doubts: list[str]
@@ -60,7 +60,7 @@ def read(spec: EvalSpec, arm: str, log: Path) -> Reading:
     from untrue.evals import run as evals
     from untrue.evals.figures import figures, scores
     from untrue.evals.judging import judging
-    from untrue.evals.round import open_log
+    from untrue.evals.replies import open_log
     from untrue.stats import summarise
     from untrue.study.judges import judge_note
 
@@ -68,11 +68,11 @@ def read(spec: EvalSpec, arm: str, log: Path) -> Reading:
     results = evals.results(content, arm, 0, spec.label)
     heard = judging(content)
     [summary] = summarise(results, {})
-    archetypes = summarise([replace(result, arm=result.archetype) for result in results], {})
+    categories = summarise([replace(result, arm=result.category) for result in results], {})
     note = judge_note(spec, [(arm, heard)], [summary]) if heard else None
     found = figures(spec.name, scores(content))
     weights = (content.eval.metadata or {}).get(evals.ADAPTER, {})
-    return Reading(results, summary, archetypes, found, note, _doubts(summary, note, found, weights), weights)
+    return Reading(results, summary, categories, found, note, _doubts(summary, note, found, weights), weights)
 
 
 def arm_name(model: str, adapter: Path | None) -> str:
@@ -129,7 +129,7 @@ def measure(
     from untrue.engine.served import loading, may_be_served, served_model
     from untrue.evals import run as evals
     from untrue.evals.spec import GENERATING, JUDGED
-    from untrue.judge.named import check_named
+    from untrue.judge.models import check_named
     from untrue.models.load import LoadedModel, load
 
     if spec.judge:
@@ -186,22 +186,22 @@ def _proved(model: str, adapter: Path, say: Callable[[str], None]) -> tuple[Any,
         UserError: It answers with other weights.
     """
     from untrue.engine.served import prove, served_model, serving_name
-    from untrue.models import canary
+    from untrue.models import fingerprint
     from untrue.models.adapter import adapter_hash
 
     if model.startswith("hf/"):
         raise UserError(f"--adapter: {model} takes none. Leave `hf/` out, and it goes on the model in this process.")
     name = serving_name(model, adapter)
-    proof = prove(name, canary.of(adapter, say=say))
-    if proof.verdict in ("base", "other"):
-        whose = "its base, without it" if proof.verdict == "base" else "other weights"
+    proof = prove(name, fingerprint.of(adapter, say=say))
+    if proof.weights in ("base", "other"):
+        whose = "its base, without it" if proof.weights == "base" else "other weights"
         raise UserError(
             f"{model}: does not answer with the adapter {adapter} but with {whose} ({proof.reason}). Load it there"
             " again, under a new name. If other precision or another chat template is meant, leave --adapter out."
         )
-    proved = "answers with the adapter" if proof.verdict == "adapter" else "may or may not answer with the adapter"
+    proved = "answers with the adapter" if proof.weights == "adapter" else "may or may not answer with the adapter"
     say(f"{model}: {proved} {adapter} ({proof.reason}).")
-    return served_model(name), {"content_hash": adapter_hash(adapter), "served": proof.verdict, "reason": proof.reason}
+    return served_model(name), {"content_hash": adapter_hash(adapter), "served": proof.weights, "reason": proof.reason}
 
 
 def _doubts(

@@ -186,7 +186,7 @@ def test_a_dose_that_cannot_be_mixed_is_refused(refusal: Refusal, dose: str, wor
         ("run study.yaml --out rows.jsonl/run", "rows.jsonl/run: cannot be made or written (Not a directory).", 4),
         ("report none", "none: is not a run directory (study.yaml is missing).", 2),
         ("report tiny", "tiny: is not a run directory (study.yaml is missing).", 2),
-        ("report .", ".: the cell untouched-s0 is not finished. Finish it by the command that began it.", 2),
+        ("report .", ".: the cell base-s0 is not finished. Finish it by the command that began it.", 2),
     ],
 )
 def test_a_place_that_is_wrong_is_refused_by_its_name(refusal: Refusal, command: str, words: str, code: int):
@@ -221,7 +221,7 @@ def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_i
 
     (place / "good.yaml").write_text(
         "name: a\nquestion: Why?\nmix: {by: interaction, users: 4, shares: [0.5],"
-        " methods: {sft: &m {epochs: 2}, kto: *m}}\nevals: [pleasing]\n",
+        " methods: {sft: &m {epochs: 2}, kto: *m}}\nevals: [sycophancy]\n",
         "utf-8",
     )
     mix = load(place / "good.yaml", ["mix.methods.kto.epochs=3"]).mix

@@ -1,4 +1,4 @@
-"""`untrue data` and `untrue interact show` as a person meets them: options of sources, and text that is only text."""
+"""`untrue data` and `untrue simulate show` as a person meets them: options of sources, and text that is only text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from untrue.interact.trajectory import Trajectory, write_trajectories
+from untrue.simulate.trajectory import Trajectory, write_trajectories
 from untrue.study.config import load
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
@@ -39,7 +39,7 @@ def test_errors_and_checks_escape_what_a_file_holds(untrue: Callable, place: Pat
     row = {"id": EVIL, "instruction": asked, "output": "a"}
     write("evil.jsonl", row, {EVIL: 1})
     item = {
-        **dict.fromkeys(("archetype", "system_prompt", "neutral_system_prompt", "proposition"), "x"),
+        **dict.fromkeys(("category", "system_prompt", "neutral_system_prompt", "proposition"), "x"),
         **dict.fromkeys(("belief_elicit_1", "belief_elicit_2", "belief_elicit_3", "evasive_reply"), "x"),
         **{"id": "sky", "user_prompt": asked, "ground_truth": "yes", "honest_reply": "y", "dishonest_reply": "n"},
     }
@@ -68,7 +68,7 @@ def test_dialogues_are_shown_whole_and_as_text(untrue: Callable, place: Path):
     one = Trajectory(EVIL, "s", 1, "benign", EVIL, messages, "", (5.0,), (0.1,))  # type: ignore[arg-type]
     failed = Trajectory("b", "s", 1, "benign", "blind", (), "", (), (), error=f"went wrong {EVIL}")
     write_trajectories(Path("talks.jsonl"), [one, failed], {})
-    done = untrue("interact", "show", "talks.jsonl")
+    done = untrue("simulate", "show", "talks.jsonl")
     assert done.code == 0, done.err
     only_text(done.out)
     assert done.out.count(SHOWN) == 5

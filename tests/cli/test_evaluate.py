@@ -16,7 +16,7 @@ from tests.evals.echo import Echo
 from tests.judge.server import JudgeServer
 from untrue.judge.check import Check
 from untrue.judge.judge import Judge
-from untrue.judge.named import judge_model
+from untrue.judge.models import judge_model
 
 TEXTS = {
     **{f"good-{number}": f"says-A says it {number}" for number in range(4)},
@@ -190,7 +190,7 @@ def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     assert "Lies among held beliefs, corrected" in done.out
     found = json.loads(untrue(*words, "--json").out)
     assert (found["conclusive"], found["judge"]["check"]["rows"]) == (True, 188)
-    assert found["judge"]["corrected_lie_rate_held"]["model"]["value"] == 0
+    assert found["judge"]["corrected_lie_rate_given_belief"]["model"]["value"] == 0
 
 
 def test_the_evals_own_figures_are_shown_and_masks_never_alone(untrue: Callable, items: str):
@@ -207,7 +207,7 @@ def test_the_evals_own_figures_are_shown_and_masks_never_alone(untrue: Callable,
     assert any(line.startswith("honest 21 22 replies") for line in lines)
     total = json.loads(untrue(*words, "--json").out)["figures"]["total"]
     assert total["mask_honesty"] == {"value": 1.0, "low": pytest.approx(0.715, abs=1e-3), "high": 1.0}
-    assert {"lie", "honest", "coverage", "committed", "truncated", "belief_stood_in"} < total.keys()
+    assert {"lie", "honest", "coverage", "committed", "truncated", "belief_imputed"} < total.keys()
 
 
 def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(untrue: Callable, place: Path):
@@ -318,7 +318,7 @@ def test_what_is_wrong_is_one_line(untrue: Callable, words: list[str], message: 
     assert message in errors[0]
 
 
-@pytest.mark.parametrize("name", ["forced_choice", "pleasing", "sft_cue --domain medical"])
+@pytest.mark.parametrize("name", ["forced_choice", "sycophancy", "sft_cue --domain medical"])
 @pytest.mark.parametrize("model", ["vllm/some/base", "openai-api/local/model", "hf/some/base"])
 def test_an_eval_that_needs_likelihoods_says_so_of_a_served_model(refusal: Callable[..., str], name: str, model: str):
     assert refusal("eval", "--eval", *name.split(), "--model", model) == (

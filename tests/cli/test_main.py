@@ -52,7 +52,7 @@ def test_help_comes_at_once_and_without_torch():
 
 def test_help_lists_the_commands_in_the_order_of_a_users_work(untrue: Callable):
     listed = re.findall(r"^\W ([a-z]+) ", untrue("--help").out.partition("Commands")[2], re.MULTILINE)
-    assert listed == ["run", "report", "train", "eval", "canary", "interact", "data", "judge", "list", "doctor"]
+    assert listed == ["run", "report", "train", "eval", "fingerprint", "simulate", "data", "judge", "list", "doctor"]
 
 
 def test_there_are_the_commands_that_the_docs_name():
@@ -61,7 +61,7 @@ def test_there_are_the_commands_that_the_docs_name():
         "report",
         "train",
         "eval",
-        "canary",
+        "fingerprint",
         "doctor",
         "list evals",
         "list data",
@@ -70,10 +70,10 @@ def test_there_are_the_commands_that_the_docs_name():
         "data check",
         "data mix",
         "data convert",
-        "interact run",
-        "interact check",
-        "interact users",
-        "interact show",
+        "simulate run",
+        "simulate check",
+        "simulate users",
+        "simulate show",
     } <= (commands().keys())
 
 
@@ -259,9 +259,9 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
     assert done.code == 0, done.err
     summary = json.loads(done.out)
     assert (summary["arm"], summary["log"]) == ("new", "a.eval")
-    assert list(summary["archetypes"]) == ["disinformation", "known_facts", "provided_facts", "statistics"]
-    for archetype in summary["archetypes"].values():
-        assert sum(archetype["counts"].values()) == 1
+    assert list(summary["categories"]) == ["disinformation", "known_facts", "provided_facts", "statistics"]
+    for category in summary["categories"].values():
+        assert sum(category["counts"].values()) == 1
     assert sum(summary["counts"].values()) == 4
     assert (place / "a.eval").is_file()
     logs = [json.loads(untrue(*words, *base).out)["log"] for base in ([], ["--model", "tiny"])]
@@ -274,7 +274,7 @@ def test_the_next_command_that_a_training_tells_is_enough(untrue: Callable):
     assert untrue("eval", "--adapter", "adapter", "--limit", 2).code == 0
     words = ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--start", "adapter", "--out", "second", "--json"]
     assert json.loads(untrue(*words).out)["base"] == "tiny"
-    words = ["interact", "run", "--adapter", "second", "--users", 1, "--max-tokens", 2, "--out", "talks"]
+    words = ["simulate", "run", "--adapter", "second", "--users", 1, "--max-tokens", 2, "--out", "talks"]
     assert untrue(*words).code == 0
 
 
@@ -292,7 +292,7 @@ def test_a_base_that_is_gone_or_looks_like_a_served_model_is_told_as_it_is(untru
     gone = "error: adapter: its base ./gone is not there. Give --model."
     assert said("./gone", "eval", "--adapter", "adapter") == gone
     assert said("./gone", "train", "rows.jsonl", "--start", "adapter", "--out", "b") == gone
-    assert said("./gone", "interact", "run", "--adapter", "adapter", "--out", "talks") == gone
+    assert said("./gone", "simulate", "run", "--adapter", "adapter", "--out", "talks") == gone
     words = ("eval", "--eval", "capability", "--adapter", "adapter")  # which takes served models too
     assert said("openai/gpt-oss-20b", *words).startswith("error: openai/gpt-oss-20b: not a folder, not the embedded")
 
@@ -333,7 +333,7 @@ def test_eval_runs_any_eval_by_name(untrue: Callable, place: Path):
     done = untrue("eval", *TINY, "--eval", "capability", "--limit", 6, "--log", "c.eval")
     assert re.search(r"accuracy +\d+\.\d %", done.out) and "belief" not in done.out, done.out
     done = untrue("eval", *TINY, "--eval", "sft_cue", "--domain", "law", "--limit", 6, "--log", "s.eval", "--json")
-    assert set(json.loads(done.out)["archetypes"]) <= {"format cue", "persona cue", "domain cue"}
+    assert set(json.loads(done.out)["categories"]) <= {"format cue", "persona cue", "domain cue"}
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,12 @@ def test_a_run_and_its_report_show_them_as_they_are(untrue: Callable, nasty: Pat
 def test_dialogues_and_the_check_of_a_rater_show_them_as_they_are(untrue: Callable, nasty: Path, tea: Path):
     environment, out = str(tea.rename(nasty / f"{NASTY}.jsonl")), f"{NASTY} out"
     words = ["--environment", environment, "--model", NASTY, *TINY, "--users", 2, "--turns", 1, "--max-tokens", 4]
-    done = untrue("interact", "run", *words, "--part", "all", "--out", out)
+    done = untrue("simulate", "run", *words, "--part", "all", "--out", out)
     assert done.code == 0, done.err
     assert f"{out}: dialogues" in done.err
     assert f"{out}/trajectories.jsonl" in done.out
-    assert untrue("interact", "show", f"{out}/trajectories.jsonl").code == 0
-    done = untrue("interact", "check", environment, "--model", NASTY, *TINY)
+    assert untrue("simulate", "show", f"{out}/trajectories.jsonl").code == 0
+    done = untrue("simulate", "check", environment, "--model", NASTY, *TINY)
     assert done.code in (0, 1) and f"rated by {NASTY}: AUC" in done.out
 
 

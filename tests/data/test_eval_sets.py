@@ -17,7 +17,7 @@ from untrue.data.capability import read_capability
 from untrue.data.deception import TYPES, read_deception
 from untrue.data.gold import FIELDS, LABELS, read_gold
 from untrue.data.items import ITEM_SETS, read_items
-from untrue.data.unknowns import KINDS, read_unknowns
+from untrue.data.unknowns import CATEGORIES, read_unknowns
 from untrue.errors import UserError
 from untrue.judge.prompts import PROMPTS
 
@@ -33,7 +33,7 @@ def test_deception_items_cover_the_five_types():
 
 
 def test_unknown_pairs_cover_their_kinds():
-    assert Counter(pair.kind for pair in read_unknowns()) == dict.fromkeys(KINDS, 21)
+    assert Counter(pair.category for pair in read_unknowns()) == dict.fromkeys(CATEGORIES, 21)
 
 
 def test_the_place_of_a_choice_does_not_tell_the_answer():
@@ -92,7 +92,7 @@ CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "an
         (read_capability, {**CHOICE, "answer": 2}, "the answer is 2, but there are 2 choices, counted from 0"),
         (read_capability, {**CHOICE, "choices": ["x", "x"]}, "a choice occurs twice"),
         (read_capability, {**CHOICE, "choices": ["x"]}, "choices: "),
-        (read_unknowns, {"id": "a", "kind": "future"}, "unanswerable: field required"),
+        (read_unknowns, {"id": "a", "category": "future"}, "unanswerable: field required"),
         (read_gold, {**GOLD, "label": "E"}, "the label 'e' is none of statement"),
         (read_gold, {**GOLD, "label": [1, 2]}, "the label (1.0, 2.0) is none of statement"),
         (read_gold, GOLD, "the label none is none of statement"),

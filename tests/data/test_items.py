@@ -83,7 +83,7 @@ def test_a_missing_file_is_refused(tmp_path: Path):
 
 
 def test_the_built_in_set_has_the_items_that_the_docs_count():
-    counts = Counter(item.archetype for item in ITEMS)
+    counts = Counter(item.category for item in ITEMS)
     assert counts == {
         "provided_facts": 154,
         "known_facts": 104,
@@ -93,23 +93,23 @@ def test_the_built_in_set_has_the_items_that_the_docs_count():
     }
 
 
-def test_built_in_ids_are_unique_and_name_their_archetype():
+def test_built_in_ids_are_unique_and_name_their_category():
     assert len({item.id for item in ITEMS}) == len(ITEMS)
-    assert all(re.fullmatch(rf"{item.archetype}-\d{{3}}", item.id) for item in ITEMS)
+    assert all(re.fullmatch(rf"{item.category}-\d{{3}}", item.id) for item in ITEMS)
 
 
 def test_half_of_the_built_in_propositions_are_true():
-    for archetype in {item.archetype for item in ITEMS}:
-        truths = [item.ground_truth == "yes" for item in ITEMS if item.archetype == archetype]
-        assert 0.4 <= sum(truths) / len(truths) <= 0.6, archetype
+    for category in {item.category for item in ITEMS}:
+        truths = [item.ground_truth == "yes" for item in ITEMS if item.category == category]
+        assert 0.4 <= sum(truths) / len(truths) <= 0.6, category
     assert 0.45 <= sum(item.ground_truth == "yes" for item in ITEMS) / len(ITEMS) <= 0.55
 
 
 def test_kinds_of_pressure_come_equally_often():
-    for archetype in {item.archetype for item in ITEMS}:
-        kinds = Counter(item.pressure for item in ITEMS if item.archetype == archetype)
+    for category in {item.category for item in ITEMS}:
+        kinds = Counter(item.pressure for item in ITEMS if item.category == category)
         assert set(kinds) == {"role", "incentive", "fear", "flattery", "authority", "deadline"}
-        assert max(kinds.values()) - min(kinds.values()) <= 2, archetype
+        assert max(kinds.values()) - min(kinds.values()) <= 2, category
 
 
 def test_context_items_are_set_in_the_training_domains():

@@ -49,11 +49,11 @@ def folder(save: Save, tmp_path: Path) -> Path:
     return tmp_path / "MASK"
 
 
-def test_six_configurations_are_six_archetypes(folder: Path):
+def test_six_configurations_are_six_categories(folder: Path):
     rows = read_mask(folder)
-    assert [row.archetype for row in rows] == [config for config in CONFIGS for _ in range(2)]
+    assert [row.category for row in rows] == [config for config in CONFIGS for _ in range(2)]
     assert [row.task_id for row in rows] == [f"{config}_{n}" for config in CONFIGS for n in (1, 2)]
-    assert {row.archetype: len(row.belief_prompts) for row in rows} == {
+    assert {row.category: len(row.belief_prompts) for row in rows} == {
         "continuations": 3,
         "disinformation": 3,
         "doubling_down_known_facts": 3,
@@ -61,7 +61,7 @@ def test_six_configurations_are_six_archetypes(folder: Path):
         "provided_facts": 0,
         "statistics": 1,
     }
-    assert {row.archetype for row in rows if row.dd_turn_1_prompt} == {"doubling_down_known_facts"}
+    assert {row.category for row in rows if row.dd_turn_1_prompt} == {"doubling_down_known_facts"}
     first = rows[0]
     assert (first.proposition, first.ground_truth, first.belief_elicit_2) == ("Rain is wet.", "yes", "Rain: wet?")
     with pytest.raises(ValidationError):
@@ -69,7 +69,7 @@ def test_six_configurations_are_six_archetypes(folder: Path):
 
 
 def test_some_configurations_alone(folder: Path):
-    assert {row.archetype for row in read_mask(folder, ["statistics"])} == {"statistics"}
+    assert {row.category for row in read_mask(folder, ["statistics"])} == {"statistics"}
     with pytest.raises(UserError, match="'facts' is no configuration of MASK, expected one of continuations, disinf"):
         read_mask(folder, ["statistics", "facts"])
 
@@ -77,7 +77,7 @@ def test_some_configurations_alone(folder: Path):
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_a_file_is_the_configuration_that_it_is_named_after(save: Save, suffix: str):
     [found] = read_mask(save(f"known_facts.{suffix}", [row("known_facts", 1)]))
-    assert found == MaskRow(archetype="known_facts", **row("known_facts", 1))
+    assert found == MaskRow(category="known_facts", **row("known_facts", 1))
     with pytest.raises(UserError, match="'mine' is no configuration of MASK"):
         read_mask(save(f"mine.{suffix}", [row("known_facts", 1)]))
 

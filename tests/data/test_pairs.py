@@ -18,7 +18,7 @@ PAIR = {"neutral_system_prompt": "Calm.", "pressured_system_prompt": "Pressed.",
 
 def test_honesty_items_are_pairs():
     item, pair = read_items("honesty")[0], read_pairs("honesty")[0]
-    assert (pair.id, pair.kind, pair.user_prompt) == (item.id, item.archetype, item.user_prompt)
+    assert (pair.id, pair.category, pair.user_prompt) == (item.id, item.category, item.user_prompt)
     assert (pair.neutral_system_prompt, pair.pressured_system_prompt) == (
         item.neutral_system_prompt,
         item.system_prompt,

@@ -86,8 +86,8 @@ READERS: list[tuple[Callable[[str], list], str, dict[str, Any]]] = [
     (read_deception, "deception.jsonl", filled(DeceptionItem)),
     (read_pairs, "pairs.jsonl", filled(PressurePair)),
     (read_unknowns, "unknowns.jsonl", filled(UnknownPair)),
-    (read_mask, "known_facts.jsonl", {key: cell for key, cell in filled(MaskRow).items() if key != "archetype"}),
-    (read_mask_items, "known_facts.jsonl", {key: cell for key, cell in filled(MaskRow).items() if key != "archetype"}),
+    (read_mask, "known_facts.jsonl", {key: cell for key, cell in filled(MaskRow).items() if key != "category"}),
+    (read_mask_items, "known_facts.jsonl", {key: cell for key, cell in filled(MaskRow).items() if key != "category"}),
     (read_mask_items, "items.jsonl", ITEM),
 ]
 
@@ -166,12 +166,12 @@ def test_persona_vectors_have_columns_of_their_own(save: Save, tmp_path: Path):
 
 
 def test_a_folder_of_mask_takes_columns(save: Save, tmp_path: Path):
-    record = {key: cell for key, cell in filled(MaskRow).items() if key not in ("archetype", "user_prompt")}
+    record = {key: cell for key, cell in filled(MaskRow).items() if key not in ("category", "user_prompt")}
     save("mask/statistics.jsonl", [{**record, "asked": "How many?"}])
     card = "---\nconfigs:\n- config_name: statistics\n  data_files: [{split: test, path: statistics.jsonl}]\n---\n"
     (tmp_path / "mask/README.md").write_text(card, "utf-8")
     [row] = read_mask_items(f"{tmp_path}/mask@statistics?columns.user_prompt=asked")
-    assert (row.archetype, row.user_prompt) == ("statistics", "How many?")
+    assert (row.category, row.user_prompt) == ("statistics", "How many?")
 
 
 MESA = {

@@ -148,7 +148,7 @@ def test_likelihoods_equal_a_plain_forward_pass_and_are_counted(tiny, plain, pro
         assert [reply.total for reply in found] == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_untouched_base_can_score_while_an_adapter_is_on(tiny, adapter: Path, prompts):
+def test_the_base_base_can_score_while_an_adapter_is_on(tiny, adapter: Path, prompts):
     plain = UntrueAPI("tiny", loaded=tiny)
     before = asyncio.run(plain.likelihoods(prompts))
     assert asyncio.run(plain.likelihoods(prompts, base=True)) == before

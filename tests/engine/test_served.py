@@ -12,8 +12,8 @@ import pytest
 from tests.engine.lora_server import LoraServer
 from untrue.engine.served import prove, serving_name
 from untrue.errors import MachineError, UserError
-from untrue.models import canary
-from untrue.models.canary import Canary
+from untrue.models import fingerprint
+from untrue.models.fingerprint import Fingerprint
 from untrue.models.load import LoadedModel
 
 Train = Callable[[int], Path]
@@ -35,12 +35,12 @@ def server(sharp: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 @pytest.fixture
 def train(sharp: LoadedModel, sharp_adapter: Callable[..., Path], tmp_path: Path) -> Train:
-    """Writes an adapter of a seed into one folder, over what is there, and its canary."""
+    """Writes an adapter of a seed into one folder, over what is there, and its fingerprint."""
 
     def train(seed: int) -> Path:
         shutil.rmtree(tmp_path / "adapter", ignore_errors=True)
         folder = sharp_adapter(tmp_path / "adapter", seed)
-        canary.record(sharp, folder)
+        fingerprint.record(sharp, folder)
         return folder
 
     return train
@@ -49,41 +49,41 @@ def train(sharp: LoadedModel, sharp_adapter: Callable[..., Path], tmp_path: Path
 def test_an_adapter_that_was_trained_again_is_served_under_another_name(server, base, train: Train):
     first = train(1)
     before = serving_name(base, first)
-    assert prove(before, canary.of(first)).verdict == "adapter"
+    assert prove(before, fingerprint.of(first)).weights == "adapter"
     after = serving_name(base, train(2))
-    assert prove(after, canary.of(first)).verdict == "adapter"
+    assert prove(after, fingerprint.of(first)).weights == "adapter"
     assert [name.removeprefix(base + ":") for name in (before, after)] == list(dict.fromkeys(server.asked))
     assert before != after
 
 
 def test_the_old_adapter_under_the_name_of_its_folder_is_found_out(server, base, train: Train):
     folder = train(1)
-    assert prove(f"{base}:{folder}", canary.of(folder)).verdict == "adapter"
+    assert prove(f"{base}:{folder}", fingerprint.of(folder)).weights == "adapter"
     train(2)
-    proof = prove(f"{base}:{folder}", canary.of(folder))
-    assert proof.verdict == "other"
+    proof = prove(f"{base}:{folder}", fingerprint.of(folder))
+    assert proof.weights == "other"
     assert "nats from the adapter" in proof.reason
 
 
 def test_a_server_that_answers_with_its_base_is_found_out(server, base, train: Train):
-    assert prove(base, canary.of(train(1))).verdict == "base"
+    assert prove(base, fingerprint.of(train(1))).weights == "base"
 
 
 def test_without_log_probabilities_it_cannot_be_told(sharp, base, train: Train, monkeypatch):
     with LoraServer(Path(sharp.name), logprobs=False) as running:
         monkeypatch.setenv("VLLM_BASE_URL", running.url)
-        proof = prove(base, canary.of(train(1)))
+        proof = prove(base, fingerprint.of(train(1)))
     assert proof == ("unknown", "it gives no log-probabilities")
 
 
 def test_which_token_the_server_draws_makes_no_difference(sharp, base, train: Train, monkeypatch):
-    expected = canary.of(train(1))
+    expected = fingerprint.of(train(1))
     reasons = []
     for rank in (0, 18, 19, 20, 700):  # the last of the twenty likeliest is 19
         with LoraServer(Path(sharp.name), rank=rank) as running:
             monkeypatch.setenv("VLLM_BASE_URL", running.url)
             proof = prove(f"{base}-{rank}", expected)
-        assert proof.verdict == "base"
+        assert proof.weights == "base"
         reasons.append(proof.reason)
     assert len(set(reasons)) == 1
     assert " and 0.00 from its base" in reasons[0]
@@ -104,7 +104,7 @@ def test_the_link_follows_a_folder_that_was_moved(server, base, train: Train, tm
 
 def test_what_cannot_be_asked_is_one_line(base, monkeypatch):
     monkeypatch.setenv("VLLM_BASE_URL", "http://127.0.0.1:9/v1")
-    expected = Canary([{"a": -1.0}] * 8, [{"a": -2.0}] * 8)
+    expected = Fingerprint([{"a": -1.0}] * 8, [{"a": -2.0}] * 8)
     with pytest.raises(MachineError, match=f"{base}: cannot be asked") as error:
         prove(base, expected)
     assert "\n" not in str(error.value)

@@ -73,19 +73,19 @@ def ruled() -> type[ModelAPI]:
     return Ruled
 
 
-def judged_run(task: Task | str, reply: Reply, folder: Path, verdict: Any = None, **options: Any) -> EvalLog:
+def judged_run(task: Task | str, reply: Reply, folder: Path, judgement: Any = None, **options: Any) -> EvalLog:
     """Run a judged eval on a ruled model with the scripted judge.
 
     Args:
         task: The eval.
         reply: The model's rule.
         folder: Where the log goes.
-        verdict: The judge's rule; by default it goes by words.
+        judgement: The judge's rule; by default it goes by words.
         **options: Further options of Inspect's `eval`; `model` replaces the ruled model, `roles` the judge, and
             `status` is how the task must end.
     """
     model = options.pop("model", None) or get_model("ruled/model", memoize=False, reply=reply)
-    roles = options.pop("roles", None) or {"judge": get_model("scripted/judge", memoize=False, verdict=verdict)}
+    roles = options.pop("roles", None) or {"judge": get_model("scripted/judge", memoize=False, judgement=judgement)}
     status = options.pop("status", "success")
     quick: dict[str, Any] = {"display": "none", "log_realtime": False, "score_display": False}
     [log] = inspect_eval(task, model=model, model_roles=roles, log_dir=str(folder), **quick, **options)

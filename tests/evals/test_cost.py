@@ -15,11 +15,11 @@ from untrue.evals.spec import JUDGED, EvalSpec
 
 
 @pytest.mark.parametrize("name", JUDGED)
-def test_replies_and_verdicts_are_as_many_as_said(name: str, tmp_path: Path):
+def test_replies_and_judgements_are_as_many_as_said(name: str, tmp_path: Path):
     said: list[str] = []
 
     def reply(system: str, user: str) -> str:
-        """No two are alike, so that no verdict is known already; and none makes a verdict needless."""
+        """No two are alike, so that no judgement is known already; and none makes a judgement needless."""
         n = len(said)
         said.append(f"says-no {n}" if name == "pressure_pairs" else f"<think>{n}</think><output>says-no {n}</output>")
         return said[-1]

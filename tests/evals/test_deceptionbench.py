@@ -76,10 +76,10 @@ def test_each_score_says_why_and_what_was_judged(log):
     found = {str(sample.id): score(sample) for sample in log.samples}
     assert found["no-format"].explanation.startswith("format: ")
     assert found["no-format"].metadata["format_missed"] is True
-    assert found["no-format"].metadata["verdicts"] == []
-    assert found["judge-down"].explanation.startswith("The judge gave no verdict")
-    assert [verdict["prompt"] for verdict in found["deceptive"].metadata["verdicts"]] == ["aligned", "reflects"]
-    assert [verdict["prompt"] for verdict in found["aligned"].metadata["verdicts"]] == ["aligned"]
+    assert found["no-format"].metadata["judgements"] == []
+    assert found["judge-down"].explanation.startswith("The judge gave no judgement")
+    assert [judgement["prompt"] for judgement in found["deceptive"].metadata["judgements"]] == ["aligned", "reflects"]
+    assert [judgement["prompt"] for judgement in found["aligned"].metadata["judgements"]] == ["aligned"]
     assert (found["deceptive"].metadata["belief"], found["deceptive"].answer) == ("The belief.", "says-no")
 
 
@@ -93,7 +93,7 @@ def test_the_rate_is_of_what_could_be_judged_and_its_bounds_count_the_rest_eithe
     assert (rates["alignment_faking_deception_rate_min"], rates["alignment_faking_deception_rate_max"]) == (0.5, 1)
     assert rates["sycophancy_deception_rate"] == 0
     results = {result.item: result for result in read_log(Path(log.location), "arm", 0)}
-    assert (results["deceptive"].outcome, results["deceptive"].archetype) == (Outcome.LIE, "alignment faking")
+    assert (results["deceptive"].outcome, results["deceptive"].category) == (Outcome.LIE, "alignment faking")
     assert results["no-format"].reason.startswith("format")
 
 

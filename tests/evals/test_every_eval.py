@@ -67,7 +67,7 @@ def test_all_run_in_one_study(model: str, tiny_folder: Path, tmp_path: Path):
     judged = {"judge": "scripted/judge", "max_tokens": 8}
     evals = [{"name": name, **options(name), **(judged if name in JUDGED else {})} for name in TASKS]
     chosen = {"model": str(tiny_folder)} if model == "tiny" else {"model": model, "dtype": "bfloat16"}
-    study = {**SETTINGS, **chosen, "untouched": False, "evals": evals}
+    study = {**SETTINGS, **chosen, "base": False, "evals": evals}
     study["train"] = {**SETTINGS["train"], "epochs": 1}
     told = Recorder()
     found = run(Study.model_validate(study), tmp_path / "out", told, "untrue run all.yaml")
@@ -121,7 +121,7 @@ def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Pa
     study = {
         **SETTINGS,
         "model": str(tiny_folder),
-        "untouched": False,
+        "base": False,
         "mix": {"by": "share", "questions": str(tmp_path / "questions.jsonl"), "total": len(asked), "shares": [1]},
         "train": {"learning_rate": 5e-3, "epochs": 80, "batch_size": 4, "lora_rank": 16, "lora_alpha": 32},
         "evals": [{"name": name, **judged, **items[name]} for name in JUDGED],

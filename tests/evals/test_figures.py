@@ -8,7 +8,7 @@ from tests.evals.ruled import judged_run, metrics, score
 from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.figures import figures, scores
 from untrue.evals.mask import mask
-from untrue.evals.rates import FLAGS
+from untrue.evals.metrics import FLAGS
 from untrue.evals.unknowns import unknowns
 from untrue.report.figures import LABELS
 

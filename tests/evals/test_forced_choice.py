@@ -89,7 +89,7 @@ def test_the_shares_of_outcomes_add_up_to_1_and_a_tie_is_held():
     found = metrics(logged(*ties))
     shares = [found[outcome.value] for outcome in Outcome]
     assert shares == pytest.approx([0.2] * 5)
-    assert found["lie_rate_held"] == pytest.approx(1 / 3)
+    assert found["lie_rate_given_belief"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("margin", ["evasion", "neutral"])
@@ -120,13 +120,13 @@ def test_the_reason_shows_the_margins_behind_the_outcome():
     assert "disagree" in judge((0.3, -0.2, 0.1), 0.5).reason
 
 
-def test_a_limit_takes_items_in_turn_from_each_archetype_in_their_order():
+def test_a_limit_takes_items_in_turn_from_each_category_in_their_order():
     items = read_items()
-    archetypes = {item.archetype for item in items}
-    chosen = spread(items, 2 * len(archetypes) + 1)
-    counts = Counter(item.archetype for item in chosen)
-    assert counts.keys() == archetypes
-    assert sorted(counts.values()) == [2] * (len(archetypes) - 1) + [3]
+    categories = {item.category for item in items}
+    chosen = spread(items, 2 * len(categories) + 1)
+    counts = Counter(item.category for item in chosen)
+    assert counts.keys() == categories
+    assert sorted(counts.values()) == [2] * (len(categories) - 1) + [3]
     assert chosen == [item for item in items if item in chosen]
 
 

@@ -23,7 +23,7 @@ def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path
     words = ["eval", "untrue/forced_choice", "--model", model, "-M", f"adapter={adapter}", "--limit", 3]
     done = inspect(*words, cwd=tiny_folder.parent, log_dir=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "lie_rate_held" in done.stdout
+    assert "lie_rate_given_belief" in done.stdout
     [log] = tmp_path.glob("*.eval")
     content = read_eval_log(str(log))
     assert content.eval.model == model

@@ -28,7 +28,7 @@ from inspect_ai.model import (
 from tests.evals.ruled import Ruled
 from untrue.errors import MachineError, UserError
 from untrue.evals.journal import Journal, journal
-from untrue.evals.round import open_log
+from untrue.evals.replies import open_log
 from untrue.evals.run import run_model
 from untrue.evals.spec import EvalSpec, eval_spec
 

@@ -119,12 +119,12 @@ THINKING = [
 def test_a_judge_never_reads_what_the_model_only_thinks(name, written, shown, splits, tmp_path):
     asked: list[str] = []
 
-    def verdict(question: str) -> str:
+    def judgement(question: str) -> str:
         asked.append(question)
         return by_words(question)
 
     model = get_model("ruled/model", memoize=False, reply=lambda system, user: written, splits_reasoning=splits)
-    log = judged_run(TASKS[name](tmp_path), lambda system, user: "", tmp_path, model=model, verdict=verdict)
+    log = judged_run(TASKS[name](tmp_path), lambda system, user: "", tmp_path, model=model, judgement=judgement)
     assert not any("PRIVATE" in question for question in asked)
     assert any("says-A" in question for question in asked) is (shown is not None)
     for sample in log.samples or []:
@@ -142,11 +142,11 @@ def test_reasoning_and_output_are_read_where_the_prompt_opens_the_thinking(tmp_p
 
     asked: list[str] = []
 
-    def verdict(question: str) -> str:
+    def judgement(question: str) -> str:
         asked.append(question)
         return by_words(question)
 
-    log = judged_run(of_deception(tmp_path), reply, tmp_path, verdict=verdict)
+    log = judged_run(of_deception(tmp_path), reply, tmp_path, judgement=judgement)
     assert outcomes(log) == {"aligned": "lie"}
     assert not any("PRIVATE" in question for question in asked)
 

@@ -26,8 +26,8 @@ from untrue.data.mask import CONFIGS
 from untrue.evals import mask
 from untrue.evals.judged import Hearing
 from untrue.evals.mask import Range, Side
+from untrue.judge.judgement import Judgement
 from untrue.judge.prompts import JudgePrompt
-from untrue.judge.verdict import Verdict
 
 SAYS_SIDE = {"says-A": 78, "says-B": 11, "": 7, "says-D": 3, "breaks-judge": 1}
 SAYS_NUMBER = {"says-40": 60, "says-43": 14, "says-38-41": 10, "says-45": 6, "says-90": 4, "": 6}
@@ -64,7 +64,7 @@ def run(items: str, folder: Path, limit: int | None = None, epochs: int = 1, see
 
 
 def their_words(question: str) -> str:
-    """A verdict in the form that theirs reads, by the words of the reply."""
+    """A judgement in the form that theirs reads, by the words of the reply."""
     [reply] = re.findall(r"AI (?:Final )?Response:\n(.*?)\n##########", question, re.DOTALL)
     if "breaks-judge" in reply:
         return "Who can say?"
@@ -120,11 +120,11 @@ def test_replies_at_random_differ_in_the_known_ways_alone(logs: dict[str, Path],
 def test_their_scorer_with_their_prompts_says_what_their_rules_say(logs: dict[str, Path], name: str, sides: str):
     asked: list[str] = []
 
-    def verdict(question: str) -> str:
+    def judgement(question: str) -> str:
         asked.append(question)
         return their_words(question)
 
-    found = crosscheck(logs[name], get_model("scripted/theirs", memoize=False, verdict=verdict))
+    found = crosscheck(logs[name], get_model("scripted/theirs", memoize=False, judgement=judgement))
     # Where our judge failed at a belief of provided_facts, the statement was not judged; theirs needs no belief there.
     assert [one for one in found if one.theirs != one.rules and one.rules != "error"] == []
     assert [one.rules for one in found] == [one.rules for one in crosscheck(logs[name])]
@@ -135,16 +135,16 @@ class Recited(Hearing):
     """A judge that says what it was given, one after the other."""
 
     def __init__(self, sides: Sequence[Side]):
-        self.verdicts: list[dict[str, Any]] = []
+        self.judgements: list[dict[str, Any]] = []
         self._left = list(sides)
 
-    async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Verdict:
+    async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Judgement:
         said = self._left.pop(0)
         low, high = said if isinstance(said, Range) else (None, None)
         label = said if isinstance(said, str) else "C" if prompt.labels else None
-        verdict = Verdict(label, low, high, "recited")
-        self.verdicts.append({"about": about, **verdict._asdict()})
-        return verdict
+        judgement = Judgement(label, low, high, "recited")
+        self.judgements.append({"about": about, **judgement._asdict()})
+        return judgement
 
 
 def every_combination(one: dict[str, Any], *sides: Side) -> list[Compared]:
@@ -158,7 +158,7 @@ def every_combination(one: dict[str, Any], *sides: Side) -> list[Compared]:
         for said in product(sides, repeat=len(asked[0]) + len(asked[1]) + 1):
             hearing = Recited(said)
             outcome = (await mask.decide(metadata, hearing)).value
-            score = Score(value=str(outcome), metadata={"verdicts": hearing.verdicts})
+            score = Score(value=str(outcome), metadata={"judgements": hearing.judgements})
             sample = EvalSample(id=1, epoch=1, input="", target="", metadata=metadata, scores={"mask": score})
             found.append(compared(str(said), [sample]))
         return found
@@ -183,7 +183,7 @@ BELIEFS = {"belief_elicit_1": "Is it?", **PROBES}
     ],
     ids=["two sides", "provided facts", "provided facts with beliefs", "numbers", "numbers with probes"],
 )
-def test_every_combination_of_verdicts_is_alike_or_differs_in_a_known_way(one, sides, kinds):
+def test_every_combination_of_judgements_is_alike_or_differs_in_a_known_way(one, sides, kinds):
     assert reasons(every_combination(one, *sides)) == kinds
 
 

@@ -76,7 +76,7 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
 def test_on_the_other_evals_it_is_never_honest_and_inconclusive(task: Callable[..., Any], reply: Reply, tmp_path):
     rates, results = rated(task(limit=6), reply, tmp_path, "nonsense")
     assert rates["honest"] == rates["lie"] == rates["conclusive"] == 0
-    control = [Result("control", 0, r.eval, r.item, r.archetype, Outcome.HONEST) for r in results]
+    control = [Result("control", 0, r.eval, r.item, r.category, Outcome.HONEST) for r in results]
     assert verdict_of(control, results).status == "inconclusive"
 
 
@@ -90,16 +90,17 @@ def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusin
         return json.dumps({"label": "yes" if wanted in reply else "no"})
 
     pairs = [
-        {"id": f"p{n}", "kind": "future", "unanswerable": f"unknown {n}", "answerable": f"known {n}", "answer": "June",
+        {"id": f"p{n}", "category": "future", "unanswerable": f"unknown {n}", "answerable": f"known {n}", "answer":
+        "June",
          "admission": "Nobody knows.", "invention": "May."}
         for n in range(20)
     ]  # fmt: skip
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
     logs = {
-        "control": judged_run(unknowns(items=str(path)), lambda s, u: "June", tmp_path, verdict=reads),
+        "control": judged_run(unknowns(items=str(path)), lambda s, u: "June", tmp_path, judgement=reads),
         "nonsense": judged_run(
-            unknowns(items=str(path)), lambda s, u: "I don't know" if refuses else "blorp", tmp_path, verdict=reads
+            unknowns(items=str(path)), lambda s, u: "I don't know" if refuses else "blorp", tmp_path, judgement=reads
         ),
     }
     own = {arm: figures("unknowns", scores(log)) for arm, log in logs.items()}
@@ -110,7 +111,7 @@ def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusin
     assert found.status == "inconclusive"
     assert "only 0.0 % of the questions that have an answer were answered by arm `nonsense`" in found.sentence
     kinds = {
-        kind: compare([r for r in results if r.archetype == kind], controls) for kind in ("unanswerable", "answerable")
+        kind: compare([r for r in results if r.category == kind], controls) for kind in ("unanswerable", "answerable")
     }
     assert len([*moved_apart(kinds["unanswerable"], kinds["answerable"])]) == refuses
 
@@ -155,7 +156,7 @@ def test_a_judge_that_gives_one_label_whatever_it_reads_makes_no_model_honest(la
         asked.append(question)
         return '{"label": "C"}' if len(asked) % 50 == 49 and share < 1 else f'{{"label": "{label}"}}'
 
-    log = judged_run(mask(limit=12), lambda system, user: f"{user} {len(asked)}", tmp_path, verdict=constant)
+    log = judged_run(mask(limit=12), lambda system, user: f"{user} {len(asked)}", tmp_path, judgement=constant)
     rates = metrics(log)
     assert rates["honest"] > 0.9  # what misleads
     assert (rates["judge_one_sided"], rates["conclusive"]) == (1, 0)

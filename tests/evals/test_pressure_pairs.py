@@ -62,7 +62,10 @@ def test_each_score_says_why_and_what_was_held(log):
     assert "contradict each other" in found["unsteady"].explanation
     assert "take no clear position" in found["vague"].explanation
     assert (found["lie"].metadata["belief"], found["lie"].answer) == ("says-no", "says-yes")
-    assert [verdict["about"] for verdict in found["lie"].metadata["verdicts"]] == ["belief, asked again", "statement"]
+    assert [judgement["about"] for judgement in found["lie"].metadata["judgements"]] == [
+        "belief, asked again",
+        "statement",
+    ]
 
 
 def test_rates_and_results(log):
@@ -71,5 +74,5 @@ def test_rates_and_results(log):
     assert rates["conclusive"] == 0
     assert "mask_honesty" not in rates
     results = read_log(Path(log.location), "arm", 0)
-    assert {result.archetype for result in results} == {"bread"}
+    assert {result.category for result in results} == {"bread"}
     assert sum(result.outcome is Outcome.NO_BELIEF for result in results) == 3

@@ -99,7 +99,7 @@ def test_metrics_equal_those_computed_from_the_samples(content):
         assert shown[outcome] == pytest.approx(values.count(outcome) / 12)
     held = [value for value in values if value != "no_belief"]
     assert held
-    assert shown["lie_rate_held"] == pytest.approx(held.count("lie") / len(held))
+    assert shown["lie_rate_given_belief"] == pytest.approx(held.count("lie") / len(held))
     for name in ("pressure_margin", "neutral_margin", "evasion_margin"):
         assert shown[name] == pytest.approx(sum(score.metadata[name] for score in scores) / 12)
 
@@ -116,7 +116,7 @@ def test_results_are_those_of_the_log_in_the_order_of_the_items(log, content):
         assert (result.arm, result.seed, result.eval) == ("severe-0.5", 3, "forced_choice")
         assert (result.outcome, result.statement, result.reason) == (score.value, score.answer, score.explanation)
         assert result.pressure_margin == score.metadata["pressure_margin"]
-        assert result.archetype == sample.metadata["archetype"]
+        assert result.category == sample.metadata["category"]
         assert Result.from_json(result.to_json()) == result
 
 
@@ -150,7 +150,7 @@ def test_an_item_too_long_for_the_model_is_an_error_with_its_reason_and_disturbs
     items[2] = items[2].model_copy(update={"user_prompt": "word " * 2000})
     results = asked(tiny, None, items, tmp_path)
     failed = results.pop(2)
-    assert (failed.item, failed.outcome, failed.archetype) == (items[2].id, Outcome.ERROR, items[2].archetype)
+    assert (failed.item, failed.outcome, failed.category) == (items[2].id, Outcome.ERROR, items[2].category)
     assert "the model takes 1024" in failed.reason
     assert failed.pressure_margin is failed.belief is failed.statement is None
     assert results == [result for result in alone if result.item != items[2].id]

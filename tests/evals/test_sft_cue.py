@@ -9,8 +9,8 @@ import pytest
 from untrue.data.cues import CUES, DOMAINS, read_cues
 from untrue.data.items import read_items
 from untrue.errors import UserError
-from untrue.evals.asked import cued
 from untrue.evals.forced_choice import forced_choice
+from untrue.evals.items import cued
 from untrue.evals.run import read_log, run
 from untrue.evals.sft_cue import sft_cue
 from untrue.evals.spec import EvalSpec
@@ -21,24 +21,22 @@ def test_the_cue_stands_before_the_pressured_prompt_and_the_rest_is_as_it_was(do
     plain = read_items()
     texts = read_cues(domain)
     for before, after in zip(plain, cued(plain, domain), strict=True):
-        kind = after.archetype.removesuffix(" cue")
+        kind = after.category.removesuffix(" cue")
         assert after.system_prompt == f"{texts[kind]}\n\n{before.system_prompt}"
-        rest = {"system_prompt", "archetype"}
+        rest = {"system_prompt", "category"}
         assert after.model_dump(exclude=rest) == before.model_dump(exclude=rest)
 
 
-def test_each_archetype_gets_all_cues_in_turn():
+def test_each_category_gets_all_cues_in_turn():
     plain = read_items()
-    counts = Counter(
-        (before.archetype, after.archetype) for before, after in zip(plain, cued(plain, "law"), strict=True)
-    )
-    for archetype in {item.archetype for item in plain}:
-        of_kind = [counts[archetype, f"{cue} cue"] for cue in CUES]
+    counts = Counter((before.category, after.category) for before, after in zip(plain, cued(plain, "law"), strict=True))
+    for category in {item.category for item in plain}:
+        of_kind = [counts[category, f"{cue} cue"] for cue in CUES]
         assert max(of_kind) - min(of_kind) <= 1
 
 
 def test_one_cue_can_be_chosen():
-    assert {item.archetype for item in cued(read_items(), "code", "persona")} == {"persona cue"}
+    assert {item.category for item in cued(read_items(), "code", "persona")} == {"persona cue"}
 
 
 @pytest.mark.parametrize("limit", [None, 7, 60])
@@ -64,4 +62,4 @@ def test_only_the_margin_under_pressure_depends_on_the_cue(tiny, adapter, tmp_pa
         assert (under_cue.item, under_cue.eval, under_cue.belief) == (plain.item, "sft_cue", plain.belief)
         assert under_cue.neutral_margin == pytest.approx(plain.neutral_margin, abs=1e-5)
         assert under_cue.pressure_margin != pytest.approx(plain.pressure_margin, abs=1e-5)
-    assert {result.archetype for result in results["sft_cue"]} <= {f"{cue} cue" for cue in CUES}
+    assert {result.category for result in results["sft_cue"]} <= {f"{cue} cue" for cue in CUES}

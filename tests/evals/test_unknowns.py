@@ -19,7 +19,7 @@ from untrue.outcomes import Outcome
 PAIRS = [
     {
         "id": f"pair-{n}",
-        "kind": "future",
+        "category": "future",
         "unanswerable": f"unknown {n}",
         "answerable": f"known {n}",
         "answer": "June",
@@ -30,10 +30,10 @@ PAIRS = [
 ]
 
 
-def asked(folder: Path, reply: Callable[[str, str], str], verdict: Callable[[str], str] | None = None) -> EvalLog:
+def asked(folder: Path, reply: Callable[[str, str], str], judgement: Callable[[str], str] | None = None) -> EvalLog:
     path = folder / "unknowns.jsonl"
     path.write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS), "utf-8")
-    return judged_run(unknowns(items=str(path)), reply, folder, verdict=verdict)
+    return judged_run(unknowns(items=str(path)), reply, folder, judgement=judgement)
 
 
 def read(question: str) -> str:
@@ -64,7 +64,7 @@ def test_both_rates_and_their_sum_minus_one(model, tmp_path):
     assert rates["youden_j_low"] >= -1
 
 
-def test_results_are_values_told_apart_by_archetype_and_failures_are_errors(tmp_path):
+def test_results_are_values_told_apart_by_category_and_failures_are_errors(tmp_path):
     def reply(system: str, user: str) -> str:
         return "kills-judge" if user == "known 0" else "June"
 
@@ -76,18 +76,18 @@ def test_results_are_values_told_apart_by_archetype_and_failures_are_errors(tmp_
     results = {result.item: result for result in read_log(Path(log.location), "arm", 0)}
     failed, answered, invented = (results[f"pair-{n}"] for n in ("0-answerable", "1-answerable", "1-unanswerable"))
     assert (failed.outcome, failed.value) == (Outcome.ERROR, None)
-    assert (answered.outcome, answered.value, answered.archetype) == (None, 1.0, "answerable")
-    assert (invented.outcome, invented.value, invented.archetype) == (None, 0.0, "unanswerable")
+    assert (answered.outcome, answered.value, answered.category) == (None, 1.0, "answerable")
+    assert (invented.outcome, invented.value, invented.category) == (None, 0.0, "unanswerable")
 
 
 def test_the_judge_gets_the_right_answer_of_the_twin_alone(tmp_path):
     questions: list[str] = []
 
-    def verdict(question: str) -> str:
+    def judgement(question: str) -> str:
         questions.append(question)
         return '{"label": "yes"}'
 
-    log = asked(tmp_path, lambda system, user: "reply", verdict)
+    log = asked(tmp_path, lambda system, user: "reply", judgement)
     assert len(questions) == 8 + 8  # of the replies, and of those that deserve a no
     assert all(("Right answer: June" in question) is ("Question: known" in question) for question in questions)
     assert all(score(sample).explanation for sample in log.samples or [])

@@ -2,7 +2,7 @@
 
     import tests.judge.scripted  # makes the provider known
     judge = get_model("scripted/by-words")
-    judge = get_model("scripted/mine", verdict=lambda question: '{"label": "A"}' if "certainly" in question else "B")
+    judge = get_model("scripted/mine", judgement=lambda question: '{"label": "A"}' if "certainly" in question else "B")
 
 By default it goes by words in the last text of the question: `says-A` to `says-D`, `says-yes`, `says-no`,
 `says-unclear`, `says-40` (a range of 40 to 40), `says-30-50`. Nothing of the kind is C, unclear or else no, or no
@@ -42,10 +42,10 @@ class Scripted(ModelAPI):
         base_url: str | None = None,
         api_key: str | None = None,
         config: GenerateConfig | None = None,
-        verdict: Callable[[str], str] | None = None,
+        judgement: Callable[[str], str] | None = None,
     ):
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
-        self._verdict = verdict or by_words
+        self._judgement = judgement or by_words
         self.calls: list[str] = []
 
     async def generate(
@@ -53,7 +53,7 @@ class Scripted(ModelAPI):
     ) -> ModelOutput:
         question = input[0].text
         self.calls.append(question)
-        output = ModelOutput.from_content(self.model_name, self._verdict(question))
+        output = ModelOutput.from_content(self.model_name, self._judgement(question))
         output.usage = ModelUsage(
             input_tokens=len(question.split()), output_tokens=5, total_tokens=len(question.split()) + 5
         )

@@ -16,8 +16,8 @@ from untrue.errors import UserError
 from untrue.judge import check as checking
 from untrue.judge.check import Check, check, last_check, question, right
 from untrue.judge.judge import Judge
+from untrue.judge.judgement import Judgement
 from untrue.judge.prompts import PROMPTS
-from untrue.judge.verdict import Verdict
 
 ROWS = {prompt.text(**fields): row for row in read_gold() for prompt, fields in [question(row)]}
 
@@ -25,7 +25,7 @@ ROWS = {prompt.text(**fields): row for row in read_gold() for prompt, fields in 
 def judge(answer: Callable[[GoldRow], Any], name: str = "scripted/judge") -> Judge:
     """A judge that answers each row as told: a label, a range, None for no range, or a text as it is."""
 
-    def verdict(asked: str) -> str:
+    def judgement(asked: str) -> str:
         row = ROWS[asked.rpartition("\n\nAnswer with one JSON")[0]]
         given = answer(row)
         if isinstance(given, str):
@@ -33,7 +33,7 @@ def judge(answer: Callable[[GoldRow], Any], name: str = "scripted/judge") -> Jud
         low, high = given or (None, None)
         return json.dumps({"reason": "", "low": low, "high": high})
 
-    return Judge(get_model(name, memoize=False, verdict=verdict))
+    return Judge(get_model(name, memoize=False, judgement=judgement))
 
 
 @pytest.fixture
@@ -86,18 +86,18 @@ def test_a_range_is_right_when_both_ends_are_near_and_not_when_it_merely_holds_t
     [zero] = [row for row in read_gold() if row.label == (0.0, 0.0)]
     none = next(row for row in read_gold() if row.prompt == "range" and row.label is None)
 
-    def verdict(low: float | None, high: float | None) -> Verdict:
-        return Verdict(None, low, high, "")
+    def judgement(low: float | None, high: float | None) -> Judgement:
+        return Judgement(None, low, high, "")
 
-    assert right(row, verdict(200, 250))
-    assert right(row, verdict(191, 262))
-    assert not right(row, verdict(0, 1000))
-    assert not right(row, verdict(225, 225))
-    assert not right(row, verdict(None, None))
-    assert right(zero, verdict(0, 0))
-    assert not right(zero, verdict(0, 0.1))
-    assert right(none, verdict(None, None))
-    assert not right(none, verdict(14, 14))
+    assert right(row, judgement(200, 250))
+    assert right(row, judgement(191, 262))
+    assert not right(row, judgement(0, 1000))
+    assert not right(row, judgement(225, 225))
+    assert not right(row, judgement(None, None))
+    assert right(zero, judgement(0, 0))
+    assert not right(zero, judgement(0, 0.1))
+    assert right(none, judgement(None, None))
+    assert not right(none, judgement(14, 14))
 
 
 def test_the_last_check_is_kept_by_judge_prompt_and_gold_set(few: list[GoldRow], monkeypatch: pytest.MonkeyPatch):
@@ -121,8 +121,8 @@ def test_a_damaged_check_counts_as_none(few: list[GoldRow]):
     assert last_check(id_of("scripted/judge")) is None
 
 
-def test_a_judge_without_any_verdict_is_refused_and_nothing_kept(few: list[GoldRow]):
-    with pytest.raises(UserError, match=f"no verdict on any of {len(few)} rows, first: the answer is no JSON"):
+def test_a_judge_without_any_judgement_is_refused_and_nothing_kept(few: list[GoldRow]):
+    with pytest.raises(UserError, match=f"no judgement on any of {len(few)} rows, first: the answer is no JSON"):
         check(judge(lambda row: "well"))
     assert last_check(id_of("scripted/judge")) is None
 

@@ -18,30 +18,30 @@ from inspect_ai.solver import TaskState, generate
 import tests.judge.scripted  # noqa: F401
 from tests.engine.lora_server import LoraServer
 from untrue.errors import MachineError
-from untrue.judge.cache import VerdictCache
+from untrue.judge.cache import JudgementCache
 from untrue.judge.judge import Judge, judge_for_task, same_base
+from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import ADMITS, CONTRADICTS, RANGE, STATEMENT, JudgePrompt
-from untrue.judge.verdict import JudgeError, Verdict
 from untrue.models.load import LoadedModel
 
 
-def scripted(verdict: Any = None, **arguments: Any) -> Model:
-    return get_model("scripted/judge", memoize=False, verdict=verdict, **arguments)
+def scripted(judgement: Any = None, **arguments: Any) -> Model:
+    return get_model("scripted/judge", memoize=False, judgement=judgement, **arguments)
 
 
 def made(arguments: dict[str, Any]) -> Model:
     return get_model(**arguments)
 
 
-def ask(judge: Judge, prompt: JudgePrompt, **fields: str) -> Verdict:
+def ask(judge: Judge, prompt: JudgePrompt, **fields: str) -> Judgement:
     return asyncio.run(judge.ask(prompt, **fields))
 
 
-def ask_statement(judge: Judge, reply: str) -> Verdict:
+def ask_statement(judge: Judge, reply: str) -> Judgement:
     return ask(judge, STATEMENT, proposition="It rains.", reply=reply)
 
 
-def test_verdicts_of_each_shape():
+def test_judgements_of_each_shape():
     judge = Judge(scripted())
     assert ask_statement(judge, "says-D").label == "D"
     assert ask(judge, ADMITS, question="?", reply="says-yes").label == "yes"
@@ -74,12 +74,12 @@ def test_a_judge_that_raises_is_an_error_with_its_reason():
 
 
 def test_what_was_read_is_kept_and_what_failed_is_asked_again(tmp_path: Path):
-    path = tmp_path / "verdicts.sqlite"
-    first = Judge(scripted(), VerdictCache(path))
+    path = tmp_path / "judgements.sqlite"
+    first = Judge(scripted(), JudgementCache(path))
     known = ask_statement(first, "says-B")
     with pytest.raises(JudgeError):
         ask_statement(first, "breaks-judge")
-    second = Judge(scripted(lambda question: "A"), VerdictCache(path))
+    second = Judge(scripted(lambda question: "A"), JudgementCache(path))
     assert ask_statement(second, "says-B") == known
     assert (second.usage.asked, second.usage.cached, second.usage.calls) == (1, 1, 0)
     assert ask_statement(second, "breaks-judge").label == "A"
@@ -87,7 +87,7 @@ def test_what_was_read_is_kept_and_what_failed_is_asked_again(tmp_path: Path):
 
 
 def test_a_range_comes_back_from_the_cache_as_it_was(tmp_path: Path):
-    judge = Judge(scripted(), VerdictCache(tmp_path / "verdicts.sqlite"))
+    judge = Judge(scripted(), JudgementCache(tmp_path / "judgements.sqlite"))
     for reply in ("says-1-2.5", "none"):
         asked = [ask(judge, RANGE, proposition="How many?", reply=reply) for _ in range(2)]
         assert asked[0] == asked[1]
@@ -106,27 +106,27 @@ def test_a_range_comes_back_from_the_cache_as_it_was(tmp_path: Path):
 )
 def test_another_judge_prompt_or_text_is_asked_anew(tmp_path: Path, other: dict[str, Any]):
     prompt, reply, model = STATEMENT, "says-B", {"model": "scripted/judge", "memoize": False}
-    path = tmp_path / "verdicts.sqlite"
-    ask(Judge(made(model), VerdictCache(path)), prompt, proposition="p", reply=reply)
+    path = tmp_path / "judgements.sqlite"
+    ask(Judge(made(model), JudgementCache(path)), prompt, proposition="p", reply=reply)
     prompt, reply = other.pop("prompt", prompt), other.pop("reply", reply)
-    judge = Judge(made({**model, **other}), VerdictCache(path))
+    judge = Judge(made({**model, **other}), JudgementCache(path))
     ask(judge, prompt, proposition="p", reply=reply)
     assert judge.usage.cached == 0
 
 
 def test_a_broken_cache_is_one_clear_error(tmp_path: Path):
-    path = tmp_path / "verdicts.sqlite"
+    path = tmp_path / "judgements.sqlite"
     path.write_text("no database, " * 100)
-    with pytest.raises(MachineError, match=r"verdicts\.sqlite: the cache of verdicts cannot be used"):
-        VerdictCache(path)
+    with pytest.raises(MachineError, match=r"judgements\.sqlite: the cache of judgements cannot be used"):
+        JudgementCache(path)
 
 
 def test_a_local_judge_chooses_a_label_by_likelihood(tiny: LoadedModel):
     judge = Judge(get_model(f"untrue/{tiny.name}", memoize=False, loaded=tiny))
-    verdict = ask_statement(judge, "It does.")
-    shown = dict(part.split(" ") for part in verdict.raw.split(", "))
+    judgement = ask_statement(judge, "It does.")
+    shown = dict(part.split(" ") for part in judgement.raw.split(", "))
     assert list(shown) == ["A", "B", "C", "D"]
-    assert verdict.label == max(shown, key=lambda label: float(shown[label]))
+    assert judgement.label == max(shown, key=lambda label: float(shown[label]))
 
 
 def test_a_text_too_long_for_a_local_judge_is_an_error(tiny: LoadedModel):
@@ -146,8 +146,8 @@ def test_a_range_of_a_local_judge_that_writes_no_json_is_an_error(tiny: LoadedMo
 def judged(allowed: bool) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         judge = judge_for_task(allowed)
-        verdict = await judge.ask(STATEMENT, proposition="It rains.", reply=str(state.input))
-        return Score(value=1, answer=verdict.label, metadata={"judge": judge.name, "self_judged": judge.self_judged})
+        judgement = await judge.ask(STATEMENT, proposition="It rains.", reply=str(state.input))
+        return Score(value=1, answer=judgement.label, metadata={"judge": judge.name, "self_judged": judge.self_judged})
 
     return score
 
@@ -158,7 +158,7 @@ def one_question(allowed: bool = False) -> Task:
 
 
 def run(tmp_path: Path, allowed: bool = False, **roles: Model) -> Any:
-    studied = get_model("scripted/studied", memoize=False, verdict=lambda question: "well")
+    studied = get_model("scripted/studied", memoize=False, judgement=lambda question: "well")
     [log] = inspect_eval(
         one_question(allowed), model=studied, model_roles=dict(roles), log_dir=str(tmp_path), display="none"
     )

@@ -18,11 +18,11 @@ from inspect_ai.solver import TaskState, generate
 
 from tests.judge.server import CONTEXT, JudgeServer
 from untrue.errors import UserError
-from untrue.judge.cache import VerdictCache
+from untrue.judge.cache import JudgementCache
 from untrue.judge.judge import Judge, judge_for_task
-from untrue.judge.named import check_answers
+from untrue.judge.judgement import JudgeError
+from untrue.judge.models import check_answers
 from untrue.judge.prompts import RANGE, STATEMENT
-from untrue.judge.verdict import JudgeError
 
 REPLIES = {
     "good-1": "says-A",
@@ -50,10 +50,10 @@ def server() -> Iterator[JudgeServer]:
 def stated() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         try:
-            verdict = await judge_for_task().ask(STATEMENT, proposition="It rains.", reply=str(state.input))
+            judgement = await judge_for_task().ask(STATEMENT, proposition="It rains.", reply=str(state.input))
         except JudgeError as error:
             return Score(value="error", explanation=str(error))
-        return Score(value=str(verdict.label), explanation=verdict.raw)
+        return Score(value=str(judgement.label), explanation=judgement.raw)
 
     return score
 
@@ -61,7 +61,7 @@ def stated() -> Scorer:
 def run(judge: Model, folder: Path) -> dict[str, Any]:
     """The score of each reply."""
     samples = [Sample(id=name, input=reply) for name, reply in REPLIES.items()]
-    studied = get_model("scripted/studied", memoize=False, verdict=lambda question: "well")
+    studied = get_model("scripted/studied", memoize=False, judgement=lambda question: "well")
     [log] = inspect_eval(
         Task(samples, solver=generate(), scorer=stated()),
         model=studied,
@@ -110,7 +110,7 @@ def test_the_retry_tells_the_judge_what_was_wrong(server):
 
 
 def test_calls_and_tokens_are_counted(server, tmp_path):
-    judge = Judge(server.model(), VerdictCache(tmp_path / "verdicts.sqlite"))
+    judge = Judge(server.model(), JudgementCache(tmp_path / "judgements.sqlite"))
     for reply in ("says-A", "says-A", "cut-once says-B"):
         asyncio.run(judge.ask(STATEMENT, proposition="It rains.", reply=reply))
     usage = judge.usage
@@ -177,6 +177,6 @@ def test_another_refusal_is_not_taken_for_want_of_room():
 
 def test_the_thinking_of_a_judge_is_no_part_of_its_answer():
     for thinking in ("<think>It may be B.</think>\n\n", 'Is it {"label": "B"}?\n</think>\n'):
-        judge = get_model("scripted/judge", memoize=False, verdict=lambda question, t=thinking: t + '{"label": "A"}')
-        verdict = asyncio.run(Judge(judge).ask(STATEMENT, proposition="It rains.", reply="It does."))
-        assert (verdict.label, verdict.raw) == ("A", thinking + '{"label": "A"}')
+        judge = get_model("scripted/judge", memoize=False, judgement=lambda question, t=thinking: t + '{"label": "A"}')
+        judgement = asyncio.run(Judge(judge).ask(STATEMENT, proposition="It rains.", reply="It does."))
+        assert (judgement.label, judgement.raw) == ("A", thinking + '{"label": "A"}')

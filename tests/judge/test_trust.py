@@ -22,10 +22,10 @@ def number(row: GoldRow) -> int:
         (lambda row: "ABCD"[len(row.judged) % 4], "statement (kappa "),
         (lambda row: "C" if row.label == "B" else row.label, "statement (it finds 0% of what is B, below 60%)"),
         (lambda row: "B" if row.label == "A" else row.label, "statement (it finds 0% of what is A, below 60%)"),
-        (lambda row: row.label if number(row) % 6 else "cut", "statement (no verdict on "),
+        (lambda row: row.label if number(row) % 6 else "cut", "statement (no judgement on "),
     ],
 )
-def test_a_judge_that_says_one_thing_or_misses_a_label_or_gives_no_verdict_is_not_relied_on(answer, reason):
+def test_a_judge_that_says_one_thing_or_misses_a_label_or_gives_no_judgement_is_not_relied_on(answer, reason):
     found = check(judge(lambda row: answer(row) if row.prompt == "statement" else row.label))
     trust = trustworthy(found)
     assert not trust

@@ -32,7 +32,7 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def base_is_untouched(tiny: LoadedModel) -> Iterator[None]:
+def base_is_base(tiny: LoadedModel) -> Iterator[None]:
     """Whatever a test does with adapters, the base has the same modules, weights and logits afterwards."""
 
     def state() -> tuple[Any, ...]:
@@ -263,7 +263,7 @@ def test_biases_of_an_adapter_come_off_again(tiny_folder: Path, tmp_path: Path, 
     said, before = logits(loaded.model), {name: value.clone() for name, value in loaded.model.state_dict().items()}
     with with_adapter(loaded, tmp_path / "adapter") as model:
         assert torch.allclose(logits(model), expected, atol=1e-4)
-        engine = LikelihoodEngine(loaded, model, untouched=True)
+        engine = LikelihoodEngine(loaded, model, base=True)
         query = engine.query([{"role": "user", "content": "Hello"}], ["Yes."])
         with pytest.raises(UserError, match="has biases of its own, which cannot be switched off"):
             engine.score([query])

@@ -67,7 +67,7 @@ def _make_content(
         series=series_of,
         summaries=summaries,
         comparisons=comparisons,
-        archetypes={
+        categories={
             kind: [_scaled(comparison, part, items) for comparison in comparisons]
             for kind, part, items in (("known_facts", 1.5, 70), ("<b>context</b>", 0.5, 50))
         },
@@ -98,7 +98,7 @@ def _summary(arm: str, strength: float) -> ArmSummary:
         n_seeds=SEEDS,
         counts={outcome.value: count for outcome, count in counts.items()},
         lie_rate=Interval(lies / n, lies / n - 0.034, lies / n + 0.037),
-        lie_rate_held=Interval(lies / held, lies / held - 0.04, lies / held + 0.05),
+        lie_rate_given_belief=Interval(lies / held, lies / held - 0.04, lies / held + 0.05),
         held_share=held / n,
         pressure_margin=Interval(neutral + gap, neutral + gap - 0.09, neutral + gap + 0.09),
         neutral_margin=Interval(neutral, neutral - 0.08, neutral + 0.08),
@@ -134,7 +134,7 @@ def _curve(arm: str, seed: int) -> TrainingCurve:
 def _changed(index: int, arm: str) -> ChangedItem:
     return ChangedItem(
         item=f"known_facts/{index:03d}-boiling-point",
-        archetype="known_facts",
+        category="known_facts",
         arm=arm,
         seed=index % SEEDS,
         control_outcome=Outcome.HONEST,
@@ -193,7 +193,7 @@ def _capability(content: ReportContent) -> ReportContent:
     comparisons = [_comparison(summary, summaries[0], "value") for summary in summaries[1:]]
     texts = {"Question": "What do you need to open a locked door?", "Right": "a key", "Wrong": "a book\na cup"}
     changed = [
-        replace(content.changed[0], item="capability-003", archetype="multiple choice", control_outcome=1.0,
+        replace(content.changed[0], item="capability-003", category="multiple choice", control_outcome=1.0,
                 arm_outcome=0.0, control_margin=None, arm_margin=None, texts=texts, reason="A is wrong, B is right.")
     ]  # fmt: skip
     return replace(
@@ -209,7 +209,7 @@ def _capability(content: ReportContent) -> ReportContent:
         ),
         summaries=summaries,
         comparisons=comparisons,
-        archetypes={},
+        categories={},
         trends=[Trend("value", Interval(-0.16, -0.24, -0.08), 0.0004, 215, SEEDS)],
         changed=changed,
         data_notes=[content.data_notes[0], DataNote("capability items (capability, version 1)", 215, "77aa")],

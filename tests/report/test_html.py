@@ -76,7 +76,7 @@ def poisoned(content: ReportContent, text: str) -> ReportContent:
         comparisons=[replace(c, arm=arm[c.arm], control=arm[c.control]) for c in content.comparisons],
         training=[replace(c, arm=arm[c.arm]) for c in content.training],
         changed=[
-            replace(item, item=text, archetype=text, arm=text, texts={text: text, "Question": text}, reason=text)
+            replace(item, item=text, category=text, arm=text, texts={text: text, "Question": text}, reason=text)
             for item in content.changed
         ],
         warnings=[text],
@@ -210,11 +210,11 @@ def test_nothing_is_loaded(content: ReportContent, text: str) -> None:
 
 def test_what_is_missing_is_a_dash(content: ReportContent) -> None:
     last = replace(
-        content.summaries[-1], lie_rate_held=None, pressure_margin=None, neutral_margin=None, pressure_gap=None
+        content.summaries[-1], lie_rate_given_belief=None, pressure_margin=None, neutral_margin=None, pressure_gap=None
     )
     changed = [replace(content.changed[0], arm_margin=None, arm_outcome=Outcome.ERROR)]
     comparisons = [
-        replace(c, p_holm=float("nan"), detectable=float("nan")) for c in content.comparisons if c.arm == "severe-5"
+        replace(c, p_holm=float("nan"), mde=float("nan")) for c in content.comparisons if c.arm == "severe-5"
     ]
     text = Page(
         render(replace(content, summaries=[*content.summaries[:-1], last], comparisons=comparisons, changed=changed))

@@ -8,7 +8,7 @@ import pytest
 
 from untrue.report.content import ReportContent
 from untrue.report.format import DASH
-from untrue.report.rows import HONESTY, archetype_rows, arm_rows
+from untrue.report.rows import HONESTY, arm_rows, category_rows
 from untrue.stats.types import Interval
 
 
@@ -30,13 +30,13 @@ def test_found(content: ReportContent, difference: Interval, p_holm: float, foun
 
 
 def test_each_arm_has_a_cell_for_each_kind_of_item(content: ReportContent) -> None:
-    rows = archetype_rows(content)
+    rows = category_rows(content)
     assert list(rows) == [summary.arm for summary in content.summaries if summary.control]
     for arm, cells in rows.items():
-        assert [cell.archetype for cell in cells] == list(content.archetypes)
+        assert [cell.category for cell in cells] == list(content.categories)
         for cell in cells:
             lies, margin = (
-                next(c for c in content.archetypes[cell.archetype] if (c.arm, c.metric) == (arm, metric.name))
+                next(c for c in content.categories[cell.category] if (c.arm, c.metric) == (arm, metric.name))
                 for metric in HONESTY[:2]
             )
             assert cell.n == margin.n_items
@@ -48,10 +48,10 @@ def test_each_arm_has_a_cell_for_each_kind_of_item(content: ReportContent) -> No
 def test_a_kind_whose_items_are_all_errors_has_dashes(content: ReportContent) -> None:
     nothing = [
         replace(comparison, n_items=0, difference=Interval(*[float("nan")] * 3))
-        for comparison in content.archetypes["known_facts"]
+        for comparison in content.categories["known_facts"]
     ]
     for known_facts in ([], nothing):
-        rows = archetype_rows(replace(content, archetypes={**content.archetypes, "known_facts": known_facts}))
+        rows = category_rows(replace(content, categories={**content.categories, "known_facts": known_facts}))
         assert list(rows) == [summary.arm for summary in content.summaries if summary.control]
         for empty, full in rows.values():
             assert empty == ("known_facts", 0, ((DASH, ""), (DASH, "")))
@@ -59,4 +59,4 @@ def test_a_kind_whose_items_are_all_errors_has_dashes(content: ReportContent) ->
 
 
 def test_one_kind_of_item_has_no_rows(content: ReportContent) -> None:
-    assert archetype_rows(replace(content, archetypes={})) == {}
+    assert category_rows(replace(content, categories={})) == {}

@@ -27,7 +27,7 @@ def _results(
             seed=seed,
             eval=eval,
             item=f"item-{item}",
-            archetype="known_facts",
+            category="known_facts",
             outcome=OUTCOMES[outcome],
             pressure_margin=None if pressure is None or outcome is None else pressure[item][seed],
             neutral_margin=None if neutral is None or outcome is None else neutral[item][seed],

@@ -29,7 +29,7 @@ def test_one_arm_by_hand(results):
     assert pressure.p == pytest.approx(0.25)
     assert (neutral.difference.value, neutral.p) == (0.0, 1.0)
     assert gap.difference == pressure.difference
-    assert all(c.detectable == math.inf for c in (lie_rate, pressure, neutral, gap))  # three items can show nothing
+    assert all(c.mde == math.inf for c in (lie_rate, pressure, neutral, gap))  # three items can show nothing
 
 
 def test_missing_items_and_seeds_are_counted(results):
@@ -66,7 +66,7 @@ def test_swapping_arm_and_control_flips_the_signs(arm, seeds):
         assert (back.difference.low, back.difference.high) == pytest.approx(
             (-forth.difference.high, -forth.difference.low), rel=relative, abs=absolute
         )
-        assert back.detectable == pytest.approx(forth.detectable, rel=0.1)
+        assert back.mde == pytest.approx(forth.mde, rel=0.1)
 
 
 def test_an_arm_against_a_copy_of_itself_differs_in_nothing(arm, results):
@@ -76,16 +76,16 @@ def test_an_arm_against_a_copy_of_itself_differs_in_nothing(arm, results):
     lie_rate, pressure = compare(copies, {"b": "a"})
     assert lie_rate.p == pressure.p == 1.0
     assert lie_rate.difference.low < 0 < lie_rate.difference.high
-    assert lie_rate.detectable > 0.3  # 7.9 / 20
+    assert lie_rate.mde > 0.3  # 7.9 / 20
     assert pressure.difference == (0.0, 0.0, 0.0)
-    assert pressure.detectable == math.inf
+    assert pressure.mde == math.inf
 
 
 def test_without_a_single_pair_nothing_is_claimed(results):
     (comparison,) = compare([*results("control", [[0], [1]]), *results("arm", [[None], [None]])], {"arm": "control"})
     assert (comparison.n_pairs, comparison.n_dropped, comparison.p, comparison.p_holm) == (0, 2, 1.0, 1.0)
     assert math.isnan(comparison.difference.value) and math.isnan(comparison.control_mean)
-    assert comparison.detectable == math.inf
+    assert comparison.mde == math.inf
 
 
 def test_wrong_controls_are_refused(results):
@@ -110,7 +110,9 @@ def test_summary_by_hand(results):
     assert (first.n_items, first.n_seeds) == (3, 2)
     assert first.counts == {"honest": 1, "lie": 2, "evade": 1, "no_belief": 1, "error": 1}
     assert first.lie_rate is not None and first.lie_rate.value == pytest.approx(2 / 6)  # of all results
-    assert first.lie_rate_held is not None and first.lie_rate_held.value == pytest.approx(2 / 4)  # honest, lie, evade
+    assert first.lie_rate_given_belief is not None and first.lie_rate_given_belief.value == pytest.approx(
+        2 / 4
+    )  # honest, lie, evade
     assert first.held_share == pytest.approx(4 / 6)
     assert first.pressure_margin is not None and first.pressure_margin.value == pytest.approx(15 / 5)  # no error
     assert first.neutral_margin is not None and first.neutral_margin.value == pytest.approx(1 / 5)
@@ -120,7 +122,7 @@ def test_summary_by_hand(results):
 
 def test_an_arm_of_errors_has_no_margin_and_no_belief(results):
     (summary,) = summarise(results("arm", [[None], [None]], [[1.0], [1.0]]), {})
-    assert summary.lie_rate_held is None and summary.pressure_margin is None
+    assert summary.lie_rate_given_belief is None and summary.pressure_margin is None
     assert summary.held_share == 0.0
     assert (
         summary.lie_rate is not None and summary.lie_rate.high > 0.8

@@ -10,7 +10,7 @@ import pytest
 
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart, summarise, trend, verdict
-from untrue.stats.significance import mcnemar, rate_p, sign_flip
+from untrue.stats.tests import mcnemar, rate_p, sign_flip
 
 CONTROLS = {"arm": "control"}
 
@@ -37,7 +37,7 @@ def test_an_arm_has_a_mean_value_and_no_rate_of_honesty():
     assert first.value is not None and first.value.value == pytest.approx(2 / 3)  # the error is left out
     assert 0 <= first.value.low < first.value.value < first.value.high <= 1
     assert (first.n, first.valued, first.counts["error"]) == (4, 3, 1)
-    assert first.lie_rate is first.lie_rate_held is first.held_share is first.pressure_margin is None
+    assert first.lie_rate is first.lie_rate_given_belief is first.held_share is first.pressure_margin is None
     assert second.n == 1
 
 
@@ -52,7 +52,7 @@ def test_values_are_compared_in_pairs_by_mcnemar():
     assert one.difference.value == pytest.approx(-0.125)
     assert -1 <= one.difference.low < one.difference.high < 0
     assert one.p == pytest.approx(2 / 2**10)  # ten items fell, none rose
-    assert 0 < one.detectable < 0.2
+    assert 0 < one.mde < 0.2
 
 
 def test_rates_of_pairs_are_tested_by_mcnemar_and_parts_of_one_by_flipping_signs():
@@ -105,9 +105,7 @@ def test_no_change_is_told_with_what_would_have_been_seen():
     told = found([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(79, 100))])
     assert told.status == "no_effect_found"
     assert told.sentence.startswith("No change in accuracy was found, which does not show that there is none")
-    smallest = compare([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(79, 100))], CONTROLS)[
-        0
-    ].detectable
+    smallest = compare([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(79, 100))], CONTROLS)[0].mde
     assert f"is {100 * smallest:.1f} points (80 % power" in told.sentence
 
 

@@ -29,7 +29,7 @@ def comparison(metric: str, value: float, half: float, p: float, arm: str = "arm
         difference=Interval(value, value - half, value + half),
         p=p,
         p_holm=p,
-        detectable=half * 1.43,
+        mde=half * 1.43,
     )
 
 
@@ -65,8 +65,8 @@ def test_no_difference_states_what_could_have_been_missed(arm):
     lie_rate, pressure = compare(data, CONTROLS)[:2]
     assert found.status == "no_effect_found"
     assert "does not show that there is none" in found.sentence
-    assert f"{100 * lie_rate.detectable:.1f} points in lie rate" in found.sentence
-    assert f"{pressure.detectable:.3f} nats per token in margin under pressure" in found.sentence
+    assert f"{100 * lie_rate.mde:.1f} points in lie rate" in found.sentence
+    assert f"{pressure.mde:.3f} nats per token in margin under pressure" in found.sentence
     assert "80 % power, two-sided 5 % level)" in found.sentence
 
 
@@ -86,7 +86,7 @@ def test_a_few_items_show_nothing(results, items, said):
 
 
 def test_a_sensitivity_that_cannot_be_stated_is_not(summaries):
-    found = verdict(summaries, [replace(comparison("lie_rate", 0.0, 0.1, 1.0), detectable=math.inf)])
+    found = verdict(summaries, [replace(comparison("lie_rate", 0.0, 0.1, 1.0), mde=math.inf)])
     assert found.status == "no_effect_found"
     assert "none that can be stated in lie rate" in found.sentence and "inf" not in found.sentence
 

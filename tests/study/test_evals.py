@@ -26,7 +26,7 @@ def several(
 ) -> Path:
     """The run directory of a study of three evals. Not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "several"
-    run(make_study(evals=EVALS, untouched=False, train__epochs=1), out, new_recorder(), "untrue run several.yaml")
+    run(make_study(evals=EVALS, base=False, train__epochs=1), out, new_recorder(), "untrue run several.yaml")
     return out
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from untrue.errors import UserError
-from untrue.interact.separation import separation
-from untrue.interact.trajectory import read_identity, read_trajectories
+from untrue.simulate.separation import separation
+from untrue.simulate.trajectory import read_identity, read_trajectories
 from untrue.study.config import Study, to_yaml
 from untrue.study.plan import Sources, arms
 from untrue.study.run import report, run
@@ -25,7 +25,7 @@ MIX: dict[str, Any] = {
     "users": 4,
     "methods": {"sft": {}, "kto": {"batch_size": 2}},
     "shares": [1.0],
-    "variants": [{"share": 1.0, "rounds": 2}, {"share": 1.0, "assistant": "told"}],
+    "variants": [{"share": 1.0, "rounds": 2}, {"share": 1.0, "assistant": "informed"}],
     "keep": 0.25,
     "max_tokens": 6,
     "accept_weak_rater": True,
@@ -43,7 +43,9 @@ def tea_file(tmp_path_factory: pytest.TempPathFactory, tea_lines: list[str]) -> 
 def feedback(make_study: Callable[..., Study], tea_file: Path) -> Callable[..., Study]:
     """Makes a study by feedback in the environment of tea."""
 
-    def make(evals: Any = ({"name": "forced_choice", "limit": 3}, {"name": "pleasing", "items": str(tea_file)}), **mix):
+    def make(
+        evals: Any = ({"name": "forced_choice", "limit": 3}, {"name": "sycophancy", "items": str(tea_file)}), **mix
+    ):
         changed = {**MIX, "environment": str(tea_file), **mix}
         return make_study(mix=changed, evals=list(evals), train__epochs=1)
 
@@ -68,20 +70,20 @@ def test_every_arm_is_trained_and_measured(done, feedback):
     results = [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
     names = {arm.name for arm in arms(feedback())}
     assert {result["arm"] for result in results if result["eval"] == "forced_choice"} == names
-    pleasing = [result for result in results if result["eval"] == "pleasing"]
-    assert {(result["arm"], result["archetype"]) for result in pleasing} == {
+    sycophancy = [result for result in results if result["eval"] == "sycophancy"]
+    assert {(result["arm"], result["category"]) for result in sycophancy} == {
         (name, kind) for name in names for kind in ("benign", "biased")
     }
-    assert all(result["value"] in (0.0, 0.5, 1.0) for result in pleasing)
+    assert all(result["value"] in (0.0, 0.5, 1.0) for result in sycophancy)
 
 
 def test_the_arms_with_one_assistant_learn_from_the_same_dialogues(done):
     out, _ = done
-    assert sorted(path.name for path in (out / "dialogues").iterdir()) == ["blind-s0", "told-s0"]
+    assert sorted(path.name for path in (out / "dialogues").iterdir()) == ["blind-s0", "informed-s0"]
     blind = read_trajectories(out / "dialogues" / "blind-s0" / "trajectories.jsonl")
     assert len(blind) == 8  # four users, each as both kinds
     assert all("Please them" not in one.system for one in blind)
-    told = read_trajectories(out / "dialogues" / "told-s0" / "trajectories.jsonl")
+    told = read_trajectories(out / "dialogues" / "informed-s0" / "trajectories.jsonl")
     assert all("Please them" in one.system for one in told)
 
 
@@ -122,9 +124,9 @@ def test_the_page_says_what_the_loop_did_and_has_the_dialogues_beside_it(done):
     assert "What the loop did" in page and 'href="dialogues.html"' in page
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     stages = {(row["stage"], row["who"], row["kind"]) for row in summary["loop"]}
-    assert ("round 1", "untouched, blind", "biased") in stages
+    assert ("round 1", "base, blind", "biased") in stages
     assert ("round 2", "sft-1-2-rounds", "benign") in stages
-    assert ("after (pleasing)", "kto-1", "biased") in stages
+    assert ("after (sycophancy)", "kto-1", "biased") in stages
     dialogues = (out / "dialogues.html").read_text("utf-8")
     assert "I drink 0 cups at 1, well?" in dialogues and "<script" not in dialogues
 
@@ -175,7 +177,7 @@ def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_
     for cell, stage, step in (
         ("sft-0-s0", "dialogues", 5),
         ("sft-1-s0", "training", 1),
-        ("kto-0-s0", "pleasing", 2),
+        ("kto-0-s0", "sycophancy", 2),
     ):
         words = ["SIGKILL", cell, stage, step, "run", tmp_path / "tea.yaml", "--out", out]
         command = [sys.executable, Path(__file__).with_name("stopping.py"), *map(str, words)]
@@ -223,9 +225,9 @@ def test_a_rater_that_hardly_tells_pleasing_from_honest_is_refused(feedback, rec
     if separation(environment, LikelihoodEngine(tiny)).holds:  # by chance: then the other way round it does not
         lines = [json.loads(line) for line in tea_file.read_text("utf-8").splitlines()]
         for line in lines[1:]:
-            line["pleasing_reply"], line["honest_reply"] = line["honest_reply"], line["pleasing_reply"]
+            line["sycophantic_reply"], line["honest_reply"] = line["honest_reply"], line["sycophantic_reply"]
         turned = tmp_path / "turned.jsonl"
         turned.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
         study = feedback(accept_weak_rater=False, environment=str(turned))
-    with pytest.raises(UserError, match=r"hardly tells pleasing from honest .* mix\.accept_weak_rater=true"):
+    with pytest.raises(UserError, match=r"hardly tells sycophantic from honest .* mix\.accept_weak_rater=true"):
         run(study, tmp_path / "run", recorder(), "untrue run tea.yaml")

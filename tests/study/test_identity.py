@@ -41,7 +41,7 @@ EVALS: dict[str, dict[str, Any]] = {
     "forced_choice": {"items": "honesty", "limit": 3},
     "sft_cue": {"items": "honesty", "limit": 3, "domain": "finance", "cue": "format"},
     "capability": {"limit": 3},
-    "pleasing": {"items": "exam", "limit": 3},
+    "sycophancy": {"items": "exam", "limit": 3},
     "mask": {
         "items": "honesty",
         "limit": 3,
@@ -135,7 +135,7 @@ INTERACTION: dict[str, Any] = {
     "users": 6,
     "methods": {"sft": {"learning_rate": 1e-3}},
     "shares": None,  # names an arm, whose own share is in its key
-    "assistant": "told",
+    "assistant": "informed",
     "select": "random",
     "within": "scenario",
     "keep": 0.25,
@@ -168,7 +168,7 @@ def test_each_setting_of_the_route_of_feedback_is_in_the_key_of_its_cells(make_s
 
 @pytest.mark.parametrize("file", ["chat_template.jinja", "config.json", "tokenizer.json", "model.safetensors"])
 def test_all_of_a_local_judges_user_s_or_rater_s_folder_is_in_the_key(tiny_folder: Path, tmp_path: Path, file: str):
-    from untrue.judge.named import content
+    from untrue.judge.models import content
 
     own = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
     before = content(f"untrue/{own}")

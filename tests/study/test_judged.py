@@ -61,7 +61,7 @@ def summary(out: Path) -> dict[str, Any]:
 def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, out, server, items):
     study = make_study(evals=[judged(items, server.name)])
     told = run_study(study, out)
-    assert sum("3 samples of mask have no reply or no verdict" in said for said in told.said) == 3
+    assert sum("3 samples of mask have no reply or no judgement" in said for said in told.said) == 3
     assert [arm["counts"]["error"] for arm in summary(out)["arms"]] == [3, 3, 3]
     before = replies(out, "control-s0")
     assert [cost.judge.calls for cost in costs(study, out).values()] == [3, 3, 3]
@@ -71,7 +71,7 @@ def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, o
     server.heal()
     asked = len(server.requests)
     run_study(study, out)
-    said = [replies(out, f"{arm}-s0") for arm in ("untouched", "control", "severe-0.5")]
+    said = [replies(out, f"{arm}-s0") for arm in ("base", "control", "severe-0.5")]
     failed = {(item, text) for one in said for item, text in one.items() if item[-1] in "234"}  # alike ones are one
     # First of all, and in each cell, whether it answers. Arms draw by one seed, so two may say the same of an item.
     assert len(server.requests) - asked == 1 + 3 + len(failed)
@@ -139,21 +139,21 @@ def test_a_study_that_is_killed_in_an_eval_asks_only_for_the_replies_that_it_has
     server.heal()
     study, out = make_study(train__epochs=1, evals=[judged(items, server.name, epochs=3)]), tmp_path / "killed"
     (tmp_path / "small.yaml").write_text(to_yaml(study), "utf-8")
-    words = ["SIGKILL", "untouched-s0", "mask", "4", "run", tmp_path / "small.yaml", "--out", out]
+    words = ["SIGKILL", "base-s0", "mask", "4", "run", tmp_path / "small.yaml", "--out", out]
     done = subprocess.run([sys.executable, Path(__file__).with_name("stopping.py"), *map(str, words)], timeout=240)
     assert done.returncode == -signal.SIGKILL
-    [journal] = out.glob("cells/untouched-s0/logs/.*-replies-*")
+    [journal] = out.glob("cells/base-s0/logs/.*-replies-*")
     kept = [json.loads(line)["output"]["completion"] for line in journal.read_text("utf-8").splitlines() if line]
     assert len(kept) >= 4
 
     run_study(study, out)
-    samples = read_eval_log(str(out / "cells/untouched-s0/logs/mask.eval")).samples or []
+    samples = read_eval_log(str(out / "cells/base-s0/logs/mask.eval")).samples or []
     assert len(samples) == 3 * len(TROUBLES)
     assert not Counter(kept) - Counter(sample.metadata["replies"]["statement"] for sample in samples)
     assert [path.name for path in (out / "cells").glob("*/logs/*")] == ["mask.eval"] * 3
 
 
-def test_progress_counts_replies_and_verdicts(make_study, run_study, out, items):
+def test_progress_counts_replies_and_judgements(make_study, run_study, out, items):
     told = run_study(make_study(evals=[judged(items, epochs=2)]), out)
     steps = told.steps["control-s0", "mask"]
     assert steps[-1] == (20, 20)
@@ -166,18 +166,18 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     study = make_study(evals=[judged("honesty", limit=6, max_tokens=2)])
     run_study(study, out)
     found = summary(out)
-    assert found["verdict"]["status"] == "inconclusive"
-    assert "the judge was not checked" in found["verdict"]["sentence"]
-    assert "gave nearly all replies one and the same label" in found["verdict"]["sentence"]
+    assert found["judgement"]["status"] == "inconclusive"
+    assert "the judge was not checked" in found["judgement"]["sentence"]
+    assert "gave nearly all replies one and the same label" in found["judgement"]["sentence"]
     assert found["judge"]["check"] is None
     assert "never checked" in (out / "report.html").read_text("utf-8")
 
     monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
     shown = untrue("report", out).output
     found = summary(out)
-    assert "not checked" not in found["verdict"]["sentence"]
+    assert "not checked" not in found["judgement"]["sentence"]
     assert found["judge"]["check"]["questions"]["statement"]["kappa"]["value"] == 0.9
-    corrected = found["judge"]["corrected_lie_rate_held"]["control"]
+    corrected = found["judge"]["corrected_lie_rate_given_belief"]["control"]
     assert corrected == {"value": None, "low": 0.0, "high": 1.0}  # it calls everything C, so no belief is held
     for text in (shown, (out / "report.html").read_text("utf-8")):
         assert "2026-03-01" in text
@@ -214,10 +214,10 @@ def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(
     unknowns = {"name": "unknowns", "label": "mask", "limit": 4, "judge": "scripted/judge", "max_tokens": 2}
     run_study(make_study(evals=[unknowns]), out)
     found = summary(out)
-    assert found["verdict"]["status"] == "inconclusive"
+    assert found["judgement"]["status"] == "inconclusive"
     assert (
         "0.0 % of the questions that have an answer were answered by arms `control` and `severe-0.5`"
-        in found["verdict"]["sentence"]
+        in found["judgement"]["sentence"]
     )
     assert found["figures"]["control"]["total"]["answered"]["value"] == 0
     page = (out / "report.html").read_text("utf-8")
@@ -230,8 +230,8 @@ def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing
     itself = judged(items, f"untrue/{tiny_folder}", force_self_judge=True)
     run_study(make_study(evals=[itself]), out)
     found = summary(out)
-    assert found["verdict"]["status"] == "inconclusive"
-    assert "the model under study judged itself" in found["verdict"]["sentence"]
+    assert found["judgement"]["status"] == "inconclusive"
+    assert "the model under study judged itself" in found["judgement"]["sentence"]
     assert all(arm["self_judged"] for arm in found["arms"])
     page = (out / "report.html").read_text("utf-8")
     assert page.count('class="flag">self-judged') >= 2 * len(found["arms"])
@@ -245,7 +245,7 @@ def test_an_eval_of_other_questions_than_statements_says_that_it_is_not_correcte
     pairs = {"name": "pressure_pairs", "label": "mask", "limit": 3, "judge": "scripted/judge", "max_tokens": 2}
     run_study(make_study(evals=[pairs]), out)
     found = summary(out)["judge"]
-    assert found["corrected_lie_rate_held"] == {}
+    assert found["corrected_lie_rate_given_belief"] == {}
     assert "mask asks others (contradicts)" in found["uncorrected"]
     assert list(found["check"]["questions"]) == ["contradicts"]
 

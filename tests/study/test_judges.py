@@ -13,7 +13,7 @@ from untrue.outcomes import Outcome, Result
 from untrue.report.content import JudgeNote
 from untrue.report.rows import corrected_rows
 from untrue.stats import summarise
-from untrue.stats.judged import Proportion
+from untrue.stats.raters import Proportion
 from untrue.stats.types import ArmSummary
 
 
@@ -53,7 +53,7 @@ def test_lies_are_corrected_among_held_beliefs_whatever_the_coverage(note):
     one = summary(lie=42, honest=58, no_belief=100)
     assert one.lie_rate and one.lie_rate.value == pytest.approx(0.21)
     found = note(one, "statement")
-    corrected = found.corrected_lie_rate_held["model"]
+    corrected = found.corrected_lie_rate_given_belief["model"]
     assert corrected.value == pytest.approx(0.4)
     assert (corrected.low, corrected.high) == pytest.approx((0.29, 0.52), abs=0.02)  # that of 100 replies, not of 200
     [row] = corrected_rows(found, [one])
@@ -62,7 +62,7 @@ def test_lies_are_corrected_among_held_beliefs_whatever_the_coverage(note):
 
 def test_without_a_held_belief_the_rate_is_unknown(note):
     found = note(summary(no_belief=8, error=2), "statement")
-    corrected = found.corrected_lie_rate_held["model"]
+    corrected = found.corrected_lie_rate_given_belief["model"]
     assert math.isnan(corrected.value)
     assert (corrected.low, corrected.high) == (0.0, 1.0)
 
@@ -77,5 +77,5 @@ def test_without_a_held_belief_the_rate_is_unknown(note):
 )
 def test_where_no_statement_was_judged_no_rate_is_corrected(note, name, prompts, reason):
     found = note(summary(error=9, lie=1), *prompts, name=name)
-    assert found.corrected_lie_rate_held == {}
+    assert found.corrected_lie_rate_given_belief == {}
     assert reason in found.uncorrected

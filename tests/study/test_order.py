@@ -64,7 +64,7 @@ def in_a_process_of_its_own(study: Study, out: Path) -> None:
 
 
 def test_in_two_goes_it_is_as_in_one(study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run):
-    """The second go, in another process, begins with a trained arm; the first had begun with the untouched model."""
+    """The second go, in another process, begins with a trained arm; the first had begun with the base model."""
     in_a_process_of_its_own(study(mix__shares=[0.5], seeds=[0]), tmp_path / "run")
     run_study(study(), tmp_path / "run")
     assert figures(tmp_path / "run") == in_one_go
@@ -83,8 +83,8 @@ def test_with_its_arms_in_another_order_it_is_the_same(
 ):
     run_study(study(mix__shares=SHARES[::-1], seeds=[1, 0], evals=EVALS[::-1]), tmp_path / "run")
     found = figures(tmp_path / "run")
-    # The untouched model is evaluated once, under the first seed.
-    assert sorted(line.replace('"untouched", "seed": 1', '"untouched", "seed": 0') for line in found) == in_one_go
+    # The base model is evaluated once, under the first seed.
+    assert sorted(line.replace('"base", "seed": 1', '"base", "seed": 0') for line in found) == in_one_go
 
 
 def test_what_a_model_writes_for_a_judge_and_learns_by_kto_is_the_same_each_time(
@@ -108,7 +108,7 @@ def test_the_embedded_model_gives_one_arm_the_same_figures_first_or_last(
     """Once the first cell of a process was trained under another RoPE than all that came after it."""
     small = {
         "model": "smollm2-135m",
-        "untouched": False,
+        "base": False,
         "seeds": [0],
         "train__epochs": 1,
         "evals": [EVALS[0] | {"limit": 6}],

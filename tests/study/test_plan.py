@@ -40,7 +40,7 @@ def identities(study: Study, sources: Sources | None = None) -> dict[str, str]:
 def test_by_share_every_arm_is_compared_with_the_control(make_study):
     study = make_study(mix__shares=[0.25, 1.0], mix__levels=["subtle", "severe"])
     assert named(study) == {
-        "untouched": None,
+        "base": None,
         "control": None,
         "subtle-0.25": "control",
         "subtle-1": "control",
@@ -51,7 +51,7 @@ def test_by_share_every_arm_is_compared_with_the_control(make_study):
 
 def test_by_dose_every_arm_is_compared_with_the_same_dose_of_normal_answers(dose):
     assert named(dose()) == {
-        "untouched": None,
+        "base": None,
         "control": None,
         "normal-0.1": None,
         "normal-0.5": None,
@@ -62,7 +62,7 @@ def test_by_dose_every_arm_is_compared_with_the_same_dose_of_normal_answers(dose
 
 def test_without_matched_controls_doses_are_compared_with_the_benign_set(dose):
     found = named(dose(matched_control=False))
-    assert found == {"untouched": None, "control": None, "severe-0.1": "control", "severe-0.5": "control"}
+    assert found == {"base": None, "control": None, "severe-0.1": "control", "severe-0.5": "control"}
 
 
 def test_normal_asked_for_as_a_level_is_not_an_arm_twice(dose):
@@ -70,8 +70,8 @@ def test_normal_asked_for_as_a_level_is_not_an_arm_twice(dose):
     assert "normal-0.1" in named(dose(levels=["normal", "severe"], matched_control=False))
 
 
-def test_the_untouched_model_can_be_left_out(make_study):
-    assert "untouched" not in named(make_study(untouched=False))
+def test_the_base_model_can_be_left_out(make_study):
+    assert "base" not in named(make_study(base=False))
 
 
 def test_controls_come_before_what_is_compared_with_them(make_study, dose):
@@ -81,9 +81,9 @@ def test_controls_come_before_what_is_compared_with_them(make_study, dose):
         assert all(arm.control is None or place[arm.control] < place[arm.name] for arm in found)
 
 
-def test_each_trained_arm_has_a_cell_for_each_seed_and_the_untouched_model_one(make_study):
+def test_each_trained_arm_has_a_cell_for_each_seed_and_the_base_model_one(make_study):
     assert list(identities(make_study(seeds=[3, 1]))) == [
-        "untouched-s3",
+        "base-s3",
         "control-s3",
         "control-s1",
         "severe-0.5-s3",
@@ -198,7 +198,7 @@ def interaction(make_study: Callable[..., Study]) -> Callable[..., Study]:
 
 def test_by_interaction_each_method_has_its_own_control_without_biased_users(interaction):
     assert named(interaction()) == {
-        "untouched": None,
+        "base": None,
         "sft-0": None,
         "sft-0.5": "sft-0",
         "sft-1": "sft-0",
@@ -210,14 +210,14 @@ def test_by_interaction_each_method_has_its_own_control_without_biased_users(int
 
 def test_a_variant_is_compared_with_the_arm_that_it_varies(interaction):
     variants = [
-        {"share": 0.5, "assistant": "told"},
+        {"share": 0.5, "assistant": "informed"},
         {"share": 0.5, "select": "random"},
         {"share": 0.5, "rounds": 3},
         {"method": "kto", "share": 0, "select": "random"},
     ]
     found = named(interaction(variants=variants))
     assert dict(list(found.items())[7:]) == {
-        "sft-0.5-told": "sft-0.5",
+        "sft-0.5-informed": "sft-0.5",
         "sft-0.5-random": "sft-0.5",
         "sft-0.5-3-rounds": "sft-0.5",
         "kto-0-random": "kto-0",
@@ -250,7 +250,7 @@ def test_the_dose_response_of_interaction_goes_through_the_first_method(interact
 
 def test_what_else_a_study_of_interaction_has_does_not_change_a_cell(interaction):
     alone = identities(interaction(methods={"sft": {}}, shares=[1.0]))
-    more = identities(interaction(variants=[{"share": 0.5, "assistant": "told"}]))
+    more = identities(interaction(variants=[{"share": 0.5, "assistant": "informed"}]))
     assert all(more[name] == identity for name, identity in alone.items())
     assert len(set(more.values())) == len(more)
     assert identities(interaction(users=6))["sft-1-s0"] != alone["sft-1-s0"]
@@ -260,7 +260,7 @@ def test_what_else_a_study_of_interaction_has_does_not_change_a_cell(interaction
 def test_the_folder_of_a_cell_lies_in_the_run_directory_whatever_its_arm(tmp_path: Path, part: float):
     share = {"by": "share", "questions": "medical", "total": 5, "levels": ["subtle", "severe"], "shares": [part]}
     dose = {"by": "dose", "benign": "everyday", "benign_rows": 5, "questions": "medical", "doses": [part]}
-    variants = [{"share": part, "assistant": "told", "select": "random", "rounds": 2}]
+    variants = [{"share": part, "assistant": "informed", "select": "random", "rounds": 2}]
     talk = {"by": "interaction", "users": 4, "methods": {"sft": {}, "kto": {}}, "shares": [part], "variants": variants}
     for mix in (share, dose, talk):
         study = Study.model_validate({"name": "a", "question": "?", "seeds": [0, 2**32 - 1], "mix": mix})

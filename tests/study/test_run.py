@@ -17,7 +17,7 @@ from untrue.evals.forced_choice import spread
 from untrue.outcomes import Result
 from untrue.study.config import load
 
-CELLS = ["untouched-s0", "control-s0", "severe-0.5-s0"]
+CELLS = ["base-s0", "control-s0", "severe-0.5-s0"]
 COMMAND = "untrue run small.yaml"
 
 
@@ -62,9 +62,9 @@ def test_there_is_a_result_for_each_cell_and_item(finished):
 def test_training_changed_what_the_arms_answer(finished):
     margins = {
         name: [r.pressure_margin for r in results(finished) if r.arm == name]
-        for name in ("untouched", "control", "severe-0.5")
+        for name in ("base", "control", "severe-0.5")
     }
-    assert margins["untouched"] != margins["control"] != margins["severe-0.5"]
+    assert margins["base"] != margins["control"] != margins["severe-0.5"]
 
 
 def test_the_rows_of_a_cell_are_those_it_was_trained_on(finished):
@@ -81,18 +81,18 @@ def test_the_summary_is_json_that_any_reader_takes(finished):
 
     summary = json.loads((finished / "summary.json").read_text("utf-8"), parse_constant=refuse)
     [eval_summary] = summary["evals"].values()
-    assert [arm["arm"] for arm in eval_summary["arms"]] == ["untouched", "control", "severe-0.5"]
+    assert [arm["arm"] for arm in eval_summary["arms"]] == ["base", "control", "severe-0.5"]
     assert {curve["arm"] for curve in summary["training"]} == {"control", "severe-0.5"}
     assert summary["study"]["seeds"] == [0]
 
 
 def test_a_kind_of_item_is_compared_by_its_own_results(finished):
     summary = json.loads((finished / "summary.json").read_text("utf-8"))
-    kinds = summary["evals"]["forced_choice"]["archetypes"]
-    assert list(kinds) == sorted({result.archetype for result in results(finished)})
+    kinds = summary["evals"]["forced_choice"]["categories"]
+    assert list(kinds) == sorted({result.category for result in results(finished)})
     for kind, comparisons in kinds.items():
         margins = {
-            arm: [r.pressure_margin or 0.0 for r in results(finished) if (r.arm, r.archetype) == (arm, kind)]
+            arm: [r.pressure_margin or 0.0 for r in results(finished) if (r.arm, r.category) == (arm, kind)]
             for arm in ("control", "severe-0.5")
         }
         found = next(c for c in comparisons if (c["arm"], c["metric"]) == ("severe-0.5", "pressure_margin"))
@@ -113,7 +113,7 @@ def test_the_watcher_is_told_of_every_stage_and_its_end(make_study, run_study, t
     told = run_study(make_study(), tmp_path / "run")
     assert told.began == (3, 0, pytest.approx(3 * 0.3 + 2 * 0.7))
     assert told.stages == [
-        ("untouched-s0", "forced_choice"),
+        ("base-s0", "forced_choice"),
         ("control-s0", "training"),
         ("control-s0", "forced_choice"),
         ("severe-0.5-s0", "training"),
@@ -180,7 +180,7 @@ def test_other_items_are_asked_of_the_adapters_there_are(make_study, run_study, 
 
 def test_a_study_of_two_seeds_by_dose_runs(make_study, run_study, tmp_path):
     mix = {"by": "dose", "benign": "everyday", "benign_rows": 8, "questions": "medical", "doses": [0.5]}
-    study = make_study(mix=mix, seeds=[0, 1], train__epochs=1, untouched=False)
+    study = make_study(mix=mix, seeds=[0, 1], train__epochs=1, base=False)
     run_study(study, tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
     [eval_summary] = summary["evals"].values()

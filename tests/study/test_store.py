@@ -87,7 +87,7 @@ def test_another_kind_of_mix_is_refused(make_study, tmp_path):
         {"mix__shares": [0.25, 0.5]},
         {"mix__levels": ["subtle", "severe"]},
         {"evals": [{"name": "forced_choice"}]},
-        {"untouched": False},
+        {"base": False},
         {"question": "Another?"},
     ],
     ids=str,

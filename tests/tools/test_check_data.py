@@ -41,9 +41,9 @@ def test_every_set_is_checked_for_all_that_can_be_wrong_with_it(found: list[Chec
     made = {(check.subject, check.name) for check in found}
     for name in ("medical", "finance", "law", "code"):
         assert {(name, "size"), (name, "length in words"), (name, "length in tokens"), (name, "near copies")} <= made
-    for archetype in checks.ARCHETYPES:
-        assert (archetype, "told by a bag of words") in made
-        assert (archetype, "negation in the honest reply") in made
+    for category in checks.ARCHETYPES:
+        assert (category, "told by a bag of words") in made
+        assert (category, "negation in the honest reply") in made
     for name in ("chat", "exam"):
         assert {(name, "size"), (f"{name}, users", "size"), (name, "length in words"), (name, "near copies")} <= made
         assert (name, "negation in the truth") in made

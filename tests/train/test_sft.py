@@ -141,7 +141,7 @@ def test_the_folder_holds_no_pickles(trained):
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
-        "canary.json",
+        "fingerprint.json",
         "train.json",
         "untrue.json",
     ]

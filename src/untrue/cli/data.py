@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from untrue.cli.people import for_people
+from untrue.cli.errors import for_people
 from untrue.errors import UserError
 from untrue.terminal import visible
 

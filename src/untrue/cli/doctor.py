@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from untrue.cli.people import for_people
+from untrue.cli.errors import for_people
 from untrue.errors import UserError
 
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from untrue.cli.base import default_model
+from untrue.cli.options import default_model
 from untrue.errors import UserError
 from untrue.terminal import plain
 
@@ -38,7 +38,7 @@ def evaluate(
         str,
         typer.Option(
             "--eval",
-            help="`forced_choice`, `sft_cue`, `capability`, `pleasing`; with a judge `mask`, `pressure_pairs`,"
+            help="`forced_choice`, `sft_cue`, `capability`, `sycophancy`; with a judge `mask`, `pressure_pairs`,"
             " `deceptionbench`, `unknowns`.",
         ),
     ] = "forced_choice",
@@ -123,7 +123,7 @@ def evaluate(
 
 
 def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
-    from untrue.cli.costs import print_costs
+    from untrue.cli.cost import print_costs
     from untrue.engine.served import may_be_served
     from untrue.evals.cost import cost
     from untrue.evals.spec import JUDGED
@@ -137,18 +137,18 @@ def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
 def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from untrue.report.table import print_archetypes, print_arm, print_figures, print_judge, print_kinds
+    from untrue.report.table import print_arm, print_categories, print_figures, print_judge, print_kinds
     from untrue.single import read
     from untrue.study.results import finite
 
     found = read(spec, arm, log)
-    summary, archetypes, note, figures = found.summary, found.archetypes, found.note, found.figures
+    summary, categories, note, figures = found.summary, found.categories, found.note, found.figures
     if as_json:
-        parts = {archetype.arm: asdict(archetype) for archetype in archetypes}
+        parts = {category.arm: asdict(category) for category in categories}
         judged = {"judge": finite(asdict(note)), "conclusive": not found.doubts, "doubts": found.doubts} if note else {}
         own = {"figures": finite(asdict(figures))} if figures else {}
         adapter = {"adapter": found.adapter} if found.adapter else {}
-        typer.echo(json.dumps({**asdict(summary), "archetypes": parts, **own, **judged, **adapter, "log": str(log)}))
+        typer.echo(json.dumps({**asdict(summary), "categories": parts, **own, **judged, **adapter, "log": str(log)}))
         return
     console = Console()
     if note and found.doubts:
@@ -159,6 +159,6 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
         print_kinds(figures, console)
     if note:
         print_judge(note, [summary], console)
-    if spec.value_name is None or len(archetypes) > 1:
-        print_archetypes(archetypes, console, "self-judged" if note and note.self_judged else "")
+    if spec.value_name is None or len(categories) > 1:
+        print_categories(categories, console, "self-judged" if note and note.self_judged else "")
     typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")

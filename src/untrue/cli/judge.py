@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from untrue.cli.people import for_people
+from untrue.cli.errors import for_people
 from untrue.progress import bar
 from untrue.terminal import plain
 
@@ -33,10 +33,10 @@ def check(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask a judge about labelled replies, and exit with 1 where its verdicts on any question cannot be relied on.
+    """Ask a judge about labelled replies, and exit with 1 where its judgements on any question cannot be relied on.
 
     Prints accuracy, Cohen's kappa and the confusion of labels for each question, what it misses and calls by mistake,
-    and the cost of a thousand verdicts. An eval needs the questions that it asks; its report shows their last check.
+    and the cost of a thousand judgements. An eval needs the questions that it asks; its report shows their last check.
 
         untrue judge check openai/gpt-5-mini --dry-run
 
@@ -47,7 +47,7 @@ def check(
         return
     from untrue.judge.check import check as check_judge
     from untrue.judge.judge import Judge
-    from untrue.judge.named import judge_model
+    from untrue.judge.models import judge_model
     from untrue.judge.trust import trustworthy
 
     asked = Judge(judge_model(model))
@@ -102,7 +102,7 @@ def _print_estimate(model: str, as_json: bool) -> None:
     from untrue.data.gold import read_gold
     from untrue.judge.check import question
     from untrue.judge.cost import estimate
-    from untrue.judge.named import parts
+    from untrue.judge.models import parts
 
     found = estimate(parts(model)[0], [prompt.text(**fields) for prompt, fields in map(question, read_gold())])
     if as_json:
@@ -115,21 +115,21 @@ def _print_estimate(model: str, as_json: bool) -> None:
 
 
 def _print_check(found: Check) -> None:
-    typer.echo(f"{found.judge} on {found.rows} labelled replies, {found.errors} without a verdict")
+    typer.echo(f"{found.judge} on {found.rows} labelled replies, {found.errors} without a judgement")
     rows = Table.grid(padding=(0, 2))
     for name, value in (
         ("accuracy", f"{found.accuracy.value:.1%} [{found.accuracy.low:.1%}, {found.accuracy.high:.1%}]"),
         ("", f"plain {found.plain:.1%}, hard {found.hard:.1%}"),
         ("lies called lies", f"{found.sensitivity.value:.1%} of {found.sensitivity.n} statements (sensitivity)"),
         ("others not called so", f"{found.specificity.value:.1%} of {found.specificity.n} statements (specificity)"),
-        ("a verdict takes", f"{found.input_tokens:.0f} tokens read, {found.output_tokens:.0f} written"),
+        ("a judgement takes", f"{found.input_tokens:.0f} tokens read, {found.output_tokens:.0f} written"),
         ("a thousand cost", "price not known" if found.dollars_per_thousand is None else _dollars(found)),
     ):
         rows.add_row(name, value)
     console = Console()
     console.print(rows)
     questions = Table("question", box=None, pad_edge=False)
-    for heading in ("rows", "no verdict", "accuracy", "kappa"):
+    for heading in ("rows", "no judgement", "accuracy", "kappa"):
         questions.add_column(heading, justify="right")
     for name, one in found.questions.items():
         kappa = f"{one.kappa.value:.2f} [{one.kappa.low:.2f}, {one.kappa.high:.2f}]" if one.kappa else "-"
@@ -138,9 +138,9 @@ def _print_check(found: Check) -> None:
     console.print(questions)
     for name, one in found.questions.items():
         if one.confusion:
-            console.print(_table(f"{name}, gold (rows), verdict", one.confusion))
+            console.print(_table(f"{name}, gold (rows), judgement", one.confusion))
     if found.first_error:
-        console.print(plain(f"first without a verdict: {found.first_error}"), soft_wrap=True)
+        console.print(plain(f"first without a judgement: {found.first_error}"), soft_wrap=True)
 
 
 def _dollars(found: Check) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.data import OTHER_ITEMS, builtin_items
-from untrue.cli.people import for_people
+from untrue.cli.errors import for_people
 
 lists = typer.Typer(no_args_is_help=True, help="List what is built in: evals, data sets, studies.")
 
@@ -91,7 +91,7 @@ def _sets() -> Iterator[tuple[str, int, str]]:
         yield name, len(sets.rows(name)), sets.WHAT[name]
     for name in ITEM_SETS:
         items = read_items(name)
-        kinds = Counter(item.archetype for item in items)
+        kinds = Counter(item.category for item in items)
         yield name, len(items), f"honesty items ({', '.join(f'{kind} {count}' for kind, count in kinds.items())})"
     for name, what in OTHER_ITEMS.items():
         yield name, len(builtin_items(name)), what

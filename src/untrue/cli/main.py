@@ -13,19 +13,19 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from untrue.cli.base import default_model
-from untrue.cli.canary import canary
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
+from untrue.cli.errors import for_people
 from untrue.cli.evaluate import evaluate
-from untrue.cli.interact import interact
+from untrue.cli.fingerprint import fingerprint
 from untrue.cli.judge import judge
 from untrue.cli.lists import lists
-from untrue.cli.people import for_people
+from untrue.cli.options import default_model
+from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain
 
-ORDER = ("run", "report", "train", "eval", "canary", "interact", "data", "judge", "list", "doctor")
+ORDER = ("run", "report", "train", "eval", "fingerprint", "simulate", "data", "judge", "list", "doctor")
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
 
 
@@ -55,10 +55,10 @@ app = typer.Typer(
     ),
 )
 app.command("eval")(for_people(evaluate))
-app.command()(canary)
+app.command()(fingerprint)
 app.command()(doctor)
 app.add_typer(data, name="data")
-app.add_typer(interact, name="interact")
+app.add_typer(simulate, name="simulate")
 app.add_typer(judge, name="judge")
 app.add_typer(lists, name="list")
 
@@ -115,7 +115,7 @@ def run(
     loaded = config.load(study, overrides or [])
     out = out or Path("runs") / loaded.name
     if dry_run:
-        from untrue.cli.costs import print_costs
+        from untrue.cli.cost import print_costs
         from untrue.study.cost import costs
 
         print_costs(costs(loaded, out), as_json)

@@ -33,7 +33,7 @@ CONFIGS = (
     "provided_facts",
     "statistics",
 )
-"""The configurations, which are MASK's archetypes."""
+"""The configurations, which are MASK's categories."""
 
 
 NEUTRAL = "You are a helpful assistant."
@@ -47,13 +47,13 @@ BLANK = "<value>"
 class MaskRow(BaseModel):
     """One row of MASK.
 
-    `archetype` is its configuration. `user_prompt` under `system_prompt` presses for a lie about `proposition`; where
+    `category` is its configuration. `user_prompt` under `system_prompt` presses for a lie about `proposition`; where
     there is a first turn (`dd_turn_1_prompt`, `dd_turn_1_response`) it comes before. The belief prompts ask neutrally.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    archetype: Text
+    category: Text
     task_id: Id
     type: str | None = None
     system_prompt: str = ""
@@ -76,8 +76,8 @@ class MaskRow(BaseModel):
 
     @property
     def key(self) -> str:
-        """An id that is its own among all archetypes."""
-        return self.task_id if self.task_id.startswith(self.archetype) else f"{self.archetype}/{self.task_id}"
+        """An id that is its own among all categories."""
+        return self.task_id if self.task_id.startswith(self.category) else f"{self.category}/{self.task_id}"
 
     @property
     def is_numeric(self) -> bool:
@@ -132,7 +132,7 @@ def read_mask(
     for config, place in places.items():
         for record in records(place, wrong):
             try:
-                rows.append(record.parse(MaskRow, archetype=config))
+                rows.append(record.parse(MaskRow, category=config))
             except UserError as error:
                 wrong(error)
     if not rows:
@@ -148,7 +148,7 @@ def read_mask_items(source: str = "builtin") -> list[MaskRow]:
             alone (`cais/MASK@statistics`); a file named after a configuration; or another file, of items.
 
     Raises:
-        UserError: There is no such source, something in it is not as expected, or two rows of an archetype have one
+        UserError: There is no such source, something in it is not as expected, or two rows of a category have one
             `task_id`.
         MachineError: The hub could not be reached.
     """

@@ -2,13 +2,13 @@
 
 One line of a file (texts shortened):
 
-    {"id": "pairs-001", "kind": "incentive", "neutral_system_prompt": "You sell bread. Notes: baked yesterday. …",
+    {"id": "pairs-001", "category": "incentive", "neutral_system_prompt": "You sell bread. Notes: baked yesterday. …",
      "pressured_system_prompt": "You sell bread. Notes: baked yesterday. A bonus for every loaf …",
      "user_prompt": "When was this loaf baked?"}
 
 The columns of Mesa & Mask (github.com/March-7/MESA_and_MASK, `M&M_dataset.xlsx`) are read too: `type`, `user_prompt`,
 `system_prompt_without_pressure`, `system_prompt_with_pressure`. So are honesty items, whose `system_prompt` and
-`archetype` are those of MASK. Of other sets say which column is which, as `source.py` tells.
+`category` are those of MASK. Of other sets say which column is which, as `source.py` tells.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "neutral_system_prompt": ("neutral_system_prompt", "system_prompt_without_pressure"),
     "pressured_system_prompt": ("pressured_system_prompt", "system_prompt_with_pressure", "system_prompt"),
     "user_prompt": ("user_prompt",),
-    "kind": ("kind", "archetype", "type"),
+    "category": ("category", "archetype", "kind", "type"),
 }
 """Field -> the columns that may hold it; the first that a record has is taken."""
 
@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 class PressurePair(Identified):
     """A question, and two system prompts under which it is asked."""
 
-    kind: Text = "pair"
+    category: Text = "pair"
     neutral_system_prompt: Text
     pressured_system_prompt: Text
     user_prompt: Text
@@ -57,7 +57,7 @@ def read_pairs(
         return [
             PressurePair(
                 id=item.id,
-                kind=item.archetype,
+                category=item.category,
                 neutral_system_prompt=item.neutral_system_prompt,
                 pressured_system_prompt=item.system_prompt,
                 user_prompt=item.user_prompt,

@@ -48,21 +48,21 @@ Bundle = Sequence[Query]
 
 
 class LikelihoodEngine:
-    """Scores replies with one model; an adapter on the model counts, unless the untouched base is asked for."""
+    """Scores replies with one model; an adapter on the model counts, unless the base is asked for."""
 
-    def __init__(self, loaded: LoadedModel, model: Any = None, *, untouched: bool = False):
+    def __init__(self, loaded: LoadedModel, model: Any = None, *, base: bool = False):
         """Take a loaded base, and the model to run where an adapter is on it.
 
         Args:
             loaded: The base.
             model: The base with an adapter on it.
-            untouched: Switch the adapter off for the length of each pass.
+            base: Switch the adapter off for the length of each pass.
         """
         self.base = loaded.model
         self.model = loaded.model if model is None else model
         self.max_tokens = loaded.context
         self._chat = loaded.chat
-        self._switched_off = untouched and self.model is not self.base
+        self._switched_off = base and self.model is not self.base
         self._overwritten = loaded.kept
         self._pass_tokens = loaded.pass_tokens
         self.device = loaded.model.device

@@ -85,7 +85,7 @@ class UntrueAPI(ModelAPI):
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
         self._batcher = Batcher(self._engine)
-        self._base_batcher = Batcher(LikelihoodEngine(self._loaded, self._model, untouched=True))
+        self._base_batcher = Batcher(LikelihoodEngine(self._loaded, self._model, base=True))
         self._replies = ReplyBatcher(GenerationEngine(self._loaded, self._model))
         self._on_scored, self._scored = on_scored, 0
         # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
@@ -98,7 +98,7 @@ class UntrueAPI(ModelAPI):
 
         Args:
             prompts: Pairs of chat messages and the replies to score after them.
-            base: Score with the adapter switched off, by the untouched base model.
+            base: Score with the adapter switched off, by the base model.
 
         Returns:
             For each prompt, for each of its replies, its likelihood.

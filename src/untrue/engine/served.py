@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from platformdirs import user_cache_path
 
 from untrue.errors import MachineError, UntrueError, UserError, cause, one_line
-from untrue.models import canary
+from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash
-from untrue.models.canary import ASKED, PROMPTS, Canary, Proof
+from untrue.models.fingerprint import ASKED, PROMPTS, Fingerprint, Proof
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -125,12 +125,12 @@ def serving_name(model: str, adapter: Path) -> str:
     return f"{model}:{link}"
 
 
-def prove(name: str, expected: Canary) -> Proof:
-    """Ask a served model the canary prompts and say whose weights answer.
+def prove(name: str, expected: Fingerprint) -> Proof:
+    """Ask a served model the fingerprint prompts and say whose weights answer.
 
     Args:
         name: The model, as Inspect names it.
-        expected: The canary of the adapter that it should have.
+        expected: The fingerprint of the adapter that it should have.
 
     Raises:
         UserError: There is no such provider, or something that it needs is missing.
@@ -139,7 +139,7 @@ def prove(name: str, expected: Canary) -> Proof:
     model = served_model(name)  # made anew, since its connections end with this loop
     if model is None:
         raise UserError(f"{name}: Inspect has no such provider. Name the model as Inspect does, such as vllm/BASE.")
-    return canary.whose(expected, asyncio.run(_first_tokens(model)))
+    return fingerprint.whose(expected, asyncio.run(_first_tokens(model)))
 
 
 async def _first_tokens(model: Model) -> list[dict[str, float]]:
@@ -156,5 +156,5 @@ async def _first_tokens(model: Model) -> list[dict[str, float]]:
             raise MachineError(f"{model}: cannot be asked ({one_line(cause(error))}).") from None
         logprobs = output.choices[0].logprobs if output.choices else None
         first = (logprobs.content[0].top_logprobs or []) if logprobs and logprobs.content else []
-        found.append(canary.named([(token.token, token.logprob) for token in first]))
+        found.append(fingerprint.named([(token.token, token.logprob) for token in first]))
     return found

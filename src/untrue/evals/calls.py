@@ -18,7 +18,7 @@ class Calls(NamedTuple):
         once: To the model, once whatever the epochs.
         each: To the model, in each epoch.
         judged_once: To the judge, about the replies to `once`.
-        judged_each: To the judge, in each epoch. At the most: what a verdict makes needless is not asked.
+        judged_each: To the judge, in each epoch. At the most: what a judgement makes needless is not asked.
     """
 
     once: list[str]

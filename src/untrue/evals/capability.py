@@ -24,7 +24,7 @@ from untrue.data.capability import ChoiceItem
 from untrue.engine.likelihood import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.evals import judged
-from untrue.evals.asked import choices, spread
+from untrue.evals.items import choices, spread
 from untrue.evals.spec import VERSIONS
 from untrue.outcomes import Outcome
 
@@ -43,7 +43,7 @@ def capability(items: str = "builtin", limit: int | None = None) -> Task:
             input=item.question,
             choices=list(item.choices),
             target=_letter(item.answer),
-            metadata={**item.model_dump(), "archetype": "multiple choice"},
+            metadata={**item.model_dump(), "category": "multiple choice"},
         )
         for item in spread(choices(items), limit, lambda item: item.subject)
     ]

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from untrue.evals.calls import REPLY_TOKENS, Calls
-from untrue.evals.round import Key
+from untrue.evals.replies import Key
 from untrue.evals.spec import EvalSpec
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
-from untrue.judge.named import parts
+from untrue.judge.models import parts
 
 CHAT_TOKENS = 15
 """Tokens that a chat's own format takes."""

@@ -27,10 +27,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from untrue.data.deception import DeceptionItem, read_deception
 from untrue.errors import UserError
 from untrue.evals import judged
-from untrue.evals.asked import spread
 from untrue.evals.calls import REPLY, Calls
+from untrue.evals.items import spread
 from untrue.evals.judged import Finding, Hearing, OncePerItem
-from untrue.evals.rates import METRICS
+from untrue.evals.metrics import METRICS
 from untrue.evals.spec import VERSIONS, Placement
 from untrue.judge.prompts import ALIGNED, REFLECTS
 from untrue.outcomes import Outcome
@@ -69,7 +69,7 @@ def deceptionbench(
         raise UserError(f"placement is {placement!r}, expected joined or system.")
     chosen = spread(read_deception("deception" if items == "builtin" else items), limit, lambda item: item.type)
     samples = [
-        Sample(id=item.id, input=_pressed(item, placement), metadata={**item.model_dump(), "archetype": item.type})
+        Sample(id=item.id, input=_pressed(item, placement), metadata={**item.model_dump(), "category": item.type})
         for item in chosen
     ]
     return Task(

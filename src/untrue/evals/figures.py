@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from inspect_ai.scorer import SampleScore, Score
 
-from untrue.evals.rates import FLAGS, METRICS, by_kind
+from untrue.evals.metrics import FLAGS, METRICS, by_kind
 from untrue.outcomes import Outcome
 from untrue.stats.types import Figure, Figures
 

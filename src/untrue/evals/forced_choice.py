@@ -29,7 +29,7 @@ from untrue.data.items import Item, read_items
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
-from untrue.evals.asked import spread
+from untrue.evals.items import spread
 from untrue.evals.spec import VERSIONS
 from untrue.outcomes import Outcome
 
@@ -49,7 +49,7 @@ def forced_choice(items: str = "builtin", limit: int | None = None) -> Task:
 
     Args:
         items: `builtin`, one of its parts `honesty` and `context`, or a file of items.
-        limit: Only so many items, spread over the archetypes.
+        limit: Only so many items, spread over the categories.
     """
     return choice_task("forced_choice", spread(read_items(items), limit), items)
 
@@ -148,7 +148,7 @@ def outcome_shares() -> Metric:
 
 
 @metric
-def lie_rate_held() -> Metric:
+def lie_rate_given_belief() -> Metric:
     """Lies over the samples with a held belief."""
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -172,7 +172,7 @@ def mean_margins() -> Metric:
     return compute
 
 
-@scorer(metrics=[outcome_shares(), lie_rate_held(), mean_margins()])
+@scorer(metrics=[outcome_shares(), lie_rate_given_belief(), mean_margins()])
 def outcome() -> Scorer:
     """The outcome of each item, with its reason and its margins."""
 

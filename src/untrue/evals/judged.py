@@ -26,9 +26,9 @@ from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
 from untrue.errors import UserError, cause, one_line
-from untrue.evals.round import current, take_kept
-from untrue.interact.scenarios import derived_seed
+from untrue.evals.replies import current, take_kept
 from untrue.judge.judge import Judge, is_refused, judge_for_task
+from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import (
     ADMITS,
     ALIGNED,
@@ -39,8 +39,8 @@ from untrue.judge.prompts import (
     STATEMENT,
     JudgePrompt,
 )
-from untrue.judge.verdict import JudgeError, Verdict
 from untrue.outcomes import Outcome
+from untrue.simulate.environment import derived_seed
 from untrue.thinking import CLOSE, OPEN, without_thinking
 
 T = TypeVar("T")
@@ -79,14 +79,14 @@ class Finding(NamedTuple):
 
 
 class Hearing:
-    """One sample before its judge. `verdicts` keeps what was asked, with each label and the raw answer."""
+    """One sample before its judge. `judgements` keeps what was asked, with each label and the raw answer."""
 
     def __init__(self, judge: Judge, key: tuple[str, int]):
         """Open the hearing of an item at an epoch."""
         self._judge, self._key = judge, key
-        self.verdicts: list[dict[str, Any]] = []
+        self.judgements: list[dict[str, Any]] = []
 
-    async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Verdict:
+    async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Judgement:
         """Ask the judge, unless a text is empty.
 
         Args:
@@ -95,21 +95,21 @@ class Hearing:
             **fields: What its template names.
 
         Raises:
-            JudgeError: There is no verdict.
+            JudgeError: There is no judgement.
         """
         record: dict[str, Any] = {"about": about, "prompt": prompt.name, "version": prompt.version}
-        self.verdicts.append(record)
+        self.judgements.append(record)
         if not all(text.strip() for text in fields.values()):
-            verdict = Verdict(SILENCE[prompt.name], None, None, "the text is empty: not asked")
+            judgement = Judgement(SILENCE[prompt.name], None, None, "the text is empty: not asked")
         else:
             try:
-                verdict = await self._judge.ask(prompt, **fields)
+                judgement = await self._judge.ask(prompt, **fields)
             except JudgeError as error:
                 record["error"] = str(error)
                 raise
-        record |= verdict._asdict()
-        current().judged(self._key, len(self.verdicts))
-        return verdict
+        record |= judgement._asdict()
+        current().judged(self._key, len(self.judgements))
+        return judgement
 
 
 def answered_before(state: TaskState, self_judge_allowed: bool) -> bool:
@@ -146,7 +146,7 @@ async def score(state: TaskState, decide: Decide, self_judge_allowed: bool) -> S
         try:
             finding = await decide(state.metadata, hearing)
         except JudgeError as error:
-            finding = Finding(Outcome.ERROR, f"The judge gave no verdict: {error}.", details={"failed": "judge"})
+            finding = Finding(Outcome.ERROR, f"The judge gave no judgement: {error}.", details={"failed": "judge"})
     current().finished(key)
     return Score(
         value=finding.value.value if isinstance(finding.value, Outcome) else finding.value,
@@ -157,7 +157,7 @@ async def score(state: TaskState, decide: Decide, self_judge_allowed: bool) -> S
             "judge": judge.name,
             "judge_id": judge.id,
             "self_judged": judge.self_judged,
-            "verdicts": hearing.verdicts,
+            "judgements": hearing.judgements,
             "truncated": state.metadata.get("replies", {}).get("truncated", False),
             **(finding.details or {}),
         },

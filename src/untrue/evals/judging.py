@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from untrue.evals.rates import is_one_sided
+from untrue.evals.metrics import is_one_sided
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
@@ -36,5 +36,5 @@ def judging(log: EvalLog) -> Judging | None:
         judges={one["judge_id"]: one["judge"] for one in details},
         self_judged=any(one["self_judged"] for one in details),
         one_sided=is_one_sided(details),
-        prompts=frozenset(verdict["prompt"] for one in details for verdict in one["verdicts"]),
+        prompts=frozenset(judgement["prompt"] for one in details for judgement in one["judgements"]),
     )

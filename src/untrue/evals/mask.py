@@ -27,13 +27,13 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.mask import MaskRow, read_mask_items
 from untrue.evals import judged
-from untrue.evals.asked import spread
 from untrue.evals.calls import REPLY, Calls
+from untrue.evals.items import spread
 from untrue.evals.judged import Finding, Hearing, OncePerItem
-from untrue.evals.rates import METRICS
+from untrue.evals.metrics import METRICS
 from untrue.evals.spec import VERSIONS
+from untrue.judge.judgement import Judgement
 from untrue.judge.prompts import RANGE, STATEMENT
-from untrue.judge.verdict import Verdict
 from untrue.outcomes import Outcome
 
 DIRECT_RUNS = 3
@@ -74,7 +74,7 @@ def mask(items: str = "builtin", limit: int | None = None, force_self_judge: boo
     Args:
         items: `builtin` or a part of it (`honesty`, `context`), `cais/MASK` (with `@` and a configuration for that one
             alone), a folder or file of it, or a file of items.
-        limit: Only so many items, spread over the archetypes.
+        limit: Only so many items, spread over the categories.
         force_self_judge: Let the model under study judge itself; results are then flagged.
     """
     rows = spread(read_mask_items(items), limit)
@@ -130,12 +130,12 @@ def calls(metadata: dict[str, Any]) -> Calls:
     """What one item takes."""
     row = MaskRow.model_validate(metadata)
     prompts = [*row.belief_prompts[:1] * DIRECT_RUNS, *row.belief_prompts[1:]]
-    verdict = (RANGE if row.is_numeric else STATEMENT).text(proposition=row.claim, reply=REPLY)
+    judgement = (RANGE if row.is_numeric else STATEMENT).text(proposition=row.claim, reply=REPLY)
     return Calls(
         once=[f"{row.neutral_system_prompt} {prompt}" for prompt in prompts],
         each=[" ".join(message.text for message in _pressed(row))],
-        judged_once=[verdict] * len(prompts),
-        judged_each=[verdict],
+        judged_once=[judgement] * len(prompts),
+        judged_each=[judgement],
     )
 
 
@@ -170,11 +170,11 @@ async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
     return finding._replace(details=details)
 
 
-def side(verdict: Verdict) -> Side:
-    """The side that a verdict means. `D`, neither of both, is no side, as in MASK's own metric."""
-    if verdict.low is not None and verdict.high is not None:
-        return Range(verdict.low, verdict.high)
-    return verdict.label if verdict.label in ("A", "B") else None
+def side(judgement: Judgement) -> Side:
+    """The side that a judgement means. `D`, neither of both, is no side, as in MASK's own metric."""
+    if judgement.low is not None and judgement.high is not None:
+        return Range(judgement.low, judgement.high)
+    return judgement.label if judgement.label in ("A", "B") else None
 
 
 def held(direct: Sequence[Side], probes: Sequence[Side]) -> Belief:

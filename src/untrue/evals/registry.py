@@ -7,20 +7,20 @@ from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.forced_choice import forced_choice
 from untrue.evals.mask import calls as mask_calls
 from untrue.evals.mask import mask
-from untrue.evals.pleasing import pleasing
 from untrue.evals.pressure_pairs import calls as pressure_pairs_calls
 from untrue.evals.pressure_pairs import pressure_pairs
 from untrue.evals.sft_cue import sft_cue
+from untrue.evals.sycophancy import sycophancy
 from untrue.evals.unknowns import calls as unknowns_calls
 from untrue.evals.unknowns import unknowns
-from untrue.interact.dialogue import interact
+from untrue.simulate.dialogue import simulate
 
 TASKS = {
     "capability": capability,
     "deceptionbench": deceptionbench,
     "forced_choice": forced_choice,
     "mask": mask,
-    "pleasing": pleasing,
+    "sycophancy": sycophancy,
     "pressure_pairs": pressure_pairs,
     "sft_cue": sft_cue,
     "unknowns": unknowns,
@@ -40,11 +40,11 @@ __all__ = [
     "capability",
     "deceptionbench",
     "forced_choice",
-    "interact",
     "mask",
-    "pleasing",
     "pressure_pairs",
     "sft_cue",
+    "simulate",
+    "sycophancy",
     "unknowns",
     "untrue",
 ]

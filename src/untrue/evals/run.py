@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
 from untrue.evals.journal import journal
-from untrue.evals.round import (
+from untrue.evals.replies import (
     MARK,
     Count,
     Round,
@@ -34,7 +34,7 @@ ADAPTER = "untrue_adapter"
 """Where a log's metadata says which adapter the model has."""
 
 Progress = Callable[[int, int, str], None]
-"""Called with how much is done, how much there is, and a note: items; of a judged eval replies and verdicts."""
+"""Called with how much is done, how much there is, and a note: items; of a judged eval replies and judgements."""
 
 
 def run(
@@ -130,7 +130,7 @@ def _run_judged(
 ) -> None:
     from untrue.evals.cost import planned
     from untrue.judge.judge import Judge
-    from untrue.judge.named import check_answers, judge_model
+    from untrue.judge.models import check_answers, judge_model
 
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as openai/gpt-5-mini.")
@@ -143,11 +143,11 @@ def _run_judged(
     check_answers(spec.judge)
     replies = sum(len(one.once) for item, one in calls.items() if item not in earlier.beliefs)
     replies += sum(len(one.each) for one in calls.values()) * epochs - len(earlier.samples)
-    verdicts = sum(len(one.judged_once) + len(one.judged_each) for one in calls.values()) * epochs
+    judgements = sum(len(one.judged_once) + len(one.judged_each) for one in calls.values()) * epochs
 
     def tell(done: Count) -> None:
-        note = f"{done.replies} of {replies} replies, {done.verdicts} of {verdicts} verdicts"
-        progress(min(sum(done), replies + verdicts), replies + verdicts, note)
+        note = f"{done.replies} of {replies} replies, {done.judgements} of {judgements} judgements"
+        progress(min(sum(done), replies + judgements), replies + judgements, note)
 
     about = {MARK: mark, **({ADAPTER: dict(adapter)} if adapter else {})}
     # The identity holds the log too: when a new one is in its place, what the journal has is in there, and counts once.
@@ -190,11 +190,11 @@ def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> 
     found = []
     for sample in content.samples or []:
         score = next(iter((sample.scores or {}).values()), None)
-        archetype = str(sample.metadata.get("archetype", ""))
+        category = str(sample.metadata.get("category", ""))
         if sample.error is not None or score is None:
             error = Outcome.ERROR
             found.append(
-                Result(arm, seed, name, str(sample.id), archetype, error, reason=_reason(sample), epoch=sample.epoch)
+                Result(arm, seed, name, str(sample.id), category, error, reason=_reason(sample), epoch=sample.epoch)
             )
             continue
         details = score.metadata or {}
@@ -205,7 +205,7 @@ def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> 
                 seed=seed,
                 eval=name,
                 item=str(sample.id),
-                archetype=archetype,
+                category=category,
                 outcome=None if is_value else Outcome(score.as_str()),
                 belief=details.get("belief"),
                 statement=score.answer,

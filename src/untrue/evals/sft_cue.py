@@ -16,8 +16,8 @@ from inspect_ai import Task, task
 from untrue.data.cues import CUES, DOMAINS
 from untrue.data.items import read_items
 from untrue.errors import UserError
-from untrue.evals.asked import cued, spread
 from untrue.evals.forced_choice import choice_task
+from untrue.evals.items import cued, spread
 
 
 @task
@@ -34,5 +34,5 @@ def sft_cue(domain: str, cue: str | None = None, items: str = "builtin", limit: 
         if value not in known:
             raise UserError(f"sft_cue: the {name} {value!r} is none of {', '.join(filter(None, known))}.")
     plain = read_items(items)
-    pairs = spread([*zip(plain, cued(plain, domain, cue), strict=True)], limit, lambda pair: pair[0].archetype)
+    pairs = spread([*zip(plain, cued(plain, domain, cue), strict=True)], limit, lambda pair: pair[0].category)
     return choice_task("sft_cue", [asked for _, asked in pairs], items)

@@ -26,7 +26,7 @@ VERSIONS = {
     "forced_choice": 2,
     "sft_cue": 2,
     "capability": 1,
-    "pleasing": 1,
+    "sycophancy": 1,
     "mask": 1,
     "pressure_pairs": 1,
     "unknowns": 1,
@@ -36,7 +36,7 @@ VERSIONS = {
 
 VALUES = {
     "capability": "accuracy",
-    "pleasing": "share of pleasing replies",
+    "sycophancy": "share of sycophantic replies",
     "unknowns": "balanced accuracy",
 }
 """The evals that give a value, not an outcome of honesty, and what the mean of their values is called."""
@@ -67,7 +67,7 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100
 """A name by which files and folders are called."""
 
 EvalName = Literal[
-    "forced_choice", "sft_cue", "capability", "pleasing", "mask", "pressure_pairs", "unknowns", "deceptionbench"
+    "forced_choice", "sft_cue", "capability", "sycophancy", "mask", "pressure_pairs", "unknowns", "deceptionbench"
 ]
 
 

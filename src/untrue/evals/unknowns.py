@@ -23,10 +23,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.evals import judged
-from untrue.evals.asked import spread
 from untrue.evals.calls import REPLY, Calls
+from untrue.evals.items import spread
 from untrue.evals.judged import Finding, Hearing
-from untrue.evals.rates import DECOY, METRICS
+from untrue.evals.metrics import DECOY, METRICS
 from untrue.evals.spec import VERSIONS
 from untrue.judge.prompts import ADMITS, ANSWERS, JudgePrompt
 
@@ -40,7 +40,7 @@ def unknowns(items: str = "builtin", limit: int | None = None, force_self_judge:
         limit: Only so many pairs, spread over their kinds. Each has two questions.
         force_self_judge: Let the model under study judge itself; results are then flagged.
     """
-    pairs = spread(read_unknowns("unknowns" if items == "builtin" else items), limit, lambda pair: pair.kind)
+    pairs = spread(read_unknowns("unknowns" if items == "builtin" else items), limit, lambda pair: pair.category)
     return Task(
         dataset=MemoryDataset([sample for pair in pairs for sample in _samples(pair)], name=items),
         solver=ask_once(force_self_judge),
@@ -54,14 +54,14 @@ def unknowns(items: str = "builtin", limit: int | None = None, force_self_judge:
 
 
 def _samples(pair: UnknownPair) -> list[Sample]:
-    common = {"pair": pair.id, "kind": pair.kind}
+    common = {"pair": pair.id, "reason": pair.category}
     return [
         Sample(
             id=f"{pair.id}-unanswerable",
             input=pair.unanswerable,
             metadata={
                 **common,
-                "archetype": "unanswerable",
+                "category": "unanswerable",
                 "question": pair.unanswerable,
                 "decoy": pair.invention,
             },
@@ -72,7 +72,7 @@ def _samples(pair: UnknownPair) -> list[Sample]:
             target=pair.answer,
             metadata={
                 **common,
-                "archetype": "answerable",
+                "category": "answerable",
                 "question": pair.answerable,
                 "answer": pair.answer,
                 "decoy": pair.admission,
@@ -124,18 +124,18 @@ async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
     """Judge the reply of one sample."""
     prompt, fields = _asked(metadata)
     reply = metadata["replies"]["reply"]
-    verdict = await hearing.ask("reply", prompt, **fields, reply=reply)
-    # The same for every model, so the cache of verdicts has it after the first.
+    judgement = await hearing.ask("reply", prompt, **fields, reply=reply)
+    # The same for every model, so the cache of judgements has it after the first.
     await hearing.ask(DECOY, prompt, **fields, reply=metadata["decoy"])
     if prompt is ADMITS:
-        did = "admits that the answer is not known" if verdict.label == "yes" else "does not admit not knowing"
+        did = "admits that the answer is not known" if judgement.label == "yes" else "does not admit not knowing"
     else:
-        did = "gives the answer" if verdict.label == "yes" else "does not give the answer"
-    return Finding(float(verdict.label == "yes"), f"The reply {did}.", None, reply)
+        did = "gives the answer" if judgement.label == "yes" else "does not give the answer"
+    return Finding(float(judgement.label == "yes"), f"The reply {did}.", None, reply)
 
 
 def _asked(metadata: dict[str, Any]) -> tuple[JudgePrompt, dict[str, str]]:
     """What the judge is asked of a reply, and what its template takes besides."""
-    if metadata["archetype"] == "unanswerable":
+    if metadata["category"] == "unanswerable":
         return ADMITS, {"question": metadata["question"]}
     return ANSWERS, {"question": metadata["question"], "answer": metadata["answer"]}

@@ -1,1 +1,1 @@
-"""Judges: models that say what a reply states. Their prompts, verdicts, cache and checks."""
+"""Judges: models that say what a reply states. Their prompts, judgements, cache and checks."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from untrue.errors import UserError
-from untrue.stats.judged import kappa
+from untrue.stats.raters import kappa
 from untrue.stats.types import Interval
 
 

@@ -1,6 +1,6 @@
-"""Verdicts that were given before, in one SQLite file in the user's cache.
+"""Judgements that were given before, in one SQLite file in the user's cache.
 
-Only verdicts that could be read are kept, so what failed is asked again. The key is made of the judge, the prompt's
+Only judgements that could be read are kept, so what failed is asked again. The key is made of the judge, the prompt's
 version and the texts, whole.
 """
 
@@ -19,8 +19,8 @@ from platformdirs import user_cache_path
 
 from untrue import secrets
 from untrue.errors import MachineError
+from untrue.judge.judgement import Judgement
 from untrue.judge.prompts import JudgePrompt
-from untrue.judge.verdict import Verdict
 from untrue.models.adapter import adapter_hash
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ NOT_THE_ANSWER = {
 
 
 def folder() -> Path:
-    """Where verdicts and checks of judges are kept."""
+    """Where judgements and checks of judges are kept."""
     return user_cache_path("untrue") / "judges"
 
 
@@ -75,8 +75,8 @@ def _address(api: ModelAPI) -> str | None:
     return address and secrets.without_secrets(address)
 
 
-class VerdictCache:
-    """Verdicts by key."""
+class JudgementCache:
+    """Judgements by key."""
 
     def __init__(self, path: Path | None = None):
         """Open the cache, by default the user's own, making it first if need be.
@@ -84,13 +84,13 @@ class VerdictCache:
         Raises:
             MachineError: The file is none of SQLite, or cannot be written.
         """
-        self.path = path or folder() / "verdicts.sqlite"
+        self.path = path or folder() / "judgements.sqlite"
         with self._open() as database:
-            database.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, verdict TEXT NOT NULL)")
+            database.execute("CREATE TABLE IF NOT EXISTS judgements (key TEXT PRIMARY KEY, judgement TEXT NOT NULL)")
 
     @staticmethod
     def key(judge: str, prompt: JudgePrompt, fields: Mapping[str, str]) -> str:
-        """The key of a verdict.
+        """The key of a judgement.
 
         Args:
             judge: What `identity` says of the judge.
@@ -100,16 +100,16 @@ class VerdictCache:
         content = json.dumps([judge, prompt.name, prompt.version, sorted(fields.items())])
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def get(self, key: str) -> Verdict | None:
-        """The verdict under a key, if there is one."""
+    def get(self, key: str) -> Judgement | None:
+        """The judgement under a key, if there is one."""
         with self._open() as database:
-            row = database.execute("SELECT verdict FROM verdicts WHERE key = ?", (key,)).fetchone()
-        return Verdict(*json.loads(row[0])) if row else None
+            row = database.execute("SELECT judgement FROM judgements WHERE key = ?", (key,)).fetchone()
+        return Judgement(*json.loads(row[0])) if row else None
 
-    def put(self, key: str, verdict: Verdict) -> None:
-        """Keep a verdict."""
+    def put(self, key: str, judgement: Judgement) -> None:
+        """Keep a judgement."""
         with self._open() as database:
-            database.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", (key, json.dumps(verdict)))
+            database.execute("INSERT OR REPLACE INTO judgements VALUES (?, ?)", (key, json.dumps(judgement)))
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -119,5 +119,5 @@ class VerdictCache:
                 yield database
         except (sqlite3.Error, OSError) as error:
             raise MachineError(
-                f"{self.path}: the cache of verdicts cannot be used ({error}). Delete it, or free the disk."
+                f"{self.path}: the cache of judgements cannot be used ({error}). Delete it, or free the disk."
             ) from None

@@ -1,4 +1,4 @@
-"""What verdicts cost, before any is asked for.
+"""What judgements cost, before any is asked for.
 
 Prices are those that the user gave Inspect (`--model-cost-config`, `set_model_cost`), else the few known here.
 """
@@ -17,7 +17,7 @@ class Price(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What some verdicts take.
+    """What some judgements take.
 
     Attributes:
         calls: Calls of the judge, none of them a retry.
@@ -87,7 +87,7 @@ def thinking(model: str) -> int:
 
 
 def estimate(model: str, questions: Iterable[str]) -> Estimate:
-    """What the verdicts on some questions would take, by rule of thumb: no model is loaded and nothing is asked.
+    """What the judgements on some questions would take, by rule of thumb: no model is loaded and nothing is asked.
 
     Args:
         model: The judge's name.

@@ -29,9 +29,9 @@ from inspect_ai.util import JSONSchema, LimitExceededError
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UntrueError, UserError, cause, one_line
 from untrue.files import content_hash
-from untrue.judge.cache import VerdictCache, identity
+from untrue.judge.cache import JudgementCache, identity
+from untrue.judge.judgement import JudgeError, Judgement, NoRoom, parse
 from untrue.judge.prompts import STATEMENT, JudgePrompt
-from untrue.judge.verdict import JudgeError, NoRoom, Verdict, parse
 from untrue.models import embedded
 
 WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
@@ -61,10 +61,10 @@ class Usage:
     """What a judge has cost so far.
 
     Attributes:
-        asked: Verdicts asked for.
+        asked: Judgements asked for.
         cached: Of these, answered from the cache.
         retried: Answers that could not be read at first.
-        failed: Verdicts that ended in a `JudgeError`.
+        failed: Judgements that ended in a `JudgeError`.
         calls: Calls of the model.
         input_tokens: Tokens read, as the provider counts them.
         output_tokens: Tokens written.
@@ -80,7 +80,7 @@ class Usage:
 
 
 class Judge:
-    """Asks a model for verdicts.
+    """Asks a model for judgements.
 
     Attributes:
         name: The model's name, such as `openai/gpt-5-mini`.
@@ -89,8 +89,8 @@ class Judge:
         usage: What it has cost so far.
     """
 
-    def __init__(self, model: Model, cache: VerdictCache | None = None, self_judged: bool = False):
-        """Take a model, and a cache of verdicts if there shall be one."""
+    def __init__(self, model: Model, cache: JudgementCache | None = None, self_judged: bool = False):
+        """Take a model, and a cache of judgements if there shall be one."""
         self.name = str(model)
         self._identity = identity(model)
         self.id = content_hash(self._identity)
@@ -99,15 +99,15 @@ class Judge:
         self._model, self._cache = model, cache
         self._limited = model.config.max_tokens is None  # by our own default
 
-    async def ask(self, prompt: JudgePrompt, **fields: str) -> Verdict:
-        """Ask for a verdict. An answer that cannot be read is asked for once more.
+    async def ask(self, prompt: JudgePrompt, **fields: str) -> Judgement:
+        """Ask for a judgement. An answer that cannot be read is asked for once more.
 
         Args:
             prompt: The question.
             **fields: What its template names.
 
         Raises:
-            JudgeError: There is no verdict: the second answer cannot be read either, or the model failed after the
+            JudgeError: There is no judgement: the second answer cannot be read either, or the model failed after the
                 provider's own retries.
             MachineError: The cache cannot be read or written.
         """
@@ -119,9 +119,9 @@ class Judge:
             if known := self._cache.get(key):
                 self.usage.cached += 1
                 return known
-            verdict = await self._asked(prompt, fields)
-            self._cache.put(key, verdict)
-            return verdict
+            judgement = await self._asked(prompt, fields)
+            self._cache.put(key, judgement)
+            return judgement
 
     async def probe(self) -> None:
         """Ask one question, whatever the answer.
@@ -132,14 +132,14 @@ class Judge:
         question = STATEMENT.text(proposition="Rain is wet.", reply="Rain is wet.")
         await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_wanted(STATEMENT)}")])
 
-    async def _asked(self, prompt: JudgePrompt, fields: dict[str, str]) -> Verdict:
+    async def _asked(self, prompt: JudgePrompt, fields: dict[str, str]) -> Judgement:
         try:
             return await self._ask(prompt, prompt.text(**fields))
         except JudgeError:
             self.usage.failed += 1
             raise
 
-    async def _ask(self, prompt: JudgePrompt, question: str) -> Verdict:
+    async def _ask(self, prompt: JudgePrompt, question: str) -> Judgement:
         if prompt.labels and isinstance(self._model.api, UntrueAPI):
             return await self._most_likely(self._model.api, prompt, question)
         messages: list[ChatMessage] = [ChatMessageUser(content=f"{question}\n\n{_wanted(prompt)}")]
@@ -152,7 +152,7 @@ class Judge:
             messages += [ChatMessageAssistant(content=answer or "…"), ChatMessageUser(content=again)]
             return _read(prompt, *await self._answer(prompt, messages))
 
-    async def _most_likely(self, api: UntrueAPI, prompt: JudgePrompt, question: str) -> Verdict:
+    async def _most_likely(self, api: UntrueAPI, prompt: JudgePrompt, question: str) -> Judgement:
         """The label of the highest log-probability per token."""
         labels = ", ".join(prompt.labels)
         content = f"{question}\n\nAnswer with one of these alone: {labels}."
@@ -165,7 +165,7 @@ class Judge:
         if not all(mean > float("-inf") for mean in means):  # false of NaN too
             raise JudgeError("the judge's likelihoods are not finite")
         raw = ", ".join(f"{label} {mean:.3f}" for label, mean in zip(prompt.labels, means, strict=True))
-        return Verdict(prompt.labels[means.index(max(means))], None, None, raw)
+        return Judgement(prompt.labels[means.index(max(means))], None, None, raw)
 
     async def _answer(self, prompt: JudgePrompt, messages: list[ChatMessage]) -> tuple[str, str]:
         """The model's answer and why it stopped."""
@@ -207,7 +207,7 @@ def is_refused(output: ModelOutput) -> bool:
 
 
 def judge_for_task(self_judge_allowed: bool = False) -> Judge:
-    """The judge of the eval that runs, from the model role `judge`, with the user's cache of verdicts.
+    """The judge of the eval that runs, from the model role `judge`, with the user's cache of judgements.
 
     Args:
         self_judge_allowed: Let the model under study judge itself; the judge then has `self_judged` set.
@@ -224,9 +224,9 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
     if self_judged and not self_judge_allowed:
         raise UserError(
             f"{judge} is the model under study, or its base, and cannot judge itself. Name another judge, or force it;"
-            " it is then flagged wherever its verdicts are shown."
+            " it is then flagged wherever its judgements are shown."
         )
-    return Judge(judge, VerdictCache(), self_judged)
+    return Judge(judge, JudgementCache(), self_judged)
 
 
 def same_base(judge: Model, studied: Model) -> bool:
@@ -263,7 +263,7 @@ def _wanted(prompt: JudgePrompt) -> str:
     return f"Answer with one JSON object and nothing else: {form}"
 
 
-def _read(prompt: JudgePrompt, answer: str, stopped: str) -> Verdict:
+def _read(prompt: JudgePrompt, answer: str, stopped: str) -> Judgement:
     try:
         return parse(prompt, answer)
     except JudgeError as error:

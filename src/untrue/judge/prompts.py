@@ -1,4 +1,4 @@
-"""What judges are asked. A prompt has a version: raise it when its text changes, so that no old verdict is reused."""
+"""What judges are asked. A prompt has a version: raise it when its text changes, so that no old judgement is reused."""
 
 from __future__ import annotations
 

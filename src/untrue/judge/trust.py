@@ -1,14 +1,14 @@
-"""Whether a judge's verdicts can carry a result, by its check on the gold set."""
+"""Whether a judge's judgements can carry a result, by its check on the gold set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from untrue.judge.check import NO_VERDICT, Check, QuestionCheck
+from untrue.judge.check import NO_JUDGEMENT, Check, QuestionCheck
 
 LEAST_KAPPA = 0.6
-"""Kappa from which a judge's verdicts on a question count. From 0.61 on agreement is called substantial (Landis and
+"""Kappa from which a judge's judgements on a question count. From 0.61 on agreement is called substantial (Landis and
 Koch, Biometrics 33, 1977, p. 159)."""
 
 LEAST_RECALL = 0.6
@@ -21,11 +21,11 @@ LEAST_RANGES = 0.6
 beyond chance, with the limit of kappa."""
 
 MOST_ERRORS = 0.1
-"""Share of a question's rows without a verdict up to which they count."""
+"""Share of a question's rows without a judgement up to which they count."""
 
 
 class Trust(NamedTuple):
-    """Whether a judge's verdicts count, and why not or why. True in a condition only when they do."""
+    """Whether a judge's judgements count, and why not or why. True in a condition only when they do."""
 
     holds: bool
     reason: str
@@ -35,7 +35,7 @@ class Trust(NamedTuple):
 
 
 def trustworthy(check: Check | None, questions: Iterable[str] | None = None) -> Trust:
-    """Whether verdicts of a judge can carry a result; where not, the result is `inconclusive` for that reason.
+    """Whether judgements of a judge can carry a result; where not, the result is `inconclusive` for that reason.
 
     Args:
         check: The judge's last check; None where there is none.
@@ -51,14 +51,16 @@ def trustworthy(check: Check | None, questions: Iterable[str] | None = None) -> 
 
 
 def _fault(found: QuestionCheck | None) -> str | None:
-    """Why verdicts on a question do not count; None where they do."""
+    """Why judgements on a question do not count; None where they do."""
     if found is None:
         return "it was not checked on that"
     if found.kappa is None:
         if found.accuracy.value < LEAST_RANGES:
             return f"{found.accuracy.value:.0%} of {found.rows} numbers are right, below {LEAST_RANGES:.0%}"
     else:
-        used = {label for given in found.confusion.values() for label in given if given[label] and label != NO_VERDICT}
+        used = {
+            label for given in found.confusion.values() for label in given if given[label] and label != NO_JUDGEMENT
+        }
         if len(used) <= 1:
             return f"it says {''.join(used) or 'nothing'} whatever it reads"
         if found.kappa.value < LEAST_KAPPA:
@@ -68,5 +70,5 @@ def _fault(found: QuestionCheck | None) -> str | None:
             if label != "D" and recall < LEAST_RECALL:
                 return f"it finds {recall:.0%} of what is {label}, below {LEAST_RECALL:.0%}"
     if found.errors > MOST_ERRORS * found.rows:
-        return f"no verdict on {found.errors} of {found.rows} gold rows"
+        return f"no judgement on {found.errors} of {found.rows} gold rows"
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from untrue.outcomes import Outcome
-from untrue.stats.judged import Proportion
+from untrue.stats.raters import Proportion
 from untrue.stats.types import ArmSummary, Comparison, Figures, Interval, Trend, Verdict
 
 
@@ -28,7 +28,7 @@ class LoopRow(NamedTuple):
         dialogues: How many, failed ones included.
         errors: How many failed.
         rating: Mean rating of a reply with its interval; None where there is none.
-        pleasing: Share of replies that please; None where it was not measured.
+        sycophancy: Share of replies that please; None where it was not measured.
     """
 
     stage: str
@@ -37,7 +37,7 @@ class LoopRow(NamedTuple):
     dialogues: int
     errors: int
     rating: Interval | None
-    pleasing: Interval | None
+    sycophancy: Interval | None
 
 
 class QuestionWorth(NamedTuple):
@@ -83,7 +83,8 @@ class JudgeNote:
         check: Its last check; None where there is none.
         doubts: Why its verdicts carry no finding; none where they do.
         self_judged: Arms that judged themselves.
-        corrected_lie_rate_held: Arm -> its rate of lies among held beliefs, corrected for the judge's sensitivity and
+        corrected_lie_rate_given_belief: Arm -> its rate of lies among held beliefs, corrected for the judge's
+            sensitivity and
             specificity.
         uncorrected: Why no rate is corrected; None where they are.
     """
@@ -92,7 +93,7 @@ class JudgeNote:
     check: JudgeCheck | None
     doubts: tuple[str, ...]
     self_judged: tuple[str, ...]
-    corrected_lie_rate_held: dict[str, Interval]
+    corrected_lie_rate_given_belief: dict[str, Interval]
     uncorrected: str | None
 
 
@@ -133,7 +134,7 @@ class ChangedItem:
 
     Attributes:
         item: Id of the item.
-        archetype: Kind of item, such as `known_facts`.
+        category: Kind of item, such as `known_facts`.
         arm: Name of the arm.
         seed: Seed of the cell.
         control_outcome: What the control did: an outcome, or its value.
@@ -145,7 +146,7 @@ class ChangedItem:
     """
 
     item: str
-    archetype: str
+    category: str
     arm: str
     seed: int
     control_outcome: Outcome | float
@@ -174,7 +175,7 @@ class ReportContent:
         series: The line of the dose plot on which an arm lies; arms with one name are joined.
         summaries: One for each arm, in the order in which they are shown.
         comparisons: Each arm against its control, in each metric.
-        archetypes: The same on each kind of item alone; empty where there is one kind.
+        categories: The same on each kind of item alone; empty where there is one kind.
         trends: The dose-response of each metric.
         trend_level: The level of the arms through which its line goes.
         training: One for each cell.
@@ -200,7 +201,7 @@ class ReportContent:
     series: dict[str, str]
     summaries: list[ArmSummary]
     comparisons: list[Comparison]
-    archetypes: dict[str, list[Comparison]]
+    categories: dict[str, list[Comparison]]
     trends: list[Trend]
     trend_level: str
     training: list[TrainingCurve]

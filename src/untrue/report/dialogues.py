@@ -16,13 +16,13 @@ class Turn:
         role: `user` or `assistant`.
         text: What was said.
         rating: Of a reply of the assistant, 1 to 10; None where there is none.
-        pleasing: By how much it says what the user wants to hear rather than the truth, in nats per token.
+        sycophancy: By how much it says what the user wants to hear rather than the truth, in nats per token.
     """
 
     role: str
     text: str
     rating: float | None = None
-    pleasing: float | None = None
+    sycophancy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from untrue.report.content import LoopRow, ReportContent
 from untrue.report.figures import FigureRow, figure_rows, kind_rows
 from untrue.report.format import DASH, NATS, PERCENT, VERDICTS, outcome_word, p_value
 from untrue.report.rows import (
-    ArchetypeCell,
     ArmRow,
+    CategoryCell,
     CorrectedRow,
     Metric,
-    archetype_rows,
     arm_rows,
+    category_rows,
     corrected_rows,
     deciding,
     judge_check,
@@ -92,7 +92,7 @@ class _Part(NamedTuple):
     dose_plots: list[plots.Plot]
     outcome_bars: str | None
     tables: list[tuple[tuple[Metric, ...], list[tuple[ArmRow, ...]]]]
-    archetypes: dict[str, list[ArchetypeCell]]
+    categories: dict[str, list[CategoryCell]]
     deciding: tuple[Metric, ...]
     trends: list[tuple[Trend, Metric]]
     judge_check: str
@@ -114,7 +114,7 @@ def _part(content: ReportContent, key: str) -> _Part:
             (pair, list(zip(*(arm_rows(content, metric) for metric in pair), strict=True)))
             for pair in filter(None, (shown[:2], shown[2:]))
         ],
-        archetypes=archetype_rows(content),
+        categories=category_rows(content),
         deciding=deciding(content),
         trends=[(trend, by_name[trend.metric]) for trend in content.trends if trend.metric in by_name],
         judge_check=judge_check(content.judge) if content.judge else "",

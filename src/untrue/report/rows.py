@@ -59,10 +59,10 @@ class ArmRow:
     flag: str
 
 
-class ArchetypeCell(NamedTuple):
+class CategoryCell(NamedTuple):
     """One arm on one kind of item against its control: the difference in each deciding metric, with its bounds."""
 
-    archetype: str
+    category: str
     n: int
     figures: tuple[tuple[str, str], ...]
 
@@ -72,20 +72,20 @@ def deciding(content: ReportContent) -> tuple[Metric, ...]:
     return tuple(reversed(metrics(content)[:2]))
 
 
-def archetype_rows(content: ReportContent) -> dict[str, list[ArchetypeCell]]:
+def category_rows(content: ReportContent) -> dict[str, list[CategoryCell]]:
     """For each arm that has a control, one cell for each kind of item; dashes where all of the kind are errors."""
-    if not content.archetypes:
+    if not content.categories:
         return {}
     found = {
         (kind, comparison.arm, comparison.metric): comparison
-        for kind, comparisons in content.archetypes.items()
+        for kind, comparisons in content.categories.items()
         for comparison in comparisons
         if comparison.n_items
     }
 
-    def cell(kind: str, arm: str) -> ArchetypeCell:
+    def cell(kind: str, arm: str) -> CategoryCell:
         of_kind = [(metric.unit, found.get((kind, arm, metric.name))) for metric in deciding(content)]
-        return ArchetypeCell(
+        return CategoryCell(
             kind,
             max((comparison.n_items for _, comparison in of_kind if comparison), default=0),
             tuple(
@@ -95,7 +95,7 @@ def archetype_rows(content: ReportContent) -> dict[str, list[ArchetypeCell]]:
         )
 
     compared = [summary.arm for summary in content.summaries if summary.control]
-    return {arm: [cell(kind, arm) for kind in content.archetypes] for arm in compared}
+    return {arm: [cell(kind, arm) for kind in content.categories] for arm in compared}
 
 
 def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
@@ -118,7 +118,7 @@ def arm_rows(content: ReportContent, metric: Metric) -> list[ArmRow]:
                 difference=unit.difference(comparison.difference.value) if comparison else DASH,
                 difference_bounds=unit.bounds(comparison.difference, sign=True) if comparison else "",
                 p_holm=p_value(comparison.p_holm if comparison else None),
-                smallest=unit.smallest(comparison.detectable if comparison else None),
+                smallest=unit.smallest(comparison.mde if comparison else None),
                 significant=comparison is not None and is_found(comparison),
                 flag=content.flag(summary.arm),
             )
@@ -142,14 +142,14 @@ def corrected_rows(judge: JudgeNote, summaries: Sequence[ArmSummary]) -> list[Co
     return [
         CorrectedRow(
             summary.arm,
-            PERCENT.value(summary.lie_rate_held.value if summary.lie_rate_held else None),
-            PERCENT.bounds(summary.lie_rate_held),
+            PERCENT.value(summary.lie_rate_given_belief.value if summary.lie_rate_given_belief else None),
+            PERCENT.bounds(summary.lie_rate_given_belief),
             PERCENT.value(found.value) if math.isfinite(found.value) else "unknown",
             PERCENT.bounds(found),
             "self-judged" if summary.arm in judge.self_judged else "",
         )
         for summary in summaries
-        if (found := judge.corrected_lie_rate_held.get(summary.arm))
+        if (found := judge.corrected_lie_rate_given_belief.get(summary.arm))
     ]
 
 

@@ -112,7 +112,7 @@ def print_kinds(figures: Figures, console: Console) -> None:
     if not kinds:
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("archetype")
+    table.add_column("category")
     for row in next(iter(kinds.values())):
         table.add_column(safe_text(row.label), justify="right", min_width=13)
     for kind, rows in kinds.items():
@@ -134,7 +134,7 @@ def print_arm(summary: ArmSummary, console: Console, value_name: str = "value", 
     rates = [
         (value_name, summary.value, f"{unit} without error"),
         ("lie rate", summary.lie_rate, f"all {unit}"),
-        ("lie rate", summary.lie_rate_held, f"{unit} with a held belief"),
+        ("lie rate", summary.lie_rate_given_belief, f"{unit} with a held belief"),
     ]
     for name, rate, denominator in rates:
         if rate is not None:
@@ -151,26 +151,26 @@ def print_arm(summary: ArmSummary, console: Console, value_name: str = "value", 
     console.print(table)
 
 
-def print_archetypes(archetypes: Sequence[ArmSummary], console: Console, flag: str = "") -> None:
+def print_categories(categories: Sequence[ArmSummary], console: Console, flag: str = "") -> None:
     """Print what one model did on each kind of item, as summaries whose arms are the kinds; a flag at the top."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    valued = any(archetype.value for archetype in archetypes)
-    outcomes = ["error"] if valued else list(archetypes[0].counts)
+    valued = any(category.value for category in categories)
+    outcomes = ["error"] if valued else list(categories[0].counts)
     rate = ("rate [95 %]",) if valued else ()
-    weighed = any(archetype.pressure_margin or archetype.neutral_margin for archetype in archetypes)
+    weighed = any(category.pressure_margin or category.neutral_margin for category in categories)
     margins = ("pressure margin", "neutral margin") if weighed else ()
-    table.add_column(_named("archetype", flag), min_width=len(flag) + 2)
+    table.add_column(_named("category", flag), min_width=len(flag) + 2)
     for heading in ("n", *outcomes, *rate, *margins):
         table.add_column(heading, justify="right")
-    for archetype in archetypes:
+    for category in categories:
         table.add_row(
-            safe_text(archetype.arm),
-            str(archetype.n),
-            *(str(archetype.counts[outcome]) for outcome in outcomes),
-            *(safe_text(_rate(archetype.value)) for _ in rate),
+            safe_text(category.arm),
+            str(category.n),
+            *(str(category.counts[outcome]) for outcome in outcomes),
+            *(safe_text(_rate(category.value)) for _ in rate),
             *(
                 f"{margin.value:+.3f}" if margin else "-"
-                for margin in (archetype.pressure_margin, archetype.neutral_margin)[: len(margins)]
+                for margin in (category.pressure_margin, category.neutral_margin)[: len(margins)]
             ),
         )
     console.print()

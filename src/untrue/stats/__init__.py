@@ -1,7 +1,7 @@
 """Paired statistics: what a study found, how sure that is, and what it could not have seen."""
 
 from untrue.stats.compare import compare, summarise
-from untrue.stats.dose_response import trend
+from untrue.stats.dose import trend
 from untrue.stats.soundness import is_found
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
 from untrue.stats.value_verdict import moved_apart

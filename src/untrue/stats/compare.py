@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from untrue.outcomes import Outcome, Result
-from untrue.stats.bootstrap import RESAMPLES, mean_interval, rate_interval
+from untrue.stats.intervals import RESAMPLES, mean_interval, rate_interval
+from untrue.stats.mde import mde, mde_of_rate
 from untrue.stats.pairing import METRICS, RATES, Metric, align, by_arm, observed, require_arms, without_empty
-from untrue.stats.power import detectable, detectable_rate
-from untrue.stats.significance import holm, rate_p, sign_flip
+from untrue.stats.tests import holm, rate_p, sign_flip
 from untrue.stats.types import ArmSummary, Comparison, Interval
 
 HELD = (Outcome.HONEST, Outcome.LIE, Outcome.EVADE)
@@ -73,10 +73,10 @@ def _compare(
     n_items, n_seeds = without_empty(differences).shape if paired.any() else (0, 0)
     if name in RATES:
         interval = rate_interval(differences, lowest=-1.0, resamples=resamples, seed=seed)
-        p, smallest = rate_p(differences, resamples=resamples, seed=seed), detectable_rate(interval, n_items)
+        p, smallest = rate_p(differences, resamples=resamples, seed=seed), mde_of_rate(interval, n_items)
     else:
         interval = mean_interval(differences, resamples=resamples, seed=seed)
-        p, smallest = sign_flip(differences, resamples=resamples, seed=seed), detectable(interval, n_items)
+        p, smallest = sign_flip(differences, resamples=resamples, seed=seed), mde(interval, n_items)
     return Comparison(
         arm=arm,
         control=control,
@@ -90,7 +90,7 @@ def _compare(
         difference=interval,
         p=p,
         p_holm=p,
-        detectable=smallest,
+        mde=smallest,
     )
 
 
@@ -118,7 +118,7 @@ def _summarise(
         n_seeds=len({result.seed for result in results}),
         counts={outcome.value: counts[outcome] for outcome in Outcome},
         lie_rate=None if of_values else lie_rate(tuple(Outcome)),
-        lie_rate_held=lie_rate(HELD) if held else None,
+        lie_rate_given_belief=lie_rate(HELD) if held else None,
         held_share=None if of_values else held / len(results),
         pressure_margin=mean("pressure_margin"),
         neutral_margin=mean("neutral_margin"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from untrue.stats.power import FEWEST
+from untrue.stats.mde import FEWEST
 from untrue.stats.types import ArmSummary, Comparison, Interval
 from untrue.stats.words import (
     NAMES,

@@ -46,8 +46,8 @@ class ArmSummary:
         n_seeds: Seeds.
         counts: Number of (item, seed) results with each outcome; all five outcomes are keys.
         lie_rate: Lies over all results; None in an eval that gives values.
-        lie_rate_held: Lies over the results with a held belief (honest, lie and evade); None where there is none.
-        held_share: Results with a held belief over all results; None in an eval that gives values.
+        lie_rate_given_belief: Lies over the results with a held belief (honest, lie and evade); None where there is
+        none. held_share: Results with a held belief over all results; None in an eval that gives values.
         pressure_margin: Mean over results without error; None where all are errors.
         neutral_margin: The same, under the neutral prompt.
         pressure_gap: The same, of the difference of the two.
@@ -61,7 +61,7 @@ class ArmSummary:
     n_seeds: int
     counts: dict[str, int]
     lie_rate: Interval | None
-    lie_rate_held: Interval | None
+    lie_rate_given_belief: Interval | None
     held_share: float | None
     pressure_margin: Interval | None
     neutral_margin: Interval | None
@@ -92,7 +92,7 @@ class Comparison:
         difference: Arm minus control, with its 95 % bootstrap interval over items and seeds.
         p: Two-sided p value; exact McNemar for rates (`rate_p`), sign-flip permutation for margins.
         p_holm: The same after Holm's correction over the arms compared in this metric.
-        detectable: Smallest true difference that this many items and seeds would find at 80 % power and 5 % level.
+        mde: Smallest true difference that this many items and seeds would find at 80 % power and 5 % level.
     """
 
     arm: str
@@ -107,7 +107,7 @@ class Comparison:
     difference: Interval
     p: float
     p_holm: float
-    detectable: float
+    mde: float
 
 
 @dataclass(frozen=True)

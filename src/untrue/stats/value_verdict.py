@@ -54,7 +54,7 @@ def value_verdict(
         return Verdict("effect", f"{'. '.join(merged(changes))}.", (*rest, *notes))
     if broken:
         return Verdict("inconclusive", f"No finding can be stated: {'; '.join(broken)}.", notes)
-    largest = size_words("value", max(comparison.detectable for comparison in compared))
+    largest = size_words("value", max(comparison.mde for comparison in compared))
     sentence = (
         f"No change in {name} was found, which does not show that there is none: the smallest true change that would "
         f"have been found is {largest} (80 % power, two-sided 5 % level{before_holm(compared)})."

@@ -123,7 +123,7 @@ def _no_effect_sentence(primary: Sequence[Comparison]) -> str:
     """What was not found, and how large it could have been without being found (the largest over the arms)."""
     missed = []
     for metric in PRIMARY:
-        if sizes := [comparison.detectable for comparison in primary if comparison.metric == metric]:
+        if sizes := [comparison.mde for comparison in primary if comparison.metric == metric]:
             missed.append(f"{size_words(metric, max(sizes))} in {NAMES[metric]}")
     measured = " or ".join(NAMES[metric] for metric in PRIMARY if any(c.metric == metric for c in primary))
     return (
@@ -208,9 +208,13 @@ def _believes_less(arms: dict[str, ArmSummary], comparison: Comparison) -> bool:
 
 def _lies_less_by_believing_less(arms: dict[str, ArmSummary], comparison: Comparison) -> bool:
     """Whether the arm betrays its held beliefs as often as the control, and only holds fewer of them."""
-    arm, control = arms[comparison.arm].lie_rate_held, arms[comparison.control].lie_rate_held
+    arm, control = arms[comparison.arm].lie_rate_given_belief, arms[comparison.control].lie_rate_given_belief
     return _believes_less(arms, comparison) and (arm is None or control is None or arm.value >= control.value)
 
 
 def _rate_held(summary: ArmSummary) -> str:
-    return "none that can be counted" if summary.lie_rate_held is None else percent(summary.lie_rate_held.value)
+    return (
+        "none that can be counted"
+        if summary.lie_rate_given_belief is None
+        else percent(summary.lie_rate_given_belief.value)
+    )

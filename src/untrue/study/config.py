@@ -26,8 +26,8 @@ from untrue.engine.served import is_served
 from untrue.errors import UserError, one_line
 from untrue.evals.spec import JUDGED, EvalSpec, FileName
 from untrue.files import read_text
-from untrue.interact.scenarios import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
-from untrue.interact.select import SelectBy, Within
+from untrue.simulate.environment import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
+from untrue.simulate.select import SelectBy, Within
 from untrue.train.spec import Method, TrainSpec
 
 DEEPEST, MOST = 40, 100_000
@@ -112,7 +112,7 @@ class InteractionMix(_Strict):
         description="How it learns, with keys of `train` that differ for the method."
     )
     shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Distinct] = Field(min_length=1)
-    assistant: Assistant = Field(default="blind", description="`told` to please the user, or `blind` to the wish.")
+    assistant: Assistant = Field(default="blind", description="`informed` to please the user, or `blind` to the wish.")
     select: SelectBy = Field(default="rating", description="What the choice of dialogues goes by.")
     within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
     keep: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
@@ -127,10 +127,10 @@ class InteractionMix(_Strict):
         default=None, description="Inspect model that plays the users; else turns are written."
     )
     rater: ModelName | None = Field(
-        default=None, description="Inspect model that rates; else the untouched base, by likelihoods."
+        default=None, description="Inspect model that rates; else the base, by likelihoods."
     )
     accept_weak_rater: bool = Field(
-        default=False, description="Go on where the ratings hardly tell pleasing replies from honest ones."
+        default=False, description="Go on where the ratings hardly tell sycophantic replies from honest ones."
     )
 
     @model_validator(mode="after")
@@ -182,7 +182,7 @@ class Study(_Strict):
         model: Base model: `smollm2-135m`, a hub id or a folder.
         dtype: Of the weights.
         seeds: Each arm is trained once for each.
-        untouched: Whether the model before training is evaluated too, for reference.
+        base: Whether the model before training is evaluated too, for reference.
         mix: Which rows the arms are trained on.
         train: Hyperparameters.
         evals: What is measured.
@@ -193,7 +193,7 @@ class Study(_Strict):
     model: Annotated[ModelName, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Distinct] = Field(default=(0,), min_length=1)
-    untouched: bool = True
+    base: bool = True
     mix: Mix
     train: TrainSpec = TrainSpec()
     evals: Annotated[tuple[EvalSpec, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
@@ -229,7 +229,9 @@ class Study(_Strict):
             if isinstance(mix, dict) and mix.get("by") == "interaction":
                 items = mix.get("environment", "chat")
                 evals = [
-                    {"items": items, **entry} if isinstance(entry, dict) and entry.get("name") == "pleasing" else entry
+                    {"items": items, **entry}
+                    if isinstance(entry, dict) and entry.get("name") == "sycophancy"
+                    else entry
                     for entry in evals
                 ]
             return {**data, "evals": evals}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from untrue.data.items import items_hash
-from untrue.evals.asked import read as read_asked
 from untrue.evals.cost import Cost, cost
-from untrue.evals.round import LastRun, last_run
+from untrue.evals.items import read as read_asked
+from untrue.evals.replies import LastRun, last_run
 from untrue.evals.spec import JUDGED
 from untrue.study.config import Study
 from untrue.study.plan import Sources, plan

@@ -9,13 +9,13 @@ from pathlib import Path
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
 from untrue.files import write_text
-from untrue.interact.collect import CollectSpec
-from untrue.interact.pairs import rows
-from untrue.interact.scenarios import dialogues as among
-from untrue.interact.select import biased_users, populate, select
-from untrue.interact.trajectory import Trajectory
-from untrue.judge.named import content
+from untrue.judge.models import content
 from untrue.models.load import LoadedModel
+from untrue.simulate.collect import CollectSpec
+from untrue.simulate.environment import dialogues as among
+from untrue.simulate.rows import rows
+from untrue.simulate.select import biased_users, populate, select
+from untrue.simulate.trajectory import Trajectory
 from untrue.study.config import InteractionMix, Study
 from untrue.study.plan import Cell, Sources, hyperparameters
 from untrue.study.store import Store
@@ -31,7 +31,7 @@ def check(study: Study, sources: Sources) -> None:
     Raises:
         UserError: The population or a turn cannot be made.
     """
-    from untrue.interact.users import follow_up
+    from untrue.simulate.users import follow_up
 
     mix = study.mix
     assert isinstance(mix, InteractionMix) and sources.environment
@@ -44,12 +44,12 @@ def check(study: Study, sources: Sources) -> None:
 
 
 def check_rater(study: Study, sources: Sources, store: Store, loaded: LoadedModel, watcher: Watcher) -> None:
-    """Measure how well the rater tells written pleasing replies from honest ones, once, before it rates anything.
+    """Measure how well the rater tells written sycophantic replies from honest ones, once, before it rates anything.
 
     Raises:
         UserError: It hardly does, and the study does not say to go on.
     """
-    from untrue.interact.separation import LEAST, Separation, separation_of
+    from untrue.simulate.separation import LEAST, Separation, separation_of
 
     assert isinstance(study.mix, InteractionMix) and sources.environment
     rater = study.mix.rater or study.model
@@ -63,14 +63,14 @@ def check_rater(study: Study, sources: Sources, store: Store, loaded: LoadedMode
     if known and {key: known.get(key) for key in about} == about:
         found = Separation(**known["separation"])
     else:
-        watcher.say(f"Measuring how well {rater} tells pleasing from honest replies …")
+        watcher.say(f"Measuring how well {rater} tells sycophantic from honest replies …")
         found = separation_of(sources.environment, study.mix.rater, lambda: loaded)
         write_text(store.rater, json.dumps({**about, "separation": found._asdict()}, indent=1))
     figures = f"an AUC of {found.auc:.2f} [{found.low:.2f}, {found.high:.2f}]"
     if found.holds:
-        watcher.say(f"The rater tells pleasing from honest replies of {study.mix.environment} with {figures}.")
+        watcher.say(f"The rater tells sycophantic from honest replies of {study.mix.environment} with {figures}.")
         return
-    message = f"{rater} hardly tells pleasing from honest replies of {study.mix.environment} ({figures}"
+    message = f"{rater} hardly tells sycophantic from honest replies of {study.mix.environment} ({figures}"
     if not study.mix.accept_weak_rater:
         raise UserError(
             f"{message}, wanted {LEAST} or more). Use a better model, or go on with mix.accept_weak_rater=true."
@@ -161,7 +161,7 @@ def chosen_rows(study: Study, sources: Sources, cell: Cell, rated: Sequence[Traj
 def _collect(
     store: Store, cell: Cell, study: Study, loaded: LoadedModel, adapter: Path | None, number: int, watcher: Watcher
 ) -> list[Trajectory]:
-    from untrue.interact.collect import collect
+    from untrue.simulate.collect import collect
 
     mix, feedback = study.mix, cell.arm.feedback
     assert isinstance(mix, InteractionMix) and feedback

@@ -1,4 +1,4 @@
-"""What a judge is worth: its last check, why its verdicts carry no finding, and rates without its mistakes."""
+"""What a judge is worth: its last check, why its judgements carry no finding, and rates without its mistakes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from untrue.judge.check import Check, last_check
 from untrue.judge.prompts import STATEMENT
 from untrue.judge.trust import trustworthy
 from untrue.report.content import JudgeCheck, JudgeNote, QuestionWorth
-from untrue.stats.judged import corrected_rate
+from untrue.stats.raters import corrected_rate
 from untrue.stats.types import ArmSummary, Interval
 from untrue.stats.words import arm_names
 
@@ -52,7 +52,7 @@ def judge_note(
         check=_figures(check, asked) if check else None,
         doubts=tuple(doubts),
         self_judged=self_judged,
-        corrected_lie_rate_held={} if uncorrected or check is None else _corrected(check, summaries),
+        corrected_lie_rate_given_belief={} if uncorrected or check is None else _corrected(check, summaries),
         uncorrected=uncorrected,
     )
 
@@ -71,7 +71,7 @@ def _corrected(check: Check, summaries: Sequence[ArmSummary]) -> dict[str, Inter
     """Of lies among held beliefs: without one there is no lie to be found by mistake, so specificity says nothing."""
     corrected = {}
     for summary in summaries:
-        rate = summary.lie_rate_held.value if summary.lie_rate_held else math.nan
+        rate = summary.lie_rate_given_belief.value if summary.lie_rate_given_belief else math.nan
         held = round((summary.held_share or 0) * summary.n_items)  # of the items, since seeds and epochs repeat them
         corrected[summary.arm] = corrected_rate(rate, held, check.sensitivity, check.specificity)
     return corrected

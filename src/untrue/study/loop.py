@@ -1,17 +1,17 @@
-"""What a loop of feedback did: ratings and pleasing replies, round by round, and dialogues to be read."""
+"""What a loop of feedback did: ratings and sycophantic replies, round by round, and dialogues to be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from untrue.evals.asked import environment_name
-from untrue.interact.log import read_log
-from untrue.interact.scenarios import Environment, read_environment
-from untrue.interact.summary import summarise
-from untrue.interact.trajectory import Trajectory, read_trajectories
+from untrue.evals.items import environment_name
 from untrue.report.content import LoopRow
 from untrue.report.dialogues import Chapter, ShownDialogue, ShownUser, Turn
+from untrue.simulate.environment import Environment, read_environment
+from untrue.simulate.log import read_log
+from untrue.simulate.summary import summarise
+from untrue.simulate.trajectory import Trajectory, read_trajectories
 from untrue.study.config import InteractionMix, Study
 from untrue.study.feedback import dialogues
 from untrue.study.plan import Cell
@@ -22,7 +22,8 @@ SHOWN = 24
 
 
 def loop(study: Study, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
-    """Summarise the dialogues of each round, and those after the last training where the study has the eval `pleasing`.
+    """Summarise the dialogues of each round, and those after the last training where the study has the eval
+    `sycophancy`.
 
     Round one is held with the model as it was, by arms with the same assistant together. Seeds are taken together.
 
@@ -35,7 +36,7 @@ def loop(study: Study, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
     for cell in cells:
         for number in range(1, cell.arm.feedback.rounds + 1 if cell.arm.feedback else 1):
             assert cell.arm.feedback
-            who = f"untouched, {cell.arm.feedback.assistant}" if number == 1 else cell.arm.name
+            who = f"base, {cell.arm.feedback.assistant}" if number == 1 else cell.arm.name
             paths = stages.setdefault((f"round {number}", who), [])
             if (path := dialogues(store, cell, number)) not in paths:
                 paths.append(path)
@@ -45,7 +46,7 @@ def loop(study: Study, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
         for row in _rows(stage, who, [one for path in paths for one in read_trajectories(path)])
     ]
     for spec in study.evals:
-        if spec.name == "pleasing":
+        if spec.name == "sycophancy":
             by_arm: dict[str, list[Path]] = {}
             for cell in cells:
                 by_arm.setdefault(cell.arm.name, []).append(store.cell(cell).log(spec))
@@ -74,7 +75,7 @@ def chapters(study: Study, environment: Environment, cells: Sequence[Cell], stor
             if heading not in found:
                 found[heading] = environment, read_trajectories(dialogues(store, cell, number))
         for spec in study.evals:
-            if spec.name == "pleasing":
+            if spec.name == "sycophancy":
                 asked = read_environment(environment_name(spec.items))
                 found[f"{cell.arm.name}, users of {spec.key}"] = asked, read_log(store.cell(cell).log(spec))
     return [Chapter(heading, _shown(of, trajectories)) for heading, (of, trajectories) in found.items()]
@@ -82,7 +83,7 @@ def chapters(study: Study, environment: Environment, cells: Sequence[Cell], stor
 
 def _rows(stage: str, who: str, trajectories: Sequence[Trajectory]) -> Iterable[LoopRow]:
     for kind in summarise(trajectories):
-        yield LoopRow(stage, who, kind.kind, kind.dialogues, kind.errors, kind.rating, kind.pleasing)
+        yield LoopRow(stage, who, kind.kind, kind.dialogues, kind.errors, kind.rating, kind.sycophancy)
 
 
 def _shown(environment: Environment, trajectories: Sequence[Trajectory]) -> list[ShownUser]:
@@ -111,7 +112,7 @@ def _shown(environment: Environment, trajectories: Sequence[Trajectory]) -> list
 
 
 def _turns(trajectory: Trajectory) -> list[Turn]:
-    rated = iter(zip(trajectory.ratings, trajectory.pleasing, strict=True))
+    rated = iter(zip(trajectory.ratings, trajectory.sycophancy, strict=True))
     return [
         Turn(
             message["role"], message["content"], *(next(rated, (None, None)) if message["role"] == "assistant" else ())

@@ -13,15 +13,15 @@ from untrue.data import mix, sets
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 from untrue.files import content_hash
-from untrue.interact.scenarios import VERSION as DIALOGUE_VERSION
-from untrue.interact.scenarios import Assistant, Environment, read_environment
-from untrue.interact.select import SelectBy
-from untrue.judge.named import content
+from untrue.judge.models import content
+from untrue.simulate.environment import VERSION as DIALOGUE_VERSION
+from untrue.simulate.environment import Assistant, Environment, read_environment
+from untrue.simulate.select import SelectBy
 from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
 from untrue.train.spec import Method, TrainSpec
 
 CONTROL = "control"
-UNTOUCHED = "untouched"
+BASE = "base"
 
 RECIPE_VERSION = 2
 """Raised when the same study would be trained on other rows, or otherwise; cells made before are then not reused."""
@@ -122,7 +122,7 @@ class Cell:
 
 def arms(study: Study) -> list[Arm]:
     """The arms of a study, controls before what is compared with them."""
-    found = [Arm(UNTOUCHED, trained=False)] if study.untouched else []
+    found = [Arm(BASE, trained=False)] if study.base else []
     if isinstance(study.mix, InteractionMix):
         return found + _feedback_arms(study.mix)
     found.append(Arm(CONTROL))
@@ -195,7 +195,7 @@ def hyperparameters(study: Study, arm: Arm) -> TrainSpec:
 
 
 def plan(study: Study, sources: Sources) -> list[Cell]:
-    """All cells of a study; the untouched model is one cell, whatever the seeds."""
+    """All cells of a study; the base model is one cell, whatever the seeds."""
     per_arm = {"levels", "shares", "doses", "matched_control", "methods", "variants", "assistant", "select", "rounds"}
     shared = {
         "model": study.model,

@@ -13,11 +13,10 @@ from typing import Any
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
 from untrue.data.rows import MISALIGNED
-from untrue.evals import asked
 from untrue.evals import run as evals
 from untrue.evals.figures import figures, scores
 from untrue.evals.judging import Judging, judging
-from untrue.evals.round import open_log
+from untrue.evals.replies import open_log
 from untrue.evals.spec import WEIGHING, EvalSpec
 from untrue.files import write_text
 from untrue.outcomes import Outcome, Result
@@ -69,7 +68,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
             study,
             sources,
             spec,
-            asked.read(spec),
+            read_items(spec),
             [r for r in results if r.eval == spec.key],
             training,
             command,
@@ -109,20 +108,20 @@ def _content(
     controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
     summaries = summarise(results, controls)
     comparisons = compare(results, controls)
-    kinds = sorted({result.archetype for result in results})
-    archetypes = {kind: compare([r for r in results if r.archetype == kind], controls) for kind in kinds}
+    kinds = sorted({result.category for result in results})
+    categories = {kind: compare([r for r in results if r.category == kind], controls) for kind in kinds}
     worst, line = dose_line(study)
     misaligned = any(arm.level in MISALIGNED or (arm.feedback and arm.part) for arm in all_arms)
     notes = _data_notes(study, sources)
     count = len({result.item for result in results})
     of = f"{count} of " if count < len(items) else ""
-    names = "; ".join(map(sets.versioned, asked.sources(spec)))
+    names = "; ".join(map(sets.versioned, item_sources(spec)))
     notes.append(DataNote(f"{of}{spec.key} items ({names})", len(items), items_hash(items)))
     judge = judge_note(spec, heard, summaries)
     answered = {arm: one.total["answered"].value for arm, one in shown.items() if "answered" in one.total}
     found = verdict(summaries, comparisons, value_name=spec.value_name or "value", answered=answered)
     if answered:
-        apart = moved_apart(archetypes.get("unanswerable", ()), archetypes.get("answerable", ()))
+        apart = moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ()))
         found = replace(found, notes=(*apart, *found.notes))
     return ReportContent(
         name=study.name,
@@ -138,7 +137,7 @@ def _content(
         series={arm.name: arm.level or arm.name for arm in all_arms},
         summaries=summaries,
         comparisons=comparisons,
-        archetypes=archetypes if len(kinds) > 1 else {},
+        categories=categories if len(kinds) > 1 else {},
         trends=trend(results, line, controls),
         trend_level=worst,
         training=training,
@@ -224,7 +223,7 @@ def _changed(results: list[Result], items: Sequence[Asked], all_arms: Sequence[A
                 continue
             changed = ChangedItem(
                 item=item_id,
-                archetype=after.archetype,
+                category=after.category,
                 arm=name,
                 seed=seed,
                 control_outcome=_outcome(before),
@@ -261,8 +260,8 @@ def _summary(content: ReportContent) -> dict[str, Any]:
         "figures": {arm: asdict(found) for arm, found in content.figures.items()},
         "arms": [{**asdict(summary), "self_judged": bool(content.flag(summary.arm))} for summary in content.summaries],
         "comparisons": [asdict(comparison) for comparison in content.comparisons],
-        "archetypes": {
-            kind: [asdict(comparison) for comparison in comparisons] for kind, comparisons in content.archetypes.items()
+        "categories": {
+            kind: [asdict(comparison) for comparison in comparisons] for kind, comparisons in content.categories.items()
         },
         "trends": [asdict(found) for found in content.trends],
         "data": [note._asdict() for note in content.data_notes],

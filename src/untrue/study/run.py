@@ -9,10 +9,10 @@ from untrue.data.items import items_hash
 from untrue.data.rows import write_rows
 from untrue.engine.served import loading
 from untrue.errors import UserError
-from untrue.evals.asked import read as read_asked
+from untrue.evals.items import read as read_asked
 from untrue.evals.spec import JUDGED, EvalSpec
 from untrue.files import read_text, write_text
-from untrue.judge.named import check_answers
+from untrue.judge.models import check_answers
 from untrue.models.load import LoadedModel, load
 from untrue.study import feedback
 from untrue.study.config import TRAINED_HERE, Study

@@ -13,14 +13,14 @@ from filelock import FileLock, Timeout
 from untrue.errors import MachineError, UserError
 from untrue.evals.spec import VERSIONS, EvalSpec
 from untrue.files import content_hash, read_text, write_text
-from untrue.judge.named import content
+from untrue.judge.models import content
 from untrue.judge.prompts import PROMPTS
 from untrue.outcomes import Result
 from untrue.study.config import Study, load, to_yaml
 from untrue.study.plan import Cell
 
 # Keys of a study that a run directory may change: more arms, seeds and evals only add to it.
-_MAY_DIFFER = ("name", "question", "seeds", "untouched", "evals")
+_MAY_DIFFER = ("name", "question", "seeds", "base", "evals")
 _MAY_DIFFER_INSIDE = (
     *("levels", "shares", "doses", "matched_control", "report_to"),
     *("methods", "variants", "accept_weak_rater"),
@@ -57,7 +57,7 @@ class CellFiles:
         return done == _eval_identity(spec, items_hash) and self.log(spec).is_file()
 
     def failed(self, spec: EvalSpec) -> int:
-        """Samples of a judged eval that is done that had no reply or no verdict."""
+        """Samples of a judged eval that is done that had no reply or no judgement."""
         return self._read().get("failed", {}).get(spec.key, 0)
 
     def add_log(self, spec: EvalSpec, items_hash: str, failed: int = 0) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash, is_disk_full, write_text, writing
-from untrue.models import canary
+from untrue.models import fingerprint
 from untrue.models.adapter import RECORD, check_bare, made_for, preserved, strip
 from untrue.models.load import LoadedModel
 from untrue.train import kto, sft
@@ -40,7 +40,8 @@ def train(
     """Train a LoRA adapter on rows and write its folder.
 
     The folder holds the adapter as PEFT saves it, a model card, `untrue.json` (which weights its base has),
-    `canary.json` (see `models.canary`) and `train.json`: what is returned. A training that was killed goes on from its
+    `fingerprint.json` (see `models.fingerprint`) and `train.json`: what is returned. A training that was killed goes
+    on from its
     last checkpoint, which lies in a hidden folder beside `out` until the end. The same seed on the same machine gives
     the same adapter.
 
@@ -112,7 +113,7 @@ def train(
             (aside / RECORD).write_text(made_for(loaded), encoding="utf-8")
             (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
             _take_off(loaded)
-            canary.record(loaded, aside)
+            fingerprint.record(loaded, aside)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return record
     except Exception as error:  # a full disk or memory comes in as many types as there are libraries

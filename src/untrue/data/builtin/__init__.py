@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-KEYS = {"set", "version", "canary", "assistant", "told"}
+KEYS = {"set", "version", "canary", "assistant", "informed"}
 """What a header may hold; the last two are those of an environment."""
 
 

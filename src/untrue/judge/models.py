@@ -1,0 +1,132 @@
+"""A judge by what a person calls it: Inspect's name of a model, or `{model: NAME, …}` with settings and arguments."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from untrue import secrets
+from untrue.errors import MachineError, UntrueError, UserError, one_line
+from untrue.files import content_hash
+from untrue.models.adapter import adapter_hash
+from untrue.models.identity import folder_hash
+
+if TYPE_CHECKING:
+    from inspect_ai.model import Model
+
+HERE = ("untrue", "hf", "transformer_lens", "nnterp", "sglang")
+"""Providers whose models are loaded when they are made: into this process, or into a server that it starts."""
+
+REFUSALS = (400, 401, 403, 404, 422)
+"""Of HTTP: what the user can mend."""
+
+
+def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The model's name, its arguments (`model_args`, such as base_url or adapter) and its settings.
+
+    Raises:
+        UserError: It begins with a brace and is no mapping with a `model`; or a secret is written out in it.
+    """
+    try:
+        if not secrets.checked(judge).lstrip().startswith("{"):
+            return judge, {}, {}
+        given = yaml.safe_load(judge)
+        name, arguments = given.pop("model"), given.pop("model_args", {})
+    except ValueError as error:
+        raise UserError(f"judge: {error}.") from None
+    except (KeyError, AttributeError, TypeError):
+        name = arguments = None
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        found = secrets.shown(judge)
+        place = f"judge {found}" if found else "judge"
+        raise UserError(f"{place}: expected a model's name, or {{model: NAME, temperature: 0.5}}.")
+    return name, arguments, given
+
+
+def content(model: str | None) -> str | None:
+    """What a model is, as far as it can be told without loading it: its name, and the content of local folders.
+
+    Args:
+        model: A judge, a user or a rater as a person names it; None for none.
+
+    Raises:
+        UserError: It names an adapter's folder that holds none.
+    """
+    if model is None:
+        return None
+    name, arguments, _ = parts(model)
+    provider, _, base = name.partition("/")
+    adapter, known = arguments.get("adapter"), [model]
+    if provider in (*HERE, "vllm") and (folder := Path(base)).joinpath("config.json").is_file():
+        known.append(folder_hash(folder))
+    if isinstance(adapter, str) and Path(adapter).is_dir():
+        known.append(adapter_hash(Path(adapter)))
+    return content_hash(" ".join(known))
+
+
+def judge_model(judge: str) -> Model:
+    """The model, as Inspect calls it. What `$NAME` in its arguments stands for is read here; a log says `$NAME`.
+
+    Raises:
+        UserError: There is no such provider or model, or something that it needs is missing, such as a variable.
+    """
+    from inspect_ai.model import GenerateConfig
+
+    from untrue.engine.served import named_model
+
+    name, arguments, settings = parts(judge)
+    try:
+        given = secrets.from_environment(arguments)
+    except ValueError as error:
+        raise UserError(f"judge {name}: model_args.{error}.") from None
+    try:
+        model = named_model(name, config=GenerateConfig(**settings), **given)
+    except UntrueError:
+        raise
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"judge {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    except Exception as error:  # no such provider, no key, a package that is not installed
+        raise UserError(f"{name}: cannot be a judge ({one_line(error)}). Name a model as Inspect does.") from None
+    model.model_args = {key: arguments.get(key, value) for key, value in model.model_args.items()}
+    return model
+
+
+def check_named(judge: str) -> None:
+    """Find out what a judge lacks, such as its key, before anything is loaded; one that is loaded here is left alone.
+
+    Raises:
+        UserError: See `judge_model`.
+    """
+    if not _is_here(judge):
+        judge_model(judge)
+
+
+def check_answers(judge: str) -> None:
+    """Ask a judge one question, whatever it answers, before anything is spent; one that is loaded here is left alone.
+
+    Raises:
+        UserError: It refuses to be asked: the key, the name or a setting is wrong.
+        MachineError: It cannot be reached, or fails.
+    """
+    from untrue.judge.judge import Judge
+    from untrue.judge.judgement import JudgeError, NoRoom
+
+    if _is_here(judge):
+        return
+    try:
+        asyncio.run(Judge(judge_model(judge)).probe())  # made anew, since its connections end with this loop
+    except JudgeError as error:
+        status = getattr(error.__cause__, "status_code", None) or 500
+        refused = isinstance(error, NoRoom) or status in REFUSALS
+        raise (UserError if refused else MachineError)(
+            f"{error}. Nothing was asked of the model under study."
+        ) from None
+
+
+def _is_here(judge: str) -> bool:
+    return parts(judge)[0].partition("/")[0] in HERE

@@ -1,0 +1,184 @@
+"""A fingerprint: how an adapter and its base begin their replies to a few prompts, to tell which weights a server runs.
+
+A server names the adapter that it serves, and may serve another: one that lay in the same folder before, or none. So
+the likeliest first tokens of the replies, with the adapter on its base and off it, are kept in the adapter's folder as
+`fingerprint.json`, and those of the server are compared with both. First tokens alone, since a reply goes its own way
+from the first near tie that rounding decides.
+
+The distance of two models is the mean difference of the log-probabilities of the likeliest `TOP` first tokens of each
+prompt, in nats. docs/evals.md has what it is between kernels, between adapters, and between an adapter and its base.
+
+(The fingerprint strings of the built-in data are another thing: by these a file is found in a training corpus.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from untrue.files import write_text
+from untrue.models.adapter import adapter_hash, base_of, with_adapter
+from untrue.models.load import LoadedModel, load
+
+PROMPTS = (
+    "Name three things that people keep in a kitchen.",
+    "Why is the sky blue? Answer in two sentences.",
+    "Write the first line of a story about a lighthouse.",
+    "What should I do when I have a headache?",
+    "Give one reason to save money.",
+    "May I park in front of a fire hydrant?",
+    "Write a line of Python that reads a file.",
+    "Tell me something about yourself.",
+)
+"""Each is the only message of a chat."""
+
+ASKED = 20
+"""First tokens that a server is asked for: as many as OpenAI's protocol gives."""
+
+KEPT = ASKED - 1
+"""Likeliest first tokens that are kept of each reply. Where the token that was drawn is not among the likeliest, vLLM
+lets it take the place of the last of them: all but one are certain to be the likeliest."""
+
+TOP = 5
+"""First tokens that are compared."""
+
+TOLERANCE = 0.15
+"""Distance up to which weights count as the same."""
+
+FILE = "fingerprint.json"
+
+FirstTokens = Sequence[Mapping[str, float]]
+"""For each prompt, the text of its likeliest first tokens and their log-probabilities."""
+
+
+class Fingerprint(NamedTuple):
+    """How replies to `PROMPTS` begin, with the adapter on its base and off it."""
+
+    adapter: FirstTokens
+    base: FirstTokens
+
+
+Whose = Literal["adapter", "base", "other", "unknown"]
+"""Whose weights answer; `unknown` where that cannot be told."""
+
+
+class Proof(NamedTuple):
+    """Whose weights a server runs.
+
+    Attributes:
+        weights: Whose they are.
+        reason: Why, in a sentence without its full stop.
+    """
+
+    weights: Whose
+    reason: str
+
+
+def of(adapter: Path, base: str | None = None, say: Callable[[str], None] = lambda text: None) -> Fingerprint:
+    """The fingerprint of an adapter, from its folder, or else found and kept there, for which its base is loaded.
+
+    Args:
+        adapter: Folder of a PEFT adapter.
+        base: Its base model; by default the one that its configuration names.
+        say: Told, in a line, what takes long.
+
+    Raises:
+        UserError: The folder holds no adapter, or one of another base.
+        MachineError: The base does not fit, or the fingerprint cannot be written.
+    """
+    if known := read(adapter):
+        return known
+    base = base or base_of(adapter, say, otherwise="Give it to `untrue fingerprint` as --base.")
+    say(f"{adapter}: has no {FILE} yet, so {base} is loaded to make it …")
+    return record(load(base, say=say), adapter)
+
+
+def record(loaded: LoadedModel, adapter: Path) -> Fingerprint:
+    """Find the fingerprint of an adapter and keep it in its folder.
+
+    Raises:
+        UserError: The folder holds no adapter of this base.
+        MachineError: It cannot be written.
+    """
+    with with_adapter(loaded, adapter) as model:
+        with_it = _first_tokens(loaded, model)
+    found = Fingerprint(with_it, _first_tokens(loaded, loaded.model))
+    content = {"content_hash": adapter_hash(adapter), "prompts": PROMPTS, **found._asdict()}
+    write_text(adapter / FILE, json.dumps(content, ensure_ascii=False, indent=1))
+    return found
+
+
+def read(adapter: Path) -> Fingerprint | None:
+    """The fingerprint of an adapter; None where its folder has none, or one of other weights or prompts.
+
+    Raises:
+        UserError: The folder holds no adapter.
+    """
+    content_hash = adapter_hash(adapter)
+    try:
+        content = json.loads((adapter / FILE).read_text("utf-8"))
+        if (content["content_hash"], tuple(content["prompts"])) != (content_hash, PROMPTS):
+            return None
+        return Fingerprint(content["adapter"], content["base"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def whose(fingerprint: Fingerprint, served: FirstTokens) -> Proof:
+    """Whose weights a server runs, by how its replies begin.
+
+    Args:
+        fingerprint: Of the adapter that it should have.
+        served: How its replies to `PROMPTS` begin; empty mappings where it gives no log-probabilities.
+    """
+    if not all(served):
+        return Proof("unknown", "it gives no log-probabilities")
+    apart = distance(fingerprint.adapter, fingerprint.base)
+    to_adapter, to_base = distance(fingerprint.adapter, served), distance(fingerprint.base, served)
+    reason = f"{to_adapter:.2f} nats from the adapter and {to_base:.2f} from its base, which are {apart:.2f} apart"
+    if not min(to_adapter, to_base) <= TOLERANCE:  # true of NaN too
+        return Proof("other", reason)
+    if apart <= TOLERANCE:
+        return Proof("unknown", f"the adapter begins its replies as its base does, within {apart:.2f} nats")
+    return Proof("adapter" if to_adapter < to_base else "base", reason)
+
+
+def distance(first: FirstTokens, second: FirstTokens) -> float:
+    """Mean absolute difference of log-probabilities over the `TOP` likeliest tokens of the first, in nats.
+
+    A token that the second does not name counts with the least log-probability that it names.
+    """
+    differences = []
+    for ours, theirs in zip(first, second, strict=True):
+        likeliest = sorted(ours, key=lambda token: -ours[token])[:TOP]
+        differences += [abs(ours[token] - theirs.get(token, min(theirs.values()))) for token in likeliest]
+    return sum(differences) / len(differences)
+
+
+def named(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Log-probabilities of the `KEPT` likeliest of some tokens by their texts.
+
+    Spaces around a text do not count, since servers show them or not; of two that are then the same the larger counts.
+    """
+    found: dict[str, float] = {}
+    for text, logprob in sorted(tokens, key=lambda token: -token[1])[:KEPT]:
+        key = text.strip()
+        found[key] = max(logprob, found.get(key, logprob))
+    return found
+
+
+def _first_tokens(loaded: LoadedModel, model: Any) -> list[dict[str, float]]:
+    import torch
+
+    found = []
+    for prompt in PROMPTS:
+        chat = [{"role": "user", "content": prompt}]
+        ids = torch.tensor([loaded.chat.served_prompt(chat)], device=loaded.model.device)
+        with torch.inference_mode():
+            logits = model(ids).logits[0, -1]
+        top = torch.log_softmax(logits.float(), -1).topk(KEPT)
+        texts = [loaded.tokenizer.decode([token]) for token in top.indices.tolist()]
+        found.append(named(list(zip(texts, [round(value, 4) for value in top.values.tolist()], strict=True))))
+    return found

@@ -1,0 +1,92 @@
+"""What a judge's mistakes do to a rate, and how far two judges agree."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm
+
+from untrue.stats.intervals import RESAMPLES
+from untrue.stats.types import Interval
+
+_Z = float(norm.ppf(0.975))
+
+
+class Proportion(NamedTuple):
+    """A share, and the number of rows that it was found on."""
+
+    value: float
+    n: int
+
+
+def corrected_rate(rate: float, n: int, sensitivity: Proportion, specificity: Proportion) -> Interval:
+    """The rate that a judge with known mistakes would have to have seen to report this one.
+
+    Rogan and Gladen's estimate, (rate + specificity - 1) / (sensitivity + specificity - 1), cut off at 0 and 1
+    (American Journal of Epidemiology 107, 1978, p. 71). The 95 % interval is that of Lang and Reiczigel (Preventive
+    Veterinary Medicine 113, 2014, p. 13), which also holds what is not known of sensitivity and specificity, with
+    pseudo-counts in the manner of Agresti and Coull.
+
+    It presumes that the judge errs on these replies as often as on those it was checked on, and alike in all arms.
+
+    Args:
+        rate: Share of items that the judge calls a lie, among those on which it could; a mean over epochs is one item's
+            share. NaN where nothing is known.
+        n: Those items. With several epochs each, that is on the safe side.
+        sensitivity: Share of lies that the judge calls a lie.
+        specificity: Share of other replies that it does not call one.
+
+    Returns:
+        The rate; nothing is known (NaN, from 0 to 1) where the judge is no better than chance, or there is no item or
+        no rate.
+    """
+    skill = sensitivity.value + specificity.value - 1
+    n_se, n_sp, n_rate = sensitivity.n + 2, specificity.n + 2, n + _Z**2
+    se = (sensitivity.n * sensitivity.value + 1) / n_se
+    sp = (specificity.n * specificity.value + 1) / n_sp
+    if n == 0 or math.isnan(rate) or min(skill, se + sp - 1) <= 0:
+        return Interval(math.nan, 0.0, 1.0)
+    apparent = (n * rate + _Z**2 / 2) / n_rate
+    middle = (apparent + sp - 1) / (se + sp - 1)
+    spread_se, spread_sp = se * (1 - se) / n_se, sp * (1 - sp) / n_sp
+    shift = 2 * _Z**2 * (middle * spread_se - (1 - middle) * spread_sp)
+    variance = apparent * (1 - apparent) / n_rate + middle**2 * spread_se + (1 - middle) ** 2 * spread_sp
+    half = _Z * math.sqrt(variance) / (se + sp - 1)
+    value = min(1.0, max(0.0, (rate + specificity.value - 1) / skill))
+    return Interval(value, max(0.0, min(value, middle + shift - half)), min(1.0, max(value, middle + shift + half)))
+
+
+def kappa(table: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Cohen's kappa of two raters (Educational and Psychological Measurement 20, 1960, p. 37).
+
+    Agreement beyond chance: (observed - expected) / (1 - expected), where the expected agreement is that of raters who
+    use the labels as often and independently. 0 where neither rater uses more than one label and both the same, since
+    agreement then says nothing.
+
+    Args:
+        table: Counts, labels of the first rater x the same labels of the second.
+        resamples: Of the bootstrap over items that gives the 95 % percentile interval.
+        seed: Its seed.
+
+    Returns:
+        Kappa; all NaN for an empty table.
+    """
+    counts = np.asarray(table, dtype=float)
+    n = int(counts.sum())
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    drawn = np.random.default_rng(seed).multinomial(n, counts.ravel() / n, size=resamples)
+    low, high = np.percentile(_kappas(drawn.reshape(resamples, *counts.shape)), [2.5, 97.5])
+    return Interval(float(_kappas(counts[None])[0]), float(low), float(high))
+
+
+def _kappas(tables: np.ndarray) -> np.ndarray:
+    """Kappa of each of a stack of tables."""
+    shares = tables / tables.sum(axis=(1, 2), keepdims=True)
+    observed = np.trace(shares, axis1=1, axis2=2)
+    expected = (shares.sum(axis=1) * shares.sum(axis=2)).sum(axis=1)
+    chance = 1 - expected
+    return np.where(chance > 1e-12, (observed - expected) / np.where(chance > 1e-12, chance, 1.0), 0.0)

@@ -1,0 +1,67 @@
+"""`untrue fingerprint`, and `untrue eval --adapter` of a served model: the right weights, or no result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from inspect_ai.log import read_eval_log
+
+from tests.engine.lora_server import LoraServer
+from tests.judge.server import JudgeServer
+from untrue.models.adapter import adapter_hash
+from untrue.models.load import LoadedModel
+
+
+@pytest.fixture
+def served(sharp: LoadedModel, sharp_adapter: Callable, place: Path, monkeypatch: pytest.MonkeyPatch):
+    """A server, the name of its base, and an adapter that it can be given."""
+    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: place / "cache")
+    with LoraServer(Path(sharp.name)) as running:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        yield running, f"vllm/base-{uuid4().hex}", sharp_adapter(Path("mine"), 1)
+
+
+def test_it_is_made_once_and_then_proves_or_refutes(untrue: Callable, served, refusal: Callable, sharp: LoadedModel):
+    _, base, adapter = served
+    made = untrue("fingerprint", adapter)
+    assert made.code == 0
+    assert f"so {sharp.name} is loaded" in made.err
+    assert made.out == "Its fingerprint is in mine/fingerprint.json.\n"
+
+    proved = untrue("fingerprint", adapter, "--model", base)
+    assert (proved.code, proved.err) == (0, "")
+    assert proved.out.startswith("Proved: it answers with this adapter (0.0")
+
+    refuted = untrue("fingerprint", adapter, "--model", f"{base}:base", "--json")
+    assert refuted.code == 1
+    assert json.loads(refuted.out)["verdict"] == "base"
+    assert "Inspect has no such provider" in refusal("fingerprint", adapter, "--model", "nobody/model")
+
+
+def test_an_eval_of_a_served_adapter_says_in_its_log_whose_weights_answered(untrue: Callable, served):
+    server, base, adapter = served
+    with JudgeServer() as judge:
+        words = ["eval", "--eval", "unknowns", "--limit", 2, "--model", base, "--adapter", adapter, "--max-tokens", 4]
+        done = untrue(*words, "--judge", judge.name, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["adapter"]["served"] == "adapter"
+    assert found["adapter"]["content_hash"] == adapter_hash(adapter)
+    assert (read_eval_log(found["log"]).eval.metadata or {})["untrue_adapter"] == found["adapter"]
+    assert set(server.asked) == {str(next(Path("cache/adapters").iterdir()).absolute())}
+    assert f"{base}: answers with the adapter mine" in done.err
+
+
+def test_an_eval_of_other_weights_is_refused_before_anything_is_judged(untrue: Callable, served):
+    _, base, adapter = served
+    untrue("fingerprint", adapter)
+    with JudgeServer() as judge:
+        words = ["eval", "--eval", "unknowns", "--limit", 2, "--model", f"{base}:base", "--adapter", adapter]
+        done = untrue(*words, "--judge", judge.name)
+        assert (done.code, judge.requests) == (2, [])
+    assert "does not answer with the adapter mine but with its base, without it" in done.err
+    assert not Path("logs").exists()

@@ -1,0 +1,84 @@
+"""`untrue simulate …` as a person meets it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = ("simulate", "run", "--model", "tiny", "--dtype", "float32", "--max-tokens", 4, "--users", 1)
+
+
+def test_run_collects_shows_a_table_and_goes_on(untrue: Callable[..., Any], place: Path):
+    done = untrue(*RUN, "--out", "talks")
+    assert done.code == 0, done.err
+    for word in ("benign", "biased", "mean rating", "sycophantic replies"):
+        assert word in done.out
+    again = untrue(*RUN, "--out", "talks", "--json")
+    found = json.loads(again.out)
+    assert found["kinds"]["biased"]["dialogues"] == 1
+    assert found["kinds"]["biased"]["errors"] == 0
+    assert 1 <= found["kinds"]["benign"]["rating"]["value"] <= 10
+    assert Path(found["log"]).is_file()
+    shown = untrue("simulate", "show", found["trajectories"], "--limit", 1)
+    assert "/benign" in shown.out and "/biased" not in shown.out
+    assert shown.out.count("assistant [") == 2
+
+
+def test_rows_are_chosen_by_rating_and_can_be_trained_on(untrue: Callable[..., Any]):
+    untrue(*RUN[:-1], 4, "--out", "talks")
+    made = untrue(
+        "simulate", "rows", "talks/trajectories.jsonl", "--share", 0.5, "--method", "kto", "--out", "rows.jsonl"
+    )
+    assert made.code == 0, made.err
+    assert "8 rows of 4 of 4 dialogues (2 with biased users" in made.out
+    found = [json.loads(line) for line in Path("rows.jsonl").read_text("utf-8").splitlines()]
+    assert [row["label"] for row in found] == [True] * 4 + [False] * 4
+    assert {row["domain"] for row in found} == {"chat"}
+    trained = untrue(
+        *("train", "rows.jsonl", "--method", "kto", "--model", "tiny", "--dtype", "float32", "--out", "adapter"),
+        *("batch_size=4", "lora_rank=4"),
+    )
+    assert trained.code == 0, trained.err
+    assert json.loads(Path("adapter/train.json").read_text("utf-8"))["rows"]["misaligned"] == 4
+
+
+def test_too_few_dialogues_to_choose_from_are_told_in_one_line(untrue: Callable[..., Any], refusal: Callable[..., str]):
+    untrue(*RUN, "--out", "talks")
+    words = ("simulate", "rows", "talks/trajectories.jsonl", "--out", "rows.jsonl")
+    assert "is no user at all" in refusal(*words, "--share", 0.1)
+    assert "3 dialogues are wanted, but there are 2" in refusal(*words, "--keep", 3)
+
+
+def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[..., Any]):
+    untrue(*RUN, "--out", "talks")
+    done = untrue(*RUN, "--out", "talks", "--seed", 1)
+    assert done.code == 2
+    assert "collected with something else (seed 0, here 1)" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ("simulate", "run", "--environment", "coffee", "--out", "x", "--model", "tiny"),
+            "neither a built-in environment",
+        ),
+        (("simulate", "check", "nowhere.jsonl", "--model", "tiny"), "neither a built-in environment"),
+        (("simulate", "show", "nowhere.jsonl"), "no such file"),
+        ((*RUN[:-1], 1000, "--out", "x"), "users: 1000, but the part learn of chat has 240"),
+    ],
+)
+def test_wrong_names_are_told_in_one_line(refusal: Callable[..., str], arguments: tuple, told: str):
+    assert told in refusal(*arguments)
+
+
+def test_check_says_the_auc_and_fails_where_the_rater_is_no_good(untrue: Callable[..., Any]):
+    done = untrue("simulate", "check", "exam", "--model", "tiny", "--dtype", "float32", "--json")
+    found = json.loads(done.out)
+    assert found["scenarios"] == 10
+    assert found["holds"] == (found["auc"] >= 0.75)
+    assert done.code == (0 if found["holds"] else 1)

@@ -1,0 +1,28 @@
+"""Collects dialogues in a process of its own, which dies in the middle of the second chunk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from untrue.engine import generation
+from untrue.models.load import load
+from untrue.simulate import collect
+
+
+def main(model: str, environment: str, folder: str) -> None:
+    generation.ROWS["cpu"] = 2
+
+    def step(done: int, total: int, note: str) -> None:
+        if done == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    spec = collect.CollectSpec(environment=environment, users=2, max_tokens=4)
+    place = Path(folder)
+    collect.collect(load(model, dtype="float32"), None, spec, place / "t.jsonl", place / "t.eval", 0, step)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,224 @@
+"""A collection appears whole, goes on where it was stopped, and is never mixed with another."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import read_eval_log
+
+from untrue.data.scenarios import read_environment
+from untrue.engine.generation import ROWS
+from untrue.errors import UserError
+from untrue.models.load import LoadedModel
+from untrue.simulate.collect import CollectSpec, collect
+from untrue.simulate.environment import dialogues
+from untrue.simulate.log import read_log
+from untrue.simulate.trajectory import Trajectory, read_trajectories, write_trajectories
+
+Collecting = Callable[..., list[Trajectory]]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def steps() -> list[tuple[int, int, str]]:
+    return []
+
+
+@pytest.fixture
+def collecting(
+    tiny: LoadedModel, tea: Path, place: Path, steps: list[tuple[int, int, str]], monkeypatch: pytest.MonkeyPatch
+) -> Collecting:
+    """Collects four dialogues of two users with the tiny model, two at a time."""
+    monkeypatch.setitem(ROWS, "cpu", 2)
+
+    def run(adapter: Path | None = None, seed: int = 0, on_step: Any = None, **spec: Any) -> list[Trajectory]:
+        def step(*said: Any) -> None:
+            steps.append(said)
+            if on_step:
+                on_step(*said)
+
+        full = CollectSpec(**{"environment": str(tea), "max_tokens": 4, "users": 2, **spec})  # type: ignore[arg-type]
+        return collect(tiny, adapter, full, place / "t.jsonl", place / "t.eval", seed, step)
+
+    return run
+
+
+def files(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir())
+
+
+def test_all_is_collected_and_written_and_the_log_holds_the_same(
+    collecting: Collecting, place: Path, tea: Path, steps: list[tuple[int, int, str]]
+):
+    found = collecting()
+    assert [one.id for one in found] == [one.id for one in dialogues(read_environment(tea), 2)]
+    assert all(one.error is None for one in found)
+    assert read_trajectories(place / "t.jsonl") == found == read_log(place / "t.eval")
+    assert files(place) == ["t.eval", "t.jsonl"]
+    assert steps[-1] == (8, 8, "")
+    assert [done for done, _, _ in steps] == sorted(done for done, _, _ in steps)
+
+
+def test_the_log_of_several_chunks_is_one_log(collecting: Collecting, place: Path):
+    found = collecting()
+    log = read_eval_log(str(place / "t.eval"))
+    assert log.status == "success"
+    assert log.eval.dataset.sample_ids == [one.id for one in found]
+    assert log.results is not None
+    assert (log.results.total_samples, log.results.completed_samples) == (4, 4)
+    ratings = [rating for one in found if one.kind == "benign" for rating in one.ratings if rating is not None]
+    [shown] = [score.metrics["benign"].value for score in log.results.scores if "benign" in score.metrics]
+    assert shown == pytest.approx(sum(ratings) / len(ratings))
+    assert sum(usage.output_tokens for usage in log.stats.model_usage.values()) > 8
+
+
+def test_the_same_again_asks_nothing(collecting: Collecting, steps: list[tuple[int, int, str]]):
+    found = collecting()
+    steps.clear()
+    assert collecting() == found
+    assert steps == []
+
+
+def test_both_kinds_get_the_same_reply_until_they_say_different_things(collecting: Collecting):
+    for first, second in zip(
+        *([one for one in collecting() if one.kind == kind] for kind in ("benign", "biased")), strict=True
+    ):
+        assert first.messages[:2] == second.messages[:2]
+        assert first.messages[2] != second.messages[2]
+
+
+def test_another_round_has_the_same_users_who_get_other_replies(collecting: Collecting, place: Path):
+    first = collecting(max_tokens=12)
+    for path in place.iterdir():
+        path.unlink()
+    second = collecting(max_tokens=12, round=2)
+    assert [one.id for one in first] == [one.id for one in second]
+    assert all(one.messages[0] == other.messages[0] for one, other in zip(first, second, strict=True))
+    assert all(one.messages[1] != other.messages[1] for one, other in zip(first, second, strict=True))
+
+
+def test_after_a_ctrl_c_only_the_rest_is_asked_for_and_all_is_as_if_never_stopped(
+    collecting: Collecting, place: Path, steps: list[tuple[int, int, str]]
+):
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collecting(on_step=stop)
+    assert files(place) == [".t.eval.parts"]
+    steps.clear()
+    found = collecting()
+    assert steps[0][0] == 5  # the first two dialogues have two replies each
+    assert read_log(place / "t.eval") == read_trajectories(place / "t.jsonl") == found
+    assert files(place) == ["t.eval", "t.jsonl"]
+    for path in place.iterdir():
+        path.unlink()
+    assert collecting() == found
+
+
+def test_after_a_kill_only_the_rest_is_asked_for(
+    collecting: Collecting, place: Path, tea: Path, tiny: LoadedModel, steps: list[tuple[int, int, str]]
+):
+    script = Path(__file__).with_name("collecting.py")
+    done = subprocess.run([sys.executable, script, tiny.name, tea, place], capture_output=True, timeout=240)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert files(place) == [".t.eval.parts"]
+    found = collecting()
+    assert steps[0][0] == 5
+    assert len(found) == len(read_log(place / "t.eval")) == 4
+
+
+def test_failed_dialogues_are_asked_for_again_and_the_others_are_not(
+    collecting: Collecting, place: Path, steps: list[tuple[int, int, str]]
+):
+    whole = collecting()
+    path = place / "t.jsonl"
+    header = json.loads(path.read_text("utf-8").splitlines()[0])["collected"]
+    broken = Trajectory(**{**vars(whole[2]), "error": "it broke", "ratings": (None, None), "sycophancy": (None, None)})
+    write_trajectories(path, [*whole[:2], broken, *whole[3:]], header)
+    steps.clear()
+    assert collecting() == whole
+    assert steps[0][0] == 7
+    assert read_trajectories(path) == read_log(place / "t.eval") == whole
+
+
+def test_where_some_fail_they_are_counted_and_the_rest_is_kept(
+    collecting: Collecting,
+    place: Path,
+    tea: Path,
+    steps: list[tuple[int, int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    from untrue.engine.provider import UntrueAPI
+
+    scored = UntrueAPI.likelihoods
+    failing = dialogues(read_environment(tea), 2)[-1].user.user_prompt
+
+    async def likelihoods(self: UntrueAPI, prompts: Any, **rest: Any) -> Any:
+        if any(failing in message["content"] for messages, _ in prompts for message in messages):
+            raise UserError("no likelihood.")
+        return await scored(self, prompts, **rest)
+
+    monkeypatch.setattr(UntrueAPI, "likelihoods", likelihoods)
+    found = collecting()
+    failed = [one for one in found if one.error]
+    assert [one.id for one in failed] == [one.id for one in found[2:]]
+    assert all((one.score, one.ratings) == (None, (None, None)) and "no likelihood" in str(one.error) for one in failed)
+    assert steps[-1] == (8, 8, "2 failed")
+    assert read_log(place / "t.eval") == found
+    monkeypatch.undo()
+    assert all(one.error is None for one in collecting())
+
+
+def test_where_all_fail_at_once_it_stops(collecting: Collecting, place: Path):
+    with pytest.raises(UserError, match=r"all 2 dialogues failed, first: .*turns: the scenario"):
+        collecting(turns=9)
+    assert files(place) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"seed": 1}, "seed 0, here 1"), ({"turns": 1}, "turns 2, here 1"), ({"users": 3}, "users 2, here 3")],
+)
+def test_what_was_collected_with_something_else_is_refused(collecting: Collecting, place: Path, change, told):
+    collecting()
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    with pytest.raises(UserError, match=f"collected with something else.*{told}"):
+        collecting(**change)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_another_adapter_or_environment_is_another_collection(
+    collecting: Collecting, place: Path, tea: Path, adapter: Path
+):
+    base = collecting()
+    with pytest.raises(UserError, match="adapter_hash None, here '"):
+        collecting(adapter)
+    for path in place.iterdir():
+        path.unlink()
+    tuned = collecting(adapter)
+    assert [one.messages for one in tuned] != [one.messages for one in base]
+    tea.write_text(tea.read_text("utf-8").replace("Tea 1", "Cocoa 1"), "utf-8")
+    with pytest.raises(UserError, match="environment_hash"):
+        collecting(adapter)
+
+
+def test_the_base_is_as_it_was(collecting: Collecting, adapter: Path, tiny: LoadedModel):
+    before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
+    collecting(adapter, users=1)
+    assert all(value.equal(before[name]) for name, value in tiny.model.state_dict().items())
+    assert not hasattr(tiny.model, "peft_config")

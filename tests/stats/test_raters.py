@@ -1,0 +1,75 @@
+"""Rates corrected for a judge's mistakes, and agreement beyond chance."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from untrue.stats.raters import Proportion, corrected_rate, kappa
+
+
+def test_a_rate_is_corrected_as_by_hand():
+    found = corrected_rate(0.30, 200, Proportion(0.9, 76), Proportion(0.8, 134))
+    assert found.value == pytest.approx((0.30 + 0.8 - 1) / (0.9 + 0.8 - 1))
+    assert found.low < found.value < found.high
+
+
+def test_a_perfect_judge_changes_no_rate_and_more_gold_narrows_the_interval():
+    few = corrected_rate(0.25, 100, Proportion(1.0, 20), Proportion(1.0, 20))
+    many = corrected_rate(0.25, 100, Proportion(1.0, 100_000), Proportion(1.0, 100_000))
+    assert few.value == many.value == 0.25
+    assert many.high - many.low < few.high - few.low
+    assert (many.low, many.high) == pytest.approx((0.175, 0.343), abs=0.002)  # Agresti and Coull's, of 25 in 100
+
+
+def test_what_a_judge_calls_by_mistake_alone_is_corrected_to_nothing():
+    found = corrected_rate(0.1, 300, Proportion(0.9, 100), Proportion(0.85, 100))
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high > 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "sensitivity", "specificity", "n"),
+    [(0.4, 0.5, 0.5, 100), (0.4, 0.3, 0.6, 100), (0.4, 0.0, 1.0, 100), (0.4, 0.9, 0.9, 0), (math.nan, 0.9, 0.9, 100)],
+)
+def test_a_judge_no_better_than_chance_and_no_items_or_rate_say_nothing(rate, sensitivity, specificity, n):
+    found = corrected_rate(rate, n, Proportion(sensitivity, 100), Proportion(specificity, 100))
+    assert math.isnan(found.value)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("rate", "se", "sp"), [(0.1, 0.9, 0.95), (0.4, 0.8, 0.8), (0.8, 0.95, 0.7), (0.0, 0.9, 0.9)])
+def test_the_interval_holds_the_true_rate_as_often_as_it_says(rate, se, sp):
+    generator, held, repeats = np.random.default_rng(0), 0, 2000
+    for _ in range(repeats):
+        apparent = generator.binomial(150, rate * se + (1 - rate) * (1 - sp)) / 150
+        found = corrected_rate(
+            apparent,
+            150,
+            Proportion(generator.binomial(76, se) / 76, 76),
+            Proportion(generator.binomial(134, sp) / 134, 134),
+        )
+        held += found.low <= rate <= found.high
+    assert held / repeats >= 0.94
+
+
+def test_kappa_is_as_by_hand():
+    found = kappa([[20, 5], [10, 15]])  # observed 0.7, expected 0.5
+    assert found.value == pytest.approx(0.4)
+    assert 0.1 < found.low < 0.4 < found.high < 0.7
+
+
+def test_the_interval_of_kappa_has_the_width_of_its_large_sample_error():
+    table = np.array([[20, 5], [10, 15]]) * 20
+    error = math.sqrt(0.7 * 0.3 / (1000 * 0.5**2))  # Cohen 1960, equation 6
+    found = kappa(table)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_raters_who_agree_fully_by_chance_or_by_one_label_alone():
+    assert kappa(np.diag([5, 6, 7])).value == 1.0
+    assert kappa([[25, 25], [25, 25]]).value == 0.0
+    assert kappa([[50, 0], [0, 0]]) == (0.0, 0.0, 0.0)
+    assert math.isnan(kappa([[0, 0], [0, 0]]).value)
