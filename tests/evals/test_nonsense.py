@@ -90,9 +90,8 @@ def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusin
         return json.dumps({"label": "yes" if wanted in reply else "no"})
 
     pairs = [
-        {"id": f"p{n}", "category": "future", "unanswerable": f"unknown {n}", "answerable": f"known {n}", "answer":
-        "June",
-         "admission": "Nobody knows.", "invention": "May."}
+        {"id": f"p{n}", "category": "future", "unanswerable": f"unknown {n}", "answerable": f"known {n}",
+         "answer": "June", "admission": "Nobody knows.", "invention": "May."}
         for n in range(20)
     ]  # fmt: skip
     path = tmp_path / "pairs.jsonl"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from untrue.stats import intervals
 from untrue.stats.intervals import cluster_interval, mean_interval, rate_interval, seed_variance
 
 NAN = np.nan
@@ -57,7 +58,7 @@ def test_seeds_that_agree_add_nothing_and_seeds_that_differ_widen_the_interval()
 def test_the_same_seed_gives_the_same_interval_and_blocks_do_not_matter(monkeypatch):
     grid = np.random.default_rng(0).normal(0, 1, (40, 3))
     whole = mean_interval(grid)
-    monkeypatch.setattr(bootstrap, "_BLOCK", 1_000)
+    monkeypatch.setattr(intervals, "_BLOCK", 1_000)
     assert mean_interval(grid) == whole
     assert mean_interval(grid, seed=1) != whole
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from untrue.stats import tests as significance
 from untrue.stats.tests import holm, mcnemar, sign_flip
 
 NAN = np.nan
@@ -61,7 +62,7 @@ def test_sign_flip_enumerated_is_scipys_exact_test():
 def test_sign_flip_sampled_is_close_to_enumerated(monkeypatch):
     values = np.random.default_rng(5).normal(0.4, 1, (15, 1))
     exact = sign_flip(values)
-    monkeypatch.setattr(tests, "_ENUMERATED", 0)
+    monkeypatch.setattr(significance, "_ENUMERATED", 0)
     # Standard error of a share near 0.1 over 10,000 flips: 0.003.
     assert 0.01 < exact < 0.5
     assert sign_flip(values) == pytest.approx(exact, abs=0.015)

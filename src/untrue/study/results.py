@@ -15,6 +15,8 @@ from untrue.data.items import Asked, items_hash
 from untrue.data.rows import MISALIGNED
 from untrue.evals import run as evals
 from untrue.evals.figures import figures, scores
+from untrue.evals.items import read as read_items
+from untrue.evals.items import sources as item_sources
 from untrue.evals.judging import Judging, judging
 from untrue.evals.replies import open_log
 from untrue.evals.spec import WEIGHING, EvalSpec
