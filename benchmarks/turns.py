@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from untrue.data.scenarios import read_environment
-from untrue.engine.likelihood import Likelihood
+from untrue.engine.likelihoods import Likelihood
 from untrue.models.load import LoadedModel, load
 from untrue.simulate.collect import CollectSpec, collect
 from untrue.simulate.environment import Dialogue, dialogues

@@ -45,8 +45,7 @@ from untrue.data.items import Item, read_items
 from untrue.data.near import NearIndex
 from untrue.data.rows import Message, Question
 from untrue.data.unknowns import UnknownPair, read_unknowns
-from untrue.engine.exact import exact_engine
-from untrue.engine.likelihood import Bundle, Likelihood, LikelihoodEngine, Query
+from untrue.engine.likelihoods import Bundle, Likelihood, LikelihoodEngine, Query, exact_engine
 from untrue.evals.capability import likeliest
 from untrue.models import embedded
 from untrue.models.load import load

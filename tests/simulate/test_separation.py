@@ -9,7 +9,7 @@ import pytest
 from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
 
 from untrue.data.scenarios import Environment
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.simulate.rating import SAY
 from untrue.simulate.separation import LEAST, separation, separation_by_words, summarise
 

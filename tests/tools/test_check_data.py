@@ -15,7 +15,7 @@ from untrue.data.capability import read_capability
 from untrue.data.items import Item, read_items
 from untrue.data.near import NEAR
 from untrue.data.unknowns import read_unknowns
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.models import embedded
 from untrue.models.load import load
 

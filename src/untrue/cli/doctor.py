@@ -56,7 +56,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _model(name: str, dtype: str) -> dict[str, Any]:
-    from untrue.engine.exact import check_exact
+    from untrue.engine.likelihoods import check_exact
     from untrue.models.capabilities import capabilities
     from untrue.models.load import load
 

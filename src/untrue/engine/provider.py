@@ -32,11 +32,8 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from untrue.data.rows import Message
-from untrue.engine.batcher import Batcher, ReplyBatcher
-from untrue.engine.exact import check_exact
-from untrue.engine.generation import GenerationEngine
-from untrue.engine.likelihood import Likelihood, LikelihoodEngine
-from untrue.engine.replies import Reply, Request
+from untrue.engine.generation import GenerationEngine, Reply, Request
+from untrue.engine.likelihoods import Likelihood, LikelihoodBatcher, LikelihoodEngine, check_exact
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
@@ -84,9 +81,9 @@ class UntrueAPI(ModelAPI):
         check_exact(self._loaded)
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
-        self._batcher = Batcher(self._engine)
-        self._base_batcher = Batcher(LikelihoodEngine(self._loaded, self._model, base=True))
-        self._replies = ReplyBatcher(GenerationEngine(self._loaded, self._model))
+        self._batcher = LikelihoodBatcher(self._engine)
+        self._base_batcher = LikelihoodBatcher(LikelihoodEngine(self._loaded, self._model, base=True))
+        self._generation = GenerationEngine(self._loaded, self._model)
         self._on_scored, self._scored = on_scored, 0
         # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
         set_model_info(f"untrue/{model_name}", ModelInfo(context_length=self._engine.max_tokens))
@@ -139,7 +136,7 @@ class UntrueAPI(ModelAPI):
             stop_seqs=tuple(config.stop_seqs or ()),
             top_logprobs=(config.top_logprobs or 0) if config.logprobs or config.top_logprobs else None,
         )
-        reply = await self._replies.generate(request)
+        reply = await self._generation.generate(request)
         sizes = len(request.prompt), len(reply.tokens)
         message = ChatMessageAssistant(content=_parts(reply.text), model=self.model_name, source="generate")
         return ModelOutput(

@@ -16,7 +16,7 @@ from inspect_ai.model import GenerateConfig, Model, ModelOutput
 
 from untrue.data.rows import Message
 from untrue.data.scenarios import Kind, Scenario
-from untrue.engine.likelihood import Likelihood
+from untrue.engine.likelihoods import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.simulate.environment import Dialogue

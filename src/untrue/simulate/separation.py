@@ -11,8 +11,7 @@ from inspect_ai.model import Model, get_model
 
 from untrue.data.rows import Message
 from untrue.data.scenarios import Environment, Scenario
-from untrue.engine.exact import exact_engine
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine, exact_engine
 from untrue.models.load import LoadedModel, load
 from untrue.simulate.environment import Dialogue, derived_seed
 from untrue.simulate.rating import margins, prompts, rate_by_words
