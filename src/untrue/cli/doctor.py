@@ -62,7 +62,7 @@ def _model(name: str, dtype: str) -> dict[str, Any]:
 
     say = Console(stderr=True)
     loaded = load(name, dtype=dtype, say=lambda text: say.print(text, markup=False, highlight=False))
-    found = {"model": name, "base": loaded.base_id, **capabilities(loaded).lines(), "identity": loaded.identity}
+    found = {"model": name, "base": loaded.base_id, **capabilities(loaded), "identity": loaded.identity}
     found |= {f"hash of {what}": loaded.about[what] for what in ("weights", "config", "chat", "tokenizer")}
     try:
         difference = check_exact(loaded)
