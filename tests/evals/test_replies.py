@@ -169,7 +169,7 @@ def test_a_question_of_another_version_is_asked_again_of_the_same_replies(
     said, asked = statements(log), calls(model)
     newer = prompts.STATEMENT._replace(version=prompts.STATEMENT.version + 1)
     monkeypatch.setattr(mask, "STATEMENT", newer)
-    monkeypatch.setattr(round, "PROMPTS", (newer, *(one for one in prompts.PROMPTS if one.name != newer.name)))
+    monkeypatch.setattr(replies, "PROMPTS", (newer, *(one for one in prompts.PROMPTS if one.name != newer.name)))
     run_model(model, spec, log)
     from untrue.evals.replies import open_log
 
