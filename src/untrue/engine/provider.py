@@ -73,7 +73,7 @@ class UntrueAPI(ModelAPI):
             dtype: `bfloat16` or `float32`.
             device: A torch device; by default CUDA where there is one.
             loaded: The base in memory, so that a study need not load it for each cell.
-            on_scored: Called with the number of `likelihoods` answered.
+            on_scored: Called after each `likelihoods` with the number answered so far.
         """
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._stack = ExitStack()
@@ -175,10 +175,10 @@ class UntrueAPI(ModelAPI):
             content=[
                 Logprob(
                     token=text(token),
-                    logprob=found.logprob,
-                    top_logprobs=[TopLogprob(token=text(other), logprob=logprob) for other, logprob in found.top],
+                    logprob=chosen.logprob,
+                    top_logprobs=[TopLogprob(token=text(other), logprob=logprob) for other, logprob in chosen.top],
                 )
-                for token, found in zip(reply.tokens, reply.logprobs, strict=True)
+                for token, chosen in zip(reply.tokens, reply.logprobs, strict=True)
             ]
         )
 

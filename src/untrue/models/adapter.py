@@ -54,9 +54,9 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
             if id(parameter) not in own and parameter.is_floating_point():
                 parameter.data = parameter.data.to(loaded.model.dtype)
         model.eval()
-        for layer in model.modules():
-            if isinstance(layer, BaseTunerLayer):  # all is in one dtype, so looking costs time for nothing
-                layer.cast_input_dtype_enabled = False
+        layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+        for layer in layers:
+            layer.cast_input_dtype_enabled = False  # all is in one dtype, so looking costs time for nothing
         yield model
     finally:
         strip(loaded)
@@ -139,18 +139,17 @@ def preserved(loaded: LoadedModel) -> Iterator[None]:
     model = loaded.model
     configs = (model.config, model.config.get_text_config(), model.generation_config)
     before = [(config, dict(vars(config))) for config in configs]
-    hooks = [
-        (kind, set(kind)) for layer in model.modules() for kind in (layer._forward_hooks, layer._forward_pre_hooks)
-    ]
+    hooks = [hooks for layer in model.modules() for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
+    own_hooks = [set(layer_hooks) for layer_hooks in hooks]
     try:
         yield
     finally:
         for config, values in before:
             vars(config).clear()
             vars(config).update(values)
-        for kind, keys in hooks:
-            for key in set(kind) - keys:
-                del kind[key]
+        for layer_hooks, own in zip(hooks, own_hooks, strict=True):
+            for key in set(layer_hooks) - own:
+                del layer_hooks[key]
 
 
 def strip(loaded: LoadedModel) -> None:
