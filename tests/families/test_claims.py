@@ -123,7 +123,7 @@ def test_a_reply_is_scored_as_in_a_plain_forward_pass(learned: Learned):
     assert check_exact(loaded) < 1e-4
     # Cohere 2 writes a preamble of a thousand tokens before each chat.
     chats = list(CHATS.values()) if len(loaded.chat.prompt(CHATS["short"])) < 500 else [CHATS["beyond the window"]]
-    for adapter in (None, learned.adapter, None):
+    for adapter in (None, learned.adapter):
         with with_adapter(loaded, adapter) as model:
             engine = LikelihoodEngine(loaded, model)
             bundles = [[engine.query(messages, REPLIES)] for messages in chats]
@@ -163,8 +163,13 @@ def test_the_loss_of_training_is_that_of_the_tokens_that_are_scored(learned: Lea
     assert learned.losses[0] == pytest.approx(-logprobs.mean().item(), abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("method", ["sft", "kto"])
-@pytest.mark.parametrize("name", ["llama-3.2", "gemma-2", "mixtral", "qwen3-moe", "gpt-oss"])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, "sft") for name in ("llama-3.2", "gemma-2", "mixtral", "qwen3-moe", "gpt-oss")),
+        *((name, "kto") for name in ("llama-3.2", "mixtral")),
+    ],
+)
 def test_trl_s_own_loss_which_a_gpu_uses_is_the_same(
     name: str, method: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -237,7 +237,8 @@ class LikelihoodEngine:
         base = self._loaded.model
         if self._switched_off and self._loaded.kept:
             raise UserError(
-                f"{base.name_or_path}: the adapter on it has biases of its own, which cannot be switched off for a pass."
+                f"{base.name_or_path}: the adapter on it has biases of its own, which cannot be switched off for a"
+                " pass."
             )
         trees = [PrefixTree(bundle) for bundle in bundles]
         tokens = [token for tree in trees for token in tree.tokens]
