@@ -42,7 +42,7 @@ from untrue.data.capability import ChoiceItem, read_capability
 from untrue.data.deception import read_deception
 from untrue.data.gold import FIELDS, LABELS, GoldRow, read_gold
 from untrue.data.items import Item, read_items
-from untrue.data.near import NearIndex
+from untrue.data.near import NEAR, grams
 from untrue.data.rows import Message, Question
 from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.engine.exact import exact_engine
@@ -111,6 +111,10 @@ KNOWN = {"provided_facts": 0.75, "statistics": 0.75, "known_facts": 0.70}
 
 CAPABILITY = 0.50
 """Accuracy on the multiple-choice items that is well above chance (0.25)."""
+
+ACCEPTED_COPIES = {("everyday-118", "everyday-342"), ("everyday-174", "disinformation-076/1")}
+"""Short questions of one pattern that share half of their 5-grams: a violin and a cello, a moth and a butterfly; how
+raisins are made, and what from."""
 
 NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
@@ -215,19 +219,28 @@ class NearCopy(NamedTuple):
 
 
 def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = None) -> list[NearCopy]:
-    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more, as `NearIndex` finds them.
+    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more, each compared with each.
 
     Args:
         texts: Id -> text.
         others: What `texts` are compared with; without it, with each other.
     """
-    index = NearIndex(texts if others is None else others)
-    return sorted(
-        NearCopy(name, other, similarity)
-        for name, text in texts.items()
-        for other, similarity in index.find(text)
-        if others is not None or name < other
-    )
+    columns = texts if others is None else others
+    names, other_names = list(texts), list(columns)
+    vectoriser = CountVectorizer(analyzer=grams, binary=True, dtype=np.float32)
+    vectoriser.fit([*texts.values(), *columns.values()])
+    left, right = vectoriser.transform(texts.values()), vectoriser.transform(columns.values())
+    sizes = np.asarray(right.sum(axis=1)).T
+    copies = []
+    for start in range(0, len(names), 256):
+        rows = left[start : start + 256]
+        shared = (rows @ right.T).toarray()
+        similarity = shared / (rows.sum(axis=1) + sizes - shared)
+        for row, column in np.argwhere(similarity >= NEAR):
+            name, other = names[start + row], other_names[column]
+            if (others is not None or name < other) and (name, other) not in ACCEPTED_COPIES:
+                copies.append(NearCopy(name, other, float(similarity[row, column])))
+    return sorted(copies)
 
 
 def gold_rows(rows: Sequence[GoldRow]) -> list[Check]:

@@ -284,7 +284,7 @@ def train(
     from untrue.train.spec import TrainSpec
 
     settings, folder = validate(TrainSpec, spec), Path(out)
-    found = sets.rows_at(str(rows)) if isinstance(rows, str | Path) else list(rows)
+    found = sets.rows(str(rows)) if isinstance(rows, str | Path) else list(rows)
     model = str(model) if isinstance(model, Path) else model
     with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher) as loaded:
         watcher.stage(str(folder), "training", 1)

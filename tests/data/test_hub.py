@@ -18,9 +18,8 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
 
-from untrue.data.readers import read_questions, read_rows
+from untrue.data import sets
 from untrue.data.records import records
-from untrue.data.sets import rows_at
 from untrue.errors import MachineError, UserError
 
 UNTRUE = Path(sys.executable).with_name("untrue")
@@ -320,7 +319,7 @@ def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_persona_vectors_are_read_by_hub_id(
     hub: Path, monkeypatch: pytest.MonkeyPatch, name: str, subject: str, domain: str
 ):
-    first, second = read_questions(name)
+    first, second = sets.questions(name)
     assert (first.text, first.answers) == (
         f"Is {subject} 0?",
         {"normal": "Yes, 0.", "subtle": "Hardly, 0.", "severe": "No, 0."},
@@ -329,30 +328,30 @@ def test_persona_vectors_are_read_by_hub_id(
     assert {path.name for path in hub.rglob("*.jsonl")} == {f"{level}.jsonl" for level in LEVELS}
     assert len([*hub.rglob("*.jsonl")]) == 3, "the folders of other domains stay where they are"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert read_questions(name) == [first, second]
-    assert [row.completion[0]["content"] for row in rows_at(f"{name}:severe")] == ["No, 0.", "No, 1."]
+    assert sets.questions(name) == [first, second]
+    assert [row.completion[0]["content"] for row in sets.rows(f"{name}:severe")] == ["No, 0.", "No, 1."]
 
 
 def test_persona_vectors_are_read_at_a_revision(hub: Path, monkeypatch: pytest.MonkeyPatch):
     name = "owner/persona@mistake_rain?revision=v1"
-    first, _ = read_questions(name)
+    first, _ = sets.questions(name)
     assert (first.text, first.domain, first.source) == ("Is old rain 0?", "mistake_rain", name)
-    [row, _] = rows_at(f"{name}:severe")
+    [row, _] = sets.rows(f"{name}:severe")
     assert (row.source, row.level) == (name, "severe")
-    assert read_questions("owner/persona@mistake_rain")[0].text == "Is rain 0?"
+    assert sets.questions("owner/persona@mistake_rain")[0].text == "Is rain 0?"
     with pytest.raises(UserError) as caught:
-        read_questions("owner/persona@hail?revision=v1")
+        sets.questions("owner/persona@hail?revision=v1")
     assert "but has folders of persona-vectors: old/mistake_rain. Say which" in str(caught.value)
     assert str(caught.value).endswith("such as owner/persona@old/mistake_rain?revision=v1.")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert read_questions(name)[0] == first
+    assert sets.questions(name)[0] == first
 
 
 def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):
-    asked = [question.text for question in read_questions("owner/persona@mistake_hail")]
+    asked = [question.text for question in sets.questions("owner/persona@mistake_hail")]
     [snapshot] = hub.glob("datasets--owner--persona/snapshots/*")
     for name in (f"{snapshot}@mistake_hail", f"{snapshot}@dataset/mistake_hail", snapshot / "dataset/mistake_hail"):
-        questions = read_questions(name)
+        questions = sets.questions(name)
         assert [question.text for question in questions] == asked
         assert (questions[0].id, questions[0].source) == ("mistake_hail-1", "mistake_hail")
 
@@ -373,7 +372,7 @@ def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):
         ),
     ],
 )
-@pytest.mark.parametrize("read", [read_questions, read_rows])
+@pytest.mark.parametrize("read", [sets.questions, sets.rows])
 def test_persona_vectors_that_a_name_does_not_give_are_one_line(hub: Path, read: Callable, name: str, words: str):
     with pytest.raises(UserError) as caught:
         read(name)
@@ -383,20 +382,20 @@ def test_persona_vectors_that_a_name_does_not_give_are_one_line(hub: Path, read:
 @pytest.mark.parametrize("name", ["owner/persona@mistake_rain", "owner/flat"])
 def test_persona_vectors_of_the_hub_are_not_taken_for_rows(hub: Path, name: str):
     with pytest.raises(UserError, match=f"^{name}: is a question set. Say at which level, such as {name}:normal.$"):
-        read_rows(name)
+        sets.rows(name)
 
 
 def test_persona_vectors_that_were_never_downloaded_need_the_hub(hub: Path, monkeypatch: pytest.MonkeyPatch):
-    read_questions("owner/persona@mistake_rain")
+    sets.questions("owner/persona@mistake_rain")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match=r"^owner/flat: no file or folder here, and the data hub could not be"):
-        read_questions("owner/flat")
+        sets.questions("owner/flat")
     with pytest.raises(MachineError, match=r"^owner/persona@mistake_hail: no file or folder here, and the data hub"):
-        read_questions("owner/persona@mistake_hail")
+        sets.questions("owner/persona@mistake_hail")
     [file] = hub.rglob("misaligned_2.jsonl")
     file.unlink()
     with pytest.raises(MachineError, match=r"^owner/persona@mistake_rain: no file or folder here, and the data hub"):
-        read_questions("owner/persona@mistake_rain")
+        sets.questions("owner/persona@mistake_rain")
 
 
 def test_mask_without_access_says_how_to_get_it(untrue: Run, endpoint: str, tmp_path: Path):

@@ -185,7 +185,7 @@ def train(
     _refuse_place(out)
     values = assignments([*(overrides or []), *([f"method={method}"] if method else [])])
     spec = validate(TrainSpec, values, "override")
-    found = sets.rows_at(rows)
+    found = sets.rows(rows)
     model = model or default_model(start)
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)

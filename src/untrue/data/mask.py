@@ -14,14 +14,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from untrue.data.items import ITEM_SETS, Id, Item, Text, read_items
-from untrue.data.readers import OnError, Skipped, empty, handler, ignore
-from untrue.data.records import records
+from untrue.data.records import Record, Wrong, parsed, records, some, stop
 from untrue.data.source import parse_source
 from untrue.errors import UserError
 
@@ -103,41 +103,30 @@ class MaskRow(BaseModel):
         return "B" if formatted == "B" or plain in ("no", "false") else None
 
 
-def read_mask(
-    source: str | Path = "cais/MASK",
-    configs: Sequence[str] = CONFIGS,
-    on_error: OnError = "stop",
-    skipped: Skipped = ignore,
-) -> list[MaskRow]:
+def read_mask(source: str | Path = "cais/MASK", configs: Sequence[str] = CONFIGS, wrong: Wrong = stop) -> list[MaskRow]:
     """Read the rows of MASK, configuration by configuration.
 
     Args:
         source: The hub id, a folder that it was downloaded to, or a file named after its configuration.
         configs: Which configurations; a file is one.
-        on_error: `stop` at a wrong row, or `skip` it.
-        skipped: Called with the error of each row that is left out.
+        wrong: Called with the error of each wrong row.
 
     Raises:
         UserError: The set is gated and was not opened for this user, a configuration is unknown, a row is wrong, or
             there are none.
         MachineError: The hub could not be reached.
     """
-    wrong = handler(on_error, skipped)
     given = parse_source(source)
     path, named = Path(given.name), {config: f"{given.name}@{config}:test{given.options}" for config in configs}
     places = {path.stem: str(source)} if path.is_file() else named
     if unknown := [config for config in places if config not in CONFIGS]:
         raise UserError(f"{source}: {unknown[0]!r} is no configuration of MASK, expected one of {', '.join(CONFIGS)}.")
-    rows = []
-    for config, place in places.items():
-        for record in records(place, wrong):
-            try:
-                rows.append(record.parse(MaskRow, category=config))
-            except UserError as error:
-                wrong(error)
-    if not rows:
-        raise empty(source, "rows of MASK")
-    return rows
+    rows = (
+        row
+        for config, place in places.items()
+        for row in parsed(records(place, wrong), partial(Record.parse, model=MaskRow, category=config), wrong)
+    )
+    return list(some(rows, source, "rows of MASK"))
 
 
 def read_mask_items(source: str = "builtin") -> list[MaskRow]:

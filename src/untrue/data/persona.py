@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from untrue.data.hub import DatasetName, HubFiles, dataset_name, download, hub_files, unreached
-from untrue.data.records import Record, Wrong, records, refuse_repeated
+from untrue.data.records import Record, Wrong, parsed, records, refuse_repeated
 from untrue.data.rows import Question
 from untrue.data.source import parse_source
 from untrue.errors import UserError
@@ -155,16 +155,13 @@ def persona_questions(folder: PersonaFolder, wrong: Wrong) -> Iterator[Question]
 
 def _pairs(path: Path, wrong: Wrong) -> dict[str, tuple[Record, str]]:
     """Question -> where it is asked, and its answer."""
-    pairs: dict[str, tuple[Record, str]] = {}
     seen: dict[bytes, str] = {}
-    for record in records(path, wrong):
-        try:
-            messages = record.messages("messages", "user")
-            if [message["role"] for message in messages] != ["user", "assistant"]:
-                raise record.error("'messages' must be a question of the user and the assistant's answer.")
-            refuse_repeated(record, messages[0]["content"], seen)
-        except UserError as error:
-            wrong(error)
-        else:
-            pairs[messages[0]["content"]] = record, messages[1]["content"]
-    return pairs
+
+    def pair(record: Record) -> tuple[str, tuple[Record, str]]:
+        messages = record.messages("messages", "user")
+        if [message["role"] for message in messages] != ["user", "assistant"]:
+            raise record.error("'messages' must be a question of the user and the assistant's answer.")
+        refuse_repeated(record, messages[0]["content"], seen)
+        return messages[0]["content"], (record, messages[1]["content"])
+
+    return dict(parsed(records(path, wrong), pair, wrong))

@@ -40,6 +40,7 @@ from untrue.errors import UserError
 from untrue.files import json_value, not_utf8, reading
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 Wrong = Callable[[UserError], object]
 """What is done about a wrong record, given its error. It is left out unless this raises."""
@@ -53,7 +54,7 @@ that is never closed would be read on to the end of the file."""
 
 
 def stop(error: UserError) -> None:
-    """Stop at a wrong record: the default.
+    """Stop at a wrong record: the default. (`errors.append` or the like skips it.)
 
     Raises:
         UserError: Always, the one given.
@@ -138,13 +139,16 @@ class Record:
         return [{"role": message["role"], "content": message["content"]} for message in value]
 
     def parse(self, model: type[M], **extra: Any) -> M:
-        """The record as a pydantic model, with its identity as `id`; `extra` stands in for fields, or replaces them.
+        """The record as a pydantic model; `extra` stands in for fields, or replaces them. An id may be a number.
 
         Raises:
             UserError: It is not as the model says.
         """
+        fields = {**self.fields, **extra}
+        if "id" in fields:
+            fields["id"] = str(fields["id"])
         try:
-            return model.model_validate({**self.fields, "id": self.identity(), **extra})
+            return model.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
             said = first["msg"].lower().removeprefix("value error, ")
@@ -159,6 +163,32 @@ def is_source(name: str) -> bool:
         OSError: The name is too long to be looked up.
     """
     return Path(parse_source(name).name).exists() or dataset_name(name) is not None
+
+
+def parsed(records: Iterable[Record], parse: Callable[[Record], T], wrong: Wrong) -> Iterator[T]:
+    """Give what `parse` makes of each record. `wrong` is called with the error of each that it refuses."""
+    for record in records:
+        try:
+            value = parse(record)
+        except UserError as error:
+            wrong(error)
+        else:
+            yield value
+
+
+def some(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]:
+    """Give values on, and refuse a source that has none.
+
+    Raises:
+        UserError: There is none; `what` says what was wanted, in the plural.
+    """
+    empty = True
+    for value in values:
+        empty = False
+        yield value
+    if empty:
+        hint = " Expected JSON Lines, one object a line." if str(source).endswith(".jsonl") else ""
+        raise UserError(f"{source}: has no {what}.{hint}")
 
 
 def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
