@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.hub import DatasetName, dataset_name
 from untrue.data.records import records
+from untrue.data.source import parse_source
 from untrue.errors import UserError
 
 Save = Callable[..., Path]
@@ -238,13 +238,15 @@ def test_a_broken_file_in_a_folder_is_one_line(save: Save):
     ],
 )
 def test_a_hub_id_is_told_from_a_path(name: str, parts: tuple | None):
-    assert dataset_name(name) == (DatasetName(*parts) if parts else None)
+    source = parse_source(name)
+    assert source.is_dataset == (parts is not None)
+    assert (source.base, source.config, source.split) == (parts or (name, None, None))
 
 
 def test_a_file_that_exists_is_no_hub_id(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     save("data/rows", SETS["alpaca"]).rename(tmp_path / "data/odd@name:x")
     monkeypatch.chdir(tmp_path)
-    assert dataset_name("data/odd@name:x") is None
+    assert not parse_source("data/odd@name:x").is_dataset
     with pytest.raises(UserError, match=r"^data/odd@name:x, line 1: "):
         list(records("data/odd@name:x"))
 

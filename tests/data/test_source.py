@@ -30,7 +30,7 @@ Save = Callable[..., Path]
         ("owner/name@config:split", "owner/name@config:split", {}, None),
         ("owner/name@config:split?revision=refs/pr/1", "owner/name@config:split", {}, "refs/pr/1"),
         ("m&m/M&M?.csv?columns.a=b", "m&m/M&M?.csv", {"a": "b"}, None),
-        ("a?columns.a=b c&columns.d=e=f&revision=1", "a", {"a": "b c", "d": "e=f"}, "1"),
+        ("o/a?columns.a=b c&columns.d=e=f&revision=1", "o/a", {"a": "b c", "d": "e=f"}, "1"),
         ("a?columns.a=Q%26A 100%25", "a", {"a": "Q&A 100%"}, None),
         ("why?", "why?", {}, None),
         ("why?.jsonl", "why?.jsonl", {}, None),
@@ -65,7 +65,7 @@ def test_what_is_no_option_is_named(options: str, wrong: str):
 def test_a_file_of_such_a_name_is_that_file(save: Save, tmp_path: Path):
     path = save("rows.jsonl", [{"q": "a", "answer": "b"}])
     odd = path.rename(tmp_path / "rows?columns.question=q")
-    assert parse_source(odd) == Source(str(odd))
+    assert parse_source(odd) == Source(str(odd), str(odd))
     with pytest.raises(UserError, match="line 1: not a shape that is known"):
         sets.rows(odd)
     assert len(sets.rows(f"{odd}?columns.question=q")) == 1

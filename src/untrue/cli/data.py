@@ -274,12 +274,10 @@ def convert(
 
 def _holds(source: str, out: Path) -> bool:
     """Whether a file is a source, or in it, whether a level, a split or a configuration follows the source's name."""
-    from untrue.data.hub import dataset_name
     from untrue.data.source import parse_source
 
     for name in filter(None, (source, source.rpartition(":")[0])):
-        dataset = dataset_name(name)
-        path = Path(dataset.base if dataset else parse_source(name).name)
+        path = parse_source(name).path
         if path.exists() and out.resolve().is_relative_to(path.resolve()):
             return True
     return False

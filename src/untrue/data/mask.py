@@ -116,9 +116,11 @@ def read_mask(source: str | Path = "cais/MASK", configs: Sequence[str] = CONFIGS
             there are none.
         MachineError: The hub could not be reached.
     """
-    given = parse_source(source)
-    path, named = Path(given.name), {config: f"{given.name}@{config}:test{given.options}" for config in configs}
-    places = {path.stem: str(source)} if path.is_file() else named
+    parts = parse_source(source)
+    if parts.path.is_file():
+        places = {parts.path.stem: str(source)}
+    else:
+        places = {config: f"{parts.base}@{config}:test{parts.options}" for config in configs}
     if unknown := [config for config in places if config not in CONFIGS]:
         raise UserError(f"{source}: {unknown[0]!r} is no configuration of MASK, expected one of {', '.join(CONFIGS)}.")
     rows = (
@@ -151,14 +153,13 @@ def mask_records(source: str = "builtin") -> list[tuple[MaskRow, MaskRow | Item]
         UserError: As of `read_mask_items`.
         MachineError: The hub could not be reached.
     """
-    given = parse_source(source)
-    base, _, config = given.name.partition("@")
-    path = Path(given.name)
+    parts = parse_source(source)
+    path, config = parts.path, parts.config
     rows: list[tuple[MaskRow, MaskRow | Item]]
     if source in ("builtin", *ITEM_SETS) or (path.is_file() and path.stem not in CONFIGS):
         rows = [(_of_item(item), item) for item in read_items(source)]
     else:
-        rows = [(row, row) for row in (read_mask(base + given.options, (config,)) if config else read_mask(source))]
+        rows = [(row, row) for row in read_mask(source, (config,) if config else CONFIGS)]
     key, count = Counter(row.key for row, _ in rows).most_common(1)[0]
     if count > 1:
         raise UserError(f"{source}: the task_id {key!r} occurs {count} times. Give each row its own.")

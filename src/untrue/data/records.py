@@ -32,7 +32,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from untrue.data import builtin
-from untrue.data.hub import DatasetName, dataset_name, dataset_rows, first_line
+from untrue.data.hub import dataset_rows, first_line
 from untrue.data.json_array import array_entries
 from untrue.data.rows import Message, plain
 from untrue.data.source import Source, parse_source
@@ -162,7 +162,8 @@ def is_source(name: str) -> bool:
         UserError: An option is wrong.
         OSError: The name is too long to be looked up.
     """
-    return Path(parse_source(name).name).exists() or dataset_name(name) is not None
+    source = parse_source(name)
+    return source.is_dataset or source.path.exists()
 
 
 def parsed(records: Iterable[Record], parse: Callable[[Record], T], wrong: Wrong) -> Iterator[T]:
@@ -222,15 +223,18 @@ def records(source: str | Path, wrong: Wrong = stop, header: bool = False) -> It
             wrong and `wrong` raises.
         MachineError: The hub could not be reached.
     """
-    given = parse_source(source)
-    found = _records(given, dataset_name(str(source)), wrong)
-    found = (one for place, one in enumerate(found) if place or not (header or builtin.is_header(one.fields)))
-    yield from _renamed(given, found) if given.columns else found
+    parts = parse_source(source)
+    records = (
+        record
+        for place, record in enumerate(_records(parts, wrong))
+        if place or not (header or builtin.is_header(record.fields))
+    )
+    yield from _renamed(parts, records) if parts.columns else records
 
 
-def _renamed(source: Source, found: Iterator[Record]) -> Iterator[Record]:
+def _renamed(source: Source, records: Iterator[Record]) -> Iterator[Record]:
     """The records with the columns that the source names under their fields."""
-    first = list(islice(found, SCANNED))
+    first = list(islice(records, SCANNED))
     lacking, keys = dict.fromkeys(source.columns.values()), dict[str, None]()
 
     def look(record: Record) -> None:
@@ -251,7 +255,7 @@ def _renamed(source: Source, found: Iterator[Record]) -> Iterator[Record]:
     if len(first) < SCANNED:
         refuse()
     taken = source.columns.keys() | source.columns.values()
-    for record in chain(first, found):
+    for record in chain(first, records):
         if lacking:
             look(record)
         fields = {field: record.fields[column] for field, column in source.columns.items() if column in record.fields}
@@ -259,10 +263,10 @@ def _renamed(source: Source, found: Iterator[Record]) -> Iterator[Record]:
     refuse()
 
 
-def _records(source: Source, dataset: DatasetName | None, wrong: Wrong) -> Iterator[Record]:
-    path = Path(source.name)
-    if dataset:
-        yield from _dataset(dataset)
+def _records(source: Source, wrong: Wrong) -> Iterator[Record]:
+    path = source.path
+    if source.is_dataset:
+        yield from _dataset(source)
         return
     origin = Origin(str(path), path.name, path.stem)
     suffix = path.suffix.lower()
@@ -281,11 +285,11 @@ def _records(source: Source, dataset: DatasetName | None, wrong: Wrong) -> Itera
             yield from _lines(origin, file, wrong)
 
 
-def _dataset(dataset: DatasetName) -> Iterator[Record]:
-    name, folder = str(dataset), Path(dataset.base)
+def _dataset(source: Source) -> Iterator[Record]:
+    name, folder = str(source), source.path
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)
-    for number, cells in enumerate(dataset_rows(name, dataset), 1):
+    for number, cells in enumerate(dataset_rows(source), 1):
         yield _record(origin, number, f"{name}, row {number}", cells)
 
 
