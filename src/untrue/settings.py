@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -38,22 +39,22 @@ def load(model: type[M], path: Path, overrides: Sequence[str] = (), example: str
         see = f" See {example}." if example else ""
         raise UserError(f"{path}: expected a mapping of keys, found {type(values).__name__}.{see}")
     names = [_assign(values, text) for text in overrides]
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        key, problem = _explain(model, error)
+
+    def place(key: Sequence[str | int]) -> str:
         dotted = ".".join(map(str, key))
         overridden = any(name == dotted or dotted.startswith(f"{name}.") for name in names)
-        raise _error("override" if overridden else f"{path}{_line(tree, key)}", dotted, problem) from None
+        return "override" if overridden else f"{path}{_line(tree, key)}"
+
+    return validate(model, values, place)
 
 
-def validate(model: type[M], values: Mapping[str, Any], place: str = "") -> M:
+def validate(model: type[M], values: Mapping[str, Any], place: str | Callable[[Sequence[str | int]], str] = "") -> M:
     """Return settings from values by key.
 
     Args:
         model: What they describe.
         values: The values.
-        place: What errors begin with, such as `override`.
+        place: What errors begin with, such as `override`, or what gives it for a key.
 
     Raises:
         UserError: A key or a value is not as expected.
@@ -62,7 +63,8 @@ def validate(model: type[M], values: Mapping[str, Any], place: str = "") -> M:
         return model.model_validate(values)
     except ValidationError as error:
         key, problem = _explain(model, error)
-        raise _error(place, ".".join(map(str, key)), problem) from None
+        begin = place if isinstance(place, str) else place(key)
+        raise UserError(": ".join(part for part in (begin, ".".join(map(str, key)), problem) if part)) from None
 
 
 def assignments(texts: Sequence[str]) -> dict[str, Any]:
@@ -99,10 +101,6 @@ def _assign(values: dict[str, Any], text: str) -> str:
     return name
 
 
-class _RepeatedKey(yaml.MarkedYAMLError):
-    """A key that occurs twice in a mapping."""
-
-
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with limits: no repeated keys, aliases in themselves, deep nesting or alias bombs."""
 
@@ -125,7 +123,11 @@ class _Loader(yaml.SafeLoader):
                 raise _yaml_error("an alias stands in the value that it names", node)
             return node
         if isinstance(node, yaml.MappingNode):
-            _refuse_repeated_keys(node)
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            counts = Counter(key.value for key in keys)
+            for key in reversed(keys):
+                if counts[key.value] > 1:
+                    raise _yaml_error(f"the key {key.value!r} occurs twice", key)
             parts = [part for pair in node.value for part in pair]
         else:
             parts = node.value if isinstance(node, yaml.SequenceNode) else []
@@ -142,16 +144,6 @@ class _Loader(yaml.SafeLoader):
 
 def _yaml_error(problem: str, place: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
-
-
-def _refuse_repeated_keys(mapping: yaml.MappingNode) -> None:
-    """YAML itself would take the last without a word."""
-    names = set()
-    for name, _ in mapping.value:
-        if isinstance(name, yaml.ScalarNode):
-            if name.value in names:
-                raise _RepeatedKey(problem=f"the key {name.value!r} occurs twice", problem_mark=name.start_mark)
-            names.add(name.value)
 
 
 def _parse(text: str) -> tuple[yaml.Node | None, Any]:
@@ -179,17 +171,11 @@ def _read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}, line {mark.line + 1}" if mark else str(path)
-        if isinstance(error, _RepeatedKey):
-            raise UserError(f"{place}: {error.problem}. Remove one.") from None
         lines = text.splitlines()[mark.line : mark.line + 1] if mark else []
         problem = f" ({error.problem})" if secrets.shown(lines) else ""
         raise UserError(f"{place}: broken YAML{problem}.") from None
     except Exception as error:  # a date that does not exist; a tag that does not fit raises errors of many types
         raise UserError(f"{path}: broken YAML ({one_line(error)}).") from None
-
-
-def _error(place: str, key: str, problem: str) -> UserError:
-    return UserError(": ".join(part for part in (place, key, problem) if part))
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> tuple[list[str | int], str]:

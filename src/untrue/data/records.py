@@ -282,7 +282,7 @@ def _records(source: Source, wrong: Wrong) -> Iterator[Record]:
                 place = f"{origin.name}, line {entry.line}, entry {entry.number}"
                 yield from _object(origin, entry.number, place, entry.value, wrong)
         else:
-            yield from _lines(origin, file, wrong)
+            yield from json_lines(origin, file, wrong)
 
 
 def _dataset(source: Source) -> Iterator[Record]:
@@ -306,7 +306,8 @@ def _starts_with_bracket(file: BinaryIO) -> bool:
     return head.startswith(b"[")
 
 
-def _lines(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+def json_lines(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+    """Give the records of a file of JSON Lines, the header too."""
     for number, line in enumerate(file, 1):
         place = f"{origin.name}, line {number}"
         try:
