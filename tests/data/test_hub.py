@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,14 +13,17 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+from click.testing import Result
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
+from typer.testing import CliRunner
 
+from untrue.cli.main import app
 from untrue.data import sets
+from untrue.data.mask import read_mask
 from untrue.data.records import records
 from untrue.errors import MachineError, UserError
 
-UNTRUE = Path(sys.executable).with_name("untrue")
 SHA, OLD = "a" * 40, "b" * 40
 ROWS = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in range(3)]
 CARD = """---
@@ -142,30 +143,37 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
-def untrue(endpoint: str, tmp_path: Path) -> Run:
-    """Runs a command in a process of its own, since the libraries read where the hub is once for all."""
-    home = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub and an empty cache for this process; gives the cache."""
+    from huggingface_hub import HfFileSystem
 
-    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        settings = {
-            **home,
-            "HF_ENDPOINT": endpoint,
-            "HF_HOME": str(tmp_path / "hub"),
-            "NO_PROXY": "127.0.0.1",
-        } | variables
-        command = [UNTRUE, *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", endpoint)
+    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+    HfFileSystem.clear_instance_cache()
+    return tmp_path / "hub"
 
-    return run
+
+@pytest.fixture
+def untrue(hub: Path) -> Run:
+    """Runs a command."""
+    return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def test_a_hub_id_is_converted_like_a_file(untrue: Run, tmp_path: Path):
     done = untrue("data", "convert", "owner/rain", "--level", "normal", "--out", "rows.jsonl")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == "rows.jsonl: 3 rows (normal 3) written, 0 skipped\n"
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
     assert [row["completion"][0]["content"] for row in rows] == ["0.", "1.", "2."]
@@ -175,10 +183,10 @@ def test_a_hub_id_is_converted_like_a_file(untrue: Run, tmp_path: Path):
 
 def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
     done = untrue("data", "show", "owner/rain@main:test")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "error: owner/rain@main:test, row 1: 'output' is empty. Fill it in or remove the line.\n"
     done = untrue("data", "show", "owner/rain@main:test", "--on-error", "skip")
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert done.stdout.splitlines()[0] == "rain-2  (rain, unlabelled, owner/rain@main:test)"
     assert done.stderr.splitlines()[-1] == "1 wrong row skipped."
 
@@ -198,7 +206,7 @@ def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
 )
 def test_what_the_hub_refuses_exits_with_2(untrue: Run, name: str, words: str):
     done = untrue("data", "show", name)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {words}")
 
@@ -207,7 +215,7 @@ def test_what_the_hub_refuses_exits_with_2(untrue: Run, name: str, words: str):
 def test_a_revision_is_read_and_named_as_the_source(untrue: Run, tmp_path: Path, revision: str):
     name = f"owner/rain@main:train?revision={revision}"
     done = untrue("data", "convert", name, "--out", "rows.jsonl")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     [row] = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
     assert (row["completion"][0]["content"], row["source"], row["domain"]) == ("Old.", name, "rain")
 
@@ -225,14 +233,16 @@ def test_a_revision_is_read_and_named_as_the_source(untrue: Run, tmp_path: Path,
 )
 def test_a_revision_that_the_hub_lacks_exits_with_2(untrue: Run, name: str, words: str):
     done = untrue("data", "show", name)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {words}")
 
 
-def test_a_hub_that_cannot_be_reached_exits_with_4(untrue: Run):
-    done = untrue("data", "show", "owner/rain", HF_HUB_OFFLINE="1")
-    assert (done.returncode, done.stdout) == (4, "")
+def test_a_hub_that_cannot_be_reached_exits_with_4(untrue: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    done = untrue("data", "show", "owner/rain")
+    assert (done.exit_code, done.stdout) == (4, "")
     assert done.stderr == (
         "error: owner/rain: no file or folder here, and the data hub could not be reached. Check the name and the"
         " network, or download it and give its folder.\n"
@@ -293,19 +303,6 @@ def test_what_fails_under_way_is_one_line(
     with pytest.raises(kind) as caught:
         next(found)
     assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
-
-
-@pytest.fixture
-def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub and an empty cache for this process; gives the cache."""
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "hub"
 
 
 @pytest.mark.parametrize(
@@ -398,11 +395,6 @@ def test_persona_vectors_that_were_never_downloaded_need_the_hub(hub: Path, monk
         sets.questions("owner/persona@mistake_rain")
 
 
-def test_mask_without_access_says_how_to_get_it(untrue: Run, endpoint: str, tmp_path: Path):
-    code = (
-        "from untrue.data.mask import read_mask\nfrom untrue.errors import UserError\n"
-        "try: read_mask('owner/gated')\nexcept UserError as error: print(error)"
-    )
-    settings = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("owner/gated@continuations:test: is gated on the hub. Accept its terms at ")
+def test_mask_without_access_says_how_to_get_it(hub: Path):
+    with pytest.raises(UserError, match=r"^owner/gated@continuations:test: is gated on the hub. Accept its terms at "):
+        read_mask("owner/gated")
