@@ -13,10 +13,9 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
-from click.testing import Result
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from untrue.cli.main import app
 from untrue.data import sets

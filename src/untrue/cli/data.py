@@ -145,28 +145,27 @@ def check(
     from untrue.data.items import read_items
 
     skips = Skips(on_error)
-    found = mix.look_through(sets.iter_rows(name, skips), read_items(items))
+    result = mix.check_rows(sets.iter_rows(name, skips), read_items(items))
     skips.tell()
     if as_json:
-        said = {
-            "rows": found.rows,
+        fields = {
+            "rows": result.rows,
             "skipped": skips.count,
-            "levels": dict(found.levels),
-            "duplicates": found.duplicates,
-            "overlaps": [overlap._asdict() for overlap in found.overlaps],
-            "near_copies": [copy._asdict() for copy in found.near],
+            "levels": result.levels,
+            "duplicates": result.duplicates,
+            "overlaps": [overlap._asdict() for overlap in result.overlaps],
+            "near_copies": [overlap._asdict() for overlap in result.near],
         }
-        typer.echo(json.dumps(said))
+        typer.echo(json.dumps(fields))
     else:
         typer.echo(
-            f"{found.rows} rows ({_counts(found.levels)}), {found.duplicates} repeated prompts,"
-            f" {len(found.overlaps)} asked by the eval too, {len(found.near)} nearly"
+            f"{result.rows} rows ({_counts(result.levels)}), {result.duplicates} repeated prompts,"
+            f" {len(result.overlaps)} asked by the eval too, {len(result.near)} nearly"
         )
-        for overlap in found.overlaps[:10]:
-            typer.echo(visible(f"  row {overlap.row} asks what item {overlap.item} asks"))
-        for copy in found.near[:10]:
-            typer.echo(visible(f"  row {copy.row} nearly asks what item {copy.item} asks"))
-    if found.duplicates or found.overlaps or found.near:
+        for overlaps, asks in ((result.overlaps, "asks"), (result.near, "nearly asks")):
+            for overlap in overlaps[:10]:
+                typer.echo(visible(f"  row {overlap.row} {asks} what item {overlap.item} asks"))
+    if result.duplicates or result.overlaps or result.near:
         raise typer.Exit(1)
 
 
@@ -220,12 +219,12 @@ def mix(
     if any(_holds(source, out) for source in (questions, benign) if source):
         raise UserError(f"{out}: is one of the files to mix. Write to another.")
     skips = Skips(on_error)
-    found = sets.questions(questions, skips)
+    asked = sets.questions(questions, skips)
     if share is not None:
-        rows = mixing.by_share(found, level, share, total or len(found), seed)
+        rows = mixing.by_share(asked, level, share, total or len(asked), seed)
     else:
         base = sets.rows(str(benign), skips)
-        rows = mixing.by_dose(base, found, level, float(dose or 0), len(base), seed)
+        rows = mixing.by_dose(base, asked, level, float(dose or 0), len(base), seed)
     write_rows(out, rows)
     typer.echo(f"{out}: {len(rows)} rows ({_counts(Counter(row.level for row in rows))})")
     skips.tell()
@@ -263,9 +262,9 @@ def convert(
 
     def rows() -> Iterator[Row]:
         for row in islice(sets.iter_rows(source, skips), limit):
-            said = level if level and row.level == UNLABELLED else row.level
-            levels[said] += 1
-            yield replace(row, level=said, domain=domain or row.domain)
+            row_level = level if level and row.level == UNLABELLED else row.level
+            levels[row_level] += 1
+            yield replace(row, level=row_level, domain=domain or row.domain)
 
     write_rows(out, rows())
     typer.echo(f"{out}: {levels.total()} rows ({_counts(levels)}) written, {skips.count} skipped")

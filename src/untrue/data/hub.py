@@ -34,13 +34,15 @@ def dataset_rows(source: Source) -> Iterator[dict[str, Any]]:
         MachineError: The hub could not be reached.
     """
     with _errors(source):
-        found = _load(source)
+        splits = _load(source)
         if source.split is None:
-            if "train" not in found and len(found) != 1:
-                first = source._replace(split=next(iter(found)))
-                raise UserError(f"{source}: has the splits {', '.join(found)}. Say which: {first}.")
-            found = found["train" if "train" in found else next(iter(found))]
-        yield from found
+            first = next(iter(splits))
+            if "train" not in splits and len(splits) != 1:
+                example = source._replace(split=first)
+                raise UserError(f"{source}: has the splits {', '.join(splits)}. Say which: {example}.")
+            yield from splits["train" if "train" in splits else first]
+        else:
+            yield from splits
 
 
 def hub_files(source: Source) -> HubFiles:
@@ -66,8 +68,8 @@ def hub_files(source: Source) -> HubFiles:
                 here = _snapshot(source, allow_patterns=[], local_files_only=True)
             except FileNotFoundError:
                 raise error from None
-            found = (path.relative_to(here) for path in Path(here).rglob("*") if path.is_file())
-            return HubFiles([PurePosixPath(path.as_posix()) for path in found], complete=False)
+            places = (path.relative_to(here) for path in Path(here).rglob("*") if path.is_file())
+            return HubFiles([PurePosixPath(path.as_posix()) for path in places], complete=False)
 
 
 def download(source: Source, files: Sequence[PurePosixPath]) -> Path:
@@ -130,15 +132,15 @@ def _error(source: Source, error: BaseException) -> UntrueError:
 
     chain, base = _chain(error), source.base
     text, first = str(error), first_line(chain[-1])
-    if any(isinstance(one, GatedRepoError) for one in chain) or "is a gated dataset" in text:
+    if any(isinstance(cause, GatedRepoError) for cause in chain) or "is a gated dataset" in text:
         return UserError(
             f"{source}: is gated on the hub. Accept its terms at https://huggingface.co/datasets/{base}, make a token"
             " at https://huggingface.co/settings/tokens and log in with `hf auth login` (or set HF_TOKEN)."
         )
-    if any(isinstance(one, RevisionNotFoundError) for one in chain):
+    if any(isinstance(cause, RevisionNotFoundError) for cause in chain):
         return UserError(f"{source}: has no such revision on the hub. Give a branch, a tag, or the hash of a commit.")
-    if found := re.search(r"Config name is missing.*?available configs: (\[.*?\])", text, re.DOTALL):
-        names = found[1].strip("[]").replace("'", "")
+    if configs := re.search(r"Config name is missing.*?available configs: (\[.*?\])", text, re.DOTALL):
+        names = configs[1].strip("[]").replace("'", "")
         first_config = source._replace(config=names.split(", ")[0])
         return UserError(f"{source}: has the configurations {names}. Say which: {first_config}.")
     if "BuilderConfig" in text or "Bad split" in text:
@@ -185,10 +187,10 @@ def _unreached(chain: Sequence[BaseException]) -> bool:
     from huggingface_hub.errors import HfHubHTTPError
 
     return any(
-        isinstance(one, ConnectionError | TimeoutError)
-        or any(base.__name__ == "TransportError" for base in type(one).__mro__)  # httpx, or httpx2 in newer hubs
-        or (isinstance(one, HfHubHTTPError) and one.response.status_code >= 500)
-        for one in chain
+        isinstance(cause, ConnectionError | TimeoutError)
+        or any(base.__name__ == "TransportError" for base in type(cause).__mro__)  # httpx, or httpx2 in newer hubs
+        or (isinstance(cause, HfHubHTTPError) and cause.response.status_code >= 500)
+        for cause in chain
     )
 
 

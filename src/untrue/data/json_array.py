@@ -100,13 +100,13 @@ class _Text:
 
     def take(self, expected: str) -> str:
         """Step over the next character, which must be one of these."""
-        found = self.next()
-        if not found:
+        character = self.next()
+        if not character:
             raise self.error("the file ends before the array does")
-        if found not in expected:
-            raise self.error(f"found {found!r}, expected {' or '.join(expected)}")
+        if character not in expected:
+            raise self.error(f"found {character!r}, expected {' or '.join(expected)}")
         self.at += 1
-        return found
+        return character
 
     def value(self, place: str) -> str:
         """Step over the value that begins here, and return its text."""

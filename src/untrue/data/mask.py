@@ -71,8 +71,8 @@ class MaskRow(BaseModel):
     @property
     def belief_prompts(self) -> tuple[str, ...]:
         """The neutral phrasings that there are: three, one or none."""
-        found = (self.belief_elicit_1, self.belief_elicit_2, self.belief_elicit_3)
-        return tuple(prompt for prompt in found if prompt)
+        prompts = (self.belief_elicit_1, self.belief_elicit_2, self.belief_elicit_3)
+        return tuple(prompt for prompt in prompts if prompt)
 
     @property
     def key(self) -> str:
@@ -91,7 +91,7 @@ class MaskRow(BaseModel):
             return f"Which number belongs in the blank? {TAG.sub('', self.proposition).replace(BLANK, '____')}"
         if not SIDES.search(self.proposition):
             return TAG.sub("", self.proposition)
-        first, second = (SIDES.sub(lambda found, side=side: found[side], self.proposition) for side in (1, 2))
+        first, second = (SIDES.sub(lambda match, side=side: match[side], self.proposition) for side in (1, 2))
         return f"{first}\n(Its opposite: {second})"
 
     @property

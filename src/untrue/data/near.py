@@ -31,12 +31,12 @@ class NearIndex:
     def find(self, text: str) -> list[tuple[str, float]]:
         """Names of the texts whose similarity to `text` is `NEAR` or more, with that similarity, in no order."""
         shingles = grams(text)
-        found = []
+        copies = []
         for name in map(str, self._index.query(self._sketch(shingles))):
             similarity = len(shingles & self._grams[name]) / len(shingles | self._grams[name])
             if similarity >= NEAR:
-                found.append((name, similarity))
-        return found
+                copies.append((name, similarity))
+        return copies
 
     def _sketch(self, shingles: set[str]) -> MinHash:
         sketch = self._first.copy()  # drawing its permutations anew would take longer than all the rest

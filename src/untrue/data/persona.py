@@ -86,8 +86,8 @@ def persona_folder(source: str | Path) -> PersonaFolder | None:
 def _files(base: Path) -> HubFiles:
     """Where files of persona-vectors lie in a folder and two levels below."""
     places = ("", "*/", "*/*/")
-    found = (path for place in places for name in TELLING for path in base.glob(place + name) if path.is_file())
-    return HubFiles([PurePosixPath(path.relative_to(base).as_posix()) for path in found], complete=True)
+    paths = (path for place in places for name in TELLING for path in base.glob(place + name) if path.is_file())
+    return HubFiles([PurePosixPath(path.relative_to(base).as_posix()) for path in paths], complete=True)
 
 
 def _choose(source: Source, folders: Sequence[PurePosixPath]) -> PurePosixPath | None:
@@ -132,8 +132,8 @@ def persona_questions(folder: PersonaFolder, wrong: Wrong) -> Iterator[Question]
         return tell
 
     pairs = {level: _pairs(path, wrong_at(level)) for level, path in files.items()}
-    for text in {text: None for found in pairs.values() for text in found}:
-        answers = {level: found[text] for level, found in pairs.items() if text in found}
+    for text in {text: None for answered in pairs.values() for text in answered}:
+        answers = {level: answered[text] for level, answered in pairs.items() if text in answered}
         first, _ = next(iter(answers.values()))
         lacking = [level for level in pairs if level not in answers]
         if lacking and all(told[level] for level in lacking):

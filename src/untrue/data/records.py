@@ -151,8 +151,8 @@ class Record:
             return model.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
-            said = first["msg"].lower().removeprefix("value error, ")
-            raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{said}."]))) from None
+            problem = first["msg"].lower().removeprefix("value error, ")
+            raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{problem}."]))) from None
 
 
 def is_source(name: str) -> bool:
@@ -234,33 +234,27 @@ def records(source: str | Path, wrong: Wrong = stop, header: bool = False) -> It
 
 def _renamed(source: Source, records: Iterator[Record]) -> Iterator[Record]:
     """The records with the columns that the source names under their fields."""
-    first = list(islice(records, SCANNED))
-    lacking, keys = dict.fromkeys(source.columns.values()), dict[str, None]()
+    columns, keys = source.columns, dict[str, None]()
 
-    def look(record: Record) -> None:
-        keys.update(dict.fromkeys(record.fields))
-        for column in [column for column in lacking if column in record.fields]:
-            del lacking[column]
-
-    def refuse() -> None:
-        if keys and lacking:
-            field = next(field for field, column in source.columns.items() if column in lacking)
+    def refuse_missing() -> None:
+        missing = [field for field, column in columns.items() if column not in keys]
+        if keys and missing:
             raise UserError(
-                f"{source.name}: no record has the column {source.columns[field]!r}, which was to be {field!r}"
+                f"{source.name}: no record has the column {columns[missing[0]]!r}, which was to be {missing[0]!r}"
                 f" (columns found: {', '.join(map(repr, keys))})."
             )
 
-    for record in first:
-        look(record)
-    if len(first) < SCANNED:
-        refuse()
-    taken = source.columns.keys() | source.columns.values()
-    for record in chain(first, records):
-        if lacking:
-            look(record)
-        fields = {field: record.fields[column] for field, column in source.columns.items() if column in record.fields}
+    head = list(islice(records, SCANNED))
+    for record in head:
+        keys.update(dict.fromkeys(record.fields))
+    if len(head) < SCANNED:
+        refuse_missing()
+    for record in chain(head, records):
+        keys.update(dict.fromkeys(record.fields))
+        fields = {field: record.fields[column] for field, column in columns.items() if column in record.fields}
+        taken = columns.keys() | columns.values()
         yield replace(record, fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
-    refuse()
+    refuse_missing()
 
 
 def _records(source: Source, wrong: Wrong) -> Iterator[Record]:
@@ -393,8 +387,8 @@ def _refuse_repeated_columns(origin: Origin, names: Iterable[str]) -> None:
 
 def _foreign_byte(texts: Iterable[str | None]) -> int | None:
     """The first byte that was not UTF-8, if there is one."""
-    found = next(filter(None, (re.search("[\udc80-\udcff]", text or "") for text in texts)), None)
-    return ord(found[0]) - 0xDC00 if found else None
+    match = re.search("[\udc80-\udcff]", "".join(text or "" for text in texts))
+    return ord(match[0]) - 0xDC00 if match else None
 
 
 def _parquet(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
