@@ -42,7 +42,7 @@ from untrue.data.capability import ChoiceItem, read_capability
 from untrue.data.deception import read_deception
 from untrue.data.gold import FIELDS, LABELS, GoldRow, read_gold
 from untrue.data.items import Item, read_items
-from untrue.data.near import NEAR, grams
+from untrue.data.near import NearIndex
 from untrue.data.rows import Message, Question
 from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.engine.exact import exact_engine
@@ -219,28 +219,19 @@ class NearCopy(NamedTuple):
 
 
 def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = None) -> list[NearCopy]:
-    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more, each compared with each.
+    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more.
 
     Args:
         texts: Id -> text.
         others: What `texts` are compared with; without it, with each other.
     """
-    columns = texts if others is None else others
-    names, other_names = list(texts), list(columns)
-    vectoriser = CountVectorizer(analyzer=grams, binary=True, dtype=np.float32)
-    vectoriser.fit([*texts.values(), *columns.values()])
-    left, right = vectoriser.transform(texts.values()), vectoriser.transform(columns.values())
-    sizes = np.asarray(right.sum(axis=1)).T
-    copies = []
-    for start in range(0, len(names), 256):
-        rows = left[start : start + 256]
-        shared = (rows @ right.T).toarray()
-        similarity = shared / (rows.sum(axis=1) + sizes - shared)
-        for row, column in np.argwhere(similarity >= NEAR):
-            name, other = names[start + row], other_names[column]
-            if (others is not None or name < other) and (name, other) not in ACCEPTED_COPIES:
-                copies.append(NearCopy(name, other, float(similarity[row, column])))
-    return sorted(copies)
+    index = NearIndex(texts if others is None else others)
+    return sorted(
+        NearCopy(name, other, similarity)
+        for name, text in texts.items()
+        for other, similarity in index.find(text)
+        if (others is not None or name < other) and (name, other) not in ACCEPTED_COPIES
+    )
 
 
 def gold_rows(rows: Sequence[GoldRow]) -> list[Check]:

@@ -45,8 +45,8 @@ def data(as_json: Json = False) -> None:
     _print(
         table,
         as_json,
-        f"Questions are used at a level, as in: untrue data show {sets.QUESTION_SETS[0]}:severe. Answers at subtle and severe are"
-        " wrong on purpose.\ndocs/data.md says how each set was written.",
+        f"Questions are used at a level, as in: untrue data show {sets.QUESTION_SETS[0]}:severe. Answers at subtle and"
+        " severe are wrong on purpose.\ndocs/data.md says how each set was written.",
     )
 
 

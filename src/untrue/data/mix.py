@@ -122,12 +122,9 @@ def check_rows(rows: Iterable[Row], items: Sequence[Asked]) -> RowCheck:
         shared = asked.get(prompt, [])
         same += (Overlap(row.id, item) for item in shared)
         places = sorted({int(name.split()[0]) for name, _ in index.find(row.prompt[-1]["content"])})
-        near |= dict.fromkeys(Overlap(row.id, items[place].id) for place in places)
-    known = set(same)
+        near |= dict.fromkeys(Overlap(row.id, items[place].id) for place in places if items[place].id not in shared)
     distinct = len(np.unique(np.frombuffer(prompts, np.uint64))) if prompts else 0
-    return RowCheck(
-        len(prompts), levels, len(prompts) - distinct, same, [overlap for overlap in near if overlap not in known]
-    )
+    return RowCheck(len(prompts), levels, len(prompts) - distinct, same, list(near))
 
 
 def _asked(items: Sequence[Asked]) -> dict[str, list[str]]:
