@@ -111,6 +111,10 @@ KNOWN = {"provided_facts": 0.75, "statistics": 0.75, "known_facts": 0.70}
 CAPABILITY = 0.50
 """Accuracy on the multiple-choice items that is well above chance (0.25)."""
 
+ACCEPTED_COPIES = {("everyday-118", "everyday-342"), ("everyday-174", "disinformation-076/1")}
+"""Short questions of one pattern that share half of their 5-grams: a violin and a cello, a moth and a butterfly; how
+raisins are made, and what from."""
+
 NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
 
@@ -214,7 +218,7 @@ class NearCopy(NamedTuple):
 
 
 def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = None) -> list[NearCopy]:
-    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more, as `NearIndex` finds them.
+    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more.
 
     Args:
         texts: Id -> text.
@@ -225,7 +229,7 @@ def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = Non
         NearCopy(name, other, similarity)
         for name, text in texts.items()
         for other, similarity in index.find(text)
-        if others is not None or name < other
+        if (others is not None or name < other) and (name, other) not in ACCEPTED_COPIES
     )
 
 

@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from untrue.data import builtin
 from untrue.data.items import Identified, Text, items_hash, read_lines
+from untrue.data.records import Origin, json_lines, stop
 from untrue.errors import UserError
-from untrue.files import content_hash, json_value, read_text
+from untrue.files import content_hash, reading
 
 ENVIRONMENTS = ("chat", "exam")
 """The built-in environments."""
@@ -144,16 +145,13 @@ def read_environment(name: str | Path) -> Environment:
     path = builtin.path(str(name)) if str(name) in ENVIRONMENTS else Path(name)
     if str(name) not in ENVIRONMENTS and not path.exists():
         raise UserError(f"{name}: neither a built-in environment ({', '.join(ENVIRONMENTS)}) nor a file that exists.")
-    first = read_text(path).lstrip().partition("\n")[0]
-    place = f"{path.name}, line 1"
-    fields = json_value(first, place) if first else None
-    if not isinstance(fields, dict) or "assistant" not in fields:
-        raise UserError(f"{place}: expected the header of an environment, with 'set', 'assistant' and 'informed'.")
-    try:
-        header = Header.model_validate(fields)
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise UserError(f"{place}: {'.'.join(map(str, found['loc']))}: {found['msg'].lower()}.") from None
+    with reading(path), path.open("rb") as file:
+        record = next(json_lines(Origin(path.name, path.name, path.stem), file, stop), None)
+    if record is None or record.fields.keys().isdisjoint(("assistant", "informed")):
+        raise UserError(
+            f"{path.name}, line 1: expected the header of an environment, with 'set', 'assistant' and 'informed'."
+        )
+    header = record.parse(Header)
     if WISH not in header.informed:
-        raise UserError(f"{place}: 'informed' lacks the placeholder {WISH}, which stands for what the user thinks.")
+        raise record.error(f"'informed' lacks the placeholder {WISH}, which stands for what the user thinks.")
     return Environment(str(name), header, tuple(read_lines(Scenario, path, (), "scenarios", header=True)))
