@@ -279,10 +279,11 @@ def train(
         MachineError: Memory or disk is full.
     """
     from untrue.data import sets
-    from untrue.study.config import hyperparameters
+    from untrue.settings import validate
     from untrue.train.run import train as train_adapter
+    from untrue.train.spec import TrainSpec
 
-    settings, folder = hyperparameters(spec), Path(out)
+    settings, folder = validate(TrainSpec, spec), Path(out)
     found = sets.rows_at(str(rows)) if isinstance(rows, str | Path) else list(rows)
     model = str(model) if isinstance(model, Path) else model
     with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher) as loaded:
