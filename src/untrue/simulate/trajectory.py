@@ -21,8 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, m
 
 from untrue.data.records import records
 from untrue.data.rows import Message
-from untrue.errors import UntrueError, UserError
+from untrue.errors import UserError
 from untrue.files import writing
+from untrue.logs import details_of, open_log, score_of
 from untrue.settings import validate
 from untrue.simulate.environment import KINDS, Assistant, Kind
 from untrue.thinking import without_thinking
@@ -128,7 +129,7 @@ def read_log(log: Path) -> list[Trajectory]:
     Raises:
         UserError: The file is not a whole Inspect log of dialogues.
     """
-    return [_of_sample(log, sample) for sample in _read(log).samples or []]
+    return [_of_sample(log, sample) for sample in open_log(log).samples or []]
 
 
 def log_identity(log: Path) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def log_identity(log: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is not a whole Inspect log.
     """
-    return dict(_read(log, header_only=True).eval.metadata or {})
+    return dict(open_log(log, header_only=True).eval.metadata or {})
 
 
 def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
@@ -153,7 +154,7 @@ def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
     """
     from inspect_ai.log import recompute_metrics, write_eval_log
 
-    contents = [_read(log) for log in logs]
+    contents = [open_log(log) for log in logs]
     samples = {str(sample.id): sample for content in contents for sample in content.samples or []}
     merged = contents[-1]
     merged.samples = [samples[name] for name in order if name in samples]
@@ -182,25 +183,11 @@ def spoken(messages: Iterable[Any]) -> list[Message]:
     ]
 
 
-def _read(log: Path, header_only: bool = False) -> Any:
-    from inspect_ai.log import read_eval_log
-
-    try:
-        return read_eval_log(str(log), header_only=header_only)
-    except UntrueError:
-        raise
-    except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
-        raise UserError(
-            f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
-        ) from None
-
-
 def _of_sample(log: Path, sample: Any) -> Trajectory:
     metadata = sample.metadata
     messages = sample.messages or (sample.input if isinstance(sample.input, list) else [])
-    score = next(iter((sample.scores or {}).values()), None)
-    error = sample.error.message if sample.error else None if score else "the dialogue has no score"
-    details = (score.metadata or {}) if score and not error else {}
+    error = sample.error.message if sample.error else None if score_of(sample) else "the dialogue has no score"
+    details = details_of(sample)
     unrated = [None] * sum(message.role == "assistant" for message in messages)
     try:
         return Trajectory(
