@@ -37,7 +37,7 @@ from sklearn.pipeline import make_pipeline
 from tokenizers import Tokenizer
 
 from untrue.cli.errors import for_people
-from untrue.data import scenarios, sets
+from untrue.data import sets
 from untrue.data.capability import ChoiceItem, read_capability
 from untrue.data.deception import read_deception
 from untrue.data.gold import FIELDS, LABELS, GoldRow, read_gold
@@ -50,6 +50,7 @@ from untrue.evals.capability import likeliest
 from untrue.models import embedded
 from untrue.models.load import load
 from untrue.progress import bar
+from untrue.simulate import environment
 from untrue.terminal import plain
 
 RATIO = (0.75, 1.33)
@@ -305,8 +306,8 @@ def data_sets(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
         "deception": {item.id: item.system_prompt for item in situations},
         "capability": {item.id: item.question for item in choices},
     }
-    for name in scenarios.ENVIRONMENTS:  # their prompts are trained on, with what a model replied
-        found = scenarios.read_environment(name).scenarios
+    for name in environment.ENVIRONMENTS:  # their prompts are trained on, with what a model replied
+        found = environment.read_environment(name).scenarios
         prompts = {
             f"{scenario.id}/u{number}": user.user_prompt
             for scenario in found

@@ -76,7 +76,7 @@ def _sets() -> Iterator[tuple[str, int, str]]:
     """Name, size and content of each data set."""
     from untrue.data import sets
     from untrue.data.items import ITEM_SETS, read_items
-    from untrue.data.scenarios import ENVIRONMENTS, read_environment
+    from untrue.simulate.environment import ENVIRONMENTS, read_environment
 
     for name in sets.QUESTION_SETS:
         questions = sets.questions(name)
