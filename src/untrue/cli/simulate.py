@@ -17,6 +17,7 @@ from untrue.cli.options import default_model
 from untrue.errors import UserError
 from untrue.progress import bar
 from untrue.terminal import plain, visible
+from untrue.train.spec import METHODS, MethodName
 
 if TYPE_CHECKING:
     from untrue.stats.types import Interval
@@ -133,7 +134,7 @@ def training_rows(
     file: Annotated[Path, typer.Argument(help=f"A file of trajectories, such as dialogues/{TRAJECTORIES}.")],
     out: Annotated[Path, typer.Option(help="The JSONL file of rows to write.")],
     method: Annotated[
-        Literal["sft", "kto"], typer.Option(help="The best rated alone (sft), or with the worst against them (kto).")
+        MethodName, typer.Option(help="The best rated alone (sft), or with the worst against them (kto).")
     ] = "sft",
     share: Annotated[
         float | None,
@@ -164,7 +165,7 @@ def training_rows(
         raise UserError(f"--keep: {keep:g}, expected a fraction above 0, or a number of dialogues.")
     found = read_trajectories(file)
     population = found if share is None else populate(found, share, seed)
-    chosen = select(population, keep, by=by, within=within, bottom=method == "kto", seed=seed)
+    chosen = select(population, keep, by=by, within=within, bottom=METHODS[method].labels, seed=seed)
     environment = str(read_identity(file).get("environment", file.stem)).partition(",")[0]
     made = rows(chosen, environment)
     write_rows(out, made)

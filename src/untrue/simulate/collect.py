@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from untrue.errors import UserError
 from untrue.judge.models import content
 from untrue.models.adapter import adapter_hash, check_adapter
 from untrue.models.load import LoadedModel
+from untrue.progress import Step
 from untrue.simulate.environment import KINDS, MAX_TOKENS, TEMPERATURE, TURNS, VERSION, Assistant, Kind, Part
 from untrue.simulate.log import log_identity, merge_logs, read_log
 from untrue.simulate.trajectory import (
@@ -23,9 +24,6 @@ from untrue.simulate.trajectory import (
     read_trajectories,
     write_trajectories,
 )
-
-Progress = Callable[[int, int, str], None]
-"""Called with the number of replies that were given, of all, and how many dialogues failed, in words."""
 
 
 class CollectSpec(BaseModel):
@@ -75,7 +73,7 @@ def collect(
     out: Path,
     log: Path,
     seed: int = 0,
-    progress: Progress = lambda done, total, note: None,
+    progress: Step = lambda done, total, note: None,
     retry: bool = True,
 ) -> list[Trajectory]:
     """Hold dialogues with a model, and write them and their Inspect log.
@@ -89,7 +87,7 @@ def collect(
         out: JSON Lines of trajectories; it appears whole or not at all.
         log: The `.eval` file, likewise. While the collection runs, what is done is in a folder beside it.
         seed: Of the users, of their turns and of the assistant's sampling.
-        progress: Called as replies are given.
+        progress: Called as replies are given; its note says how many dialogues failed.
         retry: Whether dialogues that failed are held again where `out` is there already.
 
     Returns:
