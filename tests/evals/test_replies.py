@@ -162,14 +162,14 @@ def test_replies_in_another_dtype_are_other_replies(spec: EvalSpec, log: Path, t
 def test_a_question_of_another_version_is_asked_again_of_the_same_replies(
     model: Model, spec: EvalSpec, log: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from untrue.evals import mask
+    from untrue.evals import mask, replies
     from untrue.judge import prompts
 
     run_model(model, spec, log)
     said, asked = statements(log), calls(model)
     newer = prompts.STATEMENT._replace(version=prompts.STATEMENT.version + 1)
     monkeypatch.setattr(mask, "STATEMENT", newer)
-    monkeypatch.setattr(round, "PROMPTS", (newer, *(one for one in prompts.PROMPTS if one.name != newer.name)))
+    monkeypatch.setattr(replies, "PROMPTS", (newer, *(one for one in prompts.PROMPTS if one.name != newer.name)))
     run_model(model, spec, log)
     from untrue.evals.replies import open_log
 
