@@ -70,7 +70,7 @@ def test_the_base_is_as_it_was_after_a_failure_too(tiny_folder: Path, rows, spec
     loaded = load(str(tiny_folder), dtype="float32")
     before = {key: value.clone() for key, value in loaded.model.state_dict().items()}
 
-    def stop(step: int, steps: int, loss: float | None) -> None:
+    def stop(step: int, steps: int, note: str) -> None:
         if step == 3:
             raise KeyboardInterrupt
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args
@@ -21,6 +21,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from untrue import secrets
 from untrue.engine.served import is_served
@@ -284,8 +285,10 @@ def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
 def _problem(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         *parents, last = error["loc"]
-        known = _known_keys(parents)
-        close = difflib.get_close_matches(str(last), known, 1)
+        fields = _fields(parents)
+        known = sorted(fields)
+        aliases = [choice for field in fields.values() for choice in getattr(field.validation_alias, "choices", ())]
+        close = difflib.get_close_matches(str(last), [*known, *aliases], 1)
         hint = f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(known)}."
         return f"unknown key.{hint}"
     if error["type"] == "missing":
@@ -298,12 +301,12 @@ def _problem(error: Any) -> str:
     return f"{message}, found {found if len(found) < 80 else found[:77] + '...'}."
 
 
-def _known_keys(parents: list[Any]) -> list[str]:
+def _fields(parents: list[Any]) -> Mapping[str, FieldInfo]:
     model: type[BaseModel] = Study
     for part in parents:
         inner = model.model_fields[part].annotation if part in model.model_fields else None
         model = ROUTES.get(part) or next(_models(inner), model)
-    return sorted(model.model_fields)
+    return model.model_fields
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
