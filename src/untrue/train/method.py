@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from untrue.data.rows import Row
 from untrue.models.load import LoadedModel
@@ -28,8 +28,8 @@ TRL_NAMES = {
 """Hyperparameters to which TRL gives another name (https://huggingface.co/docs/trl). Both names are accepted."""
 
 
-def _trl(name: str) -> AliasChoices:
-    return AliasChoices(name, TRL_NAMES[name])
+def _either(name: str) -> str | AliasChoices:
+    return AliasChoices(name, TRL_NAMES[name]) if name in TRL_NAMES else name
 
 
 class Hyperparameters(BaseModel):
@@ -39,26 +39,22 @@ class Hyperparameters(BaseModel):
     from the defaults in learning_rate (1e-5) and epochs (5).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=AliasGenerator(validation_alias=_either))
 
     method: str
     learning_rate: Positive = 1e-4
-    epochs: Annotated[Positive, Field(le=100_000)] = Field(default=1.0, validation_alias=_trl("epochs"))
-    batch_size: Count = Field(default=16, validation_alias=_trl("batch_size"))
-    gradient_accumulation: Count = Field(default=1, validation_alias=_trl("gradient_accumulation"))
+    epochs: Annotated[Positive, Field(le=100_000)] = 1.0
+    batch_size: Count = 16
+    gradient_accumulation: Count = 1
     max_length: Count = Field(default=2048, description="Rows are cut to this many tokens.")
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     warmup_steps: int = Field(default=0, ge=0, le=10_000_000)
-    schedule: Literal["linear", "cosine", "constant"] = Field(default="linear", validation_alias=_trl("schedule"))
-    lora_rank: Annotated[int, Field(gt=0, le=65_536)] = Field(default=32, validation_alias=_trl("lora_rank"))
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    lora_rank: Annotated[int, Field(gt=0, le=65_536)] = 32
     lora_alpha: Count = 64
-    rslora: bool = Field(
-        default=False, validation_alias=_trl("rslora"), description="Scale by alpha / sqrt(rank), not alpha / rank."
-    )
+    rslora: bool = Field(default=False, description="Scale by alpha / sqrt(rank) in place of alpha / rank.")
     target_modules: tuple[Annotated[str, StringConstraints(pattern=r"^\S+$")], ...] = Field(
-        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        min_length=1,
-        validation_alias=_trl("target_modules"),
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), min_length=1
     )
     beta: Positive = Field(default=0.1, description="KTO: how strongly the reference holds the model.")
     reference: Literal["base", "adapter"] = Field(
