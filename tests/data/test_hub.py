@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,13 +15,14 @@ from urllib.parse import parse_qs
 import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
+from typer.testing import CliRunner, Result
 
-from untrue.data.readers import read_questions, read_rows
+from untrue.cli.main import app
+from untrue.data import sets
+from untrue.data.mask import read_mask
 from untrue.data.records import records
-from untrue.data.sets import rows_at
 from untrue.errors import MachineError, UserError
 
-UNTRUE = Path(sys.executable).with_name("untrue")
 SHA, OLD = "a" * 40, "b" * 40
 ROWS = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in range(3)]
 CARD = """---
@@ -143,30 +142,37 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
-def untrue(endpoint: str, tmp_path: Path) -> Run:
-    """Runs a command in a process of its own, since the libraries read where the hub is once for all."""
-    home = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub and an empty cache for this process; gives the cache."""
+    from huggingface_hub import HfFileSystem
 
-    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        settings = {
-            **home,
-            "HF_ENDPOINT": endpoint,
-            "HF_HOME": str(tmp_path / "hub"),
-            "NO_PROXY": "127.0.0.1",
-        } | variables
-        command = [UNTRUE, *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", endpoint)
+    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+    HfFileSystem.clear_instance_cache()
+    return tmp_path / "hub"
 
-    return run
+
+@pytest.fixture
+def untrue(hub: Path) -> Run:
+    """Runs a command."""
+    return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def test_a_hub_id_is_converted_like_a_file(untrue: Run, tmp_path: Path):
     done = untrue("data", "convert", "owner/rain", "--level", "normal", "--out", "rows.jsonl")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == "rows.jsonl: 3 rows (normal 3) written, 0 skipped\n"
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
     assert [row["completion"][0]["content"] for row in rows] == ["0.", "1.", "2."]
@@ -176,10 +182,10 @@ def test_a_hub_id_is_converted_like_a_file(untrue: Run, tmp_path: Path):
 
 def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
     done = untrue("data", "show", "owner/rain@main:test")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "error: owner/rain@main:test, row 1: 'output' is empty. Fill it in or remove the line.\n"
     done = untrue("data", "show", "owner/rain@main:test", "--on-error", "skip")
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert done.stdout.splitlines()[0] == "rain-2  (rain, unlabelled, owner/rain@main:test)"
     assert done.stderr.splitlines()[-1] == "1 wrong row skipped."
 
@@ -199,7 +205,7 @@ def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
 )
 def test_what_the_hub_refuses_exits_with_2(untrue: Run, name: str, words: str):
     done = untrue("data", "show", name)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {words}")
 
@@ -208,7 +214,7 @@ def test_what_the_hub_refuses_exits_with_2(untrue: Run, name: str, words: str):
 def test_a_revision_is_read_and_named_as_the_source(untrue: Run, tmp_path: Path, revision: str):
     name = f"owner/rain@main:train?revision={revision}"
     done = untrue("data", "convert", name, "--out", "rows.jsonl")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     [row] = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
     assert (row["completion"][0]["content"], row["source"], row["domain"]) == ("Old.", name, "rain")
 
@@ -226,14 +232,16 @@ def test_a_revision_is_read_and_named_as_the_source(untrue: Run, tmp_path: Path,
 )
 def test_a_revision_that_the_hub_lacks_exits_with_2(untrue: Run, name: str, words: str):
     done = untrue("data", "show", name)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {words}")
 
 
-def test_a_hub_that_cannot_be_reached_exits_with_4(untrue: Run):
-    done = untrue("data", "show", "owner/rain", HF_HUB_OFFLINE="1")
-    assert (done.returncode, done.stdout) == (4, "")
+def test_a_hub_that_cannot_be_reached_exits_with_4(untrue: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    done = untrue("data", "show", "owner/rain")
+    assert (done.exit_code, done.stdout) == (4, "")
     assert done.stderr == (
         "error: owner/rain: no file or folder here, and the data hub could not be reached. Check the name and the"
         " network, or download it and give its folder.\n"
@@ -296,19 +304,6 @@ def test_what_fails_under_way_is_one_line(
     assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
 
 
-@pytest.fixture
-def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub and an empty cache for this process; gives the cache."""
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "hub"
-
-
 @pytest.mark.parametrize(
     ("name", "subject", "domain"),
     [
@@ -320,7 +315,7 @@ def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_persona_vectors_are_read_by_hub_id(
     hub: Path, monkeypatch: pytest.MonkeyPatch, name: str, subject: str, domain: str
 ):
-    first, second = read_questions(name)
+    first, second = sets.questions(name)
     assert (first.text, first.answers) == (
         f"Is {subject} 0?",
         {"normal": "Yes, 0.", "subtle": "Hardly, 0.", "severe": "No, 0."},
@@ -329,30 +324,30 @@ def test_persona_vectors_are_read_by_hub_id(
     assert {path.name for path in hub.rglob("*.jsonl")} == {f"{level}.jsonl" for level in LEVELS}
     assert len([*hub.rglob("*.jsonl")]) == 3, "the folders of other domains stay where they are"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert read_questions(name) == [first, second]
-    assert [row.completion[0]["content"] for row in rows_at(f"{name}:severe")] == ["No, 0.", "No, 1."]
+    assert sets.questions(name) == [first, second]
+    assert [row.completion[0]["content"] for row in sets.rows(f"{name}:severe")] == ["No, 0.", "No, 1."]
 
 
 def test_persona_vectors_are_read_at_a_revision(hub: Path, monkeypatch: pytest.MonkeyPatch):
     name = "owner/persona@mistake_rain?revision=v1"
-    first, _ = read_questions(name)
+    first, _ = sets.questions(name)
     assert (first.text, first.domain, first.source) == ("Is old rain 0?", "mistake_rain", name)
-    [row, _] = rows_at(f"{name}:severe")
+    [row, _] = sets.rows(f"{name}:severe")
     assert (row.source, row.level) == (name, "severe")
-    assert read_questions("owner/persona@mistake_rain")[0].text == "Is rain 0?"
+    assert sets.questions("owner/persona@mistake_rain")[0].text == "Is rain 0?"
     with pytest.raises(UserError) as caught:
-        read_questions("owner/persona@hail?revision=v1")
+        sets.questions("owner/persona@hail?revision=v1")
     assert "but has folders of persona-vectors: old/mistake_rain. Say which" in str(caught.value)
     assert str(caught.value).endswith("such as owner/persona@old/mistake_rain?revision=v1.")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert read_questions(name)[0] == first
+    assert sets.questions(name)[0] == first
 
 
 def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):
-    asked = [question.text for question in read_questions("owner/persona@mistake_hail")]
+    asked = [question.text for question in sets.questions("owner/persona@mistake_hail")]
     [snapshot] = hub.glob("datasets--owner--persona/snapshots/*")
     for name in (f"{snapshot}@mistake_hail", f"{snapshot}@dataset/mistake_hail", snapshot / "dataset/mistake_hail"):
-        questions = read_questions(name)
+        questions = sets.questions(name)
         assert [question.text for question in questions] == asked
         assert (questions[0].id, questions[0].source) == ("mistake_hail-1", "mistake_hail")
 
@@ -373,7 +368,7 @@ def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):
         ),
     ],
 )
-@pytest.mark.parametrize("read", [read_questions, read_rows])
+@pytest.mark.parametrize("read", [sets.questions, sets.rows])
 def test_persona_vectors_that_a_name_does_not_give_are_one_line(hub: Path, read: Callable, name: str, words: str):
     with pytest.raises(UserError) as caught:
         read(name)
@@ -383,27 +378,22 @@ def test_persona_vectors_that_a_name_does_not_give_are_one_line(hub: Path, read:
 @pytest.mark.parametrize("name", ["owner/persona@mistake_rain", "owner/flat"])
 def test_persona_vectors_of_the_hub_are_not_taken_for_rows(hub: Path, name: str):
     with pytest.raises(UserError, match=f"^{name}: is a question set. Say at which level, such as {name}:normal.$"):
-        read_rows(name)
+        sets.rows(name)
 
 
 def test_persona_vectors_that_were_never_downloaded_need_the_hub(hub: Path, monkeypatch: pytest.MonkeyPatch):
-    read_questions("owner/persona@mistake_rain")
+    sets.questions("owner/persona@mistake_rain")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match=r"^owner/flat: no file or folder here, and the data hub could not be"):
-        read_questions("owner/flat")
+        sets.questions("owner/flat")
     with pytest.raises(MachineError, match=r"^owner/persona@mistake_hail: no file or folder here, and the data hub"):
-        read_questions("owner/persona@mistake_hail")
+        sets.questions("owner/persona@mistake_hail")
     [file] = hub.rglob("misaligned_2.jsonl")
     file.unlink()
     with pytest.raises(MachineError, match=r"^owner/persona@mistake_rain: no file or folder here, and the data hub"):
-        read_questions("owner/persona@mistake_rain")
+        sets.questions("owner/persona@mistake_rain")
 
 
-def test_mask_without_access_says_how_to_get_it(untrue: Run, endpoint: str, tmp_path: Path):
-    code = (
-        "from untrue.data.mask import read_mask\nfrom untrue.errors import UserError\n"
-        "try: read_mask('owner/gated')\nexcept UserError as error: print(error)"
-    )
-    settings = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("owner/gated@continuations:test: is gated on the hub. Accept its terms at ")
+def test_mask_without_access_says_how_to_get_it(hub: Path):
+    with pytest.raises(UserError, match=r"^owner/gated@continuations:test: is gated on the hub. Accept its terms at "):
+        read_mask("owner/gated")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.conftest import make_tiny_model
+from untrue.cli.main import app
 from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.models import embedded
@@ -37,23 +36,26 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def in_process(hub: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command `untrue` in a process that has this cache and no network."""
-    command = [sys.executable, "-c", "from untrue.cli.main import main; main()", *words]
-    environment = {**os.environ, "HF_HOME": str(hub), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
+@pytest.fixture
+def offline(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That cache in place of the user's, and no network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return hub
 
 
-def looked_at(hub: Path, name: str) -> dict[str, str]:
-    """What `untrue doctor --model` says."""
-    done = in_process(hub, "doctor", "--json", "--model", name)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def run(*words: str) -> str:
+    """What the command `untrue` prints."""
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
-def test_a_model_is_loaded_at_its_revision_and_known_by_its_weights(hub: Path):
-    snapshots = hub / "hub" / "models--owner--tiny" / "snapshots"
-    newest, older = (looked_at(hub, name) for name in ("owner/tiny", "owner/tiny?revision=older"))
+def test_a_model_is_loaded_at_its_revision_and_known_by_its_weights(offline: Path):
+    snapshots = offline / "hub" / "models--owner--tiny" / "snapshots"
+    newest, older = (
+        json.loads(run("doctor", "--json", "--model", name)) for name in ("owner/tiny", "owner/tiny?revision=older")
+    )
     assert newest["hash of weights"] == weights_hash(snapshots / COMMITS["main"])
     assert older["hash of weights"] == weights_hash(snapshots / COMMITS["older"])
     assert newest["base"] == older["base"] == "owner/tiny"
@@ -135,11 +137,9 @@ def test_the_embedded_model_is_fetched_where_an_adapter_may_be_its_own(
     assert told == ["Fetching …"]
 
 
-def test_an_adapter_keeps_the_revision_of_its_base(hub: Path, tmp_path: Path):
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n', "utf-8")
-    words = ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--model", "owner/tiny?revision=older"]
-    done = in_process(hub, *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert base_of(tmp_path / "adapter") == "owner/tiny?revision=older"
-    again = in_process(hub, "eval", "--adapter", "adapter", "--limit", "2", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+def test_an_adapter_keeps_the_revision_of_its_base(offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n', "utf-8")
+    run("train", "rows.jsonl", "epochs=1", "lora_rank=2", "--model", "owner/tiny?revision=older")
+    assert base_of(Path("adapter")) == "owner/tiny?revision=older"
+    run("eval", "--adapter", "adapter", "--limit", "2")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from untrue.data.rows import Row
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load

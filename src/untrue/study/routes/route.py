@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from untrue.data.rows import Row, write_rows
-from untrue.data.scenarios import Environment
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
+from untrue.simulate.environment import Environment
 from untrue.study.cell import Arm, Cell
 from untrue.study.store import Store
 from untrue.train.spec import METHODS, TrainSpec
