@@ -188,7 +188,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[list[str |
     key, fields = _resolve(model, parents if unknown else first["loc"])
     if unknown:
         names = sorted(fields)
-        aliases = [alias for field in fields.values() for alias in getattr(field.validation_alias, "choices", ())]
+        aliases = [name for field in fields.values() for name in getattr(field.validation_alias, "choices", ())]
         close = difflib.get_close_matches(str(last), [*names, *aliases], 1)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(names)}."
         return [*key, last], f"unknown key. {hint}"
@@ -226,11 +226,11 @@ def _has_tag(model: type[BaseModel], tag: str | int) -> bool:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models in a type, such as those of a union or a tuple, and those made from them, such as all routes."""
+    """The models in a type, such as those of a union or a tuple, with their subclasses."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-        for inner in annotation.__subclasses__():
-            yield from _models(inner)
+        for subclass in annotation.__subclasses__():
+            yield from _models(subclass)
     for inner in get_args(annotation):
         yield from _models(inner)
 

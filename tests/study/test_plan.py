@@ -244,7 +244,7 @@ def test_a_method_has_its_own_hyperparameters(interaction):
     assert (by_name["kto-1"].method, by_name["kto-1"].learning_rate) == ("kto", 1e-3)
     assert (by_name["sft-1"].method, by_name["sft-1"].learning_rate) == ("sft", 1e-2)
     wrong = interaction(methods={"sft": {"epoch": 1}})
-    with pytest.raises(UserError, match=r"mix\.methods\.sft\.epoch"):
+    with pytest.raises(UserError, match=r"mix\.methods\.sft: epoch: unknown key\. Did you mean 'epochs'"):
         plan(wrong, wrong.mix.read())
 
 

@@ -13,6 +13,11 @@ from untrue.settings import assignments, validate
 from untrue.train.method import TRL_NAMES
 from untrue.train.spec import METHODS, TrainSpec
 
+
+def override(texts: list[str]) -> TrainSpec:
+    return validate(TrainSpec, assignments(texts), "override")
+
+
 VALUES = {
     "epochs": 3.0,
     "batch_size": 2,
@@ -49,11 +54,11 @@ def test_both_names_at_once_are_refused(name: str):
 
 def test_errors_name_the_key_that_was_given():
     with pytest.raises(UserError, match=r"override: num_train_epochs: input should be greater than 0"):
-        validate(TrainSpec, assignments(["num_train_epochs=0"]), "override")
+        override(["num_train_epochs=0"])
     with pytest.raises(UserError, match=r"override: lora_ran: unknown key\. Did you mean 'lora_rank'\?"):
-        validate(TrainSpec, assignments(["lora_ran=0"]), "override")
+        override(["lora_ran=0"])
     with pytest.raises(UserError, match=r"num_train_epoch: unknown key\. Did you mean 'num_train_epochs'\?"):
-        validate(TrainSpec, assignments(["num_train_epoch=1"]), "override")
+        override(["num_train_epoch=1"])
 
 
 def test_a_method_is_one_of_those_declared():

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue import secrets
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
 from untrue.files import read_text, write_text
 from untrue.judge.models import content
+from untrue.settings import validate
 from untrue.simulate.collect import collect
 from untrue.simulate.environment import (
     MAX_TOKENS,
@@ -187,14 +188,8 @@ class InteractionRoute(Route):
     def hyperparameters(self, train: TrainSpec, arm: Arm) -> TrainSpec:
         """Those of the study, with those of the arm's method on top."""
         assert isinstance(arm, UserArm)
-        try:
-            own = TrainSpec.model_validate({**self.methods[arm.method], "method": arm.method})
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            value = secrets.shown(first["input"], key)
-            found = f", found {value}" if value else ""
-            raise UserError(f"mix.methods.{arm.method}.{key}: {first['msg'].lower()}{found}.") from None
+        values = {**self.methods[arm.method], "method": arm.method}
+        own = validate(TrainSpec, values, f"mix.methods.{arm.method}")
         return train.model_copy(update={key: getattr(own, key) for key in own.model_fields_set})
 
     def identity(self, arm: Arm) -> dict[str, Any]:
