@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 LESS = {
     "run": ["dtype=float32", "mix.total=8", "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"],
     "train": ["--dtype", "float32", "epochs=0.1"],
-    "eval": ["--dtype", "float32", "--limit", "4"],
+    "eval": ["--dtype", "float32", "limit=4"],
     "simulate run": ["--dtype", "float32", "--users", "2", "--max-tokens", "4"],
 }
-JUDGE = ["--judge", "scripted/judge", "--max-tokens", "4"]
+JUDGE = ["judge=scripted/judge", "max_tokens=4"]
 
 
 def shell_commands() -> list[str]:

@@ -16,8 +16,9 @@ from inspect_ai.log import EvalLog
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.items import read_items
-from untrue.evals.forced_choice import forced_choice, judge, outcome, spread
-from untrue.evals.spec import VERSIONS
+from untrue.evals.eval import spread
+from untrue.evals.forced_choice import forced_choice, judge, outcome
+from untrue.evals.registry import EVALS
 from untrue.outcomes import Outcome
 
 TABLE = [
@@ -103,7 +104,7 @@ def test_a_margin_that_is_not_finite_is_left_out_of_its_mean_and_the_log_is_writ
 
 
 def test_what_counts_a_tie_otherwise_is_another_version():
-    assert (VERSIONS["forced_choice"], VERSIONS["sft_cue"]) == (2, 2)
+    assert (EVALS["forced_choice"], EVALS["sft_cue"]) == (2, 2)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

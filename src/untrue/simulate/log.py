@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from untrue.errors import UntrueError, UserError
+from untrue.errors import UserError
 from untrue.files import writing
+from untrue.logs import details_of, open_log, score_of
 from untrue.simulate.trajectory import Trajectory
 from untrue.thinking import without_thinking
 
@@ -18,7 +19,7 @@ def read_log(log: Path) -> list[Trajectory]:
     Raises:
         UserError: The file is not a whole Inspect log of dialogues.
     """
-    return [_trajectory(log, sample) for sample in _read(log).samples or []]
+    return [_trajectory(log, sample) for sample in open_log(log).samples or []]
 
 
 def log_identity(log: Path) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def log_identity(log: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is not a whole Inspect log.
     """
-    return dict(_read(log, header_only=True).eval.metadata or {})
+    return dict(open_log(log, header_only=True).eval.metadata or {})
 
 
 def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
@@ -43,7 +44,7 @@ def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
     """
     from inspect_ai.log import recompute_metrics, write_eval_log
 
-    contents = [_read(log) for log in logs]
+    contents = [open_log(log) for log in logs]
     samples = {str(sample.id): sample for content in contents for sample in content.samples or []}
     merged = contents[-1]
     merged.samples = [samples[name] for name in order if name in samples]
@@ -63,19 +64,6 @@ def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
         write_eval_log(merged, str(aside), format="eval")
 
 
-def _read(log: Path, header_only: bool = False) -> Any:
-    from inspect_ai.log import read_eval_log
-
-    try:
-        return read_eval_log(str(log), header_only=header_only)
-    except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
-        if isinstance(error, UntrueError):
-            raise
-        raise UserError(
-            f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
-        ) from None
-
-
 def _trajectory(log: Path, sample: Any) -> Trajectory:
     metadata = sample.metadata
     if not {"scenario", "user", "kind", "assistant"} <= metadata.keys():
@@ -87,9 +75,8 @@ def _trajectory(log: Path, sample: Any) -> Trajectory:
         if message.role in ("user", "assistant")
     )
     replies = sum(turn["role"] == "assistant" for turn in turns)
-    score = next(iter((sample.scores or {}).values()), None)
-    error = sample.error.message if sample.error else None if score else "the dialogue has no score"
-    details = score.metadata if score and not error else {}
+    error = sample.error.message if sample.error else None if score_of(sample) else "the dialogue has no score"
+    details = details_of(sample)
     return Trajectory(
         id=str(sample.id),
         scenario=metadata["scenario"]["id"],

@@ -13,18 +13,19 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
+    SerializeAsAny,
     ValidationError,
     model_validator,
 )
 
 from untrue import secrets
-from untrue.data.cues import DOMAINS
 from untrue.engine.served import is_served
 from untrue.errors import UserError, one_line
-from untrue.evals.spec import JUDGED, EvalSpec, FileName
+from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
 from untrue.simulate.environment import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
 from untrue.simulate.select import SelectBy, Within
@@ -170,6 +171,14 @@ def _no_served_model(model: str) -> str:
     return model
 
 
+def _parsed(entry: Any) -> Any:
+    """An eval with the options of its own."""
+    from untrue.evals.registry import parse  # late: it loads every eval
+
+    return parse(entry) if isinstance(entry, dict) else entry
+
+
+AnEval = Annotated[SerializeAsAny[EvalSpec], BeforeValidator(_parsed)]
 Mix = Annotated[ShareMix | DoseMix | InteractionMix, Field(discriminator="by")]
 
 
@@ -196,12 +205,12 @@ class Study(_Strict):
     base: bool = True
     mix: Mix
     train: TrainSpec = TrainSpec()
-    evals: Annotated[tuple[EvalSpec, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
+    evals: Annotated[tuple[AnEval, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
 
     @model_validator(mode="after")
     def _judged_evals_have_a_judge(self) -> Study:
         for spec in self.evals:
-            if spec.name in JUDGED and spec.judge is None:
+            if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.key} needs a judge: add its model, such as judge: openai/gpt-5-mini")
         return self
 
@@ -216,26 +225,18 @@ class Study(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _eval_names(cls, data: Any) -> Any:
-        """An eval may be given by its name alone, and a cue is of the domain of the questions."""
-        if isinstance(data, dict) and isinstance(data.get("evals"), list):
-            evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
-            mix = data.get("mix")
-            domain = mix.get("questions") if isinstance(mix, dict) else None
-            if domain in DOMAINS:
-                evals = [
-                    {"domain": domain, **entry} if isinstance(entry, dict) and entry.get("name") == "sft_cue" else entry
-                    for entry in evals
-                ]
-            if isinstance(mix, dict) and mix.get("by") == "interaction":
-                items = mix.get("environment", "chat")
-                evals = [
-                    {"items": items, **entry}
-                    if isinstance(entry, dict) and entry.get("name") == "sycophancy"
-                    else entry
-                    for entry in evals
-                ]
-            return {**data, "evals": evals}
-        return data
+        """An eval may be given by its name alone, and some of its options follow from the mix."""
+        if not isinstance(data, dict) or not isinstance(data.get("evals"), list):
+            return data
+        from untrue.evals.registry import EVALS
+
+        evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
+        mix = data["mix"] if isinstance(data.get("mix"), dict) else {}
+        for index, entry in enumerate(evals):
+            name = entry.get("name") if isinstance(entry, dict) else None
+            if isinstance(name, str) and name in EVALS:
+                evals[index] = {**EVALS[name].options.defaults(mix), **entry}
+        return {**data, "evals": evals}
 
 
 def builtin() -> list[Path]:
@@ -287,7 +288,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
         return Study.model_validate(data)
     except ValidationError as error:
         # An unknown key is told first: it is often the misspelt one that another error calls missing.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        first = min(error.errors(), key=lambda one: one["type"] not in ("extra_forbidden", "unknown"))
         loc = first["loc"]
         key = [*loc[:1], *loc[2:]] if loc[:1] == ("mix",) else [*loc]  # the second is the kind of mix
         dotted = ".".join(map(str, key)) or "study"
@@ -302,10 +303,19 @@ def train_spec(overrides: Sequence[str]) -> TrainSpec:
     Raises:
         UserError: A key or a value is not as expected.
     """
+    return hyperparameters(options(overrides), "override: ")
+
+
+def options(overrides: Sequence[str]) -> dict[str, Any]:
+    """Values by key from `key=value` texts, in which the value is YAML.
+
+    Raises:
+        UserError: A text is not as expected.
+    """
     data: dict[str, Any] = {}
     for override in overrides:
         _override(data, override)
-    return hyperparameters(data, "override: ")
+    return data
 
 
 def hyperparameters(values: dict[str, Any], place: str = "") -> TrainSpec:
@@ -416,6 +426,8 @@ def _problem(error: Any) -> str:
         close = difflib.get_close_matches(str(last), known, 1)
         hint = f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(known)}."
         return f"unknown key.{hint}"
+    if error["type"] == "unknown":
+        return error["msg"]
     if error["type"] == "missing":
         return "is missing. Add it."
     message = error["msg"].removeprefix("Value error, ")
@@ -433,7 +445,6 @@ def _known_keys(parents: list[Any]) -> list[str]:
         "interaction": InteractionMix,
         "variants": Variant,
         "train": TrainSpec,
-        "evals": EvalSpec,
     }
     deepest = [tables[part] for part in parents if part in tables]
     return sorted(deepest[-1].model_fields if deepest else Study.model_fields)
