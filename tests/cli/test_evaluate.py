@@ -333,8 +333,8 @@ def test_what_is_wrong_is_one_line(untrue: Callable, words: list[str], message: 
 def test_an_eval_that_needs_likelihoods_says_so_of_a_served_model(refusal: Callable[..., str], name: str, model: str):
     assert refusal("eval", *name.split(), "--model", model) == (
         f"{model}: {name.split()[0]} needs likelihoods of given replies, which are computed in this process, so the"
-        " model must be `smollm2-135m`, a folder or a hub id. Served models are for mask, pressure_pairs, unknowns,"
-        " deceptionbench, capability."
+        " model must be `smollm2-135m`, a folder or a hub id. Served models are for capability, mask, pressure_pairs,"
+        " unknowns, deceptionbench."
     )
 
 

@@ -72,7 +72,9 @@ def statements(log: Path) -> dict[tuple[str, int], str | None]:
 
 
 def changed(spec: EvalSpec, **changes: Any) -> EvalSpec:
-    return spec.model_copy(update=changes)
+    options = {**spec.model_dump(), **changes}
+    known = EVALS[options["name"]].options.model_fields
+    return eval_spec(**{key: value for key, value in options.items() if key in known})
 
 
 def test_more_epochs_and_items_take_the_replies_that_are_there(model: Model, spec: EvalSpec, log: Path):

@@ -209,7 +209,7 @@ def by_name(model: str, limit: int, folder: Path) -> Any:
 def test_inspect_finds_the_task_and_the_model_by_name(tiny_folder, tmp_path):
     done = by_name(f"untrue/{tiny_folder}", 3, tmp_path)
     assert done.status == "success"
-    assert done.eval.task_version == EVALS["forced_choice"]
+    assert done.eval.task_version == EVALS["forced_choice"].version
     assert [sample.scores["outcome"].value in ("honest", "lie", "no_belief") for sample in done.samples] == [True] * 3
 
 

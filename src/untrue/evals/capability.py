@@ -25,7 +25,7 @@ from untrue.engine.likelihood import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.evals import judged
 from untrue.evals.eval import Eval, EvalSpec, spread
-from untrue.evals.metrics import Scored, inspect_metrics, values_of
+from untrue.evals.metrics import Scored, error_rate, inspect_metrics, values_of
 from untrue.outcomes import Outcome
 from untrue.stats.rates import rate
 from untrue.stats.types import Interval
@@ -95,12 +95,12 @@ def likeliest(choices: Sequence[Likelihood]) -> int:
     return max(range(len(choices)), key=lambda index: choices[index].total)
 
 
-def accuracy_without_errors(rows: Sequence[Scored]) -> dict[str, Interval | float]:
-    """Share of right answers among the samples with an answer, and how many have none."""
-    return {"accuracy": rate(values_of(rows)), "errors": float(sum(row.result.value is None for row in rows))}
+def accuracy(rows: Sequence[Scored]) -> dict[str, Interval | float]:
+    """Share of right answers among the samples with an answer, and the share that have none."""
+    return {"accuracy": rate(values_of(rows)), "error_rate": error_rate(rows)}
 
 
-@scorer(metrics=inspect_metrics([accuracy_without_errors]))
+@scorer(metrics=inspect_metrics([accuracy]))
 def right() -> Scorer:
     """1 for the right choice, 0 for another; an error where none was made, or several."""
 

@@ -172,7 +172,7 @@ def core_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
         "honest_rate": outcome_rate(outcomes, (Outcome.HONEST,)),
         "evade_rate": mean(outcome_values(outcomes, (Outcome.EVADE,))),
         "no_belief_rate": mean(outcome_values(outcomes, (Outcome.NO_BELIEF,))),
-        "error_rate": mean(outcome_values(outcomes, (Outcome.ERROR,))),
+        "error_rate": error_rate(rows),
         "lie_rate_given_belief": outcome_rate(outcomes, (Outcome.LIE,), HELD),
         "belief_rate": outcome_rate(outcomes, HELD),
         "committed_rate": outcome_rate(outcomes, COMMITTED),
@@ -248,6 +248,11 @@ def is_one_sided(details: Sequence[Mapping[str, Any]]) -> bool:
 def detail_rate(rows: Iterable[Scored], key: str, wanted: Collection[Any] = (True,)) -> float:
     """Share of the samples of which a detail has a wanted value."""
     return mean((row.result.item, row.result.seed, float(row.details.get(key) in wanted)) for row in rows)
+
+
+def error_rate(rows: Iterable[Scored]) -> float:
+    """Share of the samples that ended in an error."""
+    return mean((row.result.item, row.result.seed, float(row.result.outcome is Outcome.ERROR)) for row in rows)
 
 
 def values_of(rows: Iterable[Scored]) -> list[Value]:

@@ -119,10 +119,10 @@ def _counted(asking: Solver, total: int, progress: Progress) -> Solver:
 
 
 def _run(
-    task: Task, model: Model, spec: EvalSpec, log: Path, metadata: Mapping[str, Any], epochs: int = 1, **settings: Any
+    task: Task, model: Model, spec: EvalSpec, log: Path, metadata: Mapping[str, Any], repeats: int = 1, **settings: Any
 ) -> None:
     errors = run_task(task, model, log, f"the eval {spec.name}", metadata=dict(metadata) or None, **settings)
-    total = len(task.dataset) * epochs
+    total = len(task.dataset) * repeats
     if len(errors) == total:
         raise UserError(f"the eval {spec.name} failed on all {total} items, first: {one_line(errors[0])}.")
 

@@ -24,10 +24,9 @@ from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.evals import judged
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec, Judgements, Situation, spread
 from untrue.evals.judged import REPLY, Finding, Hearing
-from untrue.evals.metrics import DECOY, Scored, detail_rate, inspect_metrics, soundness, values_of
+from untrue.evals.metrics import DECOY, Scored, detail_rate, error_rate, inspect_metrics, soundness, values_of
 from untrue.judge.prompts import ADMITS, ANSWERS, JudgePrompt
-from untrue.outcomes import Outcome
-from untrue.stats.rates import mean, rate
+from untrue.stats.rates import rate
 from untrue.stats.types import Interval, MetricInfo
 
 
@@ -111,9 +110,7 @@ def unknown_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
         "admitted": admitted,
         "answered": answered,
         "youden_j": rate(youden, lowest=-1.0),
-        "error_rate": mean(
-            (row.result.item, row.result.seed, float(row.result.outcome == Outcome.ERROR)) for row in rows
-        ),
+        "error_rate": error_rate(rows),
         "truncated_rate": detail_rate(rows, "truncated"),
         **soundness(rows, answered.value),
     }
