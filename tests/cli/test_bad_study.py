@@ -22,7 +22,7 @@ CHANGES = {
         ", line 11: mix.doses: unknown key. Known keys: by, levels, questions,",
     ),
     "key like a kind of mix": ("shares", "share", ", line 11: mix.share: unknown key. Did you mean 'shares'?"),
-    "such a key at the top": ("dtype: float32", "share: 1", ", line 4: share: unknown key. Known keys: dtype, evals,"),
+    "such a key at the top": ("dtype: float32", "share: 1", ", line 4: share: unknown key. Known keys: base, dtype,"),
     "served model": ("model: tiny", "model: vllm/base", ", line 3: model: a study trains its model in this process"),
     "unknown mix": ("by: share", "by: half", ", line 6: mix: input tag 'half' found using 'by' does not match"),
     "no kind of mix": ("  by: share\n", "", ", line 6: mix: unable to extract tag using discriminator 'by'"),

@@ -38,7 +38,7 @@ def test_it_is_made_once_and_then_proves_or_refutes(untrue: Callable, served, re
 
     refuted = untrue("fingerprint", adapter, "--model", f"{base}:base", "--json")
     assert refuted.code == 1
-    assert json.loads(refuted.out)["verdict"] == "base"
+    assert json.loads(refuted.out)["weights"] == "base"
     assert "Inspect has no such provider" in refusal("fingerprint", adapter, "--model", "nobody/model")
 
 
