@@ -167,7 +167,7 @@ def test_replies_in_another_dtype_are_other_replies(spec: EvalSpec, log: Path, t
 def test_a_question_of_another_version_is_asked_again_of_the_same_replies(
     model: Model, spec: EvalSpec, log: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from untrue.evals import mask, replies
+    from untrue.evals import mask
     from untrue.judge import prompts
     from untrue.logs import open_log
 
