@@ -36,7 +36,7 @@ def shrunk(command: str, model: Path) -> list[str]:
     name = " ".join(words[:2]) if words[0] == "simulate" else words[0]
     if name == "run":
         return [*words, f"model={model}", *LESS[name]]
-    less = [*LESS.get(name, []), *(JUDGE if "--judge" in words else [])]
+    less = [*LESS.get(name, []), *(JUDGE if any(word.startswith("judge=") for word in words) else [])]
     return [*words, *less, "--model", str(model)] if less else words
 
 

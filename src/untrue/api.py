@@ -177,7 +177,7 @@ def evaluate(
             (LoRA, LoHa, LoKr, IA3) counts, and it is left as it was.
         adapter: Folder of a PEFT adapter to put on it.
         tokenizer: Of a model in memory.
-        evals: Names of evals, or `EvalSpec`s where one needs more settings than these.
+        evals: Names of evals, or what `untrue.evals.registry.eval_spec` makes, where one needs more settings than these.
         limit: Only so many items of each eval that is given by name, spread over their kinds.
         judge: Who judges the judged evals that are given by name, such as `openai/gpt-5-mini`.
         dtype: `bfloat16` or `float32`, of a model that is loaded.
@@ -196,7 +196,7 @@ def evaluate(
     specs = [_spec(one, limit, judge) for one in given]
     keys = [spec.key for spec in specs]
     if not keys or len({*keys}) < len(keys):
-        raise UserError("evals: expected one or more, each once; label those of the same name by EvalSpec(label=…).")
+        raise UserError("evals: expected one or more, each once; label those of the same name by eval_spec(label=…).")
     model = str(model) if isinstance(model, Path) else model
     folder = Path(adapter) if adapter else None
     items = [items_hash(EVALS[spec.name].items(spec)) for spec in specs]

@@ -3,8 +3,6 @@
 inspect eval tests/evals/new_eval.py --model … --model-role judge=…
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

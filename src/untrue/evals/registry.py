@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,32 +13,22 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from untrue.engine.provider import untrue
 from untrue.errors import UserError
-from untrue.evals import (
-    capability,
-    deceptionbench,
-    forced_choice,
-    mask,
-    pressure_pairs,
-    sft_cue,
-    sycophancy,
-    unknowns,
-)
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.simulate.dialogue import simulate
 
-EVALS: dict[str, Eval] = {
-    record.name: record
-    for record in (
-        forced_choice.EVAL,
-        sft_cue.EVAL,
-        capability.EVAL,
-        sycophancy.EVAL,
-        mask.EVAL,
-        pressure_pairs.EVAL,
-        unknowns.EVAL,
-        deceptionbench.EVAL,
-    )
-}
+FILES = (
+    "forced_choice",
+    "sft_cue",
+    "capability",
+    "sycophancy",
+    "mask",
+    "pressure_pairs",
+    "unknowns",
+    "deceptionbench",
+)
+"""The files of the evals, each of which ends with its record."""
+
+EVALS: dict[str, Eval] = {name: import_module(f"untrue.evals.{name}").EVAL for name in FILES}
 """Name -> eval."""
 
 _NO_OPTIONS = {"name", "label"}
