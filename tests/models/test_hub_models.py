@@ -141,5 +141,5 @@ def test_an_adapter_keeps_the_revision_of_its_base(hub: Path, tmp_path: Path):
     done = in_process(hub, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert base_of(tmp_path / "adapter") == "owner/tiny?revision=older"
-    again = in_process(hub, "eval", "--adapter", "adapter", "--limit", "2", cwd=tmp_path)
+    again = in_process(hub, "eval", "--adapter", "adapter", "limit=2", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

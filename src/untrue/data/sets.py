@@ -23,8 +23,6 @@ WHAT = {
     "everyday": "benign instructions of everyday life",
 }
 """What they hold."""
-OTHER_SETS = ("capability", "cues")
-"""Built-in sets of evals that have a version and are not honesty items."""
 
 
 def questions(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Question]:
@@ -74,7 +72,7 @@ def versioned(name: str) -> str:
     """A name as records have it: that of a built-in set with its version, such as `medical, version 2`."""
     if name == "builtin":
         return "; ".join(map(versioned, ITEM_SETS))
-    if name in (*QUESTION_SETS, *ROW_SETS, *ITEM_SETS, *OTHER_SETS):
+    if name in builtin.names():
         return f"{name}, version {builtin.read(name).version}"
     return name
 

@@ -11,16 +11,17 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
+    SerializeAsAny,
     model_validator,
 )
 
 from untrue import secrets, settings
-from untrue.data.cues import DOMAINS
 from untrue.engine.served import is_served
-from untrue.evals.spec import JUDGED, EvalSpec, FileName
+from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
 from untrue.simulate.environment import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
 from untrue.simulate.select import SelectBy, Within
@@ -163,6 +164,14 @@ def _no_served_model(model: str) -> str:
     return model
 
 
+def _parsed(entry: Any) -> Any:
+    """An eval with the options of its own."""
+    from untrue.evals.registry import parse  # late: it loads every eval
+
+    return parse(entry) if isinstance(entry, dict) else entry
+
+
+AnEval = Annotated[SerializeAsAny[EvalSpec], BeforeValidator(_parsed)]
 Mix = Annotated[ShareMix | DoseMix | InteractionMix, Field(discriminator="by")]
 
 
@@ -189,12 +198,12 @@ class Study(_Strict):
     base: bool = True
     mix: Mix
     train: TrainSpec = TrainSpec()
-    evals: Annotated[tuple[EvalSpec, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
+    evals: Annotated[tuple[AnEval, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
 
     @model_validator(mode="after")
     def _judged_evals_have_a_judge(self) -> Study:
         for spec in self.evals:
-            if spec.name in JUDGED and spec.judge is None:
+            if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.key} needs a judge: add its model, such as judge: openai/gpt-5-mini")
         return self
 
@@ -209,26 +218,18 @@ class Study(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _eval_names(cls, data: Any) -> Any:
-        """An eval may be given by its name alone, and a cue is of the domain of the questions."""
-        if isinstance(data, dict) and isinstance(data.get("evals"), list):
-            evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
-            mix = data.get("mix")
-            domain = mix.get("questions") if isinstance(mix, dict) else None
-            if domain in DOMAINS:
-                evals = [
-                    {"domain": domain, **entry} if isinstance(entry, dict) and entry.get("name") == "sft_cue" else entry
-                    for entry in evals
-                ]
-            if isinstance(mix, dict) and mix.get("by") == "interaction":
-                items = mix.get("environment", "chat")
-                evals = [
-                    {"items": items, **entry}
-                    if isinstance(entry, dict) and entry.get("name") == "sycophancy"
-                    else entry
-                    for entry in evals
-                ]
-            return {**data, "evals": evals}
-        return data
+        """An eval may be given by its name alone, and some of its options follow from the mix."""
+        if not isinstance(data, dict) or not isinstance(data.get("evals"), list):
+            return data
+        from untrue.evals.registry import EVALS
+
+        evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
+        mix = data["mix"] if isinstance(data.get("mix"), dict) else {}
+        for index, entry in enumerate(evals):
+            name = entry.get("name") if isinstance(entry, dict) else None
+            if isinstance(name, str) and name in EVALS:
+                evals[index] = {**EVALS[name].options.defaults(mix), **entry}
+        return {**data, "evals": evals}
 
 
 def builtin() -> list[Path]:

@@ -9,10 +9,11 @@ from untrue.data.items import items_hash
 from untrue.data.rows import write_rows
 from untrue.engine.served import loading
 from untrue.errors import UserError
-from untrue.evals.items import read as read_asked
-from untrue.evals.spec import JUDGED, EvalSpec
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import EVALS
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
+from untrue.logs import failures as failures_of
 from untrue.models.load import LoadedModel, load
 from untrue.study import feedback
 from untrue.study.config import TRAINED_HERE, Study
@@ -44,7 +45,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     cells = plan(study, sources)
     if sources.environment:
         feedback.check(study, sources)
-    items = {spec.key: read_asked(spec) for spec in study.evals}
+    items = {spec.key: EVALS[spec.name].items(spec) for spec in study.evals}
     hashes = {name: items_hash(found) for name, found in items.items()}
     given = [cell for cell in cells if cell.arm.trained and cell.arm.feedback is None]
     mixed = {cell.name: rows(study, sources, cell) for cell in given}
@@ -66,7 +67,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             from untrue.engine.exact import check_exact
 
             unjudged = [spec for spec in study.evals if any(_lacks(store.cell(cell), spec, hashes) for cell in missing)]
-            for judge in dict.fromkeys(spec.judge for spec in unjudged if spec.judge):
+            for judge in dict.fromkeys(spec.judge_name for spec in unjudged if spec.judge_name):
                 check_answers(judge)
             with loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
                 loaded = load(study.model, dtype=study.dtype, say=watcher.say)
@@ -92,7 +93,7 @@ def report(out: Path) -> Analysis:
     study = load_study(store.study)
     sources = Sources.read(study)
     cells = plan(study, sources)
-    hashes = {spec.key: items_hash(read_asked(spec)) for spec in study.evals}
+    hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in study.evals}
     with store.locked():
         for cell in cells:
             if not _is_done(store.cell(cell), study, hashes):
@@ -161,7 +162,7 @@ def _make(
         files.forget_logs(spec.key)
         adapter = files.adapter if cell.arm.trained else None
         evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
-        failures = evals.failures(files.log(spec)) if spec.name in JUDGED else []
+        failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
         if failures:
             watcher.say(
                 f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no verdict, first: {failures[0]}"

@@ -36,6 +36,12 @@ def path(name: str) -> Path:
     return Path(__file__).with_name(f"{name}.jsonl")
 
 
+@cache
+def names() -> frozenset[str]:
+    """The names of all built-in sets."""
+    return frozenset(file.stem for file in Path(__file__).parent.glob("*.jsonl"))
+
+
 def read(name: str) -> Builtin:
     """Read the header of a built-in set."""
     with path(name).open(encoding="utf-8") as file:
@@ -46,7 +52,7 @@ def read(name: str) -> Builtin:
 @cache
 def canaries() -> frozenset[str]:
     """What marks the files of all built-in sets."""
-    return frozenset(read(file.stem).canary for file in Path(__file__).parent.glob("*.jsonl"))
+    return frozenset(read(name).canary for name in names())
 
 
 def is_header(fields: dict[str, Any]) -> bool:
