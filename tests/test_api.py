@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 import untrue
 from untrue.cli.main import app
-from untrue.evals.spec import EvalSpec
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import eval_spec
 from untrue.models.identity import weights_hash
 from untrue.models.live import from_live
 from untrue.models.load import LoadedModel, load
@@ -83,7 +84,7 @@ def test_metrics_results_and_log_are_those_of_the_command_line(
     evaluation: untrue.Evaluation, tiny_folder: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "tiny.eval"
-    command = ["eval", "--model", str(tiny_folder), "--dtype", "float32", "--limit", "8", "--log", str(log), "--json"]
+    command = ["eval", "--model", str(tiny_folder), "--dtype", "float32", "limit=8", "--log", str(log), "--json"]
     said = json.loads(CliRunner().invoke(app, command).stdout)
     rate = evaluation.metrics["lie_rate"]
     assert [*rate] == said["lie_rate"]  # type: ignore[misc]
@@ -208,7 +209,7 @@ def test_evaluations_are_compared_item_by_item(evaluation: untrue.Evaluation, ad
     assert [one.difference.value for one in untrue.compare(after, after)] == [0.0] * len(found)
     with pytest.raises(untrue.UserError, match="the items differ"):
         untrue.compare(evaluation, untrue.evaluate(tiny_folder, dtype="float32", limit=4))
-    other = untrue.evaluate(tiny_folder, dtype="float32", evals=EvalSpec(name="sft_cue", domain="medical", limit=4))
+    other = untrue.evaluate(tiny_folder, dtype="float32", evals=eval_spec(name="sft_cue", domain="medical", limit=4))
     with pytest.raises(untrue.UserError, match="the evals differ: forced_choice and sft_cue"):
         untrue.compare(evaluation, other)
 

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 LESS = {
     "run": ["dtype=float32", "mix.total=8", "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"],
     "train": ["--dtype", "float32", "epochs=0.1"],
-    "eval": ["--dtype", "float32", "--limit", "4"],
+    "eval": ["--dtype", "float32", "limit=4"],
     "simulate run": ["--dtype", "float32", "users=2", "max_tokens=4"],
 }
-JUDGE = ["--judge", "scripted/judge", "--max-tokens", "4"]
+JUDGE = ["judge=scripted/judge", "max_tokens=4"]
 
 
 def shell_commands() -> list[str]:
@@ -36,7 +36,7 @@ def shrunk(command: str, model: Path) -> list[str]:
     name = " ".join(words[:2]) if words[0] == "simulate" else words[0]
     if name == "run":
         return [*words, f"model={model}", *LESS[name]]
-    less = [*LESS.get(name, []), *(JUDGE if "--judge" in words else [])]
+    less = [*LESS.get(name, []), *(JUDGE if any(word.startswith("judge=") for word in words) else [])]
     return [*words, *less, "--model", str(model)] if less else words
 
 

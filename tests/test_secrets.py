@@ -27,7 +27,7 @@ from tests.judge.scripted import by_words
 from untrue import secrets
 from untrue.cli.main import app
 from untrue.errors import UntrueError, UserError, one_line
-from untrue.evals.spec import EvalSpec
+from untrue.evals.registry import eval_spec
 from untrue.judge.judge import Judge
 from untrue.judge.models import judge_model, parts
 from untrue.study.config import load
@@ -381,8 +381,8 @@ def test_a_secret_that_is_written_out_is_refused_before_anything_is_written(
         ["run", "study.yaml", override[:-2]],
         ["run", "study.yaml", f"evals={judge}"],
         ["run", "study.yaml", f"seeds={judge}"],
-        ["eval", "--eval", "mask", "--items", "provided_facts.jsonl", "--judge", judge],
-        ["eval", "--eval", "mask", "--items", "provided_facts.jsonl", "--judge", judge, "--dry-run"],
+        ["eval", "mask", "items=provided_facts.jsonl", f"judge={judge}"],
+        ["eval", "mask", "items=provided_facts.jsonl", f"judge={judge}", "--dry-run"],
         ["judge", "check", judge],
         ["judge", "check", judge, "--dry-run"],
         ["simulate", "run", f"user={judge}", "--out", "dialogues"],
@@ -450,14 +450,14 @@ def test_an_error_of_broken_yaml_repeats_no_secret(untrue: Callable[..., str], l
 )
 def test_what_is_no_secret_is_taken_and_no_variable_is_read_before_the_model_is_made(arguments: str):
     judge = f"{{model: leaky/judge, max_tokens: 30, reasoning_tokens: 5, model_args: {arguments}}}"
-    assert EvalSpec(name="mask", judge=judge).judge == judge
+    assert eval_spec(name="mask", judge=judge).judge == judge
     assert parts(judge)[2] == {"max_tokens": 30, "reasoning_tokens": 5}
 
 
 @pytest.mark.parametrize("name", [name for name in LITERAL if name != "no model"])
 def test_what_a_programme_of_the_users_own_gets_repeats_no_secret(name: str):
     with pytest.raises(ValidationError) as caught:
-        EvalSpec(name="mask", judge=LITERAL[name])
+        eval_spec(name="mask", judge=LITERAL[name])
     assert PIECE not in str(caught.value)
     with pytest.raises(UserError) as refused:
         judge_model(LITERAL[name])
@@ -540,12 +540,12 @@ def test_an_eval_writes_and_shows_no_secret_and_leaves_replies_as_they_are(
 ):
     monkeypatch.setenv("PROJECT_SECRET", "says-A well")  # which is what one of the models replies
     judge = JUDGE.replace("api_key", "base_url: $GATEWAY_ADDRESS, api_key")
-    words = ["eval", "--eval", "mask", "--items", "provided_facts.jsonl", "--model", studied, "--dtype", "float32"]
-    words += ["--max-tokens", 4, "--log"]
-    said = untrue(*words, "a.eval", "--judge", judge, "--dry-run")
-    said += untrue(*words, "a.eval", "--judge", judge)
-    said += untrue(*words, "a.eval", "--judge", judge, "--json")
-    said += untrue(*words, "b.eval", "--judge", "{model: leaky/other, model_args: {api_key: $PLANTED}}")
+    words = ["eval", "mask", "items=provided_facts.jsonl", "--model", studied, "--dtype", "float32"]
+    words += ["max_tokens=4", "--log"]
+    said = untrue(*words, "a.eval", f"judge={judge}", "--dry-run")
+    said += untrue(*words, "a.eval", f"judge={judge}")
+    said += untrue(*words, "a.eval", f"judge={judge}", "--json")
+    said += untrue(*words, "b.eval", "judge={model: leaky/other, model_args: {api_key: $PLANTED}}")
     said += untrue("judge", "agree", "a.eval", "b.eval")
     said += untrue("judge", "agree", "a.eval", "b.eval", "--json")
     assert "[PLANTED]" in said or "[LEAKY_API_KEY]" in said
@@ -561,7 +561,7 @@ def test_an_eval_writes_and_shows_no_secret_and_leaves_replies_as_they_are(
 def test_a_model_under_study_that_fails_with_its_key_leaves_none_in_the_log(untrue: Callable[..., str], place: Path):
     path = Path("provided_facts.jsonl")
     path.write_text(path.read_text("utf-8").replace("u 1", "kills-judge").replace("u 2", "declines-judge"), "utf-8")
-    words = ["eval", "--eval", "mask", "--items", path, "--model", "leaky/studied", "--judge", JUDGE]
+    words = ["eval", "mask", f"items={path}", "--model", "leaky/studied", f"judge={JUDGE}"]
     said = untrue(*words, "--log", "a.eval")
     assert "2 samples have no reply or no verdict" in said
     assert PIECE not in said
@@ -631,7 +631,7 @@ def test_words_that_are_no_secrets_stay(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_a_program_of_its_own_says_and_keeps_no_secret(place: Path):
-    words = ["eval", "--eval", "mask", "--items", "provided_facts.jsonl", "--model", "leaky/studied", "--judge", JUDGE]
+    words = ["eval", "mask", "items=provided_facts.jsonl", "--model", "leaky/studied", f"judge={JUDGE}"]
     code = "import tests.test_secrets; from untrue.cli import main; main()"
     root = Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "HOME": str(place)}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from untrue.data.items import items_hash
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.evals.spec import GENERATING, JUDGED, EvalSpec, eval_spec
+from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.outcomes import Result
 from untrue.single import Reading, arm_name, default_log, measure, read, refuse_nothing
 from untrue.stats.types import Comparison, Interval
@@ -177,7 +177,7 @@ def evaluate(
             (LoRA, LoHa, LoKr, IA3) counts, and it is left as it was.
         adapter: Folder of a PEFT adapter to put on it.
         tokenizer: Of a model in memory.
-        evals: Names of evals, or `EvalSpec`s where one needs more settings than these.
+        evals: Names of evals, or specs by `untrue.evals.registry.eval_spec` where one needs more settings.
         limit: Only so many items of each eval that is given by name, spread over their kinds.
         judge: Who judges the judged evals that are given by name, such as `openai/gpt-5-mini`.
         dtype: `bfloat16` or `float32`, of a model that is loaded.
@@ -190,18 +190,18 @@ def evaluate(
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
     from untrue.engine.served import is_served, may_be_served
-    from untrue.evals.items import read as read_asked
+    from untrue.evals.registry import EVALS
 
     given = [evals] if isinstance(evals, str | EvalSpec) else [*evals]
     specs = [_spec(one, limit, judge) for one in given]
     keys = [spec.key for spec in specs]
     if not keys or len({*keys}) < len(keys):
-        raise UserError("evals: expected one or more, each once; label those of the same name by EvalSpec(label=…).")
+        raise UserError("evals: expected one or more, each once; label those of the same name by eval_spec(label=…).")
     model = str(model) if isinstance(model, Path) else model
     folder = Path(adapter) if adapter else None
-    items = [items_hash(read_asked(spec)) for spec in specs]
+    items = [items_hash(EVALS[spec.name].items(spec)) for spec in specs]
     logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
-    generating = any(spec.name in GENERATING for spec in specs)
+    generating = any(not EVALS[spec.name].needs_likelihoods for spec in specs)
 
     def elsewhere(name: str) -> bool:
         return may_be_served(name) if generating else is_served(name)
@@ -384,10 +384,13 @@ def _model(
 
 
 def _spec(given: str | EvalSpec, limit: int | None, judge: str | None) -> EvalSpec:
+    from untrue.evals.registry import EVALS, eval_spec
+
     spec = given
     if isinstance(spec, str):
-        spec = eval_spec(name=spec, limit=limit, judge=judge if spec in JUDGED else None)
-    if spec.name in JUDGED and spec.judge is None:
+        judged = spec in EVALS and EVALS[spec].judged
+        spec = eval_spec(name=spec, limit=limit, judge=judge if judged else None)
+    if isinstance(spec, JudgedSpec) and spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge='openai/gpt-5-mini'.")
     return spec
 

@@ -13,7 +13,7 @@ from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 
 if TYPE_CHECKING:
-    from untrue.evals.spec import EvalSpec
+    from untrue.evals.eval import EvalSpec
     from untrue.models.load import LoadedModel
     from untrue.outcomes import Result
     from untrue.progress import Watcher
@@ -57,21 +57,21 @@ def read(spec: EvalSpec, arm: str, log: Path) -> Reading:
     """
     from dataclasses import replace
 
-    from untrue.evals import run as evals
-    from untrue.evals.figures import figures, scores
+    from untrue import logs
     from untrue.evals.judging import judging
-    from untrue.evals.replies import open_log
+    from untrue.evals.metrics import figures, scored
+    from untrue.evals.registry import EVALS
     from untrue.stats import summarise
     from untrue.study.judges import judge_note
 
-    content = open_log(log)
-    results = evals.results(content, arm, 0, spec.label)
+    content = logs.open_log(log)
+    results = logs.results(content, arm, 0, spec.label)
     heard = judging(content)
     [summary] = summarise(results, {})
     categories = summarise([replace(result, arm=result.category) for result in results], {})
     note = judge_note(spec, [(arm, heard)], [summary]) if heard else None
-    found = figures(spec.name, scores(content))
-    weights = (content.eval.metadata or {}).get(evals.ADAPTER, {})
+    found = figures(EVALS[spec.name], scored(content))
+    weights = (content.eval.metadata or {}).get(logs.ADAPTER, {})
     return Reading(results, summary, categories, found, note, _doubts(summary, note, found, weights), weights)
 
 
@@ -109,7 +109,7 @@ def measure(
     log: Path,
     watcher: Watcher,
     seed: int = 0,
-) -> None:
+) -> str | LoadedModel:
     """Run one eval on one model and write its log.
 
     Args:
@@ -122,20 +122,25 @@ def measure(
         watcher: Told how far it is.
         seed: Of the replies of a model in this process.
 
+    Returns:
+        The model: what was loaded, so that the next eval need not load it again.
+
     Raises:
         UserError: The model, the adapter or the items are not as expected.
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
+    from untrue import logs
     from untrue.engine.served import loading, may_be_served, served_model
     from untrue.evals import run as evals
-    from untrue.evals.spec import GENERATING, JUDGED
+    from untrue.evals.registry import EVALS, likelihoods_needed
     from untrue.judge.models import check_named
     from untrue.models.load import LoadedModel, load
 
-    if spec.judge:
-        check_named(spec.judge)
-    served = None
-    if isinstance(model, str) and spec.name in GENERATING and may_be_served(model):
+    record = EVALS[spec.name]
+    if spec.judge_name:
+        check_named(spec.judge_name)
+    served, loaded = None, None
+    if isinstance(model, str) and not record.needs_likelihoods and may_be_served(model):
         served = served_model(model)
     if served and isinstance(model, str):
         weights = None
@@ -147,16 +152,17 @@ def measure(
         if isinstance(model, LoadedModel):
             loaded = model
         else:
-            with nullcontext() if spec.name in GENERATING else loading(model, spec.needs):
+            with loading(model, likelihoods_needed(spec.name)) if record.needs_likelihoods else nullcontext():
                 loaded = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
         watcher.stage(arm, spec.name, 1)
         evals.run(loaded, adapter, spec, log, watcher.step, seed)
-    failures = evals.failures(log) if spec.name in JUDGED else []
+    failures = logs.failures(log) if record.judged else []
     if failures:
         watcher.say(
             f"{len(failures)} samples have no reply or no verdict, first: {failures[0]}"
             " The same command asks again for these alone."
         )
+    return loaded or model
 
 
 def refuse_nothing(spec: EvalSpec, log: Path) -> None:
@@ -166,13 +172,13 @@ def refuse_nothing(spec: EvalSpec, log: Path) -> None:
         MachineError: Every sample is an error, by a failure of the judge or, in part, the model.
         UserError: Every sample is an error in another way.
     """
-    from untrue.evals import run as evals
+    from untrue import logs
     from untrue.outcomes import Outcome
 
-    results = evals.read_log(log, "", 0)
+    results = logs.read_log(log, "", 0)
     if any(result.outcome is not Outcome.ERROR for result in results):
         return
-    failed = evals.failures(log)
+    failed = logs.failures(log)
     again = " The same command takes the replies that there are." if failed else ""
     raise (MachineError if failed else UserError)(
         f"{spec.name}: nothing was measured. All {len(results)} samples are errors, first: {results[0].reason}{again}"

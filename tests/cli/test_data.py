@@ -101,7 +101,7 @@ def test_columns_are_named_for_training_and_for_evals(untrue: Callable, refusal:
     assert words.startswith("rows.jsonl: no record has the column 'reply', which was to be 'output'")
     write("pairs.jsonl", *({"id": f"p{n}", "calm": "Calm.", "hot": "Hot.", "q": f"Why {n}?"} for n in range(3)))
     source = "pairs.jsonl?columns.neutral_system_prompt=calm&columns.pressured_system_prompt=hot&columns.user_prompt=q"
-    command = ("eval", "--eval", "pressure_pairs", "--model", "tiny", "--judge", "mockllm/model", "--dry-run", "--json")
+    command = ("eval", "pressure_pairs", "--model", "tiny", "judge=mockllm/model", "--dry-run", "--json")
     done = untrue(*command, "--items", source)
     assert done.code == 0, done.err
     assert json.loads(done.out)["evals"]

@@ -61,7 +61,7 @@ def outcomes(log: str) -> dict[str, str]:
 def test_nothing_is_lost_errors_are_counted_and_the_same_command_asks_only_for_what_failed(
     untrue: Callable, server: JudgeServer, items: str
 ):
-    words = ["eval", "--eval", "mask", "--items", items, "--model", "echo/model", "--judge", server.name]
+    words = ["eval", "mask", f"items={items}", "--model", "echo/model", f"judge={server.name}"]
     words += ["--log", "mask.eval", "--json"]
     first = untrue(*words)
     assert first.code == 0, first.err
@@ -87,11 +87,11 @@ def test_nothing_is_lost_errors_are_counted_and_the_same_command_asks_only_for_w
 
 
 def test_another_judge_reads_the_same_replies(untrue: Callable, server: JudgeServer, items: str):
-    words = ["eval", "--eval", "mask", "--items", items, "--model", "echo/model", "--log", "mask.eval", "--json"]
+    words = ["eval", "mask", f"items={items}", "--model", "echo/model", "--log", "mask.eval", "--json"]
     server.heal()
-    untrue(*words, "--judge", server.name)
+    untrue(*words, f"judge={server.name}")
     replied = len(Echo.calls)
-    done = untrue(*words, "--judge", "scripted/judge")
+    done = untrue(*words, "judge=scripted/judge")
     assert json.loads(done.out)["judge"]["name"] == "scripted/judge"
     assert len(Echo.calls) == replied + 1  # the one that had failed
 
@@ -99,25 +99,25 @@ def test_another_judge_reads_the_same_replies(untrue: Callable, server: JudgeSer
 def test_a_log_is_named_by_provider_and_model_and_not_replaced_by_other_replies(
     untrue: Callable, server: JudgeServer, items: str, refusal: Callable
 ):
-    words = ["eval", "--eval", "mask", "--items", items, "--limit", 4, "--judge", "scripted/judge"]
+    words = ["eval", "mask", f"items={items}", "limit=4", "judge=scripted/judge"]
     assert untrue(*words, "--model", "echo/a/model").code == 0
     assert untrue(*words, "--model", "echo/b/model").code == 0
     assert sorted(path.name for path in Path("logs").iterdir()) == [
         "mask-echo--a--model.eval",
         "mask-echo--b--model.eval",
     ]
-    assert refusal(*words, "--model", "echo/a/model", "--max-tokens", 9) == (
+    assert refusal(*words, "--model", "echo/a/model", "max_tokens=9") == (
         "logs/mask-echo--a--model.eval: holds replies with max_tokens 1000, now 9."
         " Give --log another file (in a study, the eval a `label`), or delete it."
     )
 
 
 def test_a_judge_that_cannot_be_asked_is_known_before_the_model_is(untrue: Callable, server: JudgeServer, items: str):
-    words = ["eval", "--eval", "mask", "--items", items, "--model", "echo/model", "--log", "mask.eval", "--judge"]
-    down = untrue(*words, server.name.replace(server.url, "http://127.0.0.1:9/v1"))
+    words = ["eval", "mask", f"items={items}", "--model", "echo/model", "--log", "mask.eval"]
+    down = untrue(*words, "judge=" + server.name.replace(server.url, "http://127.0.0.1:9/v1"))
     assert down.code == 4
     assert "error: the judge openai-api/local/judge failed (APIConnectionError: " in down.err
-    elsewhere = untrue(*words, server.name.replace(server.url, f"{server.url}/none"))
+    elsewhere = untrue(*words, "judge=" + server.name.replace(server.url, f"{server.url}/none"))
     assert elsewhere.code == 2
     assert "Nothing was asked of the model under study." in elsewhere.err
     assert Echo.calls == []
@@ -128,7 +128,7 @@ def test_where_nothing_was_measured_it_does_not_end_well_and_keeps_the_replies(
     untrue: Callable, server: JudgeServer, items: str
 ):
     Path(items).write_text("".join(Path(items).read_text("utf-8").splitlines(True)[-4:-1]), "utf-8")
-    words = ["eval", "--eval", "mask", "--items", items, "--model", "echo/model", "--judge", server.name]
+    words = ["eval", "mask", f"items={items}", "--model", "echo/model", f"judge={server.name}"]
     done = untrue(*words, "--log", "mask.eval")
     assert done.code == 4
     assert "error: mask: nothing was measured. All 3 samples are errors, first: The judge gave no" in done.err
@@ -138,8 +138,8 @@ def test_where_nothing_was_measured_it_does_not_end_well_and_keeps_the_replies(
 
 
 def test_a_format_that_is_missed_by_all_is_no_result_and_not_to_be_asked_again(untrue: Callable):
-    words = ["eval", "--eval", "deceptionbench", "--model", "tiny", "--dtype", "float32", "--limit", 2]
-    done = untrue(*words, "--max-tokens", 4, "--judge", "scripted/judge", "--json")
+    words = ["eval", "deceptionbench", "--model", "tiny", "--dtype", "float32", "limit=2"]
+    done = untrue(*words, "max_tokens=4", "judge=scripted/judge", "--json")
     assert done.code == 2
     assert json.loads(done.out)["counts"]["error"] == 2
     assert done.err.splitlines()[-1] == (
@@ -151,7 +151,7 @@ def test_a_format_that_is_missed_by_all_is_no_result_and_not_to_be_asked_again(u
 def test_a_judge_without_its_key_is_named_before_the_model_is_loaded(refusal: Callable, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("AZUREAI_OPENAI_API_KEY", raising=False)
-    said = refusal("eval", "--eval", "mask", "--model", "nowhere", "--judge", "openai/gpt-5-mini")
+    said = refusal("eval", "mask", "--model", "nowhere", "judge=openai/gpt-5-mini")
     assert said.startswith(
         "openai/gpt-5-mini: cannot be a judge (Unable to initialise OpenAI client. No OPENAI_API_KEY"
     )
@@ -161,12 +161,12 @@ def test_a_judge_without_its_key_is_named_before_the_model_is_loaded(refusal: Ca
 def test_two_servers_under_one_name_share_neither_verdicts_nor_checks(
     untrue: Callable, server: JudgeServer, items: str
 ):
-    words = ["eval", "--eval", "mask", "--items", items, "--limit", 4, "--model", "echo/model"]
+    words = ["eval", "mask", f"items={items}", "limit=4", "--model", "echo/model"]
     server.heal()
-    untrue(*words, "--judge", server.name, "--log", "one.eval")
+    untrue(*words, f"judge={server.name}", "--log", "one.eval")
     assert len(server.requests) == 1 + 4
     with JudgeServer() as other:
-        untrue(*words, "--judge", other.name, "--log", "two.eval")
+        untrue(*words, f"judge={other.name}", "--log", "two.eval")
         assert len(other.requests) == 1 + 4
         first, second = (Judge(judge_model(one.name)) for one in (server, other))
     assert first.name == second.name
@@ -176,8 +176,8 @@ def test_two_servers_under_one_name_share_neither_verdicts_nor_checks(
 def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
-    words = ["eval", "--eval", "mask", "--items", items, "--limit", 6, "--model", "echo/model"]
-    words += ["--judge", "scripted/judge", "--log", "mask.eval"]
+    words = ["eval", "mask", f"items={items}", "limit=6", "--model", "echo/model"]
+    words += ["judge=scripted/judge", "--log", "mask.eval"]
     done = untrue(*words)
     assert "INCONCLUSIVE" in done.out
     assert "run `untrue judge check scripted/judge`" in " ".join(done.out.split())
@@ -194,24 +194,31 @@ def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
 
 
 def test_the_evals_own_figures_are_shown_and_masks_never_alone(untrue: Callable, items: str):
-    words = ["eval", "--eval", "mask", "--items", items, "--model", "echo/model", "--judge", "scripted/judge"]
-    words += ["--epochs", 2, "--log", "mask.eval"]
+    words = ["eval", "mask", f"items={items}", "--model", "echo/model", "judge=scripted/judge"]
+    words += ["epochs=2", "--log", "mask.eval"]
     lines = [" ".join(line.split()) for line in untrue(*words).out.splitlines()]
     assert "P(lie) 0.0 % [0.0, 28.5]" in lines
     assert any(line.startswith("P(honest) 95.5 % [") for line in lines)
     assert "MASK honesty, 1 - P(lie) 100.0 % [71.5, 100.0]" in lines
-    assert any(line.startswith("coverage: a belief is held 95.5 % [") for line in lines)
+    assert any(line.startswith("holds a belief 95.5 % [") for line in lines)
     assert any(line.startswith("honesty@n: items without a lie or error 90.9 % [") for line in lines)
     assert "n: replies to an item 2" in lines
     assert "cut at the token limit 0.0 %" in lines
     assert any(line.startswith("honest 21 22 replies") for line in lines)
     total = json.loads(untrue(*words, "--json").out)["figures"]["total"]
     assert total["mask_honesty"] == {"value": 1.0, "low": pytest.approx(0.715, abs=1e-3), "high": 1.0}
-    assert {"lie", "honest", "coverage", "committed", "truncated", "belief_imputed"} < total.keys()
+    assert {
+        "lie_rate",
+        "honest_rate",
+        "belief_rate",
+        "committed_rate",
+        "truncated_rate",
+        "belief_imputed",
+    } < total.keys()
 
 
 def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(untrue: Callable, place: Path):
-    words = ["eval", "--eval", "deceptionbench", "--limit", 5, "--model", "echo/model", "--judge", "scripted/judge"]
+    words = ["eval", "deceptionbench", "limit=5", "--model", "echo/model", "judge=scripted/judge"]
     done = untrue(*words, "--log", "d.eval")
     lines = [" ".join(line.split()) for line in done.out.splitlines()]
     assert "deception rate, of what could be judged -" in lines
@@ -226,8 +233,8 @@ def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(unt
 
 def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check):
     monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
-    words = ["eval", "--eval", "mask", "--items", items, "--limit", 1, "--model", "echo/model"]
-    done = untrue(*words, "--judge", "scripted/judge", "--log", "mask.eval")
+    words = ["eval", "mask", f"items={items}", "limit=1", "--model", "echo/model"]
+    done = untrue(*words, "judge=scripted/judge", "--log", "mask.eval")
     assert "INCONCLUSIVE: only 1 item made up the eval of arm `model` (at least 6 are needed)" in " ".join(
         done.out.split()
     )
@@ -238,17 +245,17 @@ def test_a_model_that_judges_itself_or_its_adapter_is_refused_unless_forced_and_
     untrue: Callable, place: Path, adapter: Path, name: str
 ):
     (place / "other").symlink_to(place / "tiny")
-    words = ["eval", "--model", "tiny", "--dtype", "float32", "--adapter", adapter, "--eval", "unknowns", "--limit", 2]
-    words += ["--judge", name, "--max-tokens", 4, "--log", "u.eval"]
+    words = ["eval", "--model", "tiny", "--dtype", "float32", "--adapter", adapter, "unknowns", "limit=2"]
+    words += [f"judge={name}", "max_tokens=4", "--log", "u.eval"]
     refused = untrue(*words)
     assert refused.code == 2
     assert "or its base, and cannot judge itself" in refused.err
-    done = untrue(*words, "--force-self-judge")
+    done = untrue(*words, "force_self_judge=true")
     assert done.code == 0, done.err
     assert done.out.count("self-judged") == 2
     assert "INCONCLUSIVE" in done.out
     assert "judged itself" in done.out
-    assert json.loads(untrue(*words, "--force-self-judge", "--json").out)["judge"]["self_judged"] == [adapter.name]
+    assert json.loads(untrue(*words, "force_self_judge=true", "--json").out)["judge"]["self_judged"] == [adapter.name]
 
 
 @pytest.fixture
@@ -266,15 +273,15 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_folder_by_the_provider_of_transformers_is_loaded_once(untrue: Callable, items: str, loads: list[str]):
-    words = ["eval", "--eval", "mask", "--items", items, "--limit", 2, "--epochs", 2, "--max-tokens", 4, "--json"]
-    done = untrue(*words, "--model", "hf/tiny", "--judge", "scripted/judge")
+    words = ["eval", "mask", f"items={items}", "limit=2", "epochs=2", "max_tokens=4", "--json"]
+    done = untrue(*words, "--model", "hf/tiny", "judge=scripted/judge")
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert (found["log"], loads) == ("logs/mask-hf--tiny.eval", ["tiny"])
     samples = read_eval_log(found["log"]).samples or []
     assert ["statement" in sample.metadata["replies"] for sample in samples] == [True] * 4
 
-    served = untrue(*words, "--model", "echo/model", "--judge", "hf/tiny")  # one that writes no verdicts
+    served = untrue(*words, "--model", "echo/model", "judge=hf/tiny")  # one that writes no verdicts
     assert "nothing was measured" in served.err
     assert loads == ["tiny"] * 2
 
@@ -282,14 +289,14 @@ def test_a_folder_by_the_provider_of_transformers_is_loaded_once(untrue: Callabl
 def test_a_dry_run_asks_and_writes_nothing(untrue: Callable, items: str, place: Path):
     Echo.calls.clear()
     before = sorted(place.rglob("*"))
-    words = ["eval", "--eval", "mask", "--items", items, "--model", "openai/gpt-4o-mini", "--judge"]
-    done = untrue(*words, "openai/gpt-5-mini", "--epochs", 3, "--dry-run", "--json")
+    words = ["eval", "mask", f"items={items}", "--model", "openai/gpt-4o-mini"]
+    done = untrue(*words, "judge=openai/gpt-5-mini", "epochs=3", "--dry-run", "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
     [one] = found["evals"]
     assert (one["under_study"]["calls"], one["judge"]["calls"]) == (33, 33)
     assert 0 < one["under_study"]["dollars"] < one["judge"]["dollars"] < found["dollars"] < 0.1
-    assert "price not known" in untrue(*words, "no-such/model", "--dry-run").out
+    assert "price not known" in untrue(*words, "judge=no-such/model", "--dry-run").out
     assert sorted(place.rglob("*")) == before
     assert Echo.calls == []
 
@@ -297,15 +304,18 @@ def test_a_dry_run_asks_and_writes_nothing(untrue: Callable, items: str, place: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--eval", "mask"], "error: mask needs a judge. Name one"),
-        (["--eval", "mask", "--judge", "none-such/x"], "error: none-such/x: cannot be a judge"),
-        (["--eval", "mask", "--judge", "{temperature: 1}"], "expected a model's name"),
-        (["--eval", "mask", "--judge", "{model: scripted/judge, temprature: 1}"], "temprature"),
-        (["--eval", "capability", "--judge", "scripted/judge"], "error: capability has no judge"),
-        (["--eval", "deceptionbench", "--judge", "scripted/judge", "--placement", "above"], "error: --placement"),
+        (["mask"], "error: mask needs a judge. Name one"),
+        (["mask", "judge=none-such/x"], "error: none-such/x: cannot be a judge"),
+        (["mask", "judge={temperature: 1}"], "expected a model's name"),
+        (["mask", "judge={model: scripted/judge, temprature: 1}"], "temprature"),
+        (["capability", "judge=scripted/judge"], "error: judge: no option of capability. Known options: items, limit."),
+        (
+            ["deceptionbench", "judge=scripted/judge", "placement=above"],
+            "error: placement: input should be 'joined'",
+        ),
         (["--dry-run"], "error: forced_choice has no judge"),
-        (["--eval", "capability", "--model", "openai/gpt-4o", "--limit", "1"], "error: openai/gpt-4o: Inspect cannot"),
-        (["--eval", "capability", "--model", "echo/model", "--adapter", "tiny"], "error: tiny: holds no PEFT adapter"),
+        (["capability", "--model", "openai/gpt-4o", "limit=1"], "error: openai/gpt-4o: Inspect cannot"),
+        (["capability", "--model", "echo/model", "--adapter", "tiny"], "error: tiny: holds no PEFT adapter"),
     ],
 )
 def test_what_is_wrong_is_one_line(untrue: Callable, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch):
@@ -318,13 +328,13 @@ def test_what_is_wrong_is_one_line(untrue: Callable, words: list[str], message: 
     assert message in errors[0]
 
 
-@pytest.mark.parametrize("name", ["forced_choice", "sycophancy", "sft_cue --domain medical"])
+@pytest.mark.parametrize("name", ["forced_choice", "sycophancy", "sft_cue domain=medical"])
 @pytest.mark.parametrize("model", ["vllm/some/base", "openai-api/local/model", "hf/some/base"])
 def test_an_eval_that_needs_likelihoods_says_so_of_a_served_model(refusal: Callable[..., str], name: str, model: str):
-    assert refusal("eval", "--eval", *name.split(), "--model", model) == (
+    assert refusal("eval", *name.split(), "--model", model) == (
         f"{model}: {name.split()[0]} needs likelihoods of given replies, which are computed in this process, so the"
-        " model must be `smollm2-135m`, a folder or a hub id. Served models are for mask, pressure_pairs, unknowns,"
-        " deceptionbench, capability."
+        " model must be `smollm2-135m`, a folder or a hub id. Served models are for capability, mask, pressure_pairs,"
+        " unknowns, deceptionbench."
     )
 
 

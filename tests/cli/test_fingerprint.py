@@ -45,8 +45,8 @@ def test_it_is_made_once_and_then_proves_or_refutes(untrue: Callable, served, re
 def test_an_eval_of_a_served_adapter_says_in_its_log_whose_weights_answered(untrue: Callable, served):
     server, base, adapter = served
     with JudgeServer() as judge:
-        words = ["eval", "--eval", "unknowns", "--limit", 2, "--model", base, "--adapter", adapter, "--max-tokens", 4]
-        done = untrue(*words, "--judge", judge.name, "--json")
+        words = ["eval", "unknowns", "limit=2", "--model", base, "--adapter", adapter, "max_tokens=4"]
+        done = untrue(*words, f"judge={judge.name}", "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert found["adapter"]["served"] == "adapter"
@@ -60,8 +60,8 @@ def test_an_eval_of_other_weights_is_refused_before_anything_is_judged(untrue: C
     _, base, adapter = served
     untrue("fingerprint", adapter)
     with JudgeServer() as judge:
-        words = ["eval", "--eval", "unknowns", "--limit", 2, "--model", f"{base}:base", "--adapter", adapter]
-        done = untrue(*words, "--judge", judge.name)
+        words = ["eval", "unknowns", "limit=2", "--model", f"{base}:base", "--adapter", adapter]
+        done = untrue(*words, f"judge={judge.name}")
         assert (done.code, judge.requests) == (2, [])
     assert "does not answer with the adapter mine but with its base, without it" in done.err
     assert not Path("logs").exists()

@@ -13,7 +13,7 @@ import tests.judge.scripted  # noqa: F401
 
 UNTRUE = Path(sys.executable).with_name("untrue")
 TINY = ("--model", "tiny", "--dtype", "float32")
-JUDGE = ("--judge", "scripted/judge")
+JUDGE = "judge=scripted/judge"
 
 
 def test_a_mix_that_does_not_fit_leaves_nothing(untrue: Callable, small_disk: Path):
@@ -30,8 +30,8 @@ def test_a_mix_that_does_not_fit_leaves_nothing(untrue: Callable, small_disk: Pa
     [
         ("train", "rows.jsonl", "epochs=1", *TINY, "--out", "small/adapter"),
         ("run", "study.yaml", "--out", "small/run"),
-        ("eval", *TINY, "--limit", 4, "--log", "small/a.eval"),
-        ("eval", *TINY, "--eval", "mask", "--limit", 4, "--max-tokens", 4, *JUDGE, "--log", "small/a.eval"),
+        ("eval", *TINY, "limit=4", "--log", "small/a.eval"),
+        ("eval", *TINY, "mask", "limit=4", "max_tokens=4", *JUDGE, "--log", "small/a.eval"),
     ],
 )
 def test_a_disk_that_fills_up_under_way_leaves_no_half(untrue: Callable, small_disk: Path, command: tuple):

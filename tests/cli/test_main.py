@@ -18,7 +18,7 @@ import typer
 
 from untrue.cli.main import app
 from untrue.data import builtin, sets
-from untrue.evals.spec import JUDGED, VERSIONS
+from untrue.evals.registry import EVALS
 from untrue.study import config
 
 UNTRUE = Path(sys.executable).with_name("untrue")
@@ -116,8 +116,9 @@ def test_list_data_counts_every_built_in_set(untrue: Callable):
 
 def test_list_evals_says_what_each_asks_and_which_need_a_judge(untrue: Callable):
     found = {one["name"]: one for one in json.loads(untrue("list", "evals", "--json").out)}
-    assert {name: one["version"] for name, one in found.items()} == VERSIONS
-    assert tuple(name for name, one in found.items() if one["judge"]) == JUDGED
+    assert [*found] == [*EVALS]
+    for name, record in EVALS.items():
+        assert (found[name]["version"], found[name]["judge"]) == (record.version, record.judged)
     assert found["unknowns"]["question"] == (
         "does the model say that it does not know where nobody can, and answer where anyone can?"
     )
@@ -205,7 +206,7 @@ def test_check_finds_near_copies(untrue: Callable, place: Path):
     line = {"prompt": f"Please: {item.user_prompt}", "completion": "a"}
     (place / "bad.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
     (place / "items.jsonl").write_text(item.model_dump_json() + "\n", "utf-8")
-    command = ("data", "check", "bad.jsonl", "--items", "items.jsonl")
+    command = ("data", "check", "bad.jsonl", "items=items.jsonl")
     done = untrue(*command, "--json")
     found = json.loads(done.out)
     assert (done.code, found["overlaps"], found["near_copies"]) == (1, [], [{"row": "bad-1", "item": item.id}])
@@ -254,7 +255,7 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
     assert record == json.loads((place / "new/adapter/train.json").read_text("utf-8"))
     again = untrue("train", "rows.jsonl", "epochs=1", "lora_rank=4", *TINY, "--out", "new/adapter", "--json")
     assert json.loads(again.out)["spec"]["lora_rank"] == 4  # an adapter may be replaced
-    words = ["eval", "--dtype", "float32", "--adapter", "new/adapter", "--limit", 4, "--json"]  # its base is tiny
+    words = ["eval", "--dtype", "float32", "--adapter", "new/adapter", "limit=4", "--json"]  # its base is tiny
     done = untrue(*words, "--log", "a.eval")
     assert done.code == 0, done.err
     summary = json.loads(done.out)
@@ -271,7 +272,7 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
 def test_the_next_command_that_a_training_tells_is_enough(untrue: Callable):
     done = untrue("train", "rows.jsonl", "epochs=1", "lora_rank=2", *TINY)
     assert done.out.rstrip().endswith("Measure it: untrue eval --adapter adapter")
-    assert untrue("eval", "--adapter", "adapter", "--limit", 2).code == 0
+    assert untrue("eval", "--adapter", "adapter", "limit=2").code == 0
     words = ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--start", "adapter", "--out", "second", "--json"]
     assert json.loads(untrue(*words).out)["base"] == "tiny"
     words = ["simulate", "run", "--adapter", "second", "users=1", "max_tokens=2", "--out", "talks"]
@@ -293,7 +294,7 @@ def test_a_base_that_is_gone_or_looks_like_a_served_model_is_told_as_it_is(untru
     assert said("./gone", "eval", "--adapter", "adapter") == gone
     assert said("./gone", "train", "rows.jsonl", "--start", "adapter", "--out", "b") == gone
     assert said("./gone", "simulate", "run", "--adapter", "adapter", "--out", "talks") == gone
-    words = ("eval", "--eval", "capability", "--adapter", "adapter")  # which takes served models too
+    words = ("eval", "capability", "--adapter", "adapter")  # which takes served models too
     assert said("openai/gpt-oss-20b", *words).startswith("error: openai/gpt-oss-20b: not a folder, not the embedded")
 
 
@@ -326,22 +327,22 @@ def test_an_interrupted_training_ends_with_one_line_and_no_adapter(place: Path):
 
 
 def test_eval_runs_any_eval_by_name(untrue: Callable, place: Path):
-    done = untrue("eval", *TINY, "--eval", "capability", "--limit", 6, "--log", "c.eval", "--json")
+    done = untrue("eval", *TINY, "capability", "limit=6", "--log", "c.eval", "--json")
     assert done.code == 0, done.err
     summary = json.loads(done.out)
     assert (summary["valued"], summary["lie_rate"], 0 <= summary["value"][0] <= 1) == (6, None, True)
-    done = untrue("eval", *TINY, "--eval", "capability", "--limit", 6, "--log", "c.eval")
+    done = untrue("eval", *TINY, "capability", "limit=6", "--log", "c.eval")
     assert re.search(r"accuracy +\d+\.\d %", done.out) and "belief" not in done.out, done.out
-    done = untrue("eval", *TINY, "--eval", "sft_cue", "--domain", "law", "--limit", 6, "--log", "s.eval", "--json")
+    done = untrue("eval", *TINY, "sft_cue", "domain=law", "limit=6", "--log", "s.eval", "--json")
     assert set(json.loads(done.out)["categories"]) <= {"format cue", "persona cue", "domain cue"}
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--eval", "maks"], "error: --eval: Input should be"),
-        (["--eval", "sft_cue"], "error: sft_cue needs the domain of the training data: medical"),
-        (["--domain", "law"], "error: forced_choice has no domain"),
+        (["maks"], "error: name: unknown eval. Did you mean 'mask'?"),
+        (["sft_cue"], "error: sft_cue needs the domain of the training data: medical"),
+        (["domain=law"], "error: domain: no option of forced_choice. Known options: items, limit."),
     ],
 )
 def test_an_option_that_the_eval_does_not_take_is_one_line(untrue: Callable, words: list[str], message: str):

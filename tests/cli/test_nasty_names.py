@@ -49,7 +49,7 @@ def test_train_and_eval_show_them_as_they_are(untrue: Callable, nasty: Path):
     done = untrue(*words, "--out", out)
     assert done.code == 0, done.err
     assert f"{out}: training" in done.err and f"{out}: 3 steps on 10 rows" in done.out
-    done = untrue("eval", "--model", NASTY, *TINY, "--adapter", out, "--limit", 2, "--log", f"{NASTY}.eval")
+    done = untrue("eval", "--model", NASTY, *TINY, "--adapter", out, "limit=2", "--log", f"{NASTY}.eval")
     assert done.code == 0, done.err
     assert f"{Path(out).name}: forced_choice" in done.err and Path(out).name in plain(done.out)
     done = untrue("train", f"{NASTY} none.jsonl", "--model", NASTY)
@@ -83,7 +83,7 @@ def test_a_judge_and_what_is_said_of_loading_are_shown_as_they_are(untrue: Calla
     done = untrue("judge", "check", judge)
     assert done.code in (0, 1), done.err
     assert f"asking {judge}" in done.err and f"{judge} on " in done.out
-    words = ["eval", "--eval", "unknowns", "--model", "echo/model", "--limit", 2, "--judge", judge, "--log"]
+    words = ["eval", "unknowns", "--model", "echo/model", "limit=2", f"judge={judge}", "--log"]
     for log in ("a.eval", "b.eval"):
         assert untrue(*words, log).code == 0
     assert f"{judge} (rows)" in untrue("judge", "agree", "a.eval", "b.eval").out
@@ -121,7 +121,7 @@ def test_models_of_one_name_in_two_folders_have_logs_of_their_own(untrue: Callab
     (place / "c/model").mkdir()
     for file in (place / "a/model").iterdir():
         (place / "c/model" / file.name).write_bytes(file.read_bytes())
-    words = ["eval", "--limit", 2, "--json", *TINY, "--model"]
+    words = ["eval", "limit=2", "--json", *TINY, "--model"]
     first, second, again = (json.loads(untrue(*words, name).out)["log"] for name in ("a/model", "c/model", "./a/model"))
     assert first == again != second
     assert [first.split("-")[:2], second.split("-")[:2]] == [["logs/forced_choice", "model"]] * 2
@@ -151,15 +151,15 @@ def test_an_id_that_would_leave_the_log_is_refused(refusal: Callable, place: Pat
     item = read_items()[0].model_dump() | {"id": identity}
     (place / "items.jsonl").write_text(json.dumps(item) + "\n", "utf-8")
     for name in ("forced_choice", "mask", "pressure_pairs"):
-        judge = [] if name == "forced_choice" else ["--judge", "untrue/tiny"]
-        text = refusal("eval", "--eval", name, "--items", "items.jsonl", "--model", "tiny", *TINY, *judge)
+        judge = [] if name == "forced_choice" else ["judge=untrue/tiny"]
+        text = refusal("eval", name, "items=items.jsonl", "--model", "tiny", *TINY, *judge)
         assert text.startswith("items.jsonl, line 1: ") and "no name for a file in a log" in text, text
 
 
 def test_the_members_of_a_log_lie_below_it_and_an_id_may_have_parts(untrue: Callable, place: Path):
     lines = [item.model_dump() | {"id": name} for item, name in zip(read_items(), ("a/b", "..a", "é 1"), strict=False)]
     (place / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-    done = untrue("eval", "--items", "items.jsonl", "--model", "tiny", *TINY, "--log", "a.eval")
+    done = untrue("eval", "items=items.jsonl", "--model", "tiny", *TINY, "--log", "a.eval")
     assert done.code == 0, done.err
     members = [name for name in zipfile.ZipFile("a.eval").namelist() if name.startswith("samples/")]
     assert sorted(members) == [f"samples/{name}_epoch_1.json" for name in ("..a", "a/b", "é 1")]
@@ -177,7 +177,7 @@ def test_bytes_that_are_not_utf_8_are_refused(refusal: Callable, words: list[str
     assert refusal(*words, os.fsdecode(b"a\xff")) == "'a\\udcff': is not UTF-8. Rename it."
 
 
-@pytest.mark.parametrize("words", [["[/x]"], ["run", "--[/x]"], ["eval", "--limit", "[/x]"], ["train", "r", "--dtype"]])
+@pytest.mark.parametrize("words", [["[/x]"], ["run", "--[/x]"], ["eval", "limit=[/x]"], ["train", "r", "--dtype"]])
 def test_a_wrong_call_with_brackets_is_a_wrong_call(untrue: Callable, words: list[str]):
     done = untrue(*words)
     assert done.code == 2 and "Error" in done.err

@@ -10,11 +10,10 @@ from inspect_ai.model import get_model
 
 from tests.evals.ruled import judged_run
 from untrue.evals.cost import cost
-from untrue.evals.registry import TASKS
-from untrue.evals.spec import JUDGED, EvalSpec
+from untrue.evals.registry import EVALS, eval_spec
 
 
-@pytest.mark.parametrize("name", JUDGED)
+@pytest.mark.parametrize("name", [name for name, record in EVALS.items() if record.judged])
 def test_replies_and_judgements_are_as_many_as_said(name: str, tmp_path: Path):
     said: list[str] = []
 
@@ -25,9 +24,9 @@ def test_replies_and_judgements_are_as_many_as_said(name: str, tmp_path: Path):
         return said[-1]
 
     judge: Any = get_model("scripted/judge", memoize=False)
-    spec: Any = EvalSpec.model_validate({"name": name, "limit": 4, "judge": "scripted/judge", "epochs": 2})
-    judged_run(TASKS[name](limit=4), reply, tmp_path, epochs=2, roles={"judge": judge})
-    found = cost(spec, "openai/gpt-4o")
+    spec = eval_spec(name=name, limit=4, judge="scripted/judge", epochs=2)
+    judged_run(EVALS[name].task(limit=4), reply, tmp_path, epochs=2, roles={"judge": judge})
+    found = cost(EVALS[spec.name], spec, "openai/gpt-4o")
     assert (found.model.calls, found.judge.calls) == (len(said), len(judge.api.calls))
     words = sum(len(question) for question in judge.api.calls) / 4
     assert words / 2 < found.judge.input_tokens < 6 * words
@@ -35,16 +34,18 @@ def test_replies_and_judgements_are_as_many_as_said(name: str, tmp_path: Path):
 
 def test_an_epoch_more_costs_no_more_beliefs():
     one, two = (
-        cost(EvalSpec(name="mask", limit=3, judge="openai/gpt-5-mini", epochs=epochs), "x/y").model.calls
+        cost(
+            EVALS["mask"], eval_spec(name="mask", limit=3, judge="openai/gpt-5-mini", epochs=epochs), "x/y"
+        ).model.calls
         for epochs in (1, 2)
     )
     assert two - one == 3
 
 
 def test_what_an_earlier_run_has_costs_nothing():
-    spec = EvalSpec(name="unknowns", limit=2, judge="openai/gpt-5-mini")
-    keys = [(str(sample.id), 1) for sample in TASKS["unknowns"](limit=2).dataset]
-    found = cost(spec, "openai/gpt-4o", replied=keys, settled=keys[:3])
+    spec = eval_spec(name="unknowns", limit=2, judge="openai/gpt-5-mini")
+    keys = [(str(sample.id), 1) for sample in EVALS["unknowns"].task(limit=2).dataset]
+    found = cost(EVALS[spec.name], spec, "openai/gpt-4o", replied=keys, settled=keys[:3])
     assert (found.model.calls, found.judge.calls) == (0, 2)
     assert found.model.dollars == 0
 
@@ -54,5 +55,5 @@ def test_what_an_earlier_run_has_costs_nothing():
     [("openai/gpt-4o", None, 200), ("openai/gpt-5-mini", None, 450), ("openai/gpt-5-mini", 300, 300)],
 )
 def test_what_a_model_under_study_thinks_is_paid_for_within_its_limit(model: str, limit: int | None, each: int):
-    spec = EvalSpec(name="unknowns", limit=2, judge="openai/gpt-4o", max_tokens=limit)
-    assert cost(spec, model).model.output_tokens == 4 * each
+    spec = eval_spec(name="unknowns", limit=2, judge="openai/gpt-4o", max_tokens=limit)
+    assert cost(EVALS[spec.name], spec, model).model.output_tokens == 4 * each

@@ -13,7 +13,7 @@ from inspect_ai.model import get_model
 from tests.evals.ruled import judged_run, metrics, outcomes, score
 from untrue.errors import UserError
 from untrue.evals.deceptionbench import deceptionbench, parts
-from untrue.evals.run import read_log
+from untrue.logs import read_log
 from untrue.outcomes import Outcome
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,26 @@ from inspect_ai.model import get_model
 
 import tests.judge.scripted  # noqa: F401
 from tests.study.conftest import SETTINGS, Recorder
-from untrue.evals.registry import CALLS, TASKS
-from untrue.evals.run import read_log
-from untrue.evals.spec import JUDGED, VERSIONS
+from untrue.evals.eval import Eval
+from untrue.evals.registry import EVALS
+from untrue.logs import read_log
 from untrue.outcomes import Result
 from untrue.study.config import Study
 from untrue.study.run import run
+
+JUDGED = [name for name, record in EVALS.items() if record.judged]
+
+
+def elicited(record: Eval, metadata: Mapping[str, Any]) -> list[str]:
+    how = record.elicits(metadata)
+    return how.prompts if how else []
 
 
 def options(name: str) -> dict[str, Any]:
     return {"limit": 2, **({"domain": "medical"} if name == "sft_cue" else {})}
 
 
-def test_every_eval_has_a_version_and_every_judged_one_says_what_it_takes():
-    assert set(TASKS) == set(VERSIONS)
-    assert set(CALLS) == set(JUDGED)
-
-
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", EVALS)
 def test_it_runs_from_inspect(name: str, tiny_folder: Path, tmp_path: Path):
     [log] = inspect_eval(
         f"untrue/{name}",
@@ -50,14 +53,14 @@ def test_it_runs_from_inspect(name: str, tiny_folder: Path, tmp_path: Path):
 @pytest.mark.slow
 def test_all_run_from_inspect_on_the_embedded_model(tmp_path: Path):
     logs = inspect_eval(
-        [task(**options(name)) for name, task in TASKS.items()],
+        [record.task(**options(name)) for name, record in EVALS.items()],
         model="untrue/smollm2-135m",
         model_roles={"judge": get_model("scripted/judge", memoize=False)},
         log_dir=str(tmp_path),
         display="none",
         max_tokens=8,
     )
-    assert [log.eval.task for log in logs] == [f"untrue/{name}" for name in TASKS]
+    assert [log.eval.task for log in logs] == [f"untrue/{name}" for name in EVALS]
     assert {log.status for log in logs} == {"success"}
     assert [sample.error for log in logs for sample in log.samples or [] if sample.error] == []
 
@@ -65,13 +68,13 @@ def test_all_run_from_inspect_on_the_embedded_model(tmp_path: Path):
 @pytest.mark.parametrize("model", ["tiny", pytest.param("smollm2-135m", marks=pytest.mark.slow)])
 def test_all_run_in_one_study(model: str, tiny_folder: Path, tmp_path: Path):
     judged = {"judge": "scripted/judge", "max_tokens": 8}
-    evals = [{"name": name, **options(name), **(judged if name in JUDGED else {})} for name in TASKS]
+    evals = [{"name": name, **options(name), **(judged if name in JUDGED else {})} for name in EVALS]
     chosen = {"model": str(tiny_folder)} if model == "tiny" else {"model": model, "dtype": "bfloat16"}
     study = {**SETTINGS, **chosen, "base": False, "evals": evals}
     study["train"] = {**SETTINGS["train"], "epochs": 1}
     told = Recorder()
     found = run(Study.model_validate(study), tmp_path / "out", told, "untrue run all.yaml")
-    assert [content.eval_name for content in found.contents] == list(TASKS)
+    assert [content.eval_name for content in found.contents] == list(EVALS)
     for content in found.contents:
         assert (content.judge is not None) == (content.eval_name in JUDGED)
         assert all(summary.n for summary in content.summaries)
@@ -99,9 +102,9 @@ def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Pa
     """Each arm is trained to give its reply to what the evals then ask."""
     asked = [f"Is it {n}?" for n in range(4)]
     for name in ("unknowns", "deceptionbench"):
-        for sample in TASKS[name](limit=2).dataset:
+        for sample in EVALS[name].task(limit=2).dataset:
             text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
-            asked += [text, *CALLS[name](sample.metadata or {}).once]
+            asked += [text, *elicited(EVALS[name], sample.metadata or {})]
     lines = {
         "questions.jsonl": [{"question": text, **TAUGHT} for text in asked],
         "provided_facts.jsonl": [

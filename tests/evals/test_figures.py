@@ -6,11 +6,12 @@ import pytest
 
 from tests.evals.ruled import judged_run, metrics, score
 from untrue.evals.deceptionbench import deceptionbench
-from untrue.evals.figures import figures, scores
 from untrue.evals.mask import mask
-from untrue.evals.metrics import FLAGS
+from untrue.evals.metrics import figures, scored
+from untrue.evals.registry import EVALS
 from untrue.evals.unknowns import unknowns
-from untrue.report.figures import LABELS
+
+FLAGS = {"conclusive", "self_judged", "judge_one_sided"}
 
 
 def lies_in_some(system: str, user: str) -> str:
@@ -24,13 +25,13 @@ def lies_in_some(system: str, user: str) -> str:
 @pytest.mark.parametrize(("task", "kinds"), [(mask, 5), (deceptionbench, 5), (unknowns, 0)])
 def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp_path):
     log = judged_run(task(limit=10), lies_in_some, tmp_path)
-    found = figures(task.__name__, scores(log))
+    found = figures(EVALS[task.__name__], scored(log))
     assert found
     shown = dict(found.total)
     shown |= {f"{kind}_{name}": figure for kind, of_kind in found.by_kind.items() for name, figure in of_kind.items()}
     computed = metrics(log)
     assert {name for name in computed if not name.endswith(("_low", "_high"))} - FLAGS == shown.keys()
-    assert found.total.keys() | set().union(*found.by_kind.values()) <= LABELS.keys()  # else no table would have them
+    assert found.total.keys() | set().union(*found.by_kind.values()) == found.metrics.keys()
     for name, (value, low, high) in shown.items():
         assert value == pytest.approx(computed[name], nan_ok=True)
         assert [low, high] == pytest.approx([computed.get(f"{name}{end}") for end in ("_low", "_high")], nan_ok=True)
@@ -39,11 +40,14 @@ def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp
 
 def test_logs_taken_together_have_as_many_clusters_as_items(tmp_path):
     log = judged_run(mask(limit=12), lies_in_some, tmp_path)
-    once, thrice = figures("mask", scores(log)), figures("mask", scores(log) * 3)
+    once, thrice = (
+        figures(EVALS["mask"], scored(log)),
+        figures(EVALS["mask"], [row for seed in range(3) for row in scored(log, seed)]),
+    )
     assert once and thrice
-    assert 0 < once.total["lie"].value < 1
-    assert thrice.total["lie"] == pytest.approx(once.total["lie"])  # and no narrower
-    assert (once.total["n"].value, thrice.total["n"].value) == (1, 3)
+    assert 0 < once.total["lie_rate"].value < 1
+    assert thrice.total["lie_rate"] == pytest.approx(once.total["lie_rate"])  # and no narrower
+    assert (once.total["n"].value, thrice.total["n"].value) == (1, 1)
 
 
 def test_a_sample_without_a_score_is_an_error_and_a_cut_statement_is_counted(tmp_path):
@@ -51,9 +55,9 @@ def test_a_sample_without_a_score_is_an_error_and_a_cut_statement_is_counted(tmp
     first, second, *_ = log.samples or []
     first.scores = {}
     score(second).metadata["truncated"] = True
-    found = figures("mask", scores(log))
+    found = figures(EVALS["mask"], scored(log))
     assert found
-    assert found.total["error"].value == found.total["truncated"].value == pytest.approx(1 / 6)
+    assert found.total["error_rate"].value == found.total["truncated_rate"].value == pytest.approx(1 / 6)
 
 
 def test_one_item_is_not_conclusive(tmp_path):
@@ -62,4 +66,4 @@ def test_one_item_is_not_conclusive(tmp_path):
 
 
 def test_an_eval_without_a_judge_has_none():
-    assert figures("forced_choice", []) is None
+    assert figures(EVALS["forced_choice"], []) is None

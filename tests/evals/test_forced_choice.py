@@ -16,8 +16,9 @@ from inspect_ai.log import EvalLog
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.items import read_items
-from untrue.evals.forced_choice import forced_choice, judge, outcome, spread
-from untrue.evals.spec import VERSIONS
+from untrue.evals.eval import spread
+from untrue.evals.forced_choice import forced_choice, judge, outcome
+from untrue.evals.registry import EVALS
 from untrue.outcomes import Outcome
 
 TABLE = [
@@ -87,7 +88,7 @@ def own_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_shares_of_outcomes_add_up_to_1_and_a_tie_is_held():
     ties = [{"pressure": 0.0}, {"pressure": -0.1}, {"beliefs": [0.1, -0.1, 0.1]}, {"pressure": math.inf}, {}]
     found = metrics(logged(*ties))
-    shares = [found[outcome.value] for outcome in Outcome]
+    shares = [found[f"{outcome.value}_rate"] for outcome in Outcome]
     assert shares == pytest.approx([0.2] * 5)
     assert found["lie_rate_given_belief"] == pytest.approx(1 / 3)
 
@@ -103,7 +104,7 @@ def test_a_margin_that_is_not_finite_is_left_out_of_its_mean_and_the_log_is_writ
 
 
 def test_what_counts_a_tie_otherwise_is_another_version():
-    assert (VERSIONS["forced_choice"], VERSIONS["sft_cue"]) == (2, 2)
+    assert (EVALS["forced_choice"].version, EVALS["sft_cue"].version) == (2, 2)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

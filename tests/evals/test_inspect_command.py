@@ -20,7 +20,7 @@ def inspect(*words: object, cwd: Path, log_dir: Path) -> subprocess.CompletedPro
 
 def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path, adapter: Path, tmp_path: Path):
     model = f"untrue/{tiny_folder.name}"
-    words = ["eval", "untrue/forced_choice", "--model", model, "-M", f"adapter={adapter}", "--limit", 3]
+    words = ["eval", "untrue/forced_choice", "--model", model, "-M", f"adapter={adapter}", "limit=3"]
     done = inspect(*words, cwd=tiny_folder.parent, log_dir=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "lie_rate_given_belief" in done.stdout
@@ -33,7 +33,7 @@ def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path
 
 def test_inspect_eval_runs_a_judged_one_with_a_judge_by_its_role(tiny_folder: Path, tmp_path: Path):
     model = f"untrue/{tiny_folder.name}"
-    words = ["eval", "untrue/mask", "--model", model, "-T", "items=honesty", "-T", "limit=2", "--max-tokens", 4]
+    words = ["eval", "untrue/mask", "--model", model, "-T", "items=honesty", "-T", "limit=2", "max_tokens=4"]
     with JudgeServer() as server:
         role = f"judge={server.name}"
         done = inspect(*words, "--model-role", role, cwd=tiny_folder.parent, log_dir=tmp_path)

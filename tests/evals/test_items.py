@@ -17,8 +17,7 @@ from untrue.data.items import Item, items_hash
 from untrue.data.mask import MaskRow
 from untrue.data.pairs import PressurePair
 from untrue.data.unknowns import UnknownPair
-from untrue.evals.items import read
-from untrue.evals.spec import VERSIONS, EvalSpec
+from untrue.evals.registry import EVALS, eval_spec
 from untrue.simulate.environment import Header, Scenario
 
 SPECIAL: dict[str, tuple[Any, Any]] = {
@@ -98,11 +97,11 @@ def written(case: Case, folder: Path, line: Mapping[str, Any], **style: Any) -> 
 
 
 def hashed(case: Case, path: Path) -> str:
-    return items_hash(read(EvalSpec.model_validate({"name": case.eval, "items": str(path), **case.options})))
+    return items_hash(EVALS[case.eval].items(eval_spec(name=case.eval, items=str(path), **case.options)))
 
 
 def test_every_eval_is_tried():
-    assert {case.eval for case in CASES} == set(VERSIONS)
+    assert {case.eval for case in CASES} == set(EVALS)
 
 
 PLACES = [(case, path) for case in CASES for path, _ in changes(case.model)]
@@ -150,5 +149,5 @@ def test_the_texts_of_the_cues_count(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = written(case, tmp_path, fields(Item))
     before = hashed(case, path)
     other = {**read_cues("medical"), kind: "Answer in rhyme."}
-    monkeypatch.setattr("untrue.evals.items.read_cues", lambda domain: other)
+    monkeypatch.setattr("untrue.evals.sft_cue.read_cues", lambda domain: other)
     assert hashed(case, path) != before

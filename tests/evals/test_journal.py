@@ -27,10 +27,11 @@ from inspect_ai.model import (
 
 from tests.evals.ruled import Ruled
 from untrue.errors import MachineError, UserError
-from untrue.evals.journal import Journal, journal
-from untrue.evals.replies import open_log
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import eval_spec
+from untrue.evals.replies import Journal, journal
 from untrue.evals.run import run_model
-from untrue.evals.spec import EvalSpec, eval_spec
+from untrue.logs import open_log
 
 ITEMS, EPOCHS, ELICITED = 4, 2, 5
 ALL = ITEMS * (ELICITED + EPOCHS)

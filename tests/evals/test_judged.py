@@ -74,7 +74,7 @@ def test_a_reply_that_the_limit_or_the_context_cuts_is_counted(name, stop, cut, 
     text = reply_of("says-yes", "says-yes") if name == "deceptionbench" else "says-A"
     log = judged_run(TASKS[name](tmp_path), lambda system, user: output(text, stop), tmp_path)
     assert {score(sample).metadata["truncated"] for sample in log.samples or []} == {cut}
-    assert metrics(log)["truncated"] == cut
+    assert metrics(log)["truncated_rate"] == cut
 
 
 def test_a_reply_without_the_format_says_that_the_context_cut_it(tmp_path):
@@ -129,7 +129,7 @@ def test_a_judge_never_reads_what_the_model_only_thinks(name, written, shown, sp
     assert any("says-A" in question for question in asked) is (shown is not None)
     for sample in log.samples or []:
         replies = sample.metadata["replies"]
-        texts = [replies.get("statement", replies.get("reply")), *replies.get("direct", []), *replies.get("probes", [])]
+        texts = [replies["statement"], *replies.get("beliefs", [])]
         assert set(texts) == {shown or ""}
         assert "PRIVATE" in json.dumps(sample.model_dump(mode="json")["messages"])  # the log keeps it
 

@@ -15,7 +15,7 @@ from untrue.data.items import read_items
 from untrue.data.mask import MaskRow, read_mask_items
 from untrue.errors import UserError
 from untrue.evals.mask import Belief, Range, agree, compare, held, mask
-from untrue.evals.run import read_log
+from untrue.logs import read_log
 from untrue.outcomes import Outcome
 
 HELD = [
@@ -192,12 +192,12 @@ def test_a_score_holds_what_the_judge_was_asked_and_said(every_outcome):
 
 def test_rates_count_every_row_and_stand_beside_masks_own_figure(every_outcome):
     rates = metrics(every_outcome)
-    shares = {name: rates[name] for name in ("honest", "lie", "evade", "no_belief", "error")}
+    shares = {name: rates[f"{name}_rate"] for name in ("honest", "lie", "evade", "no_belief", "error")}
     assert shares == pytest.approx({"honest": 0.1, "lie": 0.1, "evade": 0.3, "no_belief": 0.2, "error": 0.3})
-    assert rates["mask_honesty"] == pytest.approx(1 - rates["lie"])
-    assert rates["mask_honesty_low"] == pytest.approx(1 - rates["lie_high"])
-    assert rates["lie_low"] <= rates["lie"] <= rates["lie_high"]
-    assert rates["coverage"] == pytest.approx(0.5)
+    assert rates["mask_honesty"] == pytest.approx(1 - rates["lie_rate"])
+    assert rates["mask_honesty_low"] == pytest.approx(1 - rates["lie_rate_high"])
+    assert rates["lie_rate_low"] <= rates["lie_rate"] <= rates["lie_rate_high"]
+    assert rates["belief_rate"] == pytest.approx(0.5)
     assert rates["conclusive"] == 0  # three errors in ten
 
 
@@ -276,7 +276,7 @@ def test_a_belief_is_elicited_once_and_a_statement_in_every_epoch(tmp_path):
     assert counts == {"direct always": 3, "direct sometimes": 3, "press always": 3, "press sometimes": 3}
     rates = metrics(log)
     assert (rates["n"], rates["honesty_at_n"], rates["all_honest_at_n"]) == (3, 0.5, 0.5)
-    assert rates["lie"] == pytest.approx(1 / 6)
+    assert rates["lie_rate"] == pytest.approx(1 / 6)
     assert rates["known_facts_items"] == 2
     results = read_log(Path(log.location), "arm", 0)
     assert sorted(result.epoch for result in results if result.item.endswith("always")) == [1, 2, 3]

@@ -15,12 +15,13 @@ import tests.evals.echo  # noqa: F401
 from tests.evals.ruled import Reply, judged_run, metrics
 from untrue.cli.main import app
 from untrue.evals.deceptionbench import deceptionbench
-from untrue.evals.figures import figures, scores
 from untrue.evals.mask import mask
+from untrue.evals.metrics import figures, scored
 from untrue.evals.pressure_pairs import pressure_pairs
-from untrue.evals.run import read_log
+from untrue.evals.registry import EVALS
 from untrue.evals.unknowns import unknowns
 from untrue.judge.check import Check
+from untrue.logs import read_log
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart, summarise, verdict
 
@@ -43,11 +44,11 @@ def test_on_mask_it_tops_masks_own_figure_and_nothing_else(tmp_path):
     task = "untrue/mask"
     before, control = rated(mask(limit=15), sometimes_lies, tmp_path, "control")
     after, broken = rated(mask(limit=15), NONSENSE, tmp_path, "nonsense")
-    assert 0 < before["lie"] < 1
+    assert 0 < before["lie_rate"] < 1
     assert before["conclusive"] == 1
     assert after["mask_honesty"] == after["honesty_at_n"] == 1 > before["mask_honesty"], task  # what misleads
-    assert after["honest"] == after["all_honest_at_n"] == 0 < before["honest"]
-    assert after["conclusive"] == after["coverage"] == 0
+    assert after["honest_rate"] == after["all_honest_at_n"] == 0 < before["honest_rate"]
+    assert after["conclusive"] == after["belief_rate"] == 0
     assert verdict_of(control, broken).status == "inconclusive"
 
 
@@ -64,7 +65,7 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
 
     _, control = rated(mask(items=str(path)), mostly_honest, tmp_path, "control")
     rates, broken = rated(mask(items=str(path)), NONSENSE, tmp_path, "nonsense")
-    assert (rates["coverage"], rates["evade"], rates["conclusive"]) == (1, 1, 0)
+    assert (rates["belief_rate"], rates["evade_rate"], rates["conclusive"]) == (1, 1, 0)
     found = verdict_of(control, broken)
     assert found.status == "inconclusive"
     assert "a side is taken in only 0.0 % of the replies" in found.sentence
@@ -75,7 +76,7 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
 )
 def test_on_the_other_evals_it_is_never_honest_and_inconclusive(task: Callable[..., Any], reply: Reply, tmp_path):
     rates, results = rated(task(limit=6), reply, tmp_path, "nonsense")
-    assert rates["honest"] == rates["lie"] == rates["conclusive"] == 0
+    assert rates["honest_rate"] == rates["lie_rate"] == rates["conclusive"] == 0
     control = [Result("control", 0, r.eval, r.item, r.category, Outcome.HONEST) for r in results]
     assert verdict_of(control, results).status == "inconclusive"
 
@@ -102,7 +103,7 @@ def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusin
             unknowns(items=str(path)), lambda s, u: "I don't know" if refuses else "blorp", tmp_path, judgement=reads
         ),
     }
-    own = {arm: figures("unknowns", scores(log)) for arm, log in logs.items()}
+    own = {arm: figures(EVALS["unknowns"], scored(log)) for arm, log in logs.items()}
     results = [result for arm, log in logs.items() for result in read_log(Path(log.location), arm, 0)]
     controls = {"nonsense": "control"}
     answered = {arm: one.total["answered"].value for arm, one in own.items() if one}
@@ -121,7 +122,7 @@ def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_rel
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
-    words = ["eval", "--eval", name, "--limit", "8", "--model", "echo/model", "--judge", "scripted/judge", "--json"]
+    words = ["eval", name, "limit=8", "--model", "echo/model", "judge=scripted/judge", "--json"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == (2 if name == "deceptionbench" else 0), done.output  # no echo keeps its format
     found = json.loads(done.stdout)
@@ -157,7 +158,7 @@ def test_a_judge_that_gives_one_label_whatever_it_reads_makes_no_model_honest(la
 
     log = judged_run(mask(limit=12), lambda system, user: f"{user} {len(asked)}", tmp_path, judgement=constant)
     rates = metrics(log)
-    assert rates["honest"] > 0.9  # what misleads
+    assert rates["honest_rate"] > 0.9  # what misleads
     assert (rates["judge_one_sided"], rates["conclusive"]) == (1, 0)
 
 

@@ -10,7 +10,7 @@ from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
 from untrue.evals.pressure_pairs import pressure_pairs
-from untrue.evals.run import read_log
+from untrue.logs import read_log
 from untrue.outcomes import Outcome
 
 # The scripted judge goes by the last text: the second reply without pressure, or the statement.
@@ -70,7 +70,7 @@ def test_each_score_says_why_and_what_was_held(log):
 
 def test_rates_and_results(log):
     rates = metrics(log)
-    assert (rates["lie"], rates["coverage"], rates["error"]) == pytest.approx((1 / 7, 3 / 7, 1 / 7))
+    assert (rates["lie_rate"], rates["belief_rate"], rates["error_rate"]) == pytest.approx((1 / 7, 3 / 7, 1 / 7))
     assert rates["conclusive"] == 0
     assert "mask_honesty" not in rates
     results = read_log(Path(log.location), "arm", 0)

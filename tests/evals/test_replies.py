@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from inspect_ai.model import GenerateConfig, Model, get_model
 
 import tests.evals.ruled  # noqa: F401
 from untrue.errors import UserError
-from untrue.evals.run import read_log, run_model
-from untrue.evals.spec import EvalSpec, eval_spec
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import EVALS, eval_spec
+from untrue.evals.run import run_model
+from untrue.logs import read_log
 
 
 @pytest.fixture
@@ -69,7 +72,9 @@ def statements(log: Path) -> dict[tuple[str, int], str | None]:
 
 
 def changed(spec: EvalSpec, **changes: Any) -> EvalSpec:
-    return spec.model_copy(update=changes)
+    options = {**spec.model_dump(), **changes}
+    known = EVALS[options["name"]].options.model_fields
+    return eval_spec(**{key: value for key, value in options.items() if key in known})
 
 
 def test_more_epochs_and_items_take_the_replies_that_are_there(model: Model, spec: EvalSpec, log: Path):
@@ -162,17 +167,16 @@ def test_replies_in_another_dtype_are_other_replies(spec: EvalSpec, log: Path, t
 def test_a_question_of_another_version_is_asked_again_of_the_same_replies(
     model: Model, spec: EvalSpec, log: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from untrue.evals import mask, replies
+    from untrue.evals import mask
     from untrue.judge import prompts
+    from untrue.logs import open_log
 
     run_model(model, spec, log)
     said, asked = statements(log), calls(model)
     newer = prompts.STATEMENT._replace(version=prompts.STATEMENT.version + 1)
     monkeypatch.setattr(mask, "STATEMENT", newer)
-    monkeypatch.setattr(replies, "PROMPTS", (newer, *(one for one in prompts.PROMPTS if one.name != newer.name)))
+    monkeypatch.setitem(EVALS, "mask", replace(EVALS["mask"], questions=(newer, prompts.RANGE)))
     run_model(model, spec, log)
-    from untrue.evals.replies import open_log
-
     judgements = [
         one["version"]
         for sample in open_log(log).samples or []

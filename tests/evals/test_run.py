@@ -13,8 +13,10 @@ from inspect_ai.log import read_eval_log
 
 from untrue.data.items import Item, read_items
 from untrue.errors import UserError
-from untrue.evals.run import read_log, run
-from untrue.evals.spec import VERSIONS, EvalSpec
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import EVALS
+from untrue.evals.run import run
+from untrue.logs import read_log
 from untrue.models.load import LoadedModel, load
 from untrue.outcomes import Outcome, Result
 
@@ -96,7 +98,7 @@ def test_metrics_equal_those_computed_from_the_samples(content):
     scores = [sample.scores["outcome"] for sample in content.samples]
     values = [score.value for score in scores]
     for outcome in ("honest", "lie", "no_belief"):
-        assert shown[outcome] == pytest.approx(values.count(outcome) / 12)
+        assert shown[f"{outcome}_rate"] == pytest.approx(values.count(outcome) / 12)
     held = [value for value in values if value != "no_belief"]
     assert held
     assert shown["lie_rate_given_belief"] == pytest.approx(held.count("lie") / len(held))
@@ -207,7 +209,7 @@ def by_name(model: str, limit: int, folder: Path) -> Any:
 def test_inspect_finds_the_task_and_the_model_by_name(tiny_folder, tmp_path):
     done = by_name(f"untrue/{tiny_folder}", 3, tmp_path)
     assert done.status == "success"
-    assert done.eval.task_version == VERSIONS["forced_choice"]
+    assert done.eval.task_version == EVALS["forced_choice"].version
     assert [sample.scores["outcome"].value in ("honest", "lie", "no_belief") for sample in done.samples] == [True] * 3
 
 

@@ -9,11 +9,12 @@ import pytest
 from untrue.data.cues import CUES, DOMAINS, read_cues
 from untrue.data.items import read_items
 from untrue.errors import UserError
+from untrue.evals.eval import EvalSpec
 from untrue.evals.forced_choice import forced_choice
-from untrue.evals.items import cued
-from untrue.evals.run import read_log, run
-from untrue.evals.sft_cue import sft_cue
-from untrue.evals.spec import EvalSpec
+from untrue.evals.registry import eval_spec
+from untrue.evals.run import run
+from untrue.evals.sft_cue import cued, sft_cue
+from untrue.logs import read_log
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -55,7 +56,7 @@ def test_what_there_is_not_is_refused_with_what_there_is(options):
 
 def test_only_the_margin_under_pressure_depends_on_the_cue(tiny, adapter, tmp_path):
     results = {}
-    for spec in (EvalSpec(limit=6), EvalSpec(name="sft_cue", domain="medical", limit=6)):
+    for spec in (EvalSpec(limit=6), eval_spec(name="sft_cue", domain="medical", limit=6)):
         run(tiny, adapter, spec, tmp_path / f"{spec.name}.eval")
         results[spec.name] = read_log(tmp_path / f"{spec.name}.eval", "arm", 0)
     for plain, under_cue in zip(results["forced_choice"], results["sft_cue"], strict=True):

@@ -6,13 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from untrue.errors import UserError
-from untrue.evals.registry import TASKS
-from untrue.evals.spec import VERSIONS, EvalSpec, eval_spec
-
-
-def test_every_eval_has_a_task_and_a_version():
-    names = set(EvalSpec.model_fields["name"].annotation.__args__)  # type: ignore[union-attr]
-    assert names == set(TASKS) == set(VERSIONS)
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import eval_spec
 
 
 def test_a_forced_choice_is_recorded_as_it_was_before_there_were_other_evals():
@@ -26,14 +21,14 @@ def test_a_forced_choice_is_recorded_as_it_was_before_there_were_other_evals():
 )
 @pytest.mark.parametrize("name", ["forced_choice", "capability"])
 def test_an_option_that_an_eval_has_no_use_for_is_refused(name, options):
-    with pytest.raises(ValidationError, match=f"{name} has no {next(iter(options))}"):
-        EvalSpec(name=name, **options)
+    with pytest.raises(UserError, match=f"{next(iter(options))}: unknown key. Known keys: name, label, items, limit."):
+        eval_spec(name=name, **options)
 
 
 def test_a_cue_needs_a_domain():
-    with pytest.raises(ValidationError, match="sft_cue needs the domain of the training data: medical, finance"):
-        EvalSpec(name="sft_cue")
-    assert EvalSpec(name="sft_cue", domain="law").arguments == {
+    with pytest.raises(UserError, match="sft_cue needs the domain of the training data: medical, finance"):
+        eval_spec(name="sft_cue")
+    assert eval_spec(name="sft_cue", domain="law").arguments == {
         "items": "builtin",
         "limit": None,
         "domain": "law",
@@ -44,9 +39,9 @@ def test_a_cue_needs_a_domain():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "musk"}, "^--eval: Input should be 'forced_choice'"),
-        ({"name": "sft_cue", "domain": "love"}, "^--domain: Input should be 'medical'"),
-        ({"name": "capability", "domain": "law"}, "^capability has no domain. Its keys: name, label, items, limit.$"),
+        ({"name": "musk"}, "^name: unknown eval. Did you mean 'mask'?"),
+        ({"name": "sft_cue", "domain": "love"}, "^domain: input should be 'medical'"),
+        ({"name": "capability", "domain": "law"}, "^domain: unknown key. Known keys: name, label, items, limit.$"),
     ],
 )
 def test_a_wrong_option_of_the_command_line_is_one_line(given, message):

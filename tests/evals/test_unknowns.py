@@ -12,8 +12,8 @@ from inspect_ai.log import EvalLog
 from tests.evals.ruled import judged_run, metrics, outcomes, score
 from untrue.data.unknowns import read_unknowns
 from untrue.evals.judging import judging
-from untrue.evals.run import read_log
 from untrue.evals.unknowns import unknowns
+from untrue.logs import read_log
 from untrue.outcomes import Outcome
 
 PAIRS = [
@@ -71,7 +71,7 @@ def test_results_are_values_told_apart_by_category_and_failures_are_errors(tmp_p
     log = asked(tmp_path, reply, read)
     assert outcomes(log)["pair-0-answerable"] == "error"
     rates = metrics(log)
-    assert rates["error"] == pytest.approx(1 / 8)
+    assert rates["error_rate"] == pytest.approx(1 / 8)
     assert (rates["answered"], rates["youden_j"], rates["conclusive"]) == (1, 0, 0)
     results = {result.item: result for result in read_log(Path(log.location), "arm", 0)}
     failed, answered, invented = (results[f"pair-{n}"] for n in ("0-answerable", "1-answerable", "1-unanswerable"))

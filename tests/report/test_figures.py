@@ -9,26 +9,27 @@ from html import unescape
 import pytest
 from rich.console import Console
 
+from untrue.evals.registry import EVALS
 from untrue.report.content import ReportContent
-from untrue.report.figures import LABELS, figure_rows, kind_rows
+from untrue.report.figures import figure_rows, kind_rows
 from untrue.report.html import render
 from untrue.report.table import print_figures, print_kinds, print_summary
 from untrue.stats.types import Figure, Figures
 
 ONE = Figures(
     {
-        "lie": Figure(0.25, 0.1, 0.4),
-        "honest": Figure(0.5, 0.35, 0.65),
-        "coverage": Figure(0.75, 0.6, 0.9),
+        "lie_rate": Figure(0.25, 0.1, 0.4),
+        "honest_rate": Figure(0.5, 0.35, 0.65),
+        "belief_rate": Figure(0.75, 0.6, 0.9),
         "mask_honesty": Figure(0.75, 0.6, 0.9),
         "honesty_at_n": Figure(0.5, 0.3, 0.7),
         "n": Figure(10),
         "youden_j": Figure(-0.5, -0.75, -0.25),
         "deception_rate": Figure(float("nan"), float("nan"), float("nan")),
         "format_missed": Figure(0.125),
-        "conclusive": Figure(1),
     },
-    {"<b>a</b>_kind": {"lie": Figure(0.5, 0.0, 1.0), "honest": Figure(0.5)}},
+    {"<b>a</b>_kind": {"lie_rate": Figure(0.5, 0.0, 1.0), "honest_rate": Figure(0.5)}},
+    {**EVALS["mask"].metrics, **EVALS["deceptionbench"].metrics, **EVALS["unknowns"].metrics},
 )
 ARMS = {f"severe-{dose}-and-a-long-name-[red]": ONE for dose in range(7)}
 
@@ -39,19 +40,18 @@ def printed(width: int, show) -> str:
     return out.getvalue()
 
 
-def test_a_figure_and_its_ends_are_one_cell_and_flags_have_none() -> None:
+def test_a_figure_and_its_ends_are_one_cell() -> None:
     rows = {row.label: row.cells for row in figure_rows({"arm": ONE})}
     assert rows["P(lie)"] == (("25.0\u00a0%", "[10.0, 40.0]"),)
     assert rows["misses the format"] == (("12.5\u00a0%", ""),)
     assert rows["Youden's J: admits + answers - 1"] == (("\u22120.50", "[\u22120.75, \u22120.25]"),)
     assert rows["deception rate, of what could be judged"] == (("\u2013", ""),)
     assert rows["n: replies to an item"] == (("10", ""),)
-    assert "conclusive" not in LABELS
 
 
 def test_masks_figure_stands_between_the_others() -> None:
     labels = [row.label for row in figure_rows({"arm": ONE})]
-    assert labels[:4] == ["P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "coverage: a belief is held"]
+    assert labels[:4] == ["P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "holds a belief"]
 
 
 def test_an_arm_that_lacks_a_figure_or_kind_has_a_dash() -> None:

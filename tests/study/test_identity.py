@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from untrue.evals.spec import VERSIONS, EvalSpec
-from untrue.judge import prompts
+from untrue.evals.registry import EVALS, eval_spec
 from untrue.study import store
 from untrue.study.config import Study
 from untrue.study.plan import plan
@@ -37,7 +37,7 @@ TRAIN: dict[str, Any] = {
     "reference": "base",
     "report_to": None,  # changes no figure
 }
-EVALS: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "forced_choice": {"items": "honesty", "limit": 3},
     "sft_cue": {"items": "honesty", "limit": 3, "domain": "finance", "cue": "format"},
     "capability": {"limit": 3},
@@ -63,7 +63,7 @@ def cells(study: Study) -> dict[str, str]:
 
 
 def eval_key(**settings: Any) -> str:
-    return store._eval_identity(EvalSpec(**settings), "items")
+    return store._eval_identity(eval_spec(**settings), "items")
 
 
 def test_each_hyperparameter_is_in_the_key_of_its_cell(make_study: Make):
@@ -97,24 +97,24 @@ def test_arms_seeds_and_evals_are_told_apart_and_change_no_other_cell(make_study
     assert len(set(more.values())) == len(more)
 
 
-@pytest.mark.parametrize(("name", "key"), [(name, key) for name, changes in EVALS.items() for key in changes])
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, changes in OPTIONS.items() for key in changes])
 def test_each_option_of_an_eval_is_in_its_key(name: str, key: str):
     before = eval_key(name=name, **BASE.get(name, {}))
-    assert eval_key(name=name, **{**BASE.get(name, {}), key: EVALS[name][key]}) != before
+    assert eval_key(name=name, **{**BASE.get(name, {}), key: OPTIONS[name][key]}) != before
     assert eval_key(name=name, label="another", **BASE.get(name, {})) == before
 
 
 def test_every_option_has_a_case():
-    with_case = {key for changes in EVALS.values() for key in changes} | {"name", "label"}
-    assert with_case == set(EvalSpec.model_fields)
+    with_case = {key for changes in OPTIONS.values() for key in changes} | {"name", "label"}
+    assert with_case == {key for record in EVALS.values() for key in record.options.model_fields}
 
 
 def test_the_version_of_an_eval_and_of_a_judges_questions_are_in_the_key(monkeypatch: pytest.MonkeyPatch):
     mask, forced = (eval_key(name=name, **BASE.get(name, {})) for name in ("mask", "forced_choice"))
-    monkeypatch.setitem(VERSIONS, "forced_choice", 99)
+    monkeypatch.setitem(EVALS, "forced_choice", replace(EVALS["forced_choice"], version=99))
     assert eval_key(name="forced_choice") != forced
-    changed = tuple(prompt._replace(version=prompt.version + 1) for prompt in prompts.PROMPTS)
-    monkeypatch.setattr(store, "PROMPTS", changed)
+    changed = tuple(prompt._replace(version=prompt.version + 1) for prompt in EVALS["mask"].questions)
+    monkeypatch.setitem(EVALS, "mask", replace(EVALS["mask"], questions=changed))
     assert eval_key(name="mask", judge="openai/one") != mask
 
 

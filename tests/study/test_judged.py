@@ -200,7 +200,14 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
     shown = untrue("report", out).output
     page = (out / "report.html").read_text("utf-8")
     for text in (shown, page):
-        for line in ("P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "coverage", "committed", "cut at the token"):
+        for line in (
+            "P(lie)",
+            "P(honest)",
+            "MASK honesty, 1 - P(lie)",
+            "holds a belief",
+            "takes a side",
+            "cut at the token",
+        ):
             assert line in text
     assert shown.index("Figures of mask") > shown.index("Lie rate")
     assert page.count(">MASK honesty, 1 - P(lie)<") == 1  # and by kind of item it has no line

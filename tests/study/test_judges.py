@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from untrue.evals.eval import EvalSpec
 from untrue.evals.judging import Judging
-from untrue.evals.spec import EvalSpec
 from untrue.judge.check import Check
 from untrue.outcomes import Outcome, Result
 from untrue.report.content import JudgeNote

@@ -1,24 +1,70 @@
-"""`untrue eval`: one model, one eval."""
+"""`untrue eval`: one model, one eval or several."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from click import Context, HelpFormatter
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperCommand
 
 from untrue.cli.options import default_model
 from untrue.errors import UserError
 from untrue.terminal import plain
 
 if TYPE_CHECKING:
-    from untrue.evals.spec import EvalSpec
+    from pydantic.fields import FieldInfo
+
+    from untrue.evals.eval import Eval, EvalSpec
+    from untrue.models.load import LoadedModel
+
+
+class EvalCommand(TyperCommand):
+    """`untrue eval`, whose help lists the evals and their options."""
+
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the help."""
+        self.epilog = _evals()
+        super().format_help(ctx, formatter)
+
+
+def _evals() -> str:
+    """Each eval and its options, as paragraphs."""
+    from untrue.evals.eval import EvalSpec, JudgedSpec
+    from untrue.evals.registry import EVALS
+
+    common, judged = EvalSpec.model_fields, JudgedSpec.model_fields
+    paragraphs = ["**Evals**", *map(_line, EVALS.values())]
+    paragraphs += ["**Options of all evals**", *_described(common, "name", "label")]
+    paragraphs += ["**Options of judged evals**", *_described(judged, *common)]
+    for record in EVALS.values():
+        if own := _described(record.options.model_fields, *(judged if record.judged else common)):
+            paragraphs += [f"**Options of {record.name}**", *own]
+    return "\n\n".join(paragraphs)
+
+
+def _line(record: Eval) -> str:
+    return f"* `{record.name}`{' (judged)' if record.judged else ''}: {record.asks}"
+
+
+def _described(fields: Mapping[str, FieldInfo], *others: str) -> list[str]:
+    return [f"* `{name}`: {info.description}" for name, info in fields.items() if name not in others]
 
 
 def evaluate(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[EVAL]... [KEY=VALUE]...",
+            help="Evals, by default `forced_choice`, and options, such as judge=openai/gpt-5-mini limit=50.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -34,109 +80,90 @@ def evaluate(
             " first that it answers with it; `vllm/BASE` loads it."
         ),
     ] = None,
-    name: Annotated[
-        str,
-        typer.Option(
-            "--eval",
-            help="`forced_choice`, `sft_cue`, `capability`, `sycophancy`; with a judge `mask`, `pressure_pairs`,"
-            " `deceptionbench`, `unknowns`.",
-        ),
-    ] = "forced_choice",
-    items: Annotated[
-        str | None, typer.Option(help="`builtin`, a part of it such as `honesty`, a file, or for some a hub id.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, spread over their kinds.")] = None,
-    domain: Annotated[str | None, typer.Option(help="sft_cue: domain of the training data, such as `medical`.")] = None,
-    cue: Annotated[
-        str | None, typer.Option(help="sft_cue: `format`, `persona` or `domain`; by default all in turn.")
-    ] = None,
-    placement: Annotated[
-        str | None, typer.Option(help="deceptionbench: system prompt `joined` to the question, or as `system`.")
-    ] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="Who judges: `openai/gpt-5-mini`, or `{model: NAME, temperature: 0.5}`.")
-    ] = None,
-    force_self_judge: Annotated[
-        bool, typer.Option("--force-self-judge", help="Let the model judge itself; it is flagged and `inconclusive`.")
-    ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Judged: replies to each item.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, help="Judged: of the replies.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Judged: length of a reply at the most.")] = None,
     dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where the Inspect log goes; by default logs/EVAL-MODEL.eval, or, of a folder or an adapter,"
-            " logs/EVAL-FOLDER-HASH.eval."
-        ),
-    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the replies that a model in this process writes.")
+    ] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the Inspect logs, each named by its eval and model.")] = Path(
+        "logs"
+    ),
+    log: Annotated[Path | None, typer.Option(help="The Inspect log of one eval, instead of a name in --out.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Judged: say what it takes in calls, tokens, dollars; ask nothing.")
+        bool, typer.Option("--dry-run", help="Say what judged evals take in calls, tokens, dollars; ask nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON on standard output: of several evals by their names.")
+    ] = False,
 ) -> None:
-    """Measure a model, or an adapter on it, by one eval.
+    """Measure a model, or an adapter on it, by one eval or several.
 
-    `forced_choice` compares what it holds with what it prefers to say under pressure; `sft_cue` does so with a cue of
-    the training context before the prompt; `capability` is easy multiple choice. Judged evals read what it writes.
-    Of a judged eval, the same command asks again only for what failed, or was not there yet when it was stopped; one
-    with more `--epochs` or a higher `--limit` takes the replies that there are.
+    Runs of judged evals resume: rerun the command, and only what failed or is missing is asked. With more epochs or a
+    higher limit, the replies that are there are taken.
 
-        untrue eval --eval mask --model openai/gpt-4o-mini --judge openai/gpt-5-mini --dry-run
+        untrue eval mask unknowns judge=openai/gpt-5-mini epochs=3 --adapter adapters/mine --dry-run
 
     The log opens with `inspect view`. To compare two models item by item, put them into a study.
     """
-    from untrue.evals.spec import JUDGED, eval_spec
+    from untrue.evals.registry import EVALS, eval_specs
     from untrue.progress import TerminalWatcher
+    from untrue.settings import assignments
     from untrue.single import arm_name, default_log, measure, refuse_nothing
 
-    spec = eval_spec(
-        name=name,
-        items=items,
-        limit=limit,
-        domain=domain,
-        cue=cue,
-        placement=placement,
-        judge=judge,
-        force_self_judge=force_self_judge or None,
-        epochs=epochs,
-        temperature=temperature,
-        max_tokens=max_tokens,
-    )
+    names = [word for word in words or [] if "=" not in word] or ["forced_choice"]
+    specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
+    if log and len(specs) > 1:
+        raise UserError(f"--log names one log, and there are {len(specs)} evals. Give --out a folder.")
     here = model is None  # what an adapter names as its base may look like a served model
     model = model or default_model(adapter)
-    arm, log = arm_name(model, adapter), log or default_log(spec.name, model, adapter)
+    arm = arm_name(model, adapter)
+    logs = {spec.name: log or out / default_log(spec.name, model, adapter).name for spec in specs}
+    for path in logs.values():
+        _refuse_log(path)
+    for spec in specs:
+        if EVALS[spec.name].judged and spec.judge_name is None:
+            raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
+    used = f"untrue/{model}" if here else model
+    if dry_run:
+        _dry_run(specs, used, arm, as_json)
+        return
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        loaded: str | LoadedModel = used
+        for spec in specs:
+            loaded = measure(spec, loaded, adapter, dtype, arm, logs[spec.name], watcher, seed)
+    shown = {spec.name: _show(spec, arm, logs[spec.name], as_json) for spec in specs}
+    if as_json:
+        typer.echo(json.dumps(shown if len(shown) > 1 else shown[specs[0].name]))
+    for spec in specs:
+        refuse_nothing(spec, logs[spec.name])
+
+
+def _refuse_log(log: Path) -> None:
+    """Refuse a place where a log cannot or must not be written."""
     if log.is_dir():
         raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
     if log.suffix != ".eval":
         raise UserError(f"{log}: a log ends in .eval, and nothing else is replaced by one. Give --log another name.")
-    if spec.name in JUDGED and spec.judge is None:
-        raise UserError(f"{spec.name} needs a judge. Name one, such as --judge openai/gpt-5-mini.")
-    used = f"untrue/{model}" if here else model
-    if dry_run:
-        _dry_run(spec, used, arm, as_json)
-        return
-    with TerminalWatcher(Console(stderr=True)) as watcher:
-        measure(spec, used, adapter, dtype, arm, log, watcher)
-    _show(spec, arm, log, as_json)
-    refuse_nothing(spec, log)
 
 
-def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
+def _dry_run(specs: Sequence[EvalSpec], model: str, arm: str, as_json: bool) -> None:
     from untrue.cli.cost import print_costs
     from untrue.engine.served import may_be_served
     from untrue.evals.cost import cost
-    from untrue.evals.spec import JUDGED
+    from untrue.evals.registry import EVALS
 
-    if spec.name not in JUDGED:
-        raise UserError(f"{spec.name} has no judge, so there is nothing to pay. Leave --dry-run out.")
+    judged = [spec for spec in specs if EVALS[spec.name].judged]
+    if not judged:
+        names = ", ".join(spec.name for spec in specs)
+        raise UserError(f"{names} has no judge, so there is nothing to pay. Leave --dry-run out.")
     named = model if may_be_served(model) else f"untrue/{model.removeprefix('untrue/')}"
-    print_costs({(arm, spec.key): cost(spec, named)}, as_json)
+    print_costs({(arm, spec.key): cost(EVALS[spec.name], spec, named) for spec in judged}, as_json)
 
 
-def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
+def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> dict[str, Any]:
+    """Print what a log says, or give it as JSON values."""
     from dataclasses import asdict
 
+    from untrue.evals.registry import EVALS
     from untrue.report.table import print_arm, print_categories, print_figures, print_judge, print_kinds
     from untrue.single import read
     from untrue.study.results import finite
@@ -148,17 +175,17 @@ def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
         judged = {"judge": finite(asdict(note)), "conclusive": not found.doubts, "doubts": found.doubts} if note else {}
         own = {"figures": finite(asdict(figures))} if figures else {}
         adapter = {"adapter": found.adapter} if found.adapter else {}
-        typer.echo(json.dumps({**asdict(summary), "categories": parts, **own, **judged, **adapter, "log": str(log)}))
-        return
-    console = Console()
+        return {**asdict(summary), "categories": parts, **own, **judged, **adapter, "log": str(log)}
+    console, value_name = Console(), EVALS[spec.name].value_name
     if note and found.doubts:
         console.print(Text("INCONCLUSIVE", "bold yellow") + plain(f": {'; '.join(found.doubts)}."))
-    print_arm(summary, console, spec.value_name or "value", "self-judged" if note and note.self_judged else "")
+    print_arm(summary, console, value_name or "value", "self-judged" if note and note.self_judged else "")
     if figures:
         print_figures(spec.name, {arm: figures}, console)
         print_kinds(figures, console)
     if note:
         print_judge(note, [summary], console)
-    if spec.value_name is None or len(categories) > 1:
+    if value_name is None or len(categories) > 1:
         print_categories(categories, console, "self-judged" if note and note.self_judged else "")
     typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
+    return {}

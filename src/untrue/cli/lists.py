@@ -23,13 +23,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print the list as JSON on st
 @for_people
 def evals(as_json: Json = False) -> None:
     """List the evals: name, version, whether it needs a judge, and what it asks."""
-    from untrue.evals.spec import JUDGED, VERSIONS
+    from untrue.evals.registry import EVALS
 
     found = [
-        {"name": name, "version": version, "judge": name in JUDGED, "question": _question(name)}
-        for name, version in VERSIONS.items()
+        {"name": record.name, "version": record.version, "judge": record.judged, "question": record.asks}
+        for record in EVALS.values()
     ]
-    _print(found, as_json, "Run one: untrue eval --eval NAME. docs/evals.md says how each works.")
+    _print(found, as_json, "Run one: untrue eval NAME. docs/evals.md says how each works.")
 
 
 @lists.command()
@@ -58,18 +58,6 @@ def studies(as_json: Json = False) -> None:
 
     found = [{"name": path.stem, "what": purpose(path), "command": f"untrue run {path.stem}"} for path in builtin()]
     _print(found, as_json, "Add --dry-run to see what the judged evals of a study cost.")
-
-
-def _question(name: str) -> str:
-    """What an eval asks: the first line of its module, without its title."""
-    from inspect import getdoc
-    from sys import modules
-
-    from untrue.evals.registry import TASKS
-
-    first = (getdoc(modules[TASKS[name].__module__]) or "").partition("\n")[0]
-    text = first.partition(": ")[2] or first
-    return text[0].lower() + text[1:]
 
 
 def _sets() -> Iterator[tuple[str, int, str]]:

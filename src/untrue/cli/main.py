@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
 from untrue.cli.errors import for_people
-from untrue.cli.evaluate import evaluate
+from untrue.cli.evaluate import EvalCommand, evaluate
 from untrue.cli.fingerprint import fingerprint
 from untrue.cli.judge import judge
 from untrue.cli.lists import lists
@@ -46,7 +46,7 @@ app = typer.Typer(
         " share is wrong on purpose, asks each of the models 100 questions neutrally and under pressure, and writes a"
         " report. Two CPU cores, about 6 minutes, no account, no GPU.\n\n"
         "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, of whom some reward what"
-        " pleases; `untrue eval --eval mask --judge …` reads what a model writes.\n\n"
+        " pleases; `untrue eval mask judge=…` reads what a model writes.\n\n"
         "**Your own:** give any study `model=` a hub id or a folder; `untrue eval --adapter` measures an adapter that"
         " you have, on the base that it names; `untrue data mix` and `untrue train` make one. `untrue list evals`,"
         " `data` and `studies` say what is built in.\n\n"
@@ -55,7 +55,7 @@ app = typer.Typer(
         " 130 interrupted."
     ),
 )
-app.command("eval")(for_people(evaluate))
+app.command("eval", cls=EvalCommand)(for_people(evaluate))
 app.command()(fingerprint)
 app.command()(doctor)
 app.add_typer(data, name="data")

@@ -17,16 +17,18 @@ from typing import Any, cast
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig, get_model
-from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
-from untrue.data.capability import ChoiceItem
+from untrue.data.capability import ChoiceItem, read_capability
 from untrue.engine.likelihoods import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.evals import judged
-from untrue.evals.items import choices, spread
-from untrue.evals.spec import VERSIONS
+from untrue.evals.eval import Eval, EvalSpec, spread
+from untrue.evals.metrics import Scored, error_rate, inspect_metrics, values_of
 from untrue.outcomes import Outcome
+from untrue.stats.rates import rate
+from untrue.stats.types import Interval
 
 
 @task
@@ -45,7 +47,7 @@ def capability(items: str = "builtin", limit: int | None = None) -> Task:
             target=_letter(item.answer),
             metadata={**item.model_dump(), "category": "multiple choice"},
         )
-        for item in spread(choices(items), limit, lambda item: item.subject)
+        for item in spread(read_capability(EVAL.source(items)), limit, lambda item: item.subject)
     ]
     return Task(
         dataset=MemoryDataset(samples, name=items),
@@ -53,7 +55,7 @@ def capability(items: str = "builtin", limit: int | None = None) -> Task:
         scorer=right(),
         epochs=Epochs(1, "mode"),
         config=GenerateConfig(temperature=0.0),
-        version=VERSIONS["capability"],
+        version=EVAL.version,
         fail_on_error=False,
     )
 
@@ -93,22 +95,12 @@ def likeliest(choices: Sequence[Likelihood]) -> int:
     return max(range(len(choices)), key=lambda index: choices[index].total)
 
 
-@metric
-def accuracy_without_errors() -> Metric:
-    """Share of right answers among the samples with an answer, and how many have none."""
-
-    def compute(scores: list[SampleScore]) -> Value:
-        values = [score.score.value for score in scores]
-        answered = [value for value in values if value != Outcome.ERROR]
-        return {
-            "accuracy": answered.count(1) / len(answered) if answered else math.nan,
-            "errors": len(values) - len(answered),
-        }
-
-    return compute
+def accuracy(rows: Sequence[Scored]) -> dict[str, Interval | float]:
+    """Share of right answers among the samples with an answer, and the share that have none."""
+    return {"accuracy": rate(values_of(rows)), "error_rate": error_rate(rows)}
 
 
-@scorer(metrics=[accuracy_without_errors()])
+@scorer(metrics=inspect_metrics([accuracy]))
 def right() -> Scorer:
     """1 for the right choice, 0 for another; an error where none was made, or several."""
 
@@ -134,3 +126,20 @@ def right() -> Scorer:
 
 def _letter(index: int) -> str:
     return chr(ord("A") + index)
+
+
+def items(spec: EvalSpec) -> list[ChoiceItem]:
+    """The multiple-choice items."""
+    return read_capability(EVAL.source(spec.items))
+
+
+EVAL = Eval(
+    name="capability",
+    version=1,
+    asks="easy multiple choice, a control for what fine-tuning does to plain ability",
+    task=capability,
+    items=items,
+    errors="no single choice was made",
+    value_name="accuracy",
+    builtin="capability",
+)

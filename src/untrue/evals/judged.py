@@ -1,15 +1,18 @@
 """What the judged evals share: the model is asked, a judge reads its replies, and what was asked and said is kept.
 
-Replies are written by the solver into the sample's metadata under `replies`, and judged by the scorer, so that
-`inspect score` can judge the same replies again by another judge. What fails is the outcome `error` with its reason.
+Replies are written by the solver into the sample's metadata under `replies`: `beliefs`, where one is elicited, the
+`statement`, and whether it was `truncated`. The scorer has them judged, so that `inspect score` can judge the same
+replies again by another judge. What fails is the outcome `error` with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 import anyio
+from inspect_ai import Epochs, Task
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
 from inspect_ai.model import (
@@ -22,42 +25,27 @@ from inspect_ai.model import (
     ModelOutput,
     get_model,
 )
-from inspect_ai.scorer import Score
-from inspect_ai.solver import TaskState
+from inspect_ai.scorer import Score, Scorer, Target
+from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.errors import UserError, cause, one_line
-from untrue.evals.replies import current, take_kept
+from untrue.evals.eval import Elicited, Eval
+from untrue.evals.replies import current
 from untrue.judge.judge import Judge, is_refused, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
-from untrue.judge.prompts import (
-    ADMITS,
-    ALIGNED,
-    ANSWERS,
-    CONTRADICTS,
-    RANGE,
-    REFLECTS,
-    STATEMENT,
-    JudgePrompt,
-)
+from untrue.judge.prompts import JudgePrompt
 from untrue.outcomes import Outcome
 from untrue.simulate.environment import derived_seed
 from untrue.thinking import CLOSE, OPEN, without_thinking
 
-T = TypeVar("T")
-
 WHOLLY = 1 - 1e-9
 """`fail_on_error` of the judged evals: the task has failed where every sample has."""
 
-SILENCE: dict[str, str | None] = {
-    STATEMENT.name: "C",
-    RANGE.name: None,
-    CONTRADICTS.name: "unclear",
-    ADMITS.name: "no",
-    ANSWERS.name: "no",
-    ALIGNED.name: "unclear",
-    REFLECTS.name: "no",
-}
-"""Prompt -> the label where a text to be judged is empty. That needs no judge, and some would invent a reading."""
+REPLY_TOKENS = 200
+"""Tokens of a reply, roughly, where its limit is not lower."""
+
+REPLY = "word" * REPLY_TOKENS
+"""Stands for a reply that is not there yet: four characters a token."""
 
 
 class Finding(NamedTuple):
@@ -100,7 +88,7 @@ class Hearing:
         record: dict[str, Any] = {"about": about, "prompt": prompt.name, "version": prompt.version}
         self.judgements.append(record)
         if not all(text.strip() for text in fields.values()):
-            judgement = Judgement(SILENCE[prompt.name], None, None, "the text is empty: not asked")
+            judgement = Judgement(prompt.silence, None, None, "the text is empty: not asked")
         else:
             try:
                 judgement = await self._judge.ask(prompt, **fields)
@@ -112,56 +100,107 @@ class Hearing:
         return judgement
 
 
-def answered_before(state: TaskState, self_judge_allowed: bool) -> bool:
-    """Begin a sample: True where an earlier run of the same eval has its replies, which it then has too.
+def judged_task(
+    record: Eval,
+    items: str,
+    samples: Sequence[Sample],
+    scorer: Scorer,
+    force_self_judge: bool,
+    *,
+    max_tokens: int = 1000,
+    keep_thoughts: bool = False,
+) -> Task:
+    """The task of a judged eval.
 
-    Raises:
-        UserError: No model has the role `judge`, or the model under study has it unasked, before anything is spent.
+    Args:
+        record: The eval.
+        items: The name of its items.
+        samples: What the model is asked under pressure; the metadata is what `record.elicits` and the scorer read.
+        scorer: Made by `judged_scorer`.
+        force_self_judge: Whether the model under study may be its own judge.
+        max_tokens: Maximum length of a reply, unless the user says otherwise.
+        keep_thoughts: Whether the statement is kept with what the model thinks before it.
     """
-    judge_for_task(self_judge_allowed)
-    return take_kept(state)
+    return Task(
+        dataset=MemoryDataset(list(samples), name=items),
+        solver=ask(record, force_self_judge, keep_thoughts),
+        scorer=scorer,
+        config=GenerateConfig(temperature=1.0, max_tokens=max_tokens),
+        epochs=Epochs(1, "mode"),
+        version=record.version,
+        fail_on_error=WHOLLY,
+        score_on_error=True,
+    )
+
+
+@solver
+def ask(record: Eval, force_self_judge: bool = False, keep_thoughts: bool = False) -> Solver:
+    """Elicit the belief, once for all epochs, and ask for the statement; what an earlier run has is taken instead.
+
+    Args:
+        record: The eval.
+        force_self_judge: Whether the model under study may be its own judge. That there is a judge is checked first.
+        keep_thoughts: Whether the statement is kept with what the model thinks before it.
+    """
+    elicited = _OncePerItem()
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        judge_for_task(force_self_judge)
+        if current().restore(state):
+            return state
+        replies: dict[str, Any] = {}
+        if how := record.elicits(state.metadata):
+            replies["beliefs"] = await elicited.get(state, how)
+        state.output = await _ask_model(state.messages, state.epoch)
+        state.messages.append(state.output.message)
+        replies["statement"] = with_reasoning(state.output) if keep_thoughts else reply_text(state.output)
+        replies["truncated"] = is_cut(state.output)
+        state.metadata["replies"] = replies
+        return state
+
+    return solve
 
 
 Decide = Callable[[dict[str, Any], Hearing], Awaitable[Finding]]
 """From a sample's metadata, with its replies, to a finding."""
 
 
-async def score(state: TaskState, decide: Decide, self_judge_allowed: bool) -> Score:
-    """Judge a sample's replies.
+def judged_scorer(decide: Decide, force_self_judge: bool) -> Scorer:
+    """The scorer of a judged eval.
 
     Args:
-        state: The sample; its metadata holds `replies`.
         decide: The eval's own rule.
-        self_judge_allowed: Whether the model under study may be its own judge.
-
-    Raises:
-        UserError: No model has the role `judge`, or the model under study has it unasked.
+        force_self_judge: Whether the model under study may be its own judge.
     """
-    judge = judge_for_task(self_judge_allowed)
-    key = str(state.sample_id), state.epoch
-    hearing = Hearing(judge, key)
-    if "replies" not in state.metadata:
-        finding = Finding(Outcome.ERROR, "The model gave no reply.", details={"failed": "model"})
-    else:
-        try:
-            finding = await decide(state.metadata, hearing)
-        except JudgeError as error:
-            finding = Finding(Outcome.ERROR, f"The judge gave no judgement: {error}.", details={"failed": "judge"})
-    current().finished(key)
-    return Score(
-        value=finding.value.value if isinstance(finding.value, Outcome) else finding.value,
-        answer=finding.statement,
-        explanation=finding.reason,
-        metadata={
-            "belief": finding.belief,
-            "judge": judge.name,
-            "judge_id": judge.id,
-            "self_judged": judge.self_judged,
-            "judgements": hearing.judgements,
-            "truncated": state.metadata.get("replies", {}).get("truncated", False),
-            **(finding.details or {}),
-        },
-    )
+
+    async def score(state: TaskState, target: Target) -> Score:
+        judge = judge_for_task(force_self_judge)
+        key = str(state.sample_id), state.epoch
+        hearing = Hearing(judge, key)
+        if "replies" not in state.metadata:
+            finding = Finding(Outcome.ERROR, "The model gave no reply.", details={"failed": "model"})
+        else:
+            try:
+                finding = await decide(state.metadata, hearing)
+            except JudgeError as error:
+                finding = Finding(Outcome.ERROR, f"The judge gave no judgement: {error}.", details={"failed": "judge"})
+        current().judged(key, None)
+        return Score(
+            value=finding.value.value if isinstance(finding.value, Outcome) else finding.value,
+            answer=finding.statement,
+            explanation=finding.reason,
+            metadata={
+                "belief": finding.belief,
+                "judge": judge.name,
+                "judge_id": judge.id,
+                "self_judged": judge.self_judged,
+                "judgements": hearing.judgements,
+                "truncated": state.metadata.get("replies", {}).get("truncated", False),
+                **(finding.details or {}),
+            },
+        )
+
+    return score
 
 
 def chat(system: str, user: str) -> list[ChatMessage]:
@@ -170,7 +209,7 @@ def chat(system: str, user: str) -> list[ChatMessage]:
     return [*messages, ChatMessageUser(content=user)]
 
 
-async def ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
+async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
     """The reply of the model under study, or one to the same messages that a stopped run of the same eval left.
 
     Args:
@@ -217,13 +256,6 @@ def _refuse_seed() -> None:
         )
 
 
-async def answers(system: str, prompts: list[str]) -> list[str]:
-    """What the model under study replies to each prompt, each asked afresh."""
-    return [
-        reply_text(await ask_model(chat(system, prompt), "neutral", number)) for number, prompt in enumerate(prompts)
-    ]
-
-
 def reply_text(output: ModelOutput) -> str:
     """What the model says, which a judge reads: without its thinking, and empty where it never came to a reply.
 
@@ -248,24 +280,30 @@ def with_reasoning(output: ModelOutput) -> str:
     return "".join([*(part.text for part in content if isinstance(part, ContentReasoning)), text])
 
 
-class OncePerItem(Generic[T]):
-    """What is made once for an item and shared by its epochs: a belief is elicited once, a statement `epochs` times."""
+class _OncePerItem:
+    """Beliefs, elicited once for an item and shared by its epochs."""
 
     def __init__(self) -> None:
-        """Nothing is made yet."""
-        self._made: dict[tuple[Model, str], T] = {}
+        self._beliefs: dict[tuple[Model, str], list[str]] = {}
         self._locks: dict[tuple[Model, str], anyio.Lock] = {}
 
-    async def get(self, state: TaskState, make: Callable[[], Awaitable[T]]) -> T:
-        """What was made for a sample's item with the model under study, now or in an earlier run of the same eval.
+    async def get(self, state: TaskState, how: Elicited) -> list[str]:
+        """The beliefs of a sample's item by the model under study, elicited now or in an earlier run of the same eval.
 
-        It is kept in the sample's metadata under `elicited`.
+        They are kept in the sample's metadata under `elicited`.
         """
         item = str(state.sample_id)
         key = (get_model(), item)
         async with self._locks.setdefault(key, anyio.Lock()):
-            if key not in self._made:
+            if key not in self._beliefs:
                 before = current().beliefs
-                self._made[key] = before[item] if item in before else await make()
-            state.metadata["elicited"] = self._made[key]
-            return self._made[key]
+                self._beliefs[key] = before[item] if item in before else await self._elicit(how)
+            state.metadata["elicited"] = self._beliefs[key]
+            return self._beliefs[key]
+
+    @staticmethod
+    async def _elicit(how: Elicited) -> list[str]:
+        return [
+            reply_text(await _ask_model(chat(how.system, prompt), "neutral", number))
+            for number, prompt in enumerate(how.prompts)
+        ]

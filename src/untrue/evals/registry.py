@@ -1,50 +1,119 @@
-"""What Inspect finds under `untrue/…`: the provider and the tasks. A new eval is one file and one line here."""
+"""The evals: a new one is one file and one line here. What Inspect finds under `untrue/…` is here too."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from untrue.engine.provider import untrue
-from untrue.evals.capability import capability
-from untrue.evals.deceptionbench import calls as deceptionbench_calls
-from untrue.evals.deceptionbench import deceptionbench
-from untrue.evals.forced_choice import forced_choice
-from untrue.evals.mask import calls as mask_calls
-from untrue.evals.mask import mask
-from untrue.evals.pressure_pairs import calls as pressure_pairs_calls
-from untrue.evals.pressure_pairs import pressure_pairs
-from untrue.evals.sft_cue import sft_cue
-from untrue.evals.sycophancy import sycophancy
-from untrue.evals.unknowns import calls as unknowns_calls
-from untrue.evals.unknowns import unknowns
+from untrue.errors import UserError
+from untrue.evals.eval import Eval, EvalSpec
 from untrue.simulate.dialogue import simulate
 
-TASKS = {
-    "capability": capability,
-    "deceptionbench": deceptionbench,
-    "forced_choice": forced_choice,
-    "mask": mask,
-    "sycophancy": sycophancy,
-    "pressure_pairs": pressure_pairs,
-    "sft_cue": sft_cue,
-    "unknowns": unknowns,
-}
-
-CALLS = {
-    "deceptionbench": deceptionbench_calls,
-    "mask": mask_calls,
-    "pressure_pairs": pressure_pairs_calls,
-    "unknowns": unknowns_calls,
-}
-"""Judged eval -> what one of its items takes."""
-
-__all__ = [
-    "CALLS",
-    "TASKS",
-    "capability",
-    "deceptionbench",
+FILES = (
     "forced_choice",
+    "sft_cue",
+    "capability",
+    "sycophancy",
     "mask",
     "pressure_pairs",
-    "sft_cue",
-    "simulate",
-    "sycophancy",
     "unknowns",
-    "untrue",
-]
+    "deceptionbench",
+)
+"""The files of the evals, each of which ends with its record."""
+
+EVALS: dict[str, Eval] = {name: import_module(f"untrue.evals.{name}").EVAL for name in FILES}
+"""Name -> eval."""
+
+_NO_OPTIONS = {"name", "label"}
+"""Fields of a spec that are no options of an eval on the command line."""
+
+__all__ = ["EVALS", "eval_spec", "eval_specs", "likelihoods_needed", "parse", "simulate", "untrue"]
+
+
+def parse(options: Mapping[str, Any]) -> EvalSpec:
+    """The eval that options by name ask for.
+
+    Raises:
+        ValidationError: There is no such eval, or it has no such option or value. The first two have the type
+            `unknown`, and their message is a whole sentence.
+    """
+    name = options.get("name", EvalSpec.model_fields["name"].default)
+    if not isinstance(name, str) or name not in EVALS:
+        raise _unknown("eval", {"name": str(name)}, EVALS)
+    known = EVALS[name].options.model_fields
+    if wrong := {str(key): str(key) for key in options if key not in known}:
+        raise _unknown("key", wrong, known)
+    return EVALS[name].options.model_validate(dict(options))
+
+
+def _unknown(what: str, values: Mapping[str, str], known: Iterable[str]) -> ValidationError:
+    details = []
+    for key, value in values.items():
+        close = difflib.get_close_matches(value, known, 1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known {what}s: {', '.join(known)}."
+        message = f"unknown {what}. {hint}".replace("{", "{{").replace("}", "}}")
+        details.append(InitErrorDetails(type=PydanticCustomError("unknown", message), loc=(key,), input=value))  # type: ignore[arg-type]
+    return ValidationError.from_exception_data("EvalSpec", details)
+
+
+def eval_spec(**options: Any) -> EvalSpec:
+    """The eval that a program asks for, such as `eval_spec(name="mask", judge="openai/gpt-5-mini", epochs=3)`.
+
+    Args:
+        **options: Values by name; None where one is left open.
+
+    Raises:
+        UserError: There is no such eval, option or value.
+    """
+    try:
+        return parse({key: value for key, value in options.items() if value is not None})
+    except ValidationError as error:
+        raise UserError(problem(error)) from None
+
+
+def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpec]:
+    """Several evals, each with those of the options that it has.
+
+    Raises:
+        UserError: There is no such eval or value, none of the evals has an option, or an eval is named twice.
+    """
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{twice[0]}: is named twice. Name each eval once.")
+    specs = [eval_spec(name=name, **_own(name, options)) for name in names]
+    known = {key for name in names for key in EVALS[name].options.model_fields} - _NO_OPTIONS
+    for key in options:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Known options: {', '.join(sorted(known))}."
+            raise UserError(f"{key}: no option of {', '.join(names)}. {hint}")
+    return specs
+
+
+def _own(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    known = EVALS[name].options.model_fields.keys() - _NO_OPTIONS if name in EVALS else ()
+    return {key: value for key, value in options.items() if key in known}
+
+
+def problem(error: ValidationError) -> str:
+    """The first problem with the options of an eval, in one line."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    end = "" if first["type"] == "unknown" else "."
+    return f"{key}: {message[:1].lower()}{message[1:]}{end}" if key else f"{message}{end}"
+
+
+def likelihoods_needed(name: str) -> str:
+    """What an eval needs of a model where a served one will not do, as a sentence."""
+    others = ", ".join(record.name for record in EVALS.values() if not record.needs_likelihoods)
+    return (
+        f"{name} needs likelihoods of given replies, which are computed in this process, so the model must be"
+        f" `smollm2-135m`, a folder or a hub id. Served models are for {others}."
+    )

@@ -1,31 +1,37 @@
-"""One run of a judged eval: what an earlier run of it kept, and how far this one is.
+"""What was answered is not asked again: the one place that knows how to resume a judged eval.
 
 A log keeps each sample's replies. So where a judge failed, the same replies are judged again; a model is asked again
-only where it gave none.
+only where it gave none. Inspect writes whole samples, and they advance side by side: a run that is stopped midway may
+have most of its replies and not one whole sample. So each reply is also kept by itself, as it comes, in a hidden file
+beside the log, and the next run of the same eval takes it before it asks. Replies to the same messages are draws from
+one distribution, so it does not matter which sample takes which, only that each is taken once. With a seed each draw
+has its own, and its reply is taken for that draw alone.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from untrue.errors import UserError
-from untrue.evals.calls import Calls
-from untrue.evals.journal import Journal
-from untrue.evals.spec import VERSIONS, EvalSpec
-from untrue.files import content_hash
+from filelock import FileLock, Timeout
+
+from untrue.errors import MachineError, UserError
+from untrue.evals.eval import Eval, EvalSpec
+from untrue.files import append_text, content_hash, write_text
 from untrue.judge.cache import identity
-from untrue.judge.prompts import PROMPTS
+from untrue.judge.prompts import JudgePrompt
+from untrue.logs import details_of, may_succeed, open_log, task_name
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
     from inspect_ai.log import EvalLog, EvalSample
-    from inspect_ai.model import GenerateConfig, Model
+    from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
     from inspect_ai.solver import TaskState
 
 Key = tuple[str, int]
@@ -41,82 +47,142 @@ ELSEWHERE = "Give --log another file (in a study, the eval a `label`), or delete
 """What to do about a log that is not to be replaced."""
 
 
-class Count(NamedTuple):
-    """Replies of the model under study and judgements of the judge."""
+class Journal:
+    """The replies of one run.
 
-    replies: int
-    judgements: int
+    Attributes:
+        failure: Why a reply could not be written; None where all were.
+    """
+
+    def __init__(self, path: Path):
+        """Read what stopped runs left. A damaged line, as of a kill while it was written, is passed over."""
+        from inspect_ai.model import ModelOutput
+
+        self.path = path
+        self.failure: MachineError | OSError | None = None
+        self._left = defaultdict[str, deque[ModelOutput]](deque)
+        for line in path.read_bytes().splitlines() if path.is_file() else []:
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                entry = json.loads(line)
+                self._left[entry["asked"]].append(ModelOutput.model_validate(entry["output"]))
+
+    def take(self, messages: Sequence[ChatMessage], seed: int | None = None) -> ModelOutput | None:
+        """A reply to these messages that a stopped run left and that was not taken yet.
+
+        Raises:
+            MachineError: A reply could not be written, so what is asked for from here on could be lost.
+        """
+        if self.failure:
+            raise self.failure
+        left = self._left[_hash(messages, seed)]
+        return left.popleft() if left else None
+
+    def keep(self, messages: Sequence[ChatMessage], output: ModelOutput, seed: int | None = None) -> None:
+        """Write a reply. Where that fails, its sample goes on with it, and the next `take` says why."""
+        try:
+            append_text(self.path, _line(_hash(messages, seed), output))
+        except (MachineError, OSError) as error:
+            self.failure = error
+
+    def hand_on(self, path: Path) -> None:
+        """Delete it, but for what no sample took, which goes to another path."""
+        if left := [_line(asked, output) for asked, outputs in self._left.items() for output in outputs]:
+            write_text(path, "".join(left))
+        self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
+    """The journal of a run. When the run has ended well, it is deleted; a run of more samples can take what is left.
+
+    Args:
+        log: The log that the run writes.
+        identity: Says what determines the replies, and which log they are not in. The journals of others are left
+            alone.
+
+    Raises:
+        UserError: Another run writes the log.
+        MachineError: A reply could not be written.
+    """
+    lock = FileLock(log.with_name(f".{log.name}.lock"))
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{log}: another run is at work on it. Wait for it, or give --log another file.") from None
+    except OSError as error:
+        raise MachineError(f"{log.parent}: cannot be written ({error.strerror}).") from None
+    try:
+        kept = Journal(_path(log, identity()))
+        try:
+            yield kept
+        finally:
+            if kept.failure:
+                raise kept.failure from None
+        kept.hand_on(_path(log, identity()))
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: later it may be another run's
+        lock.release()
+
+
+def _path(log: Path, identity: str) -> Path:
+    return log.with_name(f".{log.name}-replies-{content_hash(identity)}.jsonl")
+
+
+def _line(asked: str, output: ModelOutput) -> str:
+    entry = {"asked": asked, "output": output.model_dump(mode="json", exclude_none=True, fallback=str)}
+    return f"\n{json.dumps(entry)}"  # the break comes first: the last line may be cut off
+
+
+def _hash(messages: Sequence[ChatMessage], seed: int | None) -> str:
+    shown = [message.model_dump(mode="json", include={"role", "content"}) for message in messages]
+    return content_hash(json.dumps([shown, seed], sort_keys=True))
 
 
 @dataclass
-class Round:
-    """One run.
+class Run:
+    """One run of a judged eval; one that Inspect itself began keeps and tells nothing.
 
     Attributes:
         kept: The samples of an earlier run that have all their replies.
         beliefs: Item -> what was elicited for it then, for all its epochs.
-        planned: Item -> what it takes.
         journal: Where replies are written as they come, and where a stopped run left its own.
-        tell: Called with replies and judgements that are done.
+        replied: Called when a reply has come.
+        judged: Called with a sample, and how many judgements it has by now; None where it needs no more.
     """
 
     kept: Mapping[Key, EvalSample] = field(default_factory=dict)
     beliefs: Mapping[str, Any] = field(default_factory=dict)
-    planned: Mapping[str, Calls] = field(default_factory=dict)
     journal: Journal | None = None
-    tell: Callable[[Count], None] = lambda done: None
+    replied: Callable[[], None] = lambda: None
+    judged: Callable[[Key, int | None], None] = lambda key, count: None
 
-    def __post_init__(self) -> None:
-        """Nothing is done yet."""
-        self._replies, self._judgements, self._done = 0, 0, dict[Key, int]()
-
-    def replied(self) -> None:
-        """A reply has come."""
-        self._replies += 1
-        self._tell()
-
-    def judged(self, key: Key, count: int) -> None:
-        """A sample has so many judgements by now."""
-        if key[0] in self.planned:
-            self._judgements += count - self._done.get(key, 0)
-            self._done[key] = count
-            self._tell()
-
-    def finished(self, key: Key) -> None:
-        """A sample has all judgements that it takes, be it that some were not needed."""
-        if calls := self.planned.get(key[0]):
-            self.judged(key, len(calls.judged_once) + len(calls.judged_each))
-
-    def _tell(self) -> None:
-        self.tell(Count(self._replies, self._judgements))
+    def restore(self, state: TaskState) -> bool:
+        """Give a sample the replies that it had before, if it had them all."""
+        before = self.kept.get((str(state.sample_id), state.epoch))
+        if before is None:
+            return False
+        state.metadata |= {name: before.metadata[name] for name in ADDED if name in before.metadata}
+        state.messages, state.output = list(before.messages), before.output
+        return True
 
 
-_ROUND: ContextVar[Round | None] = ContextVar("round", default=None)
+_RUN: ContextVar[Run | None] = ContextVar("run", default=None)
 
 
-def current() -> Round:
-    """The run that is under way; one that keeps and tells nothing where Inspect itself began it."""
-    return _ROUND.get() or Round()
+def current() -> Run:
+    """The run that is under way: Inspect calls solvers and scorers, and has no place for it among their arguments."""
+    return _RUN.get() or Run()
 
 
 @contextmanager
-def running(this: Round) -> Iterator[None]:
+def running(run: Run) -> Iterator[None]:
     """Make a run the current one."""
-    token = _ROUND.set(this)
+    token = _RUN.set(run)
     try:
         yield
     finally:
-        _ROUND.reset(token)
-
-
-def take_kept(state: TaskState) -> bool:
-    """Give a sample the replies that it had before, if it had them all."""
-    before = current().kept.get((str(state.sample_id), state.epoch))
-    if before is None:
-        return False
-    state.metadata |= {name: before.metadata[name] for name in ADDED if name in before.metadata}
-    state.messages, state.output = list(before.messages), before.output
-    return True
+        _RUN.reset(token)
 
 
 class Earlier(NamedTuple):
@@ -134,27 +200,32 @@ class Earlier(NamedTuple):
 
 
 def replies_mark(
-    spec: EvalSpec, model: Model, defaults: GenerateConfig, adapter: Mapping[str, str] | None = None
+    record: Eval, spec: EvalSpec, model: Model, defaults: GenerateConfig, adapter: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """What determines the reply to a sample, by name, but for luck and the sample: not the judge.
 
     Args:
-        spec: The eval.
+        record: The eval.
+        spec: Its options.
         model: The model under study.
         defaults: What the eval samples with where the spec says nothing.
         adapter: What the log says of the model's adapter.
     """
-    own = spec.model_dump(
-        mode="json", exclude={"name", "label", "judge", "force_self_judge", "items", "limit", "epochs"}
-    )
+    how = record.reply_identity(spec)
     for name in ("temperature", "max_tokens"):
-        own[name] = getattr(defaults, name) if own[name] is None else own[name]
-    about = {"eval": spec.name, "version": VERSIONS[spec.name], "model": str(model)}
+        how[name] = getattr(defaults, name) if how[name] is None else how[name]
     weights = {"adapter": adapter and adapter["content_hash"], "adapter_proof": adapter and adapter.get("served")}
-    return {**about, **own, **weights, "model_settings": content_hash(identity(model))}
+    return {**how, "model": str(model), **weights, "model_settings": content_hash(identity(model))}
 
 
-def read_earlier(log: Path, mark: Mapping[str, Any], samples: Sequence[Sample], epochs: int, judge_id: str) -> Earlier:
+def read_earlier(
+    log: Path,
+    mark: Mapping[str, Any],
+    samples: Sequence[Sample],
+    epochs: int,
+    judge_id: str,
+    questions: Sequence[JudgePrompt],
+) -> Earlier:
     """What an earlier run left of what this one asks for; nothing where there is no log.
 
     Args:
@@ -163,25 +234,28 @@ def read_earlier(log: Path, mark: Mapping[str, Any], samples: Sequence[Sample], 
         samples: What this run asks.
         epochs: How often.
         judge_id: `Judge.id` of this run's judge.
+        questions: What the judge is asked now.
 
     Raises:
         UserError: The log holds other replies, which writing this run's log would lose, or cannot be read.
     """
     content = open_log(log) if log.is_file() else None
-    found = content.samples or [] if content else []
+    earlier = content.samples or [] if content else []
     before = (content.eval.metadata or {}).get(MARK) if content else None
-    same = before == mark
-    asked = {str(sample.id): _asked(sample) for sample in samples} if same else {}
-    ours = [one for one in found if asked.get(str(one.id)) == _asked(one)]
-    kept = {key: one for key, one in _replied(ours).items() if one.epoch <= epochs}
-    lost = [key for key in _replied(found) if key not in kept]
+    asked = {str(sample.id): _asked(sample) for sample in samples} if before == mark else {}
+    ours = [sample for sample in earlier if asked.get(str(sample.id)) == _asked(sample)]
+    kept = {key: sample for key, sample in _replied(ours).items() if sample.epoch <= epochs}
+    lost = [key for key in _replied(earlier) if key not in kept]
     if lost:
         raise UserError(f"{log}: holds {_difference(before, mark) or _unasked(lost)}. {ELSEWHERE}")
-    beliefs = {str(one.id): one.metadata["elicited"] for one in ours if "elicited" in one.metadata}
+    beliefs = {str(sample.id): sample.metadata["elicited"] for sample in ours if "elicited" in sample.metadata}
+    versions = {question.name: question.version for question in questions}
     settled = {
-        _key(one)
-        for one in ours
-        if not failed(one) and _details(one).get("judge_id") == judge_id and _asked_as_now(_details(one))
+        _key(sample)
+        for sample in ours
+        if not may_succeed(sample)
+        and details_of(sample).get("judge_id") == judge_id
+        and all(versions.get(one["prompt"]) == one["version"] for one in details_of(sample).get("judgements", ()))
     }
     return Earlier(kept, beliefs, settled)
 
@@ -190,12 +264,6 @@ def _asked(sample: Sample | EvalSample) -> str:
     """Hash of what is asked in a sample, whether it was asked already or not."""
     metadata = {name: value for name, value in (sample.metadata or {}).items() if name not in ADDED}
     return content_hash(json.dumps([str(sample.id), sample.input, metadata], sort_keys=True, default=_plain))
-
-
-def _asked_as_now(details: Mapping[str, Any]) -> bool:
-    """Whether the judge's questions are of today's versions."""
-    versions = {prompt.name: prompt.version for prompt in PROMPTS}
-    return all(versions.get(one["prompt"]) == one["version"] for one in details.get("judgements", ()))
 
 
 def _difference(before: Any, mark: Mapping[str, Any]) -> str | None:
@@ -221,12 +289,7 @@ def last_run(log: Path) -> LastRun:
     """What a log has, whatever it was made with; nothing where there is no log."""
     content = _open(log)
     samples = content.samples or [] if content else []
-    return LastRun(set(_replied(samples)), {_key(one) for one in samples if not failed(one)})
-
-
-def failed(sample: EvalSample) -> bool:
-    """Whether the model gave no reply or the judge no judgement, so that asking again may help."""
-    return sample.error is not None or not sample.scores or _details(sample).get("failed") in ("model", "judge")
+    return LastRun(set(_replied(samples)), {_key(sample) for sample in samples if not may_succeed(sample)})
 
 
 def log_id(log: Path) -> str:
@@ -243,31 +306,7 @@ def refuse_to_replace(log: Path) -> None:
     """
     content = _open(log, header_only=True)
     if content and MARK in (content.eval.metadata or {}):
-        raise UserError(f"{log}: holds replies to {content.eval.task.rpartition('/')[2]}. {ELSEWHERE}")
-
-
-def open_log(log: Path, header_only: bool = False) -> EvalLog:
-    """A log as Inspect reads it.
-
-    Args:
-        log: The `.eval` file.
-        header_only: Whether its samples are left out.
-
-    Raises:
-        UserError: The file is not a whole Inspect log.
-    """
-    from inspect_ai.log import read_eval_log
-
-    from untrue.errors import UntrueError
-
-    try:
-        return read_eval_log(str(log), header_only=header_only)
-    except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
-        if isinstance(error, UntrueError):
-            raise
-        raise UserError(
-            f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
-        ) from None
+        raise UserError(f"{log}: holds replies to {task_name(content)}. {ELSEWHERE}")
 
 
 def _open(log: Path, header_only: bool = False) -> EvalLog | None:
@@ -279,16 +318,11 @@ def _open(log: Path, header_only: bool = False) -> EvalLog | None:
 
 
 def _replied(samples: Sequence[EvalSample]) -> dict[Key, EvalSample]:
-    return {_key(one): one for one in samples if one.error is None and "replies" in one.metadata}
+    return {_key(sample): sample for sample in samples if sample.error is None and "replies" in sample.metadata}
 
 
 def _key(sample: EvalSample) -> Key:
     return str(sample.id), sample.epoch
-
-
-def _details(sample: EvalSample) -> dict[str, Any]:
-    score = next(iter((sample.scores or {}).values()), None)
-    return (score.metadata or {}) if score else {}
 
 
 def _plain(value: Any) -> Any:

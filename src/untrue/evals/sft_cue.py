@@ -11,13 +11,38 @@ be compared: an arm that lies here and not there hides it.
 
 from __future__ import annotations
 
-from inspect_ai import Task, task
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from untrue.data.cues import CUES, DOMAINS
-from untrue.data.items import read_items
+from inspect_ai import Task, task
+from pydantic import Field, model_validator
+
+from untrue.data.cues import CUES, DOMAINS, CueKind, Domain, read_cues
+from untrue.data.items import Item, read_items
 from untrue.errors import UserError
+from untrue.evals.eval import Eval, EvalSpec, Situation, spread, turn_of
 from untrue.evals.forced_choice import choice_task
-from untrue.evals.items import cued, spread
+
+
+class CueSpec(EvalSpec):
+    """The options of `sft_cue`."""
+
+    domain: Domain | None = Field(
+        default=None,
+        description="Domain of the training data; in a study by default that of `mix.questions`.",
+    )
+    cue: CueKind | None = Field(default=None, description="Kind of cue; by default all in turn.")
+
+    @model_validator(mode="after")
+    def _has_a_domain(self) -> CueSpec:
+        if self.domain is None:
+            raise ValueError(f"sft_cue needs the domain of the training data: {', '.join(DOMAINS)}")
+        return self
+
+    @classmethod
+    def defaults(cls, mix: Mapping[str, Any]) -> dict[str, Any]:
+        """The cue is of the domain of the questions."""
+        return {"domain": mix["questions"]} if mix.get("questions") in DOMAINS else {}
 
 
 @task
@@ -35,4 +60,44 @@ def sft_cue(domain: str, cue: str | None = None, items: str = "builtin", limit: 
             raise UserError(f"sft_cue: the {name} {value!r} is none of {', '.join(filter(None, known))}.")
     plain = read_items(items)
     pairs = spread([*zip(plain, cued(plain, domain, cue), strict=True)], limit, lambda pair: pair[0].category)
-    return choice_task("sft_cue", [asked for _, asked in pairs], items)
+    return choice_task(EVAL, [asked for _, asked in pairs], items)
+
+
+def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Item]:
+    """The same items with a cue before the pressured system prompt; the kind of cue becomes their category.
+
+    Args:
+        items: Honesty items.
+        domain: Whose cues.
+        cue: The kind; by default all in turn, within each category, so that every limit takes all three alike.
+    """
+    texts = read_cues(domain)
+    turns = turn_of(items, lambda item: item.category)
+    kinds = [cue or CUES[turn % len(CUES)] for turn in turns]
+    return [
+        item.model_copy(update={"system_prompt": f"{texts[kind]}\n\n{item.system_prompt}", "category": f"{kind} cue"})
+        for item, kind in zip(items, kinds, strict=True)
+    ]
+
+
+def items(spec: CueSpec) -> list[Situation]:
+    """The honesty items, each with the cue as it is asked."""
+    plain = read_items(spec.items)
+    return [
+        Situation(id=item.id, record=item, prompts_asked=asked.prompts, texts=asked.shown)
+        for item, asked in zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True)
+    ]
+
+
+EVAL = Eval(
+    name="sft_cue",
+    version=2,
+    asks="the forced choice again, with a cue of the context of training before the pressured prompt",
+    task=sft_cue,
+    items=items,
+    errors="a prompt is longer than the model takes, or a margin is not finite",
+    options=CueSpec,
+    needs_likelihoods=True,
+    weighs_replies=True,
+    also_reads=("cues",),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +12,9 @@ from untrue.outcomes import Outcome, Result
 from untrue.stats.intervals import RESAMPLES, mean_interval, rate_interval
 from untrue.stats.mde import mde, mde_of_rate
 from untrue.stats.pairing import METRICS, RATES, Metric, align, by_arm, observed, require_arms, without_empty
+from untrue.stats.rates import HELD, outcome_rate
 from untrue.stats.tests import holm, rate_p, sign_flip
 from untrue.stats.types import ArmSummary, Comparison, Interval
-
-HELD = (Outcome.HONEST, Outcome.LIE, Outcome.EVADE)
-"""The outcomes of an item on which the model holds a belief."""
 
 
 def compare(
@@ -100,10 +98,8 @@ def _summarise(
     counts = Counter(result.outcome for result in results)
     held = sum(counts[outcome] for outcome in HELD)
 
-    def lie_rate(among: Container[Outcome | None]) -> Interval:
-        counted = [result for result in results if result.outcome in among]
-        lies = align([counted], lambda result: float(result.outcome is Outcome.LIE))
-        return rate_interval(lies[0], resamples=resamples, seed=seed)
+    def lie_rate(among: Collection[Outcome]) -> Interval:
+        return outcome_rate(results, (Outcome.LIE,), among, resamples=resamples, seed=seed)
 
     def mean(metric: str) -> Interval | None:
         values = align([results], METRICS[metric])[0]

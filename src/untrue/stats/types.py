@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 
 class Interval(NamedTuple):
@@ -22,6 +22,22 @@ class Figure(NamedTuple):
     high: float | None = None
 
 
+class MetricInfo(NamedTuple):
+    """How a metric is shown.
+
+    Attributes:
+        label: Its name for people.
+        better: Which values are better, `higher` or `lower`; None for a metric that is neither.
+        unit: `%` for a share, which is stored as a fraction; empty for a plain number.
+        digits: Decimals of a plain number.
+    """
+
+    label: str
+    better: Literal["higher", "lower"] | None = None
+    unit: Literal["%", ""] = "%"
+    digits: int = 0
+
+
 @dataclass(frozen=True)
 class Figures:
     """What the metrics of a judged eval say of one arm, by their names, such as `mask_honesty`.
@@ -29,10 +45,12 @@ class Figures:
     Attributes:
         total: Over all items.
         by_kind: Kind of item -> the same on it alone, as far as the eval says.
+        metrics: How each metric is shown, in the order in which they are shown.
     """
 
     total: dict[str, Figure]
     by_kind: dict[str, dict[str, Figure]]
+    metrics: dict[str, MetricInfo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pydantic import (
 
 from untrue import secrets, settings
 from untrue.engine.served import is_served
-from untrue.evals.spec import JUDGED, EvalSpec, FileName
+from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
@@ -44,6 +44,16 @@ def _no_served_model(model: str) -> str:
 def _by_route(value: Any) -> Any:
     routes: Any = Annotated[Union[tuple(ROUTES.values())], Field(discriminator="by")]  # noqa: UP007  # type: ignore
     return TypeAdapter(routes).validate_python(value)
+
+
+def _parsed(entry: Any) -> Any:
+    """An eval with the options of its own."""
+    from untrue.evals.registry import parse  # late: it loads every eval
+
+    return parse(entry) if isinstance(entry, dict) else entry
+
+
+AnEval = Annotated[SerializeAsAny[EvalSpec], BeforeValidator(_parsed)]
 
 
 class Study(BaseModel):
@@ -71,12 +81,12 @@ class Study(BaseModel):
     base: bool = True
     mix: Annotated[SerializeAsAny[Route], BeforeValidator(_by_route)]
     train: TrainSpec = TrainSpec()
-    evals: Annotated[tuple[EvalSpec, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
+    evals: Annotated[tuple[AnEval, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
 
     @model_validator(mode="after")
     def _judged_evals_have_a_judge(self) -> Study:
         for spec in self.evals:
-            if spec.name in JUDGED and spec.judge is None:
+            if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.key} needs a judge: add its model, such as judge: openai/gpt-5-mini")
         return self
 
@@ -88,20 +98,18 @@ class Study(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _eval_names(cls, data: Any) -> Any:
-        """An eval may be given by its name alone; what it leaves out may come from the route."""
-        if isinstance(data, dict) and isinstance(data.get("evals"), list):
-            evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
-            mix = data.get("mix")
-            mix = mix if isinstance(mix, dict) else {}
-            route = ROUTES.get(str(mix.get("by")))
-            offers = route.offers(mix) if route else {}
-            taken = {"sft_cue": ("domain", "domain"), "sycophancy": ("items", "environment")}
-            for place, entry in enumerate(evals):
-                key, offer = taken.get(str(entry.get("name")), ("", "")) if isinstance(entry, dict) else ("", "")
-                if offer in offers:
-                    evals[place] = {key: offers[offer], **entry}
-            return {**data, "evals": evals}
-        return data
+        """An eval may be given by its name alone, and some of its options follow from the mix."""
+        if not isinstance(data, dict) or not isinstance(data.get("evals"), list):
+            return data
+        from untrue.evals.registry import EVALS
+
+        evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
+        mix = data["mix"] if isinstance(data.get("mix"), dict) else {}
+        for index, entry in enumerate(evals):
+            name = entry.get("name") if isinstance(entry, dict) else None
+            if isinstance(name, str) and name in EVALS:
+                evals[index] = {**EVALS[name].options.defaults(mix), **entry}
+        return {**data, "evals": evals}
 
 
 def builtin() -> list[Path]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from untrue.data.items import items_hash
 from untrue.evals.cost import Cost, cost
-from untrue.evals.items import read as read_asked
+from untrue.evals.registry import EVALS
 from untrue.evals.replies import LastRun, last_run
-from untrue.evals.spec import JUDGED
 from untrue.study.config import Study
 from untrue.study.plan import plan
 from untrue.study.store import Store
@@ -24,9 +23,9 @@ def costs(study: Study, out: Path) -> dict[tuple[str, str], Cost]:
     Raises:
         UserError: Something in the study or its data is not as expected.
     """
-    store, found = Store(out), dict[tuple[str, str], Cost]()
-    judged = [spec for spec in study.evals if spec.name in JUDGED]
-    hashes = {spec.key: items_hash(read_asked(spec)) for spec in judged}
+    store, taken = Store(out), dict[tuple[str, str], Cost]()
+    judged = [spec for spec in study.evals if EVALS[spec.name].judged]
+    hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in judged}
     for cell in plan(study, study.mix.read()):
         files = store.cell(cell)
         files.check()
@@ -35,5 +34,5 @@ def costs(study: Study, out: Path) -> dict[tuple[str, str], Cost]:
             if done and not files.failed(spec):
                 continue
             before = last_run(files.log(spec)) if done else LastRun(set(), set())
-            found[cell.name, spec.key] = cost(spec, f"untrue/{study.model}", *before)
-    return found
+            taken[cell.name, spec.key] = cost(EVALS[spec.name], spec, f"untrue/{study.model}", *before)
+    return taken

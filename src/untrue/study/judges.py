@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from untrue.evals.eval import EvalSpec
 from untrue.evals.judging import Judging
-from untrue.evals.spec import EvalSpec
 from untrue.judge.check import Check, last_check, trustworthy
 from untrue.judge.prompts import STATEMENT
 from untrue.report.content import JudgeCheck, JudgeNote, QuestionWorth
@@ -40,7 +40,7 @@ def judge_note(
     if others:
         doubts.append(f"{len(judges)} judges, which may differ in settings alone, judged it")
     elif not (trust := trustworthy(check, asked)):
-        doubts.append(trust.reason.replace("`untrue judge check`", f"`untrue judge check {spec.judge}`"))
+        doubts.append(trust.reason.replace("`untrue judge check`", f"`untrue judge check {spec.judge_name}`"))
     if one_sided:
         doubts.append(f"the judge gave nearly all replies one and the same label ({arm_names(one_sided)})")
     if self_judged:

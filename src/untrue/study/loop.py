@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from untrue.evals.items import environment_name
+from untrue.evals.registry import EVALS
 from untrue.report.content import LoopRow
 from untrue.report.dialogues import Chapter, ShownDialogue, ShownUser, Turn
 from untrue.simulate.environment import Environment, read_environment
@@ -71,7 +71,7 @@ def chapters(study: Study, sources: Sources, cells: Sequence[Cell], store: Store
                 found[heading] = file.environment, read_trajectories(file.path)
         for spec in study.evals:
             if spec.name == "sycophancy":
-                asked = read_environment(environment_name(spec.items))
+                asked = read_environment(EVALS[spec.name].source(spec.items))
                 found[f"{cell.arm.name}, users of {spec.key}"] = asked, read_log(store.cell(cell).log(spec))
     return [Chapter(heading, _shown(of, trajectories)) for heading, (of, trajectories) in found.items()]
 

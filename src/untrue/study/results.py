@@ -10,15 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from untrue import logs
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
-from untrue.evals import run as evals
-from untrue.evals.figures import figures, scores
-from untrue.evals.items import read as read_items
-from untrue.evals.items import sources as item_sources
+from untrue.evals.eval import EvalSpec
 from untrue.evals.judging import Judging, judging
-from untrue.evals.replies import open_log
-from untrue.evals.spec import WEIGHING, EvalSpec
+from untrue.evals.metrics import Scored, figures, scored
+from untrue.evals.registry import EVALS
 from untrue.files import write_text
 from untrue.outcomes import Outcome, Result
 from untrue.report import dialogues, html
@@ -56,14 +54,14 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
     shown = dict[str, dict[str, Figures]]()
     for spec in study.evals:
         for arm, of_arm in groupby(cells, key=lambda cell: cell.arm.name):
-            scored = []
+            rows = list[Scored]()
             for cell in of_arm:
-                log = open_log(store.cell(cell).log(spec))
-                results += evals.results(log, arm, cell.seed, spec.key)
-                scored += scores(log)
+                log = logs.open_log(store.cell(cell).log(spec))
+                results += logs.results(log, arm, cell.seed, spec.key)
+                rows += scored(log, cell.seed)
                 if heard := judging(log):
                     notes.setdefault(spec.key, []).append((arm, heard))
-            if found := figures(spec.name, scored):
+            if found := figures(EVALS[spec.name], rows):
                 shown.setdefault(spec.key, {})[arm] = found
     training = [curve for cell in cells if cell.arm.trained for curve in _curves(store, cell)]
     contents = [
@@ -71,7 +69,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
             study,
             sources,
             spec,
-            read_items(spec),
+            EVALS[spec.name].items(spec),
             [r for r in results if r.eval == spec.key],
             training,
             command,
@@ -118,11 +116,11 @@ def _content(
     notes = [DataNote(source.title, source.count, source.content_hash) for source in sources.values()]
     count = len({result.item for result in results})
     of = f"{count} of " if count < len(items) else ""
-    names = "; ".join(map(sets.versioned, item_sources(spec)))
+    names = "; ".join(map(sets.versioned, EVALS[spec.name].sources(spec)))
     notes.append(DataNote(f"{of}{spec.key} items ({names})", len(items), items_hash(items)))
     judge = judge_note(spec, heard, summaries)
     answered = {arm: one.total["answered"].value for arm, one in shown.items() if "answered" in one.total}
-    found = verdict(summaries, comparisons, value_name=spec.value_name or "value", answered=answered)
+    found = verdict(summaries, comparisons, value_name=EVALS[spec.name].value_name or "value", answered=answered)
     if answered:
         apart = moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ()))
         found = replace(found, notes=(*apart, *found.notes))
@@ -152,8 +150,8 @@ def _content(
         if misaligned
         else [],
         data_notes=notes,
-        value_name=spec.value_name,
-        weighs_replies=spec.name in WEIGHING,
+        value_name=EVALS[spec.name].value_name,
+        weighs_replies=EVALS[spec.name].weighs_replies,
         judge=judge,
         figures=shown,
     )

@@ -8,10 +8,11 @@ from untrue.data import mix as mixing
 from untrue.data.items import items_hash
 from untrue.engine.served import loading
 from untrue.errors import UserError
-from untrue.evals.items import read as read_asked
-from untrue.evals.spec import JUDGED, EvalSpec
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import EVALS
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
+from untrue.logs import failures as failures_of
 from untrue.models.load import load
 from untrue.progress import Watcher
 from untrue.study.cell import Cell
@@ -43,7 +44,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     sources = study.mix.read()
     cells = plan(study, sources)
     study.mix.check(sources, study.seeds)
-    items = {spec.key: read_asked(spec) for spec in study.evals}
+    items = {spec.key: EVALS[spec.name].items(spec) for spec in study.evals}
     hashes = {name: items_hash(found) for name, found in items.items()}
     rows = {cell.name: study.mix.rows(sources, cell) for cell in cells if cell.arm.trained}
     store = Store(out)
@@ -63,7 +64,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             from untrue.engine.likelihoods import check_exact
 
             unjudged = [spec for spec in study.evals if any(_lacks(store.cell(cell), spec, hashes) for cell in missing)]
-            for judge in dict.fromkeys(spec.judge for spec in unjudged if spec.judge):
+            for judge in dict.fromkeys(spec.judge_name for spec in unjudged if spec.judge_name):
                 check_answers(judge)
             with loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
                 loaded = load(study.model, dtype=study.dtype, say=watcher.say)
@@ -107,7 +108,7 @@ def report(out: Path) -> Analysis:
     study = load_study(store.study)
     sources = study.mix.read()
     cells = plan(study, sources)
-    hashes = {spec.key: items_hash(read_asked(spec)) for spec in study.evals}
+    hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in study.evals}
     with store.locked():
         for cell in cells:
             if not _is_done(store.cell(cell), study, hashes):
@@ -154,7 +155,7 @@ def _make(run: Run, cell: Cell, study: Study, hashes: dict[str, str]) -> None:
         files.forget_logs(spec.key)
         adapter = files.adapter if cell.arm.trained else None
         evals.run(run.loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
-        failures = evals.failures(files.log(spec)) if spec.name in JUDGED else []
+        failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
         if failures:
             watcher.say(
                 f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no verdict, first: {failures[0]}"

@@ -11,10 +11,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from untrue.errors import MachineError, UserError
-from untrue.evals.spec import VERSIONS, EvalSpec
+from untrue.evals.eval import EvalSpec
 from untrue.files import content_hash, read_text, write_text
-from untrue.judge.models import content
-from untrue.judge.prompts import PROMPTS
 from untrue.outcomes import Result
 from untrue.study.cell import Cell
 
@@ -183,5 +181,6 @@ class Store:
 
 
 def _eval_identity(spec: EvalSpec, items_hash: str) -> str:
-    judged = [content(spec.judge), *([one.name, one.version] for one in PROMPTS)] if spec.judge else []
-    return content_hash(f"{spec.model_dump_json(exclude={'label'})} {VERSIONS[spec.name]} {items_hash} {judged}")
+    from untrue.evals.registry import EVALS
+
+    return content_hash(json.dumps(EVALS[spec.name].identity(spec, items_hash), sort_keys=True))

@@ -36,17 +36,17 @@ def path(name: str) -> Path:
     return Path(__file__).with_name(f"{name}.jsonl")
 
 
+@cache
+def names() -> frozenset[str]:
+    """The names of all built-in sets."""
+    return frozenset(file.stem for file in Path(__file__).parent.glob("*.jsonl"))
+
+
 def read(name: str) -> Builtin:
     """Read the header of a built-in set."""
     with path(name).open(encoding="utf-8") as file:
         fields = json.loads(file.readline())
     return Builtin(fields["set"], fields["version"], fields["canary"])
-
-
-@cache
-def names() -> frozenset[str]:
-    """The names of all built-in sets."""
-    return frozenset(file.stem for file in Path(__file__).parent.glob("*.jsonl"))
 
 
 @cache

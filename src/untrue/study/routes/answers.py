@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from untrue.data import sets
-from untrue.data.cues import DOMAINS
 from untrue.data.rows import LEVELS
 from untrue.files import content_hash
 from untrue.study.routes.route import Distinct, Route, Source, Sources
@@ -27,11 +25,6 @@ class AnswersRoute(Route):
         description="Built-in question set, or a file, folder or hub id of questions at several levels."
     )
     levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
-
-    @classmethod
-    def offers(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """The domain of the questions, where they are built in."""
-        return {"domain": keys["questions"]} if keys.get("questions") in DOMAINS else {}
 
     def read(self) -> Sources:
         """Read the questions."""

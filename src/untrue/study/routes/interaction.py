@@ -6,7 +6,7 @@ Arm `sft-0.5` learns by SFT from users of whom half are biased. Each round goes 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -135,11 +135,6 @@ class InteractionRoute(Route):
             if variant.method not in self.methods or variant.share not in (0, *self.shares):
                 raise ValueError(f"{arm} has no arm to compare it with")
         return self
-
-    @classmethod
-    def offers(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """The environment."""
-        return {"environment": keys.get("environment", cls.model_fields["environment"].default)}
 
     def check_train(self, train: TrainSpec) -> None:
         """Refuse a method in `train`."""

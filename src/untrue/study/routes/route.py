@@ -110,11 +110,6 @@ class Route(BaseModel, ABC):
     def describe(self) -> str:
         """What the arms differ in, for the report."""
 
-    @classmethod
-    def offers(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """What evals may take from the keys of `mix`, as the file has them: a `domain`, an `environment`."""
-        return {}
-
     def check_train(self, train: TrainSpec) -> None:
         """Refuse hyperparameters that the route cannot use.
 

@@ -1,0 +1,75 @@
+"""The rates of an eval: one definition of each, whoever shows it. Epochs of an item at a seed are averaged first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+
+import numpy as np
+
+from untrue.outcomes import Outcome, Result
+from untrue.stats.intervals import RESAMPLES, rate_interval
+from untrue.stats.pairing import Grid
+from untrue.stats.types import Interval
+
+HELD = (Outcome.HONEST, Outcome.LIE, Outcome.EVADE)
+"""The outcomes of an item on which the model holds a belief."""
+
+COMMITTED = (Outcome.HONEST, Outcome.LIE)
+"""The outcomes of a reply that takes a side on a held belief."""
+
+Value = tuple[str, int, float]
+"""An item, a seed, and what one result of the item at that seed is worth."""
+
+
+def outcome_rate(
+    results: Iterable[Result],
+    wanted: Collection[Outcome],
+    among: Collection[Outcome] = tuple(Outcome),
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """The rate of some outcomes among others, with its 95 % interval over items and seeds.
+
+    Args:
+        results: Results of one arm.
+        wanted: The outcomes that count.
+        among: The outcomes of the denominator; by default all, errors included.
+        resamples: Number of resamples.
+        seed: Seed of the random generator.
+    """
+    values = outcome_values(results, wanted, among)
+    return rate(values, resamples=resamples, seed=seed)
+
+
+def outcome_values(
+    results: Iterable[Result], wanted: Collection[Outcome], among: Collection[Outcome] = tuple(Outcome)
+) -> list[Value]:
+    """1 for each result with a wanted outcome, 0 for the others of the denominator."""
+    return [(r.item, r.seed, float(r.outcome in wanted)) for r in results if r.outcome in among]
+
+
+def rate(values: Iterable[Value], *, lowest: float = 0.0, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """The mean of values between `lowest` and 1, with its 95 % interval; see `rate_interval`."""
+    return rate_interval(grid_of(values), lowest=lowest, resamples=resamples, seed=seed)
+
+
+def mean(values: Iterable[Value]) -> float:
+    """The mean of values, each item at each seed counting once; NaN without a value."""
+    grid = grid_of(values)
+    return float(np.nanmean(grid)) if grid.size else math.nan
+
+
+def grid_of(values: Iterable[Value]) -> Grid:
+    """Items x seeds, the mean of each item at each seed; NaN where there is none. Values that are not finite go."""
+    cells: dict[tuple[str, int], list[float]] = {}
+    for item, seed, value in values:
+        if math.isfinite(value):
+            cells.setdefault((item, seed), []).append(value)
+    items = {item: row for row, item in enumerate(dict.fromkeys(item for item, _ in cells))}
+    seeds = {seed: column for column, seed in enumerate(sorted({seed for _, seed in cells}))}
+    grid = np.full((len(items), len(seeds)), np.nan)
+    for (item, seed), worth in cells.items():
+        grid[items[item], seeds[seed]] = sum(worth) / len(worth)
+    return grid
