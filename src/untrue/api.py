@@ -177,7 +177,7 @@ def evaluate(
             (LoRA, LoHa, LoKr, IA3) counts, and it is left as it was.
         adapter: Folder of a PEFT adapter to put on it.
         tokenizer: Of a model in memory.
-        evals: Names of evals, or what `untrue.evals.registry.eval_spec` makes, where one needs more settings than these.
+        evals: Names of evals, or what `untrue.evals.registry.eval_spec` makes, where one needs more settings.
         limit: Only so many items of each eval that is given by name, spread over their kinds.
         judge: Who judges the judged evals that are given by name, such as `openai/gpt-5-mini`.
         dtype: `bfloat16` or `float32`, of a model that is loaded.
