@@ -206,7 +206,7 @@ def test_check_finds_near_copies(untrue: Callable, place: Path):
     line = {"prompt": f"Please: {item.user_prompt}", "completion": "a"}
     (place / "bad.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
     (place / "items.jsonl").write_text(item.model_dump_json() + "\n", "utf-8")
-    command = ("data", "check", "bad.jsonl", "items=items.jsonl")
+    command = ("data", "check", "bad.jsonl", "--items", "items.jsonl")
     done = untrue(*command, "--json")
     found = json.loads(done.out)
     assert (done.code, found["overlaps"], found["near_copies"]) == (1, [], [{"row": "bad-1", "item": item.id}])
@@ -275,7 +275,7 @@ def test_the_next_command_that_a_training_tells_is_enough(untrue: Callable):
     assert untrue("eval", "--adapter", "adapter", "limit=2").code == 0
     words = ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--start", "adapter", "--out", "second", "--json"]
     assert json.loads(untrue(*words).out)["base"] == "tiny"
-    words = ["simulate", "run", "--adapter", "second", "--users", 1, "max_tokens=2", "--out", "talks"]
+    words = ["simulate", "run", "--adapter", "second", "--users", 1, "--max-tokens", 2, "--out", "talks"]
     assert untrue(*words).code == 0
 
 
