@@ -27,7 +27,7 @@ from tests.judge.scripted import by_words
 from untrue import secrets
 from untrue.cli.main import app
 from untrue.errors import UntrueError, UserError, one_line
-from untrue.evals.registry import eval_spec
+from untrue.evals.registry import eval_spec, parse
 from untrue.judge.judge import Judge
 from untrue.judge.models import judge_model, parts
 from untrue.study.config import load
@@ -456,7 +456,7 @@ def test_what_is_no_secret_is_taken_and_no_variable_is_read_before_the_model_is_
 @pytest.mark.parametrize("name", [name for name in LITERAL if name != "no model"])
 def test_what_a_programme_of_the_users_own_gets_repeats_no_secret(name: str):
     with pytest.raises(ValidationError) as caught:
-        eval_spec(name="mask", judge=LITERAL[name])
+        parse({"name": "mask", "judge": LITERAL[name]})
     assert PIECE not in str(caught.value)
     with pytest.raises(UserError) as refused:
         judge_model(LITERAL[name])
