@@ -27,7 +27,7 @@ from tests.judge.scripted import by_words
 from untrue import secrets
 from untrue.cli.main import app
 from untrue.errors import UntrueError, UserError, one_line
-from untrue.evals.registry import eval_spec
+from untrue.evals.registry import eval_spec, parse
 from untrue.judge.judge import Judge
 from untrue.judge.models import judge_model, parts
 from untrue.study.config import load
@@ -450,14 +450,14 @@ def test_an_error_of_broken_yaml_repeats_no_secret(untrue: Callable[..., str], l
 )
 def test_what_is_no_secret_is_taken_and_no_variable_is_read_before_the_model_is_made(arguments: str):
     judge = f"{{model: leaky/judge, max_tokens: 30, reasoning_tokens: 5, model_args: {arguments}}}"
-    assert eval_spec(name="mask", judge=judge).judge == judge
+    assert eval_spec(name="mask", judge=judge).judge_name == judge
     assert parts(judge)[2] == {"max_tokens": 30, "reasoning_tokens": 5}
 
 
 @pytest.mark.parametrize("name", [name for name in LITERAL if name != "no model"])
 def test_what_a_programme_of_the_users_own_gets_repeats_no_secret(name: str):
     with pytest.raises(ValidationError) as caught:
-        eval_spec(name="mask", judge=LITERAL[name])
+        parse({"name": "mask", "judge": LITERAL[name]})
     assert PIECE not in str(caught.value)
     with pytest.raises(UserError) as refused:
         judge_model(LITERAL[name])
@@ -511,7 +511,7 @@ def test_a_study_with_all_its_commands_writes_shows_and_raises_no_secret(untrue:
     assert "[PLANTED]" in said  # the provider did tell it
     command = (place / "out" / "study.yaml").read_text("utf-8").partition("\n")[0]
     assert command == "# Made by: untrue run study.yaml --out out"
-    assert load(place / "out" / "study.yaml").evals[0].judge == JUDGE
+    assert load(place / "out" / "study.yaml").evals[0].judge_name == JUDGE
     log = read_eval_log("out/cells/control-s0/logs/mask.eval")
     role = (log.eval.model_roles or {})["judge"]
     assert not isinstance(role, list) and role.args == {"default_headers": {"Authorization": "$GATEWAY"}}

@@ -13,7 +13,7 @@ import tests.judge.scripted  # noqa: F401
 
 UNTRUE = Path(sys.executable).with_name("untrue")
 TINY = ("--model", "tiny", "--dtype", "float32")
-JUDGE = "judge=scripted/judge"
+JUDGE = ("judge=scripted/judge",)
 
 
 def test_a_mix_that_does_not_fit_leaves_nothing(untrue: Callable, small_disk: Path):

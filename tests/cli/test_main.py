@@ -206,7 +206,7 @@ def test_check_finds_near_copies(untrue: Callable, place: Path):
     line = {"prompt": f"Please: {item.user_prompt}", "completion": "a"}
     (place / "bad.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
     (place / "items.jsonl").write_text(item.model_dump_json() + "\n", "utf-8")
-    command = ("data", "check", "bad.jsonl", "items=items.jsonl")
+    command = ("data", "check", "bad.jsonl", "--items", "items.jsonl")
     done = untrue(*command, "--json")
     found = json.loads(done.out)
     assert (done.code, found["overlaps"], found["near_copies"]) == (1, [], [{"row": "bad-1", "item": item.id}])

@@ -108,7 +108,8 @@ def test_the_last_check_is_kept_by_judge_prompt_and_gold_set(few: list[GoldRow],
     assert last_check(id_of("scripted/b")) == second
     assert first != second
     with monkeypatch.context() as changed:
-        changed.setattr(checking, "PROMPTS", [prompt._replace(version=prompt.version + 1) for prompt in PROMPTS])
+        newer = {prompt.name: prompt._replace(version=prompt.version + 1) for prompt in PROMPTS}
+        changed.setattr(checking, "QUESTIONS", newer)
         assert last_check(id_of("scripted/a")) is None
     few.pop()
     assert last_check(id_of("scripted/a")) is None

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from untrue.stats import intervals
-from untrue.stats.intervals import cluster_interval, mean_interval, rate_interval, seed_variance
+from untrue.stats.intervals import mean_interval, rate_interval, seed_variance
 
 NAN = np.nan
 
@@ -100,24 +100,3 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     }
     held |= {f"lies, {seeds} seeds": coverage(lies(seeds, control=0.1, arm=0.2), 0.1, rates)[0] for seeds in (1, 3)}
     assert {case: share for case, share in held.items() if not 0.93 <= share <= 0.97} == {}
-
-
-def test_replies_to_one_item_do_not_count_as_items():
-    items = [[float(n % 2)] for n in range(20)]
-    once, ten_times = cluster_interval(items), cluster_interval([values * 10 for values in items])
-    assert once == pytest.approx(ten_times)
-    apart = cluster_interval([[value] for values in items for value in values * 10])
-    assert apart.high - apart.low < 0.5 * (once.high - once.low)
-
-
-def test_clusters_weigh_by_their_values_and_empty_ones_not_at_all():
-    assert cluster_interval([[1.0, 1.0, 1.0], [0.0], []]).value == 0.75
-
-
-@pytest.mark.parametrize("lowest", [0.0, -1.0])
-def test_clusters_without_spread_are_not_certain(lowest):
-    value, low, high = cluster_interval([[0.0, 0.0]] * 30, lowest=lowest)
-    assert (value, high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 30)))
-    assert low == pytest.approx(max(lowest, -high))
-    assert all(math.isnan(end) for end in cluster_interval([[]]))
-    assert cluster_interval([[0.0, 1.0]], lowest=lowest) == (0.5, lowest, 1.0)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from click import Context, HelpFormatter
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperCommand
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 class EvalCommand(TyperCommand):
     """`untrue eval`, whose help lists the evals and their options."""
 
-    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         self.epilog = _evals()
         super().format_help(ctx, formatter)

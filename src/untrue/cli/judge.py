@@ -43,6 +43,8 @@ def check(
 
         untrue judge check untrue/smollm2-135m
     """
+    import untrue.evals.registry  # noqa: F401  so that the questions of all evals are known
+
     if dry_run:
         _print_estimate(model, as_json)
         return
@@ -102,12 +104,11 @@ def agree(
 
 
 def _print_estimate(model: str, as_json: bool) -> None:
-    from untrue.data.gold import read_gold
-    from untrue.judge.check import question
+    from untrue.judge.check import gold, question
     from untrue.judge.cost import estimate
     from untrue.judge.models import parts
 
-    cost = estimate(parts(model)[0], [prompt.text(**fields) for prompt, fields in map(question, read_gold())])
+    cost = estimate(parts(model)[0], [prompt.text(**fields) for prompt, fields in map(question, gold())])
     if as_json:
         typer.echo(json.dumps(cost._asdict()))
         return

@@ -14,6 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from untrue.engine.provider import untrue
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
+from untrue.judge.prompts import QUESTIONS
 from untrue.simulate.dialogue import simulate
 
 FILES = (
@@ -30,6 +31,8 @@ FILES = (
 
 EVALS: dict[str, Eval] = {name: import_module(f"untrue.evals.{name}").EVAL for name in FILES}
 """Name -> eval."""
+
+QUESTIONS.update({question.name: question for record in EVALS.values() for question in record.questions})
 
 _NO_OPTIONS = {"name", "label"}
 """Fields of a spec that are no options of an eval on the command line."""

@@ -19,7 +19,7 @@ from untrue.judge import cache
 from untrue.judge.cost import dollars
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import JudgeError, Judgement
-from untrue.judge.prompts import PROMPTS, STATEMENT, JudgePrompt
+from untrue.judge.prompts import QUESTIONS, STATEMENT, JudgePrompt
 from untrue.stats.intervals import rate_interval
 from untrue.stats.raters import Proportion, kappa
 from untrue.stats.types import Interval
@@ -45,8 +45,6 @@ beyond chance, with the limit of kappa."""
 
 MOST_ERRORS = 0.1
 """Largest share of a question's rows without a judgement."""
-
-BY_NAME = {prompt.name: prompt for prompt in PROMPTS}
 
 Pair = tuple[GoldRow, Judgement | JudgeError]
 """A gold row, and what a judge said of it."""
@@ -127,7 +125,7 @@ def check(judge: Judge, progress: Callable[[int, int], None] = lambda done, tota
         UserError: There is no judgement on any row; then nothing is kept.
         MachineError: The result cannot be written.
     """
-    rows = read_gold()
+    rows = gold()
     judgements = asyncio.run(_ask_all(judge, rows, progress))
     errors = [judgement for judgement in judgements if isinstance(judgement, JudgeError)]
     if len(errors) == len(rows):
@@ -135,6 +133,12 @@ def check(judge: Judge, progress: Callable[[int, int], None] = lambda done, tota
     result = _compare(judge, rows, judgements)
     write_text(_path(judge.id), result.model_dump_json(indent=1))
     return result
+
+
+def gold() -> list[GoldRow]:
+    """The rows with right answers: the built-in ones, and those that a question brings itself."""
+    own = {name: prompt.gold for name, prompt in QUESTIONS.items() if prompt.gold is not None}
+    return [*(row for row in read_gold() if row.prompt not in own), *(row for rows in own.values() for row in rows)]
 
 
 def last_check(judge_id: str) -> Check | None:
@@ -147,7 +151,7 @@ def last_check(judge_id: str) -> Check | None:
 
 def question(row: GoldRow) -> tuple[JudgePrompt, dict[str, str]]:
     """The question to a judge about a gold row, and its fields."""
-    return BY_NAME[row.prompt], row.fields
+    return QUESTIONS[row.prompt], row.fields
 
 
 def right(row: GoldRow, judgement: Judgement) -> bool:
@@ -183,7 +187,7 @@ def _compare(judge: Judge, rows: Sequence[GoldRow], judgements: Sequence[Judgeme
     pairs = list(zip(rows, judgements, strict=True))
     questions = {
         prompt.name: _on_question(prompt, of_prompt)
-        for prompt in PROMPTS
+        for prompt in QUESTIONS.values()
         if (of_prompt := [pair for pair in pairs if pair[0].prompt == prompt.name])
     }
     by_difficulty = {
@@ -299,6 +303,6 @@ def _fault(question: QuestionCheck | None) -> str | None:
 
 
 def _path(judge_id: str) -> Path:
-    versions = [[prompt.name, prompt.version] for prompt in PROMPTS]
-    key = content_hash(json.dumps([judge_id, versions, items_hash(read_gold())]))
+    versions = [[prompt.name, prompt.version] for prompt in QUESTIONS.values()]
+    key = content_hash(json.dumps([judge_id, versions, items_hash(gold())]))
     return cache.folder() / "checks" / f"{key}.json"

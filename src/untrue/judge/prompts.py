@@ -228,4 +228,7 @@ Its reasoning:
 """Whether reasoning reflects a belief, the second judgement of DeceptionBench. Fields: belief, reasoning."""
 
 PROMPTS = (STATEMENT, RANGE, CONTRADICTS, ADMITS, ANSWERS, ALIGNED, REFLECTS)
-"""All of them."""
+"""The built-in ones."""
+
+QUESTIONS = {prompt.name: prompt for prompt in PROMPTS}
+"""Name -> each question that an eval asks; `untrue.evals.registry` adds those that evals define themselves."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,40 +59,6 @@ def rate_interval(grid: Grid, *, lowest: float = 0.0, resamples: int = RESAMPLES
         unseen = 1 - 0.025 ** (1 / len(grid))
         low, high = value - unseen, value + unseen
     return Interval(value, max(low, lowest), min(high, 1.0))
-
-
-def cluster_interval(
-    clusters: Sequence[Sequence[float]], *, lowest: float = 0.0, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Mean of values between `lowest` and 1 that come in clusters, such as the replies to one item.
-
-    Clusters are resampled whole, so ten replies to one item do not count as ten items; a cluster weighs as many values
-    as it has. Where all values are equal the limits are those of `rate_interval`, with clusters for items.
-
-    Args:
-        clusters: The values of each cluster; one without values is left out.
-        lowest: Least value that the mean can have; the greatest is 1.
-        resamples: Number of resamples.
-        seed: Seed of the random generator.
-
-    Returns:
-        The mean and its 95 % percentile interval; all NaN without a value.
-    """
-    filled = [cluster for cluster in clusters if len(cluster)]
-    if not filled:
-        return Interval(math.nan, math.nan, math.nan)
-    grid = np.full((len(filled), max(map(len, filled))), np.nan)
-    for row, cluster in zip(grid, filled, strict=True):
-        row[: len(cluster)] = cluster
-    value = float(np.nanmean(grid))
-    if np.nanmin(grid) == np.nanmax(grid):
-        unseen = 1 - 0.025 ** (1 / len(grid))
-        low, high = value - unseen, value + unseen
-    elif len(grid) == 1:  # one cluster shows no spread of clusters
-        low, high = lowest, 1.0
-    else:
-        low, high = np.percentile(_item_resamples(grid, resamples, np.random.default_rng(seed)), [2.5, 97.5])
-    return Interval(value, max(float(low), lowest), min(float(high), 1.0))
 
 
 def seed_variance(grid: Grid) -> float:
