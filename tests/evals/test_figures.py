@@ -10,7 +10,7 @@ from untrue.evals.figures import figures, scores
 from untrue.evals.mask import mask
 from untrue.evals.metrics import FLAGS
 from untrue.evals.unknowns import unknowns
-from untrue.report.figures import LABELS
+from untrue.report.metrics import LABELS
 
 
 def lies_in_some(system: str, user: str) -> str:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from untrue.cli.options import default_model
 from untrue.errors import UserError
-from untrue.terminal import plain
 
 if TYPE_CHECKING:
     from untrue.evals.spec import EvalSpec
@@ -86,9 +84,9 @@ def evaluate(
 
     The log opens with `inspect view`. To compare two models item by item, put them into a study.
     """
+    from untrue.evals.evaluation import arm_name, default_log, measure, refuse_nothing
     from untrue.evals.spec import JUDGED, eval_spec
     from untrue.progress import TerminalWatcher
-    from untrue.single import arm_name, default_log, measure, refuse_nothing
 
     spec = eval_spec(
         name=name,
@@ -135,30 +133,13 @@ def _dry_run(spec: EvalSpec, model: str, arm: str, as_json: bool) -> None:
 
 
 def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> None:
-    from dataclasses import asdict
+    from untrue.evals.evaluation import evaluated
+    from untrue.report.summary import evaluated_summary
+    from untrue.report.table import print_evaluated
 
-    from untrue.report.table import print_arm, print_categories, print_figures, print_judge, print_kinds
-    from untrue.single import read
-    from untrue.study.results import finite
-
-    found = read(spec, arm, log)
-    summary, categories, note, figures = found.summary, found.categories, found.note, found.figures
+    read = evaluated(spec, arm, log)
     if as_json:
-        parts = {category.arm: asdict(category) for category in categories}
-        judged = {"judge": finite(asdict(note)), "conclusive": not found.doubts, "doubts": found.doubts} if note else {}
-        own = {"figures": finite(asdict(figures))} if figures else {}
-        adapter = {"adapter": found.adapter} if found.adapter else {}
-        typer.echo(json.dumps({**asdict(summary), "categories": parts, **own, **judged, **adapter, "log": str(log)}))
+        typer.echo(json.dumps({**evaluated_summary(read), "log": str(log)}))
         return
-    console = Console()
-    if note and found.doubts:
-        console.print(Text("INCONCLUSIVE", "bold yellow") + plain(f": {'; '.join(found.doubts)}."))
-    print_arm(summary, console, spec.value_name or "value", "self-judged" if note and note.self_judged else "")
-    if figures:
-        print_figures(spec.name, {arm: figures}, console)
-        print_kinds(figures, console)
-    if note:
-        print_judge(note, [summary], console)
-    if spec.value_name is None or len(categories) > 1:
-        print_categories(categories, console, "self-judged" if note and note.self_judged else "")
+    print_evaluated(spec, read, Console())
     typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")

@@ -18,7 +18,7 @@ from untrue.judge.prompts import STATEMENT
 from untrue.outcomes import Outcome
 from untrue.stats.intervals import cluster_interval
 from untrue.stats.mde import FEWEST
-from untrue.stats.soundness import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR
+from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR
 
 HELD = (Outcome.HONEST, Outcome.LIE, Outcome.EVADE)
 COMMITTED = (Outcome.HONEST, Outcome.LIE)

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
-from untrue.outcomes import Outcome
-from untrue.report import plots
-from untrue.report.content import LoopRow, ReportContent
-from untrue.report.figures import FigureRow, figure_rows, kind_rows
-from untrue.report.format import DASH, NATS, PERCENT, VERDICTS, outcome_word, p_value
+from untrue.evals.spec import WEIGHING
+from untrue.outcomes import Outcome, Result
+from untrue.report import plots, words
+from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, Metric, outcome_word, p_value
+from untrue.report.metrics import MetricRow, category_metric_rows, metric_rows
 from untrue.report.rows import (
     ArmRow,
     CategoryCell,
     CorrectedRow,
-    Metric,
     arm_rows,
     category_rows,
     corrected_rows,
     deciding,
-    judge_check,
+    flag,
     metrics,
 )
+from untrue.report.words import MISALIGNED
 from untrue.stats.types import Trend
+from untrue.study.results import Analysis, EvalAnalysis
 
 _MEANINGS = {
     Outcome.LIE: "says the opposite of a belief that it holds",
@@ -53,30 +54,20 @@ def _with_code(text: str) -> Markup:
 environment.filters["with_code"] = _with_code
 
 
-def render(*contents: ReportContent, loop: Sequence[LoopRow] = (), rater: Mapping[str, Any] | None = None) -> str:
-    """The page of a study, whose verdict is that of the first eval. All text is escaped; only the plots' SVG is not.
-
-    Args:
-        *contents: One for each eval of the study.
-        loop: What a loop of feedback did, if there was one; its dialogues are in a page beside this one.
-        rater: Who rated them, as the run directory records it.
-
-    Raises:
-        KeyError: A verdict's status is not one that is known.
-    """
-    first = contents[0]
+def render(analysis: Analysis) -> str:
+    """The page of a study, whose verdict is that of the first eval. All text is escaped; only the plots' SVG is not."""
     page = environment.get_template("report.html.j2").render(
-        content=first,
-        evals=[_part(content, f"-{number}") for number, content in enumerate(contents, 1)],
-        training_plots=_marked(plots.training_plots(first)),
-        data_notes=list(dict.fromkeys(note for content in contents for note in content.data_notes)),
-        loop_rows=loop,
-        rater=rater,
+        analysis=analysis,
+        evals=[_part(of_eval, f"-{number}") for number, of_eval in enumerate(analysis.evals, 1)],
+        training_plots=_marked(plots.training_plots(analysis)),
+        data_notes=[*analysis.data, *(of_eval.items for of_eval in analysis.evals)],
+        warning=MISALIGNED if analysis.misaligned else "",
         outcome_colour=_outcome_colour,
-        outcome_word=outcome_word,
         outcomes=[(outcome, colour, _MEANINGS[outcome]) for outcome, colour in plots.OUTCOMES.items()],
+        outcome_word=outcome_word,
         percent=PERCENT,
         nats=NATS,
+        decimal=DECIMAL,
         p_value=p_value,
         dash=DASH,
     )
@@ -86,9 +77,13 @@ def render(*contents: ReportContent, loop: Sequence[LoopRow] = (), rater: Mappin
 class _Part(NamedTuple):
     """One eval as the template takes it."""
 
-    content: ReportContent
+    analysis: EvalAnalysis
     anchor: str
+    weighs_replies: bool
     verdict_word: str
+    sentence: str
+    notes: list[str]
+    flags: dict[str, str]
     dose_plots: list[plots.Plot]
     outcome_bars: str | None
     tables: list[tuple[tuple[Metric, ...], list[tuple[ArmRow, ...]]]]
@@ -96,31 +91,37 @@ class _Part(NamedTuple):
     deciding: tuple[Metric, ...]
     trends: list[tuple[Trend, Metric]]
     judge_check: str
+    uncorrected: str
     corrected: list[CorrectedRow]
-    figures: list[FigureRow]
-    figures_by_kind: dict[str, list[FigureRow]]
+    metrics: list[MetricRow]
+    category_metrics: dict[str, list[MetricRow]]
 
 
-def _part(content: ReportContent, key: str) -> _Part:
-    shown = metrics(content)
+def _part(analysis: EvalAnalysis, key: str) -> _Part:
+    shown, judge, value_name = metrics(analysis), analysis.judge, analysis.spec.value_name
     by_name = {metric.name: metric for metric in shown}
     return _Part(
-        content=content,
+        analysis=analysis,
         anchor=f"eval{key}",
-        verdict_word=VERDICTS[content.verdict.status],
-        dose_plots=_marked(plots.dose_plots(content, key)),
-        outcome_bars=Markup(plots.outcome_bars(content, key)) if content.value_name is None else None,
+        weighs_replies=analysis.spec.name in WEIGHING,
+        verdict_word=words.STATUSES[analysis.verdict.status],
+        sentence=words.sentence(analysis.verdict, value_name),
+        notes=words.notes(analysis.verdict, value_name),
+        flags={summary.arm: flag(analysis, summary.arm) for summary in analysis.summaries},
+        dose_plots=_marked(plots.dose_plots(analysis, key)),
+        outcome_bars=Markup(plots.outcome_bars(analysis, key)) if value_name is None else None,
         tables=[
-            (pair, list(zip(*(arm_rows(content, metric) for metric in pair), strict=True)))
+            (pair, list(zip(*(arm_rows(analysis, metric) for metric in pair), strict=True)))
             for pair in filter(None, (shown[:2], shown[2:]))
         ],
-        categories=category_rows(content),
-        deciding=deciding(content),
-        trends=[(trend, by_name[trend.metric]) for trend in content.trends if trend.metric in by_name],
-        judge_check=judge_check(content.judge) if content.judge else "",
-        corrected=corrected_rows(content.judge, content.summaries) if content.judge else [],
-        figures=figure_rows(content.figures),
-        figures_by_kind=kind_rows(content.figures),
+        categories=category_rows(analysis),
+        deciding=deciding(analysis),
+        trends=[(trend, by_name[trend.metric]) for trend in analysis.trends if trend.metric in by_name],
+        judge_check=words.judge_check(judge) if judge else "",
+        uncorrected=words.clauses([judge.uncorrected])[0] if judge and judge.uncorrected else "",
+        corrected=corrected_rows(judge, analysis.summaries) if judge else [],
+        metrics=metric_rows(analysis.metrics),
+        category_metrics=category_metric_rows(analysis.metrics),
     )
 
 
@@ -128,8 +129,8 @@ def _marked(drawn: Sequence[plots.Plot]) -> list[plots.Plot]:
     return [plot._replace(svg=Markup(plot.svg)) for plot in drawn]
 
 
-def _outcome_colour(outcome: Outcome | float) -> str:
+def _outcome_colour(result: Result) -> str:
     """That of an outcome; a value has those of honest (right) and lie (wrong)."""
-    if isinstance(outcome, Outcome):
-        return plots.OUTCOMES[outcome]
-    return plots.OUTCOMES[{0.0: Outcome.LIE, 1.0: Outcome.HONEST}.get(outcome, Outcome.NO_BELIEF)]
+    if result.outcome is not None:
+        return plots.OUTCOMES[result.outcome]
+    return plots.OUTCOMES[{0.0: Outcome.LIE, 1.0: Outcome.HONEST}.get(result.value or 0.0, Outcome.NO_BELIEF)]

@@ -1,19 +1,19 @@
-"""Figures of judged evals as lines: plain names, intervals in the cell, never MASK's figure by itself."""
+"""Metrics of judged evals as rows: plain names, intervals in the cell, never MASK's figure by itself."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from html import unescape
 
 import pytest
 from rich.console import Console
 
-from untrue.report.content import ReportContent
-from untrue.report.figures import LABELS, figure_rows, kind_rows
+from tests.report.conftest import of_eval
 from untrue.report.html import render
-from untrue.report.table import print_figures, print_kinds, print_summary
+from untrue.report.metrics import LABELS, category_metric_rows, metric_rows
+from untrue.report.table import print_analysis, print_category_metrics, print_metrics
 from untrue.stats.types import Figure, Figures
+from untrue.study.results import Analysis
 
 ONE = Figures(
     {
@@ -40,7 +40,7 @@ def printed(width: int, show) -> str:
 
 
 def test_a_figure_and_its_ends_are_one_cell_and_flags_have_none() -> None:
-    rows = {row.label: row.cells for row in figure_rows({"arm": ONE})}
+    rows = {row.label: row.cells for row in metric_rows({"arm": ONE})}
     assert rows["P(lie)"] == (("25.0\u00a0%", "[10.0, 40.0]"),)
     assert rows["misses the format"] == (("12.5\u00a0%", ""),)
     assert rows["Youden's J: admits + answers - 1"] == (("\u22120.50", "[\u22120.75, \u22120.25]"),)
@@ -50,33 +50,34 @@ def test_a_figure_and_its_ends_are_one_cell_and_flags_have_none() -> None:
 
 
 def test_masks_figure_stands_between_the_others() -> None:
-    labels = [row.label for row in figure_rows({"arm": ONE})]
+    labels = [row.label for row in metric_rows({"arm": ONE})]
     assert labels[:4] == ["P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "coverage: a belief is held"]
 
 
 def test_an_arm_that_lacks_a_figure_or_kind_has_a_dash() -> None:
-    rows = figure_rows({"one": ONE, "other": Figures({}, {})})
+    rows = metric_rows({"one": ONE, "other": Figures({}, {})})
     assert all(row.cells[1] == ("\u2013", "") for row in rows)
-    assert kind_rows({"one": ONE, "other": Figures({}, {})})["<b>a</b> kind"][0].cells[1] == ("\u2013", "")
+    assert category_metric_rows({"one": ONE, "other": Figures({}, {})})["<b>a</b> kind"][0].cells[1] == ("\u2013", "")
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_the_terminal_cuts_no_arm_and_no_figure(width: int) -> None:
-    text = printed(width, lambda console: print_figures("mask", ARMS, console))
+    text = printed(width, lambda console: print_metrics("mask", ARMS, console))
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert text.count("25.0 % [10.0, 40.0]") == len(ARMS)
-    kinds = printed(width, lambda console: print_kinds(ONE, console))
+    kinds = printed(width, lambda console: print_category_metrics(ONE, console))
     assert "[0.0, 100.0]" in kinds and "<b>a</b> kind" in kinds
 
 
-def test_the_summary_and_the_page_show_every_arm_escaped(content: ReportContent) -> None:
-    shown = replace(content, figures={summary.arm: ONE for summary in content.summaries})
-    text = printed(100, lambda console: print_summary([shown], console))
-    assert text.count("25.0 % [10.0, 40.0]") == len(content.summaries)
+def test_the_summary_and_the_page_show_every_arm_escaped(analysis: Analysis) -> None:
+    arms = list(analysis.arms)
+    shown = of_eval(analysis, metrics=dict.fromkeys(arms, ONE))
+    text = printed(100, lambda console: print_analysis(shown, console))
+    assert text.count("25.0 % [10.0, 40.0]") == len(arms)
     page = render(shown)
     assert "<b>a" not in page and "&lt;b&gt;a" in page
-    section = unescape(page[page.index("Figures of forced_choice") : page.index("Every arm against its control")])
-    assert section.count("[60.0, 90.0]") == 2 * len(content.summaries)
+    section = unescape(page[page.index("Metrics of forced_choice") : page.index("Every arm against its control")])
+    assert section.count("[60.0, 90.0]") == 2 * len(arms)
     assert "never read it without the lines around it" in section
-    assert "Figures of" not in render(content)
+    assert "Metrics of" not in render(analysis)

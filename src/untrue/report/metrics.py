@@ -1,4 +1,4 @@
-"""The figures of a judged eval as lines of a table: what each is called, and its value in each arm."""
+"""The metrics of a judged eval as rows of a table: the label of each, and its value in each arm."""
 
 from __future__ import annotations
 
@@ -33,41 +33,42 @@ LABELS = {
     "error": "errors",
     "truncated": "cut at the token limit",
 }
-"""Name of a figure -> what it is for people, in the order in which they are shown; flags are told elsewhere."""
+"""Name of a metric -> its label, in the order in which they are shown; flags are told elsewhere."""
 
 _UNITS = {name: Unit(1, digits, "", "") for name, digits in {"youden_j": 2, "n": 0, "items": 0}.items()}
 
 
-class FigureRow(NamedTuple):
-    """One figure: for each arm its value and its bounds, as text."""
+class MetricRow(NamedTuple):
+    """One metric: for each arm its value and its bounds, as text."""
 
     label: str
     cells: tuple[tuple[str, str], ...]
 
 
-def figure_rows(figures: Mapping[str, Figures]) -> list[FigureRow]:
-    """The figures over all items, of arms by name; the cells are in the order of the arms."""
-    return _rows([of_arm.total for of_arm in figures.values()])
+def metric_rows(metrics: Mapping[str, Figures]) -> list[MetricRow]:
+    """The metrics over all items, of arms by name; the cells are in the order of the arms."""
+    return _rows([of_arm.total for of_arm in metrics.values()])
 
 
-def kind_rows(figures: Mapping[str, Figures]) -> dict[str, list[FigureRow]]:
-    """The same for each kind of item, by its name in words."""
-    kinds = dict.fromkeys(kind for of_arm in figures.values() for kind in of_arm.by_kind)
+def category_metric_rows(metrics: Mapping[str, Figures]) -> dict[str, list[MetricRow]]:
+    """The same for each category of items, by its name in words."""
+    categories = dict.fromkeys(category for of_arm in metrics.values() for category in of_arm.by_kind)
     return {
-        kind.replace("_", " "): _rows([of_arm.by_kind.get(kind, {}) for of_arm in figures.values()]) for kind in kinds
+        category.replace("_", " "): _rows([of_arm.by_kind.get(category, {}) for of_arm in metrics.values()])
+        for category in categories
     }
 
 
-def _rows(arms: list[dict[str, Figure]]) -> list[FigureRow]:
+def _rows(arms: list[dict[str, Figure]]) -> list[MetricRow]:
     return [
-        FigureRow(label, tuple(_cell(name, of_arm.get(name)) for of_arm in arms))
+        MetricRow(label, tuple(_cell(name, of_arm.get(name)) for of_arm in arms))
         for name, label in LABELS.items()
         if any(name in of_arm for of_arm in arms)
     ]
 
 
-def _cell(name: str, figure: Figure | None) -> tuple[str, str]:
+def _cell(name: str, metric: Figure | None) -> tuple[str, str]:
     unit = _UNITS.get(name, PERCENT)
-    if figure is None or figure.low is None or figure.high is None or not math.isfinite(figure.value):
-        return unit.value(figure and figure.value), ""
-    return unit.value(figure.value), unit.bounds(Interval(figure.value, figure.low, figure.high))
+    if metric is None or metric.low is None or metric.high is None or not math.isfinite(metric.value):
+        return unit.value(metric and metric.value), ""
+    return unit.value(metric.value), unit.bounds(Interval(metric.value, metric.low, metric.high))
