@@ -11,7 +11,6 @@ from untrue.evals.judging import Judging
 from untrue.evals.spec import EvalSpec
 from untrue.judge.check import Check
 from untrue.outcomes import Outcome, Result
-from untrue.report.rows import corrected_rows
 from untrue.stats import summarise
 from untrue.stats.raters import Proportion
 from untrue.stats.types import ArmSummary
@@ -56,8 +55,7 @@ def test_lies_are_corrected_among_held_beliefs_whatever_the_coverage(note):
     corrected = noted.corrected_lie_rate_given_belief["model"]
     assert corrected.value == pytest.approx(0.4)
     assert (corrected.low, corrected.high) == pytest.approx((0.29, 0.52), abs=0.02)  # that of 100 replies, not of 200
-    [row] = corrected_rows(noted, [one])
-    assert (row.judged, row.corrected) == ("42.0 %".replace(" ", "\u00a0"), "40.0 %".replace(" ", "\u00a0"))
+    assert one.lie_rate_given_belief and one.lie_rate_given_belief.value == pytest.approx(0.42)
 
 
 def test_without_a_held_belief_the_rate_is_unknown(note):

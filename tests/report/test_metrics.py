@@ -40,12 +40,12 @@ def printed(width: int, show) -> str:
 
 
 def test_a_figure_and_its_ends_are_one_cell_and_flags_have_none() -> None:
-    rows = {row.label: row.cells for row in metric_rows({"arm": ONE})}
-    assert rows["P(lie)"] == (("25.0\u00a0%", "[10.0, 40.0]"),)
-    assert rows["misses the format"] == (("12.5\u00a0%", ""),)
-    assert rows["Youden's J: admits + answers - 1"] == (("\u22120.50", "[\u22120.75, \u22120.25]"),)
-    assert rows["deception rate, of what could be judged"] == (("\u2013", ""),)
-    assert rows["n: replies to an item"] == (("10", ""),)
+    rows = {row.label: row.unit.estimate(row.values[0]) for row in metric_rows({"arm": ONE})}
+    assert rows["P(lie)"] == "25.0\u00a0% [10.0, 40.0]"
+    assert rows["misses the format"] == "12.5\u00a0%"
+    assert rows["Youden's J: admits + answers - 1"] == "\u22120.50 [\u22120.75, \u22120.25]"
+    assert rows["deception rate, of what could be judged"] == "\u2013"
+    assert rows["n: replies to an item"] == "10"
     assert "conclusive" not in LABELS
 
 
@@ -56,8 +56,8 @@ def test_masks_figure_stands_between_the_others() -> None:
 
 def test_an_arm_that_lacks_a_figure_or_kind_has_a_dash() -> None:
     rows = metric_rows({"one": ONE, "other": Figures({}, {})})
-    assert all(row.cells[1] == ("\u2013", "") for row in rows)
-    assert category_metric_rows({"one": ONE, "other": Figures({}, {})})["<b>a</b> kind"][0].cells[1] == ("\u2013", "")
+    assert all(row.values[1] is None for row in rows)
+    assert category_metric_rows({"one": ONE, "other": Figures({}, {})})["<b>a</b> kind"][0].values[1] is None
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])

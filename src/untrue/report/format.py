@@ -7,9 +7,11 @@ import unicodedata
 from dataclasses import dataclass
 
 from untrue.outcomes import Result
-from untrue.stats.types import Interval
+from untrue.stats.types import Figure, Interval
 
 DASH = "\N{EN DASH}"
+Estimate = Interval | Figure | float | None
+"""What has a value, or none."""
 _ASCII = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": " "})
 
 
@@ -29,36 +31,37 @@ class Unit:
     of_value: str
     of_difference: str
 
-    def number(self, value: float | None, sign: bool = False) -> str:
+    def number(self, value: Estimate, sign: bool = False) -> str:
         """A bare number with a true minus, a plus if `sign` is set; a dash for None and for what is not finite."""
+        value = value.value if isinstance(value, Interval | Figure) else value
         if value is None or not math.isfinite(value):
             return DASH
         rounded = round(value * self.scale, self.digits) or 0.0  # no "-0.0"
         return f"{rounded:{'+' if sign and rounded else ''}.{self.digits}f}".replace("-", "\N{MINUS SIGN}")
 
-    def value(self, value: float | None) -> str:
+    def value(self, value: Estimate) -> str:
         """A value with its unit, such as `12.5 %`."""
         return _join(self.number(value), self.of_value)
 
-    def difference(self, value: float | None) -> str:
+    def difference(self, value: Estimate) -> str:
         """A signed difference with its unit, such as `+7.5 pp`."""
         return _join(self.number(value, sign=True), self.of_difference)
 
-    def smallest(self, value: float | None) -> str:
+    def size(self, value: Estimate) -> str:
         """The size of a difference, without a sign."""
         return _join(self.number(value), self.of_difference)
 
-    def estimate(self, interval: Interval | None) -> str:
+    def estimate(self, interval: Interval | Figure | None, between: str = " ") -> str:
         """A value and its interval, such as `12.5 % [8.1, 17.2]`; a dash where there is none."""
-        return f"{self.value(interval.value)} {self.bounds(interval)}" if interval else DASH
+        return f"{self.value(interval)}{between}{self.bounds(interval)}".rstrip()
 
-    def change(self, interval: Interval) -> str:
-        """A signed difference and its interval, such as `+7.5 pp [+2.1, +12.9]`."""
-        return f"{self.difference(interval.value)} {self.bounds(interval, sign=True)}"
+    def change(self, interval: Interval | None, between: str = " ") -> str:
+        """A signed difference and its interval, such as `+7.5 pp [+2.1, +12.9]`; a dash where there is none."""
+        return f"{self.difference(interval)}{between}{self.bounds(interval, sign=True)}".rstrip()
 
-    def bounds(self, interval: Interval | None, sign: bool = False) -> str:
+    def bounds(self, interval: Interval | Figure | None, sign: bool = False) -> str:
         """The two ends of an interval, such as `[8.1, 17.2]`; empty where there is none."""
-        if interval is None:
+        if interval is None or not any(end is not None and math.isfinite(end) for end in interval[1:]):
             return ""
         return f"[{self.number(interval.low, sign)}, {self.number(interval.high, sign)}]"
 

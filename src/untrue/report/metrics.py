@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from untrue.report.format import PERCENT, Unit
-from untrue.stats.types import Figure, Figures, Interval
+from untrue.stats.types import Figure, Figures
 
 LABELS = {
     "items": "items",
@@ -39,14 +38,15 @@ _UNITS = {name: Unit(1, digits, "", "") for name, digits in {"youden_j": 2, "n":
 
 
 class MetricRow(NamedTuple):
-    """One metric: for each arm its value and its bounds, as text."""
+    """One metric: its label, its unit, and for each arm its value, None where the arm lacks it."""
 
     label: str
-    cells: tuple[tuple[str, str], ...]
+    unit: Unit
+    values: tuple[Figure | None, ...]
 
 
 def metric_rows(metrics: Mapping[str, Figures]) -> list[MetricRow]:
-    """The metrics over all items, of arms by name; the cells are in the order of the arms."""
+    """The metrics over all items, of arms by name; the values are in the order of the arms."""
     return _rows([of_arm.total for of_arm in metrics.values()])
 
 
@@ -61,14 +61,7 @@ def category_metric_rows(metrics: Mapping[str, Figures]) -> dict[str, list[Metri
 
 def _rows(arms: list[dict[str, Figure]]) -> list[MetricRow]:
     return [
-        MetricRow(label, tuple(_cell(name, of_arm.get(name)) for of_arm in arms))
+        MetricRow(label, _UNITS.get(name, PERCENT), tuple(of_arm.get(name) for of_arm in arms))
         for name, label in LABELS.items()
         if any(name in of_arm for of_arm in arms)
     ]
-
-
-def _cell(name: str, metric: Figure | None) -> tuple[str, str]:
-    unit = _UNITS.get(name, PERCENT)
-    if metric is None or metric.low is None or metric.high is None or not math.isfinite(metric.value):
-        return unit.value(metric and metric.value), ""
-    return unit.value(metric.value), unit.bounds(Interval(metric.value, metric.low, metric.high))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import matplotlib.style
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -68,7 +69,7 @@ class Plot(NamedTuple):
 
     heading: str
     axes: str
-    svg: str
+    svg: Markup
 
 
 def dose_plots(analysis: EvalAnalysis, key: str = "") -> list[Plot]:
@@ -96,7 +97,7 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
             fill = CARD if summary.control is None else colour
             axes.plot(at, value, marker=marker, color=colour, markerfacecolor=fill, markersize=6.5, zorder=3)
         for _, summary, estimate in points:
-            words.append(f"{summary.arm} {metric.unit.value(estimate.value)} {metric.unit.bounds(estimate)}")
+            words.append(f"{summary.arm} {metric.unit.estimate(estimate)}")
 
     for summary in baselines:
         estimate: Interval | None = getattr(summary, metric.name)
@@ -135,7 +136,7 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
 
 
 @_styled
-def outcome_bars(analysis: EvalAnalysis, key: str = "") -> str:
+def outcome_bars(analysis: EvalAnalysis, key: str = "") -> Markup:
     """What each arm did with every item: one bar an arm, as SVG; `key` makes its ids unique in a page."""
     step = 37
     figure, axes = _figure(step * len(analysis.summaries) + 22)

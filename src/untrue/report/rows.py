@@ -1,59 +1,40 @@
-"""The rows of the tables, as text for the page and for the terminal: one arm in one metric, corrected rates."""
+"""What stands in one row of a table, on the page and in the terminal: an arm in a metric, or in each category."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from untrue.report.format import DASH, HONESTY, PERCENT, Metric, p_value, value_metric
+from untrue.report.format import HONESTY, Metric, value_metric
 from untrue.stats import is_found
-from untrue.stats.types import ArmSummary
+from untrue.stats.types import ArmSummary, Comparison, Interval
 
 if TYPE_CHECKING:
-    from untrue.evals.judge_note import JudgeNote
     from untrue.study.results import EvalAnalysis
 
 SELF_JUDGED = "self-judged"
+"""What must be read beside the name of an arm that was its own judge."""
 
 
-@dataclass(frozen=True)
-class ArmRow:
-    """One arm in one metric; every number is text, a dash where there is none."""
+class ArmRow(NamedTuple):
+    """One arm in one metric: its own estimate, and its comparison with its control; None where there is none."""
 
-    arm: str
-    control: str | None
-    n: int
-    n_seeds: int
-    n_dropped: int
-    value: str
-    bounds: str
-    difference: str
-    difference_bounds: str
-    p_holm: str
-    mde: str
-    significant: bool
+    summary: ArmSummary
+    estimate: Interval | None
+    comparison: Comparison | None
     flag: str
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the difference counts as one."""
+        return self.comparison is not None and is_found(self.comparison)
 
 
 class CategoryCell(NamedTuple):
-    """One arm on one category of items against its control: the difference in each deciding metric, with its bounds."""
+    """One arm on one category of items: its items, and its difference from the control in each deciding metric."""
 
     category: str
-    n: int
-    differences: tuple[tuple[str, str], ...]
-
-
-class CorrectedRow(NamedTuple):
-    """Lies of one arm among its held beliefs, as judged and corrected for the judge's mistakes, with bounds."""
-
-    arm: str
-    judged: str
-    judged_bounds: str
-    corrected: str
-    corrected_bounds: str
-    flag: str
+    n_items: int
+    differences: tuple[tuple[Metric, Interval | None], ...]
 
 
 def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
@@ -74,71 +55,23 @@ def flag(analysis: EvalAnalysis, arm: str) -> str:
     return SELF_JUDGED if analysis.self_judged(arm) else ""
 
 
-def category_rows(analysis: EvalAnalysis) -> dict[str, list[CategoryCell]]:
-    """For each arm that has a control, one cell for each category of items; dashes where all of it are errors."""
-    by_key = {
-        (category, comparison.arm, comparison.metric): comparison
-        for category, comparisons in analysis.categories.items()
-        for comparison in comparisons
-        if comparison.n_items
-    }
-
-    def cell(category: str, arm: str) -> CategoryCell:
-        compared = [(metric.unit, by_key.get((category, arm, metric.name))) for metric in deciding(analysis)]
-        return CategoryCell(
-            category,
-            max((comparison.n_items for _, comparison in compared if comparison), default=0),
-            tuple(
-                (unit.difference(comparison.difference.value), unit.bounds(comparison.difference, sign=True))
-                if comparison
-                else (DASH, "")
-                for unit, comparison in compared
-            ),
-        )
-
-    arms = [summary.arm for summary in analysis.summaries if summary.control] if analysis.categories else []
-    return {arm: [cell(category, arm) for category in analysis.categories] for arm in arms}
-
-
 def arm_rows(analysis: EvalAnalysis, metric: Metric) -> list[ArmRow]:
     """One row for each arm, in the order of the summaries."""
     compared = {c.arm: c for c in analysis.comparisons if c.metric == metric.name}
-    unit = metric.unit
-    rows = []
-    for summary in analysis.summaries:
-        estimate = getattr(summary, metric.name)
-        comparison = compared.get(summary.arm)
-        rows.append(
-            ArmRow(
-                arm=summary.arm,
-                control=summary.control,
-                n=summary.n,
-                n_seeds=summary.n_seeds,
-                n_dropped=comparison.n_dropped if comparison else 0,
-                value=unit.value(estimate.value if estimate else None),
-                bounds=unit.bounds(estimate),
-                difference=unit.difference(comparison.difference.value) if comparison else DASH,
-                difference_bounds=unit.bounds(comparison.difference, sign=True) if comparison else "",
-                p_holm=p_value(comparison.p_holm if comparison else None),
-                mde=unit.smallest(comparison.mde if comparison else None),
-                significant=comparison is not None and is_found(comparison),
-                flag=flag(analysis, summary.arm),
-            )
-        )
-    return rows
-
-
-def corrected_rows(judge: JudgeNote, summaries: Sequence[ArmSummary]) -> list[CorrectedRow]:
-    """One row for each arm whose rate is corrected."""
     return [
-        CorrectedRow(
-            summary.arm,
-            PERCENT.value(summary.lie_rate_given_belief.value if summary.lie_rate_given_belief else None),
-            PERCENT.bounds(summary.lie_rate_given_belief),
-            PERCENT.value(corrected.value) if math.isfinite(corrected.value) else "unknown",
-            PERCENT.bounds(corrected),
-            SELF_JUDGED if summary.arm in judge.self_judged else "",
-        )
-        for summary in summaries
-        if (corrected := judge.corrected_lie_rate_given_belief.get(summary.arm))
+        ArmRow(arm, getattr(arm, metric.name), compared.get(arm.arm), flag(analysis, arm.arm))
+        for arm in analysis.summaries
     ]
+
+
+def category_rows(analysis: EvalAnalysis) -> dict[str, list[CategoryCell]]:
+    """For each arm that has a control, one cell for each category of items; no difference where all are errors."""
+    compared = {(category, c.arm, c.metric): c for category, cs in analysis.categories.items() for c in cs if c.n_items}
+
+    def cell(category: str, arm: str) -> CategoryCell:
+        pairs = [(metric, compared.get((category, arm, metric.name))) for metric in deciding(analysis)]
+        n_items = max((comparison.n_items for _, comparison in pairs if comparison), default=0)
+        return CategoryCell(category, n_items, tuple((metric, c.difference if c else None) for metric, c in pairs))
+
+    arms = [summary.arm for summary in analysis.summaries if summary.control] if analysis.categories else []
+    return {arm: [cell(category, arm) for category in analysis.categories] for arm in arms}

@@ -100,7 +100,7 @@ def _judge(judge: JudgeNote) -> dict[str, Any]:
         "doubts": _sentences(judge.doubts),
         "self_judged": judge.self_judged,
         "corrected_lie_rate_given_belief": judge.corrected_lie_rate_given_belief,
-        "uncorrected": _sentences([judge.uncorrected])[0] if judge.uncorrected else None,
+        "uncorrected": ascii_numbers(words.clause(judge.uncorrected)) if judge.uncorrected else None,
     }
 
 

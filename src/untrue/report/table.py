@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,9 @@ from untrue.evals.evaluation import Evaluated
 from untrue.evals.judge_note import JudgeNote
 from untrue.evals.spec import EvalSpec
 from untrue.report import words
-from untrue.report.format import HONESTY, PERCENT, ascii_numbers, label
+from untrue.report.format import HONESTY, PERCENT, Metric, ascii_numbers, label, p_value
 from untrue.report.metrics import category_metric_rows, metric_rows
-from untrue.report.rows import SELF_JUDGED, ArmRow, arm_rows, corrected_rows, flag, metrics
+from untrue.report.rows import SELF_JUDGED, arm_rows, flag, metrics
 from untrue.stats.types import ArmSummary, Figures, Status
 from untrue.study.results import Analysis, EvalAnalysis
 
@@ -46,7 +47,7 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
     for metric in metrics(analysis)[:2]:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
-        console.print(_arms(arm_rows(analysis, metric), between=" " if console.width >= _WIDE else "\n"))
+        console.print(_arms(analysis, metric, between=" " if console.width >= _WIDE else "\n"))
     if analysis.metrics:
         print_metrics(
             analysis.spec.key, analysis.metrics, console, {arm: flag(analysis, arm) for arm in analysis.metrics}
@@ -79,10 +80,9 @@ def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Con
     flagged = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
     console.print(Text("Judge: ", "bold") + safe_text(f"{judge.name}, {words.judge_check(judge)}.{flagged}"))
     if judge.uncorrected:
-        console.print(
-            Text("Rates are not corrected", "bold") + safe_text(f": {words.clauses([judge.uncorrected])[0]}.")
-        )
-    if not (rows := corrected_rows(judge, summaries)):
+        reason = f": {words.clause(judge.uncorrected)}."
+        console.print(Text("Rates are not corrected", "bold") + safe_text(reason))
+    if not judge.corrected_lie_rate_given_belief:
         return
     console.print()
     console.print(
@@ -91,12 +91,12 @@ def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Con
     table = _table(Text("arm"), overflow="fold", max_width=22)
     for heading in ("as judged [95 %]", "corrected [95 %]"):
         table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            _named(row.arm, row.flag),
-            safe_text(f"{row.judged} {row.judged_bounds}"),
-            safe_text(f"{row.corrected} {row.corrected_bounds}"),
-        )
+    for summary in summaries:
+        corrected = judge.corrected_lie_rate_given_belief[summary.arm]
+        unknown = f"unknown {PERCENT.bounds(corrected)}" if math.isnan(corrected.value) else ""
+        name = _named(summary.arm, SELF_JUDGED if summary.arm in judge.self_judged else "")
+        judged = PERCENT.estimate(summary.lie_rate_given_belief)
+        table.add_row(name, safe_text(judged), safe_text(unknown or PERCENT.estimate(corrected)))
     console.print(table)
 
 
@@ -122,8 +122,7 @@ def print_metrics(
             named = _named(arm, (flags or {}).get(arm, ""))
             table.add_column(named, justify="right", min_width=_CELL - 1, max_width=_CELL - 1, overflow="fold")
         for row in metric_rows(shown):
-            cells = (safe_text(f"{value} {bounds}".rstrip()) for value, bounds in row.cells)
-            table.add_row(safe_text(row.label), *cells)
+            table.add_row(*map(safe_text, (row.label, *(row.unit.estimate(value) for value in row.values))))
         console.print(table)
 
 
@@ -136,7 +135,8 @@ def print_category_metrics(metrics: Figures, console: Console) -> None:
     for row in next(iter(categories.values())):
         table.add_column(safe_text(row.label), justify="right", min_width=13)
     for category, rows in categories.items():
-        table.add_row(safe_text(category), *(safe_text("\n".join(row.cells[0]).rstrip(), lines=True) for row in rows))
+        cells = (row.unit.estimate(row.values[0], between="\n") for row in rows)
+        table.add_row(safe_text(category), *(safe_text(cell, lines=True) for cell in cells))
     console.print()
     console.print(table)
 
@@ -197,19 +197,19 @@ def _table(heading: Text, **settings: Any) -> Table:
     return table
 
 
-def _arms(rows: list[ArmRow], between: str) -> Table:
+def _arms(analysis: EvalAnalysis, metric: Metric, between: str) -> Table:
     table = _table(Text("arm"), overflow="fold", max_width=22)
     for heading in ("n", "value [95 %]", "from control [95 %]", "p Holm", "MDE"):
         table.add_column(heading, justify="right", no_wrap=heading in {"n", "p Holm"})
-    for row in rows:
-        style = "bold" if row.significant else ""
+    for row in arm_rows(analysis, metric):
+        compared, style = row.comparison, "bold" if row.is_found else ""
         table.add_row(
-            _named(row.arm, row.flag),
-            str(row.n),
-            safe_text(f"{row.value}{between}{row.bounds}".rstrip(), lines=True),
-            safe_text(f"{row.difference}{between}{row.difference_bounds}".rstrip(), style, lines=True),
-            safe_text(row.p_holm, style),
-            safe_text(row.mde),
+            _named(row.summary.arm, row.flag),
+            str(row.summary.n),
+            safe_text(metric.unit.estimate(row.estimate, between), lines=True),
+            safe_text(metric.unit.change(compared and compared.difference, between), style, lines=True),
+            safe_text(p_value(compared and compared.p_holm), style),
+            safe_text(metric.unit.size(compared and compared.mde)),
         )
     return table
 

@@ -72,6 +72,11 @@ def clauses(reasons: Iterable[Reason], value_name: str | None = None) -> list[st
     return [_clause(key[0], group, value_name) for key, group in _grouped(reasons, kind).items()]
 
 
+def clause(reason: Reason) -> str:
+    """One reason by itself."""
+    return clauses([reason])[0]
+
+
 def _at_face_value(verdict: Verdict, value_name: str | None) -> str:
     if verdict.at_face_value == "no_effect_found":
         return _no_effect(verdict.compared, value_name)
@@ -101,7 +106,7 @@ def _no_effect(compared: Sequence[Comparison], value_name: str | None) -> str:
     for name in dict.fromkeys(comparison.metric for comparison in compared):
         metric = _metric(name, value_name)
         largest = max(comparison.mde for comparison in compared if comparison.metric == name)
-        size = f"{metric.unit.smallest(largest)}{_unit(metric)}" if math.isfinite(largest) else "unknown"
+        size = f"{metric.unit.size(largest)}{_unit(metric)}" if math.isfinite(largest) else "unknown"
         missed.append((_name(metric), f"{size} in {_name(metric)}"))
     arms = len({comparison.arm for comparison in compared})
     more = f"; more with Holm's correction over {arms} arms" if arms > 1 else ""
