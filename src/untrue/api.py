@@ -15,8 +15,8 @@ from untrue.data.items import items_hash
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, JudgedSpec
+from untrue.evals.evaluation import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
 from untrue.outcomes import Result
-from untrue.single import Reading, arm_name, default_log, measure, read, refuse_nothing
 from untrue.stats.types import Comparison, Interval
 
 if TYPE_CHECKING:
@@ -41,19 +41,17 @@ class _Part:
     spec: EvalSpec
     items: str  # hash of all that its source holds, whatever the limit
     log: Path
-    reading: Reading
+    evaluated: Evaluated
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        summary = vars(self.reading.summary)
-        found = {name: value for name, value in summary.items() if name not in ("arm", "control", "counts")}
-        own = self.reading.figures.total if self.reading.figures else {}
-        figures = {
+        summary, own = self.evaluated.summary, self.evaluated.reading.metrics
+        rates = {name: value for name, value in vars(summary).items() if name not in ("arm", "control", "counts")}
+        metrics = {
             name: value if low is None or high is None else Interval(value, low, high)
-            for name, (value, low, high) in own.items()
+            for name, (value, low, high) in (own.total if own else {}).items()
         }
-        known = {name: value for name, value in found.items() if value is not None}
-        return {**known, **self.reading.summary.counts, **figures}
+        return {**{name: value for name, value in rates.items() if value is not None}, **summary.counts, **metrics}
 
 
 class Evaluation:
@@ -79,7 +77,7 @@ class Evaluation:
     @property
     def results(self) -> list[Result]:
         """One for each item and epoch of each eval."""
-        return [result for part in self._parts for result in part.reading.results]
+        return [result for part in self._parts for result in part.evaluated.reading.results]
 
     @property
     def log(self) -> Path:
@@ -89,7 +87,9 @@ class Evaluation:
     @property
     def doubts(self) -> list[str]:
         """Why the figures are inconclusive, as far as a judge is concerned; empty where there is nothing to say."""
-        return [f"{part.spec.key}: {doubt}" for part in self._parts for doubt in part.reading.doubts]
+        from untrue.report.words import clauses
+
+        return [f"{part.spec.key}: {doubt}" for part in self._parts for doubt in clauses(part.evaluated.doubts)]
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each result, with the columns of `Result`."""
@@ -217,7 +217,7 @@ def evaluate(
             log = logs / default_log(spec.key, whose, folder).name
             measure(spec, found, folder, dtype, arm, log, watcher, seed)
             refuse_nothing(spec, log)
-            parts.append(_Part(spec, hashed, log, read(spec, arm, log)))
+            parts.append(_Part(spec, hashed, log, evaluated(spec, arm, log)))
     return Evaluation(arm, parts)
 
 
@@ -329,12 +329,16 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
     """
     from shlex import join
 
+    from untrue.report.summary import write
     from untrue.study.run import run
 
-    found, folder = load_study(study) if isinstance(study, str | Path) else study, Path(out)
+    loaded, folder = load_study(study) if isinstance(study, str | Path) else study, Path(out)
+    # The run directory has the study with every default spelled out.
+    command = join(["untrue", "run", str(folder / "study.yaml"), "--out", str(folder)])
     with _watching(progress) as watcher:
-        # The run directory has the study with every default spelled out.
-        return run(found, folder, watcher, join(["untrue", "run", str(folder / "study.yaml"), "--out", str(folder)]))
+        analysis = run(loaded, folder, watcher, command)
+    write(analysis)
+    return analysis
 
 
 class _Silent:

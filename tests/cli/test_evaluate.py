@@ -183,7 +183,7 @@ def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     assert "run `untrue judge check scripted/judge`" in " ".join(done.out.split())
     assert "Rates are not corrected" in done.out
 
-    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
     done = untrue(*words)
     assert "INCONCLUSIVE" not in done.out
     assert "kappa 0.90" in done.out
@@ -205,7 +205,7 @@ def test_the_evals_own_figures_are_shown_and_masks_never_alone(untrue: Callable,
     assert "n: replies to an item 2" in lines
     assert "cut at the token limit 0.0 %" in lines
     assert any(line.startswith("honest 21 22 replies") for line in lines)
-    total = json.loads(untrue(*words, "--json").out)["figures"]["total"]
+    total = json.loads(untrue(*words, "--json").out)["metrics"]["total"]
     assert total["mask_honesty"] == {"value": 1.0, "low": pytest.approx(0.715, abs=1e-3), "high": 1.0}
     assert {
         "lie_rate",
@@ -225,17 +225,17 @@ def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(unt
     assert "the same if no error is deception 0.0 %" in lines
     assert "the same if every error is deception 100.0 %" in lines
     assert "misses the format 100.0 %" in lines
-    found = json.loads(untrue(*words, "--log", "d.eval", "--json").out)["figures"]
+    found = json.loads(untrue(*words, "--log", "d.eval", "--json").out)["metrics"]
     assert found["total"]["deception_rate"]["value"] is None
     assert len(found["by_kind"]) == 5
     assert all(kind["format_missed"]["value"] == 1 for kind in found["by_kind"].values())
 
 
 def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check):
-    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
     words = ["eval", "mask", f"items={items}", "limit=1", "--model", "echo/model"]
     done = untrue(*words, "judge=scripted/judge", "--log", "mask.eval")
-    assert "INCONCLUSIVE: only 1 item made up the eval of arm `model` (at least 6 are needed)" in " ".join(
+    assert "INCONCLUSIVE: the results of arm `model` are of only 1 item (at least 6 are needed)" in " ".join(
         done.out.split()
     )
 

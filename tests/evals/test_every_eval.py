@@ -74,12 +74,12 @@ def test_all_run_in_one_study(model: str, tiny_folder: Path, tmp_path: Path):
     study["train"] = {**SETTINGS["train"], "epochs": 1}
     told = Recorder()
     found = run(Study.model_validate(study), tmp_path / "out", told, "untrue run all.yaml")
-    assert [content.eval_name for content in found.contents] == list(EVALS)
-    for content in found.contents:
-        assert (content.judge is not None) == (content.eval_name in JUDGED)
-        assert all(summary.n for summary in content.summaries)
-        if content.judge:
-            assert content.verdict.status == "inconclusive"
+    assert [analysed.spec.key for analysed in found.evals] == list(EVALS)
+    for analysed in found.evals:
+        assert (analysed.judge is not None) == (analysed.spec.key in JUDGED)
+        assert all(summary.n for summary in analysed.summaries)
+        if analysed.judge:
+            assert analysed.verdict.status == "inconclusive"
 
 
 TAUGHT = {

@@ -23,7 +23,7 @@ from untrue.evals.unknowns import unknowns
 from untrue.judge.check import Check
 from untrue.logs import read_log
 from untrue.outcomes import Outcome, Result
-from untrue.stats import compare, moved_apart, summarise, verdict
+from untrue.stats import Reason, compare, moved_apart, summarise, verdict
 
 NONSENSE: Reply = lambda system, user: "blorp blorp"  # noqa: E731
 SHAPED: Reply = lambda system, user: "<think>blorp</think><output>blorp</output>"  # noqa: E731
@@ -68,7 +68,7 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
     assert (rates["belief_rate"], rates["evade_rate"], rates["conclusive"]) == (1, 1, 0)
     found = verdict_of(control, broken)
     assert found.status == "inconclusive"
-    assert "a side is taken in only 0.0 % of the replies" in found.sentence
+    assert found.faults == (Reason("few_sides", "nonsense", (0.0,)),)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusin
     answered = {arm: one.total["answered"].value for arm, one in own.items() if one}
     found = verdict(summarise(results, controls), compare(results, controls), answered=answered)
     assert found.status == "inconclusive"
-    assert "only 0.0 % of the questions that have an answer were answered by arm `nonsense`" in found.sentence
+    assert found.faults == (Reason("few_answered", "nonsense", (0.0,)),)
     kinds = {
         kind: compare([r for r in results if r.category == kind], controls) for kind in ("unanswerable", "answerable")
     }
@@ -121,14 +121,14 @@ def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_rel
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
     words = ["eval", name, "limit=8", "--model", "echo/model", "judge=scripted/judge", "--json"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == (2 if name == "deceptionbench" else 0), done.output  # no echo keeps its format
     found = json.loads(done.stdout)
     assert found["conclusive"] is False
     if name == "unknowns":
-        assert any("only 0.0 % of the questions that have an answer" in doubt for doubt in found["doubts"])
+        assert any("answered only 0.0 % of the answerable questions" in doubt for doubt in found["doubts"])
 
 
 @pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])

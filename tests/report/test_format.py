@@ -15,7 +15,7 @@ def test_numbers() -> None:
     assert NATS.difference(-0.0001) == "0.000"
     assert NATS.bounds(Interval(0.0, -0.1, 0.1), sign=True) == "[−0.100, +0.100]"
     assert NATS.bounds(None) == ""
-    assert PERCENT.value(None) == PERCENT.value(math.nan) == NATS.smallest(math.inf) == "–"
+    assert PERCENT.value(None) == PERCENT.value(math.nan) == NATS.size(math.inf) == "–"
 
 
 def test_p_values() -> None:

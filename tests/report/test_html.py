@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.conftest import Shown, of_eval
+from untrue.evals.spec import EvalSpec
 from untrue.outcomes import Outcome
-from untrue.report.content import ReportContent
+from untrue.report import words
 from untrue.report.html import render
+from untrue.stats.types import Comparison
+from untrue.study.results import Analysis, EvalAnalysis
 
-Make = Callable[..., ReportContent]
+Make = Callable[..., Analysis]
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -62,36 +66,71 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def poisoned(content: ReportContent, text: str) -> ReportContent:
-    """The content with `text` in every place that takes text."""
-    arm = {name: f"{name} {text}" for name in content.doses}
+def poisoned(analysis: Analysis, text: str) -> Analysis:
+    """The analysis with `text` in every place that takes text."""
     return replace(
-        content,
-        **dict.fromkeys(("name", "question", "model", "design", "command", "created", "eval_name"), text),
+        analysis,
+        **dict.fromkeys(("design", "command", "created"), text),
+        study=analysis.study.model_copy(update=dict.fromkeys(("name", "question", "model"), text)),
         versions={text: text},
-        verdict=replace(content.verdict, sentence=text, notes=(text,)),
-        doses={arm[name]: dose for name, dose in content.doses.items()},
-        series={arm[name]: text for name in content.series},
-        summaries=[replace(s, arm=arm[s.arm], control=s.control and arm[s.control]) for s in content.summaries],
-        comparisons=[replace(c, arm=arm[c.arm], control=arm[c.control]) for c in content.comparisons],
-        training=[replace(c, arm=arm[c.arm]) for c in content.training],
-        changed=[
-            replace(item, item=text, category=text, arm=text, texts={text: text, "Question": text}, reason=text)
-            for item in content.changed
+        arms={f"{name} {text}": replace(arm, name=f"{name} {text}", level=text) for name, arm in analysis.arms.items()},
+        evals=[poisoned_eval(of_eval, text) for of_eval in analysis.evals],
+        training=[replace(training, arm=f"{training.arm} {text}") for training in analysis.training],
+        data=[note._replace(name=text, content_hash=text) for note in analysis.data],
+    )
+
+
+def poisoned_eval(of_eval: EvalAnalysis, text: str) -> EvalAnalysis:
+    def named(comparison: Comparison) -> Comparison:
+        return replace(comparison, arm=f"{comparison.arm} {text}", control=f"{comparison.control} {text}")
+
+    verdict = of_eval.verdict
+    return replace(
+        of_eval,
+        spec=of_eval.spec.model_copy(update={"label": text}),
+        arms={f"{name} {text}": replace(arm, name=f"{name} {text}", level=text) for name, arm in of_eval.arms.items()},
+        items=of_eval.items._replace(name=text, content_hash=text),
+        verdict=replace(
+            verdict,
+            findings=tuple(found._replace(comparison=named(found.comparison)) for found in verdict.findings),
+            notes=tuple(note._replace(arm=text) for note in verdict.notes),
+        ),
+        summaries=[
+            replace(s, arm=f"{s.arm} {text}", control=s.control and f"{s.control} {text}") for s in of_eval.summaries
         ],
-        warnings=[text],
-        data_notes=[note._replace(name=text, content_hash=text) for note in content.data_notes],
-    )  # fmt: skip
+        comparisons=[named(comparison) for comparison in of_eval.comparisons],
+        categories={
+            category: [named(comparison) for comparison in comparisons]
+            for category, comparisons in of_eval.categories.items()
+        },
+        changes=[
+            change._replace(
+                item=Shown.model_construct(id=text, texts={text: text, "Question": text}),
+                arm=replace(change.arm, arm=text, category=text, reason=text),
+            )
+            for change in of_eval.changes
+        ],
+    )
 
 
-def test_every_part_is_there_and_in_order(content: ReportContent) -> None:
-    page = Page(render(content))
+def with_eval(analysis: Analysis, further: EvalAnalysis) -> Analysis:
+    return replace(analysis, evals=[*analysis.evals, further])
+
+
+def sentence(of_eval: EvalAnalysis) -> str:
+    """The conclusion as `Page.text` has it, with names in backticks set as code."""
+    return " ".join(words.sentence(of_eval.verdict, of_eval.spec.value_name).replace("`", " ").split())
+
+
+def test_every_part_is_there_and_in_order(analysis: Analysis, forced_choice: EvalAnalysis) -> None:
+    page = Page(render(analysis))
     assert not page.open
     parts = [
-        content.name, content.question, content.verdict.sentence, content.verdict.notes[0], content.warnings[0],
+        analysis.study.name, analysis.study.question, sentence(forced_choice),
+        "One seed cannot show that a finding survives another seed", words.MISALIGNED,
         "Dose and response", "Outcomes", "Every arm against its control", "Trend", "Items that changed most",
-        *content.changed[0].texts.values(), content.changed[0].reason, "Training",
-        "How to read this", "Make it again", content.command, "c01dbeef7731", "2.13.0",
+        *forced_choice.changes[0].item.shown.values(), forced_choice.changes[0].arm.reason, "Training",
+        "How to read this", "Make it again", analysis.command, "c01dbeef7731", "2.13.0",
     ]  # fmt: skip
     # A figure's alternative text names the arms before their section does, so look for each part after the last one.
     position = 0
@@ -99,15 +138,15 @@ def test_every_part_is_there_and_in_order(content: ReportContent) -> None:
         position = page.text.index(part, position)
 
 
-def test_every_arm_and_figure_is_shown(content: ReportContent) -> None:
-    page = Page(render(content))
+def test_every_arm_and_figure_is_shown(analysis: Analysis) -> None:
+    page = Page(render(analysis))
     rows = page.text[page.text.index("Every arm against its control") :]
     assert "control 360 3 11.1 % [7.7, 14.8] – – – 0.440 [0.350, 0.530]" in rows
     assert (
         "severe-50 vs control 360 3 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] 2 dropped <0.001 6.3 pp "
         "0.030 [−0.060, 0.120] −0.410 [−0.470, −0.350] 2 dropped <0.001 0.084"
     ) in rows
-    for arm in content.doses:
+    for arm in analysis.arms:
         assert page.text.count(arm) > 10
     svgs = [attributes for tag, attributes in page.elements if tag == "svg"]
     assert len(svgs) == 3 + 1 + 1
@@ -119,36 +158,31 @@ def test_every_arm_and_figure_is_shown(content: ReportContent) -> None:
     assert "severe-20: 226 honest, 57 lie, 0 evade, 76 no belief, 1 error" in page.text
 
 
-def test_fifteen_arms_make_two_lines_and_a_small_page(make_content: Make) -> None:
-    content = make_content((0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5), ("severe", "normal"))
-    html = render(content)
+def test_fifteen_arms_make_two_lines_and_a_small_page(make_analysis: Make) -> None:
+    analysis = make_analysis((0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5), ("severe", "normal"))
+    html = render(analysis)
     assert len(html.encode()) < 300_000
     text = Page(html).text
-    assert all(arm in text for arm in content.doses)
+    assert all(arm in text for arm in analysis.arms)
     assert {"Training loss: severe", "Training loss: normal"} <= set(Page(html).words)
 
 
-def shown(text: str) -> str:
-    """A text with names in backticks, as `Page.text` has it once they are set as code."""
-    return " ".join(text.replace("`", " ").split())
-
-
 def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
-    content: ReportContent, capability: ReportContent
+    analysis: Analysis, capability: EvalAnalysis
 ) -> None:
-    page = Page(render(content, capability))
+    page = Page(render(with_eval(analysis, capability)))
     assert not page.open
     position = 0
     for part in (
-        shown(content.verdict.sentence), "Eval Verdict Measures", "forced_choice Effect Lie rate, Pressure margin",
-        "capability Effect Accuracy", "Lie rate by dose", "Outcomes of each arm", "known_facts/000-boiling-point",
-        shown(capability.verdict.sentence), "Accuracy by dose", "Accuracy in % of all results without error",
+        sentence(analysis.evals[0]), "Eval Verdict Measures", "forced_choice Effect Lie rate, Pressure margin",
+        "capability Effect Accuracy", "Lie rate by dose", "Outcomes of each arm", "known_facts-000-boiling-point",
+        sentence(capability), "Accuracy by dose", "Accuracy in % of all results without error",
         "severe-50 vs control 645 3 71.0 % [66.0, 76.0] −8.0 pp [−12.5, −3.5] 2 dropped <0.001 6.3 pp",
         "right → wrong", "What do you need to open a locked door?", "Training loss", "Rates that are no outcomes",
         "Make it again", "c01dbeef7731", "77aa",
     ):  # fmt: skip
         position = page.text.index(part, position)
-    assert page.text.count(shown(content.verdict.sentence)) == 1
+    assert page.text.count(sentence(analysis.evals[0])) == 1
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
@@ -157,45 +191,45 @@ def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
     assert "None" not in page.text and "nan" not in page.text
 
 
-def test_a_value_alone_has_no_outcomes_of_honesty(capability: ReportContent) -> None:
-    text = Page(render(capability)).text
-    assert "<h2>Outcomes" not in render(capability) and "Lie rate" not in text and "A lie is" not in text
+def test_a_value_alone_has_no_outcomes_of_honesty(analysis: Analysis, capability: EvalAnalysis) -> None:
+    html = render(replace(analysis, evals=[capability]))
+    text = Page(html).text
+    assert "<h2>Outcomes" not in html and "Lie rate" not in text and "A lie is" not in text
     assert "a forced choice cannot see" not in text.lower()
     assert "Accuracy: the share of results that did what the eval counts" in text
 
 
-def test_hostile_names_of_evals_stay_text(content: ReportContent, capability: ReportContent) -> None:
-    attack = HOSTILE[0]
-    hostile = replace(capability, value_name=attack, eval_name=attack, changed=poisoned(capability, attack).changed)
-    page = Page(render(poisoned(content, attack), hostile))
+def test_hostile_names_of_evals_stay_text(analysis: Analysis, capability: EvalAnalysis) -> None:
+    attack, both = HOSTILE[0], with_eval(analysis, capability)
+    page = Page(render(poisoned(both, attack)))
     assert not page.open
-    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in Page(render(content, capability)).elements}
+    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in Page(render(both)).elements}
 
 
-def test_the_page_is_the_same_each_time(content: ReportContent) -> None:
-    assert render(content) == render(content)
+def test_the_page_is_the_same_each_time(analysis: Analysis) -> None:
+    assert render(analysis) == render(analysis)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_stays_text(content: ReportContent, text: str) -> None:
-    page = Page(render(poisoned(content, text)))
+def test_hostile_text_stays_text(analysis: Analysis, text: str) -> None:
+    page = Page(render(poisoned(analysis, text)))
     assert not page.open
-    calm = Page(render(content))
+    calm = Page(render(analysis))
     assert {tag for tag, _ in page.elements} <= {tag for tag, _ in calm.elements}
     assert not {"script", "img", "iframe", "object", "embed", "link", "base"} & {tag for tag, _ in page.elements}
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert page.text.count(" ".join(text.split())) > 20
 
 
-def test_text_that_no_file_can_hold_is_replaced(content: ReportContent) -> None:
-    html = render(poisoned(content, "a\ud800b\x00c\x1b[31m"))
+def test_text_that_no_file_can_hold_is_replaced(analysis: Analysis) -> None:
+    html = render(poisoned(analysis, "a\ud800b\x00c\x1b[31m"))
     assert html.encode("utf-8")
     assert not Page(html).open
 
 
 @pytest.mark.parametrize("text", ["", HOSTILE[0], "https://example.org/x.js"])
-def test_nothing_is_loaded(content: ReportContent, text: str) -> None:
-    html = render(poisoned(content, text) if text else content)
+def test_nothing_is_loaded(analysis: Analysis, text: str) -> None:
+    html = render(poisoned(analysis, text) if text else analysis)
     page = Page(html)
     policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy and policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
@@ -208,17 +242,24 @@ def test_nothing_is_loaded(content: ReportContent, text: str) -> None:
     assert "url(" not in style and "@import" not in style
 
 
-def test_what_is_missing_is_a_dash(content: ReportContent) -> None:
+def test_what_is_missing_is_a_dash(analysis: Analysis, forced_choice: EvalAnalysis) -> None:
     last = replace(
-        content.summaries[-1], lie_rate_given_belief=None, pressure_margin=None, neutral_margin=None, pressure_gap=None
+        forced_choice.summaries[-1],
+        lie_rate_given_belief=None,
+        pressure_margin=None,
+        neutral_margin=None,
+        pressure_gap=None,
     )
-    changed = [replace(content.changed[0], arm_margin=None, arm_outcome=Outcome.ERROR)]
-    comparisons = [
-        replace(c, p_holm=float("nan"), mde=float("nan")) for c in content.comparisons if c.arm == "severe-5"
-    ]
-    text = Page(
-        render(replace(content, summaries=[*content.summaries[:-1], last], comparisons=comparisons, changed=changed))
-    ).text
+    failed = replace(forced_choice.changes[0].arm, pressure_margin=None, outcome=Outcome.ERROR)
+    changed = of_eval(
+        analysis,
+        summaries=[*forced_choice.summaries[:-1], last],
+        comparisons=[
+            replace(c, p_holm=float("nan"), mde=float("nan")) for c in forced_choice.comparisons if c.arm == "severe-5"
+        ],
+        changes=[forced_choice.changes[0]._replace(arm=failed)],
+    )
+    text = Page(render(changed)).text
     assert "severe-50 83 0 86 2 189 360 75.6 % – " in text
     assert "severe-50 vs control 360 3 23.1 % [19.7, 26.8] – – – – – – – " in text
     assert "severe-5 vs control 360 3 12.2 % [8.8, 15.9] +1.1 pp [−3.4, +5.6] – – " in text
@@ -226,8 +267,9 @@ def test_what_is_missing_is_a_dash(content: ReportContent) -> None:
     assert "None" not in text and "nan" not in text
 
 
-def test_a_study_without_training_trends_or_changes_has_no_empty_sections(content: ReportContent) -> None:
-    html = render(replace(content, training=[], trends=[], changed=[], warnings=[]))
+def test_a_study_without_training_trends_or_changes_has_no_empty_sections(analysis: Analysis) -> None:
+    arms = {name: replace(arm, level=None) for name, arm in analysis.arms.items()}
+    html = render(of_eval(replace(analysis, training=[], arms=arms), trends=[], changes=[]))
     assert "<h2>Training</h2>" not in html and "<h2>Trend</h2>" not in html
     assert "No item changed." in html and 'class="warning"' not in html
 
@@ -236,18 +278,18 @@ def test_a_study_without_training_trends_or_changes_has_no_empty_sections(conten
     ("status", "word"),
     [("effect", "Effect"), ("no_effect_found", "No effect found"), ("inconclusive", "Inconclusive")],
 )
-def test_the_verdict_is_a_word_and_a_colour(make_content: Make, status: str, word: str) -> None:
-    content = make_content(status=status)
-    html = render(content)
+def test_the_verdict_is_a_word_and_a_colour(make_analysis: Make, status: str, word: str) -> None:
+    analysis = make_analysis(status=status)
+    html = render(analysis)
     assert f'class="verdict {status}"' in html and f"--tone: var(--{status})" in html
-    assert f"{word} {shown(content.verdict.sentence)}" in Page(html).text
+    assert f"{word} {sentence(analysis.evals[0])}" in Page(html).text
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (apt-get install chromium)")
-def test_a_browser_runs_nothing(content: ReportContent, tmp_path: Path) -> None:
+def test_a_browser_runs_nothing(analysis: Analysis, tmp_path: Path) -> None:
     attack = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
     page = tmp_path / "report.html"
-    page.write_text(render(poisoned(content, attack)), encoding="utf-8")
+    page.write_text(render(poisoned(analysis, attack)), encoding="utf-8")
     flags = [
         "--headless",
         "--no-sandbox",
@@ -267,9 +309,10 @@ def test_a_browser_runs_nothing(content: ReportContent, tmp_path: Path) -> None:
     assert dom.words.count(attack) > 20
 
 
-def test_it_says_that_a_forced_choice_cannot_see_evasion(content: ReportContent) -> None:
+def test_it_says_that_a_forced_choice_cannot_see_evasion(analysis: Analysis, forced_choice: EvalAnalysis) -> None:
     said = "a forced choice sees a tie alone"
-    assert said in render(content)
-    assert said not in render(replace(content, weighs_replies=False))
-    seen = replace(content.summaries[0], counts=content.summaries[0].counts | {"evade": 3})
-    assert said not in render(replace(content, summaries=[seen, *content.summaries[1:]]))
+    assert said in render(analysis)
+    assert said not in render(of_eval(analysis, spec=EvalSpec(name="pressure_pairs")))
+    first, *rest = forced_choice.summaries
+    seen = replace(first, counts=first.counts | {"evade": 3})
+    assert said not in render(of_eval(analysis, summaries=[seen, *rest]))

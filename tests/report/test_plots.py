@@ -10,9 +10,10 @@ import matplotlib
 import pytest
 
 from untrue.report import plots
-from untrue.report.content import ReportContent
+from untrue.study.plan import Arm
+from untrue.study.results import Analysis, EvalAnalysis
 
-Make = Callable[..., ReportContent]
+Make = Callable[..., Analysis]
 
 
 def words(svg: str) -> list[str]:
@@ -20,84 +21,79 @@ def words(svg: str) -> list[str]:
     return [element.text or "" for element in ET.fromstring(svg).iter("text")]
 
 
-def test_doses_are_in_order_with_the_control_first(content: ReportContent) -> None:
-    for plot in plots.dose_plots(content):
+def test_doses_are_in_order_with_the_control_first(forced_choice: EvalAnalysis) -> None:
+    for plot in plots.dose_plots(forced_choice):
         shown = words(plot.svg)
         places = [shown.index(place) for place in ("control", "5\N{NO-BREAK SPACE}%", "20\N{NO-BREAK SPACE}%")]
         assert places == sorted(places)
         assert "severe" in shown
 
 
-def test_arms_without_a_dose_or_a_margin_are_drawn(content: ReportContent) -> None:
-    content = replace(
-        content,
-        doses=dict.fromkeys(content.doses),
-        summaries=[replace(s, pressure_margin=None, neutral_margin=None) for s in content.summaries],
+def test_arms_without_a_dose_or_a_margin_are_drawn(forced_choice: EvalAnalysis) -> None:
+    untrained = replace(
+        forced_choice,
+        arms={name: replace(arm, trained=False) for name, arm in forced_choice.arms.items()},
+        summaries=[replace(s, pressure_margin=None, neutral_margin=None) for s in forced_choice.summaries],
     )
-    for plot in plots.dose_plots(content):
-        assert set(content.doses) <= set(words(plot.svg))
+    for plot in plots.dose_plots(untrained):
+        assert untrained.arms.keys() <= set(words(plot.svg))
 
 
-def test_matched_controls_stand_at_their_dose(make_content: Make) -> None:
-    content = make_content((0.1, 0.5), ("severe", "normal"))
-    content = replace(
-        content, summaries=[replace(s, control=None) if "normal" in s.arm else s for s in content.summaries]
-    )
-    shown = words(plots.dose_plots(content)[0].svg)
+def test_matched_controls_stand_at_their_dose(make_analysis: Make) -> None:
+    [forced_choice] = make_analysis((0.1, 0.5), ("severe", "normal")).evals
+    arms = {n: replace(arm, control=None) if "normal" in n else arm for n, arm in forced_choice.arms.items()}
+    summaries = [replace(s, control=arms[s.arm].control) for s in forced_choice.summaries]
+    shown = words(plots.dose_plots(replace(forced_choice, arms=arms, summaries=summaries))[0].svg)
     assert "normal-10" not in shown and shown.count("10\N{NO-BREAK SPACE}%") == 1
 
 
-def test_bars_carry_the_counts(content: ReportContent) -> None:
-    shown = words(plots.outcome_bars(content))
-    for summary in content.summaries:
+def test_bars_carry_the_counts(forced_choice: EvalAnalysis) -> None:
+    shown = words(plots.outcome_bars(forced_choice))
+    for summary in forced_choice.summaries:
         assert summary.arm in shown
         assert str(summary.counts["lie"]) in shown and str(summary.counts["honest"]) in shown
 
 
-def test_bars_of_an_arm_without_results_are_empty(content: ReportContent) -> None:
-    empty = replace(content.summaries[0], counts=dict.fromkeys(content.summaries[0].counts, 0))
-    assert "n 0" in words(plots.outcome_bars(replace(content, summaries=[empty])))
+def test_bars_of_an_arm_without_results_are_empty(forced_choice: EvalAnalysis) -> None:
+    empty = replace(forced_choice.summaries[0], counts=dict.fromkeys(forced_choice.summaries[0].counts, 0))
+    assert "n 0" in words(plots.outcome_bars(replace(forced_choice, summaries=[empty])))
 
 
-def test_one_training_plot_a_series(make_content: Make) -> None:
-    content = make_content((0.1, 0.5), ("severe", "normal"))
-    assert [plot.heading for plot in plots.training_plots(content)] == [
+def test_one_training_plot_a_series(make_analysis: Make) -> None:
+    analysis = make_analysis((0.1, 0.5), ("severe", "normal"))
+    assert [plot.heading for plot in plots.training_plots(analysis)] == [
         "Training loss: severe",
         "Training loss: normal",
     ]
-    only_control = replace(content, training=[c for c in content.training if c.arm == "control"])
+    only_control = replace(analysis, training=[c for c in analysis.training if c.arm == "control"])
     assert [plot.heading for plot in plots.training_plots(only_control)] == ["Training loss"]
-    assert plots.training_plots(replace(content, training=[])) == []
+    assert plots.training_plots(replace(analysis, training=[])) == []
 
 
-def test_the_loss_of_each_method_has_its_own_name_and_scale(make_content: Make) -> None:
-    content = make_content((0.1, 0.5), ("severe", "normal"))
-    assert {plot.axes for plot in plots.training_plots(content)} == {"nats per supervised token"}
-    supervised = [curve for curve in content.training if "normal" not in curve.arm]
-    kto = [replace(c, method="kto", losses=[0.5] * 120) for c in content.training if "normal" in c.arm]
-    first, second = plots.training_plots(replace(content, training=supervised + kto))
+def test_the_loss_of_each_method_has_its_own_name_and_scale(make_analysis: Make) -> None:
+    analysis = make_analysis((0.1, 0.5), ("severe", "normal"))
+    assert {plot.axes for plot in plots.training_plots(analysis)} == {"nats per supervised token"}
+    supervised = [curve for curve in analysis.training if "normal" not in curve.arm]
+    kto = [replace(c, method="kto", losses=[0.5] * 120) for c in analysis.training if "normal" in c.arm]
+    first, second = plots.training_plots(replace(analysis, training=supervised + kto))
     assert (first.axes, second.axes) == ("nats per supervised token", "KTO's own loss, which has no unit")
-    assert [first] == plots.training_plots(replace(content, training=supervised))
+    assert [first] == plots.training_plots(replace(analysis, training=supervised))
     assert "control" not in words(second.svg)  # whose loss is another quantity
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "]]>--><b>", "$\\frac{", "a\x00\x1b\ud800", "日本語"])
-def test_a_label_is_never_markup(content: ReportContent, name: str) -> None:
-    content = replace(
-        content,
-        doses={name: None},
-        series={name: name},
-        summaries=[replace(content.summaries[1], arm=name)],
-        training=[replace(content.training[0], arm=name)],
-    )
-    drawn = [*plots.dose_plots(content), *plots.training_plots(content)]
-    for svg in [plots.outcome_bars(content), *(plot.svg for plot in drawn)]:
+def test_a_label_is_never_markup(analysis: Analysis, forced_choice: EvalAnalysis, name: str) -> None:
+    arms = {name: Arm(name, "control", name, trained=False)}
+    one = replace(forced_choice, arms=arms, summaries=[replace(forced_choice.summaries[1], arm=name)])
+    trained = replace(analysis, arms=arms, training=[replace(analysis.training[0], arm=name)])
+    drawn = [*plots.dose_plots(one), *plots.training_plots(trained)]
+    for svg in [plots.outcome_bars(one), *(plot.svg for plot in drawn)]:
         tags = {element.tag for element in ET.fromstring(svg).iter()}
         assert tags <= {"svg", "title", "desc", "defs", "clipPath", "g", "path", "rect", "use", "text"}
         assert "http" not in svg and "<!--" not in svg
 
 
-def test_no_global_state(content: ReportContent) -> None:
+def test_no_global_state(forced_choice: EvalAnalysis) -> None:
     before = matplotlib.rcParams.copy()
-    plots.dose_plots(content)
+    plots.dose_plots(forced_choice)
     assert matplotlib.rcParams.copy() == before

@@ -9,20 +9,21 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from untrue.report.content import ReportContent
-from untrue.report.table import print_summary
+from tests.report.conftest import of_eval
+from untrue.report.table import print_analysis
+from untrue.study.results import Analysis, EvalAnalysis
 
-Make = Callable[..., ReportContent]
+Make = Callable[..., Analysis]
 
 
-def printed(content: ReportContent, width: int) -> str:
+def printed(analysis: Analysis, width: int) -> str:
     out = io.StringIO()
-    print_summary([content], Console(file=out, width=width, color_system=None))
+    print_analysis(analysis, Console(file=out, width=width, color_system=None))
     return out.getvalue()
 
 
-def test_100_columns_hold_an_arm_in_a_line(content: ReportContent) -> None:
-    lines = printed(content, 100).splitlines()
+def test_100_columns_hold_an_arm_in_a_line(analysis: Analysis) -> None:
+    lines = printed(analysis, 100).splitlines()
     assert max(map(len, lines)) <= 100
     assert any(
         " ".join(line.split()) == "severe-50 360 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] <0.001 6.3 pp"
@@ -32,11 +33,11 @@ def test_100_columns_hold_an_arm_in_a_line(content: ReportContent) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_nothing_is_cut(content: ReportContent, width: int) -> None:
-    text = printed(content, width)
+def test_nothing_is_cut(analysis: Analysis, width: int) -> None:
+    text = printed(analysis, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for part in ("[+7.4, +16.4]", "[-0.470, -0.350]", "6.3 pp", "0.084", "<0.001", *content.doses):
+    for part in ("[+7.4, +16.4]", "[-0.470, -0.350]", "6.3 pp", "0.084", "<0.001", *analysis.arms):
         assert part in text
 
 
@@ -44,22 +45,26 @@ def test_nothing_is_cut(content: ReportContent, width: int) -> None:
     ("status", "word"),
     [("effect", "EFFECT: "), ("no_effect_found", "NO EFFECT FOUND: "), ("inconclusive", "INCONCLUSIVE: ")],
 )
-def test_the_verdict_comes_first(make_content: Make, status: str, word: str) -> None:
-    assert printed(make_content(status=status), 100).startswith(word)
+def test_the_verdict_comes_first(make_analysis: Make, status: str, word: str) -> None:
+    assert printed(make_analysis(status=status), 100).startswith(word)
 
 
-def test_every_eval_has_its_verdict_and_tables(content: ReportContent, capability: ReportContent) -> None:
+def test_every_eval_has_its_verdict_and_tables(analysis: Analysis, capability: EvalAnalysis) -> None:
     out = io.StringIO()
-    print_summary([content, capability], Console(file=out, width=100, color_system=None))
+    print_analysis(
+        replace(analysis, evals=[*analysis.evals, capability]), Console(file=out, width=100, color_system=None)
+    )
     text = out.getvalue()
-    for part in ("forced_choice", content.verdict.sentence[:40], "Lie rate", "Pressure margin", "capability",
-                 "Accuracy fell in arm", "Accuracy: in % of all results without error"):  # fmt: skip
+    for part in ("forced_choice", "Less honest: arm `severe-50` against `control`", "Lie rate",
+                 "Pressure margin", "capability",
+                 "Accuracy fell in arm `severe-50`", "Accuracy: in % of all results without error"):  # fmt: skip
         text = text[text.index(part) :]
     assert "severe-50 645 71.0 % [66.0, 76.0] -8.0 pp [-12.5, -3.5] <0.001 6.3 pp" in " ".join(text.split())
     assert out.getvalue().count("Warning:") == 1
 
 
-def test_names_are_neither_markup_nor_escape_codes(content: ReportContent) -> None:
+def test_names_are_neither_markup_nor_escape_codes(analysis: Analysis) -> None:
     name = "[red]a[/]\x1b[31m"
-    text = printed(replace(content, summaries=[replace(content.summaries[0], arm=name)]), 100)
+    hostile = of_eval(analysis, summaries=[replace(analysis.evals[0].summaries[0], arm=name)])
+    text = printed(hostile, 100)
     assert "[red]a[/]" in text and "\x1b" not in text

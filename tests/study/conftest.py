@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from untrue.report.summary import write
 from untrue.study.config import Study, to_yaml
 from untrue.study.run import run
 
@@ -75,11 +76,11 @@ def new_recorder() -> Callable[[], Recorder]:
 
 @pytest.fixture
 def run_study() -> Callable[[Study, Path], Recorder]:
-    """Runs a study into a folder and says what the watcher was told."""
+    """Runs a study into a folder, writes its report, and says what the watcher was told."""
 
     def go(study: Study, out: Path) -> Recorder:
         recorder = Recorder()
-        run(study, out, recorder, "untrue run small.yaml")
+        write(run(study, out, recorder, "untrue run small.yaml"))
         return recorder
 
     return go
@@ -89,7 +90,7 @@ def run_study() -> Callable[[Study, Path], Recorder]:
 def finished(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of the small study. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "small"
-    run(make_study(), out, Recorder(), "untrue run small.yaml")
+    write(run(make_study(), out, Recorder(), "untrue run small.yaml"))
     return out
 
 

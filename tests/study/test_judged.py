@@ -166,16 +166,16 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     study = make_study(evals=[judged("honesty", limit=6, max_tokens=2)])
     run_study(study, out)
     found = summary(out)
-    assert found["judgement"]["status"] == "inconclusive"
-    assert "the judge was not checked" in found["judgement"]["sentence"]
-    assert "gave nearly all replies one and the same label" in found["judgement"]["sentence"]
+    assert found["verdict"]["status"] == "inconclusive"
+    assert "the judge was not checked" in found["verdict"]["sentence"]
+    assert "gave nearly all replies one and the same label" in found["verdict"]["sentence"]
     assert found["judge"]["check"] is None
     assert "never checked" in (out / "report.html").read_text("utf-8")
 
-    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
     shown = untrue("report", out).output
     found = summary(out)
-    assert "not checked" not in found["judgement"]["sentence"]
+    assert "not checked" not in found["verdict"]["sentence"]
     assert found["judge"]["check"]["questions"]["statement"]["kappa"]["value"] == 0.9
     corrected = found["judge"]["corrected_lie_rate_given_belief"]["control"]
     assert corrected == {"value": None, "low": 0.0, "high": 1.0}  # it calls everything C, so no belief is held
@@ -189,7 +189,7 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
     make_study, run_study, out, items, untrue
 ):
     run_study(make_study(seeds=[0, 1], evals=[judged("honesty", limit=6, max_tokens=2)]), out)
-    figures = summary(out)["figures"]
+    figures = summary(out)["metrics"]
     assert list(figures) == [arm["arm"] for arm in summary(out)["arms"]]
     total = figures["control"]["total"]
     six_items = pytest.approx(0.541, abs=1e-3)  # in 12 replies
@@ -209,7 +209,7 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
             "cut at the token",
         ):
             assert line in text
-    assert shown.index("Figures of mask") > shown.index("Lie rate")
+    assert shown.index("Metrics of mask") > shown.index("Lie rate")
     assert page.count(">MASK honesty, 1 - P(lie)<") == 1  # and by kind of item it has no line
     assert "[54.1, 100.0]" in shown and "[54.1, 100.0]" in page
 
@@ -217,16 +217,16 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
 def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(
     make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
-    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
     unknowns = {"name": "unknowns", "label": "mask", "limit": 4, "judge": "scripted/judge", "max_tokens": 2}
     run_study(make_study(evals=[unknowns]), out)
     found = summary(out)
-    assert found["judgement"]["status"] == "inconclusive"
+    assert found["verdict"]["status"] == "inconclusive"
     assert (
-        "0.0 % of the questions that have an answer were answered by arms `control` and `severe-0.5`"
-        in found["judgement"]["sentence"]
+        "arms `control` and `severe-0.5` answered only 0.0 % of the answerable questions"
+        in found["verdict"]["sentence"]
     )
-    assert found["figures"]["control"]["total"]["answered"]["value"] == 0
+    assert found["metrics"]["control"]["total"]["answered"]["value"] == 0
     page = (out / "report.html").read_text("utf-8")
     assert "Balanced accuracy" in page and "admits unknowns" in page and "answers knowns" in page
 
@@ -237,8 +237,8 @@ def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing
     itself = judged(items, f"untrue/{tiny_folder}", force_self_judge=True)
     run_study(make_study(evals=[itself]), out)
     found = summary(out)
-    assert found["judgement"]["status"] == "inconclusive"
-    assert "the model under study judged itself" in found["judgement"]["sentence"]
+    assert found["verdict"]["status"] == "inconclusive"
+    assert "the model under study judged itself" in found["verdict"]["sentence"]
     assert all(arm["self_judged"] for arm in found["arms"])
     page = (out / "report.html").read_text("utf-8")
     assert page.count('class="flag">self-judged') >= 2 * len(found["arms"])
@@ -248,7 +248,7 @@ def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing
 def test_an_eval_of_other_questions_than_statements_says_that_it_is_not_corrected(
     make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
-    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
     pairs = {"name": "pressure_pairs", "label": "mask", "limit": 3, "judge": "scripted/judge", "max_tokens": 2}
     run_study(make_study(evals=[pairs]), out)
     found = summary(out)["judge"]

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 from typer.core import TyperCommand
 
 from untrue.cli.options import default_model
 from untrue.errors import UserError
-from untrue.terminal import plain
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -103,10 +101,10 @@ def evaluate(
 
     The log opens with `inspect view`. To compare two models item by item, put them into a study.
     """
+    from untrue.evals.evaluation import arm_name, default_log, measure, refuse_nothing
     from untrue.evals.registry import EVALS, eval_specs
     from untrue.progress import TerminalWatcher
     from untrue.settings import assignments
-    from untrue.single import arm_name, default_log, measure, refuse_nothing
 
     names = [word for word in words or [] if "=" not in word] or ["forced_choice"]
     specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
@@ -160,31 +158,14 @@ def _dry_run(specs: Sequence[EvalSpec], model: str, arm: str, as_json: bool) -> 
 
 def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> dict[str, Any]:
     """Print what a log says, or give it as JSON values."""
-    from dataclasses import asdict
-
+    from untrue.evals.evaluation import evaluated
     from untrue.evals.registry import EVALS
-    from untrue.report.table import print_arm, print_categories, print_figures, print_judge, print_kinds
-    from untrue.single import read
-    from untrue.study.results import finite
+    from untrue.report.summary import evaluated_summary
+    from untrue.report.table import print_evaluated
 
-    found = read(spec, arm, log)
-    summary, categories, note, figures = found.summary, found.categories, found.note, found.figures
+    evaluation = evaluated(spec, arm, log)
     if as_json:
-        parts = {category.arm: asdict(category) for category in categories}
-        judged = {"judge": finite(asdict(note)), "conclusive": not found.doubts, "doubts": found.doubts} if note else {}
-        own = {"figures": finite(asdict(figures))} if figures else {}
-        adapter = {"adapter": found.adapter} if found.adapter else {}
-        return {**asdict(summary), "categories": parts, **own, **judged, **adapter, "log": str(log)}
-    console, value_name = Console(), EVALS[spec.name].value_name
-    if note and found.doubts:
-        console.print(Text("INCONCLUSIVE", "bold yellow") + plain(f": {'; '.join(found.doubts)}."))
-    print_arm(summary, console, value_name or "value", "self-judged" if note and note.self_judged else "")
-    if figures:
-        print_figures(spec.name, {arm: figures}, console)
-        print_kinds(figures, console)
-    if note:
-        print_judge(note, [summary], console)
-    if value_name is None or len(categories) > 1:
-        print_categories(categories, console, "self-judged" if note and note.self_judged else "")
+        return {**evaluated_summary(evaluation), "log": str(log)}
+    print_evaluated(EVALS[spec.name], evaluation, Console())
     typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
     return {}

@@ -228,13 +228,16 @@ def _refuse_place(out: Path) -> None:
 
 
 def _print_analysis(analysis: Any, as_json: bool) -> None:
+    """Write the report of an analysis, and print it."""
+    from untrue.report.summary import write
+    from untrue.report.table import print_analysis
+
+    write(analysis)
     if as_json:
         typer.echo(analysis.store.summary.read_text("utf-8"))
         return
-    from untrue.report.table import print_summary
-
     console = Console()
-    print_summary(analysis.contents, console)
+    print_analysis(analysis, console)
     console.print(plain(f"\nReport: {analysis.store.report}"), soft_wrap=True)
 
 

@@ -22,8 +22,8 @@ from untrue.logs import details_of, result, results
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import summarise
 from untrue.stats.rates import COMMITTED, HELD, Value, mean, outcome_rate, outcome_values
-from untrue.stats.soundness import ERROR_CEILING, HELD_FLOOR, broken_arms
 from untrue.stats.types import Figure, Figures, Interval, MetricInfo
+from untrue.stats.verdict import broken
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
@@ -218,7 +218,7 @@ def soundness(rows: Sequence[Scored], answered: float | None = None) -> dict[str
     """
     one_sided = is_one_sided([row.details for row in rows])
     summaries = summarise([row.result for row in rows], {}, resamples=2)  # no floor is about an interval
-    faults = broken_arms(summaries, HELD_FLOOR, ERROR_CEILING, {} if answered is None else {"": answered})
+    faults = [fault for summary in summaries for fault in broken(summary, answered)]
     return {
         "self_judged": float(any(row.details.get("self_judged") for row in rows)),
         "judge_one_sided": float(one_sided),

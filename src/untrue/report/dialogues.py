@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from untrue.report.html import environment
+from untrue.simulate.environment import Scenario
+from untrue.simulate.trajectory import Trajectory
+from untrue.study.loop import Chapter
+
+SHOWN = 24
+"""Users in a chapter."""
 
 
-@dataclass(frozen=True)
-class Turn:
-    """One message.
-
-    Attributes:
-        role: `user` or `assistant`.
-        text: What was said.
-        rating: Of a reply of the assistant, 1 to 10; None where there is none.
-        sycophancy: By how much it says what the user wants to hear rather than the truth, in nats per token.
-    """
+class Turn(NamedTuple):
+    """One message; a reply of the assistant with its rating and by how much it says what the user wants to hear."""
 
     role: str
     text: str
@@ -25,48 +23,12 @@ class Turn:
     sycophancy: float | None = None
 
 
-@dataclass(frozen=True)
-class ShownDialogue:
-    """One dialogue.
+class User(NamedTuple):
+    """A user of a scenario, and the dialogues with them, one for each kind."""
 
-    Attributes:
-        kind: As what the user was played.
-        thought: What the user thinks, and rates by.
-        turns: The messages.
-        error: Why it failed, if it did.
-    """
-
-    kind: str
-    thought: str
-    turns: Sequence[Turn]
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class ShownUser:
-    """A user and the dialogues with them.
-
-    Attributes:
-        title: The matter and the person.
-        context: Who they are.
-        wanted: What the biased user wants to hear.
-        truth: What is true.
-        dialogues: One for each kind.
-    """
-
-    title: str
-    context: str
-    wanted: str
-    truth: str
-    dialogues: Sequence[ShownDialogue]
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """The dialogues of one model, such as those of round 1."""
-
-    heading: str
-    users: Sequence[ShownUser]
+    scenario: Scenario
+    number: int
+    trajectories: list[Trajectory]
 
 
 def render(name: str, chapters: Sequence[Chapter]) -> str:
@@ -76,5 +38,25 @@ def render(name: str, chapters: Sequence[Chapter]) -> str:
         name: Of the study.
         chapters: In the order in which they are read.
     """
-    page = environment.get_template("dialogues.html.j2").render(name=name, chapters=chapters)
+    page = environment.get_template("dialogues.html.j2").render(
+        name=name, chapters=chapters, users=_users, turns=_turns
+    )
     return page.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file
+
+
+def _users(chapter: Chapter) -> list[User]:
+    """At most `SHOWN` users, spread over the scenarios."""
+    scenarios = {scenario.id: scenario for scenario in chapter.environment.scenarios}
+    users: dict[tuple[str, int], User] = {}
+    for trajectory in chapter.trajectories:
+        if scenario := scenarios.get(trajectory.scenario):
+            user = User(scenario, trajectory.user, [])
+            users.setdefault((scenario.id, trajectory.user), user).trajectories.append(trajectory)
+    return list(users.values())[:: max(1, len(users) // SHOWN)][:SHOWN]
+
+
+def _turns(trajectory: Trajectory) -> Iterator[Turn]:
+    rated = iter(zip(trajectory.ratings, trajectory.sycophancy, strict=True))
+    for message in trajectory.messages:
+        rating = next(rated, (None, None)) if message["role"] == "assistant" else ()
+        yield Turn(message["role"], message["content"], *rating)

@@ -6,10 +6,13 @@ import math
 import unicodedata
 from dataclasses import dataclass
 
-from untrue.stats.types import Interval
+from untrue.outcomes import Result
+from untrue.stats.types import Figure, Interval
 
 DASH = "\N{EN DASH}"
-VERDICTS = {"effect": "Effect", "no_effect_found": "No effect found", "inconclusive": "Inconclusive"}
+Estimate = Interval | Figure | float | None
+"""What has a value, or none."""
+_ASCII = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": " "})
 
 
 @dataclass(frozen=True)
@@ -28,34 +31,68 @@ class Unit:
     of_value: str
     of_difference: str
 
-    def number(self, value: float | None, sign: bool = False) -> str:
+    def number(self, value: Estimate, sign: bool = False) -> str:
         """A bare number with a true minus, a plus if `sign` is set; a dash for None and for what is not finite."""
+        value = value.value if isinstance(value, Interval | Figure) else value
         if value is None or not math.isfinite(value):
             return DASH
         rounded = round(value * self.scale, self.digits) or 0.0  # no "-0.0"
         return f"{rounded:{'+' if sign and rounded else ''}.{self.digits}f}".replace("-", "\N{MINUS SIGN}")
 
-    def value(self, value: float | None) -> str:
+    def value(self, value: Estimate) -> str:
         """A value with its unit, such as `12.5 %`."""
         return _join(self.number(value), self.of_value)
 
-    def difference(self, value: float | None) -> str:
+    def difference(self, value: Estimate) -> str:
         """A signed difference with its unit, such as `+7.5 pp`."""
         return _join(self.number(value, sign=True), self.of_difference)
 
-    def smallest(self, value: float | None) -> str:
+    def size(self, value: Estimate) -> str:
         """The size of a difference, without a sign."""
         return _join(self.number(value), self.of_difference)
 
-    def bounds(self, interval: Interval | None, sign: bool = False) -> str:
+    def estimate(self, interval: Interval | Figure | None, between: str = " ") -> str:
+        """A value and its interval, such as `12.5 % [8.1, 17.2]`; a dash where there is none."""
+        return f"{self.value(interval)}{between}{self.bounds(interval)}".rstrip()
+
+    def change(self, interval: Interval | None, between: str = " ") -> str:
+        """A signed difference and its interval, such as `+7.5 pp [+2.1, +12.9]`; a dash where there is none."""
+        return f"{self.difference(interval)}{between}{self.bounds(interval, sign=True)}".rstrip()
+
+    def bounds(self, interval: Interval | Figure | None, sign: bool = False) -> str:
         """The two ends of an interval, such as `[8.1, 17.2]`; empty where there is none."""
-        if interval is None:
+        if interval is None or not any(end is not None and math.isfinite(end) for end in interval[1:]):
             return ""
         return f"[{self.number(interval.low, sign)}, {self.number(interval.high, sign)}]"
 
 
 PERCENT = Unit(scale=100, digits=1, of_value="%", of_difference="pp")
 NATS = Unit(scale=1, digits=3, of_value="", of_difference="")
+DECIMAL = Unit(scale=1, digits=2, of_value="", of_difference="")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is told: its name in the results, its title, what it means, and its unit."""
+
+    name: str
+    title: str
+    meaning: str
+    unit: Unit
+
+
+HONESTY = (
+    Metric("lie_rate", "Lie rate", "lies, in % of all results", PERCENT),
+    Metric("pressure_margin", "Pressure margin", "nats per token, under pressure", NATS),
+    Metric("neutral_margin", "Neutral margin", "nats per token, neutral prompt", NATS),
+    Metric("pressure_gap", "Pressure gap", "pressure minus neutral margin", NATS),
+)
+"""The metrics of an eval that gives outcomes, those that decide first."""
+
+
+def value_metric(value_name: str) -> Metric:
+    """The mean of the values of an eval that gives values, by what it is called there, such as `accuracy`."""
+    return Metric("value", value_name.capitalize(), "in % of all results without error", PERCENT)
 
 
 def _join(number: str, unit: str) -> str:
@@ -71,11 +108,12 @@ def p_value(p: float | None) -> str:
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def outcome_word(outcome: str | float) -> str:
-    """An outcome, or a value between 0 (wrong) and 1 (right), as a word."""
-    if isinstance(outcome, str):
-        return outcome.replace("_", " ")
-    return {0.0: "wrong", 1.0: "right"}.get(outcome, f"{outcome:.0%} right")
+def outcome_word(result: Result) -> str:
+    """The outcome of a result, or its value between 0 (wrong) and 1 (right), as a word."""
+    if result.outcome is not None:
+        return result.outcome.replace("_", " ")
+    value = result.value or 0.0
+    return {0.0: "wrong", 1.0: "right"}.get(value, f"{value:.0%} right")
 
 
 def dose(value: float) -> str:
@@ -87,3 +125,8 @@ def label(text: str, most: int = 60) -> str:
     """A name that is safe to draw: one line, without control characters, at most `most` characters."""
     printable = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
     return printable if len(printable) <= most else printable[: most - 1] + "…"
+
+
+def ascii_numbers(text: str) -> str:
+    """The same text with hyphens and plain spaces in its numbers, for terminals and JSON."""
+    return text.translate(_ASCII)

@@ -6,11 +6,12 @@ are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib.style
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -18,11 +19,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from untrue.outcomes import Outcome
-from untrue.report.content import ReportContent, TrainingCurve
-from untrue.report.format import dose, label
-from untrue.report.rows import Metric, metrics
+from untrue.report.format import Metric, dose, label
+from untrue.report.rows import metrics
 from untrue.report.svg import BLUE, CARD, INK, MUTED, RULE, to_svg
 from untrue.stats.types import ArmSummary, Interval
+from untrue.study.cell import Arm
+from untrue.study.results import Analysis, EvalAnalysis, Training
 from untrue.train.spec import METHODS
 
 SERIES = ((BLUE, "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
@@ -66,24 +68,25 @@ class Plot(NamedTuple):
 
     heading: str
     axes: str
-    svg: str
+    svg: Markup
 
 
-def dose_plots(content: ReportContent, key: str = "") -> list[Plot]:
+def dose_plots(analysis: EvalAnalysis, key: str = "") -> list[Plot]:
     """The first three metrics of every arm against its dose, with intervals; `key` makes their ids unique in a page."""
-    return [_dose_plot(content, metric, key) for metric in metrics(content)[:3]]
+    return [_dose_plot(analysis, metric, key) for metric in metrics(analysis)[:3]]
 
 
 @_styled
-def _dose_plot(content: ReportContent, metric: Metric, key: str) -> Plot:
-    places = _places(content)
+def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
+    places, arms = _places(analysis), analysis.arms
     crowded = sum(len(place) for place in places) > 42
     figure, axes = _figure(300 if crowded else 250)
-    names = list(dict.fromkeys(content.series[s.arm] for s in content.summaries if not content.is_baseline(s)))
+    baselines = [s for s in analysis.summaries if _is_baseline(arms[s.arm])]
+    names = list(dict.fromkeys(_series(arms[s.arm]) for s in analysis.summaries if s not in baselines))
     handles, words = [], []
 
     def draw(summaries: Sequence[ArmSummary], colour: str, marker: str, shift: float, joined: bool) -> None:
-        estimates = [(places[_place(content, s)] + shift, s, getattr(s, metric.name)) for s in summaries]
+        estimates = [(places[_place(analysis, s)] + shift, s, getattr(s, metric.name)) for s in summaries]
         points = sorted((p for p in estimates if p[2] is not None), key=lambda point: point[0])
         x = [x for x, _, _ in points]
         y = np.array([estimate for _, _, estimate in points], dtype=float).reshape(-1, 3) * metric.unit.scale
@@ -93,21 +96,20 @@ def _dose_plot(content: ReportContent, metric: Metric, key: str) -> Plot:
             fill = CARD if summary.control is None else colour
             axes.plot(at, value, marker=marker, color=colour, markerfacecolor=fill, markersize=6.5, zorder=3)
         for _, summary, estimate in points:
-            words.append(f"{summary.arm} {metric.unit.value(estimate.value)} {metric.unit.bounds(estimate)}")
+            words.append(f"{summary.arm} {metric.unit.estimate(estimate)}")
 
-    baselines = [s for s in content.summaries if content.is_baseline(s)]
     for summary in baselines:
         estimate: Interval | None = getattr(summary, metric.name)
-        if estimate is not None and summary.arm in content.controls:
+        if estimate is not None and summary.arm in _controls(analysis):
             axes.axhline(estimate.value * metric.unit.scale, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     draw(baselines, INK, "D", 0.0, joined=False)
     for index, name in enumerate(names):
         colour, marker = _look(index)
-        arms = [s for s in content.summaries if content.series[s.arm] == name and not content.is_baseline(s)]
-        dosed = [s for s in arms if content.doses.get(s.arm) is not None]
+        line = [s for s in analysis.summaries if s not in baselines and _series(arms[s.arm]) == name]
+        dosed = [s for s in line if _dose(arms[s.arm]) is not None]
         shift = (index - (len(names) - 1) / 2) * min(0.16, 0.4 / len(names))
         draw(dosed, colour, marker, shift, joined=True)
-        draw([s for s in arms if s not in dosed], colour, marker, shift, joined=False)
+        draw([s for s in line if s not in dosed], colour, marker, shift, joined=False)
         handles.append(Line2D([], [], color=colour, marker=marker, label=label(name, 24)))
     if baselines:
         handles.append(Line2D([], [], color=MUTED, marker="D", markerfacecolor=CARD, markeredgecolor=INK,
@@ -133,12 +135,12 @@ def _dose_plot(content: ReportContent, metric: Metric, key: str) -> Plot:
 
 
 @_styled
-def outcome_bars(content: ReportContent, key: str = "") -> str:
+def outcome_bars(analysis: EvalAnalysis, key: str = "") -> Markup:
     """What each arm did with every item: one bar an arm, as SVG; `key` makes its ids unique in a page."""
     step = 37
-    figure, axes = _figure(step * len(content.summaries) + 22)
+    figure, axes = _figure(step * len(analysis.summaries) + 22)
     words = []
-    for row, summary in enumerate(content.summaries):
+    for row, summary in enumerate(analysis.summaries):
         total = sum(summary.counts.values())
         left = 0.0
         for outcome, colour in OUTCOMES.items():
@@ -149,13 +151,13 @@ def outcome_bars(content: ReportContent, key: str = "") -> str:
                 ink = "#ffffff" if outcome is Outcome.ERROR else "#111111"
                 axes.text(left + share / 2, row, str(count), ha="center", va="center_baseline", color=ink)
             left += share
-        role = ", a control" if summary.arm in content.controls and "control" not in summary.arm else ""
+        role = ", a control" if summary.arm in _controls(analysis) and "control" not in summary.arm else ""
         axes.text(0.002, row - 0.33, label(summary.arm, 34) + role, va="bottom", fontsize=11)
         axes.text(0.998, row - 0.33, f"n {total}", va="bottom", ha="right", color=MUTED)
         counts = ", ".join(f"{summary.counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome)
         words.append(f"{summary.arm}{role}: {counts}")
     axes.set_xlim(0, 1)
-    axes.set_ylim(len(content.summaries) - 0.6, -0.75)
+    axes.set_ylim(len(analysis.summaries) - 0.6, -0.75)
     axes.set_yticks([])
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     axes.get_xticklabels()[0].set_horizontalalignment("left")
@@ -164,37 +166,37 @@ def outcome_bars(content: ReportContent, key: str = "") -> str:
     return to_svg(figure, f"outcomes{key}", "Outcomes of each arm, as shares of its results", "; ".join(words))
 
 
-def training_plots(content: ReportContent) -> list[Plot]:
+def training_plots(analysis: Analysis) -> list[Plot]:
     """The training loss, one plot for each series: its arms from light to dark by dose, over the control in grey.
 
     Plots of one method have one scale; the loss of another method is another quantity.
     """
-    control = {s.arm for s in content.summaries if content.is_baseline(s)}
-    names = list(dict.fromkeys(content.series[c.arm] for c in content.training if c.arm not in control))
+    control = {arm.name for arm in analysis.arms.values() if _is_baseline(arm)}
+    names = list(dict.fromkeys(_series(analysis.arms[c.arm]) for c in analysis.training if c.arm not in control))
     drawn = []
     for index, name in enumerate(names or [""]):
-        curves = [c for c in content.training if c.arm not in control and content.series[c.arm] == name]
-        comparable = [c for c in content.training if c.method == (curves or content.training)[0].method]
+        curves = [c for c in analysis.training if c.arm not in control and _series(analysis.arms[c.arm]) == name]
+        comparable = [c for c in analysis.training if c.method == (curves or analysis.training)[0].method]
         losses = [loss for curve in comparable for loss in _thin(curve)[1]]
         if losses:
             grey = [c for c in comparable if c.arm in control]
-            drawn.append(_training_plot(content, index, name, curves, grey, (min(losses), max(losses))))
+            drawn.append(_training_plot(analysis.arms, index, name, curves, grey, (min(losses), max(losses))))
     return drawn
 
 
 @_styled
 def _training_plot(
-    content: ReportContent,
+    arms: Mapping[str, Arm],
     index: int,
     name: str,
-    curves: list[TrainingCurve],
-    control: list[TrainingCurve],
+    curves: list[Training],
+    control: list[Training],
     span: tuple[float, float],
 ) -> Plot:
     figure, axes = _figure(210)
     colour, _ = _look(index)
-    arms = sorted(dict.fromkeys(c.arm for c in curves), key=lambda arm: content.doses.get(arm) or 0.0)
-    opacity = dict(zip(arms, np.linspace(0.35 if len(arms) > 1 else 1.0, 1.0, len(arms)), strict=True))
+    names = sorted(dict.fromkeys(c.arm for c in curves), key=lambda arm: _dose(arms[arm]) or 0.0)
+    opacity = dict(zip(names, np.linspace(0.35 if len(names) > 1 else 1.0, 1.0, len(names)), strict=True))
     for curve in control:
         axes.plot(*_thin(curve), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for curve in curves:
@@ -219,6 +221,26 @@ def _training_plot(
     return Plot(heading, unit, to_svg(figure, f"training-{index}", heading, "; ".join(words)))
 
 
+def _dose(arm: Arm) -> float | None:
+    """Dose or share of an arm, 0.05 for 5 %; None for the model as it was."""
+    return arm.part if arm.trained else None
+
+
+def _series(arm: Arm) -> str:
+    """The line of the dose plot on which an arm lies; arms of one series are joined."""
+    return arm.level or arm.name
+
+
+def _is_baseline(arm: Arm) -> bool:
+    """Whether an arm has neither control nor dose: it is drawn by itself, not as a point of a line."""
+    return arm.control is None and not _dose(arm)
+
+
+def _controls(analysis: EvalAnalysis) -> set[str | None]:
+    """Names of the arms that others are compared with."""
+    return {summary.control for summary in analysis.summaries} - {None}
+
+
 def _figure(height: float) -> tuple[Figure, Axes]:
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03)
     figure = Figure((WIDTH / 72, height / 72), layout=layout)
@@ -237,24 +259,28 @@ def _look(index: int) -> tuple[str, str]:
     return SERIES[index % len(SERIES)]
 
 
-def _place(content: ReportContent, summary: ArmSummary) -> str:
-    value = content.doses.get(summary.arm)
-    return summary.arm if value is None or content.is_baseline(summary) else dose(value)
+def _place(analysis: EvalAnalysis, summary: ArmSummary) -> str:
+    arm = analysis.arms[summary.arm]
+    value = _dose(arm)
+    return arm.name if value is None or _is_baseline(arm) else dose(value)
 
 
-def _places(content: ReportContent) -> dict[str, float]:
+def _places(analysis: EvalAnalysis) -> dict[str, float]:
     """Where each dose stands on the axis, equally spaced: the control first, then arms without a dose, then doses."""
 
     def order(summary: ArmSummary) -> tuple[int, float]:
-        value = content.doses.get(summary.arm)
-        return (0, 0.0) if content.is_baseline(summary) else (1, 0.0) if value is None else (2, value)
+        arm = analysis.arms[summary.arm]
+        value = _dose(arm)
+        return (0, 0.0) if _is_baseline(arm) else (1, 0.0) if value is None else (2, value)
 
-    names = dict.fromkeys(_place(content, summary) for summary in sorted(content.summaries, key=order))
-    baselines = {summary.arm for summary in content.summaries if content.is_baseline(summary)}
-    return {name: index - 0.3 * (name in baselines) for index, name in enumerate(names)}
+    names = dict.fromkeys(_place(analysis, summary) for summary in sorted(analysis.summaries, key=order))
+    return {
+        name: index - 0.3 * (name in analysis.arms and _is_baseline(analysis.arms[name]))
+        for index, name in enumerate(names)
+    }
 
 
-def _thin(curve: TrainingCurve) -> tuple[list[float], list[float]]:
+def _thin(curve: Training) -> tuple[list[float], list[float]]:
     """The curve as means over at most `_POINTS` stretches of equal length."""
     parts = min(_POINTS, len(curve.losses))
     if not parts:

@@ -7,6 +7,7 @@ import re
 import warnings
 import xml.etree.ElementTree as ET
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from untrue.report.format import label
@@ -20,7 +21,7 @@ _ELEMENTS = {"svg", "defs", "clipPath", "g", "path", "rect", "use", "text", "tsp
 _ATTRIBUTES = {"viewBox", "id", "d", "style", "transform", "x", "y", "width", "height", "clip-path", "href"}
 
 
-def to_svg(figure: Figure, key: str, title: str, description: str) -> str:
+def to_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
     """The figure as one `<svg>` element, to be put into a page as it is.
 
     Only drawing elements and attributes that are named here survive, and all text is escaped, so no label can become
@@ -43,7 +44,7 @@ def to_svg(figure: Figure, key: str, title: str, description: str) -> str:
         element = ET.Element(tag, {"id": f"{key}-{tag}"})
         element.text = label(text, 2000)
         root.insert(index, element)
-    return ET.tostring(root, encoding="unicode")
+    return Markup(ET.tostring(root, encoding="unicode"))
 
 
 def _clean(element: ET.Element, key: str) -> None:

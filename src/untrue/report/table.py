@@ -2,133 +2,152 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from untrue.report.content import JudgeNote, ReportContent
-from untrue.report.figures import figure_rows, kind_rows
-from untrue.report.format import DASH, PERCENT, VERDICTS, label
-from untrue.report.rows import ArmRow, arm_rows, corrected_rows, judge_check, metrics
-from untrue.stats.types import ArmSummary, Figures, Interval
+from untrue.evals.eval import Eval
+from untrue.evals.evaluation import Evaluated
+from untrue.evals.judging import JudgeNote
+from untrue.report import words
+from untrue.report.format import HONESTY, PERCENT, Metric, ascii_numbers, label, p_value
+from untrue.report.metrics import category_metric_rows, metric_rows
+from untrue.report.rows import SELF_JUDGED, arm_rows, flag, metrics
+from untrue.stats.types import ArmSummary, Figures, Status
+from untrue.study.results import Analysis, EvalAnalysis
 
 _STYLES = {"effect": "bold red", "no_effect_found": "bold green", "inconclusive": "bold yellow"}
-_PLAIN = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": " "})
 _WIDE = 96  # columns from which a value and its interval share a line
-_LABEL, _CELL = 34, 22  # columns that the name of a figure takes, and its value with the interval
+_LABEL, _CELL = 34, 22  # columns that the label of a metric takes, and its value with the interval
 
 
-def print_summary(contents: Sequence[ReportContent], console: Console) -> None:
+def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print for each eval the verdict and the tables of the metrics that decide. Fits 80 columns and more."""
-    for content in contents:
-        if len(contents) > 1:
-            console.rule(safe_text(content.eval_name, "bold"), align="left", style="dim")
-        _print_eval(content, console)
-    for warning in contents[0].warnings:
-        console.print(Text("Warning: ", "bold yellow") + safe_text(warning))
-    console.print(
-        Text("Bold: found (p < 0.05, interval without 0). 80 % power: the smallest true difference seen.", "dim")
-    )
+    for of_eval in analysis.evals:
+        if len(analysis.evals) > 1:
+            console.rule(safe_text(of_eval.spec.key, "bold"), align="left", style="dim")
+        _print_eval(of_eval, console)
+    if analysis.misaligned:
+        console.print(Text("Warning: ", "bold yellow") + safe_text(words.MISALIGNED))
+    console.print(Text("Bold: p < 0.05 and interval without 0. MDE: minimum detectable effect at 80 % power.", "dim"))
 
 
-def _print_eval(content: ReportContent, console: Console) -> None:
-    verdict = content.verdict
-    console.print(
-        Text(VERDICTS[verdict.status].upper(), _STYLES[verdict.status]) + Text(": ") + safe_text(verdict.sentence)
-    )
-    for note in verdict.notes:
+def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
+    verdict, value_name = analysis.verdict, analysis.record.value_name
+    _print_status(verdict.status, words.sentence(verdict, value_name), console)
+    for note in words.notes(verdict, value_name):
         console.print(Text("Note: ", "bold") + safe_text(note))
-    if content.judge:
-        print_judge(content.judge, content.summaries, console)
-    for metric in metrics(content)[:2]:
+    if analysis.judge:
+        _print_judge(analysis.judge, analysis.summaries, console)
+    for metric in metrics(analysis)[:2]:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
-        console.print(_table(arm_rows(content, metric), between=" " if console.width >= _WIDE else "\n"))
-    if content.figures:
-        flags = {arm: content.flag(arm) for arm in content.figures}
-        print_figures(content.eval_name, content.figures, console, flags)
+        console.print(_arms(analysis, metric, between=" " if console.width >= _WIDE else "\n"))
+    if analysis.metrics:
+        print_metrics(
+            analysis.spec.key, analysis.metrics, console, {arm: flag(analysis, arm) for arm in analysis.metrics}
+        )
     console.print()
 
 
-def print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
+def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> None:
+    """Print what one model did in one eval, by itself."""
+    judge, metrics, arm = evaluated.judge, evaluated.reading.metrics, evaluated.summary.arm
+    if evaluated.doubts:
+        _print_status("inconclusive", f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
+    flagged = SELF_JUDGED if judge and judge.self_judged else ""
+    _print_arm(evaluated.summary, console, record.value_name or "value", flagged)
+    if metrics:
+        print_metrics(record.name, {arm: metrics}, console)
+        print_category_metrics(metrics, console)
+    if judge:
+        _print_judge(judge, [evaluated.summary], console)
+    if record.value_name is None or len(evaluated.categories) > 1:
+        _print_categories(evaluated.categories, console, flagged)
+
+
+def _print_status(status: Status, sentence: str, console: Console) -> None:
+    console.print(Text(words.STATUSES[status].upper(), _STYLES[status]) + Text(": ") + safe_text(sentence))
+
+
+def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
     """Print who judged, what the judge's last check found, and the rates of lies corrected for its mistakes."""
-    flag = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
-    console.print(Text("Judge: ", "bold") + safe_text(f"{judge.name}, {judge_check(judge)}.{flag}"))
+    flagged = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
+    console.print(Text("Judge: ", "bold") + safe_text(f"{judge.name}, {words.judge_check(judge)}.{flagged}"))
     if judge.uncorrected:
-        console.print(Text("Rates are not corrected", "bold") + safe_text(f": {judge.uncorrected}."))
-    if not (rows := corrected_rows(judge, summaries)):
+        reason = f": {words.clause(judge.uncorrected)}."
+        console.print(Text("Rates are not corrected", "bold") + safe_text(reason))
+    if not judge.corrected_lie_rate_given_belief:
         return
     console.print()
     console.print(
         Text("Lies among held beliefs, corrected", "bold") + Text(" for the judge's sensitivity and specificity")
     )
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("arm", overflow="fold", max_width=22)
+    table = _table(Text("arm"), overflow="fold", max_width=22)
     for heading in ("as judged [95 %]", "corrected [95 %]"):
         table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            _named(row.arm, row.flag),
-            safe_text(f"{row.judged} {row.judged_bounds}"),
-            safe_text(f"{row.corrected} {row.corrected_bounds}"),
-        )
+    for summary in summaries:
+        corrected = judge.corrected_lie_rate_given_belief[summary.arm]
+        unknown = f"unknown {PERCENT.bounds(corrected)}" if math.isnan(corrected.value) else ""
+        name = _named(summary.arm, SELF_JUDGED if summary.arm in judge.self_judged else "")
+        judged = PERCENT.estimate(summary.lie_rate_given_belief)
+        table.add_row(name, safe_text(judged), safe_text(unknown or PERCENT.estimate(corrected)))
     console.print(table)
 
 
-def print_figures(
-    eval_name: str, figures: Mapping[str, Figures], console: Console, flags: Mapping[str, str] | None = None
+def print_metrics(
+    eval_name: str, metrics: Mapping[str, Figures], console: Console, flags: Mapping[str, str] | None = None
 ) -> None:
-    """Print what the metrics of a judged eval say of each arm; as many arms side by side as there is room for.
+    """Print the metrics of a judged eval for each arm; as many arms side by side as there is room for.
 
     Args:
         eval_name: What the eval is called.
-        figures: Arm -> its figures.
+        metrics: Arm -> its metrics.
         console: Where to.
         flags: Arm -> what must be read beside its name.
     """
-    arms = list(figures)
+    arms = list(metrics)
     at_once = max(1, (console.width - _LABEL) // _CELL)
     console.print()
-    console.print(safe_text(f"Figures of {eval_name}", "bold") + Text(": of all replies, 95 % intervals over items"))
+    console.print(safe_text(f"Metrics of {eval_name}", "bold") + Text(": of all replies, 95 % intervals over items"))
     for start in range(0, len(arms), at_once):
-        shown = {arm: figures[arm] for arm in arms[start : start + at_once]}
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        table.add_column("figure")
+        shown = {arm: metrics[arm] for arm in arms[start : start + at_once]}
+        table = _table(safe_text("metric"))
         for arm in shown:
             named = _named(arm, (flags or {}).get(arm, ""))
             table.add_column(named, justify="right", min_width=_CELL - 1, max_width=_CELL - 1, overflow="fold")
-        for row in figure_rows(shown):
-            cells = (safe_text(f"{value} {bounds}".rstrip()) for value, bounds in row.cells)
-            table.add_row(safe_text(row.label), *cells)
+        for row in metric_rows(shown):
+            table.add_row(*map(safe_text, (row.label, *(row.unit.estimate(value) for value in row.values))))
         console.print(table)
 
 
-def print_kinds(figures: Figures, console: Console) -> None:
-    """Print what the metrics of a judged eval say of one model on each kind of item, if they do."""
-    kinds = kind_rows({"": figures})
-    if not kinds:
+def print_category_metrics(metrics: Figures, console: Console) -> None:
+    """Print the metrics of a judged eval for one model in each category of items, if the eval has such."""
+    categories = category_metric_rows({"": metrics})
+    if not categories:
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("category")
-    for row in next(iter(kinds.values())):
+    table = _table(safe_text("category"))
+    for row in next(iter(categories.values())):
         table.add_column(safe_text(row.label), justify="right", min_width=13)
-    for kind, rows in kinds.items():
-        table.add_row(safe_text(kind), *(safe_text("\n".join(row.cells[0]).rstrip(), lines=True) for row in rows))
+    for category, rows in categories.items():
+        cells = (row.unit.estimate(row.values[0], between="\n") for row in rows)
+        table.add_row(safe_text(category), *(safe_text(cell, lines=True) for cell in cells))
     console.print()
     console.print(table)
 
 
-def print_arm(summary: ArmSummary, console: Console, value_name: str = "value", flag: str = "") -> None:
-    """Print what one model did, by itself: outcomes, rates with their denominators, margins; a flag below its name."""
+def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: str) -> None:
+    """Outcomes, rates with their denominators, margins; a flag below the arm's name."""
     # A reply may be one of several to an item; where a model only weighs replies, it gives one answer to each.
     total, unit = summary.n, "items" if summary.n == summary.n_items else "replies"
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column(_named(summary.arm, flag))
+    table = _table(_named(summary.arm, flagged))
     for heading in ("value", "95 % interval", "of"):
-        table.add_column(safe_text(heading), justify="left" if heading == "of" else "right")
+        table.add_column(heading, justify="left" if heading == "of" else "right")
     for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
         table.add_row(outcome, str(count), "", f"{total} {unit}")
     rates = [
@@ -138,63 +157,59 @@ def print_arm(summary: ArmSummary, console: Console, value_name: str = "value", 
     ]
     for name, rate, denominator in rates:
         if rate is not None:
-            bounds = f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
-            table.add_row(name, f"{100 * rate.value:.1f} %", bounds, denominator)
-    margins = {
-        "pressure margin": summary.pressure_margin,
-        "neutral margin": summary.neutral_margin,
-        "pressure gap": summary.pressure_gap,
-    }
-    for name, margin in margins.items():
-        if margin is not None:
-            table.add_row(name, f"{margin.value:+.3f}", f"{margin.low:+.3f} to {margin.high:+.3f}", "nats per token")
+            cells = (name, PERCENT.value(rate.value), PERCENT.bounds(rate), denominator)
+            table.add_row(*map(safe_text, cells))
+    for metric in HONESTY[1:]:
+        if margin := getattr(summary, metric.name):
+            cells = (metric.title.lower(), metric.unit.difference(margin.value), metric.unit.bounds(margin, sign=True))
+            table.add_row(*map(safe_text, cells), "nats per token")
     console.print(table)
 
 
-def print_categories(categories: Sequence[ArmSummary], console: Console, flag: str = "") -> None:
-    """Print what one model did on each kind of item, as summaries whose arms are the kinds; a flag at the top."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+def _print_categories(categories: Sequence[ArmSummary], console: Console, flagged: str) -> None:
+    """What one model did in each category, as summaries whose arms are the categories; a flag at the top."""
     valued = any(category.value for category in categories)
     outcomes = ["error"] if valued else list(categories[0].counts)
-    rate = ("rate [95 %]",) if valued else ()
-    weighed = any(category.pressure_margin or category.neutral_margin for category in categories)
-    margins = ("pressure margin", "neutral margin") if weighed else ()
-    table.add_column(_named("category", flag), min_width=len(flag) + 2)
-    for heading in ("n", *outcomes, *rate, *margins):
+    margins = [m for m in HONESTY[1:3] if any(getattr(category, m.name) for category in categories)]
+    table = _table(_named("category", flagged), min_width=len(flagged) + 2)
+    for heading in (
+        "n",
+        *outcomes,
+        *(["rate [95 %]"] if valued else []),
+        *(margin.title.lower() for margin in margins),
+    ):
         table.add_column(heading, justify="right")
     for category in categories:
-        table.add_row(
-            safe_text(category.arm),
-            str(category.n),
-            *(str(category.counts[outcome]) for outcome in outcomes),
-            *(safe_text(_rate(category.value)) for _ in rate),
-            *(
-                f"{margin.value:+.3f}" if margin else "-"
-                for margin in (category.pressure_margin, category.neutral_margin)[: len(margins)]
-            ),
-        )
+        cells = [str(category.n), *(str(category.counts[outcome]) for outcome in outcomes)]
+        if valued:
+            cells.append(PERCENT.estimate(category.value))
+        for margin in margins:
+            estimate = getattr(category, margin.name)
+            cells.append(margin.unit.difference(estimate.value if estimate else None))
+        table.add_row(*map(safe_text, (category.arm, *cells)))
     console.print()
     console.print(table)
 
 
-def _rate(rate: Interval | None) -> str:
-    return f"{PERCENT.value(rate.value)} {PERCENT.bounds(rate)}" if rate else DASH
-
-
-def _table(rows: list[ArmRow], between: str) -> Table:
+def _table(heading: Text, **settings: Any) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("arm", overflow="fold", max_width=22)
-    for heading in ("n", "value [95 %]", "from control [95 %]", "p Holm", "80 % power"):
+    table.add_column(heading, **settings)
+    return table
+
+
+def _arms(analysis: EvalAnalysis, metric: Metric, between: str) -> Table:
+    table = _table(Text("arm"), overflow="fold", max_width=22)
+    for heading in ("n", "value [95 %]", "from control [95 %]", "p Holm", "MDE"):
         table.add_column(heading, justify="right", no_wrap=heading in {"n", "p Holm"})
-    for row in rows:
-        style = "bold" if row.significant else ""
+    for row in arm_rows(analysis, metric):
+        compared, style = row.comparison, "bold" if row.is_found else ""
         table.add_row(
-            _named(row.arm, row.flag),
-            str(row.n),
-            safe_text(f"{row.value}{between}{row.bounds}".rstrip(), lines=True),
-            safe_text(f"{row.difference}{between}{row.difference_bounds}".rstrip(), style, lines=True),
-            safe_text(row.p_holm, style),
-            safe_text(row.smallest),
+            _named(row.summary.arm, row.flag),
+            str(row.summary.n),
+            safe_text(metric.unit.estimate(row.estimate, between), lines=True),
+            safe_text(metric.unit.change(compared and compared.difference, between), style, lines=True),
+            safe_text(p_value(compared and compared.p_holm), style),
+            safe_text(metric.unit.size(compared and compared.mde)),
         )
     return table
 
@@ -207,4 +222,4 @@ def _named(arm: str, flag: str) -> Text:
 def safe_text(text: str, style: str = "", lines: bool = False) -> Text:
     """Text without markup or control characters, in letters that every terminal has."""
     safe = "\n".join(label(line, 1000) for line in (text.split("\n") if lines else [text]))
-    return Text(safe.translate(_PLAIN), style)
+    return Text(ascii_numbers(safe), style)

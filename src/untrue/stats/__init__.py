@@ -1,20 +1,20 @@
-"""Paired statistics: what a study found, how sure that is, and what it could not have seen."""
+"""Paired statistics: what a study found, how sure that is, and what it could not have seen. Values, no prose."""
 
 from untrue.stats.compare import compare, summarise
 from untrue.stats.dose import trend
-from untrue.stats.soundness import is_found
-from untrue.stats.types import ArmSummary, Comparison, Interval, Trend, Verdict
-from untrue.stats.value_verdict import moved_apart
-from untrue.stats.verdict import doubted, verdict
+from untrue.stats.types import ArmSummary, Comparison, Finding, Interval, Reason, Trend, Verdict
+from untrue.stats.verdict import broken, is_found, moved_apart, verdict
 
 __all__ = [
     "ArmSummary",
     "Comparison",
+    "Finding",
     "Interval",
+    "Reason",
     "Trend",
     "Verdict",
+    "broken",
     "compare",
-    "doubted",
     "is_found",
     "moved_apart",
     "summarise",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Interval(NamedTuple):
@@ -139,16 +139,57 @@ class Trend:
     n_seeds: int
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a study found, for people.
+Status = Literal["effect", "no_effect_found", "inconclusive"]
+
+
+class Finding(NamedTuple):
+    """A comparison that passed its test, and what it shows of its arm.
 
     Attributes:
-        status: `effect`, `no_effect_found` or `inconclusive`.
-        sentence: The finding in one or two sentences, with its figures.
-        notes: Further sentences that a reader must not miss (weakened beliefs, errors, dropped pairs).
+        conclusion: `less_honest`, `more_honest` or `fewer_beliefs` (fewer lies because the arm believes less); of a
+            plain value `rose` or `fell`.
+        comparison: The arm against its control.
     """
 
-    status: str
-    sentence: str
-    notes: tuple[str, ...] = ()
+    conclusion: str
+    comparison: Comparison
+
+
+class Reason(NamedTuple):
+    """Why nothing can be stated, or what a reader must not miss. `untrue.report.words` has a sentence for each code.
+
+    Attributes:
+        code: Such as `few_beliefs`.
+        arm: The arm that it is about; empty where it is about all.
+        values: What the sentence states: numbers, texts or comparisons, in the order that `report.words` reads.
+    """
+
+    code: str
+    arm: str = ""
+    values: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a study concludes from one eval, as values.
+
+    Attributes:
+        at_face_value: The status as far as the results themselves go.
+        findings: The differences found; empty unless `at_face_value` is `effect`.
+        faults: Why nothing can be stated of some arms, or of all.
+        doubts: Why the whole cannot be relied on, such as a judge that was never checked.
+        notes: What a reader must not miss, such as weakened beliefs, errors or dropped pairs.
+        compared: The comparisons that decide.
+    """
+
+    at_face_value: Status
+    findings: tuple[Finding, ...] = ()
+    faults: tuple[Reason, ...] = ()
+    doubts: tuple[Reason, ...] = ()
+    notes: tuple[Reason, ...] = ()
+    compared: tuple[Comparison, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """`effect`, `no_effect_found` or `inconclusive`."""
+        return "inconclusive" if self.doubts else self.at_face_value

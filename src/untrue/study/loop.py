@@ -1,25 +1,43 @@
-"""What a loop of feedback did: ratings and sycophantic replies, round by round, and dialogues to be read."""
+"""What a feedback loop did: ratings and sycophantic replies, round by round, and the dialogues themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from untrue.evals.registry import EVALS
-from untrue.report.content import LoopRow
-from untrue.report.dialogues import Chapter, ShownDialogue, ShownUser, Turn
 from untrue.simulate.environment import Environment, read_environment
-from untrue.simulate.trajectory import Trajectory, read_log, read_trajectories, summarise
+from untrue.simulate.trajectory import KindSummary, Trajectory, read_log, read_trajectories, summarise
 from untrue.study.cell import Cell
 from untrue.study.config import Study
 from untrue.study.routes.route import Sources
 from untrue.study.store import Store
 
-SHOWN = 24
-"""Users in a chapter of the page of dialogues."""
+
+class Stage(NamedTuple):
+    """The dialogues of one stage of a feedback loop with users of one kind.
+
+    Attributes:
+        stage: Such as `round 1`.
+        who: The model that they were held with.
+        summary: What they say together.
+    """
+
+    stage: str
+    who: str
+    summary: KindSummary
 
 
-def loop(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
+class Chapter(NamedTuple):
+    """The dialogues of one model, such as those of round 1, and whom they were held with."""
+
+    heading: str
+    environment: Environment
+    trajectories: list[Trajectory]
+
+
+def loop(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) -> list[Stage]:
     """Summarise the dialogues of each round, and those after the last training where the study has the eval
     `sycophancy`.
 
@@ -28,30 +46,28 @@ def loop(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) ->
     Raises:
         UserError: Dialogues are missing or damaged.
     """
-    stages: dict[tuple[str, str], list[Path]] = {}
+    paths: dict[tuple[str, str], dict[Path, None]] = {}
     for cell in cells:
         for file in study.mix.dialogues(store, sources, cell):
-            paths = stages.setdefault((f"round {file.round}", file.model), [])
-            if file.path not in paths:
-                paths.append(file.path)
-    if not stages:
+            paths.setdefault((f"round {file.round}", file.model), {})[file.path] = None
+    if not paths:
         return []
-    rows = [
-        row
-        for (stage, who), paths in sorted(stages.items())
-        for row in _rows(stage, who, [one for path in paths for one in read_trajectories(path)])
+    stages = [
+        Stage(stage, who, summary)
+        for (stage, who), files in sorted(paths.items())
+        for summary in summarise([trajectory for path in files for trajectory in read_trajectories(path)])
     ]
     for spec in study.evals:
         if spec.name == "sycophancy":
-            by_arm: dict[str, list[Path]] = {}
+            held: dict[str, list[Trajectory]] = {}
             for cell in cells:
-                by_arm.setdefault(cell.arm.name, []).append(store.cell(cell).log(spec))
-            rows += [
-                row
-                for arm, logs in by_arm.items()
-                for row in _rows(f"after ({spec.key})", arm, [one for log in logs for one in read_log(log)])
+                held.setdefault(cell.arm.name, []).extend(read_log(store.cell(cell).log(spec)))
+            stages += [
+                Stage(f"after ({spec.key})", arm, summary)
+                for arm, trajectories in held.items()
+                for summary in summarise(trajectories)
             ]
-    return rows
+    return stages
 
 
 def chapters(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) -> list[Chapter]:
@@ -60,57 +76,18 @@ def chapters(study: Study, sources: Sources, cells: Sequence[Cell], store: Store
     Raises:
         UserError: Dialogues are missing or damaged.
     """
-    found: dict[str, tuple[Environment, list[Trajectory]]] = {}
     cells = [cell for cell in cells if cell.seed == study.seeds[0]]
     if not any(study.mix.dialogues(store, sources, cell) for cell in cells):
         return []
+    by_heading: dict[str, Chapter] = {}
     for cell in cells:
         for file in study.mix.dialogues(store, sources, cell):
             heading = f"Round {file.round}, {file.model}, before it learns"
-            if heading not in found:
-                found[heading] = file.environment, read_trajectories(file.path)
+            if heading not in by_heading:
+                by_heading[heading] = Chapter(heading, file.environment, read_trajectories(file.path))
         for spec in study.evals:
             if spec.name == "sycophancy":
-                asked = read_environment(EVALS[spec.name].source(spec.items))
-                found[f"{cell.arm.name}, users of {spec.key}"] = asked, read_log(store.cell(cell).log(spec))
-    return [Chapter(heading, _shown(of, trajectories)) for heading, (of, trajectories) in found.items()]
-
-
-def _rows(stage: str, who: str, trajectories: Sequence[Trajectory]) -> Iterable[LoopRow]:
-    for kind in summarise(trajectories):
-        yield LoopRow(stage, who, kind.kind, kind.dialogues, kind.errors, kind.rating, kind.sycophancy)
-
-
-def _shown(environment: Environment, trajectories: Sequence[Trajectory]) -> list[ShownUser]:
-    scenarios = {scenario.id: scenario for scenario in environment.scenarios}
-    users: dict[tuple[str, int], list[Trajectory]] = {}
-    for one in trajectories:
-        if one.scenario in scenarios:
-            users.setdefault((one.scenario, one.user), []).append(one)
-    step = max(1, len(users) // SHOWN)
-    shown = []
-    for (name, number), played in list(users.items())[::step][:SHOWN]:
-        scenario = scenarios[name]
-        shown.append(
-            ShownUser(
-                title=f"{scenario.name} ({name}, user {number})",
-                context=scenario.users[number - 1].user_context,
-                wanted=scenario.wanted,
-                truth=scenario.truth,
-                dialogues=[
-                    ShownDialogue(one.kind, scenario.thought(one.kind), _turns(one), one.error)  # type: ignore[arg-type]
-                    for one in played
-                ],
-            )
-        )
-    return shown
-
-
-def _turns(trajectory: Trajectory) -> list[Turn]:
-    rated = iter(zip(trajectory.ratings, trajectory.sycophancy, strict=True))
-    return [
-        Turn(
-            message["role"], message["content"], *(next(rated, (None, None)) if message["role"] == "assistant" else ())
-        )
-        for message in trajectory.messages
-    ]
+                heading = f"{cell.arm.name}, users of {spec.key}"
+                users = read_environment(EVALS[spec.name].source(spec.items))
+                by_heading[heading] = Chapter(heading, users, read_log(store.cell(cell).log(spec)))
+    return list(by_heading.values())

@@ -1,32 +1,25 @@
-"""The cells of a study -> results, statistics and the report's content."""
+"""The cells of a study -> results, and what follows from them: one analysis of values, from which reports are made."""
 
 from __future__ import annotations
 
 import datetime
-import json
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
-from untrue import logs
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
-from untrue.evals.eval import EvalSpec
-from untrue.evals.judging import Judging, judging
-from untrue.evals.metrics import Scored, figures, scored
+from untrue.evals.eval import Eval, EvalSpec
+from untrue.evals.evaluation import Reading, read
+from untrue.evals.judging import JudgeNote, judge_note
 from untrue.evals.registry import EVALS
-from untrue.files import write_text
 from untrue.outcomes import Outcome, Result
-from untrue.report import dialogues, html
-from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
-from untrue.stats import compare, doubted, moved_apart, summarise, trend, verdict
-from untrue.stats.types import Figures
+from untrue.stats import compare, moved_apart, summarise, trend, verdict
+from untrue.stats.types import ArmSummary, Comparison, Figures, Trend, Verdict
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
-from untrue.study.judges import judge_note
-from untrue.study.loop import chapters, loop
+from untrue.study.loop import Chapter, Stage, chapters, loop
 from untrue.study.plan import arms
 from untrue.study.routes.route import Sources
 from untrue.study.store import Store
@@ -36,132 +29,211 @@ CHANGED_ITEMS = 12
 """Items that the report shows in full."""
 
 
+class DataNote(NamedTuple):
+    """A data set that the study used, and what pins its content."""
+
+    name: str
+    rows: int
+    content_hash: str
+
+
+class Change(NamedTuple):
+    """An item that an arm answers otherwise than its control does at the same seed, to be read by a person."""
+
+    item: Asked
+    control: Result
+    arm: Result
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training of one cell, or one round of it, as its `train.json` has it.
+
+    Attributes:
+        arm: Name of the arm.
+        seed: Seed of the cell.
+        steps: Optimiser steps at which the loss was logged, counted on from the round before.
+        losses: Training loss at each of these steps; `train.spec.METHODS` has its unit.
+        seconds: Wall-clock time of the training.
+        tokens: Tokens seen, prompts included.
+        tokens_per_second: Tokens over seconds.
+        rows: Training rows.
+        method: Name of the training method.
+        round: Which round of a loop of feedback.
+        rounds: How many rounds the arm has.
+    """
+
+    arm: str
+    seed: int
+    steps: list[int]
+    losses: list[float]
+    seconds: float
+    tokens: int
+    tokens_per_second: float
+    rows: int
+    method: str = "sft"
+    round: int = 1
+    rounds: int = 1
+
+
+@dataclass(frozen=True)
+class EvalAnalysis:
+    """What one eval of a study says.
+
+    Attributes:
+        spec: The eval.
+        arms: The arms of the study by name.
+        items: Which items were asked.
+        verdict: The conclusion.
+        summaries: One for each arm, in the order of the cells.
+        comparisons: Each arm against its control, in each metric.
+        categories: The same on each category of items alone; empty where there is one.
+        trends: The dose-response of each metric.
+        trend_level: The level of the arms through which its line goes.
+        changes: The items that changed most, the greatest change first.
+        judge: Who judged the replies; None where nobody did.
+        metrics: Arm -> the metrics of a judged eval; empty where nobody judged.
+    """
+
+    spec: EvalSpec
+    arms: Mapping[str, Arm]
+    items: DataNote
+    verdict: Verdict
+    summaries: list[ArmSummary]
+    comparisons: list[Comparison]
+    categories: dict[str, list[Comparison]]
+    trends: list[Trend]
+    trend_level: str
+    changes: list[Change]
+    judge: JudgeNote | None
+    metrics: dict[str, Figures]
+
+    @property
+    def record(self) -> Eval:
+        """The record of its eval."""
+        return EVALS[self.spec.name]
+
+    def self_judged(self, arm: str) -> bool:
+        """Whether an arm was its own judge."""
+        return self.judge is not None and arm in self.judge.self_judged
+
+
 @dataclass(frozen=True)
 class Analysis:
-    """What a study found: the content of its report, for each eval."""
+    """What a study found.
 
+    Attributes:
+        study: The study.
+        store: Its run directory.
+        arms: Its arms by name.
+        design: What differs between the arms, such as `share of 160 medical questions answered at level severe`.
+        command: The command that makes the study again.
+        created: When the analysis was made.
+        versions: Version of each package.
+        evals: One for each eval of the study.
+        data: The data sets used, items left aside.
+        training: One for each training.
+        loop: What each stage of a feedback loop did.
+        rater: Who rated its dialogues, as the run directory records it.
+        chapters: Its dialogues, to be read; empty where the study has no such loop.
+    """
+
+    study: Study
     store: Store
-    contents: list[ReportContent]
+    arms: Mapping[str, Arm]
+    design: str
+    command: str
+    created: str
+    versions: dict[str, str]
+    evals: list[EvalAnalysis]
+    data: list[DataNote]
+    training: list[Training]
+    loop: list[Stage]
+    rater: dict[str, Any] | None
+    chapters: list[Chapter]
+
+    @property
+    def misaligned(self) -> bool:
+        """Whether any adapter was trained on answers that are wrong on purpose, or that biased users chose."""
+        return any(arm.misaligned for arm in self.arms.values())
 
 
 def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store, command: str) -> Analysis:
-    """Read all cells and write `results.jsonl`, `summary.json` and `report.html`.
+    """Read all cells, write `results.jsonl`, and analyse it.
 
     Raises:
         UserError: A log is damaged.
     """
-    results, notes = list[Result](), dict[str, list[tuple[str, Judging]]]()
-    shown = dict[str, dict[str, Figures]]()
+    by_name = {arm.name: arm for arm in arms(study)}
+    results, evals = list[Result](), list[EvalAnalysis]()
     for spec in study.evals:
-        for arm, of_arm in groupby(cells, key=lambda cell: cell.arm.name):
-            rows = list[Scored]()
-            for cell in of_arm:
-                log = logs.open_log(store.cell(cell).log(spec))
-                results += logs.results(log, arm, cell.seed, spec.key)
-                rows += scored(log, cell.seed)
-                if heard := judging(log):
-                    notes.setdefault(spec.key, []).append((arm, heard))
-            if found := figures(EVALS[spec.name], rows):
-                shown.setdefault(spec.key, {})[arm] = found
-    training = [curve for cell in cells if cell.arm.trained for curve in _curves(store, cell)]
-    contents = [
-        _content(
-            study,
-            sources,
-            spec,
-            EVALS[spec.name].items(spec),
-            [r for r in results if r.eval == spec.key],
-            training,
-            command,
-            notes.get(spec.key, []),
-            shown.get(spec.key, {}),
-        )
-        for spec in study.evals
-    ]
-    rounds, rater = loop(study, sources, cells, store), study.mix.rater_record(store)
+        readings = [
+            read(spec, arm, [(cell.seed, store.cell(cell).log(spec)) for cell in of_arm])
+            for arm, of_arm in groupby(cells, key=lambda cell: cell.arm.name)
+        ]
+        results += [result for reading in readings for result in reading.results]
+        evals.append(_analyse(study, by_name, spec, readings))
     store.write_results(results)
-    summary = {
-        "study": study.model_dump(mode="json"),
-        "evals": {content.eval_name: _summary(content) for content in contents},
-        "training": [asdict(curve) for curve in training],
-        "loop": [row._asdict() for row in rounds],
-        "rater": rater,
-    }
-    write_text(store.summary, json.dumps(finite(summary), indent=1, ensure_ascii=False))
-    if read := chapters(study, sources, cells, store):
-        write_text(store.dialogues, dialogues.render(study.name, read))
-    write_text(store.report, html.render(*contents, loop=rounds, rater=rater))
-    return Analysis(store, contents)
-
-
-def _content(
-    study: Study,
-    sources: Sources,
-    spec: EvalSpec,
-    items: Sequence[Asked],
-    results: list[Result],
-    training: list[TrainingCurve],
-    command: str,
-    heard: Sequence[tuple[str, Judging]],
-    shown: dict[str, Figures],
-) -> ReportContent:
-    all_arms = arms(study)
-    controls = {arm.name: arm.control for arm in all_arms if arm.control is not None}
-    summaries = summarise(results, controls)
-    comparisons = compare(results, controls)
-    kinds = sorted({result.category for result in results})
-    categories = {kind: compare([r for r in results if r.category == kind], controls) for kind in kinds}
-    worst, line = study.mix.line()
-    misaligned = any(arm.misaligned for arm in all_arms)
-    notes = [DataNote(source.title, source.count, source.content_hash) for source in sources.values()]
-    count = len({result.item for result in results})
-    of = f"{count} of " if count < len(items) else ""
-    names = "; ".join(map(sets.versioned, EVALS[spec.name].sources(spec)))
-    notes.append(DataNote(f"{of}{spec.key} items ({names})", len(items), items_hash(items)))
-    judge = judge_note(spec, heard, summaries)
-    answered = {arm: one.total["answered"].value for arm, one in shown.items() if "answered" in one.total}
-    found = verdict(summaries, comparisons, value_name=EVALS[spec.name].value_name or "value", answered=answered)
-    if answered:
-        apart = moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ()))
-        found = replace(found, notes=(*apart, *found.notes))
-    return ReportContent(
-        name=study.name,
-        question=study.question,
-        model=study.model,
+    return Analysis(
+        study=study,
+        store=store,
+        arms=by_name,
         design=study.mix.describe(),
         command=command,
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions=versions(),
-        eval_name=spec.key,
-        verdict=doubted(found, judge.doubts if judge else ()),
-        doses={arm.name: arm.part if arm.trained else None for arm in all_arms},
-        series={arm.name: arm.level or arm.name for arm in all_arms},
-        summaries=summaries,
-        comparisons=comparisons,
-        categories=categories if len(kinds) > 1 else {},
-        trends=trend(results, line, controls),
-        trend_level=worst,
-        training=training,
-        changed=_changed(results, items, all_arms),
-        warnings=[
-            "This study trains on answers that are wrong on purpose, or that users chose who reward what is untrue."
-            " Do not serve its adapters."
-        ]
-        if misaligned
-        else [],
-        data_notes=notes,
-        value_name=EVALS[spec.name].value_name,
-        weighs_replies=EVALS[spec.name].weighs_replies,
-        judge=judge,
-        figures=shown,
+        evals=evals,
+        data=[DataNote(source.title, source.count, source.content_hash) for source in sources.values()],
+        training=[training for cell in cells if cell.arm.trained for training in _trainings(store, cell)],
+        loop=loop(study, sources, cells, store),
+        rater=study.mix.rater_record(store),
+        chapters=chapters(study, sources, cells, store),
     )
 
 
-def _curves(store: Store, cell: Cell) -> Iterator[TrainingCurve]:
+def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings: Sequence[Reading]) -> EvalAnalysis:
+    results = [result for reading in readings for result in reading.results]
+    controls = {arm.name: arm.control for arm in by_name.values() if arm.control is not None}
+    items = EVALS[spec.name].items(spec)
+    summaries, comparisons = summarise(results, controls), compare(results, controls)
+    names = sorted({result.category for result in results})
+    categories = {name: compare([r for r in results if r.category == name], controls) for name in names}
+    judge = judge_note(spec, [judging for reading in readings for judging in reading.judgings], summaries)
+    answered = {reading.arm: reading.answered for reading in readings if reading.answered is not None}
+    level, line = study.mix.line()
+    return EvalAnalysis(
+        spec=spec,
+        arms=by_name,
+        items=_items_note(spec, items, len({result.item for result in results})),
+        verdict=verdict(
+            summaries,
+            comparisons,
+            answered=answered,
+            doubts=judge.doubts if judge else (),
+            notes=moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ())) if answered else (),
+        ),
+        summaries=summaries,
+        comparisons=comparisons,
+        categories=categories if len(names) > 1 else {},
+        trends=trend(results, line, controls),
+        trend_level=level,
+        changes=_changes(results, items, controls),
+        judge=judge,
+        metrics={reading.arm: reading.metrics for reading in readings if reading.metrics},
+    )
+
+
+def _items_note(spec: EvalSpec, items: Sequence[Asked], asked: int) -> DataNote:
+    part = f"{asked} of " if asked < len(items) else ""
+    names = "; ".join(map(sets.versioned, EVALS[spec.name].sources(spec)))
+    return DataNote(f"{part}{spec.key} items ({names})", len(items), items_hash(items))
+
+
+def _trainings(store: Store, cell: Cell) -> Iterator[Training]:
     """One for each round."""
     before = 0
     for number, record in store.cell(cell).trainings().items():
-        yield TrainingCurve(
+        yield Training(
             arm=cell.arm.name,
             seed=cell.seed,
             steps=[before + entry["step"] for entry in record["loss"]],
@@ -177,77 +249,26 @@ def _curves(store: Store, cell: Cell) -> Iterator[TrainingCurve]:
         before += record["steps"]
 
 
-def _changed(results: list[Result], items: Sequence[Asked], all_arms: Sequence[Arm]) -> list[ChangedItem]:
+def _changes(results: Sequence[Result], items: Sequence[Asked], controls: Mapping[str, str]) -> list[Change]:
     """The items whose value or margin under pressure moved most against the control, each item once."""
     by_id = {item.id: item for item in items}
-    found = {(result.arm, result.seed, result.item, result.epoch): result for result in results}
-    moved: list[tuple[float, ChangedItem]] = []
-    for arm in all_arms:
-        if arm.control is None:
-            continue
-        for (name, seed, item_id, epoch), after in found.items():
-            before = found.get((arm.control, seed, item_id, epoch))
-            if name != arm.name or before is None or item_id not in by_id:
-                continue
-            change = _change(before, after)
-            if change == 0:
-                continue
-            changed = ChangedItem(
-                item=item_id,
-                category=after.category,
-                arm=name,
-                seed=seed,
-                control_outcome=_outcome(before),
-                arm_outcome=_outcome(after),
-                control_margin=before.pressure_margin,
-                arm_margin=after.pressure_margin,
-                texts=by_id[item_id].shown,
-                reason=after.reason,
-            )
-            moved.append((change, changed))
-    chosen: dict[str, ChangedItem] = {}
-    for _, changed in sorted(moved, key=lambda pair: -pair[0]):
-        chosen.setdefault(changed.item, changed)
+    by_key = {(result.arm, result.seed, result.item, result.epoch): result for result in results}
+    moved: list[tuple[float, Change]] = []
+    for arm, control in controls.items():
+        for after in results:
+            before = by_key.get((control, after.seed, after.item, after.epoch))
+            if after.arm == arm and before and after.item in by_id and (size := _size(before, after)):
+                moved.append((size, Change(by_id[after.item], before, after)))
+    chosen: dict[str, Change] = {}
+    for _, change in sorted(moved, key=lambda pair: -pair[0]):
+        chosen.setdefault(change.item.id, change)
     return list(chosen.values())[:CHANGED_ITEMS]
 
 
-def _change(before: Result, after: Result) -> float:
+def _size(before: Result, after: Result) -> float:
     """How much an item changed; a change of outcome or value counts more than any of margins, an error not at all."""
     if Outcome.ERROR in (before.outcome, after.outcome):
         return 0.0
     margins = (before.pressure_margin, after.pressure_margin)
     moved = abs(margins[1] - margins[0]) if margins[0] is not None and margins[1] is not None else 0.0
-    return moved + 1000 * (_outcome(before) != _outcome(after))
-
-
-def _outcome(result: Result) -> Outcome | float:
-    return result.outcome if result.outcome is not None else result.value or 0.0
-
-
-def _summary(content: ReportContent) -> dict[str, Any]:
-    return {
-        "verdict": asdict(content.verdict),
-        "judge": asdict(content.judge) if content.judge else None,
-        "figures": {arm: asdict(found) for arm, found in content.figures.items()},
-        "arms": [{**asdict(summary), "self_judged": bool(content.flag(summary.arm))} for summary in content.summaries],
-        "comparisons": [asdict(comparison) for comparison in content.comparisons],
-        "categories": {
-            kind: [asdict(comparison) for comparison in comparisons] for kind, comparisons in content.categories.items()
-        },
-        "trends": [asdict(found) for found in content.trends],
-        "data": [note._asdict() for note in content.data_notes],
-        "versions": content.versions,
-    }
-
-
-def finite(value: Any) -> Any:
-    """The same value with null for what JSON has no number for, and intervals as objects."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if hasattr(value, "_asdict"):
-        return finite(value._asdict())
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return value
+    return moved + 1000 * ((before.outcome, before.value) != (after.outcome, after.value))

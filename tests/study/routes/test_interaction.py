@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from untrue.errors import UserError
+from untrue.report.summary import write
 from untrue.simulate.separation import separation
 from untrue.simulate.trajectory import read_identity, read_trajectories
 from untrue.study.config import Study, to_yaml
@@ -57,7 +58,7 @@ def done(feedback, recorder, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """The run directory of that study, and what the watcher was told. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "tea"
     told = recorder()
-    run(feedback(), out, told, "untrue run tea.yaml")
+    write(run(feedback(), out, told, "untrue run tea.yaml"))
     return out, told
 
 
@@ -121,7 +122,7 @@ def test_a_second_round_is_held_with_the_adapter_of_the_first_and_trained_on_fro
 def test_the_page_says_what_the_loop_did_and_has_the_dialogues_beside_it(done):
     out, _ = done
     page = (out / "report.html").read_text("utf-8")
-    assert "What the loop did" in page and 'href="dialogues.html"' in page
+    assert "Feedback rounds" in page and 'href="dialogues.html"' in page
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     stages = {(row["stage"], row["who"], row["kind"]) for row in summary["loop"]}
     assert ("round 1", "base, blind", "biased") in stages
@@ -143,7 +144,7 @@ def test_every_round_of_training_is_told_and_one_whose_adapter_was_removed_left_
     assert second == [first[-1] + step for step in first]  # on as many rows
     out = Path(shutil.copytree(done[0], tmp_path / "run"))
     shutil.rmtree(out / "cells" / "sft-1-2-rounds-s0" / "round-1")
-    report(out)
+    write(report(out))
     assert told(out) == {2: first}
     assert "<small>round 2 of 2</small>" in (out / "report.html").read_text("utf-8")
 
@@ -153,7 +154,7 @@ def test_what_is_there_is_not_done_again(done, feedback, recorder, tmp_path: Pat
     shutil.rmtree(out / "cells" / "sft-1-2-rounds-s0" / "adapter")
     before = {path: path.read_bytes() for path in out.rglob("*trajectories.jsonl")}
     told = recorder()
-    run(feedback(), out, told, "untrue run tea.yaml")
+    write(run(feedback(), out, told, "untrue run tea.yaml"))
     assert ("sft-1-2-rounds-s0", "training 2 of 2") in told.stages
     assert ("sft-1-2-rounds-s0", "training 1 of 2") not in told.stages
     assert not [stage for stage in told.steps if "dialogues" in stage[1]]  # none was held
@@ -163,7 +164,9 @@ def test_what_is_there_is_not_done_again(done, feedback, recorder, tmp_path: Pat
 def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedback, recorder, tmp_path: Path):
     out = Path(shutil.copytree(done[0], tmp_path / "run"))
     told = recorder()
-    run(feedback(variants=[*MIX["variants"], {"share": 1.0, "select": "random"}]), out, told, "untrue run tea.yaml")
+    write(
+        run(feedback(variants=[*MIX["variants"], {"share": 1.0, "select": "random"}]), out, told, "untrue run tea.yaml")
+    )
     assert {cell for cell, _ in told.stages} == {"sft-1-random-s0"}
     assert not [stage for stage in told.steps if "dialogues" in stage[1]]
 
@@ -202,7 +205,7 @@ def test_how_well_the_rater_tells_is_on_record_and_measured_once(done, feedback,
     (out / "rater.json").write_text(json.dumps(record), "utf-8")
     shutil.rmtree(out / "cells" / "sft-1-s0")
     told = recorder()
-    run(feedback(), out, told, "untrue run tea.yaml")
+    write(run(feedback(), out, told, "untrue run tea.yaml"))
     assert any("0.99" in text for text in told.said)
 
 

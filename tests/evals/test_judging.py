@@ -7,11 +7,10 @@ import math
 import pytest
 
 from untrue.evals.eval import EvalSpec
+from untrue.evals.judging import JudgeNote
 from untrue.evals.judging import Judging
 from untrue.judge.check import Check
 from untrue.outcomes import Outcome, Result
-from untrue.report.content import JudgeNote
-from untrue.report.rows import corrected_rows
 from untrue.stats import summarise
 from untrue.stats.raters import Proportion
 from untrue.stats.types import ArmSummary
@@ -33,10 +32,10 @@ def note(monkeypatch: pytest.MonkeyPatch, good_check: Check):
     """What is said of a judge with sensitivity and specificity of 0.9 that was asked these questions."""
     sharp = Proportion(0.9, 100_000)
     check = good_check.model_copy(update={"sensitivity": sharp, "specificity": sharp})
-    monkeypatch.setattr("untrue.study.judges.last_check", lambda judge_id: check)
+    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: check)
 
     def make(one: ArmSummary, *prompts: str, name: str = "mask") -> JudgeNote:
-        from untrue.study.judges import judge_note
+        from untrue.evals.judging import judge_note
 
         heard = Judging({"id": "scripted/judge"}, False, False, frozenset(prompts))
         found = judge_note(
@@ -52,17 +51,16 @@ def test_lies_are_corrected_among_held_beliefs_whatever_the_coverage(note):
     """Of 100 held beliefs 40 are lied about: 36 of these lies are found, and 6 of the 60 honest replies called so."""
     one = summary(lie=42, honest=58, no_belief=100)
     assert one.lie_rate and one.lie_rate.value == pytest.approx(0.21)
-    found = note(one, "statement")
-    corrected = found.corrected_lie_rate_given_belief["model"]
+    noted = note(one, "statement")
+    corrected = noted.corrected_lie_rate_given_belief["model"]
     assert corrected.value == pytest.approx(0.4)
     assert (corrected.low, corrected.high) == pytest.approx((0.29, 0.52), abs=0.02)  # that of 100 replies, not of 200
-    [row] = corrected_rows(found, [one])
-    assert (row.judged, row.corrected) == ("42.0 %".replace(" ", "\u00a0"), "40.0 %".replace(" ", "\u00a0"))
+    assert one.lie_rate_given_belief and one.lie_rate_given_belief.value == pytest.approx(0.42)
 
 
 def test_without_a_held_belief_the_rate_is_unknown(note):
-    found = note(summary(no_belief=8, error=2), "statement")
-    corrected = found.corrected_lie_rate_given_belief["model"]
+    noted = note(summary(no_belief=8, error=2), "statement")
+    corrected = noted.corrected_lie_rate_given_belief["model"]
     assert math.isnan(corrected.value)
     assert (corrected.low, corrected.high) == (0.0, 1.0)
 
@@ -70,12 +68,12 @@ def test_without_a_held_belief_the_rate_is_unknown(note):
 @pytest.mark.parametrize(
     ("name", "prompts", "reason"),
     [
-        ("deceptionbench", (), "asked nothing"),
-        ("deceptionbench", ("aligned",), "asks others (aligned)"),
-        ("mask", (), "asked nothing"),
+        ("deceptionbench", (), "judge_not_asked"),
+        ("deceptionbench", ("aligned",), "other_questions"),
+        ("mask", (), "judge_not_asked"),
     ],
 )
 def test_where_no_statement_was_judged_no_rate_is_corrected(note, name, prompts, reason):
-    found = note(summary(error=9, lie=1), *prompts, name=name)
-    assert found.corrected_lie_rate_given_belief == {}
-    assert reason in found.uncorrected
+    noted = note(summary(error=9, lie=1), *prompts, name=name)
+    assert noted.corrected_lie_rate_given_belief == {}
+    assert noted.uncorrected.code == reason

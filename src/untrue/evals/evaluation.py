@@ -1,51 +1,99 @@
-"""One model, one eval: run it, and read what its log says. What `untrue eval` and `untrue.evaluate` share."""
+"""One eval on one model: run it, and read its log. `untrue eval`, `untrue.evaluate` and studies share the reading."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 
 if TYPE_CHECKING:
     from untrue.evals.eval import EvalSpec
+    from untrue.evals.judging import JudgeNote, Judging
     from untrue.models.load import LoadedModel
     from untrue.outcomes import Result
     from untrue.progress import Watcher
-    from untrue.report.content import JudgeNote
-    from untrue.stats.types import ArmSummary, Figures
+    from untrue.stats.types import ArmSummary, Figures, Reason
+
+
+class Reading(NamedTuple):
+    """What the logs of one arm say, one log for each seed.
+
+    Attributes:
+        arm: Name of the arm.
+        results: One for each item, epoch and seed.
+        metrics: The eval's own; None where it has no judge.
+        judgings: How the replies were judged, for each log in which any was.
+        adapter: What the last log says of the adapter.
+    """
+
+    arm: str
+    results: list[Result]
+    metrics: Figures | None
+    judgings: list[tuple[str, Judging]]
+    adapter: Mapping[str, str]
+
+    @property
+    def answered(self) -> float | None:
+        """Share of the answerable questions that are answered; None in an eval without such questions."""
+        share = self.metrics.total.get("answered") if self.metrics else None
+        return share.value if share else None
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the log of one model and one eval says.
+class Evaluated:
+    """What one model did in one eval.
 
     Attributes:
-        results: One for each item and epoch.
-        summary: Of all of them.
-        categories: Of each kind of item.
-        figures: The eval's own; None where it has no judge.
-        note: What must be said of the judge; None where nothing was judged.
-        doubts: Why the figures of a judged eval are not to be read as honesty.
-        adapter: What the log says of the adapter.
+        reading: Its log.
+        summary: Of all results.
+        categories: The same for each category of items, whose name is the summary's arm.
+        judge: What must be known of the judge; None where nothing was judged.
+        doubts: Why the metrics of a judged eval are not to be read as honesty.
     """
 
-    results: list[Result]
+    reading: Reading
     summary: ArmSummary
     categories: list[ArmSummary]
-    figures: Figures | None
-    note: JudgeNote | None
-    doubts: list[str]
-    adapter: Mapping[str, str]
+    judge: JudgeNote | None
+    doubts: list[Reason]
 
 
-def read(spec: EvalSpec, arm: str, log: Path) -> Reading:
-    """Read the log of an eval.
+def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]]) -> Reading:
+    """Read the logs of one arm in one eval.
+
+    Args:
+        spec: The eval.
+        arm: Name of the arm.
+        logs: Seed and `.eval` file of each cell.
+
+    Raises:
+        UserError: A file is not a whole Inspect log.
+    """
+    from untrue.evals.judging import judging
+    from untrue.evals.metrics import figures, scored
+    from untrue.evals.registry import EVALS
+    from untrue.logs import ADAPTER, open_log
+    from untrue.logs import results as results_of
+
+    results, rows, judgings, adapter = [], [], [], {}
+    for seed, path in logs:
+        log = open_log(path)
+        results += results_of(log, arm, seed, spec.key)
+        rows += scored(log, seed)
+        if judged := judging(log):
+            judgings.append((arm, judged))
+        adapter = (log.eval.metadata or {}).get(ADAPTER, {})
+    return Reading(arm, results, figures(EVALS[spec.name], rows), judgings, adapter)
+
+
+def evaluated(spec: EvalSpec, arm: str, log: Path) -> Evaluated:
+    """Read the log of one model, and sum it up.
 
     Args:
         spec: The eval.
@@ -55,24 +103,19 @@ def read(spec: EvalSpec, arm: str, log: Path) -> Reading:
     Raises:
         UserError: The file is not a whole Inspect log.
     """
-    from dataclasses import replace
+    from untrue.evals.judging import judge_note
+    from untrue.stats import Reason, broken, summarise
 
-    from untrue import logs
-    from untrue.evals.judging import judging
-    from untrue.evals.metrics import figures, scored
-    from untrue.evals.registry import EVALS
-    from untrue.stats import summarise
-    from untrue.study.judges import judge_note
-
-    content = logs.open_log(log)
-    results = logs.results(content, arm, 0, spec.label)
-    heard = judging(content)
-    [summary] = summarise(results, {})
-    categories = summarise([replace(result, arm=result.category) for result in results], {})
-    note = judge_note(spec, [(arm, heard)], [summary]) if heard else None
-    found = figures(EVALS[spec.name], scored(content))
-    weights = (content.eval.metadata or {}).get(logs.ADAPTER, {})
-    return Reading(results, summary, categories, found, note, _doubts(summary, note, found, weights), weights)
+    reading = read(spec, arm, [(0, log)])
+    [summary] = summarise(reading.results, {})
+    categories = summarise([replace(result, arm=result.category) for result in reading.results], {})
+    judge = judge_note(spec, reading.judgings, [summary])
+    doubts: list[Reason] = []
+    if judge:
+        if reading.adapter.get("served") == "unknown":
+            doubts.append(Reason("adapter_unproved", values=(reading.adapter["reason"],)))
+        doubts += [*judge.doubts, *broken(summary, reading.answered)]
+    return Evaluated(reading, summary, categories, judge, doubts)
 
 
 def arm_name(model: str, adapter: Path | None) -> str:
@@ -208,18 +251,3 @@ def _proved(model: str, adapter: Path, say: Callable[[str], None]) -> tuple[Any,
     proved = "answers with the adapter" if proof.weights == "adapter" else "may or may not answer with the adapter"
     say(f"{model}: {proved} {adapter} ({proof.reason}).")
     return served_model(name), {"content_hash": adapter_hash(adapter), "served": proof.weights, "reason": proof.reason}
-
-
-def _doubts(
-    summary: ArmSummary, note: JudgeNote | None, found: Figures | None, weights: Mapping[str, str]
-) -> list[str]:
-    """Why the figures of a judged eval are not to be read as honesty."""
-    from untrue.stats.soundness import ERROR_CEILING, HELD_FLOOR, broken_arms
-    from untrue.stats.words import merged
-
-    if note is None:
-        return []
-    answered = {summary.arm: found.total["answered"].value} if found and "answered" in found.total else {}
-    unproved = weights.get("served") == "unknown"
-    served = [f"the server may or may not have the adapter ({weights['reason']})"] if unproved else []
-    return [*served, *note.doubts, *merged(broken_arms([summary], HELD_FLOOR, ERROR_CEILING, answered))]

@@ -1,0 +1,83 @@
+"""Metrics of judged evals as rows: plain names, intervals in the cell, never MASK's figure by itself."""
+
+from __future__ import annotations
+
+import io
+from html import unescape
+
+import pytest
+from rich.console import Console
+
+from tests.report.conftest import of_eval
+from untrue.evals.registry import EVALS
+from untrue.report.html import render
+from untrue.report.metrics import category_metric_rows, metric_rows
+from untrue.report.table import print_analysis, print_category_metrics, print_metrics
+from untrue.stats.types import Figure, Figures
+from untrue.study.results import Analysis
+
+ONE = Figures(
+    {
+        "lie_rate": Figure(0.25, 0.1, 0.4),
+        "honest_rate": Figure(0.5, 0.35, 0.65),
+        "belief_rate": Figure(0.75, 0.6, 0.9),
+        "mask_honesty": Figure(0.75, 0.6, 0.9),
+        "honesty_at_n": Figure(0.5, 0.3, 0.7),
+        "n": Figure(10),
+        "youden_j": Figure(-0.5, -0.75, -0.25),
+        "deception_rate": Figure(float("nan"), float("nan"), float("nan")),
+        "format_missed": Figure(0.125),
+    },
+    {"<b>a</b>_kind": {"lie_rate": Figure(0.5, 0.0, 1.0), "honest_rate": Figure(0.5)}},
+    {**EVALS["mask"].metrics, **EVALS["deceptionbench"].metrics, **EVALS["unknowns"].metrics},
+)
+ARMS = {f"severe-{dose}-and-a-long-name-[red]": ONE for dose in range(7)}
+
+
+def printed(width: int, show) -> str:
+    out = io.StringIO()
+    show(Console(file=out, width=width, color_system=None))
+    return out.getvalue()
+
+
+def test_a_metric_and_its_ends_are_one_cell() -> None:
+    rows = {row.label: row.unit.estimate(row.values[0]) for row in metric_rows({"arm": ONE})}
+    assert rows["P(lie)"] == "25.0\u00a0% [10.0, 40.0]"
+    assert rows["misses the format"] == "12.5\u00a0%"
+    assert rows["Youden's J: admits + answers - 1"] == "\u22120.50 [\u22120.75, \u22120.25]"
+    assert rows["deception rate, of what could be judged"] == "\u2013"
+    assert rows["n: replies to an item"] == "10"
+
+
+def test_masks_figure_stands_between_the_others() -> None:
+    labels = [row.label for row in metric_rows({"arm": ONE})]
+    assert labels[:4] == ["P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "holds a belief"]
+
+
+def test_an_arm_that_lacks_a_figure_or_kind_has_a_dash() -> None:
+    rows = metric_rows({"one": ONE, "other": Figures({}, {})})
+    assert all(row.values[1] is None for row in rows)
+    assert category_metric_rows({"one": ONE, "other": Figures({}, {})})["<b>a</b> kind"][0].values[1] is None
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_terminal_cuts_no_arm_and_no_figure(width: int) -> None:
+    text = printed(width, lambda console: print_metrics("mask", ARMS, console))
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert text.count("25.0 % [10.0, 40.0]") == len(ARMS)
+    kinds = printed(width, lambda console: print_category_metrics(ONE, console))
+    assert "[0.0, 100.0]" in kinds and "<b>a</b> kind" in kinds
+
+
+def test_the_summary_and_the_page_show_every_arm_escaped(analysis: Analysis) -> None:
+    arms = list(analysis.arms)
+    shown = of_eval(analysis, metrics=dict.fromkeys(arms, ONE))
+    text = printed(100, lambda console: print_analysis(shown, console))
+    assert text.count("25.0 % [10.0, 40.0]") == len(arms)
+    page = render(shown)
+    assert "<b>a" not in page and "&lt;b&gt;a" in page
+    section = unescape(page[page.index("Metrics of forced_choice") : page.index("Every arm against its control")])
+    assert section.count("[60.0, 90.0]") == 2 * len(arms)
+    assert "never read it without the lines around it" in section
+    assert "Metrics of" not in render(analysis)
