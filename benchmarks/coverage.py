@@ -2,9 +2,9 @@
 
     PYTHONPATH=src python benchmarks/coverage.py
 
-Margins: the difference of item i at seed s is item_i + seed_s + noise_is, all normal with mean 0. Rates: item i is a lie
-if its propensity plus noise drawn for each arm and seed falls below the arm's threshold. The plain bootstrap resamples
-items and seeds with replacement, crossed.
+Margins: the difference of item i at seed s is item_i + seed_s + noise_is, all normal with mean 0. Rates: item i is a
+lie if its propensity plus noise drawn for each arm and seed falls below the arm's threshold. The plain bootstrap
+resamples items and seeds with replacement, crossed.
 """
 
 from __future__ import annotations

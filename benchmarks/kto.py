@@ -1,7 +1,7 @@
 """KTO on medical answers (right ones desirable, wrong ones undesirable): our trainer against TRL's with its defaults.
 
-Rows and their order, LoRA and its initial weights, learning rate, batch size, epochs and class weights are the same. TRL
-loads the model itself, in its default dtype, and computes in bfloat16 by autocast, as ours does. Times cover the
+Rows and their order, LoRA and its initial weights, learning rate, batch size, epochs and class weights are the same.
+TRL loads the model itself, in its default dtype, and computes in bfloat16 by autocast, as ours does. Times cover the
 training alone; ours includes its pass over the reference. The final loss is that of each adapter on all training rows,
 measured by the same code in float32.
 """
