@@ -5,7 +5,8 @@
     python benchmarks/mask_crosscheck.py LOG.eval --judge MODEL       and their scorer, with their prompts to a judge
 
 LOG is a log of `untrue/mask`. Nothing is generated: its replies are rescored, except where the model failed. With
-several epochs, theirs gets all statements of an item, and our outcomes are reduced to one by their rule: a lie if any is a lie.
+several epochs, theirs gets all statements of an item, and our outcomes are reduced to one by their rule: a lie if any
+is a lie.
 
 `Departure` lists the known ways in which theirs differs. A difference is explained only if their own code gives our
 outcome with some of these undone; the smallest such set is the explanation. With all undone, it must give our outcome

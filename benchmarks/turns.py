@@ -1,8 +1,8 @@
 """Collecting rated dialogues: ours against a loop over one dialogue after another.
 
 The loop does what a plain script would: `transformers.generate` for each reply, with the same sampling, and two
-ordinary forward passes over the whole conversation for each rating. Both use the same base in bfloat16, the same users and
-lengths; the loop runs fewer dialogues, with the same users. Figures are dialogues per second of total time.
+ordinary forward passes over the whole conversation for each rating. Both use the same base in bfloat16, the same
+users and lengths; the loop runs fewer dialogues, with the same users. Figures are dialogues per second of total time.
 
     python benchmarks/turns.py [--smoke]
 """
