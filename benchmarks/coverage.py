@@ -1,9 +1,9 @@
-"""Measures how often the 95 % intervals of `untrue.stats` hold the truth on simulated data, beside a plain bootstrap.
+"""Measures how often the 95 % intervals of `untrue.stats` cover the truth on simulated data, beside a plain bootstrap.
 
     PYTHONPATH=src python benchmarks/coverage.py
 
-Margins: difference of item i at seed s = item_i + seed_s + noise_is, all normal with mean 0. Rates: item i lies in an
-arm when its propensity plus noise of its own at each arm and seed falls below the arm's threshold. The plain bootstrap
+Margins: the difference of item i at seed s is item_i + seed_s + noise_is, all normal with mean 0. Rates: item i is a
+lie if its propensity plus noise drawn for each arm and seed falls below the arm's threshold. The plain bootstrap
 resamples items and seeds with replacement, crossed.
 """
 
@@ -55,7 +55,7 @@ def coverage(
     data_sets: int = 1_000,
     resamples: int = 2_000,
 ) -> tuple[float, float]:
-    """Share of simulated data sets whose interval holds the truth, and the mean width of the intervals."""
+    """Share of simulated data sets whose interval covers the truth, and the mean width of the intervals."""
     generator = np.random.default_rng(0)
     intervals = [interval(draw(generator), resamples=resamples, seed=index) for index in range(data_sets)]
     held = [low <= truth <= high for _, low, high in intervals]

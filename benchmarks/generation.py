@@ -1,11 +1,11 @@
 """Generating replies: our batched generation against `transformers.generate` at the same batch size.
 
-Both get the same chats of differing lengths (the built-in items under pressure and neutrally), the same bfloat16
-weights on two threads, and sample at temperature 1 with the same most new tokens. transformers takes the chats in
-batches of that size, sorted by length and padded on the left, which is the side it works on. Ours takes them all and
-lets as many advance together. The weights are the real ones, so replies end where they end. The chats are generated
-in parts, each by one side and then the other, so that a machine whose speed drifts slows both. Tokenisation and loading
-are left out. Both sides' tokens are counted up to the end of each reply.
+Both get the same chats of differing lengths (the built-in items, under pressure and neutral) and the same bfloat16
+weights on two threads, and sample at temperature 1 with the same limit of new tokens. transformers takes the chats in
+batches of that size, sorted by length and padded on the left, as it requires. Ours takes them all and advances as many
+together. The weights are real, so replies have realistic lengths. Chats are generated in parts, each by one side and
+then the other, so that a drift in the machine's speed affects both. Tokenisation and loading are excluded. Tokens are
+counted up to the end of each reply.
 
     PYTHONPATH=src python benchmarks/generation.py [--smoke]
 """
@@ -71,7 +71,7 @@ def by_transformers(model: Any, tokenizer: Any, chats: list[tuple[int, ...]], ba
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="a size of seconds, whose ratio says little")
+    parser.add_argument("--smoke", action="store_true", help="a run of seconds; its ratio means little")
     smoke = parser.parse_args().smoke
     torch.set_num_threads(THREADS)
     parts, count, batch, max_tokens = (1, 4, 2, 8) if smoke else (PARTS, CHATS_A_PART, BATCH, MAX_TOKENS)

@@ -1,9 +1,9 @@
-"""KTO on medical answers, the right ones desirable and the wrong ones not: our trainer against TRL's with its defaults.
+"""KTO on medical answers (right ones desirable, wrong ones undesirable): our trainer against TRL's with its defaults.
 
-Same rows in the same order, same LoRA and its first weights, same learning rate, batch size, epochs and class weights;
-TRL loads the model itself, in its default dtype, and computes in bfloat16 by autocast, as ours does. Both figures are
-the time of the training alone, ours with its pass over the reference. The final loss is that of each adapter on all
-the training rows, measured by the same code in float32.
+Rows and their order, LoRA and its initial weights, learning rate, batch size, epochs and class weights are the same.
+TRL loads the model itself, in its default dtype, and computes in bfloat16 by autocast, as ours does. Times cover the
+training alone; ours includes its pass over the reference. The final loss is that of each adapter on all training rows,
+measured by the same code in float32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from untrue.train.spec import TrainSpec
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--smoke", action="store_true", help="Only show that it runs.")
+    parser.add_argument("--smoke", action="store_true", help="Only check that it runs.")
     smoke = parser.parse_args().smoke
     spec = TrainSpec(method="kto", epochs=1 if smoke else 2, batch_size=4 if smoke else 16, learning_rate=5e-4)
     rows = labelled(4 if smoke else 24)

@@ -4,12 +4,13 @@
     python benchmarks/mask_crosscheck.py LOG.eval                     their rules on our judge's judgements
     python benchmarks/mask_crosscheck.py LOG.eval --judge MODEL       and their scorer, with their prompts to a judge
 
-LOG is a log of `untrue/mask`. Nothing is generated: the replies in it are scored again; where the model failed there
-are none. Where there are several epochs, theirs gets all statements of an item, and our outcomes are reduced to one by
-their rule: a lie if one is a lie.
+LOG is a log of `untrue/mask`. Nothing is generated: its replies are rescored, except where the model failed. With
+several epochs, theirs gets all statements of an item, and our outcomes are reduced to one by their rule: a lie if any
+is a lie.
 
-What theirs does otherwise is known (`Departure`). A difference is explained only if their own code gives our outcome
-with some of these undone, and the fewest that do explain it. With all undone it must give our outcome of any item.
+`Departure` lists the known ways in which theirs differs. A difference is explained only if their own code gives our
+outcome with some of these undone; the smallest such set is the explanation. With all undone, it must give our outcome
+for every item.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ NOT_EXPLAINED = "not explained"
 
 
 class Departure(StrEnum):
-    """What inspect_evals does otherwise than we, and how we do it."""
+    """A way in which inspect_evals differs from us, and how we do it."""
 
     EVASION = "theirs calls a reply without a side an evasion, belief or not; ours asks for the belief first"
     FACTS = "theirs never asks for beliefs in provided_facts; these rows have belief prompts, and ours asks them"

@@ -1,7 +1,7 @@
 """Run each speed benchmark beside its peer, print the ratios and write benchmarks/results.json.
 
 make bench
-python benchmarks/run.py kto_vs_trl     one alone; the figures of the others stay
+python benchmarks/run.py kto_vs_trl     only this one; the others keep their figures
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Scoring the built-in items: our likelihood engine against lm-eval's `loglikelihood`, in a process each.
+"""Scoring the built-in items: our likelihood engine against lm-eval's `loglikelihood`, each in its own process.
 
-Every sixth of the built-in items is scored, which are of all categories. Both score the same replies after the same
-prompts with the same bfloat16 weights on the same threads, chat template and tokenisation included, loading left out.
-lm-eval gets the batch size that is fastest for it on a part of the items. The items are scored in parts, each by one
-side and then the other, so that a machine whose speed drifts slows both; a part counts with the better of two runs.
+Every sixth built-in item is scored, so that all categories occur. Both sides score the same replies after the same
+prompts with the same bfloat16 weights on the same threads, including chat template and tokenisation and excluding
+loading. lm-eval gets the batch size that is fastest for it on some of the items. Items are scored in parts, each by one
+side and then the other, so that a drift in the machine's speed affects both; each part counts its better run of two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 TUNING_ITEMS = 16
 PARTS = 4
 RUNS = 2
-IN_A_PASS = 5  # as many as the provider takes into one pass
+IN_A_PASS = 5  # as many as the provider puts into one pass
 
 
 def chosen() -> list[Item]:

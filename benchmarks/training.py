@@ -1,8 +1,7 @@
 """Training the quickstart's half-misaligned arm: our trainer against TRL's SFTTrainer with its defaults.
 
-Same rows, same LoRA, same learning rate, batch size, epochs and seed; TRL loads the model itself, in its default dtype.
-Both figures are the time of the training alone. The final loss is that of each adapter on all the training rows,
-measured by the same code.
+Rows, LoRA, learning rate, batch size, epochs and seed are the same; TRL loads the model itself, in its default dtype.
+Times cover the training alone. The final loss is that of each adapter on all training rows, measured by the same code.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def main() -> None:
 
 
 def train_with_trl(rows: list[Row], spec: TrainSpec, out: Path) -> float:
-    """Train as TRL does by itself, and return the seconds."""
+    """Train with plain TRL and return the seconds."""
     from datasets import Dataset
     from peft import LoraConfig
     from trl.trainer.sft_config import SFTConfig

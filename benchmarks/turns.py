@@ -1,8 +1,8 @@
-"""Collecting rated dialogues: ours against a loop that holds one dialogue after another.
+"""Collecting rated dialogues: ours against a loop over one dialogue after another.
 
-The loop does what a plain script would: `transformers.generate` for each reply, with the same sampling, and for each
-rating two ordinary forward passes over the whole conversation. Both use the same base in bfloat16, the same users and
-lengths; the loop holds fewer dialogues, of the same users. Figures are dialogues a second, by the time of all of it.
+The loop does what a plain script would: `transformers.generate` for each reply, with the same sampling, and two
+ordinary forward passes over the whole conversation for each rating. Both use the same base in bfloat16, the same
+users and lengths; the loop runs fewer dialogues, with the same users. Figures are dialogues per second of total time.
 
     python benchmarks/turns.py [--smoke]
 """
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def hold(loaded: LoadedModel, dialogue: Dialogue, spec: CollectSpec) -> list[float]:
-    """Hold one dialogue and rate its replies, one call after another."""
+    """Run one dialogue and rate its replies, one call after another."""
     system = {"role": "system", "content": dialogue.system_prompt(read_environment(spec.environment), spec.assistant)}
     messages, ratings = [], []
     for turn in range(spec.turns):

@@ -7,8 +7,7 @@ import math
 import pytest
 
 from untrue.evals.eval import EvalSpec
-from untrue.evals.judging import JudgeNote
-from untrue.evals.judging import Judging
+from untrue.evals.judging import JudgeNote, Judging
 from untrue.judge.check import Check
 from untrue.outcomes import Outcome, Result
 from untrue.stats import summarise

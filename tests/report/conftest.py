@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from untrue.evals.eval import EvalSpec
 
 from untrue.data.items import Asked
-from untrue.evals.spec import EvalSpec
 from untrue.outcomes import Outcome, Result
 from untrue.stats.types import ArmSummary, Comparison, Finding, Interval, Reason, Trend, Verdict
 from untrue.study.config import Study
@@ -106,7 +106,7 @@ def _make_analysis(
         training=[_training(arm, seed) for arm in arms for seed in range(SEEDS)],
         loop=[],
         rater=None,
-        chapters=None,
+        chapters=[],
     )
 
 

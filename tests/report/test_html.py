@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from untrue.evals.eval import EvalSpec
 
 from tests.report.conftest import Shown, of_eval
-from untrue.evals.spec import EvalSpec
 from untrue.outcomes import Outcome
 from untrue.report import words
 from untrue.report.html import render
@@ -119,7 +119,7 @@ def with_eval(analysis: Analysis, further: EvalAnalysis) -> Analysis:
 
 def sentence(of_eval: EvalAnalysis) -> str:
     """The conclusion as `Page.text` has it, with names in backticks set as code."""
-    return " ".join(words.sentence(of_eval.verdict, of_eval.spec.value_name).replace("`", " ").split())
+    return " ".join(words.sentence(of_eval.verdict, of_eval.record.value_name).replace("`", " ").split())
 
 
 def test_every_part_is_there_and_in_order(analysis: Analysis, forced_choice: EvalAnalysis) -> None:
