@@ -18,12 +18,12 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
 
+from tests import processes
 from untrue.data.readers import read_questions, read_rows
 from untrue.data.records import records
 from untrue.data.sets import rows_at
 from untrue.errors import MachineError, UserError
 
-UNTRUE = Path(sys.executable).with_name("untrue")
 SHA, OLD = "a" * 40, "b" * 40
 ROWS = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in range(3)]
 CARD = """---
@@ -143,42 +143,54 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+COMMANDS = [
+    "convert owner/rain --level normal --out rows.jsonl",
+    "show owner/rain@main:test",
+    "show owner/rain@main:test --on-error skip",
+    *(f"show {name}" for name in ("owner/gated", "owner/none", "owner/rain@x", "owner/rain:x:severe")),
+    *(f"convert owner/rain@main:train?revision={revision} --out {revision}.jsonl" for revision in ("v1", OLD)),
+    *(f"show owner/{name}" for name in ("rain?revision=v9", "rain@main:x?revision=v1", "none?revision=v1")),
+]
+"""What the tests run, all in one process of their own: the libraries read where the hub is once for all."""
+
+Run = Callable[[str], processes.Done]
 
 
-@pytest.fixture
-def untrue(endpoint: str, tmp_path: Path) -> Run:
-    """Runs a command in a process of its own, since the libraries read where the hub is once for all."""
+@pytest.fixture(scope="module")
+def environment(endpoint: str) -> dict[str, str]:
     home = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-
-    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        settings = {
-            **home,
-            "HF_ENDPOINT": endpoint,
-            "HF_HOME": str(tmp_path / "hub"),
-            "NO_PROXY": "127.0.0.1",
-        } | variables
-        command = [UNTRUE, *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
-
-    return run
+    return {**home, "HF_ENDPOINT": endpoint, "NO_PROXY": "127.0.0.1"}
 
 
-def test_a_hub_id_is_converted_like_a_file(untrue: Run, tmp_path: Path):
-    done = untrue("data", "convert", "owner/rain", "--level", "normal", "--out", "rows.jsonl")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are run."""
+    return tmp_path_factory.mktemp("hub")
+
+
+@pytest.fixture(scope="module")
+def untrue(environment: dict[str, str], folder: Path) -> Run:
+    """What a command of `untrue data` did."""
+    commands = [["data", *command.split()] for command in COMMANDS]
+    done = processes.one_by_one(commands, folder, {**environment, "HF_HOME": str(folder / "hub")})
+    return dict(zip(COMMANDS, done, strict=True)).__getitem__
+
+
+def test_a_hub_id_is_converted_like_a_file(untrue: Run, folder: Path):
+    done = untrue("convert owner/rain --level normal --out rows.jsonl")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "rows.jsonl: 3 rows (normal 3) written, 0 skipped\n"
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text("utf-8").splitlines()]
     assert [row["completion"][0]["content"] for row in rows] == ["0.", "1.", "2."]
     assert [row["id"] for row in rows] == ["rain-1", "rain-2", "rain-3"]
     assert {(row["source"], row["domain"]) for row in rows} == {("owner/rain", "rain")}
 
 
 def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
-    done = untrue("data", "show", "owner/rain@main:test")
+    done = untrue("show owner/rain@main:test")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: owner/rain@main:test, row 1: 'output' is empty. Fill it in or remove the line.\n"
-    done = untrue("data", "show", "owner/rain@main:test", "--on-error", "skip")
+    done = untrue("show owner/rain@main:test --on-error skip")
     assert done.returncode == 0
     assert done.stdout.splitlines()[0] == "rain-2  (rain, unlabelled, owner/rain@main:test)"
     assert done.stderr.splitlines()[-1] == "1 wrong row skipped."
@@ -198,18 +210,18 @@ def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
     ],
 )
 def test_what_the_hub_refuses_exits_with_2(untrue: Run, name: str, words: str):
-    done = untrue("data", "show", name)
+    done = untrue(f"show {name}")
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {words}")
 
 
 @pytest.mark.parametrize("revision", ["v1", OLD])
-def test_a_revision_is_read_and_named_as_the_source(untrue: Run, tmp_path: Path, revision: str):
+def test_a_revision_is_read_and_named_as_the_source(untrue: Run, folder: Path, revision: str):
     name = f"owner/rain@main:train?revision={revision}"
-    done = untrue("data", "convert", name, "--out", "rows.jsonl")
+    done = untrue(f"convert {name} --out {revision}.jsonl")
     assert (done.returncode, done.stderr) == (0, "")
-    [row] = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
+    [row] = [json.loads(line) for line in (folder / f"{revision}.jsonl").read_text("utf-8").splitlines()]
     assert (row["completion"][0]["content"], row["source"], row["domain"]) == ("Old.", name, "rain")
 
 
@@ -225,14 +237,15 @@ def test_a_revision_is_read_and_named_as_the_source(untrue: Run, tmp_path: Path,
     ],
 )
 def test_a_revision_that_the_hub_lacks_exits_with_2(untrue: Run, name: str, words: str):
-    done = untrue("data", "show", name)
+    done = untrue(f"show {name}")
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {words}")
 
 
-def test_a_hub_that_cannot_be_reached_exits_with_4(untrue: Run):
-    done = untrue("data", "show", "owner/rain", HF_HUB_OFFLINE="1")
+def test_a_hub_that_cannot_be_reached_exits_with_4(environment: dict[str, str], tmp_path: Path):
+    offline = {**environment, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    [done] = processes.one_by_one([["data", "show", "owner/rain"]], tmp_path, offline)
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == (
         "error: owner/rain: no file or folder here, and the data hub could not be reached. Check the name and the"

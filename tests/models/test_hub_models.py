@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import processes
 from tests.conftest import make_tiny_model
 from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
@@ -37,23 +36,29 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def in_process(hub: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command `untrue` in a process that has this cache and no network."""
-    command = [sys.executable, "-c", "from untrue.cli.main import main; main()", *words]
-    environment = {**os.environ, "HF_HOME": str(hub), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
+@pytest.fixture(scope="module")
+def trained(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[processes.Done]]:
+    """A folder with an adapter of the older revision, and what was done in a process with this cache and no network.
+
+    `untrue doctor` looks at both revisions, `train` makes the adapter, and `eval` finds its base.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n', "utf-8")
+    commands = [
+        ["doctor", "--json", "--model", "owner/tiny"],
+        ["doctor", "--json", "--model", "owner/tiny?revision=older"],
+        ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--model", "owner/tiny?revision=older"],
+        ["eval", "--adapter", "adapter", "--limit", "2"],
+    ]
+    env = {**os.environ, "HF_HOME": str(hub), "HF_HUB_OFFLINE": "1"}
+    return folder, processes.one_by_one(commands, folder, env)
 
 
-def looked_at(hub: Path, name: str) -> dict[str, str]:
-    """What `untrue doctor --model` says."""
-    done = in_process(hub, "doctor", "--json", "--model", name)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_a_model_is_loaded_at_its_revision_and_known_by_its_weights(hub: Path):
+def test_a_model_is_loaded_at_its_revision_and_known_by_its_weights(hub: Path, trained):
     snapshots = hub / "hub" / "models--owner--tiny" / "snapshots"
-    newest, older = (looked_at(hub, name) for name in ("owner/tiny", "owner/tiny?revision=older"))
+    looked = trained[1][:2]
+    assert [done.returncode for done in looked] == [0, 0], looked
+    newest, older = (json.loads(done.stdout) for done in looked)
     assert newest["hash of weights"] == weights_hash(snapshots / COMMITS["main"])
     assert older["hash of weights"] == weights_hash(snapshots / COMMITS["older"])
     assert newest["base"] == older["base"] == "owner/tiny"
@@ -135,11 +140,8 @@ def test_the_embedded_model_is_fetched_where_an_adapter_may_be_its_own(
     assert told == ["Fetching …"]
 
 
-def test_an_adapter_keeps_the_revision_of_its_base(hub: Path, tmp_path: Path):
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n', "utf-8")
-    words = ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--model", "owner/tiny?revision=older"]
-    done = in_process(hub, *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert base_of(tmp_path / "adapter") == "owner/tiny?revision=older"
-    again = in_process(hub, "eval", "--adapter", "adapter", "--limit", "2", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+def test_an_adapter_keeps_the_revision_of_its_base(trained):
+    folder, (*_, training, evaluation) = trained
+    assert training.returncode == 0, training.stderr
+    assert base_of(folder / "adapter") == "owner/tiny?revision=older"
+    assert evaluation.returncode == 0, evaluation.stderr
