@@ -86,18 +86,19 @@ def start(
     folder.mkdir(exist_ok=True)
     for name in ("stdout", "stderr"):
         (folder / name).touch()
-    arguments = (folder, [str(word) for word in words], script, main, cwd or Path.cwd())
+    arguments = (folder, [str(word) for word in words], script, main, cwd or Path.cwd(), dict(os.environ))
     process = _CONTEXT.Process(target=_main, args=arguments)
     process.start()
     return Process(process, folder)
 
 
-def _main(folder: Path, words: list[str], script: Path | None, main: str, cwd: Path) -> None:
+def _main(folder: Path, words: list[str], script: Path | None, main: str, cwd: Path, env: dict[str, str]) -> None:
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         with (folder / name).open("wb") as file:
             os.dup2(file.fileno(), stream.fileno())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     gc.freeze()
+    os.environ.update(env)  # the libraries have read theirs already
     os.chdir(cwd)
     sys.argv = [str(script or main), *words]
     if script:
