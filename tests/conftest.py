@@ -36,7 +36,9 @@ CHAT_TEMPLATE = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first, so that the workers end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in ("study", "evals", "train")))
+    items.sort(
+        key=lambda item: (item.path not in slow, item.path.parent.name not in ("families", "study", "evals", "train"))
+    )
 
 
 def pytest_collection_finish() -> None:
