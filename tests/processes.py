@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ _CONTEXT.set_forkserver_preload(
 class Process:
     """A process and the folder with what it writes."""
 
-    process: multiprocessing.process.BaseProcess
+    process: BaseProcess
     folder: Path
 
     @property
