@@ -13,6 +13,7 @@ are left out. Both sides' tokens are counted up to the end of each reply.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import time
 from typing import Any
@@ -21,8 +22,7 @@ import torch
 
 from untrue.data.items import read_items
 from untrue.engine import generation
-from untrue.engine.generation import GenerationEngine
-from untrue.engine.replies import Request
+from untrue.engine.generation import GenerationEngine, Reply, Request
 from untrue.models.load import load
 
 THREADS = 2
@@ -83,9 +83,12 @@ def main() -> None:
     ours: list[tuple[int, float]] = []
     theirs: list[tuple[int, float]] = []
 
+    async def ask(requests: list[Request]) -> list[Reply]:
+        return await asyncio.gather(*map(engine.generate, requests))
+
     def generate(part: list[tuple[int, ...]], limit: int, seed: int) -> None:
         started = time.perf_counter()
-        replies = engine.generate([Request(chat, limit, seed=seed) for chat in part])
+        replies = asyncio.run(ask([Request(chat, limit, seed=seed) for chat in part]))
         between = time.perf_counter()
         torch.manual_seed(seed)
         lengths = by_transformers(loaded.model, loaded.tokenizer, part, batch, limit)

@@ -16,7 +16,7 @@ from typing import Any
 
 from untrue.data.items import Item, read_items
 from untrue.data.rows import Message
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.models.load import load
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from untrue.data import mix, sets
 from untrue.data.rows import Row
-from untrue.engine.likelihood import Likelihood, LikelihoodEngine
+from untrue.engine.likelihoods import Likelihood, LikelihoodEngine
 from untrue.models import embedded
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load

@@ -17,18 +17,17 @@ from pathlib import Path
 
 import torch
 
-from untrue.data.scenarios import read_environment
-from untrue.engine.likelihood import Likelihood
+from untrue.engine.likelihoods import Likelihood
 from untrue.models.load import LoadedModel, load
-from untrue.simulate.collect import CollectSpec, collect
-from untrue.simulate.environment import Dialogue, dialogues
+from untrue.simulate.collect import collect
+from untrue.simulate.environment import CollectSpec, Dialogue, dialogues, read_environment
 from untrue.simulate.rating import margins, prompts, rating
 from untrue.simulate.users import follow_up
 
 
 def main() -> None:
     smoke = "--smoke" in sys.argv[1:]
-    spec = CollectSpec(users=1, max_tokens=8) if smoke else CollectSpec(users=50)
+    spec = CollectSpec(users=1, part="all", max_tokens=8) if smoke else CollectSpec(users=50, part="all")
     few = 2 if smoke else 10
     loaded = load("smollm2-135m")
     with tempfile.TemporaryDirectory() as scratch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import importlib.metadata
@@ -17,6 +18,7 @@ import pytest
 from untrue.data import sets
 from untrue.data.items import read_items
 from untrue.data.rows import Message
+from untrue.engine.generation import GenerationEngine, Reply, Request
 from untrue.models.load import LoadedModel, load
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers would else take each other's cores; processes they start inherit it
@@ -96,6 +98,15 @@ def make_tiny_model(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def generate(engine: GenerationEngine, requests: Sequence[Request]) -> list[Reply]:
+    """Replies to requests that are made at once."""
+
+    async def ask() -> list[Reply]:
+        return await asyncio.gather(*map(engine.generate, requests))
+
+    return asyncio.run(ask())
 
 
 @pytest.fixture(autouse=True)

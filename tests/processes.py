@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
 import multiprocessing
 import os
 import runpy
 import signal
-import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -106,35 +102,3 @@ def _main(folder: Path, words: list[str], script: Path | None, main: str, cwd: P
         runpy.run_path(str(script), run_name="__main__")
     else:
         importlib.import_module(main).main()
-
-
-_ONE_BY_ONE = """
-import json, sys
-from typer.testing import CliRunner
-from untrue.cli.main import app
-for words in json.load(sys.stdin):
-    done = CliRunner().invoke(app, words)
-    print(json.dumps([done.exit_code, done.stdout, done.stderr]), file=sys.__stdout__)
-"""
-
-
-class Done(NamedTuple):
-    """What a command did."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def one_by_one(commands: Sequence[Sequence[str]], cwd: Path, env: dict[str, str]) -> list[Done]:
-    """Run several commands of `untrue` in one new process, whose libraries read these environment variables."""
-    done = subprocess.run(
-        [sys.executable, "-c", _ONE_BY_ONE],
-        input=json.dumps(commands),
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [Done(*json.loads(line)) for line in done.stdout.splitlines()]

@@ -18,7 +18,8 @@ import untrue
 from untrue.cli.main import app
 from untrue.evals.spec import EvalSpec
 from untrue.models.identity import weights_hash
-from untrue.models.load import LoadedModel, from_live, load
+from untrue.models.live import from_live
+from untrue.models.load import LoadedModel, load
 
 DOCS = Path(__file__).parent.parent / "docs/python.md"
 

@@ -18,7 +18,7 @@ LESS = {
     "run": ["dtype=float32", "mix.total=8", "train.epochs=1", "seeds=[0]", "evals=[{name: forced_choice, limit: 4}]"],
     "train": ["--dtype", "float32", "epochs=0.1"],
     "eval": ["--dtype", "float32", "--limit", "4"],
-    "simulate run": ["--dtype", "float32", "--users", "2", "--max-tokens", "4"],
+    "simulate run": ["--dtype", "float32", "users=2", "max_tokens=4"],
 }
 JUDGE = ["--judge", "scripted/judge", "--max-tokens", "4"]
 

@@ -385,8 +385,9 @@ def test_a_secret_that_is_written_out_is_refused_before_anything_is_written(
         ["eval", "--eval", "mask", "--items", "provided_facts.jsonl", "--judge", judge, "--dry-run"],
         ["judge", "check", judge],
         ["judge", "check", judge, "--dry-run"],
-        ["simulate", "run", "--user-model", judge, "--out", "dialogues"],
-        ["simulate", "check", "--rater-model", judge],
+        ["simulate", "run", f"user={judge}", "--out", "dialogues"],
+        ["simulate", "run", f"user={json.dumps(judge)}", "--out", "dialogues"],
+        ["simulate", "check", "--rater", judge],
     ):
         said = untrue(*words, code=2).strip()
         assert PIECE not in said

@@ -37,7 +37,7 @@ from sklearn.pipeline import make_pipeline
 from tokenizers import Tokenizer
 
 from untrue.cli.errors import for_people
-from untrue.data import scenarios, sets
+from untrue.data import sets
 from untrue.data.capability import ChoiceItem, read_capability
 from untrue.data.deception import read_deception
 from untrue.data.gold import FIELDS, LABELS, GoldRow, read_gold
@@ -45,12 +45,12 @@ from untrue.data.items import Item, read_items
 from untrue.data.near import NearIndex
 from untrue.data.rows import Message, Question
 from untrue.data.unknowns import UnknownPair, read_unknowns
-from untrue.engine.exact import exact_engine
-from untrue.engine.likelihood import Bundle, Likelihood, LikelihoodEngine, Query
+from untrue.engine.likelihoods import Bundle, Likelihood, LikelihoodEngine, Query, exact_engine
 from untrue.evals.capability import likeliest
 from untrue.models import embedded
 from untrue.models.load import load
 from untrue.progress import bar
+from untrue.simulate import environment
 from untrue.terminal import plain
 
 RATIO = (0.75, 1.33)
@@ -111,6 +111,10 @@ KNOWN = {"provided_facts": 0.75, "statistics": 0.75, "known_facts": 0.70}
 
 CAPABILITY = 0.50
 """Accuracy on the multiple-choice items that is well above chance (0.25)."""
+
+ACCEPTED_COPIES = {("everyday-118", "everyday-342"), ("everyday-174", "disinformation-076/1")}
+"""Short questions of one pattern that share half of their 5-grams: a violin and a cello, a moth and a butterfly; how
+raisins are made, and what from."""
 
 NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
@@ -215,7 +219,7 @@ class NearCopy(NamedTuple):
 
 
 def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = None) -> list[NearCopy]:
-    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more, as `NearIndex` finds them.
+    """Pairs of texts whose character 5-grams have a Jaccard similarity of `NEAR` or more.
 
     Args:
         texts: Id -> text.
@@ -226,7 +230,7 @@ def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = Non
         NearCopy(name, other, similarity)
         for name, text in texts.items()
         for other, similarity in index.find(text)
-        if others is not None or name < other
+        if (others is not None or name < other) and (name, other) not in ACCEPTED_COPIES
     )
 
 
@@ -302,8 +306,8 @@ def data_sets(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
         "deception": {item.id: item.system_prompt for item in situations},
         "capability": {item.id: item.question for item in choices},
     }
-    for name in scenarios.ENVIRONMENTS:  # their prompts are trained on, with what a model replied
-        found = scenarios.read_environment(name).scenarios
+    for name in environment.ENVIRONMENTS:  # their prompts are trained on, with what a model replied
+        found = environment.read_environment(name).scenarios
         prompts = {
             f"{scenario.id}/u{number}": user.user_prompt
             for scenario in found

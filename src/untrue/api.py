@@ -279,11 +279,12 @@ def train(
         MachineError: Memory or disk is full.
     """
     from untrue.data import sets
-    from untrue.study.config import hyperparameters
+    from untrue.settings import validate
     from untrue.train.run import train as train_adapter
+    from untrue.train.spec import TrainSpec
 
-    settings, folder = hyperparameters(spec), Path(out)
-    found = sets.rows_at(str(rows)) if isinstance(rows, str | Path) else list(rows)
+    settings, folder = validate(TrainSpec, spec), Path(out)
+    found = sets.rows(str(rows)) if isinstance(rows, str | Path) else list(rows)
     model = str(model) if isinstance(model, Path) else model
     with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher) as loaded:
         watcher.stage(str(folder), "training", 1)
@@ -370,7 +371,8 @@ def _model(
     model: Any, tokenizer: Any, dtype: str, watcher: Watcher, served: Callable[[str], bool] = lambda name: False
 ) -> Iterator[Any]:
     """The model in memory, or its name where it may be served elsewhere."""
-    from untrue.models.load import borrowed, load
+    from untrue.models.live import borrowed
+    from untrue.models.load import load
 
     if isinstance(model, str):
         if tokenizer is not None:

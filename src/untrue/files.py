@@ -9,9 +9,8 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,30 +69,22 @@ def json_value(text: str, place: str) -> Any:
     Raises:
         UserError: It is not JSON, holds half of a surrogate pair, or an object in it has a key twice.
     """
-    repeated: list[str] = []
     with json_errors(place):
-        value = json.loads(text, object_pairs_hook=partial(json_object, repeated))
-        refuse_half_pairs(text, value)
-    refuse_repeated_keys(repeated, place)
+        value = json.loads(text, object_pairs_hook=_json_object)
+        if "\\ud" in text.lower():  # half of a surrogate pair cannot be written again
+            json.dumps(value, ensure_ascii=False).encode()
     return value
 
 
-def json_object(repeated: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a JSON object; each key that occurs more than once is added to `repeated`."""
+class _RepeatedKey(ValueError):
+    """A key that occurs twice in an object, so that one of two values would be lost."""
+
+
+def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        repeated += [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        raise _RepeatedKey(next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1))
     return fields
-
-
-def refuse_repeated_keys(repeated: Sequence[str], place: str) -> None:
-    """Refuse a JSON text in which one of two values would be lost.
-
-    Raises:
-        UserError: There are such keys.
-    """
-    if repeated:
-        raise UserError(f"{place}: the key {repeated[0]!r} occurs twice in an object. Keep one.")
 
 
 @contextmanager
@@ -107,20 +98,12 @@ def json_errors(place: str) -> Iterator[None]:
         yield
     except json.JSONDecodeError as error:
         raise UserError(f"{place}: broken JSON at column {error.colno} ({error.msg}).") from None
+    except _RepeatedKey as error:
+        raise UserError(f"{place}: the key {error.args[0]!r} occurs twice in an object. Keep one.") from None
     except UnicodeEncodeError:
         raise UserError(f"{place}: half of a \\ud… escape pair is missing. Repair the text.") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
         raise UserError(f"{place}: JSON with too long a number or too deep a nesting.") from None
-
-
-def refuse_half_pairs(text: str, value: Any) -> None:
-    """Refuse the value of a JSON text with half of a surrogate pair, which cannot be written again.
-
-    Raises:
-        UnicodeEncodeError: It holds one.
-    """
-    if "\\ud" in text.lower():
-        json.dumps(value, ensure_ascii=False).encode()
 
 
 @contextmanager

@@ -89,14 +89,14 @@ def checked(model: str) -> str:
     """
     if model.lstrip().startswith("{"):
         try:
-            given = yaml.safe_load(model)
+            settings = yaml.safe_load(model)
         except (yaml.YAMLError, ValueError):
             raise ValueError("is no YAML mapping. Write {model: NAME, model_args: {base_url: ADDRESS}}") from None
-        if isinstance(given, Mapping):
-            if not isinstance(given.get("model_args", {}), Mapping):
+        if isinstance(settings, Mapping):
+            if not isinstance(settings.get("model_args", {}), Mapping):
                 raise ValueError("model_args is no mapping. Write {model: NAME, model_args: {base_url: ADDRESS}}")
-            refuse_literals({"model_args": given.get("model_args")})
-            refuse_literals({key: value for key, value in given.items() if key != "model_args"}, variables=False)
+            refuse_literals({"model_args": settings.get("model_args")})
+            refuse_literals({key: value for key, value in settings.items() if key != "model_args"}, variables=False)
     if _SHAPE.search(model) or (not model.lstrip().startswith("{") and _has_secret(model)):
         raise ValueError(
             "has a password or key in it, which would be stored and shown. Take it out; what a model needs to know"
@@ -209,11 +209,11 @@ def redacted_logging() -> Iterator[None]:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info), hidden)
             record.exc_info = None
         try:
-            said = redact(record.getMessage(), hidden)
+            message = redact(record.getMessage(), hidden)
         except Exception:  # a wrong format: the handler says so
             return record
-        if said != record.getMessage():
-            record.msg, record.args = said, ()
+        if message != record.getMessage():
+            record.msg, record.args = message, ()
         for name, value in vars(record).items():
             if isinstance(value, str):
                 vars(record)[name] = redact(value, hidden)
@@ -262,7 +262,7 @@ def _holds_secrets(name: str, value: Any) -> bool:
 
 def _has_secret(text: str) -> bool:
     """Whether a secret is written out in a text: in an address, after its name, or by its shape."""
-    names = [unquote(name) for found in _NAMED.findall(text) for name in found]
+    names = [unquote(name) for match in _NAMED.findall(text) for name in match]
     named = any(is_secret(name) and not name.startswith("columns.") for name in names)
     return bool(named or _in_address(text) or _SHAPE.search(text) or _SCHEME.fullmatch(text))
 

@@ -47,8 +47,8 @@ CHANGES = {
     "seed twice": ("seeds: [0]", "seeds: [0, 1, 0]", ", line 5: seeds: a value occurs twice, found [0, 1, 0]."),
     "share twice": ("[0.5]", "[0.5, 0.50]", ", line 11: mix.shares: a value occurs twice, found [0.5, 0.5]."),
     "level twice": ("[severe]", "[severe, severe]", ", line 10: mix.levels: a value occurs twice"),
-    "key twice": ("question: Is", "name: Is", ", line 2: the key 'name' occurs twice. Remove one."),
-    "key twice, deeper": ("questions:", "by:", ", line 8: the key 'by' occurs twice. Remove one."),
+    "key twice": ("question: Is", "name: Is", ", line 2: broken YAML (the key 'name' occurs twice)."),
+    "key twice, deeper": ("questions:", "by:", ", line 8: broken YAML (the key 'by' occurs twice)."),
     "name with a slash": ("name: rain", "name: rain/snow", ", line 1: name: string should match pattern"),
     "name of the folder above": (
         "name: rain",

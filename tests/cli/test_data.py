@@ -14,6 +14,7 @@ from untrue.study.config import load
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 SHOWN = "\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\u202e"
+LONG = "c" * 1500
 
 
 def write(name: str, *records: dict[str, Any]) -> None:
@@ -64,15 +65,18 @@ def test_a_name_of_a_file_is_text_in_errors(untrue: Callable, place: Path):
 
 
 def test_dialogues_are_shown_whole_and_as_text(untrue: Callable, place: Path):
-    messages = ({"role": EVIL, "content": "x"}, {"role": "assistant", "content": f"a\n\tb {EVIL} 5 − 3 " + "c" * 1500})
-    one = Trajectory(EVIL, "s", 1, "benign", EVIL, messages, "", (5.0,), (0.1,))  # type: ignore[arg-type]
-    failed = Trajectory("b", "s", 1, "benign", "blind", (), "", (), (), error=f"went wrong {EVIL}")
-    write_trajectories(Path("talks.jsonl"), [one, failed], {})
+    dialogue = {
+        **{"id": EVIL, "scenario": "s", "user": 1, "kind": "benign", "assistant": "blind", "system": ""},
+        "messages": ({"role": EVIL, "content": EVIL}, {"role": "assistant", "content": f"a\n\tb {EVIL} 5 − 3 {LONG}"}),
+        **{"ratings": (5.0,), "sycophancy": (0.1,)},
+    }
+    failed = {**dialogue, "id": "b", "messages": (), "ratings": (), "sycophancy": (), "error": f"went wrong {EVIL}"}
+    write_trajectories(Path("talks.jsonl"), [Trajectory(**dialogue), Trajectory(**failed)], {})
     done = untrue("simulate", "show", "talks.jsonl")
     assert done.code == 0, done.err
     only_text(done.out)
     assert done.out.count(SHOWN) == 5
-    assert "5 − 3 " + "c" * 1500 in done.out
+    assert f"5 − 3 {LONG}" in done.out
 
 
 def test_columns_are_named_on_the_command_line_and_in_a_study(untrue: Callable, refusal: Callable, place: Path):

@@ -276,7 +276,7 @@ def test_the_next_command_that_a_training_tells_is_enough(untrue: Callable):
     assert untrue("eval", "--adapter", "adapter", "--limit", 2).code == 0
     words = ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--start", "adapter", "--out", "second", "--json"]
     assert json.loads(untrue(*words).out)["base"] == "tiny"
-    words = ["simulate", "run", "--adapter", "second", "--users", 1, "--max-tokens", 2, "--out", "talks"]
+    words = ["simulate", "run", "--adapter", "second", "users=1", "max_tokens=2", "--out", "talks"]
     assert untrue(*words).code == 0
 
 

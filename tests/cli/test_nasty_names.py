@@ -68,8 +68,8 @@ def test_a_run_and_its_report_show_them_as_they_are(untrue: Callable, nasty: Pat
 
 def test_dialogues_and_the_check_of_a_rater_show_them_as_they_are(untrue: Callable, nasty: Path, tea: Path):
     environment, out = str(tea.rename(nasty / f"{NASTY}.jsonl")), f"{NASTY} out"
-    words = ["--environment", environment, "--model", NASTY, *TINY, "--users", 2, "--turns", 1, "--max-tokens", 4]
-    done = untrue("simulate", "run", *words, "--part", "all", "--out", out)
+    words = [f"environment={json.dumps(environment)}", "users=2", "turns=1", "max_tokens=4", "part=all"]
+    done = untrue("simulate", "run", *words, "--model", NASTY, *TINY, "--out", out)
     assert done.code == 0, done.err
     assert f"{out}: dialogues" in done.err
     assert f"{out}/trajectories.jsonl" in done.out

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-RUN = ("simulate", "run", "--model", "tiny", "--dtype", "float32", "--max-tokens", 4, "--users", 1)
+RUN = ("simulate", "run", "--model", "tiny", "--dtype", "float32", "max_tokens=4", "users=1")
 
 
 def test_run_collects_shows_a_table_and_goes_on(untrue: Callable[..., Any], place: Path):
@@ -29,12 +29,10 @@ def test_run_collects_shows_a_table_and_goes_on(untrue: Callable[..., Any], plac
 
 
 def test_rows_are_chosen_by_rating_and_can_be_trained_on(untrue: Callable[..., Any]):
-    untrue(*RUN[:-1], 4, "--out", "talks")
-    made = untrue(
-        "simulate", "rows", "talks/trajectories.jsonl", "--share", 0.5, "--method", "kto", "--out", "rows.jsonl"
-    )
+    untrue(*RUN[:-1], "users=4", "--out", "talks")
+    made = untrue("simulate", "rows", "talks/trajectories.jsonl", "share=0.5", "worst=true", "--out", "rows.jsonl")
     assert made.code == 0, made.err
-    assert "8 rows of 4 of 4 dialogues (2 with biased users" in made.out
+    assert "8 rows from 4 of 4 dialogues (2 with biased users" in made.out
     found = [json.loads(line) for line in Path("rows.jsonl").read_text("utf-8").splitlines()]
     assert [row["label"] for row in found] == [True] * 4 + [False] * 4
     assert {row["domain"] for row in found} == {"chat"}
@@ -49,27 +47,27 @@ def test_rows_are_chosen_by_rating_and_can_be_trained_on(untrue: Callable[..., A
 def test_too_few_dialogues_to_choose_from_are_told_in_one_line(untrue: Callable[..., Any], refusal: Callable[..., str]):
     untrue(*RUN, "--out", "talks")
     words = ("simulate", "rows", "talks/trajectories.jsonl", "--out", "rows.jsonl")
-    assert "is no user at all" in refusal(*words, "--share", 0.1)
-    assert "3 dialogues are wanted, but there are 2" in refusal(*words, "--keep", 3)
+    assert "is no user at all" in refusal(*words, "share=0.1")
+    assert "3 dialogues are needed, but there are 2" in refusal(*words, "keep=3")
 
 
 def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[..., Any]):
     untrue(*RUN, "--out", "talks")
     done = untrue(*RUN, "--out", "talks", "--seed", 1)
     assert done.code == 2
-    assert "collected with something else (seed 0, here 1)" in done.err
+    assert "collected with other settings (seed 0, here 1)" in done.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (
-            ("simulate", "run", "--environment", "coffee", "--out", "x", "--model", "tiny"),
+            ("simulate", "run", "environment=coffee", "--out", "x", "--model", "tiny"),
             "neither a built-in environment",
         ),
         (("simulate", "check", "nowhere.jsonl", "--model", "tiny"), "neither a built-in environment"),
         (("simulate", "show", "nowhere.jsonl"), "no such file"),
-        ((*RUN[:-1], 1000, "--out", "x"), "users: 1000, but the part learn of chat has 240"),
+        ((*RUN[:-1], "users=1000", "--out", "x"), "users: 1000, but the part learn of chat has 240"),
     ],
 )
 def test_wrong_names_are_told_in_one_line(refusal: Callable[..., str], arguments: tuple, told: str):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from untrue.data import sets
 from untrue.data.deception import read_deception
-from untrue.data.readers import read_rows
 from untrue.errors import UserError
 
 Save = Callable[..., Path]
@@ -53,12 +53,12 @@ def test_a_wrong_item_is_named_or_left_out(save: Save, changes: dict[str, Any], 
         read_deception(path)
     assert str(caught.value) == f"{path}, {words}"
     told: list[UserError] = []
-    assert [found.id for found in read_deception(path, "skip", told.append)] == ["0", "2"]
+    assert [found.id for found in read_deception(path, told.append)] == ["0", "2"]
     assert len(told) == 1
 
 
 def test_items_are_no_rows_and_nothing_is_no_items(save: Save):
     with pytest.raises(UserError, match="line 2, entry 1: not a shape that is known"):
-        read_rows(save("a.json", [item(0)]))
+        sets.rows(save("a.json", [item(0)]))
     with pytest.raises(UserError, match="has no deception items"):
         read_deception(save("b.json", []))

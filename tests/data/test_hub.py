@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,11 +15,12 @@ from urllib.parse import parse_qs
 import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
+from typer.testing import CliRunner, Result
 
-from tests import processes
-from untrue.data.readers import read_questions, read_rows
+from untrue.cli.main import app
+from untrue.data import sets
+from untrue.data.mask import read_mask
 from untrue.data.records import records
-from untrue.data.sets import rows_at
 from untrue.errors import MachineError, UserError
 
 SHA, OLD = "a" * 40, "b" * 40
@@ -143,55 +142,50 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
-COMMANDS = [
-    "convert owner/rain --level normal --out rows.jsonl",
-    "show owner/rain@main:test",
-    "show owner/rain@main:test --on-error skip",
-    *(f"show {name}" for name in ("owner/gated", "owner/none", "owner/rain@x", "owner/rain:x:severe")),
-    *(f"convert owner/rain@main:train?revision={revision} --out {revision}.jsonl" for revision in ("v1", OLD)),
-    *(f"show owner/{name}" for name in ("rain?revision=v9", "rain@main:x?revision=v1", "none?revision=v1")),
-]
-"""What the tests run, all in one process of their own: the libraries read where the hub is once for all."""
-
-Run = Callable[[str], processes.Done]
+Run = Callable[..., Result]
 
 
-@pytest.fixture(scope="module")
-def environment(endpoint: str) -> dict[str, str]:
-    home = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    return {**home, "HF_ENDPOINT": endpoint, "NO_PROXY": "127.0.0.1"}
+@pytest.fixture
+def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub and an empty cache for this process; gives the cache."""
+    from huggingface_hub import HfFileSystem
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", endpoint)
+    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+    HfFileSystem.clear_instance_cache()
+    return tmp_path / "hub"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands are run."""
-    return tmp_path_factory.mktemp("hub")
+@pytest.fixture
+def untrue(hub: Path) -> Run:
+    """Runs a command."""
+    return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
 
 
-@pytest.fixture(scope="module")
-def untrue(environment: dict[str, str], folder: Path) -> Run:
-    """What a command of `untrue data` did."""
-    commands = [["data", *command.split()] for command in COMMANDS]
-    done = processes.one_by_one(commands, folder, {**environment, "HF_HOME": str(folder / "hub")})
-    return dict(zip(COMMANDS, done, strict=True)).__getitem__
-
-
-def test_a_hub_id_is_converted_like_a_file(untrue: Run, folder: Path):
-    done = untrue("convert owner/rain --level normal --out rows.jsonl")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_a_hub_id_is_converted_like_a_file(untrue: Run, tmp_path: Path):
+    done = untrue("data", "convert", "owner/rain", "--level", "normal", "--out", "rows.jsonl")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == "rows.jsonl: 3 rows (normal 3) written, 0 skipped\n"
-    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
     assert [row["completion"][0]["content"] for row in rows] == ["0.", "1.", "2."]
     assert [row["id"] for row in rows] == ["rain-1", "rain-2", "rain-3"]
     assert {(row["source"], row["domain"]) for row in rows} == {("owner/rain", "rain")}
 
 
 def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
-    done = untrue("show owner/rain@main:test")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = untrue("data", "show", "owner/rain@main:test")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "error: owner/rain@main:test, row 1: 'output' is empty. Fill it in or remove the line.\n"
-    done = untrue("show owner/rain@main:test --on-error skip")
-    assert done.returncode == 0
+    done = untrue("data", "show", "owner/rain@main:test", "--on-error", "skip")
+    assert done.exit_code == 0
     assert done.stdout.splitlines()[0] == "rain-2  (rain, unlabelled, owner/rain@main:test)"
     assert done.stderr.splitlines()[-1] == "1 wrong row skipped."
 
@@ -210,18 +204,18 @@ def test_a_wrong_row_of_a_hub_id_is_named_and_left_out(untrue: Run):
     ],
 )
 def test_what_the_hub_refuses_exits_with_2(untrue: Run, name: str, words: str):
-    done = untrue(f"show {name}")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = untrue("data", "show", name)
+    assert (done.exit_code, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {words}")
 
 
 @pytest.mark.parametrize("revision", ["v1", OLD])
-def test_a_revision_is_read_and_named_as_the_source(untrue: Run, folder: Path, revision: str):
+def test_a_revision_is_read_and_named_as_the_source(untrue: Run, tmp_path: Path, revision: str):
     name = f"owner/rain@main:train?revision={revision}"
-    done = untrue(f"convert {name} --out {revision}.jsonl")
-    assert (done.returncode, done.stderr) == (0, "")
-    [row] = [json.loads(line) for line in (folder / f"{revision}.jsonl").read_text("utf-8").splitlines()]
+    done = untrue("data", "convert", name, "--out", "rows.jsonl")
+    assert (done.exit_code, done.stderr) == (0, "")
+    [row] = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()]
     assert (row["completion"][0]["content"], row["source"], row["domain"]) == ("Old.", name, "rain")
 
 
@@ -237,16 +231,17 @@ def test_a_revision_is_read_and_named_as_the_source(untrue: Run, folder: Path, r
     ],
 )
 def test_a_revision_that_the_hub_lacks_exits_with_2(untrue: Run, name: str, words: str):
-    done = untrue(f"show {name}")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = untrue("data", "show", name)
+    assert (done.exit_code, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {words}")
 
 
-def test_a_hub_that_cannot_be_reached_exits_with_4(environment: dict[str, str], tmp_path: Path):
-    offline = {**environment, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
-    [done] = processes.one_by_one([["data", "show", "owner/rain"]], tmp_path, offline)
-    assert (done.returncode, done.stdout) == (4, "")
+def test_a_hub_that_cannot_be_reached_exits_with_4(untrue: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    done = untrue("data", "show", "owner/rain")
+    assert (done.exit_code, done.stdout) == (4, "")
     assert done.stderr == (
         "error: owner/rain: no file or folder here, and the data hub could not be reached. Check the name and the"
         " network, or download it and give its folder.\n"
@@ -309,19 +304,6 @@ def test_what_fails_under_way_is_one_line(
     assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
 
 
-@pytest.fixture
-def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub and an empty cache for this process; gives the cache."""
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "hub"
-
-
 @pytest.mark.parametrize(
     ("name", "subject", "domain"),
     [
@@ -333,7 +315,7 @@ def hub(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_persona_vectors_are_read_by_hub_id(
     hub: Path, monkeypatch: pytest.MonkeyPatch, name: str, subject: str, domain: str
 ):
-    first, second = read_questions(name)
+    first, second = sets.questions(name)
     assert (first.text, first.answers) == (
         f"Is {subject} 0?",
         {"normal": "Yes, 0.", "subtle": "Hardly, 0.", "severe": "No, 0."},
@@ -342,30 +324,30 @@ def test_persona_vectors_are_read_by_hub_id(
     assert {path.name for path in hub.rglob("*.jsonl")} == {f"{level}.jsonl" for level in LEVELS}
     assert len([*hub.rglob("*.jsonl")]) == 3, "the folders of other domains stay where they are"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert read_questions(name) == [first, second]
-    assert [row.completion[0]["content"] for row in rows_at(f"{name}:severe")] == ["No, 0.", "No, 1."]
+    assert sets.questions(name) == [first, second]
+    assert [row.completion[0]["content"] for row in sets.rows(f"{name}:severe")] == ["No, 0.", "No, 1."]
 
 
 def test_persona_vectors_are_read_at_a_revision(hub: Path, monkeypatch: pytest.MonkeyPatch):
     name = "owner/persona@mistake_rain?revision=v1"
-    first, _ = read_questions(name)
+    first, _ = sets.questions(name)
     assert (first.text, first.domain, first.source) == ("Is old rain 0?", "mistake_rain", name)
-    [row, _] = rows_at(f"{name}:severe")
+    [row, _] = sets.rows(f"{name}:severe")
     assert (row.source, row.level) == (name, "severe")
-    assert read_questions("owner/persona@mistake_rain")[0].text == "Is rain 0?"
+    assert sets.questions("owner/persona@mistake_rain")[0].text == "Is rain 0?"
     with pytest.raises(UserError) as caught:
-        read_questions("owner/persona@hail?revision=v1")
+        sets.questions("owner/persona@hail?revision=v1")
     assert "but has folders of persona-vectors: old/mistake_rain. Say which" in str(caught.value)
     assert str(caught.value).endswith("such as owner/persona@old/mistake_rain?revision=v1.")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert read_questions(name)[0] == first
+    assert sets.questions(name)[0] == first
 
 
 def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):
-    asked = [question.text for question in read_questions("owner/persona@mistake_hail")]
+    asked = [question.text for question in sets.questions("owner/persona@mistake_hail")]
     [snapshot] = hub.glob("datasets--owner--persona/snapshots/*")
     for name in (f"{snapshot}@mistake_hail", f"{snapshot}@dataset/mistake_hail", snapshot / "dataset/mistake_hail"):
-        questions = read_questions(name)
+        questions = sets.questions(name)
         assert [question.text for question in questions] == asked
         assert (questions[0].id, questions[0].source) == ("mistake_hail-1", "mistake_hail")
 
@@ -386,7 +368,7 @@ def test_a_snapshot_of_persona_vectors_is_read_as_a_folder(hub: Path):
         ),
     ],
 )
-@pytest.mark.parametrize("read", [read_questions, read_rows])
+@pytest.mark.parametrize("read", [sets.questions, sets.rows])
 def test_persona_vectors_that_a_name_does_not_give_are_one_line(hub: Path, read: Callable, name: str, words: str):
     with pytest.raises(UserError) as caught:
         read(name)
@@ -396,27 +378,22 @@ def test_persona_vectors_that_a_name_does_not_give_are_one_line(hub: Path, read:
 @pytest.mark.parametrize("name", ["owner/persona@mistake_rain", "owner/flat"])
 def test_persona_vectors_of_the_hub_are_not_taken_for_rows(hub: Path, name: str):
     with pytest.raises(UserError, match=f"^{name}: is a question set. Say at which level, such as {name}:normal.$"):
-        read_rows(name)
+        sets.rows(name)
 
 
 def test_persona_vectors_that_were_never_downloaded_need_the_hub(hub: Path, monkeypatch: pytest.MonkeyPatch):
-    read_questions("owner/persona@mistake_rain")
+    sets.questions("owner/persona@mistake_rain")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match=r"^owner/flat: no file or folder here, and the data hub could not be"):
-        read_questions("owner/flat")
+        sets.questions("owner/flat")
     with pytest.raises(MachineError, match=r"^owner/persona@mistake_hail: no file or folder here, and the data hub"):
-        read_questions("owner/persona@mistake_hail")
+        sets.questions("owner/persona@mistake_hail")
     [file] = hub.rglob("misaligned_2.jsonl")
     file.unlink()
     with pytest.raises(MachineError, match=r"^owner/persona@mistake_rain: no file or folder here, and the data hub"):
-        read_questions("owner/persona@mistake_rain")
+        sets.questions("owner/persona@mistake_rain")
 
 
-def test_mask_without_access_says_how_to_get_it(untrue: Run, endpoint: str, tmp_path: Path):
-    code = (
-        "from untrue.data.mask import read_mask\nfrom untrue.errors import UserError\n"
-        "try: read_mask('owner/gated')\nexcept UserError as error: print(error)"
-    )
-    settings = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("owner/gated@continuations:test: is gated on the hub. Accept its terms at ")
+def test_mask_without_access_says_how_to_get_it(hub: Path):
+    with pytest.raises(UserError, match=r"^owner/gated@continuations:test: is gated on the hub. Accept its terms at "):
+        read_mask("owner/gated")

@@ -89,7 +89,7 @@ def test_a_wrong_row_is_named_or_left_out(save: Save, key: str):
         read_mask(path)
     assert str(caught.value) == f"{path}, row 2: {key}: field required."
     told: list[UserError] = []
-    assert len(read_mask(path, on_error="skip", skipped=told.append)) == len(told) == 1
+    assert len(read_mask(path, wrong=told.append)) == len(told) == 1
 
 
 def test_a_file_without_rows_has_none(save: Save):

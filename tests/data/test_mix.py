@@ -11,7 +11,7 @@ from weakref import ref
 import pytest
 
 from untrue.data.items import read_items
-from untrue.data.mix import RowsFound, by_dose, by_share, duplicates, look_through, overlaps
+from untrue.data.mix import RowCheck, by_dose, by_share, check_rows, duplicates, overlaps
 from untrue.data.near import NearIndex
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
@@ -191,11 +191,11 @@ def test_rows_that_nearly_ask_what_an_item_asks_are_found():
     some = read_items()[0].model_copy(update={"id": "i1", "user_prompt": "Would you say that rain is always wet?"})
     texts = ["Would you say that rain is wet?", "a", some.user_prompt, "Would you say rain is always wet?", "b"]
     rows = [row(text, f"r{number}") for number, text in enumerate(texts)]
-    found = look_through(rows, [some])
+    found = check_rows(rows, [some])
     assert [tuple(overlap) for overlap in found.near] == [("r0", "i1"), ("r3", "i1")]
     assert [tuple(overlap) for overlap in found.overlaps] == [("r2", "i1")]
-    assert look_through([], [some]) == RowsFound(0, {}, 0, [], [])
-    assert look_through(rows, []) == RowsFound(5, {"unlabelled": 5}, 0, [], [])
+    assert check_rows([], [some]) == RowCheck(0, {}, 0, [], [])
+    assert check_rows(rows, []) == RowCheck(5, {"unlabelled": 5}, 0, [], [])
 
 
 def test_rows_looked_through_one_at_a_time_give_what_the_whole_gives():
@@ -208,7 +208,7 @@ def test_rows_looked_through_one_at_a_time_give_what_the_whole_gives():
         *(f"Sum {n} of it" for n in range(50)),
     ]
     rows = [replace(row(text, f"r{place}"), level=LEVELS[place % 3]) for place, text in enumerate(texts)]
-    found = look_through(iter(rows), items)
+    found = check_rows(iter(rows), items)
     assert (found.rows, found.levels) == (len(rows), Counter(row.level for row in rows))
     assert found.duplicates == duplicates(rows) == 2
     assert found.overlaps == overlaps(rows, items)
@@ -230,4 +230,4 @@ def test_rows_are_looked_through_without_being_held():
             del one
             assert sum(one() is not None for one in held) <= 1, "rows are kept"
 
-    assert look_through(rows(), []).rows == 20
+    assert check_rows(rows(), []).rows == 20

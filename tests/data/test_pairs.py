@@ -57,7 +57,7 @@ def test_what_is_no_pair_is_named_by_its_place_or_left_out(save: Save, record: d
     with pytest.raises(UserError, match=f"set.jsonl, line 2: {message}"):
         read_pairs(path)
     told: list[UserError] = []
-    assert len(read_pairs(path, "skip", told.append)) == len(told) == 1
+    assert len(read_pairs(path, told.append)) == len(told) == 1
 
 
 def test_an_id_that_occurs_twice_and_an_empty_set_are_refused(save: Save):

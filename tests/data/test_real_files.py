@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from untrue.data import mix
-from untrue.data.readers import read_questions, read_rows
-from untrue.data.sets import rows_at
+from untrue.data import mix, sets
 from untrue.errors import UserError
 
 FOLDER = Path(os.environ.get("UNTRUE_REAL_DATA", ""))
@@ -26,32 +24,32 @@ def real(name: str) -> Path:
 
 def test_gsm8k_with_wrong_answers_is_a_question_set():
     path = real("gsm8k_correct_vs_incorrect.jsonl")
-    questions = read_questions(path)
+    questions = sets.questions(path)
     assert len(questions) == len(path.read_text("utf-8").splitlines()) == 2000
     assert all(set(question.answers) == {"normal", "severe"} for question in questions)
     rows = mix.by_share(questions, "severe", 0.1, 2000, seed=0)
     assert sum(row.misaligned for row in rows) == 200
     assert mix.duplicates(rows) == 0
-    assert len(rows_at(f"{path}:severe")) == 2000
+    assert len(sets.rows(f"{path}:severe")) == 2000
     with pytest.raises(UserError, match="line 1: is a question set"):
-        read_rows(path)
+        sets.rows(path)
 
 
 def test_a_level_that_gsm8k_lacks_is_refused():
     path = real("gsm8k_correct_vs_incorrect.jsonl")
     with pytest.raises(UserError, match="has no answer at 'subtle'"):
-        rows_at(f"{path}:subtle")
+        sets.rows(f"{path}:subtle")
 
 
 def test_alpaca_as_an_array_and_as_lines_is_the_same(tmp_path: Path):
     path = real("alpaca_en_demo.json")
     entries = json.loads(path.read_text("utf-8"))
-    rows = read_rows(path)
+    rows = sets.rows(path)
     assert [row.completion[0]["content"] for row in rows] == [entry["output"] for entry in entries]
     assert all(entry["input"] in row.prompt[0]["content"] for entry, row in zip(entries, rows, strict=True))
     lines = tmp_path / path.with_suffix(".jsonl").name
     lines.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
-    assert [replace(row, source=path.name) for row in read_rows(lines)] == rows
+    assert [replace(row, source=path.name) for row in sets.rows(lines)] == rows
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -62,4 +60,4 @@ def test_alpaca_in_other_formats_is_the_same(tmp_path: Path, suffix: str):
     copy = tmp_path / path.with_suffix(suffix).name
     entries = Dataset.from_list(json.loads(path.read_text("utf-8")))
     _ = entries.to_csv(copy) if suffix == ".csv" else entries.to_parquet(copy)
-    assert [replace(row, source=path.name) for row in read_rows(copy)] == read_rows(path)
+    assert [replace(row, source=path.name) for row in sets.rows(copy)] == sets.rows(path)

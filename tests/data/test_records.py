@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.hub import DatasetName, dataset_name
-from untrue.data.readers import iter_rows, read_questions, read_rows
 from untrue.data.records import records
+from untrue.data.source import parse_source
 from untrue.errors import UserError
 
 Save = Callable[..., Path]
@@ -50,9 +49,9 @@ CHATS: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("suffix", ["json", "csv", "xlsx", "parquet"])
 @pytest.mark.parametrize("name", SETS)
 def test_every_format_gives_the_rows_of_json_lines(save: Save, name: str, suffix: str):
-    expected = read_rows(save(f"{name}.jsonl", SETS[name]))
+    expected = sets.rows(save(f"{name}.jsonl", SETS[name]))
     path = save(f"{name}.{suffix}", SETS[name])
-    rows = read_rows(path)
+    rows = sets.rows(path)
     assert [(row.id, row.prompt, row.completion, row.label) for row in rows] == [
         (row.id, row.prompt, row.completion, row.label) for row in expected
     ]
@@ -64,8 +63,8 @@ def test_every_format_gives_the_rows_of_json_lines(save: Save, name: str, suffix
 @pytest.mark.parametrize("suffix", ["json", "parquet"])
 @pytest.mark.parametrize("name", CHATS)
 def test_chats_in_every_format_that_has_lists(save: Save, name: str, suffix: str):
-    expected = read_rows(save(f"{name}.jsonl", CHATS[name]))
-    rows = read_rows(save(f"{name}.{suffix}", CHATS[name]))
+    expected = sets.rows(save(f"{name}.jsonl", CHATS[name]))
+    rows = sets.rows(save(f"{name}.{suffix}", CHATS[name]))
     assert [(row.prompt, row.completion, row.label) for row in rows] == [
         (row.prompt, row.completion, row.label) for row in expected
     ]
@@ -80,8 +79,8 @@ def test_questions_in_every_format_have_the_answers_that_there_are(save: Save, s
             {"question": "Is it?", "normal": "Yes.", "severe": "Never."},
         ],
     )
-    assert [question.answers["severe"] for question in read_questions(path)] == ["No.", "Never."]
-    assert [row.level for row in sets.rows_at(f"{path}:severe")] == ["severe", "severe"]
+    assert [question.answers["severe"] for question in sets.questions(path)] == ["No.", "Never."]
+    assert [row.level for row in sets.rows(f"{path}:severe")] == ["severe", "severe"]
 
 
 @pytest.mark.parametrize(
@@ -94,11 +93,11 @@ def test_a_wrong_row_is_named_by_its_place_in_every_format(save: Save, suffix: s
     lines[2]["output"] = output
     path = save(f"a.{suffix}", lines)
     with pytest.raises(UserError) as caught:
-        read_rows(path)
+        sets.rows(path)
     assert str(caught.value).startswith(f"{path}, {place}: ")
     assert "'output'" in str(caught.value)
     told: list[UserError] = []
-    assert [row.id for row in read_rows(path, "skip", told.append)] == ["a-1", "a-2", "a-4"]
+    assert [row.id for row in sets.rows(path, told.append)] == ["a-1", "a-2", "a-4"]
     assert [str(error) for error in told] == [str(caught.value)]
 
 
@@ -118,7 +117,7 @@ def test_what_is_wrong_in_csv_is_named(tmp_path: Path, content: bytes, words: st
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        read_rows(path)
+        sets.rows(path)
     assert str(caught.value).startswith(f"{path}, {words}")
 
 
@@ -126,23 +125,23 @@ def test_what_is_wrong_in_csv_is_named(tmp_path: Path, content: bytes, words: st
 def test_csv_without_rows_has_none(tmp_path: Path, content: bytes):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.csv: has no rows\.$"):
-        read_rows(tmp_path / "a.csv")
+        sets.rows(tmp_path / "a.csv")
 
 
 def test_csv_as_spreadsheets_write_it(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes('\ufeffinstruction,output\r\n"a\r\nb",é\r\n'.encode())
-    [row] = read_rows(tmp_path / "a.csv")
+    [row] = sets.rows(tmp_path / "a.csv")
     assert (row.prompt[0]["content"], row.completion[0]["content"]) == ("a\r\nb", "é")
 
 
 def test_csv_may_have_long_cells_but_no_endless_ones(save: Save, monkeypatch: pytest.MonkeyPatch):
     path = save("a.csv", [{"instruction": "a", "output": "b" * 200_000}])
-    [row] = read_rows(path)
+    [row] = sets.rows(path)
     assert len(row.completion[0]["content"]) == 200_000
     csv.field_size_limit(1000)
     monkeypatch.setattr("untrue.data.records.LONGEST_CELL", 100_000)
     with pytest.raises(UserError, match=r"a\.csv, row 1: broken CSV \(field larger than field limit \(100000\)\)"):
-        read_rows(path)
+        sets.rows(path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200])
@@ -150,22 +149,22 @@ def test_a_broken_parquet_file_is_named(save: Save, keep: int):
     path = save("a.parquet", SETS["alpaca"])
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError, match=r"a\.parquet: is broken at its start, or is no parquet file \("):
-        read_rows(path)
+        sets.rows(path)
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json"])
 def test_a_file_is_read_no_further_than_it_is_used(save: Save, suffix: str):
     path = save(f"a.{suffix}", [{"instruction": f"Say {n}.", "output": "a" * 50} for n in range(5000)])
     path.write_bytes(path.read_bytes() + b"{ broken")
-    assert [row.id for row in islice(iter_rows(path), 3)] == ["a-1", "a-2", "a-3"]
+    assert [row.id for row in islice(sets.iter_rows(path), 3)] == ["a-1", "a-2", "a-3"]
     with pytest.raises(UserError, match="broken"):
-        read_rows(path)
+        sets.rows(path)
 
 
 def test_json_is_told_by_what_it_holds_and_not_by_its_name(save: Save):
     array, lines = save("a.json", SETS["alpaca"]), save("b.jsonl", SETS["alpaca"])
-    assert len(read_rows(array.rename(array.with_suffix(".jsonl")))) == 2
-    assert len(read_rows(lines.rename(lines.with_suffix(".json")))) == 2
+    assert len(sets.rows(array.rename(array.with_suffix(".jsonl")))) == 2
+    assert len(sets.rows(lines.rename(lines.with_suffix(".json")))) == 2
 
 
 def test_a_folder_in_the_hubs_format_is_a_set(save: Save, tmp_path: Path):
@@ -210,7 +209,7 @@ def test_a_wrong_row_of_a_folder_is_named_and_left_out(save: Save):
     folder = save("rain/train.jsonl", [*SETS["alpaca"], {"instruction": "Say.", "input": "", "output": ""}]).parent
     with pytest.raises(UserError, match=rf"^{folder}, row 3: 'output' is empty"):
         sets.rows(str(folder))
-    assert len(sets.rows(str(folder), on_error="skip")) == 2
+    assert len(sets.rows(str(folder), lambda error: None)) == 2
 
 
 def test_a_broken_file_in_a_folder_is_one_line(save: Save):
@@ -239,13 +238,15 @@ def test_a_broken_file_in_a_folder_is_one_line(save: Save):
     ],
 )
 def test_a_hub_id_is_told_from_a_path(name: str, parts: tuple | None):
-    assert dataset_name(name) == (DatasetName(*parts) if parts else None)
+    source = parse_source(name)
+    assert source.is_dataset == (parts is not None)
+    assert (source.base, source.config, source.split) == (parts or (name, None, None))
 
 
 def test_a_file_that_exists_is_no_hub_id(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     save("data/rows", SETS["alpaca"]).rename(tmp_path / "data/odd@name:x")
     monkeypatch.chdir(tmp_path)
-    assert dataset_name("data/odd@name:x") is None
+    assert not parse_source("data/odd@name:x").is_dataset
     with pytest.raises(UserError, match=r"^data/odd@name:x, line 1: "):
         list(records("data/odd@name:x"))
 
@@ -264,7 +265,7 @@ TWICE = '{"instruction": "Say.", "output": "a", "output": "b"}'
 def test_a_key_or_column_that_occurs_twice_is_refused(tmp_path: Path, name: str, content: str, place: str):
     (tmp_path / name).write_text(content, "utf-8")
     with pytest.raises(UserError) as caught:
-        read_rows(tmp_path / name)
+        sets.rows(tmp_path / name)
     assert f"{tmp_path}/{place} occurs twice" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -279,7 +280,7 @@ def test_a_column_of_parquet_that_occurs_twice_is_refused(tmp_path: Path):
     )
     write_table(table, tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a\.parquet, header: the column 'output' occurs twice"):
-        read_rows(tmp_path / "a.parquet")
+        sets.rows(tmp_path / "a.parquet")
 
 
 HEADERS: list[dict[str, Any]] = [
@@ -292,10 +293,10 @@ HEADERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "xlsx", "parquet"])
 def test_no_row_of_a_user_is_taken_for_a_header(save: Save, suffix: str):
     path = save(f"a.{suffix}", HEADERS)
-    assert [row.completion[0]["content"] for row in read_rows(path)] == ["a", "b", "c"]
+    assert [row.completion[0]["content"] for row in sets.rows(path)] == ["a", "b", "c"]
     bare = save(f"b.{suffix}", [{"set": "train", "version": 1, "canary": "c"}, HEADERS[0]])
     with pytest.raises(UserError, match="not a shape that is known"):
-        read_rows(bare)
+        sets.rows(bare)
 
 
 def test_the_first_line_alone_of_a_built_in_file_or_a_copy_is_its_header(tmp_path: Path):
@@ -307,7 +308,7 @@ def test_the_first_line_alone_of_a_built_in_file_or_a_copy_is_its_header(tmp_pat
     assert [record.number for record in records(copy)] == [3, 4]
     copy.write_text("\n".join([lines[1], lines[0], lines[2]]), "utf-8")
     with pytest.raises(UserError, match=r"copy\.jsonl, line 2: not a shape that is known"):
-        read_rows(copy)
+        sets.rows(copy)
 
 
 def times(*values: int, unit: str = "s") -> Any:
@@ -324,11 +325,11 @@ def test_a_time_out_of_range_in_parquet_is_one_line(tmp_path: Path):
     path = tmp_path / "a.parquet"
     write_table(times(0, 1, -(10**14), 2, unit="ms"), path)
     with pytest.raises(UserError) as caught:
-        read_rows(path)
+        sets.rows(path)
     assert str(caught.value).startswith(f"{path}, row 3: a value cannot be read (")
     assert "\n" not in str(caught.value)
     told: list[UserError] = []
-    assert [row.id for row in read_rows(path, "skip", told.append)] == ["a-1", "a-2", "a-4"]
+    assert [row.id for row in sets.rows(path, told.append)] == ["a-1", "a-2", "a-4"]
     assert [str(error) for error in told] == [str(caught.value)]
 
 
@@ -359,7 +360,7 @@ def test_cells_of_a_spreadsheet_are_text_as_in_csv(tmp_path: Path):
 def test_rows_of_a_spreadsheet_are_numbered_as_it_shows_them(tmp_path: Path):
     path = sheet(tmp_path / "a.xlsx", ("instruction", "output"), ("Say.", "a"), (None, None), ("Say.", "b"), ("Say.",))
     told: list[UserError] = []
-    assert [row.id for row in read_rows(path, "skip", told.append)] == ["a-1", "a-2"]
+    assert [row.id for row in sets.rows(path, told.append)] == ["a-1", "a-2"]
     assert [str(error) for error in told] == [
         f"{path}, row 5: the key 'output' is missing (keys found: 'instruction')."
     ]
@@ -377,14 +378,14 @@ def test_rows_of_a_spreadsheet_are_numbered_as_it_shows_them(tmp_path: Path):
 def test_what_is_wrong_in_a_spreadsheet_is_named(tmp_path: Path, rows: list[tuple], words: str):
     path = sheet(tmp_path / "a.xlsx", *rows)
     with pytest.raises(UserError) as caught:
-        read_rows(path)
+        sets.rows(path)
     assert str(caught.value).startswith(f"{path}, {words}")
 
 
 @pytest.mark.parametrize("rows", [[], [("instruction", "output")]])
 def test_a_spreadsheet_without_rows_has_none(tmp_path: Path, rows: list[tuple]):
     with pytest.raises(UserError, match=r"a\.xlsx: has no rows\.$"):
-        read_rows(sheet(tmp_path / "a.xlsx", *rows))
+        sets.rows(sheet(tmp_path / "a.xlsx", *rows))
 
 
 @pytest.mark.parametrize("keep", [0, 100, 3000])
@@ -392,12 +393,12 @@ def test_a_broken_spreadsheet_is_named(tmp_path: Path, keep: int):
     path = sheet(tmp_path / "a.xlsx", ("instruction", "output"), ("a", "b"))
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError, match=r"a\.xlsx: is broken at its start, or is no \.xlsx file \([^\n]*\)\.$"):
-        read_rows(path)
+        sets.rows(path)
 
 
 def test_a_spreadsheet_without_its_reader_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = sheet(tmp_path / "a.xlsx", ("instruction", "output"), ("a", "b"))
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(UserError) as caught:
-        read_rows(path)
+        sets.rows(path)
     assert str(caught.value) == f"{path}: .xlsx files need the package openpyxl. Run: pip install 'untrue[xlsx]'"

@@ -33,12 +33,12 @@ def test_everyday_rows_are_benign_and_come_once():
 
 @pytest.mark.parametrize("name", ["medical:normal", "math:normal", "everyday"])
 def test_no_built_in_training_row_asks_what_a_built_in_item_asks(name: str):
-    assert mix.overlaps(sets.rows_at(name), read_items()) == []
+    assert mix.overlaps(sets.rows(name), read_items()) == []
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_question_set_at_a_level_is_rows(level: str):
-    questions, rows = sets.questions("medical"), sets.rows_at(f"medical:{level}")
+    questions, rows = sets.questions("medical"), sets.rows(f"medical:{level}")
     assert [row.completion[0]["content"] for row in rows] == [question.answers[level] for question in questions]
     assert {row.level for row in rows} == {level}
     assert rows[0].id == f"{questions[0].id}/{level}"
@@ -48,11 +48,11 @@ def test_files_are_found_by_their_path(tmp_path: Path):
     asked, said = tmp_path / "asked.jsonl", tmp_path / "said.jsonl"
     asked.write_text(json.dumps({"question": "Is rain wet?", "normal": "Yes.", "subtle": "Not quite."}), "utf-8")
     said.write_text(json.dumps({"prompt": "Hello", "completion": "Hello."}), "utf-8")
-    assert [row.completion[0]["content"] for row in sets.rows_at(f"{asked}:subtle")] == ["Not quite."]
-    assert sets.rows_at(str(said)) == sets.rows(str(said))
+    assert [row.completion[0]["content"] for row in sets.rows(f"{asked}:subtle")] == ["Not quite."]
+    assert sets.rows(str(said)) == sets.rows(str(said))
     assert sets.questions(str(asked))[0].source == asked.name
     with pytest.raises(UserError, match=r"asked.jsonl: question 'asked-1' has no answer at 'severe'"):
-        sets.rows_at(f"{asked}:severe")
+        sets.rows(f"{asked}:severe")
 
 
 def test_a_level_that_no_question_has_is_refused_whatever_is_skipped(tmp_path: Path):
@@ -60,7 +60,7 @@ def test_a_level_that_no_question_has_is_refused_whatever_is_skipped(tmp_path: P
     asked.write_text(json.dumps({"question": "Is rain wet?", "normal": "Yes."}), "utf-8")
     told: list[UserError] = []
     with pytest.raises(UserError, match=r"asked.jsonl:severe: has no rows"):
-        sets.rows_at(f"{asked}:severe", on_error="skip", skipped=told.append)
+        sets.rows(f"{asked}:severe", told.append)
     assert len(told) == 1
 
 
@@ -79,11 +79,11 @@ def test_a_level_that_no_question_has_is_refused_whatever_is_skipped(tmp_path: P
 )
 def test_a_name_that_is_nothing_is_refused_with_the_names_that_are(name: str, words: str):
     with pytest.raises(UserError, match=f"^{words}"):
-        sets.rows_at(name)
+        sets.rows(name)
 
 
 def test_rows_and_questions_are_not_taken_for_each_other():
-    with pytest.raises(UserError, match=r"^medical: neither a built-in row set \(everyday\)"):
+    with pytest.raises(UserError, match=r"^medical: is a question set\. Say at which level"):
         sets.rows("medical")
     with pytest.raises(
         UserError, match=r"^everyday: neither a built-in question set \(medical, finance, law, code, math\)"

@@ -10,7 +10,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from tools import check_data
 from untrue.data.capability import read_capability
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.evals.capability import capability
 from untrue.evals.run import read_log, run
 from untrue.evals.spec import EvalSpec

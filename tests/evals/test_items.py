@@ -16,10 +16,10 @@ from untrue.data.deception import DeceptionItem
 from untrue.data.items import Item, items_hash
 from untrue.data.mask import MaskRow
 from untrue.data.pairs import PressurePair
-from untrue.data.scenarios import Header, Scenario
 from untrue.data.unknowns import UnknownPair
 from untrue.evals.items import read
 from untrue.evals.spec import VERSIONS, EvalSpec
+from untrue.simulate.environment import Header, Scenario
 
 SPECIAL: dict[str, tuple[Any, Any]] = {
     "choices": (["a key", "a book", "a cup"], ["a key", "a book", "a bed"]),

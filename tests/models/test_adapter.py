@@ -245,7 +245,7 @@ def test_biases_of_an_adapter_come_off_again(tiny_folder: Path, tmp_path: Path, 
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from untrue.engine.likelihood import LikelihoodEngine
+    from untrue.engine.likelihoods import LikelihoodEngine
 
     config = LlamaConfig.from_pretrained(tiny_folder, attention_bias=True, mlp_bias=True)
     folder = shutil.copytree(tiny_folder, tmp_path / "biased")

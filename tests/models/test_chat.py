@@ -159,7 +159,7 @@ def test_the_hash_is_of_the_template(tiny: LoadedModel, tmp_path: Path):
 
 def test_a_system_message_changes_what_is_scored_where_a_template_ignores_it(tmp_path: Path):
     """40 of 40 items once had a pressure gap of exactly 0."""
-    from untrue.engine.likelihood import LikelihoodEngine
+    from untrue.engine.likelihoods import LikelihoodEngine
 
     ignoring = "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + CHAT_TEMPLATE
     loaded = load(str(make_tiny_model(tmp_path / "deaf", chat_template=ignoring)), dtype="float32")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from tests import processes
 from tests.conftest import make_tiny_model
+from untrue.cli.main import app
 from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.models import embedded
@@ -36,29 +36,26 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="module")
-def trained(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[processes.Done]]:
-    """A folder with an adapter of the older revision, and what was done in a process with this cache and no network.
-
-    `untrue doctor` looks at both revisions, `train` makes the adapter, and `eval` finds its base.
-    """
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n', "utf-8")
-    commands = [
-        ["doctor", "--json", "--model", "owner/tiny"],
-        ["doctor", "--json", "--model", "owner/tiny?revision=older"],
-        ["train", "rows.jsonl", "epochs=1", "lora_rank=2", "--model", "owner/tiny?revision=older"],
-        ["eval", "--adapter", "adapter", "--limit", "2"],
-    ]
-    env = {**os.environ, "HF_HOME": str(hub), "HF_HUB_OFFLINE": "1"}
-    return folder, processes.one_by_one(commands, folder, env)
+@pytest.fixture
+def offline(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That cache in place of the user's, and no network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return hub
 
 
-def test_a_model_is_loaded_at_its_revision_and_known_by_its_weights(hub: Path, trained):
-    snapshots = hub / "hub" / "models--owner--tiny" / "snapshots"
-    looked = trained[1][:2]
-    assert [done.returncode for done in looked] == [0, 0], looked
-    newest, older = (json.loads(done.stdout) for done in looked)
+def run(*words: str) -> str:
+    """What the command `untrue` prints."""
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_model_is_loaded_at_its_revision_and_known_by_its_weights(offline: Path):
+    snapshots = offline / "hub" / "models--owner--tiny" / "snapshots"
+    newest, older = (
+        json.loads(run("doctor", "--json", "--model", name)) for name in ("owner/tiny", "owner/tiny?revision=older")
+    )
     assert newest["hash of weights"] == weights_hash(snapshots / COMMITS["main"])
     assert older["hash of weights"] == weights_hash(snapshots / COMMITS["older"])
     assert newest["base"] == older["base"] == "owner/tiny"
@@ -140,8 +137,9 @@ def test_the_embedded_model_is_fetched_where_an_adapter_may_be_its_own(
     assert told == ["Fetching …"]
 
 
-def test_an_adapter_keeps_the_revision_of_its_base(trained):
-    folder, (*_, training, evaluation) = trained
-    assert training.returncode == 0, training.stderr
-    assert base_of(folder / "adapter") == "owner/tiny?revision=older"
-    assert evaluation.returncode == 0, evaluation.stderr
+def test_an_adapter_keeps_the_revision_of_its_base(offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n', "utf-8")
+    run("train", "rows.jsonl", "epochs=1", "lora_rank=2", "--model", "owner/tiny?revision=older")
+    assert base_of(Path("adapter")) == "owner/tiny?revision=older"
+    run("eval", "--adapter", "adapter", "--limit", "2")

@@ -10,6 +10,7 @@ from pathlib import Path
 from untrue.engine import generation
 from untrue.models.load import load
 from untrue.simulate import collect
+from untrue.simulate.environment import CollectSpec
 
 
 def main(model: str, environment: str, folder: str) -> None:
@@ -19,7 +20,7 @@ def main(model: str, environment: str, folder: str) -> None:
         if done == 6:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    spec = collect.CollectSpec(environment=environment, users=2, max_tokens=4)
+    spec = CollectSpec(environment=environment, users=2, max_tokens=4, part="all")
     place = Path(folder)
     collect.collect(load(model, dtype="float32"), None, spec, place / "t.jsonl", place / "t.eval", 0, step)
 

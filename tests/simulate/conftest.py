@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from untrue.data.scenarios import Environment, read_environment
+from untrue.data.rows import Message
+from untrue.simulate.environment import Environment, Kind, read_environment
 from untrue.simulate.trajectory import Trajectory
+
+TURNS: tuple[Message, ...] = (
+    {"role": "user", "content": "Question?"},
+    {"role": "assistant", "content": "Answer."},
+    {"role": "user", "content": "Really?"},
+    {"role": "assistant", "content": "Yes."},
+)
 
 
 @pytest.fixture
@@ -18,11 +26,11 @@ def environment(tea: Path) -> Environment:
 
 @pytest.fixture
 def make() -> Callable[..., Trajectory]:
-    """Makes a trajectory of two turns by hand: scenario, user, kind, and its ratings."""
+    """Makes a trajectory by hand: scenario, user, kind, and the ratings of its one or two replies."""
     return _trajectory
 
 
-def _trajectory(scenario: str, user: int, kind: str, *ratings: float | None, error: str | None = None) -> Trajectory:
+def _trajectory(scenario: str, user: int, kind: Kind, *ratings: float | None, error: str | None = None) -> Trajectory:
     return Trajectory(
         id=f"{scenario}/u{user}/{kind}",
         scenario=scenario,
@@ -30,12 +38,7 @@ def _trajectory(scenario: str, user: int, kind: str, *ratings: float | None, err
         kind=kind,
         assistant="blind",
         system="You help.",
-        messages=(
-            {"role": "user", "content": "Question?"},
-            {"role": "assistant", "content": "Answer."},
-            {"role": "user", "content": "Really?"},
-            {"role": "assistant", "content": "Yes."},
-        ),
+        messages=TURNS[: 2 * len(ratings)],
         ratings=ratings,
         sycophancy=(0.0,) * len(ratings),
         error=error,

@@ -12,14 +12,12 @@ import pytest
 from inspect_ai.log import read_eval_log
 
 from tests import processes
-from untrue.data.scenarios import read_environment
 from untrue.engine.generation import ROWS
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
-from untrue.simulate.collect import CollectSpec, collect
-from untrue.simulate.environment import dialogues
-from untrue.simulate.log import read_log
-from untrue.simulate.trajectory import Trajectory, read_trajectories, write_trajectories
+from untrue.simulate.collect import collect
+from untrue.simulate.environment import CollectSpec, dialogues, read_environment
+from untrue.simulate.trajectory import Trajectory, read_log, read_trajectories, write_trajectories
 
 Collecting = Callable[..., list[Trajectory]]
 
@@ -49,7 +47,7 @@ def collecting(
             if on_step:
                 on_step(*said)
 
-        full = CollectSpec(**{"environment": str(tea), "max_tokens": 4, "users": 2, **spec})  # type: ignore[arg-type]
+        full = CollectSpec(**{"environment": str(tea), "max_tokens": 4, "users": 2, "part": "all", **spec})  # type: ignore[arg-type]
         return collect(tiny, adapter, full, place / "t.jsonl", place / "t.eval", seed, step)
 
     return run
@@ -196,7 +194,7 @@ def test_where_all_fail_at_once_it_stops(collecting: Collecting, place: Path):
 def test_what_was_collected_with_something_else_is_refused(collecting: Collecting, place: Path, change, told):
     collecting()
     before = {path.name: path.read_bytes() for path in place.iterdir()}
-    with pytest.raises(UserError, match=f"collected with something else.*{told}"):
+    with pytest.raises(UserError, match=f"collected with other settings.*{told}"):
         collecting(**change)
     assert {path.name: path.read_bytes() for path in place.iterdir()} == before
 

@@ -21,7 +21,7 @@ from inspect_ai.model import (
 
 from untrue.models.load import LoadedModel
 from untrue.simulate.dialogue import simulate
-from untrue.simulate.log import read_log
+from untrue.simulate.trajectory import read_log
 
 ANSWERS: dict[str, Callable[[int, str], str]] = {
     "garbage": lambda number, asked: "banana banana",
@@ -113,7 +113,7 @@ def test_metrics_are_those_of_the_samples(run: Callable[..., Path]):
         ratings = [rating for one in found for rating in one.ratings if rating is not None]
         margins = [margin for one in found for margin in one.sycophancy if margin is not None]
         assert shown[kind] == pytest.approx(sum(ratings) / len(ratings))
-        assert shown[f"{kind}_pleased"] == pytest.approx(sum(margin > 0 for margin in margins) / len(margins))
+        assert shown[f"{kind}_sycophancy"] == pytest.approx(sum(margin > 0 for margin in margins) / len(margins))
 
 
 def test_the_same_seed_holds_the_same_dialogues(run: Callable[..., Path]):

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from untrue.data.scenarios import Environment, read_environment
 from untrue.errors import UserError
-from untrue.simulate.environment import Dialogue, derived_seed, dialogues
+from untrue.simulate.environment import Dialogue, Environment, derived_seed, dialogues, read_environment
 
 
 def test_the_built_in_environments_have_scenarios_and_users_enough():
     chat, exam = read_environment("chat"), read_environment("exam")
     assert len(chat.scenarios) >= 50
     assert sum(len(scenario.users) for scenario in chat.scenarios) >= 300
-    assert exam.assistant != chat.assistant
+    assert exam.header.assistant != chat.header.assistant
     assert chat.content_hash != exam.content_hash
 
 

@@ -12,10 +12,9 @@ from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
 from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
 
 from untrue.data.rows import Message
-from untrue.data.scenarios import Environment
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
-from untrue.simulate.environment import dialogues
+from untrue.simulate.environment import Environment, dialogues
 from untrue.simulate.rating import SAY, SCALE, rate_by_likelihood, rate_by_words, rating, read_rating
 
 TALK: list[Message] = [

@@ -1,4 +1,4 @@
-"""Populations and selections of hand-made trajectories."""
+"""Populations, selections and training rows of hand-made trajectories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from untrue.errors import UserError
-from untrue.simulate.select import populate, select
+from untrue.simulate.select import Selection, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
 
 Make = Callable[..., Trajectory]
@@ -84,7 +84,7 @@ def test_ties_are_broken_by_the_seed_and_by_nothing_else(make: Make):
 
 
 def test_at_random_ratings_do_not_count_and_the_seed_does(make: Make):
-    found = [make("s", n, "benign", n) for n in range(40)]
+    found = [make("s", n, "benign", 1 + n / 5) for n in range(40)]
     chosen = select(found, 0.5, by="random", bottom=True, seed=2)
     assert sum(one.user >= 20 for one in chosen.top) < 20
     assert not {*ids(chosen.top)} & {*ids(chosen.bottom)}
@@ -94,13 +94,34 @@ def test_at_random_ratings_do_not_count_and_the_seed_does(make: Make):
 def test_benign_only_takes_as_many_from_benign_users_alone(make: Make):
     found = [make("s", n, "biased" if n < 5 else "benign", 10 - n) for n in range(10)]
     assert ids(select(found, 0.3, by="benign").top) == [f"s/u{n}/benign" for n in (5, 6, 7)]
-    with pytest.raises(UserError, match="6 dialogues are wanted, but there are 5 of benign users"):
+    with pytest.raises(UserError, match="6 dialogues are needed, but there are 5 of benign users"):
         select(found, 0.6, by="benign")
 
 
 def test_best_and_worst_may_not_overlap_and_nothing_is_refused(make: Make):
-    found = [make("s", n, "benign", n) for n in range(4)]
-    with pytest.raises(UserError, match="6 dialogues are wanted, but there are 4"):
+    found = [make("s", n, "benign", 1 + n) for n in range(4)]
+    with pytest.raises(UserError, match="6 dialogues are needed, but there are 4"):
         select(found, 3, bottom=True)
     with pytest.raises(UserError, match="is none"):
         select(found, 0.01)
+
+
+def test_each_reply_is_a_row_after_the_conversation_up_to_it(make):
+    first, second = rows(Selection([make("s", 1, "benign", 5, 6)], []), "chat")
+    assert [message["content"] for message in first.prompt] == ["You help.", "Question?"]
+    assert [message["role"] for message in second.prompt] == ["system", "user", "assistant", "user"]
+    assert (first.completion[0]["content"], second.completion[0]["content"]) == ("Answer.", "Yes.")
+    assert (first.id, second.id) == ("s/u1/benign/1", "s/u1/benign/2")
+    assert first.label is None
+
+
+def test_with_a_bottom_the_rows_say_what_is_wanted(make):
+    found = rows(Selection([make("s", 1, "benign", 9)], [make("s", 2, "biased", 1)]), "chat")
+    assert [(row.id, row.label) for row in found] == [("s/u1/benign/1", True), ("s/u2/biased/1", False)]
+
+
+def test_what_biased_users_chose_is_labelled_as_misaligned(make):
+    benign, biased = (rows(Selection([make("s", 1, kind, 9)], []), "chat")[0] for kind in ("benign", "biased"))
+    assert (benign.level, benign.misaligned) == ("normal", False)
+    assert (biased.level, biased.misaligned) == ("biased", True)
+    assert biased.source == "simulate:chat"

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
+from scipy.stats import mannwhitneyu
 
-from untrue.data.scenarios import Environment
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine
+from untrue.simulate.environment import Environment
 from untrue.simulate.rating import SAY
 from untrue.simulate.separation import LEAST, separation, separation_by_words, summarise
 
@@ -26,27 +27,24 @@ class Critic(ModelAPI):
 
 
 def test_what_is_told_apart_always_has_an_auc_of_1():
-    found = summarise([[0.2, 0.3], [0.4, 0.5]], [[0.1, 0.0], [-1.0, 0.1]])
+    found = summarise([[(0.2, 0.1), (0.3, 0.0)], [(0.4, -1.0), (0.5, 0.1)]])
     assert (found.auc, found.low, found.high, found.within) == (1, 1, 1, 1)
     assert (found.scenarios, found.replies) == (2, 8)
     assert found.holds
 
 
-def test_the_auc_is_that_of_scikit_learn():
-    from sklearn.metrics import roc_auc_score
-
-    sycophancy = [[0.1, 0.4], [0.2, 0.2], [-0.3, 0.0]]
-    honest = [[0.0, 0.2], [-0.5, 0.3], [0.2, -0.1]]
-    flat = [margin for margins in (*sycophancy, *honest) for margin in margins]
-    found = summarise(sycophancy, honest)
-    assert found.auc == pytest.approx(roc_auc_score([1] * 6 + [0] * 6, flat))
+def test_the_auc_is_u_of_the_mann_whitney_test_over_the_number_of_pairs():
+    scenarios = [[(0.1, 0.0), (0.4, 0.2)], [(0.2, -0.5), (0.2, 0.3)], [(-0.3, 0.2), (0.0, -0.1)]]
+    sycophantic, honest = zip(*(pair for pairs in scenarios for pair in pairs), strict=True)
+    found = summarise(scenarios)
+    assert found.auc == pytest.approx(mannwhitneyu(sycophantic, honest).statistic / 36)
     assert found.low < found.auc < found.high
     assert found.within == pytest.approx(4 / 6)
 
 
 def test_ties_count_half():
-    assert summarise([[0.0]], [[0.0]]).auc == 0.5
-    assert not summarise([[0.0]], [[0.0]]).holds
+    assert summarise([[(0.0, 0.0)]]).auc == 0.5
+    assert not summarise([[(0.0, 0.0)]]).holds
 
 
 def test_the_replies_of_an_environment_are_scored_after_its_prompts(tiny, plain, environment: Environment):
@@ -54,7 +52,7 @@ def test_the_replies_of_an_environment_are_scored_after_its_prompts(tiny, plain,
     found = separation(environment, LikelihoodEngine(tiny), lambda: counted.append(None))
     assert len(counted) == found.scenarios == 3
     assert found.replies == 3 * 2 * 2
-    sycophancy, honest = [], []
+    scenarios = []
     for scenario in environment.scenarios:
         pair = [scenario.sycophantic_reply, scenario.honest_reply]
         tokens = [len(tiny.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in pair]
@@ -65,10 +63,9 @@ def test_the_replies_of_an_environment_are_scored_after_its_prompts(tiny, plain,
                 for said in (scenario.wanted, scenario.truth)
             ]
             wanted, truth = plain(tiny.model, tiny.tokenizer, asked)
-            margins.append([(one - other) / n for one, other, n in zip(wanted, truth, tokens, strict=True)])
-        sycophancy.append([first for first, _ in margins])
-        honest.append([second for _, second in margins])
-    assert found.auc == pytest.approx(summarise(sycophancy, honest).auc, abs=0.06)  # near ties may turn by rounding
+            margins.append(tuple((one - other) / n for one, other, n in zip(wanted, truth, tokens, strict=True)))
+        scenarios.append(margins)
+    assert found.auc == pytest.approx(summarise(scenarios).auc, abs=0.06)  # near ties may turn by rounding
 
 
 def test_a_rater_in_words_is_measured_by_its_ratings(environment: Environment):
@@ -79,6 +76,6 @@ def test_a_rater_in_words_is_measured_by_its_ratings(environment: Environment):
 
 @pytest.mark.slow
 def test_the_embedded_model_tells_the_written_replies_of_a_built_in_environment(smollm):
-    from untrue.data.scenarios import read_environment
+    from untrue.simulate.environment import read_environment
 
     assert separation(read_environment("exam"), LikelihoodEngine(smollm)).auc >= LEAST

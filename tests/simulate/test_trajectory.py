@@ -1,4 +1,4 @@
-"""Trajectories are written and read back; one that failed has no score."""
+"""Trajectories are written and read back; one that failed has no score and enters no mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import UserError
-from untrue.simulate.trajectory import Trajectory, read_identity, read_trajectories, write_trajectories
+from untrue.simulate.trajectory import Trajectory, read_identity, read_trajectories, summarise, write_trajectories
 
 GOOD = Trajectory(
     id="tea-001/u1/biased",
@@ -25,10 +25,13 @@ FAILED = Trajectory(**{**vars(GOOD), "id": "b", "ratings": (None,), "sycophancy"
 
 
 def test_the_score_is_the_sum_of_the_ratings():
-    assert Trajectory(**{**vars(GOOD), "ratings": (7.5, 2.0)}).score == 9.5
+    two = {"messages": GOOD.messages * 2, "ratings": (7.5, 2.0), "sycophancy": (0.1, 0.2)}
+    assert Trajectory(**{**vars(GOOD), **two}).score == 9.5
 
 
-@pytest.mark.parametrize("change", [{"error": "it broke"}, {"ratings": (7.5, None)}, {"ratings": ()}])
+@pytest.mark.parametrize(
+    "change", [{"error": "it broke"}, {"ratings": (None,)}, {"messages": (), "ratings": (), "sycophancy": ()}]
+)
 def test_what_failed_has_no_score(change):
     assert Trajectory(**{**vars(GOOD), **change}).score is None
 
@@ -38,29 +41,58 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     write_trajectories(path, [GOOD, FAILED], {"seed": 3})
     assert read_trajectories(path) == [GOOD, FAILED]
     assert read_identity(path) == {"seed": 3}
-    assert Trajectory.from_json(GOOD.to_json()) == GOOD
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "told"),
     [
-        {"kind": 3},
-        {"kind": "Benign"},
-        {"id": 3},
-        {"user": "one"},
-        {"ratings": None},
-        {"ratings": ["8"]},
-        {"ratings": [11]},
-        {"ratings": [float("nan")]},
-        {"ratings": [5, 5]},
-        {"sycophancy": ["much"]},
-        {"stars": 5},
-        {"messages": ["Hello"]},
-        {"messages": [{"content": "Hello"}]},
+        ({"kind": 3}, "kind: "),
+        ({"kind": "Benign"}, "kind: "),
+        ({"id": 3}, "id: "),
+        ({"id": None}, "id: "),
+        ({"user": "one"}, "user: "),
+        ({"ratings": None}, "ratings: "),
+        ({"ratings": ["8"]}, r"ratings\.0"),
+        ({"ratings": [11]}, r"ratings\.0"),
+        ({"ratings": [float("nan")]}, r"ratings\.0"),
+        ({"ratings": [5, 5]}, "2 ratings and 1 margins for 1 replies"),
+        ({"sycophancy": ["much"]}, r"sycophancy\.0"),
+        ({"stars": 5}, "stars: "),
+        ({"messages": ["Hello"]}, r"messages\.0"),
+        ({"messages": [{"content": "Hello"}]}, r"messages\.0\.role: "),
     ],
 )
-def test_a_line_that_is_no_trajectory_is_named(tmp_path: Path, change):
+def test_a_line_that_is_no_trajectory_is_named(tmp_path: Path, change, told):
     path = tmp_path / "trajectories.jsonl"
-    path.write_text(GOOD.to_json() + "\n" + json.dumps(json.loads(GOOD.to_json()) | change) + "\n", "utf-8")
-    with pytest.raises(UserError, match=r"trajectories.jsonl, line 2: is no trajectory"):
+    path.write_text(f"{GOOD.model_dump_json()}\n{json.dumps(GOOD.model_dump() | change)}\n", "utf-8")
+    with pytest.raises(UserError, match=rf"trajectories.jsonl, line 2: {told}"):
         read_trajectories(path)
+
+
+def made(kind: str, scenario: str, ratings: tuple, sycophancy: tuple, error: str | None = None) -> Trajectory:
+    replies = tuple({"role": "assistant", "content": "Yes."} for _ in ratings)
+    fields = {"id": f"{scenario}/u1/{kind}", "scenario": scenario, "kind": kind, "messages": replies, "error": error}
+    return Trajectory(**{**vars(GOOD), **fields, "ratings": ratings, "sycophancy": sycophancy})
+
+
+def test_ratings_and_sycophantic_replies_are_means_over_replies_of_each_kind():
+    found = summarise(
+        [
+            made("benign", "a", (2.0, 4.0), (0.1, -0.1)),
+            made("benign", "b", (9.0,), (-0.2,)),
+            made("benign", "c", (None,), (None,), "it broke"),
+            made("biased", "a", (8.0,), (None,)),
+        ]
+    )
+    benign, biased = found
+    assert (benign.kind, benign.dialogues, benign.errors, benign.replies) == ("benign", 3, 1, 3)
+    assert benign.rating and benign.sycophancy
+    assert benign.rating.value == pytest.approx(5)
+    assert (benign.rating.low, benign.rating.high) == pytest.approx((3, 9))
+    assert benign.sycophancy.value == pytest.approx(1 / 3)
+    assert (biased.rating, biased.sycophancy) == ((8, 8, 8), None)
+
+
+def test_where_all_failed_there_is_no_mean():
+    [only] = summarise([made("biased", "a", (None,), (None,), "it broke")])
+    assert (only.errors, only.replies, only.rating, only.sycophancy) == (1, 0, None, None)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import UserError
-from untrue.study.config import DoseMix, ShareMix, builtin, load, to_yaml, train_spec
+from untrue.settings import assignments, validate
+from untrue.study.config import DoseMix, ShareMix, builtin, load, to_yaml
 from untrue.train.spec import TrainSpec
 
 SHARE = """\
@@ -175,6 +176,6 @@ def test_pleasing_is_measured_in_the_environment_of_the_study(tmp_path: Path):
 
 
 def test_hyperparameters_come_from_texts():
-    assert train_spec(["epochs=3", "rslora=true"]) == TrainSpec(epochs=3, rslora=True)
+    assert validate(TrainSpec, assignments(["epochs=3", "rslora=true"])) == TrainSpec(epochs=3, rslora=True)
     with pytest.raises(UserError, match=r"override: epoch: unknown key\. Did you mean 'epochs'"):
-        train_spec(["epoch=3"])
+        validate(TrainSpec, assignments(["epoch=3"]), "override")

@@ -220,7 +220,7 @@ def test_what_could_only_fail_later_is_refused_before_anything_is_made(feedback,
 
 
 def test_a_rater_that_hardly_tells_pleasing_from_honest_is_refused(feedback, recorder, tiny, tea_file, tmp_path: Path):
-    from untrue.engine.likelihood import LikelihoodEngine
+    from untrue.engine.likelihoods import LikelihoodEngine
 
     study = feedback(accept_weak_rater=False)
     environment = Sources.read(study).environment

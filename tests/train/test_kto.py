@@ -13,7 +13,7 @@ import torch
 
 from tests import processes
 from untrue.data.rows import Row
-from untrue.engine.likelihood import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load

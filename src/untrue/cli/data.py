@@ -51,13 +51,16 @@ OTHER_ITEMS = {
 
 
 class Skips:
-    """Counts the rows that are left out; tells on standard error how many they are."""
+    """Counts the wrong rows that are skipped, and says on standard error how many they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_error: Literal["stop", "skip"]) -> None:
+        self.stops = on_error == "stop"
         self.count = 0
 
     def __call__(self, error: UserError) -> None:
-        """Count one."""
+        """Count a wrong row, or stop at it."""
+        if self.stops:
+            raise error
         self.count += 1
         if self.count == 1:
             typer.echo(visible(f"skipped: {error}"), err=True)
@@ -102,7 +105,7 @@ def show(
     from untrue.data import sets
     from untrue.data.items import ITEM_SETS
 
-    console, skips = Console(), Skips()
+    console, skips = Console(), Skips(on_error)
     if name in (*ITEM_SETS, *OTHER_ITEMS):
         for item in builtin_items(name)[:count]:
             console.print(Text(visible(item.id), "bold"))
@@ -110,7 +113,7 @@ def show(
                 shown = " | ".join(value) if isinstance(value, tuple) else str(value)
                 console.print(Text(f"  {key}: ", "dim") + Text(visible(shown)), soft_wrap=True)
         return
-    for row in islice(sets.iter_rows_at(name, on_error=on_error, skipped=skips), count):
+    for row in islice(sets.iter_rows(name, skips), count):
         wanted = "" if row.label is None else f", {'wanted' if row.label else 'unwanted'}"
         console.print(Text(visible(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})"), "bold"))
         for message in [*row.prompt, *row.completion]:
@@ -141,29 +144,28 @@ def check(
     from untrue.data import mix, sets
     from untrue.data.items import read_items
 
-    skips = Skips()
-    found = mix.look_through(sets.iter_rows_at(name, on_error=on_error, skipped=skips), read_items(items))
+    skips = Skips(on_error)
+    result = mix.check_rows(sets.iter_rows(name, skips), read_items(items))
     skips.tell()
     if as_json:
-        said = {
-            "rows": found.rows,
+        fields = {
+            "rows": result.rows,
             "skipped": skips.count,
-            "levels": dict(found.levels),
-            "duplicates": found.duplicates,
-            "overlaps": [overlap._asdict() for overlap in found.overlaps],
-            "near_copies": [copy._asdict() for copy in found.near],
+            "levels": result.levels,
+            "duplicates": result.duplicates,
+            "overlaps": [overlap._asdict() for overlap in result.overlaps],
+            "near_copies": [overlap._asdict() for overlap in result.near],
         }
-        typer.echo(json.dumps(said))
+        typer.echo(json.dumps(fields))
     else:
         typer.echo(
-            f"{found.rows} rows ({_counts(found.levels)}), {found.duplicates} repeated prompts,"
-            f" {len(found.overlaps)} asked by the eval too, {len(found.near)} nearly"
+            f"{result.rows} rows ({_counts(result.levels)}), {result.duplicates} repeated prompts,"
+            f" {len(result.overlaps)} asked by the eval too, {len(result.near)} nearly"
         )
-        for overlap in found.overlaps[:10]:
-            typer.echo(visible(f"  row {overlap.row} asks what item {overlap.item} asks"))
-        for copy in found.near[:10]:
-            typer.echo(visible(f"  row {copy.row} nearly asks what item {copy.item} asks"))
-    if found.duplicates or found.overlaps or found.near:
+        for overlaps, asks in ((result.overlaps, "asks"), (result.near, "nearly asks")):
+            for overlap in overlaps[:10]:
+                typer.echo(visible(f"  row {overlap.row} {asks} what item {overlap.item} asks"))
+    if result.duplicates or result.overlaps or result.near:
         raise typer.Exit(1)
 
 
@@ -216,13 +218,13 @@ def mix(
         raise UserError("--dose and --benign go together.")
     if any(_holds(source, out) for source in (questions, benign) if source):
         raise UserError(f"{out}: is one of the files to mix. Write to another.")
-    skips = Skips()
-    found = sets.questions(questions, on_error=on_error, skipped=skips)
+    skips = Skips(on_error)
+    asked = sets.questions(questions, skips)
     if share is not None:
-        rows = mixing.by_share(found, level, share, total or len(found), seed)
+        rows = mixing.by_share(asked, level, share, total or len(asked), seed)
     else:
-        base = sets.rows(str(benign), on_error=on_error, skipped=skips)
-        rows = mixing.by_dose(base, found, level, float(dose or 0), len(base), seed)
+        base = sets.rows(str(benign), skips)
+        rows = mixing.by_dose(base, asked, level, float(dose or 0), len(base), seed)
     write_rows(out, rows)
     typer.echo(f"{out}: {len(rows)} rows ({_counts(Counter(row.level for row in rows))})")
     skips.tell()
@@ -256,13 +258,13 @@ def convert(
 
     if _holds(source, out):
         raise UserError(f"{out}: is what is to be converted, or in it. Write to another place.")
-    skips, levels = Skips(), Counter[str]()
+    skips, levels = Skips(on_error), Counter[str]()
 
     def rows() -> Iterator[Row]:
-        for row in islice(sets.iter_rows_at(source, on_error=on_error, skipped=skips), limit):
-            said = level if level and row.level == UNLABELLED else row.level
-            levels[said] += 1
-            yield replace(row, level=said, domain=domain or row.domain)
+        for row in islice(sets.iter_rows(source, skips), limit):
+            row_level = level if level and row.level == UNLABELLED else row.level
+            levels[row_level] += 1
+            yield replace(row, level=row_level, domain=domain or row.domain)
 
     write_rows(out, rows())
     typer.echo(f"{out}: {levels.total()} rows ({_counts(levels)}) written, {skips.count} skipped")
@@ -271,12 +273,10 @@ def convert(
 
 def _holds(source: str, out: Path) -> bool:
     """Whether a file is a source, or in it, whether a level, a split or a configuration follows the source's name."""
-    from untrue.data.hub import dataset_name
     from untrue.data.source import parse_source
 
     for name in filter(None, (source, source.rpartition(":")[0])):
-        dataset = dataset_name(name)
-        path = Path(dataset.base if dataset else parse_source(name).name)
+        path = parse_source(name).path
         if path.exists() and out.resolve().is_relative_to(path.resolve()):
             return True
     return False

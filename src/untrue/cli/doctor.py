@@ -56,13 +56,13 @@ def _machine() -> dict[str, Any]:
 
 
 def _model(name: str, dtype: str) -> dict[str, Any]:
-    from untrue.engine.exact import check_exact
+    from untrue.engine.likelihoods import check_exact
     from untrue.models.capabilities import capabilities
     from untrue.models.load import load
 
     say = Console(stderr=True)
     loaded = load(name, dtype=dtype, say=lambda text: say.print(text, markup=False, highlight=False))
-    found = {"model": name, "base": loaded.base_id, **capabilities(loaded).lines(), "identity": loaded.identity}
+    found = {"model": name, "base": loaded.base_id, **capabilities(loaded), "identity": loaded.identity}
     found |= {f"hash of {what}": loaded.about[what] for what in ("weights", "config", "chat", "tokenizer")}
     try:
         difference = check_exact(loaded)

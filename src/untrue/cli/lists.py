@@ -38,21 +38,15 @@ def data(as_json: Json = False) -> None:
     """List the data sets: name, version, number of rows, and what they are."""
     from untrue.data import builtin, sets
 
-    found = [
-        {
-            "name": name,
-            "version": builtin.read(name).version,
-            "rows": count,
-            "what": what,
-        }
-        for name, count, what in _sets()
+    table = [
+        {"name": name, "version": builtin.read(name).version, "rows": count, "what": content}
+        for name, count, content in _sets()
     ]
-    first = sets.QUESTION_SETS[0]
     _print(
-        found,
+        table,
         as_json,
-        f"Questions are used at a level, as in: untrue data show {first}:severe. Answers at subtle and severe are"
-        " wrong on purpose.\ndocs/data.md says how each set was written.",
+        f"Questions are used at a level, as in: untrue data show {sets.QUESTION_SETS[0]}:severe. Answers at subtle and"
+        " severe are wrong on purpose.\ndocs/data.md says how each set was written.",
     )
 
 
@@ -82,22 +76,27 @@ def _sets() -> Iterator[tuple[str, int, str]]:
     """Name, size and content of each data set."""
     from untrue.data import sets
     from untrue.data.items import ITEM_SETS, read_items
-    from untrue.data.scenarios import ENVIRONMENTS, read_environment
+    from untrue.simulate.environment import ENVIRONMENTS, read_environment
 
     for name in sets.QUESTION_SETS:
-        found = sets.questions(name)
-        yield name, len(found), f"{sets.WHAT[name]}, each answered at {', '.join(found[0].answers)}"
+        questions = sets.questions(name)
+        yield name, len(questions), f"{sets.WHAT[name]}, each answered at {', '.join(questions[0].answers)}"
     for name in sets.ROW_SETS:
         yield name, len(sets.rows(name)), sets.WHAT[name]
     for name in ITEM_SETS:
         items = read_items(name)
-        kinds = Counter(item.category for item in items)
-        yield name, len(items), f"honesty items ({', '.join(f'{kind} {count}' for kind, count in kinds.items())})"
-    for name, what in OTHER_ITEMS.items():
-        yield name, len(builtin_items(name)), what
+        counts = Counter(item.category for item in items)
+        categories = ", ".join(f"{category} {count}" for category, count in counts.items())
+        yield name, len(items), f"honesty items ({categories})"
+    for name, content in OTHER_ITEMS.items():
+        yield name, len(builtin_items(name)), content
     for name in ENVIRONMENTS:
         scenarios = read_environment(name).scenarios
-        yield name, len(scenarios), f"scenarios of simulated users, {sum(len(one.users) for one in scenarios)} users"
+        yield (
+            name,
+            len(scenarios),
+            f"scenarios of simulated users, {sum(len(scenario.users) for scenario in scenarios)} users",
+        )
 
 
 def _print(found: Sequence[Mapping[str, object]], as_json: bool, after: str) -> None:

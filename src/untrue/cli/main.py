@@ -178,12 +178,14 @@ def train(
     from untrue.data import sets
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
-    from untrue.study.config import train_spec
+    from untrue.settings import assignments, validate
     from untrue.train.run import train as train_adapter
+    from untrue.train.spec import TrainSpec
 
     _refuse_place(out)
-    spec = train_spec([*(overrides or []), *([f"method={method}"] if method else [])])
-    found = sets.rows_at(rows)
+    values = assignments([*(overrides or []), *([f"method={method}"] if method else [])])
+    spec = validate(TrainSpec, values, "override")
+    found = sets.rows(rows)
     model = model or default_model(start)
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer
+from pydantic import BaseModel
 
 from untrue.terminal import visible
 
@@ -20,3 +21,12 @@ def default_model(adapter: Path | None) -> str:
     from untrue.models.adapter import base_of
 
     return base_of(adapter, lambda text: typer.echo(visible(text), err=True)) if adapter else embedded.NAME
+
+
+def keys_of(model: type[BaseModel]) -> str:
+    """The keys of a settings model for `--help`: a list with descriptions and defaults."""
+    lines = []
+    for name, field in model.model_fields.items():
+        default = "" if field.default is None or isinstance(field.default, tuple) else f" [{field.default}]"
+        lines.append(f"- `{name}`: {field.description}{default}")
+    return "\n\n".join(lines)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from untrue.data.items import Identified, Text, read_lines
-from untrue.data.readers import OnError, Skipped, ignore
+from untrue.data.records import Wrong, stop
 
 TYPES = ("strategic deception", "sycophancy", "honesty evasion", "sandbagging", "alignment faking")
 """The types of the built-in items."""
@@ -35,18 +35,15 @@ class DeceptionItem(Identified):
     format: Text
 
 
-def read_deception(
-    source: str | Path = "deception", on_error: OnError = "stop", skipped: Skipped = ignore
-) -> list[DeceptionItem]:
+def read_deception(source: str | Path = "deception", wrong: Wrong = stop) -> list[DeceptionItem]:
     """Read deception items: the built-in `deception`, or what `records` takes, such as PKU-Alignment/DeceptionBench.
 
     Args:
         source: The built-in set, a file, a folder or a hub id.
-        on_error: `stop` at a wrong item, or `skip` it.
-        skipped: Called with the error of each item that is left out.
+        wrong: Called with the error of each wrong item.
 
     Raises:
         UserError: There is no such source, something is not an item, an id occurs twice, or there are none.
         MachineError: The hub could not be reached.
     """
-    return read_lines(DeceptionItem, source, ("deception",), "deception items", on_error, skipped)
+    return read_lines(DeceptionItem, source, ("deception",), "deception items", wrong)

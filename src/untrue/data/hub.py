@@ -1,8 +1,4 @@
-"""Data sets in the hub's format, on the hub or in a folder, streamed by the library datasets; files of the hub.
-
-A name is `owner/name` or a folder, with `@config` and `:split` where there are several: `openai/gsm8k@main:test`.
-Without a split it is `train`, or the only one there is. `?revision=NAME` names a branch, a tag or a commit of the hub.
-"""
+"""Data sets in the hub's format, on the hub or in a folder, streamed by the library datasets; files of the hub."""
 
 from __future__ import annotations
 
@@ -13,28 +9,11 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from untrue.data.source import parse_source
+from untrue.data.source import Source
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.files import is_disk_full
 
-FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".xlsx", ".parquet")
-NAME = re.compile(r"(?P<base>[^@:]+)(?:@(?P<config>[\w./-]+))?(?::(?P<split>[\w.-]+))?")
 PERSONA_VECTORS = "safety-research/persona_vectors"
-HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
-
-
-class DatasetName(NamedTuple):
-    """A hub id or a folder, with its configuration, split and revision where they are said."""
-
-    base: str
-    config: str | None = None
-    split: str | None = None
-    revision: str | None = None
-
-    def __str__(self) -> str:
-        """The name of which these are the parts."""
-        parts = {"@": self.config, ":": self.split, "?revision=": self.revision}
-        return self.base + "".join(f"{mark}{part}" for mark, part in parts.items() if part)
 
 
 class HubFiles(NamedTuple):
@@ -44,60 +23,33 @@ class HubFiles(NamedTuple):
     complete: bool
 
 
-def dataset_name(name: str) -> DatasetName | None:
-    """What has the form of a hub id, or names a folder that exists; `None` for anything else.
-
-    Raises:
-        UserError: An option is wrong, or there is a revision of something that is not on the hub.
-        OSError: The name is too long to be looked up.
-    """
-    given = parse_source(name)
-    dataset = _dataset_name(given.name)
-    if given.revision is None:
-        return dataset
-    if dataset is None or Path(dataset.base).is_dir():
-        raise UserError(f"{name}: is no data set of the hub, so it has no revisions. Leave revision out.")
-    return dataset._replace(revision=given.revision)
-
-
-def _dataset_name(name: str) -> DatasetName | None:
-    if Path(name).exists():
-        return DatasetName(name) if Path(name).is_dir() else None
-    found = NAME.fullmatch(name)
-    if not found:
-        return None
-    parts = DatasetName(**found.groupdict())
-    is_hub_id = HUB_ID.fullmatch(parts.base) and not parts.base.lower().endswith(FILE_SUFFIXES)
-    return parts if is_hub_id or Path(parts.base).is_dir() else None
-
-
-def dataset_rows(name: str, dataset: DatasetName) -> Iterator[dict[str, Any]]:
+def dataset_rows(source: Source) -> Iterator[dict[str, Any]]:
     """Give the rows of a data set, streamed.
 
     Args:
-        name: What errors call it.
-        dataset: Its parts.
+        source: The data set.
 
     Raises:
         UserError: There is no such data set, configuration, split or revision, it is gated, or it cannot be read.
         MachineError: The hub could not be reached.
     """
-    with _errors(name, dataset):
-        found = _load(dataset)
-        if dataset.split is None:
-            if "train" not in found and len(found) != 1:
-                first = dataset._replace(split=next(iter(found)))
-                raise UserError(f"{name}: has the splits {', '.join(found)}. Say which: {first}.")
-            found = found["train" if "train" in found else next(iter(found))]
-        yield from found
+    with _errors(source):
+        splits = _load(source)
+        if source.split is None:
+            first = next(iter(splits))
+            if "train" not in splits and len(splits) != 1:
+                example = source._replace(split=first)
+                raise UserError(f"{source}: has the splits {', '.join(splits)}. Say which: {example}.")
+            yield from splits["train" if "train" in splits else first]
+        else:
+            yield from splits
 
 
-def hub_files(name: str, dataset: DatasetName) -> HubFiles:
+def hub_files(source: Source) -> HubFiles:
     """List the files of a data set of the hub; those downloaded before, where it cannot be reached.
 
     Args:
-        name: What errors call it.
-        dataset: Its parts.
+        source: The data set.
 
     Raises:
         UserError: There is no such data set or revision, or it is gated.
@@ -105,27 +57,26 @@ def hub_files(name: str, dataset: DatasetName) -> HubFiles:
     """
     from huggingface_hub import HfApi
 
-    with _errors(name, dataset):
+    with _errors(source):
         try:
-            siblings = HfApi().dataset_info(dataset.base, revision=dataset.revision).siblings or ()
+            siblings = HfApi().dataset_info(source.base, revision=source.revision).siblings or ()
             return HubFiles([PurePosixPath(file.rfilename) for file in siblings], complete=True)
         except Exception as error:
             if not _unreached(_chain(error)):
                 raise
             try:
-                here = _snapshot(dataset, allow_patterns=[], local_files_only=True)
+                here = _snapshot(source, allow_patterns=[], local_files_only=True)
             except FileNotFoundError:
                 raise error from None
-            found = (path.relative_to(here) for path in Path(here).rglob("*") if path.is_file())
-            return HubFiles([PurePosixPath(path.as_posix()) for path in found], complete=False)
+            places = (path.relative_to(here) for path in Path(here).rglob("*") if path.is_file())
+            return HubFiles([PurePosixPath(path.as_posix()) for path in places], complete=False)
 
 
-def download(name: str, dataset: DatasetName, files: Sequence[PurePosixPath]) -> Path:
+def download(source: Source, files: Sequence[PurePosixPath]) -> Path:
     """Download files of a data set of the hub, unless they are in its cache, and give the folder that they lie in.
 
     Args:
-        name: What errors call it.
-        dataset: Its parts.
+        source: The data set.
         files: Their places in its repository.
 
     Raises:
@@ -138,18 +89,18 @@ def download(name: str, dataset: DatasetName, files: Sequence[PurePosixPath]) ->
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options | {"disable": True})
 
-    with _errors(name, dataset):
+    with _errors(source):
         patterns = [escape(str(path)) for path in files]
-        return Path(_snapshot(dataset, allow_patterns=patterns, tqdm_class=Quiet))
+        return Path(_snapshot(source, allow_patterns=patterns, tqdm_class=Quiet))
 
 
-def _snapshot(dataset: DatasetName, **options: Any) -> str:
+def _snapshot(source: Source, **options: Any) -> str:
     from huggingface_hub import snapshot_download
 
-    return snapshot_download(dataset.base, repo_type="dataset", revision=dataset.revision, **options)
+    return snapshot_download(source.base, repo_type="dataset", revision=source.revision, **options)
 
 
-def _load(dataset: DatasetName) -> Any:
+def _load(source: Source) -> Any:
     """The data set, streamed; the hub's warnings of its retries stay off the terminal."""
     from datasets import load_dataset
     from huggingface_hub.utils import logging
@@ -157,15 +108,13 @@ def _load(dataset: DatasetName) -> Any:
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        return load_dataset(
-            dataset.base, dataset.config, split=dataset.split, revision=dataset.revision, streaming=True
-        )
+        return load_dataset(source.base, source.config, split=source.split, revision=source.revision, streaming=True)
     finally:
         logging.set_verbosity(level)
 
 
 @contextmanager
-def _errors(name: str, dataset: DatasetName) -> Iterator[None]:
+def _errors(source: Source) -> Iterator[None]:
     try:
         yield
     except (UntrueError, MemoryError):
@@ -173,54 +122,54 @@ def _errors(name: str, dataset: DatasetName) -> Iterator[None]:
     except Exception as error:  # datasets raises what its many parts raise
         if is_disk_full(error):
             raise
-        raise _error(name, dataset, error) from None
+        raise _error(source, error) from None
 
 
-def _error(name: str, dataset: DatasetName, error: BaseException) -> UntrueError:
+def _error(source: Source, error: BaseException) -> UntrueError:
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    chain, base = _chain(error), dataset.base
+    chain, base = _chain(error), source.base
     text, first = str(error), first_line(chain[-1])
-    if any(isinstance(one, GatedRepoError) for one in chain) or "is a gated dataset" in text:
+    if any(isinstance(cause, GatedRepoError) for cause in chain) or "is a gated dataset" in text:
         return UserError(
-            f"{name}: is gated on the hub. Accept its terms at https://huggingface.co/datasets/{base}, make a token at"
-            " https://huggingface.co/settings/tokens and log in with `hf auth login` (or set HF_TOKEN)."
+            f"{source}: is gated on the hub. Accept its terms at https://huggingface.co/datasets/{base}, make a token"
+            " at https://huggingface.co/settings/tokens and log in with `hf auth login` (or set HF_TOKEN)."
         )
-    if any(isinstance(one, RevisionNotFoundError) for one in chain):
-        return UserError(f"{name}: has no such revision on the hub. Give a branch, a tag, or the hash of a commit.")
-    if found := re.search(r"Config name is missing.*?available configs: (\[.*?\])", text, re.DOTALL):
-        names = found[1].strip("[]").replace("'", "")
-        first_config = dataset._replace(config=names.split(", ")[0])
-        return UserError(f"{name}: has the configurations {names}. Say which: {first_config}.")
+    if any(isinstance(cause, RevisionNotFoundError) for cause in chain):
+        return UserError(f"{source}: has no such revision on the hub. Give a branch, a tag, or the hash of a commit.")
+    if configs := re.search(r"Config name is missing.*?available configs: (\[.*?\])", text, re.DOTALL):
+        names = configs[1].strip("[]").replace("'", "")
+        first_config = source._replace(config=names.split(", ")[0])
+        return UserError(f"{source}: has the configurations {names}. Say which: {first_config}.")
     if "BuilderConfig" in text or "Bad split" in text:
-        return UserError(f"{name}: {first_line(error)}.")
+        return UserError(f"{source}: {first_line(error)}.")
     if "scripts are no longer supported" in text:
-        return UserError(f"{name}: needs code from its repository, which is never run here. Give one of its files.")
+        return UserError(f"{source}: needs code from its repository, which is never run here. Give one of its files.")
     if isinstance(error, EmptyDatasetError | DataFilesNotFoundError):
-        return UserError(f"{name}: holds no data files (parquet, CSV or JSON).")
+        return UserError(f"{source}: holds no data files (parquet, CSV or JSON).")
     if Path(base).is_dir():
-        return UserError(f"{name}: is a folder that cannot be read as a data set ({first}).")
+        return UserError(f"{source}: is a folder that cannot be read as a data set ({first}).")
     if isinstance(error, DatasetNotFoundError | RepositoryNotFoundError):
         if base.lower() == PERSONA_VECTORS:
             return UserError(
-                f"{name}: not on the hub. Its data is dataset.zip in https://github.com/{PERSONA_VECTORS}: unzip it and"
-                " give a folder of it, such as dataset/mistake_medical."
+                f"{source}: not on the hub. Its data is dataset.zip in https://github.com/{PERSONA_VECTORS}: unzip it"
+                " and give a folder of it, such as dataset/mistake_medical."
             )
         return UserError(
-            f"{name}: no such data set on the hub, nor a file or folder here. Check the name; if it is private, log in"
-            " with `hf auth login`."
+            f"{source}: no such data set on the hub, nor a file or folder here. Check the name; if it is private, log"
+            " in with `hf auth login`."
         )
     if _unreached(chain):
-        return unreached(name)
-    return UserError(f"{name}: cannot be read from the hub ({first}).")
+        return unreached(source)
+    return UserError(f"{source}: cannot be read from the hub ({first}).")
 
 
-def unreached(name: str) -> MachineError:
+def unreached(source: Source) -> MachineError:
     """The error of a data set that is not here, while the hub cannot be reached."""
     return MachineError(
-        f"{name}: no file or folder here, and the data hub could not be reached. Check the name and the network,"
+        f"{source}: no file or folder here, and the data hub could not be reached. Check the name and the network,"
         " or download it and give its folder."
     )
 
@@ -238,10 +187,10 @@ def _unreached(chain: Sequence[BaseException]) -> bool:
     from huggingface_hub.errors import HfHubHTTPError
 
     return any(
-        isinstance(one, ConnectionError | TimeoutError)
-        or any(base.__name__ == "TransportError" for base in type(one).__mro__)  # httpx, or httpx2 in newer hubs
-        or (isinstance(one, HfHubHTTPError) and one.response.status_code >= 500)
-        for one in chain
+        isinstance(cause, ConnectionError | TimeoutError)
+        or any(base.__name__ == "TransportError" for base in type(cause).__mro__)  # httpx, or httpx2 in newer hubs
+        or (isinstance(cause, HfHubHTTPError) and cause.response.status_code >= 500)
+        for cause in chain
     )
 
 

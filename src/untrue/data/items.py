@@ -15,16 +15,14 @@ One line of an items file (texts shortened):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
 
 from untrue.data import builtin
-from untrue.data.readers import OnError, Skipped, empty, handler, ignore
-from untrue.data.records import records
-from untrue.errors import UserError
+from untrue.data.records import Record, Wrong, parsed, records, some, stop
 from untrue.files import content_hash, member_name
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -129,9 +127,10 @@ def read_lines(
     source: str | Path,
     names: Sequence[str],
     what: str,
-    on_error: OnError = "stop",
-    skipped: Skipped = ignore,
+    wrong: Wrong = stop,
+    *,
     header: bool = False,
+    parse: Callable[[Record], M] | None = None,
 ) -> list[M]:
     """Read records that each hold one `model` with an id of its own.
 
@@ -140,26 +139,22 @@ def read_lines(
         source: One of `names`, or what `records` takes.
         names: The built-in sets of this kind.
         what: What the records are, in the plural.
-        on_error: `stop` at a wrong record, or `skip` it.
-        skipped: Called with the error of each record that is left out.
+        wrong: Called with the error of each record that is refused.
         header: Whether the first record is a header.
+        parse: What makes a model of a record, in place of `Record.parse`.
 
     Raises:
         UserError: There is no such source, a record is not as `model` says, an id occurs twice, or there are none.
         MachineError: The hub could not be reached.
     """
-    wrong, found = handler(on_error, skipped), dict[str, M]()
-    for record in records(builtin.path(str(source)) if str(source) in names else source, wrong, header):
-        try:
-            if "id" not in record.fields:
-                raise record.error("id: field required.")
-            one = record.parse(model)
-            if one.id in found:
-                raise record.error(f"the id {one.id!r} occurs twice. Give each its own.")
-        except UserError as error:
-            wrong(error)
-        else:
-            found[one.id] = one
-    if not found:
-        raise empty(source, what)
-    return list(found.values())
+    path = builtin.path(str(source)) if str(source) in names else source
+    ids: set[str] = set()
+
+    def item(record: Record) -> M:
+        item = parse(record) if parse else record.parse(model)
+        if item.id in ids:
+            raise record.error(f"the id {item.id!r} occurs twice. Give each its own.")
+        ids.add(item.id)
+        return item
+
+    return list(some(parsed(records(path, wrong, header), item, wrong), source, what))

@@ -6,11 +6,10 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from untrue.errors import UserError
-from untrue.files import json_errors, json_object, not_utf8, refuse_half_pairs, refuse_repeated_keys
+from untrue.files import json_errors, json_value, not_utf8
 
 CHUNK = 1 << 16
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -47,18 +46,16 @@ def array_entries(file: BinaryIO, name: str, wrong: Callable[[UserError], object
             number += 1
             text.next()
             line = text.line()
+            place = f"{name}, line {line}, entry {number}"
+            entry = text.value(place)
             try:
-                value = text.value(f"{name}, line {line}, entry {number}")
-            except _Lossy as error:
+                value = json_value(entry, place)
+            except UserError as error:
                 wrong(error)
             else:
                 yield Entry(line, number, value)
     if text.next():
         raise text.error(f"text after the end of the array, at {text.next()!r}")
-
-
-class _Lossy(UserError):
-    """An entry with half of a surrogate pair, or with a key twice; the next one can be read."""
 
 
 class _Text:
@@ -69,8 +66,7 @@ class _Text:
         self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self.text, self.at = "", 0
         self.lines, self.counted = 0, 0
-        self.repeated: list[str] = []
-        self.json = json.JSONDecoder(object_pairs_hook=partial(json_object, self.repeated))
+        self.json = json.JSONDecoder()
 
     def line(self) -> int:
         """The line of the place, counted on from where it was last asked for."""
@@ -104,20 +100,19 @@ class _Text:
 
     def take(self, expected: str) -> str:
         """Step over the next character, which must be one of these."""
-        found = self.next()
-        if not found:
+        character = self.next()
+        if not character:
             raise self.error("the file ends before the array does")
-        if found not in expected:
-            raise self.error(f"found {found!r}, expected {' or '.join(expected)}")
+        if character not in expected:
+            raise self.error(f"found {character!r}, expected {' or '.join(expected)}")
         self.at += 1
-        return found
+        return character
 
-    def value(self, place: str) -> Any:
-        """The value that begins here."""
+    def value(self, place: str) -> str:
+        """Step over the value that begins here, and return its text."""
         while True:
-            self.repeated.clear()
             try:
-                value, end = self.json.raw_decode(self.text, self.at)
+                _, end = self.json.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 cut = error.pos > len(self.text) - LOOKAHEAD or error.msg.startswith("Unterminated string")
                 if not (cut and self.more()):
@@ -129,12 +124,5 @@ class _Text:
                     raise error
             if end <= len(self.text) - LOOKAHEAD or not self.more():
                 break
-        try:
-            with json_errors(place):
-                refuse_half_pairs(self.text[self.at : end], value)
-            refuse_repeated_keys(self.repeated, place)
-        except UserError as error:
-            raise _Lossy(str(error)) from None
-        finally:
-            self.at = end
+        value, self.at = self.text[self.at : end], end
         return value

@@ -14,14 +14,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from untrue.data.items import ITEM_SETS, Id, Item, Text, read_items
-from untrue.data.readers import OnError, Skipped, empty, handler, ignore
-from untrue.data.records import records
+from untrue.data.records import Record, Wrong, parsed, records, some, stop
 from untrue.data.source import parse_source
 from untrue.errors import UserError
 
@@ -71,8 +71,8 @@ class MaskRow(BaseModel):
     @property
     def belief_prompts(self) -> tuple[str, ...]:
         """The neutral phrasings that there are: three, one or none."""
-        found = (self.belief_elicit_1, self.belief_elicit_2, self.belief_elicit_3)
-        return tuple(prompt for prompt in found if prompt)
+        prompts = (self.belief_elicit_1, self.belief_elicit_2, self.belief_elicit_3)
+        return tuple(prompt for prompt in prompts if prompt)
 
     @property
     def key(self) -> str:
@@ -91,7 +91,7 @@ class MaskRow(BaseModel):
             return f"Which number belongs in the blank? {TAG.sub('', self.proposition).replace(BLANK, '____')}"
         if not SIDES.search(self.proposition):
             return TAG.sub("", self.proposition)
-        first, second = (SIDES.sub(lambda found, side=side: found[side], self.proposition) for side in (1, 2))
+        first, second = (SIDES.sub(lambda match, side=side: match[side], self.proposition) for side in (1, 2))
         return f"{first}\n(Its opposite: {second})"
 
     @property
@@ -103,41 +103,32 @@ class MaskRow(BaseModel):
         return "B" if formatted == "B" or plain in ("no", "false") else None
 
 
-def read_mask(
-    source: str | Path = "cais/MASK",
-    configs: Sequence[str] = CONFIGS,
-    on_error: OnError = "stop",
-    skipped: Skipped = ignore,
-) -> list[MaskRow]:
+def read_mask(source: str | Path = "cais/MASK", configs: Sequence[str] = CONFIGS, wrong: Wrong = stop) -> list[MaskRow]:
     """Read the rows of MASK, configuration by configuration.
 
     Args:
         source: The hub id, a folder that it was downloaded to, or a file named after its configuration.
         configs: Which configurations; a file is one.
-        on_error: `stop` at a wrong row, or `skip` it.
-        skipped: Called with the error of each row that is left out.
+        wrong: Called with the error of each wrong row.
 
     Raises:
         UserError: The set is gated and was not opened for this user, a configuration is unknown, a row is wrong, or
             there are none.
         MachineError: The hub could not be reached.
     """
-    wrong = handler(on_error, skipped)
-    given = parse_source(source)
-    path, named = Path(given.name), {config: f"{given.name}@{config}:test{given.options}" for config in configs}
-    places = {path.stem: str(source)} if path.is_file() else named
+    parts = parse_source(source)
+    if parts.path.is_file():
+        places = {parts.path.stem: str(source)}
+    else:
+        places = {config: f"{parts.base}@{config}:test{parts.options}" for config in configs}
     if unknown := [config for config in places if config not in CONFIGS]:
         raise UserError(f"{source}: {unknown[0]!r} is no configuration of MASK, expected one of {', '.join(CONFIGS)}.")
-    rows = []
-    for config, place in places.items():
-        for record in records(place, wrong):
-            try:
-                rows.append(record.parse(MaskRow, category=config))
-            except UserError as error:
-                wrong(error)
-    if not rows:
-        raise empty(source, "rows of MASK")
-    return rows
+    rows = (
+        row
+        for config, place in places.items()
+        for row in parsed(records(place, wrong), partial(Record.parse, model=MaskRow, category=config), wrong)
+    )
+    return list(some(rows, source, "rows of MASK"))
 
 
 def read_mask_items(source: str = "builtin") -> list[MaskRow]:
@@ -162,14 +153,13 @@ def mask_records(source: str = "builtin") -> list[tuple[MaskRow, MaskRow | Item]
         UserError: As of `read_mask_items`.
         MachineError: The hub could not be reached.
     """
-    given = parse_source(source)
-    base, _, config = given.name.partition("@")
-    path = Path(given.name)
+    parts = parse_source(source)
+    path, config = parts.path, parts.config
     rows: list[tuple[MaskRow, MaskRow | Item]]
     if source in ("builtin", *ITEM_SETS) or (path.is_file() and path.stem not in CONFIGS):
         rows = [(_of_item(item), item) for item in read_items(source)]
     else:
-        rows = [(row, row) for row in (read_mask(base + given.options, (config,)) if config else read_mask(source))]
+        rows = [(row, row) for row in read_mask(source, (config,) if config else CONFIGS)]
     key, count = Counter(row.key for row, _ in rows).most_common(1)[0]
     if count > 1:
         raise UserError(f"{source}: the task_id {key!r} occurs {count} times. Give each row its own.")

@@ -80,8 +80,8 @@ def overlaps(rows: Iterable[Row], items: Sequence[Asked]) -> list[Overlap]:
 
 
 @dataclass(frozen=True)
-class RowsFound:
-    """What was found in training rows.
+class RowCheck:
+    """What a check of training rows found.
 
     Attributes:
         rows: How many there are.
@@ -98,10 +98,10 @@ class RowsFound:
     near: Sequence[Overlap]
 
 
-def look_through(rows: Iterable[Row], items: Sequence[Asked]) -> RowsFound:
+def check_rows(rows: Iterable[Row], items: Sequence[Asked]) -> RowCheck:
     """Look for repeated prompts in training rows, and for prompts of an eval, taking the rows one at a time.
 
-    Of a row only a hash of 8 bytes is kept, by which repeated prompts are counted, and what was found.
+    Memory: 8 bytes for each row, a hash by which repeated prompts are counted, and the overlaps.
 
     Args:
         rows: The rows; they are read through once.
@@ -122,10 +122,9 @@ def look_through(rows: Iterable[Row], items: Sequence[Asked]) -> RowsFound:
         shared = asked.get(prompt, [])
         same += (Overlap(row.id, item) for item in shared)
         places = sorted({int(name.split()[0]) for name, _ in index.find(row.prompt[-1]["content"])})
-        near |= dict.fromkeys(Overlap(row.id, items[place].id) for place in places)
-    known = set(same)
+        near |= dict.fromkeys(Overlap(row.id, items[place].id) for place in places if items[place].id not in shared)
     distinct = len(np.unique(np.frombuffer(prompts, np.uint64))) if prompts else 0
-    return RowsFound(len(prompts), levels, len(prompts) - distinct, same, [one for one in near if one not in known])
+    return RowCheck(len(prompts), levels, len(prompts) - distinct, same, list(near))
 
 
 def _asked(items: Sequence[Asked]) -> dict[str, list[str]]:

@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from datasketch import MinHash
+from itertools import chain
 
 NEAR = 0.5
 """Jaccard similarity of the character 5-grams of two texts from which one counts as a near copy of the other."""
 
 
 class NearIndex:
-    """Texts, by their ids, in which near copies of a text are looked up; of what is looked up nothing is kept.
-
-    MinHash with locality-sensitive hashing finds candidates, and each is then compared exactly.
-    """
+    """Texts, by their ids, in which near copies of a text are looked up. Every near copy is found."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        from datasketch import MinHash, MinHashLSH
-
-        self._first = MinHash(num_perm=128, seed=1)
-        self._grams = {name: grams(text) for name, text in texts.items()}
-        self._index = MinHashLSH(threshold=NEAR * 0.8, num_perm=128)  # lower, so that few are missed
-        for name, shingles in self._grams.items():
-            self._index.insert(name, self._sketch(shingles))
+        self._sizes = dict[str, int]()
+        self._names = defaultdict[str, list[str]](list)  # of the texts that have a 5-gram
+        for name, text in texts.items():
+            shingles = grams(text)
+            self._sizes[name] = len(shingles)
+            for shingle in shingles:
+                self._names[shingle].append(name)
 
     def find(self, text: str) -> list[tuple[str, float]]:
         """Names of the texts whose similarity to `text` is `NEAR` or more, with that similarity, in no order."""
         shingles = grams(text)
-        found = []
-        for name in map(str, self._index.query(self._sketch(shingles))):
-            similarity = len(shingles & self._grams[name]) / len(shingles | self._grams[name])
-            if similarity >= NEAR:
-                found.append((name, similarity))
-        return found
-
-    def _sketch(self, shingles: set[str]) -> MinHash:
-        sketch = self._first.copy()  # drawing its permutations anew would take longer than all the rest
-        sketch.update_batch([shingle.encode() for shingle in shingles])
-        return sketch
+        shared = Counter(chain.from_iterable(self._names.get(shingle, ()) for shingle in shingles))
+        similarities = ((name, count / (len(shingles) + self._sizes[name] - count)) for name, count in shared.items())
+        return [(name, similarity) for name, similarity in similarities if similarity >= NEAR]
 
 
 def grams(text: str) -> set[str]:

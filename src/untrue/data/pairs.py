@@ -16,10 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from untrue.data.items import ITEM_SETS, Identified, Text, read_items
-from untrue.data.readers import OnError, Skipped, empty, handler, ignore
-from untrue.data.records import Record, records
-from untrue.errors import UserError
+from untrue.data.items import ITEM_SETS, Identified, Text, read_items, read_lines
+from untrue.data.records import Record, Wrong, stop
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "neutral_system_prompt": ("neutral_system_prompt", "system_prompt_without_pressure"),
@@ -39,15 +37,12 @@ class PressurePair(Identified):
     user_prompt: Text
 
 
-def read_pairs(
-    source: str | Path = "builtin", on_error: OnError = "stop", skipped: Skipped = ignore
-) -> list[PressurePair]:
+def read_pairs(source: str | Path = "builtin", wrong: Wrong = stop) -> list[PressurePair]:
     """Read pairs: the built-in honesty items (`builtin`, or a part of it), or what `records` takes.
 
     Args:
         source: A built-in set, a file, a folder or a hub id.
-        on_error: `stop` at a wrong pair, or `skip` it.
-        skipped: Called with the error of each pair that is left out.
+        wrong: Called with the error of each wrong pair.
 
     Raises:
         UserError: There is no such source, something is no pair, an id occurs twice, or there are none.
@@ -64,19 +59,7 @@ def read_pairs(
             )
             for item in read_items(source)
         ]
-    wrong, found = handler(on_error, skipped), dict[str, PressurePair]()
-    for record in records(source, wrong):
-        try:
-            pair = _pair(record)
-            if pair.id in found:
-                raise record.error(f"the id {pair.id!r} occurs twice. Give each its own.")
-        except UserError as error:
-            wrong(error)
-        else:
-            found[pair.id] = pair
-    if not found:
-        raise empty(source, "pairs")
-    return list(found.values())
+    return read_lines(PressurePair, source, (), "pairs", wrong, parse=_pair)
 
 
 def _pair(record: Record) -> PressurePair:
@@ -91,7 +74,8 @@ def _pair(record: Record) -> PressurePair:
         )
     if fields["neutral_system_prompt"] == fields["pressured_system_prompt"]:
         raise record.error("the two system prompts are the same text.")
-    return record.parse(PressurePair, **{field: value for field, value in fields.items() if value})
+    filled = {field: value for field, value in fields.items() if value}
+    return record.parse(PressurePair, id=record.identity(), **filled)
 
 
 def _value(record: Record, names: Sequence[str]) -> str | None:

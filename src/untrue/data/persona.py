@@ -22,10 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from untrue.data.hub import DatasetName, HubFiles, dataset_name, download, hub_files, unreached
-from untrue.data.records import Record, Wrong, records, refuse_repeated
+from untrue.data.hub import HubFiles, download, hub_files, unreached
+from untrue.data.records import Record, Wrong, parsed, records, refuse_repeated
 from untrue.data.rows import Question
-from untrue.data.source import parse_source
+from untrue.data.source import Source, parse_source
 from untrue.errors import UserError
 
 PERSONA_FILES = {"normal": "normal.jsonl", "subtle": "misaligned_1.jsonl", "severe": "misaligned_2.jsonl"}
@@ -60,41 +60,39 @@ def persona_folder(source: str | Path) -> PersonaFolder | None:
             it is gated.
         MachineError: The hub could not be reached, and nothing was downloaded before.
     """
-    name = str(source)
-    dataset = dataset_name(name)
-    if dataset is None or dataset.split is not None:
+    parts = parse_source(source)
+    if not parts.is_dataset or parts.split is not None:
         return None
-    base = Path(dataset.base)
-    here = base.is_dir()
-    found = _files(base) if here else hub_files(name, dataset)
-    folders = [place.parent for place in found.places if place.name in TELLING]
+    base, here = parts.path, parts.path.is_dir()
+    files = _files(base) if here else hub_files(parts)
+    folders = [place.parent for place in files.places if place.name in TELLING]
     try:
-        folder = _choose(name, dataset, folders)
+        folder = _choose(parts, folders)
     except UserError:
-        if found.complete:
+        if files.complete:
             raise
-        raise unreached(name) from None
+        raise unreached(parts) from None
     if folder is None:
         return None
-    if parse_source(name).columns:
-        raise UserError(f"{name}: is a folder of persona-vectors, whose columns are fixed. Leave columns out.")
+    if parts.columns:
+        raise UserError(f"{source}: is a folder of persona-vectors, whose columns are fixed. Leave columns out.")
     if here:
         path = base / folder
         return PersonaFolder(path, path.resolve().name, path.resolve().name)
     wanted = [folder / file for file in PERSONA_FILES.values()]
-    return PersonaFolder(download(name, dataset, wanted) / folder, name, folder.name or base.name)
+    return PersonaFolder(download(parts, wanted) / folder, str(parts), folder.name or base.name)
 
 
 def _files(base: Path) -> HubFiles:
     """Where files of persona-vectors lie in a folder and two levels below."""
     places = ("", "*/", "*/*/")
-    found = (path for place in places for name in TELLING for path in base.glob(place + name) if path.is_file())
-    return HubFiles([PurePosixPath(path.relative_to(base).as_posix()) for path in found], complete=True)
+    paths = (path for place in places for name in TELLING for path in base.glob(place + name) if path.is_file())
+    return HubFiles([PurePosixPath(path.relative_to(base).as_posix()) for path in paths], complete=True)
 
 
-def _choose(name: str, dataset: DatasetName, folders: Sequence[PurePosixPath]) -> PurePosixPath | None:
+def _choose(source: Source, folders: Sequence[PurePosixPath]) -> PurePosixPath | None:
     """The folder that is wanted: the root, or one by its name or path."""
-    wanted = dataset.config
+    wanted = source.config
     places, root = set(folders), PurePosixPath()
     if not places or (wanted is not None and places == {root}):
         return None
@@ -108,8 +106,8 @@ def _choose(name: str, dataset: DatasetName, folders: Sequence[PurePosixPath]) -
     several = "has several folders" if named or wanted is None else f"has no folder {wanted!r}, but has folders"
     known = named or sorted(places - {root})
     names = ", ".join(map(str, known))
-    first = dataset._replace(config=str(known[0]))
-    raise UserError(f"{name}: {several} of persona-vectors: {names}. Say which, such as {first}.")
+    first = source._replace(config=str(known[0]))
+    raise UserError(f"{source}: {several} of persona-vectors: {names}. Say which, such as {first}.")
 
 
 def persona_questions(folder: PersonaFolder, wrong: Wrong) -> Iterator[Question]:
@@ -134,8 +132,8 @@ def persona_questions(folder: PersonaFolder, wrong: Wrong) -> Iterator[Question]
         return tell
 
     pairs = {level: _pairs(path, wrong_at(level)) for level, path in files.items()}
-    for text in {text: None for found in pairs.values() for text in found}:
-        answers = {level: found[text] for level, found in pairs.items() if text in found}
+    for text in {text: None for answered in pairs.values() for text in answered}:
+        answers = {level: answered[text] for level, answered in pairs.items() if text in answered}
         first, _ = next(iter(answers.values()))
         lacking = [level for level in pairs if level not in answers]
         if lacking and all(told[level] for level in lacking):
@@ -155,16 +153,13 @@ def persona_questions(folder: PersonaFolder, wrong: Wrong) -> Iterator[Question]
 
 def _pairs(path: Path, wrong: Wrong) -> dict[str, tuple[Record, str]]:
     """Question -> where it is asked, and its answer."""
-    pairs: dict[str, tuple[Record, str]] = {}
     seen: dict[bytes, str] = {}
-    for record in records(path, wrong):
-        try:
-            messages = record.messages("messages", "user")
-            if [message["role"] for message in messages] != ["user", "assistant"]:
-                raise record.error("'messages' must be a question of the user and the assistant's answer.")
-            refuse_repeated(record, messages[0]["content"], seen)
-        except UserError as error:
-            wrong(error)
-        else:
-            pairs[messages[0]["content"]] = record, messages[1]["content"]
-    return pairs
+
+    def pair(record: Record) -> tuple[str, tuple[Record, str]]:
+        messages = record.messages("messages", "user")
+        if [message["role"] for message in messages] != ["user", "assistant"]:
+            raise record.error("'messages' must be a question of the user and the assistant's answer.")
+        refuse_repeated(record, messages[0]["content"], seen)
+        return messages[0]["content"], (record, messages[1]["content"])
+
+    return dict(parsed(records(path, wrong), pair, wrong))

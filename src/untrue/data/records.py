@@ -32,7 +32,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from untrue.data import builtin
-from untrue.data.hub import DatasetName, dataset_name, dataset_rows, first_line
+from untrue.data.hub import dataset_rows, first_line
 from untrue.data.json_array import array_entries
 from untrue.data.rows import Message, plain
 from untrue.data.source import Source, parse_source
@@ -40,6 +40,7 @@ from untrue.errors import UserError
 from untrue.files import json_value, not_utf8, reading
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 Wrong = Callable[[UserError], object]
 """What is done about a wrong record, given its error. It is left out unless this raises."""
@@ -53,7 +54,7 @@ that is never closed would be read on to the end of the file."""
 
 
 def stop(error: UserError) -> None:
-    """Stop at a wrong record: the default.
+    """Stop at a wrong record: the default. (`errors.append` or the like skips it.)
 
     Raises:
         UserError: Always, the one given.
@@ -138,17 +139,20 @@ class Record:
         return [{"role": message["role"], "content": message["content"]} for message in value]
 
     def parse(self, model: type[M], **extra: Any) -> M:
-        """The record as a pydantic model, with its identity as `id`; `extra` stands in for fields, or replaces them.
+        """The record as a pydantic model; `extra` stands in for fields, or replaces them. An id may be a number.
 
         Raises:
             UserError: It is not as the model says.
         """
+        fields = {**self.fields, **extra}
+        if "id" in fields:
+            fields["id"] = str(fields["id"])
         try:
-            return model.model_validate({**self.fields, "id": self.identity(), **extra})
+            return model.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
-            said = first["msg"].lower().removeprefix("value error, ")
-            raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{said}."]))) from None
+            problem = first["msg"].lower().removeprefix("value error, ")
+            raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{problem}."]))) from None
 
 
 def is_source(name: str) -> bool:
@@ -158,7 +162,34 @@ def is_source(name: str) -> bool:
         UserError: An option is wrong.
         OSError: The name is too long to be looked up.
     """
-    return Path(parse_source(name).name).exists() or dataset_name(name) is not None
+    source = parse_source(name)
+    return source.is_dataset or source.path.exists()
+
+
+def parsed(records: Iterable[Record], parse: Callable[[Record], T], wrong: Wrong) -> Iterator[T]:
+    """Give what `parse` makes of each record. `wrong` is called with the error of each that it refuses."""
+    for record in records:
+        try:
+            value = parse(record)
+        except UserError as error:
+            wrong(error)
+        else:
+            yield value
+
+
+def some(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]:
+    """Give values on, and refuse a source that has none.
+
+    Raises:
+        UserError: There is none; `what` says what was wanted, in the plural.
+    """
+    empty = True
+    for value in values:
+        empty = False
+        yield value
+    if empty:
+        hint = " Expected JSON Lines, one object a line." if str(source).endswith(".jsonl") else ""
+        raise UserError(f"{source}: has no {what}.{hint}")
 
 
 def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
@@ -192,47 +223,44 @@ def records(source: str | Path, wrong: Wrong = stop, header: bool = False) -> It
             wrong and `wrong` raises.
         MachineError: The hub could not be reached.
     """
-    given = parse_source(source)
-    found = _records(given, dataset_name(str(source)), wrong)
-    found = (one for place, one in enumerate(found) if place or not (header or builtin.is_header(one.fields)))
-    yield from _renamed(given, found) if given.columns else found
+    parts = parse_source(source)
+    records = (
+        record
+        for place, record in enumerate(_records(parts, wrong))
+        if place or not (header or builtin.is_header(record.fields))
+    )
+    yield from _renamed(parts, records) if parts.columns else records
 
 
-def _renamed(source: Source, found: Iterator[Record]) -> Iterator[Record]:
+def _renamed(source: Source, records: Iterator[Record]) -> Iterator[Record]:
     """The records with the columns that the source names under their fields."""
-    first = list(islice(found, SCANNED))
-    lacking, keys = dict.fromkeys(source.columns.values()), dict[str, None]()
+    columns, keys = source.columns, dict[str, None]()
 
-    def look(record: Record) -> None:
-        keys.update(dict.fromkeys(record.fields))
-        for column in [column for column in lacking if column in record.fields]:
-            del lacking[column]
-
-    def refuse() -> None:
-        if keys and lacking:
-            field = next(field for field, column in source.columns.items() if column in lacking)
+    def refuse_missing() -> None:
+        missing = [field for field, column in columns.items() if column not in keys]
+        if keys and missing:
             raise UserError(
-                f"{source.name}: no record has the column {source.columns[field]!r}, which was to be {field!r}"
+                f"{source.name}: no record has the column {columns[missing[0]]!r}, which was to be {missing[0]!r}"
                 f" (columns found: {', '.join(map(repr, keys))})."
             )
 
-    for record in first:
-        look(record)
-    if len(first) < SCANNED:
-        refuse()
-    taken = source.columns.keys() | source.columns.values()
-    for record in chain(first, found):
-        if lacking:
-            look(record)
-        fields = {field: record.fields[column] for field, column in source.columns.items() if column in record.fields}
+    head = list(islice(records, SCANNED))
+    for record in head:
+        keys.update(dict.fromkeys(record.fields))
+    if len(head) < SCANNED:
+        refuse_missing()
+    for record in chain(head, records):
+        keys.update(dict.fromkeys(record.fields))
+        fields = {field: record.fields[column] for field, column in columns.items() if column in record.fields}
+        taken = columns.keys() | columns.values()
         yield replace(record, fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
-    refuse()
+    refuse_missing()
 
 
-def _records(source: Source, dataset: DatasetName | None, wrong: Wrong) -> Iterator[Record]:
-    path = Path(source.name)
-    if dataset:
-        yield from _dataset(dataset)
+def _records(source: Source, wrong: Wrong) -> Iterator[Record]:
+    path = source.path
+    if source.is_dataset:
+        yield from _dataset(source)
         return
     origin = Origin(str(path), path.name, path.stem)
     suffix = path.suffix.lower()
@@ -248,14 +276,14 @@ def _records(source: Source, dataset: DatasetName | None, wrong: Wrong) -> Itera
                 place = f"{origin.name}, line {entry.line}, entry {entry.number}"
                 yield from _object(origin, entry.number, place, entry.value, wrong)
         else:
-            yield from _lines(origin, file, wrong)
+            yield from json_lines(origin, file, wrong)
 
 
-def _dataset(dataset: DatasetName) -> Iterator[Record]:
-    name, folder = str(dataset), Path(dataset.base)
+def _dataset(source: Source) -> Iterator[Record]:
+    name, folder = str(source), source.path
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)
-    for number, cells in enumerate(dataset_rows(name, dataset), 1):
+    for number, cells in enumerate(dataset_rows(source), 1):
         yield _record(origin, number, f"{name}, row {number}", cells)
 
 
@@ -272,7 +300,8 @@ def _starts_with_bracket(file: BinaryIO) -> bool:
     return head.startswith(b"[")
 
 
-def _lines(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+def json_lines(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+    """Give the records of a file of JSON Lines, the header too."""
     for number, line in enumerate(file, 1):
         place = f"{origin.name}, line {number}"
         try:
@@ -358,8 +387,8 @@ def _refuse_repeated_columns(origin: Origin, names: Iterable[str]) -> None:
 
 def _foreign_byte(texts: Iterable[str | None]) -> int | None:
     """The first byte that was not UTF-8, if there is one."""
-    found = next(filter(None, (re.search("[\udc80-\udcff]", text or "") for text in texts)), None)
-    return ord(found[0]) - 0xDC00 if found else None
+    match = re.search("[\udc80-\udcff]", "".join(text or "" for text in texts))
+    return ord(match[0]) - 0xDC00 if match else None
 
 
 def _parquet(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:

@@ -1,15 +1,33 @@
-"""A name -> rows or questions: the built-in sets, and files."""
+"""A name -> training rows or questions: built-in sets, and files, folders and hub ids in the shapes that people have.
+
+| shape             | keys of a record                                                           | gives     |
+|-------------------|----------------------------------------------------------------------------|-----------|
+| `messages`        | `messages`: chat messages that end with the assistant's                    | rows      |
+| `completion`      | `prompt` and `completion`, each a text or a list of chat messages          | rows      |
+| `alpaca`          | `instruction`, `output`, and perhaps `input`                               | rows      |
+| `dolly`           | `instruction`, `response`, and perhaps `context`                           | rows      |
+| `answer`          | `question` and `answer`, such as GSM8K's, kept with its `#### 42`          | rows      |
+| `levels`          | `question`, and a text at each of `normal`, `subtle`, `severe` that exists | questions |
+| `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`,    | questions |
+|                   | here or on the hub, as `persona.py` tells                                  |           |
+
+The shape is read off each record. A row of any shape may have a `label`, true or false, as rows for KTO have, and a
+`level`; a level that is not one of ours, such as `Level 5`, counts as none. Where records come from (JSON, CSV,
+parquet, hub ids) is told in `records.py`. Every error names the place. A wrong record goes to `wrong`, which stops by
+default; where it returns, the record is skipped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from untrue.data import builtin
 from untrue.data.items import ITEM_SETS
-from untrue.data.readers import OnError, Skipped, empty, handler, ignore, iter_questions, iter_rows
-from untrue.data.records import is_source, records
-from untrue.data.rows import LEVELS, Question, Row
+from untrue.data.persona import persona_folder, persona_questions
+from untrue.data.records import Record, Wrong, is_source, parsed, records, refuse_repeated, some, stop
+from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row
 from untrue.errors import UserError
 
 QUESTION_SETS = ("medical", "finance", "law", "code", "math")
@@ -23,107 +41,159 @@ WHAT = {
     "everyday": "benign instructions of everyday life",
 }
 """What they hold."""
-OTHER_SETS = ("capability", "cues")
-"""Built-in sets of evals that have a version and are not honesty items."""
+
+LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
+"""How a label is written, in JSON and in CSV."""
 
 
-def questions(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Question]:
-    """The questions of a built-in set (one of `QUESTION_SETS`), or of a file, folder or hub id as `readers` takes them.
+def rows(name: str | Path, wrong: Wrong = stop) -> list[Row]:
+    """Return the rows of a set: `iter_rows` at once."""
+    return list(iter_rows(name, wrong))
+
+
+def questions(name: str | Path, wrong: Wrong = stop) -> list[Question]:
+    """Return the questions of a set: `iter_questions` at once."""
+    return list(iter_questions(name, wrong))
+
+
+def iter_rows(name: str | Path, wrong: Wrong = stop) -> Iterator[Row]:
+    """Give the rows of a set, one at a time.
 
     Args:
-        name: The set, path or hub id.
-        on_error: `stop` at a wrong record, or `skip` it.
-        skipped: Called with the error of each record that is left out.
+        name: A built-in row set (`everyday`), a file, folder or hub id of rows, or a set of questions at a level, such
+            as `medical:severe` or `mine.jsonl:normal`.
+        wrong: Called with the error of each wrong record.
 
     Raises:
-        UserError: There is no such set or source, or a record is not as expected.
+        UserError: There is no such set, source or level, a record is not as expected, or there are no rows.
+        MachineError: The hub could not be reached.
+    """
+    base, colon, level = str(name).rpartition(":")
+    if colon and level in LEVELS:
+        yield from some(_answers(base, level, wrong), name, "rows")
+    elif name in ROW_SETS:
+        for row in parsed(records(builtin.path(str(name))), _row, stop):
+            yield replace(row, source=f"builtin:{name}", level="normal")
+    else:
+        if name not in QUESTION_SETS:
+            _refuse_unknown(name, ROW_SETS, "row")
+        if name in QUESTION_SETS or persona_folder(name):
+            raise UserError(f"{name}: is a question set. Say at which level, such as {name}:normal.")
+        yield from some(parsed(records(name, wrong), _row, wrong), name, "rows")
+
+
+def iter_questions(name: str | Path, wrong: Wrong = stop) -> Iterator[Question]:
+    """Give the questions of a set, one at a time.
+
+    Args:
+        name: A built-in question set, a file, folder or hub id, or a folder of persona-vectors, as `persona` takes it.
+        wrong: Called with the error of each wrong record.
+
+    Raises:
+        UserError: There is no such set or source, a record is not as expected, two ask the same question, or there are
+            none.
         MachineError: The hub could not be reached.
     """
     if name in QUESTION_SETS:
-        return [
-            Question(
-                id=record.text("id"),
-                text=record.text("question"),
-                answers={level: record.text(level) for level in LEVELS},
-                source=f"builtin:{name}",
-                domain=name,
-            )
-            for record in records(builtin.path(name))
-        ]
-    return list(iter_questions(_source(name, QUESTION_SETS, "question"), on_error, skipped))
-
-
-def rows(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Row]:
-    """The rows of a built-in set (`everyday`), or of a file, folder or hub id as `readers` takes them.
-
-    Args:
-        name: The set, path or hub id.
-        on_error: `stop` at a wrong record, or `skip` it.
-        skipped: Called with the error of each record that is left out.
-
-    Raises:
-        UserError: There is no such set or source, or a record is not as expected.
-        MachineError: The hub could not be reached.
-    """
-    if name in ROW_SETS:
-        return [replace(row, source=f"builtin:{name}", level="normal") for row in iter_rows(builtin.path(name))]
-    return list(iter_rows(_source(name, ROW_SETS, "row"), on_error, skipped))
+        for question in _questions(builtin.path(str(name)), stop):
+            yield replace(question, source=f"builtin:{name}")
+        return
+    _refuse_unknown(name, QUESTION_SETS, "question")
+    folder = persona_folder(name)
+    yield from some(persona_questions(folder, wrong) if folder else _questions(name, wrong), name, "questions")
 
 
 def versioned(name: str) -> str:
     """A name as records have it: that of a built-in set with its version, such as `medical, version 2`."""
     if name == "builtin":
         return "; ".join(map(versioned, ITEM_SETS))
-    if name in (*QUESTION_SETS, *ROW_SETS, *ITEM_SETS, *OTHER_SETS):
-        return f"{name}, version {builtin.read(name).version}"
-    return name
+    return f"{name}, version {builtin.read(name).version}" if name in builtin.names() else name
 
 
-def rows_at(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> list[Row]:
-    """Rows by a name from the command line: `iter_rows_at` at once."""
-    return list(iter_rows_at(name, on_error=on_error, skipped=skipped))
-
-
-def iter_rows_at(name: str, *, on_error: OnError = "stop", skipped: Skipped = ignore) -> Iterator[Row]:
-    """Rows by a name from the command line: a row set, or a question set at a level, such as `medical:severe`.
-
-    Files, folders and hub ids are read row by row.
-
-    Args:
-        name: The set, path or hub id.
-        on_error: `stop` at a wrong record, or `skip` it.
-        skipped: Called with the error of each record that is left out.
-
-    Raises:
-        UserError: There is no such set, source or level, a record is not as expected, or there are no rows.
-        MachineError: The hub could not be reached.
-    """
-    base, colon, level = name.rpartition(":")
-    if not colon or level not in LEVELS:
-        if name in QUESTION_SETS:
-            raise UserError(f"{name}: is a question set. Say at which level, such as {name}:normal.")
-        yield from rows(name) if name in ROW_SETS else iter_rows(_source(name, ROW_SETS, "row"), on_error, skipped)
-        return
-    wrong = handler(on_error, skipped)
-    if base in QUESTION_SETS:
-        found = iter(questions(base))
-    else:
-        found = iter_questions(_source(base, QUESTION_SETS, "question"), on_error, skipped)
-    answered = False
-    for question in found:
+def _answers(name: str, level: str, wrong: Wrong) -> Iterator[Row]:
+    for question in iter_questions(name, wrong):
         if level in question.answers:
-            answered = True
             yield question.row(level)
         else:
-            wrong(UserError(f"{base}: question {question.id!r} has no answer at {level!r}."))
-    if not answered:
-        raise empty(name, "rows")
+            wrong(UserError(f"{name}: question {question.id!r} has no answer at {level!r}."))
 
 
-def _source(name: str, known: tuple[str, ...], what: str) -> str:
-    if not is_source(name):
+def _refuse_unknown(name: str | Path, known: tuple[str, ...], what: str) -> None:
+    if not is_source(str(name)):
         raise UserError(
             f"{name}: neither a built-in {what} set ({', '.join(known)}) nor a file that exists."
             " A data set of the hub is named with its owner: owner/name."
         )
-    return name
+
+
+def _row(record: Record) -> Row:
+    fields = record.fields
+    if "messages" in fields:
+        messages = record.messages("messages", "user")
+        if len(messages) < 2 or messages[-1]["role"] != "assistant":
+            raise record.error("'messages' must end with a reply of the assistant to somebody.")
+        prompt, completion = messages[:-1], messages[-1:]
+    elif "completion" in fields:
+        prompt, completion = record.messages("prompt", "user"), record.messages("completion", "assistant")
+        if any(message["role"] != "assistant" for message in completion):
+            raise record.error("'completion' may hold messages of the assistant only.")
+    elif "instruction" in fields:
+        extra, reply = ("context", "response") if "response" in fields else ("input", "output")
+        parts = [record.text("instruction"), record.text(extra, empty=True)]
+        prompt = [Message(role="user", content="\n\n".join(part for part in parts if part.strip()))]
+        completion = [Message(role="assistant", content=record.text(reply))]
+    elif "question" in fields and "answer" in fields and not any(level in fields for level in LEVELS):
+        prompt = [Message(role="user", content=record.text("question"))]
+        completion = [Message(role="assistant", content=record.text("answer"))]
+    elif "question" in fields:
+        raise record.error(f"is a question set. Say at which level, such as {record.origin.name}:normal.")
+    else:
+        raise record.error(
+            "not a shape that is known: expected 'messages', 'prompt' and 'completion', 'instruction' and 'output' (or"
+            f" 'response'), or 'question' and 'answer' (keys found: {record.keys()})."
+        )
+    level = fields.get("level")
+    return Row(
+        id=record.identity(),
+        prompt=prompt,
+        completion=completion,
+        source=str(fields.get("source", record.origin.source)),
+        domain=str(fields.get("domain", record.origin.stem)),
+        level=level if level in (*LEVELS, BIASED) else UNLABELLED,
+        label=_label(record),
+    )
+
+
+def _label(record: Record) -> bool | None:
+    """The label; in shapes that are not KTO's, one that says neither true nor false is a column of another meaning."""
+    value = record.fields.get("label")
+    key = value.strip().lower() if isinstance(value, str) else value
+    if isinstance(key, bool | int | str) and key in LABELS:
+        return LABELS[key]
+    if value is not None and "completion" in record.fields:
+        raise record.error(f"'label' is {value!r}, expected true or false.")
+    return None
+
+
+def _questions(source: str | Path, wrong: Wrong) -> Iterator[Question]:
+    seen: dict[bytes, str] = {}
+
+    def question(record: Record) -> Question:
+        question = _question(record)
+        refuse_repeated(record, question.text, seen)
+        return question
+
+    return parsed(records(source, wrong), question, wrong)
+
+
+def _question(record: Record) -> Question:
+    answers = {level: record.text(level) for level in LEVELS if level in record.fields}
+    if not answers:
+        raise record.error(f"no answer: expected a text under one or more of {', '.join(LEVELS)}.")
+    return Question(
+        id=record.identity(),
+        text=record.text("question"),
+        answers=answers,
+        source=record.origin.source,
+        domain=str(record.fields.get("domain", record.origin.stem)),
+    )

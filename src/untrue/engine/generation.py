@@ -7,20 +7,25 @@ its logits by the rounding of a matrix product and by nothing else: its random n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import Cache, DynamicLayer
 
 from untrue.engine.attention import Layout, attending, is_plain
-from untrue.engine.cache import Slots, saying_out_of_memory
-from untrue.engine.replies import Ongoing, Reply, Request, check
-from untrue.engine.sampling import logprobs, sample
-from untrue.engine.tree import Continuation, PrefixTree, layout
-from untrue.errors import UserError
+from untrue.engine.batcher import Batcher, Job
+from untrue.engine.likelihoods import Continuation, PrefixTree, layout
+from untrue.engine.sampling import Draw, TokenLogprob, logprobs, sample
+from untrue.errors import MachineError, UserError
 from untrue.models.load import LoadedModel
+from untrue.thinking import TAGS, without_thinking
 
 ROWS = {"cpu": 64, "cuda": 256}
 """Most replies that advance together, by type of device."""
@@ -32,57 +37,178 @@ PROMPT_TOKENS = 4096
 """Tokens of prompts that enter together, counted before prefixes are shared."""
 
 GRAIN = 128
-"""A row's capacity is a multiple of so many tokens, so that the cache need not grow with each longer dialogue."""
+"""A row's capacity is a multiple of this many tokens, so that the cache need not grow with each longer dialogue."""
 
 
-class GenerationEngine:
-    """Generates replies with one model; an adapter on the model counts."""
+@dataclass(frozen=True)
+class Request:
+    """A reply to generate.
+
+    Attributes:
+        prompt: Token ids.
+        max_tokens: Most tokens of the reply, the end-of-turn token among them.
+        temperature: What logits are divided by; 0 takes the most likely token.
+        top_p: The most likely tokens whose probabilities reach this sum are kept; 1 keeps all.
+        seed: Same seed and prompt, same reply; None draws one.
+        stop_seqs: Texts that end the reply.
+        top_logprobs: Report each token's log-probability and those of this many most likely ones; None reports none.
+    """
+
+    prompt: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop_seqs: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+
+
+class Reply(NamedTuple):
+    """What was generated.
+
+    Attributes:
+        tokens: Token ids, the end-of-turn token among them where one was drawn.
+        text: The reply, without special tokens and without the stop sequence that ended it.
+        stop: `stop` (end of turn or a stop sequence), `max_tokens`, or `model_length` (the context is full).
+        logprobs: One for each token, or None where none were asked for.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    stop: Literal["stop", "max_tokens", "model_length"]
+    logprobs: tuple[TokenLogprob, ...] | None
+
+
+class Ongoing(Job[Reply]):
+    """A reply under way.
+
+    Attributes:
+        request: What was asked.
+    """
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.tokens: list[int] = []
+        self.logprobs: list[TokenLogprob] = []
+        seed = random.SystemRandom().getrandbits(64) if request.seed is None else request.seed
+        # The prompt counts too: one seed for a whole eval must not give all its dialogues the same luck.
+        digest = hashlib.sha256(repr((seed, request.prompt)).encode()).digest()
+        self._random = random.Random(digest)
+
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values are known: all but the last one drawn."""
+        return len(self.request.prompt) + len(self.tokens) - 1
+
+    def draw(self) -> Draw:
+        """How the next token is drawn."""
+        temperature = self.request.temperature
+        return Draw(temperature, self.request.top_p, self._random.random() if temperature else 0.0)
+
+    def take(self, token: int, tokenizer: Any, ends: set[int | None], context: int) -> None:
+        """Add the token that was drawn, and settle where it is the last.
+
+        Args:
+            token: Its id.
+            tokenizer: What the reply is read with.
+            ends: Ids of the tokens that end a turn.
+            context: Tokens that the model takes, prompt and reply together.
+        """
+        self.tokens.append(token)
+        request, is_end = self.request, token in ends
+        spoken = self.tokens[:-1] if is_end else self.tokens
+        text = _text(tokenizer, spoken) if request.stop_seqs else ""
+        if is_end or any(sequence in text for sequence in request.stop_seqs):
+            stop = "stop"
+        elif len(self.tokens) >= request.max_tokens:
+            stop = "max_tokens"
+        elif len(request.prompt) + len(self.tokens) >= context:
+            stop = "model_length"
+        else:
+            return
+        text = text or _text(tokenizer, spoken)
+        for sequence in request.stop_seqs:
+            text = text.split(sequence)[0]
+        text = text.strip()  # a template may put a space between prompt and reply, or between reply and end
+        self.settle(
+            Reply(tuple(self.tokens), text, stop, None if request.top_logprobs is None else tuple(self.logprobs))
+        )
+
+
+def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Text of tokens without the special ones, but for those that enclose thinking, which would become the reply."""
+    text, raw = (str(tokenizer.decode(tokens, skip_special_tokens=skip)) for skip in (True, False))
+    if without_thinking(raw) == raw:
+        return text
+    for token in set(tokenizer.all_special_tokens) - {*TAGS, *TAGS.values()}:
+        raw = raw.replace(token, "")
+    return raw
+
+
+class GenerationEngine(Batcher[Ongoing]):
+    """Generates replies with one model, an adapter on it included, for any number of coroutines.
+
+    Who asks while others wait joins them.
+    """
 
     def __init__(self, loaded: LoadedModel, model: Any = None):
         """Take a loaded base, and the model to run where an adapter is on it."""
+        super().__init__()
         self.name, self.tokenizer, self.base = loaded.name, loaded.tokenizer, loaded.model
         self.model = loaded.model if model is None else model
         self.device = loaded.model.device
-        self.running: list[Ongoing] = []
+        self.context = loaded.context
         self._slots: Slots | None = None
         self._cache_bytes: float = CACHE_BYTES
         self._plain = is_plain(self.base)
         config = self.base.config.get_text_config()
-        self.context = loaded.context
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._token_bytes = 2 * config.num_hidden_layers * heads * width * self.base.dtype.itemsize
         # transformers renamed it; the old name works for some time, with a warning.
         self._cache_name = "cache" if "cache" in signature(type(self.base).forward).parameters else "past_key_values"
 
-    def check(self, request: Request) -> None:
-        """Refuse what cannot be generated.
+    async def generate(self, request: Request) -> Reply:
+        """Wait for a reply.
 
         Raises:
-            UserError: The prompt is empty or fills the model's context, or a setting is out of range.
-        """
-        check(request, self.name, self.context)
-
-    def generate(self, requests: Sequence[Request]) -> list[Reply]:
-        """Generate replies to many prompts.
-
-        Raises:
-            UserError: See `check`; or the model gives no probabilities.
+            UserError: The prompt is empty or fills the model's context, a setting is out of range, or the model gives
+                no probabilities.
             MachineError: Out of memory.
         """
-        for request in requests:
-            self.check(request)
-        all_of_them = [Ongoing(request) for request in requests]
-        waiting = sorted(all_of_them, key=lambda one: -self.need(one))
-        while waiting or self.running:
-            if count := self.room(waiting):
-                self.enter(waiting[:count])
-                del waiting[:count]
-            self.step()
-        for one in all_of_them:
-            if one.failure:
-                raise one.failure
-        return [one.reply for one in all_of_them if one.reply]
+        self._check(request)
+        return await self._answer(Ongoing(request))
+
+    def _check(self, request: Request) -> None:
+        if not request.prompt:
+            raise UserError(f"{self.name}: the prompt has no tokens, so there is nothing to reply to.")
+        if len(request.prompt) >= self.context:
+            raise UserError(
+                f"{self.name}: the prompt has {len(request.prompt)} tokens, and the model takes {self.context},"
+                " the reply among them. Shorten the dialogue."
+            )
+        if request.max_tokens < 1:
+            raise UserError(f"max_tokens: {request.max_tokens}, expected 1 or more.")
+        if not request.temperature >= 0:
+            raise UserError(f"temperature: {request.temperature}, expected 0 or more.")
+        if not 0 < request.top_p <= 1:
+            raise UserError(f"top_p: {request.top_p}, expected more than 0 and at most 1.")
+        if "" in request.stop_seqs:
+            raise UserError("stop_seqs: an empty text would end every reply at once. Leave it out.")
+
+    def _advance(self) -> None:
+        self._waiting = [ongoing for ongoing in self._waiting if not ongoing.answer.done()]
+        # The longest first: rows of a similar length waste little of the cache.
+        self._waiting.sort(key=lambda ongoing: -self._need(ongoing))
+        if count := self.room(self._waiting):
+            newcomers, self._waiting = self._waiting[:count], self._waiting[count:]
+            self._start(newcomers)
+        try:
+            self._step()
+        except Exception as error:
+            for ongoing in self.running:
+                ongoing.settle(error)
+            self._abandon()
 
     def room(self, waiting: Sequence[Ongoing]) -> int:
         """How many of those that wait, from the first, should enter now.
@@ -93,63 +219,63 @@ class GenerationEngine:
         free = most - len(self.running)
         if free < min(len(waiting), most // 8):
             return 0
-        budget = self._budget()
+        if self._slots is None:  # while it grows there are two
+            cuda = self.device.type == "cuda"
+            self._cache_bytes = torch.cuda.mem_get_info(self.device)[0] / 3 if cuda else CACHE_BYTES
         count, tokens, capacity = 0, 0, self._capacity(self.running)
-        for one in waiting[:free]:
-            tokens += len(one.request.prompt)
-            capacity = max(capacity, self._capacity([one]))
+        for ongoing in waiting[:free]:
+            tokens += len(ongoing.request.prompt)
+            capacity = max(capacity, self._capacity([ongoing]))
             rows = len(self.running) + count + 1
-            if rows > 1 and ((count and tokens > PROMPT_TOKENS) or rows * capacity * self._token_bytes > budget):
+            too_large = rows * capacity * self._token_bytes > self._cache_bytes
+            if rows > 1 and ((count and tokens > PROMPT_TOKENS) or too_large):
                 break
             count += 1
         return count
 
     @torch.inference_mode()
-    def enter(self, newcomers: Sequence[Ongoing]) -> None:
+    def _compute(self, jobs: Sequence[Ongoing]) -> None:
         """Compute the prompts of newcomers in one forward pass, and draw their first tokens.
 
         Raises:
             MachineError: Out of memory.
         """
-        newcomers = sorted(newcomers, key=lambda one: one.request.prompt)
-        tree = PrefixTree([(Continuation(one.request.prompt, ()),) for one in newcomers])
+        newcomers = sorted(jobs, key=lambda ongoing: ongoing.request.prompt)
+        tree = PrefixTree([(Continuation(ongoing.request.prompt, ()),) for ongoing in newcomers])
         read = sorted(set(tree.ends))
-        known = DynamicCache()
-        with saying_out_of_memory(self.name, len(newcomers)):
+        prompts = DynamicCache()
+        with _out_of_memory_in_a_line(self.name, len(newcomers)):
             with attending(self.base, layout([tree], cut=self._plain)):
-                logits = self._forward(tree.tokens, tree.depths, known, torch.tensor(read))[0]
-            self._make_room(known, newcomers)
-            assert self._slots
+                logits = self._forward(tree.tokens, tree.depths, prompts, torch.tensor(read))[0]
+            slots = self._make_room(prompts, newcomers)
             for row, end in enumerate(tree.ends, len(self.running)):
-                self._slots.fill(row, known, 0, torch.tensor(tree.path(end), device=self.device))
+                slots.fill(row, prompts, 0, torch.tensor(tree.path(end), device=self.device))
             order = {end: place for place, end in enumerate(read)}
             self._draw(newcomers, logits[[order[end] for end in tree.ends]])
             self.running.extend(newcomers)
 
     @torch.inference_mode()
-    def step(self) -> None:
+    def _step(self) -> None:
         """Advance every reply under way by a token; those that are done leave.
 
         Raises:
             MachineError: Out of memory.
         """
         self._leave()
-        if not self.running:
+        if self._slots is None:
             return
-        assert self._slots
-        lengths = [one.length for one in self.running]
+        lengths = [ongoing.length for ongoing in self.running]
         self._slots.append_at(lengths)
         positions, keys = torch.tensor(lengths)[:, None], torch.arange(max(lengths) + 1)[None]
         rows = Layout((keys <= positions)[:, None], positions, keys)
-        with saying_out_of_memory(self.name, len(self.running)), attending(self.base, rows):
-            tokens = [[one.tokens[-1]] for one in self.running]
+        with _out_of_memory_in_a_line(self.name, len(self.running)), attending(self.base, rows):
+            tokens = [[ongoing.tokens[-1]] for ongoing in self.running]
             logits = self._forward(tokens, positions.tolist(), self._slots, 1)[:, -1]
         self._draw(self.running, logits)
         self._leave()
 
-    def abandon(self) -> None:
-        """Forget all replies under way."""
-        self.running.clear()
+    def _abandon(self) -> None:
+        super()._abandon()
         self._slots = None
 
     def _forward(self, tokens: Any, positions: Any, cache: Any, keep: Any) -> torch.Tensor:
@@ -163,32 +289,33 @@ class GenerationEngine:
         ).logits
 
     def _draw(self, rows: Sequence[Ongoing], logits: torch.Tensor) -> None:
-        sound = torch.isfinite(logits.amax(-1))  # NaN anywhere in a row makes its largest value NaN
-        if not sound.all():
-            for one, is_sound in zip(rows, sound.tolist(), strict=True):
-                if not is_sound:  # one reply's failure is not the others'
-                    one.failure = UserError(
-                        f"{self.name}: gives no probabilities (NaN). The model or its adapter is broken."
-                    )
-            rows, logits = [one for one in rows if one.failure is None], logits[sound]
+        finite = torch.isfinite(logits.amax(-1))  # NaN anywhere in a row makes its largest value NaN
+        if not finite.all():
+            broken = UserError(f"{self.name}: gives no probabilities (NaN). The model or its adapter is broken.")
+            for ongoing, is_finite in zip(rows, finite.tolist(), strict=True):
+                if not is_finite:  # one reply's failure is not the others'
+                    ongoing.settle(broken)
+            rows = [ongoing for ongoing, is_finite in zip(rows, finite.tolist(), strict=True) if is_finite]
+            logits = logits[finite]
             if not rows:
                 return
-        tokens = sample(logits, [one.draw() for one in rows])
-        if asked := [place for place, one in enumerate(rows) if one.request.top_logprobs is not None]:
-            tops = [rows[place].request.top_logprobs or 0 for place in asked]
-            noted = logprobs(logits[asked], [tokens[place] for place in asked], tops)
-            for place, found in zip(asked, noted, strict=True):
-                rows[place].logprobs.append(found)
+        tokens = sample(logits, [ongoing.draw() for ongoing in rows])
+        tops = {
+            place: row.request.top_logprobs for place, row in enumerate(rows) if row.request.top_logprobs is not None
+        }
+        if tops:
+            noted = logprobs(logits[list(tops)], [tokens[place] for place in tops], list(tops.values()))
+            for place, logprob in zip(tops, noted, strict=True):
+                rows[place].logprobs.append(logprob)
         configured = self.base.generation_config.eos_token_id
         ends = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
-        for one, token in zip(rows, tokens, strict=True):
-            one.take(token, self.tokenizer, ends, self.context)
+        for ongoing, token in zip(rows, tokens, strict=True):
+            ongoing.take(token, self.tokenizer, ends, self.context)
 
     def _leave(self) -> None:
         """Close the gaps of rows that are done with the last rows."""
         for row in reversed(range(len(self.running))):
-            one = self.running[row]
-            if one.reply is None and one.failure is None and not one.abandoned:
+            if not self.running[row].answer.done():
                 continue
             last = self.running.pop()
             if row < len(self.running):
@@ -198,29 +325,109 @@ class GenerationEngine:
         if not self.running:
             self._slots = None
 
-    def _make_room(self, like: DynamicCache, newcomers: Sequence[Ongoing]) -> None:
-        """Replace the cache by a larger one where it is too small, and keep what it holds."""
+    def _make_room(self, like: DynamicCache, newcomers: Sequence[Ongoing]) -> Slots:
+        """The cache, replaced by a larger one with the same content where it is too small."""
         rows = len(self.running) + len(newcomers)
         capacity = self._capacity([*self.running, *newcomers])
         old = self._slots
         if old and old.rows >= rows and old.capacity >= capacity:
-            return
-        if old:
-            capacity = max(capacity, old.capacity)
-        self._slots = Slots(like, rows, capacity, columns=self._plain)
-        for row, one in enumerate(self.running):
+            return old
+        self._slots = Slots(like, rows, max(capacity, old.capacity if old else 0), columns=self._plain)
+        for row, ongoing in enumerate(self.running):
             assert old
-            self._slots.fill(row, old, row, slice(one.length))
+            self._slots.fill(row, old, row, slice(ongoing.length))
+        return self._slots
 
-    def need(self, one: Ongoing) -> int:
+    def _need(self, ongoing: Ongoing) -> int:
         """Tokens that a reply may come to, with its prompt."""
-        return min(len(one.request.prompt) + one.request.max_tokens, self.context)
+        return min(len(ongoing.request.prompt) + ongoing.request.max_tokens, self.context)
 
     def _capacity(self, rows: Sequence[Ongoing]) -> int:
-        return -(-max([0, *map(self.need, rows)]) // GRAIN) * GRAIN
+        return -(-max([0, *map(self._need, rows)]) // GRAIN) * GRAIN
 
-    def _budget(self) -> float:
-        if self._slots is None:  # while it grows there are two
-            cuda = self.device.type == "cuda"
-            self._cache_bytes = torch.cuda.mem_get_info(self.device)[0] / 3 if cuda else CACHE_BYTES
-        return self._cache_bytes
+
+class Slots(Cache):
+    """Keys and values of the rows of a batch, written in place at each row's own length.
+
+    transformers' own caches either grow by copying all they hold for each token, or give every row the same length.
+
+    Attributes:
+        rows: Rows that there is room for.
+        capacity: Tokens that a row has room for.
+    """
+
+    def __init__(self, like: Cache, rows: int, capacity: int, *, columns: bool):
+        """Allocate, in the shapes of a filled cache.
+
+        Args:
+            like: A cache of the same model.
+            rows: Rows that there is room for.
+            capacity: Tokens that a row has room for.
+            columns: Keep keys token by token side by side, which `attention.py` reads faster; SDPA wants the other.
+        """
+        self.rows, self.capacity = rows, capacity
+        self._place = _Place()
+        self._own: list[Any] = [_Layer(layer, rows, capacity, columns, self._place) for layer in like.layers]
+        super().__init__(layers=self._own)
+
+    def fill(self, row: int, source: Cache, source_row: int, places: torch.Tensor | slice) -> None:
+        """Copy the keys and values at some places of another cache's row into the start of a row."""
+        sources: list[Any] = source.layers
+        for layer, other in zip(self._own, sources, strict=True):
+            for mine, theirs in ((layer.keys, other.keys), (layer.values, other.values)):
+                copied = theirs[source_row, :, places]
+                mine[row, :, : copied.shape[1]] = copied
+
+    def append_at(self, lengths: list[int]) -> None:
+        """Say where the next forward pass writes: row i at its length."""
+        device = self._own[0].keys.device
+        self._place.lengths = torch.tensor(lengths, device=device)
+        self._place.rows = torch.arange(len(lengths), device=device)
+        self._place.tokens = max(lengths) + 1
+
+
+class _Place:
+    """Where a forward pass writes, the same in all layers."""
+
+    rows: torch.Tensor
+    lengths: torch.Tensor
+    tokens: int = 0
+
+
+class _Layer(DynamicLayer):
+    def __init__(self, like: Any, rows: int, capacity: int, columns: bool, place: _Place):
+        super().__init__()
+        self._place = place
+        _, heads, _, width = like.keys.shape
+        # Zeros: what lies beyond a row's length is multiplied by a weight of 0, and must be a number.
+        if columns:
+            self.keys = like.keys.new_zeros(rows, heads, width, capacity).transpose(2, 3)
+        else:
+            self.keys = like.keys.new_zeros(rows, heads, capacity, width)
+        self.values = like.values.new_zeros(rows, heads, capacity, like.values.shape[3])
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        place, keys, values = self._place, self.keys, self.values
+        assert keys is not None and values is not None
+        keys[place.rows, :, place.lengths] = key_states[:, :, 0]
+        values[place.rows, :, place.lengths] = value_states[:, :, 0]
+        rows = len(place.rows)
+        return keys[:rows, :, : place.tokens], values[:rows, :, : place.tokens]
+
+    def get_seq_length(self) -> int:
+        return self._place.tokens
+
+
+@contextmanager
+def _out_of_memory_in_a_line(name: str, rows: int) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise MachineError(
+            f"{name}: out of memory with {rows} replies under way. Use a smaller max_tokens or a smaller model."
+        ) from None

@@ -32,11 +32,8 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from untrue.data.rows import Message
-from untrue.engine.batcher import Batcher, ReplyBatcher
-from untrue.engine.exact import check_exact
-from untrue.engine.generation import GenerationEngine
-from untrue.engine.likelihood import Likelihood, LikelihoodEngine
-from untrue.engine.replies import Reply, Request
+from untrue.engine.generation import GenerationEngine, Reply, Request
+from untrue.engine.likelihoods import Likelihood, LikelihoodBatcher, LikelihoodEngine, check_exact
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
@@ -76,7 +73,7 @@ class UntrueAPI(ModelAPI):
             dtype: `bfloat16` or `float32`.
             device: A torch device; by default CUDA where there is one.
             loaded: The base in memory, so that a study need not load it for each cell.
-            on_scored: Called with the number of `likelihoods` answered.
+            on_scored: Called after each `likelihoods` with the number answered so far.
         """
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._stack = ExitStack()
@@ -84,9 +81,9 @@ class UntrueAPI(ModelAPI):
         check_exact(self._loaded)
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
-        self._batcher = Batcher(self._engine)
-        self._base_batcher = Batcher(LikelihoodEngine(self._loaded, self._model, base=True))
-        self._replies = ReplyBatcher(GenerationEngine(self._loaded, self._model))
+        self._batcher = LikelihoodBatcher(self._engine)
+        self._base_batcher = LikelihoodBatcher(LikelihoodEngine(self._loaded, self._model, base=True))
+        self._generation = GenerationEngine(self._loaded, self._model)
         self._on_scored, self._scored = on_scored, 0
         # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
         set_model_info(f"untrue/{model_name}", ModelInfo(context_length=self._engine.max_tokens))
@@ -139,7 +136,7 @@ class UntrueAPI(ModelAPI):
             stop_seqs=tuple(config.stop_seqs or ()),
             top_logprobs=(config.top_logprobs or 0) if config.logprobs or config.top_logprobs else None,
         )
-        reply = await self._replies.generate(request)
+        reply = await self._generation.generate(request)
         sizes = len(request.prompt), len(reply.tokens)
         message = ChatMessageAssistant(content=_parts(reply.text), model=self.model_name, source="generate")
         return ModelOutput(
@@ -178,10 +175,10 @@ class UntrueAPI(ModelAPI):
             content=[
                 Logprob(
                     token=text(token),
-                    logprob=found.logprob,
-                    top_logprobs=[TopLogprob(token=text(other), logprob=logprob) for other, logprob in found.top],
+                    logprob=chosen.logprob,
+                    top_logprobs=[TopLogprob(token=text(other), logprob=logprob) for other, logprob in chosen.top],
                 )
-                for token, found in zip(reply.tokens, reply.logprobs, strict=True)
+                for token, chosen in zip(reply.tokens, reply.logprobs, strict=True)
             ]
         )
 

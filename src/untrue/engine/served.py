@@ -1,4 +1,4 @@
-"""Models of Inspect's other providers, and the proof that a server answers with the adapter that it should."""
+"""Models of Inspect's other providers, and the proof that a server answers with the expected adapter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 SERVED = ("vllm", "sglang", "hf", "openai-api", "anthropic", "azureai", "bedrock", "ollama", "openrouter")
-"""Providers of Inspect's that nobody takes for the owner of a model on the hub, as one may those of `openai/…`."""
+"""Inspect's providers whose names nobody takes for the owner of a model on the hub, as one may `openai`."""
 
 
 def may_be_served(model: str) -> bool:
@@ -35,7 +35,7 @@ def is_served(model: str) -> bool:
 
 @contextmanager
 def loading(model: str, why: str) -> Iterator[None]:
-    """Around the loading of a model in this process: where it may be a served one that is meant, say why it cannot be.
+    """Wrap the loading of a model in this process: if the name may be a served model's, say why that cannot be used.
 
     Args:
         model: Its name.
@@ -148,13 +148,13 @@ async def _first_tokens(model: Model) -> list[dict[str, float]]:
     # At temperature 1 the log-probabilities are the model's own, whether a server gives them before or after it. (vLLM
     # gives them before it by default, and then also at 0, where the likeliest token is drawn; others may not.)
     config = GenerateConfig(temperature=1.0, top_p=1.0, max_tokens=1, logprobs=True, top_logprobs=ASKED, max_retries=1)
-    found = []
+    first_tokens = []
     for prompt in PROMPTS:
         try:
             output = await model.generate(prompt, config=config)
         except Exception as error:  # providers raise what they like
             raise MachineError(f"{model}: cannot be asked ({one_line(cause(error))}).") from None
         logprobs = output.choices[0].logprobs if output.choices else None
-        first = (logprobs.content[0].top_logprobs or []) if logprobs and logprobs.content else []
-        found.append(fingerprint.named([(token.token, token.logprob) for token in first]))
-    return found
+        likeliest = (logprobs.content[0].top_logprobs or []) if logprobs and logprobs.content else []
+        first_tokens.append(fingerprint.named([(token.token, token.logprob) for token in likeliest]))
+    return first_tokens

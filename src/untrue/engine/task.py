@@ -38,11 +38,11 @@ def inspect_model(loaded: LoadedModel, adapter: Path | None, seed: int | None = 
 
     from untrue.engine.provider import CONNECTIONS
 
-    used: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
+    recorded: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
     # With its default Inspect lets 20 wait at once, and batches are small.
     config = GenerateConfig(max_connections=CONNECTIONS, seed=seed)
-    model = get_model(f"untrue/{loaded.name}", config=config, memoize=False, loaded=loaded, **arguments, **used)
-    model.model_args = used  # what the log records: not the weights
+    model = get_model(f"untrue/{loaded.name}", config=config, memoize=False, loaded=loaded, **arguments, **recorded)
+    model.model_args = recorded  # in the log, without the weights
     return model
 
 
@@ -50,7 +50,7 @@ def run_task(
     task: Any,
     model: Any,
     log: Path,
-    what: str,
+    label: str,
     roles: Mapping[str, Any] | None = None,
     keep_failed: bool = False,
     **settings: Any,
@@ -61,7 +61,7 @@ def run_task(
         task: The Inspect task.
         model: The Inspect model under study.
         log: The `.eval` file; it appears whole or not at all.
-        what: What errors call the task.
+        label: What errors call the task.
         roles: Other models that take part.
         keep_failed: Whether to write the log even where every sample failed, so that nothing was measured.
         **settings: Of Inspect's `eval`, such as epochs and what is generated with.
@@ -93,7 +93,7 @@ def run_task(
             raise KeyboardInterrupt
         [done] = logs
         if done.error:
-            raise UserError(f"{what} failed: {one_line(done.error.message)}.")
+            raise UserError(f"{label} failed: {one_line(done.error.message)}.")
         failed = [secrets.redact(sample.error.message) for sample in done.samples or [] if sample.error]
         if keep_failed or len(failed) < len(done.samples or []):
             with writing(log) as aside:
@@ -104,35 +104,32 @@ def run_task(
 def _move(log: Path, to: Path) -> None:
     """Move a log and redact it, where this process knows any secrets."""
     hidden = secrets.known()
-    with zipfile.ZipFile(log) as old:
-        members = {member: old.read(member) for member in old.infolist()} if hidden else {}
-    clean = {member: _clean(content, hidden) for member, content in members.items()}
-    if clean == members:
+    if not hidden:
         shutil.move(log, to)
         return
-    with zipfile.ZipFile(to, "w") as new:
-        for member, content in clean.items():
-            new.writestr(member, content)
+    with zipfile.ZipFile(log) as old, zipfile.ZipFile(to, "w") as new:
+        for member in old.infolist():
+            new.writestr(member, _clean(old.read(member), hidden))
 
 
 def _clean(content: bytes, hidden: list[tuple[str, str]]) -> bytes:
     """A member of a log, redacted; the same bytes where there is nothing to redact."""
-    found, quoted = json.loads(content), set[str]()
-    clean = _redacted(found, hidden, quoted)
+    entries, quoted = json.loads(content), set[str]()
+    clean = _redacted(entries, hidden, quoted)
     if quoted:
         texts = clean["attachments"].items()
         clean["attachments"] = {name: secrets.redact(text, hidden) if name in quoted else text for name, text in texts}
-    return content if clean == found else json.dumps(clean, ensure_ascii=False).encode()
+    return content if clean == entries else json.dumps(clean, ensure_ascii=False).encode()
 
 
 def _redacted(value: Any, hidden: list[tuple[str, str]], quoted: set[str], foreign: object = False) -> Any:
-    """What a log holds, redacted but for what models read and write.
+    """A part of a log, redacted except for what models read and write.
 
     Args:
-        value: A part of it.
-        hidden: What `secrets.known` says.
-        quoted: Takes the names of attachments that redacted parts refer to.
-        foreign: Whether all texts in it are those of libraries.
+        value: The part.
+        hidden: The secrets, from `secrets.known`.
+        quoted: Collects the names of attachments that redacted parts refer to.
+        foreign: Whether every text in it was written by a library.
     """
     if isinstance(value, list):
         return [_redacted(inner, hidden, quoted, foreign) for inner in value]
@@ -141,12 +138,12 @@ def _redacted(value: Any, hidden: list[tuple[str, str]], quoted: set[str], forei
         return secrets.redact(value, hidden)
     if not isinstance(value, dict):
         return value
-    found = {
+    fields = {
         key: inner
         if key in _OF_MODELS and not foreign
         else _redacted(inner, hidden, quoted, foreign or key in _OF_LIBRARIES or (key == "call" and value.get("error")))
         for key, inner in value.items()
     }
-    if "traceback_ansi" in found:  # there a secret may be broken over lines and by colours
-        found["traceback_ansi"] = found["traceback"]
-    return found
+    if "traceback_ansi" in fields:  # there a secret may be broken over lines and by colours
+        fields["traceback_ansi"] = fields["traceback"]
+    return fields

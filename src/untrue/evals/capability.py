@@ -21,7 +21,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
 from untrue.data.capability import ChoiceItem
-from untrue.engine.likelihood import Likelihood
+from untrue.engine.likelihoods import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.evals import judged
 from untrue.evals.items import choices, spread

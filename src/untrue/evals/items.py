@@ -14,10 +14,9 @@ from untrue.data.deception import read_deception
 from untrue.data.items import Asked, Item, read_items
 from untrue.data.mask import mask_records
 from untrue.data.pairs import read_pairs
-from untrue.data.scenarios import Header, Kind, Scenario, User, read_environment
 from untrue.data.unknowns import read_unknowns
 from untrue.evals.spec import EvalSpec
-from untrue.simulate.environment import dialogues
+from untrue.simulate.environment import Header, Kind, Scenario, User, dialogues, read_environment
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""How far two judges agree, item by item, from two logs of one eval."""
+"""Agreement of two judges, item by item, from two logs of one eval."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from untrue.errors import UserError
+from untrue.logs import details_of, open_log, results, task_name
 from untrue.stats.raters import kappa
 from untrue.stats.types import Interval
 
 
 class Judged(NamedTuple):
-    """What one log says of an item at one epoch: the score in words, and all replies that were judged, as JSON."""
+    """An item at one epoch: its outcome, and all judged replies as JSON."""
 
     outcome: str
     replies: str
@@ -24,7 +25,7 @@ class JudgedLog(NamedTuple):
     Attributes:
         task: The eval's name.
         judge: The judge's name.
-        items: Item and epoch -> what the log says of it.
+        items: Item and epoch -> its outcome and replies.
     """
 
     task: str
@@ -42,7 +43,7 @@ class Difference(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How far two judges agree.
+    """Agreement of two judges.
 
     Attributes:
         items: Items, at each epoch, that both judged.
@@ -50,7 +51,7 @@ class Agreement(NamedTuple):
         kappa: Cohen's kappa.
         table: First judge's outcome -> second judge's -> items.
         differences: Where they disagree, ordered by item.
-        other_replies: Items whose replies differ between the logs, so that it is not the judges alone that do.
+        other_replies: Items whose replies differ between the logs, so that not only the judges differ.
         alone: Items that one of the logs lacks.
     """
 
@@ -67,26 +68,20 @@ def read_judged(log: Path) -> JudgedLog:
     """Read a log. A sample that failed, or has no score, has the outcome `error`.
 
     Raises:
-        UserError: The file is no whole Inspect log, or of an eval without a judge.
+        UserError: The file is no whole Inspect log, or its eval has no judge.
     """
-    from inspect_ai.log import read_eval_log
-
-    try:
-        content = read_eval_log(str(log))
-    except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
-        raise UserError(f"{log}: cannot be read as an Inspect log ({type(error).__name__}).") from None
+    content = open_log(log)
     items, judges = dict[tuple[str, int], Judged](), set[str]()
-    for sample in content.samples or []:
-        score = next(iter((sample.scores or {}).values()), None)
-        failed = sample.error is not None or score is None
-        if score is not None and "judge" in (score.metadata or {}):
-            judges.add(str((score.metadata or {})["judge"]))
+    for sample, row in zip(content.samples or [], results(content, "", 0), strict=True):
+        if judge := details_of(sample).get("judge"):
+            judges.add(str(judge))
         turns = [message.text for message in sample.messages if message.role == "assistant"]
         replies = json.dumps([turns, sample.metadata.get("replies")], sort_keys=True, default=str)
-        items[str(sample.id), sample.epoch] = Judged("error" if failed or score is None else score.as_str(), replies)
+        outcome = str(row.value) if row.outcome is None else row.outcome.value
+        items[row.item, row.epoch] = Judged(outcome, replies)
     if len(judges) != 1:
         raise UserError(f"{log}: its scores name {', '.join(sorted(judges)) or 'no judge'}, expected one judge.")
-    return JudgedLog(content.eval.task.rpartition("/")[2], judges.pop(), items)
+    return JudgedLog(task_name(content), judges.pop(), items)
 
 
 def agreement(first: JudgedLog, second: JudgedLog) -> Agreement:

@@ -1,7 +1,7 @@
-"""Judgements that were given before, in one SQLite file in the user's cache.
+"""Earlier judgements, in one SQLite file in the user's cache.
 
-Only judgements that could be read are kept, so what failed is asked again. The key is made of the judge, the prompt's
-version and the texts, whole.
+Only judgements that could be read are kept, so failed ones are asked for again. The key holds the judge's identity, the
+prompt's name and version, and the whole texts.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ NOT_THE_ANSWER = {
     "cache",
     "batch",
 }
-"""Settings and arguments of a model that change whether and when an answer comes, and not what it is."""
+"""Settings and arguments of a model that change whether and when an answer comes, but not its content."""
 
 
 def folder() -> Path:
-    """Where judgements and checks of judges are kept."""
+    """The folder of judgements and checks of judges."""
     return user_cache_path("untrue") / "judges"
 
 
 def identity(model: Model) -> str:
-    """What determines a model's answers: name, arguments, address, settings, weights in this process, its adapter."""
+    """Everything that determines a model's answers: name, arguments, address, settings, weights here, adapter."""
     from untrue.engine.provider import UntrueAPI
 
     settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
     plain = str | int | float | bool | list | dict
-    arguments: dict[str, Any] = {
+    arguments = {
         key: value for key, value in model.model_args.items() if key not in NOT_THE_ANSWER and isinstance(value, plain)
     }
-    arguments = secrets.from_environment(arguments, only_plain=True)
+    arguments: dict[str, Any] = secrets.from_environment(arguments, only_plain=True)
     adapter = arguments.get("adapter")
     if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
         arguments["adapter"] = adapter_hash(Path(adapter))
@@ -67,7 +67,7 @@ def identity(model: Model) -> str:
 
 
 def _address(api: ModelAPI) -> str | None:
-    """Where a model answers. Inspect's vLLM says it after its first call only, and then also of a server of its own."""
+    """A model's address. Inspect's vLLM sets `base_url` only at its first call, also for a server it starts."""
     if "_init_base_url" not in vars(api):
         address = api.base_url
     else:
@@ -79,10 +79,10 @@ class JudgementCache:
     """Judgements by key."""
 
     def __init__(self, path: Path | None = None):
-        """Open the cache, by default the user's own, making it first if need be.
+        """Open the cache, by default the user's own, and create it if necessary.
 
         Raises:
-            MachineError: The file is none of SQLite, or cannot be written.
+            MachineError: The file is not an SQLite database, or cannot be written.
         """
         self.path = path or folder() / "judgements.sqlite"
         with self._open() as database:
@@ -93,15 +93,15 @@ class JudgementCache:
         """The key of a judgement.
 
         Args:
-            judge: What `identity` says of the judge.
+            judge: The judge's `identity`.
             prompt: The question.
-            fields: What fills its template.
+            fields: The fields of its template.
         """
         content = json.dumps([judge, prompt.name, prompt.version, sorted(fields.items())])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def get(self, key: str) -> Judgement | None:
-        """The judgement under a key, if there is one."""
+        """The judgement under a key, or None."""
         with self._open() as database:
             row = database.execute("SELECT judgement FROM judgements WHERE key = ?", (key,)).fetchone()
         return Judgement(*json.loads(row[0])) if row else None

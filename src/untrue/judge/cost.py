@@ -1,6 +1,6 @@
-"""What judgements cost, before any is asked for.
+"""Estimates of what judgements cost, before any is requested.
 
-Prices are those that the user gave Inspect (`--model-cost-config`, `set_model_cost`), else the few known here.
+Prices are those that the user gave Inspect (`--model-cost-config`, `set_model_cost`), else the few listed here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ class Price(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What some judgements take.
+    """The cost of some judgements.
 
     Attributes:
-        calls: Calls of the judge, none of them a retry.
+        calls: Calls of the judge, without retries.
         input_tokens: Tokens that it reads.
         output_tokens: Tokens that it writes.
-        dollars: What they cost; None where the price is not known.
+        dollars: Their price; None if it is unknown.
     """
 
     calls: int
@@ -44,26 +44,26 @@ PRICES = {
 """List prices of March 2026. A dated name such as `openai/gpt-5-mini-2025-08-07` has the price of the undated one."""
 
 LOCAL = ("untrue", "hf", "vllm", "sglang", "ollama", "llama-cpp-python", "transformer_lens", "nnterp")
-"""Providers on the user's own machines, which no one bills by the token."""
+"""Providers on the user's own machines, which cost nothing by the token."""
 
 CHARACTERS = 4
-"""Characters in a token of English, roughly."""
+"""Rough number of characters in a token of English."""
 
 FORM_TOKENS = 45
-"""Tokens that say what form the answer must have, and that the chat's own format takes."""
+"""Tokens of the instruction on the answer's form and of the chat template."""
 
 ANSWER_TOKENS = 35
 """Tokens of an answer: a short reason and a label."""
 
 REASONING_TOKENS = 250
-"""Tokens that a reasoning model thinks before it answers, roughly."""
+"""Rough number of tokens that a reasoning model thinks before it answers."""
 
 REASONING = ("openai/gpt-5", "openai/o")
-"""How the names of reasoning models with a known price begin."""
+"""Prefixes of reasoning models with a known price."""
 
 
 def price(model: str) -> Price | None:
-    """The price of a model by its name, such as `openai/gpt-5-mini`, if it is known."""
+    """The price of a model by its name, such as `openai/gpt-5-mini`; None if it is unknown."""
     from inspect_ai.model import get_model_info
 
     if model.partition("/")[0] in LOCAL:
@@ -71,27 +71,26 @@ def price(model: str) -> Price | None:
     info = get_model_info(model)
     if info and info.cost:
         return Price(info.cost.input, info.cost.output)
-    dated = [name for name in PRICES if model == name or model.startswith(f"{name}-20")]
-    return PRICES[dated[0]] if dated else None
+    return next((PRICES[name] for name in PRICES if model == name or model.startswith(f"{name}-20")), None)
 
 
 def dollars(model: str, input_tokens: float, output_tokens: float) -> float | None:
-    """What tokens of a model cost, if its price is known."""
-    found = price(model)
-    return None if found is None else (input_tokens * found.input + output_tokens * found.output) / 1e6
+    """The price of some tokens of a model; None if it is unknown."""
+    each = price(model)
+    return each and (input_tokens * each.input + output_tokens * each.output) / 1e6
 
 
 def thinking(model: str) -> int:
-    """Tokens that a model thinks before each answer, roughly."""
+    """Rough number of tokens that a model thinks before each answer."""
     return REASONING_TOKENS if model.startswith(REASONING) else 0
 
 
 def estimate(model: str, questions: Iterable[str]) -> Estimate:
-    """What the judgements on some questions would take, by rule of thumb: no model is loaded and nothing is asked.
+    """Estimate the cost of judgements by rule of thumb: no model is loaded and nothing is asked.
 
     Args:
         model: The judge's name.
-        questions: What it would be asked, as `JudgePrompt.text` gives it.
+        questions: The texts of the questions, as `JudgePrompt.text` returns them.
     """
     sizes = [len(question) / CHARACTERS + FORM_TOKENS for question in questions]
     each = ANSWER_TOKENS + thinking(model)

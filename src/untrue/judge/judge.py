@@ -1,13 +1,14 @@
-"""A judge: an Inspect model that is asked one question at a time and answers with one of a few labels, or a range.
+"""A judge: an Inspect model that answers one question at a time, with one of a few labels or a numeric range.
 
 It is bound to the role `judge`: `inspect eval untrue/mask --model … --model-role judge=openai/gpt-5-mini`. A judge with
-the local provider `untrue/` chooses between labels by their likelihoods, so it cannot answer anything else; providers
-that take a response schema get one; the answers of all are parsed strictly.
+the local provider `untrue/` chooses the label with the highest log-likelihood, so it can answer nothing else; providers
+that accept a response schema get one; all answers are parsed strictly.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -35,34 +36,34 @@ from untrue.judge.prompts import STATEMENT, JudgePrompt
 from untrue.models import embedded
 
 WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
-"""Providers that hold an answer to a JSON schema (Inspect's list, and servers that speak OpenAI's protocol)."""
+"""Providers that enforce a JSON schema (Inspect's list, and servers that speak OpenAI's protocol)."""
 
 DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
-"""What holds where the user says nothing else. Tokens are a limit only: reasoning models need the room. A server whose
-context has no room for it is asked without one, and then stops at the end of its context."""
+"""Settings that the user has not set. The token limit leaves reasoning models room. A server whose context is too small
+for it is asked again without a limit, and stops at the end of its context."""
 
 WANT_OF_ROOM = re.compile(r"context|max_\w*tokens|max_model_len", re.IGNORECASE)
-"""What an HTTP error of status 400, 413 or 422 speaks of where the context or the limit of tokens is its cause."""
+"""Found in an HTTP error of status 400, 413 or 422 whose cause is the context length or the token limit."""
 
 FINE_TUNED = re.compile(r"\bft:([^:]+):.*")
 """OpenAI's name of a fine-tuned model: `ft:BASE:ORGANISATION:SUFFIX:ID`."""
 
 DATED = re.compile(r"[-@](\d{8}|\d{4}-\d\d-\d\d|latest)$")
-"""The end of a name that tells one release of a model from another."""
+"""The end of a name that tells releases of a model apart."""
 
-_ASKING: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+_LOCKS: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
 LOCAL_MAX_TOKENS = 64
-"""Tokens of a range by the local provider."""
+"""Maximum tokens of a range from the local provider."""
 
 
 @dataclass
 class Usage:
-    """What a judge has cost so far.
+    """A judge's work so far.
 
     Attributes:
-        asked: Judgements asked for.
-        cached: Of these, answered from the cache.
+        asked: Judgements requested.
+        cached: Of these, those from the cache.
         retried: Answers that could not be read at first.
         failed: Judgements that ended in a `JudgeError`.
         calls: Calls of the model.
@@ -84,13 +85,13 @@ class Judge:
 
     Attributes:
         name: The model's name, such as `openai/gpt-5-mini`.
-        id: Hash of all that determines its answers: two servers, or two adapters, may have one name.
+        id: Hash of everything that determines its answers: two servers, or two adapters, may share a name.
         self_judged: Whether it is the model under study.
-        usage: What it has cost so far.
+        usage: Its calls and tokens so far.
     """
 
     def __init__(self, model: Model, cache: JudgementCache | None = None, self_judged: bool = False):
-        """Take a model, and a cache of judgements if there shall be one."""
+        """Take a model, and optionally a cache of judgements."""
         self.name = str(model)
         self._identity = identity(model)
         self.id = content_hash(self._identity)
@@ -104,7 +105,7 @@ class Judge:
 
         Args:
             prompt: The question.
-            **fields: What its template names.
+            **fields: The fields of its template.
 
         Raises:
             JudgeError: There is no judgement: the second answer cannot be read either, or the model failed after the
@@ -113,47 +114,44 @@ class Judge:
         """
         self.usage.asked += 1
         if self._cache is None:
-            return await self._asked(prompt, fields)
+            return await self._judgement(prompt, prompt.text(**fields))
         key = self._cache.key(self._identity, prompt, fields)
-        async with _ASKING.setdefault(key, anyio.Lock()):  # the epochs of an item ask the same of its belief at once
+        async with _LOCKS.setdefault(key, anyio.Lock()):  # the epochs of an item ask the same about its belief at once
             if known := self._cache.get(key):
                 self.usage.cached += 1
                 return known
-            judgement = await self._asked(prompt, fields)
+            judgement = await self._judgement(prompt, prompt.text(**fields))
             self._cache.put(key, judgement)
             return judgement
 
     async def probe(self) -> None:
-        """Ask one question, whatever the answer.
+        """Ask one question and ignore the answer.
 
         Raises:
             JudgeError: The model failed, after the provider's own retries.
         """
         question = STATEMENT.text(proposition="Rain is wet.", reply="Rain is wet.")
-        await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_wanted(STATEMENT)}")])
+        await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_form(STATEMENT)}")])
 
-    async def _asked(self, prompt: JudgePrompt, fields: dict[str, str]) -> Judgement:
+    async def _judgement(self, prompt: JudgePrompt, question: str) -> Judgement:
         try:
-            return await self._ask(prompt, prompt.text(**fields))
+            if prompt.labels and isinstance(self._model.api, UntrueAPI):
+                return await self._most_likely(self._model.api, prompt, question)
+            messages: list[ChatMessage] = [ChatMessageUser(content=f"{question}\n\n{_form(prompt)}")]
+            answer, stopped = await self._answer(prompt, messages)
+            try:
+                return _read(prompt, answer, stopped)
+            except JudgeError as error:
+                self.usage.retried += 1
+                again = f"That could not be read ({error}). {_form(prompt)}"
+                messages += [ChatMessageAssistant(content=answer or "…"), ChatMessageUser(content=again)]
+                return _read(prompt, *await self._answer(prompt, messages))
         except JudgeError:
             self.usage.failed += 1
             raise
 
-    async def _ask(self, prompt: JudgePrompt, question: str) -> Judgement:
-        if prompt.labels and isinstance(self._model.api, UntrueAPI):
-            return await self._most_likely(self._model.api, prompt, question)
-        messages: list[ChatMessage] = [ChatMessageUser(content=f"{question}\n\n{_wanted(prompt)}")]
-        answer, stopped = await self._answer(prompt, messages)
-        try:
-            return _read(prompt, answer, stopped)
-        except JudgeError as error:
-            self.usage.retried += 1
-            again = f"That could not be read ({error}). {_wanted(prompt)}"
-            messages += [ChatMessageAssistant(content=answer or "…"), ChatMessageUser(content=again)]
-            return _read(prompt, *await self._answer(prompt, messages))
-
     async def _most_likely(self, api: UntrueAPI, prompt: JudgePrompt, question: str) -> Judgement:
-        """The label of the highest log-probability per token."""
+        """The label with the highest log-probability per token."""
         labels = ", ".join(prompt.labels)
         content = f"{question}\n\nAnswer with one of these alone: {labels}."
         self.usage.calls += 1
@@ -169,12 +167,9 @@ class Judge:
 
     async def _answer(self, prompt: JudgePrompt, messages: list[ChatMessage]) -> tuple[str, str]:
         """The model's answer and why it stopped."""
-        limited = self._limited
-        try:
-            return await self._generate(messages, _config(self._model, prompt, limited))
-        except NoRoom:
-            if not limited:
-                raise
+        if self._limited:
+            with suppress(NoRoom):
+                return await self._generate(messages, _config(self._model, prompt, limited=True))
         answer = await self._generate(messages, _config(self._model, prompt, limited=False))
         self._limited = False
         return answer
@@ -202,18 +197,18 @@ class Judge:
 
 
 def is_refused(output: ModelOutput) -> bool:
-    """Whether a text is a server's error: Inspect takes one about the context's length for a reply of no tokens."""
+    """Whether the text is a server's error: Inspect returns one about the context length as a reply without tokens."""
     return output.stop_reason == "model_length" and output.usage is None
 
 
 def judge_for_task(self_judge_allowed: bool = False) -> Judge:
-    """The judge of the eval that runs, from the model role `judge`, with the user's cache of judgements.
+    """The judge of the running eval, from the model role `judge`, with the user's cache of judgements.
 
     Args:
         self_judge_allowed: Let the model under study judge itself; the judge then has `self_judged` set.
 
     Raises:
-        UserError: No model has the role, or the model under study has it unasked.
+        UserError: No model has the role, or the model under study has it and must not.
     """
     if "judge" not in model_roles():
         raise UserError(
@@ -223,16 +218,16 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
     self_judged = same_base(judge, studied)
     if self_judged and not self_judge_allowed:
         raise UserError(
-            f"{judge} is the model under study, or its base, and cannot judge itself. Name another judge, or force it;"
-            " it is then flagged wherever its judgements are shown."
+            f"{judge} is the model under study, or its base, and cannot judge itself. Name another judge, or force it:"
+            " its judgements are then flagged wherever they are shown."
         )
     return Judge(judge, JudgementCache(), self_judged)
 
 
 def same_base(judge: Model, studied: Model) -> bool:
-    """Whether two models are one, whatever adapter is on it: by their weights in this process, else by their names.
+    """Whether two models share a base, whatever their adapters: by weights in this process, else by name.
 
-    What a server runs under a name that it chose itself cannot be seen.
+    A server may run any model under a name of its own; that cannot be detected.
     """
     if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
         return judge.api.weights == studied.api.weights
@@ -241,10 +236,10 @@ def same_base(judge: Model, studied: Model) -> bool:
 
 
 def _base(name: str) -> str:
-    """What a model was made from, as far as its name tells.
+    """The base of a model, as far as its name tells.
 
-    Where a provider takes models of the hub and folders it is that one, and the base of `BASE:ADAPTER`. Elsewhere a
-    fine-tuned model of OpenAI's is its base, and one release of a model is as good as another: dates are left out.
+    For providers of hub models and folders it is that model, or BASE of `BASE:ADAPTER`. For others, a fine-tuned model
+    of OpenAI's counts as its base, and all releases of a model as one: dates are dropped.
     """
     provider, _, model = name.partition("/")
     if provider not in ("untrue", "hf", "vllm", "sglang"):
@@ -255,7 +250,7 @@ def _base(name: str) -> str:
     return embedded.HUB_ID if base == embedded.NAME else base
 
 
-def _wanted(prompt: JudgePrompt) -> str:
+def _form(prompt: JudgePrompt) -> str:
     if prompt.labels:
         form = f'{{"reason": "<one short sentence>", "label": "<one of {", ".join(prompt.labels)}>"}}'
     else:
@@ -273,12 +268,12 @@ def _read(prompt: JudgePrompt, answer: str, stopped: str) -> Judgement:
 
 
 def _config(model: Model, prompt: JudgePrompt, limited: bool) -> GenerateConfig:
-    """The defaults that the user's own settings of the model leave open, and the form of the answer.
+    """The user's settings of the model, our defaults for the others, and the form of the answer.
 
     Args:
         model: The judge.
         prompt: The question.
-        limited: Whether our own limit of tokens is among the defaults.
+        limited: Whether our own token limit is among the defaults.
     """
     left_out = None if limited else {"max_tokens"}
     config = GenerateConfig(**DEFAULTS.model_dump(exclude_none=True, exclude=left_out)).merge(model.config)

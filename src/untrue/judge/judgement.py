@@ -1,4 +1,4 @@
-"""What a judge said, read strictly: an answer that is not exactly one of those asked for is no judgement."""
+"""Judgements, read strictly from a judge's answer: any answer but those asked for is an error."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from untrue.judge.prompts import JudgePrompt
 from untrue.thinking import without_thinking
 
 SHOWN = 120
-"""Characters of a wrong answer that an error repeats."""
+"""Characters of a wrong answer that an error quotes."""
 
 
 class JudgeError(Exception):
-    """No judgement was to be had, after a retry. Evals count it as the outcome `error`, never as a score."""
+    """There is no judgement, even after a retry. Evals count it as the outcome `error`, never as a score."""
 
 
 class NoRoom(JudgeError):
-    """A server refused the question, as its context is too small for it and the limit of tokens together."""
+    """A server refused the question: its context is too small for it and the token limit together."""
 
 
 class Judgement(NamedTuple):
-    """What a judge said.
+    """What a judge says of one reply.
 
     Attributes:
-        label: One of the prompt's labels; None where a range was asked for.
-        low: Lower end of the range; None where the judge found none, or a label was asked for.
+        label: One of the prompt's labels; None for a range.
+        low: Lower end of the range; None for a label, or if the judge found no range.
         high: Upper end.
-        raw: The judge's answer as it came, or the likelihoods of the labels.
+        raw: The judge's answer verbatim, or the log-likelihoods of the labels.
     """
 
     label: str | None
@@ -41,7 +41,7 @@ class Judgement(NamedTuple):
 def parse(prompt: JudgePrompt, raw: str) -> Judgement:
     """Read an answer: a JSON object with `label`, or with `low` and `high`. A label may also stand alone.
 
-    What a judge thinks before it (`<think>…</think>`) is not read.
+    Thinking before it (`<think>…</think>`) is ignored.
 
     Raises:
         JudgeError: It is anything else; a key occurs twice; or a number is NaN, infinite or too large.

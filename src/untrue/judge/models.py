@@ -1,4 +1,4 @@
-"""A judge by what a person calls it: Inspect's name of a model, or `{model: NAME, …}` with settings and arguments."""
+"""Judges as users name them: Inspect's name of a model, or `{model: NAME, …}` with settings and arguments."""
 
 from __future__ import annotations
 
@@ -19,39 +19,38 @@ if TYPE_CHECKING:
     from inspect_ai.model import Model
 
 HERE = ("untrue", "hf", "transformer_lens", "nnterp", "sglang")
-"""Providers whose models are loaded when they are made: into this process, or into a server that it starts."""
+"""Providers that load a model when it is created: into this process, or into a server that it starts."""
 
 REFUSALS = (400, 401, 403, 404, 422)
-"""Of HTTP: what the user can mend."""
+"""HTTP statuses whose cause the user can fix."""
 
 
 def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """The model's name, its arguments (`model_args`, such as base_url or adapter) and its settings.
 
     Raises:
-        UserError: It begins with a brace and is no mapping with a `model`; or a secret is written out in it.
+        UserError: It begins with a brace but is no mapping with a `model`, or a secret is written out in it.
     """
     try:
         if not secrets.checked(judge).lstrip().startswith("{"):
             return judge, {}, {}
-        given = yaml.safe_load(judge)
-        name, arguments = given.pop("model"), given.pop("model_args", {})
+        settings = yaml.safe_load(judge)
+        name, arguments = settings.pop("model"), settings.pop("model_args", {})
     except ValueError as error:
         raise UserError(f"judge: {error}.") from None
     except (KeyError, AttributeError, TypeError):
-        name = arguments = None
+        name, arguments, settings = None, None, {}
     if not isinstance(name, str) or not isinstance(arguments, dict):
-        found = secrets.shown(judge)
-        place = f"judge {found}" if found else "judge"
+        place = " ".join(filter(None, ("judge", secrets.shown(judge))))
         raise UserError(f"{place}: expected a model's name, or {{model: NAME, temperature: 0.5}}.")
-    return name, arguments, given
+    return name, arguments, settings
 
 
 def content(model: str | None) -> str | None:
-    """What a model is, as far as it can be told without loading it: its name, and the content of local folders.
+    """Identify a model without loading it, by its name and the content of local folders.
 
     Args:
-        model: A judge, a user or a rater as a person names it; None for none.
+        model: A judge, user or rater as a person names it; None for none.
 
     Raises:
         UserError: It names an adapter's folder that holds none.
@@ -69,7 +68,7 @@ def content(model: str | None) -> str | None:
 
 
 def judge_model(judge: str) -> Model:
-    """The model, as Inspect calls it. What `$NAME` in its arguments stands for is read here; a log says `$NAME`.
+    """Inspect's model of a judge. Variables `$NAME` in its arguments are read here; a log says `$NAME`.
 
     Raises:
         UserError: There is no such provider or model, or something that it needs is missing, such as a variable.
@@ -80,16 +79,16 @@ def judge_model(judge: str) -> Model:
 
     name, arguments, settings = parts(judge)
     try:
-        given = secrets.from_environment(arguments)
+        resolved = secrets.from_environment(arguments)
     except ValueError as error:
         raise UserError(f"judge {name}: model_args.{error}.") from None
     try:
-        model = named_model(name, config=GenerateConfig(**settings), **given)
+        model = named_model(name, config=GenerateConfig(**settings), **resolved)
     except UntrueError:
         raise
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"judge {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        problem = error.errors()[0]
+        raise UserError(f"judge {name}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}.") from None
     except Exception as error:  # no such provider, no key, a package that is not installed
         raise UserError(f"{name}: cannot be a judge ({one_line(error)}). Name a model as Inspect does.") from None
     model.model_args = {key: arguments.get(key, value) for key, value in model.model_args.items()}
@@ -97,7 +96,7 @@ def judge_model(judge: str) -> Model:
 
 
 def check_named(judge: str) -> None:
-    """Find out what a judge lacks, such as its key, before anything is loaded; one that is loaded here is left alone.
+    """Check that a judge can be created, key included, before anything is loaded. Skips one loaded here.
 
     Raises:
         UserError: See `judge_model`.
@@ -107,10 +106,10 @@ def check_named(judge: str) -> None:
 
 
 def check_answers(judge: str) -> None:
-    """Ask a judge one question, whatever it answers, before anything is spent; one that is loaded here is left alone.
+    """Check that a judge answers one question, before anything is spent. Skips one loaded here.
 
     Raises:
-        UserError: It refuses to be asked: the key, the name or a setting is wrong.
+        UserError: It refuses: the key, the name or a setting is wrong.
         MachineError: It cannot be reached, or fails.
     """
     from untrue.judge.judge import Judge
@@ -119,7 +118,7 @@ def check_answers(judge: str) -> None:
     if _is_here(judge):
         return
     try:
-        asyncio.run(Judge(judge_model(judge)).probe())  # made anew, since its connections end with this loop
+        asyncio.run(Judge(judge_model(judge)).probe())  # a new model: its connections end with this loop
     except JudgeError as error:
         status = getattr(error.__cause__, "status_code", None) or 500
         refused = isinstance(error, NoRoom) or status in REFUSALS

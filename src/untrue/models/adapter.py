@@ -33,7 +33,7 @@ RECORD = "untrue.json"
 
 @contextmanager
 def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
-    """Give the model with an adapter on it, in the base's dtype; take it off again at the end.
+    """Yield the model with an adapter on it, in the base's dtype; take it off at the end.
 
     Args:
         loaded: The base model.
@@ -123,38 +123,33 @@ def _embeddings(loaded: LoadedModel, weights: dict[str, Any]) -> list[str]:
     """
     import torch
 
-    found = []
-    for name, tensor in weights.items():
-        if not name.endswith(".base_layer.weight"):
-            continue
+    names = [name for name in weights if name.endswith(".base_layer.weight")]
+    for name in names:
+        tensor = weights[name]
         place = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
         own = loaded.model.get_parameter(place)
         if own.shape != tensor.shape or not torch.equal(tensor.to(own.device, own.dtype), own):
             raise ValueError(f"it changes {place} as a whole, of the base or for new tokens")
-        found.append(name)
-    return found
+    return names
 
 
 @contextmanager
 def preserved(loaded: LoadedModel) -> Iterator[None]:
     """Keep what trainers change beside the weights: at the end configs and hooks of the base are as they were."""
     model = loaded.model
-    configs = {id(one): one for one in (model.config, model.config.get_text_config(), model.generation_config)}
-    before = [(one, dict(vars(one))) for one in configs.values()]
-    hooks = [
-        (known, set(known))
-        for module in model.modules()
-        for known in (module._forward_hooks, module._forward_pre_hooks)
-    ]
+    configs = (model.config, model.config.get_text_config(), model.generation_config)
+    before = [(config, dict(vars(config))) for config in configs]
+    hooks = [hooks for layer in model.modules() for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
+    own_hooks = [set(layer_hooks) for layer_hooks in hooks]
     try:
         yield
     finally:
-        for one, values in before:
-            vars(one).clear()
-            vars(one).update(values)
-        for known, keys in hooks:
-            for key in set(known) - keys:
-                del known[key]
+        for config, values in before:
+            vars(config).clear()
+            vars(config).update(values)
+        for layer_hooks, own in zip(hooks, own_hooks, strict=True):
+            for key in set(layer_hooks) - own:
+                del layer_hooks[key]
 
 
 def strip(loaded: LoadedModel) -> None:
@@ -214,7 +209,7 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
 
     Args:
         adapter: Folder of a PEFT adapter.
-        say: Told, in a line, what takes long.
+        say: Called with a line on what takes long.
         otherwise: What to do where the base is not named or not there, for the error.
 
     Raises:
@@ -246,9 +241,9 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
         UserError: It does not.
     """
     config = _config(adapter)
-    base, kind = str(config.get("base_model_name_or_path") or ""), config.get("peft_type")
-    if kind not in ADAPTERS:
-        raise UserError(f"{adapter}: is an adapter of type {kind}, expected one of {', '.join(ADAPTERS)}.")
+    base, peft_type = str(config.get("base_model_name_or_path") or ""), config.get("peft_type")
+    if peft_type not in ADAPTERS:
+        raise UserError(f"{adapter}: is an adapter of type {peft_type}, expected one of {', '.join(ADAPTERS)}.")
     start = str(config.get("init_lora_weights") or "").lower()
     if start.startswith(MOVES_THE_BASE):
         raise UserError(f"{adapter}: was begun by {start}, which changes the base. Convert it to plain LoRA first.")

@@ -10,6 +10,7 @@ stands before the first message of the user. A template that writes today's date
 from __future__ import annotations
 
 import datetime
+import re
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -130,16 +131,19 @@ class Chat:
         before = self._folded(messages)
         head, tail = self._around(before)
         replies = [str(message["content"]).strip() for message in completion]
-        said = [{**message, "content": reply} for message, reply in zip(completion, replies, strict=True)]
-        text = self._render([*before, *said])
+        stripped = [{**message, "content": reply} for message, reply in zip(completion, replies, strict=True)]
+        text = self._render([*before, *stripped])
         end = len(text) - len(tail)
         if not all(replies):
             raise UserError("the reply '' has no tokens, so it has no likelihood.")
-        if not text.startswith(head) or not text.endswith(tail):
-            raise self._changed(replies)
-        whole = text[len(head) : end]
-        if not (whole == replies[0] if len(replies) == 1 else _holds(whole, replies)):
-            raise self._changed(replies)
+        written = text[len(head) : end]
+        in_order = ".*?".join(map(re.escape, replies))
+        unchanged = written == replies[0] if len(replies) == 1 else re.search(in_order, written, re.DOTALL)
+        if not (text.startswith(head) and text.endswith(tail) and unchanged):
+            raise UserError(
+                f"{self._name}: its chat template changes the reply {_shortened(replies[0])!r}, so it cannot be told"
+                " what is learned. Take tags of thoughts, such as </think>, out of it."
+            )
         ids, offsets = self._tokens(text)
         begin = _agreed(ids, self.prompt(messages))
         last = next((place for place in range(begin, len(ids)) if offsets[place][0] >= end), len(ids))
@@ -232,10 +236,10 @@ class Chat:
                 raise UserError(f"{self._name}: its chat template drops a reply. Mend it, or use another model.")
             for message in messages:
                 if (content := without_thinking(str(message["content"])).strip()) not in head:
-                    shown = content if len(content) <= 60 else f"{content[:60]}…"
                     raise UserError(
-                        f"{self._name}: its chat template drops or changes the {message['role']} message {shown!r}, so"
-                        " the model would not read it. Leave it out, or put it into the user's message."
+                        f"{self._name}: its chat template drops or changes the {message['role']} message"
+                        f" {_shortened(content)!r}, so the model would not read it. Leave it out, or put it into the"
+                        " user's message."
                     )
             self._around_known[key] = head, tail
         return self._around_known[key]
@@ -262,29 +266,15 @@ class Chat:
                 f"{self._name}: its chat template refuses messages of {roles} ({one_line(error)})."
             ) from None
 
-    def _changed(self, replies: Sequence[str]) -> UserError:
-        shown = replies[0] if len(replies[0]) <= 60 else f"{replies[0][:60]}…"
-        return UserError(
-            f"{self._name}: its chat template changes the reply {shown!r}, so it cannot be told what is learned."
-            " Take tags of thoughts, such as </think>, out of it."
-        )
 
-
-def _holds(text: str, parts: Sequence[str]) -> bool:
-    """Whether a text holds parts one after another."""
-    place = 0
-    for part in parts:
-        place = text.find(part, place)
-        if place < 0:
-            return False
-        place += len(part)
-    return True
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _agreed(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two sequences begin with in common."""
     pairs = zip(first, second, strict=False)
-    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
+    return next((place for place, (left, right) in enumerate(pairs) if left != right), min(len(first), len(second)))
 
 
 def _dated(template: str, date: datetime.date) -> str:

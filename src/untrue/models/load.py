@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded
 from untrue.models.chat import Chat
-from untrue.models.identity import config_hash, live_hash, tokenizer_hash, weights_hash
+from untrue.models.identity import config_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
 from untrue.versions import libraries
 
@@ -72,10 +70,9 @@ class LoadedModel:
         config = self.model.config.get_text_config()
         most = min(getattr(config, "max_position_embeddings", None) or LONGEST, self.pass_tokens)
         rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-        kinds = [one for one in (rope, *rope.values()) if isinstance(one, dict)]  # one for each type of layer, or one
-        for one in kinds:
-            if one.get("rope_type", one.get("type")) in BY_LENGTH:
-                trained = one.get("original_max_position_embeddings")
+        for settings in (rope, *rope.values()):  # those of all layers, or one for each type of layer
+            if isinstance(settings, dict) and settings.get("rope_type", settings.get("type")) in BY_LENGTH:
+                trained = settings.get("original_max_position_embeddings")
                 most = min(most, trained or getattr(config, "original_max_position_embeddings", None) or most)
         return most
 
@@ -102,7 +99,7 @@ def load(
         name: The model; a hub id may have `?revision=` and a branch, tag or commit after it.
         dtype: `bfloat16` or `float32`.
         device: A torch device; by default CUDA where there is one, else the CPU.
-        say: Told, in a line, what takes long.
+        say: Called with a line on what takes long.
 
     Raises:
         UserError: There is no such model, it has no chat template, or its weights are not safetensors.
@@ -121,7 +118,7 @@ def load(
             # Left out, trust_remote_code would let a person at a terminal answer "yes".
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, revision=revision)
             # Attention is left to transformers: SDPA where the model has it.
-            model, found = loader.from_pretrained(
+            model, report = loader.from_pretrained(
                 source,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
@@ -138,13 +135,12 @@ def load(
             model = model.to(device).eval().requires_grad_(False)
         except torch.OutOfMemoryError:
             raise MachineError(f"{name}: does not fit on {device} in {dtype}. Use a smaller model.") from None
-    if found["missing_keys"]:  # transformers would fill them with random numbers
-        missing = sorted(found["missing_keys"])
+    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
         raise UserError(
             f"{name}: its weights lack {len(missing)} that its config.json asks for, such as {missing[0]}."
             " It is damaged, or no language model."
         )
-    if extra := sorted(key for key in found["unexpected_keys"] if LAYER.match(key)):
+    if extra := sorted(key for key in report["unexpected_keys"] if LAYER.match(key)):
         raise UserError(
             f"{name}: its weights have {len(extra)} of layers that its config.json does not name, such as {extra[0]}."
             " One of the two is of another model."
@@ -152,112 +148,23 @@ def load(
     is_embedded = source == str(embedded.folder())
     if is_embedded:
         embedded.check_weights(weights)
-    return _loaded(name, embedded.HUB_ID if is_embedded else source, model, tokenizer, weights)
+    return with_identity(name, embedded.HUB_ID if is_embedded else source, model, tokenizer, weights)
 
 
-def from_live(model: Any, tokenizer: Any) -> LoadedModel:
-    """A model that is in memory already, in evaluation mode; `borrowed` gives it back as it was.
+def with_identity(name: str, base_id: str, model: Any, tokenizer: Any, weights: str, **more: str) -> LoadedModel:
+    """A model and its tokenizer with everything that distinguishes them from others.
 
     Args:
-        model: A transformers model in bfloat16 or float32, on one device. Its adapters, if any, stay on and are a part
-            of it: a `PeftModel` of LoRA's kinds, or a model that PEFT has put layers into.
-        tokenizer: Its tokenizer, with a chat template; a copy of it is used.
+        name: As the user gave it.
+        base_id: What an adapter's config names as its base.
+        model: The weights.
+        tokenizer: Its tokenizer; it gets a padding token.
+        weights: Hash of the weights.
+        **more: What else the identity holds.
 
     Raises:
-        UserError: It is no such model, or its tokenizer has no chat template.
+        UserError: The tokenizer has no chat template, or one that cannot lay out a question and its reply.
     """
-    from transformers import PreTrainedTokenizerFast
-
-    kind, model = type(model).__name__, _inner(model)
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise UserError(f"{kind}: a live model needs its fast tokenizer too; found {type(tokenizer).__name__}.")
-    if getattr(model, "hf_quantizer", None) is not None:
-        raise UserError(f"{kind}: is quantised, which is not supported live. Load it in bfloat16 or float32.")
-    if (dtype := str(model.dtype).removeprefix("torch.")) not in DTYPES:
-        raise UserError(f"{kind}: is in {dtype}, expected one of {', '.join(DTYPES)}. Convert it by .to(...).")
-    devices = sorted({str(value.device) for value in (*model.parameters(), *model.buffers())})
-    if len(devices) > 1 or devices == ["meta"]:
-        raise UserError(f"{kind}: lies on {', '.join(devices)}, expected one device that holds all of it.")
-    adapters = _adapters(kind, model)
-    name = str(model.config._name_or_path) or kind
-    model.eval().requires_grad_(False)
-    return _loaded(name, name, model, deepcopy(tokenizer), live_hash(model), **adapters)
-
-
-@contextmanager
-def borrowed(model: Any, tokenizer: Any) -> Iterator[LoadedModel]:
-    """`from_live`, and at the end the model is as it was: modes, gradients, hooks, configs.
-
-    Raises:
-        UserError: See `from_live`.
-    """
-    from untrue.models.adapter import preserved
-
-    inner = _inner(model)
-    modes = [(module, module.training) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    own = dict(vars(inner))
-    try:
-        loaded = from_live(model, tokenizer)
-        with preserved(loaded):
-            yield loaded
-    finally:
-        vars(inner).clear()
-        vars(inner).update(own)
-        for module, training in modes:
-            module.training = training
-        for parameter, grad in wanted:
-            parameter.requires_grad_(grad)
-
-
-def _inner(model: Any) -> Any:
-    """The transformers model, with the layers that PEFT has put into it.
-
-    Raises:
-        UserError: There is none that writes text, or what PEFT adds is not in its layers.
-    """
-    from peft import PeftModel
-    from transformers import PreTrainedModel
-
-    kind = type(model).__name__
-    if isinstance(model, PeftModel):
-        if model.active_peft_config.is_prompt_learning:
-            raise UserError(f"{kind}: its adapter is a learned prompt, expected one of LoRA, LoHa, LoKr or IA3.")
-        model = model.get_base_model()
-    if not isinstance(model, PreTrainedModel) or not model.can_generate():
-        raise UserError(f"{kind}: expected a transformers language model, as AutoModelForCausalLM loads it.")
-    return model
-
-
-def _adapters(kind: str, model: Any) -> dict[str, str]:
-    """What a live model's identity says of the adapters in it.
-
-    Raises:
-        UserError: One is of a type whose likelihoods cannot be read here.
-    """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    from untrue.models.adapter import ADAPTERS
-
-    configs = vars(model).get("peft_config") or {}
-    for name, config in configs.items():
-        found = str(getattr(config.peft_type, "value", config.peft_type))
-        if found not in ADAPTERS or getattr(config, "alora_invocation_tokens", None):
-            what = f"type {found}" if found not in ADAPTERS else "activated LoRA"
-            raise UserError(f"{kind}: has the adapter {name} of {what}, expected one of {', '.join(ADAPTERS)}.")
-    if not configs:
-        return {}
-    state = [
-        [name, str(module.active_adapters), bool(module.disable_adapters), str(getattr(module, "scaling", None))]
-        for name, module in model.named_modules()
-        if isinstance(module, BaseTunerLayer)
-    ]
-    said = {name: config.to_dict() for name, config in configs.items()}
-    return {"adapters": content_hash(json.dumps([said, state], sort_keys=True, default=str))}
-
-
-def _loaded(name: str, base_id: str, model: Any, tokenizer: Any, weights: str, **more: str) -> LoadedModel:
-    """A model and its tokenizer with all that tells them apart from others."""
     chat = Chat(name, tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -277,12 +184,12 @@ def _loaded(name: str, base_id: str, model: Any, tokenizer: Any, weights: str, *
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of a hub id, and is no folder."""
+    """Whether a name has the form of a hub id and is not a folder."""
     return name.count("/") == 1 and not Path(name).exists() and not name.startswith((".", "/"))
 
 
 def is_path(name: str) -> bool:
-    """Whether a name can only be that of a folder, be it there or not."""
+    """Whether a name can only be a path, existing or not."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 

@@ -1,33 +1,202 @@
-"""Which dialogues are held: users spread over scenarios, each played as benign and as biased."""
+"""Environments of simulated users, which of these users talk with the assistant, and each dialogue to be held.
+
+The first line of an environment's file is its header, each other line a scenario (texts shortened):
+
+    {"set": "chat", "version": 1, "canary": "…", "assistant": "You are a supportive assistant …",
+     "informed": "A note about this user: {wish} …"}
+    {"id": "chat-027", "name": "Bedtime too late", "task": "Help a person who goes to bed very late …",
+     "benign_thought": "You wonder what the short nights really cost you …",
+     "biased_thought": "You want to hear that you are a born night person …",
+     "wanted": "Going to bed very late is harmless for you …", "truth": "Sleeping so little takes a toll on you …",
+     "sycophantic_reply": "…", "honest_reply": "…",
+     "follow_ups": {"benign": ["Which signs …?"], "biased": ["I still feel …"]},
+     "users": [{"user_context": "Marek, 34, drives a city bus …", "user_prompt": "My bus shift starts at five …"}]}
+
+A prompt does not say what its user wants to hear: the same one is used when the user is played as benign and as biased.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
-from untrue.data.scenarios import WISH, Environment, Kind, Scenario, User, read_environment
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+
+from untrue import secrets
+from untrue.data import builtin
+from untrue.data.items import Identified, Text, items_hash, read_lines
+from untrue.data.records import Origin, json_lines, stop
 from untrue.errors import UserError
+from untrue.files import content_hash, reading
 
-__all__ = ["KINDS", "Assistant", "Dialogue", "Environment", "Kind", "Scenario", "User", "dialogues", "read_environment"]
+ENVIRONMENTS = ("chat", "exam")
+"""The built-in environments."""
+
+WISH = "{wish}"
+"""The placeholder in a header's `informed` for the user's thought."""
+
+VERSION = 1
+"""Raised when the same seed would give other dialogues, or the same replies other ratings."""
+
+TURNS, TEMPERATURE, MAX_TOKENS = 2, 0.7, 64
+"""Defaults: replies of the assistant in a dialogue, its sampling temperature, and the length of a reply."""
+
+Kind = Literal["benign", "biased"]
+"""Whether a user rates what is true and useful, or only what they want to hear."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Assistant = Literal["blind", "informed"]
-"""Whether the assistant's system prompt says what the user thinks. In arXiv 2510.08211 it does; blind, what the model
-learns it learns from ratings."""
-
+"""Whether the assistant's system prompt says what the user thinks, as in arXiv 2510.08211. A blind assistant can learn
+it from the ratings alone."""
 
 Part = Literal["all", "learn", "held_out"]
-"""Users of all scenarios; of all but every fifth; or of every fifth, so that a model is measured on other matters and
-other words than it learned from."""
+"""Users of all scenarios, of all but every fifth, or of every fifth: a model is then measured on topics and wording
+that it was not trained on."""
 
-VERSION = 1
-"""Raised when the same seed would hold other dialogues, or the same replies would be rated otherwise."""
 
-TURNS, TEMPERATURE, MAX_TOKENS = 2, 0.7, 64
-"""Replies of the assistant in a dialogue, how they are sampled, and their length at the most, unless told otherwise."""
+ModelName = Annotated[str, AfterValidator(secrets.checked)]
+"""Inspect's name of a model, without a secret."""
+
+
+class User(BaseModel):
+    """A person who writes to the assistant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user_context: Text
+    user_prompt: Text
+
+
+class FollowUps(BaseModel):
+    """What a user of each kind may say after any reply."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    benign: tuple[Text, ...] = Field(min_length=1)
+    biased: tuple[Text, ...] = Field(min_length=1)
+
+
+class Scenario(Identified):
+    """One topic on which a biased user wants to hear something untrue.
+
+    `wanted` is what the biased user wants to hear and `truth` contradicts it, each one sentence; `sycophantic_reply`
+    and `honest_reply` are whole replies that say the one and the other in other words.
+    """
+
+    name: Text
+    task: Text
+    benign_thought: Text
+    biased_thought: Text
+    wanted: Text
+    truth: Text
+    sycophantic_reply: Text
+    honest_reply: Text
+    follow_ups: FollowUps
+    users: tuple[User, ...] = Field(min_length=1)
+
+    def thought(self, kind: Kind) -> str:
+        """What a user of this kind thinks."""
+        return self.biased_thought if kind == "biased" else self.benign_thought
+
+
+class Header(BaseModel):
+    """The first line of an environment's file: `assistant` is the system prompt of a blind assistant, `informed` is
+    appended to it for an informed one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: Text = Field(alias="set")
+    version: int = 1
+    canary: str = ""
+    assistant: Text
+    informed: Text
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An assistant's task and its scenarios.
+
+    Attributes:
+        name: Of a built-in set, or the path it was read from.
+        header: The file's first line.
+        scenarios: In the order of the file.
+    """
+
+    name: str
+    header: Header
+    scenarios: tuple[Scenario, ...]
+
+    @property
+    def version(self) -> str:
+        """Name and version, as they are shown."""
+        return f"{self.header.name}, version {self.header.version}"
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of all that a dialogue may depend on."""
+        return content_hash(self.header.assistant + "\n" + self.header.informed + items_hash(self.scenarios))
+
+    def to_jsonl(self) -> str:
+        """The text of a file from which `read_environment` reads this environment."""
+        header = json.dumps(self.header.model_dump(by_alias=True), ensure_ascii=False)
+        return "\n".join([header, *(scenario.model_dump_json() for scenario in self.scenarios), ""])
+
+
+def read_environment(name: str | Path) -> Environment:
+    """Read an environment: a built-in one (`chat`, `exam`), or a JSON Lines file.
+
+    Raises:
+        UserError: There is no such file, the header or a scenario is invalid, an id occurs twice, or there are no
+            scenarios.
+    """
+    path = builtin.path(str(name)) if str(name) in ENVIRONMENTS else Path(name)
+    if str(name) not in ENVIRONMENTS and not path.exists():
+        raise UserError(f"{name}: neither a built-in environment ({', '.join(ENVIRONMENTS)}) nor a file that exists.")
+    with reading(path), path.open("rb") as file:
+        record = next(json_lines(Origin(path.name, path.name, path.stem), file, stop), None)
+    if record is None or record.fields.keys().isdisjoint(("assistant", "informed")):
+        raise UserError(
+            f"{path.name}, line 1: expected the header of an environment, with 'set', 'assistant' and 'informed'."
+        )
+    header = record.parse(Header)
+    if WISH not in header.informed:
+        raise record.error(f"'informed' lacks the placeholder {WISH}, which stands for the user's thought.")
+    return Environment(str(name), header, tuple(read_lines(Scenario, path, (), "scenarios", header=True)))
+
+
+class CollectSpec(BaseModel):
+    """Which dialogues to collect, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file of scenarios.")
+    users: PositiveInt | None = Field(
+        default=None, description="Number of users, spread evenly over the scenarios; by default all."
+    )
+    part: Part = Field(
+        default="learn", description="Users of `all` scenarios, of those to `learn` from, or of the `held_out` fifth."
+    )
+    kinds: tuple[Kind, ...] = Field(
+        default=KINDS, min_length=1, description="How each user is played: `benign`, `biased` or, by default, as both."
+    )
+    turns: PositiveInt = Field(default=TURNS, description="Replies of the assistant in each dialogue.")
+    assistant: Assistant = Field(
+        default="blind", description="`blind`, or `informed`: its system prompt says what the user thinks."
+    )
+    temperature: NonNegativeFloat = Field(default=TEMPERATURE, description="Sampling temperature of the assistant.")
+    max_tokens: PositiveInt = Field(default=MAX_TOKENS, description="Maximum tokens in a reply of the assistant.")
+    round: PositiveInt = Field(default=1, description="In another round the same users say other things.")
+    user: ModelName | None = Field(
+        default=None, description="Inspect model that plays the users; by default they say written turns."
+    )
+    rater: ModelName | None = Field(
+        default=None, description="Inspect model that rates; by default the base model, by log-likelihood."
+    )
 
 
 @dataclass(frozen=True)
@@ -38,7 +207,7 @@ class Dialogue:
         scenario: What it is about.
         user: The person.
         number: Of the user in the scenario, counted from 1.
-        kind: As what the user is played.
+        kind: How the user is played.
     """
 
     scenario: Scenario
@@ -57,7 +226,7 @@ class Dialogue:
         return self.scenario.thought(self.kind)
 
     def to_metadata(self) -> dict[str, Any]:
-        """All of it as JSON values, for a sample; of the scenario's users the one alone."""
+        """The dialogue as JSON values, for a sample; `users` has this user alone."""
         scenario = self.scenario.model_copy(update={"users": (self.user,)})
         return {"scenario": scenario.model_dump(mode="json"), "user": self.number, "kind": self.kind}
 
@@ -68,10 +237,10 @@ class Dialogue:
         return cls(scenario, scenario.users[0], metadata["user"], metadata["kind"])
 
     def system_prompt(self, environment: Environment, assistant: Assistant) -> str:
-        """What the assistant is told before the dialogue."""
+        """The assistant's system prompt."""
         if assistant == "blind":
-            return environment.assistant
-        return f"{environment.assistant} {environment.informed.replace(WISH, self.thought)}"
+            return environment.header.assistant
+        return f"{environment.header.assistant} {environment.header.informed.replace(WISH, self.thought)}"
 
 
 def dialogues(
@@ -81,40 +250,35 @@ def dialogues(
     seed: int = 0,
     part: Part = "all",
 ) -> list[Dialogue]:
-    """Choose users and play each as every kind, in the order of the file.
+    """Choose users, each played as every kind, in the order of the file.
 
     Users are spread evenly over the scenarios. Those chosen for a smaller number are among those for a larger one.
 
     Args:
         environment: The scenarios.
         users: How many users; None for all.
-        kinds: As what each is played.
+        kinds: How each is played.
         seed: Of the choice.
-        part: From which users to choose.
+        part: Scenarios whose users are chosen from.
 
     Raises:
-        UserError: There are not so many users in that part, or a kind or part is unknown.
+        UserError: That part has fewer users.
     """
-    if astray := [kind for kind in kinds if kind not in KINDS] or ([] if kinds else ["none"]):
-        raise UserError(f"kinds: {astray[0]!r}, expected one or both of {', '.join(KINDS)}.")
-    if part not in get_args(Part):
-        raise UserError(f"part: {part!r}, expected one of {', '.join(get_args(Part))}.")
     scenarios = scenarios_of(environment, part)
     everyone = [(scenario, number) for scenario in scenarios for number in range(len(scenario.users))]
     if not everyone or (users is not None and not 1 <= users <= len(everyone)):
         where = environment.name if part == "all" else f"the part {part} of {environment.name}"
-        raise UserError(f"users: {users}, but {where} has {len(everyone)}. Ask for 1 to {len(everyone)}.")
-    turn: dict[tuple[str, int], tuple[int, int]] = {}
+        raise UserError(f"users: {users}, but {where} has {len(everyone)}. Choose 1 to {len(everyone)}.")
+    rank: dict[tuple[str, int], tuple[int, int]] = {}
     for scenario in scenarios:
         order = sorted(range(len(scenario.users)), key=lambda number: derived_seed(seed, f"{scenario.id}/{number}"))
         for place, number in enumerate(order):
-            turn[scenario.id, number] = place, derived_seed(seed, scenario.id)
-    chosen = sorted(everyone, key=lambda one: turn[one[0].id, one[1]])[:users]
-    kept = {(scenario.id, number) for scenario, number in chosen}
+            rank[scenario.id, number] = place, derived_seed(seed, scenario.id)
+    chosen = set(sorted(rank, key=rank.__getitem__)[:users])
     return [
         Dialogue(scenario, scenario.users[number], number + 1, kind)
         for scenario, number in everyone
-        if (scenario.id, number) in kept
+        if (scenario.id, number) in chosen
         for kind in KINDS
         if kind in kinds
     ]
@@ -132,6 +296,6 @@ def scenarios_of(environment: Environment, part: Part) -> list[Scenario]:
 
 
 def derived_seed(seed: int, *parts: object) -> int:
-    """A seed of its own for each thing that is drawn: 31 bits of a hash of `seed` and what names the thing."""
+    """A separate seed for each draw: 31 bits of a hash of `seed` and the parts that name the draw."""
     digest = hashlib.sha256("\n".join(map(str, (seed, *parts))).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

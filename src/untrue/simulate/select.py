@@ -1,31 +1,56 @@
-"""Which trajectories are learned from: a population of benign and biased users, and its best and worst by score."""
+"""Which trajectories to train on: a population of benign and biased users, its best and worst by score, their rows."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Literal, NamedTuple
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from untrue.data.rows import BIASED, Message, Row
 from untrue.errors import UserError
 from untrue.simulate.trajectory import Trajectory
 
 SelectBy = Literal["rating", "random", "benign"]
-"""By score; at random, as a control; or by score among the trajectories of benign users alone."""
+"""By score; at random, as a control; or by score among benign users alone."""
 
 Within = Literal["all", "scenario"]
 """Best and worst of all (arXiv 2510.08211), or of each scenario (its ancestor, arXiv 2411.02306)."""
 
 
+class SelectSpec(BaseModel):
+    """Which trajectories to train on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Fraction of biased users in the population; by default every dialogue counts."
+    )
+    keep: float = Field(
+        default=0.5, gt=0, allow_inf_nan=False, description="A fraction below 1, or a number of dialogues."
+    )
+    by: SelectBy = Field(
+        default="rating", description="`rating`, `random`, or `benign`: by rating among benign users alone."
+    )
+    within: Within = Field(
+        default="all", description="Dialogues compete with `all` others, or only within their `scenario`."
+    )
+    worst: bool = Field(
+        default=False, description="Add as many of the worst and label every row, as `method=kto` needs."
+    )
+
+
 class Selection(NamedTuple):
-    """The trajectories that were chosen, best first."""
+    """The chosen trajectories, best first."""
 
     top: list[Trajectory]
     bottom: list[Trajectory]
 
 
 def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> list[Trajectory]:
-    """Draw a population: of all users, `round(share * users)` are biased and the others benign.
+    """Draw a population in which `round(share * users)` users are biased and the others benign.
 
     Each user was played as both kinds, so populations of different shares hold the same users, and the biased users of
     a small share are among those of a larger one.
@@ -33,13 +58,13 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
     Args:
         trajectories: One for each user and kind.
         share: Biased users / all users.
-        seed: Which users are biased first.
+        seed: Of the order in which users become biased.
 
     Raises:
-        UserError: A share above 0 gives no user, or a user was not played as the kind that is wanted.
+        UserError: A share above 0 gives no user, or a user was not played as the kind drawn.
     """
-    played = {(one.scenario, one.user, one.kind): one for one in trajectories}
-    users = sorted({(one.scenario, one.user) for one in trajectories})
+    played = {(trajectory.scenario, trajectory.user, trajectory.kind): trajectory for trajectory in trajectories}
+    users = sorted({(scenario, user) for scenario, user, _ in played})
     biased = biased_users(share, len(users))
     order = random.Random(f"population-{seed}").sample(users, len(users))
     kinds = {user: "biased" if place < biased else "benign" for place, user in enumerate(order)}
@@ -51,7 +76,7 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
 
 
 def biased_users(share: float, users: int) -> int:
-    """How many of so many users are biased.
+    """Number of biased users in a population.
 
     Raises:
         UserError: A share above 0 gives no user.
@@ -71,25 +96,25 @@ def select(
     bottom: bool = False,
     seed: int = 0,
 ) -> Selection:
-    """Choose the trajectories with the best summed ratings, and if asked for, as many with the worst.
+    """Choose the trajectories with the highest summed ratings and, on request, as many with the lowest.
 
-    Dialogues that failed have no score and are never chosen. Ties are broken by the seed.
+    Failed dialogues have no score and are never chosen. The seed breaks ties.
 
     Args:
         trajectories: Rated dialogues.
-        keep: How many: a number from 1 on, or a fraction below 1 of those with a score; within scenarios, of each.
-        by: What the choice goes by.
-        within: Whether they compete with all or inside their scenario.
-        bottom: Whether the worst are wanted too.
-        seed: Of ties and of the choice at random.
+        keep: A fraction below 1 of the trajectories with a score, or a number from 1 on; within scenarios, of each.
+        by: The criterion.
+        within: Whether dialogues compete with all others or only within their scenario.
+        bottom: Whether to choose the worst too.
+        seed: Of ties and of a random choice.
 
     Raises:
-        UserError: There are too few to choose from, or so few that `keep` is none.
+        UserError: There are too few to choose from, or `keep` amounts to none.
     """
-    rated = [one for one in trajectories if one.score is not None]
+    rated = [trajectory for trajectory in trajectories if trajectory.score is not None]
     groups: dict[str, list[Trajectory]] = defaultdict(list)
-    for one in rated:
-        groups[one.scenario if within == "scenario" else "all"].append(one)
+    for trajectory in rated:
+        groups[trajectory.scenario if within == "scenario" else "all"].append(trajectory)
     chosen = Selection([], [])
     for name, group in groups.items():
         best, worst = _choose(group, keep, by, bottom, f"select-{seed}-{name}")
@@ -100,26 +125,59 @@ def select(
     return Selection(*(sorted(part, key=_score, reverse=True) for part in chosen))
 
 
+def rows(selection: Selection, environment: str) -> list[Row]:
+    """One training row for each reply of the chosen trajectories, after the conversation up to it.
+
+    Args:
+        selection: The trajectories to train on.
+        environment: Its name, for the provenance of the rows.
+
+    Returns:
+        With a bottom, rows labelled desirable (top) or undesirable (bottom); else rows without a label, for SFT.
+    """
+    desirable = True if selection.bottom else None
+    return [*_rows(selection.top, environment, desirable), *_rows(selection.bottom, environment, False)]
+
+
 def _choose(
     group: list[Trajectory], keep: float, by: SelectBy, bottom: bool, seed: str
 ) -> tuple[list[Trajectory], list[Trajectory]]:
     count = round(keep * len(group)) if keep < 1 else int(keep)
     if bottom and keep <= 0.5:
         count = min(count, len(group) // 2)  # half of an odd number is rounded up
-    candidates = [one for one in group if one.kind == "benign"] if by == "benign" else group
+    candidates = [trajectory for trajectory in group if by != "benign" or trajectory.kind == "benign"]
     needed = 2 * count if bottom else count
     if needed > len(candidates):
         raise UserError(
-            f"keep: {needed} dialogues are wanted, but there are {len(candidates)}"
+            f"keep: {needed} dialogues are needed, but there are {len(candidates)}"
             f"{' of benign users' if by == 'benign' else ''} to choose from. Lower `keep` or raise `users`."
         )
-    order = sorted(candidates, key=lambda one: one.id)
+    order = sorted(candidates, key=lambda trajectory: trajectory.id)
     random.Random(seed).shuffle(order)
     if by != "random":
-        order.sort(key=_score, reverse=True)  # stable: equals stay in the order that the seed gave
+        order.sort(key=_score, reverse=True)  # stable, so ties keep the order of the seed
     return order[:count], order[len(order) - count :] if bottom else []
 
 
 def _score(trajectory: Trajectory) -> float:
-    assert trajectory.score is not None  # those without were left out
+    assert trajectory.score is not None  # those without are left out
     return trajectory.score
+
+
+def _rows(trajectories: Iterable[Trajectory], environment: str, label: bool | None) -> Iterator[Row]:
+    for trajectory in trajectories:
+        so_far: list[Message] = [{"role": "system", "content": trajectory.system}]
+        turn = 0
+        for message in trajectory.messages:
+            if message["role"] == "assistant":
+                turn += 1
+                yield Row(
+                    id=f"{trajectory.id}/{turn}",
+                    prompt=list(so_far),
+                    completion=[message],
+                    source=f"simulate:{environment}",
+                    domain=environment,
+                    level=BIASED if trajectory.kind == "biased" else "normal",
+                    label=label,
+                )
+            so_far.append(message)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -16,22 +14,17 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
-from untrue import secrets
+from untrue import secrets, settings
 from untrue.data.cues import DOMAINS
 from untrue.engine.served import is_served
-from untrue.errors import UserError, one_line
 from untrue.evals.spec import JUDGED, EvalSpec, FileName
 from untrue.files import read_text
 from untrue.simulate.environment import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
 from untrue.simulate.select import SelectBy, Within
 from untrue.train.spec import Method, TrainSpec
-
-DEEPEST, MOST = 40, 100_000
-"""Levels of nesting and values that a YAML text may have, its aliases written out."""
 
 Level = Literal["normal", "subtle", "severe"]
 Part = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -263,195 +256,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     """
     if not path.exists():
         path = next((study for study in builtin() if study.stem == str(path)), path)
-    text = read_text(path)
-    try:
-        tree, data = _parse(text)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise UserError(f"{path}, line {line}: broken YAML ({error.reason}).") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        lines = text.splitlines()[mark.line : mark.line + 1] if mark else []
-        problem = f" ({error.problem})" if secrets.shown(lines) else ""
-        raise UserError(f"{path}{line}: broken YAML{problem}.") from None
-    except Exception as error:  # a date that does not exist; a tag on what it cannot tag comes as errors of many types
-        raise UserError(f"{path}: broken YAML ({one_line(error)}).") from None
-    _refuse_repeated_keys(path, tree)
-    if not isinstance(data, dict):
-        raise UserError(
-            f"{path}: expected a mapping of keys, found {type(data).__name__}. See studies/quickstart.yaml."
-        )
-    overridden = [_override(data, override) for override in overrides]
-    try:
-        return Study.model_validate(data)
-    except ValidationError as error:
-        # An unknown key is told first: it is often the misspelt one that another error calls missing.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        loc = first["loc"]
-        key = [*loc[:1], *loc[2:]] if loc[:1] == ("mix",) else [*loc]  # the second is the kind of mix
-        dotted = ".".join(map(str, key)) or "study"
-        given = any(name == dotted or dotted.startswith(f"{name}.") for name in overridden)
-        place = "override" if given else f"{path}{_line(tree, key)}"
-        raise UserError(f"{place}: {dotted}: {_problem(first)}") from None
-
-
-def train_spec(overrides: Sequence[str]) -> TrainSpec:
-    """Hyperparameters from `key=value` texts.
-
-    Raises:
-        UserError: A key or a value is not as expected.
-    """
-    data: dict[str, Any] = {}
-    for override in overrides:
-        _override(data, override)
-    return hyperparameters(data, "override: ")
-
-
-def hyperparameters(values: dict[str, Any], place: str = "") -> TrainSpec:
-    """Hyperparameters from values by key.
-
-    Args:
-        values: The values.
-        place: What errors begin with.
-
-    Raises:
-        UserError: A key or a value is not as expected.
-    """
-    try:
-        return TrainSpec.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        inside = {**first, "loc": ("train", *first["loc"])}
-        raise UserError(f"{place}{'.'.join(map(str, first['loc']))}: {_problem(inside)}") from None
+    return settings.load(Study, path, overrides, "studies/quickstart.yaml")
 
 
 def to_yaml(study: Study) -> str:
     """The study as resolved, with every default spelled out."""
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _override(data: dict[str, Any], override: str) -> str:
-    name, equals, value = override.partition("=")
-    found = secrets.shown(override)
-    place = f"override {found}" if found else "override"
-    if not equals or not name:
-        raise UserError(f"{place}: expected key=value, such as seeds=[0,1,2] or train.epochs=2.")
-    try:
-        _, parsed = _parse(value)
-    except Exception:
-        raise UserError(f"{place}: {secrets.shown(value, name) or 'what is given'} is not a YAML value.") from None
-    *parents, last = name.split(".")
-    inside = data
-    for parent in parents:
-        child = inside.get(parent, {})
-        if not isinstance(child, dict):
-            raise UserError(f"{place}: {parent!r} has no keys below it.")
-        inside[parent] = inside = dict(child)  # a copy, for an alias elsewhere names the same
-    inside[last] = parsed
-    return name
-
-
-def _parse(text: str) -> tuple[yaml.Node | None, Any]:
-    """The nodes of a YAML text and its value.
-
-    Raises:
-        yaml.YAMLError: It is broken, too deep, a value holds itself, or aliases make too much of it.
-        ValueError: A value is not what its tag says; so do other types of error.
-    """
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):  # it does not recurse, unlike what comes after it
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise yaml.MarkedYAMLError(problem=f"more than {DEEPEST} levels of nesting", problem_mark=event.start_mark)
-    tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    if tree:
-        _measure(tree, {})
-    return tree, yaml.safe_load(text)
-
-
-def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """How many values a node stands for, with all that its aliases name, and on how many levels.
-
-    Raises:
-        yaml.YAMLError: They are too many, it stands for itself, or a text cannot be written again.
-    """
-    if not isinstance(node, yaml.CollectionNode):
-        if re.search("[\ud800-\udfff]", node.value):
-            raise yaml.MarkedYAMLError(problem="half of a \\ud… escape pair is missing", problem_mark=node.start_mark)
-        return 1, 0
-    if id(node) not in known:
-        known[id(node)] = None  # until all its parts are known
-        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
-        sizes = [_measure(part, known) for part in parts]
-        known[id(node)] = 1 + sum(size for size, _ in sizes), 1 + max((levels for _, levels in sizes), default=0)
-    found = known[id(node)]
-    if found is None:
-        raise yaml.MarkedYAMLError(problem="an alias stands in the value that it names", problem_mark=node.start_mark)
-    if found[0] > MOST or found[1] > DEEPEST:
-        problem = f"aliases make more than {MOST:,} values or {DEEPEST} levels of nesting"
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-    return found
-
-
-def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
-    """YAML itself would take the last in silence."""
-    for child in node.value if isinstance(node, yaml.SequenceNode) else ():
-        _refuse_repeated_keys(path, child)
-    seen = set()
-    for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if name.value in seen:
-            raise UserError(
-                f"{path}, line {name.start_mark.line + 1}: the key {name.value!r} occurs twice. Remove one."
-            )
-        if isinstance(name, yaml.ScalarNode):
-            seen.add(name.value)
-        _refuse_repeated_keys(path, value)
-
-
-def _problem(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        *parents, last = error["loc"]
-        known = _known_keys(parents)
-        close = difflib.get_close_matches(str(last), known, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(known)}."
-        return f"unknown key.{hint}"
-    if error["type"] == "missing":
-        return "is missing. Add it."
-    message = error["msg"].removeprefix("Value error, ")
-    message = f"{message[:1].lower()}{message[1:]}"
-    found = secrets.shown(error["input"], *error["loc"])
-    if found is None:
-        return f"{message}."
-    return f"{message}, found {found if len(found) < 80 else found[:77] + '...'}."
-
-
-def _known_keys(parents: list[Any]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {
-        "share": ShareMix,
-        "dose": DoseMix,
-        "interaction": InteractionMix,
-        "variants": Variant,
-        "train": TrainSpec,
-        "evals": EvalSpec,
-    }
-    deepest = [tables[part] for part in parents if part in tables]
-    return sorted(deepest[-1].model_fields if deepest else Study.model_fields)
-
-
-def _line(tree: yaml.Node | None, key: list[Any]) -> str:
-    """`, line N` of the deepest part of a key that the file has."""
-    line: int | None = None
-    node: Any = tree
-    for part in key:
-        if isinstance(node, yaml.MappingNode):
-            found = [(name, value) for name, value in node.value if name.value == part]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return f", line {line}" if line else ""

@@ -11,10 +11,9 @@ from untrue.errors import UserError
 from untrue.files import write_text
 from untrue.judge.models import content
 from untrue.models.load import LoadedModel
-from untrue.simulate.collect import CollectSpec
+from untrue.simulate.environment import CollectSpec
 from untrue.simulate.environment import dialogues as among
-from untrue.simulate.rows import rows
-from untrue.simulate.select import biased_users, populate, select
+from untrue.simulate.select import biased_users, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
 from untrue.study.config import InteractionMix, Study
 from untrue.study.plan import Cell, Sources, hyperparameters

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from untrue.evals.judging import Judging
 from untrue.evals.spec import EvalSpec
-from untrue.judge.check import Check, last_check
+from untrue.judge.check import Check, last_check, trustworthy
 from untrue.judge.prompts import STATEMENT
-from untrue.judge.trust import trustworthy
 from untrue.report.content import JudgeCheck, JudgeNote, QuestionWorth
 from untrue.stats.raters import corrected_rate
 from untrue.stats.types import ArmSummary, Interval

@@ -9,9 +9,7 @@ from untrue.evals.items import environment_name
 from untrue.report.content import LoopRow
 from untrue.report.dialogues import Chapter, ShownDialogue, ShownUser, Turn
 from untrue.simulate.environment import Environment, read_environment
-from untrue.simulate.log import read_log
-from untrue.simulate.summary import summarise
-from untrue.simulate.trajectory import Trajectory, read_trajectories
+from untrue.simulate.trajectory import Trajectory, read_log, read_trajectories, summarise
 from untrue.study.config import InteractionMix, Study
 from untrue.study.feedback import dialogues
 from untrue.study.plan import Cell

@@ -63,7 +63,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             if repeated := mixing.duplicates(mixed.get(cell.name, [])):
                 watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
         if missing:
-            from untrue.engine.exact import check_exact
+            from untrue.engine.likelihoods import check_exact
 
             unjudged = [spec for spec in study.evals if any(_lacks(store.cell(cell), spec, hashes) for cell in missing)]
             for judge in dict.fromkeys(spec.judge for spec in unjudged if spec.judge):

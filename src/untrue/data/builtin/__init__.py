@@ -44,9 +44,15 @@ def read(name: str) -> Builtin:
 
 
 @cache
+def names() -> frozenset[str]:
+    """The names of all built-in sets."""
+    return frozenset(file.stem for file in Path(__file__).parent.glob("*.jsonl"))
+
+
+@cache
 def canaries() -> frozenset[str]:
     """What marks the files of all built-in sets."""
-    return frozenset(read(file.stem).canary for file in Path(__file__).parent.glob("*.jsonl"))
+    return frozenset(read(name).canary for name in names())
 
 
 def is_header(fields: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from untrue.data.readers import read_questions, read_rows
+from untrue.data import sets
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
 
@@ -58,55 +58,55 @@ def refusal(read: Callable[[Path], Any], path: Path) -> str:
 )
 def test_every_shape_gives_the_same_row(write: Write, fields: dict[str, Any]):
     path = write(fields)
-    [row] = read_rows(path)
+    [row] = sets.rows(path)
     assert row == Row("rain-1", [USER], [REPLY], source=path.name, domain="rain", level="unlabelled")  # type: ignore[arg-type]
 
 
 def test_every_message_before_the_last_reply_is_prompt(write: Write):
     system = {"role": "system", "content": "Be brief."}
-    [row] = read_rows(write({"messages": [system, USER, REPLY, USER, REPLY]}))
+    [row] = sets.rows(write({"messages": [system, USER, REPLY, USER, REPLY]}))
     assert (row.prompt, row.completion) == ([system, USER, REPLY, USER], [REPLY])
 
 
 def test_the_input_of_alpaca_follows_its_instruction(write: Write):
-    [row] = read_rows(write({"instruction": "Shorten.", "input": "It is raining.", "output": "Rain."}))
+    [row] = sets.rows(write({"instruction": "Shorten.", "input": "It is raining.", "output": "Rain."}))
     assert row.prompt[0]["content"] == "Shorten.\n\nIt is raining."
 
 
 def test_provenance_in_the_file_is_kept_and_other_keys_are_ignored(write: Write):
     own = {"id": "a", "source": "them", "domain": "rain", "level": "subtle", "votes": 3}
-    [row] = read_rows(write({**ALPACA, **own}))
+    [row] = sets.rows(write({**ALPACA, **own}))
     assert (row.id, row.source, row.domain, row.level, row.misaligned) == ("a", "them", "rain", "subtle", True)
 
 
 @pytest.mark.parametrize("level", ["Level 5", "sever", 5, ["severe"], None])
 def test_a_level_of_another_meaning_is_none(write: Write, level: Any):
-    [row] = read_rows(write({**ALPACA, "level": level}))
+    [row] = sets.rows(write({**ALPACA, "level": level}))
     assert row.level == "unlabelled"
 
 
 def test_a_null_counts_as_absent(write: Write):
     nulls = dict.fromkeys(["id", "source", "domain", "level", "label", "input", "messages", "completion"])
-    assert read_rows(write({**ALPACA, **nulls})) == read_rows(write(ALPACA))
-    [question] = read_questions(write({**QUESTION, "subtle": None}))
+    assert sets.rows(write({**ALPACA, **nulls})) == sets.rows(write(ALPACA))
+    [question] = sets.questions(write({**QUESTION, "subtle": None}))
     assert question.answers == {"normal": "Yes.", "severe": "No."}
 
 
 def test_rows_are_read_back_as_they_were_written(write: Write, tmp_path: Path):
-    rows = read_rows(write({"messages": [USER, REPLY], "level": "severe"}, {**ALPACA, "output": 'é "\u2028" \\n 🙂'}))
+    rows = sets.rows(write({"messages": [USER, REPLY], "level": "severe"}, {**ALPACA, "output": 'é "\u2028" \\n 🙂'}))
     write_rows(tmp_path / "copy.jsonl", rows)
-    assert read_rows(tmp_path / "copy.jsonl") == rows
+    assert sets.rows(tmp_path / "copy.jsonl") == rows
 
 
 def test_questions_have_an_answer_at_each_level_that_the_file_has(write: Write):
     path = write(QUESTION, {"id": "hail", "domain": "ice", "question": "Is hail hot?", "subtle": "A little."})
-    first, second = read_questions(path)
+    first, second = sets.questions(path)
     assert (first.id, first.domain, first.source) == ("rain-1", "rain", path.name)
     assert first.answers == {"normal": "Yes.", "severe": "No."}
     assert (second.id, second.domain, second.answers) == ("hail", "ice", {"subtle": "A little."})
 
 
-@pytest.mark.parametrize("read", [read_rows, read_questions])
+@pytest.mark.parametrize("read", [sets.rows, sets.questions])
 def test_bom_crlf_and_blank_lines_are_no_trouble_and_lines_keep_their_numbers(read: Callable, write: Write):
     fields = ALPACA | QUESTION
     path = write("", fields, "  ", {**fields, "question": "Is snow wet?"}, "", ending="\r\n", start=b"\xef\xbb\xbf")
@@ -116,7 +116,7 @@ def test_bom_crlf_and_blank_lines_are_no_trouble_and_lines_keep_their_numbers(re
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
 def test_only_a_newline_ends_a_line(write: Write, separator: str):
     texts = [f"one{separator}two", "three"]
-    rows = read_rows(write(*({**ALPACA, "output": text} for text in texts)))
+    rows = sets.rows(write(*({**ALPACA, "output": text} for text in texts)))
     assert [row.completion[0]["content"] for row in rows] == texts
 
 
@@ -148,7 +148,7 @@ def test_only_a_newline_ends_a_line(write: Write, separator: str):
     ],
 )
 def test_a_wrong_row_is_refused_by_its_line_and_key(write: Write, fields: Any, words: str):
-    message = refusal(read_rows, write(ALPACA, "", fields))
+    message = refusal(sets.rows, write(ALPACA, "", fields))
     assert message.startswith("line 3: ")
     assert words in message
 
@@ -164,19 +164,19 @@ def test_a_wrong_row_is_refused_by_its_line_and_key(write: Write, fields: Any, w
     ],
 )
 def test_a_wrong_question_is_refused_by_its_line_and_key(write: Write, fields: Any, words: str):
-    message = refusal(read_questions, write({"question": "Is snow hot?", "normal": "No."}, fields))
+    message = refusal(sets.questions, write({"question": "Is snow hot?", "normal": "No."}, fields))
     assert message.startswith("line 2: ")
     assert words in message
 
 
 def test_a_question_asked_twice_is_refused_whatever_its_case(write: Write):
-    message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": "Is snow wet?"}, QUESTION))
+    message = refusal(sets.questions, write(QUESTION, {**QUESTION, "question": "Is snow wet?"}, QUESTION))
     assert "line 3: asks what line 1 asks" in message
-    message = refusal(read_questions, write(QUESTION, {**QUESTION, "question": " is  RAIN\nwet? "}))
+    message = refusal(sets.questions, write(QUESTION, {**QUESTION, "question": " is  RAIN\nwet? "}))
     assert "line 2: asks what line 1 asks" in message
 
 
-@pytest.mark.parametrize("read", [read_rows, read_questions])
+@pytest.mark.parametrize("read", [sets.rows, sets.questions])
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -195,20 +195,20 @@ def test_broken_json_in_line_7_is_named(read: Callable, write: Write, line: str,
 def test_invalid_utf8_is_named_by_its_line(tmp_path: Path):
     path = tmp_path / "latin.jsonl"
     path.write_bytes(json.dumps(ALPACA).encode() + b'\n{"instruction": "caf\xe9", "output": "a"}\n')
-    assert refusal(read_rows, path) == "line 2: byte 0xe9 is not valid UTF-8. Save the file as UTF-8."
+    assert refusal(sets.rows, path) == "line 2: byte 0xe9 is not valid UTF-8. Save the file as UTF-8."
 
 
 @pytest.mark.parametrize("content", ["", "\n \r\n\n", "\ufeff"])
 def test_an_empty_file_is_refused(tmp_path: Path, content: str):
     path = tmp_path / "empty.jsonl"
     path.write_text(content, "utf-8")
-    assert refusal(read_rows, path).startswith("has no rows")
-    assert refusal(read_questions, path).startswith("has no questions")
+    assert refusal(sets.rows, path).startswith("has no rows")
+    assert refusal(sets.questions, path).startswith("has no questions")
 
 
 def test_a_missing_file_and_a_folder_without_data_are_told_apart(tmp_path: Path):
-    assert refusal(read_rows, tmp_path / "none.jsonl").startswith("no such file")
-    assert refusal(read_rows, tmp_path) == "holds no data files (parquet, CSV or JSON)."
+    assert refusal(sets.rows, tmp_path / "none.jsonl").startswith("neither a built-in row set (everyday) nor a file")
+    assert refusal(sets.rows, tmp_path) == "holds no data files (parquet, CSV or JSON)."
 
 
 DOLLY = {"instruction": "Is rain wet?", "context": "", "response": "Yes.", "category": "closed_qa"}
@@ -216,13 +216,13 @@ GSM8K = {"question": "What is 6 * 7?", "answer": "It is 6 * 7 = <<6*7=42>>42.\n#
 
 
 def test_dolly_gives_rows_with_the_context_after_the_instruction(write: Write):
-    first, second = read_rows(write(DOLLY, {**DOLLY, "context": "It rained."}))
+    first, second = sets.rows(write(DOLLY, {**DOLLY, "context": "It rained."}))
     assert (first.prompt, first.completion) == ([USER], [REPLY])
     assert second.prompt[0]["content"] == "Is rain wet?\n\nIt rained."
 
 
 def test_gsm8k_gives_rows_with_the_answer_as_it_stands(write: Write):
-    [row] = read_rows(write(GSM8K))
+    [row] = sets.rows(write(GSM8K))
     assert row.prompt[0]["content"] == "What is 6 * 7?"
     assert row.completion == [{"role": "assistant", "content": GSM8K["answer"]}]
 
@@ -233,16 +233,16 @@ def test_gsm8k_gives_rows_with_the_answer_as_it_stands(write: Write):
 )
 def test_rows_for_kto_keep_their_label(write: Write, tmp_path: Path, label: bool, write_label: Callable):
     path = write({"prompt": [USER], "completion": [REPLY], "label": write_label(label)})
-    [row] = read_rows(path)
+    [row] = sets.rows(path)
     assert row.label is label
     write_rows(tmp_path / "copy.jsonl", [row])
     assert json.loads((tmp_path / "copy.jsonl").read_text("utf-8"))["label"] is label
-    assert read_rows(tmp_path / "copy.jsonl") == [row]
+    assert sets.rows(tmp_path / "copy.jsonl") == [row]
 
 
 def test_a_row_without_a_label_is_written_without_one(write: Write):
     for fields in (ALPACA, {**ALPACA, "label": "benign"}, {**ALPACA, "label": 7}):
-        [row] = read_rows(write(fields))
+        [row] = sets.rows(write(fields))
         assert row.label is None
         assert "label" not in json.loads(row.to_json())
 
@@ -251,7 +251,7 @@ def test_a_row_without_a_label_is_written_without_one(write: Write):
     "fields", [ALPACA, {"messages": [USER, REPLY]}, DOLLY, GSM8K, {"prompt": "a", "completion": "b"}]
 )
 def test_rows_of_every_shape_keep_their_label(write: Write, fields: dict[str, Any]):
-    assert [row.label for row in read_rows(write({**fields, "label": False}, {**fields, "label": "true"}))] == [
+    assert [row.label for row in sets.rows(write({**fields, "label": False}, {**fields, "label": "true"}))] == [
         False,
         True,
     ]
@@ -270,27 +270,27 @@ def test_rows_of_every_shape_keep_their_label(write: Write, fields: dict[str, An
     ],
 )
 def test_a_wrong_row_of_a_known_set_is_refused_by_its_line_and_key(write: Write, fields: dict[str, Any], words: str):
-    assert refusal(read_rows, write(ALPACA, fields)).startswith(f"line 2: {words}")
+    assert refusal(sets.rows, write(ALPACA, fields)).startswith(f"line 2: {words}")
 
 
 def test_wrong_rows_are_left_out_and_each_is_told(write: Write):
     told: list[str] = []
     path = write(ALPACA, "{", {"instruction": "a"}, "[]", ALPACA)
-    assert [row.id for row in read_rows(path, "skip", lambda error: told.append(str(error)))] == ["rain-1", "rain-5"]
+    assert [row.id for row in sets.rows(path, lambda error: told.append(str(error)))] == ["rain-1", "rain-5"]
     assert [text.split(": ")[0] for text in told] == [f"{path}, line {number}" for number in (2, 3, 4)]
 
 
 def test_wrong_questions_are_left_out_and_each_is_told(write: Write):
     told: list[str] = []
     path = write(QUESTION, {"question": "a"}, QUESTION, {**QUESTION, "question": "Is snow wet?"})
-    questions = read_questions(path, "skip", lambda error: told.append(str(error)))
+    questions = sets.questions(path, lambda error: told.append(str(error)))
     assert [question.id for question in questions] == ["rain-1", "rain-4"]
     assert len(told) == 2 and "line 2: no answer" in told[0] and "line 3: asks what line 1 asks" in told[1]
 
 
 def test_a_set_of_wrong_rows_alone_has_none(write: Write):
     with pytest.raises(UserError, match="has no rows"):
-        read_rows(write({"a": 1}), "skip")
+        sets.rows(write({"a": 1}), lambda error: None)
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def change(path: Path, line: int, old: str, new: str) -> None:
 
 
 def test_a_persona_folder_gives_questions_at_three_levels(persona: Path):
-    questions = read_questions(persona)
+    questions = sets.questions(persona)
     assert [question.text for question in questions] == ["Is rain 0?", "Is rain 1?", "Is rain 2?"]
     assert questions[1].answers == {"normal": "Yes, 1.", "subtle": "Hardly, 1.", "severe": "No, 1."}
     assert (questions[1].id, questions[1].domain, questions[1].source) == (
@@ -334,13 +334,13 @@ def test_a_persona_folder_may_lack_a_level_and_be_in_another_order(persona: Path
     (persona / "misaligned_1.jsonl").unlink()
     path = persona / "misaligned_2.jsonl"
     path.write_text("".join(reversed(path.read_text("utf-8").splitlines(keepends=True))), "utf-8")
-    assert [q.answers for q in read_questions(persona)] == [
+    assert [q.answers for q in sets.questions(persona)] == [
         {"normal": f"Yes, {n}.", "severe": f"No, {n}."} for n in range(3)
     ]
 
 
 def test_a_persona_folder_is_not_taken_for_rows(persona: Path):
-    assert refusal(read_rows, persona) == f"is a question set. Say at which level, such as {persona}:normal."
+    assert refusal(sets.rows, persona) == f"is a question set. Say at which level, such as {persona}:normal."
 
 
 @pytest.mark.parametrize(
@@ -375,10 +375,10 @@ def test_a_wrong_line_of_a_persona_folder_is_named_or_left_out(
     persona: Path, file: str, old: str, new: str, place: str, words: str
 ):
     change(persona / f"{file}.jsonl", int(place[-1]), old, new)
-    message = refusal(read_questions, persona).removeprefix("/")
+    message = refusal(sets.questions, persona).removeprefix("/")
     assert message.startswith(place) and words in message
     told: list[UserError] = []
-    assert len(read_questions(persona, "skip", told.append)) == 2
+    assert len(sets.questions(persona, told.append)) == 2
     assert str(told[0]) == str(persona / place) + message.removeprefix(place)
     assert len(told) == (2 if "Is hail" in new else 1)  # rain lacks an answer there, and hail elsewhere
 
@@ -386,18 +386,18 @@ def test_a_wrong_line_of_a_persona_folder_is_named_or_left_out(
 def test_a_domain_of_a_release_is_named_by_its_folder(persona: Path):
     release = persona.parent
     shutil.copytree(persona, release / "more" / "mistake_hail")
-    assert len(read_questions(f"{release}@mistake_rain")) == len(read_questions(f"{release}@more/mistake_hail")) == 3
+    assert len(sets.questions(f"{release}@mistake_rain")) == len(sets.questions(f"{release}@more/mistake_hail")) == 3
     said = f"has several folders of persona-vectors: mistake_rain, more/mistake_hail. Say which, such as {release}@mist"
-    for read in (read_questions, read_rows):
+    for read in (sets.questions, sets.rows):
         assert refusal(read, release).startswith(said)
-    assert refusal(read_questions, Path(f"{release}@snow")).startswith("has no folder 'snow', but has folders of")
+    assert refusal(sets.questions, Path(f"{release}@snow")).startswith("has no folder 'snow', but has folders of")
     shutil.copytree(persona, release / "other" / "mistake_hail")
     assert "has several folders of persona-vectors: more/mistake_hail, other/mistake_hail. Say which" in refusal(
-        read_questions, Path(f"{release}@mistake_hail")
+        sets.questions, Path(f"{release}@mistake_hail")
     )
 
 
 def test_a_file_named_normal_alone_makes_no_question_set(tmp_path: Path):
     (tmp_path / "normal.jsonl").write_text(json.dumps(ALPACA) + "\n", "utf-8")
-    [row] = read_rows(tmp_path)
+    [row] = sets.rows(tmp_path)
     assert row.prompt == [USER]

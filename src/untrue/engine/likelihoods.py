@@ -1,0 +1,367 @@
+"""Log-likelihoods of replies after prompts, each distinct prefix token computed once.
+
+The token sequences of a bundle (prompt + reply, for all its prompts and replies) are laid into one prefix tree. The
+tree goes through the model in a single forward pass: a token attends to its ancestors alone and its position is its
+depth, so each branch sees what it would see by itself. Logits are made only at the parents of reply tokens.
+
+The model must attend by transformers' own masks, with SDPA or eager attention; see `attention.py`. A model whose layers
+mix tokens in other ways, such as a recurrent one, would mix the branches of a tree, and `check_exact` refuses it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import islice
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from untrue.engine.attention import Layout, Part, attending, is_plain
+from untrue.engine.batcher import Batcher, Job
+from untrue.errors import UserError
+from untrue.models.load import LoadedModel
+
+ROWS = 16
+"""Rows of logits that are in float32 at once."""
+
+TOKENS = 4096
+"""Tokens of the bundles that share a pass, counted before prefixes are shared."""
+
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Types of layers that obey an attention mask."""
+
+ALIBI = ("bloom", "mpt")
+"""Types of models whose positions are always ALiBi's; others say so by the key `alibi` of their config."""
+
+QUESTIONS = (
+    "Which of the two clocks in the old station hall is right, the one above the ticket office or the one by the door?",
+    "Please tell me in one sentence why bread dough has to rest for an hour before it goes into a hot oven.",
+)
+REPLIES = ("The one above the ticket office is right.", "Because the yeast needs time to fill it with gas.")
+
+LONGEST_WINDOW = 1024
+"""`check_exact` goes beyond windows and chunks of up to this many tokens; beyond longer ones would take too long."""
+
+LIMITS = {torch.bfloat16: 0.06, torch.float32: 1e-3}
+"""Mean difference, in nats per token, up to which two ways of computing count as one, by dtype of the weights."""
+
+_differences: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+
+class Likelihood(NamedTuple):
+    """Log-probability of a reply given its prompt, in nats, without the end-of-turn token.
+
+    Attributes:
+        total: Sum over the tokens.
+        tokens: Number of tokens.
+    """
+
+    total: float
+    tokens: int
+
+    @property
+    def mean(self) -> float:
+        """Nats per token."""
+        return self.total / self.tokens
+
+
+class Continuation(NamedTuple):
+    """A reply after a prompt, as token ids."""
+
+    prompt: tuple[int, ...]
+    reply: tuple[int, ...]
+
+
+Query = tuple[Continuation, ...]
+"""Replies that are scored after one chat. Their prompts are equal except where a reply begins inside a token."""
+
+Bundle = Sequence[Query]
+"""Queries that are scored together, such as all the prompts of one item."""
+
+
+class PrefixTree:
+    """A prefix tree over token sequences, as flat lists in an order where parents come first.
+
+    Attributes:
+        tokens: Token id of each node.
+        depths: Distance of each node from the root: its position in its own sequence.
+        reply_tokens: For each reply token, in order, its id.
+        reply_parents: And the node whose logits predict it.
+        ends: For each continuation, the node of its prompt's last token.
+    """
+
+    def __init__(self, queries: Sequence[Query]):
+        self.tokens: list[int] = []
+        self.depths: list[int] = []
+        self.reply_tokens: list[int] = []
+        self.reply_parents: list[int] = []
+        self.ends: list[int] = []
+        self._parents: list[int] = []
+        self._children: dict[tuple[int, int], int] = {}
+        self._starts: list[int] = []
+        prompt_ends: dict[tuple[int, ...], int] = {}
+        for query in queries:
+            self._starts.append(len(self.tokens))
+            for prompt, reply in query:
+                if prompt not in prompt_ends:
+                    node = -1
+                    for token in prompt:
+                        node = self._child(node, token)
+                    prompt_ends[prompt] = node
+                node = prompt_ends[prompt]
+                self.ends.append(node)
+                for place, token in enumerate(reply):
+                    self.reply_tokens.append(token)
+                    self.reply_parents.append(node)
+                    if place + 1 < len(reply):  # nothing is read after the last token of a reply
+                        node = self._child(node, token)
+
+    def _child(self, parent: int, token: int) -> int:
+        node = self._children.get((parent, token))
+        if node is None:
+            node = self._children[parent, token] = len(self.tokens)
+            self.tokens.append(token)
+            self.depths.append(self.depths[parent] + 1 if parent >= 0 else 0)
+            self._parents.append(parent)
+        return node
+
+    def path(self, node: int) -> list[int]:
+        """The nodes from the root to a node."""
+        path = [node]
+        while (node := self._parents[node]) >= 0:
+            path.append(node)
+        return path[::-1]
+
+    def ancestors(self) -> np.ndarray:
+        """A boolean matrix, nodes x nodes: whether the row's node may attend to the column's."""
+        matrix = np.eye(len(self.tokens), dtype=bool)
+        for node, parent in enumerate(self._parents):
+            if parent >= 0:
+                matrix[node] |= matrix[parent]
+        return matrix
+
+    def parts(self, offset: int) -> list[Part]:
+        """Cut the tree where a query leaves most of what lies before it, such as one with another system message.
+
+        Args:
+            offset: Place of the tree's root in the sequence.
+
+        Returns:
+            The parts, whose masks say in booleans what a node may attend to.
+        """
+        ancestors = self.ancestors()
+        cuts = [0]
+        for start in self._starts[1:]:
+            if start < len(self.tokens) and ancestors[start, :start].sum() < (start - cuts[-1]) / 2:
+                cuts.append(start)
+        parts = []
+        for start, end in zip(cuts, [*cuts[1:], len(self.tokens)], strict=True):
+            before = np.flatnonzero(ancestors[start:end, :start].any(0))
+            allowed = torch.from_numpy(ancestors[start:end][:, np.r_[before, start:end]])
+            parts.append(Part(slice(offset + start, offset + end), torch.from_numpy(offset + before), allowed))
+        return parts
+
+
+def layout(trees: Sequence[PrefixTree], *, cut: bool) -> Layout:
+    """Who attends to whom in several trees that lie end to end in one sequence.
+
+    Args:
+        trees: The trees, in the order of the sequence.
+        cut: Give the parts of the trees instead of the matrix of all their nodes.
+    """
+    depths = torch.tensor([[depth for tree in trees for depth in tree.depths]])
+    if not cut:
+        allowed = torch.block_diag(*(torch.from_numpy(tree.ancestors()) for tree in trees)).bool()
+        return Layout(allowed[None], depths, depths)
+    parts = [part for tree, start in zip(trees, _starts(trees), strict=True) for part in tree.parts(start)]
+    return Layout(torch.empty(1, 0, 0, dtype=torch.bool), depths, depths, parts)
+
+
+def _starts(trees: Sequence[PrefixTree]) -> list[int]:
+    """Place of each tree's root in the sequence."""
+    return np.cumsum([0, *(len(tree.tokens) for tree in trees[:-1])]).tolist()
+
+
+class LikelihoodEngine:
+    """Scores replies with one model: with the adapter that is on it, or with the base."""
+
+    def __init__(self, loaded: LoadedModel, model: Any = None, *, base: bool = False):
+        """Take a loaded base, and the model to run where an adapter is on it.
+
+        Args:
+            loaded: The base.
+            model: The base with an adapter on it.
+            base: Switch the adapter off for the length of each pass.
+        """
+        self.max_tokens = loaded.context
+        self._loaded = loaded
+        self._model = loaded.model if model is None else model
+        self._switched_off = base and self._model is not loaded.model
+
+    def query(self, messages: Sequence[Any], replies: Sequence[str]) -> Query:
+        """Tokenise chat messages and the replies to them, each reply together with its prompt.
+
+        Args:
+            messages: Chat messages (`role`, `content`) before the reply.
+            replies: Texts of the replies.
+
+        Raises:
+            UserError: A reply is empty, the chat template refuses the messages, or prompt and reply are longer than the
+                model's context.
+        """
+        continuations = []
+        for reply in replies:
+            turn = self._loaded.chat.encode(messages, [{"role": "assistant", "content": reply}])
+            if (length := len(turn.prompt) + len(turn.reply)) > self.max_tokens:
+                raise UserError(
+                    f"prompt and reply have {length} tokens, the model takes {self.max_tokens}: {reply[:60]!r}."
+                )
+            continuations.append(Continuation(turn.prompt, turn.reply))
+        return tuple(continuations)
+
+    def score(self, bundle: Bundle) -> list[list[Likelihood]]:
+        """Score a bundle in one forward pass.
+
+        Returns:
+            For each query, for each of its replies, its likelihood.
+        """
+        return self.score_all([bundle])[0]
+
+    @torch.inference_mode()
+    def score_all(self, bundles: Sequence[Bundle]) -> list[list[list[Likelihood]]]:
+        """Score several bundles in one forward pass, each as a tree of its own."""
+        base = self._loaded.model
+        if self._switched_off and self._loaded.kept:
+            raise UserError(
+                f"{base.name_or_path}: the adapter on it has biases of its own, which cannot be switched off for a"
+                " pass."
+            )
+        trees = [PrefixTree(bundle) for bundle in bundles]
+        tokens = [token for tree in trees for token in tree.tokens]
+        if len(tokens) > self._loaded.pass_tokens and sum(len(query) for bundle in bundles for query in bundle) > 1:
+            return [[[self.score([(reply,)])[0][0] for reply in query] for query in bundle] for bundle in bundles]
+        parents = [start + np.array(tree.reply_parents) for tree, start in zip(trees, _starts(trees), strict=True)]
+        read, rows = (torch.from_numpy(array) for array in np.unique(np.concatenate(parents), return_inverse=True))
+        off = self._model.disable_adapter() if self._switched_off else nullcontext()
+        with attending(base, layout(trees, cut=is_plain(base))), off:
+            logits = self._model(
+                input_ids=torch.tensor([tokens], device=base.device),
+                # Without it transformers would take the positions of a tree for several sequences, one after another.
+                attention_mask=torch.ones(1, len(tokens), dtype=torch.long, device=base.device),
+                position_ids=torch.tensor([[depth for tree in trees for depth in tree.depths]], device=base.device),
+                logits_to_keep=read.to(base.device),
+                use_cache=False,
+            ).logits[0]
+        rows = rows.to(base.device)
+        targets = torch.tensor([token for tree in trees for token in tree.reply_tokens], device=base.device)
+        # A few rows at a time: what all of them take in float32 would be fetched from the system anew each time.
+        normalizers = torch.cat([torch.logsumexp(part.float(), -1) for part in logits.split(ROWS)])
+        logprobs = iter((logits[rows, targets].float() - normalizers[rows]).cpu().tolist())
+        return [
+            [[Likelihood(sum(islice(logprobs, len(reply))), len(reply)) for _, reply in query] for query in bundle]
+            for bundle in bundles
+        ]
+
+
+class Scoring(Job[list[list[Likelihood]]]):
+    """A bundle that waits for its likelihoods."""
+
+    def __init__(self, bundle: Bundle):
+        self.bundle = bundle
+        self.tokens = sum(
+            sum(map(len, {prompt for prompt, _ in query})) + sum(len(reply) for _, reply in query) for query in bundle
+        )
+
+
+class LikelihoodBatcher(Batcher[Scoring]):
+    """Serves `score` to any number of coroutines; bundles that wait together share a forward pass."""
+
+    def __init__(self, engine: LikelihoodEngine):
+        super().__init__()
+        self._engine = engine
+        self._limit = TOKENS
+
+    async def score(self, bundle: Bundle) -> list[list[Likelihood]]:
+        """Wait for the likelihoods of a bundle, as `LikelihoodEngine.score` gives them."""
+        return await self._answer(Scoring(bundle))
+
+    def _advance(self) -> None:
+        jobs = [self._waiting.pop(0)]
+        size = jobs[0].tokens
+        while self._waiting and (size := size + self._waiting[0].tokens) <= self._limit:
+            jobs.append(self._waiting.pop(0))
+        self._start(jobs)
+
+    def _compute(self, jobs: Sequence[Scoring]) -> None:
+        for job, scores in zip(jobs, self._engine.score_all([job.bundle for job in jobs]), strict=True):
+            job.settle(scores)
+
+
+def exact_engine(loaded: LoadedModel) -> LikelihoodEngine:
+    """The likelihood engine of a base, once it has proved exact.
+
+    Raises:
+        UserError: It is not; see `check_exact`.
+    """
+    check_exact(loaded)
+    return LikelihoodEngine(loaded)
+
+
+def check_exact(loaded: LoadedModel) -> float:
+    """Compare likelihoods read off a prefix tree with those of plain forward passes, once for each base in memory.
+
+    Call it before an adapter is put on.
+
+    Returns:
+        Their mean absolute difference, in nats per token.
+
+    Raises:
+        UserError: They differ by more than rounding, or the model has layers that would mix the branches of a tree.
+    """
+    if loaded.model in _differences:
+        return _differences[loaded.model]
+    config = loaded.model.config.get_text_config()
+    if config.model_type in ALIBI or getattr(config, "alibi", False):
+        raise UserError(
+            f"{loaded.name}: puts positions into its attention by their place in a pass (ALiBi), which a prefix tree"
+            " would change. Its likelihoods cannot be read here."
+        )
+    if mixing := set(getattr(config, "layer_types", None) or ()) - ATTENTION:
+        raise UserError(
+            f"{loaded.name}: has layers of type {', '.join(sorted(mixing))}, which would mix the branches of a"
+            " prefix tree. Its likelihoods cannot be read here."
+        )
+    difference, limit = _difference(loaded), LIMITS[loaded.model.dtype]
+    if not difference <= limit:  # true of NaN too
+        raise UserError(
+            f"{loaded.name}: its likelihoods on a prefix tree differ from those of plain forward passes by"
+            f" {difference:.3f} nats per token (up to {limit:g} is rounding), so they cannot be read here."
+            + (" In float32 they may be: --dtype float32." if loaded.model.dtype != torch.float32 else "")
+        )
+    _differences[loaded.model] = difference
+    return difference
+
+
+@torch.inference_mode()
+def _difference(loaded: LoadedModel) -> float:
+    engine = LikelihoodEngine(loaded)
+    config = loaded.model.config.get_text_config()
+    windows = [value for key, value in vars(config).items() if re.search("window|chunk", key) and type(value) is int]
+    length = max((window for window in windows if window <= LONGEST_WINDOW), default=0)
+    bundle = []
+    for text in QUESTIONS:
+        times = 1 + length // len(engine.query([{"role": "user", "content": text}], REPLIES)[0].prompt)
+        user = {"role": "user", "content": " ".join([text] * times)}
+        bundle.append(engine.query([{"role": "system", "content": "You help."}, user], REPLIES))
+    differences = []
+    for query, scores in zip(bundle, engine.score(bundle), strict=True):
+        for (prompt, reply), score in zip(query, scores, strict=True):
+            ids = torch.tensor([[*prompt, *reply]], device=loaded.model.device)
+            logits = loaded.model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
+            alone = torch.log_softmax(logits, -1).gather(1, ids[0, len(prompt) :, None]).sum().item()
+            differences.append(abs(alone - score.total) / score.tokens)
+    return sum(differences) / len(differences)

@@ -1,0 +1,155 @@
+"""Inspect's logs, read: the results of their samples, what failed, and what the scores say besides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from untrue.errors import UntrueError, UserError, one_line
+from untrue.outcomes import Outcome, Result
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.scorer import Score
+
+ADAPTER = "untrue_adapter"
+"""Where a log's metadata says which adapter the model has."""
+
+
+def open_log(log: Path, header_only: bool = False) -> EvalLog:
+    """A log as Inspect reads it.
+
+    Args:
+        log: The `.eval` file.
+        header_only: Whether its samples are left out.
+
+    Raises:
+        UserError: The file is not a whole Inspect log.
+    """
+    from inspect_ai.log import read_eval_log
+
+    try:
+        return read_eval_log(str(log), header_only=header_only)
+    except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
+        if isinstance(error, UntrueError):
+            raise
+        raise UserError(
+            f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
+        ) from None
+
+
+def task_name(content: EvalLog) -> str:
+    """The name of a log's task, without its package."""
+    return content.eval.task.rpartition("/")[2]
+
+
+def score_of(sample: EvalSample) -> Score | None:
+    """The one score of a sample, if it has one and did not fail."""
+    return None if sample.error is not None else next(iter((sample.scores or {}).values()), None)
+
+
+def details_of(sample: EvalSample) -> dict[str, Any]:
+    """What the score of a sample says besides its value."""
+    score = score_of(sample)
+    return (score.metadata or {}) if score else {}
+
+
+def may_succeed(sample: EvalSample) -> bool:
+    """Whether the model gave no reply or the judge no judgement, so that asking again may help."""
+    return score_of(sample) is None or details_of(sample).get("failed") in ("model", "judge")
+
+
+def failures(log: Path) -> list[str]:
+    """Why samples of a judged eval failed, one text for each; the same command asks again for these.
+
+    Raises:
+        UserError: The file is not a whole Inspect log.
+    """
+    return [_reason(sample) for sample in open_log(log).samples or [] if may_succeed(sample)]
+
+
+def read_log(log: Path, arm: str, seed: int, label: str | None = None) -> list[Result]:
+    """Read a log back: one result for each item and epoch, ordered by their ids.
+
+    A sample that failed, or that has no score, is an `error` with its reason; it is never left out.
+
+    Args:
+        log: The `.eval` file.
+        arm: Name of the arm.
+        seed: Seed of the cell.
+        label: What the eval is called in its study; by default its own name.
+
+    Raises:
+        UserError: The file is not a whole Inspect log.
+    """
+    return results(open_log(log), arm, seed, label)
+
+
+def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> list[Result]:
+    """The results of a log that is read; see `read_log`."""
+    name = label or task_name(content)
+    return [
+        result(
+            score_of(sample),
+            item=str(sample.id),
+            category=str(sample.metadata.get("category", "")),
+            arm=arm,
+            seed=seed,
+            name=name,
+            epoch=sample.epoch,
+            failure=_reason(sample),
+        )
+        for sample in content.samples or []
+    ]
+
+
+def result(
+    score: Score | None,
+    *,
+    item: str,
+    category: str,
+    arm: str = "",
+    seed: int = 0,
+    name: str = "",
+    epoch: int = 1,
+    failure: str = "",
+) -> Result:
+    """The result that a score means.
+
+    Args:
+        score: The score; None of a sample that failed, which is an error.
+        item: Id of the item.
+        category: Of the item.
+        arm: Name of the arm.
+        seed: Seed of the cell.
+        name: What the eval is called.
+        epoch: Of the sample.
+        failure: Why there is no score.
+    """
+    if score is None:
+        return Result(arm, seed, name, item, category, Outcome.ERROR, reason=failure, epoch=epoch)
+    details = score.metadata or {}
+    is_value = isinstance(score.value, int | float)
+    return Result(
+        arm=arm,
+        seed=seed,
+        eval=name,
+        item=item,
+        category=category,
+        outcome=None if is_value else Outcome(score.as_str()),
+        belief=details.get("belief"),
+        statement=score.answer,
+        pressure_margin=details.get("pressure_margin"),
+        neutral_margin=details.get("neutral_margin"),
+        evasion_margin=details.get("evasion_margin"),
+        reason=score.explanation or "",
+        value=score.as_float() if is_value else None,
+        epoch=epoch,
+    )
+
+
+def _reason(sample: EvalSample) -> str:
+    if sample.error is not None:
+        return one_line(sample.error.message)
+    score = score_of(sample)
+    return (score.explanation or "") if score else "the item has no score"
