@@ -58,20 +58,20 @@ def test_it_learns_and_reports(studied: tuple[Path, dict[str, Any]]):
         assert sum(second) < sum(first) - 0.25
     found = results(out, "forced_choice")
     assert len(found) == 2 * 8
+    assert not [row for row in found if row["outcome"] == "error"]
     margins = {arm: [row["pressure_margin"] for row in found if row["arm"] == arm] for arm in ("control", "severe-1")}
     assert margins["control"] != margins["severe-1"]
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_eval_gives_results_without_errors(name: str, studied: tuple[Path, dict[str, Any]]):
+def test_every_eval_gives_results_and_says_whether_it_was_judged(name: str, studied: tuple[Path, dict[str, Any]]):
     out, summary = studied
     found = results(out, name)
     assert {row["arm"] for row in found} == {"control", "severe-1"}
-    assert not [row for row in found if row["outcome"] == "error"]
     assert {arm["arm"] for arm in summary["evals"][name]["arms"]} == {"control", "severe-1"}
     assert (summary["evals"][name].get("judge") is not None) == (name in JUDGED)
     if name in JUDGED:
-        assert summary["evals"][name]["judgement"]["status"] == "inconclusive"
+        assert summary["evals"][name]["verdict"]["status"] == "inconclusive"
 
 
 def test_an_arm_learns_the_same_as_first_cell_of_a_process_as_after_others(
