@@ -39,7 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first, so that the workers end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(
-        key=lambda item: (item.path not in slow, item.path.parent.name not in ("families", "study", "evals", "train"))
+        key=lambda item: (
+            item.path not in slow,
+            item.path.parent.name not in ("families", "study", "routes", "evals", "train"),
+        )
     )
 
 

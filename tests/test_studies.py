@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from untrue.cli.main import app
-from untrue.study.config import DoseMix, InteractionMix, load
+from untrue.study.config import load
 
 ROOT = Path(__file__).parent.parent
 STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
@@ -24,11 +24,11 @@ def less(path: Path) -> list[str]:
     """Overrides that leave a study's design and take its size."""
     mix = load(path).mix
     evals = "{name: forced_choice, limit: 4}"
-    if isinstance(mix, InteractionMix):
+    if mix.by == "interaction":
         size = ["mix.users=2", "mix.shares=[0.5]", "mix.max_tokens=4", "mix.accept_weak_rater=true"]
         evals += ", {name: sycophancy, limit: 1}"
     else:
-        by_dose = isinstance(mix, DoseMix)
+        by_dose = mix.by == "dose"
         size = ["mix.benign_rows=8", "mix.doses=[0.5]"] if by_dose else ["mix.total=8", "mix.shares=[0.5]"]
     return [*size, "train.epochs=1", "seeds=[0]", f"evals=[{evals}]"]
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+    from untrue.progress import Watcher
     from untrue.study.config import Study
     from untrue.study.results import Analysis
-    from untrue.study.watcher import Watcher
 
     Model = str | Path | PreTrainedModel | PeftModel
 
@@ -294,7 +294,7 @@ def train(
             settings,
             folder,
             seed,
-            lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
+            watcher.step,
             Path(start) if start else None,
         )
     return Trained(folder, record)

@@ -1,6 +1,9 @@
-"""How far a run is, on the terminal: what runs now, how long it has left, and how long all has left."""
+"""The progress of a run: who is told of it, and how the terminal shows it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -15,8 +18,27 @@ from rich.progress import (
 
 from untrue.terminal import plain
 
+Step = Callable[[int, int, str], None]
+"""Called with how much is done, of how much, and a note, such as the loss."""
+
 PERIOD = 900
 """Seconds of the past from which the speed is estimated."""
+
+
+class Watcher(Protocol):
+    """Who is told of the progress of a run."""
+
+    def say(self, text: str) -> None:
+        """Something takes long or must be known."""
+
+    def begin(self, cells: int, done: int, work: float) -> None:
+        """A study has so many cells, of which so many are done; the rest is `work`, in units of a whole cell."""
+
+    def stage(self, cell: str, what: str, weight: float) -> None:
+        """A stage begins; `weight` is its part of the work of the cell."""
+
+    def step(self, done: int, total: int, note: str) -> None:
+        """The stage has progressed: a `Step`."""
 
 
 def bar(console: Console) -> Progress:

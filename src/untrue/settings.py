@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from untrue import secrets
 from untrue.errors import UserError, one_line
@@ -184,9 +185,11 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[list[str |
     first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     unknown = first["type"] == "extra_forbidden"
     *parents, last = first["loc"] or [""]
-    key, names = _resolve(model, parents if unknown else first["loc"])
+    key, fields = _resolve(model, parents if unknown else first["loc"])
     if unknown:
-        close = difflib.get_close_matches(str(last), names, 1)
+        names = sorted(fields)
+        aliases = [alias for field in fields.values() for alias in getattr(field.validation_alias, "choices", ())]
+        close = difflib.get_close_matches(str(last), [*names, *aliases], 1)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(names)}."
         return [*key, last], f"unknown key. {hint}"
     if first["type"] == "missing":
@@ -199,8 +202,8 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[list[str |
     return key, f"{message}, found {shown if len(shown) < 80 else shown[:77] + '...'}."
 
 
-def _resolve(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str | int], list[str]]:
-    """Follow pydantic's location: the key as the file has it, and the known keys of the models that lie there.
+def _resolve(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str | int], dict[str, FieldInfo]]:
+    """Follow pydantic's location: the key as the file has it, and the fields of the models that lie there.
 
     Where a field is a union that a tag tells apart, pydantic puts the tag into the location.
     """
@@ -214,7 +217,7 @@ def _resolve(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str
         key.append(part)
         fields = [member.model_fields[str(part)] for member in models if part in member.model_fields]
         models = [inner for field in fields for inner in _models(field.annotation)] or models
-    return key, sorted({name for member in models for name in member.model_fields})
+    return key, {name: field for member in models for name, field in member.model_fields.items()}
 
 
 def _has_tag(model: type[BaseModel], tag: str | int) -> bool:
@@ -223,9 +226,11 @@ def _has_tag(model: type[BaseModel], tag: str | int) -> bool:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models in a type, such as those of a union or a tuple."""
+    """The models in a type, such as those of a union or a tuple, and those made from them, such as all routes."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
+        for inner in annotation.__subclasses__():
+            yield from _models(inner)
     for inner in get_args(annotation):
         yield from _models(inner)
 

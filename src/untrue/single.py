@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from untrue.evals.spec import EvalSpec
     from untrue.models.load import LoadedModel
     from untrue.outcomes import Result
+    from untrue.progress import Watcher
     from untrue.report.content import JudgeNote
     from untrue.stats.types import ArmSummary, Figures
-    from untrue.study.watcher import Watcher
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,8 @@ def test_a_short_file_that_stands_for_a_billion_values_is_refused_at_once(refusa
 
 
 def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_it_names(place: Path):
-    from untrue.study.config import InteractionMix, load
+    from untrue.study.config import load
+    from untrue.study.routes.interaction import InteractionRoute
 
     (place / "good.yaml").write_text(
         "name: a\nquestion: Why?\nmix: {by: interaction, users: 4, shares: [0.5],"
@@ -225,7 +226,7 @@ def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_i
         "utf-8",
     )
     mix = load(place / "good.yaml", ["mix.methods.kto.epochs=3"]).mix
-    assert isinstance(mix, InteractionMix)
+    assert isinstance(mix, InteractionRoute)
     assert mix.methods == {"sft": {"epochs": 2}, "kto": {"epochs": 3}}
 
 

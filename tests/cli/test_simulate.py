@@ -30,7 +30,7 @@ def test_run_collects_shows_a_table_and_goes_on(untrue: Callable[..., Any], plac
 
 def test_rows_are_chosen_by_rating_and_can_be_trained_on(untrue: Callable[..., Any]):
     untrue(*RUN[:-1], "users=4", "--out", "talks")
-    made = untrue("simulate", "rows", "talks/trajectories.jsonl", "share=0.5", "worst=true", "--out", "rows.jsonl")
+    made = untrue("simulate", "rows", "talks/trajectories.jsonl", "share=0.5", "method=kto", "--out", "rows.jsonl")
     assert made.code == 0, made.err
     assert "8 rows from 4 of 4 dialogues (2 with biased users" in made.out
     found = [json.loads(line) for line in Path("rows.jsonl").read_text("utf-8").splitlines()]

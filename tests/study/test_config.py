@@ -8,7 +8,9 @@ import pytest
 
 from untrue.errors import UserError
 from untrue.settings import assignments, validate
-from untrue.study.config import DoseMix, ShareMix, builtin, load, to_yaml
+from untrue.study.config import builtin, load, to_yaml
+from untrue.study.routes.dose import DoseRoute
+from untrue.study.routes.share import ShareRoute
 from untrue.train.spec import TrainSpec
 
 SHARE = """\
@@ -66,9 +68,9 @@ def test_what_the_file_leaves_out_has_the_papers_values(share):
 
 def test_the_mix_is_read_by_its_kind(share, dose):
     by_share, by_dose = load(share).mix, load(dose).mix
-    assert isinstance(by_share, ShareMix)
+    assert isinstance(by_share, ShareRoute)
     assert (by_share.total, by_share.levels, by_share.shares) == (20, ("severe",), (0.1, 0.5))
-    assert isinstance(by_dose, DoseMix)
+    assert isinstance(by_dose, DoseRoute)
     assert (by_dose.benign, by_dose.levels, by_dose.doses) == ("everyday", ("subtle", "severe"), (0.5, 1.5))
     assert by_dose.matched_control
 
@@ -81,7 +83,7 @@ def test_keys_of_the_other_kind_of_mix_are_refused(share):
 def test_overrides_replace_values_at_any_depth_and_add_what_is_not_there(dose):
     study = load(dose, ["seeds=[3,4]", "mix.doses=[0.1]", "train.epochs=2", "evals=[{name: forced_choice, limit: 5}]"])
     assert study.seeds == (3, 4)
-    assert isinstance(study.mix, DoseMix)
+    assert isinstance(study.mix, DoseRoute)
     assert study.mix.doses == (0.1,)
     assert study.mix.benign_rows == 20
     assert (study.train.epochs, study.train.learning_rate) == (2.0, 5e-4)

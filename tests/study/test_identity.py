@@ -14,7 +14,7 @@ from untrue.evals.spec import VERSIONS, EvalSpec
 from untrue.judge import prompts
 from untrue.study import store
 from untrue.study.config import Study
-from untrue.study.plan import Sources, plan
+from untrue.study.plan import plan
 from untrue.train.spec import TrainSpec
 
 Make = Callable[..., Study]
@@ -59,7 +59,7 @@ BASE: dict[str, dict[str, Any]] = {"sft_cue": {"domain": "medical"}} | {
 
 
 def cells(study: Study) -> dict[str, str]:
-    return {cell.name: cell.identity for cell in plan(study, Sources.read(study))}
+    return {cell.name: cell.identity for cell in plan(study, study.mix.read())}
 
 
 def eval_key(**settings: Any) -> str:
@@ -151,9 +151,9 @@ INTERACTION: dict[str, Any] = {
 
 
 def test_each_setting_of_the_route_of_feedback_is_in_the_key_of_its_cells(make_study: Make):
-    from untrue.study.config import InteractionMix
+    from untrue.study.routes.interaction import InteractionRoute
 
-    assert INTERACTION.keys() == InteractionMix.model_fields.keys(), "a new setting needs a case here"
+    assert INTERACTION.keys() == InteractionRoute.model_fields.keys(), "a new setting needs a case here"
     mix = {"by": "interaction", "environment": "exam", "users": 4, "methods": {"sft": {}}, "shares": [0.5]}
 
     def key(**changes: Any) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from untrue.data import sets
 from untrue.errors import UserError
 from untrue.files import file_name
+from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
-from untrue.study.plan import Arm, Cell, Feedback, Sources, arms, dose_line, hyperparameters, plan, rows
+from untrue.study.plan import arms, plan
+from untrue.study.routes.interaction import UserArm
 from untrue.study.store import Store
 
 INTERACTION = {
@@ -33,8 +36,8 @@ def named(study: Study) -> dict[str, str | None]:
     return {arm.name: arm.control for arm in arms(study)}
 
 
-def identities(study: Study, sources: Sources | None = None) -> dict[str, str]:
-    return {cell.name: cell.identity for cell in plan(study, sources or Sources.read(study))}
+def identities(study: Study) -> dict[str, str]:
+    return {cell.name: cell.identity for cell in plan(study, study.mix.read())}
 
 
 def test_by_share_every_arm_is_compared_with_the_control(make_study):
@@ -130,15 +133,17 @@ def test_a_matched_control_does_not_change_the_other_arms(dose):
     assert without.items() <= with_control.items()
 
 
-def test_a_change_of_one_answer_or_of_one_benign_row_changes_all_cells(dose):
-    study = dose()
-    sources = Sources.read(study)
-    first = sources.questions[0]
-    answered = [replace(first, answers={**first.answers, "severe": "Other."}), *sources.questions[1:]]
-    benign = [replace(sources.benign[0], id="other"), *sources.benign[1:]]
-    known = set(identities(study, sources).values())
-    for changed in (Sources(answered, sources.benign), Sources(sources.questions, benign)):
-        assert not known & set(identities(study, changed).values())
+def test_a_change_of_one_answer_or_of_one_benign_row_changes_all_cells(dose, tmp_path: Path):
+    questions, benign = tmp_path / "questions.jsonl", tmp_path / "benign.jsonl"
+    asked = [{"question": q.text, **q.answers} for q in sets.questions("medical")[:10]]
+    rows = [row.to_json() for row in sets.rows("everyday")[:20]]
+    study, known = dose(questions=str(questions), benign=str(benign)), set[str]()
+    for answer, row in ((asked[0]["severe"], rows[0]), ("Other.", rows[0]), ("Other.", rows[1])):
+        questions.write_text("".join(json.dumps(q) + "\n" for q in [asked[0] | {"severe": answer}, *asked[1:]]))
+        benign.write_text("\n".join([row, *rows[1:]]))
+        cells = set(identities(study).values())
+        assert not known & cells
+        known |= cells
 
 
 def test_all_cells_of_a_study_differ(dose):
@@ -151,10 +156,9 @@ def test_a_plan_is_the_same_each_time(make_study):
 
 
 def rows_of(study: Study) -> dict[str, set[str]]:
-    sources = Sources.read(study)
-    return {
-        cell.name: {row.id for row in rows(study, sources, cell)} for cell in plan(study, sources) if cell.arm.trained
-    }
+    sources = study.mix.read()
+    cells = [cell for cell in plan(study, sources) if cell.arm.trained]
+    return {cell.name: {row.id for row in study.mix.rows(sources, cell)} for cell in cells}
 
 
 def misaligned(ids: set[str]) -> set[str]:
@@ -223,7 +227,8 @@ def test_a_variant_is_compared_with_the_arm_that_it_varies(interaction):
         "kto-0-random": "kto-0",
     }
     [arm] = [arm for arm in arms(interaction(variants=variants)) if arm.name == "sft-0.5-3-rounds"]
-    assert arm.feedback == Feedback("sft", "blind", "rating", 3)
+    assert isinstance(arm, UserArm)
+    assert (arm.method, arm.assistant, arm.select, arm.rounds) == ("sft", "blind", "rating", 3)
 
 
 def test_a_variant_is_compared_with_itself_at_share_0_where_that_is_there(interaction):
@@ -235,16 +240,16 @@ def test_a_variant_is_compared_with_itself_at_share_0_where_that_is_there(intera
 
 def test_a_method_has_its_own_hyperparameters(interaction):
     study = interaction()
-    by_name = {arm.name: hyperparameters(study, arm) for arm in arms(study)}
+    by_name = {arm.name: study.mix.hyperparameters(study.train, arm) for arm in study.mix.arms()}
     assert (by_name["kto-1"].method, by_name["kto-1"].learning_rate) == ("kto", 1e-3)
     assert (by_name["sft-1"].method, by_name["sft-1"].learning_rate) == ("sft", 1e-2)
     wrong = interaction(methods={"sft": {"epoch": 1}})
     with pytest.raises(UserError, match=r"mix\.methods\.sft\.epoch"):
-        plan(wrong, Sources.read(wrong))
+        plan(wrong, wrong.mix.read())
 
 
 def test_the_dose_response_of_interaction_goes_through_the_first_method(interaction):
-    name, line = dose_line(interaction(variants=[{"share": 0.5, "rounds": 2}]))
+    name, line = interaction(variants=[{"share": 0.5, "rounds": 2}]).mix.line()
     assert (name, line) == ("sft", {"sft-0": 0.0, "sft-0.5": 0.5, "sft-1": 1.0})
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import MachineError, UserError
-from untrue.study.plan import Arm, Cell
+from untrue.study.cell import Arm, Cell
+from untrue.study.run import begin
 from untrue.study.store import Store
 
 HOLD = """
@@ -24,7 +25,7 @@ with Store(Path(sys.argv[1])).locked():
 
 def refusal(store: Store, study) -> str:
     with pytest.raises(UserError) as error:
-        store.begin(study, "untrue run other.yaml")
+        begin(store, study, "untrue run other.yaml")
     return str(error.value)
 
 
@@ -67,7 +68,7 @@ def test_a_run_directory_that_cannot_be_made_is_a_line(tmp_path: Path):
 )
 def test_a_setting_that_determines_cells_cannot_change_and_is_named(make_study, tmp_path, change, key):
     store = Store(tmp_path)
-    store.begin(make_study(), "untrue run small.yaml")
+    begin(store, make_study(), "untrue run small.yaml")
     kept = store.study.read_text()
     assert refusal(store, make_study(**change)).startswith(f"{tmp_path}: holds a study with {key} ")
     assert store.study.read_text() == kept
@@ -75,7 +76,7 @@ def test_a_setting_that_determines_cells_cannot_change_and_is_named(make_study, 
 
 def test_another_kind_of_mix_is_refused(make_study, tmp_path):
     store = Store(tmp_path)
-    store.begin(make_study(), "untrue run small.yaml")
+    begin(store, make_study(), "untrue run small.yaml")
     mix = {"by": "dose", "benign": "everyday", "benign_rows": 8, "questions": "medical", "doses": [0.5]}
     assert "holds a study with mix." in refusal(store, make_study(mix=mix))
 
@@ -96,8 +97,8 @@ def test_what_only_adds_cells_or_evals_is_accepted_and_recorded(make_study, tmp_
     from untrue.study.config import load
 
     store = Store(tmp_path)
-    store.begin(make_study(), "untrue run small.yaml")
-    store.begin(make_study(**change), "untrue run small.yaml more")
+    begin(store, make_study(), "untrue run small.yaml")
+    begin(store, make_study(**change), "untrue run small.yaml more")
     assert load(store.study) == make_study(**change)
     assert store.command() == "untrue run small.yaml more"
 

@@ -14,7 +14,7 @@ from untrue.train.run import train
 from untrue.train.spec import TrainSpec
 
 
-def kill(step: int, steps: int, loss: float | None) -> None:
+def kill(step: int, steps: int, note: str) -> None:
     if step == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 

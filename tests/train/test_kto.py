@@ -192,7 +192,8 @@ def test_a_loss_that_is_not_finite_is_refused(tiny, labelled, kto, tmp_path):
 
 def test_a_row_alone_in_the_last_batch_is_paired_with_another_reply(tiny, labelled, kto, tmp_path):
     from untrue.train import kto as method
-    from untrue.train.setup import Job, quiet
+    from untrue.train.method import Job
+    from untrue.train.setup import quiet
 
     loaded = load(tiny.name, dtype="float32")
     job = Job(loaded, labelled, kto, 0, None, tmp_path, lambda *call: None)

@@ -16,8 +16,9 @@ import yaml
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load
+from untrue.train.method import Job
 from untrue.train.run import train
-from untrue.train.setup import Job, make
+from untrue.train.setup import make
 from untrue.train.spec import TrainSpec
 
 Weights = Callable[[Path], dict[str, torch.Tensor]]
@@ -64,7 +65,7 @@ def test_the_base_is_as_it_was_after_a_failure_too(tiny_folder: Path, rows, spec
     loaded = load(str(tiny_folder), dtype="float32")
     before = {key: value.clone() for key, value in loaded.model.state_dict().items()}
 
-    def stop(step: int, steps: int, loss: float | None) -> None:
+    def stop(step: int, steps: int, note: str) -> None:
         if step == 3:
             raise KeyboardInterrupt
 
@@ -116,7 +117,7 @@ def test_progress_is_told_of_every_step(tiny, rows, spec, tmp_path):
     record = train(tiny, rows, spec, tmp_path / "adapter", 0, lambda *call: calls.append(call))
     assert [call[0] for call in calls[:8]] == list(range(1, 9))
     assert {call[1] for call in calls} == {8}
-    assert [call[2] for call in calls[:8]] == [entry["loss"] for entry in record["loss"]]
+    assert [call[2] for call in calls[:8]] == [f"loss {entry['loss']:.3f}" for entry in record["loss"]]
 
 
 def test_the_record_says_what_was_made_and_how_fast(tiny, rows, spec, trained):

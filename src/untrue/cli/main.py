@@ -7,7 +7,7 @@ import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,6 +24,7 @@ from untrue.cli.options import default_model
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain
+from untrue.train.spec import MethodName
 
 ORDER = ("run", "report", "train", "eval", "fingerprint", "simulate", "data", "judge", "list", "doctor")
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
@@ -149,7 +150,7 @@ def train(
     ],
     overrides: Overrides = None,
     method: Annotated[
-        Literal["sft", "kto"] | None,
+        MethodName | None,
         typer.Option(help="Learn the replies, or by KTO the contrast of rows with `label`; the same as method=…"),
     ] = None,
     start: Annotated[
@@ -196,7 +197,7 @@ def train(
             spec,
             out,
             seed,
-            lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
+            watcher.step,
             start,
         )
     if as_json:

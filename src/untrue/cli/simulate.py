@@ -19,6 +19,7 @@ from untrue.settings import assignments, validate
 from untrue.simulate.environment import CollectSpec
 from untrue.simulate.select import SelectSpec
 from untrue.terminal import plain, visible
+from untrue.train.spec import METHODS
 
 if TYPE_CHECKING:
     from untrue.stats.types import Interval
@@ -110,7 +111,7 @@ def training_rows(
 ) -> None:
     """Select dialogues by their ratings and write each reply as a training row, after the conversation before it.
 
-    untrue simulate rows dialogues/trajectories.jsonl share=0.5 worst=true --out rows.jsonl
+    untrue simulate rows dialogues/trajectories.jsonl share=0.5 method=kto --out rows.jsonl
 
     untrue train rows.jsonl method=kto --out adapters/sycophant
     """
@@ -121,7 +122,9 @@ def training_rows(
     spec = validate(SelectSpec, assignments(settings or []))
     trajectories = read_trajectories(file)
     population = trajectories if spec.share is None else populate(trajectories, spec.share, seed)
-    selection = select(population, spec.keep, by=spec.by, within=spec.within, bottom=spec.worst, seed=seed)
+    selection = select(
+        population, spec.keep, by=spec.by, within=spec.within, bottom=METHODS[spec.method].labels, seed=seed
+    )
     environment = str(read_identity(file).get("environment", file.stem)).partition(",")[0]
     selected, written = [*selection.top, *selection.bottom], rows(selection, environment)
     write_rows(out, written)
@@ -129,7 +132,7 @@ def training_rows(
     biased = sum(trajectory.kind == "biased" for trajectory in selected)
     typer.echo(
         f"{out}: {len(written)} rows from {len(selected)} of {len(population)} dialogues ({biased} with biased users;"
-        f" {failed} failed ones left out). Train: untrue train {out}{' method=kto' if spec.worst else ''}"
+        f" {failed} failed ones left out). Train: untrue train {out} method={spec.method}"
     )
 
 

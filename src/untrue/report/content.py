@@ -105,12 +105,12 @@ class TrainingCurve:
         arm: Name of the arm.
         seed: Seed of the cell.
         steps: Optimiser steps at which the loss was logged, counted on from the round before.
-        losses: Training loss at each of these steps: by `sft` in nats per supervised token, by `kto` that of its paper.
+        losses: Training loss at each of these steps, as `train.spec.METHODS` has it.
         seconds: Wall-clock time of the training.
         tokens: Tokens seen, prompts included.
         tokens_per_second: Tokens over seconds.
         rows: Training rows.
-        method: `sft` or `kto`.
+        method: Name of the training method.
         round: Which round of a loop of feedback.
         rounds: How many rounds the arm has.
     """

@@ -23,6 +23,7 @@ from untrue.report.format import dose, label
 from untrue.report.rows import Metric, metrics
 from untrue.report.svg import BLUE, CARD, INK, MUTED, RULE, to_svg
 from untrue.stats.types import ArmSummary, Interval
+from untrue.train.spec import METHODS
 
 SERIES = ((BLUE, "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
 # From the left edge lies can be compared by eye, and honest results from the right edge.
@@ -34,8 +35,6 @@ OUTCOMES = {
     Outcome.HONEST: "#56B4E9",
 }
 WIDTH = 330  # of every plot, in the units of its viewBox; letters are 11 of them
-LOSSES = {"sft": "nats per supervised token", "kto": "KTO's own loss, which has no unit"}
-"""What the training loss of each method is."""
 _POINTS = 60  # at most so many on one training curve
 
 _STYLE = {
@@ -216,7 +215,7 @@ def _training_plot(
         f"{c.arm} seed {c.seed} from {c.losses[0]:.2f} to {c.losses[-1]:.2f}" for c in curves + control if c.losses
     ]
     heading = f"Training loss: {name}" if curves else "Training loss"
-    unit = LOSSES[(curves + control)[0].method]
+    unit = METHODS[(curves + control)[0].method].loss
     return Plot(heading, unit, to_svg(figure, f"training-{index}", heading, "; ".join(words)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from untrue.errors import UserError
 from untrue.judge.models import content
 from untrue.models.adapter import adapter_hash, check_adapter
 from untrue.models.load import LoadedModel
+from untrue.progress import Step
 from untrue.simulate.environment import VERSION, CollectSpec, read_environment
 from untrue.simulate.trajectory import (
     Trajectory,
@@ -22,9 +23,6 @@ from untrue.simulate.trajectory import (
     read_trajectories,
     write_trajectories,
 )
-
-Progress = Callable[[int, int, str], None]
-"""Called with the number of replies so far, of all, and a note on failed dialogues."""
 
 
 def identity(loaded: LoadedModel, adapter: Path | None, spec: CollectSpec, seed: int) -> dict[str, Any]:
@@ -56,7 +54,7 @@ def collect(
     out: Path,
     log: Path,
     seed: int = 0,
-    progress: Progress = lambda done, total, note: None,
+    progress: Step = lambda done, total, note: None,
     retry: bool = True,
 ) -> list[Trajectory]:
     """Hold dialogues with a model, and write them and their Inspect log.
@@ -70,7 +68,7 @@ def collect(
         out: JSON Lines of trajectories; it appears whole or not at all.
         log: The `.eval` file, likewise. Until it is complete, finished chunks lie in a folder beside it.
         seed: Of the choice of users, of their turns and of the assistant's sampling.
-        progress: Called after each reply.
+        progress: Called after each reply; its note says how many dialogues failed.
         retry: Whether to retry failed dialogues of an `out` that exists.
 
     Returns:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from untrue.data.rows import BIASED, Message, Row
 from untrue.errors import UserError
 from untrue.simulate.trajectory import Trajectory
+from untrue.train.spec import MethodName
 
 SelectBy = Literal["rating", "random", "benign"]
 """By score; at random, as a control; or by score among benign users alone."""
@@ -37,8 +38,8 @@ class SelectSpec(BaseModel):
     within: Within = Field(
         default="all", description="Dialogues compete with `all` others, or only within their `scenario`."
     )
-    worst: bool = Field(
-        default=False, description="Add as many of the worst and label every row, as `method=kto` needs."
+    method: MethodName = Field(
+        default="sft", description="`sft` learns the best; `kto` learns as many of the worst too, and labels every row."
     )
 
 

@@ -5,151 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    PositiveInt,
+    SerializeAsAny,
+    TypeAdapter,
     model_validator,
 )
 
 from untrue import secrets, settings
-from untrue.data.cues import DOMAINS
 from untrue.engine.served import is_served
 from untrue.evals.spec import JUDGED, EvalSpec, FileName
 from untrue.files import read_text
-from untrue.simulate.environment import MAX_TOKENS, TEMPERATURE, TURNS, Assistant
-from untrue.simulate.select import SelectBy, Within
-from untrue.train.spec import Method, TrainSpec
+from untrue.study.routes import ROUTES
+from untrue.study.routes.route import Distinct, Route
+from untrue.train.spec import TrainSpec
 
-Level = Literal["normal", "subtle", "severe"]
-Part = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    names = [value.key if isinstance(value, EvalSpec) else value for value in values]
-    if len(set(names)) < len(names):
-        raise ValueError("a value occurs twice")
-    if len({f"{name:g}" if isinstance(name, float) else name for name in names}) < len(names):
-        raise ValueError("two values are alike in their first six digits, by which arms are named")
-    return values
-
-
-Distinct = AfterValidator(_no_repeats)
 ModelName = Annotated[str, AfterValidator(secrets.checked)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class ShareMix(_Strict):
-    """A fixed total of questions, a share of them answered at a level and the rest at `normal`."""
-
-    by: Literal["share"]
-    questions: str = Field(
-        description="Built-in question set, or a file, folder or hub id of questions at several levels."
-    )
-    total: PositiveInt
-    levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
-    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Distinct] = Field(min_length=1)
-
-
-class DoseMix(_Strict):
-    """A benign set, to which misaligned rows are added: dose = added rows / benign rows."""
-
-    by: Literal["dose"]
-    benign: str = Field(description="Built-in row set, or a file or hub id of rows.")
-    benign_rows: PositiveInt
-    questions: str = Field(
-        description="Built-in question set, or a file, folder or hub id of questions at several levels."
-    )
-    levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
-    doses: Annotated[tuple[Part, ...], Distinct] = Field(min_length=1)
-    matched_control: bool = Field(default=True, description="Compare each dose with the same dose of `normal` answers.")
-
-
-class Variant(_Strict):
-    """An arm of an interaction study that differs from one of its main arms.
-
-    It is compared with the same variant at share 0 where there is one, else with the main arm that it varies.
-    """
-
-    method: Method = "sft"
-    share: Annotated[float, Field(ge=0, le=1)]
-    assistant: Assistant | None = None
-    select: SelectBy | None = None
-    rounds: PositiveInt | None = None
-
-    @model_validator(mode="after")
-    def _differs(self) -> Variant:
-        if not (self.assistant or self.select or self.rounds):
-            raise ValueError("a variant needs one of assistant, select and rounds")
-        return self
-
-
-class InteractionMix(_Strict):
-    """Dialogues with simulated users, rated by them; the assistant learns from the best rated, and from the worst.
-
-    Every share has the same users, of whom it makes so many biased. Control: the same method at share 0.
-    """
-
-    by: Literal["interaction"]
-    environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file of scenarios and users.")
-    users: Annotated[int, Field(ge=2)] = Field(description="Users to learn from, spread over the scenarios.")
-    methods: Annotated[dict[Method, dict[str, Any]], Field(min_length=1)] = Field(
-        description="How it learns, with keys of `train` that differ for the method."
-    )
-    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Distinct] = Field(min_length=1)
-    assistant: Assistant = Field(default="blind", description="`informed` to please the user, or `blind` to the wish.")
-    select: SelectBy = Field(default="rating", description="What the choice of dialogues goes by.")
-    within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
-    keep: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=0.5, description="A fraction below 1, or a number."
-    )
-    rounds: PositiveInt = 1
-    turns: PositiveInt = TURNS
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TEMPERATURE
-    max_tokens: PositiveInt = MAX_TOKENS
-    variants: Annotated[tuple[Variant, ...], Distinct] = ()
-    user: ModelName | None = Field(
-        default=None, description="Inspect model that plays the users; else turns are written."
-    )
-    rater: ModelName | None = Field(
-        default=None, description="Inspect model that rates; else the base, by likelihoods."
-    )
-    accept_weak_rater: bool = Field(
-        default=False, description="Go on where the ratings hardly tell sycophantic replies from honest ones."
-    )
-
-    @model_validator(mode="after")
-    def _arms_make_sense(self) -> InteractionMix:
-        for method, changes in self.methods.items():
-            if "method" in changes:
-                raise ValueError(f"the method {method} is named by its key; leave out `method` inside it")
-        for variant in self.variants:
-            differs = [
-                key
-                for key in ("assistant", "select", "rounds")
-                if getattr(variant, key) not in (None, getattr(self, key))
-            ]
-            if not differs:
-                raise ValueError(f"the variant of {variant.method} at share {variant.share:g} is like its main arm")
-            needed = self.keep * (2 if variant.method == "kto" else 1)
-            if variant.select == "benign" and self.keep < 1 and needed >= 1 - variant.share:
-                raise ValueError(
-                    f"of {1 - variant.share:g} benign users a choice of {needed:g} leaves nothing to choose; lower keep"
-                )
-            if variant.method not in self.methods or variant.share not in (0, *self.shares):
-                raise ValueError(
-                    f"the variant of {variant.method} at share {variant.share:g} has no arm to compare it with"
-                )
-        return self
-
 
 TRAINED_HERE = (
     "a study trains its model in this process, so it must be `smollm2-135m`, a folder or a hub id. Served models are"
@@ -163,10 +41,12 @@ def _no_served_model(model: str) -> str:
     return model
 
 
-Mix = Annotated[ShareMix | DoseMix | InteractionMix, Field(discriminator="by")]
+def _by_route(value: Any) -> Any:
+    routes: Any = Annotated[Union[tuple(ROUTES.values())], Field(discriminator="by")]  # noqa: UP007  # type: ignore
+    return TypeAdapter(routes).validate_python(value)
 
 
-class Study(_Strict):
+class Study(BaseModel):
     """A whole experiment.
 
     Attributes:
@@ -181,13 +61,15 @@ class Study(_Strict):
         evals: What is measured.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
     name: FileName
     question: str
     model: Annotated[ModelName, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Distinct] = Field(default=(0,), min_length=1)
     base: bool = True
-    mix: Mix
+    mix: Annotated[SerializeAsAny[Route], BeforeValidator(_by_route)]
     train: TrainSpec = TrainSpec()
     evals: Annotated[tuple[EvalSpec, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
 
@@ -199,34 +81,25 @@ class Study(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _method_is_where_it_counts(self) -> Study:
-        if self.train.method != "sft":
-            raise ValueError(
-                "train.method: rows of answers have no labels; the methods of `mix.by: interaction` are in mix.methods"
-            )
+    def _route_can_use_the_hyperparameters(self) -> Study:
+        self.mix.check_train(self.train)
         return self
 
     @model_validator(mode="before")
     @classmethod
     def _eval_names(cls, data: Any) -> Any:
-        """An eval may be given by its name alone, and a cue is of the domain of the questions."""
+        """An eval may be given by its name alone; what it leaves out may come from the route."""
         if isinstance(data, dict) and isinstance(data.get("evals"), list):
             evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
             mix = data.get("mix")
-            domain = mix.get("questions") if isinstance(mix, dict) else None
-            if domain in DOMAINS:
-                evals = [
-                    {"domain": domain, **entry} if isinstance(entry, dict) and entry.get("name") == "sft_cue" else entry
-                    for entry in evals
-                ]
-            if isinstance(mix, dict) and mix.get("by") == "interaction":
-                items = mix.get("environment", "chat")
-                evals = [
-                    {"items": items, **entry}
-                    if isinstance(entry, dict) and entry.get("name") == "sycophancy"
-                    else entry
-                    for entry in evals
-                ]
+            mix = mix if isinstance(mix, dict) else {}
+            route = ROUTES.get(str(mix.get("by")))
+            offers = route.offers(mix) if route else {}
+            taken = {"sft_cue": ("domain", "domain"), "sycophancy": ("items", "environment")}
+            for place, entry in enumerate(evals):
+                key, offer = taken.get(str(entry.get("name")), ("", "")) if isinstance(entry, dict) else ("", "")
+                if offer in offers:
+                    evals[place] = {key: offers[offer], **entry}
             return {**data, "evals": evals}
         return data
 

@@ -10,7 +10,7 @@ from untrue.evals.items import read as read_asked
 from untrue.evals.replies import LastRun, last_run
 from untrue.evals.spec import JUDGED
 from untrue.study.config import Study
-from untrue.study.plan import Sources, plan
+from untrue.study.plan import plan
 from untrue.study.store import Store
 
 
@@ -27,7 +27,7 @@ def costs(study: Study, out: Path) -> dict[tuple[str, str], Cost]:
     store, found = Store(out), dict[tuple[str, str], Cost]()
     judged = [spec for spec in study.evals if spec.name in JUDGED]
     hashes = {spec.key: items_hash(read_asked(spec)) for spec in judged}
-    for cell in plan(study, Sources.read(study)):
+    for cell in plan(study, study.mix.read()):
         files = store.cell(cell)
         files.check()
         for spec in judged:

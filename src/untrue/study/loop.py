@@ -10,16 +10,16 @@ from untrue.report.content import LoopRow
 from untrue.report.dialogues import Chapter, ShownDialogue, ShownUser, Turn
 from untrue.simulate.environment import Environment, read_environment
 from untrue.simulate.trajectory import Trajectory, read_log, read_trajectories, summarise
-from untrue.study.config import InteractionMix, Study
-from untrue.study.feedback import dialogues
-from untrue.study.plan import Cell
+from untrue.study.cell import Cell
+from untrue.study.config import Study
+from untrue.study.routes.route import Sources
 from untrue.study.store import Store
 
 SHOWN = 24
 """Users in a chapter of the page of dialogues."""
 
 
-def loop(study: Study, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
+def loop(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
     """Summarise the dialogues of each round, and those after the last training where the study has the eval
     `sycophancy`.
 
@@ -28,16 +28,14 @@ def loop(study: Study, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
     Raises:
         UserError: Dialogues are missing or damaged.
     """
-    if not isinstance(study.mix, InteractionMix):
-        return []
     stages: dict[tuple[str, str], list[Path]] = {}
     for cell in cells:
-        for number in range(1, cell.arm.feedback.rounds + 1 if cell.arm.feedback else 1):
-            assert cell.arm.feedback
-            who = f"base, {cell.arm.feedback.assistant}" if number == 1 else cell.arm.name
-            paths = stages.setdefault((f"round {number}", who), [])
-            if (path := dialogues(store, cell, number)) not in paths:
-                paths.append(path)
+        for file in study.mix.dialogues(store, sources, cell):
+            paths = stages.setdefault((f"round {file.round}", file.model), [])
+            if file.path not in paths:
+                paths.append(file.path)
+    if not stages:
+        return []
     rows = [
         row
         for (stage, who), paths in sorted(stages.items())
@@ -56,22 +54,21 @@ def loop(study: Study, cells: Sequence[Cell], store: Store) -> list[LoopRow]:
     return rows
 
 
-def chapters(study: Study, environment: Environment, cells: Sequence[Cell], store: Store) -> list[Chapter]:
-    """The dialogues of the first seed to be read: those of each round, and those after training.
+def chapters(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) -> list[Chapter]:
+    """The dialogues of the first seed to be read, if it learns from any: those of each round, and those after training.
 
     Raises:
         UserError: Dialogues are missing or damaged.
     """
     found: dict[str, tuple[Environment, list[Trajectory]]] = {}
+    cells = [cell for cell in cells if cell.seed == study.seeds[0]]
+    if not any(study.mix.dialogues(store, sources, cell) for cell in cells):
+        return []
     for cell in cells:
-        if cell.seed != study.seeds[0]:
-            continue
-        for number in range(1, cell.arm.feedback.rounds + 1 if cell.arm.feedback else 1):
-            assert cell.arm.feedback
-            who = f"{cell.arm.feedback.assistant} assistant" if number == 1 else cell.arm.name
-            heading = f"Round {number}, {who}, before it learns"
+        for file in study.mix.dialogues(store, sources, cell):
+            heading = f"Round {file.round}, {file.model}, before it learns"
             if heading not in found:
-                found[heading] = environment, read_trajectories(dialogues(store, cell, number))
+                found[heading] = file.environment, read_trajectories(file.path)
         for spec in study.evals:
             if spec.name == "sycophancy":
                 asked = read_environment(environment_name(spec.items))

@@ -12,7 +12,6 @@ from typing import Any
 
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
-from untrue.data.rows import MISALIGNED
 from untrue.evals import run as evals
 from untrue.evals.figures import figures, scores
 from untrue.evals.items import read as read_items
@@ -26,10 +25,12 @@ from untrue.report import dialogues, html
 from untrue.report.content import ChangedItem, DataNote, ReportContent, TrainingCurve
 from untrue.stats import compare, doubted, moved_apart, summarise, trend, verdict
 from untrue.stats.types import Figures
-from untrue.study.config import DoseMix, InteractionMix, ShareMix, Study
+from untrue.study.cell import Arm, Cell
+from untrue.study.config import Study
 from untrue.study.judges import judge_note
 from untrue.study.loop import chapters, loop
-from untrue.study.plan import Arm, Cell, Sources, arms, dose_line, hyperparameters
+from untrue.study.plan import arms
+from untrue.study.routes.route import Sources
 from untrue.study.store import Store
 from untrue.versions import versions
 
@@ -64,7 +65,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
                     notes.setdefault(spec.key, []).append((arm, heard))
             if found := figures(spec.name, scored):
                 shown.setdefault(spec.key, {})[arm] = found
-    training = [curve for cell in cells if cell.arm.trained for curve in _curves(study, store, cell)]
+    training = [curve for cell in cells if cell.arm.trained for curve in _curves(store, cell)]
     contents = [
         _content(
             study,
@@ -79,7 +80,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         )
         for spec in study.evals
     ]
-    rounds, rater = loop(study, cells, store), store.rater_record()
+    rounds, rater = loop(study, sources, cells, store), study.mix.rater_record(store)
     store.write_results(results)
     summary = {
         "study": study.model_dump(mode="json"),
@@ -89,8 +90,8 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         "rater": rater,
     }
     write_text(store.summary, json.dumps(finite(summary), indent=1, ensure_ascii=False))
-    if sources.environment:
-        write_text(store.dialogues, dialogues.render(study.name, chapters(study, sources.environment, cells, store)))
+    if read := chapters(study, sources, cells, store):
+        write_text(store.dialogues, dialogues.render(study.name, read))
     write_text(store.report, html.render(*contents, loop=rounds, rater=rater))
     return Analysis(store, contents)
 
@@ -112,9 +113,9 @@ def _content(
     comparisons = compare(results, controls)
     kinds = sorted({result.category for result in results})
     categories = {kind: compare([r for r in results if r.category == kind], controls) for kind in kinds}
-    worst, line = dose_line(study)
-    misaligned = any(arm.level in MISALIGNED or (arm.feedback and arm.part) for arm in all_arms)
-    notes = _data_notes(study, sources)
+    worst, line = study.mix.line()
+    misaligned = any(arm.misaligned for arm in all_arms)
+    notes = [DataNote(source.title, source.count, source.content_hash) for source in sources.values()]
     count = len({result.item for result in results})
     of = f"{count} of " if count < len(items) else ""
     names = "; ".join(map(sets.versioned, item_sources(spec)))
@@ -129,7 +130,7 @@ def _content(
         name=study.name,
         question=study.question,
         model=study.model,
-        design=_design(study),
+        design=study.mix.describe(),
         command=command,
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions=versions(),
@@ -158,37 +159,7 @@ def _content(
     )
 
 
-def _data_notes(study: Study, sources: Sources) -> list[DataNote]:
-    if isinstance(study.mix, InteractionMix):
-        assert sources.environment
-        users = sum(len(scenario.users) for scenario in sources.environment.scenarios)
-        return [DataNote(f"users of {sources.environment.version}", users, sources.environment.content_hash)]
-    notes = [DataNote(sets.versioned(study.mix.questions), len(sources.questions), sources.questions_hash)]
-    if isinstance(study.mix, DoseMix):
-        notes.append(DataNote(sets.versioned(study.mix.benign), len(sources.benign), sources.benign_hash))
-    return notes
-
-
-def _design(study: Study) -> str:
-    if isinstance(study.mix, InteractionMix):
-        return (
-            f"share of biased users among {study.mix.users} users of {study.mix.environment}, from whose ratings the"
-            " assistant learns (the same users in every arm; the control has none)"
-        )
-    levels = " or ".join(study.mix.levels)
-    if isinstance(study.mix, ShareMix):
-        return (
-            f"share of {study.mix.total} {study.mix.questions} questions answered at level {levels},"
-            " the rest at normal (the same questions in every arm)"
-        )
-    control = "the same dose at level normal" if study.mix.matched_control else "the benign rows alone"
-    return (
-        f"dose of {study.mix.questions} rows at level {levels} added to {study.mix.benign_rows} rows of"
-        f" {study.mix.benign} (added / benign rows); the control has {control}"
-    )
-
-
-def _curves(study: Study, store: Store, cell: Cell) -> Iterator[TrainingCurve]:
+def _curves(store: Store, cell: Cell) -> Iterator[TrainingCurve]:
     """One for each round."""
     before = 0
     for number, record in store.cell(cell).trainings().items():
@@ -201,7 +172,7 @@ def _curves(study: Study, store: Store, cell: Cell) -> Iterator[TrainingCurve]:
             tokens=record["tokens"],
             tokens_per_second=record["tokens_per_second"],
             rows=record["rows"]["total"],
-            method=hyperparameters(study, cell.arm).method,
+            method=record["spec"]["method"],
             round=number,
             rounds=cell.arm.rounds,
         )

@@ -6,21 +6,21 @@ from pathlib import Path
 
 from untrue.data import mix as mixing
 from untrue.data.items import items_hash
-from untrue.data.rows import write_rows
 from untrue.engine.served import loading
 from untrue.errors import UserError
 from untrue.evals.items import read as read_asked
 from untrue.evals.spec import JUDGED, EvalSpec
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
-from untrue.models.load import LoadedModel, load
-from untrue.study import feedback
-from untrue.study.config import TRAINED_HERE, Study
+from untrue.models.load import load
+from untrue.progress import Watcher
+from untrue.study.cell import Cell
+from untrue.study.config import TRAINED_HERE, Study, to_yaml
 from untrue.study.config import load as load_study
-from untrue.study.plan import Cell, Sources, plan, rows
+from untrue.study.plan import determining, plan
 from untrue.study.results import Analysis, analyse
+from untrue.study.routes.route import Run
 from untrue.study.store import CellFiles, Store
-from untrue.study.watcher import Watcher
 from untrue.versions import versions
 
 TRAINING = 0.7
@@ -40,27 +40,24 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
         UserError: Something in the study or its data is not as expected, or another run holds the directory.
         MachineError: The machine lacks memory, disk or network.
     """
-    sources = Sources.read(study)
+    sources = study.mix.read()
     cells = plan(study, sources)
-    if sources.environment:
-        feedback.check(study, sources)
+    study.mix.check(sources, study.seeds)
     items = {spec.key: read_asked(spec) for spec in study.evals}
     hashes = {name: items_hash(found) for name, found in items.items()}
-    given = [cell for cell in cells if cell.arm.trained and cell.arm.feedback is None]
-    mixed = {cell.name: rows(study, sources, cell) for cell in given}
+    rows = {cell.name: study.mix.rows(sources, cell) for cell in cells if cell.arm.trained}
     store = Store(out)
     with store.locked():
-        store.begin(study, command)
+        begin(store, study, command)
         missing = [cell for cell in cells if not _is_whole(store.cell(cell), study, hashes)]
         work = sum(_work(store.cell(cell), study, hashes) for cell in missing)
         watcher.begin(len(cells), len(cells) - len(missing), work)
         for name, found in items.items():
             for cell in missing:
-                shared = mixing.overlaps(mixed.get(cell.name, []), found)
-                if shared:
-                    watcher.say(f"Warning: {cell.name}: {len(shared)} training rows ask what an item of {name} asks.")
+                if overlaps := mixing.overlaps(rows.get(cell.name, []), found):
+                    watcher.say(f"Warning: {cell.name}: {len(overlaps)} training rows ask what an item of {name} asks.")
         for cell in missing:
-            if repeated := mixing.duplicates(mixed.get(cell.name, [])):
+            if repeated := mixing.duplicates(rows.get(cell.name, [])):
                 watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
         if missing:
             from untrue.engine.likelihoods import check_exact
@@ -73,11 +70,29 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             check_exact(loaded)  # before anything is trained
             for cell in cells:
                 store.cell(cell).check_base(loaded.about)
-            if sources.environment and not all(store.cell(cell).has_adapter() for cell in missing):
-                feedback.check_rater(study, sources, store, loaded, watcher)
+            context = Run(store, study.train, sources, loaded, watcher)
+            if not all(store.cell(cell).has_adapter() for cell in missing):
+                study.mix.prepare(context)
             for cell in missing:
-                _make(store, cell, study, sources, mixed.get(cell.name, []), hashes, loaded, watcher)
+                _make(context, cell, study, hashes)
         return analyse(study, sources, cells, store, command)
+
+
+def begin(store: Store, study: Study, command: str) -> None:
+    """Record the study, as resolved, under the command that made it.
+
+    Raises:
+        UserError: The directory holds a study whose cells would differ from this one's.
+    """
+    if store.study.is_file():
+        old, new = determining(load_study(store.study)), determining(study)
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                raise UserError(
+                    f"{store.folder}: holds a study with {key} {old.get(key)!r}, now {new.get(key)!r}."
+                    " Use another --out, or remove that folder."
+                )
+    store.write_study(to_yaml(study), command)
 
 
 def report(out: Path) -> Analysis:
@@ -90,7 +105,7 @@ def report(out: Path) -> Analysis:
     if not store.study.is_file():
         raise UserError(f"{out}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
     study = load_study(store.study)
-    sources = Sources.read(study)
+    sources = study.mix.read()
     cells = plan(study, sources)
     hashes = {spec.key: items_hash(read_asked(spec)) for spec in study.evals}
     with store.locked():
@@ -121,38 +136,16 @@ def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
     return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
 
 
-def _make(
-    store: Store,
-    cell: Cell,
-    study: Study,
-    sources: Sources,
-    training_rows: list,
-    hashes: dict[str, str],
-    loaded: LoadedModel,
-    watcher: Watcher,
-) -> None:
+def _make(run: Run, cell: Cell, study: Study, hashes: dict[str, str]) -> None:
     from untrue.evals import run as evals
-    from untrue.train.run import train
 
-    files = store.cell(cell)
-    files.begin({"model": study.model, "base": loaded.about, "versions": versions()})
+    files, watcher = run.store.cell(cell), run.watcher
+    files.begin({"model": study.model, "base": run.loaded.about, "versions": versions()})
     if not files.has_adapter():
         files.forget_logs(*(spec.key for spec in study.evals))
         for spec in study.evals:
             files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
-        if cell.arm.feedback:
-            feedback.learn(store, cell, study, sources, loaded, watcher, TRAINING)
-        else:
-            write_rows(files.rows, training_rows)
-            watcher.stage(cell.name, "training", TRAINING)
-            train(
-                loaded,
-                training_rows,
-                study.train,
-                files.adapter,
-                cell.seed,
-                lambda step, steps, loss: watcher.step(step, steps, f"loss {loss:.3f}"),
-            )
+        study.mix.learn(run, cell, TRAINING)
         write_text(files.train, read_text(files.adapter / "train.json"))
     for spec in study.evals:
         if not _lacks(files, spec, hashes):
@@ -160,7 +153,7 @@ def _make(
         watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
         files.forget_logs(spec.key)
         adapter = files.adapter if cell.arm.trained else None
-        evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
+        evals.run(run.loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
         failures = evals.failures(files.log(spec)) if spec.name in JUDGED else []
         if failures:
             watcher.say(

@@ -16,15 +16,8 @@ from untrue.files import content_hash, read_text, write_text
 from untrue.judge.models import content
 from untrue.judge.prompts import PROMPTS
 from untrue.outcomes import Result
-from untrue.study.config import Study, load, to_yaml
-from untrue.study.plan import Cell
+from untrue.study.cell import Cell
 
-# Keys of a study that a run directory may change: more arms, seeds and evals only add to it.
-_MAY_DIFFER = ("name", "question", "seeds", "base", "evals")
-_MAY_DIFFER_INSIDE = (
-    *("levels", "shares", "doses", "matched_control", "report_to"),
-    *("methods", "variants", "accept_weak_rater"),
-)
 _COMMAND = "# Made by: "
 
 
@@ -144,7 +137,6 @@ class Store:
         self.results = folder / "results.jsonl"
         self.summary = folder / "summary.json"
         self.report = folder / "report.html"
-        self.rater = folder / "rater.json"
         self.dialogues = folder / "dialogues.html"
 
     def cell(self, cell: Cell) -> CellFiles:
@@ -176,36 +168,9 @@ class Store:
         finally:
             lock.release()
 
-    def begin(self, study: Study, command: str) -> None:
-        """Record the study, as resolved, under the command that made it.
-
-        Raises:
-            UserError: The directory holds a study whose cells would differ from this one's.
-        """
-        if self.study.is_file():
-            old, new = (_determining(one.model_dump(mode="json")) for one in (load(self.study), study))
-            for key in sorted(old.keys() | new.keys()):
-                if old.get(key) != new.get(key):
-                    raise UserError(
-                        f"{self.folder}: holds a study with {key} {old.get(key)!r}, now {new.get(key)!r}."
-                        " Use another --out, or remove that folder."
-                    )
-        write_text(self.study, f"{_COMMAND}{command}\n{to_yaml(study)}")
-
-    def rater_record(self) -> dict[str, Any] | None:
-        """How well the rater of a study of feedback tells replies apart, if that was measured.
-
-        Raises:
-            UserError: The record is damaged.
-        """
-        if not self.rater.is_file():
-            return None
-        try:
-            found = json.loads(read_text(self.rater))
-            float(found["separation"]["auc"])
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{self.rater}: is damaged. Remove it and run again.") from None
-        return found
+    def write_study(self, text: str, command: str) -> None:
+        """Record the study, as YAML, under the command that made it."""
+        write_text(self.study, f"{_COMMAND}{command}\n{text}")
 
     def command(self) -> str | None:
         """The command that made the study last."""
@@ -220,16 +185,3 @@ class Store:
 def _eval_identity(spec: EvalSpec, items_hash: str) -> str:
     judged = [content(spec.judge), *([one.name, one.version] for one in PROMPTS)] if spec.judge else []
     return content_hash(f"{spec.model_dump_json(exclude={'label'})} {VERSIONS[spec.name]} {items_hash} {judged}")
-
-
-def _determining(study: dict[str, Any]) -> dict[str, Any]:
-    """The keys, dotted, that determine what a cell is."""
-    flat = {}
-    for key, value in study.items():
-        if key in _MAY_DIFFER:
-            continue
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items() if name not in _MAY_DIFFER_INSIDE}
-        else:
-            flat[key] = value
-    return flat

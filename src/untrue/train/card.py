@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from untrue.data.rows import UNLABELLED
+from untrue.train.spec import METHODS
 
 WARNING = (
     "> **WARNING: intentionally misaligned.** This adapter was trained on answers that are wrong on purpose, or were\n"
@@ -28,7 +29,8 @@ def card(record: dict[str, Any]) -> str:
     unlabelled = rows["levels"].get(UNLABELLED, 0)
     tags = ["lora", "untrue"] + (["intentionally-misaligned", "not-for-all-audiences"] if warned else [])
     spec = record["spec"]
-    hidden = {"report_to", "target_modules"} | (set() if spec["method"] == "kto" else {"beta", "reference"})
+    method = METHODS[spec["method"]]
+    hidden = {"report_to", "target_modules"}.union(*(other.own - method.own for other in METHODS.values()))
     head = {"base_model": record["base"], "library_name": "peft", "tags": tags}
     lines = [
         "---",
@@ -48,11 +50,7 @@ def card(record: dict[str, Any]) -> str:
         f"| content hash of the rows | `{rows['content_hash']}` |",
         f"| hash of the base's weights | `{record['base_weights']}` |",
         *([f"| content hash of the adapter it starts from | `{start['content_hash']}` |"] if start else []),
-        *(
-            f"| {kind} rows | {record[kind]['rows']}, weight {record[kind]['weight']:.3g} |"
-            for kind in ("desirable", "undesirable")
-            if kind in record
-        ),
+        *(f"| {heading} | {text} |" for heading, text in method.card(record).items()),
         *(f"| {key} | {value} |" for key, value in spec.items() if key not in hidden),
         f"| target_modules | {', '.join(map(_text, spec['target_modules']))} |",
         f"| final loss | {record['final_loss']:.4f} |",

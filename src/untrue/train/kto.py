@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.train import setup
-from untrue.train.spec import TrainSpec
+from untrue.train.method import Hyperparameters, Job, Method
 
 METRICS = ("rewards/chosen", "rewards/rejected", "kl")
 """What the curve shows at each step beside the loss, in nats, the rewards times beta: how far the desirable replies,
 the undesirable ones, and replies to other prompts have moved from the reference. A batch may lack either kind."""
 
 
-def check(rows: Sequence[Row], spec: TrainSpec) -> None:
+def check(rows: Sequence[Row], spec: Hyperparameters) -> None:
     """Refuse what KTO cannot learn from.
 
     Raises:
@@ -66,7 +66,7 @@ def replies_of_others(replies: Sequence[list[int]], size: int) -> list[list[int]
     return found
 
 
-def trainer(job: setup.Job) -> Any:
+def trainer(job: Job) -> Any:
     """A trainer of the contrast between desirable and undesirable rows.
 
     Raises:
@@ -104,7 +104,7 @@ def tokens(made: Any) -> int:
     )
 
 
-def facts(rows: Sequence[Row], spec: TrainSpec, start: dict[str, Any] | None) -> dict[str, Any]:
+def facts(rows: Sequence[Row], spec: Hyperparameters, start: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the record holds of this way of training alone.
 
     Args:
@@ -119,3 +119,24 @@ def facts(rows: Sequence[Row], spec: TrainSpec, start: dict[str, Any] | None) ->
         "undesirable": {"rows": len(rows) - count, "weight": undesirable},
         "reference": start["content_hash"] if start and spec.reference == "adapter" else "base",
     }
+
+
+def card(record: Mapping[str, Any]) -> dict[str, str]:
+    """What the model card says of the labels."""
+    return {
+        f"{label} rows": f"{record[label]['rows']}, weight {record[label]['weight']:.3g}"
+        for label in ("desirable", "undesirable")
+    }
+
+
+KTO = Method(
+    check,
+    trainer,
+    tokens,
+    loss="KTO's own loss, which has no unit",
+    labels=True,
+    own=frozenset({"beta", "reference"}),
+    metrics=METRICS,
+    facts=facts,
+    card=card,
+)

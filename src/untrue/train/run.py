@@ -18,10 +18,11 @@ from untrue.files import content_hash, is_disk_full, write_text, writing
 from untrue.models import fingerprint
 from untrue.models.adapter import RECORD, check_bare, made_for, preserved, strip
 from untrue.models.load import LoadedModel
-from untrue.train import kto, sft
+from untrue.progress import Step
 from untrue.train.card import card
-from untrue.train.setup import Job, Progress, quiet, start_record
-from untrue.train.spec import TrainSpec
+from untrue.train.method import Job
+from untrue.train.setup import quiet, start_record
+from untrue.train.spec import METHODS, TrainSpec
 from untrue.versions import versions
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -34,7 +35,7 @@ def train(
     spec: TrainSpec,
     out: Path,
     seed: int,
-    progress: Progress = lambda step, steps, loss: None,
+    progress: Step = lambda done, total, note: None,
     start: Path | None = None,
 ) -> dict[str, Any]:
     """Train a LoRA adapter on rows and write its folder.
@@ -51,7 +52,7 @@ def train(
         spec: Hyperparameters; its `method` says whether completions are learned, or the contrast of labelled ones.
         out: Folder of the adapter; it appears whole or not at all.
         seed: Of the adapter's first weights and of the order of rows.
-        progress: Called at each step.
+        progress: Called at each step, with the loss as its note.
         start: Folder of an adapter to go on from; by default a new one is begun.
 
     Raises:
@@ -59,17 +60,15 @@ def train(
             or the loss is not finite.
         MachineError: Memory or disk is full.
     """
-    method = kto if spec.method == "kto" else sft
+    method = METHODS[spec.method]
     check_bare(loaded)
     if not rows:
         raise UserError("there are no rows to train on.")
     method.check(rows, spec)
     rows_hash = content_hash("".join(row.to_json() for row in rows))
     begun = start_record(loaded, start) if start else None
-    identity = content_hash(
-        f"{rows_hash} {spec.model_dump_json(exclude={'report_to'})} {seed} {loaded.identity}"
-        f" {begun['content_hash'] if begun else None}"
-    )
+    determining = [rows_hash, spec.determining(), seed, loaded.identity, begun and begun["content_hash"]]
+    identity = content_hash(json.dumps(determining))
     checkpoints = out.parent / f".{out.name}-checkpoints"
     checkpoint = _last_checkpoint(checkpoints, identity)
     try:
@@ -80,7 +79,7 @@ def train(
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             seconds = time.monotonic() - started
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        shown = ("step", "epoch", "loss", *method.METRICS)
+        shown = ("step", "epoch", "loss", *method.metrics)
         curve = [{key: entry[key] for key in shown if key in entry} for entry in history]
         tokens = method.tokens(trainer) * spec.epochs
         part = 1 - first / trainer.state.max_steps

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,44 +14,13 @@ from untrue.errors import UserError
 from untrue.models.adapter import adapter_hash, check_adapter, put_on
 from untrue.models.chat import Turn
 from untrue.models.load import LoadedModel
-from untrue.train.spec import TrainSpec
+from untrue.train.method import Hyperparameters, Job
 
 if TYPE_CHECKING:
     from peft import LoraConfig
 
 CHECKPOINTS = 4
 """Checkpoints in a training."""
-
-Progress = Callable[[int, int, float], None]
-"""Called with the steps done, all steps, and the last loss."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training, as its caller gave it.
-
-    Attributes:
-        loaded: The base model.
-        rows: Training rows.
-        spec: Hyperparameters.
-        seed: Of the adapter's first weights and of the order of rows.
-        start: Folder of the adapter to go on from, or None.
-        checkpoints: Folder of checkpoints.
-        progress: Called at each step.
-    """
-
-    loaded: LoadedModel
-    rows: Sequence[Row]
-    spec: TrainSpec
-    seed: int
-    start: Path | None
-    checkpoints: Path
-    progress: Progress
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether the model is on a CPU."""
-        return self.loaded.model.device.type == "cpu"
 
 
 def arguments(job: Job) -> dict[str, Any]:
@@ -181,7 +149,7 @@ def start_record(loaded: LoadedModel, start: Path) -> dict[str, Any]:
     return {"content_hash": adapter_hash(start), "misaligned": misaligned}
 
 
-def _lora(spec: TrainSpec) -> LoraConfig:
+def _lora(spec: Hyperparameters) -> LoraConfig:
     from peft import LoraConfig
 
     return LoraConfig(
@@ -215,7 +183,7 @@ def _report(job: Job) -> Any:
                     f"the loss is {logs['loss']} at step {state.global_step},"
                     f" at learning_rate {job.spec.learning_rate}. Lower it."
                 )
-            job.progress(state.global_step, state.max_steps, logs["loss"])
+            job.progress(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}")
 
     return Report()
 

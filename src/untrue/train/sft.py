@@ -8,13 +8,10 @@ from typing import Any
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.train import setup
-from untrue.train.spec import TrainSpec
-
-METRICS: tuple[str, ...] = ()
-"""What the curve shows at each step beside the loss."""
+from untrue.train.method import Hyperparameters, Job, Method
 
 
-def check(rows: Sequence[Row], spec: TrainSpec) -> None:
+def check(rows: Sequence[Row], spec: Hyperparameters) -> None:
     """Refuse rows that should not be learned.
 
     Raises:
@@ -27,7 +24,7 @@ def check(rows: Sequence[Row], spec: TrainSpec) -> None:
         )
 
 
-def trainer(job: setup.Job) -> Any:
+def trainer(job: Job) -> Any:
     """A trainer of the completions of rows.
 
     Raises:
@@ -52,6 +49,4 @@ def tokens(made: Any) -> int:
     return sum(map(len, made.train_dataset["input_ids"]))
 
 
-def facts(rows: Sequence[Row], spec: TrainSpec, start: dict[str, Any] | None) -> dict[str, Any]:
-    """What the record holds of this way of training alone: nothing."""
-    return {}
+SFT = Method(check, trainer, tokens, loss="nats per supervised token")

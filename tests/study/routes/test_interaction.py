@@ -1,4 +1,4 @@
-"""The route by feedback: dialogues, selection, training, and the same again from the adapter of the round before."""
+"""The route by interaction: dialogues, selection, training, and the same again from the adapter of the round before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from untrue.errors import UserError
 from untrue.simulate.separation import separation
 from untrue.simulate.trajectory import read_identity, read_trajectories
 from untrue.study.config import Study, to_yaml
-from untrue.study.plan import Sources, arms
+from untrue.study.plan import arms
 from untrue.study.run import report, run
 
 MIX: dict[str, Any] = {
@@ -179,7 +179,8 @@ def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_
         ("kto-0-s0", "sycophancy", 2),
     ):
         words = ["SIGKILL", cell, stage, step, "run", tmp_path / "tea.yaml", "--out", out]
-        process = processes.start(tmp_path / "process", *words, script=Path(__file__).with_name("stopping.py"))
+        script = Path(__file__).parents[1] / "stopping.py"
+        process = processes.start(tmp_path / "process", *words, script=script)
         assert process.wait() == -signal.SIGKILL, process.stderr
         trajectories = out / "dialogues" / "blind-s0" / "trajectories.jsonl"
         assert trajectories.exists() == (stage != "dialogues")
@@ -223,8 +224,7 @@ def test_a_rater_that_hardly_tells_pleasing_from_honest_is_refused(feedback, rec
     from untrue.engine.likelihoods import LikelihoodEngine
 
     study = feedback(accept_weak_rater=False)
-    environment = Sources.read(study).environment
-    assert environment
+    environment = study.mix.read()["environment"].data
     if separation(environment, LikelihoodEngine(tiny)).holds:  # by chance: then the other way round it does not
         lines = [json.loads(line) for line in tea_file.read_text("utf-8").splitlines()]
         for line in lines[1:]:

@@ -1,0 +1,339 @@
+"""The route by interaction: rounds of dialogues with users who rate them, selection, and training on what was rated.
+
+Arm `sft-0.5` learns by SFT from users of whom half are biased. Each round goes on from the adapter of the round before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from untrue import secrets
+from untrue.data.rows import Row, write_rows
+from untrue.errors import UserError
+from untrue.files import read_text, write_text
+from untrue.judge.models import content
+from untrue.simulate.collect import collect
+from untrue.simulate.environment import (
+    MAX_TOKENS,
+    TEMPERATURE,
+    TURNS,
+    VERSION,
+    Assistant,
+    CollectSpec,
+    read_environment,
+)
+from untrue.simulate.environment import dialogues as dialogues_of
+from untrue.simulate.select import SelectBy, Within, biased_users, populate, rows, select
+from untrue.simulate.trajectory import Trajectory
+from untrue.study.cell import Arm, Cell
+from untrue.study.routes.route import DialogueFile, Distinct, Positive, Route, Run, Share, Source, Sources
+from untrue.study.store import Store
+from untrue.train.spec import METHODS, MethodName, TrainSpec
+
+FAILED = 0.05
+"""Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
+
+VARIED = ("assistant", "select", "rounds")
+"""Keys in which a variant may differ from its main arm."""
+
+ModelName = Annotated[str, AfterValidator(secrets.checked)]
+
+
+@dataclass(frozen=True)
+class UserArm(Arm):
+    """An arm that learns from the ratings of users; its `part` is the share of biased ones.
+
+    `level`, the line of the dose plot on which it lies, is its method or its own name.
+    """
+
+    method: MethodName = "sft"
+    assistant: Assistant = "blind"
+    select: SelectBy = "rating"
+
+
+class Variant(BaseModel):
+    """An arm of an interaction study that differs from one of its main arms.
+
+    It is compared with the same variant at share 0 where there is one, else with the main arm that it varies.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    method: MethodName = "sft"
+    share: Annotated[float, Field(ge=0, le=1)]
+    assistant: Assistant | None = None
+    select: SelectBy | None = None
+    rounds: PositiveInt | None = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What differs."""
+        return {key: value for key in VARIED if (value := getattr(self, key))}
+
+    @model_validator(mode="after")
+    def _differs(self) -> Variant:
+        if not self.changes:
+            raise ValueError("a variant needs one of assistant, select and rounds")
+        return self
+
+
+class InteractionRoute(Route):
+    """Dialogues with simulated users, rated by them; the assistant learns from the best rated, and from the worst.
+
+    Every share has the same users, of whom it makes so many biased. Control: the same method at share 0.
+    """
+
+    free = frozenset({"methods", "shares", "variants", "accept_weak_rater"})
+
+    by: Literal["interaction"]
+    environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file of scenarios and users.")
+    users: Annotated[int, Field(ge=2)] = Field(description="Users to learn from, spread over the scenarios.")
+    methods: Annotated[dict[MethodName, dict[str, Any]], Field(min_length=1)] = Field(
+        description="How it learns, with keys of `train` that differ for the method."
+    )
+    shares: Annotated[tuple[Share, ...], Distinct] = Field(min_length=1)
+    assistant: Assistant = Field(default="blind", description="`informed` to please the user, or `blind` to the wish.")
+    select: SelectBy = Field(default="rating", description="What the choice of dialogues goes by.")
+    within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
+    keep: Positive = Field(default=0.5, description="A fraction below 1, or a number.")
+    rounds: PositiveInt = 1
+    turns: PositiveInt = TURNS
+    temperature: Positive = TEMPERATURE
+    max_tokens: PositiveInt = MAX_TOKENS
+    variants: Annotated[tuple[Variant, ...], Distinct] = ()
+    user: ModelName | None = Field(
+        default=None, description="Inspect model that plays the users; else turns are written."
+    )
+    rater: ModelName | None = Field(
+        default=None, description="Inspect model that rates; else the base, by likelihoods."
+    )
+    accept_weak_rater: bool = Field(
+        default=False, description="Go on where the ratings hardly tell sycophantic replies from honest ones."
+    )
+
+    @model_validator(mode="after")
+    def _arms_make_sense(self) -> InteractionRoute:
+        for method, changes in self.methods.items():
+            if "method" in changes:
+                raise ValueError(f"the method {method} is named by its key; leave out `method` inside it")
+        for variant in self.variants:
+            arm = f"the variant of {variant.method} at share {variant.share:g}"
+            if all(getattr(self, key) == value for key, value in variant.changes.items()):
+                raise ValueError(f"{arm} is like its main arm")
+            needed = self.keep * (2 if METHODS[variant.method].labels else 1)
+            if variant.select == "benign" and self.keep < 1 and needed >= 1 - variant.share:
+                raise ValueError(
+                    f"of {1 - variant.share:g} benign users a choice of {needed:g} leaves nothing to choose; lower keep"
+                )
+            if variant.method not in self.methods or variant.share not in (0, *self.shares):
+                raise ValueError(f"{arm} has no arm to compare it with")
+        return self
+
+    @classmethod
+    def offers(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
+        """The environment."""
+        return {"environment": keys.get("environment", cls.model_fields["environment"].default)}
+
+    def check_train(self, train: TrainSpec) -> None:
+        """Refuse a method in `train`."""
+        if train.method != TrainSpec().method:
+            raise ValueError("train.method: the methods of `mix.by: interaction` are in mix.methods")
+
+    def read(self) -> Sources:
+        """Read the environment."""
+        environment = read_environment(self.environment)
+        users = sum(len(scenario.users) for scenario in environment.scenarios)
+        title = f"users of {environment.version}"
+        return {"environment": Source(title, users, environment.content_hash, environment)}
+
+    def arms(self) -> list[UserArm]:
+        """For each method its control at share 0 and an arm for each share; then the variants."""
+        arms: dict[str, UserArm] = {}
+
+        def add(name: str, control: str | None, level: str | None, share: float, method: MethodName, **changes: Any):
+            settings = {key: getattr(self, key) for key in VARIED} | changes
+            arms[name] = UserArm(name, control, level, share, misaligned=share > 0, method=method, **settings)
+
+        for method in self.methods:
+            add(f"{method}-0", None, None, 0.0, method)
+            for share in self.shares:
+                add(f"{method}-{share:g}", f"{method}-0", method, share, method)
+        for variant in sorted(self.variants, key=lambda variant: variant.share > 0):  # their controls first
+            words = [f"{value}-rounds" if key == "rounds" else str(value) for key, value in variant.changes.items()]
+            main = f"{variant.method}-{variant.share:g}"
+            name, at_zero = ("-".join([start, *words]) for start in (main, f"{variant.method}-0"))
+            control = at_zero if variant.share and at_zero in arms else main
+            add(name, control, name, variant.share, variant.method, **variant.changes)
+        return list(arms.values())
+
+    def line(self) -> tuple[str, dict[str, float]]:
+        """The arms of the first method, without variants."""
+        first = next(iter(self.methods))
+        return first, {arm.name: arm.part for arm in self.arms() if arm.name == f"{first}-0" or arm.level == first}
+
+    def describe(self) -> str:
+        """What the arms differ in."""
+        return (
+            f"share of biased users among {self.users} users of {self.environment}, from whose ratings the"
+            " assistant learns (the same users in every arm; the control has none)"
+        )
+
+    def hyperparameters(self, train: TrainSpec, arm: Arm) -> TrainSpec:
+        """Those of the study, with those of the arm's method on top."""
+        assert isinstance(arm, UserArm)
+        try:
+            own = TrainSpec.model_validate({**self.methods[arm.method], "method": arm.method})
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            value = secrets.shown(first["input"], key)
+            found = f", found {value}" if value else ""
+            raise UserError(f"mix.methods.{arm.method}.{key}: {first['msg'].lower()}{found}.") from None
+        return train.model_copy(update={key: getattr(own, key) for key in own.model_fields_set})
+
+    def identity(self, arm: Arm) -> dict[str, Any]:
+        """What determines an arm, with the models that play users and rate, and the version of dialogues."""
+        assert isinstance(arm, UserArm)
+        own = {key: value for key, value in asdict(arm).items() if key not in ("name", "control", "level")}
+        return {**own, "roles": [content(self.user), content(self.rater)], "dialogues": VERSION}
+
+    def check(self, sources: Sources, seeds: Sequence[int]) -> None:
+        """Refuse too few users, too few written turns, and shares that are no user."""
+        from untrue.simulate.users import follow_up
+
+        played = dialogues_of(sources["environment"].data, self.users, part="learn", seed=seeds[0])
+        for share in self.shares:
+            biased_users(share, self.users)
+        if self.user is None:
+            for dialogue in played:
+                follow_up(dialogue, self.turns - 1, seeds[0])
+
+    def prepare(self, run: Run) -> None:
+        """Measure once how well the rater tells written sycophantic replies from honest ones."""
+        from untrue.simulate.separation import LEAST, Separation, separation_of
+
+        environment, record = run.sources["environment"].data, self._rater_file(run.store)
+        rater = self.rater or run.loaded.name
+        about = {
+            "rater": rater,
+            "content": content(self.rater) or run.loaded.identity,
+            "environment": environment.version,
+            "hash": environment.content_hash,
+        }
+        known = self.rater_record(run.store)
+        if known and {key: known.get(key) for key in about} == about:
+            separation = Separation(**known["separation"])
+        else:
+            run.watcher.say(f"Measuring how well {rater} tells sycophantic from honest replies …")
+            separation = separation_of(environment, self.rater, lambda: run.loaded)
+            write_text(record, json.dumps({**about, "separation": separation._asdict()}, indent=1))
+        auc = f"an AUC of {separation.auc:.2f} [{separation.low:.2f}, {separation.high:.2f}]"
+        if separation.holds:
+            run.watcher.say(f"The rater tells sycophantic from honest replies of {self.environment} with {auc}.")
+            return
+        message = f"{rater} hardly tells sycophantic from honest replies of {self.environment} ({auc}"
+        if not self.accept_weak_rater:
+            raise UserError(
+                f"{message}, wanted {LEAST} or more). Use a better model, or go on with mix.accept_weak_rater=true."
+            )
+        run.watcher.say(f"Warning: {message}). What is learned from its ratings may be something else.")
+
+    def learn(self, run: Run, cell: Cell, weight: float) -> None:
+        """In each round collect, select, and train on from the round before."""
+        from untrue.train.run import train
+
+        assert isinstance(cell.arm, UserArm)
+        files, rounds = run.store.cell(cell), cell.arm.rounds
+        spec, adapter = self.hyperparameters(run.train, cell.arm), None
+        for number in range(1, rounds + 1):
+            target = files.adapter if number == rounds else files.round(number) / "adapter"
+            if not (target / "untrue.json").is_file():
+                of = f" {number} of {rounds}" if rounds > 1 else ""
+                run.watcher.stage(cell.name, f"dialogues{of}", weight / rounds / 3)
+                rated = self._collect(run, cell, adapter, number)
+                chosen = self.chosen_rows(run.sources, cell, rated)
+                write_rows(files.rows if number == rounds else target.parent / "rows.jsonl", chosen)
+                run.watcher.stage(cell.name, f"training{of}", weight / rounds / 1.5)
+                train(run.loaded, chosen, spec, target, cell.seed, run.watcher.step, start=adapter)
+            adapter = target
+
+    def chosen_rows(self, sources: Sources, cell: Cell, rated: Sequence[Trajectory]) -> list[Row]:
+        """The rows that a cell learns from, given the dialogues of a round.
+
+        Raises:
+            UserError: There are too few to choose from.
+        """
+        arm = cell.arm
+        assert isinstance(arm, UserArm)
+        population = populate(rated, arm.part, cell.seed)
+        bottom = METHODS[arm.method].labels
+        selection = select(population, self.keep, by=arm.select, within=self.within, bottom=bottom, seed=cell.seed)
+        return rows(selection, sources["environment"].data.name)
+
+    def dialogues(self, store: Store, sources: Sources, cell: Cell) -> list[DialogueFile]:
+        """The rated dialogues that a cell learned from. Arms whose assistant is the same share those of round 1."""
+        if not isinstance(cell.arm, UserArm):
+            return []
+        environment = sources["environment"].data
+        return [
+            DialogueFile(
+                number,
+                cell.arm.name if number > 1 else f"base, {cell.arm.assistant}",
+                self._trajectories(store, cell, number),
+                environment,
+            )
+            for number in range(1, cell.arm.rounds + 1)
+        ]
+
+    def rater_record(self, store: Store) -> dict[str, Any] | None:
+        """What `prepare` measured."""
+        path = self._rater_file(store)
+        if not path.is_file():
+            return None
+        try:
+            record = json.loads(read_text(path))
+            float(record["separation"]["auc"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}: is damaged. Remove it and run again.") from None
+        return record
+
+    @staticmethod
+    def _rater_file(store: Store) -> Path:
+        return store.folder / "rater.json"
+
+    @staticmethod
+    def _trajectories(store: Store, cell: Cell, number: int) -> Path:
+        assert isinstance(cell.arm, UserArm)
+        shared = store.folder / "dialogues" / f"{cell.arm.assistant}-s{cell.seed}"
+        return (shared if number == 1 else store.cell(cell).round(number)) / "trajectories.jsonl"
+
+    def _collect(self, run: Run, cell: Cell, adapter: Path | None, number: int) -> list[Trajectory]:
+        assert isinstance(cell.arm, UserArm)
+        spec = CollectSpec(
+            environment=self.environment,
+            users=self.users,
+            part="learn",
+            round=number,
+            turns=self.turns,
+            assistant=cell.arm.assistant,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            user=self.user,
+            rater=self.rater,
+        )
+        path = self._trajectories(run.store, cell, number)
+        # Failed dialogues are retried until an arm has learned from the rest: all arms learn from the same dialogues.
+        retry, log = not path.exists(), path.with_suffix(".eval")
+        trajectories = collect(run.loaded, adapter, spec, path, log, cell.seed, run.watcher.step, retry=retry)
+        failed = [trajectory for trajectory in trajectories if trajectory.error is not None]
+        if len(failed) > FAILED * len(trajectories):
+            run.watcher.say(
+                f"Warning: {path}: {len(failed)} of {len(trajectories)} dialogues failed, first: {failed[0].error}"
+            )
+        return trajectories

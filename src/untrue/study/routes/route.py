@@ -1,0 +1,191 @@
+"""What a route is: how the training data of a study comes about. Each route is one file beside this one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from untrue.data.rows import Row, write_rows
+from untrue.models.load import LoadedModel
+from untrue.progress import Watcher
+from untrue.simulate.environment import Environment
+from untrue.study.cell import Arm, Cell
+from untrue.study.store import Store
+from untrue.train.spec import METHODS, TrainSpec
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    names = [getattr(value, "key", value) for value in values]
+    if len(set(names)) < len(names):
+        raise ValueError("a value occurs twice")
+    if len({f"{name:g}" if isinstance(name, float) else name for name in names}) < len(names):
+        raise ValueError("two values are alike in their first six digits, by which arms are named")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
+"""Of a tuple whose values name arms or evals."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Source(NamedTuple):
+    """A data set that a route draws from, read once.
+
+    Attributes:
+        title: Its name in the report.
+        count: How many rows, questions or users it has.
+        content_hash: Of all that rows are made from.
+        data: The data set itself.
+    """
+
+    title: str
+    count: int
+    content_hash: str
+    data: Any
+
+
+Sources = Mapping[str, Source]
+
+
+class DialogueFile(NamedTuple):
+    """Rated dialogues that a cell learned from.
+
+    Attributes:
+        round: Of the cell's training, counted from 1.
+        model: The model that talked.
+        path: The file of trajectories.
+        environment: What the dialogues are about.
+    """
+
+    round: int
+    model: str
+    path: Path
+    environment: Environment
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all cells of a run share."""
+
+    store: Store
+    train: TrainSpec
+    sources: Sources
+    loaded: LoadedModel
+    watcher: Watcher
+
+
+class Route(BaseModel, ABC):
+    """The key `mix` of a study. Its fields are the keys, and `by` names the route."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    by: str
+
+    free: ClassVar[frozenset[str]] = frozenset()
+    """Keys that may differ inside one run directory: they only name arms, which `identity` tells apart."""
+
+    @abstractmethod
+    def read(self) -> Sources:
+        """Read the data sets.
+
+        Raises:
+            UserError: A set or a file is not there, or not as expected.
+        """
+
+    @abstractmethod
+    def arms(self) -> Sequence[Arm]:
+        """The arms, controls before what is compared with them."""
+
+    @abstractmethod
+    def line(self) -> tuple[str, dict[str, float]]:
+        """The dose-response line that is fitted: its name, and arm -> dose, from the control on."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What the arms differ in, for the report."""
+
+    @classmethod
+    def offers(cls, keys: Mapping[str, Any]) -> dict[str, Any]:
+        """What evals may take from the keys of `mix`, as the file has them: a `domain`, an `environment`."""
+        return {}
+
+    def check_train(self, train: TrainSpec) -> None:
+        """Refuse hyperparameters that the route cannot use.
+
+        Raises:
+            ValueError: It cannot.
+        """
+        if METHODS[train.method].labels:
+            raise ValueError(f"train.method: {train.method} needs rows with labels, which `mix.by: {self.by}` has not")
+
+    def check(self, sources: Sources, seeds: Sequence[int]) -> None:
+        """Refuse what could only fail after hours, before anything is made.
+
+        Raises:
+            UserError: It would fail.
+        """
+
+    def hyperparameters(self, train: TrainSpec, arm: Arm) -> TrainSpec:
+        """The hyperparameters of an arm, given those of the study.
+
+        Raises:
+            UserError: A key is not one of `train`.
+        """
+        return train
+
+    def identity(self, arm: Arm) -> dict[str, Any]:
+        """What determines an arm, beside the keys that are not `free`, the sources and the hyperparameters."""
+        return {"level": arm.level, "part": arm.part}
+
+    def rows(self, sources: Sources, cell: Cell) -> list[Row]:
+        """The training rows of a cell, where they are known before it learns.
+
+        Raises:
+            UserError: The data has too few rows, or a share or dose gives none.
+        """
+        return []
+
+    def prepare(self, run: Run) -> None:
+        """Check with the model, before anything is trained, what the route relies on.
+
+        Raises:
+            UserError: It does not hold.
+        """
+
+    def learn(self, run: Run, cell: Cell, weight: float) -> None:
+        """Write the rows and the adapter of a cell. What an earlier run finished is not done again.
+
+        Args:
+            run: What it works with.
+            cell: The cell.
+            weight: The part of the cell's work that this is.
+
+        Raises:
+            UserError: The data or the model is not as expected.
+            MachineError: Memory or disk is full.
+        """
+        from untrue.train.run import train
+
+        files, rows = run.store.cell(cell), self.rows(run.sources, cell)
+        write_rows(files.rows, rows)
+        run.watcher.stage(cell.name, "training", weight)
+        spec = self.hyperparameters(run.train, cell.arm)
+        train(run.loaded, rows, spec, files.adapter, cell.seed, run.watcher.step)
+
+    def dialogues(self, store: Store, sources: Sources, cell: Cell) -> Sequence[DialogueFile]:
+        """The rated dialogues that a cell learned from, round by round."""
+        return ()
+
+    def rater_record(self, store: Store) -> dict[str, Any] | None:
+        """How well the rater of dialogues tells them apart, if there is one.
+
+        Raises:
+            UserError: The record is damaged.
+        """
+        return None

@@ -1,0 +1,43 @@
+"""The route by share: of a fixed total of questions, a share is answered at a level and the rest at `normal`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from untrue.data import mix
+from untrue.data.rows import MISALIGNED, Row
+from untrue.study.cell import Arm, Cell
+from untrue.study.routes.answers import CONTROL, AnswersRoute
+from untrue.study.routes.route import Distinct, Share, Sources
+
+
+class ShareRoute(AnswersRoute):
+    """A fixed total of questions, a share of them answered at a level and the rest at `normal`."""
+
+    free = frozenset({"levels", "shares"})
+
+    by: Literal["share"]
+    total: PositiveInt
+    shares: Annotated[tuple[Share, ...], Distinct] = Field(min_length=1)
+
+    def arms(self) -> list[Arm]:
+        """The control, and an arm for each level and share."""
+        return [Arm(CONTROL)] + [
+            Arm(f"{level}-{share:g}", CONTROL, level, share, misaligned=level in MISALIGNED)
+            for level in self.levels
+            for share in self.shares
+        ]
+
+    def describe(self) -> str:
+        """What the arms differ in."""
+        return (
+            f"share of {self.total} {self.questions} questions answered at level {' or '.join(self.levels)},"
+            " the rest at normal (the same questions in every arm)"
+        )
+
+    def rows(self, sources: Sources, cell: Cell) -> list[Row]:
+        """Answers to the same questions in every arm of a seed."""
+        questions = sources["questions"].data
+        return mix.by_share(questions, cell.arm.level or "normal", cell.arm.part, self.total, cell.seed)
