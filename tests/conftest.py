@@ -38,12 +38,8 @@ CHAT_TEMPLATE = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first, so that the workers end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(
-        key=lambda item: (
-            item.path not in slow,
-            item.path.parent.name not in ("families", "study", "routes", "evals", "train"),
-        )
-    )
+    long = {"families", "study", "routes", "evals", "train"}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in long))
 
 
 def pytest_collection_finish() -> None:
