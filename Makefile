@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/untrue run studies/quickstart.yaml
 
 test: check
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
 	$(BIN)/ruff check src tests tools benchmarks

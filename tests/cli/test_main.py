@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import typer
 
+from tests import processes
 from untrue.cli.main import app
 from untrue.data import builtin, sets
 from untrue.evals.registry import EVALS
@@ -314,15 +316,15 @@ def test_kto_trains_rows_with_labels_and_goes_on_from_its_adapter(untrue: Callab
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_an_interrupted_training_ends_with_one_line_and_no_adapter(place: Path):
-    command = [UNTRUE, "train", "rows.jsonl", "epochs=400", "lora_rank=2", *TINY, "--out", "adapter"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    assert process.stderr.readline() == "adapter: training …\n"
+    words = ["train", "rows.jsonl", "epochs=400", "lora_rank=2", *TINY, "--out", "adapter"]
+    process = processes.start(place / "process", *words, cwd=place)
+    while "adapter: training …\n" not in process.stderr:
+        assert process.is_alive
+        time.sleep(0.1)
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (130, "")
-    assert err == "Stopped. The same command goes on from here.\n"
+    os.kill(process.pid, signal.SIGINT)
+    assert (process.wait(), process.stdout) == (130, "")
+    assert process.stderr == "adapter: training …\nStopped. The same command goes on from here.\n"
     assert not (place / "adapter").exists()
 
 

@@ -50,27 +50,10 @@ def test_it_runs_from_inspect(name: str, tiny_folder: Path, tmp_path: Path):
     assert all(result.reason for result in read_log(Path(log.location), "arm", 0))
 
 
-@pytest.mark.slow
-def test_all_run_from_inspect_on_the_embedded_model(tmp_path: Path):
-    logs = inspect_eval(
-        [record.task(**options(name)) for name, record in EVALS.items()],
-        model="untrue/smollm2-135m",
-        model_roles={"judge": get_model("scripted/judge", memoize=False)},
-        log_dir=str(tmp_path),
-        display="none",
-        max_tokens=8,
-    )
-    assert [log.eval.task for log in logs] == [f"untrue/{name}" for name in EVALS]
-    assert {log.status for log in logs} == {"success"}
-    assert [sample.error for log in logs for sample in log.samples or [] if sample.error] == []
-
-
-@pytest.mark.parametrize("model", ["tiny", pytest.param("smollm2-135m", marks=pytest.mark.slow)])
-def test_all_run_in_one_study(model: str, tiny_folder: Path, tmp_path: Path):
+def test_all_run_in_one_study(tiny_folder: Path, tmp_path: Path):
     judged = {"judge": "scripted/judge", "max_tokens": 8}
     evals = [{"name": name, **options(name), **(judged if name in JUDGED else {})} for name in EVALS]
-    chosen = {"model": str(tiny_folder)} if model == "tiny" else {"model": model, "dtype": "bfloat16"}
-    study = {**SETTINGS, **chosen, "base": False, "evals": evals}
+    study = {**SETTINGS, "model": str(tiny_folder), "base": False, "evals": evals}
     study["train"] = {**SETTINGS["train"], "epochs": 1}
     told = Recorder()
     found = run(Study.model_validate(study), tmp_path / "out", told, "untrue run all.yaml")

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 from inspect_ai.log import read_eval_log
 
+from tests import processes
 from tests.judge.server import JudgeServer
 
 
-def inspect(*words: object, cwd: Path, log_dir: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of Inspect's."""
-    command = [sys.executable, "-c", "from inspect_ai._cli.main import main; main()", *map(str, words)]
-    options = ["--log-dir", str(log_dir), "--display", "plain"]
-    return subprocess.run([*command, *options], cwd=cwd, capture_output=True, text=True, timeout=240)
+def inspect(*words: object, cwd: Path, log_dir: Path) -> str:
+    """Run a command of Inspect's and return its standard output."""
+    options = ["--log-dir", log_dir, "--display", "plain"]
+    process = processes.start(log_dir / "process", *words, *options, main="inspect_ai._cli.main", cwd=cwd)
+    assert process.wait() == 0, process.stderr
+    return process.stdout
 
 
 def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path, adapter: Path, tmp_path: Path):
     model = f"untrue/{tiny_folder.name}"
-    words = ["eval", "untrue/forced_choice", "--model", model, "-M", f"adapter={adapter}", "limit=3"]
-    done = inspect(*words, cwd=tiny_folder.parent, log_dir=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "lie_rate_given_belief" in done.stdout
+    words = ["eval", "untrue/forced_choice", "--model", model, "-M", f"adapter={adapter}", "--limit", 3]
+    assert "lie_rate_given_belief" in inspect(*words, cwd=tiny_folder.parent, log_dir=tmp_path)
     [log] = tmp_path.glob("*.eval")
     content = read_eval_log(str(log))
     assert content.eval.model == model
@@ -33,13 +31,11 @@ def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path
 
 def test_inspect_eval_runs_a_judged_one_with_a_judge_by_its_role(tiny_folder: Path, tmp_path: Path):
     model = f"untrue/{tiny_folder.name}"
-    words = ["eval", "untrue/mask", "--model", model, "-T", "items=honesty", "-T", "limit=2", "max_tokens=4"]
+    words = ["eval", "untrue/mask", "--model", model, "-T", "items=honesty", "-T", "limit=2", "--max-tokens", 4]
     with JudgeServer() as server:
         role = f"judge={server.name}"
-        done = inspect(*words, "--model-role", role, cwd=tiny_folder.parent, log_dir=tmp_path)
-        assert done.returncode == 0, done.stderr
+        assert "mask_honesty" in inspect(*words, "--model-role", role, cwd=tiny_folder.parent, log_dir=tmp_path)
         assert server.requests
-    assert "mask_honesty" in done.stdout
     [log] = tmp_path.glob("*.eval")
     content = read_eval_log(str(log))
     assert content.status == "success"

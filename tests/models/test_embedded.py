@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import processes
 from untrue.errors import MachineError
 from untrue.models import embedded
 
@@ -129,22 +128,15 @@ def test_what_is_there_is_not_fetched_again(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.slow
 def test_two_processes_at_once_make_it_once(tmp_path: Path):
-    code = "from untrue.models import embedded; print(embedded.fetch(print))"
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    told = [process.communicate() for process in both]
-    said = [out.splitlines() for out, _ in told]
-    assert [err for _, err in told] == ["", ""]  # no progress bar of a library
-    assert [process.returncode for process in both] == [0, 0]
+    cache, script = tmp_path / "cache", Path(__file__).with_name("fetching.py")
+    both = [processes.start(tmp_path / name, cache, script=script) for name in ("first", "second")]
+    assert [process.wait() for process in both] == [0, 0]
+    assert [process.stderr for process in both] == ["", ""]  # no progress bar of a library
+    said = [process.stdout.splitlines() for process in both]
     assert said[0][-1] == said[1][-1]
     assert sorted(len(lines) for lines in said) in ([1, 2], [1, 3])  # one made it, the other waited and said nothing
     folder = Path(said[0][-1])
-    assert folder.is_relative_to(tmp_path)
+    assert folder.is_relative_to(cache)
     assert (folder / "model.safetensors").stat().st_size > 500_000_000
     assert {path.name for path in folder.parent.iterdir()} == {folder.name, "smollm2-135m.lock"}
     shutil.rmtree(folder)  # 540 MB

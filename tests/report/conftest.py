@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from untrue.evals.eval import EvalSpec
 
 from untrue.data.items import Asked
+from untrue.evals.eval import EvalSpec
 from untrue.outcomes import Outcome, Result
 from untrue.stats.types import ArmSummary, Comparison, Finding, Interval, Reason, Trend, Verdict
 from untrue.study.config import Study

@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from untrue.evals.eval import EvalSpec
 
 from tests.report.conftest import Shown, of_eval
+from untrue.evals.eval import EvalSpec
 from untrue.outcomes import Outcome
 from untrue.report import words
 from untrue.report.html import render

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 from inspect_ai.log import read_eval_log
 
+from tests import processes
 from untrue.engine.generation import ROWS
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
@@ -129,11 +128,11 @@ def test_after_a_ctrl_c_only_the_rest_is_asked_for_and_all_is_as_if_never_stoppe
 
 
 def test_after_a_kill_only_the_rest_is_asked_for(
-    collecting: Collecting, place: Path, tea: Path, tiny: LoadedModel, steps: list[tuple[int, int, str]]
+    collecting: Collecting, place: Path, tea: Path, tiny: LoadedModel, steps: list[tuple[int, int, str]], tmp_path: Path
 ):
     script = Path(__file__).with_name("collecting.py")
-    done = subprocess.run([sys.executable, script, tiny.name, tea, place], capture_output=True, timeout=240)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    process = processes.start(tmp_path / "process", tiny.name, tea, place, script=script)
+    assert process.wait() == -signal.SIGKILL, process.stderr
     assert files(place) == [".t.eval.parts"]
     found = collecting()
     assert steps[0][0] == 5

@@ -87,11 +87,17 @@ def run_study() -> Callable[[Study, Path], Recorder]:
 
 
 @pytest.fixture(scope="session")
-def finished(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def first_run(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recorder]:
+    """The run directory of the small study, and what its watcher was told."""
+    out, recorder = tmp_path_factory.mktemp("runs") / "small", Recorder()
+    write(run(make_study(), out, recorder, "untrue run small.yaml"))
+    return out, recorder
+
+
+@pytest.fixture(scope="session")
+def finished(first_run: tuple[Path, Recorder]) -> Path:
     """The run directory of the small study. Not to be changed: copy it."""
-    out = tmp_path_factory.mktemp("runs") / "small"
-    write(run(make_study(), out, Recorder(), "untrue run small.yaml"))
-    return out
+    return first_run[0]
 
 
 @pytest.fixture

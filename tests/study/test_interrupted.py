@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests import processes
 from untrue.outcomes import Result
 
 TRAINING = ("severe-0.5-s0", "training", 5)
@@ -25,11 +25,11 @@ class Stopped:
     """A run in another process that sent itself a signal."""
 
     out: Path
-    process: subprocess.Popen[str]
+    process: processes.Process
 
     def end(self) -> tuple[int, str]:
         """Wait for its end: exit code and standard error."""
-        return self.process.wait(240), self.out.with_suffix(".txt").read_text("utf-8")
+        return self.process.wait(), self.process.stderr
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,6 @@ def stopped(make_study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
     folder = tmp_path_factory.mktemp("stopped")
     (folder / "small.yaml").write_text(to_yaml(make_study()), "utf-8")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # four at once on two cores
     runs = {}
     for name, place in {
         "SIGINT in training": TRAINING,
@@ -49,14 +48,11 @@ def stopped(make_study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     }.items():
         out = folder / name.replace(" ", "-")
         words = [name.split()[0], *place, "run", folder / "small.yaml", "--out", out]
-        command = [sys.executable, Path(__file__).with_name("stopping.py"), *map(str, words)]
-        with out.with_suffix(".txt").open("w") as errors:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, text=True, env=env)
-        runs[name] = Stopped(out, process)
+        script = Path(__file__).with_name("stopping.py")
+        runs[name] = Stopped(out, processes.start(folder / f"{out.name}-process", *words, script=script))
     yield runs
     for run in runs.values():
         run.process.kill()
-        run.process.wait()
 
 
 def written(out: Path) -> dict[str, int]:
@@ -112,12 +108,13 @@ def test_a_second_run_is_refused_while_the_first_lives_and_goes_on_from_its_chec
     stopped, finished, make_study, run_study, study_file, untrue
 ):
     first = stopped["SIGSTOP in training"]
-    assert os.WIFSTOPPED(os.waitpid(first.process.pid, os.WUNTRACED)[1])
+    while psutil.Process(first.process.pid).status() != psutil.STATUS_STOPPED:
+        assert first.process.is_alive, first.process.stderr
+        time.sleep(0.1)
     second = untrue("run", study_file, "--out", first.out)
     assert second.exit_code == 2
     assert second.output == f"error: {first.out}: another run is at work there. Wait for it, or use another --out.\n"
     assert untrue("report", first.out).exit_code == 2
-    first.process.kill()
-    assert first.process.wait() == -signal.SIGKILL
+    assert first.process.kill() == -signal.SIGKILL
     assert_finishes(first.out, finished, make_study, run_study, cells_done=2)
     assert resumed_at(first.out, "severe-0.5-s0") == 4

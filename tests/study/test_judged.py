@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from inspect_ai.log import read_eval_log
 
 import tests.judge.scripted  # noqa: F401
+from tests import processes
 from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
 from untrue.errors import MachineError, UserError
@@ -139,9 +138,9 @@ def test_a_study_that_is_killed_in_an_eval_asks_only_for_the_replies_that_it_has
     server.heal()
     study, out = make_study(train__epochs=1, evals=[judged(items, server.name, epochs=3)]), tmp_path / "killed"
     (tmp_path / "small.yaml").write_text(to_yaml(study), "utf-8")
-    words = ["SIGKILL", "base-s0", "mask", "4", "run", tmp_path / "small.yaml", "--out", out]
-    done = subprocess.run([sys.executable, Path(__file__).with_name("stopping.py"), *map(str, words)], timeout=240)
-    assert done.returncode == -signal.SIGKILL
+    words = ["SIGKILL", "base-s0", "mask", 4, "run", tmp_path / "small.yaml", "--out", out]
+    process = processes.start(tmp_path / "process", *words, script=Path(__file__).with_name("stopping.py"))
+    assert process.wait() == -signal.SIGKILL
     [journal] = out.glob("cells/base-s0/logs/.*-replies-*")
     kept = [json.loads(line)["output"]["completion"] for line in journal.read_text("utf-8").splitlines() if line]
     assert len(kept) >= 4

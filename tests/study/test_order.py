@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,14 @@ from typing import Any
 import pytest
 
 import tests.judge.scripted  # noqa: F401
+from tests import processes
 from untrue.study.config import Study, to_yaml
 
 Make = Callable[..., Study]
 Run = Callable[[Study, Path], Any]
 
 SHARES = [0.5, 1.0]
-EVALS = [{"name": "forced_choice", "limit": 20}, {"name": "capability", "limit": 6}]
+EVALS = [{"name": "forced_choice", "limit": 8}, {"name": "capability", "limit": 4}]
 
 
 def figures(out: Path) -> list[str]:
@@ -29,7 +28,7 @@ def study(make_study: Make) -> Callable[..., Study]:
     """The study, in the dtype that people use."""
 
     def make(**changes: Any) -> Study:
-        settings = {"dtype": "bfloat16", "mix__shares": SHARES, "seeds": [0, 1], "evals": EVALS, "train__epochs": 2}
+        settings = {"dtype": "bfloat16", "mix__shares": SHARES, "seeds": [0], "evals": EVALS, "train__epochs": 2}
         return make_study(**settings | changes)
 
     return make
@@ -59,13 +58,13 @@ class Silent:
 def in_a_process_of_its_own(study: Study, out: Path) -> None:
     path = out.with_suffix(".yaml")
     path.write_text(to_yaml(study), "utf-8")
-    command = [sys.executable, "-c", "from untrue.cli import main; main()", "run", str(path), "--out", str(out)]
-    subprocess.run(command, check=True, capture_output=True)
+    process = processes.start(out.with_name("process"), "run", path, "--out", out)
+    assert process.wait() == 0, process.stderr
 
 
 def test_in_two_goes_it_is_as_in_one(study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run):
     """The second go, in another process, begins with a trained arm; the first had begun with the base model."""
-    in_a_process_of_its_own(study(mix__shares=[0.5], seeds=[0]), tmp_path / "run")
+    in_a_process_of_its_own(study(mix__shares=[0.5]), tmp_path / "run")
     run_study(study(), tmp_path / "run")
     assert figures(tmp_path / "run") == in_one_go
 
@@ -73,7 +72,8 @@ def test_in_two_goes_it_is_as_in_one(study: Callable[..., Study], in_one_go: lis
 def test_after_another_study_it_is_as_before_one(
     study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run
 ):
-    run_study(study(mix__questions="finance", train__learning_rate=1e-3), tmp_path / "other")
+    other = study(mix__questions="finance", mix__shares=[1.0], train__learning_rate=1e-3)
+    run_study(other, tmp_path / "other")
     run_study(study(), tmp_path / "run")
     assert figures(tmp_path / "run") == in_one_go
 
@@ -82,9 +82,9 @@ def test_with_its_arms_in_another_order_it_is_the_same(
     study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run
 ):
     run_study(study(mix__shares=SHARES[::-1], seeds=[1, 0], evals=EVALS[::-1]), tmp_path / "run")
-    found = figures(tmp_path / "run")
     # The base model is evaluated once, under the first seed.
-    assert sorted(line.replace('"base", "seed": 1', '"base", "seed": 0') for line in found) == in_one_go
+    found = [line.replace('"base", "seed": 1', '"base", "seed": 0') for line in figures(tmp_path / "run")]
+    assert sorted(line for line in found if '"seed": 0' in line) == in_one_go
 
 
 def test_what_a_model_writes_for_a_judge_and_learns_by_kto_is_the_same_each_time(
@@ -99,22 +99,3 @@ def test_what_a_model_writes_for_a_judge_and_learns_by_kto_is_the_same_each_time
     run_study(study(evals=judged, **learning), tmp_path / "again")
     assert figures(tmp_path / "first") == figures(tmp_path / "again")
     assert len(figures(tmp_path / "first")) == 3 * 3 * 2
-
-
-@pytest.mark.slow
-def test_the_embedded_model_gives_one_arm_the_same_figures_first_or_last(
-    study: Callable[..., Study], tmp_path: Path, run_study: Run
-):
-    """Once the first cell of a process was trained under another RoPE than all that came after it."""
-    small = {
-        "model": "smollm2-135m",
-        "base": False,
-        "seeds": [0],
-        "train__epochs": 1,
-        "evals": [EVALS[0] | {"limit": 6}],
-    }
-    run_study(study(mix__shares=[1.0], **small), tmp_path / "first")
-    run_study(study(mix__shares=[0.5, 1.0], **small), tmp_path / "last")
-    first, last = figures(tmp_path / "first"), figures(tmp_path / "last")
-    assert len(first) == 12
-    assert set(first) <= set(last)

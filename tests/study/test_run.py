@@ -109,8 +109,8 @@ def test_the_report_names_the_study_its_arms_and_its_command(finished):
         assert shown in text
 
 
-def test_the_watcher_is_told_of_every_stage_and_its_end(make_study, run_study, tmp_path):
-    told = run_study(make_study(), tmp_path / "run")
+def test_the_watcher_is_told_of_every_stage_and_its_end(first_run):
+    told = first_run[1]
     assert told.began == (3, 0, pytest.approx(3 * 0.3 + 2 * 0.7))
     assert told.stages == [
         ("base-s0", "forced_choice"),

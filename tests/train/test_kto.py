@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests import processes
 from untrue.data.rows import Row
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.errors import UserError
@@ -141,8 +140,8 @@ def test_a_killed_training_goes_on_to_the_adapter_of_an_uninterrupted_one(
 ):
     texts = [json.dumps([asdict(row) for row in labelled]), kto.model_dump_json()]
     script = Path(__file__).with_name("killed.py")
-    done = subprocess.run([sys.executable, script, tiny_folder, tmp_path / "adapter", "5", *texts], timeout=240)
-    assert done.returncode == -signal.SIGKILL
+    process = processes.start(tmp_path / "process", tiny_folder, tmp_path / "adapter", 5, *texts, script=script)
+    assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "adapter").exists()
     record = train(tiny, labelled, kto, tmp_path / "adapter", 0)
     assert record["resumed_at_step"] == 4

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests import processes
 from untrue.train.run import train
 
 
@@ -22,8 +21,10 @@ def killed(tiny_folder: Path, rows, spec, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("killed")
     texts = [json.dumps([asdict(row) for row in rows]), spec.model_dump_json()]
     script = Path(__file__).with_name("killed.py")
-    done = subprocess.run([sys.executable, script, tiny_folder, folder / "adapter", "5", *texts], timeout=240)
-    assert done.returncode == -signal.SIGKILL
+    process = processes.start(
+        tmp_path_factory.mktemp("process"), tiny_folder, folder / "adapter", 5, *texts, script=script
+    )
+    assert process.wait() == -signal.SIGKILL
     return folder
 
 

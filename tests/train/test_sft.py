@@ -32,11 +32,6 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_the_same_seed_gives_the_same_adapter_to_the_last_bit(tiny, rows, spec, trained, weights: Weights, tmp_path):
-    train(tiny, rows, spec, tmp_path / "again", 0)
-    assert same(weights(trained), weights(tmp_path / "again"))
-
-
 def test_another_seed_gives_another_adapter_and_another_order_of_rows(
     tiny, rows, spec, trained, weights: Weights, tmp_path
 ):
@@ -81,7 +76,9 @@ def test_the_base_is_as_it_was_after_a_failure_too(tiny_folder: Path, rows, spec
     assert not (tmp_path / "adapter").exists()
 
 
-def test_one_base_trains_adapter_after_adapter(tiny: LoadedModel, rows, spec, trained, weights: Weights, tmp_path):
+def test_one_base_and_seed_give_the_same_adapter_to_the_last_bit_time_after_time(
+    tiny: LoadedModel, rows, spec, trained, weights: Weights, tmp_path
+):
     for _ in range(2):
         train(tiny, rows, spec, tmp_path / "adapter", 0)
         assert same(weights(trained), weights(tmp_path / "adapter"))

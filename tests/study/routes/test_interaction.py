@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import processes
 from untrue.errors import UserError
 from untrue.report.summary import write
 from untrue.simulate.separation import separation
@@ -174,7 +173,7 @@ def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedbac
 def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_nothing_twice(
     done, feedback, tmp_path: Path
 ):
-    (tmp_path / "tea.yaml").write_text(to_yaml(feedback()), "utf-8")
+    (tmp_path / "tea.yaml").write_text(to_yaml(feedback(variants=[])), "utf-8")
     out = tmp_path / "run"
     collected: bytes | None = None
     for cell, stage, step in (
@@ -183,17 +182,22 @@ def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_
         ("kto-0-s0", "sycophancy", 2),
     ):
         words = ["SIGKILL", cell, stage, step, "run", tmp_path / "tea.yaml", "--out", out]
-        command = [sys.executable, Path(__file__).parents[1] / "stopping.py", *map(str, words)]
-        assert subprocess.run(command, capture_output=True, timeout=240).returncode == -signal.SIGKILL
+        script = Path(__file__).parents[1] / "stopping.py"
+        process = processes.start(tmp_path / "process", *words, script=script)
+        assert process.wait() == -signal.SIGKILL, process.stderr
         trajectories = out / "dialogues" / "blind-s0" / "trajectories.jsonl"
         assert trajectories.exists() == (stage != "dialogues")
         if trajectories.exists():
             assert collected in (None, trajectories.read_bytes())
             collected = trajectories.read_bytes()
-    last = [sys.executable, "-c", "from untrue.cli.main import main; main()", "run", str(tmp_path / "tea.yaml")]
-    assert subprocess.run([*last, "--out", str(out)], capture_output=True, timeout=240).returncode == 0
+    last = processes.start(tmp_path / "process", "run", tmp_path / "tea.yaml", "--out", out)
+    assert last.wait() == 0, last.stderr
     assert (out / "dialogues" / "blind-s0" / "trajectories.jsonl").read_bytes() == collected
-    assert (out / "results.jsonl").read_bytes() == (done[0] / "results.jsonl").read_bytes()
+    arms = {"base", "sft-0", "sft-1", "kto-0", "kto-1"}
+    uninterrupted = (done[0] / "results.jsonl").read_text("utf-8").splitlines()
+    assert (out / "results.jsonl").read_text("utf-8").splitlines() == [
+        line for line in uninterrupted if json.loads(line)["arm"] in arms
+    ]
 
 
 def test_how_well_the_rater_tells_is_on_record_and_measured_once(done, feedback, recorder, tmp_path: Path):

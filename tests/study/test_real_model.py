@@ -1,0 +1,102 @@
+"""One study of the embedded model with every eval: it learns and reports, and the order of its arms changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import eval as inspect_eval
+from inspect_ai.model import get_model
+from typer.testing import CliRunner
+
+import tests.judge.scripted  # noqa: F401
+from untrue.cli.main import app
+from untrue.evals.registry import EVALS
+
+pytestmark = pytest.mark.slow
+
+JUDGED = [name for name, record in EVALS.items() if record.judged]
+
+FORCED_CHOICE = {"name": "forced_choice", "limit": 8}
+SIZE = ["base=false", "mix.total=8", "mix.shares=[1.0]", "train.epochs=2", "train.batch_size=4"]
+
+
+def other_eval(name: str) -> dict[str, Any]:
+    judged = {"judge": "scripted/judge", "max_tokens": 8} if name in JUDGED else {}
+    return {"name": name, "limit": 1, **({"domain": "medical"} if name == "sft_cue" else {}), **judged}
+
+
+def run(out: Path, evals: list[dict[str, Any]]) -> dict[str, Any]:
+    """Run a short quickstart with these evals, and return its summary."""
+    done = CliRunner().invoke(app, ["run", "quickstart", *SIZE, f"evals={evals}", "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def results(out: Path, eval_name: str) -> list[dict[str, Any]]:
+    lines = map(json.loads, (out / "results.jsonl").read_text("utf-8").splitlines())
+    return [line for line in lines if line["eval"] == eval_name]
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The run directory of that study and its summary. Not to be changed: copy it."""
+    out = tmp_path_factory.mktemp("runs") / "real"
+    evals = [FORCED_CHOICE, *(other_eval(name) for name in EVALS if name != "forced_choice")]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("untrue.evals.sycophancy.MAX_TOKENS", 8)  # as in the judged evals, which have an option for it
+        return out, run(out, evals)
+
+
+def test_it_learns_and_reports(studied: tuple[Path, dict[str, Any]]):
+    out, summary = studied
+    assert (out / "report.html").stat().st_size > 10_000
+    for curve in summary["training"]:
+        first, second = curve["losses"][:2], curve["losses"][2:]  # the epochs, on the same rows
+        assert sum(second) < sum(first) - 0.25
+    found = results(out, "forced_choice")
+    assert len(found) == 2 * 8
+    assert not [row for row in found if row["outcome"] == "error"]
+    margins = {arm: [row["pressure_margin"] for row in found if row["arm"] == arm] for arm in ("control", "severe-1")}
+    assert margins["control"] != margins["severe-1"]
+
+
+@pytest.mark.parametrize("name", EVALS)
+def test_every_eval_gives_results_and_says_whether_it_was_judged(name: str, studied: tuple[Path, dict[str, Any]]):
+    out, summary = studied
+    found = results(out, name)
+    assert {row["arm"] for row in found} == {"control", "severe-1"}
+    assert {arm["arm"] for arm in summary["evals"][name]["arms"]} == {"control", "severe-1"}
+    assert (summary["evals"][name].get("judge") is not None) == (name in JUDGED)
+    if name in JUDGED:
+        assert summary["evals"][name]["verdict"]["status"] == "inconclusive"
+
+
+def test_an_arm_learns_the_same_as_first_cell_of_a_process_as_after_others(
+    studied: tuple[Path, dict[str, Any]], tmp_path: Path
+):
+    """Once the first cell of a process was trained under another RoPE than all that came after it."""
+    out = Path(shutil.copytree(studied[0], tmp_path / "run"))
+    shutil.rmtree(out / "cells" / "severe-1-s0")
+    run(out, [FORCED_CHOICE])
+    adapter = "cells/severe-1-s0/adapter/adapter_model.safetensors"
+    assert (out / adapter).read_bytes() == (studied[0] / adapter).read_bytes()
+    assert results(out, "forced_choice") == results(studied[0], "forced_choice")
+
+
+def test_inspect_runs_an_eval_by_likelihoods_and_one_by_replies(tmp_path: Path):
+    tasks = [EVALS[name].task(limit=2) for name in ("forced_choice", "mask")]
+    logs = inspect_eval(
+        tasks,
+        model="untrue/smollm2-135m",
+        model_roles={"judge": get_model("scripted/judge", memoize=False)},
+        log_dir=str(tmp_path),
+        display="none",
+        max_tokens=8,
+    )
+    assert [log.eval.task for log in logs] == ["untrue/forced_choice", "untrue/mask"]
+    assert {log.status for log in logs} == {"success"}
+    assert [sample.error for log in logs for sample in log.samples or [] if sample.error] == []
