@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from untrue.report.summary import write
 from untrue.study.config import Study
 from untrue.study.run import run
 
@@ -26,7 +27,7 @@ def several(
 ) -> Path:
     """The run directory of a study of three evals. Not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "several"
-    run(make_study(evals=EVALS, base=False, train__epochs=1), out, new_recorder(), "untrue run several.yaml")
+    write(run(make_study(evals=EVALS, base=False, train__epochs=1), out, new_recorder(), "untrue run several.yaml"))
     return out
 
 

@@ -19,6 +19,7 @@ from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
 from untrue.errors import MachineError, UserError
 from untrue.judge.check import Check
+from untrue.report.summary import write
 from untrue.study.config import to_yaml
 from untrue.study.cost import costs
 from untrue.study.run import report, run
@@ -60,12 +61,12 @@ def summary(out: Path) -> dict[str, Any]:
 def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, out, server, items):
     study = make_study(evals=[judged(items, server.name)])
     told = run_study(study, out)
-    assert sum("3 samples of mask have no reply or no judgement" in said for said in told.said) == 3
+    assert sum("3 samples of mask have no reply or no verdict" in said for said in told.said) == 3
     assert [arm["counts"]["error"] for arm in summary(out)["arms"]] == [3, 3, 3]
     before = replies(out, "control-s0")
     assert [cost.judge.calls for cost in costs(study, out).values()] == [3, 3, 3]
     assert [cost.model.calls for cost in costs(study, out).values()] == [0, 0, 0]
-    report(out)  # what failed is in the report, and does not stop it
+    write(report(out))  # what failed is in the report, and does not stop it
 
     server.heal()
     asked = len(server.requests)
