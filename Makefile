@@ -2,7 +2,7 @@
 #
 #   make demo    the quickstart study on the embedded model, and its report
 #   make test    lint, types and all tests, two at a time (WORKERS=8 where there are cores, and 2 GB of memory for each)
-#   make check   lint and types alone
+#   make check   lint, types and import order alone
 #   make bench   speed against lm-eval and TRL, side by side
 #   make clean   remove the environment and what runs made
 
@@ -21,6 +21,7 @@ test: check
 check: .venv/installed
 	$(BIN)/ruff check src tests tools benchmarks
 	$(BIN)/ruff format --check src tests tools benchmarks
+	$(BIN)/lint-imports
 	$(BIN)/pyright
 
 bench: .venv/bench

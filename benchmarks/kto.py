@@ -22,9 +22,9 @@ from untrue.data import sets
 from untrue.data.rows import Row
 from untrue.models import embedded
 from untrue.models.load import LoadedModel, load
-from untrue.train.kto import shuffled, weights
-from untrue.train.run import train
-from untrue.train.spec import TrainSpec
+from untrue.training.kto import shuffled, weights
+from untrue.training.run import train
+from untrue.training.spec import TrainSpec
 
 
 def main() -> None:

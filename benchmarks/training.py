@@ -18,8 +18,8 @@ from untrue.models import embedded
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
 from untrue.study import config
-from untrue.train.run import train
-from untrue.train.spec import TrainSpec
+from untrue.training.run import train
+from untrue.training.spec import TrainSpec
 
 STUDY = Path(__file__).parent.parent / "studies" / "quickstart.yaml"
 

@@ -73,9 +73,9 @@ def test_every_public_name_is_there() -> None:
         _ = untrue.nothing  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("first", ["import untrue.train.run", "untrue.evaluate", "from untrue import train"])
+@pytest.mark.parametrize("first", ["import untrue.training.run", "untrue.evaluate", "from untrue import train"])
 def test_train_can_be_called_whatever_was_imported_before(first: str) -> None:
-    code = f"import untrue; {first}; assert callable(untrue.train); import untrue.train.spec as s; s.TrainSpec()"
+    code = f"import untrue; {first}; assert callable(untrue.train); import untrue.training.spec as s; s.TrainSpec()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

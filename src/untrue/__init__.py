@@ -10,7 +10,7 @@
 
 `docs/python.md` shows all of it. Names are looked up when they are first used, so that the import is quick. What lies
 below is public too: `untrue.stats` (the statistics, on `Result` values from anywhere), `untrue.data.sets` and
-`untrue.data.mask` (data, read), `untrue.models.load`, `untrue.evals.run` and `untrue.train.run` (the steps).
+`untrue.data.mask` (data, read), `untrue.models.load`, `untrue.evals.run` and `untrue.training.run` (the steps).
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ __all__ = [
 ]
 
 _LAZY = {
-    **{name: ("untrue.api", name) for name in ("Evaluation", "compare", "evaluate", "load_study", "run_study")},
+    **{
+        name: ("untrue.api", name) for name in ("Evaluation", "compare", "evaluate", "load_study", "run_study", "train")
+    },
     "Item": ("untrue.data.items", "Item"),
     "load_items": ("untrue.data.items", "read_items"),
     "Row": ("untrue.data.rows", "Row"),
@@ -57,8 +59,6 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "train":  # a package that can be called, whichever of the two was asked for first
-        return import_module("untrue.train")
     if name == "__version__":
         from untrue.versions import versions
 

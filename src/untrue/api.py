@@ -272,7 +272,7 @@ def train(
         dtype: `bfloat16` or `float32`, of a model that is loaded.
         seed: Of the adapter's first weights and of the order of rows.
         progress: Show bars, or lines, on standard error.
-        **spec: Hyperparameters, such as `learning_rate=5e-4`; see `untrue.train.spec.TrainSpec`.
+        **spec: Hyperparameters, such as `learning_rate=5e-4`; see `untrue.training.spec.TrainSpec`.
 
     Raises:
         UserError: A hyperparameter, the model, the rows or `start` are not as expected.
@@ -280,8 +280,8 @@ def train(
     """
     from untrue.data import sets
     from untrue.settings import validate
-    from untrue.train.run import train as train_adapter
-    from untrue.train.spec import TrainSpec
+    from untrue.training.run import train as train_adapter
+    from untrue.training.spec import TrainSpec
 
     settings, folder = validate(TrainSpec, spec), Path(out)
     found = sets.rows(str(rows)) if isinstance(rows, str | Path) else list(rows)

@@ -8,8 +8,8 @@ import pytest
 
 from untrue.data import sets
 from untrue.models.load import LoadedModel
-from untrue.train.run import train
-from untrue.train.spec import TrainSpec
+from untrue.training.run import train
+from untrue.training.spec import TrainSpec
 
 
 @pytest.fixture(scope="session")

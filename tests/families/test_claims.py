@@ -22,8 +22,8 @@ from untrue.engine.likelihoods import LikelihoodEngine, check_exact
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
-from untrue.train.run import train
-from untrue.train.spec import TrainSpec
+from untrue.training.run import train
+from untrue.training.spec import TrainSpec
 
 EXACT = [name for name, family in FAMILIES.items() if not family.unsupported]
 REFUSED = [name for name, family in FAMILIES.items() if family.unsupported]
@@ -180,7 +180,7 @@ def test_trl_s_own_loss_which_a_gpu_uses_is_the_same(
     spec = TrainSpec(method=method, batch_size=2, lora_rank=4, target_modules=("q_proj", "v_proj"))
     for fast in (True, False):
         if not fast:
-            monkeypatch.setattr("untrue.train.trainer.OnCpu.is_fast", False)
+            monkeypatch.setattr("untrue.training.trainer.OnCpu.is_fast", False)
         losses.append(train(loaded, rows, spec, tmp_path / f"adapter-{fast}", seed=0)["loss"][0]["loss"])
     assert losses[0] == pytest.approx(losses[1], abs=TOLERANCE)
     assert settings(loaded.model) == own

@@ -18,8 +18,8 @@ from untrue.models import embedded
 from untrue.models.adapter import base_of, check_adapter, with_adapter
 from untrue.models.identity import weights_hash
 from untrue.models.load import load
-from untrue.train.run import train
-from untrue.train.spec import TrainSpec
+from untrue.training.run import train
+from untrue.training.spec import TrainSpec
 
 COMMITS = {"main": "a" * 40, "older": "b" * 40}
 

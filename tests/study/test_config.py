@@ -11,7 +11,7 @@ from untrue.settings import assignments, validate
 from untrue.study.config import builtin, load, to_yaml
 from untrue.study.routes.dose import DoseRoute
 from untrue.study.routes.share import ShareRoute
-from untrue.train.spec import TrainSpec
+from untrue.training.spec import TrainSpec
 
 SHARE = """\
 name: mine

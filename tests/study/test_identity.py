@@ -15,7 +15,7 @@ from untrue.evals.registry import EVALS, eval_spec
 from untrue.study import store
 from untrue.study.config import Study
 from untrue.study.plan import plan
-from untrue.train.spec import TrainSpec
+from untrue.training.spec import TrainSpec
 
 Make = Callable[..., Study]
 

@@ -24,7 +24,7 @@ from untrue.cli.options import default_model
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain
-from untrue.train.spec import MethodName
+from untrue.training.spec import MethodName
 
 ORDER = ("run", "report", "train", "eval", "fingerprint", "simulate", "data", "judge", "list", "doctor")
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
@@ -180,8 +180,8 @@ def train(
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
     from untrue.settings import assignments, validate
-    from untrue.train.run import train as train_adapter
-    from untrue.train.spec import TrainSpec
+    from untrue.training.run import train as train_adapter
+    from untrue.training.spec import TrainSpec
 
     _refuse_place(out)
     values = assignments([*(overrides or []), *([f"method={method}"] if method else [])])

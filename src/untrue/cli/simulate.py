@@ -19,7 +19,7 @@ from untrue.settings import assignments, validate
 from untrue.simulate.environment import CollectSpec
 from untrue.simulate.select import SelectSpec
 from untrue.terminal import plain, visible
-from untrue.train.spec import METHODS
+from untrue.training.spec import METHODS
 
 if TYPE_CHECKING:
     from untrue.stats.types import Interval

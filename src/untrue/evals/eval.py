@@ -31,9 +31,10 @@ from untrue.stats.types import MetricInfo
 if TYPE_CHECKING:
     from inspect_ai import Task
 
-    from untrue.evals.metrics import Metric
-
 T = TypeVar("T")
+
+Metric = Callable[[Sequence[Any]], Mapping[str, Any]]
+"""From the scored samples of an eval (`untrue.evals.metrics.Scored`) to values by name."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100), AfterValidator(file_name)]
 """A name by which files and folders are called."""

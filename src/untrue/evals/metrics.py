@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from inspect_ai.scorer import Metric as InspectMetric
 from inspect_ai.scorer import SampleScore, metric
 
-from untrue.evals.eval import Eval
+from untrue.evals.eval import Eval, Metric
 from untrue.judge.prompts import STATEMENT
 from untrue.logs import details_of, result, results
 from untrue.outcomes import Outcome, Result
@@ -64,10 +64,6 @@ class Scored(NamedTuple):
     result: Result
     details: Mapping[str, Any]
     sample: Mapping[str, Any]
-
-
-Metric = Callable[[Sequence[Scored]], Mapping[str, Interval | float]]
-"""From scored samples of one arm, all seeds, to metrics by name: with an interval, or plain."""
 
 
 def scored(content: EvalLog, seed: int = 0) -> list[Scored]:

@@ -25,7 +25,7 @@ from untrue.report.svg import BLUE, CARD, INK, MUTED, RULE, to_svg
 from untrue.stats.types import ArmSummary, Interval
 from untrue.study.cell import Arm
 from untrue.study.results import Analysis, EvalAnalysis, Training
-from untrue.train.spec import METHODS
+from untrue.training.spec import METHODS
 
 SERIES = ((BLUE, "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
 # From the left edge lies can be compared by eye, and honest results from the right edge.

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from untrue.data.rows import BIASED, Message, Row
 from untrue.errors import UserError
 from untrue.simulate.trajectory import Trajectory
-from untrue.train.spec import MethodName
+from untrue.training.spec import MethodName
 
 SelectBy = Literal["rating", "random", "benign"]
 """By score; at random, as a control; or by score among benign users alone."""

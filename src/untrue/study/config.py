@@ -25,7 +25,7 @@ from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
-from untrue.train.spec import TrainSpec
+from untrue.training.spec import TrainSpec
 
 ModelName = Annotated[str, AfterValidator(secrets.checked)]
 

@@ -9,7 +9,7 @@ from untrue.files import content_hash
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.routes.route import Sources
-from untrue.train.spec import TrainSpec
+from untrue.training.spec import TrainSpec
 
 BASE = "base"
 """The arm of the model before fine-tuning."""

@@ -35,7 +35,7 @@ from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import DialogueFile, Distinct, Positive, Route, Run, Share, Source, Sources
 from untrue.study.store import Store
-from untrue.train.spec import METHODS, MethodName, TrainSpec
+from untrue.training.spec import METHODS, MethodName, TrainSpec
 
 FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
@@ -236,7 +236,7 @@ class InteractionRoute(Route):
 
     def learn(self, run: Run, cell: Cell, weight: float) -> None:
         """In each round collect, select, and train on from the round before."""
-        from untrue.train.run import train
+        from untrue.training.run import train
 
         assert isinstance(cell.arm, UserArm)
         files, rounds = run.store.cell(cell), cell.arm.rounds

@@ -16,7 +16,7 @@ from untrue.progress import Watcher
 from untrue.simulate.environment import Environment
 from untrue.study.cell import Arm, Cell
 from untrue.study.store import Store
-from untrue.train.spec import METHODS, TrainSpec
+from untrue.training.spec import METHODS, TrainSpec
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -165,7 +165,7 @@ class Route(BaseModel, ABC):
             UserError: The data or the model is not as expected.
             MachineError: Memory or disk is full.
         """
-        from untrue.train.run import train
+        from untrue.training.run import train
 
         files, rows = run.store.cell(cell), self.rows(run.sources, cell)
         write_rows(files.rows, rows)

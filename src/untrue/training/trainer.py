@@ -15,7 +15,7 @@ from peft.helpers import disable_input_dtype_casting
 from torch import nn
 from trl.trainer.sft_trainer import SFTTrainer
 
-from untrue.train.loss import CompletionLoss
+from untrue.training.loss import CompletionLoss
 
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 """Config keys of models whose logits are more than a matrix product."""

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from untrue.data.rows import UNLABELLED
-from untrue.train.spec import METHODS
+from untrue.training.spec import METHODS
 
 WARNING = (
     "> **WARNING: intentionally misaligned.** This adapter was trained on answers that are wrong on purpose, or were\n"

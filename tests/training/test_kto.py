@@ -17,9 +17,9 @@ from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
-from untrue.train.kto import shuffled, weights
-from untrue.train.run import train
-from untrue.train.spec import TrainSpec
+from untrue.training.kto import shuffled, weights
+from untrue.training.run import train
+from untrue.training.spec import TrainSpec
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +191,9 @@ def test_a_loss_that_is_not_finite_is_refused(tiny, labelled, kto, tmp_path):
 
 
 def test_a_row_alone_in_the_last_batch_is_paired_with_another_reply(tiny, labelled, kto, tmp_path):
-    from untrue.train import kto as method
-    from untrue.train.method import Job
-    from untrue.train.setup import quiet
+    from untrue.training import kto as method
+    from untrue.training.method import Job
+    from untrue.training.setup import quiet
 
     loaded = load(tiny.name, dtype="float32")
     job = Job(loaded, labelled, kto, 0, None, tmp_path, lambda *call: None)

@@ -8,8 +8,8 @@ from typing import Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.train import setup
-from untrue.train.method import Hyperparameters, Job, Method
+from untrue.training import setup
+from untrue.training.method import Hyperparameters, Job, Method
 
 METRICS = ("rewards/chosen", "rewards/rejected", "kl")
 """What the curve shows at each step beside the loss, in nats, the rewards times beta: how far the desirable replies,
@@ -76,7 +76,7 @@ def trainer(job: Job) -> Any:
     from datasets import Dataset
     from trl.trainer.kto_config import KTOConfig
 
-    from untrue.train.kto_trainer import PreferenceTrainer
+    from untrue.training.kto_trainer import PreferenceTrainer
 
     desirable, undesirable = weights(job.rows)
     config = KTOConfig(

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from untrue.train.card import card
-from untrue.train.spec import TrainSpec
+from untrue.training.card import card
+from untrue.training.spec import TrainSpec
 
 NASTY = "a|b`c\n---\n<script>alert(1)</script>\n| x | y |\n# Title\n![i](http://x) [l](http://x) \\|"
 NASTY += " &lt; *b* \x1b[31m\u2028---"

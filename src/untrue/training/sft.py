@@ -7,8 +7,8 @@ from typing import Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.train import setup
-from untrue.train.method import Hyperparameters, Job, Method
+from untrue.training import setup
+from untrue.training.method import Hyperparameters, Job, Method
 
 
 def check(rows: Sequence[Row], spec: Hyperparameters) -> None:
@@ -34,7 +34,7 @@ def trainer(job: Job) -> Any:
     from datasets import Dataset
     from trl.trainer.sft_config import SFTConfig
 
-    from untrue.train.trainer import CompletionTrainer
+    from untrue.training.trainer import CompletionTrainer
 
     config = SFTConfig(**setup.arguments(job), train_sampling_strategy="group_by_length")
     data = [

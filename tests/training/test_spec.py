@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from untrue.errors import UserError
 from untrue.settings import assignments, validate
-from untrue.train.method import TRL_NAMES
-from untrue.train.spec import METHODS, TrainSpec
+from untrue.training.method import TRL_NAMES
+from untrue.training.spec import METHODS, TrainSpec
 
 
 def override(texts: list[str]) -> TrainSpec:
@@ -68,5 +68,5 @@ def test_a_method_is_one_of_those_declared():
 
 
 def test_the_spec_and_the_command_line_do_without_torch():
-    code = "import sys, untrue.cli.main, untrue.study.config, untrue.train.spec; sys.exit('torch' in sys.modules)"
+    code = "import sys, untrue.cli.main, untrue.study.config, untrue.training.spec; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

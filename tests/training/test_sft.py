@@ -16,10 +16,10 @@ import yaml
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load
-from untrue.train.method import Job
-from untrue.train.run import train
-from untrue.train.setup import make
-from untrue.train.spec import TrainSpec
+from untrue.training.method import Job
+from untrue.training.run import train
+from untrue.training.setup import make
+from untrue.training.spec import TrainSpec
 
 Weights = Callable[[Path], dict[str, torch.Tensor]]
 

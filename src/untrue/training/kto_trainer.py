@@ -14,7 +14,7 @@ import torch
 from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.utils import use_adapter
 
-from untrue.train.trainer import OnCpu
+from untrue.training.trainer import OnCpu
 
 ROWS = 4
 """Rows that go through the model together on a CPU: enough to fill its cores, few enough to be alike in length."""

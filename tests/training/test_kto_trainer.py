@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import KTOTrainer
 
-from untrue.train.kto import replies_of_others
-from untrue.train.kto_trainer import PreferenceTrainer
+from untrue.training.kto import replies_of_others
+from untrue.training.kto_trainer import PreferenceTrainer
 
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])

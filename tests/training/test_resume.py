@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests import processes
-from untrue.train.run import train
+from untrue.training.run import train
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from untrue.data import sets
 from untrue.data.rows import Row
 from untrue.models.load import LoadedModel
-from untrue.train.spec import TrainSpec
+from untrue.training.spec import TrainSpec
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def spec() -> TrainSpec:
 @pytest.fixture(scope="session")
 def trained(tiny: LoadedModel, rows: list[Row], spec: TrainSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The adapter of an uninterrupted training of `rows` by `spec` at seed 0."""
-    from untrue.train.run import train
+    from untrue.training.run import train
 
     folder = tmp_path_factory.mktemp("trained") / "adapter"
     train(tiny, rows, spec, folder, 0)

@@ -19,10 +19,10 @@ from untrue.models import fingerprint
 from untrue.models.adapter import RECORD, check_bare, made_for, preserved, strip
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
-from untrue.train.card import card
-from untrue.train.method import Job
-from untrue.train.setup import quiet, start_record
-from untrue.train.spec import METHODS, TrainSpec
+from untrue.training.card import card
+from untrue.training.method import Job
+from untrue.training.setup import quiet, start_record
+from untrue.training.spec import METHODS, TrainSpec
 from untrue.versions import versions
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")

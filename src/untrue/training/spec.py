@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from untrue.train.kto import KTO
-from untrue.train.method import Hyperparameters, Method
-from untrue.train.sft import SFT
+from untrue.training.kto import KTO
+from untrue.training.method import Hyperparameters, Method
+from untrue.training.sft import SFT
 
 METHODS: dict[str, Method] = {"sft": SFT, "kto": KTO}
 """The training methods. A new one is a file, and an entry here."""

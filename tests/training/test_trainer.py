@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from untrue.train.trainer import CompletionTrainer
+from untrue.training.trainer import CompletionTrainer
 
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])

@@ -14,7 +14,7 @@ from untrue.errors import UserError
 from untrue.models.adapter import adapter_hash, check_adapter, put_on
 from untrue.models.chat import Turn
 from untrue.models.load import LoadedModel
-from untrue.train.method import Hyperparameters, Job
+from untrue.training.method import Hyperparameters, Job
 
 if TYPE_CHECKING:
     from peft import LoraConfig

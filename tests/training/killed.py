@@ -10,8 +10,8 @@ from pathlib import Path
 
 from untrue.data.rows import Row
 from untrue.models.load import load
-from untrue.train.run import train
-from untrue.train.spec import TrainSpec
+from untrue.training.run import train
+from untrue.training.spec import TrainSpec
 
 
 def kill(step: int, steps: int, note: str) -> None:

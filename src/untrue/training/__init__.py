@@ -1,0 +1,1 @@
+"""Training: LoRA fine-tuning of a model on rows, supervised or by KTO."""
