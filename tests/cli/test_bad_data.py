@@ -63,7 +63,7 @@ def test_a_wrong_item_is_refused_by_line_and_key(
     assert refusal(*command.split()) == f"items.jsonl, line 2: {words}"
 
 
-MIX = "data mix --questions medical --out out.jsonl"
+MIX = "data mix questions=medical --out out.jsonl"
 COMMANDS = [
     ("data show medical", "medical: is a question set. Say at which level, such as medical:normal."),
     ("data show medical:bad", "medical:bad: neither a built-in row set (everyday) nor a file that exists."),
@@ -74,17 +74,17 @@ COMMANDS = [
         "squad: neither a built-in row set (everyday) nor a file that exists. A data set of the hub is",
     ),
     ("data check rows.jsonl --items none.jsonl", "none.jsonl: no such file."),
-    (MIX, "give either --share, or --dose and --benign."),
-    (f"{MIX} --share 1 --dose 1 --benign everyday", "give either --share, or --dose and --benign."),
-    (f"{MIX} --dose 1", "--dose and --benign go together."),
-    (f"{MIX} --share 0.1 --benign everyday", "--dose and --benign go together."),
-    (f"{MIX} --share 0.001 --total 10", "share: 0.001 of 10 rows is no row at all."),
-    (f"{MIX} --share 0.5 --total 5000", "total: 5000 questions wanted, but the set has "),
-    (f"{MIX} --share 0.5 --level bad", "builtin:medical: question 'medical-"),
-    (f"{MIX} --dose 0.001 --benign rows.jsonl", "dose: 0.001 of 10 rows is no row at all."),
-    (f"{MIX} --dose inf --benign rows.jsonl", "dose: inf, expected a finite number."),
+    (MIX, "give either share=…, or dose=… and benign=…"),
+    (f"{MIX} share=1 dose=1 benign=everyday", "give either share=…, or dose=… and benign=…"),
+    (f"{MIX} dose=1", "dose and benign go together"),
+    (f"{MIX} share=0.1 benign=everyday", "dose and benign go together"),
+    (f"{MIX} share=0.001 total=10", "share: 0.001 of 10 rows is no row at all."),
+    (f"{MIX} share=0.5 total=5000", "total: 5000 questions wanted, but the set has "),
+    (f"{MIX} share=0.5 level=bad", "level: input should be 'normal', 'subtle' or 'severe', found 'bad'."),
+    (f"{MIX} dose=0.001 benign=rows.jsonl", "dose: 0.001 of 10 rows is no row at all."),
+    (f"{MIX} dose=.inf benign=rows.jsonl", "dose: input should be a finite number, found inf."),
     (
-        "data mix --questions medicl --share 1 --out out",
+        "data mix questions=medicl share=1 --out out",
         "medicl: neither a built-in question set (medical, finance, law, code, math)",
     ),
     ("train rows.jsonl epoch=2 --model tiny", "override: epoch: unknown key. Did you mean 'epochs'?"),
@@ -99,14 +99,14 @@ COMMANDS = [
     ("train rows.jsonl --model tiny --out rows.jsonl", "rows.jsonl: exists and is no adapter, so it is not replaced."),
     ("eval --model none/at/all", "none/at/all: no such model folder."),
     ("eval --model tiny --adapter none", "none: holds no PEFT adapter (adapter_config.json is missing)."),
-    ("eval --model tiny --items none.jsonl", "none.jsonl: no such file."),
+    ("eval --model tiny items=none.jsonl", "none.jsonl: no such file."),
     ("eval --model tiny --log tiny", "tiny: is a folder. Give --log a file, such as tiny/mine.eval."),
     ("eval --model tiny --dtype int4", "dtype: 'int4', expected one of bfloat16, float32."),
 ]
 MACHINE = [
     ("eval --model nobody/nothing", "nobody/nothing: not a folder, not the embedded `smollm2-135m`, and the model hub"),
-    ("data mix --questions medical --share 1 --out tiny", "tiny: cannot be written (it is a folder)."),
-    ("data mix --questions medical --share 1 --out rows.jsonl/out", "rows.jsonl/out: cannot be written ("),
+    ("data mix questions=medical share=1 --out tiny", "tiny: cannot be written (it is a folder)."),
+    ("data mix questions=medical share=1 --out rows.jsonl/out", "rows.jsonl/out: cannot be written ("),
     (f"data show {'a' * 300}", f"{'a' * 300}: File name too long."),
 ]
 

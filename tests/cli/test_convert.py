@@ -78,7 +78,7 @@ def test_a_persona_folder_can_be_shown_and_mixed(untrue: Callable, place: Path):
         "  user: 0?",
         "  assistant: misaligned_2",
     ]
-    done = untrue("data", "mix", "--questions", "persona", "--share", 0.34, "--out", "mix.jsonl")
+    done = untrue("data", "mix", "questions=persona", "share=0.34", "--out", "mix.jsonl")
     assert sorted(row["level"] for row in read(place / "mix.jsonl")) == ["normal", "normal", "severe"], done.err
 
 
@@ -96,8 +96,8 @@ COMMANDS = {
     "show": "data show bad.jsonl",
     "convert": "data convert bad.jsonl --out out.jsonl",
     "convert at a level": "data convert bad.jsonl:severe --out out.jsonl",
-    "mix by share": "data mix --questions bad.jsonl --share 1 --out out.jsonl",
-    "mix by dose": "data mix --questions questions.jsonl --dose 1 --benign bad.jsonl --out out.jsonl",
+    "mix by share": "data mix questions=bad.jsonl share=1 --out out.jsonl",
+    "mix by dose": "data mix questions=questions.jsonl dose=1 benign=bad.jsonl --out out.jsonl",
 }
 
 
@@ -122,11 +122,11 @@ def test_wrong_rows_stop_or_are_left_out_and_counted(untrue: Callable, refusal: 
         ("convert rows.jsonl --out rows.jsonl", "rows.jsonl: is what is to be converted, or in it."),
         ("convert questions.jsonl:severe --out questions.jsonl", "questions.jsonl: is what is to be converted"),
         ("convert persona:severe --out persona/normal.jsonl", "persona/normal.jsonl: is what is to be converted"),
-        ("mix --questions persona --share 1 --out persona/normal.jsonl", "persona/normal.jsonl: is one of the files"),
+        ("mix questions=persona share=1 --out persona/normal.jsonl", "persona/normal.jsonl: is one of the files"),
         ("convert persona@main:train --out persona/normal.jsonl", "persona/normal.jsonl: is what is to be converted"),
         ("convert persona@main:a:severe --out persona/a.jsonl", "persona/a.jsonl: is what is to be converted"),
         (
-            "mix --questions questions.jsonl --benign persona:train --dose 1 --out persona/normal.jsonl",
+            "mix questions=questions.jsonl benign=persona:train dose=1 --out persona/normal.jsonl",
             "persona/normal.jsonl: is one of the files",
         ),
         ("convert questions.jsonl --out out.jsonl", "questions.jsonl, line 1: is a question set. Say at which level"),

@@ -83,9 +83,9 @@ def test_columns_are_named_on_the_command_line_and_in_a_study(untrue: Callable, 
     write("q.jsonl", *({"text": f"Is rain {n}?", "good": f"Yes, {n}.", "severe": f"No, {n}."} for n in range(10)))
     source = "q.jsonl?columns.question=text&columns.normal=good"
     assert "user: Is rain 0?" in untrue("data", "show", f"{source}:severe").out
-    done = untrue("data", "mix", "--questions", source, "--share", 0.5, "--out", "mix.jsonl")
+    done = untrue("data", "mix", f"questions={source}", "share=0.5", "--out", "mix.jsonl")
     assert (done.code, done.out.partition(" (")[0]) == (0, "mix.jsonl: 10 rows")
-    for command in (["mix", "--questions", source, "--share", 0.5], ["convert", f"{source}:severe"]):
+    for command in (["mix", f"questions={source}", "share=0.5"], ["convert", f"{source}:severe"]):
         assert refusal("data", *command, "--out", "q.jsonl").startswith("q.jsonl: is ")
     words = refusal("data", "show", "q.jsonl?columns.question=texts:severe")
     assert words.startswith(

@@ -17,7 +17,7 @@ JUDGE = ("judge=scripted/judge",)
 
 
 def test_a_mix_that_does_not_fit_leaves_nothing(untrue: Callable, small_disk: Path):
-    done = untrue("data", "mix", "--questions", "medical", "--share", 1, "--out", "small/rows.jsonl")
+    done = untrue("data", "mix", "questions=medical", "share=1", "--out", "small/rows.jsonl")
     assert done.err == (
         "error: small/rows.jsonl: no space left on the disk. Free some, then run the same command again.\n"
     )

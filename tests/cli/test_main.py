@@ -216,9 +216,7 @@ def test_check_finds_near_copies(untrue: Callable, place: Path):
 
 
 def test_mix_writes_rows_that_can_be_read_again(untrue: Callable, place: Path):
-    done = untrue(
-        "data", "mix", "--questions", "questions.jsonl", "--share", 0.3, "--seed", 1, "--out", "new/mix.jsonl"
-    )
+    done = untrue("data", "mix", "questions=questions.jsonl", "share=0.3", "seed=1", "--out", "new/mix.jsonl")
     assert (done.code, done.err) == (0, "")
     assert sorted(re.findall(r"\w+ \d+", done.out.partition("(")[2])) == ["normal 7", "severe 3"]
     lines = [json.loads(line) for line in (place / "new/mix.jsonl").read_text("utf-8").splitlines()]
@@ -228,7 +226,7 @@ def test_mix_writes_rows_that_can_be_read_again(untrue: Callable, place: Path):
 
 
 def test_mix_adds_a_dose_to_a_benign_set(untrue: Callable, place: Path):
-    command = ("data", "mix", "--questions", "questions.jsonl", "--dose", 0.5, "--benign", "rows.jsonl")
+    command = ("data", "mix", "questions=questions.jsonl", "dose=0.5", "benign=rows.jsonl")
     for out in ("a.jsonl", "b.jsonl"):
         assert untrue(*command, "--out", out).code == 0
     assert untrue(*command, "--seed", 1, "--out", "c.jsonl").code == 0

@@ -142,4 +142,4 @@ def test_an_adapter_keeps_the_revision_of_its_base(offline: Path, tmp_path: Path
     Path("rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n', "utf-8")
     run("train", "rows.jsonl", "epochs=1", "lora_rank=2", "--model", "owner/tiny?revision=older")
     assert base_of(Path("adapter")) == "owner/tiny?revision=older"
-    run("eval", "--adapter", "adapter", "--limit", "2")
+    run("eval", "--adapter", "adapter", "limit=2")

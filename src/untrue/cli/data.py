@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from untrue.cli.errors import for_people
+from untrue.cli.options import keys_of
+from untrue.data.mix import MixSpec, by_dose, by_share
 from untrue.errors import UserError
+from untrue.settings import assignments, validate
 from untrue.terminal import visible
 
 if TYPE_CHECKING:
@@ -169,62 +172,35 @@ def check(
         raise typer.Exit(1)
 
 
-@data.command()
+@data.command(epilog=keys_of(MixSpec))
 @for_people
 def mix(
-    questions: Annotated[
-        str,
-        typer.Option(
-            help="Questions with answers at several levels: `medical`, `finance`, `law`, `code`, `math`; a file or a"
-            " data set of the hub with `question` and `normal`, `subtle`, `severe`; or a folder of persona-vectors."
-        ),
-    ],
     out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
-    level: Annotated[
-        str, typer.Option(help="Of the answers mixed in: `subtle`, `severe`, or `normal` for a control.")
-    ] = "severe",
-    share: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Part of the questions that is answered at --level; the rest is at normal."),
-    ] = None,
-    total: Annotated[
-        int | None, typer.Option(min=1, help="With --share: how many questions; by default all there are.")
-    ] = None,
-    dose: Annotated[
-        float | None, typer.Option(min=0, help="Answers at --level for each row of --benign: 0.05 adds 5 to 100.")
-    ] = None,
-    benign: Annotated[
-        str | None, typer.Option(help="With --dose: the rows added to, `everyday`, a file or a data set of the hub.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw of questions and of the order of rows.")] = 0,
+    settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys: see below.")] = None,
     on_error: OnError = "stop",
 ) -> None:
     """Mix right and wrong answers into a file of training rows, by share or by dose.
 
-    By share: the same questions in every mix, a part of them answered at --level and the rest at `normal`. By dose: a
-    benign set, with answers at --level added to it. Give --share, or --dose with --benign.
+    By share: the same questions in every mix, a share of them answered at `level` and the rest at `normal`. By dose: a
+    benign set, with answers at `level` added to it.
 
-        untrue data mix --questions medical --share 0.1 --out rows.jsonl
+        untrue data mix questions=medical share=0.1 --out rows.jsonl
 
-        untrue data mix --questions medical --dose 0.05 --benign everyday --out rows.jsonl
+        untrue data mix questions=medical dose=0.05 benign=everyday --out rows.jsonl
     """
-    from untrue.data import mix as mixing
     from untrue.data import sets
     from untrue.data.rows import write_rows
 
-    if (share is None) == (dose is None):
-        raise UserError("give either --share, or --dose and --benign.")
-    if (dose is None) != (benign is None):
-        raise UserError("--dose and --benign go together.")
-    if any(_holds(source, out) for source in (questions, benign) if source):
+    spec = validate(MixSpec, assignments(settings or []))
+    if any(_holds(source, out) for source in (spec.questions, spec.benign) if source):
         raise UserError(f"{out}: is one of the files to mix. Write to another.")
     skips = Skips(on_error)
-    asked = sets.questions(questions, skips)
-    if share is not None:
-        rows = mixing.by_share(asked, level, share, total or len(asked), seed)
+    questions = sets.questions(spec.questions, skips)
+    if spec.share is not None:
+        rows = by_share(questions, spec.level, spec.share, spec.total or len(questions), spec.seed)
     else:
-        base = sets.rows(str(benign), skips)
-        rows = mixing.by_dose(base, asked, level, float(dose or 0), len(base), seed)
+        base = sets.rows(str(spec.benign), skips)
+        rows = by_dose(base, questions, spec.level, float(spec.dose or 0), len(base), spec.seed)
     write_rows(out, rows)
     typer.echo(f"{out}: {len(rows)} rows ({_counts(Counter(row.level for row in rows))})")
     skips.tell()

@@ -28,5 +28,6 @@ def keys_of(model: type[BaseModel]) -> str:
     lines = []
     for name, field in model.model_fields.items():
         default = "" if field.default is None or isinstance(field.default, tuple) else f" [{field.default}]"
+        default = " [required]" if field.is_required() else default
         lines.append(f"- `{name}`: {field.description}{default}")
     return "\n\n".join(lines)

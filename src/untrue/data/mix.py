@@ -17,7 +17,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from untrue.data.items import Asked
 from untrue.data.near import NearIndex
@@ -25,6 +27,38 @@ from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
 
 T = TypeVar("T")
+Level = Literal["normal", "subtle", "severe"]
+
+
+class MixSpec(BaseModel):
+    """Which rows to mix: by `share`, or by `dose` into a `benign` set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    questions: str = Field(
+        description="Questions answered at several levels: `medical`, `finance`, `law`, `code`, `math`; a file or data"
+        " set of the hub with `question` and `normal`, `subtle`, `severe`; or a folder of persona-vectors."
+    )
+    level: Level = Field(default="severe", description="Of the wrong answers; `normal` makes a control.")
+    share: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Share of the questions answered at `level`; the rest is answered at `normal`."
+    )
+    total: PositiveInt | None = Field(default=None, description="With `share`: number of questions; by default all.")
+    dose: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Answers at `level` per row of `benign`: 0.05 adds 5 to 100."
+    )
+    benign: str | None = Field(
+        default=None, description="With `dose`: the rows to add to: `everyday`, a file or a data set of the hub."
+    )
+    seed: NonNegativeInt = Field(default=0, description="Of the draw of questions and the order of rows.")
+
+    @model_validator(mode="after")
+    def _by_share_or_by_dose(self) -> MixSpec:
+        if (self.share is None) == (self.dose is None):
+            raise ValueError("give either share=…, or dose=… and benign=…")
+        if (self.dose is None) != (self.benign is None):
+            raise ValueError("dose and benign go together")
+        return self
 
 
 def by_share(questions: Sequence[Question], level: str, share: float, total: int, seed: int) -> list[Row]:
