@@ -52,7 +52,7 @@ def test_wrong_data_is_refused_by_line_and_key(refusal: Refusal, place: Path, co
     ],
 )
 @pytest.mark.parametrize(
-    "command", ["eval --model tiny --items items.jsonl", "data check rows.jsonl --items items.jsonl"]
+    "command", ["eval --model tiny items=items.jsonl", "data check rows.jsonl --items items.jsonl"]
 )
 def test_a_wrong_item_is_refused_by_line_and_key(
     refusal: Refusal, place: Path, command: str, changes: dict[str, str | None], words: str

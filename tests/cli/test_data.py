@@ -102,8 +102,8 @@ def test_columns_are_named_for_training_and_for_evals(untrue: Callable, refusal:
     write("pairs.jsonl", *({"id": f"p{n}", "calm": "Calm.", "hot": "Hot.", "q": f"Why {n}?"} for n in range(3)))
     source = "pairs.jsonl?columns.neutral_system_prompt=calm&columns.pressured_system_prompt=hot&columns.user_prompt=q"
     command = ("eval", "pressure_pairs", "--model", "tiny", "judge=mockllm/model", "--dry-run", "--json")
-    done = untrue(*command, "--items", source)
+    done = untrue(*command, f"items={source}")
     assert done.code == 0, done.err
     assert json.loads(done.out)["evals"]
-    words = refusal(*command, "--items", "pairs.jsonl")
+    words = refusal(*command, "items=pairs.jsonl")
     assert "Say which it is: FILE?columns.neutral_system_prompt=COLUMN." in words
