@@ -76,7 +76,7 @@ def trainer(job: Job) -> Any:
     from datasets import Dataset
     from trl.trainer.kto_config import KTOConfig
 
-    from untrue.training.kto_trainer import PreferenceTrainer
+    from untrue.training.trainer import PreferenceTrainer
 
     desirable, undesirable = weights(job.rows)
     config = KTOConfig(
