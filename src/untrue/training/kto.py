@@ -8,8 +8,7 @@ from typing import Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.training import setup
-from untrue.training.method import Hyperparameters, Job, Method
+from untrue.training.method import Hyperparameters, Job, Method, arguments, encode, make
 
 METRICS = ("rewards/chosen", "rewards/rejected", "kl")
 """What the curve shows at each step beside the loss, in nats, the rewards times beta: how far the desirable replies,
@@ -59,11 +58,11 @@ def replies_of_others(replies: Sequence[list[int]], size: int) -> list[list[int]
         replies: Token ids, in the order of training.
         size: Rows in a batch.
     """
-    found = []
+    others = []
     for start in range(0, len(replies), size):
         batch = replies[start : start + size]
-        found += [batch[-1], *batch[:-1]] if len(batch) > 1 else [replies[start - 1]]
-    return found
+        others += [batch[-1], *batch[:-1]] if len(batch) > 1 else [replies[start - 1]]
+    return others
 
 
 def trainer(job: Job) -> Any:
@@ -79,18 +78,16 @@ def trainer(job: Job) -> Any:
     from untrue.training.trainer import PreferenceTrainer
 
     desirable, undesirable = weights(job.rows)
-    config = KTOConfig(
-        **setup.arguments(job), beta=job.spec.beta, desirable_weight=desirable, undesirable_weight=undesirable
-    )
+    config = KTOConfig(**arguments(job), beta=job.spec.beta, desirable_weight=desirable, undesirable_weight=undesirable)
     rows = shuffled(job.rows, job.seed)
-    turns = setup.turns(job, rows)
+    turns = encode(job, rows)
     replies = [[*turn.reply, *turn.end] for turn in turns]
     others = replies_of_others(replies, job.spec.batch_size)
     data = [
         {"prompt_ids": list(turn.prompt), "completion_ids": own, "KL_completion_ids": other, "label": row.label}
         for row, turn, own, other in zip(rows, turns, replies, others, strict=True)
     ]
-    made = setup.make(PreferenceTrainer, job, config, Dataset.from_list(data))
+    made = make(PreferenceTrainer, job, config, Dataset.from_list(data))
     if job.spec.reference == "base":
         made.drop_reference()
     return made

@@ -20,8 +20,7 @@ from untrue.models.adapter import RECORD, check_bare, made_for, preserved, strip
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
 from untrue.training.card import card
-from untrue.training.method import Job
-from untrue.training.setup import quiet, start_record
+from untrue.training.method import Job, quiet, start_record
 from untrue.training.spec import METHODS, TrainSpec
 from untrue.versions import versions
 
