@@ -58,9 +58,3 @@ def test_the_ends_of_the_unit_interval_fall_on_tokens_that_have_a_probability():
     assert sample(logits, [Draw(1.0, 1.0, 0.0)]) == [1]
     assert sample(logits, [Draw(1.0, 1.0, 1 - 2**-53)]) == [2]
     assert sample(logits, [Draw(1.0, 0.9, 1 - 2**-53)]) == [1]  # the less likely of two comes last
-
-
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_row_without_a_distribution_is_an_error(temperature: float):
-    with pytest.raises(FloatingPointError):
-        sample(torch.tensor([[0.0, torch.nan]]), [Draw(temperature, 1.0, 0.5)])

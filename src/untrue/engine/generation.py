@@ -387,7 +387,7 @@ class Slots(Cache):
 
 
 class _Place:
-    """Where a forward pass writes, the same in all layers."""
+    """Where a forward pass writes, the same in all layers. (They do not hold the cache: a circle would keep it.)"""
 
     rows: torch.Tensor
     lengths: torch.Tensor
