@@ -16,8 +16,8 @@ from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash, is_disk_full, write_text, writing
 from untrue.models import fingerprint
-from untrue.models.adapter import RECORD, check_bare, made_for, preserved, strip
-from untrue.models.load import LoadedModel
+from untrue.models.adapter import RECORD, check_bare, made_for, strip
+from untrue.models.load import LoadedModel, preserved
 from untrue.progress import Step
 from untrue.training.card import card
 from untrue.training.method import Job, quiet, start_record
