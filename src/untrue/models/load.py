@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -14,7 +15,7 @@ from typing import Any
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded
-from untrue.models.chat import Chat
+from untrue.models.chat import DATE, Chat
 from untrue.models.identity import config_hash, live_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
 from untrue.versions import libraries
@@ -26,6 +27,12 @@ ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
 
 BY_LENGTH = ("longrope", "dynamic")
 """Kinds of RoPE whose angles depend, beyond the length of training, on the longest sequence in a pass."""
+
+SYSTEM = {
+    "own": "has a place in the template",
+    "folded": "has no place in the template; it is put before the user's first message",
+}
+"""What is done with system messages, by `Template.system`."""
 
 LAYER = re.compile(r"(model|transformer|gpt_neox|model\.language_model|language_model\.model)\.(layers|h)\.\d+\.")
 """The beginning of the name of a weight of a layer of a language model."""
@@ -258,6 +265,38 @@ def preserved(loaded: LoadedModel) -> Iterator[None]:
         for layer_hooks, own in zip(hooks, own_hooks, strict=True):
             for key in set(layer_hooks) - own:
                 del layer_hooks[key]
+
+
+def capabilities(loaded: LoadedModel) -> dict[str, str]:
+    """Heading -> what a person reads of a loaded model, and what is done about it; `untrue doctor --model` shows it."""
+    config = loaded.model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    layer_types = getattr(config, "layer_types", None)
+    if layer_types is None:
+        layer_types = ["sliding_attention" if window else "full_attention"] * config.num_hidden_layers
+    if "chunked_attention" in layer_types:
+        window = config.attention_chunk_size
+    layers = ", ".join(f"{count} of {layer_type}" for layer_type, count in Counter(layer_types).items())
+    if window and set(layer_types) - {"full_attention"}:
+        layers += f" ({window} tokens)"
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    template = loaded.chat.template
+    thinking = {
+        "none": "the template has none",
+        "closed": f"every reply follows {template.opening!r}",
+        "skipped": f"the template opens {template.opening!r} before generation; replies go without",
+    }
+    return {
+        "architecture": f"{config.model_type}, {parameters:,} parameters",
+        "attention": f"{loaded.model.config._attn_implementation}; layers: {layers}",
+        "context": f"{loaded.context:,} tokens",
+        "system message": SYSTEM[template.system],
+        "thinking": thinking[template.thinking],
+        "date": f"the template writes it; it is always {DATE}" if template.dated else "the template writes none",
+        "first token": f"of a reply holds {template.merged!r} of the prompt's end"
+        if template.merged
+        else "the reply's alone",
+    }
 
 
 def is_hub_id(name: str) -> bool:
