@@ -93,14 +93,6 @@ def trainer(job: Job) -> Any:
     return made
 
 
-def tokens(made: Any) -> int:
-    """Tokens in an epoch of the rows as they are, without those of the KL term and of the reference."""
-    prompts, replies = made.train_dataset["prompt_ids"], made.train_dataset["completion_ids"]
-    return sum(
-        min(len(prompt) + len(reply), made.args.max_length) for prompt, reply in zip(prompts, replies, strict=True)
-    )
-
-
 def facts(rows: Sequence[Row], spec: Hyperparameters, start: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the record holds of this way of training alone.
 
@@ -129,7 +121,6 @@ def card(record: Mapping[str, Any]) -> dict[str, str]:
 KTO = Method(
     check,
     trainer,
-    tokens,
     loss="KTO's own loss, which has no unit",
     labels=True,
     own=frozenset({"beta", "reference"}),

@@ -125,7 +125,6 @@ class Method:
     Attributes:
         check: Refuses rows that it cannot or should not learn, by a UserError.
         trainer: Makes the trainer of a job.
-        tokens: Of a trainer: tokens in an epoch, padding left out.
         loss: What its loss is, or its unit, for plots.
         labels: Whether it learns from rows labelled as desirable or not; else from desirable ones alone.
         own: Hyperparameters that no other method reads.
@@ -137,7 +136,6 @@ class Method:
 
     check: Callable[[Sequence[Row], Hyperparameters], None]
     trainer: Callable[[Job], Any]
-    tokens: Callable[[Any], int]
     loss: str
     labels: bool = False
     own: frozenset[str] = frozenset()

@@ -43,9 +43,4 @@ def trainer(job: Job) -> Any:
     return make(CompletionTrainer, job, config, Dataset.from_list(data))
 
 
-def tokens(made: Any) -> int:
-    """Tokens in an epoch, padding left out."""
-    return sum(map(len, made.train_dataset["input_ids"]))
-
-
-SFT = Method(check, trainer, tokens, loss="nats per supervised token")
+SFT = Method(check, trainer, loss="nats per supervised token")
