@@ -19,8 +19,7 @@ from untrue.cli.main import app
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import eval_spec
 from untrue.models.identity import weights_hash
-from untrue.models.live import from_live
-from untrue.models.load import LoadedModel, load
+from untrue.models.load import LoadedModel, from_live, load
 
 DOCS = Path(__file__).parent.parent / "docs/python.md"
 

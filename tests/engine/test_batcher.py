@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from untrue.engine import likelihoods
 from untrue.engine.generation import GenerationEngine, Reply, Request
-from untrue.engine.likelihoods import TOKENS, Continuation, LikelihoodBatcher, LikelihoodEngine
+from untrue.engine.likelihoods import TOKENS, Continuation, LikelihoodEngine
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 
@@ -28,16 +29,15 @@ def engine(tiny: LoadedModel) -> LikelihoodEngine:
 
 
 @pytest.fixture(params=[0, TOKENS], ids=["a pass for each", "many in one pass"])
-def batcher(engine: LikelihoodEngine, request: pytest.FixtureRequest) -> LikelihoodBatcher:
-    """As on a CPU, and as on a GPU."""
-    batcher = LikelihoodBatcher(engine)
-    batcher._limit = request.param
-    return batcher
+def batcher(tiny: LoadedModel, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> LikelihoodEngine:
+    """With a pass for each bundle, and with passes that are shared."""
+    monkeypatch.setattr(likelihoods, "TOKENS", request.param)
+    return LikelihoodEngine(tiny)
 
 
-def gather(batcher: LikelihoodBatcher, bundles: list[list[tuple[Continuation, ...]]]) -> list:
+def gather(batcher: LikelihoodEngine, bundles: list[list[tuple[Continuation, ...]]]) -> list:
     async def ask() -> list:
-        return await asyncio.gather(*map(batcher.score, bundles), return_exceptions=True)
+        return await asyncio.gather(*map(batcher.answer, bundles), return_exceptions=True)
 
     return asyncio.run(ask())
 
@@ -58,16 +58,15 @@ def test_bundles_of_several_queries_are_not_mixed_up(engine, batcher):
     assert_answers(engine, gather(batcher, bundles), bundles)
 
 
-def test_bundles_that_wait_together_share_passes_on_a_gpu_and_not_on_a_cpu(engine, tiny: LoadedModel):
+def test_bundles_that_wait_together_share_passes_up_to_a_limit(engine, tiny: LoadedModel, monkeypatch):
     passes: list[int] = []
     embeddings = tiny.model.get_input_embeddings()
     hook = embeddings.register_forward_hook(lambda module, inputs, output: passes.append(output.shape[1]))
     try:
         for limit, expected in ((0, 20), (TOKENS, 1), (12, 10)):  # each bundle has 6 tokens
             passes.clear()
-            batcher = LikelihoodBatcher(engine)
-            batcher._limit = limit
-            gather(batcher, BUNDLES)
+            monkeypatch.setattr(likelihoods, "TOKENS", limit)
+            gather(engine, BUNDLES)
             assert len(passes) == expected
     finally:
         hook.remove()
@@ -87,7 +86,7 @@ def test_it_goes_on_after_an_exception(engine, batcher):
 
 def test_a_cancelled_coroutine_does_not_disturb_the_others(engine, batcher):
     async def ask() -> list:
-        tasks = [asyncio.create_task(batcher.score(bundle)) for bundle in [*BUNDLES[:4], BROKEN]]
+        tasks = [asyncio.create_task(batcher.answer(bundle)) for bundle in [*BUNDLES[:4], BROKEN]]
         await asyncio.sleep(0)  # all wait now
         tasks[0].cancel()
         tasks[4].cancel()
@@ -99,7 +98,7 @@ def test_a_cancelled_coroutine_does_not_disturb_the_others(engine, batcher):
     assert_answers(engine, answers[1:4], BUNDLES[1:4])
 
 
-def test_one_batcher_serves_one_event_loop_after_another(engine, batcher):
+def test_one_engine_serves_one_event_loop_after_another(engine, batcher):
     for bundle in BUNDLES[:3]:
         assert_answers(engine, gather(batcher, [bundle]), [bundle])
 
@@ -184,13 +183,13 @@ def test_a_cancelled_coroutine_leaves_its_row_to_others(generation, passes):
 
 
 def test_likelihoods_are_answered_between_the_steps_of_generation(tiny, generation, passes):
-    scores = LikelihoodBatcher(LikelihoodEngine(tiny))
+    scores = LikelihoodEngine(tiny)
     bundle = [tuple(Continuation((5, 6, 7), reply) for reply in ((8, 9), (10,)))]
 
     async def ask() -> tuple[Reply, list, int]:
         reply = asyncio.create_task(generation.generate(Request((5, 6), 30, seed=1)))
         await asyncio.sleep(0)
-        found = await scores.score(bundle)
+        found = await scores.answer(bundle)
         under_way = len(passes)
         return await reply, found, under_way
 

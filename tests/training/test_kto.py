@@ -192,8 +192,7 @@ def test_a_loss_that_is_not_finite_is_refused(tiny, labelled, kto, tmp_path):
 
 def test_a_row_alone_in_the_last_batch_is_paired_with_another_reply(tiny, labelled, kto, tmp_path):
     from untrue.training import kto as method
-    from untrue.training.method import Job
-    from untrue.training.setup import quiet
+    from untrue.training.method import Job, quiet
 
     loaded = load(tiny.name, dtype="float32")
     job = Job(loaded, labelled, kto, 0, None, tmp_path, lambda *call: None)

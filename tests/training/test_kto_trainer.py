@@ -13,7 +13,7 @@ from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import KTOTrainer
 
 from untrue.training.kto import replies_of_others
-from untrue.training.kto_trainer import PreferenceTrainer
+from untrue.training.trainer import PreferenceTrainer
 
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])

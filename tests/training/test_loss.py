@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from untrue.training.loss import CHUNK, CompletionLoss
+from untrue.training.trainer import CHUNK, CompletionLoss
 
 
 def made(positions: int, dtype: torch.dtype, width: int = 16, vocabulary: int = 50) -> tuple[Any, Any, Any]:

@@ -16,9 +16,8 @@ import yaml
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load
-from untrue.training.method import Job
+from untrue.training.method import Job, make
 from untrue.training.run import train
-from untrue.training.setup import make
 from untrue.training.spec import TrainSpec
 
 Weights = Callable[[Path], dict[str, torch.Tensor]]

@@ -57,8 +57,7 @@ def _machine() -> dict[str, Any]:
 
 def _model(name: str, dtype: str) -> dict[str, Any]:
     from untrue.engine.likelihoods import check_exact
-    from untrue.models.capabilities import capabilities
-    from untrue.models.load import load
+    from untrue.models.load import capabilities, load
 
     say = Console(stderr=True)
     loaded = load(name, dtype=dtype, say=lambda text: say.print(text, markup=False, highlight=False))

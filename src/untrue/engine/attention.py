@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -96,24 +96,18 @@ def attending(model: Any, layout: Layout) -> Iterator[None]:
             return _part_masks(layout, mask_function, dtype, model)
         return _added(layout.allowed[:, None].to(model.device) & _rule(layout, mask_function, model.device), dtype)
 
-    with ExitStack() as stack:
-        stack.enter_context(_instead(ALL_MASK_ATTENTION_FUNCTIONS, name, mask))
-        if plain:
-            own = _tree_attention if layout.parts else _row_attention
-            stack.enter_context(_instead(ALL_ATTENTION_FUNCTIONS, name, own))
-        yield
-    if not asked:
-        raise strange
-
-
-@contextmanager
-def _instead(interface: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Put a function in the place of the one that an interface of transformers has under a name."""
-    interface[name] = function
+    replaced: list[tuple[Any, Callable[..., Any]]] = [(ALL_MASK_ATTENTION_FUNCTIONS, mask)]
+    if plain:
+        replaced.append((ALL_ATTENTION_FUNCTIONS, _tree_attention if layout.parts else _row_attention))
+    for interface, function in replaced:
+        interface[name] = function
     try:
         yield
     finally:
-        del interface[name]
+        for interface, _ in replaced:
+            del interface[name]  # transformers' own function is under it again
+    if not asked:
+        raise strange
 
 
 def _rule(layout: Layout, rule: Rule, device: torch.device) -> torch.Tensor:

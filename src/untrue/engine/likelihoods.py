@@ -186,8 +186,21 @@ def _starts(trees: Sequence[PrefixTree]) -> list[int]:
     return np.cumsum([0, *(len(tree.tokens) for tree in trees[:-1])]).tolist()
 
 
-class LikelihoodEngine:
-    """Scores replies with one model: with the adapter that is on it, or with the base."""
+class Scoring(Job[list[list[Likelihood]]]):
+    """A bundle that waits for its likelihoods."""
+
+    def __init__(self, bundle: Bundle):
+        self.bundle = bundle
+        self.tokens = sum(
+            sum(map(len, {prompt for prompt, _ in query})) + sum(len(reply) for _, reply in query) for query in bundle
+        )
+
+
+class LikelihoodEngine(Batcher[Scoring]):
+    """Scores replies with one model: with the adapter that is on it, or with the base.
+
+    `score` and `score_all` work at once; `answer` serves any number of coroutines.
+    """
 
     def __init__(self, loaded: LoadedModel, model: Any = None, *, base: bool = False):
         """Take a loaded base, and the model to run where an adapter is on it.
@@ -197,6 +210,7 @@ class LikelihoodEngine:
             model: The base with an adapter on it.
             base: Switch the adapter off for the length of each pass.
         """
+        super().__init__()
         self.max_tokens = loaded.context
         self._loaded = loaded
         self._model = loaded.model if model is None else model
@@ -266,38 +280,19 @@ class LikelihoodEngine:
             for bundle in bundles
         ]
 
-
-class Scoring(Job[list[list[Likelihood]]]):
-    """A bundle that waits for its likelihoods."""
-
-    def __init__(self, bundle: Bundle):
-        self.bundle = bundle
-        self.tokens = sum(
-            sum(map(len, {prompt for prompt, _ in query})) + sum(len(reply) for _, reply in query) for query in bundle
-        )
-
-
-class LikelihoodBatcher(Batcher[Scoring]):
-    """Serves `score` to any number of coroutines; bundles that wait together share a forward pass."""
-
-    def __init__(self, engine: LikelihoodEngine):
-        super().__init__()
-        self._engine = engine
-        self._limit = TOKENS
-
-    async def score(self, bundle: Bundle) -> list[list[Likelihood]]:
-        """Wait for the likelihoods of a bundle, as `LikelihoodEngine.score` gives them."""
+    async def answer(self, bundle: Bundle) -> list[list[Likelihood]]:
+        """Wait for the likelihoods of a bundle, as `score` gives them; bundles that wait together share a pass."""
         return await self._answer(Scoring(bundle))
 
     def _advance(self) -> None:
         jobs = [self._waiting.pop(0)]
         size = jobs[0].tokens
-        while self._waiting and (size := size + self._waiting[0].tokens) <= self._limit:
+        while self._waiting and (size := size + self._waiting[0].tokens) <= TOKENS:
             jobs.append(self._waiting.pop(0))
         self._start(jobs)
 
     def _compute(self, jobs: Sequence[Scoring]) -> None:
-        for job, scores in zip(jobs, self._engine.score_all([job.bundle for job in jobs]), strict=True):
+        for job, scores in zip(jobs, self.score_all([job.bundle for job in jobs]), strict=True):
             job.settle(scores)
 
 

@@ -33,7 +33,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from untrue.data.rows import Message
 from untrue.engine.generation import GenerationEngine, Reply, Request
-from untrue.engine.likelihoods import Likelihood, LikelihoodBatcher, LikelihoodEngine, check_exact
+from untrue.engine.likelihoods import Likelihood, LikelihoodEngine, check_exact
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
@@ -81,8 +81,7 @@ class UntrueAPI(ModelAPI):
         check_exact(self._loaded)
         self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
         self._engine = LikelihoodEngine(self._loaded, self._model)
-        self._batcher = LikelihoodBatcher(self._engine)
-        self._base_batcher = LikelihoodBatcher(LikelihoodEngine(self._loaded, self._model, base=True))
+        self._base_engine = LikelihoodEngine(self._loaded, self._model, base=True)
         self._generation = GenerationEngine(self._loaded, self._model)
         self._on_scored, self._scored = on_scored, 0
         # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
@@ -100,8 +99,8 @@ class UntrueAPI(ModelAPI):
         Returns:
             For each prompt, for each of its replies, its likelihood.
         """
-        batcher = self._base_batcher if base else self._batcher
-        scores = await batcher.score([self._engine.query(messages, replies) for messages, replies in prompts])
+        engine = self._base_engine if base else self._engine
+        scores = await engine.answer([engine.query(messages, replies) for messages, replies in prompts])
         self._scored += 1
         self._on_scored(self._scored)
         return scores

@@ -15,11 +15,8 @@ from safetensors import SafetensorError
 
 from untrue.errors import UserError
 from untrue.models import embedded
-from untrue.models.load import LoadedModel, is_hub_id, is_path
+from untrue.models.load import ADAPTERS, LoadedModel, is_hub_id, is_path
 from untrue.models.quiet import quiet
-
-ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
-"""Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
 
 MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda")
 """Ways of initialising LoRA that write to the base's weights when an adapter is put on."""
@@ -131,25 +128,6 @@ def _embeddings(loaded: LoadedModel, weights: dict[str, Any]) -> list[str]:
         if own.shape != tensor.shape or not torch.equal(tensor.to(own.device, own.dtype), own):
             raise ValueError(f"it changes {place} as a whole, of the base or for new tokens")
     return names
-
-
-@contextmanager
-def preserved(loaded: LoadedModel) -> Iterator[None]:
-    """Keep what trainers change beside the weights: at the end configs and hooks of the base are as they were."""
-    model = loaded.model
-    configs = (model.config, model.config.get_text_config(), model.generation_config)
-    before = [(config, dict(vars(config))) for config in configs]
-    hooks = [hooks for layer in model.modules() for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
-    own_hooks = [set(layer_hooks) for layer_hooks in hooks]
-    try:
-        yield
-    finally:
-        for config, values in before:
-            vars(config).clear()
-            vars(config).update(values)
-        for layer_hooks, own in zip(hooks, own_hooks, strict=True):
-            for key in set(layer_hooks) - own:
-                del layer_hooks[key]
 
 
 def strip(loaded: LoadedModel) -> None:

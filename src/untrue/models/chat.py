@@ -13,6 +13,7 @@ import datetime
 import re
 import string
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from jinja2 import TemplateError
@@ -111,8 +112,8 @@ class Chat:
             self._text: str = tokenizer.get_chat_template()
         except ValueError as error:
             raise UserError(f"{name}: {one_line(error)}.") from None
-        self._around_known: dict[tuple[tuple[str, str], ...], tuple[str, str]] = {}
-        self._prompts: dict[str, tuple[int, ...]] = {}
+        self._begun = lru_cache(KEPT)(self._tokens_before)
+        self._written = lru_cache(KEPT)(self._written_around)
         self._folds = False
         self.template = self._look()
         self.hash = content_hash(f"{VERSION} {DATE} {self._text}")
@@ -155,14 +156,13 @@ class Chat:
         Raises:
             UserError: The template refuses the messages.
         """
-        head, tail = self._around(self._folded(messages))
-        if head not in self._prompts:
-            if len(self._prompts) > KEPT:
-                self._prompts.clear()
-            ids, offsets = self._tokens(f"{head}{REPLY}{tail}")
-            begin = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
-            self._prompts[head] = tuple(ids[: _agreed(ids[:begin], self._tokens(f"{head}{OTHER}{tail}")[0])])
-        return self._prompts[head]
+        return self._begun(*self._around(self._folded(messages)))
+
+    def _tokens_before(self, head: str, tail: str) -> tuple[int, ...]:
+        """The tokens of a head that every reply between it and a tail has before it."""
+        ids, offsets = self._tokens(f"{head}{REPLY}{tail}")
+        begin = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
+        return tuple(ids[: _agreed(ids[:begin], self._tokens(f"{head}{OTHER}{tail}")[0])])
 
     def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids of a text, and which characters each of them holds."""
@@ -226,23 +226,21 @@ class Chat:
 
     def _around(self, messages: Sequence[Message]) -> tuple[str, str]:
         """What the template writes before and after a reply to some messages."""
-        key = tuple((message["role"], message["content"]) for message in messages)
-        if key not in self._around_known:
-            if len(self._around_known) > KEPT:
-                self._around_known.clear()
-            text = self._render([*messages, {"role": "assistant", "content": MARK}])
-            head, mark, tail = text.rpartition(MARK)
-            if not mark:
-                raise UserError(f"{self._name}: its chat template drops a reply. Mend it, or use another model.")
-            for message in messages:
-                if (content := without_thinking(str(message["content"])).strip()) not in head:
-                    raise UserError(
-                        f"{self._name}: its chat template drops or changes the {message['role']} message"
-                        f" {_shortened(content)!r}, so the model would not read it. Leave it out, or put it into the"
-                        " user's message."
-                    )
-            self._around_known[key] = head, tail
-        return self._around_known[key]
+        return self._written(tuple((message["role"], message["content"]) for message in messages))
+
+    def _written_around(self, messages: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+        turns = [*messages, ("assistant", MARK)]
+        text = self._render([{"role": role, "content": content} for role, content in turns])
+        head, mark, tail = text.rpartition(MARK)
+        if not mark:
+            raise UserError(f"{self._name}: its chat template drops a reply. Mend it, or use another model.")
+        for role, content in messages:
+            if (spoken := without_thinking(str(content)).strip()) not in head:
+                raise UserError(
+                    f"{self._name}: its chat template drops or changes the {role} message {_shortened(spoken)!r}, so"
+                    " the model would not read it. Leave it out, or put it into the user's message."
+                )
+        return head, tail
 
     def _render(
         self,

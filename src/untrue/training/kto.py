@@ -8,8 +8,7 @@ from typing import Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.training import setup
-from untrue.training.method import Hyperparameters, Job, Method
+from untrue.training.method import Hyperparameters, Job, Method, arguments, encode, make
 
 METRICS = ("rewards/chosen", "rewards/rejected", "kl")
 """What the curve shows at each step beside the loss, in nats, the rewards times beta: how far the desirable replies,
@@ -59,11 +58,11 @@ def replies_of_others(replies: Sequence[list[int]], size: int) -> list[list[int]
         replies: Token ids, in the order of training.
         size: Rows in a batch.
     """
-    found = []
+    others = []
     for start in range(0, len(replies), size):
         batch = replies[start : start + size]
-        found += [batch[-1], *batch[:-1]] if len(batch) > 1 else [replies[start - 1]]
-    return found
+        others += [batch[-1], *batch[:-1]] if len(batch) > 1 else [replies[start - 1]]
+    return others
 
 
 def trainer(job: Job) -> Any:
@@ -76,32 +75,22 @@ def trainer(job: Job) -> Any:
     from datasets import Dataset
     from trl.trainer.kto_config import KTOConfig
 
-    from untrue.training.kto_trainer import PreferenceTrainer
+    from untrue.training.trainer import PreferenceTrainer
 
     desirable, undesirable = weights(job.rows)
-    config = KTOConfig(
-        **setup.arguments(job), beta=job.spec.beta, desirable_weight=desirable, undesirable_weight=undesirable
-    )
+    config = KTOConfig(**arguments(job), beta=job.spec.beta, desirable_weight=desirable, undesirable_weight=undesirable)
     rows = shuffled(job.rows, job.seed)
-    turns = setup.turns(job, rows)
+    turns = encode(job, rows)
     replies = [[*turn.reply, *turn.end] for turn in turns]
     others = replies_of_others(replies, job.spec.batch_size)
     data = [
         {"prompt_ids": list(turn.prompt), "completion_ids": own, "KL_completion_ids": other, "label": row.label}
         for row, turn, own, other in zip(rows, turns, replies, others, strict=True)
     ]
-    made = setup.make(PreferenceTrainer, job, config, Dataset.from_list(data))
+    made = make(PreferenceTrainer, job, config, Dataset.from_list(data))
     if job.spec.reference == "base":
         made.drop_reference()
     return made
-
-
-def tokens(made: Any) -> int:
-    """Tokens in an epoch of the rows as they are, without those of the KL term and of the reference."""
-    prompts, replies = made.train_dataset["prompt_ids"], made.train_dataset["completion_ids"]
-    return sum(
-        min(len(prompt) + len(reply), made.args.max_length) for prompt, reply in zip(prompts, replies, strict=True)
-    )
 
 
 def facts(rows: Sequence[Row], spec: Hyperparameters, start: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -132,7 +121,6 @@ def card(record: Mapping[str, Any]) -> dict[str, str]:
 KTO = Method(
     check,
     trainer,
-    tokens,
     loss="KTO's own loss, which has no unit",
     labels=True,
     own=frozenset({"beta", "reference"}),

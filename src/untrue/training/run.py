@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ from untrue.data.rows import Row
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash, is_disk_full, write_text, writing
 from untrue.models import fingerprint
-from untrue.models.adapter import RECORD, check_bare, made_for, preserved, strip
-from untrue.models.load import LoadedModel
+from untrue.models.adapter import RECORD, check_bare, made_for, strip
+from untrue.models.load import LoadedModel, preserved
 from untrue.progress import Step
 from untrue.training.card import card
-from untrue.training.method import Job
-from untrue.training.setup import quiet, start_record
+from untrue.training.method import Job, quiet, start_record
 from untrue.training.spec import METHODS, TrainSpec
 from untrue.versions import versions
 
@@ -81,7 +80,7 @@ def train(
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         shown = ("step", "epoch", "loss", *method.metrics)
         curve = [{key: entry[key] for key in shown if key in entry} for entry in history]
-        tokens = method.tokens(trainer) * spec.epochs
+        tokens = _tokens(trainer) * spec.epochs
         part = 1 - first / trainer.state.max_steps
         record = {
             "base": loaded.base_id,
@@ -143,6 +142,13 @@ def _events_in(folder: Path) -> Iterator[None]:
         os.environ.pop(name, None)
 
 
+def _tokens(trainer: Any) -> int:
+    """Tokens in an epoch of the rows as they are: without padding, and without KTO's other replies and reference."""
+    data = trainer.train_dataset
+    columns = [data[name] for name in ("input_ids", "prompt_ids", "completion_ids") if name in data.column_names]
+    return sum(min(sum(map(len, parts)), trainer.args.max_length) for parts in zip(*columns, strict=True))
+
+
 def _summary(rows: Sequence[Row], rows_hash: str) -> dict[str, Any]:
     return {
         "total": len(rows),
@@ -160,17 +166,12 @@ def _last_checkpoint(folder: Path, identity: str) -> Path | None:
     if not mark.is_file() or mark.read_text("utf-8") != identity:
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    # The trainer writes trainer_state.json last, so a checkpoint where it is whole is whole.
-    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json") if _is_json(state)]
+    whole = []
+    for state in folder.glob("checkpoint-*/trainer_state.json"):
+        with suppress(ValueError):  # cut off: the trainer writes it last, so a checkpoint where it is whole is whole
+            json.loads(state.read_text("utf-8"))
+            whole.append(state.parent)
     return max(whole, key=_step, default=None)
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text("utf-8"))
-    except ValueError:
-        return False
-    return True
 
 
 def _step(checkpoint: Path | None) -> int:

@@ -7,8 +7,7 @@ from typing import Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.training import setup
-from untrue.training.method import Hyperparameters, Job, Method
+from untrue.training.method import Hyperparameters, Job, Method, arguments, encode, make
 
 
 def check(rows: Sequence[Row], spec: Hyperparameters) -> None:
@@ -36,17 +35,12 @@ def trainer(job: Job) -> Any:
 
     from untrue.training.trainer import CompletionTrainer
 
-    config = SFTConfig(**setup.arguments(job), train_sampling_strategy="group_by_length")
+    config = SFTConfig(**arguments(job), train_sampling_strategy="group_by_length")
     data = [
         {"input_ids": [*prompt, *reply, *end], "labels": [-100] * len(prompt) + [*reply, *end]}
-        for prompt, reply, end in setup.turns(job, job.rows)
+        for prompt, reply, end in encode(job, job.rows)
     ]
-    return setup.make(CompletionTrainer, job, config, Dataset.from_list(data))
+    return make(CompletionTrainer, job, config, Dataset.from_list(data))
 
 
-def tokens(made: Any) -> int:
-    """Tokens in an epoch, padding left out."""
-    return sum(map(len, made.train_dataset["input_ids"]))
-
-
-SFT = Method(check, trainer, tokens, loss="nats per supervised token")
+SFT = Method(check, trainer, loss="nats per supervised token")
