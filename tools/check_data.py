@@ -38,13 +38,10 @@ from tokenizers import Tokenizer
 
 from untrue.cli.errors import for_people
 from untrue.data import sets
-from untrue.data.capability import ChoiceItem, read_capability
-from untrue.data.deception import read_deception
 from untrue.data.gold import FIELDS, LABELS, GoldRow, read_gold
-from untrue.data.items import Item, read_items
+from untrue.data.items import ChoiceItem, Item, UnknownPair, read_capability, read_deception, read_items, read_unknowns
 from untrue.data.near import NearIndex
 from untrue.data.rows import Message, Question
-from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.engine.likelihoods import Bundle, Likelihood, LikelihoodEngine, Query, exact_engine
 from untrue.evals.capability import likeliest
 from untrue.models import embedded

@@ -13,11 +13,8 @@ from typing import Any
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.capability import read_capability
-from untrue.data.deception import TYPES, read_deception
 from untrue.data.gold import FIELDS, LABELS, read_gold
-from untrue.data.items import ITEM_SETS, read_items
-from untrue.data.unknowns import CATEGORIES, read_unknowns
+from untrue.data.items import CATEGORIES, ITEM_SETS, TYPES, read_capability, read_deception, read_items, read_unknowns
 from untrue.errors import UserError
 from untrue.judge.prompts import PROMPTS
 
