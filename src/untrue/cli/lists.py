@@ -37,7 +37,7 @@ def evals(as_json: Json = False) -> None:
 def data(as_json: Json = False) -> None:
     """List the data sets: name, version, number of rows, and what they are."""
     table = [
-        {"name": name, "version": builtin.read(name).version, "rows": count, "what": content}
+        {"name": name, "version": builtin.header(name)["version"], "rows": count, "what": content}
         for name, count, content in _sets()
     ]
     _print(
