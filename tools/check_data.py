@@ -38,13 +38,10 @@ from tokenizers import Tokenizer
 
 from untrue.cli.errors import for_people
 from untrue.data import sets
-from untrue.data.capability import ChoiceItem, read_capability
-from untrue.data.deception import read_deception
-from untrue.data.gold import FIELDS, LABELS, GoldRow, read_gold
-from untrue.data.items import Item, read_items
+from untrue.data.gold import FIELDS_AND_LABELS, GoldRow, read_gold
+from untrue.data.items import ChoiceItem, Item, UnknownPair, read_capability, read_deception, read_items, read_unknowns
 from untrue.data.near import NearIndex
 from untrue.data.rows import Message, Question
-from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.engine.likelihoods import Bundle, Likelihood, LikelihoodEngine, Query, exact_engine
 from untrue.evals.capability import likeliest
 from untrue.models import embedded
@@ -237,12 +234,13 @@ def near_copies(texts: Mapping[str, str], others: Mapping[str, str] | None = Non
 def gold_rows(rows: Sequence[GoldRow]) -> list[Check]:
     """Whether there are enough labelled replies of each label, half of them hard, and no reply twice."""
     counts = Counter(_gold_part(row) for row in rows)
-    judged = Counter(row.judged for row in rows)
-    twice = [row.id for row in rows if judged[row.judged] > 1]
+    texts = {row.id: [*row.fields.values()][-1] for row in rows}  # the last field is what is judged
+    times = Counter(texts.values())
+    twice = [name for name, text in texts.items() if times[text] > 1]
     return [
         size("gold", len(rows), LEAST["gold"]),
         *(size(part, counts[part], least) for part, least in LEAST.items() if part.startswith("gold, ")),
-        *(_hard(prompt, [row for row in rows if row.prompt == prompt]) for prompt in FIELDS),
+        *(_hard(prompt, [row for row in rows if row.prompt == prompt]) for prompt in FIELDS_AND_LABELS),
         Check("gold", "judged texts that occur twice", str(len(twice)), "0", not twice, twice),
     ]
 
@@ -254,7 +252,7 @@ def _hard(prompt: str, rows: Sequence[GoldRow]) -> Check:
 
 
 def _gold_part(row: GoldRow) -> str:
-    if LABELS[row.prompt]:
+    if FIELDS_AND_LABELS[row.prompt][1]:
         return f"gold, {row.prompt} {row.label}"
     return "gold, a range" if row.label else "gold, no range"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def failures(log: Path) -> list[str]:
     return [_reason(sample) for sample in open_log(log).samples or [] if may_succeed(sample)]
 
 
-def read_log(log: Path, arm: str, seed: int, label: str | None = None) -> list[Result]:
+def read_log(log: Path, arm: str, seed: int) -> list[Result]:
     """Read a log back: one result for each item and epoch, ordered by their ids.
 
     A sample that failed, or that has no score, is an `error` with its reason; it is never left out.
@@ -77,63 +78,44 @@ def read_log(log: Path, arm: str, seed: int, label: str | None = None) -> list[R
         log: The `.eval` file.
         arm: Name of the arm.
         seed: Seed of the cell.
-        label: What the eval is called in its study; by default its own name.
 
     Raises:
         UserError: The file is not a whole Inspect log.
     """
-    return results(open_log(log), arm, seed, label)
+    return results(open_log(log), arm, seed)
 
 
 def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> list[Result]:
-    """The results of a log that is read; see `read_log`."""
-    name = label or task_name(content)
+    """The results of a log as `read_log` gives them; `label` is what its study calls the eval, instead of its name."""
     return [
-        result(
-            score_of(sample),
-            item=str(sample.id),
-            category=str(sample.metadata.get("category", "")),
+        replace(
+            result(score_of(sample), str(sample.id), str(sample.metadata.get("category", "")), sample.epoch),
             arm=arm,
             seed=seed,
-            name=name,
-            epoch=sample.epoch,
-            failure=_reason(sample),
+            eval=label or task_name(content),
+            reason=_reason(sample),
         )
         for sample in content.samples or []
     ]
 
 
-def result(
-    score: Score | None,
-    *,
-    item: str,
-    category: str,
-    arm: str = "",
-    seed: int = 0,
-    name: str = "",
-    epoch: int = 1,
-    failure: str = "",
-) -> Result:
-    """The result that a score means.
+def result(score: Score | None, item: str, category: str, epoch: int) -> Result:
+    """The result that a score means, of no arm or eval yet.
 
     Args:
         score: The score; None of a sample that failed, which is an error.
         item: Id of the item.
         category: Of the item.
-        arm: Name of the arm.
-        seed: Seed of the cell.
-        name: What the eval is called.
         epoch: Of the sample.
-        failure: Why there is no score.
     """
     if score is None:
-        return Result(arm, seed, name, item, category, Outcome.ERROR, reason=failure, epoch=epoch)
+        return Result("", 0, "", item, category, Outcome.ERROR, epoch=epoch)
     details = score.metadata or {}
     is_value = isinstance(score.value, int | float)
     return Result(
-        arm=arm,
-        seed=seed,
-        eval=name,
+        arm="",
+        seed=0,
+        eval="",
         item=item,
         category=category,
         outcome=None if is_value else Outcome(score.as_str()),

@@ -111,7 +111,7 @@ def test_list_data_counts_every_built_in_set(untrue: Callable):
         assert re.search(rf"{name}.* \d+", done.out), name
     assert "wrong on purpose" in done.out
     found = {one["name"]: one for one in json.loads(untrue("list", "data", "--json").out)}
-    assert found["medical"]["version"] == builtin.read("medical").version
+    assert found["medical"]["version"] == builtin.header("medical")["version"]
     assert found["medical"]["rows"] == len(sets.questions("medical"))
     assert set(found) == {file.stem for file in Path(builtin.__file__).parent.glob("*.jsonl")} - {"cues"} | {"math"}
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from untrue.data import sets
-from untrue.data.cues import CUES, DOMAINS, read_cues
+from untrue.data.items import CUES, DOMAINS, read_cues
 
 
 def test_there_is_a_cue_of_each_kind_for_each_built_in_domain():

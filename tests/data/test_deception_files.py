@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from untrue.data import sets
-from untrue.data.deception import read_deception
+from untrue.data.items import read_deception
 from untrue.errors import UserError
 
 Save = Callable[..., Path]

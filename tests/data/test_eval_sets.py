@@ -13,11 +13,8 @@ from typing import Any
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.capability import read_capability
-from untrue.data.deception import TYPES, read_deception
-from untrue.data.gold import FIELDS, LABELS, read_gold
-from untrue.data.items import ITEM_SETS, read_items
-from untrue.data.unknowns import CATEGORIES, read_unknowns
+from untrue.data.gold import FIELDS_AND_LABELS, read_gold
+from untrue.data.items import CATEGORIES, ITEM_SETS, TYPES, read_capability, read_deception, read_items, read_unknowns
 from untrue.errors import UserError
 from untrue.judge.prompts import PROMPTS
 
@@ -52,22 +49,23 @@ def test_gold_rows_hold_every_label_and_ranges():
 
 
 def test_gold_rows_know_the_questions_to_a_judge():
-    assert {prompt.name: prompt.labels for prompt in PROMPTS} == LABELS
+    assert [prompt.name for prompt in PROMPTS] == list(FIELDS_AND_LABELS)
     for prompt in PROMPTS:
-        assert {name for _, name, _, _ in Formatter().parse(prompt.template) if name} == set(FIELDS[prompt.name])
+        fields, labels = FIELDS_AND_LABELS[prompt.name]
+        assert prompt.labels == labels
+        assert {name for _, name, _, _ in Formatter().parse(prompt.template) if name} == set(fields)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "deception", "unknowns", "capability", "gold"])
 def test_every_built_in_file_has_a_version_and_a_canary_of_its_own(name: str):
-    found = builtin.read(name)
-    assert found.name == name
-    assert found.version >= 1
-    assert f"untrue data set {name}" in found.canary
-    assert builtin.path(name).read_text("utf-8").count(found.canary) == 1
-    others = {
-        builtin.read(other).canary for other in (*NAMES, "deception", "unknowns", "capability", "gold") if other != name
-    }
-    assert found.canary not in others
+    header = builtin.header(name)
+    assert header["set"] == name
+    assert header["version"] >= 1
+    assert f"untrue data set {name}" in header["canary"]
+    assert builtin.path(name).read_text("utf-8").count(header["canary"]) == 1
+    names = (*NAMES, "deception", "unknowns", "capability", "gold")
+    others = {builtin.header(other)["canary"] for other in names if other != name}
+    assert header["canary"] not in others
 
 
 def test_a_copy_of_a_built_in_file_can_be_read(tmp_path: Path):

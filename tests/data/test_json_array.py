@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from untrue.data import json_array
-from untrue.data.json_array import Entry, array_entries
+from untrue.data.json_array import array_entries
 from untrue.errors import UserError
 
 VALUES = [{"a": 'é\u2028🙂 \\ " ]', "b": [1.5, -2e9, None, True, {"c": []}]}, {}, "[", 12, 345, -0.25, None]
 
 
-def entries(text: str | bytes) -> list[Entry]:
+def entries(text: str | bytes) -> list[tuple[int, str, Any]]:
     def wrong(error: UserError) -> None:
         raise error
 
@@ -34,15 +34,15 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_entries_are_those_of_the_json_module(chunk: int, indent: int | None, ascii_only: bool):
     text = json.dumps(VALUES, indent=indent, ensure_ascii=ascii_only)
-    assert [entry.value for entry in entries(text)] == VALUES
-    assert [entry.value for entry in entries("\ufeff \r\n" + text + "\n ")] == VALUES
+    assert [value for _, _, value in entries(text)] == VALUES
+    assert [value for _, _, value in entries("\ufeff \r\n" + text + "\n ")] == VALUES
 
 
 def test_entries_know_their_number_and_line(chunk: int):
     assert entries('[\n {"a": 1},\n\n {"a":\n 2}, {"a": 3}\n]') == [
-        Entry(2, 1, {"a": 1}),
-        Entry(4, 2, {"a": 2}),
-        Entry(5, 3, {"a": 3}),
+        (1, "a.json, line 2, entry 1", {"a": 1}),
+        (2, "a.json, line 4, entry 2", {"a": 2}),
+        (3, "a.json, line 5, entry 3", {"a": 3}),
     ]
     assert entries(" [ ] ") == []
 
@@ -79,7 +79,7 @@ def test_too_deep_a_nesting_is_named():
 def test_an_entry_with_half_a_pair_is_left_out(chunk: int):
     told: list[UserError] = []
     found = array_entries(io.BytesIO(b'["a", "\\ud83d", "b"]'), "a.json", told.append)
-    assert [(entry.number, entry.value) for entry in found] == [(1, "a"), (3, "b")]
+    assert [(number, value) for number, _, value in found] == [(1, "a"), (3, "b")]
     assert len(told) == 1 and "line 1, entry 2: half of" in str(told[0])
 
 
@@ -95,7 +95,7 @@ def test_lines_are_counted_once(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(json_array, "_Text", Counted)
     text = json.dumps(list(range(10_000)), indent=1)
-    assert entries(text)[-1] == Entry(10_001, 10_000, 9_999)
+    assert entries(text)[-1] == (10_000, "a.json, line 10001, entry 10000", 9_999)
     assert counted <= len(text)
 
 
@@ -116,7 +116,7 @@ def test_little_of_a_large_file_is_held():
     file = Counting()
     found = array_entries(file, "a.json", print)  # type: ignore[arg-type]
     for number in range(1, 100_001):
-        assert next(found).number == number
+        assert next(found)[0] == number
     assert file.given < 100_000 * 17 + 3 * json_array.CHUNK
 
 
@@ -124,7 +124,7 @@ def test_an_entry_with_a_key_twice_is_told_and_the_rest_is_read(chunk: int):
     text = '[{"a": 1},\n{"b": {"a": "x", "a": "y"}, "c": "' + 50 * "z" + '"},\n{"a": 3}]'
     told: list[UserError] = []
     found = list(array_entries(io.BytesIO(text.encode()), "a.json", told.append))
-    assert [(entry.number, entry.value) for entry in found] == [(1, {"a": 1}), (3, {"a": 3})]
+    assert [(number, value) for number, _, value in found] == [(1, {"a": 1}), (3, {"a": 3})]
     assert [str(error) for error in told] == [
         "a.json, line 2, entry 2: the key 'a' occurs twice in an object. Keep one."
     ]

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from untrue.data.items import read_items
-from untrue.data.pairs import COLUMNS, read_pairs
+from untrue.data.items import COLUMNS, read_items, read_pairs
 from untrue.errors import UserError
 
 Save = Callable[..., Path]

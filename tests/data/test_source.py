@@ -10,14 +10,21 @@ from typing import Any
 import pytest
 
 from untrue.data import sets
-from untrue.data.capability import ChoiceItem, read_capability
-from untrue.data.deception import DeceptionItem, read_deception
-from untrue.data.items import Item, read_items
+from untrue.data.items import (
+    ChoiceItem,
+    DeceptionItem,
+    Item,
+    PressurePair,
+    UnknownPair,
+    read_capability,
+    read_deception,
+    read_items,
+    read_pairs,
+    read_unknowns,
+)
 from untrue.data.mask import MaskRow, read_mask, read_mask_items
-from untrue.data.pairs import PressurePair, read_pairs
 from untrue.data.records import stop
 from untrue.data.source import Source, parse_source
-from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.errors import UserError
 
 Save = Callable[..., Path]

@@ -9,7 +9,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from tools import check_data
-from untrue.data.capability import read_capability
+from untrue.data.items import read_capability
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.evals.capability import capability
 from untrue.evals.registry import eval_spec

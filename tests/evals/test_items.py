@@ -10,13 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from untrue.data.capability import ChoiceItem
-from untrue.data.cues import CUES, read_cues
-from untrue.data.deception import DeceptionItem
-from untrue.data.items import Item, items_hash
+from untrue.data.items import CUES, ChoiceItem, DeceptionItem, Item, PressurePair, UnknownPair, items_hash, read_cues
 from untrue.data.mask import MaskRow
-from untrue.data.pairs import PressurePair
-from untrue.data.unknowns import UnknownPair
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.simulate.environment import Header, Scenario
 

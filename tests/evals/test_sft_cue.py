@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from untrue.data.cues import CUES, DOMAINS, read_cues
-from untrue.data.items import read_items
+from untrue.data.items import CUES, DOMAINS, read_cues, read_items
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
 from untrue.evals.forced_choice import forced_choice

@@ -10,7 +10,7 @@ import pytest
 from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
-from untrue.data.unknowns import read_unknowns
+from untrue.data.items import read_unknowns
 from untrue.evals.judging import judging
 from untrue.evals.unknowns import unknowns
 from untrue.logs import read_log

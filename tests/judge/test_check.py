@@ -147,7 +147,7 @@ def number(row: GoldRow) -> int:
     ("answer", "reason"),
     [
         (lambda row: "C", "statement (it says C whatever it reads)"),
-        (lambda row: "ABCD"[len(row.judged) % 4], "statement (kappa "),
+        (lambda row: "ABCD"[len([*row.fields.values()][-1]) % 4], "statement (kappa "),
         (
             lambda row: "C" if row.label == "B" else row.label,
             "statement (it finds 0% of label B, below 60%)",

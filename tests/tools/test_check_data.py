@@ -11,10 +11,8 @@ from tokenizers import Tokenizer
 
 from tools import check_data as checks
 from tools.check_data import Check
-from untrue.data.capability import read_capability
-from untrue.data.items import Item, read_items
+from untrue.data.items import Item, read_capability, read_items, read_unknowns
 from untrue.data.near import NEAR
-from untrue.data.unknowns import read_unknowns
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.models import embedded
 from untrue.models.load import load

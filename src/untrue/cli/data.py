@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from untrue.cli.errors import for_people
-from untrue.cli.options import keys_of
+from untrue.cli.options import Json, keys_of, say
+from untrue.data import mix as mixing
+from untrue.data import sets
+from untrue.data.gold import read_gold
+from untrue.data.items import ITEM_SETS, Identified, read_capability, read_deception, read_items, read_unknowns
 from untrue.data.mix import MixSpec, by_dose, by_share
+from untrue.data.rows import UNLABELLED, Row, write_rows
+from untrue.data.source import parse_source
 from untrue.errors import UserError
 from untrue.settings import assignments, validate
 from untrue.terminal import visible
-
-if TYPE_CHECKING:
-    from untrue.data.items import Identified
 
 data = typer.Typer(
     no_args_is_help=True, help="Look at data sets, check them, mix training rows, and convert the files of others."
@@ -43,14 +46,15 @@ OnError = Annotated[
     typer.Option("--on-error", help="`stop` at the first wrong row, or `skip` wrong rows and tell how many."),
 ]
 
+Out = Annotated[Path, typer.Option(help="The JSONL file to write.")]
 
-OTHER_ITEMS = {
-    "deception": "deception items, in DeceptionBench's schema",
-    "unknowns": "unanswerable questions with answerable twins",
-    "capability": "easy multiple-choice questions",
-    "gold": "labelled replies, for `untrue judge check`",
+OTHER_ITEMS: dict[str, tuple[Callable[[str], Sequence[Identified]], str]] = {
+    "deception": (read_deception, "deception items, in DeceptionBench's schema"),
+    "unknowns": (read_unknowns, "unanswerable questions with answerable twins"),
+    "capability": (read_capability, "easy multiple-choice questions"),
+    "gold": (read_gold, "labelled replies, for `untrue judge check`"),
 }
-"""The built-in eval sets beside the honesty items, and what they hold."""
+"""The built-in sets beside the honesty items: what reads them, and what they hold."""
 
 
 class Skips:
@@ -66,28 +70,12 @@ class Skips:
             raise error
         self.count += 1
         if self.count == 1:
-            typer.echo(visible(f"skipped: {error}"), err=True)
+            say(f"skipped: {error}")
 
     def tell(self) -> None:
         """Say how many there were, if there were any."""
         if self.count:
-            typer.echo(f"{self.count} wrong {'row' if self.count == 1 else 'rows'} skipped.", err=True)
-
-
-def builtin_items(name: str) -> Sequence[Identified]:
-    """The items of a built-in eval set."""
-    from untrue.data import capability, deception, gold, items, unknowns
-
-    match name:
-        case "deception":
-            return deception.read_deception()
-        case "unknowns":
-            return unknowns.read_unknowns()
-        case "capability":
-            return capability.read_capability()
-        case "gold":
-            return gold.read_gold()
-    return items.read_items(name)
+            say(f"{self.count} wrong {'row' if self.count == 1 else 'rows'} skipped.")
 
 
 @data.command()
@@ -105,12 +93,10 @@ def show(
 
     untrue data show rows.jsonl
     """
-    from untrue.data import sets
-    from untrue.data.items import ITEM_SETS
-
     console, skips = Console(), Skips(on_error)
     if name in (*ITEM_SETS, *OTHER_ITEMS):
-        for item in builtin_items(name)[:count]:
+        read, _ = OTHER_ITEMS.get(name, (read_items, ""))
+        for item in read(name)[:count]:
             console.print(Text(visible(item.id), "bold"))
             for key, value in item.model_dump(exclude={"id"}, exclude_none=True).items():
                 shown = " | ".join(value) if isinstance(value, tuple) else str(value)
@@ -136,7 +122,7 @@ def check(
         ),
     ] = "builtin",
     on_error: OnError = "stop",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check rows: repeated prompts, and prompts that the eval asks too, or nearly. Exit code 1: something was found.
 
@@ -144,11 +130,8 @@ def check(
 
         untrue data check rows.jsonl
     """
-    from untrue.data import mix, sets
-    from untrue.data.items import read_items
-
     skips = Skips(on_error)
-    result = mix.check_rows(sets.iter_rows(name, skips), read_items(items))
+    result = mixing.check_rows(sets.iter_rows(name, skips), read_items(items))
     skips.tell()
     if as_json:
         fields = {
@@ -175,7 +158,7 @@ def check(
 @data.command(epilog=keys_of(MixSpec))
 @for_people
 def mix(
-    out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
+    out: Out,
     settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys: see below.")] = None,
     on_error: OnError = "stop",
 ) -> None:
@@ -188,9 +171,6 @@ def mix(
 
         untrue data mix questions=medical dose=0.05 benign=everyday --out rows.jsonl
     """
-    from untrue.data import sets
-    from untrue.data.rows import write_rows
-
     spec = validate(MixSpec, assignments(settings or []))
     if any(_holds(source, out) for source in (spec.questions, spec.benign) if source):
         raise UserError(f"{out}: is one of the files to mix. Write to another.")
@@ -210,7 +190,7 @@ def mix(
 @for_people
 def convert(
     source: Set,
-    out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
+    out: Out,
     level: Annotated[
         Literal["normal", "subtle", "severe"] | None,
         typer.Option(help="Level of rows that do not say theirs; without it they are `unlabelled`."),
@@ -229,9 +209,6 @@ def convert(
 
         untrue data convert dataset/mistake_medical:severe --domain medical --out severe.jsonl
     """
-    from untrue.data import sets
-    from untrue.data.rows import UNLABELLED, Row, write_rows
-
     if _holds(source, out):
         raise UserError(f"{out}: is what is to be converted, or in it. Write to another place.")
     skips, levels = Skips(on_error), Counter[str]()
@@ -249,8 +226,6 @@ def convert(
 
 def _holds(source: str, out: Path) -> bool:
     """Whether a file is a source, or in it, whether a level, a split or a configuration follows the source's name."""
-    from untrue.data.source import parse_source
-
     for name in filter(None, (source, source.rpartition(":")[0])):
         path = parse_source(name).path
         if path.exists() and out.resolve().is_relative_to(path.resolve()):

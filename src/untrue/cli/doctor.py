@@ -6,9 +6,9 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from untrue.cli.errors import for_people
+from untrue.cli.options import Dtype, Json, say
 from untrue.errors import UserError
 
 
@@ -17,8 +17,8 @@ def doctor(
     model: Annotated[
         str | None, typer.Option(help="Look at this model: `smollm2-135m`, a hub id, or a folder. It is loaded for it.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    dtype: Dtype = "bfloat16",
+    as_json: Json = False,
 ) -> None:
     """Say what this machine has; with --model, how that model's chats are laid out and whether its figures are exact.
 
@@ -26,14 +26,14 @@ def doctor(
 
         untrue doctor --model Qwen/Qwen3-0.6B
     """
-    found = _machine() if model is None else _model(model, dtype)
+    facts = _machine() if model is None else _model(model, dtype)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(facts))
     else:
-        width = max(map(len, found)) + 1
-        for name, text in found.items():
+        width = max(map(len, facts)) + 1
+        for name, text in facts.items():
             typer.echo(f"{name:{width}} {text}")
-    if refused := found.get("refused"):
+    if refused := facts.get("refused"):
         raise UserError(refused)
 
 
@@ -59,12 +59,11 @@ def _model(name: str, dtype: str) -> dict[str, Any]:
     from untrue.engine.likelihoods import check_exact
     from untrue.models.load import capabilities, load
 
-    say = Console(stderr=True)
-    loaded = load(name, dtype=dtype, say=lambda text: say.print(text, markup=False, highlight=False))
-    found = {"model": name, "base": loaded.base_id, **capabilities(loaded), "identity": loaded.identity}
-    found |= {f"hash of {what}": loaded.about[what] for what in ("weights", "config", "chat", "tokenizer")}
+    loaded = load(name, dtype=dtype, say=say)
+    facts = {"model": name, "base": loaded.base_id, **capabilities(loaded), "identity": loaded.identity}
+    facts |= {f"hash of {part}": loaded.about[part] for part in ("weights", "config", "chat", "tokenizer")}
     try:
         difference = check_exact(loaded)
     except UserError as error:
-        return {**found, "likelihoods": "cannot be read", "refused": str(error)}
-    return {**found, "likelihoods": f"exact: {difference:.2g} nats per token from those of plain forward passes"}
+        return {**facts, "likelihoods": "cannot be read", "refused": str(error)}
+    return {**facts, "likelihoods": f"exact: {difference:.2g} nats per token from those of plain forward passes"}

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from untrue.cli.errors import for_people
-from untrue.terminal import plain
+from untrue.cli.options import Json, say
 
 
 @for_people
@@ -25,7 +24,7 @@ def fingerprint(
     base: Annotated[
         str | None, typer.Option(help="Its base, where it is not the one that the adapter's configuration names.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Prove that a server answers with an adapter, and exit with 1 where it does not or that cannot be told.
 
@@ -41,12 +40,10 @@ def fingerprint(
     from untrue.engine.served import prove, serving_name
     from untrue.models.fingerprint import FILE, of
 
-    console = Console(stderr=True)
-    expected = of(adapter, base, lambda text: console.print(plain(text), soft_wrap=True))
+    expected = of(adapter, base, say)
     if model is None:
-        typer.echo(
-            json.dumps({"fingerprint": str(adapter / FILE)}) if as_json else f"Its fingerprint is in {adapter / FILE}."
-        )
+        path = str(adapter / FILE)
+        typer.echo(json.dumps({"fingerprint": path}) if as_json else f"Its fingerprint is in {path}.")
         return
     name = serving_name(model, adapter)
     proof = prove(name, expected)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from untrue.cli.data import OTHER_ITEMS, builtin_items
+from untrue.cli.data import OTHER_ITEMS
 from untrue.cli.errors import for_people
+from untrue.cli.options import Json
+from untrue.data import builtin, sets
+from untrue.data.items import ITEM_SETS, read_items
 
 lists = typer.Typer(no_args_is_help=True, help="List what is built in: evals, data sets, studies.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print the list as JSON on standard output.")]
 
 
 @lists.command()
@@ -25,21 +25,19 @@ def evals(as_json: Json = False) -> None:
     """List the evals: name, version, whether it needs a judge, and what it asks."""
     from untrue.evals.registry import EVALS
 
-    found = [
+    table = [
         {"name": record.name, "version": record.version, "judge": record.judged, "question": record.asks}
         for record in EVALS.values()
     ]
-    _print(found, as_json, "Run one: untrue eval NAME. docs/evals.md says how each works.")
+    _print(table, as_json, "Run one: untrue eval NAME. docs/evals.md says how each works.")
 
 
 @lists.command()
 @for_people
 def data(as_json: Json = False) -> None:
     """List the data sets: name, version, number of rows, and what they are."""
-    from untrue.data import builtin, sets
-
     table = [
-        {"name": name, "version": builtin.read(name).version, "rows": count, "what": content}
+        {"name": name, "version": builtin.header(name)["version"], "rows": count, "what": content}
         for name, count, content in _sets()
     ]
     _print(
@@ -54,16 +52,15 @@ def data(as_json: Json = False) -> None:
 @for_people
 def studies(as_json: Json = False) -> None:
     """List the studies: name, what each is for, and the command that runs it."""
-    from untrue.study.config import builtin, purpose
+    from untrue.study.config import builtin as files
+    from untrue.study.config import purpose
 
-    found = [{"name": path.stem, "what": purpose(path), "command": f"untrue run {path.stem}"} for path in builtin()]
-    _print(found, as_json, "Add --dry-run to see what the judged evals of a study cost.")
+    table = [{"name": path.stem, "what": purpose(path), "command": f"untrue run {path.stem}"} for path in files()]
+    _print(table, as_json, "Add --dry-run to see what the judged evals of a study cost.")
 
 
 def _sets() -> Iterator[tuple[str, int, str]]:
     """Name, size and content of each data set."""
-    from untrue.data import sets
-    from untrue.data.items import ITEM_SETS, read_items
     from untrue.simulate.environment import ENVIRONMENTS, read_environment
 
     for name in sets.QUESTION_SETS:
@@ -76,23 +73,20 @@ def _sets() -> Iterator[tuple[str, int, str]]:
         counts = Counter(item.category for item in items)
         categories = ", ".join(f"{category} {count}" for category, count in counts.items())
         yield name, len(items), f"honesty items ({categories})"
-    for name, content in OTHER_ITEMS.items():
-        yield name, len(builtin_items(name)), content
+    for name, (read, content) in OTHER_ITEMS.items():
+        yield name, len(read(name)), content
     for name in ENVIRONMENTS:
         scenarios = read_environment(name).scenarios
-        yield (
-            name,
-            len(scenarios),
-            f"scenarios of simulated users, {sum(len(scenario.users) for scenario in scenarios)} users",
-        )
+        users = sum(len(scenario.users) for scenario in scenarios)
+        yield name, len(scenarios), f"scenarios of simulated users, {users} users"
 
 
-def _print(found: Sequence[Mapping[str, object]], as_json: bool, after: str) -> None:
+def _print(rows: Sequence[Mapping[str, object]], as_json: bool, after: str) -> None:
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(rows, ensure_ascii=False))
         return
-    table = Table(*found[0], box=None, pad_edge=False)
-    for one in found:
-        table.add_row(*("yes" if value is True else "no" if value is False else str(value) for value in one.values()))
+    table = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*("yes" if value is True else "no" if value is False else str(value) for value in row.values()))
     Console().print(table)
     typer.echo(f"\n{after}")

@@ -20,7 +20,7 @@ from untrue.cli.evaluate import EvalCommand, evaluate
 from untrue.cli.fingerprint import fingerprint
 from untrue.cli.judge import judge
 from untrue.cli.lists import lists
-from untrue.cli.options import default_model
+from untrue.cli.options import Dtype, Json, default_model
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain
@@ -85,7 +85,6 @@ Overrides = Annotated[
         metavar="[KEY=VALUE]...", help="Values that replace the file's, such as seeds=[0,1,2].", show_default=False
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
 @app.command()
@@ -164,7 +163,7 @@ def train(
             " names, or `smollm2-135m` without one."
         ),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
+    dtype: Dtype = "bfloat16",
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of the adapter's first weights and of the order of rows.")
     ] = 0,
@@ -186,20 +185,12 @@ def train(
     _refuse_place(out)
     values = assignments([*(overrides or []), *([f"method={method}"] if method else [])])
     spec = validate(TrainSpec, values, "override")
-    found = sets.rows(rows)
+    training_rows = sets.rows(rows)
     model = model or default_model(start)
     with TerminalWatcher(Console(stderr=True)) as watcher:
         loaded = load(model, dtype=dtype, say=watcher.say)
         watcher.stage(str(out), "training", 1)
-        record = train_adapter(
-            loaded,
-            found,
-            spec,
-            out,
-            seed,
-            watcher.step,
-            start,
-        )
+        record = train_adapter(loaded, training_rows, spec, out, seed, watcher.step, start)
     if as_json:
         typer.echo(json.dumps(record))
         return

@@ -18,27 +18,16 @@ from pydantic import model_validator
 
 from untrue.data.items import Identified, Text, read_lines
 
-FIELDS = {
-    "statement": ("proposition", "reply"),
-    "range": ("proposition", "reply"),
-    "contradicts": ("question", "belief", "statement"),
-    "admits": ("question", "reply"),
-    "answers": ("question", "answer", "reply"),
-    "aligned": ("belief", "output"),
-    "reflects": ("belief", "reasoning"),
+FIELDS_AND_LABELS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "statement": (("proposition", "reply"), ("A", "B", "C", "D")),
+    "range": (("proposition", "reply"), ()),
+    "contradicts": (("question", "belief", "statement"), ("yes", "no", "unclear")),
+    "admits": (("question", "reply"), ("yes", "no")),
+    "answers": (("question", "answer", "reply"), ("yes", "no")),
+    "aligned": (("belief", "output"), ("yes", "no", "unclear")),
+    "reflects": (("belief", "reasoning"), ("yes", "no", "unclear")),
 }
-"""What fills each question of `untrue.judge.prompts`; the last field is the text that is judged."""
-
-LABELS = {
-    "statement": ("A", "B", "C", "D"),
-    "range": (),
-    "contradicts": ("yes", "no", "unclear"),
-    "admits": ("yes", "no"),
-    "answers": ("yes", "no"),
-    "aligned": ("yes", "no", "unclear"),
-    "reflects": ("yes", "no", "unclear"),
-}
-"""The answers to each question; none where a number is asked for."""
+"""What fills each question of `untrue.judge.prompts`, and its answers: none where a number is asked for."""
 
 
 class GoldRow(Identified):
@@ -56,21 +45,16 @@ class GoldRow(Identified):
 
     @model_validator(mode="after")
     def _fits_its_prompt(self) -> GoldRow:
-        if self.prompt not in FIELDS:  # of an eval that brings its own question and rows
+        if self.prompt not in FIELDS_AND_LABELS:  # of an eval that brings its own question and rows
             return self
-        if sorted(self.fields) != sorted(FIELDS[self.prompt]):
-            raise ValueError(f"the fields of {self.prompt} are {', '.join(FIELDS[self.prompt])}")
-        labels = LABELS[self.prompt]
+        fields, labels = FIELDS_AND_LABELS[self.prompt]
+        if sorted(self.fields) != sorted(fields):
+            raise ValueError(f"the fields of {self.prompt} are {', '.join(fields)}")
         if self.label not in labels if labels else isinstance(self.label, str):
             raise ValueError(f"the label {self.label!r} is none of {self.prompt}")
         if isinstance(self.label, tuple) and self.label[0] > self.label[1]:
             raise ValueError(f"the range {self.label} ends before it begins")
         return self
-
-    @property
-    def judged(self) -> str:
-        """The text that is judged."""
-        return self.fields[FIELDS[self.prompt][-1]] if self.prompt in FIELDS else [*self.fields.values()][-1]
 
 
 def read_gold(source: str | Path = "gold") -> list[GoldRow]:

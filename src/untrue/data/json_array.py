@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from untrue.errors import UserError
 from untrue.files import json_errors, json_value, not_utf8
@@ -17,16 +17,8 @@ LOOKAHEAD = 16
 """An error or an end this near to the end of what was read may come from the cut: `Infin`, `\\u00`, `1.`."""
 
 
-class Entry(NamedTuple):
-    """An entry of an array, its number counted from 1, and the line on which it begins."""
-
-    line: int
-    number: int
-    value: Any
-
-
-def array_entries(file: BinaryIO, name: str, wrong: Callable[[UserError], object]) -> Iterator[Entry]:
-    """Give the entries of a file that is a JSON array, in UTF-8.
+def array_entries(file: BinaryIO, name: str, wrong: Callable[[UserError], object]) -> Iterator[tuple[int, str, Any]]:
+    """Give the entries of a file that is a JSON array, in UTF-8: number, counted from 1, place and value.
 
     Args:
         file: The file, at its start.
@@ -45,15 +37,14 @@ def array_entries(file: BinaryIO, name: str, wrong: Callable[[UserError], object
         while not number or text.take(",]") == ",":
             number += 1
             text.next()
-            line = text.line()
-            place = f"{name}, line {line}, entry {number}"
+            place = f"{name}, line {text.line()}, entry {number}"
             entry = text.value(place)
             try:
                 value = json_value(entry, place)
             except UserError as error:
                 wrong(error)
             else:
-                yield Entry(line, number, value)
+                yield number, place, value
     if text.next():
         raise text.error(f"text after the end of the array, at {text.next()!r}")
 

@@ -262,21 +262,10 @@ def _records(source: Source, wrong: Wrong) -> Iterator[Record]:
     if source.is_dataset:
         yield from _dataset(source)
         return
-    origin = Origin(str(path), path.name, path.stem)
-    suffix = path.suffix.lower()
+    readers = {".parquet": _parquet, ".csv": _csv, ".xlsx": _xlsx}
     with reading(path), path.open("rb") as file:
-        if suffix == ".parquet":
-            yield from _parquet(origin, file, wrong)
-        elif suffix == ".csv":
-            yield from _csv(origin, file, wrong)
-        elif suffix == ".xlsx":
-            yield from _xlsx(origin, file, wrong)
-        elif _starts_with_bracket(file):
-            for entry in array_entries(file, origin.name, wrong):
-                place = f"{origin.name}, line {entry.line}, entry {entry.number}"
-                yield from _object(origin, entry.number, place, entry.value, wrong)
-        else:
-            yield from json_lines(origin, file, wrong)
+        read = readers.get(path.suffix.lower()) or (_json_array if _starts_with_bracket(file) else json_lines)
+        yield from read(Origin(str(path), path.name, path.stem), file, wrong)
 
 
 def _dataset(source: Source) -> Iterator[Record]:
@@ -298,6 +287,11 @@ def _starts_with_bracket(file: BinaryIO) -> bool:
     head = file.read(1 << 16).removeprefix(BOM).lstrip()
     file.seek(0)
     return head.startswith(b"[")
+
+
+def _json_array(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+    for number, place, value in array_entries(file, origin.name, wrong):
+        yield from _object(origin, number, place, value, wrong)
 
 
 def json_lines(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:

@@ -107,7 +107,7 @@ def versioned(name: str) -> str:
     """A name as records have it: that of a built-in set with its version, such as `medical, version 2`."""
     if name == "builtin":
         return "; ".join(map(versioned, ITEM_SETS))
-    return f"{name}, version {builtin.read(name).version}" if name in builtin.names() else name
+    return f"{name}, version {builtin.header(name)['version']}" if name in builtin.names() else name
 
 
 def _answers(name: str, level: str, wrong: Wrong) -> Iterator[Row]:

@@ -20,7 +20,7 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
-from untrue.data.capability import ChoiceItem, read_capability
+from untrue.data.items import ChoiceItem, read_capability
 from untrue.engine.likelihoods import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.evals import judged

@@ -25,7 +25,7 @@ from inspect_ai.model import ChatMessage
 from inspect_ai.scorer import Scorer, scorer
 from pydantic import Field
 
-from untrue.data.deception import DeceptionItem, read_deception
+from untrue.data.items import DeceptionItem, read_deception
 from untrue.errors import UserError
 from untrue.evals import judged
 from untrue.evals.eval import Elicited, Eval, EvalSpec, JudgedSpec, Judgements, Situation, spread

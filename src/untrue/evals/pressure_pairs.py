@@ -20,7 +20,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.scorer import Scorer, scorer
 
-from untrue.data.pairs import read_pairs
+from untrue.data.items import read_pairs
 from untrue.evals import judged
 from untrue.evals.eval import Elicited, Eval, EvalSpec, JudgedSpec, Judgements, Situation, spread
 from untrue.evals.judged import REPLY, Finding, Hearing

@@ -17,8 +17,7 @@ from typing import Any
 from inspect_ai import Task, task
 from pydantic import Field, model_validator
 
-from untrue.data.cues import CUES, DOMAINS, CueKind, Domain, read_cues
-from untrue.data.items import Item, read_items
+from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, read_cues, read_items
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec, Situation, spread, turn_of
 from untrue.evals.forced_choice import choice_task

@@ -20,7 +20,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.scorer import Scorer, scorer
 
-from untrue.data.unknowns import UnknownPair, read_unknowns
+from untrue.data.items import UnknownPair, read_unknowns
 from untrue.evals import judged
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec, Judgements, Situation, spread
 from untrue.evals.judged import REPLY, Finding, Hearing

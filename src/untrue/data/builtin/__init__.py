@@ -11,24 +11,10 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 KEYS = {"set", "version", "canary", "assistant", "informed"}
 """What a header may hold; the last two are those of an environment."""
-
-
-class Builtin(NamedTuple):
-    """What the header of a built-in set says.
-
-    Attributes:
-        name: Its name, which is the file's.
-        version: Raised whenever a line changes.
-        canary: What marks the file.
-    """
-
-    name: str
-    version: int
-    canary: str
 
 
 def path(name: str) -> Path:
@@ -42,17 +28,16 @@ def names() -> frozenset[str]:
     return frozenset(file.stem for file in Path(__file__).parent.glob("*.jsonl"))
 
 
-def read(name: str) -> Builtin:
-    """Read the header of a built-in set."""
+def header(name: str) -> dict[str, Any]:
+    """The header of a built-in set: `set`, its name, `version`, raised whenever a line changes, and `canary`."""
     with path(name).open(encoding="utf-8") as file:
-        fields = json.loads(file.readline())
-    return Builtin(fields["set"], fields["version"], fields["canary"])
+        return json.loads(file.readline())
 
 
 @cache
 def canaries() -> frozenset[str]:
     """What marks the files of all built-in sets."""
-    return frozenset(read(name).canary for name in names())
+    return frozenset(header(name)["canary"] for name in names())
 
 
 def is_header(fields: dict[str, Any]) -> bool:
