@@ -158,7 +158,7 @@ def _make(run: Run, cell: Cell, study: Study, hashes: dict[str, str]) -> None:
         failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
         if failures:
             watcher.say(
-                f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no verdict, first: {failures[0]}"
+                f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first: {failures[0]}"
                 " The same command asks again for these alone."
             )
         files.add_log(spec, hashes[spec.key], len(failures))
