@@ -21,8 +21,7 @@ from untrue.errors import MachineError, UserError
 from untrue.judge.check import Check
 from untrue.report.summary import write
 from untrue.study.config import to_yaml
-from untrue.study.cost import costs
-from untrue.study.run import report, run
+from untrue.study.run import costs, report, run
 
 TROUBLES = ["fine 1", "fine 2", "429-always", "cut-always", "wrong-always"]
 

@@ -13,8 +13,7 @@ from untrue.report import plots, rows, words
 from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, outcome_word, p_value
 from untrue.simulate.environment import Scenario
 from untrue.simulate.trajectory import Trajectory
-from untrue.study.loop import Chapter
-from untrue.study.results import Analysis
+from untrue.study.results import Analysis, Chapter
 
 SHOWN = 24
 """Users in a chapter."""

@@ -91,11 +91,10 @@ def metric_rows(metrics: Mapping[str, Figures]) -> list[MetricRow]:
 
 def category_metric_rows(metrics: Mapping[str, Figures]) -> dict[str, list[MetricRow]]:
     """The same for each category of items, by its name in words."""
-    categories = dict.fromkeys(category for of_arm in metrics.values() for category in of_arm.by_category)
+    by_category = [of_arm.by_category for of_arm in metrics.values()]
+    categories = dict.fromkeys(category for of_arm in by_category for category in of_arm)
     return {
-        category.replace("_", " "): _rows(
-            metrics, [of_arm.by_category.get(category, {}) for of_arm in metrics.values()]
-        )
+        category.replace("_", " "): _rows(metrics, [of_arm.get(category, {}) for of_arm in by_category])
         for category in categories
     }
 
