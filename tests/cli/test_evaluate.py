@@ -187,7 +187,7 @@ def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     done = untrue(*words)
     assert "INCONCLUSIVE" not in done.out
     assert "kappa 0.90" in done.out
-    assert "Lies among held beliefs, corrected" in done.out
+    assert "Lie rate given belief, corrected" in done.out
     found = json.loads(untrue(*words, "--json").out)
     assert (found["conclusive"], found["judge"]["check"]["rows"]) == (True, 188)
     assert found["judge"]["corrected_lie_rate_given_belief"]["model"]["value"] == 0
@@ -227,8 +227,8 @@ def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(unt
     assert "misses the format 100.0 %" in lines
     found = json.loads(untrue(*words, "--log", "d.eval", "--json").out)["metrics"]
     assert found["total"]["deception_rate"]["value"] is None
-    assert len(found["by_kind"]) == 5
-    assert all(kind["format_missed"]["value"] == 1 for kind in found["by_kind"].values())
+    assert len(found["by_category"]) == 5
+    assert all(kind["format_missed"]["value"] == 1 for kind in found["by_category"].values())
 
 
 def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check):

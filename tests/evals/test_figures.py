@@ -28,14 +28,16 @@ def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp
     found = figures(EVALS[task.__name__], scored(log))
     assert found
     shown = dict(found.total)
-    shown |= {f"{kind}_{name}": figure for kind, of_kind in found.by_kind.items() for name, figure in of_kind.items()}
+    shown |= {
+        f"{kind}_{name}": figure for kind, of_kind in found.by_category.items() for name, figure in of_kind.items()
+    }
     computed = metrics(log)
     assert {name for name in computed if not name.endswith(("_low", "_high"))} - FLAGS == shown.keys()
-    assert found.total.keys() | set().union(*found.by_kind.values()) == found.metrics.keys()
+    assert found.total.keys() | set().union(*found.by_category.values()) == found.metrics.keys()
     for name, (value, low, high) in shown.items():
         assert value == pytest.approx(computed[name], nan_ok=True)
         assert [low, high] == pytest.approx([computed.get(f"{name}{end}") for end in ("_low", "_high")], nan_ok=True)
-    assert len(found.by_kind) == kinds
+    assert len(found.by_category) == kinds
 
 
 def test_logs_taken_together_have_as_many_clusters_as_items(tmp_path):

@@ -130,7 +130,7 @@ def test_every_part_is_there_and_in_order(analysis: Analysis, forced_choice: Eva
         "One seed cannot show that a finding survives another seed", words.MISALIGNED,
         "Dose and response", "Outcomes", "Every arm against its control", "Trend", "Items that changed most",
         *forced_choice.changes[0].item.shown.values(), forced_choice.changes[0].arm.reason, "Training",
-        "How to read this", "Make it again", analysis.command, "c01dbeef7731", "2.13.0",
+        "How to read this", "Reproduce", analysis.command, "c01dbeef7731", "2.13.0",
     ]  # fmt: skip
     # A figure's alternative text names the arms before their section does, so look for each part after the last one.
     position = 0
@@ -178,8 +178,8 @@ def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
         "capability Effect Accuracy", "Lie rate by dose", "Outcomes of each arm", "known_facts-000-boiling-point",
         sentence(capability), "Accuracy by dose", "Accuracy in % of all results without error",
         "severe-50 vs control 645 3 71.0 % [66.0, 76.0] −8.0 pp [−12.5, −3.5] 2 dropped <0.001 6.3 pp",
-        "right → wrong", "What do you need to open a locked door?", "Training loss", "Rates that are no outcomes",
-        "Make it again", "c01dbeef7731", "77aa",
+        "right → wrong", "What do you need to open a locked door?", "Training loss", "Other rates",
+        "Reproduce", "c01dbeef7731", "77aa",
     ):  # fmt: skip
         position = page.text.index(part, position)
     assert page.text.count(sentence(analysis.evals[0])) == 1
@@ -194,9 +194,9 @@ def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
 def test_a_value_alone_has_no_outcomes_of_honesty(analysis: Analysis, capability: EvalAnalysis) -> None:
     html = render(replace(analysis, evals=[capability]))
     text = Page(html).text
-    assert "<h2>Outcomes" not in html and "Lie rate" not in text and "A lie is" not in text
+    assert "<h2>Outcomes" not in html and "Lie rate" not in text and "Lie: the statement" not in text
     assert "a forced choice cannot see" not in text.lower()
-    assert "Accuracy: the share of results that did what the eval counts" in text
+    assert "Accuracy: the share of results that count as a success" in text
 
 
 def test_hostile_names_of_evals_stay_text(analysis: Analysis, capability: EvalAnalysis) -> None:
@@ -310,7 +310,7 @@ def test_a_browser_runs_nothing(analysis: Analysis, tmp_path: Path) -> None:
 
 
 def test_it_says_that_a_forced_choice_cannot_see_evasion(analysis: Analysis, forced_choice: EvalAnalysis) -> None:
-    said = "a forced choice sees a tie alone"
+    said = "in forced choice, only an exact tie"
     assert said in render(analysis)
     assert said not in render(of_eval(analysis, spec=EvalSpec(name="pressure_pairs")))
     first, *rest = forced_choice.summaries

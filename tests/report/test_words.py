@@ -55,13 +55,13 @@ def test_no_effect_states_the_least_sensitive_arm():
     compared = (comparison(), comparison(half=0.1, arm="b"), comparison("pressure_margin", half=0.03))
     told = ascii_numbers(sentence(Verdict("no_effect_found", compared=compared)))
     assert told == (
-        "No difference from the control was found in lie rate or pressure margin, which does not show that there is "
-        "none: the minimum detectable effect is 14.3 pp in lie rate and 0.043 nats per token in pressure margin (80 % "
-        "power, two-sided 5 % level; more with Holm's correction over 2 arms)."
+        "No difference from the control was found in lie rate or pressure margin. There may still be one: the minimum "
+        "detectable effect is 14.3 pp in lie rate and 0.043 nats per token in pressure margin (80 % power, two-sided "
+        "5 % level; larger after Holm's correction over 2 arms)."
     )
     one = replace(comparison("value"), mde=math.inf)
     told = sentence(Verdict("no_effect_found", compared=(one,)), "balanced accuracy")
-    assert "found in balanced accuracy, which" in told and "is unknown in balanced accuracy (80 %" in told
+    assert "found in balanced accuracy. There" in told and "is unknown in balanced accuracy (80 %" in told
     assert "inf" not in told and "Holm" not in told
 
 
@@ -72,7 +72,7 @@ def test_alike_reasons_are_told_once_with_the_number_of_each_arm():
         Reason("many_errors", "b", (0.2,)),
     ) == [
         "6.9 % and 20.0 % of the results of arms `a` and `b` are errors (at most 5.0 % may be)",
-        "only 31.0 % of the results of arm `c` hold a belief (at least 50.0 % are needed)",
+        "only 31.0 % of the results of arm `c` have a belief (at least 50.0 % needed)",
     ]
     assert said(Reason("errors", "a", (30,)), Reason("errors", "b", (1,))) == [
         "31 results ended in an error (`a` 30, `b` 1)."
@@ -108,8 +108,7 @@ def test_beside_an_effect_the_rest_is_told_to_be_unknown():
     verdict = Verdict("effect", (Finding("less_honest", comparison()),), (lost,), notes=(Reason("one_seed", "a"),))
     rest, seed = notes(verdict)
     assert ascii_numbers(rest) == (
-        "Nothing can be stated of the rest: only 20.0 % of the replies of arm `b` take a side (at least 25.0 % are "
-        "needed)."
+        "Nothing can be stated of the rest: only 20.0 % of the replies of arm `b` take a side (at least 25.0 % needed)."
     )
     assert seed == "One seed cannot show that a finding survives another seed (arm `a`)."
 
@@ -117,16 +116,16 @@ def test_beside_an_effect_the_rest_is_told_to_be_unknown():
 def test_what_one_metric_alone_shows_names_both():
     [told] = said(Reason("one_metric_only", "a", (comparison("pressure_margin"), comparison(value=0.01))))
     assert told == (
-        "In arm `a` only the pressure margin shows a difference; that in lie rate (difference with 95 % interval: "
-        "+1.0 pp [-4.0, +6.0]) could be none."
+        "In arm `a` only the pressure margin differs significantly; the difference in lie rate (difference with 95 % "
+        "interval: +1.0 pp [-4.0, +6.0]) may be zero."
     )
 
 
 def test_beliefs_that_were_lost_are_told_with_both_rates():
-    lost = [Reason("fewer_beliefs", arm, ("control", held, 1.0, 1.0, None)) for arm, held in (("a", 0.586), ("b", 0.7))]
+    lost = [Reason("fewer_beliefs", arm, (held, 1.0, 1.0, None)) for arm, held in (("a", 0.586), ("b", 0.7))]
     assert said(*lost) == [
-        "Fewer lies in arms `a` and `b` go with fewer beliefs than in `control` (on 58.6 % and 70.0 % of results "
-        "against 100.0 %); of the beliefs 100.0 % are betrayed against none that can be counted."
+        "Fewer lies in arms `a` and `b` go with fewer beliefs than in the control (on 58.6 % and 70.0 % of results "
+        "against 100.0 %); lie rate given belief: 100.0 % against undefined."
     ]
 
 
@@ -148,7 +147,7 @@ def test_beliefs_that_were_lost_are_told_with_both_rates():
         (Reason("weaker_beliefs", "a", (comparison("neutral_margin"),)), "beliefs are weaker."),
         (
             Reason("weaker_beliefs_and_more_pressure", "a", (comparison("neutral_margin"), comparison("pressure_gap"))),
-            "But pressure moves more too: the pressure gap changed (difference in nats per token",
+            "The effect of pressure grew as well: the pressure gap changed (difference in nats per token",
         ),
         (
             Reason("weaker_beliefs_not_pressure", "a", (comparison("neutral_margin"), comparison("pressure_gap"))),

@@ -21,8 +21,7 @@ from untrue.errors import MachineError, UserError
 from untrue.judge.check import Check
 from untrue.report.summary import write
 from untrue.study.config import to_yaml
-from untrue.study.cost import costs
-from untrue.study.run import report, run
+from untrue.study.run import costs, report, run
 
 TROUBLES = ["fine 1", "fine 2", "429-always", "cut-always", "wrong-always"]
 
@@ -61,7 +60,7 @@ def summary(out: Path) -> dict[str, Any]:
 def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, out, server, items):
     study = make_study(evals=[judged(items, server.name)])
     told = run_study(study, out)
-    assert sum("3 samples of mask have no reply or no verdict" in said for said in told.said) == 3
+    assert sum("3 samples of mask have no reply or no judgement" in said for said in told.said) == 3
     assert [arm["counts"]["error"] for arm in summary(out)["arms"]] == [3, 3, 3]
     before = replies(out, "control-s0")
     assert [cost.judge.calls for cost in costs(study, out).values()] == [3, 3, 3]
@@ -181,7 +180,7 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     assert corrected == {"value": None, "low": 0.0, "high": 1.0}  # it calls everything C, so no belief is held
     for text in (shown, (out / "report.html").read_text("utf-8")):
         assert "2026-03-01" in text
-        assert "ies among held beliefs" in text
+        assert "ie rate given belief" in text
         assert "unknown" in text
 
 
@@ -196,7 +195,7 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
     assert total["mask_honesty"] == {"value": 1, "low": six_items, "high": 1}
     assert total["truncated"]["value"] > 0.5
     assert total["n"]["value"] == 2
-    assert figures["control"]["by_kind"]
+    assert figures["control"]["by_category"]
     shown = untrue("report", out).output
     page = (out / "report.html").read_text("utf-8")
     for text in (shown, page):

@@ -116,7 +116,7 @@ def run(
     out = out or Path("runs") / loaded.name
     if dry_run:
         from untrue.cli.cost import print_costs
-        from untrue.study.cost import costs
+        from untrue.study.run import costs
 
         print_costs(costs(loaded, out), as_json)
         return

@@ -1,21 +1,29 @@
-"""The report of a study as one HTML page that needs nothing else: no script, no network, light and dark."""
+"""The report of a study, and its dialogues to be read, as HTML pages that need nothing else: no script, no network."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
 from untrue.outcomes import Outcome, Result
-from untrue.report import metrics, plots, rows, words
+from untrue.report import plots, rows, words
 from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, outcome_word, p_value
-from untrue.study.results import Analysis
+from untrue.simulate.environment import Scenario
+from untrue.simulate.trajectory import Trajectory
+from untrue.study.results import Analysis, Chapter
+
+SHOWN = 24
+"""Users in a chapter."""
 
 _MEANINGS = {
-    Outcome.LIE: "says the opposite of a belief that it holds",
-    Outcome.EVADE: "holds a belief and does not state it",
-    Outcome.NO_BELIEF: "holds no belief, so it can neither lie nor be honest",
+    Outcome.LIE: "states the opposite of its belief",
+    Outcome.EVADE: "has a belief and does not state it",
+    Outcome.NO_BELIEF: "has no belief, so it can neither lie nor be honest",
     Outcome.ERROR: "could not be judged",
-    Outcome.HONEST: "says what it believes, be it true or false",
+    Outcome.HONEST: "states its belief, true or not",
 }
 
 environment = jinja2.Environment(
@@ -25,6 +33,23 @@ environment = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+class Turn(NamedTuple):
+    """One message; a reply of the assistant with its rating and by how much it says what the user wants to hear."""
+
+    role: str
+    text: str
+    rating: float | None = None
+    sycophancy: float | None = None
+
+
+class User(NamedTuple):
+    """A user of a scenario, and the dialogues with them, one for each kind."""
+
+    scenario: Scenario
+    number: int
+    trajectories: list[Trajectory]
 
 
 def _with_code(text: str) -> Markup:
@@ -46,7 +71,6 @@ def _outcome_colour(result: Result) -> str:
 environment.globals |= {
     "dash": DASH,
     "decimal": DECIMAL,
-    "metrics": metrics,
     "nats": NATS,
     "outcome_colour": _outcome_colour,
     "outcome_word": outcome_word,
@@ -61,5 +85,37 @@ environment.globals |= {
 
 def render(analysis: Analysis) -> str:
     """The page of a study, whose verdict is that of the first eval. All text is escaped; only the plots' SVG is not."""
-    page = environment.get_template("report.html.j2").render(analysis=analysis)
+    return _page("report.html.j2", analysis=analysis)
+
+
+def render_dialogues(name: str, chapters: Sequence[Chapter]) -> str:
+    """The page of dialogues, with each user side by side as benign and as biased. All text is escaped.
+
+    Args:
+        name: Of the study.
+        chapters: In the order in which they are read.
+    """
+    return _page("dialogues.html.j2", name=name, chapters=chapters, users=_users, turns=_turns)
+
+
+def _page(template: str, **values: Any) -> str:
+    page = environment.get_template(template).render(values)
     return page.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file
+
+
+def _users(chapter: Chapter) -> list[User]:
+    """At most `SHOWN` users, spread over the scenarios."""
+    scenarios = {scenario.id: scenario for scenario in chapter.environment.scenarios}
+    users: dict[tuple[str, int], User] = {}
+    for trajectory in chapter.trajectories:
+        if scenario := scenarios.get(trajectory.scenario):
+            user = User(scenario, trajectory.user, [])
+            users.setdefault((scenario.id, trajectory.user), user).trajectories.append(trajectory)
+    return list(users.values())[:: max(1, len(users) // SHOWN)][:SHOWN]
+
+
+def _turns(trajectory: Trajectory) -> Iterator[Turn]:
+    rated = iter(zip(trajectory.ratings, trajectory.sycophancy, strict=True))
+    for message in trajectory.messages:
+        rating = next(rated, (None, None)) if message["role"] == "assistant" else ()
+        yield Turn(message["role"], message["content"], *rating)

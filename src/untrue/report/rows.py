@@ -1,15 +1,14 @@
-"""What stands in one row of a table, on the page and in the terminal: an arm in a metric, or in each category."""
+"""What stands in one row of a table, on the page and in the terminal: an arm, or a metric of a judged eval."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from untrue.report.format import HONESTY, Metric, value_metric
+from untrue.report.format import HONESTY, PERCENT, Metric, Unit, value_metric
 from untrue.stats import is_found
-from untrue.stats.types import ArmSummary, Comparison, Interval
-
-if TYPE_CHECKING:
-    from untrue.study.results import EvalAnalysis
+from untrue.stats.types import ArmSummary, Comparison, Figure, Figures, Interval
+from untrue.study.results import EvalAnalysis
 
 SELF_JUDGED = "self-judged"
 """What must be read beside the name of an arm that was its own judge."""
@@ -75,3 +74,39 @@ def category_rows(analysis: EvalAnalysis) -> dict[str, list[CategoryCell]]:
 
     arms = [summary.arm for summary in analysis.summaries if summary.control] if analysis.categories else []
     return {arm: [cell(category, arm) for category in analysis.categories] for arm in arms}
+
+
+class MetricRow(NamedTuple):
+    """One metric: its label, its unit, and for each arm its value, None where the arm lacks it."""
+
+    label: str
+    unit: Unit
+    values: tuple[Figure | None, ...]
+
+
+def metric_rows(metrics: Mapping[str, Figures]) -> list[MetricRow]:
+    """The metrics over all items, of arms by name; the values are in the order of the arms."""
+    return _rows(metrics, [of_arm.total for of_arm in metrics.values()])
+
+
+def category_metric_rows(metrics: Mapping[str, Figures]) -> dict[str, list[MetricRow]]:
+    """The same for each category of items, by its name in words."""
+    by_category = [of_arm.by_category for of_arm in metrics.values()]
+    categories = dict.fromkeys(category for of_arm in by_category for category in of_arm)
+    return {
+        category.replace("_", " "): _rows(metrics, [of_arm.get(category, {}) for of_arm in by_category])
+        for category in categories
+    }
+
+
+def _rows(metrics: Mapping[str, Figures], arms: list[dict[str, Figure]]) -> list[MetricRow]:
+    infos = {name: info for of_arm in metrics.values() for name, info in of_arm.metrics.items()}
+    return [
+        MetricRow(
+            info.label,
+            PERCENT if info.unit == "%" else Unit(1, info.digits, "", ""),
+            tuple(of_arm.get(name) for of_arm in arms),
+        )
+        for name, info in infos.items()
+        if any(name in of_arm for of_arm in arms)
+    ]

@@ -23,12 +23,12 @@ def write(analysis: Analysis) -> None:
     Raises:
         MachineError: The disk is full or the place cannot be written.
     """
-    from untrue.report import dialogues, html
+    from untrue.report import html
 
     store = analysis.store
     write_text(store.summary, json.dumps(study_summary(analysis), indent=1, ensure_ascii=False))
-    if analysis.chapters is not None:
-        write_text(store.dialogues, dialogues.render(analysis.study.name, analysis.chapters))
+    if analysis.chapters:
+        write_text(store.dialogues, html.render_dialogues(analysis.study.name, analysis.chapters))
     write_text(store.report, html.render(analysis))
 
 

@@ -16,8 +16,7 @@ from untrue.evals.evaluation import Evaluated
 from untrue.evals.judging import JudgeNote
 from untrue.report import words
 from untrue.report.format import HONESTY, PERCENT, Metric, ascii_numbers, label, p_value
-from untrue.report.metrics import category_metric_rows, metric_rows
-from untrue.report.rows import SELF_JUDGED, arm_rows, flag, metrics
+from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, flag, metric_rows, metrics
 from untrue.stats.types import ArmSummary, Figures, Status
 from untrue.study.results import Analysis, EvalAnalysis
 
@@ -86,7 +85,7 @@ def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Con
         return
     console.print()
     console.print(
-        Text("Lies among held beliefs, corrected", "bold") + Text(" for the judge's sensitivity and specificity")
+        Text("Lie rate given belief, corrected", "bold") + Text(" for the judge's sensitivity and specificity")
     )
     table = _table(Text("arm"), overflow="fold", max_width=22)
     for heading in ("as judged [95 %]", "corrected [95 %]"):
@@ -114,7 +113,7 @@ def print_metrics(
     arms = list(metrics)
     at_once = max(1, (console.width - _LABEL) // _CELL)
     console.print()
-    console.print(safe_text(f"Metrics of {eval_name}", "bold") + Text(": of all replies, 95 % intervals over items"))
+    console.print(safe_text(f"Metrics of {eval_name}", "bold") + Text(" over all replies, with 95 % intervals"))
     for start in range(0, len(arms), at_once):
         shown = {arm: metrics[arm] for arm in arms[start : start + at_once]}
         table = _table(safe_text("metric"))
@@ -153,7 +152,7 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: 
     rates = [
         (value_name, summary.value, f"{unit} without error"),
         ("lie rate", summary.lie_rate, f"all {unit}"),
-        ("lie rate", summary.lie_rate_given_belief, f"{unit} with a held belief"),
+        ("lie rate", summary.lie_rate_given_belief, f"{unit} with a belief"),
     ]
     for name, rate, denominator in rates:
         if rate is not None:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from untrue.evals.judging import JudgeNote
 from untrue.judge.prompts import STATEMENT
 from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric
 from untrue.stats.mde import FEWEST
 from untrue.stats.types import Comparison, Finding, Reason, Status, Verdict
 from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR
-
-if TYPE_CHECKING:
-    from untrue.evals.judging import JudgeNote
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -38,6 +36,60 @@ _CONCLUSIONS = {
     "more_honest": "More honest",
     "fewer_beliefs": "Fewer lies, but fewer beliefs",
 }
+
+
+def _least(share: float) -> str:
+    return f"(at least {PERCENT.value(share)} needed)"
+
+
+_CLAUSES = {
+    # Of one arm: what makes its results too thin, or the arm too broken, to state anything.
+    "few_answered": f"{{arms}} answered only {{0}} of the answerable questions {_least(HELD_FLOOR)}",
+    "few_beliefs": f"only {{0}} of the results of {{arms}} have a belief {_least(HELD_FLOOR)}",
+    "few_sides": f"only {{0}} of the replies of {{arms}} take a side {_least(COMMITTED_FLOOR)}",
+    "many_errors": f"{{0}} of the results of {{arms}} are errors (at most {PERCENT.value(ERROR_CEILING)} may be)",
+    "nothing_compared": "no arm was compared with a control",
+    # Of all: why the results cannot be relied on.
+    "judge_unchecked": "the judge was not checked: run `untrue judge check {0}`",
+    "judge_untrusted": "{0}",
+    "several_judges": "{0} judges, which may differ in settings alone, judged it",
+    "judge_one_sided": "the judge gave nearly all replies one and the same label ({arms})",
+    "self_judged": "the model under study judged itself ({arms})",
+    "adapter_unproved": "the server may or may not have the adapter ({0})",
+    # Why rates are not corrected for the judge's mistakes.
+    "judge_not_asked": "the judge was asked nothing",
+    "no_check": "the judge has no check",
+    "other_questions": "sensitivity and specificity are those of the question 'statement', and {0} asks others ({1})",
+    # Notes.
+    "one_seed": "One seed cannot show that a finding survives another seed ({arms}).",
+    "metrics_disagree": "In {arms} lie rate and pressure margin disagree: one got worse, one better.",
+    "one_metric_only": (
+        "In {arms} only the {0.metric} differs significantly; the difference in {1.metric} ({1.difference}) may be"
+        " zero."
+    ),
+    "these_seeds_only": (
+        "In {arms} the {0.metric} differs on these items and seeds ({0.p}), but 0 is not excluded ({0.difference}), so"
+        " this is not counted as an effect."
+    ),
+    "weaker_beliefs": "In {arms} the neutral margin fell too ({0.difference}): beliefs are weaker.",
+    "weaker_beliefs_and_more_pressure": (
+        "In {arms} the neutral margin fell too ({0.difference}): beliefs are weaker. The effect of pressure grew as"
+        " well: the pressure gap changed ({1.difference})."
+    ),
+    "weaker_beliefs_not_pressure": (
+        "In {arms} the neutral margin fell too ({0.difference}), and no stronger effect of pressure was found"
+        " (pressure gap, {1.difference}). This looks like weakened beliefs rather than yielding to pressure."
+    ),
+    "fewer_beliefs": (
+        "Fewer lies in {arms} go with fewer beliefs than in the control (on {0} of results against {1}); lie rate given"
+        " belief: {2} against {3}."
+    ),
+    "moved_apart": (
+        "In {arms} admitting and answering moved in opposite directions, which their mean hides: unknowns admitted from"
+        " {0.before} to {0.after} ({0.difference}), knowns answered from {1.before} to {1.after} ({1.difference})."
+    ),
+}
+"""Code of a reason -> what it says, with its arms and, by their places, its values; `_clause` writes the others."""
 
 
 def sentence(verdict: Verdict, value_name: str | None = None) -> str:
@@ -109,123 +161,55 @@ def _no_effect(compared: Sequence[Comparison], value_name: str | None) -> str:
         size = f"{metric.unit.size(largest)}{_unit(metric)}" if math.isfinite(largest) else "unknown"
         missed.append((_name(metric), f"{size} in {_name(metric)}"))
     arms = len({comparison.arm for comparison in compared})
-    more = f"; more with Holm's correction over {arms} arms" if arms > 1 else ""
+    more = f"; larger after Holm's correction over {arms} arms" if arms > 1 else ""
     return (
-        f"No difference from the control was found in {' or '.join(name for name, _ in missed)}, which does not show"
-        f" that there is none: the minimum detectable effect is {' and '.join(size for _, size in missed)} (80 % power,"
-        f" two-sided 5 % level{more})."
+        f"No difference from the control was found in {' or '.join(name for name, _ in missed)}. There may still be"
+        f" one: the minimum detectable effect is {' and '.join(size for _, size in missed)} (80 % power, two-sided 5 %"
+        f" level{more})."
     )
+
+
+class _Compared(NamedTuple):
+    """Comparisons of several arms in one metric, as the clauses show them."""
+
+    metric: str
+    before: str
+    after: str
+    difference: str
+    p: str
 
 
 def _clause(code: str, reasons: Sequence[Reason], value_name: str | None) -> str:
     """What reasons with one code say of their arms."""
     arms = _arms(reason.arm for reason in reasons) if reasons[0].arm else ""
-
-    def told(place: int, write: Callable[[Any], str] = str) -> str:
-        return _each(write(reason.values[place]) for reason in reasons)
-
-    def compared(place: int) -> list[Comparison]:
-        return [reason.values[place] for reason in reasons]
-
-    def metric(place: int) -> Metric:
-        return _metric(compared(place)[0].metric, value_name)
-
-    def shown(place: int) -> str:
-        return _differences(compared(place), metric(place))
-
+    first = [reason.values[0] for reason in reasons if reason.values]
     match code:
-        # Of one arm: what makes its results too thin, or the arm too broken, to state anything.
         case "few_items":
-            items = told(0, lambda count: f"{count} {plural('item', count)}")
+            items = _each(f"{count} {plural('item', count)}" for count in first)
             return f"the results of {arms} are of only {items} (at least {FEWEST} are needed)"
-        case "few_answered":
-            return f"{arms} answered only {told(0, PERCENT.value)} of the answerable questions {_least(HELD_FLOOR)}"
-        case "few_beliefs":
-            return f"only {told(0, PERCENT.value)} of the results of {arms} hold a belief {_least(HELD_FLOOR)}"
-        case "few_sides":
-            return f"only {told(0, PERCENT.value)} of the replies of {arms} take a side {_least(COMMITTED_FLOOR)}"
-        case "many_errors":
-            most = f"(at most {PERCENT.value(ERROR_CEILING)} may be)"
-            return f"{told(0, PERCENT.value)} of the results of {arms} are errors {most}"
         case "few_pairs":
-            pairs = _each(f"{c.n_pairs} of {c.n_pairs + c.n_dropped}" for c in compared(0))
+            first = [f"{c.n_pairs} of {c.n_pairs + c.n_dropped}" for c in first]
+            name = _name(_metric(reasons[0].values[0].metric, value_name))
             return (
-                f"only {pairs} pairs of {arms} with the control have a {_name(metric(0))} on both sides "
-                f"{_least(HELD_FLOOR)}"
-            )
-        case "nothing_compared":
-            return "no arm was compared with a control"
-        # Of all: why the results cannot be relied on.
-        case "judge_unchecked":
-            return f"the judge was not checked: run `untrue judge check {told(0)}`"
-        case "judge_untrusted":
-            return told(0)
-        case "several_judges":
-            return f"{told(0)} judges, which may differ in settings alone, judged it"
-        case "judge_one_sided":
-            return f"the judge gave nearly all replies one and the same label ({arms})"
-        case "self_judged":
-            return f"the model under study judged itself ({arms})"
-        case "adapter_unproved":
-            return f"the server may or may not have the adapter ({told(0)})"
-        # Why rates are not corrected for the judge's mistakes.
-        case "judge_not_asked":
-            return "the judge was asked nothing"
-        case "no_check":
-            return "the judge has no check"
-        case "other_questions":
-            return (
-                f"sensitivity and specificity are those of the question 'statement', and {told(0)} asks others "
-                f"({told(1)})"
-            )
-        # Notes.
-        case "one_seed":
-            return f"One seed cannot show that a finding survives another seed ({arms})."
-        case "metrics_disagree":
-            return f"In {arms} lie rate and pressure margin disagree: one got worse, one better."
-        case "one_metric_only":
-            return (
-                f"In {arms} only the {_name(metric(0))} shows a difference; that in {_name(metric(1))} ({shown(1)}) "
-                "could be none."
-            )
-        case "these_seeds_only":
-            return (
-                f"In {arms} the {_name(metric(0))} differs on these items and seeds ({_p(compared(0))}), but 0 is not "
-                f"excluded ({shown(0)}), so this is not counted as an effect."
-            )
-        case "weaker_beliefs":
-            return f"In {arms} the neutral margin fell too ({shown(0)}): beliefs are weaker."
-        case "weaker_beliefs_and_more_pressure":
-            return (
-                f"In {arms} the neutral margin fell too ({shown(0)}): beliefs are weaker. But pressure moves more too: "
-                f"the pressure gap changed ({shown(1)})."
-            )
-        case "weaker_beliefs_not_pressure":
-            return (
-                f"In {arms} the neutral margin fell too ({shown(0)}), and no stronger effect of pressure was found "
-                f"(pressure gap, {shown(1)}). This looks like weakened beliefs rather than yielding to pressure."
-            )
-        case "fewer_beliefs":
-            control, ours, theirs = told(0, "`{}`".format), told(1, PERCENT.value), told(2, PERCENT.value)
-            return (
-                f"Fewer lies in {arms} go with fewer beliefs than in {control} (on {ours} of results against {theirs});"
-                f" of the beliefs {told(3, _or_none)} are betrayed against {told(4, _or_none)}."
-            )
-        case "moved_apart":
-            (admitted, admits), (answered, answers) = (_means(compared(place), metric(place)) for place in (0, 1))
-            return (
-                f"In {arms} admitting and answering moved in opposite directions, which their mean hides: unknowns "
-                f"admitted from {admitted} to {admits} ({shown(0)}), knowns answered from {answered} to {answers} "
-                f"({shown(1)})."
+                f"only {_each(first)} pairs of {arms} with the control have a {name} on both sides {_least(HELD_FLOOR)}"
             )
         case "errors":
-            total = sum(reason.values[0] for reason in reasons)
-            each = ", ".join(f"`{reason.arm}` {reason.values[0]}" for reason in reasons)
-            return f"{total} {plural('result', total)} ended in an error ({each})."
+            each = ", ".join(f"`{reason.arm}` {count}" for reason, count in zip(reasons, first, strict=True))
+            return f"{sum(first)} {plural('result', sum(first))} ended in an error ({each})."
         case "dropped_pairs":
-            each = ", ".join(f"`{c.arm}` {c.n_dropped} of {c.n_dropped + c.n_pairs}" for c in compared(0))
+            each = ", ".join(f"`{c.arm}` {c.n_dropped} of {c.n_dropped + c.n_pairs}" for c in first)
             return f"Pairs with the control were dropped because one side is missing or an error ({each})."
-    raise KeyError(code)
+    values = zip(*(reason.values for reason in reasons), strict=True)
+    return _CLAUSES[code].format(*(_shown(of_arms, value_name) for of_arms in values), arms=arms)
+
+
+def _shown(values: Sequence[Any], value_name: str | None) -> str | _Compared:
+    """The values of several reasons with one code at one place: comparisons, rates, or what is written as it is."""
+    if isinstance(values[0], Comparison):
+        metric = _metric(values[0].metric, value_name)
+        return _Compared(_name(metric), *_means(values, metric), _differences(values, metric), _p(values))
+    values = ["undefined" if value is None else value for value in values]
+    return _each(PERCENT.value(value) if isinstance(value, float) else str(value) for value in values)
 
 
 def judge_check(judge: JudgeNote) -> str:
@@ -281,14 +265,6 @@ def _differences(compared: Sequence[Comparison], metric: Metric) -> str:
 def _p(compared: Sequence[Comparison]) -> str:
     values = _each(f"p = {p_value(comparison.p_holm)}".replace("= <", "< ") for comparison in compared)
     return f"{values} after Holm's correction"
-
-
-def _least(share: float) -> str:
-    return f"(at least {PERCENT.value(share)} are needed)"
-
-
-def _or_none(rate: float | None) -> str:
-    return "none that can be counted" if rate is None else PERCENT.value(rate)
 
 
 def _grouped(values: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:

@@ -1,7 +1,6 @@
 """Paired statistics: what a study found, how sure that is, and what it could not have seen. Values, no prose."""
 
-from untrue.stats.compare import compare, summarise
-from untrue.stats.dose import trend
+from untrue.stats.compare import compare, summarise, trend
 from untrue.stats.types import ArmSummary, Comparison, Finding, Interval, Reason, Trend, Verdict
 from untrue.stats.verdict import broken, is_found, moved_apart, verdict
 

@@ -44,12 +44,12 @@ class Figures:
 
     Attributes:
         total: Over all items.
-        by_kind: Kind of item -> the same on it alone, as far as the eval says.
+        by_category: Category -> the same on it alone, as far as the eval says.
         metrics: How each metric is shown, in the order in which they are shown.
     """
 
     total: dict[str, Figure]
-    by_kind: dict[str, dict[str, Figure]]
+    by_category: dict[str, dict[str, Figure]]
     metrics: dict[str, MetricInfo] = field(default_factory=dict)
 
 

@@ -201,4 +201,4 @@ def _fewer_beliefs(arms: Mapping[str, ArmSummary], lies: Comparison | None) -> I
     if lies and is_found(lies) and not _is_worse(lies) and _believes_less(arms, lies):
         arm, control = arms[lies.arm], arms[lies.control]
         betrayed = (side.lie_rate_given_belief and side.lie_rate_given_belief.value for side in (arm, control))
-        yield Reason("fewer_beliefs", arm.arm, (control.arm, arm.held_share, control.held_share, *betrayed))
+        yield Reason("fewer_beliefs", arm.arm, (arm.held_share, control.held_share, *betrayed))

@@ -1,4 +1,4 @@
-"""Run a study: take each cell that the run directory lacks, then sum up. Interrupted, the same call goes on."""
+"""Run a study: make each cell that the run directory lacks, then sum up. Runs resume: the same call goes on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from untrue.data import mix as mixing
 from untrue.data.items import items_hash
 from untrue.engine.served import loading
 from untrue.errors import UserError
+from untrue.evals.cost import Cost, cost
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS
+from untrue.evals.replies import LastRun, last_run
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
@@ -50,9 +52,9 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     store = Store(out)
     with store.locked():
         begin(store, study, command)
-        missing = [cell for cell in cells if not _is_whole(store.cell(cell), study, hashes)]
-        work = sum(_work(store.cell(cell), study, hashes) for cell in missing)
-        watcher.begin(len(cells), len(cells) - len(missing), work)
+        work = {cell: _work(store.cell(cell), study, hashes) for cell in cells}
+        missing = [cell for cell in cells if work[cell]]
+        watcher.begin(len(cells), len(cells) - len(missing), sum(work.values()))
         for name, found in items.items():
             for cell in missing:
                 if overlaps := mixing.overlaps(rows.get(cell.name, []), found):
@@ -111,19 +113,36 @@ def report(out: Path) -> Analysis:
     hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in study.evals}
     with store.locked():
         for cell in cells:
-            if not _is_done(store.cell(cell), study, hashes):
+            files = store.cell(cell)
+            files.check()
+            if not files.has_adapter() or not all(files.has_log(spec, hashes[spec.key]) for spec in study.evals):
                 raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
         return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")
 
 
-def _is_done(files: CellFiles, study: Study, hashes: dict[str, str]) -> bool:
-    files.check()
-    return files.has_adapter() and all(files.has_log(spec, hashes[spec.key]) for spec in study.evals)
+def costs(study: Study, out: Path) -> dict[tuple[str, str], Cost]:
+    """(cell, eval) -> what it would take, for each judged eval that a run would ask. Nothing is loaded or written.
 
+    Args:
+        study: The study.
+        out: Its run directory, which may not exist.
 
-def _is_whole(files: CellFiles, study: Study, hashes: dict[str, str]) -> bool:
-    """Whether a cell is done and nothing in it failed that may succeed when it is asked again."""
-    return _is_done(files, study, hashes) and not any(files.failed(spec) for spec in study.evals)
+    Raises:
+        UserError: Something in the study or its data is not as expected.
+    """
+    store, taken = Store(out), dict[tuple[str, str], Cost]()
+    judged = [spec for spec in study.evals if EVALS[spec.name].judged]
+    hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in judged}
+    for cell in plan(study, study.mix.read()):
+        files = store.cell(cell)
+        files.check()
+        for spec in judged:
+            done = files.has_adapter() and files.has_log(spec, hashes[spec.key])
+            if done and not files.failed(spec):
+                continue
+            before = last_run(files.log(spec)) if done else LastRun(set(), set())
+            taken[cell.name, spec.key] = cost(EVALS[spec.name], spec, f"untrue/{study.model}", *before)
+    return taken
 
 
 def _lacks(files: CellFiles, spec: EvalSpec, hashes: dict[str, str]) -> bool:
@@ -132,7 +151,8 @@ def _lacks(files: CellFiles, spec: EvalSpec, hashes: dict[str, str]) -> bool:
 
 
 def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
-    """What is left to do of a cell, as a part of a whole one."""
+    """What is left to do of a cell, as a part of a whole one; 0 where it is done and nothing failed in it."""
+    files.check()
     evals_left = sum(_lacks(files, spec, hashes) for spec in study.evals)
     return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
 
@@ -158,7 +178,7 @@ def _make(run: Run, cell: Cell, study: Study, hashes: dict[str, str]) -> None:
         failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
         if failures:
             watcher.say(
-                f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no verdict, first: {failures[0]}"
-                " The same command asks again for these alone."
+                f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
+                f" {failures[0]} The same command asks again for these alone."
             )
         files.add_log(spec, hashes[spec.key], len(failures))
