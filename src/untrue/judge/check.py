@@ -15,7 +15,7 @@ from untrue.data.gold import GoldRow, read_gold
 from untrue.data.items import items_hash
 from untrue.errors import UserError
 from untrue.files import content_hash, write_text
-from untrue.judge import cache
+from untrue.judge import judgement as cache
 from untrue.judge.cost import dollars
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import JudgeError, Judgement
