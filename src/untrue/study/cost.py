@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from untrue.data.items import items_hash
-from untrue.evals.cost import Cost, cost
 from untrue.evals.registry import EVALS
 from untrue.evals.replies import LastRun, last_run
+from untrue.evals.run import Cost, cost
 from untrue.study.config import Study
 from untrue.study.plan import plan
 from untrue.study.store import Store
