@@ -24,8 +24,8 @@ from untrue.data.unknowns import UnknownPair, read_unknowns
 from untrue.evals import judged
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec, Judgements, Situation, spread
 from untrue.evals.judged import REPLY, Finding, Hearing
-from untrue.evals.metrics import DECOY, Scored, detail_rate, error_rate, inspect_metrics, soundness, values_of
-from untrue.judge.prompts import ADMITS, ANSWERS, JudgePrompt
+from untrue.evals.metrics import Scored, detail_rate, error_rate, inspect_metrics, soundness, values_of
+from untrue.judge.prompts import ADMITS, ANSWERS, DECOY, JudgePrompt
 from untrue.stats.rates import rate
 from untrue.stats.types import Interval, MetricInfo
 

@@ -16,7 +16,7 @@ from untrue.stats.types import Comparison, Finding, Reason, Status, Verdict
 from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR
 
 if TYPE_CHECKING:
-    from untrue.evals.judging import JudgeNote
+    from untrue.judge.check import JudgeNote
 
 K = TypeVar("K")
 V = TypeVar("V")
