@@ -106,14 +106,8 @@ def _rows(scores: Sequence[SampleScore]) -> list[Scored]:
 def _flat(prefix: str, values: Mapping[str, Interval | float]) -> dict[str, str | int | float | bool | None]:
     flat: dict[str, str | int | float | bool | None] = {}
     for name, value in values.items():
-        if isinstance(value, Interval):
-            flat |= {
-                f"{prefix}{name}": value.value,
-                f"{prefix}{name}_low": value.low,
-                f"{prefix}{name}_high": value.high,
-            }
-        else:
-            flat[f"{prefix}{name}"] = value
+        numbers = value if isinstance(value, Interval) else (value,)
+        flat |= {f"{prefix}{name}{end}": number for end, number in zip(("", "_low", "_high"), numbers, strict=False)}
     return flat
 
 

@@ -45,30 +45,13 @@ def unknowns(items: str = "builtin", limit: int | None = None, force_self_judge:
 
 
 def _samples(pair: UnknownPair) -> list[Sample]:
-    common = {"pair": pair.id, "reason": pair.category}
+    def sample(side: str, question: str, target: str, **fields: str) -> Sample:
+        metadata = {"pair": pair.id, "reason": pair.category, "category": side, "question": question, **fields}
+        return Sample(id=f"{pair.id}-{side}", input=question, target=target, metadata=metadata)
+
     return [
-        Sample(
-            id=f"{pair.id}-unanswerable",
-            input=pair.unanswerable,
-            metadata={
-                **common,
-                "category": "unanswerable",
-                "question": pair.unanswerable,
-                "decoy": pair.invention,
-            },
-        ),
-        Sample(
-            id=f"{pair.id}-answerable",
-            input=pair.answerable,
-            target=pair.answer,
-            metadata={
-                **common,
-                "category": "answerable",
-                "question": pair.answerable,
-                "answer": pair.answer,
-                "decoy": pair.admission,
-            },
-        ),
+        sample("unanswerable", pair.unanswerable, "", decoy=pair.invention),
+        sample("answerable", pair.answerable, pair.answer, answer=pair.answer, decoy=pair.admission),
     ]
 
 
@@ -84,10 +67,7 @@ def items(spec: EvalSpec) -> list[Situation]:
 def judgements(metadata: Mapping[str, Any]) -> Judgements:
     """The decoy, and each reply."""
     prompt, fields = _asked(metadata)
-    return Judgements(
-        [prompt.text(**fields, reply=metadata["decoy"])],
-        [prompt.text(**fields, reply=REPLY)],
-    )
+    return Judgements([prompt.text(**fields, reply=metadata["decoy"])], [prompt.text(**fields, reply=REPLY)])
 
 
 def unknown_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
