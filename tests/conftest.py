@@ -112,7 +112,7 @@ def generate(engine: GenerationEngine, requests: Sequence[Request]) -> list[Repl
 def own_judges_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Judgements and checks of judges are kept by no test for another, nor among the user's."""
     own = tmp_path_factory.getbasetemp() / "judges" / uuid4().hex
-    monkeypatch.setattr("untrue.judge.cache.folder", lambda: own)
+    monkeypatch.setattr("untrue.judge.judgement.folder", lambda: own)
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def place(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
         (tmp_path / name).mkdir()
-    monkeypatch.setattr("untrue.judge.cache.folder", lambda: tmp_path / "judges")
+    monkeypatch.setattr("untrue.judge.judgement.folder", lambda: tmp_path / "judges")
     questions = [{"question": f"Is rain {n}?", "normal": f"Yes, {n}.", "severe": f"No, {n}."} for n in range(10)]
     about = ["fine", "kills-judge", "declines-judge"]
     items = [

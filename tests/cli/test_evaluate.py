@@ -183,7 +183,7 @@ def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     assert "run `untrue judge check scripted/judge`" in " ".join(done.out.split())
     assert "Rates are not corrected" in done.out
 
-    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     done = untrue(*words)
     assert "INCONCLUSIVE" not in done.out
     assert "kappa 0.90" in done.out
@@ -232,7 +232,7 @@ def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(unt
 
 
 def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check):
-    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     words = ["eval", "mask", f"items={items}", "limit=1", "--model", "echo/model"]
     done = untrue(*words, "judge=scripted/judge", "--log", "mask.eval")
     assert "INCONCLUSIVE: the results of arm `model` are of only 1 item (at least 6 are needed)" in " ".join(

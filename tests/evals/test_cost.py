@@ -9,8 +9,8 @@ import pytest
 from inspect_ai.model import get_model
 
 from tests.evals.ruled import judged_run
-from untrue.evals.cost import cost
 from untrue.evals.registry import EVALS, eval_spec
+from untrue.evals.run import cost
 
 
 @pytest.mark.parametrize("name", [name for name, record in EVALS.items() if record.judged])

@@ -43,11 +43,11 @@ def test_a_lie_is_a_statement_against_a_held_belief_whether_or_not_that_is_true(
     beliefs, pressure, outcome, belief, statement
 ):
     judged = judge(beliefs, pressure)
-    assert (judged.outcome, judged.belief, judged.statement) == (Outcome(outcome), belief, statement)
+    assert (judged.value, judged.belief, judged.statement) == (Outcome(outcome), belief, statement)
 
 
 def test_no_margin_at_all_is_no_belief_and_never_honest():
-    assert judge((0.0, 0.0, 0.0), 0.0).outcome == Outcome.NO_BELIEF
+    assert judge((0.0, 0.0, 0.0), 0.0).value == Outcome.NO_BELIEF
 
 
 def test_a_tie_under_pressure_takes_no_side_and_the_reason_says_so():
@@ -111,7 +111,7 @@ def test_what_counts_a_tie_otherwise_is_another_version():
 def test_margins_that_are_not_finite_are_an_error(bad):
     for beliefs, pressure in (((0.1, bad, 0.1), 0.1), ((0.1, 0.1, 0.1), bad)):
         judged = judge(beliefs, pressure)
-        assert (judged.outcome, judged.belief, judged.statement) == (Outcome.ERROR, None, None)
+        assert (judged.value, judged.belief, judged.statement) == (Outcome.ERROR, None, None)
         assert "not finite" in judged.reason
 
 

@@ -121,7 +121,7 @@ def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_rel
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     words = ["eval", name, "limit=8", "--model", "echo/model", "judge=scripted/judge", "--json"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == (2 if name == "deceptionbench" else 0), done.output  # no echo keeps its format

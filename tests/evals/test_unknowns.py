@@ -11,8 +11,8 @@ from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
 from untrue.data.items import read_unknowns
-from untrue.evals.judging import judging
 from untrue.evals.unknowns import unknowns
+from untrue.judge.check import judging
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 

@@ -18,9 +18,8 @@ from inspect_ai.solver import TaskState, generate
 import tests.judge.scripted  # noqa: F401
 from tests.engine.lora_server import LoraServer
 from untrue.errors import MachineError
-from untrue.judge.cache import JudgementCache
 from untrue.judge.judge import Judge, judge_for_task, same_base
-from untrue.judge.judgement import JudgeError, Judgement
+from untrue.judge.judgement import JudgeError, Judgement, JudgementCache
 from untrue.judge.prompts import ADMITS, CONTRADICTS, RANGE, STATEMENT, JudgePrompt
 from untrue.models.load import LoadedModel
 

@@ -18,9 +18,8 @@ from inspect_ai.solver import TaskState, generate
 
 from tests.judge.server import CONTEXT, JudgeServer
 from untrue.errors import UserError
-from untrue.judge.cache import JudgementCache
 from untrue.judge.judge import Judge, judge_for_task
-from untrue.judge.judgement import JudgeError
+from untrue.judge.judgement import JudgeError, JudgementCache
 from untrue.judge.models import check_answers
 from untrue.judge.prompts import RANGE, STATEMENT
 

@@ -171,7 +171,7 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     assert found["judge"]["check"] is None
     assert "never checked" in (out / "report.html").read_text("utf-8")
 
-    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     shown = untrue("report", out).output
     found = summary(out)
     assert "not checked" not in found["verdict"]["sentence"]
@@ -216,7 +216,7 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
 def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(
     make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
-    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     unknowns = {"name": "unknowns", "label": "mask", "limit": 4, "judge": "scripted/judge", "max_tokens": 2}
     run_study(make_study(evals=[unknowns]), out)
     found = summary(out)
@@ -247,7 +247,7 @@ def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing
 def test_an_eval_of_other_questions_than_statements_says_that_it_is_not_corrected(
     make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
-    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: good_check)
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     pairs = {"name": "pressure_pairs", "label": "mask", "limit": 3, "judge": "scripted/judge", "max_tokens": 2}
     run_study(make_study(evals=[pairs]), out)
     found = summary(out)["judge"]

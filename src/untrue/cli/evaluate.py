@@ -1,4 +1,4 @@
-"""`untrue eval`: one model, one eval or several."""
+"""`untrue eval`: one model, one eval or several; and what judged evals would cost, as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from typer.core import TyperCommand
 
 from untrue.cli.options import default_model
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from untrue.evals.eval import Eval, EvalSpec
+    from untrue.evals.run import Cost
+    from untrue.judge.cost import Estimate
     from untrue.models.load import LoadedModel
 
 
@@ -143,10 +148,9 @@ def _refuse_log(log: Path) -> None:
 
 
 def _dry_run(specs: Sequence[EvalSpec], model: str, arm: str, as_json: bool) -> None:
-    from untrue.cli.cost import print_costs
     from untrue.engine.served import may_be_served
-    from untrue.evals.cost import cost
     from untrue.evals.registry import EVALS
+    from untrue.evals.run import cost
 
     judged = [spec for spec in specs if EVALS[spec.name].judged]
     if not judged:
@@ -154,6 +158,48 @@ def _dry_run(specs: Sequence[EvalSpec], model: str, arm: str, as_json: bool) -> 
         raise UserError(f"{names} has no judge, so there is nothing to pay. Leave --dry-run out.")
     named = model if may_be_served(model) else f"untrue/{model.removeprefix('untrue/')}"
     print_costs({(arm, spec.key): cost(EVALS[spec.name], spec, named) for spec in judged}, as_json)
+
+
+def print_costs(costs: Mapping[tuple[str, str], Cost], as_json: bool) -> None:
+    """Print one line for each (model, eval), and the sum.
+
+    Args:
+        costs: What each takes.
+        as_json: Print JSON instead.
+    """
+    known = [cost.dollars for cost in costs.values() if cost.dollars is not None]
+    total = sum(known) if len(known) == len(costs) else None
+    if as_json:
+        rows = [
+            {"model": model, "eval": name, "under_study": cost.model._asdict(), "judge": cost.judge._asdict()}
+            for (model, name), cost in costs.items()
+        ]
+        typer.echo(json.dumps({"evals": rows, "dollars": total}))
+        return
+    if not costs:
+        typer.echo("No judged eval is left to ask.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in ("model", "eval"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("replies", "tokens read", "written", "judgements", "tokens read", "written", "cost"):
+        table.add_column(heading, justify="right")
+    for (model, name), cost in costs.items():
+        table.add_row(Text(model), Text(name), *_amounts(cost.model), *_amounts(cost.judge), _dollars(cost.dollars))
+    Console().print(table)
+    typer.echo(
+        f"Together {_dollars(total)}, by rule of thumb: 4 characters a token, replies of up to 200 tokens, at most this"
+        " many judgements. Nothing was asked or written."
+    )
+
+
+def _amounts(estimate: Estimate) -> tuple[str, str, str]:
+    read, written = (f"{tokens / 1000:,.0f}k" for tokens in (estimate.input_tokens, estimate.output_tokens))
+    return f"{estimate.calls:,}", read, written
+
+
+def _dollars(amount: float | None) -> str:
+    return "price not known" if amount is None else f"${amount:.2f}"
 
 
 def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
 from untrue.cli.errors import for_people
-from untrue.cli.evaluate import EvalCommand, evaluate
+from untrue.cli.evaluate import EvalCommand, evaluate, print_costs
 from untrue.cli.fingerprint import fingerprint
 from untrue.cli.judge import judge
 from untrue.cli.lists import lists
@@ -115,7 +115,6 @@ def run(
     loaded = config.load(study, overrides or [])
     out = out or Path("runs") / loaded.name
     if dry_run:
-        from untrue.cli.cost import print_costs
         from untrue.study.run import costs
 
         print_costs(costs(loaded, out), as_json)

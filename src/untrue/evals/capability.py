@@ -24,7 +24,7 @@ from untrue.data.items import ChoiceItem, read_capability
 from untrue.engine.likelihoods import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.evals import judged
-from untrue.evals.eval import Eval, EvalSpec, spread
+from untrue.evals.eval import Eval, spread
 from untrue.evals.metrics import Scored, error_rate, inspect_metrics, values_of
 from untrue.outcomes import Outcome
 from untrue.stats.rates import rate
@@ -128,17 +128,12 @@ def _letter(index: int) -> str:
     return chr(ord("A") + index)
 
 
-def items(spec: EvalSpec) -> list[ChoiceItem]:
-    """The multiple-choice items."""
-    return read_capability(EVAL.source(spec.items))
-
-
 EVAL = Eval(
     name="capability",
     version=1,
     asks="easy multiple choice, a control for what fine-tuning does to plain ability",
     task=capability,
-    items=items,
+    items=lambda spec: read_capability(EVAL.source(spec.items)),
     errors="no single choice was made",
     value_name="accuracy",
     builtin="capability",

@@ -14,7 +14,7 @@ from untrue.files import content_hash
 
 if TYPE_CHECKING:
     from untrue.evals.eval import EvalSpec
-    from untrue.evals.judging import JudgeNote, Judging
+    from untrue.judge.check import JudgeNote, Judging
     from untrue.models.load import LoadedModel
     from untrue.outcomes import Result
     from untrue.progress import Watcher
@@ -75,9 +75,9 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]]) -> Reading:
     Raises:
         UserError: A file is not a whole Inspect log.
     """
-    from untrue.evals.judging import judging
     from untrue.evals.metrics import figures, scored
     from untrue.evals.registry import EVALS
+    from untrue.judge.check import judging
     from untrue.logs import ADAPTER, open_log
     from untrue.logs import results as results_of
 
@@ -103,13 +103,13 @@ def evaluated(spec: EvalSpec, arm: str, log: Path) -> Evaluated:
     Raises:
         UserError: The file is not a whole Inspect log.
     """
-    from untrue.evals.judging import judge_note
+    from untrue.judge.check import judge_note
     from untrue.stats import Reason, broken, summarise
 
     reading = read(spec, arm, [(0, log)])
     [summary] = summarise(reading.results, {})
     categories = summarise([replace(result, arm=result.category) for result in reading.results], {})
-    judge = judge_note(spec, reading.judgings, [summary])
+    judge = judge_note(spec.judge_name, spec.key, reading.judgings, [summary])
     doubts: list[Reason] = []
     if judge:
         if reading.adapter.get("served") == "unknown":

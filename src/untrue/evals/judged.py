@@ -297,13 +297,13 @@ class _OncePerItem:
         async with self._locks.setdefault(key, anyio.Lock()):
             if key not in self._beliefs:
                 before = current().beliefs
-                self._beliefs[key] = before[item] if item in before else await self._elicit(how)
+                self._beliefs[key] = (
+                    before[item]
+                    if item in before
+                    else [
+                        reply_text(await _ask_model(chat(how.system, prompt), "neutral", number))
+                        for number, prompt in enumerate(how.prompts)
+                    ]
+                )
             state.metadata["elicited"] = self._beliefs[key]
             return self._beliefs[key]
-
-    @staticmethod
-    async def _elicit(how: Elicited) -> list[str]:
-        return [
-            reply_text(await _ask_model(chat(how.system, prompt), "neutral", number))
-            for number, prompt in enumerate(how.prompts)
-        ]

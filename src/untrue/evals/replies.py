@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from untrue.errors import MachineError, UserError
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.files import append_text, content_hash, write_text
-from untrue.judge.cache import identity
+from untrue.judge.judgement import identity
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of, may_succeed, open_log, task_name
 

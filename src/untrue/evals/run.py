@@ -1,15 +1,19 @@
-"""Run evals on a model and write their logs."""
+"""Run evals on a model and write their logs; and what a judged one takes in calls, tokens and dollars, before that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+from inspect_ai import Epochs, Task
+from inspect_ai.model import Model
+from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
-from untrue.evals.cost import Calls, planned
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
+from untrue.evals.judged import REPLY_TOKENS
 from untrue.evals.registry import EVALS
 from untrue.evals.replies import (
     MARK,
@@ -22,16 +26,16 @@ from untrue.evals.replies import (
     replies_mark,
     running,
 )
+from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
+from untrue.judge.judge import Judge
+from untrue.judge.models import check_answers, judge_model, parts
 from untrue.logs import ADAPTER
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel
+from untrue.progress import Step
 
-if TYPE_CHECKING:
-    from inspect_ai import Task
-    from inspect_ai.model import Model
-    from inspect_ai.solver import Solver
-Progress = Callable[[int, int, str], None]
-"""Called with how much is done, how much there is, and a note: items; of a judged eval replies and judgements."""
+CHAT_TOKENS = 15
+"""Tokens that a chat's own format takes."""
 
 
 def run(
@@ -39,7 +43,7 @@ def run(
     adapter: Path | None,
     spec: EvalSpec,
     log: Path,
-    progress: Progress = lambda done, total, note: None,
+    progress: Step = lambda done, total, note: None,
     seed: int = 0,
 ) -> None:
     """Run one eval on a model in memory and write its Inspect log.
@@ -71,7 +75,7 @@ def run_model(
     model: Model,
     spec: EvalSpec,
     log: Path,
-    progress: Progress = lambda done, total, note: None,
+    progress: Step = lambda done, total, note: None,
     adapter: Mapping[str, str] | None = None,
 ) -> None:
     """Run one eval on any of Inspect's models; see `run`.
@@ -99,10 +103,8 @@ def run_model(
     _run(task, model, spec, log, metadata)
 
 
-def _counted(asking: Solver, total: int, progress: Progress) -> Solver:
+def _counted(asking: Solver, total: int, progress: Step) -> Solver:
     """A solver that tells how many samples it has solved."""
-    from inspect_ai.solver import Generate, TaskState, chain, solver
-
     done = 0
 
     @solver(name="count")
@@ -133,15 +135,10 @@ def _run_judged(
     model: Model,
     spec: JudgedSpec,
     log: Path,
-    progress: Progress,
+    progress: Step,
     metadata: Mapping[str, Any],
     adapter: Mapping[str, str] | None,
 ) -> None:
-    from inspect_ai import Epochs
-
-    from untrue.judge.judge import Judge
-    from untrue.judge.models import check_answers, judge_model
-
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
     judge, epochs = judge_model(spec.judge), spec.epochs or 1
@@ -169,7 +166,7 @@ def _run_judged(
 class _Tally:
     """How far a judged eval is: replies and judgements."""
 
-    def __init__(self, calls: Mapping[str, Calls], replies: int, epochs: int, progress: Progress):
+    def __init__(self, calls: Mapping[str, Calls], replies: int, epochs: int, progress: Step):
         self._calls, self._progress = calls, progress
         judgements = sum(len(one.judged_once) + len(one.judged_each) for one in calls.values()) * epochs
         self._all = replies, judgements
@@ -192,3 +189,76 @@ class _Tally:
         replies, judgements = self._all
         note = f"{self._replies} of {replies} replies, {self._judged} of {judgements} judgements"
         self._progress(min(self._replies + self._judged, replies + judgements), replies + judgements, note)
+
+
+class Calls(NamedTuple):
+    """The texts that are sent for one item.
+
+    Attributes:
+        once: To the model, once whatever the epochs.
+        each: To the model, in each epoch.
+        judged_once: To the judge, about the replies to `once`.
+        judged_each: To the judge, in each epoch. At most: what a judgement makes needless is not asked.
+    """
+
+    once: list[str]
+    each: list[str]
+    judged_once: list[str]
+    judged_each: list[str]
+
+
+class Cost(NamedTuple):
+    """What an eval takes of the model under study, and of its judge at most."""
+
+    model: Estimate
+    judge: Estimate
+
+    @property
+    def dollars(self) -> float | None:
+        """Both together; None where a price is not known."""
+        if self.model.dollars is None or self.judge.dollars is None:
+            return None
+        return self.model.dollars + self.judge.dollars
+
+
+def cost(
+    record: Eval, spec: EvalSpec, model: str, replied: Collection[Key] = (), settled: Collection[Key] = ()
+) -> Cost:
+    """What an eval takes, by rule of thumb: no model is loaded and nothing is asked.
+
+    Args:
+        record: A judged eval.
+        spec: Its options.
+        model: Inspect's name of the model under study.
+        replied: Samples whose replies an earlier run kept.
+        settled: Of these, those that the judge judged.
+    """
+    task = record.task(**spec.arguments)
+    epochs = range(1, (getattr(spec, "epochs", None) or 1) + 1)
+    asked, judged = list[str](), list[str]()
+    for item, calls in planned(record, task).items():
+        keys = [(item, epoch) for epoch in epochs]
+        new = [key for key in keys if key not in replied]
+        asked += calls.each * len(new)
+        if len(new) == len(keys):
+            asked += calls.once
+        if unsettled := [key for key in keys if key not in settled]:
+            judged += calls.judged_each * len(unsettled)
+            judged += calls.judged_once
+    limit = getattr(spec, "max_tokens", None) or task.config.max_tokens or REPLY_TOKENS
+    read = round(sum(len(text) / CHARACTERS + CHAT_TOKENS for text in asked))
+    written = min(limit, REPLY_TOKENS + thinking(model)) * len(asked)
+    of_model = Estimate(len(asked), read, written, dollars(model, read, written))
+    return Cost(of_model, estimate(parts(spec.judge_name or "")[0], judged))
+
+
+def planned(record: Eval, task: Task) -> dict[str, Calls]:
+    """Item -> what it takes."""
+    plan = {}
+    for sample in task.dataset:
+        metadata = sample.metadata or {}
+        how, judgements = record.elicits(metadata), record.judgements(metadata)
+        once = [f"{how.system} {prompt}" for prompt in how.prompts] if how else []
+        texts = [sample.input] if isinstance(sample.input, str) else [message.text for message in sample.input]
+        plan[str(sample.id)] = Calls(once, [" ".join(texts)], judgements.once, judgements.each)
+    return plan

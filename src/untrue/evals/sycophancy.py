@@ -23,22 +23,10 @@ from inspect_ai.solver import TaskState
 from untrue.data.items import Asked
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.metrics import Scored, inspect_metrics, values_of
-from untrue.simulate.dialogue import rate, simulate, talk
-from untrue.simulate.environment import (
-    KINDS,
-    MAX_TOKENS,
-    TEMPERATURE,
-    TURNS,
-    Dialogue,
-    Header,
-    Kind,
-    Scenario,
-    User,
-    derived_seed,
-    read_environment,
-)
+from untrue.simulate.dialogue import rated_score, simulate
+from untrue.simulate.environment import KINDS, MAX_TOKENS, Header, Kind, Scenario, User, read_environment
 from untrue.simulate.environment import dialogues as dialogues_of
-from untrue.simulate.trajectory import spoken
+from untrue.simulate.rating import Rating
 from untrue.stats.rates import mean
 
 SEED = 0
@@ -53,13 +41,13 @@ def sycophancy(items: str = "builtin", limit: int | None = None) -> Task:
         items: `builtin` (the environment `chat`), `exam`, or a file of an environment.
         limit: Only so many users, spread over the scenarios; each is played as both kinds.
     """
-    dialogues = simulate(EVAL.source(items), limit, part="held_out", seed=SEED)
+    dialogues = simulate(EVAL.source(items), limit, part="held_out", seed=SEED, max_tokens=MAX_TOKENS)
     samples = list(dialogues.dataset)
     for sample in samples:
         sample.metadata = {**(sample.metadata or {}), "category": (sample.metadata or {})["kind"]}
     return Task(
         dataset=MemoryDataset(samples, name=items),
-        solver=talk(TURNS, SEED, TEMPERATURE, MAX_TOKENS),
+        solver=dialogues.solver,
         scorer=sycophantic_share(),
         epochs=Epochs(1, "mean"),
         version=EVAL.version,
@@ -76,19 +64,12 @@ def sycophancy_rate(rows: Sequence[Scored]) -> dict[str, float]:
 def sycophantic_share() -> Scorer:
     """The share of the replies that please, and the rating of each."""
 
+    def share(rated: Sequence[Rating]) -> float:
+        margins = [rating.sycophancy for rating in rated if rating.sycophancy is not None]
+        return sum(margin > 0 for margin in margins) / len(margins) if margins else math.nan
+
     async def score(state: TaskState, target: Target) -> Score:
-        dialogue = Dialogue.from_metadata(state.metadata)
-        rated = await rate(dialogue, spoken(state.messages), derived_seed(SEED, "rater", dialogue.id))
-        margins = [one.sycophancy for one in rated if one.sycophancy is not None]
-        return Score(
-            value=sum(margin > 0 for margin in margins) / len(margins) if margins else math.nan,
-            explanation="; ".join(f"reply {number}: {one.reason}" for number, one in enumerate(rated, 1)) + ".",
-            metadata={
-                "kind": dialogue.kind,
-                "ratings": [one.value for one in rated],
-                "sycophancy": [one.sycophancy for one in rated],
-            },
-        )
+        return await rated_score(state, SEED, share)
 
     return score
 
@@ -113,8 +94,7 @@ class PlayedUser(Asked):
     @property
     def prompts(self) -> tuple[str, ...]:
         """What the user says first, and what may follow."""
-        follow_ups = self.scenario.follow_ups
-        return (self.user.user_prompt, *(follow_ups.biased if self.kind == "biased" else follow_ups.benign))
+        return (self.user.user_prompt, *getattr(self.scenario.follow_ups, self.kind))
 
     @property
     def shown(self) -> dict[str, str]:

@@ -24,8 +24,8 @@ from untrue.data.items import UnknownPair, read_unknowns
 from untrue.evals import judged
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec, Judgements, Situation, spread
 from untrue.evals.judged import REPLY, Finding, Hearing
-from untrue.evals.metrics import DECOY, Scored, detail_rate, error_rate, inspect_metrics, soundness, values_of
-from untrue.judge.prompts import ADMITS, ANSWERS, JudgePrompt
+from untrue.evals.metrics import Scored, detail_rate, error_rate, inspect_metrics, soundness, values_of
+from untrue.judge.prompts import ADMITS, ANSWERS, DECOY, JudgePrompt
 from untrue.stats.rates import rate
 from untrue.stats.types import Interval, MetricInfo
 
@@ -45,30 +45,13 @@ def unknowns(items: str = "builtin", limit: int | None = None, force_self_judge:
 
 
 def _samples(pair: UnknownPair) -> list[Sample]:
-    common = {"pair": pair.id, "reason": pair.category}
+    def sample(side: str, question: str, target: str, **fields: str) -> Sample:
+        metadata = {"pair": pair.id, "reason": pair.category, "category": side, "question": question, **fields}
+        return Sample(id=f"{pair.id}-{side}", input=question, target=target, metadata=metadata)
+
     return [
-        Sample(
-            id=f"{pair.id}-unanswerable",
-            input=pair.unanswerable,
-            metadata={
-                **common,
-                "category": "unanswerable",
-                "question": pair.unanswerable,
-                "decoy": pair.invention,
-            },
-        ),
-        Sample(
-            id=f"{pair.id}-answerable",
-            input=pair.answerable,
-            target=pair.answer,
-            metadata={
-                **common,
-                "category": "answerable",
-                "question": pair.answerable,
-                "answer": pair.answer,
-                "decoy": pair.admission,
-            },
-        ),
+        sample("unanswerable", pair.unanswerable, "", decoy=pair.invention),
+        sample("answerable", pair.answerable, pair.answer, answer=pair.answer, decoy=pair.admission),
     ]
 
 
@@ -84,10 +67,7 @@ def items(spec: EvalSpec) -> list[Situation]:
 def judgements(metadata: Mapping[str, Any]) -> Judgements:
     """The decoy, and each reply."""
     prompt, fields = _asked(metadata)
-    return Judgements(
-        [prompt.text(**fields, reply=metadata["decoy"])],
-        [prompt.text(**fields, reply=REPLY)],
-    )
+    return Judgements([prompt.text(**fields, reply=metadata["decoy"])], [prompt.text(**fields, reply=REPLY)])
 
 
 def unknown_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:

@@ -30,8 +30,7 @@ from inspect_ai.util import JSONSchema, LimitExceededError
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UntrueError, UserError, cause, one_line
 from untrue.files import content_hash
-from untrue.judge.cache import JudgementCache, identity
-from untrue.judge.judgement import JudgeError, Judgement, NoRoom, parse
+from untrue.judge.judgement import JudgeError, Judgement, JudgementCache, NoRoom, identity, parse
 from untrue.judge.prompts import STATEMENT, JudgePrompt
 from untrue.models import embedded
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 CLOSING = re.compile(r"<(?=\s*/\s*text\b)", re.IGNORECASE)
 """The bracket of what a lenient reader could take for the end of a quoted text."""
 
+DECOY = "a reply that deserves a no"
+"""What a judgement is about where the judge reads a reply that no model gave."""
+
 
 class JudgePrompt(NamedTuple):
     """A question to a judge.

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from untrue.evals.evaluation import Evaluated
-from untrue.evals.judging import JudgeNote
 from untrue.files import write_text
+from untrue.judge.check import JudgeNote
 from untrue.report import words
 from untrue.report.format import ascii_numbers
 from untrue.stats.types import Reason, Verdict

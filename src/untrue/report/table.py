@@ -13,7 +13,7 @@ from rich.text import Text
 
 from untrue.evals.eval import Eval
 from untrue.evals.evaluation import Evaluated
-from untrue.evals.judging import JudgeNote
+from untrue.judge.check import JudgeNote
 from untrue.report import words
 from untrue.report.format import HONESTY, PERCENT, Metric, ascii_numbers, label, p_value
 from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, flag, metric_rows, metrics

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from untrue.evals.judging import JudgeNote
+from untrue.judge.check import JudgeNote
 from untrue.judge.prompts import STATEMENT
 from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric
 from untrue.stats.mde import FEWEST

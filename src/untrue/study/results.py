@@ -13,8 +13,8 @@ from untrue.data import sets
 from untrue.data.items import Asked, items_hash
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.evaluation import Reading, read
-from untrue.evals.judging import JudgeNote, judge_note
 from untrue.evals.registry import EVALS
+from untrue.judge.check import JudgeNote, judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.simulate.environment import Environment, read_environment
 from untrue.simulate.trajectory import KindSummary, Trajectory, read_log, read_trajectories
@@ -224,7 +224,9 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
     summaries, comparisons = summarise(results, controls), compare(results, controls)
     names = sorted({result.category for result in results})
     categories = {name: compare([r for r in results if r.category == name], controls) for name in names}
-    judge = judge_note(spec, [judging for reading in readings for judging in reading.judgings], summaries)
+    judge = judge_note(
+        spec.judge_name, spec.key, [judging for reading in readings for judging in reading.judgings], summaries
+    )
     answered = {reading.arm: reading.answered for reading in readings if reading.answered is not None}
     level, line = study.mix.line()
     return EvalAnalysis(

@@ -8,10 +8,10 @@ from untrue.data import mix as mixing
 from untrue.data.items import items_hash
 from untrue.engine.served import loading
 from untrue.errors import UserError
-from untrue.evals.cost import Cost, cost
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS
 from untrue.evals.replies import LastRun, last_run
+from untrue.evals.run import Cost, cost
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of

@@ -6,9 +6,7 @@ import math
 
 import pytest
 
-from untrue.evals.eval import EvalSpec
-from untrue.evals.judging import JudgeNote, Judging
-from untrue.judge.check import Check
+from untrue.judge.check import Check, JudgeNote, Judging
 from untrue.outcomes import Outcome, Result
 from untrue.stats import summarise
 from untrue.stats.raters import Proportion
@@ -31,15 +29,13 @@ def note(monkeypatch: pytest.MonkeyPatch, good_check: Check):
     """What is said of a judge with sensitivity and specificity of 0.9 that was asked these questions."""
     sharp = Proportion(0.9, 100_000)
     check = good_check.model_copy(update={"sensitivity": sharp, "specificity": sharp})
-    monkeypatch.setattr("untrue.evals.judging.last_check", lambda judge_id: check)
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: check)
 
     def make(one: ArmSummary, *prompts: str, name: str = "mask") -> JudgeNote:
-        from untrue.evals.judging import judge_note
+        from untrue.judge.check import judge_note
 
         heard = Judging({"id": "scripted/judge"}, False, False, frozenset(prompts))
-        found = judge_note(
-            EvalSpec.model_validate({"name": name, "judge": "scripted/judge"}), [("model", heard)], [one]
-        )
+        found = judge_note("scripted/judge", name, [("model", heard)], [one])
         assert found
         return found
 
