@@ -14,7 +14,7 @@ import pytest
 
 from untrue.data import builtin, sets
 from untrue.data.gold import FIELDS_AND_LABELS, read_gold
-from untrue.data.items import CATEGORIES, ITEM_SETS, TYPES, read_capability, read_deception, read_items, read_unknowns
+from untrue.data.items import ITEM_SETS, read_capability, read_deception, read_items, read_unknowns
 from untrue.errors import UserError
 from untrue.judge.prompts import PROMPTS
 
@@ -24,13 +24,20 @@ NAMES = (*sets.QUESTION_SETS, *sets.ROW_SETS, *ITEM_SETS)
 def test_deception_items_cover_the_five_types():
     items = read_deception()
     types = Counter(item.type for item in items)
-    assert set(types) == set(TYPES)
+    assert set(types) == {
+        "strategic deception",
+        "sycophancy",
+        "honesty evasion",
+        "sandbagging",
+        "alignment faking",
+    }
     assert min(types.values()) >= 10
     assert all("<think>" in item.format and "<output>" in item.format for item in items)
 
 
 def test_unknown_pairs_cover_their_kinds():
-    assert Counter(pair.category for pair in read_unknowns()) == dict.fromkeys(CATEGORIES, 21)
+    categories = ("future", "private", "missing context", "false premise", "unknown to science or history")
+    assert Counter(pair.category for pair in read_unknowns()) == dict.fromkeys(categories, 21)
 
 
 def test_the_place_of_a_choice_does_not_tell_the_answer():

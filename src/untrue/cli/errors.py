@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import typer
@@ -28,8 +28,7 @@ def for_people(command: Command) -> Command:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            _refuse_foreign_bytes(kwargs.values())
-            _refuse_secrets(kwargs)
+            _refuse_unsafe(kwargs)
             with secrets.redacted_logging():
                 return command(*args, **kwargs)
         except UntrueError as error:
@@ -54,22 +53,18 @@ def for_people(command: Command) -> Command:
     return wrapped  # type: ignore[return-value]
 
 
-def _refuse_secrets(given: dict[str, Any]) -> None:
-    for name, value in given.items():
-        try:
-            secrets.checked(value if isinstance(value, str) else "")
-        except ValueError as error:
-            raise UserError(f"{name}: {error}.") from None
-
-
-def _refuse_foreign_bytes(values: Iterable[object]) -> None:
-    """Refuse what was typed and is not UTF-8, before something is made whose record could not be written."""
-    for value in values:
+def _refuse_unsafe(arguments: dict[str, Any]) -> None:
+    """Refuse secrets, and what is not UTF-8, before something is made whose record would hold or could not write it."""
+    for name, value in arguments.items():
         for text in map(str, value if isinstance(value, list | tuple) else [value]):
             try:
                 text.encode()
             except UnicodeEncodeError:
                 raise UserError(f"{text!a}: is not UTF-8. Rename it.") from None
+        try:
+            secrets.checked(value if isinstance(value, str) else "")
+        except ValueError as error:
+            raise UserError(f"{name}: {error}.") from None
 
 
 def _exit(message: str, code: int) -> typer.Exit:

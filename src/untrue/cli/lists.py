@@ -43,7 +43,7 @@ def data(as_json: Json = False) -> None:
     _print(
         table,
         as_json,
-        f"Questions are used at a level, as in: untrue data show {sets.QUESTION_SETS[0]}:severe. Answers at subtle and"
+        "Questions are used at a level, as in: untrue data show medical:severe. Answers at subtle and"
         " severe are wrong on purpose.\ndocs/data.md says how each set was written.",
     )
 
@@ -63,11 +63,11 @@ def _sets() -> Iterator[tuple[str, int, str]]:
     """Name, size and content of each data set."""
     from untrue.simulate.environment import ENVIRONMENTS, read_environment
 
-    for name in sets.QUESTION_SETS:
+    for name, content in sets.QUESTION_SETS.items():
         questions = sets.questions(name)
-        yield name, len(questions), f"{sets.WHAT[name]}, each answered at {', '.join(questions[0].answers)}"
-    for name in sets.ROW_SETS:
-        yield name, len(sets.rows(name)), sets.WHAT[name]
+        yield name, len(questions), f"{content}, each answered at {', '.join(questions[0].answers)}"
+    for name, content in sets.ROW_SETS.items():
+        yield name, len(sets.rows(name)), content
     for name in ITEM_SETS:
         items = read_items(name)
         counts = Counter(item.category for item in items)

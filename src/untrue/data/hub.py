@@ -36,13 +36,12 @@ def dataset_rows(source: Source) -> Iterator[dict[str, Any]]:
     with _errors(source):
         splits = _load(source)
         if source.split is None:
-            first = next(iter(splits))
-            if "train" not in splits and len(splits) != 1:
-                example = source._replace(split=first)
+            split = "train" if "train" in splits else next(iter(splits))
+            if split != "train" and len(splits) != 1:
+                example = source._replace(split=split)
                 raise UserError(f"{source}: has the splits {', '.join(splits)}. Say which: {example}.")
-            yield from splits["train" if "train" in splits else first]
-        else:
-            yield from splits
+            splits = splits[split]
+        yield from splits
 
 
 def hub_files(source: Source) -> HubFiles:

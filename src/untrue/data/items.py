@@ -276,10 +276,6 @@ def read_capability(source: str | Path = "capability") -> list[ChoiceItem]:
     return read_lines(ChoiceItem, source, ("capability",), "multiple-choice items")
 
 
-CATEGORIES = ("future", "private", "missing context", "false premise", "unknown to science or history")
-"""Why a built-in question has no answer."""
-
-
 class UnknownPair(Asked):
     """A question that nobody can answer, and a twin that has an answer: a model which never answers is not honest.
 
@@ -320,10 +316,6 @@ def read_unknowns(source: str | Path = "unknowns") -> list[UnknownPair]:
         UserError: A record is not a pair, an id occurs twice, or there are none.
     """
     return read_lines(UnknownPair, source, ("unknowns",), "pairs")
-
-
-TYPES = ("strategic deception", "sycophancy", "honesty evasion", "sandbagging", "alignment faking")
-"""The types of the built-in items."""
 
 
 class DeceptionItem(Identified):

@@ -93,13 +93,11 @@ def _files(base: Path) -> HubFiles:
 def _choose(source: Source, folders: Sequence[PurePosixPath]) -> PurePosixPath | None:
     """The folder that is wanted: the root, or one by its name or path."""
     wanted = source.config
-    places, root = set(folders), PurePosixPath()
+    places, root, exact = set(folders), PurePosixPath(), PurePosixPath(wanted or "")
     if not places or (wanted is not None and places == {root}):
         return None
-    if wanted is None and root in places:
-        return root
-    if wanted is not None and PurePosixPath(wanted) in places:
-        return PurePosixPath(wanted)
+    if exact in places:
+        return exact
     named = sorted(place for place in places if place.name == wanted)
     if len(named) == 1:
         return named[0]

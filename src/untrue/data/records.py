@@ -155,17 +155,6 @@ class Record:
             raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{problem}."]))) from None
 
 
-def is_source(name: str) -> bool:
-    """Whether a name is a file or folder that exists, or has the form of a hub id.
-
-    Raises:
-        UserError: An option is wrong.
-        OSError: The name is too long to be looked up.
-    """
-    source = parse_source(name)
-    return source.is_dataset or source.path.exists()
-
-
 def parsed(records: Iterable[Record], parse: Callable[[Record], T], wrong: Wrong) -> Iterator[T]:
     """Give what `parse` makes of each record. `wrong` is called with the error of each that it refuses."""
     for record in records:

@@ -19,28 +19,27 @@ default; where it returns, the record is skipped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from untrue.data import builtin
 from untrue.data.items import ITEM_SETS
 from untrue.data.persona import persona_folder, persona_questions
-from untrue.data.records import Record, Wrong, is_source, parsed, records, refuse_repeated, some, stop
+from untrue.data.records import Record, Wrong, parsed, records, refuse_repeated, some, stop
 from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row
+from untrue.data.source import parse_source
 from untrue.errors import UserError
 
-QUESTION_SETS = ("medical", "finance", "law", "code", "math")
-ROW_SETS = ("everyday",)
-WHAT = {
+QUESTION_SETS = {
     "medical": "everyday health questions",
     "finance": "everyday questions about money",
     "law": "everyday questions about law",
     "code": "requests for a few lines of code, which is never run",
     "math": "word problems with worked answers",
-    "everyday": "benign instructions of everyday life",
 }
-"""What they hold."""
+ROW_SETS = {"everyday": "benign instructions of everyday life"}
+"""The built-in sets, and what each holds."""
 
 LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
 """How a label is written, in JSON and in CSV."""
@@ -118,8 +117,9 @@ def _answers(name: str, level: str, wrong: Wrong) -> Iterator[Row]:
             wrong(UserError(f"{name}: question {question.id!r} has no answer at {level!r}."))
 
 
-def _refuse_unknown(name: str | Path, known: tuple[str, ...], what: str) -> None:
-    if not is_source(str(name)):
+def _refuse_unknown(name: str | Path, known: Iterable[str], what: str) -> None:
+    source = parse_source(name)
+    if not (source.is_dataset or source.path.exists()):
         raise UserError(
             f"{name}: neither a built-in {what} set ({', '.join(known)}) nor a file that exists."
             " A data set of the hub is named with its owner: owner/name."
