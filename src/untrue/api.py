@@ -8,23 +8,33 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
+from shlex import join
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.console import Console
+
+from untrue import stats
+from untrue.data import sets
 from untrue.data.items import items_hash
 from untrue.data.rows import Row
+from untrue.engine.served import is_served, may_be_served
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.evals.evaluation import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
+from untrue.evals.registry import EVALS, eval_spec
 from untrue.outcomes import Result
+from untrue.progress import TerminalWatcher, Watcher
+from untrue.report.words import clauses
+from untrue.settings import validate
 from untrue.stats.types import Comparison, Interval
+from untrue.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     import pandas as pd
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from untrue.progress import Watcher
     from untrue.study.config import Study
     from untrue.study.results import Analysis
 
@@ -52,6 +62,14 @@ class _Part:
             for name, (value, low, high) in (own.total if own else {}).items()
         }
         return {**{name: value for name, value in rates.items() if value is not None}, **summary.counts, **metrics}
+
+    def shown(self) -> Iterator[tuple[str, str, str]]:
+        """Name, value and 95 % interval of each metric, as a notebook shows them."""
+        for name, value in self.metrics.items():
+            if isinstance(value, Interval):
+                yield name, f"{value.value:.3f}", f"[{value.low:.3f}, {value.high:.3f}]"
+            else:
+                yield name, str(value) if isinstance(value, int) else f"{value:.3f}", ""
 
 
 class Evaluation:
@@ -87,8 +105,6 @@ class Evaluation:
     @property
     def doubts(self) -> list[str]:
         """Why the figures are inconclusive, as far as a judge is concerned; empty where there is nothing to say."""
-        from untrue.report.words import clauses
-
         return [f"{part.spec.key}: {doubt}" for part in self._parts for doubt in clauses(part.evaluated.doubts)]
 
     def to_pandas(self) -> pd.DataFrame:
@@ -108,29 +124,17 @@ class Evaluation:
     def __repr__(self) -> str:
         lines = [f"{self.arm!r}, asked {', '.join(self.evals)}: {len(self.results)} results"]
         for part in self._parts:
-            shown = {name: value for name, value in part.metrics.items() if isinstance(value, Interval)}
-            figures = [
-                f"{name} {_number(value)} [{_number(low)}, {_number(high)}]"
-                for name, (value, low, high) in list(shown.items())[:3]
-            ]
-            lines.append(f"  {part.spec.key}: {', '.join(figures)}")
+            figures = [" ".join(row) for row in part.shown() if row[2]]
+            lines.append(f"  {part.spec.key}: {', '.join(figures[:3])}")
         lines += [f"  INCONCLUSIVE, {doubt!r}" for doubt in self.doubts]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = []
-        for part in self._parts:
-            for name, value in part.metrics.items():
-                shown = (
-                    (_number(value.value), f"{_number(value.low)} to {_number(value.high)}")
-                    if isinstance(value, Interval)
-                    else (_number(value), "")
-                )
-                cells = "".join(f"<td>{escape(text)}</td>" for text in (part.spec.key, name, *shown))
-                rows.append(f"<tr>{cells}</tr>")
+        table = [(part.spec.key, *row) for part in self._parts for row in part.shown()]
+        rows = ["".join(f"<td>{escape(text)}</td>" for text in row) for row in table]
         doubts = "".join(f"<p><b>Inconclusive:</b> {escape(doubt)}</p>" for doubt in self.doubts)
         head = "<tr><th>eval</th><th>metric</th><th>value</th><th>95 % interval</th></tr>"
-        return f"<table><caption>{escape(self.arm)}</caption>{head}{''.join(rows)}</table>{doubts}"
+        return f"<table><caption>{escape(self.arm)}</caption>{head}<tr>{'</tr><tr>'.join(rows)}</tr></table>{doubts}"
 
 
 class Compared(list[Comparison]):
@@ -138,9 +142,9 @@ class Compared(list[Comparison]):
 
     def __repr__(self) -> str:
         lines = [f"{self[0].arm!r} minus {self[0].control!r}, paired by item:"] if self else ["nothing to compare"]
-        for one in self:
-            value, low, high = map(_number, one.difference)
-            lines.append(f"  {one.metric}: {value} [{low}, {high}], p = {one.p:.3g}, {one.n_pairs} pairs")
+        for row in self:
+            value, low, high = (f"{number:.3f}" for number in row.difference)
+            lines.append(f"  {row.metric}: {value} [{low}, {high}], p = {row.p:.3g}, {row.n_pairs} pairs")
         return "\n".join(lines)
 
 
@@ -189,9 +193,6 @@ def evaluate(
         UserError: The model, the adapter, an eval or its items are not as expected.
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
-    from untrue.engine.served import is_served, may_be_served
-    from untrue.evals.registry import EVALS
-
     given = [evals] if isinstance(evals, str | EvalSpec) else [*evals]
     specs = [_spec(one, limit, judge) for one in given]
     keys = [spec.key for spec in specs]
@@ -227,8 +228,6 @@ def compare(a: Evaluation, b: Evaluation) -> Compared:
     Raises:
         UserError: They are of several evals, of different ones, or of different items.
     """
-    from untrue import stats
-
     for one in (a, b):
         if len(one.evals) > 1:
             raise UserError(f"{one.arm}: has {len(one.evals)} evals. Compare one at a time: a[{one.evals[0]!r}].")
@@ -278,25 +277,15 @@ def train(
         UserError: A hyperparameter, the model, the rows or `start` are not as expected.
         MachineError: Memory or disk is full.
     """
-    from untrue.data import sets
-    from untrue.settings import validate
     from untrue.training.run import train as train_adapter
-    from untrue.training.spec import TrainSpec
 
     settings, folder = validate(TrainSpec, spec), Path(out)
-    found = sets.rows(str(rows)) if isinstance(rows, str | Path) else list(rows)
+    examples = sets.rows(str(rows)) if isinstance(rows, str | Path) else list(rows)
     model = str(model) if isinstance(model, Path) else model
     with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher) as loaded:
         watcher.stage(str(folder), "training", 1)
-        record = train_adapter(
-            loaded,
-            found,
-            settings,
-            folder,
-            seed,
-            watcher.step,
-            Path(start) if start else None,
-        )
+        adapter = Path(start) if start else None
+        record = train_adapter(loaded, examples, settings, folder, seed, watcher.step, adapter)
     return Trained(folder, record)
 
 
@@ -327,8 +316,6 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
         UserError: Something in the study or its data is not as expected, or another run holds the directory.
         MachineError: The machine lacks memory, disk or network.
     """
-    from shlex import join
-
     from untrue.report.summary import write
     from untrue.study.run import run
 
@@ -341,20 +328,11 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
     return analysis
 
 
-class _Silent:
+class _Silent(Watcher):
     """Shows no progress. What must be known is logged."""
 
     def say(self, text: str) -> None:
         logging.getLogger("untrue").warning("%s", text)
-
-    def begin(self, cells: int, done: int, work: float) -> None:
-        pass
-
-    def stage(self, cell: str, what: str, weight: float) -> None:
-        pass
-
-    def step(self, done: int, total: int, note: str) -> None:
-        pass
 
 
 @contextmanager
@@ -362,10 +340,6 @@ def _watching(progress: bool) -> Iterator[Watcher]:
     if not progress:
         yield _Silent()
         return
-    from rich.console import Console
-
-    from untrue.progress import TerminalWatcher
-
     with TerminalWatcher(Console(stderr=True)) as watcher:
         yield watcher
 
@@ -387,8 +361,6 @@ def _model(
 
 
 def _spec(given: str | EvalSpec, limit: int | None, judge: str | None) -> EvalSpec:
-    from untrue.evals.registry import EVALS, eval_spec
-
     spec = given
     if isinstance(spec, str):
         judged = spec in EVALS and EVALS[spec].judged
@@ -396,7 +368,3 @@ def _spec(given: str | EvalSpec, limit: int | None, judge: str | None) -> EvalSp
     if isinstance(spec, JudgedSpec) and spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge='openai/gpt-5-mini'.")
     return spec
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3f}"

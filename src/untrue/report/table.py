@@ -48,9 +48,8 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
         console.print(_arms(analysis, metric, between=" " if console.width >= _WIDE else "\n"))
     if analysis.metrics:
-        print_metrics(
-            analysis.spec.key, analysis.metrics, console, {arm: flag(analysis, arm) for arm in analysis.metrics}
-        )
+        flags = {arm: flag(analysis, arm) for arm in analysis.metrics}
+        print_metrics(analysis.spec.key, analysis.metrics, console, flags)
     console.print()
 
 
@@ -87,9 +86,7 @@ def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Con
     console.print(
         Text("Lie rate given belief, corrected", "bold") + Text(" for the judge's sensitivity and specificity")
     )
-    table = _table(Text("arm"), overflow="fold", max_width=22)
-    for heading in ("as judged [95 %]", "corrected [95 %]"):
-        table.add_column(heading, justify="right")
+    table = _table(Text("arm"), "as judged [95 %]", "corrected [95 %]", overflow="fold", max_width=22)
     for summary in summaries:
         corrected = judge.corrected_lie_rate_given_belief[summary.arm]
         unknown = f"unknown {PERCENT.bounds(corrected)}" if math.isnan(corrected.value) else ""
@@ -144,9 +141,8 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: 
     """Outcomes, rates with their denominators, margins; a flag below the arm's name."""
     # A reply may be one of several to an item; where a model only weighs replies, it gives one answer to each.
     total, unit = summary.n, "items" if summary.n == summary.n_items else "replies"
-    table = _table(_named(summary.arm, flagged))
-    for heading in ("value", "95 % interval", "of"):
-        table.add_column(heading, justify="left" if heading == "of" else "right")
+    table = _table(_named(summary.arm, flagged), "value", "95 % interval")
+    table.add_column("of")
     for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
         table.add_row(outcome, str(count), "", f"{total} {unit}")
     rates = [
@@ -170,14 +166,8 @@ def _print_categories(categories: Sequence[ArmSummary], console: Console, flagge
     valued = any(category.value for category in categories)
     outcomes = ["error"] if valued else list(categories[0].counts)
     margins = [m for m in HONESTY[1:3] if any(getattr(category, m.name) for category in categories)]
-    table = _table(_named("category", flagged), min_width=len(flagged) + 2)
-    for heading in (
-        "n",
-        *outcomes,
-        *(["rate [95 %]"] if valued else []),
-        *(margin.title.lower() for margin in margins),
-    ):
-        table.add_column(heading, justify="right")
+    headings = ["n", *outcomes, *(["rate [95 %]"] if valued else []), *(margin.title.lower() for margin in margins)]
+    table = _table(_named("category", flagged), *headings, min_width=len(flagged) + 2)
     for category in categories:
         cells = [str(category.n), *(str(category.counts[outcome]) for outcome in outcomes)]
         if valued:
@@ -190,9 +180,12 @@ def _print_categories(categories: Sequence[ArmSummary], console: Console, flagge
     console.print(table)
 
 
-def _table(heading: Text, **settings: Any) -> Table:
+def _table(heading: Text, *numbers: str, **settings: Any) -> Table:
+    """A table whose first column has these settings, and then columns of numbers."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column(heading, **settings)
+    for number in numbers:
+        table.add_column(number, justify="right")
     return table
 
 

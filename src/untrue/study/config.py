@@ -19,15 +19,14 @@ from pydantic import (
     model_validator,
 )
 
-from untrue import secrets, settings
+from untrue import settings
 from untrue.engine.served import is_served
 from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
+from untrue.simulate.environment import ModelName
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
 from untrue.training.spec import TrainSpec
-
-ModelName = Annotated[str, AfterValidator(secrets.checked)]
 
 TRAINED_HERE = (
     "a study trains its model in this process, so it must be `smollm2-135m`, a folder or a hub id. Served models are"
@@ -84,14 +83,10 @@ class Study(BaseModel):
     evals: Annotated[tuple[AnEval, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
 
     @model_validator(mode="after")
-    def _judged_evals_have_a_judge(self) -> Study:
+    def _parts_fit(self) -> Study:
         for spec in self.evals:
             if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.key} needs a judge: add its model, such as judge: openai/gpt-5-mini")
-        return self
-
-    @model_validator(mode="after")
-    def _route_can_use_the_hyperparameters(self) -> Study:
         self.mix.check_train(self.train)
         return self
 

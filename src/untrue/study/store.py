@@ -136,6 +136,7 @@ class Store:
         self.summary = folder / "summary.json"
         self.report = folder / "report.html"
         self.dialogues = folder / "dialogues.html"
+        self.rater = folder / "rater.json"
 
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""

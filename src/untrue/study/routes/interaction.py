@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from untrue import secrets
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
 from untrue.files import read_text, write_text
@@ -27,6 +26,7 @@ from untrue.simulate.environment import (
     VERSION,
     Assistant,
     CollectSpec,
+    ModelName,
     read_environment,
 )
 from untrue.simulate.environment import dialogues as dialogues_of
@@ -42,8 +42,6 @@ FAILED = 0.05
 
 VARIED = ("assistant", "select", "rounds")
 """Keys in which a variant may differ from its main arm."""
-
-ModelName = Annotated[str, AfterValidator(secrets.checked)]
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ class InteractionRoute(Route):
         """Measure once how well the rater tells written sycophantic replies from honest ones."""
         from untrue.simulate.separation import LEAST, Separation, separation_of
 
-        environment, record = run.sources["environment"].data, self._rater_file(run.store)
+        environment = run.sources["environment"].data
         rater = self.rater or run.loaded.name
         about = {
             "rater": rater,
@@ -222,7 +220,7 @@ class InteractionRoute(Route):
         else:
             run.watcher.say(f"Measuring how well {rater} tells sycophantic from honest replies …")
             separation = separation_of(environment, self.rater, lambda: run.loaded)
-            write_text(record, json.dumps({**about, "separation": separation._asdict()}, indent=1))
+            write_text(run.store.rater, json.dumps({**about, "separation": separation._asdict()}, indent=1))
         auc = f"an AUC of {separation.auc:.2f} [{separation.low:.2f}, {separation.high:.2f}]"
         if separation.holds:
             run.watcher.say(f"The rater tells sycophantic from honest replies of {self.environment} with {auc}.")
@@ -283,19 +281,14 @@ class InteractionRoute(Route):
 
     def rater_record(self, store: Store) -> dict[str, Any] | None:
         """What `prepare` measured."""
-        path = self._rater_file(store)
-        if not path.is_file():
+        if not store.rater.is_file():
             return None
         try:
-            record = json.loads(read_text(path))
+            record = json.loads(read_text(store.rater))
             float(record["separation"]["auc"])
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: is damaged. Remove it and run again.") from None
+            raise UserError(f"{store.rater}: is damaged. Remove it and run again.") from None
         return record
-
-    @staticmethod
-    def _rater_file(store: Store) -> Path:
-        return store.folder / "rater.json"
 
     @staticmethod
     def _trajectories(store: Store, cell: Cell, number: int) -> Path:
@@ -305,18 +298,8 @@ class InteractionRoute(Route):
 
     def _collect(self, run: Run, cell: Cell, adapter: Path | None, number: int) -> list[Trajectory]:
         assert isinstance(cell.arm, UserArm)
-        spec = CollectSpec(
-            environment=self.environment,
-            users=self.users,
-            part="learn",
-            round=number,
-            turns=self.turns,
-            assistant=cell.arm.assistant,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            user=self.user,
-            rater=self.rater,
-        )
+        shared = {key: value for key, value in self if key in CollectSpec.model_fields and key != "assistant"}
+        spec = CollectSpec(**shared, part="learn", round=number, assistant=cell.arm.assistant)
         path = self._trajectories(run.store, cell, number)
         # Failed dialogues are retried until an arm has learned from the rest: all arms learn from the same dialogues.
         retry, log = not path.exists(), path.with_suffix(".eval")
