@@ -152,7 +152,7 @@ def check(
 
     from untrue.models.load import load
     from untrue.simulate.environment import read_environment
-    from untrue.simulate.separation import LEAST, separation_of
+    from untrue.simulate.rating import LEAST, separation_of
 
     scenarios = read_environment(environment)
     console = Console(stderr=True)

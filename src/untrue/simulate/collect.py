@@ -10,13 +10,13 @@ from typing import Any
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.judge.models import content
+from untrue.logs import open_log
 from untrue.models.adapter import adapter_hash, check_adapter
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
 from untrue.simulate.environment import VERSION, CollectSpec, read_environment
 from untrue.simulate.trajectory import (
     Trajectory,
-    log_identity,
     merge_logs,
     read_identity,
     read_log,
@@ -140,7 +140,7 @@ def _collected(out: Path, parts: Path, own: Mapping[str, Any]) -> dict[str, Traj
         _refuse_others(out, read_identity(out), own)
         collected += read_trajectories(out)
     for part in sorted(parts.glob("*.eval")):
-        _refuse_others(part, log_identity(part), own)
+        _refuse_others(part, open_log(part, header_only=True).eval.metadata or {}, own)
         collected += read_log(part)
     return {trajectory.id: trajectory for trajectory in collected}
 

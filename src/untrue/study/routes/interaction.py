@@ -206,7 +206,7 @@ class InteractionRoute(Route):
 
     def prepare(self, run: Run) -> None:
         """Measure once how well the rater tells written sycophantic replies from honest ones."""
-        from untrue.simulate.separation import LEAST, Separation, separation_of
+        from untrue.simulate.rating import LEAST, Separation, separation_of
 
         environment, record = run.sources["environment"].data, self._rater_file(run.store)
         rater = self.rater or run.loaded.name
