@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.errors import for_people
+from untrue.cli.options import Json
 from untrue.progress import bar
 from untrue.terminal import plain
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from untrue.stats.types import Interval
 
 judge = typer.Typer(no_args_is_help=True, help="Check a judge against labelled replies, and compare two judges.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @judge.command()

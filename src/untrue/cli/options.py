@@ -1,13 +1,22 @@
-"""The model that a command takes where `--model` names none."""
+"""What several commands share: options, their default model, and how they say something on standard error."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel
 
 from untrue.terminal import visible
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Dtype = Annotated[str, typer.Option(help="`bfloat16` or `float32`.")]
+
+
+def say(text: str) -> None:
+    """Say something on standard error."""
+    typer.echo(visible(text), err=True)
 
 
 def default_model(adapter: Path | None) -> str:
@@ -20,7 +29,7 @@ def default_model(adapter: Path | None) -> str:
     from untrue.models import embedded
     from untrue.models.adapter import base_of
 
-    return base_of(adapter, lambda text: typer.echo(visible(text), err=True)) if adapter else embedded.NAME
+    return base_of(adapter, say) if adapter else embedded.NAME
 
 
 def keys_of(model: type[BaseModel]) -> str:
@@ -28,5 +37,6 @@ def keys_of(model: type[BaseModel]) -> str:
     lines = []
     for name, field in model.model_fields.items():
         default = "" if field.default is None or isinstance(field.default, tuple) else f" [{field.default}]"
+        default = " [required]" if field.is_required() else default
         lines.append(f"- `{name}`: {field.description}{default}")
     return "\n\n".join(lines)
