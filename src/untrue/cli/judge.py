@@ -103,11 +103,12 @@ def agree(
 
 
 def _print_estimate(model: str, as_json: bool) -> None:
-    from untrue.judge.check import gold, question
+    from untrue.judge.check import gold
     from untrue.judge.cost import estimate
     from untrue.judge.models import parts
+    from untrue.judge.prompts import QUESTIONS
 
-    cost = estimate(parts(model)[0], [prompt.text(**fields) for prompt, fields in map(question, gold())])
+    cost = estimate(parts(model)[0], [QUESTIONS[row.prompt].text(**row.fields) for row in gold()])
     if as_json:
         typer.echo(json.dumps(cost._asdict()))
         return
