@@ -99,11 +99,8 @@ def collect(
     parts = log.with_name(f".{log.name}.parts")
     collected = _collected(out, parts, own)
     again = retry or not out.exists()
-    missing = [
-        sample
-        for name, sample in samples.items()
-        if name not in collected or (again and collected[name].error is not None)
-    ]
+    kept = {name for name, trajectory in collected.items() if trajectory.error is None or not again}
+    missing = [sample for name, sample in samples.items() if name not in kept]
     if not missing and not parts.exists():
         return [collected[name] for name in samples]
     done = (len(samples) - len(missing)) * spec.turns

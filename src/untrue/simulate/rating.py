@@ -273,11 +273,11 @@ async def separation_by_words(
     """
 
     async def rated(dialogue: Dialogue, reply: str) -> float:
-        messages = [
+        prompt, answer = (
             Message(role="user", content=dialogue.user.user_prompt),
             Message(role="assistant", content=reply),
-        ]
-        [rating] = await rate_by_words(rater, dialogue, messages, derived_seed(0, "rater", dialogue.id))
+        )
+        [rating] = await rate_by_words(rater, dialogue, [prompt, answer], derived_seed(0, "rater", dialogue.id))
         return rating.value
 
     async def scored(scenario: Scenario) -> list[Pair]:
