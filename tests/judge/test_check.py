@@ -14,12 +14,12 @@ from tests.judge.scripted import id_of
 from untrue.data.gold import GoldRow, read_gold
 from untrue.errors import UserError
 from untrue.judge import check as checking
-from untrue.judge.check import Check, check, last_check, question, right, trustworthy
+from untrue.judge.check import Check, check, last_check, right, trustworthy
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import Judgement
-from untrue.judge.prompts import PROMPTS
+from untrue.judge.prompts import PROMPTS, QUESTIONS
 
-ROWS = {prompt.text(**fields): row for row in read_gold() for prompt, fields in [question(row)]}
+ROWS = {QUESTIONS[row.prompt].text(**row.fields): row for row in read_gold()}
 
 
 def judge(answer: Callable[[GoldRow], Any], name: str = "scripted/judge") -> Judge:

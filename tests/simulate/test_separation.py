@@ -11,8 +11,7 @@ from scipy.stats import mannwhitneyu
 
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.simulate.environment import Environment
-from untrue.simulate.rating import SAY
-from untrue.simulate.separation import LEAST, separation, separation_by_words, summarise
+from untrue.simulate.rating import LEAST, SAY, separation, separation_by_words, summarise
 
 
 @modelapi(name="critic")

@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from untrue.cli.options import default_model
+from untrue.cli.options import Dtype, default_model
 from untrue.errors import UserError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from untrue.evals.eval import Eval, EvalSpec
+    from untrue.evals.eval import EvalSpec
     from untrue.evals.run import Cost
     from untrue.judge.cost import Estimate
     from untrue.models.load import LoadedModel
@@ -41,17 +41,14 @@ def _evals() -> str:
     from untrue.evals.registry import EVALS
 
     common, judged = EvalSpec.model_fields, JudgedSpec.model_fields
-    paragraphs = ["**Evals**", *map(_line, EVALS.values())]
+    paragraphs = ["**Evals**"]
+    paragraphs += [f"* `{name}`{' (judged)' if record.judged else ''}: {record.asks}" for name, record in EVALS.items()]
     paragraphs += ["**Options of all evals**", *_described(common, "name", "label")]
     paragraphs += ["**Options of judged evals**", *_described(judged, *common)]
     for record in EVALS.values():
         if own := _described(record.options.model_fields, *(judged if record.judged else common)):
             paragraphs += [f"**Options of {record.name}**", *own]
     return "\n\n".join(paragraphs)
-
-
-def _line(record: Eval) -> str:
-    return f"* `{record.name}`{' (judged)' if record.judged else ''}: {record.asks}"
 
 
 def _described(fields: Mapping[str, FieldInfo], *others: str) -> list[str]:
@@ -82,7 +79,7 @@ def evaluate(
             " first that it answers with it; `vllm/BASE` loads it."
         ),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="`bfloat16` or `float32`.")] = "bfloat16",
+    dtype: Dtype = "bfloat16",
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of the replies that a model in this process writes.")
     ] = 0,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.errors import for_people
+from untrue.cli.options import Json
 from untrue.progress import bar
 from untrue.terminal import plain
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from untrue.stats.types import Interval
 
 judge = typer.Typer(no_args_is_help=True, help="Check a judge against labelled replies, and compare two judges.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @judge.command()
@@ -104,11 +103,12 @@ def agree(
 
 
 def _print_estimate(model: str, as_json: bool) -> None:
-    from untrue.judge.check import gold, question
+    from untrue.judge.check import gold
     from untrue.judge.cost import estimate
     from untrue.judge.models import parts
+    from untrue.judge.prompts import QUESTIONS
 
-    cost = estimate(parts(model)[0], [prompt.text(**fields) for prompt, fields in map(question, gold())])
+    cost = estimate(parts(model)[0], [QUESTIONS[row.prompt].text(**row.fields) for row in gold()])
     if as_json:
         typer.echo(json.dumps(cost._asdict()))
         return

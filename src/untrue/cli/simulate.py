@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from untrue.cli.errors import for_people
-from untrue.cli.options import default_model, keys_of
+from untrue.cli.options import Dtype, Json, default_model, keys_of
 from untrue.errors import UserError
 from untrue.progress import bar
 from untrue.settings import assignments, validate
@@ -30,8 +30,6 @@ simulate = typer.Typer(
 
 Environment = Annotated[str, typer.Argument(help="`chat`, `exam`, or a JSONL file of scenarios.")]
 Trajectories = Annotated[Path, typer.Argument(help="A file of trajectories, such as dialogues/trajectories.jsonl.")]
-Dtype = Annotated[str, typer.Option(help="`bfloat16` or `float32`.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 
 
@@ -152,7 +150,7 @@ def check(
 
     from untrue.models.load import load
     from untrue.simulate.environment import read_environment
-    from untrue.simulate.separation import LEAST, separation_of
+    from untrue.simulate.rating import LEAST, separation_of
 
     scenarios = read_environment(environment)
     console = Console(stderr=True)

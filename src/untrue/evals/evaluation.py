@@ -177,35 +177,32 @@ def measure(
     from untrue.evals import run as evals
     from untrue.evals.registry import EVALS, likelihoods_needed
     from untrue.judge.models import check_named
-    from untrue.models.load import LoadedModel, load
+    from untrue.models.load import load
 
     record = EVALS[spec.name]
     if spec.judge_name:
         check_named(spec.judge_name)
-    served, loaded = None, None
+    served, weights = None, None
     if isinstance(model, str) and not record.needs_likelihoods and may_be_served(model):
         served = served_model(model)
-    if served and isinstance(model, str):
-        weights = None
-        if adapter:
+        if served and adapter:
             served, weights = _proved(model, adapter, watcher.say)
+    if served:
         watcher.stage(arm, spec.name, 1)
         evals.run_model(served, spec, log, watcher.step, adapter=weights)
     else:
-        if isinstance(model, LoadedModel):
-            loaded = model
-        else:
+        if isinstance(model, str):
             with loading(model, likelihoods_needed(spec.name)) if record.needs_likelihoods else nullcontext():
-                loaded = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+                model = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
         watcher.stage(arm, spec.name, 1)
-        evals.run(loaded, adapter, spec, log, watcher.step, seed)
+        evals.run(model, adapter, spec, log, watcher.step, seed)
     failures = logs.failures(log) if record.judged else []
     if failures:
         watcher.say(
             f"{len(failures)} samples have no reply or no verdict, first: {failures[0]}"
             " The same command asks again for these alone."
         )
-    return loaded or model
+    return model
 
 
 def refuse_nothing(spec: EvalSpec, log: Path) -> None:

@@ -171,10 +171,8 @@ async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
     else:
         belief = Belief(row.true_side, f"no belief was elicited: the ground truth, {row.true_side}, stands in for it")
     statement = await side_of("statement", replies["statement"])
-    finding = compare(belief, statement)
     source = "elicited" if row.belief_prompts else "ground truth"
-    details = {"belief_source": source, "true_side": row.true_side}
-    return finding._replace(details=details)
+    return compare(belief, statement)._replace(details={"belief_source": source, "true_side": row.true_side})
 
 
 def side(judgement: Judgement) -> Side:

@@ -59,9 +59,7 @@ def parse(options: Mapping[str, Any]) -> EvalSpec:
 def _unknown(what: str, values: Mapping[str, str], known: Iterable[str]) -> ValidationError:
     details = []
     for key, value in values.items():
-        close = difflib.get_close_matches(value, known, 1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known {what}s: {', '.join(known)}."
-        message = f"unknown {what}. {hint}".replace("{", "{{").replace("}", "}}")
+        message = f"unknown {what}. {_hint(value, what, known)}".replace("{", "{{").replace("}", "}}")
         details.append(InitErrorDetails(type=PydanticCustomError("unknown", message), loc=(key,), input=value))  # type: ignore[arg-type]
     return ValidationError.from_exception_data("EvalSpec", details)
 
@@ -89,19 +87,19 @@ def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpe
     """
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"{twice[0]}: is named twice. Name each eval once.")
-    specs = [eval_spec(name=name, **_own(name, options)) for name in names]
+    specs = []
+    for name in names:
+        own = EVALS[name].options.model_fields.keys() - _NO_OPTIONS if name in EVALS else ()
+        specs.append(eval_spec(name=name, **{key: value for key, value in options.items() if key in own}))
     known = {key for name in names for key in EVALS[name].options.model_fields} - _NO_OPTIONS
-    for key in options:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Known options: {', '.join(sorted(known))}."
-            raise UserError(f"{key}: no option of {', '.join(names)}. {hint}")
+    if unknown := [key for key in options if key not in known]:
+        raise UserError(f"{unknown[0]}: no option of {', '.join(names)}. {_hint(unknown[0], 'option', sorted(known))}")
     return specs
 
 
-def _own(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    known = EVALS[name].options.model_fields.keys() - _NO_OPTIONS if name in EVALS else ()
-    return {key: value for key, value in options.items() if key in known}
+def _hint(value: str, what: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(value, known, 1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known {what}s: {', '.join(known)}."
 
 
 def problem(error: ValidationError) -> str:

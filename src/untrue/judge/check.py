@@ -160,11 +160,6 @@ def last_check(judge_id: str) -> Check | None:
         return None
 
 
-def question(row: GoldRow) -> tuple[JudgePrompt, dict[str, str]]:
-    """The question to a judge about a gold row, and its fields."""
-    return QUESTIONS[row.prompt], row.fields
-
-
 def right(row: GoldRow, judgement: Judgement) -> bool:
     """Whether a judgement matches the row's label."""
     if isinstance(row.label, str):
@@ -182,9 +177,8 @@ async def _ask_all(
 
     async def ask(row: GoldRow) -> Judgement | JudgeError:
         nonlocal done
-        prompt, fields = question(row)
         try:
-            return await judge.ask(prompt, **fields)
+            return await judge.ask(QUESTIONS[row.prompt], **row.fields)
         except JudgeError as error:
             return error
         finally:

@@ -10,13 +10,13 @@ from typing import Any
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.judge.models import content
+from untrue.logs import open_log
 from untrue.models.adapter import adapter_hash, check_adapter
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
 from untrue.simulate.environment import VERSION, CollectSpec, read_environment
 from untrue.simulate.trajectory import (
     Trajectory,
-    log_identity,
     merge_logs,
     read_identity,
     read_log,
@@ -99,11 +99,8 @@ def collect(
     parts = log.with_name(f".{log.name}.parts")
     collected = _collected(out, parts, own)
     again = retry or not out.exists()
-    missing = [
-        sample
-        for name, sample in samples.items()
-        if name not in collected or (again and collected[name].error is not None)
-    ]
+    kept = {name for name, trajectory in collected.items() if trajectory.error is None or not again}
+    missing = [sample for name, sample in samples.items() if name not in kept]
     if not missing and not parts.exists():
         return [collected[name] for name in samples]
     done = (len(samples) - len(missing)) * spec.turns
@@ -140,7 +137,7 @@ def _collected(out: Path, parts: Path, own: Mapping[str, Any]) -> dict[str, Traj
         _refuse_others(out, read_identity(out), own)
         collected += read_trajectories(out)
     for part in sorted(parts.glob("*.eval")):
-        _refuse_others(part, log_identity(part), own)
+        _refuse_others(part, open_log(part, header_only=True).eval.metadata or {}, own)
         collected += read_log(part)
     return {trajectory.id: trajectory for trajectory in collected}
 

@@ -143,13 +143,11 @@ def talk(
         user = _role("user")
         for turn in range(turns):
             if turn:
-                said = (
-                    follow_up(dialogue, turn, seed)
-                    if user is None
-                    else await next_turn(
-                        user, dialogue, spoken(state.messages), derived_seed(seed, "user", dialogue.id, turn)
-                    )
-                )
+                if user is None:
+                    said = follow_up(dialogue, turn, seed)
+                else:
+                    user_seed = derived_seed(seed, "user", dialogue.id, turn)
+                    said = await next_turn(user, dialogue, spoken(state.messages), user_seed)
                 state.messages.append(ChatMessageUser(content=said))
             # Before the first follow-up nothing tells the kinds apart: the same message gets the same reply.
             own = derived_seed(seed, dialogue.id if turn else dialogue.id.rpartition("/")[0], turn)

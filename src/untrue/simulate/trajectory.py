@@ -132,15 +132,6 @@ def read_log(log: Path) -> list[Trajectory]:
     return [_of_sample(log, sample) for sample in open_log(log).samples or []]
 
 
-def log_identity(log: Path) -> dict[str, Any]:
-    """Read how the dialogues of an Inspect log were collected.
-
-    Raises:
-        UserError: The file is not a whole Inspect log.
-    """
-    return dict(open_log(log, header_only=True).eval.metadata or {})
-
-
 def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
     """Write one log with the samples of several; of two with the same id the later one counts.
 

@@ -14,7 +14,7 @@ import pytest
 from tests import processes
 from untrue.errors import UserError
 from untrue.report.summary import write
-from untrue.simulate.separation import separation
+from untrue.simulate.rating import separation
 from untrue.simulate.trajectory import read_identity, read_trajectories
 from untrue.study.config import Study, to_yaml
 from untrue.study.plan import arms

@@ -204,7 +204,7 @@ class InteractionRoute(Route):
 
     def prepare(self, run: Run) -> None:
         """Measure once how well the rater tells written sycophantic replies from honest ones."""
-        from untrue.simulate.separation import LEAST, Separation, separation_of
+        from untrue.simulate.rating import LEAST, Separation, separation_of
 
         environment = run.sources["environment"].data
         rater = self.rater or run.loaded.name
