@@ -193,8 +193,8 @@ def evaluate(
         UserError: The model, the adapter, an eval or its items are not as expected.
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
-    given = [evals] if isinstance(evals, str | EvalSpec) else [*evals]
-    specs = [_spec(one, limit, judge) for one in given]
+    entries = [evals] if isinstance(evals, str | EvalSpec) else [*evals]
+    specs = [_spec(entry, limit, judge) for entry in entries]
     keys = [spec.key for spec in specs]
     if not keys or len({*keys}) < len(keys):
         raise UserError("evals: expected one or more, each once; label those of the same name by eval_spec(label=…).")
@@ -207,16 +207,16 @@ def evaluate(
     def elsewhere(name: str) -> bool:
         return may_be_served(name) if generating else is_served(name)
 
-    with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher, elsewhere) as found:
-        name = found if isinstance(found, str) else found.name
+    with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher, elsewhere) as loaded:
+        name = loaded if isinstance(loaded, str) else loaded.name
         arm = arm_name(name, folder)
         whose = name
-        if not isinstance(model, str) and not isinstance(found, str):  # it has no place by which to tell it apart
-            whose = f"{arm_name(name, None)}@{found.identity[:8]}"
+        if not isinstance(model, str) and not isinstance(loaded, str):  # it has no place by which to tell it apart
+            whose = f"{arm_name(name, None)}@{loaded.identity[:8]}"
         parts = []
         for spec, hashed in zip(specs, items, strict=True):
             log = logs / default_log(spec.key, whose, folder).name
-            measure(spec, found, folder, dtype, arm, log, watcher, seed)
+            measure(spec, loaded, folder, dtype, arm, log, watcher, seed)
             refuse_nothing(spec, log)
             parts.append(_Part(spec, hashed, log, evaluated(spec, arm, log)))
     return Evaluation(arm, parts)
@@ -228,9 +228,9 @@ def compare(a: Evaluation, b: Evaluation) -> Compared:
     Raises:
         UserError: They are of several evals, of different ones, or of different items.
     """
-    for one in (a, b):
-        if len(one.evals) > 1:
-            raise UserError(f"{one.arm}: has {len(one.evals)} evals. Compare one at a time: a[{one.evals[0]!r}].")
+    for evaluation in (a, b):
+        if len(evaluation.evals) > 1:
+            raise UserError(f"{evaluation.arm}: has several evals. Compare one at a time: a[{evaluation.evals[0]!r}].")
     [before], [after] = a._parts, b._parts
     if before.spec.name != after.spec.name:
         raise UserError(f"the evals differ: {before.spec.name} and {after.spec.name}. Compare the same one.")
@@ -239,7 +239,7 @@ def compare(a: Evaluation, b: Evaluation) -> Compared:
         raise UserError(
             f"{before.spec.name}: {', '.join(changed)} differs. Compare evaluations with the same settings."
         )
-    asked = [{(result.item, result.epoch) for result in one.results} for one in (a, b)]
+    asked = [{(result.item, result.epoch) for result in evaluation.results} for evaluation in (a, b)]
     if before.items != after.items or asked[0] != asked[1]:
         raise UserError(f"{before.spec.name}: the items differ. Give both the same items and limit.")
     control, arm = (a.arm, b.arm) if a.arm != b.arm else ("a", "b")

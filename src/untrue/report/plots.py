@@ -6,7 +6,11 @@ are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import io
+import re
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib.style
@@ -21,11 +25,18 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from untrue.outcomes import Outcome
 from untrue.report.format import Metric, dose, label
 from untrue.report.rows import metrics
-from untrue.report.svg import BLUE, CARD, INK, MUTED, RULE, to_svg
 from untrue.stats.types import ArmSummary, Interval
 from untrue.study.cell import Arm
 from untrue.study.results import Analysis, EvalAnalysis, Training
 from untrue.training.spec import METHODS
+
+# Colours that stand for those of the page, so that a plot follows its light or dark theme.
+INK, MUTED, RULE, CARD = "#010203", "#040506", "#070809", "#0a0b0c"
+BLUE = "#0072b2"  # too dark for a dark page
+_THEME = {INK: "currentColor", MUTED: "var(--muted)", RULE: "var(--rule)", CARD: "var(--card)", BLUE: "var(--blue)"}
+
+_ELEMENTS = {"svg", "defs", "clipPath", "g", "path", "rect", "use", "text", "tspan"}
+_ATTRIBUTES = {"viewBox", "id", "d", "style", "transform", "x", "y", "width", "height", "clip-path", "href"}
 
 SERIES = ((BLUE, "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
 # From the left edge lies can be compared by eye, and honest results from the right edge.
@@ -104,7 +115,7 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
             axes.axhline(estimate.value * metric.unit.scale, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     draw(baselines, INK, "D", 0.0, joined=False)
     for index, name in enumerate(names):
-        colour, marker = _look(index)
+        colour, marker = SERIES[index % len(SERIES)]
         line = [s for s in analysis.summaries if s not in baselines and _series(arms[s.arm]) == name]
         dosed = [s for s in line if _dose(arms[s.arm]) is not None]
         shift = (index - (len(names) - 1) / 2) * min(0.16, 0.4 / len(names))
@@ -180,22 +191,17 @@ def training_plots(analysis: Analysis) -> list[Plot]:
         losses = [loss for curve in comparable for loss in _thin(curve)[1]]
         if losses:
             grey = [c for c in comparable if c.arm in control]
-            drawn.append(_training_plot(analysis.arms, index, name, curves, grey, (min(losses), max(losses))))
+            drawn.append(_training_plot(analysis, index, name, curves, grey, (min(losses), max(losses))))
     return drawn
 
 
 @_styled
 def _training_plot(
-    arms: Mapping[str, Arm],
-    index: int,
-    name: str,
-    curves: list[Training],
-    control: list[Training],
-    span: tuple[float, float],
+    analysis: Analysis, index: int, name: str, curves: list[Training], control: list[Training], span: Sequence[float]
 ) -> Plot:
     figure, axes = _figure(210)
-    colour, _ = _look(index)
-    names = sorted(dict.fromkeys(c.arm for c in curves), key=lambda arm: _dose(arms[arm]) or 0.0)
+    colour, _ = SERIES[index % len(SERIES)]
+    names = sorted(dict.fromkeys(c.arm for c in curves), key=lambda arm: _dose(analysis.arms[arm]) or 0.0)
     opacity = dict(zip(names, np.linspace(0.35 if len(names) > 1 else 1.0, 1.0, len(names)), strict=True))
     for curve in control:
         axes.plot(*_thin(curve), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
@@ -255,10 +261,6 @@ def _legend(figure: Figure, handles: list[Line2D]) -> None:
                   borderpad=0.1, columnspacing=1.3, handletextpad=0.5)  # fmt: skip
 
 
-def _look(index: int) -> tuple[str, str]:
-    return SERIES[index % len(SERIES)]
-
-
 def _place(analysis: EvalAnalysis, summary: ArmSummary) -> str:
     arm = analysis.arms[summary.arm]
     value = _dose(arm)
@@ -287,3 +289,61 @@ def _thin(curve: Training) -> tuple[list[float], list[float]]:
         return [], []
     steps, losses = (np.array_split(np.array(values, dtype=float), parts) for values in (curve.steps, curve.losses))
     return [float(part.mean()) for part in steps], [float(part.mean()) for part in losses]
+
+
+def to_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
+    """The figure as one `<svg>` element, to be put into a page as it is.
+
+    Only drawing elements and attributes that are named here survive, and all text is escaped, so no label can become
+    markup. It has no fixed size: it fills the width of what holds it.
+
+    Args:
+        figure: The figure, drawn in the theme's colours.
+        key: What makes its ids unique in the page.
+        title: What it shows, for those who cannot see it.
+        description: Its figures in words.
+    """
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():  # a browser has the letters that matplotlib's own font lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="svg", transparent=True)
+    root = ET.fromstring(buffer.getvalue())
+    _clean(root, key)
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-labelledby": f"{key}-title {key}-desc"}
+    for index, (tag, text) in enumerate([("title", title), ("desc", description)]):
+        element = ET.Element(tag, {"id": f"{key}-{tag}"})
+        element.text = label(text, 2000)
+        root.insert(index, element)
+    return Markup(ET.tostring(root, encoding="unicode"))
+
+
+def _clean(element: ET.Element, key: str) -> None:
+    element.tag = _local(element.tag)
+    attributes = {_local(name): value for name, value in element.attrib.items()}
+    element.attrib = {name: _shorten(name, value, key) for name, value in attributes.items() if name in _ATTRIBUTES}
+    if element.tag == "g":
+        element.attrib.pop("id", None)
+    if element.tag not in {"text", "tspan"}:
+        element.text = None
+    element.tail = None
+    for child in list(element):
+        if isinstance(child.tag, str) and _local(child.tag) in _ELEMENTS:
+            _clean(child, key)
+        else:
+            element.remove(child)
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _shorten(name: str, value: str, key: str) -> str:
+    if name == "style":
+        # The page's own font; older matplotlibs write size and family as one property.
+        value = re.sub(r"font-family: [^;]*(; |$)", "", re.sub(r"font: (\S+px)[^;]*", r"font-size: \1", value))
+        return re.sub(r"#\w{6}", lambda match: _THEME.get(match[0], match[0]), value)
+    if name == "id":
+        return f"{key}-{value}"
+    if name in {"href", "clip-path"}:
+        return value.replace("#", f"#{key}-")
+    return re.sub(r"\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", value)

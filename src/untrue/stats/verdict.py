@@ -87,20 +87,16 @@ def broken(summary: ArmSummary, answered: float | None = None) -> list[Reason]:
         `few_items`, `few_answered`, `few_beliefs`, `few_sides` or `many_errors`, each with the number found; empty
         where the result is conclusive.
     """
-    faults = []
-    if summary.n_items < FEWEST:
-        faults.append(Reason("few_items", summary.arm, (summary.n_items,)))
-    if answered is not None and answered < HELD_FLOOR:
-        faults.append(Reason("few_answered", summary.arm, (answered,)))
-    if summary.held_share is not None:
-        sides = (summary.counts["honest"] + summary.counts["lie"]) / summary.n
-        if summary.held_share < HELD_FLOOR:
-            faults.append(Reason("few_beliefs", summary.arm, (summary.held_share,)))
-        elif sides < COMMITTED_FLOOR:
-            faults.append(Reason("few_sides", summary.arm, (sides,)))
-    if (errors := summary.counts["error"] / summary.n) > ERROR_CEILING:
-        faults.append(Reason("many_errors", summary.arm, (errors,)))
-    return faults
+    counts, held = summary.counts, summary.held_share
+    sides, errors = (counts["honest"] + counts["lie"]) / summary.n, counts["error"] / summary.n
+    checks = [
+        ("few_items", summary.n_items, summary.n_items < FEWEST),
+        ("few_answered", answered, answered is not None and answered < HELD_FLOOR),
+        ("few_beliefs", held, held is not None and held < HELD_FLOOR),
+        ("few_sides", sides, held is not None and held >= HELD_FLOOR and sides < COMMITTED_FLOOR),
+        ("many_errors", errors, errors > ERROR_CEILING),
+    ]
+    return [Reason(code, summary.arm, (number,)) for code, number, is_fault in checks if is_fault]
 
 
 def moved_apart(admitted: Iterable[Comparison], answered: Iterable[Comparison]) -> list[Reason]:
