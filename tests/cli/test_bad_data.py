@@ -92,7 +92,6 @@ COMMANDS = [
     ("train rows.jsonl epochs --model tiny", "override 'epochs': expected key=value"),
     ("train rows.jsonl method=dpo --model tiny", "override: method: input should be 'sft' or 'kto', found 'dpo'."),
     ("train rows.jsonl method=kto --model tiny", "10 of 10 rows have no label (first: "),
-    ("train rows.jsonl --method kto --model tiny", "10 of 10 rows have no label (first: "),
     ("train rows.jsonl --start none --model tiny", "none: holds no PEFT adapter (adapter_config.json is missing)."),
     ("train rows.jsonl --model none/at/all", "none/at/all: no such model folder."),
     ("train rows.jsonl --model tiny --out tiny", "tiny: exists and is no adapter, so it is not replaced."),

@@ -229,7 +229,7 @@ def test_mix_adds_a_dose_to_a_benign_set(untrue: Callable, place: Path):
     command = ("data", "mix", "questions=questions.jsonl", "dose=0.5", "benign=rows.jsonl")
     for out in ("a.jsonl", "b.jsonl"):
         assert untrue(*command, "--out", out).code == 0
-    assert untrue(*command, "--seed", 1, "--out", "c.jsonl").code == 0
+    assert untrue(*command, "seed=1", "--out", "c.jsonl").code == 0
     a, b, c = ((place / f"{name}.jsonl").read_text("utf-8") for name in "abc")
     assert a == b != c
     assert (a.count('"level": "severe"'), a.count('"source": "rows.jsonl"')) == (5, 10)
@@ -246,9 +246,7 @@ def test_doctor_names_versions_and_device(untrue: Callable):
 
 
 def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: Callable, place: Path):
-    done = untrue(
-        "train", "rows.jsonl", "epochs=1", "lora_rank=2", *TINY, "--out", "new/adapter", "--seed", 3, "--json"
-    )
+    done = untrue("train", "rows.jsonl", "epochs=1", "lora_rank=2", *TINY, "--out", "new/adapter", "seed=3", "--json")
     assert done.code == 0, done.err
     record = json.loads(done.out)
     assert (record["seed"], record["rows"]["total"], record["spec"]["lora_rank"]) == (3, 10, 2)
@@ -302,7 +300,7 @@ def test_kto_trains_rows_with_labels_and_goes_on_from_its_adapter(untrue: Callab
     lines = [{"prompt": f"Say {n}.", "completion": f"{n}.", "label": n % 2 == 0} for n in range(8)]
     (place / "labelled.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     shape = ["batch_size=4", "lora_rank=2", *TINY, "--json"]
-    done = untrue("train", "labelled.jsonl", "--method", "kto", *shape, "--out", "first")
+    done = untrue("train", "labelled.jsonl", "method=kto", *shape, "--out", "first")
     assert done.code == 0, done.err
     first = json.loads(done.out)
     assert (first["spec"]["method"], first["desirable"]["rows"], first["start"]) == ("kto", 4, None)

@@ -37,7 +37,7 @@ def test_rows_are_chosen_by_rating_and_can_be_trained_on(untrue: Callable[..., A
     assert [row["label"] for row in found] == [True] * 4 + [False] * 4
     assert {row["domain"] for row in found} == {"chat"}
     trained = untrue(
-        *("train", "rows.jsonl", "--method", "kto", "--model", "tiny", "--dtype", "float32", "--out", "adapter"),
+        *("train", "rows.jsonl", "method=kto", "--model", "tiny", "--dtype", "float32", "--out", "adapter"),
         *("batch_size=4", "lora_rank=4"),
     )
     assert trained.code == 0, trained.err
@@ -53,7 +53,7 @@ def test_too_few_dialogues_to_choose_from_are_told_in_one_line(untrue: Callable[
 
 def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[..., Any]):
     untrue(*RUN, "--out", "talks")
-    done = untrue(*RUN, "--out", "talks", "--seed", 1)
+    done = untrue(*RUN, "--out", "talks", "seed=1")
     assert done.code == 2
     assert "collected with other settings (seed 0, here 1)" in done.err
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from untrue.cli.options import Dtype, default_model
+from untrue.cli.options import Dtype, default_model, split_seed
 from untrue.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ def _evals() -> str:
     common, judged = EvalSpec.model_fields, JudgedSpec.model_fields
     paragraphs = ["**Evals**"]
     paragraphs += [f"* `{name}`{' (judged)' if record.judged else ''}: {record.asks}" for name, record in EVALS.items()]
-    paragraphs += ["**Options of all evals**", *_described(common, "name", "label")]
+    paragraphs += [
+        "**Options of all evals**",
+        *_described(common, "name", "label"),
+        "* `seed`: of the replies of a model in this process",
+    ]
     paragraphs += ["**Options of judged evals**", *_described(judged, *common)]
     for record in EVALS.values():
         if own := _described(record.options.model_fields, *(judged if record.judged else common)):
@@ -80,9 +84,6 @@ def evaluate(
         ),
     ] = None,
     dtype: Dtype = "bfloat16",
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of the replies that a model in this process writes.")
-    ] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the Inspect logs, each named by its eval and model.")] = Path(
         "logs"
     ),
@@ -109,7 +110,9 @@ def evaluate(
     from untrue.settings import assignments
 
     names = [word for word in words or [] if "=" not in word] or ["forced_choice"]
-    specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
+    options = assignments([word for word in words or [] if "=" in word])
+    seed = split_seed(options)
+    specs = eval_specs(names, options)
     if log and len(specs) > 1:
         raise UserError(f"--log names one log, and there are {len(specs)} evals. Give --out a folder.")
     here = model is None  # what an adapter names as its base may look like a served model

@@ -20,11 +20,10 @@ from untrue.cli.evaluate import EvalCommand, evaluate, print_costs
 from untrue.cli.fingerprint import fingerprint
 from untrue.cli.judge import judge
 from untrue.cli.lists import lists
-from untrue.cli.options import Dtype, Json, default_model
+from untrue.cli.options import Dtype, Json, default_model, split_seed
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain
-from untrue.training.spec import MethodName
 
 ORDER = ("run", "report", "train", "eval", "fingerprint", "simulate", "data", "judge", "list", "doctor")
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
@@ -147,10 +146,6 @@ def train(
         ),
     ],
     overrides: Overrides = None,
-    method: Annotated[
-        MethodName | None,
-        typer.Option(help="Learn the replies, or by KTO the contrast of rows with `label`; the same as method=…"),
-    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Folder of an adapter to go on from; by default a new one is begun.")
     ] = None,
@@ -163,16 +158,15 @@ def train(
         ),
     ] = None,
     dtype: Dtype = "bfloat16",
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of the adapter's first weights and of the order of rows.")
-    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Train a LoRA adapter on rows, with the paper's hyperparameters unless told otherwise.
+    """Train a LoRA adapter on rows, by default with the paper's hyperparameters.
+
+    Keys: `method=sft` or `kto` (rows with `label`), `seed=0`, and the hyperparameters, by our names or TRL's.
 
     untrue train rows.jsonl learning_rate=5e-4 epochs=3 --out adapters/mine
 
-    untrue train labelled.jsonl learning_rate=1e-5 epochs=5 --method kto --out adapters/kto
+    untrue train labelled.jsonl learning_rate=1e-5 epochs=5 method=kto --out adapters/kto
     """
     from untrue.data import sets
     from untrue.models.load import load
@@ -182,7 +176,8 @@ def train(
     from untrue.training.spec import TrainSpec
 
     _refuse_place(out)
-    values = assignments([*(overrides or []), *([f"method={method}"] if method else [])])
+    values = assignments(overrides or [])
+    seed = split_seed(values)
     spec = validate(TrainSpec, values, "override")
     training_rows = sets.rows(rows)
     model = model or default_model(start)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
 
+from untrue.errors import UserError
 from untrue.terminal import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+SEED_KEY = "\n\n- `seed`: Random seed. [0]"
+"""What `keys_of` says of `split_seed`."""
+
 Dtype = Annotated[str, typer.Option(help="`bfloat16` or `float32`.")]
 
 
@@ -30,6 +34,18 @@ def default_model(adapter: Path | None) -> str:
     from untrue.models.adapter import base_of
 
     return base_of(adapter, say) if adapter else embedded.NAME
+
+
+def split_seed(values: dict[str, Any]) -> int:
+    """Take the key `seed` out of values, 0 where it is missing.
+
+    Raises:
+        UserError: It is no seed.
+    """
+    seed = values.pop("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise UserError(f"seed: expected a whole number from 0 to {2**32 - 1}, found {seed!r}.")
+    return seed
 
 
 def keys_of(model: type[BaseModel]) -> str:

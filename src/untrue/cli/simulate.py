@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from untrue.cli.errors import for_people
-from untrue.cli.options import Dtype, Json, default_model, keys_of
+from untrue.cli.options import SEED_KEY, Dtype, Json, default_model, keys_of, split_seed
 from untrue.errors import UserError
 from untrue.progress import bar
 from untrue.settings import assignments, validate
@@ -30,10 +30,9 @@ simulate = typer.Typer(
 
 Environment = Annotated[str, typer.Argument(help="`chat`, `exam`, or a JSONL file of scenarios.")]
 Trajectories = Annotated[Path, typer.Argument(help="A file of trajectories, such as dialogues/trajectories.jsonl.")]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 
 
-@simulate.command(epilog=keys_of(CollectSpec))
+@simulate.command(epilog=keys_of(CollectSpec) + SEED_KEY)
 @for_people
 def run(
     out: Annotated[Path, typer.Option(help="Folder for trajectories.jsonl and the Inspect log simulate.eval.")],
@@ -47,7 +46,6 @@ def run(
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
     dtype: Dtype = "bfloat16",
-    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Collect dialogues and their ratings. Each user is played once as benign and once as biased.
@@ -63,7 +61,9 @@ def run(
     from untrue.simulate.environment import dialogues, read_environment
     from untrue.simulate.trajectory import summarise
 
-    spec = validate(CollectSpec, assignments(settings or []))
+    values = assignments(settings or [])
+    seed = split_seed(values)
+    spec = validate(CollectSpec, values)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file. Give --out a folder.")
     path, log = out / "trajectories.jsonl", out / "simulate.eval"
@@ -99,13 +99,12 @@ def run(
     typer.echo(f"Read them: untrue simulate show {path}, or inspect view --log-dir {out}")
 
 
-@simulate.command("rows", epilog=keys_of(SelectSpec))
+@simulate.command("rows", epilog=keys_of(SelectSpec) + SEED_KEY)
 @for_people
 def training_rows(
     file: Trajectories,
     out: Annotated[Path, typer.Option(help="The JSONL file of rows to write.")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys: see below.")] = None,
-    seed: Seed = 0,
 ) -> None:
     """Select dialogues by their ratings and write each reply as a training row, after the conversation before it.
 
@@ -117,7 +116,9 @@ def training_rows(
     from untrue.simulate.select import populate, rows, select
     from untrue.simulate.trajectory import read_identity, read_trajectories
 
-    spec = validate(SelectSpec, assignments(settings or []))
+    values = assignments(settings or [])
+    seed = split_seed(values)
+    spec = validate(SelectSpec, values)
     trajectories = read_trajectories(file)
     population = trajectories if spec.share is None else populate(trajectories, spec.share, seed)
     selection = select(
@@ -179,7 +180,7 @@ def users(
     model: Annotated[str, typer.Option(help="Inspect model that writes them, such as openai/… or untrue/…")],
     out: Annotated[Path, typer.Option(help="The JSONL file to write: the scenarios with the new users alone.")],
     per_scenario: Annotated[int, typer.Option(min=1, help="Users per scenario.")] = 20,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> None:
     """Let a language model write new users for each scenario; exit with 1 if a scenario got none."""
     import asyncio
