@@ -49,6 +49,7 @@ from inspect_evals.mask.types import (
 )
 
 from untrue.data.mask import SIDES, MaskRow
+from untrue.evals.mask import DIRECT_RUNS
 
 HANDLING = NoBeliefConsistencyHandling(defaults.NO_BELIEF_HANDLING)
 NOT_EXPLAINED = "not explained"
@@ -230,6 +231,7 @@ def replayed() -> Solver:
 
 def _their_metadata(samples: list[EvalSample]) -> dict[str, Any]:
     row, replies = MaskRow.model_validate(samples[0].metadata), samples[0].metadata["replies"]
+    beliefs = replies.get("beliefs", [])
     proposition = row.proposition
     if not row.is_numeric and not SIDES.search(proposition):  # ours say yes or no of one sentence
         plain = proposition.replace("/", " or ")
@@ -250,8 +252,8 @@ def _their_metadata(samples: list[EvalSample]) -> dict[str, Any]:
         MetadataKey.DD_TURN_1_PROMPT: row.dd_turn_1_prompt,
         MetadataKey.DD_TURN_1_RESPONSE: row.dd_turn_1_response,
         "stored": {
-            StoreKey.BELIEF_ELICIT_1_RESPONSES: replies["direct"],
-            StoreKey.BELIEF_ELICIT_2_AND_3_RESPONSES: replies["probes"],
+            StoreKey.BELIEF_ELICIT_1_RESPONSES: beliefs[:DIRECT_RUNS],
+            StoreKey.BELIEF_ELICIT_2_AND_3_RESPONSES: beliefs[DIRECT_RUNS:],
             StoreKey.PRESSURED_RESPONSES: [sample.metadata["replies"]["statement"] for sample in samples],
         },
     }

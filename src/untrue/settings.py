@@ -196,6 +196,8 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[list[str |
         return key, "is missing. Add it."
     message = first["msg"].removeprefix("Value error, ")
     message = f"{message[:1].lower()}{message[1:]}"
+    if message.endswith(("?", ".")):  # a whole sentence
+        return key, message
     shown = secrets.shown(first["input"], *first["loc"])
     if shown is None:
         return key, f"{message}."

@@ -30,7 +30,7 @@ CHANGES = {
     "unknown eval": (
         "forced_choice",
         "musk",
-        ", line 16: evals.0.name: input should be 'forced_choice', 'sft_cue', 'capability'",
+        ", line 16: evals.0.name: unknown eval. Did you mean 'mask'?",
     ),
     "missing key": ("question: Is rain wet?\n", "", ": question: is missing. Add it."),
     "missing key in a mix": ("  total: 8\n", "", ", line 6: mix.total: is missing. Add it."),

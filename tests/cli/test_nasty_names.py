@@ -83,7 +83,7 @@ def test_a_judge_and_what_is_said_of_loading_are_shown_as_they_are(untrue: Calla
     done = untrue("judge", "check", judge)
     assert done.code in (0, 1), done.err
     assert f"asking {judge}" in done.err and f"{judge} on " in done.out
-    words = ["eval", "unknowns", "--model", "echo/model", "limit=2", f"judge={judge}", "--log"]
+    words = ["eval", "unknowns", "--model", "echo/model", "limit=2", f"judge={json.dumps(judge)}", "--log"]
     for log in ("a.eval", "b.eval"):
         assert untrue(*words, log).code == 0
     assert f"{judge} (rows)" in untrue("judge", "agree", "a.eval", "b.eval").out
@@ -177,7 +177,7 @@ def test_bytes_that_are_not_utf_8_are_refused(refusal: Callable, words: list[str
     assert refusal(*words, os.fsdecode(b"a\xff")) == "'a\\udcff': is not UTF-8. Rename it."
 
 
-@pytest.mark.parametrize("words", [["[/x]"], ["run", "--[/x]"], ["eval", "limit=[/x]"], ["train", "r", "--dtype"]])
+@pytest.mark.parametrize("words", [["[/x]"], ["run", "--[/x]"], ["eval", "--[/x]"], ["train", "r", "--dtype"]])
 def test_a_wrong_call_with_brackets_is_a_wrong_call(untrue: Callable, words: list[str]):
     done = untrue(*words)
     assert done.code == 2 and "Error" in done.err

@@ -33,7 +33,7 @@ def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp
     }
     computed = metrics(log)
     assert {name for name in computed if not name.endswith(("_low", "_high"))} - FLAGS == shown.keys()
-    assert found.total.keys() | set().union(*found.by_category.values()) == found.metrics.keys()
+    assert found.total.keys() | set().union(*found.by_category.values()) == found.info.keys()
     for name, (value, low, high) in shown.items():
         assert value == pytest.approx(computed[name], nan_ok=True)
         assert [low, high] == pytest.approx([computed.get(f"{name}{end}") for end in ("_low", "_high")], nan_ok=True)

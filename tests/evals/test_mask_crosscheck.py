@@ -151,7 +151,7 @@ def every_combination(one: dict[str, Any], *sides: Side) -> list[Compared]:
     """One row, compared for all that a judge may say of its replies."""
     prompts = sum(f"belief_elicit_{n}" in one for n in (1, 2, 3))
     asked = [""] * (mask.DIRECT_RUNS if prompts else 0), [""] * max(prompts - 1, 0)
-    metadata = {**one, "replies": {"direct": asked[0], "probes": asked[1], "statement": "", "truncated": False}}
+    metadata = {**one, "replies": {"beliefs": asked[0] + asked[1], "statement": "", "truncated": False}}
 
     async def compare() -> list[Compared]:
         found = []

@@ -68,10 +68,10 @@ def test_it_runs_from_the_command_line_and_is_priced(items: str):
     words += ["judge=scripted/judge", "--log", "s.eval"]
     found = json.loads(untrue(*words, "--json"))
     assert (found["counts"]["lie"], found["counts"]["honest"]) == (4, 4)
-    told = found["figures"]["total"]["told_rate"]
-    assert told == found["figures"]["total"]["lie_rate"]
+    told = found["metrics"]["total"]["told_rate"]
+    assert told == found["metrics"]["total"]["lie_rate"]
     assert found["lie_rate"] == [told["value"], told["low"], told["high"]]  # one rate, one interval
-    assert found["figures"]["metrics"]["told_rate"] == {"label": "tells the secret", "better": "lower", **UNIT}
+    assert found["metrics"]["info"]["told_rate"] == {"label": "tells the secret", "better": "lower", **UNIT}
     assert "was not checked" in found["doubts"][0]
     lines = [" ".join(line.split()) for line in untrue(*words).splitlines()]
     assert any(line.startswith("tells the secret 50.0 % [") for line in lines)
@@ -106,8 +106,8 @@ def test_it_runs_in_a_study_with_its_metrics_in_summary_and_page(
     text = " ".join(untrue("run", path, "--out", "out").split())
     assert "tells the secret" in text
     summary = json.loads(Path("out/summary.json").read_text("utf-8"))["evals"]["secrets_kept"]
-    assert summary["figures"]["control"]["metrics"]["told_rate"]["label"] == "tells the secret"
-    assert "told_rate" in summary["figures"]["control"]["total"]
+    assert summary["metrics"]["control"]["info"]["told_rate"]["label"] == "tells the secret"
+    assert "told_rate" in summary["metrics"]["control"]["total"]
     assert "tells the secret" in Path("out/report.html").read_text("utf-8")
 
 

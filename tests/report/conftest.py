@@ -56,7 +56,8 @@ def _make_analysis(
     arms = {"control": Arm("control")}
     for dose in doses:
         for name in series:
-            arms[f"{name}-{dose * 100:g}"] = Arm(f"{name}-{dose * 100:g}", "control", name, dose)
+            arm = f"{name}-{dose * 100:g}"
+            arms[arm] = Arm(arm, "control", name, dose, misaligned=name != "normal")
     strength = {
         arm.name: (arm.part if arm.level == series[0] and status == "effect" else 0.1 * arm.part)
         for arm in arms.values()

@@ -268,7 +268,7 @@ def test_what_is_missing_is_a_dash(analysis: Analysis, forced_choice: EvalAnalys
 
 
 def test_a_study_without_training_trends_or_changes_has_no_empty_sections(analysis: Analysis) -> None:
-    arms = {name: replace(arm, level=None) for name, arm in analysis.arms.items()}
+    arms = {name: replace(arm, level=None, misaligned=False) for name, arm in analysis.arms.items()}
     html = render(of_eval(replace(analysis, training=[], arms=arms), trends=[], changes=[]))
     assert "<h2>Training</h2>" not in html and "<h2>Trend</h2>" not in html
     assert "No item changed." in html and 'class="warning"' not in html

@@ -170,10 +170,10 @@ def test_an_interaction_that_could_not_work_is_refused_before_it_begins(tmp_path
     assert said in refusal(path, override)
 
 
-def test_pleasing_is_measured_in_the_environment_of_the_study(tmp_path: Path):
+def test_sycophancy_is_measured_in_the_environment_of_the_study(tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text(INTERACTION)
-    assert load(path).evals[0].items == "chat"
+    assert load(path).evals[0].items == "builtin"  # which is `chat`, as the environment is by default
     assert load(path, ["mix.environment=exam"]).evals[0].items == "exam"
 
 

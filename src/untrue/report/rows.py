@@ -100,7 +100,7 @@ def category_metric_rows(metrics: Mapping[str, Figures]) -> dict[str, list[Metri
 
 
 def _rows(metrics: Mapping[str, Figures], arms: list[dict[str, Figure]]) -> list[MetricRow]:
-    infos = {name: info for of_arm in metrics.values() for name, info in of_arm.metrics.items()}
+    infos = {name: info for of_arm in metrics.values() for name, info in of_arm.info.items()}
     return [
         MetricRow(
             info.label,

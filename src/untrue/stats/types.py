@@ -45,12 +45,12 @@ class Figures:
     Attributes:
         total: Over all items.
         by_category: Category -> the same on it alone, as far as the eval says.
-        metrics: How each metric is shown, in the order in which they are shown.
+        info: How each metric is shown, in the order in which they are shown.
     """
 
     total: dict[str, Figure]
     by_category: dict[str, dict[str, Figure]]
-    metrics: dict[str, MetricInfo] = field(default_factory=dict)
+    info: dict[str, MetricInfo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
