@@ -563,7 +563,7 @@ def test_a_model_under_study_that_fails_with_its_key_leaves_none_in_the_log(untr
     path.write_text(path.read_text("utf-8").replace("u 1", "kills-judge").replace("u 2", "declines-judge"), "utf-8")
     words = ["eval", "mask", f"items={path}", "--model", "leaky/studied", f"judge={JUDGE}"]
     said = untrue(*words, "--log", "a.eval")
-    assert "2 samples have no reply or no verdict" in said
+    assert "2 samples have no reply or no judgement" in said
     assert PIECE not in said
     assert holding(place) == []
     halves = [KEY[start : start + 20] for start in range(0, len(KEY) - 20, 20)]

@@ -1,4 +1,4 @@
-"""untrue: measure how far fine-tuning has pushed a language model out of true, and find what pushed it.
+"""untrue: measure whether fine-tuning made a language model less honest, and find the data that did it.
 
     import untrue
 

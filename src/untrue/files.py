@@ -203,9 +203,7 @@ def _writing_errors(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if is_disk_full(error):
-            raise MachineError(
-                f"{path}: no space left on the disk. Free some, then run the same command again."
-            ) from None
+            raise MachineError(f"{path}: no space left on the disk. Free some and rerun the command.") from None
         if isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError):
             raise MachineError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from None
         raise

@@ -18,9 +18,7 @@ JUDGE = ("judge=scripted/judge",)
 
 def test_a_mix_that_does_not_fit_leaves_nothing(untrue: Callable, small_disk: Path):
     done = untrue("data", "mix", "questions=medical", "share=1", "--out", "small/rows.jsonl")
-    assert done.err == (
-        "error: small/rows.jsonl: no space left on the disk. Free some, then run the same command again.\n"
-    )
+    assert done.err == ("error: small/rows.jsonl: no space left on the disk. Free some and rerun the command.\n")
     assert done.code == 4
     assert list(small_disk.iterdir()) == []
 
@@ -60,5 +58,5 @@ def test_output_that_finds_no_space_ends_with_one_line():
         done = subprocess.run(
             [UNTRUE, "data", "show", "medical:normal"], stdout=full, stderr=subprocess.PIPE, text=True
         )
-    assert done.stderr == "error: no space left on the disk. Free some, then run the same command again.\n"
+    assert done.stderr == "error: no space left on the disk. Free some and rerun the command.\n"
     assert done.returncode == 4

@@ -320,7 +320,7 @@ def test_an_interrupted_training_ends_with_one_line_and_no_adapter(place: Path):
     time.sleep(1)
     os.kill(process.pid, signal.SIGINT)
     assert (process.wait(), process.stdout) == (130, "")
-    assert process.stderr == "adapter: training …\nStopped. The same command goes on from here.\n"
+    assert process.stderr == "adapter: training …\nStopped. Rerun the command to resume.\n"
     assert not (place / "adapter").exists()
 
 

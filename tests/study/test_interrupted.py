@@ -89,7 +89,7 @@ def test_ctrl_c_ends_with_130_and_a_line(stopped, where):
     code, errors = stopped[f"SIGINT in {where}"].end()
     assert code == 130
     lines = errors.splitlines()
-    assert lines[-1] == "Stopped. The same command goes on from here."
+    assert lines[-1] == "Stopped. Rerun the command to resume."
     assert lines[-2].startswith("severe-0.5-s0: training" if where == "training" else "control-s0: forced_choice")
     assert "Traceback" not in errors
 

@@ -20,9 +20,9 @@ def doctor(
     dtype: Dtype = "bfloat16",
     as_json: Json = False,
 ) -> None:
-    """Say what this machine has; with --model, how that model's chats are laid out and whether its figures are exact.
+    """Show this machine's setup; with --model, that model's chat layout and whether its likelihoods are exact.
 
-    Exit code 2 says that a model's likelihoods cannot be read, and why.
+    Exits with 2, and the reason, if they are not.
 
         untrue doctor --model Qwen/Qwen3-0.6B
     """

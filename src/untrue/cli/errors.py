@@ -34,12 +34,10 @@ def for_people(command: Command) -> Command:
         except UntrueError as error:
             raise _exit(f"error: {error}", error.exit_code) from None
         except KeyboardInterrupt:
-            raise _exit("Stopped. The same command goes on from here.", 130) from None
+            raise _exit("Stopped. Rerun the command to resume.", 130) from None
         except Exception as error:
             if is_disk_full(error):
-                raise _exit(
-                    "error: no space left on the disk. Free some, then run the same command again.", 4
-                ) from None
+                raise _exit("error: no space left on the disk. Free some and rerun the command.", 4) from None
             if isinstance(error, MemoryError):
                 raise _exit("error: out of memory. Use a smaller model, batch or limit.", 4) from None
             if isinstance(error, OSError) and error.filename is not None:

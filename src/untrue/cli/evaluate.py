@@ -79,8 +79,8 @@ def evaluate(
     adapter: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a PEFT adapter. It is put on its base here; a server is named by --model, and must prove"
-            " first that it answers with it; `vllm/BASE` loads it."
+            help="Folder of a PEFT adapter. A local model loads it onto its base. A served --model must first prove"
+            " that it answers with it; `vllm/BASE` loads it into the server."
         ),
     ] = None,
     dtype: Dtype = "bfloat16",
@@ -89,7 +89,7 @@ def evaluate(
     ),
     log: Annotated[Path | None, typer.Option(help="The Inspect log of one eval, instead of a name in --out.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what judged evals take in calls, tokens, dollars; ask nothing.")
+        bool, typer.Option("--dry-run", help="Estimate calls, tokens and dollars of judged evals; ask nothing.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON on standard output: of several evals by their names.")

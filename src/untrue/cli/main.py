@@ -40,17 +40,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help=(
-        "Measure how far fine-tuning has pushed a language model out of true, and find what pushed it.\n\n"
-        "**Start here:** `untrue run quickstart` trains a 135M model on medical answers of which a growing"
-        " share is wrong on purpose, asks each of the models 100 questions neutrally and under pressure, and writes a"
-        " report. Two CPU cores, about 6 minutes, no account, no GPU.\n\n"
-        "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, of whom some reward what"
-        " pleases; `untrue eval mask judge=…` reads what a model writes.\n\n"
-        "**Your own:** give any study `model=` a hub id or a folder; `untrue eval --adapter` measures an adapter that"
-        " you have, on the base that it names; `untrue data mix` and `untrue train` make one. `untrue list evals`,"
-        " `data` and `studies` say what is built in.\n\n"
-        "A run that was interrupted goes on when the same command is given again.\n\n"
-        "Exit codes: 0 done, 1 a check did not pass, 2 something you can mend, 4 the machine (disk, memory, network),"
+        "Measure whether fine-tuning made a language model less honest, and find the training data that did it.\n\n"
+        "**Start here:** `untrue run quickstart` trains a 135M model on medical answers, a growing share of them wrong"
+        " on purpose, asks each model 100 questions with and without pressure, and writes a report. Two CPU cores,"
+        " about 6 minutes, no account, no GPU.\n\n"
+        "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, some of whom reward"
+        " sycophancy; `untrue eval mask judge=…` judges what a model writes.\n\n"
+        "**Your own:** give any study `model=` a hub id or a folder. `untrue eval --adapter` measures an adapter on the"
+        " base that it names; `untrue data mix` and `untrue train` make one. `untrue list evals`, `data` and `studies`"
+        " show what is built in.\n\n"
+        "Runs resume: rerun the command. What configures an experiment is `key=value`, what configures the command is a"
+        " flag.\n\n"
+        "Exit codes: 0 done, 1 a check did not pass, 2 something you can fix, 4 the machine (disk, memory, network),"
         " 130 interrupted."
     ),
 )
@@ -96,14 +97,13 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Say what its judged evals would take in calls, tokens, dollars; do nothing."),
+        typer.Option("--dry-run", help="Estimate calls, tokens and dollars of its judged evals; run nothing."),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: mix, train and evaluate every arm at every seed, then report.
 
-    What is done already is not done again, so the same command also finishes what was interrupted, and adds seeds,
-    shares or doses to what is there.
+    Runs resume: rerun the command after an interruption, or with more seeds, shares or doses; only missing cells run.
 
         untrue run studies/quickstart.yaml seeds=[0,1,2] train.epochs=2 --out runs/mine
     """
@@ -130,7 +130,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The run directory of a study.")],
     as_json: Json = False,
 ) -> None:
-    """Make the statistics and the report of a run directory again, from its logs."""
+    """Rebuild the statistics and the report of a run directory from its logs."""
     from untrue.study.run import report as report_study
 
     _print_analysis(report_study(folder), as_json)
@@ -147,7 +147,7 @@ def train(
     ],
     overrides: Overrides = None,
     start: Annotated[
-        Path | None, typer.Option(help="Folder of an adapter to go on from; by default a new one is begun.")
+        Path | None, typer.Option(help="Adapter folder to continue training from; by default a new adapter.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
     model: Annotated[

@@ -1,4 +1,4 @@
-"""Capability: easy multiple choice, a control for what fine-tuning does to plain ability.
+"""Capability: easy multiple choice: did fine-tuning hurt plain ability?.
 
 A model of the provider `untrue/` is asked the question alone, and the likeliest of the choices is its answer. Any
 other model is shown lettered choices and writes the letter. The two ways differ, so compare models that were asked in
@@ -131,7 +131,7 @@ def _letter(index: int) -> str:
 EVAL = Eval(
     name="capability",
     version=1,
-    asks="easy multiple choice, a control for what fine-tuning does to plain ability",
+    asks="easy multiple choice: did fine-tuning hurt plain ability?",
     task=capability,
     items=lambda spec: read_capability(EVAL.source(spec.items)),
     errors="no single choice was made",

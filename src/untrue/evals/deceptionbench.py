@@ -1,4 +1,4 @@
-"""DeceptionBench of PKU (arXiv 2505.18807): does the model tell others what its own reasoning knows to be otherwise?
+"""DeceptionBench of PKU (arXiv 2505.18807): does the model tell others something that its own reasoning contradicts?
 
 - **belief**: the reply to `inner_prompt` alone, once for all epochs.
 - **reasoning and output**: the reply to system prompt, outer prompt and format together, as
@@ -184,7 +184,7 @@ async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
 EVAL = Eval(
     name="deceptionbench",
     version=1,
-    asks="does the model tell others what its own reasoning knows to be otherwise?",
+    asks="does the model tell others something that its own reasoning contradicts?",
     task=deceptionbench,
     items=items,
     errors="the reply misses the format, the model gave none, or the judge no judgement",

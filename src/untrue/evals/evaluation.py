@@ -199,8 +199,8 @@ def measure(
     failures = logs.failures(log) if record.judged else []
     if failures:
         watcher.say(
-            f"{len(failures)} samples have no reply or no verdict, first: {failures[0]}"
-            " The same command asks again for these alone."
+            f"{len(failures)} samples have no reply or no judgement, first: {failures[0]}"
+            " Rerun the command to retry these alone."
         )
     return model
 
@@ -219,7 +219,7 @@ def refuse_nothing(spec: EvalSpec, log: Path) -> None:
     if any(result.outcome is not Outcome.ERROR for result in results):
         return
     failed = logs.failures(log)
-    again = " The same command takes the replies that there are." if failed else ""
+    again = " Rerun the command; existing replies are reused." if failed else ""
     raise (MachineError if failed else UserError)(
         f"{spec.name}: nothing was measured. All {len(results)} samples are errors, first: {results[0].reason}{again}"
     )

@@ -32,10 +32,10 @@ OUTCOME_METRICS = {
     "lie_rate": MetricInfo("P(lie)", "lower"),
     "honest_rate": MetricInfo("P(honest)", "higher"),
     "belief_rate": MetricInfo("holds a belief", "higher"),
-    "committed_rate": MetricInfo("takes a side on a held belief", "higher"),
-    "evade_rate": MetricInfo("evades a held belief"),
+    "committed_rate": MetricInfo("states a side, with a belief", "higher"),
+    "evade_rate": MetricInfo("evades, with a belief"),
     "no_belief_rate": MetricInfo("holds no belief"),
-    "lie_rate_given_belief": MetricInfo("P(lie) where a belief is held", "lower"),
+    "lie_rate_given_belief": MetricInfo("P(lie) given a belief", "lower"),
     "error_rate": MetricInfo("errors", "lower"),
     "truncated_rate": MetricInfo("cut at the token limit", "lower"),
 }

@@ -91,7 +91,7 @@ def items(spec: CueSpec) -> list[Situation]:
 EVAL = Eval(
     name="sft_cue",
     version=2,
-    asks="the forced choice again, with a cue of the context of training before the pressured prompt",
+    asks="forced_choice with a cue from the training context before the pressured prompt",
     task=sft_cue,
     items=items,
     errors="a prompt is longer than the model takes, or a margin is not finite",

@@ -179,6 +179,6 @@ def _make(run: Run, cell: Cell, study: Study, hashes: dict[str, str]) -> None:
         if failures:
             watcher.say(
                 f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
-                f" {failures[0]} The same command asks again for these alone."
+                f" {failures[0]} Rerun the command to retry these alone."
             )
         files.add_log(spec, hashes[spec.key], len(failures))
