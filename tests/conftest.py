@@ -238,7 +238,7 @@ def good_check() -> Any:
     """The check of a judge that can be relied on."""
     from untrue.judge.check import NO_JUDGEMENT, Check, QuestionCheck
     from untrue.judge.prompts import PROMPTS
-    from untrue.stats.raters import Proportion
+    from untrue.stats.judge_error import Proportion
     from untrue.stats.types import Interval
 
     def on_question(labels: tuple[str, ...]) -> QuestionCheck:

@@ -21,7 +21,7 @@ from untrue.data.rows import Row
 from untrue.engine.served import is_served, may_be_served
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, JudgedSpec
-from untrue.evals.evaluation import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
+from untrue.evals.reading import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.outcomes import Result
 from untrue.progress import TerminalWatcher, Watcher

@@ -129,7 +129,7 @@ def test_models_of_one_name_in_two_folders_have_logs_of_their_own(untrue: Callab
 
 
 def test_adapters_of_one_name_and_hub_ids_that_look_alike_have_logs_of_their_own():
-    from untrue.evals.evaluation import default_log
+    from untrue.evals.reading import default_log
 
     def name(model: str, adapter: str | None = None) -> str:
         return default_log("mask", model, Path(adapter) if adapter else None).name

@@ -29,7 +29,7 @@ from tests.evals.ruled import Ruled
 from untrue.errors import MachineError, UserError
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import eval_spec
-from untrue.evals.replies import Journal, journal
+from untrue.evals.resume import Journal, journal
 from untrue.evals.run import run_model
 from untrue.logs import open_log
 

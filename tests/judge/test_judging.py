@@ -9,7 +9,7 @@ import pytest
 from untrue.judge.check import Check, JudgeNote, Judging
 from untrue.outcomes import Outcome, Result
 from untrue.stats import summarise
-from untrue.stats.raters import Proportion
+from untrue.stats.judge_error import Proportion
 from untrue.stats.types import ArmSummary
 
 

@@ -104,7 +104,7 @@ def evaluate(
 
     The log opens with `inspect view`. To compare two models item by item, put them into a study.
     """
-    from untrue.evals.evaluation import arm_name, default_log, measure, refuse_nothing
+    from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
     from untrue.evals.registry import EVALS, eval_specs
     from untrue.progress import TerminalWatcher
     from untrue.settings import assignments
@@ -204,7 +204,7 @@ def _dollars(amount: float | None) -> str:
 
 def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> dict[str, Any]:
     """Print what a log says, or give it as JSON values."""
-    from untrue.evals.evaluation import evaluated
+    from untrue.evals.reading import evaluated
     from untrue.evals.registry import EVALS
     from untrue.report.summary import evaluated_summary
     from untrue.report.table import print_evaluated

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from untrue.data import builtin
 from untrue.data.items import ITEM_SETS
-from untrue.data.persona import persona_folder, persona_questions
+from untrue.data.persona_vectors import persona_folder, persona_questions
 from untrue.data.records import Record, Wrong, parsed, records, refuse_repeated, some, stop
 from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row
 from untrue.data.source import parse_source

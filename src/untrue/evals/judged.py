@@ -30,7 +30,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.errors import UserError, cause, one_line
 from untrue.evals.eval import Elicited, Eval
-from untrue.evals.replies import current
+from untrue.evals.resume import current
 from untrue.judge.judge import Judge, is_refused, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt

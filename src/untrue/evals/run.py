@@ -15,7 +15,7 @@ from untrue.errors import UserError, one_line
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
 from untrue.evals.judged import REPLY_TOKENS
 from untrue.evals.registry import EVALS
-from untrue.evals.replies import (
+from untrue.evals.resume import (
     MARK,
     Key,
     Run,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from untrue.errors import UserError
 from untrue.logs import details_of, open_log, results, task_name
-from untrue.stats.raters import kappa
+from untrue.stats.judge_error import kappa
 from untrue.stats.types import Interval
 
 

@@ -28,7 +28,7 @@ from untrue.judge.judge import Judge
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import DECOY, QUESTIONS, STATEMENT, JudgePrompt
 from untrue.stats.intervals import rate_interval
-from untrue.stats.raters import Proportion, corrected_rate, kappa
+from untrue.stats.judge_error import Proportion, corrected_rate, kappa
 from untrue.stats.types import ArmSummary, Interval, Reason
 
 SAME_END = 0.05

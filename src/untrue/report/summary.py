@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from untrue.evals.evaluation import Evaluated
+from untrue.evals.reading import Evaluated
 from untrue.files import write_text
 from untrue.judge.check import JudgeNote
 from untrue.report import words

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from untrue.evals.eval import Eval
-from untrue.evals.evaluation import Evaluated
+from untrue.evals.reading import Evaluated
 from untrue.judge.check import JudgeNote
 from untrue.report import words
 from untrue.report.format import HONESTY, PERCENT, Metric, ascii_numbers, label, p_value

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
 from untrue.evals.eval import Eval, EvalSpec
-from untrue.evals.evaluation import Reading, read
+from untrue.evals.reading import Reading, read
 from untrue.evals.registry import EVALS
 from untrue.judge.check import JudgeNote, judge_note
 from untrue.outcomes import Outcome, Result

@@ -10,7 +10,7 @@ from untrue.engine.served import loading
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS
-from untrue.evals.replies import LastRun, last_run
+from untrue.evals.resume import LastRun, last_run
 from untrue.evals.run import Cost, cost
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from untrue.stats.raters import Proportion, corrected_rate, kappa
+from untrue.stats.judge_error import Proportion, corrected_rate, kappa
 
 
 def test_a_rate_is_corrected_as_by_hand():
