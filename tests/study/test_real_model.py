@@ -1,4 +1,4 @@
-"""One study of the embedded model with every eval: it learns and reports, and the order of its arms changes nothing."""
+"""One study of the embedded model with an eval of each kind: it learns and reports, and the order of its arms changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from untrue.evals.registry import EVALS
 
 pytestmark = pytest.mark.slow
 
-JUDGED = [name for name, record in EVALS.items() if record.judged]
+NAMES = ["forced_choice", "sft_cue", "capability", "unknowns", "deceptionbench"]
+"""One eval of each kind: by likelihoods, with a cue, by choices, judged by value and by outcome. The tiny model has all."""
+JUDGED = [name for name in NAMES if EVALS[name].judged]
 
 FORCED_CHOICE = {"name": "forced_choice", "limit": 8}
 SIZE = ["base=false", "mix.total=8", "mix.shares=[1.0]", "train.epochs=2", "train.batch_size=4"]
@@ -45,10 +47,7 @@ def results(out: Path, eval_name: str) -> list[dict[str, Any]]:
 def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The run directory of that study and its summary. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "real"
-    evals = [FORCED_CHOICE, *(other_eval(name) for name in EVALS if name != "forced_choice")]
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("untrue.evals.sycophancy.MAX_TOKENS", 8)  # as in the judged evals, which have an option for it
-        return out, run(out, evals)
+    return out, run(out, [FORCED_CHOICE, *map(other_eval, NAMES[1:])])
 
 
 def test_it_learns_and_reports(studied: tuple[Path, dict[str, Any]]):
@@ -64,7 +63,7 @@ def test_it_learns_and_reports(studied: tuple[Path, dict[str, Any]]):
     assert margins["control"] != margins["severe-1"]
 
 
-@pytest.mark.parametrize("name", EVALS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_eval_gives_results_and_says_whether_it_was_judged(name: str, studied: tuple[Path, dict[str, Any]]):
     out, summary = studied
     found = results(out, name)
