@@ -1,4 +1,4 @@
-"""One study of the embedded model with an eval of each kind: it learns and reports, and the order of its arms changes nothing."""
+"""One study of the embedded model, with an eval of each kind: it learns, and the order of its arms changes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from untrue.evals.registry import EVALS
 pytestmark = pytest.mark.slow
 
 NAMES = ["forced_choice", "sft_cue", "capability", "unknowns", "deceptionbench"]
-"""One eval of each kind: by likelihoods, with a cue, by choices, judged by value and by outcome. The tiny model has all."""
+"""By likelihoods, with a cue, by choices, judged by value and by outcome. The tiny model runs all."""
 JUDGED = [name for name in NAMES if EVALS[name].judged]
 
 FORCED_CHOICE = {"name": "forced_choice", "limit": 8}
