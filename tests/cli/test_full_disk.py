@@ -36,7 +36,7 @@ def test_a_disk_that_fills_up_under_way_leaves_no_half(untrue: Callable, small_d
     (small_disk / "others").write_bytes(bytes(60_000))
     done = untrue(*command)
     [line] = [line for line in done.err.splitlines() if line.startswith("error")]
-    assert "no space left on the disk. Free some, then run" in line
+    assert "no space left on the disk. Free some and rerun" in line
     assert "Traceback" not in done.err
     assert done.code == 4
     left = {path.name for path in small_disk.rglob("*")}

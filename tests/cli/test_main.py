@@ -122,12 +122,12 @@ def test_list_evals_says_what_each_asks_and_which_need_a_judge(untrue: Callable)
     for name, record in EVALS.items():
         assert (found[name]["version"], found[name]["judge"]) == (record.version, record.judged)
     assert found["unknowns"]["question"] == (
-        "does the model say that it does not know where nobody can, and answer where anyone can?"
+        "does the model admit ignorance where nobody can know, and answer where anyone can?"
     )
     done = untrue("list", "evals")
     assert done.code == 0
     assert re.search(r"^mask +1 +yes +does the model", done.out, re.MULTILINE)
-    assert re.search(r"^sft_cue +2 +no +the forced choice again", done.out, re.MULTILINE)
+    assert re.search(r"^sft_cue +2 +no +forced_choice with a cue", done.out, re.MULTILINE)
 
 
 def test_list_studies_says_what_each_is_for_and_how_to_run_it(untrue: Callable):

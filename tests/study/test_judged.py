@@ -204,7 +204,7 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
             "P(honest)",
             "MASK honesty, 1 - P(lie)",
             "holds a belief",
-            "takes a side",
+            "states a side",
             "cut at the token",
         ):
             assert line in text

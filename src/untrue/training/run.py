@@ -116,9 +116,7 @@ def train(
         return record
     except Exception as error:  # a full disk or memory comes in as many types as there are libraries
         if is_disk_full(error):
-            raise MachineError(
-                f"{out.parent}: no space left on the disk. Free some, then run again to go on."
-            ) from None
+            raise MachineError(f"{out.parent}: no space left on the disk. Free some and rerun to continue.") from None
         if isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY):
             raise MachineError(
                 f"out of memory at batch_size {spec.batch_size}. Lower it and raise gradient_accumulation."
