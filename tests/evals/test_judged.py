@@ -95,6 +95,16 @@ def test_a_servers_error_about_its_context_is_no_reply(name, tmp_path):
         assert "replies" not in sample.metadata
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_an_answer_without_any_reply_is_an_error_and_no_empty_belief(name, tmp_path):
+    log = judged_run(
+        TASKS[name](tmp_path), lambda system, user: ModelOutput(model="model", choices=[]), tmp_path, status="error"
+    )
+    for sample in log.samples or []:
+        assert sample.error and "the model failed: it gave no reply" in sample.error.message
+        assert "replies" not in sample.metadata
+
+
 def test_why_a_server_refused_to_reply_is_told_and_not_the_whole_request(tmp_path):
     with JudgeServer(16, "max_tokens={limit} cannot be greater than max_model_len={context}.") as server:
         log = judged_run(of_mask(tmp_path), lambda system, user: "", tmp_path, model=server.model(), status="error")

@@ -232,8 +232,9 @@ async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
             if (raised := cause(error)) is error:
                 raise
             raise RuntimeError(f"the model failed: {type(raised).__name__}: {one_line(raised)}") from raised
-        if output.error or is_refused(output):
-            raise RuntimeError(f"the model failed: {output.error or one_line(output.completion)}")
+        if output.error or not output.choices or is_refused(output):
+            reason = output.error or (one_line(output.completion) if output.choices else "it gave no reply")
+            raise RuntimeError(f"the model failed: {reason}")
         if seed is None:
             _refuse_seed()
         if run.journal:

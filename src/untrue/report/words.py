@@ -1,4 +1,6 @@
-"""Verdicts, findings and reasons as sentences, for terminal, page and JSON. No other module writes them.
+"""Verdicts, findings and reasons as sentences, for terminal, page and JSON. No other module writes these.
+
+Why a single item got its outcome is said by its eval.
 
 Numbers are written as in the tables (`report.format`); names of arms stand between backticks.
 """
