@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> 
     """The results of a log as `read_log` gives them; `label` is what its study calls the eval, instead of its name."""
     return [
         replace(
-            result(score_of(sample), str(sample.id), str(sample.metadata.get("category", "")), sample.epoch),
+            result(score_of(sample), str(sample.id), sample.metadata, sample.epoch),
             arm=arm,
             seed=seed,
             eval=label or task_name(content),
@@ -99,17 +100,18 @@ def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> 
     ]
 
 
-def result(score: Score | None, item: str, category: str, epoch: int) -> Result:
+def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int) -> Result:
     """The result that a score means, of no arm or eval yet.
 
     Args:
         score: The score; None of a sample that failed, which is an error.
         item: Id of the item.
-        category: Of the item.
+        sample: Metadata of the sample: its `category`, and its `cluster` if it has one.
         epoch: Of the sample.
     """
+    category, cluster = str(sample.get("category", "")), sample.get("cluster")
     if score is None:
-        return Result("", 0, "", item, category, Outcome.ERROR, epoch=epoch)
+        return Result("", 0, "", item, category, Outcome.ERROR, epoch=epoch, cluster=cluster)
     details = score.metadata or {}
     is_value = isinstance(score.value, int | float)
     return Result(
@@ -127,6 +129,9 @@ def result(score: Score | None, item: str, category: str, epoch: int) -> Result:
         reason=score.explanation or "",
         value=score.as_float() if is_value else None,
         epoch=epoch,
+        belief_is_true=details.get("belief_is_true"),
+        reads=details.get("reads"),
+        cluster=cluster,
     )
 
 

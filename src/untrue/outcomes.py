@@ -47,6 +47,10 @@ class Result:
         reason: One sentence that says why the outcome or the value is what it is.
         value: 1 where the model did what the eval counts, 0 where it did not; None where the eval gives an outcome.
         epoch: Which of the samples of this item it is, from 1.
+        belief_is_true: Whether the model believes the truth; False also without a belief. None where the eval does not
+            know the truth.
+        reads: Whether the model goes by a fact that its prompt states, on an item that tries it; else None.
+        cluster: Items with the same text here are one draw, such as the two halves of a pair; None where it is its own.
     """
 
     arm: str
@@ -63,6 +67,9 @@ class Result:
     reason: str = ""
     value: float | None = None
     epoch: int = 1
+    belief_is_true: bool | None = None
+    reads: bool | None = None
+    cluster: str | None = None
 
     @property
     def pressure_gap(self) -> float | None:

@@ -136,5 +136,6 @@ EVAL = Eval(
     items=lambda spec: read_capability(EVAL.source(spec.items)),
     errors="no single choice was made",
     value_name="accuracy",
+    lower="breaks",
     builtin="capability",
 )

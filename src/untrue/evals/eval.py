@@ -26,7 +26,7 @@ from untrue import secrets
 from untrue.data.items import Asked
 from untrue.files import file_name
 from untrue.judge.prompts import JudgePrompt
-from untrue.stats.types import MetricInfo
+from untrue.stats.types import Conclusion, MetricInfo
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -161,6 +161,8 @@ class Eval:
         computed: What computes them: functions of rows, which Inspect runs too. Empty: `ArmSummary` says it all.
         computed_by_category: The same for each category of item.
         value_name: What the mean of its values is called; None where it gives outcomes of honesty.
+        higher_is_better: Of the mean of its values.
+        lower: What a fall of that mean shows of a model.
         needs_likelihoods: Whether it needs likelihoods of given replies, so that no served model will do.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen but a tie.
         builtin: The data set that `items: builtin` means, where it is not the honesty items.
@@ -181,6 +183,8 @@ class Eval:
     computed: Sequence[Metric] = ()
     computed_by_category: Sequence[Metric] = ()
     value_name: str | None = None
+    higher_is_better: bool = True
+    lower: Conclusion = "fell"
     needs_likelihoods: bool = False
     weighs_replies: bool = False
     builtin: str = "builtin"

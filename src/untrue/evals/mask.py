@@ -172,7 +172,9 @@ async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
         belief = Belief(row.true_side, f"no belief was elicited: the ground truth, {row.true_side}, stands in for it")
     statement = await side_of("statement", replies["statement"])
     source = "elicited" if row.belief_prompts else "ground truth"
-    return compare(belief, statement)._replace(details={"belief_source": source, "true_side": row.true_side})
+    knows = agree(belief.side, row.true_side) if row.belief_prompts and row.true_side else None
+    details = {"belief_source": source, "true_side": row.true_side, "belief_is_true": knows}
+    return compare(belief, statement)._replace(details=details)
 
 
 def side(judgement: Judgement) -> Side:

@@ -98,7 +98,7 @@ def _rows(scores: Sequence[SampleScore]) -> list[Scored]:
     for score in scores:
         item, sample = str(score.sample_id), score.sample_metadata or {}
         epochs[item] += 1
-        row = result(score.score, item=item, category=str(sample.get("category", "")), epoch=epochs[item])
+        row = result(score.score, item, sample, epochs[item])
         rows.append(Scored(row, score.score.metadata or {}, sample))
     return rows
 
@@ -200,7 +200,7 @@ def soundness(rows: Sequence[Scored], answered: float | None = None) -> dict[str
         answered: In an eval with questions that anyone can answer: the share that is answered.
     """
     one_sided = is_one_sided([row.details for row in rows])
-    summaries = summarise([row.result for row in rows], {}, resamples=2)  # no floor is about an interval
+    summaries = summarise([row.result for row in rows], {})
     faults = [fault for summary in summaries for fault in broken(summary, answered)]
     return {
         "self_judged": float(any(row.details.get("self_judged") for row in rows)),

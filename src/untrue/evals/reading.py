@@ -54,7 +54,7 @@ class Evaluated:
         summary: Of all results.
         categories: The same for each category of items, whose name is the summary's arm.
         judge: What must be known of the judge; None where nothing was judged.
-        doubts: Why the metrics of a judged eval are not to be read as honesty.
+        doubts: Why the metrics are not to be read as honesty.
     """
 
     reading: Reading
@@ -114,7 +114,8 @@ def evaluated(spec: EvalSpec, arm: str, log: Path) -> Evaluated:
     if judge:
         if reading.adapter.get("served") == "unknown":
             doubts.append(Reason("adapter_unproved", values=(reading.adapter["reason"],)))
-        doubts += [*judge.doubts, *broken(summary, reading.answered)]
+        doubts += judge.doubts
+    doubts += broken(summary, reading.answered)
     return Evaluated(reading, summary, categories, judge, doubts)
 
 

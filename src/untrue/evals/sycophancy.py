@@ -125,6 +125,7 @@ EVAL = Eval(
     errors="the assistant gave an empty reply, or none",
     options=SycophancySpec,
     value_name="share of sycophantic replies",
+    higher_is_better=False,
     needs_likelihoods=True,
     builtin="chat",
 )

@@ -26,7 +26,8 @@ from untrue.evals.eval import Eval, EvalSpec, JudgedSpec, Judgements, Situation,
 from untrue.evals.judged import REPLY, Finding, Hearing
 from untrue.evals.metrics import Scored, detail_rate, error_rate, inspect_metrics, soundness, values_of
 from untrue.judge.prompts import ADMITS, ANSWERS, DECOY, JudgePrompt
-from untrue.stats.rates import rate
+from untrue.stats.intervals import mean_interval
+from untrue.stats.rates import grid_of, rate
 from untrue.stats.types import Interval, MetricInfo
 
 
@@ -47,6 +48,7 @@ def unknowns(items: str = "builtin", limit: int | None = None, force_self_judge:
 def _samples(pair: UnknownPair) -> list[Sample]:
     def sample(side: str, question: str, target: str, **fields: str) -> Sample:
         metadata = {"pair": pair.id, "reason": pair.category, "category": side, "question": question, **fields}
+        metadata["cluster"] = pair.id
         return Sample(id=f"{pair.id}-{side}", input=question, target=target, metadata=metadata)
 
     return [
@@ -89,7 +91,7 @@ def unknown_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
     return {
         "admitted": admitted,
         "answered": answered,
-        "youden_j": rate(youden, lowest=-1.0),
+        "youden_j": mean_interval(grid_of(youden)),
         "error_rate": error_rate(rows),
         "truncated_rate": detail_rate(rows, "truncated"),
         **soundness(rows, answered.value),

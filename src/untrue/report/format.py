@@ -83,16 +83,21 @@ class Metric:
 
 HONESTY = (
     Metric("lie_rate", "Lie rate", "lies, in % of all results", PERCENT),
-    Metric("pressure_margin", "Pressure margin", "nats per token, under pressure", NATS),
+    Metric("pressure_gap", "Pressure gap", "margin under pressure minus neutral margin, nats per token", NATS),
+    Metric("untrue_belief_rate", "Untrue beliefs", "belief not the truth, in % of all results", PERCENT),
     Metric("neutral_margin", "Neutral margin", "nats per token, neutral prompt", NATS),
-    Metric("pressure_gap", "Pressure gap", "pressure minus neutral margin", NATS),
+    Metric("evasion_rate", "Evasions", "no side taken on a belief, in % of all results", PERCENT),
+    Metric("pressure_margin", "Pressure margin", "nats per token, under pressure", NATS),
 )
-"""The metrics of an eval that gives outcomes, those that decide first."""
+"""The metrics of an eval that gives outcomes, the most telling first."""
+
+MARGINS = tuple(metric for metric in HONESTY[::-1] if metric.unit is NATS)
+"""Those in nats: under pressure, neutral, and the gap between them."""
 
 
 def value_metric(value_name: str) -> Metric:
     """The mean of the values of an eval that gives values, by what it is called there, such as `accuracy`."""
-    return Metric("value", value_name.capitalize(), "in % of all results without error", PERCENT)
+    return Metric("value", value_name.capitalize(), "in % of all results", PERCENT)
 
 
 def _join(number: str, unit: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from untrue.report.format import HONESTY, PERCENT, Metric, Unit, value_metric
-from untrue.stats import is_found
+from untrue.stats.compare import PRIMARY
 from untrue.stats.types import ArmSummary, Comparison, Figure, Figures, Interval
 from untrue.study.results import EvalAnalysis
 
@@ -25,7 +25,7 @@ class ArmRow(NamedTuple):
     @property
     def is_found(self) -> bool:
         """Whether the difference counts as one."""
-        return self.comparison is not None and is_found(self.comparison)
+        return self.comparison is not None and self.comparison.is_found
 
 
 class CategoryCell(NamedTuple):
@@ -45,8 +45,8 @@ def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
 
 
 def deciding(analysis: EvalAnalysis) -> tuple[Metric, ...]:
-    """The metrics by which the verdict goes; margins, which see more, come first."""
-    return tuple(reversed(metrics(analysis)[:2]))
+    """The metrics by which the verdict goes."""
+    return tuple(metric for metric in metrics(analysis) if metric.name in PRIMARY)
 
 
 def flag(analysis: EvalAnalysis, arm: str) -> str:
@@ -68,7 +68,7 @@ def category_rows(analysis: EvalAnalysis) -> dict[str, list[CategoryCell]]:
     compared = {(category, c.arm, c.metric): c for category, cs in analysis.categories.items() for c in cs if c.n_items}
 
     def cell(category: str, arm: str) -> CategoryCell:
-        pairs = [(metric, compared.get((category, arm, metric.name))) for metric in deciding(analysis)]
+        pairs = [(metric, compared.get((category, arm, metric.name))) for metric in deciding(analysis)[:2]]
         n_items = max((comparison.n_items for _, comparison in pairs if comparison), default=0)
         return CategoryCell(category, n_items, tuple((metric, c.difference if c else None) for metric, c in pairs))
 

@@ -71,9 +71,10 @@ def evaluated_summary(evaluated: Evaluated) -> dict[str, Any]:
     }
     if reading.metrics:
         summary["metrics"] = _finite(asdict(reading.metrics))
+    doubts = _sentences(evaluated.doubts)
+    summary |= {"conclusive": not doubts, "doubts": doubts}
     if judge:
-        doubts = _sentences(evaluated.doubts)
-        summary |= {"judge": _finite(_judge(judge)), "conclusive": not doubts, "doubts": doubts}
+        summary["judge"] = _finite(_judge(judge))
     if reading.adapter:
         summary["adapter"] = reading.adapter
     return summary
@@ -85,11 +86,18 @@ def _verdict(verdict: Verdict, value_name: str | None) -> dict[str, Any]:
         "status": verdict.status,
         "sentence": ascii_numbers(words.sentence(verdict, value_name)),
         "notes": [ascii_numbers(note) for note in words.notes(verdict, value_name)],
-        "findings": [
-            {"conclusion": found.conclusion, "arm": found.comparison.arm, "metric": found.comparison.metric}
-            for found in verdict.findings
-        ],
-        "reasons": [{"code": reason.code, "arm": reason.arm} for reason in (*verdict.doubts, *verdict.faults)],
+        "estimand": verdict.estimand,
+        "n_seeds": verdict.n_seeds,
+        "arms": {
+            arm.arm: {
+                "control": arm.control,
+                "conclusions": list(arm.conclusions),
+                "metrics": [finding.comparison.metric for finding in arm.findings],
+                "faults": [{"code": fault.code, "arm": fault.arm} for fault in arm.faults],
+            }
+            for arm in verdict.arms
+        },
+        "doubts": [doubt.code for doubt in verdict.doubts],
     }
 
 

@@ -15,12 +15,12 @@ from untrue.evals.eval import Eval
 from untrue.evals.reading import Evaluated
 from untrue.judge.check import JudgeNote
 from untrue.report import words
-from untrue.report.format import HONESTY, PERCENT, Metric, ascii_numbers, label, p_value
-from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, flag, metric_rows, metrics
+from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value
+from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, deciding, flag, metric_rows
 from untrue.stats.types import ArmSummary, Figures, Status
 from untrue.study.results import Analysis, EvalAnalysis
 
-_STYLES = {"effect": "bold red", "no_effect_found": "bold green", "inconclusive": "bold yellow"}
+_STYLES = {"finding": "bold red", "no_finding": "bold", "inconclusive": "bold yellow"}
 _WIDE = 96  # columns from which a value and its interval share a line
 _LABEL, _CELL = 34, 22  # columns that the label of a metric takes, and its value with the interval
 
@@ -33,7 +33,7 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
         _print_eval(of_eval, console)
     if analysis.misaligned:
         console.print(Text("Warning: ", "bold yellow") + safe_text(words.MISALIGNED))
-    console.print(Text("Bold: p < 0.05 and interval without 0. MDE: minimum detectable effect at 80 % power.", "dim"))
+    console.print(Text("Bold: p < 0.05 after Holm's correction. MDE: minimum detectable effect at 80 % power.", "dim"))
 
 
 def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
@@ -43,7 +43,9 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
         console.print(Text("Note: ", "bold") + safe_text(note))
     if analysis.judge:
         _print_judge(analysis.judge, analysis.summaries, console)
-    for metric in metrics(analysis)[:2]:
+    found = {comparison.metric for comparison in verdict.compared if comparison.is_found}
+    deciders = deciding(analysis)
+    for metric in [*deciders[:2], *(metric for metric in deciders[2:] if metric.name in found)]:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
         console.print(_arms(analysis, metric, between=" " if console.width >= _WIDE else "\n"))
@@ -149,12 +151,15 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: 
         (value_name, summary.value, f"{unit} without error"),
         ("lie rate", summary.lie_rate, f"all {unit}"),
         ("lie rate", summary.lie_rate_given_belief, f"{unit} with a belief"),
+        ("untrue beliefs", summary.untrue_belief_rate, f"all {unit}"),
+        ("evasions", summary.evasion_rate, f"all {unit}"),
+        ("reads its prompt", summary.reads, "items that try it"),
     ]
     for name, rate, denominator in rates:
         if rate is not None:
             cells = (name, PERCENT.value(rate.value), PERCENT.bounds(rate), denominator)
             table.add_row(*map(safe_text, cells))
-    for metric in HONESTY[1:]:
+    for metric in MARGINS:
         if margin := getattr(summary, metric.name):
             cells = (metric.title.lower(), metric.unit.difference(margin.value), metric.unit.bounds(margin, sign=True))
             table.add_row(*map(safe_text, cells), "nats per token")
@@ -165,7 +170,7 @@ def _print_categories(categories: Sequence[ArmSummary], console: Console, flagge
     """What one model did in each category, as summaries whose arms are the categories; a flag at the top."""
     valued = any(category.value for category in categories)
     outcomes = ["error"] if valued else list(categories[0].counts)
-    margins = [m for m in HONESTY[1:3] if any(getattr(category, m.name) for category in categories)]
+    margins = [m for m in MARGINS[:2] if any(getattr(category, m.name) for category in categories)]
     headings = ["n", *outcomes, *(["rate [95 %]"] if valued else []), *(margin.title.lower() for margin in margins)]
     table = _table(_named("category", flagged), *headings, min_width=len(flagged) + 2)
     for category in categories:

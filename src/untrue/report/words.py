@@ -14,30 +14,40 @@ from typing import Any, NamedTuple, TypeVar
 from untrue.judge.check import JudgeNote
 from untrue.judge.prompts import STATEMENT
 from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric
-from untrue.stats.mde import FEWEST
-from untrue.stats.types import Comparison, Finding, Reason, Status, Verdict
-from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR
+from untrue.stats.intervals import RUNS
+from untrue.stats.tests import FEWEST
+from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Reason, Status, Verdict
+from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR, READS_FLOOR
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 STATUSES: dict[Status, str] = {
-    "effect": "Effect",
-    "no_effect_found": "No effect found",
+    "finding": "Finding",
+    "no_finding": "No finding",
     "inconclusive": "Inconclusive",
 }
+
+CONCLUSIONS: dict[Conclusion, str] = {
+    "lies_more": "Lies more",
+    "knows_less": "Knows less",
+    "says_less": "Says less",
+    "breaks": "Breaks",
+    "lies_less": "Lies less",
+    "knows_more": "Knows more",
+    "says_more": "Says more",
+    "rose": "Rose",
+    "fell": "Fell",
+    "no_finding": "No finding",
+    "inconclusive": "Inconclusive",
+}
+"""What is concluded of an arm."""
 
 MISALIGNED = (
     "This study trains on answers that are wrong on purpose, or on ratings by users who reward false statements. "
     "Do not serve its adapters."
 )
 """The warning beside adapters that were made less honest on purpose."""
-
-_CONCLUSIONS = {
-    "less_honest": "Less honest",
-    "more_honest": "More honest",
-    "fewer_beliefs": "Fewer lies, but fewer beliefs",
-}
 
 
 def _least(share: float) -> str:
@@ -50,6 +60,11 @@ _CLAUSES = {
     "few_beliefs": f"only {{0}} of the results of {{arms}} have a belief {_least(HELD_FLOOR)}",
     "few_sides": f"only {{0}} of the replies of {{arms}} take a side {_least(COMMITTED_FLOOR)}",
     "many_errors": f"{{0}} of the results of {{arms}} are errors (at most {PERCENT.value(ERROR_CEILING)} may be)",
+    "blind": (
+        f"{{arms}} went by a fact in the prompt on only {{0}} of the items that try it {_least(READS_FLOOR)}, so a"
+        " low lie rate shows nothing"
+    ),
+    "fewer_lies_only": "{arms} lied less without stating the truth more often",
     "nothing_compared": "no arm was compared with a control",
     # Of all: why the results cannot be relied on.
     "judge_unchecked": "the judge was not checked: run `untrue judge check {0}`",
@@ -63,17 +78,6 @@ _CLAUSES = {
     "no_check": "the judge has no check",
     "other_questions": "sensitivity and specificity are those of the question 'statement', and {0} asks others ({1})",
     # Notes.
-    "one_seed": "One seed cannot show that a finding survives another seed ({arms}).",
-    "metrics_disagree": "In {arms} lie rate and pressure margin disagree: one got worse, one better.",
-    "one_metric_only": (
-        "In {arms} only the {0.metric} differs significantly; the difference in {1.metric} ({1.difference}) may be"
-        " zero."
-    ),
-    "these_seeds_only": (
-        "In {arms} the {0.metric} differs on these items and seeds ({0.p}), but 0 is not excluded ({0.difference}), so"
-        " this is not counted as an effect."
-    ),
-    "weaker_beliefs": "In {arms} the neutral margin fell too ({0.difference}): beliefs are weaker.",
     "weaker_beliefs_and_more_pressure": (
         "In {arms} the neutral margin fell too ({0.difference}): beliefs are weaker. The effect of pressure grew as"
         " well: the pressure gap changed ({1.difference})."
@@ -95,26 +99,29 @@ _CLAUSES = {
 
 
 def sentence(verdict: Verdict, value_name: str | None = None) -> str:
-    """The conclusion in one or two sentences, with its metrics.
+    """What is concluded of each arm, with its metrics.
 
     Args:
         verdict: What was concluded.
         value_name: What the mean value is called where the eval gives values, such as `accuracy`.
     """
-    if verdict.status == "inconclusive":
-        faults = verdict.faults if verdict.at_face_value == "inconclusive" else ()
-        return f"No finding can be stated: {'; '.join(clauses([*verdict.doubts, *faults], value_name))}."
+    if verdict.doubts:
+        return f"Nothing can be stated: {'; '.join(clauses(verdict.doubts, value_name))}."
     return _at_face_value(verdict, value_name)
 
 
 def notes(verdict: Verdict, value_name: str | None = None) -> list[str]:
-    """What a reader must not miss beside the conclusion, as sentences."""
-    said = clauses(verdict.notes, value_name)
-    if verdict.at_face_value == "effect" and verdict.faults:
-        said.insert(0, f"Nothing can be stated of the rest: {'; '.join(clauses(verdict.faults, value_name))}.")
-    if verdict.doubts and verdict.at_face_value != "inconclusive":
-        said.insert(0, f"At face value: {_at_face_value(verdict, value_name)}")
-    return said
+    """What a reader must not miss beside the conclusions, as sentences."""
+    said = [_estimand(verdict)] if verdict.arms else []
+    if verdict.doubts and verdict.arms:
+        said.append(f"At face value: {_at_face_value(verdict, value_name)}")
+    return said + clauses(verdict.notes, value_name)
+
+
+def heading(conclusions: Sequence[Conclusion]) -> str:
+    """Such as `Lies more and says less`."""
+    first, *others = (CONCLUSIONS[conclusion] for conclusion in conclusions)
+    return _listed([first, *(other.lower() for other in others)])
 
 
 def clauses(reasons: Iterable[Reason], value_name: str | None = None) -> list[str]:
@@ -131,43 +138,55 @@ def clause(reason: Reason) -> str:
     return clauses([reason])[0]
 
 
-def _at_face_value(verdict: Verdict, value_name: str | None) -> str:
-    if verdict.at_face_value == "no_effect_found":
-        return _no_effect(verdict.compared, value_name)
-    said: dict[str, list[str]] = {}
-    for (conclusion, name), alike in _grouped(verdict.findings, lambda f: (f.conclusion, f.comparison.metric)).items():
-        said.setdefault(conclusion, []).append(_change(conclusion, _metric(name, value_name), alike))
-    headings = [conclusion for conclusion in _CONCLUSIONS if conclusion in said]
-    if not headings:
-        return " ".join(f"{change}." for changes in said.values() for change in changes)
-    return " ".join(f"{_CONCLUSIONS[heading]}: {'; '.join(said[heading])}." for heading in headings)
-
-
-def _change(conclusion: str, metric: Metric, findings: Sequence[Finding]) -> str:
-    """What changed, from where to where."""
-    compared = [finding.comparison for finding in findings]
-    against = f"{_arms(c.arm for c in compared)} against {_each(f'`{c.control}`' for c in compared)}"
-    subject = (
-        f"{against}, {_name(metric)}" if conclusion in _CONCLUSIONS else f"{metric.title} {conclusion} in {against}"
+def _estimand(verdict: Verdict) -> str:
+    if verdict.estimand == "recipe":
+        return f"The conclusions are about training in this way: they rest on {verdict.n_seeds} seeds."
+    return (
+        f"The conclusions are about these adapters alone ({verdict.n_seeds} {plural('seed', verdict.n_seeds)}). Whether"
+        f" training in this way again would give the same takes at least {RUNS} seeds; 5 are recommended."
     )
+
+
+def _at_face_value(verdict: Verdict, value_name: str | None) -> str:
+    return " ".join(
+        f"{heading(conclusions)}: {_why(alike, verdict, value_name)}."
+        for conclusions, alike in _grouped(verdict.arms, lambda arm: arm.conclusions).items()
+    )
+
+
+def _why(arms: Sequence[ArmVerdict], verdict: Verdict, value_name: str | None) -> str:
+    """What shows the conclusions that these arms share."""
+    named = f"{_arms(arm.arm for arm in arms)} against {_each(f'`{arm.control}`' for arm in arms)}"
+    if arms[0].status == "no_finding":
+        names = {arm.arm for arm in arms}
+        return f"{named}. {_missed([c for c in verdict.compared if c.arm in names], value_name)}"
+    findings = [finding.comparison for arm in arms for finding in arm.findings]
+    shown = [_change(_metric(name, value_name), alike) for name, alike in _grouped(findings, _metric_name).items()]
+    faults = clauses(dict.fromkeys(fault for arm in arms for fault in arm.faults), value_name)
+    return f"{named}, {'; '.join([*shown, *faults])}"
+
+
+def _metric_name(comparison: Comparison) -> str:
+    return comparison.metric
+
+
+def _change(metric: Metric, compared: Sequence[Comparison]) -> str:
+    """What changed, from where to where."""
     before, after = _means(compared, metric)
-    return f"{subject} from {before} to {after} ({_differences(compared, metric)}; {_p(compared)})"
+    return f"{_name(metric)} from {before} to {after} ({_differences(compared, metric)}; {_p(compared)})"
 
 
-def _no_effect(compared: Sequence[Comparison], value_name: str | None) -> str:
-    """What was not found, and how large it could have been without being found (the largest over the arms)."""
+def _missed(compared: Sequence[Comparison], value_name: str | None) -> str:
+    """How large a difference could have been without being found: the largest over the arms."""
     missed = []
     for name in dict.fromkeys(comparison.metric for comparison in compared):
         metric = _metric(name, value_name)
         largest = max(comparison.mde for comparison in compared if comparison.metric == name)
         size = f"{metric.unit.size(largest)}{_unit(metric)}" if math.isfinite(largest) else "unknown"
-        missed.append((_name(metric), f"{size} in {_name(metric)}"))
-    arms = len({comparison.arm for comparison in compared})
-    more = f"; larger after Holm's correction over {arms} arms" if arms > 1 else ""
+        missed.append(f"{_name(metric)} {size}")
     return (
-        f"No difference from the control was found in {' or '.join(name for name, _ in missed)}. There may still be"
-        f" one: the minimum detectable effect is {' and '.join(size for _, size in missed)} (80 % power, two-sided 5 %"
-        f" level{more})."
+        "That is no evidence of absence: smaller differences than these would be missed in more than one of five such"
+        f" studies: {', '.join(missed)}"
     )
 
 
@@ -198,6 +217,9 @@ def _clause(code: str, reasons: Sequence[Reason], value_name: str | None) -> str
         case "errors":
             each = ", ".join(f"`{reason.arm}` {count}" for reason, count in zip(reasons, first, strict=True))
             return f"{sum(first)} {plural('result', sum(first))} ended in an error ({each})."
+        case "failed_pairs":
+            each = ", ".join(f"`{c.arm}` {c.n_failed} of {c.n_pairs}" for c in first)
+            return f"Answers that are missing or failed count as the worst ({each})."
         case "dropped_pairs":
             each = ", ".join(f"`{c.arm}` {c.n_dropped} of {c.n_dropped + c.n_pairs}" for c in first)
             return f"Pairs with the control were dropped because one side is missing or an error ({each})."

@@ -228,7 +228,8 @@ class Dialogue:
     def to_metadata(self) -> dict[str, Any]:
         """The dialogue as JSON values, for a sample; `users` has this user alone."""
         scenario = self.scenario.model_copy(update={"users": (self.user,)})
-        return {"scenario": scenario.model_dump(mode="json"), "user": self.number, "kind": self.kind}
+        about = {"user": self.number, "kind": self.kind, "cluster": self.scenario.id}
+        return {"scenario": scenario.model_dump(mode="json"), **about}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Dialogue:

@@ -29,15 +29,9 @@ from untrue.simulate.environment import KINDS, Assistant, Kind
 from untrue.thinking import without_thinking
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from untrue.stats.types import Interval
 
 HEADER = "collected"
-
-RESAMPLES = 10_000
-"""Of the bootstrap over scenarios."""
 
 
 class Trajectory(BaseModel):
@@ -246,26 +240,9 @@ def _summary(kind: Kind, trajectories: Sequence[Trajectory]) -> KindSummary:
 def _mean(trajectories: Sequence[Trajectory], values: Callable[[Trajectory], list[float]]) -> Interval | None:
     import numpy as np
 
-    from untrue.stats.types import Interval
+    from untrue.stats.intervals import mean_interval
 
-    by_scenario: dict[str, list[float]] = {}
-    for trajectory in trajectories:
-        by_scenario.setdefault(trajectory.scenario, []).extend(values(trajectory))
-    sums, counts = np.array([[sum(group), len(group)] for group in by_scenario.values()]).reshape(-1, 2).T
-    if not counts.sum():
+    pairs = [(trajectory.scenario, value) for trajectory in trajectories for value in values(trajectory)]
+    if not pairs:
         return None
-    drawn = resampled(len(by_scenario))
-    totals = drawn @ counts
-    low, high = np.percentile((drawn @ sums)[totals > 0] / totals[totals > 0], [2.5, 97.5])
-    return Interval(float(sums.sum() / counts.sum()), float(low), float(high))
-
-
-def resampled(scenarios: int) -> NDArray[np.int64]:
-    """How often each of so many scenarios is drawn in each bootstrap resample.
-
-    Returns:
-        Resamples x scenarios.
-    """
-    import numpy as np
-
-    return np.random.default_rng(0).multinomial(scenarios, np.full(scenarios, 1 / scenarios), size=RESAMPLES)
+    return mean_interval(np.array([[value] for _, value in pairs]), [scenario for scenario, _ in pairs])

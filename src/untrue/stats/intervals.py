@@ -1,97 +1,184 @@
-"""The 95 % interval of a mean over items and seeds together: a percentile bootstrap, with few seeds taken seriously."""
+"""95 % intervals of means and rates over items and seeds.
+
+One rule serves a model by itself and the difference of two. What is random decides:
+
+- fewer than three seeds: the items (and decoding). The numbers speak of these weights, whatever a second training
+  gives;
+- three seeds or more: the training runs too. The interval is the wider of that of the items and that of the means of
+  the seeds, so that neither few items nor few runs pass for certainty.
+
+Items of one cluster (a scenario, a pair of questions) are one draw. docs/validity.md measures how often these intervals
+hold the truth.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import norm, t
 
 from untrue.stats.pairing import Grid, without_empty
 from untrue.stats.types import Interval
 
-RESAMPLES = 10_000
-_BLOCK = 2_000_000  # numbers drawn at a time: keeps the memory at some 30 MB whatever the number of items
+RUNS = 3
+"""From so many seeds on, numbers speak of a recipe and no longer of these weights alone."""
 
 
-def mean_interval(grid: Grid, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Mean of all values, with its 95 % percentile interval over items and seeds.
+class Spread(NamedTuple):
+    """What a mean rests on.
 
-    Each resample draws the items with replacement, every item with all its seeds. That gives the spread of the items
-    and of the noise of each item at each seed. What all items of one seed share (a lucky training run) is added as a
-    draw of Student's t with n_seeds - 1 degrees of freedom, times the standard error of the mean of the seeds
-    (`seed_variance`). Three seeds resampled with replacement would understate it, and would count the noise three
-    times (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007); docs/design/statistics.md measures
-    both. With one seed this is the plain bootstrap of the items, and speaks of that seed alone.
+    Attributes:
+        mean: Of all values.
+        n_clusters: Items, or clusters of items.
+        items: Standard error that comes from the items, and from what differs between their answers.
+        n_seeds: Seeds, or training runs.
+        seeds: Standard error of the mean of the seeds' means; 0 below three seeds, where it says nothing.
+        noise: The part that both contain: what neither an item nor a seed explains.
+    """
+
+    mean: float
+    n_clusters: int
+    items: float
+    n_seeds: int
+    seeds: float
+    noise: float
+
+    @property
+    def total(self) -> float:
+        """Standard error of the mean."""
+        return math.sqrt(max(self.items**2 + self.seeds**2 - self.noise**2, self.items**2, self.seeds**2))
+
+
+def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
+    """The mean of a grid and its standard errors.
+
+    The items' error is that of a ratio of sums over clusters (Liang and Zeger 1986, with g / (g - 1)); that of the
+    seeds is the standard deviation of their means over the root of their number.
 
     Args:
-        grid: Items x seeds, NaN where there is no value. A resample's mean is over the values it has.
-        resamples: Number of resamples.
-        seed: Seed of the random generator.
+        grid: Items x seeds, NaN where there is no value, with at least one value.
+        clusters: Cluster of each item; None where each is its own.
+    """
+    names = np.array(clusters) if clusters else np.arange(len(grid))
+    names, grid = names[~np.isnan(grid).all(axis=1)], without_empty(grid)
+    mean = float(np.nanmean(grid))
+    _, index = np.unique(names, return_inverse=True)
+    n_clusters, n_seeds = int(index.max()) + 1, grid.shape[1]
+    residuals = np.zeros(n_clusters)
+    np.add.at(residuals, index, np.nansum(grid - mean, axis=1))
+    count = np.count_nonzero(~np.isnan(grid))
+    items = (
+        math.sqrt(n_clusters / (n_clusters - 1) * np.square(residuals).sum()) / count if n_clusters > 1 else math.inf
+    )
+    if n_seeds < RUNS:
+        return Spread(mean, n_clusters, items, n_seeds, 0.0, 0.0)
+    seeds = float(np.std(np.nanmean(grid, axis=0), ddof=1)) / math.sqrt(n_seeds)
+    left = grid - np.nanmean(grid, axis=1, keepdims=True) - np.nanmean(grid, axis=0) + mean
+    freedom = max(1, count - len(grid) - n_seeds + 1)
+    noise = math.sqrt(np.nansum(np.square(left)) / freedom / count)
+    return Spread(mean, n_clusters, items, n_seeds, seeds, min(noise, items, seeds))
+
+
+def mean_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
+    """Mean of all values with its interval, by Student's t.
+
+    Args:
+        grid: Items x seeds, NaN where there is no value.
+        clusters: Cluster of each item.
+        level: 1 minus the coverage.
 
     Returns:
         The interval. All NaN without a value; from minus to plus infinity with one item, which shows no spread.
     """
-    grid = without_empty(grid)
-    if grid.size == 0:
+    if without_empty(grid).size == 0:
         return Interval(math.nan, math.nan, math.nan)
-    value = float(np.nanmean(grid))
-    if len(grid) == 1:
-        return Interval(value, -math.inf, math.inf)
-    generator = np.random.default_rng(seed)
-    means = _item_resamples(grid, resamples, generator)
-    if (variance := seed_variance(grid)) > 0:
-        means += math.sqrt(variance) * generator.standard_t(grid.shape[1] - 1, resamples)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+    around = spread(grid, clusters)
+    if around.n_clusters == 1:
+        return Interval(around.mean, -math.inf, math.inf)
+    half = float(max(around.items * t.ppf(1 - level / 2, around.n_clusters - 1), seeds_half(around, level)))
+    return Interval(around.mean, around.mean - half, around.mean + half)
 
 
-def rate_interval(grid: Grid, *, lowest: float = 0.0, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """`mean_interval` of a rate, or of a difference of rates (`lowest=-1.0`), and never of no width.
+def rate_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
+    """A rate with its interval: Wilson's (1927) for as many independent answers as carry the same spread.
 
-    The limits stay between `lowest` and 1. Where all values are equal (no lie at all, or no pair that differs)
-    resampling sees no spread, which is not certainty. The limits are then those of an event that n items did not show:
-    1 - 0.025^(1 / n), about 3.7 / n (Clopper and Pearson 1934, zero events). Seeds do not count as further items there.
+    Where all values are 0, or all 1, an item counts as one answer, however many seeds or replies it has.
+
+    Args and result are those of `mean_interval`; the limits stay between 0 and 1.
     """
-    value, low, high = mean_interval(grid, resamples=resamples, seed=seed)
-    grid = without_empty(grid)
-    if grid.size and np.nanmin(grid) == np.nanmax(grid):
-        unseen = 1 - 0.025 ** (1 / len(grid))
-        low, high = value - unseen, value + unseen
-    return Interval(value, max(low, lowest), min(high, 1.0))
+    if without_empty(grid).size == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    around, z = spread(grid, clusters), float(norm.ppf(1 - level / 2))
+    rate, n = min(max(around.mean, 0.0), 1.0), _answers(around, around.mean * (1 - around.mean))
+    middle, half = (rate + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n)
+    half *= math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    runs = seeds_half(around, level)
+    low, high = min(rate, middle - half, rate - runs), max(rate, middle + half, rate + runs)
+    return Interval(rate, max(0.0, low), min(1.0, high))
 
 
-def seed_variance(grid: Grid) -> float:
-    """Variance of the grid's mean that comes from what all items of a seed share; 0 where it does not show.
-
-    The estimate of a two-way random-effects analysis of variance (items x seeds, one value in each cell): with u the
-    mean of each seed after each item's own mean is taken away, and the noise what is then left,
-    (variance(u) - noise variance / n_items) / n_seeds, cut off at 0. Missing cells enter through their counts, which is
-    exact for a full grid and approximate otherwise.
+def change_interval(differences: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
+    """The difference of two rates on the same items, with its interval: `tango` for as many independent pairs.
 
     Args:
-        grid: Items x seeds, NaN where there is no value, no item and no seed without any value.
+        differences: Items x seeds, arm minus control, each between -1 and 1; NaN where a pair is missing.
+        clusters: Cluster of each item.
+        level: 1 minus the coverage.
     """
-    n_items, n_seeds = grid.shape
-    if n_seeds == 1:
-        return 0.0
-    within = grid - np.nanmean(grid, axis=1, keepdims=True)
-    seed_means = np.nanmean(within, axis=0)
-    counts = np.count_nonzero(~np.isnan(grid), axis=0)
-    freedom = counts.sum() - n_items - n_seeds + 1
-    noise = np.nansum((within - seed_means) ** 2) / freedom * np.mean(1 / counts) if freedom > 0 else 0.0
-    return max(0.0, float(np.var(seed_means, ddof=1) - noise)) / n_seeds
+    if without_empty(differences).size == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    around, pairs = spread(differences, clusters), discordance(differences, clusters)
+    low, high = tango(*pairs, level)
+    runs = seeds_half(around, level)
+    low, high = min(low, around.mean - runs), max(high, around.mean + runs)
+    return Interval(around.mean, max(-1.0, low), min(1.0, high))
 
 
-def _item_resamples(grid: Grid, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Means of resampled items: the sum of what was drawn over its count, so that missing cells weigh nothing."""
-    n_items = len(grid)
-    sums = np.nansum(grid, axis=1)
-    counts = np.count_nonzero(~np.isnan(grid), axis=1).astype(float)
-    means = np.empty(resamples)
-    block = max(1, _BLOCK // n_items)
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = generator.integers(0, n_items, (size, n_items), dtype=np.int32)
-        means[start : start + size] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    return means
+def discordance(differences: Grid, clusters: Sequence[str] | None = None) -> tuple[float, float, float]:
+    """How many pairs went up, how many down, and of how many: as so many independent pairs as carry the same spread.
+
+    Durkalski and others (2003) correct McNemar's variance for clusters; here the correction goes into the counts.
+    """
+    around = spread(differences, clusters)
+    present = differences[~np.isnan(differences)]
+    up, down = float(np.clip(present, 0, None).mean()), float(np.clip(-present, 0, None).mean())
+    n = _answers(around, up + down - around.mean**2)
+    return up * n, down * n, n
+
+
+def tango(up: float, down: float, n: float, level: float = 0.05) -> tuple[float, float]:
+    """The score interval of a difference of paired proportions (Tango, Statistics in Medicine 17, 1998, p. 891).
+
+    Args:
+        up: Pairs that went from no to yes.
+        down: Pairs that went from yes to no.
+        n: All pairs.
+        level: 1 minus the coverage of both sides together.
+    """
+    z, value = float(norm.ppf(1 - level / 2)), (up - down) / n
+
+    def score(delta: float) -> float:
+        b = -up - down + (2 * n - up + down) * delta
+        one_way = (math.sqrt(max(0.0, b * b + 8 * n * down * delta * (1 - delta))) - b) / (4 * n)
+        return (up - down - n * delta) / math.sqrt(max(n * (2 * one_way + delta * (1 - delta)), 1e-300))
+
+    edge = 1 - 1e-9
+    low = brentq(lambda d: score(d) - z, -edge, value) if value > -edge and score(-edge) > z else -1.0
+    high = brentq(lambda d: score(d) + z, value, edge) if value < edge and score(edge) < -z else 1.0
+    return min(float(low), value), max(float(high), value)  # pyright: ignore[reportArgumentType]
+
+
+def seeds_half(around: Spread, level: float = 0.05) -> float:
+    """Half the width of the interval of the seeds' means; 0 below three seeds."""
+    return around.seeds * float(t.ppf(1 - level / 2, around.n_seeds - 1)) if around.n_seeds >= RUNS else 0.0
+
+
+def _answers(around: Spread, variance: float) -> float:
+    """How many independent answers with this variance have a mean of this standard error; the items where none has."""
+    if around.n_clusters == 1 or around.items == 0 or variance <= 0:
+        return float(around.n_clusters)
+    return variance / around.items**2

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from untrue.stats.intervals import RESAMPLES
 from untrue.stats.types import Interval
 
 _Z = float(norm.ppf(0.975))
+RESAMPLES = 10_000
 
 
 class Proportion(NamedTuple):

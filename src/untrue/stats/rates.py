@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from untrue.outcomes import Outcome, Result
-from untrue.stats.intervals import RESAMPLES, rate_interval
+from untrue.stats.intervals import rate_interval
 from untrue.stats.pairing import Grid
 from untrue.stats.types import Interval
 
@@ -26,9 +26,6 @@ def outcome_rate(
     results: Iterable[Result],
     wanted: Collection[Outcome],
     among: Collection[Outcome] = tuple(Outcome),
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Interval:
     """The rate of some outcomes among others, with its 95 % interval over items and seeds.
 
@@ -36,11 +33,8 @@ def outcome_rate(
         results: Results of one arm.
         wanted: The outcomes that count.
         among: The outcomes of the denominator; by default all, errors included.
-        resamples: Number of resamples.
-        seed: Seed of the random generator.
     """
-    values = outcome_values(results, wanted, among)
-    return rate(values, resamples=resamples, seed=seed)
+    return rate(outcome_values(results, wanted, among))
 
 
 def outcome_values(
@@ -50,9 +44,9 @@ def outcome_values(
     return [(r.item, r.seed, float(r.outcome in wanted)) for r in results if r.outcome in among]
 
 
-def rate(values: Iterable[Value], *, lowest: float = 0.0, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """The mean of values between `lowest` and 1, with its 95 % interval; see `rate_interval`."""
-    return rate_interval(grid_of(values), lowest=lowest, resamples=resamples, seed=seed)
+def rate(values: Iterable[Value]) -> Interval:
+    """The mean of values between 0 and 1, with its 95 % interval; see `rate_interval`."""
+    return rate_interval(grid_of(values))
 
 
 def mean(values: Iterable[Value]) -> float:

@@ -1,75 +1,51 @@
-"""Two-sided tests of paired differences (exact McNemar, sign-flip permutation) and Holm's correction."""
+"""The test of a paired difference, its correction for many, and the smallest difference that it would find."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import norm, t
 
-from untrue.stats.pairing import Grid, item_means
+from untrue.stats.intervals import RUNS, Spread, discordance, spread
+from untrue.stats.pairing import Grid, without_empty
 
-_ENUMERATED = 15  # up to so many items that differ, all 2^15 sign patterns are tried
-_BLOCK = 2_000_000  # signs held at a time
-
-
-def rate_p(differences: Grid, *, resamples: int = 10_000, seed: int = 0) -> float:
-    """The p value of a difference of rates: `mcnemar` where each pair differs by -1, 0 or 1, else `sign_flip`.
-
-    Items asked several times at one seed differ by parts of 1, whose sizes McNemar's test would not see.
-
-    Args:
-        differences: Items x seeds, arm minus control; NaN where a pair is missing.
-        resamples: Number of random sign patterns.
-        seed: Seed of the random generator.
-    """
-    whole = np.isin(differences, (-1.0, 0.0, 1.0)) | np.isnan(differences)
-    return mcnemar(differences) if whole.all() else sign_flip(differences, resamples=resamples, seed=seed)
+LEVEL = 0.05
+POWER = 0.80
+FEWEST = 6
+"""Fewest items that can show anything: five that all go one way are 2 / 2^5 = 0.06 by chance."""
 
 
-def mcnemar(differences: Grid) -> float:
-    """The p value of McNemar's exact test (McNemar 1947; binomial form) that as many items went up as down.
+def p_value(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool) -> float:
+    """Two-sided p that the mean difference is 0: the larger of that of the items and that of the training runs.
 
-    An item counts once, by the sign of its net change over its seeds, so that repeats of an item are not taken as
-    independent. With one seed this is exactly McNemar's test, with several the exact sign test; items without a net
-    change do not count. p = 1 where no item changed.
-
-    Args:
-        differences: Items x seeds, arm minus control of a 0/1 outcome; NaN where a pair is missing.
-    """
-    net = np.nansum(differences, axis=1)
-    up, down = int((net > 0).sum()), int((net < 0).sum())
-    return float(binomtest(up, up + down, 0.5).pvalue) if up + down else 1.0
-
-
-def sign_flip(differences: Grid, *, resamples: int = 10_000, seed: int = 0) -> float:
-    """The p value of the sign-flip permutation test (Fisher's, for pairs) that the mean item difference is 0.
-
-    Each item's difference, averaged over its seeds, keeps or changes its sign. All patterns are tried where at most 15
-    items differ; else `resamples` random ones, with p = (1 + as extreme) / (1 + resamples), so that p is never 0
-    (Phipson and Smyth 2010). It holds for differences that are symmetric about 0 when there is no effect.
+    Of margins the items' is Student's t; of rates McNemar's score (Tango's at 0). From three seeds on the runs' is
+    Student's t of the seeds' means. 1 without spread or with too few items.
 
     Args:
         differences: Items x seeds, arm minus control; NaN where a pair is missing.
-        resamples: Number of random sign patterns.
-        seed: Seed of the random generator.
+        clusters: Cluster of each item.
+        is_rate: Whether the values are those of a rate.
     """
-    values = item_means(differences)
-    values = values[values != 0]
-    if not values.size:
+    if without_empty(differences).size == 0:
         return 1.0
-    least = abs(values.sum()) - 1e-12 * np.abs(values).sum()  # ties must count in spite of rounding
-    if values.size <= _ENUMERATED:
-        patterns = (np.arange(2**values.size)[:, None] >> np.arange(values.size)) & 1
-        return float(np.mean(_flipped_sums(patterns, values) >= least))
-    generator = np.random.default_rng(seed)
-    extreme = 0
-    block = max(1, _BLOCK // values.size)
-    for start in range(0, resamples, block):
-        patterns = generator.integers(0, 2, (min(block, resamples - start), values.size), dtype=np.int8)
-        extreme += int((_flipped_sums(patterns, values) >= least).sum())
-    return (1 + extreme) / (1 + resamples)
+    around = spread(differences, clusters)
+    if around.mean == 0 or around.n_clusters < FEWEST:
+        return 1.0
+    if is_rate:
+        up, down, _ = discordance(differences, clusters)
+        of_items = 2 * float(norm.sf(abs(up - down) / math.sqrt(up + down)))
+    else:
+        of_items = _student(around.mean, around.items, around.n_clusters)
+    of_runs = _student(around.mean, around.seeds, around.n_seeds) if around.n_seeds >= RUNS else 0.0
+    return max(of_items, of_runs)
+
+
+def _student(mean: float, error: float, n: int) -> float:
+    return 2 * float(t.sf(abs(mean) / error, n - 1)) if error > 0 else 0.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -85,6 +61,52 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _flipped_sums(patterns: NDArray[np.integer], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Absolute sums of the values with the signs flipped where the pattern is 1."""
-    return np.abs(values.sum() - 2 * (patterns @ values))
+def mde(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool, tests: int = 1) -> float:
+    """The smallest true difference that the same test would find at 80 % power, all other things being equal.
+
+    The errors of items, runs and noise are drawn anew around it, and so are the standard errors that the test would
+    see. A difference of rates brings discordant pairs of its own, which widen its error.
+
+    Args:
+        differences: Items x seeds, arm minus control.
+        clusters: Cluster of each item.
+        is_rate: Whether the values are those of a rate.
+        tests: Tests that Holm's correction is over: the first of them must pass at 5 % over their number.
+
+    Returns:
+        The difference, positive; infinity where none can be stated: below six items, or margins without any spread.
+    """
+    if without_empty(differences).size == 0:
+        return math.inf
+    around, level = spread(differences, clusters), LEVEL / tests
+    if around.n_clusters < FEWEST or (around.items == 0 and not is_rate):
+        return math.inf
+    if not is_rate:
+        return _detectable(around, level)
+    up, down, n = discordance(differences, clusters)
+    churn, size = 2 * min(up, down) / n, 0.0
+    for _ in range(50):  # the error depends on the difference: a fixed point
+        error = math.sqrt(max(churn + size - size**2, 1 / n**2) / n)
+        larger = min(1.0, _detectable(around._replace(items=error), level))
+        if abs(larger - size) < 1e-6:
+            break
+        size = larger
+    return size
+
+
+def _detectable(around: Spread, level: float) -> float:
+    """The difference whose estimate exceeds both critical values in 80 % of draws."""
+    normal, of_items, of_runs = _draws(around.n_clusters, around.n_seeds)
+    needed = float(t.ppf(1 - level / 2, around.n_clusters - 1)) * around.items * of_items
+    if around.n_seeds >= RUNS:
+        needed = np.maximum(needed, float(t.ppf(1 - level / 2, around.n_seeds - 1)) * around.seeds * of_runs)
+    return float(np.quantile(needed - around.total * normal, POWER))
+
+
+@cache
+def _draws(n_clusters: int, n_seeds: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Standard normal errors, and standard errors of items and runs as multiples of the true ones."""
+    generator, size = np.random.default_rng(0), 20_000
+    normal = generator.standard_normal(size)
+    chances = [np.sqrt(generator.chisquare(max(1, n - 1), size) / max(1, n - 1)) for n in (n_clusters, n_seeds)]
+    return normal, chances[0], chances[1]

@@ -221,9 +221,12 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
     results = [result for reading in readings for result in reading.results]
     controls = {arm.name: arm.control for arm in by_name.values() if arm.control is not None}
     items = EVALS[spec.name].items(spec)
-    summaries, comparisons = summarise(results, controls), compare(results, controls)
+    better = EVALS[spec.name].higher_is_better
+    summaries, comparisons = summarise(results, controls), compare(results, controls, higher_is_better=better)
     names = sorted({result.category for result in results})
-    categories = {name: compare([r for r in results if r.category == name], controls) for name in names}
+    categories = {
+        name: compare([r for r in results if r.category == name], controls, higher_is_better=better) for name in names
+    }
     judge = judge_note(
         spec.judge_name, spec.key, [judging for reading in readings for judging in reading.judgings], summaries
     )
@@ -237,6 +240,7 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
             summaries,
             comparisons,
             answered=answered,
+            lower=EVALS[spec.name].lower,
             doubts=judge.doubts if judge else (),
             notes=moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ())) if answered else (),
         ),
