@@ -29,7 +29,7 @@ from untrue.evals.resume import (
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
-from untrue.logs import ADAPTER
+from untrue.logs import ADAPTER, MODEL
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
@@ -66,7 +66,8 @@ def run(
     """
     model = inspect_model(loaded, adapter, seed)
     try:
-        run_model(model, spec, log, progress, {"content_hash": adapter_hash(adapter)} if adapter else None)
+        weights = {"content_hash": adapter_hash(adapter)} if adapter else None
+        run_model(model, spec, log, progress, weights, loaded.about)
     finally:
         model.api.close()
 
@@ -77,6 +78,7 @@ def run_model(
     log: Path,
     progress: Step = lambda done, total, note: None,
     adapter: Mapping[str, str] | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """Run one eval on any of Inspect's models; see `run`.
 
@@ -86,6 +88,7 @@ def run_model(
         log: The `.eval` file.
         progress: Called as items are answered.
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
+        about: What the log says of a model in this process: `LoadedModel.about`.
 
     Raises:
         UserError: The items are not as expected, the log holds other replies to a judged eval, or the eval failed as a
@@ -95,6 +98,8 @@ def run_model(
     record = EVALS[spec.name]
     task = record.task(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
+    if about:
+        metadata[MODEL] = dict(about)
     if isinstance(spec, JudgedSpec):
         _run_judged(record, task, model, spec, log, progress, metadata, adapter)
         return

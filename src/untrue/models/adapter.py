@@ -209,6 +209,11 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
     return f"{base}?revision={revision}" if revision else base
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder is meant to be a PEFT adapter."""
+    return (folder / "adapter_config.json").is_file()
+
+
 def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     """Check that a folder holds a safetensors PEFT adapter made for this base.
 
