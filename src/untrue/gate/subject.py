@@ -291,3 +291,14 @@ def doubts_of(before: Answers, after: Answers, summaries: Sequence[ArmSummary]) 
     note = judge_note(judge, after.record.name, judgings, summaries)
     reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
     return [*reasons, *(note.doubts if note else ())]
+
+
+def own_base(adapter: str) -> str:
+    """The base of an adapter that is given alone.
+
+    Raises:
+        UserError: It is no adapter.
+    """
+    if not is_adapter(Path(adapter)):
+        raise UserError(f"{adapter}: is no adapter, so it has no base to be compared with. Name a baseline before it.")
+    return base_of(Path(adapter))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from untrue.gate.comparison import EvalComparison
 from untrue.gate.verdict import Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import HONESTY, Metric, ascii_numbers, label, p_value, value_metric
+from untrue.report.html import page
 from untrue.report.summary import finite, verdict_summary
 from untrue.report.table import new_table, print_verdict, safe_text
 
@@ -62,7 +63,7 @@ def metric_of(endpoint: Endpoint) -> Metric:
 
 
 def cells(endpoint: Endpoint) -> tuple[str, ...]:
-    """An endpoint as a row of a table: metric, items, both means, the loss with its limits, what is tolerated, status."""
+    """An endpoint as a row of a table; `headings` names its columns."""
     metric, unit = metric_of(endpoint), metric_of(endpoint).unit
     items = f"{endpoint.n_items}" + (f" ({endpoint.n_failed} failed)" if endpoint.n_failed else "")
     return (
@@ -116,7 +117,7 @@ def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
 
 
 def junit(verdict: GateVerdict) -> str:
-    """The verdict as a JUnit report: a test for each endpoint, and one for the verdict. What is inconclusive fails too."""
+    """The verdict as a JUnit report: a test for each endpoint and one for all. What is inconclusive fails too."""
     rows = [(f"{e.eval}.{e.metric}", e.status, _sentence(e) if e.status != "pass" else "") for e in verdict.endpoints]
     rows.append(("verdict", verdict.status, " ".join(sentences(verdict))))
     failed = sum(status != "pass" for _, status, _ in rows)
@@ -153,10 +154,14 @@ def print_compared(comparisons: Sequence[EvalComparison], console: Console) -> N
         for note in of_eval.notes:
             console.print(Text("Note: ", "bold") + safe_text(note))
         console.print()
-        table = new_table(Text("metric"), "first", "second", "difference [95 %]", "p Holm", "MDE", overflow="fold")
+        table = new_table(Text(COMPARED[0]), *COMPARED[1:], overflow="fold")
         for row in compared_cells(of_eval):
             table.add_row(*map(safe_text, row))
         console.print(table)
+
+
+COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
+"""The columns of `compared_cells`."""
 
 
 def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
@@ -191,6 +196,37 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
             for of_eval in comparisons
         }
     )
+
+
+class Part(NamedTuple):
+    """One verdict of a page: its colour, its heading, what it is of, its sentences and its table."""
+
+    tone: str
+    heading: str
+    name: str
+    sentences: list[str]
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def gate_page(verdict: GateVerdict) -> str:
+    """The verdict of a gate as a page that needs nothing else."""
+    tone = {"pass": "passed", "regression": "finding", "inconclusive": "inconclusive"}[verdict.status]
+    rows = [cells(endpoint) for endpoint in verdict.endpoints]
+    part = Part(tone, STATUSES[verdict.status], "", sentences(verdict), headings(verdict), rows)
+    return page("gate.html.j2", title=f"{verdict.candidate} against {verdict.baseline}", parts=[part], scope=SCOPE)
+
+
+def compared_page(comparisons: Sequence[EvalComparison]) -> str:
+    """A comparison as a page that needs nothing else."""
+    parts = []
+    for of_eval in comparisons:
+        verdict, name = of_eval.verdict, of_eval.record.value_name
+        said = [words.sentence(verdict, name), *words.notes(verdict, name), *of_eval.notes]
+        rows = compared_cells(of_eval)
+        parts.append(Part(verdict.status, words.STATUSES[verdict.status], of_eval.record.name, said, COMPARED, rows))
+    first, second = (summary.arm for summary in comparisons[0].summaries)
+    return page("gate.html.j2", title=f"{second} against {first}", parts=parts, scope="")
 
 
 def to_json(values: dict[str, Any]) -> str:
