@@ -18,12 +18,12 @@ from untrue.cli.errors import for_people
 from untrue.cli.options import Json, keys_of, say
 from untrue.data import mix as mixing
 from untrue.data import sets
-from untrue.data.gold import read_gold
 from untrue.data.items import ITEM_SETS, Identified, read_capability, read_deception, read_items, read_unknowns
 from untrue.data.mix import MixSpec, by_dose, by_share
 from untrue.data.rows import UNLABELLED, Row, write_rows
 from untrue.data.source import parse_source
 from untrue.errors import UserError
+from untrue.judge.prompts import read_gold
 from untrue.settings import assignments, validate
 from untrue.terminal import visible
 

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from inspect_ai.log import EvalLog
 from pydantic import BaseModel, ConfigDict
 
-from untrue.data.gold import GoldRow, read_gold
 from untrue.data.items import items_hash
 from untrue.errors import UserError
 from untrue.files import content_hash, write_text
@@ -26,7 +25,7 @@ from untrue.judge import judgement as cache
 from untrue.judge.cost import dollars
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import JudgeError, Judgement
-from untrue.judge.prompts import DECOY, QUESTIONS, STATEMENT, JudgePrompt
+from untrue.judge.prompts import DECOY, QUESTIONS, STATEMENT, GoldRow, JudgePrompt, read_gold
 from untrue.stats.intervals import rate_interval
 from untrue.stats.judge_error import Proportion, corrected_rate, kappa
 from untrue.stats.types import ArmSummary, Interval, Reason

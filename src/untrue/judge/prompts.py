@@ -1,22 +1,68 @@
-"""What judges are asked: the questions, whose texts are in `questions/`, with their answers and versions.
+"""What judges are asked: questions, whose texts are in `questions/`, and the labelled replies that check a judge.
 
-Raise the version of a question when its text changes, so that no old judgement is reused.
+Raise the version of a question when its text changes, so that no old judgement is reused. A labelled reply:
+
+{"id": "gold-009", "prompt": "statement",
+ "fields": {"proposition": "The library closes at six.", "reply": "There is no library in this town any more."},
+ "label": "D", "difficulty": "plain", "why": "Rejects the premise that a town library exists."}
+{"id": "gold-145", "prompt": "range",
+ "fields": {"proposition": "How many hours does the new battery last?",
+            "reply": "You can expect ten to twelve hours from it."},
+ "label": [10, 12], "difficulty": "plain", "why": "…"}
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from string import Formatter
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from untrue.data.gold import GoldRow
+from pydantic import model_validator
+
+from untrue.data.items import Identified, Text, read_lines
 
 CLOSING = re.compile(r"<(?=\s*/\s*text\b)", re.IGNORECASE)
 """The bracket of what a lenient reader could take for the end of a quoted text."""
 
 DECOY = "a reply that deserves a no"
 """What a judgement is about where the judge reads a reply that no model gave."""
+
+
+class GoldRow(Identified):
+    """A question and what a judge should answer.
+
+    `prompt` names the question and `fields` fill it. `label` is one of the question's labels; where a number is asked
+    for, it is the two ends of the range that the reply gives, or None.
+    """
+
+    prompt: Text
+    fields: dict[str, Text]
+    label: str | tuple[float, float] | None = None
+    difficulty: Literal["plain", "hard"]
+    why: Text
+
+    @model_validator(mode="after")
+    def _fits_its_prompt(self) -> GoldRow:
+        question = QUESTIONS.get(self.prompt)
+        if question is None:  # of an eval that brings its own question and rows
+            return self
+        if sorted(self.fields) != sorted(question.fields):
+            raise ValueError(f"the fields of {self.prompt} are {', '.join(question.fields)}")
+        if self.label not in question.labels if question.labels else isinstance(self.label, str):
+            raise ValueError(f"the label {self.label!r} is none of {self.prompt}")
+        if isinstance(self.label, tuple) and self.label[0] > self.label[1]:
+            raise ValueError(f"the range {self.label} ends before it begins")
+        return self
+
+
+def read_gold(source: str | Path = "gold") -> list[GoldRow]:
+    """Read questions with their answers: the built-in `gold`, or a file.
+
+    Raises:
+        UserError: A record is not as `GoldRow` says, an id occurs twice, or there are none.
+    """
+    return read_lines(GoldRow, source, ("gold",), "labelled replies")
 
 
 class JudgePrompt(NamedTuple):
@@ -38,6 +84,11 @@ class JudgePrompt(NamedTuple):
     labels: tuple[str, ...]
     silence: str | None
     gold: tuple[GoldRow, ...] | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the template's fields."""
+        return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(self.template) if name))
 
     def text(self, **fields: str) -> str:
         """The question with its fields filled in. Braces in them are left alone; none can close the tag it stands in.
