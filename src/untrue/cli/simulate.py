@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from untrue.cli.errors import for_people
-from untrue.cli.options import SEED_KEY, Dtype, Json, default_model, keys_of, split_seed
+from untrue.cli.options import SEED_KEY, Dtype, Json, Model, default_model, keys_of, split_seed
 from untrue.errors import UserError
 from untrue.progress import bar
 from untrue.settings import assignments, validate
@@ -37,13 +37,7 @@ Trajectories = Annotated[Path, typer.Argument(help="A file of trajectories, such
 def run(
     out: Annotated[Path, typer.Option(help="Folder for trajectories.jsonl and the Inspect log simulate.eval.")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys: see below.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="`smollm2-135m` (embedded), a hub id, or a folder; by default the base that the adapter names, or"
-            " `smollm2-135m` without one."
-        ),
-    ] = None,
+    model: Model = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
     dtype: Dtype = "bfloat16",
     as_json: Json = False,
