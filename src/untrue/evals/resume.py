@@ -17,9 +17,13 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
+from inspect_ai.dataset import Sample
+from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
+from inspect_ai.solver import TaskState
 
 from untrue.errors import MachineError, UserError
 from untrue.evals.eval import Eval, EvalSpec
@@ -27,12 +31,6 @@ from untrue.files import append_text, content_hash, write_text
 from untrue.judge.judgement import identity
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of, may_succeed, open_log, task_name
-
-if TYPE_CHECKING:
-    from inspect_ai.dataset import Sample
-    from inspect_ai.log import EvalLog, EvalSample
-    from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
-    from inspect_ai.solver import TaskState
 
 Key = tuple[str, int]
 """Id of an item and epoch."""
@@ -56,8 +54,6 @@ class Journal:
 
     def __init__(self, path: Path):
         """Read what stopped runs left. A damaged line, as of a kill while it was written, is passed over."""
-        from inspect_ai.model import ModelOutput
-
         self.path = path
         self.failure: MachineError | OSError | None = None
         self._left = defaultdict[str, deque[ModelOutput]](deque)

@@ -15,18 +15,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from inspect_ai.model import Model, ModelAPI
 from platformdirs import user_cache_path
 
 from untrue import secrets
+from untrue.engine.provider import UntrueAPI
 from untrue.errors import MachineError
 from untrue.judge.prompts import JudgePrompt
 from untrue.models.adapter import adapter_hash
 from untrue.thinking import without_thinking
-
-if TYPE_CHECKING:
-    from inspect_ai.model import Model, ModelAPI
 
 SHOWN = 120
 """Characters of a wrong answer that an error quotes."""
@@ -156,8 +155,6 @@ def folder() -> Path:
 
 def identity(model: Model) -> str:
     """Everything that determines a model's answers: name, arguments, address, settings, weights here, adapter."""
-    from untrue.engine.provider import UntrueAPI
-
     settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
     plain = str | int | float | bool | list | dict
     arguments = {
