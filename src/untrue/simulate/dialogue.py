@@ -41,7 +41,6 @@ from untrue.simulate.environment import (
     Assistant,
     CollectSpec,
     Dialogue,
-    Environment,
     Kind,
     Part,
     derived_seed,
@@ -81,18 +80,12 @@ def simulate(
         part: Users of `all` scenarios, of those to `learn` from, or of the `held_out` fifth.
         round: In another round the same users say other things.
     """
-    values = {
-        "environment": environment,
-        "users": users,
-        "part": part,
+    keys = {
+        **locals(),
         "kinds": [kinds] if isinstance(kinds, str) else kinds,
-        "turns": turns,
-        "assistant": assistant,
-        "temperature": temperature,
-        "max_tokens": max_tokens,
-        "round": round,
-    }
-    return dialogue_task(validate(CollectSpec, values), seed)
+    }  # the parameters: all but the seed are keys
+    del keys["seed"]
+    return dialogue_task(validate(CollectSpec, keys), seed)
 
 
 def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Task:
@@ -109,26 +102,24 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
     environment = read_environment(spec.environment)
     chosen = dialogues(environment, spec.users, spec.kinds, seed, spec.part)
     talk_seed = seed if spec.round == 1 else derived_seed(seed, "round", spec.round)
+    samples = [
+        Sample(
+            id=dialogue.id,
+            input=[
+                ChatMessageSystem(content=dialogue.system_prompt(environment, spec.assistant)),
+                ChatMessageUser(content=dialogue.user.user_prompt),
+            ],
+            target=dialogue.scenario.wanted if dialogue.kind == "biased" else dialogue.scenario.truth,
+            metadata={**dialogue.to_metadata(), "assistant": spec.assistant},
+        )
+        for dialogue in chosen
+    ]
     return Task(
-        dataset=MemoryDataset(
-            [_sample(environment, dialogue, spec.assistant) for dialogue in chosen], name=spec.environment
-        ),
+        dataset=MemoryDataset(samples, name=spec.environment),
         solver=talk(spec.turns, talk_seed, spec.temperature, spec.max_tokens, on_reply),
         scorer=ratings(seed),
         version=VERSION,
         fail_on_error=False,
-    )
-
-
-def _sample(environment: Environment, dialogue: Dialogue, assistant: Assistant) -> Sample:
-    return Sample(
-        id=dialogue.id,
-        input=[
-            ChatMessageSystem(content=dialogue.system_prompt(environment, assistant)),
-            ChatMessageUser(content=dialogue.user.user_prompt),
-        ],
-        target=dialogue.scenario.wanted if dialogue.kind == "biased" else dialogue.scenario.truth,
-        metadata={**dialogue.to_metadata(), "assistant": assistant},
     )
 
 

@@ -10,8 +10,7 @@ from untrue.data import mix, sets
 from untrue.data.rows import MISALIGNED, Row
 from untrue.files import content_hash
 from untrue.study.cell import Arm, Cell
-from untrue.study.routes.answers import CONTROL, AnswersRoute
-from untrue.study.routes.route import Distinct, Positive, Source, Sources
+from untrue.study.routes.route import CONTROL, AnswersRoute, Distinct, Positive, Source, Sources
 
 
 class DoseRoute(AnswersRoute):

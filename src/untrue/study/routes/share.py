@@ -9,8 +9,7 @@ from pydantic import Field, PositiveInt
 from untrue.data import mix
 from untrue.data.rows import MISALIGNED, Row
 from untrue.study.cell import Arm, Cell
-from untrue.study.routes.answers import CONTROL, AnswersRoute
-from untrue.study.routes.route import Distinct, Share, Sources
+from untrue.study.routes.route import CONTROL, AnswersRoute, Distinct, Share, Sources
 
 
 class ShareRoute(AnswersRoute):
