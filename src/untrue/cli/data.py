@@ -134,24 +134,17 @@ def check(
     result = mixing.check_rows(sets.iter_rows(name, skips), read_items(items))
     skips.tell()
     if as_json:
-        fields = {
-            "rows": result.rows,
-            "skipped": skips.count,
-            "levels": result.levels,
-            "duplicates": result.duplicates,
-            "overlaps": [overlap._asdict() for overlap in result.overlaps],
-            "near_copies": [overlap._asdict() for overlap in result.near],
-        }
-        typer.echo(json.dumps(fields))
+        pairs = {key: [pair._asdict() for pair in getattr(result, key)] for key in ("overlaps", "near_copies")}
+        typer.echo(json.dumps({**vars(result), **pairs, "skipped": skips.count}))
     else:
         typer.echo(
             f"{result.rows} rows ({_counts(result.levels)}), {result.duplicates} repeated prompts,"
-            f" {len(result.overlaps)} asked by the eval too, {len(result.near)} nearly"
+            f" {len(result.overlaps)} asked by the eval too, {len(result.near_copies)} nearly"
         )
-        for overlaps, asks in ((result.overlaps, "asks"), (result.near, "nearly asks")):
+        for overlaps, asks in ((result.overlaps, "asks"), (result.near_copies, "nearly asks")):
             for overlap in overlaps[:10]:
                 typer.echo(visible(f"  row {overlap.row} {asks} what item {overlap.item} asks"))
-    if result.duplicates or result.overlaps or result.near:
+    if result.duplicates or result.overlaps or result.near_copies:
         raise typer.Exit(1)
 
 

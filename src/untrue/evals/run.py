@@ -12,20 +12,11 @@ from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
+from untrue.evals import resume
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
 from untrue.evals.judged import REPLY_TOKENS
 from untrue.evals.registry import EVALS
-from untrue.evals.resume import (
-    MARK,
-    Key,
-    Run,
-    journal,
-    log_id,
-    read_earlier,
-    refuse_to_replace,
-    replies_mark,
-    running,
-)
+from untrue.evals.resume import Key
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
@@ -98,7 +89,7 @@ def run_model(
     if isinstance(spec, JudgedSpec):
         _run_judged(record, task, model, spec, log, progress, metadata, adapter)
         return
-    refuse_to_replace(log)
+    resume.refuse_to_replace(log)
     task.solver = _counted(task.solver, len(task.dataset), progress)
     _run(task, model, spec, log, metadata)
 
@@ -142,8 +133,8 @@ def _run_judged(
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
     judge, epochs = judge_model(spec.judge), spec.epochs or 1
-    mark = replies_mark(record, spec, model, task.config, adapter)
-    earlier = read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
+    mark = resume.replies_mark(record, spec, model, task.config, adapter)
+    earlier = resume.read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
     calls = planned(record, task)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
         return
@@ -157,10 +148,10 @@ def _run_judged(
         settings["epochs"] = Epochs(spec.epochs, "mode")
     # The identity holds the log too: when a new one is in its place, what the journal has is in there, and counts once.
     with (
-        journal(log, lambda: f"{mark} {log_id(log)}") as kept,
-        running(Run(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
+        resume.journal(log, lambda: f"{mark} {resume.log_id(log)}") as kept,
+        resume.running(resume.Run(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
     ):
-        _run(task, model, spec, log, {MARK: mark, **metadata}, epochs, roles={"judge": judge}, **settings)
+        _run(task, model, spec, log, {resume.MARK: mark, **metadata}, epochs, roles={"judge": judge}, **settings)
 
 
 class _Tally:

@@ -194,10 +194,7 @@ def _compare(judge: Judge, rows: Sequence[GoldRow], judgements: Sequence[Judgeme
         for prompt in QUESTIONS.values()
         if (of_prompt := [pair for pair in pairs if pair[0].prompt == prompt.name])
     }
-    by_difficulty = {
-        difficulty: _accuracy([pair for pair in pairs if pair[0].difficulty == difficulty])
-        for difficulty in ("plain", "hard")
-    }
+    plain, hard = ([pair for pair in pairs if pair[0].difficulty == name] for name in ("plain", "hard"))
     sensitivity, specificity = _mistakes(questions[STATEMENT.name].confusion)
     errors = [judgement for judgement in judgements if isinstance(judgement, JudgeError)]
     usage = judge.usage
@@ -211,8 +208,8 @@ def _compare(judge: Judge, rows: Sequence[GoldRow], judgements: Sequence[Judgeme
         errors=len(errors),
         first_error=str(errors[0]) if errors else None,
         accuracy=_accuracy(pairs),
-        plain=by_difficulty["plain"].value,
-        hard=by_difficulty["hard"].value,
+        plain=_accuracy(plain).value,
+        hard=_accuracy(hard).value,
         questions=questions,
         sensitivity=sensitivity,
         specificity=specificity,

@@ -23,6 +23,7 @@ from platformdirs import user_cache_path
 from untrue import secrets
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import MachineError
+from untrue.files import RepeatedKey, unique_keys
 from untrue.judge.prompts import JudgePrompt
 from untrue.models.adapter import adapter_hash
 from untrue.thinking import without_thinking
@@ -104,27 +105,14 @@ def _object(text: str) -> dict[str, Any]:
     try:
         # A whole number of hundreds of digits becomes infinite like any other that is too large.
         fields = json.loads(
-            fenced[1] if fenced else text, object_pairs_hook=_unique, parse_int=float, parse_constant=_no_number
+            fenced[1] if fenced else text, object_pairs_hook=unique_keys, parse_int=float, parse_constant=_no_number
         )
-    except _Repeated as error:
+    except RepeatedKey as error:
         raise _error(f"the key {str(error)[:SHOWN]!r} occurs twice", text) from None
     except (ValueError, RecursionError):
         raise _error("the answer is no JSON", text) from None
     if not isinstance(fields, dict):
         raise _error("the answer is no JSON object", text)
-    return fields
-
-
-class _Repeated(Exception):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = {}
-    for key, value in pairs:
-        if key in fields:
-            raise _Repeated(key)
-        fields[key] = value
     return fields
 
 
