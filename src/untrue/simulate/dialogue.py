@@ -80,11 +80,8 @@ def simulate(
         part: Users of `all` scenarios, of those to `learn` from, or of the `held_out` fifth.
         round: In another round the same users say other things.
     """
-    keys = {
-        **locals(),
-        "kinds": [kinds] if isinstance(kinds, str) else kinds,
-    }  # the parameters: all but the seed are keys
-    del keys["seed"]
+    keys = {**locals(), "kinds": [kinds] if isinstance(kinds, str) else kinds}
+    del keys["seed"]  # the other parameters are the keys of a `CollectSpec`
     return dialogue_task(validate(CollectSpec, keys), seed)
 
 

@@ -73,7 +73,7 @@ class Variant(BaseModel):
         return self
 
 
-class InteractionRoute(Route, DialogueSpec):
+class InteractionRoute(DialogueSpec, Route):
     """Dialogues with simulated users, rated by them; the assistant learns from the best rated, and from the worst.
 
     Every share has the same users, of whom it makes so many biased. Control: the same method at share 0.
