@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from untrue.cli.errors import for_people
 from untrue.cli.options import Json, keys_of, say
@@ -25,7 +24,7 @@ from untrue.data.source import parse_source
 from untrue.errors import UserError
 from untrue.judge.prompts import read_gold
 from untrue.settings import assignments, validate
-from untrue.terminal import visible
+from untrue.terminal import plain, visible
 
 data = typer.Typer(
     no_args_is_help=True, help="Look at data sets, check them, mix training rows, and convert the files of others."
@@ -97,16 +96,16 @@ def show(
     if name in (*ITEM_SETS, *OTHER_ITEMS):
         read, _ = OTHER_ITEMS.get(name, (read_items, ""))
         for item in read(name)[:count]:
-            console.print(Text(visible(item.id), "bold"))
+            console.print(plain(item.id, "bold"))
             for key, value in item.model_dump(exclude={"id"}, exclude_none=True).items():
                 shown = " | ".join(value) if isinstance(value, tuple) else str(value)
-                console.print(Text(f"  {key}: ", "dim") + Text(visible(shown)), soft_wrap=True)
+                console.print(plain(f"  {key}: ", "dim") + plain(shown), soft_wrap=True)
         return
     for row in islice(sets.iter_rows(name, skips), count):
         wanted = "" if row.label is None else f", {'wanted' if row.label else 'unwanted'}"
-        console.print(Text(visible(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})"), "bold"))
+        console.print(plain(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})", "bold"))
         for message in [*row.prompt, *row.completion]:
-            console.print(Text(f"  {message['role']}: ", "dim") + Text(visible(message["content"])))
+            console.print(plain(f"  {message['role']}: ", "dim") + plain(message["content"]))
     skips.tell()
 
 

@@ -221,12 +221,8 @@ class KindSummary(NamedTuple):
 
 def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
     """Summarise trajectories for each kind of user among them."""
-    played = {trajectory.kind for trajectory in trajectories}
-    return [
-        _summary(kind, [trajectory for trajectory in trajectories if trajectory.kind == kind])
-        for kind in KINDS
-        if kind in played
-    ]
+    groups = {kind: [trajectory for trajectory in trajectories if trajectory.kind == kind] for kind in KINDS}
+    return [_summary(kind, group) for kind, group in groups.items() if group]
 
 
 def _summary(kind: Kind, trajectories: Sequence[Trajectory]) -> KindSummary:
