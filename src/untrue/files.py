@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from untrue.errors import MachineError, UserError
 
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:\..*)?", re.IGNORECASE | re.DOTALL)
@@ -156,6 +158,34 @@ def append_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+@contextmanager
+def locked(lock: Path, place: Path, otherwise: str) -> Iterator[None]:
+    """Hold a place for one run; a run that was killed holds it no more.
+
+    Args:
+        lock: The file of the lock. Its folder is made.
+        place: What is held.
+        otherwise: What a run can do that finds it held, such as `use another --out`.
+
+    Raises:
+        UserError: Another run holds it.
+        MachineError: The lock cannot be made.
+    """
+    held = FileLock(lock)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{place}: another run is at work there. Wait for it, or {otherwise}.") from None
+    except OSError as error:
+        problem = f"{lock.parent}: cannot be made or written ({error.strerror})."
+        raise MachineError(f"{problem} {otherwise.capitalize()}.") from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def file_name(name: str) -> str:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
@@ -27,7 +26,7 @@ from inspect_ai.solver import TaskState
 
 from untrue.errors import MachineError, UserError
 from untrue.evals.eval import Eval, EvalSpec
-from untrue.files import append_text, content_hash, write_text
+from untrue.files import append_text, content_hash, locked, write_text
 from untrue.judge.judgement import identity
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of, may_succeed, open_log, task_name
@@ -100,25 +99,18 @@ def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
         UserError: Another run writes the log.
         MachineError: A reply could not be written.
     """
-    lock = FileLock(log.with_name(f".{log.name}.lock"))
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{log}: another run is at work on it. Wait for it, or give --log another file.") from None
-    except OSError as error:
-        raise MachineError(f"{log.parent}: cannot be written ({error.strerror}).") from None
-    try:
-        kept = Journal(_path(log, identity()))
+    lock = log.with_name(f".{log.name}.lock")
+    with locked(lock, log, "give --log another file"):
         try:
-            yield kept
+            kept = Journal(_path(log, identity()))
+            try:
+                yield kept
+            finally:
+                if kept.failure:
+                    raise kept.failure from None
+            kept.hand_on(_path(log, identity()))
         finally:
-            if kept.failure:
-                raise kept.failure from None
-        kept.hand_on(_path(log, identity()))
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: later it may be another run's
-        lock.release()
+            lock.unlink(missing_ok=True)  # while it is held: later it may be another run's
 
 
 def _path(log: Path, identity: str) -> Path:
