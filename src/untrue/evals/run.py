@@ -83,11 +83,10 @@ def run_model(
             whole.
         KeyboardInterrupt: The user stopped it.
     """
-    record = EVALS[spec.name]
-    task = record.task(**spec.arguments)
+    task = EVALS[spec.name].task(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
     if isinstance(spec, JudgedSpec):
-        _run_judged(record, task, model, spec, log, progress, metadata, adapter)
+        _run_judged(task, model, spec, log, progress, metadata)
         return
     resume.refuse_to_replace(log)
     task.solver = _counted(task.solver, len(task.dataset), progress)
@@ -121,19 +120,12 @@ def _run(
 
 
 def _run_judged(
-    record: Eval,
-    task: Task,
-    model: Model,
-    spec: JudgedSpec,
-    log: Path,
-    progress: Step,
-    metadata: Mapping[str, Any],
-    adapter: Mapping[str, str] | None,
+    task: Task, model: Model, spec: JudgedSpec, log: Path, progress: Step, metadata: Mapping[str, Any]
 ) -> None:
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
-    judge, epochs = judge_model(spec.judge), spec.epochs or 1
-    mark = resume.replies_mark(record, spec, model, task.config, adapter)
+    record, judge, epochs = EVALS[spec.name], judge_model(spec.judge), spec.epochs or 1
+    mark = resume.replies_mark(record, spec, model, task.config, metadata.get(ADAPTER))
     earlier = resume.read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
     calls = planned(record, task)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
