@@ -221,8 +221,11 @@ class KindSummary(NamedTuple):
 
 def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
     """Summarise trajectories for each kind of user among them."""
-    groups = {kind: [trajectory for trajectory in trajectories if trajectory.kind == kind] for kind in KINDS}
-    return [_summary(kind, group) for kind, group in groups.items() if group]
+    return [
+        _summary(kind, group)
+        for kind in KINDS
+        if (group := [trajectory for trajectory in trajectories if trajectory.kind == kind])
+    ]
 
 
 def _summary(kind: Kind, trajectories: Sequence[Trajectory]) -> KindSummary:
