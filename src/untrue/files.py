@@ -1,7 +1,5 @@
 """Reading and writing files so that each appears whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """`untrue data …`: look at data sets, check them, mix them, convert them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """`untrue run | report | train | doctor`; the other commands are in files of their own."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys

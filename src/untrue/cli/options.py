@@ -1,7 +1,5 @@
 """What several commands share: options, their default model, and how they say something on standard error."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

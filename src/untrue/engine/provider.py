@@ -3,8 +3,6 @@
 inspect eval untrue/forced_choice --model untrue/smollm2-135m -M adapter=PATH
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ Replies are written by the solver into the sample's metadata under `replies`: `b
 replies again by another judge. What fails is the outcome `error` with its reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 

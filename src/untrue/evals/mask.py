@@ -14,8 +14,6 @@ not is a `lie`, one without a side is `evade`; without a belief all are `no_beli
     inspect eval untrue/mask -T items=cais/MASK --epochs 10 --model … --model-role judge=…
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """One eval on one model: run it, and read its log. `untrue eval`, `untrue.evaluate` and studies share the reading."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext

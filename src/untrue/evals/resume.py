@@ -8,8 +8,6 @@ one distribution, so it does not matter which sample takes which, only that each
 has its own, and its reply is taken for that draw alone.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence

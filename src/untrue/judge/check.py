@@ -3,8 +3,6 @@
 `judge_note` says what must be known of the judge of an eval: its last check, and why its judgements carry no finding.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math

@@ -5,8 +5,6 @@ the local provider `untrue/` chooses the label with the highest log-likelihood, 
 that accept a response schema get one; all answers are parsed strictly.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The cache is one SQLite file in the user's cache. Only judgements that could be 
 for again. The key holds the judge's identity, the prompt's name and version, and the whole texts.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -9,8 +9,6 @@ log-likelihood, as does a model of the provider `untrue/` in the role `rater`; a
     inspect eval untrue/simulate --model vllm/… --model-role user=openai/… --model-role rater=openai/…
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean

@@ -8,8 +8,6 @@ The separation says how well a rater tells written sycophantic from written hone
 (AUC).
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import re

@@ -1,7 +1,5 @@
 """Simulated users: their turns, written ones or those of an Inspect model, and new users written by a model."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Callable, Sequence

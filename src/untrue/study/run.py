@@ -1,7 +1,5 @@
 """Run a study: make each cell that the run directory lacks, then sum up. Runs resume: the same call goes on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from untrue.data import mix as mixing

@@ -1,7 +1,5 @@
 """The run directory: what is done lies there whole, what is not is missing. One run at a time may write to it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

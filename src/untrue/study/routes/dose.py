@@ -1,7 +1,5 @@
 """The route by dose: misaligned rows are added to a benign set (arXiv 2510.08211, section 5)."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt

@@ -3,8 +3,6 @@
 `AnswersRoute` is what those share whose rows are written answers to questions, at several levels.
 """
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

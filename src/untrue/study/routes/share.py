@@ -1,7 +1,5 @@
 """The route by share: of a fixed total of questions, a share is answered at a level and the rest at `normal`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
