@@ -1,7 +1,5 @@
 """`untrue run | report | train | doctor`; the other commands are in files of their own."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys
@@ -21,7 +19,7 @@ from untrue.cli.fingerprint import fingerprint
 from untrue.cli.gate import compare, gate
 from untrue.cli.judge import judge
 from untrue.cli.lists import lists
-from untrue.cli.options import Dtype, Json, default_model, split_seed
+from untrue.cli.options import DryRun, Dtype, Json, Model, default_model, split_seed
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain
@@ -112,10 +110,7 @@ def run(
     ],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Estimate calls, tokens and dollars of its judged evals; run nothing."),
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: mix, train and evaluate every arm at every seed, then report.
@@ -167,13 +162,7 @@ def train(
         Path | None, typer.Option(help="Adapter folder to continue training from; by default a new adapter.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="`smollm2-135m` (embedded), a hub id, or a folder; by default the base that the adapter of --start"
-            " names, or `smollm2-135m` without one."
-        ),
-    ] = None,
+    model: Model = None,
     dtype: Dtype = "bfloat16",
     as_json: Json = False,
 ) -> None:

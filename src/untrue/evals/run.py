@@ -12,20 +12,11 @@ from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
+from untrue.evals import resume
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
 from untrue.evals.judged import REPLY_TOKENS
 from untrue.evals.registry import EVALS
-from untrue.evals.resume import (
-    MARK,
-    Key,
-    Run,
-    journal,
-    log_id,
-    read_earlier,
-    refuse_to_replace,
-    replies_mark,
-    running,
-)
+from untrue.evals.resume import Key
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
@@ -95,15 +86,14 @@ def run_model(
             whole.
         KeyboardInterrupt: The user stopped it.
     """
-    record = EVALS[spec.name]
-    task = record.task(**spec.arguments)
+    task = EVALS[spec.name].task(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
     if about:
         metadata[MODEL] = dict(about)
     if isinstance(spec, JudgedSpec):
-        _run_judged(record, task, model, spec, log, progress, metadata, adapter)
+        _run_judged(task, model, spec, log, progress, metadata)
         return
-    refuse_to_replace(log)
+    resume.refuse_to_replace(log)
     task.solver = _counted(task.solver, len(task.dataset), progress)
     _run(task, model, spec, log, metadata)
 
@@ -135,20 +125,13 @@ def _run(
 
 
 def _run_judged(
-    record: Eval,
-    task: Task,
-    model: Model,
-    spec: JudgedSpec,
-    log: Path,
-    progress: Step,
-    metadata: Mapping[str, Any],
-    adapter: Mapping[str, str] | None,
+    task: Task, model: Model, spec: JudgedSpec, log: Path, progress: Step, metadata: Mapping[str, Any]
 ) -> None:
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
-    judge, epochs = judge_model(spec.judge), spec.epochs or 1
-    mark = replies_mark(record, spec, model, task.config, adapter)
-    earlier = read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
+    record, judge, epochs = EVALS[spec.name], judge_model(spec.judge), spec.epochs or 1
+    mark = resume.replies_mark(record, spec, model, task.config, metadata.get(ADAPTER))
+    earlier = resume.read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
     calls = planned(record, task)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
         return
@@ -162,10 +145,10 @@ def _run_judged(
         settings["epochs"] = Epochs(spec.epochs, "mode")
     # The identity holds the log too: when a new one is in its place, what the journal has is in there, and counts once.
     with (
-        journal(log, lambda: f"{mark} {log_id(log)}") as kept,
-        running(Run(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
+        resume.journal(log, lambda: f"{mark} {resume.log_id(log)}") as kept,
+        resume.running(resume.Run(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
     ):
-        _run(task, model, spec, log, {MARK: mark, **metadata}, epochs, roles={"judge": judge}, **settings)
+        _run(task, model, spec, log, {resume.MARK: mark, **metadata}, epochs, roles={"judge": judge}, **settings)
 
 
 class _Tally:

@@ -1,7 +1,5 @@
 """Put PEFT adapters on a base model and take them off again, so that every parameter and buffer is as it was."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

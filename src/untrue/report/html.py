@@ -1,7 +1,5 @@
 """The report of a study, and its dialogues to be read, as HTML pages that need nothing else: no script, no network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 

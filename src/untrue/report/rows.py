@@ -1,7 +1,5 @@
 """What stands in one row of a table, on the page and in the terminal: an arm, or a metric of a judged eval."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The verdict and the tables of a study in the terminal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
