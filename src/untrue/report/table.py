@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,10 +18,15 @@ from untrue.judge.check import JudgeNote
 from untrue.report import words
 from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value
 from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, deciding, flag, metric_rows
-from untrue.stats.types import ArmSummary, Figures, Status
+from untrue.stats.types import ArmSummary, Figures
 from untrue.study.results import Analysis, EvalAnalysis
 
-_STYLES = {"finding": "bold red", "no_finding": "bold", "inconclusive": "bold yellow"}
+_STYLES: dict[words.Tone, str] = {
+    "worse": "bold red",
+    "better": "bold blue",
+    "no_finding": "bold",
+    "inconclusive": "bold yellow",
+}
 _WIDE = 96  # columns from which a value and its interval share a line
 _LABEL, _CELL = 34, 22  # columns that the label of a metric takes, and its value with the interval
 
@@ -38,7 +44,10 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
 
 def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
     verdict, value_name = analysis.verdict, analysis.record.value_name
-    _print_status(verdict.status, words.sentence(verdict, value_name), console)
+    lines = words.lines(verdict, value_name)
+    _print_lines(lines, console)
+    if not lines:
+        _print_inconclusive(words.sentence(verdict, value_name), console)
     for note in words.notes(verdict, value_name):
         console.print(Text("Note: ", "bold") + safe_text(note))
     if analysis.judge:
@@ -59,7 +68,7 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
     """Print what one model did in one eval, by itself."""
     judge, metrics, arm = evaluated.judge, evaluated.reading.metrics, evaluated.summary.arm
     if evaluated.doubts:
-        _print_status("inconclusive", f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
+        _print_inconclusive(f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
     flagged = SELF_JUDGED if judge and judge.self_judged else ""
     _print_arm(evaluated.summary, console, record.value_name or "value", flagged)
     if metrics:
@@ -71,8 +80,17 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
         _print_categories(evaluated.categories, console, flagged)
 
 
-def _print_status(status: Status, sentence: str, console: Console) -> None:
-    console.print(Text(words.STATUSES[status].upper(), _STYLES[status]) + Text(": ") + safe_text(sentence))
+def _print_lines(lines: Sequence[words.Line], console: Console) -> None:
+    """Print what is concluded of each group of arms, and below it why."""
+    for line in lines:
+        labels = (safe_text(text.upper(), _STYLES[tone]) for text, tone in line.labels)
+        console.print(Text(", ").join(labels) + Text(": ") + safe_text(line.arms))
+        for why in line.why:
+            console.print(Padding(safe_text(why), (0, 0, 0, 2), expand=False))
+
+
+def _print_inconclusive(sentence: str, console: Console) -> None:
+    console.print(Text("INCONCLUSIVE", _STYLES["inconclusive"]) + Text(": ") + safe_text(sentence))
 
 
 def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
