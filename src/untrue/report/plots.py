@@ -132,16 +132,18 @@ def _difference_plot(
         axes.text(0, row - 0.3, label(arm, 28), transform=across, va="bottom")
         axes.text(1, row - 0.3, change, transform=across, va="bottom", ha="right", color=colour)
         words.append(f"{comparison.arm} against {comparison.control} {change}, {side}")
-    axes.axvline(0, color=MUTED, linewidth=1, zorder=1)
+    rows = np.arange(len(comparisons))
+    axes.vlines(np.zeros(len(rows)), rows - 0.28, rows + 0.28, colors=MUTED, linewidth=1, zorder=1)
     axes.set_xlim(low, high)
     axes.set_ylim(len(comparisons) - 0.55, -0.8)
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x, metric.unit.of_difference)))
-    worse, better = ("right", "left") if comparisons[0].worse > 0 else ("left", "right")
-    for side, text, colour in ((worse, "worse", WORSE), (better, "better", BLUE)):
-        axes.set_title(f"← {text}" if side == "left" else f"{text} →", loc=side, fontsize=11, color=colour)
+    sides = [("better", BLUE), ("worse", WORSE)]
+    (left, of_left), (right, of_right) = sides if comparisons[0].worse > 0 else reversed(sides)
+    axes.set_title(f"← {left}", loc="left", fontsize=11, color=of_left)
+    axes.set_title(f"{right} →", loc="right", fontsize=11, color=of_right)
     title = f"{metric.title}: difference from the control, with 95 % intervals"
     return Plot(metric.title, metric.meaning, to_svg(figure, f"difference-{metric.name}{key}", title, "; ".join(words)))
 

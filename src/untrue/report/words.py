@@ -22,12 +22,6 @@ from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR, REA
 K = TypeVar("K")
 V = TypeVar("V")
 
-STATUSES: dict[Status, str] = {
-    "finding": "Finding",
-    "no_finding": "No finding",
-    "inconclusive": "Inconclusive",
-}
-
 CONCLUSIONS: dict[Conclusion, str] = {
     "lies_more": "Lies more",
     "knows_less": "Knows less",
