@@ -74,6 +74,7 @@ def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
     items = (
         math.sqrt(n_clusters / (n_clusters - 1) * np.square(residuals).sum()) / count if n_clusters > 1 else math.inf
     )
+    items = items if items > 1e-12 else 0.0  # what rounding leaves of equal items is no spread
     if n_seeds < RUNS:
         return Spread(mean, n_clusters, items, n_seeds, 0.0, 0.0)
     seeds = float(np.std(np.nanmean(grid, axis=0), ddof=1)) / math.sqrt(n_seeds)
