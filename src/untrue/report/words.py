@@ -16,7 +16,7 @@ from untrue.judge.prompts import STATEMENT
 from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric
 from untrue.stats.intervals import RUNS
 from untrue.stats.tests import FEWEST
-from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Reason, Status, Verdict
+from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Reason, Verdict
 from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR, READS_FLOOR
 
 K = TypeVar("K")
@@ -109,18 +109,16 @@ class Line(NamedTuple):
     Attributes:
         labels: What is concluded.
         arms: Such as ``arms `a` and `b` against `control` ``.
-        n_arms: Their number.
         why: What shows it: each metric with its differences, and what is wrong with the arms.
     """
 
     labels: tuple[Label, ...]
     arms: str
-    n_arms: int
     why: tuple[str, ...]
 
 
 def lines(verdict: Verdict, value_name: str | None = None) -> list[Line]:
-    """What is concluded of each group of arms, findings first; none where any doubt keeps all from being stated.
+    """What is concluded of each group of arms, the worst first; none where any doubt keeps all from being stated.
 
     Args:
         verdict: What was concluded.
@@ -130,7 +128,7 @@ def lines(verdict: Verdict, value_name: str | None = None) -> list[Line]:
 
 
 def labels(verdict: Verdict, value_name: str | None = None) -> list[Label]:
-    """Each conclusion once, findings first; `Inconclusive` alone where there is any doubt."""
+    """Each conclusion once, the worst first; `Inconclusive` alone where there is any doubt."""
     found = dict.fromkeys(label for line in lines(verdict, value_name) for label in line.labels)
     return list(found) or [Label(CONCLUSIONS["inconclusive"], "inconclusive")]
 
@@ -181,17 +179,16 @@ def _estimand(verdict: Verdict) -> str:
 
 
 def _at_face_value(verdict: Verdict, value_name: str | None) -> list[Line]:
-    groups = _grouped(verdict.arms, lambda arm: arm.conclusions).values()
-    order: tuple[Status, ...] = ("finding", "inconclusive", "no_finding")
-    return [
+    order: tuple[Tone, ...] = ("worse", "better", "inconclusive", "no_finding")
+    by_conclusions = [
         Line(
             tuple(_label(conclusion, arms, value_name) for conclusion in arms[0].conclusions),
             f"{_arms(arm.arm for arm in arms)} against {_each(f'`{arm.control}`' for arm in arms)}",
-            len(arms),
             tuple(_why(arms, verdict, value_name)),
         )
-        for arms in sorted(groups, key=lambda arms: order.index(arms[0].status))
+        for arms in _grouped(verdict.arms, lambda arm: arm.conclusions).values()
     ]
+    return sorted(by_conclusions, key=lambda line: order.index(line.labels[0].tone))
 
 
 def _joined(verdict_lines: Iterable[Line]) -> str:
