@@ -97,16 +97,16 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, level: fl
     runs = math.sqrt(max(0.0, around.seeds**2 - around.noise**2))
 
     def is_found(size: float) -> bool:
-        generator = np.random.default_rng(0)
-        rises = generator.binomial(max(1, round(n)), min(1.0, churn + size), len(normal))
-        falls = generator.binomial(max(1, round(n)) - rises, churn / (1 - churn - size) if churn + size < 1 else 0.0)
-        growth = (2 * churn + size - size**2) / (2 * churn) if churn else 1.0  # of the variance of one pair
+        generator, fall = np.random.default_rng(0), min(churn, (1 - size) / 2)
+        rises = generator.binomial(max(1, round(n)), fall + size, len(normal))
+        falls = generator.binomial(max(1, round(n)) - rises, min(1.0, fall / (1 - fall - size)) if fall else 0.0)
+        growth = (2 * fall + size - size**2) / (2 * churn) if churn else 1.0  # of the variance of one pair
         noise = around.noise * math.sqrt(growth)
         within = around._replace(seeds=math.hypot(runs, noise), noise=noise)
         needed = np.maximum(critical * np.sqrt(rises + falls) / n, _runs_need(within, level) * of_runs)
         return bool(np.mean((rises - falls) / n + runs * normal > needed) >= POWER)
 
-    low, high = 0.0, 1.0 - churn
+    low, high = 0.0, 1.0
     for _ in range(14):
         middle = (low + high) / 2
         low, high = (low, middle) if is_found(middle) else (middle, high)
