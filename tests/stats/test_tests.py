@@ -157,6 +157,11 @@ def test_a_difference_that_was_found_does_not_hide_another_of_its_size():
     assert mde(pairs(60, 4, 150), is_rate=True) < 0.25
 
 
+def test_a_rate_that_flips_at_random_can_hardly_be_seen_to_move():
+    assert 0.2 < mde(pairs(50, 50, 100), is_rate=True) < 0.4
+    assert mde(pairs(6, 0, 6), is_rate=True) <= 1
+
+
 def test_what_cannot_be_stated_is_infinite():
     for is_rate in (True, False):
         assert mde(np.zeros((5, 3)), is_rate=is_rate) == math.inf
