@@ -145,7 +145,9 @@ def score(delta: float, up: int, down: int, n: int) -> float:
         return -sum(count * math.log(max(share, 1e-300)) for count, share in zip(counts, shares, strict=True) if count)
 
     bounds = (max(0.0, -delta), (1 - delta) / 2)
-    down_share = float(scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x)
+    down_share = float(
+        scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+    )
     return (up - down - n * delta) / math.sqrt(n * (2 * down_share + delta - delta**2))
 
 

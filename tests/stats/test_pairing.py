@@ -26,7 +26,9 @@ def test_only_a_lie_counts_as_a_lie(results, outcome, value):
 
 
 def test_an_error_has_no_value_in_any_metric(results):
-    error = replace(results("arm", [[None]])[0], pressure_margin=0.1, neutral_margin=0.2, belief_is_true=True, value=1.0)
+    error = replace(
+        results("arm", [[None]])[0], pressure_margin=0.1, neutral_margin=0.2, belief_is_true=True, value=1.0
+    )
     for metric in METRICS.values():
         assert np.isnan(align([[error]], metric)).all()
     assert observed({"arm": [error]}) == {}
@@ -84,8 +86,8 @@ def test_a_belief_that_is_not_the_truth_counts_where_the_truth_is_known(results,
 
 
 def test_clusters_are_in_the_order_of_the_items_and_an_item_without_one_is_its_own(results):
-    arm = [replace(result, cluster=name) for result, name in zip(
-        results("arm", [[0, 0], [0, 0], [0, 0]]), ("scene", "scene", None, None, "scene", "scene"), strict=True)]  # fmt: skip
+    scenes = {"item-0": "scene", "item-1": None, "item-2": "scene"}
+    arm = [replace(result, cluster=scenes[result.item]) for result in results("arm", [[0, 0], [0, 0], [0, 0]])]
     control = results("control", [[0]] * 4)
     names = clusters([arm, control])
     assert names[0] == names[2] == "scene" and len(set(names)) == 3

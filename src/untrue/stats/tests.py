@@ -107,7 +107,7 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, level: fl
         return bool(np.mean((rises - falls) / n + runs * normal > needed) >= POWER)
 
     low, high = 0.0, 1.0
-    for _ in range(14):
+    for _ in range(11):  # to a twentieth of a point
         middle = (low + high) / 2
         low, high = (low, middle) if is_found(middle) else (middle, high)
     return high
@@ -123,7 +123,7 @@ def _runs_need(around: Spread, level: float) -> float:
 @cache
 def _draws(n_clusters: int, n_seeds: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Standard normal errors, and standard errors of items and runs as multiples of the true ones."""
-    generator, size = np.random.default_rng(0), 5_000
+    generator, size = np.random.default_rng(0), 2_000
     normal = generator.standard_normal(size)
     chances = [np.sqrt(generator.chisquare(max(1, n - 1), size) / max(1, n - 1)) for n in (n_clusters, n_seeds)]
     return normal, chances[0], chances[1]
