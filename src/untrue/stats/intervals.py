@@ -81,7 +81,7 @@ def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
     left = grid - np.nanmean(grid, axis=1, keepdims=True) - np.nanmean(grid, axis=0) + mean
     freedom = max(1, count - len(grid) - n_seeds + 1)
     noise = math.sqrt(np.nansum(np.square(left)) / freedom / count)
-    return Spread(mean, n_clusters, items, n_seeds, seeds, min(noise, items, seeds))
+    return Spread(mean, n_clusters, items, n_seeds, seeds, noise)
 
 
 def mean_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
