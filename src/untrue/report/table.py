@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,10 +16,15 @@ from untrue.judge.check import JudgeNote
 from untrue.report import words
 from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value
 from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, deciding, flag, metric_rows
-from untrue.stats.types import ArmSummary, Figures, Status, Verdict
+from untrue.stats.types import ArmSummary, Figures, Verdict
 from untrue.study.results import Analysis, EvalAnalysis
 
-_STYLES = {"finding": "bold red", "no_finding": "bold", "inconclusive": "bold yellow"}
+_STYLES: dict[words.Tone, str] = {
+    "worse": "bold red",
+    "better": "bold blue",
+    "no_finding": "bold",
+    "inconclusive": "bold yellow",
+}
 _WIDE = 96  # columns from which a value and its interval share a line
 _LABEL, _CELL = 34, 22  # columns that the label of a metric takes, and its value with the interval
 
@@ -31,7 +37,8 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
         _print_eval(of_eval, console)
     if analysis.misaligned:
         console.print(Text("Warning: ", "bold yellow") + safe_text(words.MISALIGNED))
-    console.print(Text("Bold: p < 0.05 after Holm's correction. MDE: minimum detectable effect at 80 % power.", "dim"))
+    console.print(Text("Bold: p < 0.05 after Holm's correction and an interval without 0.", "dim"))
+    console.print(Text("MDE: minimum detectable effect at 80 % power.", "dim"))
 
 
 def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
@@ -53,7 +60,10 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
 
 def print_verdict(verdict: Verdict, value_name: str | None, console: Console) -> None:
     """Print what is concluded of each arm, and the notes."""
-    _print_status(verdict.status, words.sentence(verdict, value_name), console)
+    lines = words.lines(verdict, value_name)
+    _print_lines(lines, console)
+    if not lines:
+        _print_inconclusive(words.sentence(verdict, value_name), console)
     for note in words.notes(verdict, value_name):
         console.print(Text("Note: ", "bold") + safe_text(note))
 
@@ -62,7 +72,7 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
     """Print what one model did in one eval, by itself."""
     judge, metrics, arm = evaluated.judge, evaluated.reading.metrics, evaluated.summary.arm
     if evaluated.doubts:
-        _print_status("inconclusive", f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
+        _print_inconclusive(f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
     flagged = SELF_JUDGED if judge and judge.self_judged else ""
     _print_arm(evaluated.summary, console, record.value_name or "value", flagged)
     if metrics:
@@ -74,8 +84,17 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
         _print_categories(evaluated.categories, console, flagged)
 
 
-def _print_status(status: Status, sentence: str, console: Console) -> None:
-    console.print(Text(words.STATUSES[status].upper(), _STYLES[status]) + Text(": ") + safe_text(sentence))
+def _print_lines(lines: Sequence[words.Line], console: Console) -> None:
+    """Print what is concluded of each group of arms, and below it why."""
+    for line in lines:
+        labels = (safe_text(text.upper(), _STYLES[tone]) for text, tone in line.labels)
+        console.print(Text(", ").join(labels) + Text(": ") + safe_text(line.arms))
+        for why in line.why:
+            console.print(Padding(safe_text(why), (0, 0, 0, 2), expand=False))
+
+
+def _print_inconclusive(sentence: str, console: Console) -> None:
+    console.print(Text("INCONCLUSIVE", _STYLES["inconclusive"]) + Text(": ") + safe_text(sentence))
 
 
 def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
