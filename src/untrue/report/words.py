@@ -149,9 +149,11 @@ def _estimand(verdict: Verdict) -> str:
 
 
 def _at_face_value(verdict: Verdict, value_name: str | None) -> str:
+    order: tuple[Status, ...] = ("finding", "inconclusive", "no_finding")
+    arms = sorted(verdict.arms, key=lambda arm: order.index(arm.status))
     return " ".join(
         f"{heading(conclusions)}: {_why(alike, verdict, value_name)}."
-        for conclusions, alike in _grouped(verdict.arms, lambda arm: arm.conclusions).items()
+        for conclusions, alike in _grouped(arms, lambda arm: arm.conclusions).items()
     )
 
 
