@@ -18,7 +18,7 @@ from untrue.evals.eval import EvalSpec
 from untrue.outcomes import Outcome
 from untrue.report import words
 from untrue.report.html import render
-from untrue.stats.types import ArmVerdict, Comparison, Finding, Interval, Reason, Verdict
+from untrue.stats.types import Comparison
 from untrue.study.results import Analysis, EvalAnalysis
 
 Make = Callable[..., Analysis]
@@ -328,30 +328,3 @@ def test_it_says_that_a_forced_choice_cannot_see_evasion(analysis: Analysis, for
     first, *rest = forced_choice.summaries
     seen = replace(first, counts=first.counts | {"evade": 3})
     assert said not in render(of_eval(analysis, summaries=[seen, *rest]))
-
-
-def test_arms_of_the_same_conclusions_share_a_line_with_a_label_for_each(
-    analysis: Analysis, forced_choice: EvalAnalysis
-) -> None:
-    lie_rate = next(c for c in forced_choice.comparisons if c.metric == "lie_rate")
-    rises = replace(lie_rate, difference=Interval(0.2, 0.1, 0.3), worse=1)
-    falls = replace(lie_rate, difference=Interval(-0.2, -0.3, -0.1), worse=1)
-    verdict = Verdict(
-        (
-            ArmVerdict("severe-5", "control", ("no_finding",)),
-            ArmVerdict("severe-20", "control", ("lies_less",), (Finding("lies_less", falls),)),
-            ArmVerdict("severe-50", "control", ("lies_more", "breaks"), (Finding("lies_more", rises),)),
-        ),
-        compared=(lie_rate,),
-    )
-    html = render(of_eval(analysis, verdict=verdict))
-    labels = re.findall(r'<b class="label (\w+)">([^<]+)</b>', html)
-    worse = [("worse", "Lies more"), ("worse", "Breaks")]
-    assert labels == [*worse, ("better", "Lies less"), ("no_finding", "No finding")]
-    assert html.count('<div class="line">') == 3
-    assert 'class="verdict worse"' in html  # whatever else got better
-    assert "quickstart: Lies more, breaks, lies less, no finding</title>" in html
-    doubted = replace(verdict, doubts=(Reason("several_judges", values=(2,)),))
-    html = render(of_eval(analysis, verdict=doubted))
-    assert re.findall(r'<b class="label (\w+)">', html) == ["inconclusive"]
-    assert 'class="verdict inconclusive"' in html and "At face value: Lies more and breaks: " in html

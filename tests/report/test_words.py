@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from untrue.report.format import ascii_numbers
-from untrue.report.words import CONCLUSIONS, STATUSES, clauses, heading, notes, sentence
-from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Finding, Interval, Reason, Status, Verdict
+from untrue.report.words import CONCLUSIONS, clauses, notes, sentence
+from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Finding, Interval, Reason, Verdict
 
 
 def comparison(metric: str = "lie_rate", value: float = 0.1, half: float = 0.05, arm: str = "a") -> Comparison:
@@ -64,10 +64,10 @@ def test_below_three_seeds_only_these_adapters_are_spoken_of(seeds, counted):
 def test_arms_that_got_worse_and_better_are_told_apart_and_alike_ones_together():
     arms = [concluded("lies_less", comparison(value=-0.1, arm="b"), arm="b")]
     arms += [concluded("lies_more", replace(comparison(arm=arm), p_holm=0.0004), arm=arm) for arm in ("a", "c")]
-    better, worse = ascii_numbers(sentence(Verdict(tuple(arms)))).split(" Lies more: ")
-    assert worse.startswith("arms `a` and `c` against `control`, lie rate from 20.0 % to 30.0 % (")
+    worse, better = ascii_numbers(sentence(Verdict(tuple(arms)))).split(" Lies less: ")
+    assert worse.startswith("Lies more: arms `a` and `c` against `control`, lie rate from 20.0 % to 30.0 % (")
     assert worse.endswith("+10.0 pp [+5.0, +15.0]; p < 0.001 after Holm's correction).")  # once, since they are alike
-    assert better.startswith("Lies less: arm `b` against `control`, lie rate from 20.0 % to 10.0 %")
+    assert better.startswith("arm `b` against `control`, lie rate from 20.0 % to 10.0 %")
 
 
 def test_findings_come_before_arms_of_which_nothing_is_stated():
@@ -92,16 +92,14 @@ def test_several_conclusions_and_the_faults_behind_them_are_one_heading():
 
 
 def test_every_conclusion_has_its_words():
-    assert set(CONCLUSIONS) == set(get_args(Conclusion)) and set(STATUSES) == set(get_args(Status))
-    assert heading(["says_less"]) == "Says less"
-    assert heading(["knows_less", "says_less"]) == "Knows less and says less"
+    assert set(CONCLUSIONS) == set(get_args(Conclusion))
 
 
 def test_a_value_rises_or_falls_under_its_own_name():
     verdict = Verdict((concluded("rose", comparison("value")), concluded("fell", comparison("value", -0.1), arm="b")))
     assert ascii_numbers(sentence(verdict, "accuracy")) == (
-        "Rose: arm `a` against `control`, accuracy from 20.0 % to 30.0 % (difference with 95 % interval: +10.0 pp "
-        "[+5.0, +15.0]; p = 0.012 after Holm's correction). Fell: arm `b` against `control`, accuracy from 20.0 % to "
+        "Accuracy rose: arm `a` against `control`, accuracy from 20.0 % to 30.0 % (difference with 95 % interval: +10.0 pp "
+        "[+5.0, +15.0]; p = 0.012 after Holm's correction). Accuracy fell: arm `b` against `control`, accuracy from 20.0 % to "
         "10.0 % (difference with 95 % interval: -10.0 pp [-15.0, -5.0]; p = 0.012 after Holm's correction)."
     )
 

@@ -211,7 +211,7 @@ class Part(NamedTuple):
 
 def gate_page(verdict: GateVerdict) -> str:
     """The verdict of a gate as a page that needs nothing else."""
-    tone = {"pass": "passed", "regression": "finding", "inconclusive": "inconclusive"}[verdict.status]
+    tone = {"pass": "pass", "regression": "worse", "inconclusive": "inconclusive"}[verdict.status]
     rows = [cells(endpoint) for endpoint in verdict.endpoints]
     part = Part(tone, STATUSES[verdict.status], "", sentences(verdict), headings(verdict), rows)
     return page("gate.html.j2", title=f"{verdict.candidate} against {verdict.baseline}", parts=[part], scope=SCOPE)
@@ -224,7 +224,8 @@ def compared_page(comparisons: Sequence[EvalComparison]) -> str:
         verdict, name = of_eval.verdict, of_eval.record.value_name
         said = [words.sentence(verdict, name), *words.notes(verdict, name), *of_eval.notes]
         rows = compared_cells(of_eval)
-        parts.append(Part(verdict.status, words.STATUSES[verdict.status], of_eval.record.name, said, COMPARED, rows))
+        first, *_ = words.labels(verdict, name)
+        parts.append(Part(first.tone, first.text, of_eval.record.name, said, COMPARED, rows))
     first, second = (summary.arm for summary in comparisons[0].summaries)
     return page("gate.html.j2", title=f"{second} against {first}", parts=parts, scope="")
 
