@@ -48,7 +48,7 @@ def _sentence(endpoint: Endpoint) -> str:
     name = f"{endpoint.eval}, {metric.title.lower()}"
     size, limit = metric.unit.size(endpoint.delta), metric.unit.difference(endpoint.loss.high)
     if endpoint.status == "regression":
-        shown = f"{metric.unit.difference(endpoint.loss.value)}, p {p_value(endpoint.p_holm)} after Holm's correction"
+        shown = f"{metric.unit.difference(endpoint.loss.value)}, {words.p_text(endpoint.p_holm)}"
         small = f" It is certainly below {size}, the loss that is not tolerated." if endpoint.is_small else ""
         return f"{name}: worse by {shown}.{small}"
     settle = f" About {endpoint.needed:,} items would settle it." if endpoint.needed > endpoint.n_items else ""
@@ -67,7 +67,7 @@ def cells(endpoint: Endpoint) -> tuple[str, ...]:
     metric, unit = metric_of(endpoint), metric_of(endpoint).unit
     items = f"{endpoint.n_items}" + (f" ({endpoint.n_failed} failed)" if endpoint.n_failed else "")
     return (
-        f"{endpoint.eval}: {metric.title.lower()}",
+        metric.title.lower(),
         items,
         unit.value(endpoint.baseline),
         unit.value(endpoint.candidate),
@@ -77,7 +77,7 @@ def cells(endpoint: Endpoint) -> tuple[str, ...]:
     )
 
 
-HEADINGS = ("endpoint", "items", "baseline", "candidate", "loss [90 %]", "not tolerated", "verdict")
+HEADINGS = ("metric", "items", "baseline", "candidate", "loss [90 %]", "delta", "verdict")
 
 
 def print_gate(verdict: GateVerdict, console: Console) -> None:
@@ -87,10 +87,13 @@ def print_gate(verdict: GateVerdict, console: Console) -> None:
     for sentence in sentences(verdict):
         console.print(safe_text(f"- {sentence}"))
     console.print()
-    table = new_table(Text(HEADINGS[0]), *headings(verdict)[1:], overflow="fold")
-    for endpoint in verdict.endpoints:
-        table.add_row(*map(safe_text, cells(endpoint)))
-    console.print(table)
+    for name in dict.fromkeys(endpoint.eval for endpoint in verdict.endpoints):
+        table = new_table(safe_text(name), *headings(verdict)[1:], overflow="fold")
+        for endpoint in verdict.endpoints:
+            if endpoint.eval == name:
+                table.add_row(*map(safe_text, cells(endpoint)))
+        console.print(table)
+        console.print()
     console.print(Text(SCOPE, "dim"))
 
 
@@ -135,7 +138,7 @@ def markdown(verdict: GateVerdict) -> str:
     lines += [f"`{_plain(verdict.candidate)}` against `{_plain(verdict.baseline)}`", ""]
     lines += [f"- {_plain(sentence)}" for sentence in sentences(verdict)]
     lines += ["", f"| {' | '.join(headings(verdict))} |", f"|{'---|' * len(HEADINGS)}"]
-    lines += [f"| {' | '.join(map(_plain, cells(endpoint)))} |" for endpoint in verdict.endpoints]
+    lines += [f"| {e.eval}: {' | '.join(map(_plain, cells(e)))} |" for e in verdict.endpoints]
     return "\n".join([*lines, "", SCOPE, ""])
 
 
@@ -212,7 +215,7 @@ class Part(NamedTuple):
 def gate_page(verdict: GateVerdict) -> str:
     """The verdict of a gate as a page that needs nothing else."""
     tone = {"pass": "pass", "regression": "worse", "inconclusive": "inconclusive"}[verdict.status]
-    rows = [cells(endpoint) for endpoint in verdict.endpoints]
+    rows = [(f"{e.eval}: {cells(e)[0]}", *cells(e)[1:]) for e in verdict.endpoints]
     part = Part(tone, STATUSES[verdict.status], "", sentences(verdict), headings(verdict), rows)
     return page("gate.html.j2", title=f"{verdict.candidate} against {verdict.baseline}", parts=[part], scope=SCOPE)
 

@@ -344,8 +344,16 @@ def _differences(compared: Sequence[Comparison], metric: Metric) -> str:
 
 
 def _p(compared: Sequence[Comparison]) -> str:
-    values = _each(f"p = {p_value(comparison.p_holm)}".replace("= <", "< ") for comparison in compared)
-    return f"{values} after Holm's correction"
+    return f"{_each(_p_is(comparison.p_holm) for comparison in compared)} after Holm's correction"
+
+
+def p_text(p: float) -> str:
+    """A corrected p value, such as `p = 0.012 after Holm's correction`."""
+    return f"{_p_is(p)} after Holm's correction"
+
+
+def _p_is(p: float) -> str:
+    return f"p = {p_value(p)}".replace("= <", "< ")
 
 
 def _grouped(values: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
