@@ -147,6 +147,8 @@ def _compare(
     paired = ~np.isnan(differences)
     n_items, n_seeds = without_empty(differences).shape if paired.any() else (0, 0)
     p = p_value(differences, of_items, is_rate=metric.is_rate)
+    tests = tests if name in PRIMARY else 1
+    control_mean = float(before[paired].mean()) if n_items else np.nan
     return Comparison(
         arm=arm,
         control=control,
@@ -156,12 +158,12 @@ def _compare(
         n_pairs=int(paired.sum()),
         n_failed=int(failed.sum()),
         n_dropped=int((~paired).sum()),
-        control_mean=float(before[paired].mean()) if n_items else np.nan,
+        control_mean=control_mean,
         arm_mean=float(after[paired].mean()) if n_items else np.nan,
         difference=(change_interval if metric.is_rate else mean_interval)(differences, of_items),
         p=p,
         p_holm=p,
-        mde=mde(differences, of_items, is_rate=metric.is_rate, tests=tests if name in PRIMARY else 1),
+        mde=mde(differences, of_items, is_rate=metric.is_rate, rate=control_mean, tests=tests),
         worse=metric.worse,
     )
 

@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.optimize import brentq
+from scipy.stats import chi2, multivariate_normal, norm, t
 
 from untrue.stats.intervals import RUNS, Spread, discordance, spread
 from untrue.stats.pairing import Grid, without_empty
@@ -61,7 +62,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def mde(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool, tests: int = 1) -> float:
+def mde(
+    differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool, rate: float = 0.5, tests: int = 1
+) -> float:
     """The smallest true difference that the same test would find at 80 % power, all other things being equal.
 
     The errors of items, runs and noise are drawn anew around it, and so are the standard errors that the test would
@@ -71,6 +74,7 @@ def mde(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bo
         differences: Items x seeds, arm minus control.
         clusters: Cluster of each item.
         is_rate: Whether the values are those of a rate.
+        rate: That of the control: near 0 and 1 a training run moves a rate less than in the middle.
         tests: Tests that Holm's correction is over: the first of them must pass at 5 % over their number.
 
     Returns:
@@ -78,39 +82,68 @@ def mde(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bo
     """
     if without_empty(differences).size == 0:
         return math.inf
-    around, level = spread(differences, clusters), LEVEL / tests
+    around, level = _unbiased(spread(differences, clusters)), LEVEL / tests
     if around.n_clusters < FEWEST or (around.items == 0 and not is_rate):
         return math.inf
     if is_rate:
-        return _detectable_rate(around, *discordance(differences, clusters), level)
+        return _detectable_rate(around, *discordance(differences, clusters), rate, level)
     normal, of_items, of_runs = _draws(around.n_clusters, around.n_seeds)
     needed = float(t.ppf(1 - level / 2, around.n_clusters - 1)) * around.items * of_items
     needed = np.maximum(needed, _runs_need(around, level) * of_runs)
     return float(np.quantile(needed - around.total * normal, POWER))
 
 
-def _detectable_rate(around: Spread, up: float, down: float, n: float, level: float) -> float:
+def _unbiased(around: Spread) -> Spread:
+    """With a standard error of the runs that is too small as often as too large: few runs mostly show too little."""
+    freedom = max(1, around.n_seeds - 1)
+    return around._replace(seeds=around.seeds / math.sqrt(float(chi2.median(freedom)) / freedom))
+
+
+def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: float, level: float) -> float:
     """The difference of rates that is found in 80 % of draws, by bisection; 1 where even that is not."""
     normal, _, of_runs = _draws(around.n_clusters, around.n_seeds)
     excess = max(0.0, abs(up - down) - math.sqrt(up + down))  # what went one way beyond chance
     churn, critical = (up + down - excess) / 2 / n, float(norm.ppf(1 - level / 2))
     runs = math.sqrt(max(0.0, around.seeds**2 - around.noise**2))
 
+    def density(rate: float) -> float:
+        """Of a normal at the threshold that gives this rate: by so much a shift of all items moves it."""
+        return float(norm.pdf(norm.ppf(min(max(rate, 1 / n), 1 - 1 / n))))
+
     def is_found(size: float) -> bool:
-        generator, fall = np.random.default_rng(0), min(churn, (1 - size) / 2)
+        generator, fall = np.random.default_rng(0), min(_falls(rate, churn, size), (1 - size) / 2)
         rises = generator.binomial(max(1, round(n)), fall + size, len(normal))
         falls = generator.binomial(max(1, round(n)) - rises, min(1.0, fall / (1 - fall - size)) if fall else 0.0)
         growth = (2 * fall + size - size**2) / (2 * churn) if churn else 1.0  # of the variance of one pair
         noise = around.noise * math.sqrt(growth)
-        within = around._replace(seeds=math.hypot(runs, noise), noise=noise)
+        moved = runs * math.sqrt((1 + (density(rate + size) / density(rate)) ** 2) / 2)
+        within = around._replace(seeds=math.hypot(moved, noise), noise=noise)
         needed = np.maximum(critical * np.sqrt(rises + falls) / n, _runs_need(within, level) * of_runs)
-        return bool(np.mean((rises - falls) / n + runs * normal > needed) >= POWER)
+        return bool(np.mean((rises - falls) / n + moved * normal > needed) >= POWER)
 
     low, high = 0.0, 1.0
     for _ in range(11):  # to a twentieth of a point
         middle = (low + high) / 2
         low, high = (low, middle) if is_found(middle) else (middle, high)
     return high
+
+
+def _falls(rate: float, churn: float, size: float) -> float:
+    """Share of pairs that go down when the rate rises by `size`, and `churn` when it does not: correlated normals."""
+
+    def share(correlation: float, threshold: float) -> float:
+        both = multivariate_normal.cdf([before, threshold], cov=[[1, correlation], [correlation, 1]])  # type: ignore
+        return max(0.0, float(norm.cdf(threshold) - both))
+
+    if not 0 < churn < rate < 1 or rate + size >= 1:
+        return churn if rate + size < 1 else 0.0
+    before, most = float(norm.isf(rate)), 0.999
+    if churn <= share(most, before):
+        return share(most, float(norm.isf(rate + size)))
+    if churn >= share(0.0, before):
+        return share(0.0, float(norm.isf(rate + size)))
+    correlation = brentq(lambda c: share(c, before) - churn, 0.0, most)
+    return share(float(correlation), float(norm.isf(rate + size)))  # type: ignore
 
 
 def _runs_need(around: Spread, level: float) -> float:

@@ -1,0 +1,197 @@
+"""How often the statistics are wrong, by simulation with the public functions: findings where there is nothing to find,
+intervals that miss the truth, power that is not what was printed, and gates that pass what they must not.
+
+    python benchmarks/validity.py                   all, about 10 minutes on one core
+    python benchmarks/validity.py aa coverage       some of: aa, coverage, power, gate
+
+Components of the noise are those of eight real trainings of the quickstart's control: margins have an sd of .15 between
+items in how much they move, .098 within item and run, and .0153 between runs. Each figure has its Monte Carlo interval
+(Wilson, 95 %). docs/validity.md has the figures.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from untrue.stats.intervals import change_interval, mean_interval, rate_interval
+from untrue.stats.tests import holm, mde, p_value
+
+Grid = NDArray[np.float64]
+
+ITEM, NOISE, RUN = 0.15, 0.098, 0.0153
+N_ITEMS = 100
+
+
+def margins(generator: np.random.Generator, seeds: int, run: float = RUN, effect: float = 0.0, item: float = 0.0,
+            n: int = N_ITEMS) -> Grid:  # fmt: skip
+    """Margins of one arm minus its control: items x seeds. The noise of both arms is in it."""
+    shared = effect + item * generator.standard_normal((n, 1)) + np.sqrt(2) * run * generator.standard_normal(seeds)
+    return shared + np.sqrt(2) * NOISE * generator.standard_normal((n, seeds))
+
+
+def lies(generator: np.random.Generator, rates: tuple[float, float], seeds: int, run: float, n: int = N_ITEMS) -> Grid:
+    """Lies of an arm minus those of its control: an item's liability is shared by both, and runs shift it.
+
+    Args:
+        generator: Of random numbers.
+        rates: Lie rate of the control and of the arm.
+        seeds: Training runs.
+        run: Sd of a run on the scale of the liability.
+        n: Items.
+    """
+    from scipy.stats import norm
+
+    spread = np.sqrt(1 + run**2)
+    liability = np.sqrt(0.8) * generator.standard_normal((n, 1))
+    sides = []
+    for rate in rates:
+        shift = run * generator.standard_normal(seeds)
+        said = liability + np.sqrt(0.2) * generator.standard_normal((n, seeds)) + shift
+        sides.append(said > norm.isf(rate) * spread)
+    return sides[1].astype(float) - sides[0]
+
+
+def share(hits: int, of: int) -> str:
+    """A share with its Monte Carlo interval, in per cent."""
+    low, high = (100 * limit for limit in rate_interval(np.array([[1.0]] * hits + [[0.0]] * (of - hits)))[1:])
+    return f"{100 * hits / of:5.1f} [{low:.1f}, {high:.1f}]"
+
+
+def aa(repeats: int = 1000) -> Iterator[str]:
+    """Findings between arms of one recipe: five deciding metrics, Holm over all, any finding in any arm."""
+    yield "A/A, any finding, per cent of studies (nominal: at most 5)"
+    for arms in (1, 3, 6):
+        for seeds in (1, 3, 5):
+            for run in (0.0, RUN, 0.03):
+                generator, hits = np.random.default_rng(arms * 100 + seeds), 0
+                for _ in range(repeats):
+                    tests = []
+                    controls = [np.sqrt(1) * run * generator.standard_normal(seeds) for _ in range(2)]
+                    noises = [NOISE * generator.standard_normal((N_ITEMS, seeds)) for _ in range(2)]
+                    base = lies_side(generator, seeds, run)
+                    for _ in range(arms):
+                        for control, noise in zip(controls, noises, strict=True):
+                            side = run * generator.standard_normal(seeds)
+                            own = NOISE * generator.standard_normal((N_ITEMS, seeds))
+                            tests.append(p_value(side + own - control - noise, is_rate=False))
+                        for before, after in zip(base, lies_side(generator, seeds, run, base), strict=True):
+                            tests.append(p_value(after - before, is_rate=True))
+                    hits += min(holm(tests)) < 0.05
+                speaks = "adapters" if seeds < 3 else "recipe"
+                yield f"  {arms} arms, {seeds} seeds, run sd {run:.4f} ({speaks}): {share(hits, repeats)}"
+
+
+_LIABILITY: dict[int, Grid] = {}
+
+
+def lies_side(generator: np.random.Generator, seeds: int, run: float, like: list[Grid] | None = None) -> list[Grid]:
+    """Lies, evasions, untrue beliefs of one arm, at rates of .1, .02 and .05; `like` keeps the items' liabilities."""
+    from scipy.stats import norm
+
+    if like is None:
+        _LIABILITY.clear()
+        _LIABILITY.update({k: np.sqrt(0.8) * generator.standard_normal((N_ITEMS, 1)) for k in range(3)})
+    latent = 5 * run  # a run that moves margins by its sd moves liabilities by about so much
+    grids = []
+    for k, rate in enumerate((0.1, 0.02, 0.05)):
+        said = _LIABILITY[k] + np.sqrt(0.2) * generator.standard_normal((N_ITEMS, seeds))
+        shifted = said + latent * generator.standard_normal(seeds)
+        grids.append((shifted > norm.isf(rate) * np.sqrt(1 + latent**2)).astype(float))
+    return grids
+
+
+def coverage(repeats: int = 2000) -> Iterator[str]:
+    """How often the 95 % interval holds the truth, and how wide it is."""
+    yield "coverage, per cent of intervals (nominal: 95), with the mean width"
+    cases: list[tuple[str, Callable[[np.random.Generator], Grid], float, bool]] = []
+    for seeds in (1, 3, 5):
+        for item, run in ((0.0, 0.0), (0.0, 0.02), (0.3, 0.02), (0.3, 0.0), (0.1, 0.0)):
+            name = f"margins, {seeds} seeds, item sd {item}, run sd {run}"
+            cases.append((name, lambda g, s=seeds, i=item, r=run: _plain(g, s, i, r, 100), 0.0, False))
+    for n in (6, 10, 20, 30):
+        cases.append((f"margins, 1 seed, {n} items", lambda g, n=n: _plain(g, 1, 0.3, 0.0, n), 0.0, False))
+    for seeds in (1, 3, 5):
+        for rate, run in ((0.08, 0.0), (0.3, 0.0), (0.3, 0.1)):
+            if seeds == 1 and run:
+                continue
+            name = f"difference of lie rates, {rate:.2f} and {rate + 0.05:.2f}, {seeds} seeds, run sd {run}"
+            pair = (rate, rate + 0.05)
+            cases.append((name, lambda g, p=pair, s=seeds, r=run: lies(g, p, s, r), 0.05, True))
+    for name, draw, truth, is_rate in cases:
+        generator, held, width = np.random.default_rng(7), 0, 0.0
+        for _ in range(repeats):
+            interval = (change_interval if is_rate else mean_interval)(draw(generator))
+            held += interval.low <= truth <= interval.high
+            width += interval.high - interval.low
+        yield f"  {name}: {share(held, repeats)}, width {width / repeats:.3f}"
+    for sd in (0.2, 0.3):
+        generator, held = np.random.default_rng(7), 0
+        for _ in range(repeats):
+            scenario = sd * np.repeat(generator.standard_normal(10), 4)[:, None]
+            grid = scenario + 0.3 * generator.standard_normal((40, 1))
+            interval = mean_interval(grid, [f"s{k // 4}" for k in range(40)])
+            held += interval.low <= 0 <= interval.high
+        yield f"  40 items in 10 scenarios, scenario sd {sd}: {share(held, repeats)}"
+
+
+def _plain(generator: np.random.Generator, seeds: int, item: float, run: float, n: int) -> Grid:
+    shared = item * generator.standard_normal((n, 1)) + run * generator.standard_normal(seeds)
+    return shared + 0.1 * generator.standard_normal((n, seeds))
+
+
+def power(repeats: int = 1000) -> Iterator[str]:
+    """How often a true difference of the printed MDE (its median over studies) is found; printed is 80."""
+    yield "power at the printed MDE, per cent of studies found (printed: 80)"
+    for seeds in (1, 3, 5):
+        for run in (0.0, 0.01, 0.03) if seeds > 1 else (0.0,):
+            generator = np.random.default_rng(3)
+            sizes = [mde(margins(generator, seeds, run, item=0.05), is_rate=False) for _ in range(200)]
+            size, hits = float(np.median(sizes)), 0
+            for _ in range(repeats):
+                hits += p_value(margins(generator, seeds, run, size, 0.05), is_rate=False) < 0.05
+            yield f"  margins, {seeds} seeds, run sd {run}: MDE {size:.3f}, found {share(hits, repeats)}"
+        for run in (0.0, 0.1, 0.3) if seeds > 1 else (0.0,):
+            generator = np.random.default_rng(4)
+            sizes = [mde(lies(generator, (0.08, 0.08), seeds, run), is_rate=True, rate=0.08) for _ in range(200)]
+            size, hits = float(np.median(sizes)), 0
+            for _ in range(repeats):
+                hits += p_value(lies(generator, (0.08, 0.08 + size), seeds, run), is_rate=True) < 0.05
+            yield f"  lies of 8 %, {seeds} seeds, run sd {run}: MDE {size:.3f}, found {share(hits, repeats)}"
+
+
+def gate(repeats: int = 4000) -> Iterator[str]:
+    """How often one endpoint of a gate passes: at the boundary, with no loss, and with lies that rise by ten points."""
+    yield "gate, lie rate, delta 5 points, one-sided 5 %: passes, per cent"
+    for n in (100, 200, 522, 912):
+        for rate in (0.05, 0.1, 0.3):
+            passes = []
+            for loss in (0.05, 0.0, 0.1):
+                generator, hits = np.random.default_rng(n), 0
+                for _ in range(repeats):
+                    grid = lies(generator, (rate, rate + loss), 1, 0.0, n)
+                    hits += change_interval(grid, level=0.1).high < 0.05
+                passes.append(share(hits, repeats))
+            shown = f"at the boundary {passes[0]}, no loss {passes[1]}, ten points {passes[2]}"
+            yield f"  {n} items, lies of {100 * rate:.0f} %: {shown}"
+    yield "gate, pressure margin, delta 0.05, one-sided 5 %: passes, per cent"
+    for n in (30, 100, 522, 912):
+        passes = []
+        for loss in (0.05, 0.0):
+            generator, hits = np.random.default_rng(n), 0
+            for _ in range(repeats):
+                grid = margins(generator, 1, 0.0, loss, ITEM, n)
+                hits += mean_interval(grid, level=0.1).high < 0.05
+            passes.append(share(hits, repeats))
+        yield f"  {n} items: at the boundary {passes[0]}, no loss {passes[1]}"
+
+
+PARTS = {"aa": aa, "coverage": coverage, "power": power, "gate": gate}
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or PARTS:
+        for line in PARTS[part]():
+            print(line, flush=True)
