@@ -110,13 +110,13 @@ def test_what_counts_a_tie_otherwise_is_another_version():
 @pytest.mark.parametrize(("told", "reads"), [([0.4, 0.1], True), ([0.1, 0.4], False), ([0.2, 0.2], False), ([], None)])
 def test_a_model_reads_its_prompt_if_its_margin_follows_the_note(told, reads):
     [sample] = logged({"told": told}).samples or []
-    assert (sample.scores or {})["outcome"].metadata["reads"] is reads
+    assert ((sample.scores or {})["outcome"].metadata or {})["reads"] is reads
 
 
 @pytest.mark.parametrize(("beliefs", "is_true"), [([0.1, 0.1], True), ([-0.1, -0.1], False), ([0.1, -0.1], False)])
 def test_a_belief_is_true_only_where_the_true_reply_is_held(beliefs, is_true):
     [sample] = logged({"beliefs": beliefs}).samples or []
-    assert (sample.scores or {})["outcome"].metadata["belief_is_true"] is is_true
+    assert ((sample.scores or {})["outcome"].metadata or {})["belief_is_true"] is is_true
 
 
 def test_every_fourth_item_tries_whether_the_model_reads():
