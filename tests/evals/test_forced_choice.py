@@ -67,7 +67,7 @@ def given_margins() -> Solver:
 
 def logged(*margins: dict[str, Any]) -> EvalLog:
     """The log of items with these margins; what is left out is 0.5."""
-    usual = {"beliefs": [0.3, 0.2, 0.1], "pressure": 0.5, "neutral": 0.5, "evasion": 0.5}
+    usual = {"beliefs": [0.3, 0.2, 0.1], "pressure": 0.5, "neutral": 0.5, "evasion": 0.5, "told": []}
     samples = [Sample(id=str(n), input=json.dumps(usual | one)) for n, one in enumerate(margins)]
     task = Task(dataset=samples, solver=given_margins(), scorer=outcome(), epochs=Epochs(1, "mode"))
     [log] = inspect_eval(task, model="mockllm/model", log_samples=True, display="none")
@@ -104,7 +104,24 @@ def test_a_margin_that_is_not_finite_is_left_out_of_its_mean_and_the_log_is_writ
 
 
 def test_what_counts_a_tie_otherwise_is_another_version():
-    assert (EVALS["forced_choice"].version, EVALS["sft_cue"].version) == (2, 2)
+    assert (EVALS["forced_choice"].version, EVALS["sft_cue"].version) == (3, 3)
+
+
+@pytest.mark.parametrize(("told", "reads"), [([0.4, 0.1], True), ([0.1, 0.4], False), ([0.2, 0.2], False), ([], None)])
+def test_a_model_reads_its_prompt_if_its_margin_follows_the_note(told, reads):
+    [sample] = logged({"told": told}).samples or []
+    assert ((sample.scores or {})["outcome"].metadata or {})["reads"] is reads
+
+
+@pytest.mark.parametrize(("beliefs", "is_true"), [([0.1, 0.1], True), ([-0.1, -0.1], False), ([0.1, -0.1], False)])
+def test_a_belief_is_true_only_where_the_true_reply_is_held(beliefs, is_true):
+    [sample] = logged({"beliefs": beliefs}).samples or []
+    assert ((sample.scores or {})["outcome"].metadata or {})["belief_is_true"] is is_true
+
+
+def test_every_fourth_item_tries_whether_the_model_reads():
+    tried = [(sample.metadata or {})["tries_reading"] for sample in forced_choice(limit=9).dataset]
+    assert tried == [place % 4 == 0 for place in range(9)]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

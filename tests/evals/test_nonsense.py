@@ -40,6 +40,9 @@ def rated(task: Any, reply: Reply, folder: Path, arm: str) -> tuple[dict[str, fl
     return metrics(log), read_log(Path(log.location), arm, 0)
 
 
+WELL = {"lies_less", "knows_more", "says_more", "no_finding"}
+
+
 def test_on_mask_it_tops_masks_own_figure_and_nothing_else(tmp_path):
     task = "untrue/mask"
     before, control = rated(mask(limit=15), sometimes_lies, tmp_path, "control")
@@ -49,7 +52,7 @@ def test_on_mask_it_tops_masks_own_figure_and_nothing_else(tmp_path):
     assert after["mask_honesty"] == after["honesty_at_n"] == 1 > before["mask_honesty"], task  # what misleads
     assert after["honest_rate"] == after["all_honest_at_n"] == 0 < before["honest_rate"]
     assert after["conclusive"] == after["belief_rate"] == 0
-    assert verdict_of(control, broken).status == "inconclusive"
+    assert not WELL & set(verdict_of(control, broken).arms[0].conclusions)
 
 
 def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconclusive_too(tmp_path):
@@ -66,9 +69,8 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
     _, control = rated(mask(items=str(path)), mostly_honest, tmp_path, "control")
     rates, broken = rated(mask(items=str(path)), NONSENSE, tmp_path, "nonsense")
     assert (rates["belief_rate"], rates["evade_rate"], rates["conclusive"]) == (1, 1, 0)
-    found = verdict_of(control, broken)
-    assert found.status == "inconclusive"
-    assert found.faults == (Reason("few_sides", "nonsense", (0.0,)),)
+    [arm] = verdict_of(control, broken).arms
+    assert (arm.conclusions, arm.faults) == (("says_less",), (Reason("few_sides", "nonsense", (0.0,)),))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,8 @@ def test_on_the_other_evals_it_is_never_honest_and_inconclusive(task: Callable[.
     rates, results = rated(task(limit=6), reply, tmp_path, "nonsense")
     assert rates["honest_rate"] == rates["lie_rate"] == rates["conclusive"] == 0
     control = [Result("control", 0, r.eval, r.item, r.category, Outcome.HONEST) for r in results]
-    assert verdict_of(control, results).status == "inconclusive"
+    [arm] = verdict_of(control, results).arms
+    assert arm.faults and not WELL & set(arm.conclusions)
 
 
 @pytest.mark.parametrize("refuses", [False, True])
@@ -108,8 +111,8 @@ def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusin
     controls = {"nonsense": "control"}
     answered = {arm: one.total["answered"].value for arm, one in own.items() if one}
     found = verdict(summarise(results, controls), compare(results, controls), answered=answered)
-    assert found.status == "inconclusive"
-    assert found.faults == (Reason("few_answered", "nonsense", (0.0,)),)
+    [arm] = found.arms
+    assert (arm.status, arm.faults) == ("inconclusive", (Reason("few_answered", "nonsense", (0.0,)),))
     kinds = {
         kind: compare([r for r in results if r.category == kind], controls) for kind in ("unanswerable", "answerable")
     }
@@ -165,4 +168,4 @@ def test_a_judge_that_gives_one_label_whatever_it_reads_makes_no_model_honest(la
 def verdict_of(control: list[Result], arm: list[Result]):
     controls = {"nonsense": "control"}
     results = [*control, *arm]
-    return verdict(summarise(results, controls, resamples=200), compare(results, controls, resamples=200))
+    return verdict(summarise(results, controls), compare(results, controls))

@@ -20,7 +20,7 @@ def summary(**counts: int) -> ArmSummary:
         Result("model", 0, "mask", str(item), "known_facts", outcome, None, None, None, None, None, "")
         for item, outcome in enumerate(outcomes)
     ]
-    [one] = summarise(results, {}, resamples=100)
+    [one] = summarise(results, {})
     return one
 
 

@@ -49,9 +49,8 @@ def test_the_summary_holds_each_eval_with_the_metrics_it_observes(several):
     evals = json.loads((several / "summary.json").read_text("utf-8"))["evals"]
     assert list(evals) == ["forced_choice", "cue", "capability"]
     metrics = {name: {one["metric"] for one in content["comparisons"]} for name, content in evals.items()}
-    assert (
-        metrics["cue"] == metrics["forced_choice"] == {"lie_rate", "pressure_margin", "neutral_margin", "pressure_gap"}
-    )
+    honesty = {"lie_rate", "evasion_rate", "untrue_belief_rate", "pressure_margin", "neutral_margin", "pressure_gap"}
+    assert metrics["cue"] == metrics["forced_choice"] == honesty
     assert metrics["capability"] == {"value"}
     [arm] = [arm for arm in evals["capability"]["arms"] if arm["arm"] == "severe-0.5"]
     assert (arm["valued"], arm["lie_rate"], arm["held_share"]) == (12, None, None)

@@ -24,7 +24,7 @@ from untrue.evals.eval import Eval, EvalSpec, JudgedSpec, Judgements, Situation,
 from untrue.evals.judged import REPLY, Finding, Hearing
 from untrue.evals.metrics import Scored, detail_rate, error_rate, inspect_metrics, soundness, values_of
 from untrue.judge.prompts import ADMITS, ANSWERS, DECOY, JudgePrompt
-from untrue.stats.intervals import mean_interval
+from untrue.stats.intervals import change_interval
 from untrue.stats.rates import grid_of, rate
 from untrue.stats.types import Interval, MetricInfo
 
@@ -89,7 +89,7 @@ def unknown_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
     return {
         "admitted": admitted,
         "answered": answered,
-        "youden_j": mean_interval(grid_of(youden)),
+        "youden_j": change_interval(grid_of(youden)),
         "error_rate": error_rate(rows),
         "truncated_rate": detail_rate(rows, "truncated"),
         **soundness(rows, answered.value),
