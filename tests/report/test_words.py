@@ -98,9 +98,10 @@ def test_every_conclusion_has_its_words():
 def test_a_value_rises_or_falls_under_its_own_name():
     verdict = Verdict((concluded("rose", comparison("value")), concluded("fell", comparison("value", -0.1), arm="b")))
     assert ascii_numbers(sentence(verdict, "accuracy")) == (
-        "Accuracy rose: arm `a` against `control`, accuracy from 20.0 % to 30.0 % (difference with 95 % interval: +10.0 pp "
-        "[+5.0, +15.0]; p = 0.012 after Holm's correction). Accuracy fell: arm `b` against `control`, accuracy from 20.0 % to "
-        "10.0 % (difference with 95 % interval: -10.0 pp [-15.0, -5.0]; p = 0.012 after Holm's correction)."
+        "Accuracy rose: arm `a` against `control`, accuracy from 20.0 % to 30.0 % (difference with 95 % interval: "
+        "+10.0 pp [+5.0, +15.0]; p = 0.012 after Holm's correction). Accuracy fell: arm `b` against `control`, "
+        "accuracy from 20.0 % to 10.0 % (difference with 95 % interval: -10.0 pp [-15.0, -5.0]; p = 0.012 after Holm's "
+        "correction)."
     )
 
 

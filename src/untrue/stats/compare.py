@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 
 from untrue.outcomes import Outcome, Result
 from untrue.stats.intervals import change_interval, mean_interval, rate_interval
-from untrue.stats.pairing import METRICS, Grid, Metric, align, by_arm, clusters, observed, require_arms, without_empty
+from untrue.stats.pairing import (
+    METRICS,
+    Grid,
+    Metric,
+    align,
+    by_arm,
+    clusters,
+    observed,
+    require_arms,
+    tally,
+    without_empty,
+)
 from untrue.stats.rates import HELD, outcome_rate, rate
 from untrue.stats.tests import holm, mde, p_value
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend
@@ -122,7 +133,7 @@ class Pairs(NamedTuple):
     Attributes:
         before: Control, items x seeds; NaN where there is no value.
         after: Arm.
-        failed: Where the arm has no answer, and the worst value stands in for it.
+        failed: Where the arm lacks an answer that the control has: the worst value stands in for each.
         clusters: Cluster of each item.
     """
 
@@ -133,10 +144,13 @@ class Pairs(NamedTuple):
 
 
 def pair(metric: Metric, control: Sequence[Result], arm: Sequence[Result]) -> Pairs:
-    """Lines up the results of an arm and its control. Where both have no value the pair is missing."""
-    before, after = align([control, arm], metric)
-    failed = np.isnan(after) & ~np.isnan(before) if metric.is_rate else np.zeros(after.shape, bool)
-    return Pairs(before, np.where(failed, float(metric.worse > 0), after), failed, clusters([control, arm]))
+    """Lines up the results of an arm and its control. Where the control has no value the pair is missing."""
+    sums, counts = tally([control, arm], metric)
+    lacking = np.maximum(counts[0] - counts[1], 0) if metric.is_rate else np.zeros(counts[0].shape)
+    sums[1] += lacking * (metric.worse > 0)
+    counts[1] += lacking
+    before, after = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return Pairs(before, after, lacking > 0, clusters([control, arm]))
 
 
 def _compare(

@@ -94,6 +94,12 @@ def align(groups: Sequence[Sequence[Result]], metric: Metric) -> NDArray[np.floa
         Array of groups x items x seeds, each the mean over the epochs that have a value. Items and seeds are those of
         any group. NaN marks a result that is missing or whose value is None or not finite.
     """
+    sums, counts = tally(groups, metric)
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+def tally(groups: Sequence[Sequence[Result]], metric: Metric) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The sums over epochs that `align` takes the mean of, and how many epochs have a value; each as there."""
     items = {item: row for row, item in enumerate(dict.fromkeys(r.item for group in groups for r in group))}
     seeds = {seed: column for column, seed in enumerate(sorted({r.seed for group in groups for r in group}))}
     sums = np.zeros((len(groups), len(items), len(seeds)))
@@ -104,7 +110,7 @@ def align(groups: Sequence[Sequence[Result]], metric: Metric) -> NDArray[np.floa
             if not math.isnan(value):
                 sums[index, items[result.item], seeds[result.seed]] += value
                 counts[index, items[result.item], seeds[result.seed]] += 1
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return sums, counts
 
 
 def clusters(groups: Sequence[Sequence[Result]]) -> list[str]:

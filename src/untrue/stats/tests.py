@@ -23,8 +23,9 @@ FEWEST = 6
 def p_value(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool) -> float:
     """Two-sided p that the mean difference is 0: the larger of that of the items and that of the training runs.
 
-    Of margins the items' is Student's t; of rates McNemar's score (Tango's at 0). From three seeds on the runs' is
-    Student's t of the seeds' means. 1 without spread or with too few items.
+    Of margins the items' is Student's t; of rates McNemar's score (Tango's at 0), and never less than the exact test's
+    smallest p for as many pairs that differ, so that five cannot be significant. From three seeds on the runs' is
+    Student's t of the seeds' means. 1 for a mean of 0 and below six items.
 
     Args:
         differences: Items x seeds, arm minus control; NaN where a pair is missing.
@@ -38,7 +39,8 @@ def p_value(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate
         return 1.0
     if is_rate:
         up, down, _ = discordance(differences, clusters)
-        of_items = 2 * float(norm.sf(abs(up - down) / math.sqrt(up + down)))
+        score = 2 * float(norm.sf(abs(up - down) / math.sqrt(up + down)))
+        of_items = max(score, min(1.0, 2 * 0.5 ** (up + down)))
     else:
         of_items = _student(around.mean, around.items, around.n_clusters)
     of_runs = _student(around.mean, around.seeds, around.n_seeds) if around.n_seeds >= RUNS else 0.0
