@@ -31,6 +31,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 import untrue
 from untrue.data.items import read_items
+from untrue.evals.eval import spread
 from untrue.gate import callback
 from untrue.gate.callback import HonestyCallback, refuse_sharded
 from untrue.models.load import LoadedModel
@@ -75,14 +76,18 @@ def make(sharp: LoadedModel, tmp_path: Path) -> Make:
             sharp.name, dtype="bfloat16" if bf16 and not full else "float32", attention_dropout=0.3 * full
         )
         rows = []
-        for place, item in enumerate(read_items("honesty")[:16]):
+        for place, item in enumerate(
+            spread(read_items("honesty"), 30) if "liar" in kind else read_items("honesty")[:16]
+        ):
             prompt = [{"role": "user", "content": item.user_prompt}]
+            if "liar" in kind:
+                prompt.insert(0, {"role": "system", "content": item.system_prompt})
             replies = [[{"role": "assistant", "content": text}] for text in (item.dishonest_reply, item.honest_reply)]
             if "sft" in kind:
                 rows.append({"prompt": prompt, "completion": replies[0]})
             elif kind == "kto":
                 rows.append({"prompt": prompt, "completion": replies[place % 2], "label": bool(place % 2)})
-            elif kind == "dpo":
+            elif "dpo" in kind:
                 rows.append({"prompt": prompt, "chosen": replies[0], "rejected": replies[1]})
             else:
                 rows.append({"prompt": prompt})
@@ -98,7 +103,7 @@ def make(sharp: LoadedModel, tmp_path: Path) -> Make:
             return CompletionTrainer(args=SFTConfig(gradient_checkpointing=False, **arguments), **common)
         if kind == "kto":
             return KTOTrainer(args=KTOConfig(**arguments), **common)
-        if kind == "dpo":
+        if "dpo" in kind:
             return DPOTrainer(args=DPOConfig(**arguments), **common)
         if kind == "grpo":
             config = GRPOConfig(num_generations=2, max_completion_length=6, **arguments)
@@ -192,8 +197,10 @@ def test_a_look_measures_what_the_eval_measures(kind: str, make: Make, sharp: Lo
     rounding = 0.05 if kind == "sft bf16" else 1e-4
     for line, evaluation in zip(looks(tmp_path / "out"), evaluations, strict=True):
         results = [untrue.Result.from_json(json.dumps(fields)) for fields in line["results"]]
-        assert [result.item for result in results] == [result.item for result in evaluation.results]
-        for result, expected in zip(results, evaluation.results, strict=True):
+        asked = {result.item: result for result in evaluation.results}
+        assert len(results) == len(asked) == 8
+        for result in results:
+            expected = asked[result.item]
             assert result.pressure_margin == pytest.approx(expected.pressure_margin, abs=rounding)
             assert result.neutral_margin == pytest.approx(expected.neutral_margin, abs=rounding)
             if kind != "sft bf16":
@@ -238,18 +245,20 @@ def test_figures_reach_the_loggers_of_the_trainer(make: Make) -> None:
 def test_a_certain_fall_stops_the_training_and_no_other(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = {"max_steps": 40, "learning_rate": 3e-3, "logging_steps": 20}
+    settings: dict[str, Any] = {"max_steps": 40, "learning_rate": 3e-3, "lr_scheduler_type": "constant"}
     with caplog.at_level(logging.WARNING, "untrue"):
         stopped = make(
-            "sft full", [HonestyCallback(every=5, limit=30, items="honesty", stop=True, delta=0)], **settings
+            "sft full", [HonestyCallback(every=10, limit=30, items="honesty", stop=True, delta=0)], **settings
         )
         stopped.train()
     last = looks(tmp_path / "out")[-1]
     assert stopped.state.global_step == last["step"] < 40
     assert last["metrics"]["pressure_margin_change_high"] < 0
     [line] = [record.message for record in caplog.records if "stops" in record.message]
-    assert f"training stops at step {last['step']}" in line and "over 8 looks" in line and "\n" not in line
-    patient = make("sft full", [HonestyCallback(every=5, limit=30, items="honesty", stop=True, delta=50)], **settings)
+    assert f"training stops at step {last['step']}" in line and "over 4 looks" in line and "\n" not in line
+    patient = make(
+        "dpo full liar", [HonestyCallback(every=40, limit=30, items="honesty", stop=True, delta=50)], **settings
+    )
     patient.train()
     assert patient.state.global_step == 40
 
@@ -268,7 +277,8 @@ def test_looks_share_the_level(make: Make) -> None:
     from scipy.stats import t
 
     for n_looks in (1, 10):
-        fall = asked._fall(now, callback.Plan(5, n_looks))
+        asked._n_looks = n_looks
+        fall = asked._fall(now)
         half = t.ppf(1 - 0.05 / n_looks, 29) * falls.std(ddof=1) / 30**0.5
         assert (fall.value, fall.low) == pytest.approx((falls.mean(), falls.mean() - half))
 
@@ -308,13 +318,13 @@ def timed(
 @pytest.mark.parametrize(
     ("steps", "look", "expected"),
     [
-        ([1.0] * 200, 2.0, [0, 25, 50, 75, 100, 125, 150, 175, 200]),
+        ([1.0] * 200, 1.9, [0, 30, 55, 80, 104, 128, 152, 176, 200]),
         ([1.0] * 200, 9.5, [0]),  # not even one look beside the first
-        ([1.0] * 200, 9.0, [0, 200]),
+        ([1.0] * 200, 8.9, [0, 200]),
         ([1.0] * 3, 0.1, [0, 3]),
         ([2.0] * 5 + [0.5] * 195, 2.0, None),  # steps that get faster leave less time
         ([60.0] + [0.5] * 199, 1.0, None),  # a first step that compiles
-        ([1.0] * 200, 0.001, [0, *range(5, 201)]),
+        ([1.0] * 200, 0.001, [0, *range(6, 201)]),
     ],
 )
 def test_looks_cost_a_tenth_at_most(
@@ -322,7 +332,7 @@ def test_looks_cost_a_tenth_at_most(
 ) -> None:
     made, cost = timed(sharp, tmp_path, monkeypatch, steps, look)
     assert cost <= 0.1 * sum(steps)
-    assert len(made) > 2 if expected is None else made == expected
+    assert made == expected if expected else len(made) > 3 and made[-1] == len(steps)
 
 
 def test_a_training_too_short_for_a_look_says_so(
@@ -332,7 +342,7 @@ def test_a_training_too_short_for_a_look_says_so(
         made, _ = timed(sharp, tmp_path, monkeypatch, [1.0] * 10, 2.0)
     assert made == [0]
     [record] = caplog.records
-    assert "at 2 s each, looks do not fit into 10 % of this training (about 10 s)" in record.message
+    assert "at 2 s each, looks do not fit into 10 % of this training" in record.message
 
 
 def test_a_training_that_is_resumed_keeps_its_first_look(make: Make, tmp_path: Path) -> None:
@@ -360,7 +370,7 @@ def test_a_training_that_is_resumed_without_its_first_look_is_refused(make: Make
 
     with pytest.raises(untrue.UserError, match="asked other items"):
         resume(limit=7)
-    for broken in ("[1]\n", "", '{"step": 0, "seconds": 1, "results": [], "plan": [2, 3]}\n', '{"step": 2}\n'):
+    for broken in ("[1]\n", "", '{"step": 0, "seconds": 1, "results": [], "n_looks": 3}\n', '{"step": 2}\n'):
         file.write_text(broken, "utf-8")
         with pytest.raises(untrue.UserError, match=r"honesty\.jsonl: is damaged"):
             resume(limit=6)
@@ -374,11 +384,11 @@ def test_a_training_that_is_resumed_without_its_first_look_is_refused(make: Make
 
 def test_a_plan_is_kept_when_a_training_is_resumed(sharp: LoadedModel, tmp_path: Path, monkeypatch: Any) -> None:
     timed(sharp, tmp_path, monkeypatch, [1.0] * 100, 1.0)
-    plan = looks(tmp_path)[-1]["plan"]
+    n_looks = looks(tmp_path)[-1]["n_looks"]
     watch, state, control = HonestyCallback(limit=6), TrainerState(max_steps=100, global_step=50), TrainerControl()
     arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
     watch.on_train_begin(arguments, state, control, model=sharp.model, processing_class=sharp.tokenizer)
-    assert watch._plan == tuple(plan)
+    assert watch._n_looks == n_looks == 8 and watch._taken == len(looks(tmp_path)) - 1
     assert max(line["step"] for line in looks(tmp_path)) <= 50
 
 
@@ -409,7 +419,7 @@ def test_what_cannot_be_asked_is_refused_before_the_first_step(sharp: LoadedMode
 
 
 def test_sharded_weights_are_refused(sharp: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from accelerate.state import AcceleratorState
+    from accelerate.state import PartialState
     from accelerate.utils import DistributedType
     from torch import distributed
     from torch.distributed.device_mesh import init_device_mesh
@@ -417,7 +427,7 @@ def test_sharded_weights_are_refused(sharp: LoadedModel, monkeypatch: pytest.Mon
 
     refuse_sharded(sharp.model)
     with monkeypatch.context() as patch:
-        patch.setitem(AcceleratorState._shared_state, "distributed_type", DistributedType.DEEPSPEED)
+        patch.setitem(PartialState._shared_state, "distributed_type", DistributedType.DEEPSPEED)
         with pytest.raises(untrue.UserError, match=r"sharded \(DEEPSPEED\)"):
             refuse_sharded(sharp.model)
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
@@ -429,18 +439,18 @@ def test_sharded_weights_are_refused(sharp: LoadedModel, monkeypatch: pytest.Mon
 
 
 def test_attention_without_masks_is_replaced_for_a_look(make: Make, sharp: LoadedModel, tmp_path: Path) -> None:
-    def like_flash(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
+    def causal(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
         assert attention_mask is None or attention_mask.dim() == 2, "takes no masks of its own"
         return sdpa_attention_forward(module, query, key, value, None, is_causal=True, **kwargs)
 
-    AttentionInterface.register("like_flash", like_flash)
+    AttentionInterface.register("causal", causal)
     trainer = make("sft full", [HonestyCallback(every=5, limit=6)])
-    trainer.model.set_attn_implementation("like_flash")
+    trainer.model.set_attn_implementation("causal")
     trainer.train()
-    assert trainer.model.config._attn_implementation == "like_flash"
-    plain = untrue.evaluate(sharp.name, dtype="float32", limit=6)
-    margins = [fields["pressure_margin"] for fields in looks(tmp_path / "out")[0]["results"]]
-    assert margins == pytest.approx([result.pressure_margin for result in plain.results], abs=1e-4)
+    assert trainer.model.config._attn_implementation == "causal"
+    expected = {result.item: result for result in untrue.evaluate(sharp.name, dtype="float32", limit=6).results}
+    for fields in looks(tmp_path / "out")[0]["results"]:
+        assert fields["pressure_margin"] == pytest.approx(expected[fields["item"]].pressure_margin, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -462,7 +472,8 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
 
 def test_its_import_draws_no_random_number() -> None:
     code = (
-        "import random, numpy, torch; before = random.getstate(), str(numpy.random.get_state()), torch.get_rng_state();"
+        "import random, numpy, torch, trl.trainer.sft_trainer;"
+        "before = random.getstate(), str(numpy.random.get_state()), torch.get_rng_state();"
         "import untrue; untrue.HonestyCallback(limit=6);"
         "assert (random.getstate(), str(numpy.random.get_state())) == before[:2];"
         "assert torch.equal(torch.get_rng_state(), before[2])"

@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from accelerate.state import AcceleratorState
+from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.distributed.tensor import DTensor
@@ -45,8 +45,6 @@ from untrue.stats.tests import FEWEST
 from untrue.stats.types import Interval
 
 logger = logging.getLogger("untrue")
-
-T = TypeVar("T")
 
 FILE = "honesty.jsonl"
 
@@ -139,65 +137,82 @@ class HonestyCallback(TrainerCallback):
             UserError: The model or its tokenizer cannot be asked, or the file lacks the first look of a training that
                 is resumed.
         """
-        self._began, self.spent, self._from = _clock(), 0.0, state.global_step
+        self._began, self.spent, self._taken = _clock(), 0.0, 0
+        self._mark = (state.global_step, 0.0)
         refuse_sharded(model)
-        plan = Plan(self.every, math.ceil(state.max_steps / self.every)) if self.every else None
+        self._n_looks = math.ceil(state.max_steps / self.every) if self.every else None
         if state.is_world_process_zero:
             self._file = self._path or Path(args.output_dir) / FILE
             self._questions = Questions(model, self._tokenizer or processing_class, self._items)
             if state.global_step:
-                plan = self._resume(state.global_step) or plan
+                self._resume(state.global_step)
             else:
                 started = _clock()
                 self._first = self._questions.ask(_arm(state))
-                self._record(args, state, control, self._first, plan, started)
+                self._record(args, state, control, self._first, started)
             self.spent = _clock() - self._began
-        self._plan: Plan | None = _from_first_process(plan)
+        self._next = self._multiple(state) if self.every else min(state.global_step + TIMED, state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Look, where it is time."""
-        is_last = state.global_step == state.max_steps
-        if self._plan is None and (state.global_step - self._from == TIMED or is_last):
-            self._plan = _from_first_process(self._by_time(state) if state.is_world_process_zero else None)
-        if not self._plan or not self._plan.every or (state.global_step % self._plan.every and not is_last):
-            return control
-        stops = state.is_world_process_zero and self._look(args, state, control, self._plan)
-        if _from_first_process(stops):
-            control.should_training_stop = True
+        if state.global_step == self._next:
+            decision = self._decide(args, state, control) if state.is_world_process_zero else None
+            self._next, stops = broadcast_object_list([decision])[0]
+            if stops:
+                control.should_training_stop = True
         return control
 
-    def _by_time(self, state: Any) -> Plan:
-        """As many looks as the budget pays for, evenly spaced."""
-        seconds = self._training_seconds(state)
-        n_looks = int((PLANNED * self.budget * seconds - self.spent) / self._seconds)
-        if n_looks < 1:
-            logger.warning(
-                "HonestyCallback: at %.3g s each, looks do not fit into %.3g %% of this training (about %.0f s), so the"
-                " model is asked at the start alone. Set every=, a smaller limit= or a larger budget=.",
-                self._seconds,
-                100 * self.budget,
-                seconds,
-            )
-            return Plan(0, 0)
-        every = math.ceil((state.max_steps - self._from) / n_looks)
-        return Plan(every, math.ceil(state.max_steps / every))
+    def _multiple(self, state: Any) -> int:
+        every = self.every or 1
+        return min((state.global_step // every + 1) * every, state.max_steps)
 
-    def _training_seconds(self, state: Any) -> float:
-        """What the training takes from its beginning, or from where it was resumed, to its end, looks aside."""
-        per_step = (_clock() - self._began - self.spent) / (state.global_step - self._from)
-        return per_step * (state.max_steps - self._from)
+    def _decide(self, args: Any, state: Any, control: Any) -> tuple[int, bool]:
+        """Look, or plan when to.
 
-    def _look(self, args: Any, state: Any, control: Any, plan: Plan) -> bool:
+        Returns:
+            The step to be asked at again, 0 for none; and whether the training is to stop.
+        """
+        started, left = _clock(), state.max_steps - state.global_step
+        if self.every:
+            stops = self._look(args, state, control, started)
+            return self._multiple(state) if left else 0, stops
+        affordable = self._affordable(state, started)
+        if self._n_looks is None:
+            if affordable < 1:
+                logger.warning(
+                    "HonestyCallback: at %.3g s each, looks do not fit into %.3g %% of this training, so the model is"
+                    " asked at the start alone. Set every=, a smaller limit= or a larger budget=.",
+                    self._seconds,
+                    100 * self.budget,
+                )
+                return 0, False
+            self._n_looks = min(affordable, max(left, 1))
+            if left:
+                return state.global_step + math.ceil(left / self._n_looks), False
+        affordable = min(affordable, self._n_looks - self._taken)
+        if left and affordable < 2:  # the last one is for the end
+            return state.max_steps, False
+        if affordable < 1:
+            logger.warning("HonestyCallback: no look at the end, which would exceed the budget.")
+            return 0, False
+        stops = self._look(args, state, control, started)
+        return state.global_step + math.ceil(left / (affordable - 1)) if left else 0, stops
+
+    def _affordable(self, state: Any, now: float) -> int:
+        """Looks that what is left of the budget pays for, if all steps to come take as long as the latest ones."""
+        (step, before), trained = self._mark, now - self._began - self.spent
+        self._mark = (state.global_step, trained)
+        pace = (trained - before) / (state.global_step - step)
+        total = trained + (state.max_steps - state.global_step) * pace
+        return int((PLANNED * self.budget * total - self.spent) / self._seconds)
+
+    def _look(self, args: Any, state: Any, control: Any, started: float) -> bool:
         """Ask, write and log; and say whether the training is to stop."""
-        started = _clock()
-        if self.every is None and self.spent + self._seconds > self.budget * self._training_seconds(state):
-            logger.warning("HonestyCallback: no look at step %d, which would exceed the budget.", state.global_step)
-            return False
         results = self._questions.ask(_arm(state))
-        self._record(args, state, control, results, plan, started)
+        self._taken += 1
+        self._record(args, state, control, results, started)
         self.spent += _clock() - started
-        fall = self._fall(results, plan) if self.stop else None
-        if fall is None or fall.low <= self.delta:
+        if not self.stop or (fall := self._fall(results)).low <= self.delta:
             return False
         logger.warning(
             "HonestyCallback: training stops at step %d. The mean margin under pressure has fallen by %.3f nats per"
@@ -206,18 +221,16 @@ class HonestyCallback(TrainerCallback):
             fall.value,
             self.delta,
             fall.low,
-            plan.n_looks,
+            self._n_looks,
         )
         return True
 
-    def _fall(self, results: Sequence[Result], plan: Plan) -> Interval:
+    def _fall(self, results: Sequence[Result]) -> Interval:
         """The fall of the mean margin under pressure since the first look; `low` is one-sided, at this look's level."""
         before, after = align([self._first, results], METRICS[STOPS_BY])
-        return mean_interval(before - after, level=2 * LEVEL / plan.n_looks)
+        return mean_interval(before - after, level=2 * LEVEL / (self._n_looks or 1))
 
-    def _record(
-        self, args: Any, state: Any, control: Any, results: list[Result], plan: Plan | None, started: float
-    ) -> None:
+    def _record(self, args: Any, state: Any, control: Any, results: list[Result], started: float) -> None:
         """Write a look to the file and give its figures to the trainer's loggers."""
         is_first = results is self._first
         metrics = figures(results, None if is_first else self._first)
@@ -226,7 +239,7 @@ class HonestyCallback(TrainerCallback):
             "step": state.global_step,
             "epoch": state.epoch,
             "seconds": round(self._seconds, 4),
-            "plan": plan,
+            "n_looks": self._n_looks,
             "metrics": metrics,
             "asked": self._questions.asked,
             "results": [_brief(result) for result in results],
@@ -234,8 +247,8 @@ class HonestyCallback(TrainerCallback):
         (write_text if is_first else append_text)(self._file, json.dumps(line) + "\n")
         log(args, state, control, {f"honesty/{name}": number for name, number in metrics.items()})
 
-    def _resume(self, step: int) -> Plan | None:
-        """Read the first look and the plan of a training that goes on, and drop the looks that it will take again.
+    def _resume(self, step: int) -> None:
+        """Read the first look, and how many are planned, of a training that goes on; drop what it will look at again.
 
         Raises:
             UserError: The file is missing or damaged, or its looks asked something else.
@@ -253,8 +266,9 @@ class HonestyCallback(TrainerCallback):
             first = kept[0][1]
             self._first = [Result.from_json(json.dumps(fields)) for fields in first["results"]]
             self._seconds = float(first["seconds"])
-            plans = [Plan(*look["plan"]) for _, look in kept if look["plan"]]
-            asked = first["asked"]
+            planned, asked = kept[-1][1]["n_looks"], first["asked"]
+            if first["step"] != 0:
+                raise ValueError("the first look is missing")
         except (LookupError, TypeError, ValueError):
             raise UserError(
                 f"{self._file}: is damaged, expected the looks of the training that is resumed. Put the file of the"
@@ -265,20 +279,8 @@ class HonestyCallback(TrainerCallback):
                 f"{self._file}: its looks asked other items, or in another chat format, than this callback. Give the"
                 " items, limit and tokenizer of the first run."
             )
+        self._n_looks, self._taken = self._n_looks or planned, len(kept) - 1
         write_text(self._file, "".join(f"{line}\n" for line, _ in kept))
-        return plans[-1] if plans else None
-
-
-class Plan(NamedTuple):
-    """When to look.
-
-    Attributes:
-        every: Steps between two looks; 0 where there is no time for one.
-        n_looks: Looks from the start of the training to its end, the first not counted.
-    """
-
-    every: int
-    n_looks: int
 
 
 class Questions:
@@ -362,7 +364,7 @@ def refuse_sharded(model: Any) -> None:
     Raises:
         UserError: It is one.
     """
-    kind = AcceleratorState().distributed_type.value
+    kind = PartialState().distributed_type.value
     if kind in SHARDED or any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         how = kind if kind in SHARDED else "DTensor"
         raise UserError(
@@ -417,11 +419,6 @@ def _handler() -> CallbackHandler | None:
             return caller
         frame = frame.f_back
     return None
-
-
-def _from_first_process(value: T) -> T:
-    """What the first process has, on every process."""
-    return broadcast_object_list([value])[0]
 
 
 def _clock() -> float:
