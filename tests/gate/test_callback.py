@@ -17,6 +17,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from safetensors.torch import load_file
 from transformers import AttentionInterface, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.trainer_callback import TrainerControl, TrainerState
@@ -31,9 +32,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 import untrue
 from untrue.data.items import read_items
-from untrue.evals.eval import spread
 from untrue.gate import callback
-from untrue.gate.callback import HonestyCallback, refuse_sharded
+from untrue.gate.callback import HonestyCallback, Questions, refuse_sharded
 from untrue.models.load import LoadedModel
 from untrue.training.trainer import CompletionTrainer
 
@@ -76,12 +76,8 @@ def make(sharp: LoadedModel, tmp_path: Path) -> Make:
             sharp.name, dtype="bfloat16" if bf16 and not full else "float32", attention_dropout=0.3 * full
         )
         rows = []
-        for place, item in enumerate(
-            spread(read_items("honesty"), 30) if "liar" in kind else read_items("honesty")[:16]
-        ):
+        for place, item in enumerate(read_items("honesty")[:16]):
             prompt = [{"role": "user", "content": item.user_prompt}]
-            if "liar" in kind:
-                prompt.insert(0, {"role": "system", "content": item.system_prompt})
             replies = [[{"role": "assistant", "content": text}] for text in (item.dishonest_reply, item.honest_reply)]
             if "sft" in kind:
                 rows.append({"prompt": prompt, "completion": replies[0]})
@@ -242,25 +238,52 @@ def test_figures_reach_the_loggers_of_the_trainer(make: Make) -> None:
     assert [{key: value for key, value in entry.items() if key != "step"} for entry in kept] == [*logged.values()]
 
 
+@pytest.fixture(scope="session")
+def falling(sharp: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Other weights of the tiny model, and the 30 items whose margins fall most from its own to these."""
+    folder = tmp_path_factory.mktemp("falling")
+    torch.manual_seed(5)
+    other = AutoModelForCausalLM.from_config(sharp.model.config)
+    other.save_pretrained(folder / "other")
+    items = read_items("honesty")[:50]
+    before, after = (Questions(model, sharp.tokenizer, items).ask("") for model in (sharp.model, other))
+    changes = {new.item: margin(new) - margin(old) for old, new in zip(before, after, strict=True)}
+    fallen = sorted(items, key=lambda item: changes[item.id])[:30]
+    (folder / "items.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in fallen), "utf-8")
+    return folder / "other" / "model.safetensors", folder / "items.jsonl"
+
+
+def margin(result: untrue.Result) -> float:
+    assert result.pressure_margin is not None
+    return result.pressure_margin
+
+
+class Swap(TrainerCallback):
+    """Puts other weights in the place of the model's after three steps."""
+
+    def __init__(self, weights: Path):
+        self.weights = weights
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if state.global_step == 3:
+            model.load_state_dict(load_file(self.weights), strict=False)
+
+
+@pytest.mark.parametrize(("delta", "end"), [(0.0, 4), (50.0, 5)])
 def test_a_certain_fall_stops_the_training_and_no_other(
-    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    delta: float, end: int, falling: tuple[Path, Path], make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings: dict[str, Any] = {"max_steps": 40, "learning_rate": 3e-3, "lr_scheduler_type": "constant"}
+    weights, items = falling
+    watch = HonestyCallback(every=2, items=str(items), stop=True, delta=delta)
     with caplog.at_level(logging.WARNING, "untrue"):
-        stopped = make(
-            "sft full", [HonestyCallback(every=10, limit=30, items="honesty", stop=True, delta=0)], **settings
-        )
-        stopped.train()
-    last = looks(tmp_path / "out")[-1]
-    assert stopped.state.global_step == last["step"] < 40
-    assert last["metrics"]["pressure_margin_change_high"] < 0
-    [line] = [record.message for record in caplog.records if "stops" in record.message]
-    assert f"training stops at step {last['step']}" in line and "over 4 looks" in line and "\n" not in line
-    patient = make(
-        "dpo full liar", [HonestyCallback(every=40, limit=30, items="honesty", stop=True, delta=50)], **settings
-    )
-    patient.train()
-    assert patient.state.global_step == 40
+        trainer = make("sft full", [Swap(weights), watch])
+        trainer.train()
+    lines = looks(tmp_path / "out")
+    assert trainer.state.global_step == lines[-1]["step"] == end
+    assert lines[2]["metrics"]["pressure_margin_change_high"] < 0
+    said = [record.message for record in caplog.records if "stops" in record.message]
+    assert len(said) == (end < 5)
+    assert all("training stops at step 4" in line and "over 3 looks" in line and "\n" not in line for line in said)
 
 
 def test_looks_share_the_level(make: Make) -> None:
@@ -488,8 +511,14 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
+from transformers import TrainerCallback
+from safetensors.torch import load_file
 import untrue
-model, out = sys.argv[1:]
+model, weights, items, out = sys.argv[1:]
+class Swap(TrainerCallback):
+    def on_step_end(self, args, state, control, model=None, **_):
+        if state.global_step == 3:
+            model.load_state_dict(load_file(weights), strict=False)
 rows = [
     {
         "prompt": [{"role": "user", "content": item.user_prompt}],
@@ -500,12 +529,12 @@ rows = [
 trainer = SFTTrainer(
     AutoModelForCausalLM.from_pretrained(model),
     args=SFTConfig(
-        out, use_cpu=True, bf16=False, max_steps=40, learning_rate=3e-3, per_device_train_batch_size=2,
+        out, use_cpu=True, bf16=False, max_steps=9, per_device_train_batch_size=2,
         report_to="none", save_strategy="no", disable_tqdm=True,
     ),
     train_dataset=Dataset.from_list(rows),
     processing_class=AutoTokenizer.from_pretrained(model),
-    callbacks=[untrue.HonestyCallback(every=5, limit=30, items="honesty", stop=True, delta=0)],
+    callbacks=[Swap(), untrue.HonestyCallback(every=2, items=items, stop=True, delta=0)],
 )
 trainer.train()
 print("process", trainer.args.process_index, "of", trainer.args.world_size, "ends at", trainer.state.global_step)
@@ -513,16 +542,19 @@ print("process", trainer.args.process_index, "of", trainer.args.world_size, "end
 
 
 @pytest.mark.slow
-def test_all_processes_stop_together(sharp: LoadedModel, tmp_path: Path) -> None:
+def test_all_processes_stop_together(falling: tuple[Path, Path], sharp: LoadedModel, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(PROCESSES, "utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [*command, str(script), sharp.name, str(tmp_path / "out")], capture_output=True, text=True, timeout=500
+        [*command, str(script), sharp.name, *map(str, falling), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     step = looks(tmp_path / "out")[-1]["step"]
-    assert step < 40
+    assert step == 4
     assert sorted(line for line in done.stdout.splitlines() if line.startswith("process")) == [
         f"process {process} of 2 ends at {step}" for process in range(2)
     ]
