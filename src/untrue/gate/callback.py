@@ -156,7 +156,7 @@ class HonestyCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Look, where it is time."""
         if state.global_step == self._next:
-            decision = self._decide(args, state, control) if state.is_world_process_zero else None
+            decision: Any = self._decide(args, state, control) if state.is_world_process_zero else None
             self._next, stops = broadcast_object_list([decision])[0]
             if stops:
                 control.should_training_stop = True
@@ -336,10 +336,11 @@ def evaluating(model: Any) -> Iterator[None]:
             torch.autocast(device.type, enabled=False),
         ):
             model.eval()
-            for module, own, _ in modules:
+            for layer, own, _ in modules:
+                module: Any = layer
                 if "_original_forward" in own:  # of accelerate
                     module.forward = own["_original_forward"]
-                if isinstance(module, BaseTunerLayer):  # without autocast, inputs must be cast by the layer
+                if isinstance(layer, BaseTunerLayer):  # without autocast, inputs must be cast by the layer
                     module.cast_input_dtype_enabled = True
             for config, _ in settings:
                 if config._attn_implementation not in (None, "sdpa", "eager"):
