@@ -103,7 +103,7 @@ def make(sharp: LoadedModel, tmp_path: Path) -> Make:
             return DPOTrainer(args=DPOConfig(**arguments), **common)
         if kind == "grpo":
             config = GRPOConfig(num_generations=2, max_completion_length=6, **arguments)
-            return GRPOTrainer(args=config, reward_funcs=lengths, **common)
+            return GRPOTrainer(args=config, reward_funcs=lengths, **common)  # type: ignore
         return SFTTrainer(args=SFTConfig(**arguments), **common)
 
     return trainer
@@ -453,7 +453,7 @@ def test_sharded_weights_are_refused(sharp: LoadedModel, monkeypatch: pytest.Mon
         patch.setitem(PartialState._shared_state, "distributed_type", DistributedType.DEEPSPEED)
         with pytest.raises(untrue.UserError, match=r"sharded \(DEEPSPEED\)"):
             refuse_sharded(sharp.model)
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)  # type: ignore
     try:
         with pytest.raises(untrue.UserError, match=r"sharded \(DTensor\)"):
             refuse_sharded(distribute_module(deepcopy(sharp.model), init_device_mesh("cpu", (1,))))
