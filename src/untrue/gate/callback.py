@@ -30,7 +30,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedConfig, TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
-from untrue.data.items import Item, read_items
+from untrue.data.items import Item, by_information, read_items
 from untrue.engine.likelihoods import exact_engine
 from untrue.errors import UserError
 from untrue.evals.eval import spread
@@ -102,7 +102,7 @@ class HonestyCallback(TrainerCallback):
                 that looks take at most `budget` of the time of the training. The last step is always looked at.
             budget: Share of the training's time that all looks together may take; used where `every` is None.
             items: What `untrue eval` takes as `items` of `forced_choice`.
-            limit: Only so many items, spread over their categories; always the same ones.
+            limit: Only so many items, spread over their categories: those whose outcome can change most easily.
             stop: Stop the training once the mean margin under pressure has certainly fallen by more than `delta`: the
                 upper limit of its one-sided interval lies below, at 5 % divided by the number of planned looks, since
                 every look sees the same items.
@@ -120,7 +120,7 @@ class HonestyCallback(TrainerCallback):
         if not 0 <= delta < math.inf:
             raise UserError(f"delta: {delta}, expected nats per token from 0 on.")
         self.every, self.budget, self.stop, self.delta = every, budget, stop, delta
-        self._items = spread(read_items(items), limit)
+        self._items = spread(by_information(read_items(items)), limit)
         fewest = FEWEST_TO_STOP if stop else FEWEST
         if len(self._items) < fewest:
             raise UserError(
