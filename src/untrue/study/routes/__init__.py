@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from untrue.study.routes.dose import DoseRoute
+from untrue.study.routes.instrument import InstrumentRoute
 from untrue.study.routes.interaction import InteractionRoute
 from untrue.study.routes.route import Route
 from untrue.study.routes.share import ShareRoute
@@ -11,4 +12,5 @@ ROUTES: dict[str, type[Route]] = {
     "share": ShareRoute,
     "dose": DoseRoute,
     "interaction": InteractionRoute,
+    "instrument": InstrumentRoute,
 }
