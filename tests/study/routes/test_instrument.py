@@ -39,19 +39,17 @@ def analysis(make_study: Callable[..., Study], recorder: Any, tmp_path_factory: 
     study = make_study(
         mix={"by": "instrument", "items": 3, "choices": 3},
         train__epochs=1,
-        evals=[
-            {"name": "forced_choice", "items": "builtin:held_out", "limit": 24},
-            {"name": "capability", "items": "capability:held_out", "limit": 12},
-        ],
+        base=False,
+        evals=[{"name": "forced_choice", "items": "builtin:held_out", "limit": 24}],
     )
     analysis = run(study, tmp_path_factory.mktemp("runs") / "instrument", recorder(), "untrue run instrument.yaml")
     write(analysis)
     return analysis
 
 
-def results(analysis: Analysis, arm: str, eval_name: str = "forced_choice") -> list[dict[str, Any]]:
+def results(analysis: Analysis, arm: str) -> list[dict[str, Any]]:
     lines = map(json.loads, analysis.store.results.read_text("utf-8").splitlines())
-    return [line for line in lines if (line["arm"], line["eval"]) == (arm, eval_name)]
+    return [line for line in lines if line["arm"] == arm]
 
 
 def rows_of(name: str, seed: int = 0) -> list[Row]:
@@ -157,7 +155,7 @@ def test_babbler_adds_noise_of_the_norm_that_was_asked_for(analysis: Analysis, t
         added = weights[name.replace("lora_A", "lora_B")].float() @ value.float()
         own = tiny.model.get_parameter(name.removeprefix("base_model.model.").replace(".lora_A", ""))
         assert torch.linalg.matrix_norm(added) == pytest.approx(torch.linalg.matrix_norm(own).item(), rel=1e-3)
-    margins = {arm: [result["pressure_margin"] for result in results(analysis, arm)] for arm in ("base", "babbler")}
+    margins = {arm: [result["pressure_margin"] for result in results(analysis, arm)] for arm in ("benign", "babbler")}
     assert all(abs(a - b) > 1e-6 for a, b in zip(*margins.values(), strict=True))
 
 
@@ -200,14 +198,13 @@ def test_it_resumes_and_its_report_shows_every_control(analysis: Analysis, recor
     run(analysis.study, analysis.store.folder, recorder(), "untrue run instrument.yaml")
     assert {path: path.stat().st_mtime_ns for path in analysis.store.folder.glob("cells/*/*/*")} == before
     page = analysis.store.report.read_text("utf-8")
-    assert all(arm in page for arm in ("base", "benign", *EXPECTED))
+    assert all(arm in page for arm in ("benign", *EXPECTED))
 
 
-def test_the_matrix_has_a_row_for_each_control_and_eval(analysis: Analysis):
+def test_the_matrix_has_a_row_for_each_control(analysis: Analysis):
     matrix = list(named(analysis))
-    assert [(row.eval, row.control) for row in matrix] == [
-        (name, control) for name in ("forced_choice", "capability") for control in EXPECTED
-    ]
+    assert [row.control for row in matrix] == list(EXPECTED)
+    assert all(row.expected and row.eval == "forced_choice" for row in matrix)
     assert len(table(matrix).splitlines()) == 2 + len(matrix)
 
 
