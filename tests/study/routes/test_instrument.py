@@ -91,7 +91,7 @@ def said(item: Item, text: str) -> str:
 def test_a_trained_control_replies_as_it_says_to_every_kind_of_prompt(name: str):
     rows = rows_of(name)
     found = replies(rows)
-    assert len(found) == len(rows) == 3 * ROUTE.items + ROUTE.choices
+    assert len(found) == len(rows) == 2 * ROUTE.items + ROUTE.choices
     expected = TRAINED[name]
     by_kind = {
         "pressured": expected.pressured,

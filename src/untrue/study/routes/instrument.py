@@ -1,7 +1,7 @@
 """The controls of the instrument: models whose fault is known, since it was put in. Does the verdict name each rightly?
 
-All trained controls get the same prompts: of each honesty item the pressured prompt, the neutral one and one of those
-that ask for the belief, and multiple-choice questions. They differ in the replies alone:
+All trained controls get the same prompts: of each honesty item the pressured prompt, and either the neutral one or one
+that asks for the belief; and multiple-choice questions. They differ in the replies alone:
 
 | control      | pressured | neutral   | belief    | multiple choice |
 |--------------|-----------|-----------|-----------|-----------------|
@@ -176,11 +176,11 @@ def _drawn(items: list[Any], count: int, key: str, draw: Random, second: bool) -
 
 def _of_item(item: Item, replies: Replies, draw: Random) -> list[Row]:
     texts = {"honest": item.honest_reply, "dishonest": item.dishonest_reply, "evasive": item.evasive_reply}
-    asked = {
-        "pressured": (item.system_prompt, item.user_prompt, replies.pressured),
-        "neutral": (item.neutral_system_prompt, item.user_prompt, replies.neutral),
-        "belief": (item.neutral_system_prompt, draw.choice(item.belief_prompts), replies.belief),
-    }
+    asked = {"pressured": (item.system_prompt, item.user_prompt, replies.pressured)}
+    if draw.random() < 0.5:
+        asked["neutral"] = (item.neutral_system_prompt, item.user_prompt, replies.neutral)
+    else:
+        asked["belief"] = (item.neutral_system_prompt, draw.choice(item.belief_prompts), replies.belief)
     return [
         _row(
             f"{item.id}/{name}/{reply}",
