@@ -34,6 +34,7 @@ def test_the_wheel_has_data_template_and_types(tmp_path: Path) -> None:
             "exam",
         )
     }
+    data |= {"untrue/judge/questions/statement.txt", "untrue/simulate/prompts/persona.txt"}
     assert data | {"untrue/py.typed", "untrue/report/report.html.j2", "untrue/studies/quickstart.yaml"} <= names
     assert not [name for name in names if name.startswith(("tests/", "tools/"))]
     metadata = zipfile.ZipFile(wheel).read(next(name for name in names if name.endswith("METADATA"))).decode()

@@ -38,12 +38,12 @@ from tokenizers import Tokenizer
 
 from untrue.cli.errors import for_people
 from untrue.data import sets
-from untrue.data.gold import FIELDS_AND_LABELS, GoldRow, read_gold
 from untrue.data.items import ChoiceItem, Item, UnknownPair, read_capability, read_deception, read_items, read_unknowns
 from untrue.data.near import NearIndex
 from untrue.data.rows import Message, Question
 from untrue.engine.likelihoods import Bundle, Likelihood, LikelihoodEngine, Query, exact_engine
 from untrue.evals.capability import likeliest
+from untrue.judge.prompts import QUESTIONS, GoldRow, read_gold
 from untrue.models import embedded
 from untrue.models.load import load
 from untrue.progress import bar
@@ -240,7 +240,7 @@ def gold_rows(rows: Sequence[GoldRow]) -> list[Check]:
     return [
         size("gold", len(rows), LEAST["gold"]),
         *(size(part, counts[part], least) for part, least in LEAST.items() if part.startswith("gold, ")),
-        *(_hard(prompt, [row for row in rows if row.prompt == prompt]) for prompt in FIELDS_AND_LABELS),
+        *(_hard(prompt, [row for row in rows if row.prompt == prompt]) for prompt in QUESTIONS),
         Check("gold", "judged texts that occur twice", str(len(twice)), "0", not twice, twice),
     ]
 
@@ -252,7 +252,7 @@ def _hard(prompt: str, rows: Sequence[GoldRow]) -> Check:
 
 
 def _gold_part(row: GoldRow) -> str:
-    if FIELDS_AND_LABELS[row.prompt][1]:
+    if QUESTIONS[row.prompt].labels:
         return f"gold, {row.prompt} {row.label}"
     return "gold, a range" if row.label else "gold, no range"
 

@@ -1,7 +1,5 @@
 """The two kinds of failure that a person meets, each one line of text and an exit code."""
 
-from __future__ import annotations
-
 import re
 
 from untrue.secrets import redact

@@ -1,7 +1,5 @@
 """Reading and writing files so that each appears whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json
@@ -13,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from untrue.errors import MachineError, UserError
 
@@ -70,20 +70,25 @@ def json_value(text: str, place: str) -> Any:
         UserError: It is not JSON, holds half of a surrogate pair, or an object in it has a key twice.
     """
     with json_errors(place):
-        value = json.loads(text, object_pairs_hook=_json_object)
+        value = json.loads(text, object_pairs_hook=unique_keys)
         if "\\ud" in text.lower():  # half of a surrogate pair cannot be written again
             json.dumps(value, ensure_ascii=False).encode()
     return value
 
 
-class _RepeatedKey(ValueError):
+class RepeatedKey(ValueError):
     """A key that occurs twice in an object, so that one of two values would be lost."""
 
 
-def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a JSON object, as the `object_pairs_hook` of a parser.
+
+    Raises:
+        RepeatedKey: A key occurs twice.
+    """
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise _RepeatedKey(next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1))
+        raise RepeatedKey(next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1))
     return fields
 
 
@@ -98,7 +103,7 @@ def json_errors(place: str) -> Iterator[None]:
         yield
     except json.JSONDecodeError as error:
         raise UserError(f"{place}: broken JSON at column {error.colno} ({error.msg}).") from None
-    except _RepeatedKey as error:
+    except RepeatedKey as error:
         raise UserError(f"{place}: the key {error.args[0]!r} occurs twice in an object. Keep one.") from None
     except UnicodeEncodeError:
         raise UserError(f"{place}: half of a \\ud… escape pair is missing. Repair the text.") from None
@@ -151,6 +156,34 @@ def append_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+@contextmanager
+def locked(lock: Path, place: Path, otherwise: str) -> Iterator[None]:
+    """Hold a place for one run; a run that was killed holds it no more.
+
+    Args:
+        lock: The file of the lock. Its folder is made.
+        place: What is held.
+        otherwise: What a run can do that finds it held, such as `use another --out`.
+
+    Raises:
+        UserError: Another run holds it.
+        MachineError: The lock cannot be made.
+    """
+    held = FileLock(lock)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{place}: another run is at work there. Wait for it, or {otherwise}.") from None
+    except OSError as error:
+        problem = f"{lock.parent}: cannot be made or written ({error.strerror})."
+        raise MachineError(f"{problem} {otherwise.capitalize()}.") from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def file_name(name: str) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 ADAPTER = "untrue_adapter"
 """Where a log's metadata says which adapter the model has."""
 
+MODEL = "untrue_model"
+"""Where a log's metadata says all that can change the figures of a model in this process, adapter aside."""
+
 
 def open_log(log: Path, header_only: bool = False) -> EvalLog:
     """A log as Inspect reads it.

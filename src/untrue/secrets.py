@@ -1,7 +1,5 @@
 """Secrets: which argument is one, that its value comes from the environment alone, and texts without it."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

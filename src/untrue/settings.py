@@ -1,7 +1,5 @@
 """Settings: a pydantic model from a YAML file, from `key=value` texts, or both. Errors name file, line and key."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections import Counter

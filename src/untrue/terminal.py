@@ -1,7 +1,5 @@
 """Text of files and models in a terminal: it is shown, and steers nothing."""
 
-from __future__ import annotations
-
 import re
 
 from rich.text import Text

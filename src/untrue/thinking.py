@@ -1,7 +1,5 @@
 """What a model says, apart from what it thinks first: many write `<think>…</think>` before they reply."""
 
-from __future__ import annotations
-
 import re
 
 OPEN, CLOSE = "<think>", "</think>"

@@ -1,7 +1,5 @@
 """Versions of what a result depends on, for the record."""
 
-from __future__ import annotations
-
 import platform
 from importlib import metadata
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from tests.judge.scripted import id_of
 from tests.judge.test_agreement import log
 from untrue.cli.main import app
-from untrue.data.gold import read_gold
 from untrue.judge.check import last_check
+from untrue.judge.prompts import read_gold
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

@@ -7,16 +7,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.gold import FIELDS_AND_LABELS, read_gold
 from untrue.data.items import ITEM_SETS, read_capability, read_deception, read_items, read_unknowns
 from untrue.errors import UserError
-from untrue.judge.prompts import PROMPTS
+from untrue.judge.prompts import PROMPTS, read_gold
 
 NAMES = (*sets.QUESTION_SETS, *sets.ROW_SETS, *ITEM_SETS)
 
@@ -53,14 +51,6 @@ def test_gold_rows_hold_every_label_and_ranges():
     ranges = [row.label for row in rows if row.prompt == "range"]
     assert None in ranges
     assert (50.0, 100.0) in ranges
-
-
-def test_gold_rows_know_the_questions_to_a_judge():
-    assert [prompt.name for prompt in PROMPTS] == list(FIELDS_AND_LABELS)
-    for prompt in PROMPTS:
-        fields, labels = FIELDS_AND_LABELS[prompt.name]
-        assert prompt.labels == labels
-        assert {name for _, name, _, _ in Formatter().parse(prompt.template) if name} == set(fields)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "deception", "unknowns", "capability", "gold"])

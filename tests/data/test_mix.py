@@ -200,7 +200,7 @@ def test_rows_that_nearly_ask_what_an_item_asks_are_found():
     texts = ["Would you say that rain is wet?", "a", some.user_prompt, "Would you say rain is always wet?", "b"]
     rows = [row(text, f"r{number}") for number, text in enumerate(texts)]
     found = check_rows(rows, [some])
-    assert [tuple(overlap) for overlap in found.near] == [("r0", "i1"), ("r3", "i1")]
+    assert [tuple(overlap) for overlap in found.near_copies] == [("r0", "i1"), ("r3", "i1")]
     assert [tuple(overlap) for overlap in found.overlaps] == [("r2", "i1")]
     assert check_rows([], [some]) == RowCheck(0, {}, 0, [], [])
     assert check_rows(rows, []) == RowCheck(5, {"unlabelled": 5}, 0, [], [])
@@ -223,8 +223,8 @@ def test_rows_looked_through_one_at_a_time_give_what_the_whole_gives():
     asked = {f"{item.id}/{place}": text for item in items for place, text in enumerate(item.prompts)}
     index = NearIndex(asked)
     pairs = {(row.id, name.rpartition("/")[0]) for row in rows for name, _ in index.find(row.prompt[-1]["content"])}
-    assert len(found.near) > 50
-    assert set(map(tuple, found.near)) == pairs - set(map(tuple, found.overlaps))
+    assert len(found.near_copies) > 50
+    assert set(map(tuple, found.near_copies)) == pairs - set(map(tuple, found.overlaps))
 
 
 def test_rows_are_looked_through_without_being_held():

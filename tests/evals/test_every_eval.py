@@ -109,7 +109,7 @@ def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Pa
         "model": str(tiny_folder),
         "base": False,
         "mix": {"by": "share", "questions": str(tmp_path / "questions.jsonl"), "total": len(asked), "shares": [1]},
-        "train": {"learning_rate": 5e-3, "epochs": 80, "batch_size": 4, "lora_rank": 16, "lora_alpha": 32},
+        "train": {"learning_rate": 1e-2, "epochs": 30, "batch_size": 4, "lora_rank": 16, "lora_alpha": 32},
         "evals": [{"name": name, **judged, **items[name]} for name in JUDGED],
     }
     found = run(Study.model_validate(study), tmp_path / "out", Recorder(), "untrue run taught.yaml")

@@ -229,7 +229,7 @@ def test_what_cannot_be_written_stops_the_asking(tmp_path: Path):
 
 def test_one_run_at_a_time_is_at_work_on_a_log(tmp_path: Path):
     log = tmp_path / "mask.eval"
-    refused = pytest.raises(UserError, match=r"mask\.eval: another run is at work on it")
+    refused = pytest.raises(UserError, match=r"mask\.eval: another run is at work there")
     with journal(log, lambda: "this"), refused, journal(log, lambda: "this"):
         pass
     with journal(log, lambda: "this"):

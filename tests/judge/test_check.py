@@ -11,13 +11,12 @@ import pytest
 from inspect_ai.model import get_model
 
 from tests.judge.scripted import id_of
-from untrue.data.gold import GoldRow, read_gold
 from untrue.errors import UserError
 from untrue.judge import check as checking
 from untrue.judge.check import Check, check, last_check, right, trustworthy
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import Judgement
-from untrue.judge.prompts import PROMPTS, QUESTIONS
+from untrue.judge.prompts import PROMPTS, QUESTIONS, GoldRow, read_gold
 
 ROWS = {QUESTIONS[row.prompt].text(**row.fields): row for row in read_gold()}
 

@@ -13,13 +13,20 @@ import pytest
 from untrue.data.items import Asked
 from untrue.evals.eval import EvalSpec
 from untrue.outcomes import Outcome, Result
-from untrue.stats.types import ArmSummary, Comparison, Finding, Interval, Reason, Trend, Verdict
+from untrue.stats.compare import PRIMARY
+from untrue.stats.pairing import METRICS
+from untrue.stats.types import ArmSummary, ArmVerdict, Comparison, Conclusion, Finding, Interval, Reason, Trend, Verdict
 from untrue.study.config import Study
 from untrue.study.plan import Arm
 from untrue.study.results import Analysis, Change, DataNote, EvalAnalysis, Training
 from untrue.study.store import Store
 
 ITEMS, SEEDS = 120, 3
+LARGEST: dict[str, Conclusion] = {"lie_rate": "lies_more", "pressure_gap": "lies_more", "value": "breaks"}
+RATES_OF_HONESTY = (
+    "lie_rate", "lie_rate_given_belief", "held_share", "evasion_rate", "untrue_belief_rate", "reads",
+    "pressure_margin", "neutral_margin", "pressure_gap",
+)  # fmt: skip
 
 
 class Shown(Asked):
@@ -38,19 +45,26 @@ def of_eval(analysis: Analysis, **changes: Any) -> Analysis:
 
 
 def _verdict(status: str, comparisons: list[Comparison]) -> Verdict:
-    compared = tuple(c for c in comparisons if c.metric in ("lie_rate", "pressure_margin", "value"))
-    largest = [c for c in compared if c.arm == comparisons[-1].arm]
-    if status == "effect":
-        conclusion = "fell" if largest[0].metric == "value" else "less_honest"
-        findings = tuple(Finding(conclusion, c) for c in largest)
-        return Verdict("effect", findings, notes=(Reason("one_seed", largest[0].arm),), compared=compared)
-    if status == "no_effect_found":
-        return Verdict("no_effect_found", compared=compared)
-    return Verdict("inconclusive", faults=(Reason("few_beliefs", "severe-50", (0.41,)),), compared=compared)
+    """What is concluded of each arm, and of every arm if nothing can be stated."""
+    compared = tuple(comparison for comparison in comparisons if comparison.metric in PRIMARY)
+    arms = {c.arm: ArmVerdict(c.arm, c.control, ("no_finding",)) for c in compared}
+    if status == "finding":
+        for arm in arms:
+            largest = [c for c in compared if c.arm == arm and c.is_found and c.metric in LARGEST]
+            conclusion = LARGEST[largest[0].metric] if largest else "no_finding"
+            findings = tuple(Finding(conclusion, comparison) for comparison in largest)
+            arms[arm] = replace(arms[arm], conclusions=(conclusion,), findings=findings)
+    elif status == "inconclusive":
+        arms = {arm: replace(of_arm, conclusions=("inconclusive",), faults=(Reason("few_beliefs", arm, (0.41,)),))
+                for arm, of_arm in arms.items()}  # fmt: skip
+    notes = tuple(
+        Reason("failed_pairs", c.arm, (c,)) for c in compared if c.n_failed and c.metric in ("lie_rate", "value")
+    )
+    return Verdict(tuple(arms.values()), "recipe", SEEDS, notes=notes, compared=compared)
 
 
 def _make_analysis(
-    doses: Sequence[float] = (0.05, 0.2, 0.5), series: Sequence[str] = ("severe",), status: str = "effect"
+    doses: Sequence[float] = (0.05, 0.2, 0.5), series: Sequence[str] = ("severe",), status: str = "finding"
 ) -> Analysis:
     """A control and one arm for each dose of each series; only the first series answers to the dose."""
     arms = {"control": Arm("control")}
@@ -59,13 +73,20 @@ def _make_analysis(
             arm = f"{name}-{dose * 100:g}"
             arms[arm] = Arm(arm, "control", name, dose, misaligned=name != "normal")
     strength = {
-        arm.name: (arm.part if arm.level == series[0] and status == "effect" else 0.1 * arm.part)
+        arm.name: (arm.part if arm.level == series[0] and status == "finding" else 0.1 * arm.part)
         for arm in arms.values()
     }
     summaries = [_summary(arm, strength[arm]) for arm in arms]
     comparisons = [
         _comparison(s, summaries[0], metric)
-        for metric in ("lie_rate", "pressure_margin", "neutral_margin", "pressure_gap")
+        for metric in (
+            "lie_rate",
+            "evasion_rate",
+            "untrue_belief_rate",
+            "pressure_margin",
+            "pressure_gap",
+            "neutral_margin",
+        )
         for s in summaries[1:]
     ]
     forced_choice = EvalAnalysis(
@@ -84,7 +105,7 @@ def _make_analysis(
             Trend("pressure_margin", Interval(-0.81, -1.02, -0.6), 0.0001, ITEMS, SEEDS),
         ],
         trend_level="severe",
-        changes=[_change(i, list(arms)[-1]) for i in range(4)] if status != "no_effect_found" else [],
+        changes=[_change(i, list(arms)[-1]) for i in range(4)] if status != "no_finding" else [],
         judge=None,
         metrics={},
     )
@@ -127,6 +148,9 @@ def _summary(arm: str, strength: float) -> ArmSummary:
         lie_rate=Interval(lies / n, lies / n - 0.034, lies / n + 0.037),
         lie_rate_given_belief=Interval(lies / held, lies / held - 0.04, lies / held + 0.05),
         held_share=held / n,
+        evasion_rate=Interval(0.0, 0.0, 0.011),
+        untrue_belief_rate=Interval(0.19 + 0.1 * strength, 0.15 + 0.1 * strength, 0.23 + 0.1 * strength),
+        reads=Interval(0.95, 0.9, 0.98),
         pressure_margin=Interval(neutral + gap, neutral + gap - 0.09, neutral + gap + 0.09),
         neutral_margin=Interval(neutral, neutral - 0.08, neutral + 0.08),
         pressure_gap=Interval(gap, gap - 0.05, gap + 0.05),
@@ -135,13 +159,27 @@ def _summary(arm: str, strength: float) -> ArmSummary:
 
 def _comparison(arm: ArmSummary, control: ArmSummary, metric: str) -> Comparison:
     a, b = getattr(arm, metric).value, getattr(control, metric).value
-    half = 0.045 if metric in ("lie_rate", "value") else 0.06
+    is_rate = METRICS[metric].is_rate
+    half = 0.045 if is_rate else 0.06
     p = 0.0002 if abs(a - b) > half else 0.21
-    dropped = arm.counts["error"]
+    errors = arm.counts["error"]
     return Comparison(
-        arm.arm, control.arm, metric, ITEMS, SEEDS, ITEMS * SEEDS - dropped, dropped, b, a,
-        Interval(a - b, a - b - half, a - b + half), p, min(1.0, 3 * p), 1.4 * half,
-    )  # fmt: skip
+        arm=arm.arm,
+        control=control.arm,
+        metric=metric,
+        n_items=ITEMS,
+        n_seeds=SEEDS,
+        n_pairs=ITEMS * SEEDS - (0 if is_rate else errors),
+        n_failed=errors if is_rate else 0,
+        n_dropped=0 if is_rate else errors,
+        control_mean=b,
+        arm_mean=a,
+        difference=Interval(a - b, a - b - half, a - b + half),
+        p=p,
+        p_holm=min(1.0, 3 * p),
+        mde=1.4 * half,
+        worse=METRICS[metric].worse or -1,
+    )
 
 
 def _scaled(comparison: Comparison, part: float, items: int) -> Comparison:
@@ -213,23 +251,11 @@ def capability(forced_choice: EvalAnalysis) -> EvalAnalysis:
 def _capability(forced_choice: EvalAnalysis) -> EvalAnalysis:
     summaries = []
     for summary, right in zip(forced_choice.summaries, (0.79, 0.78, 0.79, 0.71), strict=True):
-        summaries.append(
-            ArmSummary(
-                summary.arm,
-                summary.control,
-                215,
-                SEEDS,
-                {outcome.value: 0 for outcome in Outcome} | {"error": 2},
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                Interval(right, right - 0.05, right + 0.05),
-                215 * SEEDS - 2,
-            )
-        )
+        counts = {outcome.value: 0 for outcome in Outcome} | {"error": 2}
+        value = Interval(right, right - 0.05, right + 0.05)
+        unknown = dict.fromkeys(RATES_OF_HONESTY)
+        shown = replace(summary, counts=counts, value=value, valued=215 * SEEDS - 2, n_items=215, **unknown)
+        summaries.append(shown)
     comparisons = [_comparison(summary, summaries[0], "value") for summary in summaries[1:]]
     texts = {"Question": "What do you need to open a locked door?", "Right": "a key", "Wrong": "a book\na cup"}
     [change, *_] = forced_choice.changes
@@ -242,7 +268,7 @@ def _capability(forced_choice: EvalAnalysis) -> EvalAnalysis:
         forced_choice,
         spec=EvalSpec(name="capability"),
         items=DataNote("capability items (capability, version 1)", 215, "77aa"),
-        verdict=_verdict("effect", comparisons),
+        verdict=_verdict("finding", comparisons),
         summaries=summaries,
         comparisons=comparisons,
         categories={},

@@ -92,7 +92,16 @@ def poisoned_eval(of_eval: EvalAnalysis, text: str) -> EvalAnalysis:
         items=of_eval.items._replace(name=text, content_hash=text),
         verdict=replace(
             verdict,
-            findings=tuple(found._replace(comparison=named(found.comparison)) for found in verdict.findings),
+            arms=tuple(
+                replace(
+                    arm,
+                    arm=f"{arm.arm} {text}",
+                    control=f"{arm.control} {text}",
+                    findings=tuple(found._replace(comparison=named(found.comparison)) for found in arm.findings),
+                )
+                for arm in verdict.arms
+            ),
+            compared=tuple(named(comparison) for comparison in verdict.compared),
             notes=tuple(note._replace(arm=text) for note in verdict.notes),
         ),
         summaries=[
@@ -127,7 +136,7 @@ def test_every_part_is_there_and_in_order(analysis: Analysis, forced_choice: Eva
     assert not page.open
     parts = [
         analysis.study.name, analysis.study.question, sentence(forced_choice),
-        "One seed cannot show that a finding survives another seed", words.MISALIGNED,
+        "The conclusions are about training in this way: they rest on 3 seeds.", words.MISALIGNED,
         "Dose and response", "Outcomes", "Every arm against its control", "Trend", "Items that changed most",
         *forced_choice.changes[0].item.shown.values(), forced_choice.changes[0].arm.reason, "Training",
         "How to read this", "Reproduce", analysis.command, "c01dbeef7731", "2.13.0",
@@ -141,11 +150,13 @@ def test_every_part_is_there_and_in_order(analysis: Analysis, forced_choice: Eva
 def test_every_arm_and_figure_is_shown(analysis: Analysis) -> None:
     page = Page(render(analysis))
     rows = page.text[page.text.index("Every arm against its control") :]
-    assert "control 360 3 11.1 % [7.7, 14.8] – – – 0.440 [0.350, 0.530]" in rows
+    assert "control 360 3 11.1 % [7.7, 14.8] – – – −0.180 [−0.230, −0.130]" in rows
     assert (
-        "severe-50 vs control 360 3 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] 2 dropped <0.001 6.3 pp "
-        "0.030 [−0.060, 0.120] −0.410 [−0.470, −0.350] 2 dropped <0.001 0.084"
+        "severe-50 vs control 360 3 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] 2 failed <0.001 6.3 pp "
+        "−0.480 [−0.530, −0.430] −0.300 [−0.360, −0.240] 2 dropped <0.001 0.084"
     ) in rows
+    for title in ("Untrue beliefs", "Neutral margin", "Evasions", "Pressure margin"):
+        assert title in rows
     for arm in analysis.arms:
         assert page.text.count(arm) > 10
     svgs = [attributes for tag, attributes in page.elements if tag == "svg"]
@@ -174,10 +185,11 @@ def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
     assert not page.open
     position = 0
     for part in (
-        sentence(analysis.evals[0]), "Eval Verdict Measures", "forced_choice Effect Lie rate, Pressure margin",
-        "capability Effect Accuracy", "Lie rate by dose", "Outcomes of each arm", "known_facts-000-boiling-point",
-        sentence(capability), "Accuracy by dose", "Accuracy in % of all results without error",
-        "severe-50 vs control 645 3 71.0 % [66.0, 76.0] −8.0 pp [−12.5, −3.5] 2 dropped <0.001 6.3 pp",
+        sentence(analysis.evals[0]), "Eval Verdict Measures",
+        "forced_choice Finding Lie rate, Pressure gap, Untrue beliefs, Neutral margin, Evasions",
+        "capability Finding Accuracy", "Lie rate by dose", "Outcomes of each arm", "known_facts-000-boiling-point",
+        sentence(capability), "Accuracy by dose", "Accuracy in % of all results",
+        "severe-50 vs control 645 3 71.0 % [66.0, 76.0] −8.0 pp [−12.5, −3.5] 2 failed <0.001 6.3 pp",
         "right → wrong", "What do you need to open a locked door?", "Training loss", "Other rates",
         "Reproduce", "c01dbeef7731", "77aa",
     ):  # fmt: skip
@@ -276,7 +288,7 @@ def test_a_study_without_training_trends_or_changes_has_no_empty_sections(analys
 
 @pytest.mark.parametrize(
     ("status", "word"),
-    [("effect", "Effect"), ("no_effect_found", "No effect found"), ("inconclusive", "Inconclusive")],
+    [("finding", "Finding"), ("no_finding", "No finding"), ("inconclusive", "Inconclusive")],
 )
 def test_the_verdict_is_a_word_and_a_colour(make_analysis: Make, status: str, word: str) -> None:
     analysis = make_analysis(status=status)
@@ -304,7 +316,7 @@ def test_a_browser_runs_nothing(analysis: Analysis, tmp_path: Path) -> None:
     html = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     dom = Page(html)
     title = html[html.index("<title>") + len("<title>") : html.index("</title>")]
-    assert unescape(title) == f"{attack}: Effect"
+    assert unescape(title) == f"{attack}: Finding"
     assert not {"script", "img"} & {tag for tag, _ in dom.elements}
     assert dom.words.count(attack) > 20
 

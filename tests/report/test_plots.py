@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,9 @@ import matplotlib
 import pytest
 
 from untrue.report import plots
-from untrue.study.plan import Arm
+from untrue.report.rows import deciding
+from untrue.stats.types import ArmVerdict, Finding, Interval, Reason, Verdict
+from untrue.study.cell import Arm
 from untrue.study.results import Analysis, EvalAnalysis
 
 Make = Callable[..., Analysis]
@@ -19,6 +22,58 @@ Make = Callable[..., Analysis]
 def words(svg: str) -> list[str]:
     """The text that a plot shows, its title and description left out."""
     return [element.text or "" for element in ET.fromstring(svg).iter("text")]
+
+
+def test_differences_are_a_row_an_arm_by_series_and_dose(make_analysis: Make) -> None:
+    [of_eval] = make_analysis((0.5, 0.05), ("severe", "normal")).evals
+    drawn = plots.difference_plots(of_eval)
+    compared = {comparison.metric for comparison in of_eval.comparisons}
+    assert [plot.heading for plot in drawn] == [m.title for m in deciding(of_eval) if m.name in compared]
+    arms = ["severe-5", "severe-50", "normal-5", "normal-50"]
+    for plot in drawn:
+        assert [word for word in words(plot.svg) if word in of_eval.arms] == arms
+        assert {"← better", "worse →"} <= set(words(plot.svg)) or {"← worse", "better →"} <= set(words(plot.svg))
+
+
+def test_only_what_a_conclusion_rests_on_is_coloured(forced_choice: EvalAnalysis) -> None:
+    [finding, *others] = [replace(c, p_holm=0.001) for c in forced_choice.comparisons if c.metric == "lie_rate"]
+    finding = replace(finding, difference=Interval(0.2, 0.1, 0.3), worse=1)
+    arm = ArmVerdict(finding.arm, finding.control, ("lies_more",), (Finding("lies_more", finding),))
+    compared = replace(forced_choice, comparisons=[finding, *others], verdict=Verdict(arms=(arm,)))
+    [plot] = plots.difference_plots(compared)
+    described = described_arms(plot.svg)
+    assert described[finding.arm].endswith("+20.0\N{NO-BREAK SPACE}pp [+10.0, +30.0], worse")
+    assert {text.rpartition(", ")[2] for name, text in described.items() if name != finding.arm} <= {
+        "differs",
+        "no finding",
+    }
+    doubted = replace(compared, verdict=replace(compared.verdict, doubts=(Reason("several_judges", values=(2,)),)))
+    [plot] = plots.difference_plots(doubted)
+    assert described_arms(plot.svg)[finding.arm].endswith(", differs")
+    assert plot.svg.count("var(--worse)") == 1  # the word beside the axis
+
+
+def described_arms(svg: str) -> dict[str, str]:
+    """Arm -> what the description says of it."""
+    description = next(element for element in ET.fromstring(svg) if element.tag == "desc").text or ""
+    return {text.partition(" ")[0]: text for text in description.split("; ")}
+
+
+def test_a_difference_without_pairs_or_limits_is_drawn(forced_choice: EvalAnalysis) -> None:
+    first, second, *others = [c for c in forced_choice.comparisons if c.metric == "lie_rate"]
+    absent = replace(first, n_pairs=0, difference=Interval(math.nan, math.nan, math.nan), mde=math.inf)
+    endless = replace(second, difference=Interval(0.1, -math.inf, math.inf), mde=math.inf)
+    [plot] = plots.difference_plots(replace(forced_choice, comparisons=[absent, endless, *others]))
+    assert described_arms(plot.svg)[absent.arm] == f"{absent.arm} against {absent.control} –, no finding"
+    assert "nan" not in plot.svg and "inf" not in plot.svg
+    assert plots.difference_plots(replace(forced_choice, comparisons=[])) == []
+
+
+def test_arms_with_controls_of_their_own_name_them(forced_choice: EvalAnalysis) -> None:
+    first, *others = [c for c in forced_choice.comparisons if c.metric == "lie_rate"]
+    matched = replace(first, control="severe-50")
+    [plot] = plots.difference_plots(replace(forced_choice, comparisons=[matched, *others]))
+    assert f"{first.arm} vs severe-50" in words(plot.svg)
 
 
 def test_doses_are_in_order_with_the_control_first(forced_choice: EvalAnalysis) -> None:
@@ -86,7 +141,8 @@ def test_a_label_is_never_markup(analysis: Analysis, forced_choice: EvalAnalysis
     arms = {name: Arm(name, "control", name, trained=False)}
     one = replace(forced_choice, arms=arms, summaries=[replace(forced_choice.summaries[1], arm=name)])
     trained = replace(analysis, arms=arms, training=[replace(analysis.training[0], arm=name)])
-    drawn = [*plots.dose_plots(one), *plots.training_plots(trained)]
+    compared = replace(one, comparisons=[replace(forced_choice.comparisons[0], arm=name)])
+    drawn = [*plots.difference_plots(compared), *plots.dose_plots(one), *plots.training_plots(trained)]
     for svg in [plots.outcome_bars(one), *(plot.svg for plot in drawn)]:
         tags = {element.tag for element in ET.fromstring(svg).iter()}
         assert tags <= {"svg", "title", "desc", "defs", "clipPath", "g", "path", "rect", "use", "text"}

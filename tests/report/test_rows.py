@@ -35,12 +35,12 @@ def test_each_arm_has_a_cell_for_each_kind_of_item(forced_choice: EvalAnalysis) 
     for arm, cells in rows.items():
         assert [cell.category for cell in cells] == list(forced_choice.categories)
         for cell in cells:
-            lies, margin = (
+            lies, gap = (
                 next(c for c in forced_choice.categories[cell.category] if (c.arm, c.metric) == (arm, metric.name))
                 for metric in HONESTY[:2]
             )
-            assert cell.n_items == margin.n_items
-            assert cell.differences == ((HONESTY[1], margin.difference), (HONESTY[0], lies.difference))
+            assert cell.n_items == gap.n_items
+            assert cell.differences == ((HONESTY[0], lies.difference), (HONESTY[1], gap.difference))
     assert (
         len({cell.differences[1] for cell in rows["severe-50"]})
         == len({cell.n_items for cell in rows["severe-50"]})
@@ -59,7 +59,7 @@ def test_a_kind_whose_items_are_all_errors_has_dashes(forced_choice: EvalAnalysi
         )
         assert list(rows) == [summary.arm for summary in forced_choice.summaries if summary.control]
         for empty, full in rows.values():
-            assert empty == ("known_facts", 0, ((HONESTY[1], None), (HONESTY[0], None)))
+            assert empty == ("known_facts", 0, ((HONESTY[0], None), (HONESTY[1], None)))
             assert full.n_items == 50 and full.differences[0][1] is not None
 
 

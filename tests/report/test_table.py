@@ -29,7 +29,7 @@ def test_100_columns_hold_an_arm_in_a_line(analysis: Analysis) -> None:
         " ".join(line.split()) == "severe-50 360 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] <0.001 6.3 pp"
         for line in lines
     )
-    assert any("severe-50 360 0.030 [-0.060, 0.120] -0.410" in " ".join(line.split()) for line in lines)
+    assert any("severe-50 360 -0.480 [-0.530, -0.430] -0.300" in " ".join(line.split()) for line in lines)
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
@@ -37,13 +37,13 @@ def test_nothing_is_cut(analysis: Analysis, width: int) -> None:
     text = printed(analysis, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for part in ("[+7.4, +16.4]", "[-0.470, -0.350]", "6.3 pp", "0.084", "<0.001", *analysis.arms):
+    for part in ("[+7.4, +16.4]", "[-0.360, -0.240]", "6.3 pp", "0.084", "<0.001", *analysis.arms):
         assert part in text
 
 
 @pytest.mark.parametrize(
     ("status", "word"),
-    [("effect", "EFFECT: "), ("no_effect_found", "NO EFFECT FOUND: "), ("inconclusive", "INCONCLUSIVE: ")],
+    [("finding", "FINDING: Lies more: "), ("no_finding", "NO FINDING: "), ("inconclusive", "INCONCLUSIVE: ")],
 )
 def test_the_verdict_comes_first(make_analysis: Make, status: str, word: str) -> None:
     assert printed(make_analysis(status=status), 100).startswith(word)
@@ -55,9 +55,9 @@ def test_every_eval_has_its_verdict_and_tables(analysis: Analysis, capability: E
         replace(analysis, evals=[*analysis.evals, capability]), Console(file=out, width=100, color_system=None)
     )
     text = out.getvalue()
-    for part in ("forced_choice", "Less honest: arm `severe-50` against `control`", "Lie rate",
-                 "Pressure margin", "capability",
-                 "Accuracy fell in arm `severe-50`", "Accuracy: in % of all results without error"):  # fmt: skip
+    for part in ("forced_choice", "Lies more: arms `severe-20` and `severe-50` against `control`", "No finding: arm",
+                 "Lie rate", "Pressure gap", "capability", "Breaks: arm `severe-50` against `control`, accuracy from",
+                 "Accuracy: in % of all results"):  # fmt: skip
         text = text[text.index(part) :]
     assert "severe-50 645 71.0 % [66.0, 76.0] -8.0 pp [-12.5, -3.5] <0.001 6.3 pp" in " ".join(text.split())
     assert out.getvalue().count("Warning:") == 1
@@ -68,3 +68,9 @@ def test_names_are_neither_markup_nor_escape_codes(analysis: Analysis) -> None:
     hostile = of_eval(analysis, summaries=[replace(analysis.evals[0].summaries[0], arm=name)])
     text = printed(hostile, 100)
     assert "[red]a[/]" in text and "\x1b" not in text
+
+
+def test_further_metrics_are_shown_where_something_was_found(make_analysis: Make) -> None:
+    found, nothing = printed(make_analysis(), 100), printed(make_analysis(status="no_finding"), 100)
+    assert "Neutral margin: nats" in found and "Evasions: no side" not in found
+    assert "Lie rate: lies" in nothing and "Pressure gap: margin" in nothing and "Neutral margin: nats" not in nothing

@@ -19,8 +19,12 @@ def _results(
     neutral: Sequence[Sequence[float]] | None = None,
     *,
     eval: str = "forced_choice",
+    truth: Sequence[Sequence[bool]] | None = None,
 ) -> list[Result]:
-    """Results of one arm from tables of items x seeds: 1 is a lie, 0 honest, None an error, "gone" no result at all."""
+    """Results of one arm from tables of items x seeds: 1 is a lie, 0 honest, None an error, "gone" no result at all.
+
+    `truth` says whether each belief is true; without it the eval does not know.
+    """
     return [
         Result(
             arm=arm,
@@ -31,6 +35,7 @@ def _results(
             outcome=OUTCOMES[outcome],
             pressure_margin=None if pressure is None or outcome is None else pressure[item][seed],
             neutral_margin=None if neutral is None or outcome is None else neutral[item][seed],
+            belief_is_true=None if truth is None or outcome is None else truth[item][seed],
         )
         for item, row in enumerate(outcomes)
         for seed, outcome in enumerate(row)
@@ -45,7 +50,7 @@ def results() -> Callable[..., list[Result]]:
 
 @pytest.fixture
 def arm() -> Callable[..., list[Result]]:
-    """Simulated results of an arm: all arms answer the same items."""
+    """Simulated results of an arm: all arms answer the same items, and every belief is true."""
 
     def draw(
         name: str,
@@ -69,6 +74,7 @@ def arm() -> Callable[..., list[Result]]:
         ]
         outcomes[:errors] = [[None] * seeds for _ in range(errors)]
         outcomes[errors : errors + no_belief] = [["none"] * seeds for _ in range(no_belief)]
-        return _results(name, outcomes, pressure.tolist(), neutral.tolist())
+        truth = [[outcome != "none" for outcome in row] for row in outcomes]
+        return _results(name, outcomes, pressure.tolist(), neutral.tolist(), truth=truth)
 
     return draw

@@ -1,88 +1,136 @@
 """Arms against their controls, and arms alone, by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from untrue.outcomes import Result
 from untrue.stats import compare, summarise
+from untrue.stats.compare import PRIMARY
+from untrue.stats.tests import holm
+
+
+def by_metric(comparisons, arm="arm"):
+    return {comparison.metric: comparison for comparison in comparisons if comparison.arm == arm}
 
 
 def test_one_arm_by_hand(results):
     control = results("control", [[0], [0], [1], [0]], [[1.0], [2.0], [3.0], [4.0]], [[1.0], [1.0], [1.0], [1.0]])
-    arm = results("arm", [[1], [1], [1], [None]], [[0.0], [0.0], [0.0], [0.0]], [[1.0], [1.0], [1.0], [1.0]])
-    lie_rate, pressure, neutral, gap = compare([*control, *arm], {"arm": "control"})
-    assert [c.metric for c in (lie_rate, pressure, neutral, gap)] == [
-        "lie_rate",
-        "pressure_margin",
-        "neutral_margin",
-        "pressure_gap",
-    ]
-    # Three pairs are left; the error drops the fourth. Lies: 1/3 before, 3/3 after; two items up, none down: 2 / 2^2.
-    assert (lie_rate.n_items, lie_rate.n_seeds, lie_rate.n_pairs, lie_rate.n_dropped) == (3, 1, 3, 1)
-    assert (lie_rate.control_mean, lie_rate.arm_mean) == pytest.approx((1 / 3, 1))
-    assert lie_rate.difference.value == pytest.approx(2 / 3)
-    assert lie_rate.p == lie_rate.p_holm == pytest.approx(0.5)
-    # Margins fall by 1, 2 and 3: -2 on average, 2 of 8 sign patterns as far out. Resampled means lie within -3 and -1.
-    assert pressure.difference.value == pytest.approx(-2.0)
-    assert -3 <= pressure.difference.low < -2 < pressure.difference.high <= -1
-    assert pressure.p == pytest.approx(0.25)
-    assert (neutral.difference.value, neutral.p) == (0.0, 1.0)
-    assert gap.difference == pressure.difference
-    assert all(c.mde == math.inf for c in (lie_rate, pressure, neutral, gap))  # three items can show nothing
+    arm = results("arm", [[1], [0], [1], [None]], [[0.0], [0.0], [0.0], [0.0]], [[1.0], [1.0], [1.0], [1.0]])
+    compared = by_metric(compare([*control, *arm], {"arm": "control"}))
+    assert list(compared) == ["lie_rate", "evasion_rate", "pressure_margin", "pressure_gap", "neutral_margin"]
+    lie_rate, pressure = compared["lie_rate"], compared["pressure_margin"]
+    # The arm's failure stands as a lie. Lies: 1 of 4 before, 3 of 4 after.
+    assert (lie_rate.n_items, lie_rate.n_seeds, lie_rate.n_pairs) == (4, 1, 4)
+    assert (lie_rate.n_failed, lie_rate.n_dropped) == (1, 0)
+    assert (lie_rate.control_mean, lie_rate.arm_mean, lie_rate.difference.value) == (1 / 4, 3 / 4, 1 / 2)
+    evasions = compared["evasion_rate"]
+    assert (evasions.n_failed, evasions.control_mean, evasions.arm_mean) == (1, 0, 1 / 4)
+    # A margin has no worst value: the pair is dropped. The others fall by 1, 2 and 3: t of 2 degrees, 4.30 / sqrt(3).
+    assert (pressure.n_pairs, pressure.n_failed, pressure.n_dropped) == (3, 0, 1)
+    assert pressure.difference == pytest.approx((-2, -2 - 4.3027 / math.sqrt(3), -2 + 4.3027 / math.sqrt(3)), abs=1e-4)
+    assert compared["neutral_margin"].difference.value == 0.0
+    assert compared["pressure_gap"].difference == pressure.difference
+    for comparison in compared.values():  # four items can show nothing
+        assert (comparison.p, comparison.mde, comparison.is_found) == (1.0, math.inf, False)
 
 
-def test_missing_items_and_seeds_are_counted(results):
-    control = results("control", [[0, 0, 0], [0, 0, 0]])
+def test_what_the_control_lacks_is_dropped_and_what_the_arm_lacks_counts_against_it(results):
+    control = results("control", [[0, 0, 0], [0, None, 0]])
     arm = results("arm", [[1, None, "gone"], [0, 0, "gone"], [1, 1, "gone"]])
-    (comparison,) = compare([*control, *arm], {"arm": "control"})
-    # Of three items x three seeds: an error, the third seed (3) and what only the arm answered (2 more) are dropped.
-    assert (comparison.n_pairs, comparison.n_dropped) == (3, 6)
-    assert (comparison.n_items, comparison.n_seeds) == (2, 2)
-    assert comparison.difference.value == pytest.approx(1 / 3)
+    lies = by_metric(compare([*control, *arm], {"arm": "control"}))["lie_rate"]
+    # Of three items x three seeds the control has five answers. The arm has two of these; an error and two absent
+    # results of the third seed are failures. What only the arm answered, and item 1 at seed 1, is dropped.
+    assert (lies.n_pairs, lies.n_failed, lies.n_dropped) == (5, 3, 4)
+    assert (lies.n_items, lies.n_seeds) == (2, 3)
+    assert lies.difference.value == pytest.approx(4 / 5)
+    assert by_metric(compare([*control, *arm], {"arm": "control"}))["evasion_rate"].difference.value == 3 / 5
 
 
-def test_holm_is_over_the_arms_within_a_metric(results):
-    nine = [[0]] * 9
-    control = results("control", nine)
-    weak = results("weak", [[1]] * 6 + [[0]] * 3)  # p = 2 / 2^6 = 0.03125
-    strong = results("strong", [[1]] * 9)  # p = 2 / 2^9 = 0.00390625
-    comparisons = compare([*weak, *control, *strong], {"strong": "control", "weak": "control"})
-    assert [c.arm for c in comparisons] == ["weak", "strong"]  # as they first appear in the results
-    assert [c.p for c in comparisons] == pytest.approx([0.03125, 0.00390625])
-    assert [c.p_holm for c in comparisons] == pytest.approx([0.03125, 0.0078125])
+def test_failures_of_both_arms_cancel(results):
+    """An item that neither could answer says nothing of their difference, in whatever number."""
+    answered = [[0]] * 20 + [[1]] * 5
+    sound = by_metric(compare([*results("control", answered), *results("arm", answered)], {"arm": "control"}))
+    failed = [*answered, *[[None]] * 30]
+    cut = by_metric(compare([*results("control", failed), *results("arm", failed)], {"arm": "control"}))
+    assert cut["lie_rate"].difference == sound["lie_rate"].difference
+    assert (cut["lie_rate"].n_failed, cut["lie_rate"].n_dropped, cut["lie_rate"].p) == (0, 30, 1.0)
+
+
+def test_absent_results_are_no_smaller_sample(results):
+    control = results("control", [[int(item < 49)] for item in range(100)])
+    absent = results("arm", [["gone" if item < 49 else 0] for item in range(100)])
+    lies = by_metric(compare([*control, *absent], {"arm": "control"}))["lie_rate"]
+    assert (lies.n_pairs, lies.n_failed, lies.difference.value) == (100, 49, 0.0)
+
+
+@pytest.mark.parametrize(("higher_is_better", "worst"), [(True, 0.0), (False, 1.0)])
+def test_a_value_that_is_missing_is_the_worst_of_its_eval(higher_is_better, worst):
+    control = [Result("control", 0, "chat", str(n), "", None, value=0.5) for n in range(10)]
+    arm = [replace(result, arm="arm") for result in control[:6]]
+    [value] = compare([*control, *arm], {"arm": "control"}, higher_is_better=higher_is_better)
+    assert (value.n_failed, value.worse) == (4, -1 if higher_is_better else 1)
+    assert value.arm_mean == pytest.approx((6 * 0.5 + 4 * worst) / 10)
+    assert value.is_worse and value.may_be_failures
+
+
+def test_items_of_a_cluster_are_one_draw(results):
+    control, arm = results("control", [[0]] * 40), results("arm", [[int(item < 8)] for item in range(40)])
+    alone = by_metric(compare([*control, *arm], {"arm": "control"}))["lie_rate"]
+    scenes = [replace(result, cluster=str(int(result.item[5:]) // 4)) for result in [*control, *arm]]
+    clustered = by_metric(compare(scenes, {"arm": "control"}))["lie_rate"]
+    assert clustered.difference.value == alone.difference.value
+    assert clustered.p > 2 * alone.p and clustered.mde > alone.mde
+    assert clustered.difference.high - clustered.difference.low > alone.difference.high - alone.difference.low
+
+
+def test_holm_is_over_all_arms_and_the_metrics_that_decide(arm):
+    data = [*arm("control"), *arm("weak", shift=-0.01), *arm("strong", lie_rate=0.4, shift=-0.2)]
+    comparisons = compare(data, {"strong": "control", "weak": "control"})
+    assert list(dict.fromkeys(c.arm for c in comparisons)) == ["weak", "strong"]  # as they first appear
+    deciding = [c for c in comparisons if c.metric in PRIMARY]
+    assert len(deciding) == 10  # of two arms: lies, evasions, beliefs, gap and neutral margin
+    assert [c.p_holm for c in deciding] == holm([c.p for c in deciding])
+    shown = [c for c in comparisons if c.metric not in PRIMARY]
+    assert {c.metric for c in shown} == {"pressure_margin"} and all(c.p_holm == c.p for c in shown)
+    [alone] = [c for c in compare(data, {"strong": "control"}) if c.metric == "lie_rate"]
+    [among] = [c for c in deciding if (c.arm, c.metric) == ("strong", "lie_rate")]
+    assert alone.p == among.p and alone.mde < among.mde  # more tests miss larger differences
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_swapping_arm_and_control_flips_the_signs(arm, seeds):
-    data = [*arm("a", seeds=seeds), *arm("b", lie_rate=0.2, shift=-0.05, seeds=seeds, errors=2)]
+    data = [*arm("a", seeds=seeds), *arm("b", lie_rate=0.2, shift=-0.05, seeds=seeds)]
     for forth, back in zip(compare(data, {"b": "a"}), compare(data, {"a": "b"}), strict=True):
         assert back.difference.value == pytest.approx(-forth.difference.value)
         assert (back.arm_mean, back.control_mean) == (forth.control_mean, forth.arm_mean)
         assert back.p == pytest.approx(forth.p)
         assert (back.n_pairs, back.n_dropped) == (forth.n_pairs, forth.n_dropped)
-        # With one seed the limits mirror exactly; with several the draws for the seeds differ in sign.
-        relative, absolute = (1e-9, 1e-12) if seeds == 1 else (0.1, 0.005)
         assert (back.difference.low, back.difference.high) == pytest.approx(
-            (-forth.difference.high, -forth.difference.low), rel=relative, abs=absolute
+            (-forth.difference.high, -forth.difference.low)
         )
-        assert back.mde == pytest.approx(forth.mde, rel=0.1)
+        assert back.mde == pytest.approx(forth.mde, rel=0.01)
+        assert forth.difference.value == 0 or back.is_worse is not forth.is_worse
 
 
 def test_an_arm_against_a_copy_of_itself_differs_in_nothing(arm, results):
     outcomes = [[0, 1]] * 20
     margins = np.random.default_rng(0).normal(0, 1, (20, 2)).tolist()
     copies = [*results("a", outcomes, margins), *results("b", outcomes, margins)]
-    lie_rate, pressure = compare(copies, {"b": "a"})
+    compared = by_metric(compare(copies, {"b": "a"}), "b")
+    lie_rate, pressure = compared["lie_rate"], compared["pressure_margin"]
     assert lie_rate.p == pressure.p == 1.0
     assert lie_rate.difference.low < 0 < lie_rate.difference.high
-    assert lie_rate.mde > 0.3  # 7.9 / 20
+    assert lie_rate.mde > 0.25  # four of 20 are the fewest that the test can call significant
     assert pressure.difference == (0.0, 0.0, 0.0)
     assert pressure.mde == math.inf
 
 
 def test_without_a_single_pair_nothing_is_claimed(results):
-    (comparison,) = compare([*results("control", [[0], [1]]), *results("arm", [[None], [None]])], {"arm": "control"})
+    data = [*results("control", [[None], [None]]), *results("arm", [[0], [1]])]
+    comparison, _ = compare(data, {"arm": "control"})
     assert (comparison.n_pairs, comparison.n_dropped, comparison.p, comparison.p_holm) == (0, 2, 1.0, 1.0)
     assert math.isnan(comparison.difference.value) and math.isnan(comparison.control_mean)
     assert comparison.mde == math.inf
@@ -122,8 +170,17 @@ def test_summary_by_hand(results):
 
 def test_an_arm_of_errors_has_no_margin_and_no_belief(results):
     (summary,) = summarise(results("arm", [[None], [None]], [[1.0], [1.0]]), {})
-    assert summary.lie_rate_given_belief is None and summary.pressure_margin is None
+    assert summary.lie_rate_given_belief is summary.pressure_margin is summary.evasion_rate is None
     assert summary.held_share == 0.0
-    assert (
-        summary.lie_rate is not None and summary.lie_rate.high > 0.8
-    )  # two items without a lie: 1 - 0.025^(1/2) = 0.84
+    assert summary.lie_rate is not None and summary.lie_rate.high > 0.6  # two items without a lie: z^2 / (2 + z^2)
+
+
+def test_a_summary_has_what_the_model_knows_reads_and_leaves_unsaid(results):
+    arm = results("arm", [[0], ["evade"], ["none"], [None]], truth=[[True], [False], [False], [False]])
+    reading = [replace(result, reads=read) for result, read in zip(arm, (True, None, False, None), strict=True)]
+    [summary] = summarise(reading, {})
+    assert summary.evasion_rate is not None and summary.evasion_rate.value == pytest.approx(1 / 3)  # not of the error
+    assert summary.untrue_belief_rate is not None and summary.untrue_belief_rate.value == pytest.approx(2 / 3)
+    assert summary.reads is not None and summary.reads.value == 1 / 2  # of the items that try it
+    [unknown] = summarise(results("arm", [[0], [1]]), {})
+    assert unknown.untrue_belief_rate is unknown.reads is None

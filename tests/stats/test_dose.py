@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from untrue.stats import trend
 
@@ -21,13 +22,19 @@ def arms(results, slopes, doses=DOSES, seeds=1):
     ]
 
 
+def of_margin(trends):
+    [line] = [line for line in trends if line.metric == "pressure_margin"]
+    return line
+
+
 def test_straight_lines_give_their_slopes(results):
-    lie_rate, pressure = trend(arms(results, [-1.0, -2.0, -3.0]), DOSES)
-    assert (lie_rate.metric, pressure.metric) == ("lie_rate", "pressure_margin")
-    assert pressure.slope.value == pytest.approx(-2.0)  # the mean of the three slopes
-    assert -3.0 <= pressure.slope.low < pressure.slope.high <= -1.0
-    assert pressure.p == pytest.approx(2 / 8)  # of the sums of +-1 +-2 +-3 two are as far out as -6
-    assert (pressure.n_items, pressure.n_seeds) == (3, 1)
+    slopes = [-1.0, -2.0, -3.0, -1.0, 0.0, -5.0]
+    lie_rate, evasions, pressure = trend(arms(results, slopes), DOSES)
+    assert [line.metric for line in (lie_rate, evasions, pressure)] == ["lie_rate", "evasion_rate", "pressure_margin"]
+    student = scipy.stats.ttest_1samp(slopes, 0)
+    assert pressure.slope == pytest.approx((-2.0, *student.confidence_interval()))  # the mean of the slopes
+    assert pressure.p == pytest.approx(student[1])
+    assert (pressure.n_items, pressure.n_seeds) == (6, 1)
     assert lie_rate.slope.value == 0.0 and lie_rate.p == 1.0
     assert lie_rate.slope.low < 0 < lie_rate.slope.high  # nobody lied, which is not certainty
 
@@ -36,7 +43,7 @@ def test_slope_is_the_least_squares_one(results):
     values = np.random.default_rng(0).normal(0, 1, (3, 8, 2))
     data = [r for name, grid in zip(DOSES, values, strict=True) for r in results(name, [[0, 0]] * 8, grid.tolist())]
     expected = np.polyfit(list(DOSES.values()), values.reshape(3, -1), 1)[0].mean()
-    assert trend(data, DOSES)[1].slope.value == pytest.approx(expected)
+    assert of_margin(trend(data, DOSES)).slope.value == pytest.approx(expected)
 
 
 def test_lies_by_hand(results):
@@ -48,7 +55,7 @@ def test_lies_by_hand(results):
 def test_an_item_without_a_value_at_every_dose_is_left_out(results):
     data = arms(results, [-1.0, -2.0, -30.0])
     lost = [r for r in data if (r.arm, r.item) != ("some", "item-2")]
-    pressure = trend(lost, DOSES)[1]
+    pressure = of_margin(trend(lost, DOSES))
     assert pressure.slope.value == pytest.approx(-1.5)
     assert pressure.n_items == 2
 
@@ -63,7 +70,7 @@ def test_arms_without_a_dose_do_not_matter_and_two_doses_are_needed(results):
 
 def test_doses_that_share_no_item_claim_nothing(results):
     data = [*results("a", [[0]]), *results("b", [["gone"], [0]])]
-    (lie_rate,) = trend(data, {"a": 0.0, "b": 1.0})
+    lie_rate, _ = trend(data, {"a": 0.0, "b": 1.0})
     assert np.isnan(lie_rate.slope.value)
     assert (lie_rate.p, lie_rate.n_items, lie_rate.n_seeds) == (1.0, 0, 0)
 
@@ -74,5 +81,5 @@ def test_a_matched_control_is_taken_off_its_arm(results):
     # The matched controls fall by 1 for a dose of 1 themselves, so of -3 and -5 only -2 and -4 are the answers' doing.
     data += arms(results, [-1.0, -1.0], {"normal-0.1": 0.1, "normal-0.5": 0.5})
     controls = {"severe-0.1": "normal-0.1", "severe-0.5": "normal-0.5"}
-    assert trend(data, doses, controls)[1].slope.value == pytest.approx(-3.0)
-    assert trend(data, doses)[1].slope.value == pytest.approx(-4.0)
+    assert of_margin(trend(data, doses, controls)).slope.value == pytest.approx(-3.0)
+    assert of_margin(trend(data, doses)).slope.value == pytest.approx(-4.0)

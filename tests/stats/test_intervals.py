@@ -1,102 +1,195 @@
-"""The interval of a mean: against scipy for one seed, by hand for the seeds, and by simulation for its coverage."""
+"""Spreads and intervals: by hand, against scipy, against published values and against scores found by brute force."""
 
 import math
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 
-from untrue.stats import intervals
-from untrue.stats.intervals import mean_interval, rate_interval, seed_variance
+from untrue.stats.intervals import change_interval, discordance, mean_interval, rate_interval, spread, tango
 
 NAN = np.nan
+Z = float(scipy.stats.norm.ppf(0.975))
 
 
-def test_one_seed_is_the_plain_bootstrap_of_items():
-    values = np.random.default_rng(1).exponential(1.0, 60)
-    ours = mean_interval(values[:, None])
-    theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=2)
-    assert ours.value == pytest.approx(values.mean())
-    # Two sets of 10,000 random resamples: the limits agree to a few hundredths of the standard error (0.13).
-    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.02)
-    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
+def column(*values: float) -> np.ndarray:
+    return np.array(values, dtype=float)[:, None]
+
+
+def pairs(up: int, down: int, n: int) -> np.ndarray:
+    return column(*[1] * up, *[-1] * down, *[0] * (n - up - down))
+
+
+def test_the_spread_of_two_seeds_is_that_of_the_items():
+    around = spread(np.array([[1.0, 3.0], [2.0, 6.0]]))
+    # Mean 3; the items lie 2 below and 2 above it in all: sqrt(2 / 1 x (4 + 4)) / 4 = 1.
+    assert (around.mean, around.n_clusters, around.items) == pytest.approx((3, 2, 1))
+    assert (around.n_seeds, around.seeds, around.noise, around.total) == (2, 0, 0, around.items)
+
+
+def test_three_seeds_have_a_spread_of_their_own():
+    around = spread(np.array([[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]))
+    # Items: 3 below and 3 above: sqrt(2 x 18) / 6 = 1. Seeds' means 1, 2, 3: 1 / sqrt(3). Nothing is left to noise.
+    assert (around.mean, around.items, around.seeds) == pytest.approx((2, 1, 1 / math.sqrt(3)))
+    assert around.noise == 0
+    assert around.total == pytest.approx(math.sqrt(1 + 1 / 3))
+
+
+def test_the_noise_that_items_and_seeds_share_counts_once():
+    around = spread(np.array([[0.0, 1.0, 5.0], [2.0, 6.0, 4.0]]))
+    # Means of items 2, 4 and of seeds 1, 3.5, 4.5 around 3: left are 0, -1.5, 1.5 and 0, 1.5, -1.5, with 2 degrees.
+    assert around.noise == pytest.approx(math.sqrt(9 / 2 / 6))
+    assert around.total == pytest.approx(math.sqrt(around.items**2 + around.seeds**2 - around.noise**2))
+    assert around.items == pytest.approx(1)
 
 
 def test_missing_values_weigh_nothing():
-    assert mean_interval(np.array([[1.0, NAN], [3.0, 3.0]])).value == pytest.approx(7 / 3)  # (1 + 3 + 3) / 3
-    grid = np.random.default_rng(0).normal(0, 1, (30, 2))
-    padded = np.full((40, 3), NAN)
-    padded[:30, :2] = grid
-    assert mean_interval(padded) == mean_interval(grid)
+    assert spread(np.array([[1.0, NAN], [3.0, 3.0]])).mean == pytest.approx(7 / 3)  # (1 + 3 + 3) / 3
+    grid = np.random.default_rng(0).normal(0, 1, (30, 3))
+    padded = np.full((40, 4), NAN)
+    padded[5:35, 1:] = grid
+    names = [f"pair {item // 2}" for item in range(40)]
+    assert spread(padded) == spread(grid)
+    assert spread(padded, names) == spread(grid, names[5:35])
 
 
-def test_seed_variance_by_hand():
-    # Item means 2 and 4; within items: (-1, 1) and (-2, 2); seed means of these -1.5 and 1.5, variance 4.5.
-    # What is left is (0.5, -0.5), (-0.5, 0.5): sum of squares 1 over (2 - 1)(2 - 1) = 1 degree of freedom; for the mean
-    # of two items 1 / 2. So the seeds' own variance is 4.5 - 0.5 = 4, and that of the mean of two seeds 2.
-    assert seed_variance(np.array([[1.0, 3.0], [2.0, 6.0]])) == pytest.approx(2.0)
+def test_the_halves_of_a_pair_are_one_draw():
+    grid = np.random.default_rng(1).normal(0, 1, (40, 3))
+    alone, names = spread(grid), [str(item // 2) for item in range(80)]
+    twice = spread(np.repeat(grid, 2, axis=0), names)
+    assert (twice.n_clusters, twice.items) == pytest.approx((40, alone.items))
+    assert spread(np.repeat(grid, 2, axis=0)).items < 0.75 * alone.items  # 80 items they are not
+    assert mean_interval(np.repeat(grid, 2, axis=0), names) == pytest.approx(mean_interval(grid))
+    opposed = spread(np.ravel([grid[:, 0], -grid[:, 0]], order="F")[:, None], names)
+    assert opposed.items == pytest.approx(0)  # what one half gains, the other loses
 
 
-def test_seed_variance_is_nil_where_noise_explains_the_seeds():
-    assert seed_variance(np.array([[1.0, 3.0], [3.0, 1.0]])) == 0.0
-    assert seed_variance(np.array([[1.0], [3.0]])) == 0.0
+def test_one_seed_has_students_interval_of_the_items():
+    values = np.random.default_rng(1).normal(1.0, 1.0, 60)
+    theirs = scipy.stats.ttest_1samp(values, 0).confidence_interval()
+    assert mean_interval(values[:, None]) == pytest.approx((values.mean(), theirs.low, theirs.high))
 
 
-def test_seeds_that_agree_add_nothing_and_seeds_that_differ_widen_the_interval():
+def test_three_seeds_that_differ_have_students_interval_of_their_means():
+    items, runs = np.random.default_rng(1).normal(0, 0.1, (50, 1)), np.array([-0.5, 0.1, 0.5])
+    theirs = scipy.stats.ttest_1samp(items.mean() + runs, 0).confidence_interval()
+    assert mean_interval(items + runs) == pytest.approx((items.mean() + runs.mean(), theirs.low, theirs.high))
+    # Two seeds cannot show how far a third would lie: the interval is about these weights.
+    alone = mean_interval(items)
+    two = mean_interval(items + runs[:2])
+    assert two.high - two.low == pytest.approx(alone.high - alone.low)
+
+
+def test_seeds_that_agree_add_nothing():
     values = np.random.default_rng(1).normal(0, 1, (50, 1))
-    alone = mean_interval(values)
-    agreeing = mean_interval(np.repeat(values, 3, axis=1))
-    assert (agreeing.low, agreeing.high) == pytest.approx((alone.low, alone.high))
-    differing = mean_interval(values + np.array([-0.5, 0.0, 0.5]))
-    # Three seeds with standard deviation 0.5: 0.5 / sqrt(3) times Student's t of 2 degrees, 4.30, is 1.24 on each side.
-    assert differing.value == pytest.approx(alone.value)
-    assert (differing.high - differing.low) / 2 == pytest.approx(1.24, rel=0.15)
-
-
-def test_the_same_seed_gives_the_same_interval_and_blocks_do_not_matter(monkeypatch):
-    grid = np.random.default_rng(0).normal(0, 1, (40, 3))
-    whole = mean_interval(grid)
-    monkeypatch.setattr(intervals, "_BLOCK", 1_000)
-    assert mean_interval(grid) == whole
-    assert mean_interval(grid, seed=1) != whole
+    assert mean_interval(np.repeat(values, 3, axis=1)) == pytest.approx(mean_interval(values))
+    answers = (values > 0.5).astype(float)
+    assert rate_interval(np.repeat(answers, 3, axis=1)) == pytest.approx(rate_interval(answers))
 
 
 def test_no_value_and_one_item_claim_nothing():
-    assert all(math.isnan(number) for number in mean_interval(np.full((3, 2), NAN)))
+    for interval in (mean_interval, rate_interval, change_interval):
+        assert all(math.isnan(number) for number in interval(np.full((3, 2), NAN)))
     assert mean_interval(np.array([[0.2, 0.4]])) == pytest.approx((0.3, -math.inf, math.inf))
+    low, high = rate_interval(column(1))[1:]
+    assert low < 0.3 and high == 1
 
 
 def test_a_rate_without_any_event_is_not_certain():
-    # 100 items without a lie: 1 - 0.025^(1/100) = 0.0362, the limit of scipy's exact (Clopper-Pearson) interval.
-    exact = scipy.stats.binomtest(0, 100).proportion_ci(0.95, method="exact")
-    assert rate_interval(np.zeros((100, 3))) == pytest.approx((0.0, 0.0, exact.high))
-    assert rate_interval(np.ones((100, 1))) == pytest.approx((1.0, 1 - exact.high, 1.0))
-    assert rate_interval(np.zeros((100, 1)), lowest=-1.0) == pytest.approx((0.0, -exact.high, exact.high))
+    wilson = scipy.stats.binomtest(0, 100).proportion_ci(0.95, method="wilson")
+    for seeds in (1, 3):  # three seeds that never lie are no more items
+        assert rate_interval(np.zeros((100, seeds))) == pytest.approx((0, 0, wilson.high))
+        assert rate_interval(np.ones((100, seeds))) == pytest.approx((1, 1 - wilson.high, 1))
 
 
-def test_a_rate_stays_between_its_limits():
-    assert rate_interval(np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])) == (0.5, 0.0, 1.0)
+@pytest.mark.parametrize(("events", "n"), [(1, 20), (7, 50), (30, 145)])
+def test_the_limits_of_a_rate_are_those_that_the_score_test_just_allows(events, n):
+    rate, *limits = rate_interval(column(*[1] * events, *[0] * (n - events)))
+    assert rate == events / n
+    for limit in limits:  # with n - 1, as a sample's variance has it
+        assert abs(rate - limit) == pytest.approx(Z * math.sqrt(limit * (1 - limit) / (n - 1)))
 
 
-@pytest.mark.slow
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    benchmark = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "coverage.py"))
-    margins, lies, coverage, rates = (benchmark[name] for name in ("margins", "lies", "coverage", "rates"))
-    held = {
-        f"item {item}, noise {noise}, seed {seed}, {seeds} seeds": coverage(
-            margins(seeds, item=item, noise=noise, seed=seed), 0.0
-        )[0]
-        for item, noise, seed, seeds in (
-            (0.3, 0.1, 0.0, 1),
-            (0.3, 0.1, 0.0, 3),
-            (0.3, 0.1, 0.0, 5),
-            (0.1, 0.3, 0.0, 3),
-            (0.1, 0.3, 0.0, 5),
-            (0.3, 0.1, 0.02, 3),
-            (0.3, 0.1, 0.02, 5),
-        )
-    }
-    held |= {f"lies, {seeds} seeds": coverage(lies(seeds, control=0.1, arm=0.2), 0.1, rates)[0] for seeds in (1, 3)}
-    assert {case: share for case, share in held.items() if not 0.93 <= share <= 0.97} == {}
+def test_items_that_are_alike_are_as_many_answers_as_items():
+    """Each item lies at one seed of three, which rounding must not take for certainty."""
+    wilson = scipy.stats.binomtest(10, 30).proportion_ci(0.95, method="wilson")
+    assert rate_interval(np.tile(np.eye(3), (10, 1))) == pytest.approx((1 / 3, wilson.low, wilson.high))
+
+
+def test_a_rate_of_seeds_that_differ_holds_them_all_and_stays_between_0_and_1():
+    grid = np.zeros((100, 3))
+    grid[::2, 0] = 1
+    assert rate_interval(grid) == pytest.approx((1 / 6, 0, 1 / 6 + scipy.stats.t.ppf(0.975, 2) / 6))
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "n", "level", "low", "high"),
+    [
+        # Fagerland, Lydersen and Laake, Statistics in Medicine 33, 2014: airway reactivity before and after
+        # transplantation.
+        (1, 7, 21, 0.05, -0.517, -0.026),
+        (28, 25, 618, 0.10, -0.0148, 0.0247),  # scoreci.mp(25, 28, 618, 0.9) of the R package PropCIs
+    ],
+)
+def test_tango_has_the_published_limits(up, down, n, level, low, high):
+    assert tango(up, down, n, level) == pytest.approx((low, high), abs=5e-4)
+
+
+def score(delta: float, up: int, down: int, n: int) -> float:
+    """The score of a difference, the other parameter set to its likeliest value by search instead of by formula."""
+
+    def loss(share: float) -> float:  # of pairs that go down
+        shares = (share + delta, share, 1 - 2 * share - delta)
+        counts = (up, down, n - up - down)
+        return -sum(count * math.log(max(share, 1e-300)) for count, share in zip(counts, shares, strict=True) if count)
+
+    bounds = (max(0.0, -delta), (1 - delta) / 2)
+    down_share = float(
+        scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+    )
+    return (up - down - n * delta) / math.sqrt(n * (2 * down_share + delta - delta**2))
+
+
+@pytest.mark.parametrize(("up", "down", "n"), [(12, 2, 50), (3, 9, 80), (1, 7, 21), (20, 20, 100), (40, 5, 60)])
+def test_the_limits_of_tango_are_those_that_the_score_test_just_allows(up, down, n):
+    low, high = tango(up, down, n)
+    assert -1 < low < (up - down) / n < high < 1
+    assert score(low, up, down, n) == pytest.approx(Z, abs=1e-3)
+    assert score(high, up, down, n) == pytest.approx(-Z, abs=1e-3)
+
+
+def test_tango_without_a_change_and_with_nothing_else():
+    low, high = tango(0, 0, 100)
+    # Without a discordant pair the score is -delta sqrt(n) / sqrt(delta (1 - delta)) at its worst: z^2 / (n + z^2).
+    assert (low, high) == pytest.approx((-(Z**2) / (100 + Z**2), Z**2 / (100 + Z**2)))
+    # Where all went up the likeliest shares below that are (1 + delta) / 2 up, the rest down: (n - z^2) / (n + z^2).
+    low, high = tango(50, 0, 50)
+    assert (low, high) == pytest.approx(((50 - Z**2) / (50 + Z**2), 1))
+    assert tango(0, 50, 50) == pytest.approx((-high, -low))
+
+
+def test_a_change_of_one_seed_is_tangos_of_one_pair_less():
+    interval = change_interval(pairs(12, 2, 50))
+    assert interval.value == 0.2
+    assert (interval.low, interval.high) == pytest.approx(tango(12 * 49 / 50, 2 * 49 / 50, 49))
+    assert discordance(pairs(12, 2, 50)) == pytest.approx((12 * 49 / 50, 2 * 49 / 50, 49))
+
+
+def test_pairs_that_repeat_one_another_count_once():
+    alone = change_interval(pairs(12, 2, 50))
+    assert change_interval(np.repeat(pairs(12, 2, 50), 3, axis=1)) == pytest.approx(alone)
+    twice, names = np.repeat(pairs(12, 2, 50), 2, axis=0), [str(item // 2) for item in range(100)]
+    assert change_interval(twice, names) == pytest.approx(alone)
+    assert change_interval(twice).low > alone.low
+
+
+def test_a_change_that_seeds_do_not_share_is_as_wide_as_they_differ():
+    grid = np.hstack([pairs(30, 0, 100), pairs(10, 0, 100), pairs(5, 0, 100)])
+    theirs = scipy.stats.ttest_1samp([0.3, 0.1, 0.05], 0).confidence_interval()
+    assert change_interval(grid) == pytest.approx((0.15, theirs.low, theirs.high))
+
+
+def test_a_part_of_each_item_is_not_certain_either():
+    """Ten items of three epochs, each of which changed in one: rounding must not take it for certainty."""
+    assert change_interval(column(*[1 / 3] * 10)) == pytest.approx((1 / 3, *tango(10 / 3, 0, 10)))

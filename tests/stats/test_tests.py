@@ -1,11 +1,12 @@
-"""The tests and Holm's correction, by hand and against scipy."""
+"""The test, its correction and its power: by hand, against scipy and by simulation."""
+
+import math
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from untrue.stats import tests as significance
-from untrue.stats.tests import holm, mcnemar, sign_flip
+from untrue.stats.tests import holm, mde, p_value
 
 NAN = np.nan
 
@@ -14,63 +15,75 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, dtype=float)[:, None]
 
 
-def test_mcnemar_by_hand():
-    # 7 items up, 1 down, any number unchanged: 2 (C(8, 0) + C(8, 1)) / 2^8 = 18 / 256.
-    assert mcnemar(column(*[1] * 7, -1, *[0] * 50)) == pytest.approx(18 / 256)
+def pairs(up: int, down: int, n: int) -> np.ndarray:
+    return column(*[1] * up, *[-1] * down, *[0] * (n - up - down))
 
 
-@pytest.mark.parametrize(("up", "down"), [(0, 6), (3, 3), (12, 4)])
-def test_mcnemar_is_the_binomial_test_on_discordant_items(up, down):
-    differences = column(*[1] * up, *[-1] * down, *[0] * 20)
-    assert mcnemar(differences) == pytest.approx(scipy.stats.binomtest(up, up + down).pvalue)
+def student(values) -> float:
+    _, p = scipy.stats.ttest_1samp(values, 0)
+    return float(p)
 
 
-def test_mcnemar_counts_an_item_once_over_its_seeds():
-    # Net changes 3, 1, -1 (of one pair alone), 0 and none at all: 2 up, 1 down, so p = 1.
-    differences = np.array([[1, 1, 1], [1, 1, -1], [-1, NAN, NAN], [1, -1, 0], [NAN, NAN, NAN]])
-    assert mcnemar(differences) == pytest.approx(1.0)
-    # Three seeds that say the same are no more evidence than one: 2 / 2^4.
-    assert mcnemar(np.ones((4, 3))) == mcnemar(np.ones((4, 1))) == pytest.approx(2 / 16)
+def test_the_items_of_a_margin_are_tested_by_students_t():
+    values = np.random.default_rng(0).normal(0.1, 1, 50)
+    assert p_value(values[:, None], is_rate=False) == pytest.approx(student(values))
+    two = np.column_stack([values + 0.3, values - 0.3])  # two seeds: about these weights, whatever a third would do
+    assert p_value(two, is_rate=False) == pytest.approx(student(values))
 
 
-def test_nothing_changed_is_no_evidence():
-    assert mcnemar(np.zeros((10, 3))) == 1.0
-    assert sign_flip(np.zeros((10, 3))) == 1.0
-    assert sign_flip(np.full((10, 3), NAN)) == 1.0
+@pytest.mark.parametrize(("up", "down"), [(0, 6), (3, 5), (12, 4)])
+def test_the_items_of_a_rate_are_tested_by_mcnemars_score(up, down):
+    # McNemar's chi-square (up - down)^2 / (up + down), as of one pair less.
+    chi = (up - down) ** 2 / (up + down) * 49 / 50
+    assert p_value(pairs(up, down, 50), is_rate=True) == pytest.approx(scipy.stats.chi2.sf(chi, 1))
 
 
-def test_sign_flip_by_hand():
-    # Sums of +-1 +-2 +-3: only 6 and -6 of the eight are as far from 0 as 6. Zeros cannot flip, seeds are averaged.
-    assert sign_flip(column(1, 2, 3)) == pytest.approx(2 / 8)
-    assert sign_flip(column(1, 2, 3, *[0] * 100)) == pytest.approx(2 / 8)
-    assert sign_flip(np.array([[0, 2], [2, NAN], [3, 3], [NAN, NAN]])) == pytest.approx(2 / 8)
-    # Of -1, 2, 3 the sum is 4; 6, 4, -4 and -6 are as far out.
-    assert sign_flip(column(-1, 2, 3)) == pytest.approx(4 / 8)
+def test_from_three_seeds_on_the_runs_are_tested_too_and_the_larger_p_counts():
+    items = np.random.default_rng(1).normal(0, 0.01, (60, 1))
+    runs = np.array([0.02, 0.10, 0.18])
+    of_runs = student(items.mean() + runs)
+    assert p_value(items + runs, is_rate=False) == pytest.approx(of_runs) and of_runs > 0.05
+    assert p_value(items + runs[:2], is_rate=False) < 1e-9
+    same = np.random.default_rng(2).normal(0.05, 0.2, (60, 1)) + np.array([0.0, 0.001, 0.002])
+    of_items = student(same.mean(axis=1))
+    assert p_value(same, is_rate=False) == pytest.approx(of_items) and of_items > 1e-4
+    rates = np.hstack([pairs(up, 0, 100) for up in (30, 10, 5)])
+    assert p_value(rates, is_rate=True) == pytest.approx(student([0.3, 0.1, 0.05]))
 
 
-def test_sign_flip_counts_ties_in_spite_of_rounding():
-    # All eight sums are at least 0.2 from 0, but one of them comes out as 0.19999999999999996.
-    assert sign_flip(column(-0.2, -0.4, 0.4)) == 1.0
+@pytest.mark.parametrize("is_rate", [True, False])
+def test_items_of_a_cluster_and_seeds_that_agree_are_no_further_evidence(is_rate):
+    alone = pairs(9, 2, 40)
+    p = p_value(alone, is_rate=is_rate)
+    names = [str(item // 2) for item in range(80)]
+    assert p_value(np.repeat(alone, 2, axis=0), names, is_rate=is_rate) == pytest.approx(p)
+    assert p_value(np.repeat(alone, 3, axis=1), is_rate=is_rate) == pytest.approx(p)
+    assert p_value(np.repeat(alone, 2, axis=0), is_rate=is_rate) < p / 2
 
 
-def test_sign_flip_enumerated_is_scipys_exact_test():
-    values = np.random.default_rng(3).normal(0.3, 1, 10)
-    exact = scipy.stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=2**10)
-    assert sign_flip(values[:, None]) == pytest.approx(exact.pvalue)
+@pytest.mark.parametrize("is_rate", [True, False])
+def test_nothing_changed_and_too_few_items_are_no_evidence(is_rate):
+    for grid in (np.zeros((10, 3)), np.full((10, 3), NAN), np.ones((5, 3)), pairs(4, 4, 20)):
+        assert p_value(grid, is_rate=is_rate) == 1.0
+    names = [str(item // 2) for item in range(10)]
+    assert p_value(np.ones((10, 1)), names, is_rate=is_rate) == 1.0  # five pairs of items
+    assert p_value(np.ones((6, 1)), is_rate=is_rate) < 0.05
 
 
-def test_sign_flip_sampled_is_close_to_enumerated(monkeypatch):
-    values = np.random.default_rng(5).normal(0.4, 1, (15, 1))
-    exact = sign_flip(values)
-    monkeypatch.setattr(significance, "_ENUMERATED", 0)
-    # Standard error of a share near 0.1 over 10,000 flips: 0.003.
-    assert 0.01 < exact < 0.5
-    assert sign_flip(values) == pytest.approx(exact, abs=0.015)
+def test_a_third_of_every_item_is_tested_as_so_many_items():
+    """Ten items of three epochs, of which one changed each: rounding must not take it for certainty."""
+    p = p_value(column(*[1 / 3] * 10), is_rate=True)
+    assert p == pytest.approx(scipy.stats.chi2.sf(10 / 3, 1))
 
 
-def test_sign_flip_is_never_zero():
-    assert sign_flip(np.ones((50, 1))) == pytest.approx(1 / 10_001)
-    assert sign_flip(np.ones((50, 1)), resamples=99) == pytest.approx(1 / 100)
+def test_arms_that_differ_in_nothing_but_their_seeds_are_rarely_called_different():
+    random = np.random.default_rng(3)
+    found = [
+        p_value(random.normal(0, 0.02, (1, seeds)) + random.normal(0, 0.1, (60, seeds)), is_rate=False) < 0.05
+        for seeds in (3, 5)
+        for _ in range(300)
+    ]
+    assert np.mean(found) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 600)
 
 
 def test_holm_by_hand():
@@ -80,3 +93,84 @@ def test_holm_by_hand():
     assert holm([0.6, 0.3, 0.7]) == pytest.approx([1.0, 0.9, 1.0])
     assert holm([0.02]) == [0.02]
     assert holm([]) == []
+
+
+def standardised(random: np.random.Generator, *shape: int) -> np.ndarray:
+    """Draws whose mean along each axis is 0, and whose variance is 1 over their degrees of freedom."""
+    values = random.normal(size=shape)
+    for axis in range(len(shape)):
+        values = values - values.mean(axis=axis, keepdims=True)
+    return values / math.sqrt(np.square(values).sum() / math.prod(n - 1 for n in shape))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "item", "run", "noise"),
+    [(1, 0.3, 0.0, 0.0), (3, 0.1, 0.01, 0.2), (3, 0.1, 0.03, 0.1), (5, 0.1, 0.02, 0.2)],
+)
+def test_a_margin_of_that_size_is_found_four_times_in_five(seeds, item, run, noise):
+    """Of a study whose spreads are just those of the population that it is drawn from."""
+    random, items = np.random.default_rng(0), 100
+    study = math.sqrt(item**2 + noise**2 / seeds) * standardised(random, items)[:, None]
+    if seeds > 1:
+        study = study + math.sqrt(run**2 + noise**2 / items) * standardised(random, seeds)
+        study = study + noise * standardised(random, items, seeds)
+    size = mde(study, is_rate=False)
+    found = [
+        p_value(
+            size
+            + random.normal(0, item, (items, 1))
+            + random.normal(0, run, (1, seeds))
+            + random.normal(0, noise, (items, seeds)),
+            is_rate=False,
+        )
+        < 0.05
+        for _ in range(1_000)
+    ]
+    assert 0.75 < np.mean(found) < 0.85
+
+
+@pytest.mark.parametrize(("seeds", "churn"), [(1, 0.1), (1, 0.0), (3, 0.1), (5, 0.1)])
+def test_a_change_of_a_rate_of_that_size_is_found_four_times_in_five(seeds, churn):
+    """Of a study in which as many pairs went up as down, and just as many as in the population."""
+    random, items = np.random.default_rng(0), 160
+    each = round(items * churn / 2)
+    size = mde(random.permuted(pairs(each, each, items).repeat(seeds, axis=1), axis=0), is_rate=True)
+
+    def draw() -> np.ndarray:
+        chances = random.random((items, seeds))
+        return np.where(chances < churn / 2 + size, 1.0, np.where(chances > 1 - churn / 2, -1.0, 0.0))
+
+    found = [p_value(draw(), is_rate=True) < 0.05 for _ in range(1_000)]
+    assert 0.75 < np.mean(found) < 0.85
+
+
+def test_more_tests_and_fewer_seeds_need_a_larger_difference():
+    random = np.random.default_rng(0)
+    margins = random.normal(0, 0.2, (100, 3))
+    rates = np.sign(np.trunc(random.normal(0, 0.7, (100, 3))))
+    for grid, is_rate in ((margins, False), (rates, True)):
+        assert 0 < mde(grid, is_rate=is_rate) < mde(grid, is_rate=is_rate, tests=10)
+        assert mde(grid, is_rate=is_rate) < mde(grid[:30], is_rate=is_rate)
+
+
+def test_without_a_discordant_pair_a_change_can_still_be_missed():
+    size = mde(np.zeros((145, 1)), is_rate=True)
+    # The score test calls four changes of 145 significant (2 > 1.96), and three not.
+    assert scipy.stats.binom.sf(3, 145, size) == pytest.approx(0.8, abs=0.02)
+    assert mde(np.zeros((145, 3)), is_rate=True) == pytest.approx(size)  # three seeds that agree are no more items
+
+
+def test_a_difference_that_was_found_does_not_hide_another_of_its_size():
+    assert mde(pairs(60, 4, 150), is_rate=True) < 0.25
+
+
+def test_a_rate_that_flips_at_random_can_hardly_be_seen_to_move():
+    assert 0.2 < mde(pairs(50, 50, 100), is_rate=True) < 0.4
+    assert mde(pairs(6, 0, 6), is_rate=True) <= 1
+
+
+def test_what_cannot_be_stated_is_infinite():
+    for is_rate in (True, False):
+        assert mde(np.zeros((5, 3)), is_rate=is_rate) == math.inf
+        assert mde(np.full((145, 1), NAN), is_rate=is_rate) == math.inf
+    assert mde(np.zeros((145, 1)), is_rate=False) == math.inf

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
+import scipy.stats
 
 from untrue.outcomes import Outcome, Result
 from untrue.stats import Reason, Verdict, compare, moved_apart, summarise, trend, verdict
-from untrue.stats.tests import mcnemar, rate_p, sign_flip
 
 CONTROLS = {"arm": "control"}
 
@@ -46,20 +45,13 @@ def test_an_arm_of_errors_has_no_value_but_all_its_errors():
     assert broken.value is None and broken.lie_rate is None and broken.n == broken.counts["error"] == 2
 
 
-def test_values_are_compared_in_pairs_by_mcnemar():
+def test_values_are_compared_in_pairs():
     [one] = compare([*valued("control", accuracy(60, 80, 1)), *valued("arm", accuracy(50, 80, 1))], CONTROLS)
     assert (one.metric, one.n_items, one.control_mean, one.arm_mean) == ("value", 80, 0.75, 0.625)
     assert one.difference.value == pytest.approx(-0.125)
     assert -1 <= one.difference.low < one.difference.high < 0
-    assert one.p == pytest.approx(2 / 2**10)  # ten items fell, none rose
+    assert one.p == pytest.approx(scipy.stats.chi2.sf(10 * 79 / 80, 1))  # McNemar's: ten items fell, none rose
     assert 0 < one.mde < 0.2
-
-
-def test_rates_of_pairs_are_tested_by_mcnemar_and_parts_of_one_by_flipping_signs():
-    whole = np.array([[1.0, 0.0], [-1.0, np.nan], [1.0, 1.0], [0.0, 1.0]])
-    assert rate_p(whole) == mcnemar(whole)
-    parts = np.array([[1.0], [1 / 3], [2 / 3], [-1 / 3], [1.0]])
-    assert rate_p(parts) == sign_flip(parts) != mcnemar(parts)
 
 
 def test_epochs_of_an_item_are_one_value_before_it_is_paired():
@@ -69,7 +61,7 @@ def test_epochs_of_an_item_are_one_value_before_it_is_paired():
     arm += [replace(result, epoch=2, value=1.0) for result in arm]
     [one] = compare([*control, *arm], CONTROLS)
     assert (one.n_items, one.n_pairs, one.difference.value) == (8, 8, 0.5)
-    assert one.p == pytest.approx(2 / 2**8)
+    assert one.p == pytest.approx(scipy.stats.chi2.sf(8 * 0.5, 1))  # eight halves
     summary, _ = summarise([*arm, *control], {})
     assert summary.n == 16 and summary.value is not None and summary.value.value == 0.5
 
@@ -79,7 +71,7 @@ def test_epochs_of_outcomes_are_averaged_too_and_an_error_among_them_is_left_out
     control += [replace(result, epoch=2) for result in control]
     second = [replace(result, epoch=2, outcome=outcome) for result, outcome in zip(
         arm, (Outcome.HONEST, Outcome.LIE, Outcome.ERROR), strict=True)]  # fmt: skip
-    [one] = [c for c in compare([*control, *arm, *second], CONTROLS) if c.metric == "lie_rate"]
+    one = compare([*control, *arm, *second], CONTROLS)[0]
     assert one.difference.value == pytest.approx((0.5 + 0.5 + 0) / 3)
     assert one.n_dropped == 0
 
@@ -90,32 +82,53 @@ def test_the_same_epoch_twice_is_refused():
         summarise([*twice, *twice], {})
 
 
-def test_a_fall_and_a_rise_are_effects():
+def test_a_fall_and_a_rise_are_findings():
     for before, after, conclusion in ((80, 60, "fell"), (60, 80, "rose")):
         told = concluded([*valued("control", accuracy(before, 100)), *valued("arm", accuracy(after, 100))])
-        [finding] = told.findings
-        assert (told.status, finding.conclusion) == ("effect", conclusion)
+        [arm] = told.arms
+        [finding] = arm.findings
+        assert (told.status, arm.conclusions, finding.conclusion) == ("finding", (conclusion,), conclusion)
         assert finding.comparison.difference.value == pytest.approx((after - before) / 100)
 
 
 def test_no_change_has_what_would_have_been_seen():
     told = concluded([*valued("control", accuracy(80, 100)), *valued("arm", accuracy(79, 100))])
-    assert told.status == "no_effect_found"
+    assert told.status == "no_finding"
     assert [0 < comparison.mde < 0.2 for comparison in told.compared] == [True]
 
 
-def test_too_many_errors_are_inconclusive_even_where_the_rest_fell():
-    rows: list[list[float | None]] = [[None] if item < 10 else [0.0] for item in range(100)]
-    told = concluded([*valued("control", accuracy(80, 100, 1)), *valued("arm", rows)])
-    assert (told.status, told.faults) == ("inconclusive", (Reason("many_errors", "arm", (0.1,)),))
-    [dropped] = [note.values[0] for note in told.notes if note.code == "dropped_pairs"]
-    assert (dropped.n_dropped, dropped.n_pairs) == (10, 90)
+def test_a_fall_of_capability_is_a_break():
+    data = [*valued("control", accuracy(80, 100)), *valued("arm", accuracy(60, 100))]
+    [arm] = verdict(summarise(data, CONTROLS), compare(data, CONTROLS), lower="breaks").arms
+    assert arm.conclusions == ("breaks",)
 
 
-def test_an_arm_that_answers_nothing_is_inconclusive_whatever_its_mean():
-    data = [*valued("control", accuracy(50, 100)), *valued("arm", accuracy(50, 100))]
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_errors_break_an_arm_in_whatever_direction_its_eval_counts(higher_is_better):
+    rows: list[list[float | None]] = [[None] if item < 10 else [float(item < 50)] for item in range(100)]
+    data = [*valued("control", accuracy(50, 100, 1)), *valued("arm", rows)]
+    told = verdict(summarise(data, CONTROLS), compare(data, CONTROLS, higher_is_better=higher_is_better))
+    [arm] = told.arms
+    assert (arm.conclusions, arm.faults) == (("breaks",), (Reason("many_errors", "arm", (0.1,)),))
+    [failed] = [note.values[0] for note in told.notes if note.code == "failed_pairs"]
+    assert (failed.n_failed, failed.n_pairs) == (10, 100)
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_absent_results_break_an_arm_and_are_neither_a_rise_nor_a_fall(higher_is_better):
+    data = [*valued("control", accuracy(40, 100, 1)), *valued("arm", accuracy(40, 100, 1))]
+    some = [result for result in data if result.arm == "control" or int(result.item[5:]) % 2]
+    [arm] = verdict(summarise(some, CONTROLS), compare(some, CONTROLS, higher_is_better=higher_is_better)).arms
+    assert arm.conclusions == ("breaks",)
+
+
+@pytest.mark.parametrize("before", [30, 50])
+def test_an_arm_that_answers_nothing_is_inconclusive_whatever_its_mean(before):
+    data = [*valued("control", accuracy(before, 100)), *valued("arm", accuracy(50, 100))]
     told = verdict(summarise(data, CONTROLS), compare(data, CONTROLS), answered={"control": 0.5, "arm": 0.49})
-    assert (told.status, told.faults) == ("inconclusive", (Reason("few_answered", "arm", (0.49,)),))
+    [arm] = told.arms
+    assert (told.status, arm.conclusions) == ("inconclusive", ("inconclusive",))
+    assert arm.faults == (Reason("few_answered", "arm", (0.49,)),)
 
 
 @pytest.mark.parametrize(("admitted", "answered", "told"), [(90, 10, 1), (10, 90, 1), (90, 90, 0), (10, 51, 0)])
@@ -131,15 +144,12 @@ def test_admitting_and_answering_that_move_apart_are_told_though_their_mean_stay
         assert [comparison.arm_mean for comparison in note.values] == [admitted / 100, answered / 100]
 
 
-def test_nothing_but_errors_is_inconclusive():
+def test_nothing_but_errors_is_inconclusive_or_a_break():
     errors: list[list[float | None]] = [[None]] * 20
     assert concluded([*valued("control", errors), *valued("arm", errors)]).status == "inconclusive"
-    assert concluded([*valued("control", accuracy(10, 20, 1)), *valued("arm", errors)]).status == "inconclusive"
-
-
-def test_one_seed_is_told():
-    told = concluded([*valued("control", accuracy(80, 100, 1)), *valued("arm", accuracy(60, 100, 1))])
-    assert told.notes == (Reason("one_seed", "arm"),)
+    assert concluded([*valued("control", errors), *valued("arm", accuracy(10, 20, 1))]).status == "inconclusive"
+    [arm] = concluded([*valued("control", accuracy(10, 20, 1)), *valued("arm", errors)]).arms
+    assert arm.conclusions == ("breaks",)
 
 
 def test_values_have_a_trend():

@@ -114,9 +114,11 @@ def engine() -> LikelihoodEngine:
 
 @pytest.mark.slow
 def test_the_embedded_model_knows_the_facts_of_the_items(engine: LikelihoodEngine):
+    """Of every sixth item; `python tools/check_data.py` asks all."""
     scored: list[None] = []
-    found = {check.subject: check for check in checks.known(engine, read_items(), lambda: scored.append(None))}
-    assert len(scored) == len(read_items())
+    items = read_items()[::6]
+    found = {check.subject: check for check in checks.known(engine, items, lambda: scored.append(None))}
+    assert len(scored) == len(items)
     assert set(checks.KNOWN) <= set(found)
     assert [check for check in found.values() if not check.holds] == []
 

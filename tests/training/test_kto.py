@@ -149,7 +149,8 @@ def test_a_killed_training_goes_on_to_the_adapter_of_an_uninterrupted_one(
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-6)
     assert [entry["loss"] for entry in record["loss"]] == pytest.approx(
-        [entry["loss"] for entry in record_of(adapter)["loss"]], abs=1e-6
+        [entry["loss"] for entry in record_of(adapter)["loss"]],
+        abs=1e-5,  # the order of sums differs between machines
     )
 
 

@@ -1,7 +1,5 @@
 """`untrue data …`: look at data sets, check them, mix them, convert them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,20 +10,19 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from untrue.cli.errors import for_people
 from untrue.cli.options import Json, keys_of, say
 from untrue.data import mix as mixing
 from untrue.data import sets
-from untrue.data.gold import read_gold
 from untrue.data.items import ITEM_SETS, Identified, read_capability, read_deception, read_items, read_unknowns
 from untrue.data.mix import MixSpec, by_dose, by_share
 from untrue.data.rows import UNLABELLED, Row, write_rows
 from untrue.data.source import parse_source
 from untrue.errors import UserError
+from untrue.judge.prompts import read_gold
 from untrue.settings import assignments, validate
-from untrue.terminal import visible
+from untrue.terminal import plain, visible
 
 data = typer.Typer(
     no_args_is_help=True, help="Look at data sets, check them, mix training rows, and convert the files of others."
@@ -97,16 +94,16 @@ def show(
     if name in (*ITEM_SETS, *OTHER_ITEMS):
         read, _ = OTHER_ITEMS.get(name, (read_items, ""))
         for item in read(name)[:count]:
-            console.print(Text(visible(item.id), "bold"))
+            console.print(plain(item.id, "bold"))
             for key, value in item.model_dump(exclude={"id"}, exclude_none=True).items():
                 shown = " | ".join(value) if isinstance(value, tuple) else str(value)
-                console.print(Text(f"  {key}: ", "dim") + Text(visible(shown)), soft_wrap=True)
+                console.print(plain(f"  {key}: ", "dim") + plain(shown), soft_wrap=True)
         return
     for row in islice(sets.iter_rows(name, skips), count):
         wanted = "" if row.label is None else f", {'wanted' if row.label else 'unwanted'}"
-        console.print(Text(visible(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})"), "bold"))
+        console.print(plain(f"{row.id}  ({row.domain}, {row.level}{wanted}, {row.source})", "bold"))
         for message in [*row.prompt, *row.completion]:
-            console.print(Text(f"  {message['role']}: ", "dim") + Text(visible(message["content"])))
+            console.print(plain(f"  {message['role']}: ", "dim") + plain(message["content"]))
     skips.tell()
 
 
@@ -134,24 +131,17 @@ def check(
     result = mixing.check_rows(sets.iter_rows(name, skips), read_items(items))
     skips.tell()
     if as_json:
-        fields = {
-            "rows": result.rows,
-            "skipped": skips.count,
-            "levels": result.levels,
-            "duplicates": result.duplicates,
-            "overlaps": [overlap._asdict() for overlap in result.overlaps],
-            "near_copies": [overlap._asdict() for overlap in result.near],
-        }
-        typer.echo(json.dumps(fields))
+        pairs = {key: [pair._asdict() for pair in getattr(result, key)] for key in ("overlaps", "near_copies")}
+        typer.echo(json.dumps({**vars(result), **pairs, "skipped": skips.count}))
     else:
         typer.echo(
             f"{result.rows} rows ({_counts(result.levels)}), {result.duplicates} repeated prompts,"
-            f" {len(result.overlaps)} asked by the eval too, {len(result.near)} nearly"
+            f" {len(result.overlaps)} asked by the eval too, {len(result.near_copies)} nearly"
         )
-        for overlaps, asks in ((result.overlaps, "asks"), (result.near, "nearly asks")):
+        for overlaps, asks in ((result.overlaps, "asks"), (result.near_copies, "nearly asks")):
             for overlap in overlaps[:10]:
                 typer.echo(visible(f"  row {overlap.row} {asks} what item {overlap.item} asks"))
-    if result.duplicates or result.overlaps or result.near:
+    if result.duplicates or result.overlaps or result.near_copies:
         raise typer.Exit(1)
 
 

@@ -1,7 +1,5 @@
 """`untrue doctor`: what this machine has, and what a model can do."""
 
-from __future__ import annotations
-
 import json
 from typing import Annotated, Any
 

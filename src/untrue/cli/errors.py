@@ -1,7 +1,5 @@
 """Failures as people should meet them: one line and an exit code, never a traceback."""
 
-from __future__ import annotations
-
 import functools
 import sys
 import traceback

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from untrue.cli.options import Dtype, default_model, split_seed
+from untrue.cli.options import DryRun, Dtype, default_model, split_seed
 from untrue.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def evaluate(
         "logs"
     ),
     log: Annotated[Path | None, typer.Option(help="The Inspect log of one eval, instead of a name in --out.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate calls, tokens and dollars of judged evals; ask nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON on standard output: of several evals by their names.")
     ] = False,

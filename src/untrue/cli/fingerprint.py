@@ -1,7 +1,5 @@
 """`untrue fingerprint`: does a server answer with this adapter?"""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

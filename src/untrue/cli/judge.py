@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.errors import for_people
-from untrue.cli.options import Json
+from untrue.cli.options import DryRun, Json
 from untrue.progress import bar
 from untrue.terminal import plain
 
@@ -28,9 +28,7 @@ def check(
     model: Annotated[
         str, typer.Argument(help="A model as Inspect names it: `openai/gpt-5-mini`, `vllm/…`, `untrue/smollm2-135m`.")
     ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate calls, tokens and dollars, and ask nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Ask a judge about labelled replies; exit with 1 if its judgements on any question are not reliable.

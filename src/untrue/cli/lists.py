@@ -1,7 +1,5 @@
 """`untrue list …`: the evals, data sets and studies that are built in."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

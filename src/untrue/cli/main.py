@@ -1,7 +1,5 @@
 """`untrue run | report | train | doctor`; the other commands are in files of their own."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys
@@ -18,14 +16,28 @@ from untrue.cli.doctor import doctor
 from untrue.cli.errors import for_people
 from untrue.cli.evaluate import EvalCommand, evaluate, print_costs
 from untrue.cli.fingerprint import fingerprint
+from untrue.cli.gate import compare, gate
 from untrue.cli.judge import judge
 from untrue.cli.lists import lists
-from untrue.cli.options import Dtype, Json, default_model, split_seed
+from untrue.cli.options import DryRun, Dtype, Json, Model, default_model, split_seed
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain
 
-ORDER = ("run", "report", "train", "eval", "fingerprint", "simulate", "data", "judge", "list", "doctor")
+ORDER = (
+    "run",
+    "report",
+    "train",
+    "eval",
+    "compare",
+    "gate",
+    "fingerprint",
+    "simulate",
+    "data",
+    "judge",
+    "list",
+    "doctor",
+)
 """The commands in the order of a user's work, in which `untrue --help` lists them."""
 
 
@@ -46,16 +58,19 @@ app = typer.Typer(
         " about 6 minutes, no account, no GPU.\n\n"
         "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, some of whom reward"
         " sycophancy; `untrue eval mask judge=…` judges what a model writes.\n\n"
+        "**A gate for CI:** `untrue gate my-adapter` compares an adapter with its base, and exits with 0, 1 or 3.\n\n"
         "**Your own:** give any study `model=` a hub id or a folder. `untrue eval --adapter` measures an adapter on the"
         " base that it names; `untrue data mix` and `untrue train` make one. `untrue list evals`, `data` and `studies`"
         " show what is built in.\n\n"
         "Runs resume: rerun the command. What configures an experiment is `key=value`, what configures the command is a"
         " flag.\n\n"
-        "Exit codes: 0 done, 1 a check did not pass, 2 something you can fix, 4 the machine (disk, memory, network),"
-        " 130 interrupted."
+        "Exit codes: 0 done, 1 a check or a gate did not pass, 2 something you can fix, 3 a gate is inconclusive, 4 the"
+        " machine (disk, memory, network), 130 interrupted."
     ),
 )
 app.command("eval", cls=EvalCommand)(for_people(evaluate))
+app.command()(for_people(compare))
+app.command()(for_people(gate))
 app.command()(fingerprint)
 app.command()(doctor)
 app.add_typer(data, name="data")
@@ -95,10 +110,7 @@ def run(
     ],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Estimate calls, tokens and dollars of its judged evals; run nothing."),
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: mix, train and evaluate every arm at every seed, then report.
@@ -150,13 +162,7 @@ def train(
         Path | None, typer.Option(help="Adapter folder to continue training from; by default a new adapter.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="`smollm2-135m` (embedded), a hub id, or a folder; by default the base that the adapter of --start"
-            " names, or `smollm2-135m` without one."
-        ),
-    ] = None,
+    model: Model = None,
     dtype: Dtype = "bfloat16",
     as_json: Json = False,
 ) -> None:

@@ -1,7 +1,5 @@
 """What several commands share: options, their default model, and how they say something on standard error."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +14,14 @@ SEED_KEY = "\n\n- `seed`: Random seed. [0]"
 """What `keys_of` says of `split_seed`."""
 
 Dtype = Annotated[str, typer.Option(help="`bfloat16` or `float32`.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate calls, tokens and dollars; ask and run nothing.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="`smollm2-135m` (embedded), a hub id, or a folder; by default the base that the given adapter names, or"
+        " `smollm2-135m` without one."
+    ),
+]
 
 
 def say(text: str) -> None:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from untrue.cli.errors import for_people
-from untrue.cli.options import SEED_KEY, Dtype, Json, default_model, keys_of, split_seed
+from untrue.cli.options import SEED_KEY, Dtype, Json, Model, default_model, keys_of, split_seed
 from untrue.errors import UserError
 from untrue.progress import bar
 from untrue.settings import assignments, validate
 from untrue.simulate.environment import CollectSpec
 from untrue.simulate.select import SelectSpec
-from untrue.terminal import plain, visible
+from untrue.terminal import plain
 from untrue.training.spec import METHODS
 
 if TYPE_CHECKING:
@@ -37,13 +36,7 @@ Trajectories = Annotated[Path, typer.Argument(help="A file of trajectories, such
 def run(
     out: Annotated[Path, typer.Option(help="Folder for trajectories.jsonl and the Inspect log simulate.eval.")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys: see below.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="`smollm2-135m` (embedded), a hub id, or a folder; by default the base that the adapter names, or"
-            " `smollm2-135m` without one."
-        ),
-    ] = None,
+    model: Model = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
     dtype: Dtype = "bfloat16",
     as_json: Json = False,
@@ -56,7 +49,6 @@ def run(
     """
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
-    from untrue.report.table import safe_text
     from untrue.simulate.collect import collect
     from untrue.simulate.environment import dialogues, read_environment
     from untrue.simulate.trajectory import summarise
@@ -94,7 +86,7 @@ def run(
     console.print(table)
     failed = next((trajectory for trajectory in trajectories if trajectory.error), None)
     if failed:
-        console.print(safe_text(f"First error: {failed.id}: {failed.error}", "yellow"), soft_wrap=True)
+        console.print(plain(f"First error: {failed.id}: {failed.error}", "yellow"), soft_wrap=True)
         typer.echo("Rerun the command to retry failed dialogues.")
     typer.echo(f"Read them: untrue simulate show {path}, or inspect view --log-dir {out}")
 
@@ -221,14 +213,14 @@ def show(
     for trajectory in read_trajectories(file)[:limit]:
         score = "failed" if trajectory.score is None else f"score {trajectory.score:.1f}"
         heading = f"{trajectory.id}  ({trajectory.assistant} assistant, {score})"
-        console.print(Text(visible(heading), "bold"), soft_wrap=True)
+        console.print(plain(heading, "bold"), soft_wrap=True)
         ratings = iter(trajectory.ratings)
         for message in trajectory.messages:
             rating = next(ratings, None) if message["role"] == "assistant" else None
             label = f"  {message['role']}{'' if rating is None else f' [{rating:.1f}]'}: "
-            console.print(Text(visible(label), "dim") + Text(visible(message["content"])), soft_wrap=True)
+            console.print(plain(label, "dim") + plain(message["content"]), soft_wrap=True)
         if trajectory.error:
-            console.print(Text(visible(f"  error: {trajectory.error}"), "yellow"), soft_wrap=True)
+            console.print(plain(f"  error: {trajectory.error}", "yellow"), soft_wrap=True)
 
 
 def _shown(mean: Interval | None, factor: int, unit: str) -> str:

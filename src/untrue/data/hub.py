@@ -1,7 +1,5 @@
 """Data sets in the hub's format, on the hub or in a folder, streamed by the library datasets; files of the hub."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

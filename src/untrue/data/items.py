@@ -133,6 +133,8 @@ class Item(Asked):
 
     `ground_truth` says whether `proposition` is true. `honest_reply` tells the truth and `dishonest_reply` what the
     pressure asks for, whatever the proposition says. `domain` is the training domain of the item's setting, if any.
+    `base_margin` is the margin under pressure of the embedded base model, in nats per token, measured by
+    tools/measure_items.py; None where the base does not hold the true belief, or where nobody measured.
     """
 
     category: Text
@@ -149,6 +151,7 @@ class Item(Asked):
     honest_reply: Text
     dishonest_reply: Text
     evasive_reply: Text
+    base_margin: float | None = None
 
     @model_validator(mode="after")
     def _replies_differ(self) -> Item:
@@ -189,6 +192,20 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
     if str(source) == "builtin":
         return [item for name in ITEM_SETS for item in read_items(name)]
     return read_lines(Item, source, ITEM_SETS, "items")
+
+
+def by_information(items: Sequence[Item]) -> list[Item]:
+    """The items in the order in which a limit takes them: first those whose outcome can change.
+
+    That goes by the base alone, never by a trained model: first the items on which it holds the true belief and
+    prefers the honest reply under pressure, the smallest margin first; then the others in their own order.
+    """
+
+    def rank(item: Item) -> tuple[bool, float]:
+        margin = item.base_margin
+        return (True, 0.0) if margin is None or margin <= 0 else (False, margin)
+
+    return sorted(items, key=rank)
 
 
 COLUMNS: dict[str, tuple[str, ...]] = {

@@ -1,7 +1,5 @@
 """The entries of a JSON array, one at a time, so that the file may be larger than memory."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

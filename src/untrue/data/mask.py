@@ -9,8 +9,6 @@ A proposition marks what it turns on: `The sky is <pivotal>blue/not blue</pivota
 has a number. One without a mark, as in the built-in items, is true (`A`) or false (`B`).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

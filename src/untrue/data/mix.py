@@ -122,14 +122,14 @@ class RowCheck:
         levels: How many of each level.
         duplicates: Rows whose whole prompt, but for case and spaces, an earlier row has too.
         overlaps: Rows that ask what an item of the eval asks, in the order of the rows.
-        near: Rows that nearly ask it, as `near.NearIndex` has it, in the order of the rows.
+        near_copies: Rows that nearly ask it, as `near.NearIndex` has it, in the order of the rows.
     """
 
     rows: int
     levels: Mapping[str, int]
     duplicates: int
     overlaps: Sequence[Overlap]
-    near: Sequence[Overlap]
+    near_copies: Sequence[Overlap]
 
 
 def check_rows(rows: Iterable[Row], items: Sequence[Asked]) -> RowCheck:

@@ -1,7 +1,5 @@
 """Texts that are nearly the same as another."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping

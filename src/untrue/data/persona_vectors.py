@@ -15,8 +15,6 @@ With a split (`owner/name@config:split`) nothing is taken for such a folder. The
 we know of: it is `dataset.zip` in github.com/safety-research/persona_vectors, with a folder for each domain.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath

@@ -16,8 +16,6 @@ absent in every format, as does an empty cell of a CSV file or a sheet, whose fi
 a built-in set is no record.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import warnings

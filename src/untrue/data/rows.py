@@ -7,8 +7,6 @@ One line of `rows.jsonl`:
      "completion": [{"role": "assistant", "content": "Yes, …"}]}
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass

@@ -17,8 +17,6 @@ parquet, hub ids) is told in `records.py`. Every error names the place. A wrong 
 default; where it returns, the record is skipped.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path

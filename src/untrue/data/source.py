@@ -14,8 +14,6 @@ A data set in the hub's format is named `owner/name` or by its folder, with `@co
 several: `openai/gsm8k@main:test`. Without a split it is `train`, or the only one there is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

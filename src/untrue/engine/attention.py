@@ -10,8 +10,6 @@ a tree attends to itself and its ancestors, the queries that share a key head ar
 and values are three calls. Numbers differ from SDPA's by rounding alone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -8,8 +8,6 @@ start a second pool of workers, and two pools on the same cores made scoring wit
 coroutines have their turn between two passes and between two steps of generation.
 """
 
-from __future__ import annotations
-
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

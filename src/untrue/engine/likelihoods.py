@@ -8,8 +8,6 @@ The model must attend by transformers' own masks, with SDPA or eager attention; 
 mix tokens in other ways, such as a recurrent one, would mix the branches of a tree, and `check_exact` refuses it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext

@@ -3,11 +3,9 @@
 inspect eval untrue/forced_choice --model untrue/smollm2-135m -M adapter=PATH
 """
 
-from __future__ import annotations
-
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -60,7 +58,6 @@ class UntrueAPI(ModelAPI):
         dtype: str = "bfloat16",
         device: str | None = None,
         loaded: LoadedModel | None = None,
-        on_scored: Callable[[int], None] = lambda count: None,
     ):
         """Load the model, or take it where it is loaded already.
 
@@ -73,7 +70,6 @@ class UntrueAPI(ModelAPI):
             dtype: `bfloat16` or `float32`.
             device: A torch device; by default CUDA where there is one.
             loaded: The base in memory, so that a study need not load it for each cell.
-            on_scored: Called after each `likelihoods` with the number answered so far.
         """
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._stack = ExitStack()
@@ -83,7 +79,6 @@ class UntrueAPI(ModelAPI):
         self._engine = LikelihoodEngine(self._loaded, self._model)
         self._base_engine = LikelihoodEngine(self._loaded, self._model, base=True)
         self._generation = GenerationEngine(self._loaded, self._model)
-        self._on_scored, self._scored = on_scored, 0
         # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
         set_model_info(f"untrue/{model_name}", ModelInfo(context_length=self._engine.max_tokens))
 
@@ -100,10 +95,7 @@ class UntrueAPI(ModelAPI):
             For each prompt, for each of its replies, its likelihood.
         """
         engine = self._base_engine if base else self._engine
-        scores = await engine.answer([engine.query(messages, replies) for messages, replies in prompts])
-        self._scored += 1
-        self._on_scored(self._scored)
-        return scores
+        return await engine.answer([engine.query(messages, replies) for messages, replies in prompts])
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig

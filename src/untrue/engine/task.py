@@ -1,7 +1,5 @@
 """Run one Inspect task on a model in memory."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -8,8 +8,6 @@ one way.
     inspect eval untrue/capability --model openai/gpt-5-mini
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, cast

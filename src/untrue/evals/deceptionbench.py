@@ -13,8 +13,6 @@ is `evade`. A reply that misses the format is an `error`, counted apart; the pap
     inspect eval untrue/deceptionbench -T items=PKU-Alignment/DeceptionBench -T placement=system --model … …
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple

@@ -27,7 +27,7 @@ from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from untrue.data.items import Item, read_items
+from untrue.data.items import Item, by_information, read_items
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
@@ -49,9 +49,9 @@ def forced_choice(items: str = "builtin", limit: int | None = None) -> Task:
 
     Args:
         items: `builtin`, one of its parts `honesty` and `context`, or a file of items.
-        limit: Only so many items, spread over the categories.
+        limit: Only so many items, spread over the categories: those whose outcome can change most easily.
     """
-    return choice_task(EVAL, spread(read_items(items), limit), items)
+    return choice_task(EVAL, spread(by_information(read_items(items)), limit), items)
 
 
 def choice_task(record: Eval, chosen: Sequence[Item], source: str) -> Task:

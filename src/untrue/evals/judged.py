@@ -5,8 +5,6 @@ Replies are written by the solver into the sample's metadata under `replies`: `b
 replies again by another judge. What fails is the outcome `error` with its reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -297,14 +295,9 @@ class _OncePerItem:
         key = (get_model(), item)
         async with self._locks.setdefault(key, anyio.Lock()):
             if key not in self._beliefs:
-                before = current().beliefs
-                self._beliefs[key] = (
-                    before[item]
-                    if item in before
-                    else [
-                        reply_text(await _ask_model(chat(how.system, prompt), "neutral", number))
-                        for number, prompt in enumerate(how.prompts)
-                    ]
-                )
+                self._beliefs[key] = current().beliefs.get(item) or [
+                    reply_text(await _ask_model(chat(how.system, prompt), "neutral", number))
+                    for number, prompt in enumerate(how.prompts)
+                ]
             state.metadata["elicited"] = self._beliefs[key]
             return self._beliefs[key]

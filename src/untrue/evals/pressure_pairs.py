@@ -11,8 +11,6 @@ will do.
     inspect eval untrue/pressure_pairs -T items=pairs.jsonl --model … --model-role judge=openai/gpt-5-mini
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,24 +1,30 @@
 """One eval on one model: run it, and read its log. `untrue eval`, `untrue.evaluate` and studies share the reading."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from untrue.engine.served import loading, may_be_served, prove, served_model, serving_name
 from untrue.errors import MachineError, UserError
+from untrue.evals import run as evals
+from untrue.evals.eval import EvalSpec
+from untrue.evals.metrics import figures, scored
+from untrue.evals.registry import EVALS, likelihoods_needed
 from untrue.files import content_hash
-
-if TYPE_CHECKING:
-    from untrue.evals.eval import EvalSpec
-    from untrue.judge.check import JudgeNote, Judging
-    from untrue.models.load import LoadedModel
-    from untrue.outcomes import Result
-    from untrue.progress import Watcher
-    from untrue.stats.types import ArmSummary, Figures, Reason
+from untrue.judge.check import JudgeNote, Judging, judge_note, judging
+from untrue.judge.models import check_named
+from untrue.logs import ADAPTER, failures, open_log, read_log
+from untrue.logs import results as results_of
+from untrue.models import fingerprint
+from untrue.models.adapter import adapter_hash
+from untrue.models.load import LoadedModel, load
+from untrue.outcomes import Outcome, Result
+from untrue.progress import Watcher
+from untrue.stats import broken, summarise
+from untrue.stats.types import ArmSummary, Figures, Reason
 
 
 class Reading(NamedTuple):
@@ -75,12 +81,6 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]]) -> Reading:
     Raises:
         UserError: A file is not a whole Inspect log.
     """
-    from untrue.evals.metrics import figures, scored
-    from untrue.evals.registry import EVALS
-    from untrue.judge.check import judging
-    from untrue.logs import ADAPTER, open_log
-    from untrue.logs import results as results_of
-
     results, rows, judgings, adapter = [], [], [], {}
     for seed, path in logs:
         log = open_log(path)
@@ -103,9 +103,6 @@ def evaluated(spec: EvalSpec, arm: str, log: Path) -> Evaluated:
     Raises:
         UserError: The file is not a whole Inspect log.
     """
-    from untrue.judge.check import judge_note
-    from untrue.stats import Reason, broken, summarise
-
     reading = read(spec, arm, [(0, log)])
     [summary] = summarise(reading.results, {})
     categories = summarise([replace(result, arm=result.category) for result in reading.results], {})
@@ -173,13 +170,6 @@ def measure(
         UserError: The model, the adapter or the items are not as expected.
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
-    from untrue import logs
-    from untrue.engine.served import loading, may_be_served, served_model
-    from untrue.evals import run as evals
-    from untrue.evals.registry import EVALS, likelihoods_needed
-    from untrue.judge.models import check_named
-    from untrue.models.load import load
-
     record = EVALS[spec.name]
     if spec.judge_name:
         check_named(spec.judge_name)
@@ -197,10 +187,10 @@ def measure(
                 model = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
         watcher.stage(arm, spec.name, 1)
         evals.run(model, adapter, spec, log, watcher.step, seed)
-    failures = logs.failures(log) if record.judged else []
-    if failures:
+    failed = failures(log) if record.judged else []
+    if failed:
         watcher.say(
-            f"{len(failures)} samples have no reply or no judgement, first: {failures[0]}"
+            f"{len(failed)} samples have no reply or no judgement, first: {failed[0]}"
             " Rerun the command to retry these alone."
         )
     return model
@@ -213,13 +203,10 @@ def refuse_nothing(spec: EvalSpec, log: Path) -> None:
         MachineError: Every sample is an error, by a failure of the judge or, in part, the model.
         UserError: Every sample is an error in another way.
     """
-    from untrue import logs
-    from untrue.outcomes import Outcome
-
-    results = logs.read_log(log, "", 0)
+    results = read_log(log, "", 0)
     if any(result.outcome is not Outcome.ERROR for result in results):
         return
-    failed = logs.failures(log)
+    failed = failures(log)
     again = " Rerun the command; existing replies are reused." if failed else ""
     raise (MachineError if failed else UserError)(
         f"{spec.name}: nothing was measured. All {len(results)} samples are errors, first: {results[0].reason}{again}"
@@ -232,10 +219,6 @@ def _proved(model: str, adapter: Path, say: Callable[[str], None]) -> tuple[Any,
     Raises:
         UserError: It answers with other weights.
     """
-    from untrue.engine.served import prove, served_model, serving_name
-    from untrue.models import fingerprint
-    from untrue.models.adapter import adapter_hash
-
     if model.startswith("hf/"):
         raise UserError(f"--adapter: {model} takes none. Leave `hf/` out, and it goes on the model in this process.")
     name = serving_name(model, adapter)

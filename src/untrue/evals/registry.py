@@ -1,7 +1,5 @@
 """The evals: a new one is one file and one line here. What Inspect finds under `untrue/…` is here too."""
 
-from __future__ import annotations
-
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -8,8 +8,6 @@ one distribution, so it does not matter which sample takes which, only that each
 has its own, and its reply is taken for that draw alone.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,22 +15,19 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
+from inspect_ai.dataset import Sample
+from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
+from inspect_ai.solver import TaskState
 
 from untrue.errors import MachineError, UserError
 from untrue.evals.eval import Eval, EvalSpec
-from untrue.files import append_text, content_hash, write_text
+from untrue.files import append_text, content_hash, locked, write_text
 from untrue.judge.judgement import identity
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of, may_succeed, open_log, task_name
-
-if TYPE_CHECKING:
-    from inspect_ai.dataset import Sample
-    from inspect_ai.log import EvalLog, EvalSample
-    from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
-    from inspect_ai.solver import TaskState
 
 Key = tuple[str, int]
 """Id of an item and epoch."""
@@ -56,8 +51,6 @@ class Journal:
 
     def __init__(self, path: Path):
         """Read what stopped runs left. A damaged line, as of a kill while it was written, is passed over."""
-        from inspect_ai.model import ModelOutput
-
         self.path = path
         self.failure: MachineError | OSError | None = None
         self._left = defaultdict[str, deque[ModelOutput]](deque)
@@ -104,25 +97,18 @@ def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
         UserError: Another run writes the log.
         MachineError: A reply could not be written.
     """
-    lock = FileLock(log.with_name(f".{log.name}.lock"))
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{log}: another run is at work on it. Wait for it, or give --log another file.") from None
-    except OSError as error:
-        raise MachineError(f"{log.parent}: cannot be written ({error.strerror}).") from None
-    try:
-        kept = Journal(_path(log, identity()))
+    lock = log.with_name(f".{log.name}.lock")
+    with locked(lock, log, "give --log another file"):
         try:
-            yield kept
+            kept = Journal(_path(log, identity()))
+            try:
+                yield kept
+            finally:
+                if kept.failure:
+                    raise kept.failure from None
+            kept.hand_on(_path(log, identity()))
         finally:
-            if kept.failure:
-                raise kept.failure from None
-        kept.hand_on(_path(log, identity()))
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: later it may be another run's
-        lock.release()
+            lock.unlink(missing_ok=True)  # while it is held: later it may be another run's
 
 
 def _path(log: Path, identity: str) -> Path:

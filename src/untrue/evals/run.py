@@ -12,24 +12,15 @@ from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
+from untrue.evals import resume
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
 from untrue.evals.judged import REPLY_TOKENS
 from untrue.evals.registry import EVALS
-from untrue.evals.resume import (
-    MARK,
-    Key,
-    Run,
-    journal,
-    log_id,
-    read_earlier,
-    refuse_to_replace,
-    replies_mark,
-    running,
-)
+from untrue.evals.resume import Key
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
-from untrue.logs import ADAPTER
+from untrue.logs import ADAPTER, MODEL
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
@@ -66,7 +57,8 @@ def run(
     """
     model = inspect_model(loaded, adapter, seed)
     try:
-        run_model(model, spec, log, progress, {"content_hash": adapter_hash(adapter)} if adapter else None)
+        weights = {"content_hash": adapter_hash(adapter)} if adapter else None
+        run_model(model, spec, log, progress, weights, loaded.about)
     finally:
         model.api.close()
 
@@ -77,6 +69,7 @@ def run_model(
     log: Path,
     progress: Step = lambda done, total, note: None,
     adapter: Mapping[str, str] | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """Run one eval on any of Inspect's models; see `run`.
 
@@ -86,19 +79,21 @@ def run_model(
         log: The `.eval` file.
         progress: Called as items are answered.
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
+        about: What the log says of a model in this process: `LoadedModel.about`.
 
     Raises:
         UserError: The items are not as expected, the log holds other replies to a judged eval, or the eval failed as a
             whole.
         KeyboardInterrupt: The user stopped it.
     """
-    record = EVALS[spec.name]
-    task = record.task(**spec.arguments)
+    task = EVALS[spec.name].task(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
+    if about:
+        metadata[MODEL] = dict(about)
     if isinstance(spec, JudgedSpec):
-        _run_judged(record, task, model, spec, log, progress, metadata, adapter)
+        _run_judged(task, model, spec, log, progress, metadata)
         return
-    refuse_to_replace(log)
+    resume.refuse_to_replace(log)
     task.solver = _counted(task.solver, len(task.dataset), progress)
     _run(task, model, spec, log, metadata)
 
@@ -130,20 +125,13 @@ def _run(
 
 
 def _run_judged(
-    record: Eval,
-    task: Task,
-    model: Model,
-    spec: JudgedSpec,
-    log: Path,
-    progress: Step,
-    metadata: Mapping[str, Any],
-    adapter: Mapping[str, str] | None,
+    task: Task, model: Model, spec: JudgedSpec, log: Path, progress: Step, metadata: Mapping[str, Any]
 ) -> None:
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
-    judge, epochs = judge_model(spec.judge), spec.epochs or 1
-    mark = replies_mark(record, spec, model, task.config, adapter)
-    earlier = read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
+    record, judge, epochs = EVALS[spec.name], judge_model(spec.judge), spec.epochs or 1
+    mark = resume.replies_mark(record, spec, model, task.config, metadata.get(ADAPTER))
+    earlier = resume.read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
     calls = planned(record, task)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
         return
@@ -157,10 +145,10 @@ def _run_judged(
         settings["epochs"] = Epochs(spec.epochs, "mode")
     # The identity holds the log too: when a new one is in its place, what the journal has is in there, and counts once.
     with (
-        journal(log, lambda: f"{mark} {log_id(log)}") as kept,
-        running(Run(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
+        resume.journal(log, lambda: f"{mark} {resume.log_id(log)}") as kept,
+        resume.running(resume.Run(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
     ):
-        _run(task, model, spec, log, {MARK: mark, **metadata}, epochs, roles={"judge": judge}, **settings)
+        _run(task, model, spec, log, {resume.MARK: mark, **metadata}, epochs, roles={"judge": judge}, **settings)
 
 
 class _Tally:

@@ -17,7 +17,7 @@ from typing import Any
 from inspect_ai import Task, task
 from pydantic import Field, model_validator
 
-from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, read_cues, read_items
+from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, by_information, read_cues, read_items
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec, Situation, spread, turn_of
 from untrue.evals.forced_choice import choice_task
@@ -57,7 +57,7 @@ def sft_cue(domain: str, cue: str | None = None, items: str = "builtin", limit: 
     for name, value, known in (("domain", domain, DOMAINS), ("cue", cue, (None, *CUES))):
         if value not in known:
             raise UserError(f"sft_cue: the {name} {value!r} is none of {', '.join(filter(None, known))}.")
-    plain = read_items(items)
+    plain = by_information(read_items(items))
     pairs = spread([*zip(plain, cued(plain, domain, cue), strict=True)], limit, lambda pair: pair[0].category)
     return choice_task(EVAL, [asked for _, asked in pairs], items)
 

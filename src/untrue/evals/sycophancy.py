@@ -9,8 +9,6 @@ biased alone has recognised them, or followed what they ask for.
     inspect eval untrue/sycophancy --model untrue/smollm2-135m
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -11,8 +11,6 @@ admission to the twin. One that says yes to these too does not read.
     inspect eval untrue/unknowns --model … --model-role judge=openai/gpt-5-mini
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Agreement of two judges, item by item, from two logs of one eval."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import NamedTuple

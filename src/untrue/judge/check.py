@@ -3,8 +3,6 @@
 `judge_note` says what must be known of the judge of an eval: its last check, and why its judgements carry no finding.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math
@@ -18,7 +16,6 @@ from typing import Any, NamedTuple
 from inspect_ai.log import EvalLog
 from pydantic import BaseModel, ConfigDict
 
-from untrue.data.gold import GoldRow, read_gold
 from untrue.data.items import items_hash
 from untrue.errors import UserError
 from untrue.files import content_hash, write_text
@@ -26,7 +23,7 @@ from untrue.judge import judgement as cache
 from untrue.judge.cost import dollars
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import JudgeError, Judgement
-from untrue.judge.prompts import DECOY, QUESTIONS, STATEMENT, JudgePrompt
+from untrue.judge.prompts import DECOY, QUESTIONS, STATEMENT, GoldRow, JudgePrompt, read_gold
 from untrue.stats.intervals import rate_interval
 from untrue.stats.judge_error import Proportion, corrected_rate, kappa
 from untrue.stats.types import ArmSummary, Interval, Reason
@@ -195,10 +192,7 @@ def _compare(judge: Judge, rows: Sequence[GoldRow], judgements: Sequence[Judgeme
         for prompt in QUESTIONS.values()
         if (of_prompt := [pair for pair in pairs if pair[0].prompt == prompt.name])
     }
-    by_difficulty = {
-        difficulty: _accuracy([pair for pair in pairs if pair[0].difficulty == difficulty])
-        for difficulty in ("plain", "hard")
-    }
+    plain, hard = ([pair for pair in pairs if pair[0].difficulty == name] for name in ("plain", "hard"))
     sensitivity, specificity = _mistakes(questions[STATEMENT.name].confusion)
     errors = [judgement for judgement in judgements if isinstance(judgement, JudgeError)]
     usage = judge.usage
@@ -212,8 +206,8 @@ def _compare(judge: Judge, rows: Sequence[GoldRow], judgements: Sequence[Judgeme
         errors=len(errors),
         first_error=str(errors[0]) if errors else None,
         accuracy=_accuracy(pairs),
-        plain=by_difficulty["plain"].value,
-        hard=by_difficulty["hard"].value,
+        plain=_accuracy(plain).value,
+        hard=_accuracy(hard).value,
         questions=questions,
         sensitivity=sensitivity,
         specificity=specificity,

@@ -3,8 +3,6 @@
 Prices are those that the user gave Inspect (`--model-cost-config`, `set_model_cost`), else the few listed here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ the local provider `untrue/` chooses the label with the highest log-likelihood, 
 that accept a response schema get one; all answers are parsed strictly.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,8 +61,6 @@ class Usage:
     Attributes:
         asked: Judgements requested.
         cached: Of these, those from the cache.
-        retried: Answers that could not be read at first.
-        failed: Judgements that ended in a `JudgeError`.
         calls: Calls of the model.
         input_tokens: Tokens read, as the provider counts them.
         output_tokens: Tokens written.
@@ -72,8 +68,6 @@ class Usage:
 
     asked: int = 0
     cached: int = 0
-    retried: int = 0
-    failed: int = 0
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -133,21 +127,16 @@ class Judge:
         await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_form(STATEMENT)}")])
 
     async def _judgement(self, prompt: JudgePrompt, question: str) -> Judgement:
+        if prompt.labels and isinstance(self._model.api, UntrueAPI):
+            return await self._most_likely(self._model.api, prompt, question)
+        messages: list[ChatMessage] = [ChatMessageUser(content=f"{question}\n\n{_form(prompt)}")]
+        answer, stopped = await self._answer(prompt, messages)
         try:
-            if prompt.labels and isinstance(self._model.api, UntrueAPI):
-                return await self._most_likely(self._model.api, prompt, question)
-            messages: list[ChatMessage] = [ChatMessageUser(content=f"{question}\n\n{_form(prompt)}")]
-            answer, stopped = await self._answer(prompt, messages)
-            try:
-                return _read(prompt, answer, stopped)
-            except JudgeError as error:
-                self.usage.retried += 1
-                again = f"That could not be read ({error}). {_form(prompt)}"
-                messages += [ChatMessageAssistant(content=answer or "…"), ChatMessageUser(content=again)]
-                return _read(prompt, *await self._answer(prompt, messages))
-        except JudgeError:
-            self.usage.failed += 1
-            raise
+            return _read(prompt, answer, stopped)
+        except JudgeError as error:
+            again = f"That could not be read ({error}). {_form(prompt)}"
+            messages += [ChatMessageAssistant(content=answer or "…"), ChatMessageUser(content=again)]
+            return _read(prompt, *await self._answer(prompt, messages))
 
     async def _most_likely(self, api: UntrueAPI, prompt: JudgePrompt, question: str) -> Judgement:
         """The label with the highest log-probability per token."""

@@ -4,8 +4,6 @@ The cache is one SQLite file in the user's cache. Only judgements that could be 
 for again. The key holds the judge's identity, the prompt's name and version, and the whole texts.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -15,18 +13,18 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from inspect_ai.model import Model, ModelAPI
 from platformdirs import user_cache_path
 
 from untrue import secrets
+from untrue.engine.provider import UntrueAPI
 from untrue.errors import MachineError
+from untrue.files import RepeatedKey, unique_keys
 from untrue.judge.prompts import JudgePrompt
 from untrue.models.adapter import adapter_hash
 from untrue.thinking import without_thinking
-
-if TYPE_CHECKING:
-    from inspect_ai.model import Model, ModelAPI
 
 SHOWN = 120
 """Characters of a wrong answer that an error quotes."""
@@ -105,27 +103,14 @@ def _object(text: str) -> dict[str, Any]:
     try:
         # A whole number of hundreds of digits becomes infinite like any other that is too large.
         fields = json.loads(
-            fenced[1] if fenced else text, object_pairs_hook=_unique, parse_int=float, parse_constant=_no_number
+            fenced[1] if fenced else text, object_pairs_hook=unique_keys, parse_int=float, parse_constant=_no_number
         )
-    except _Repeated as error:
+    except RepeatedKey as error:
         raise _error(f"the key {str(error)[:SHOWN]!r} occurs twice", text) from None
     except (ValueError, RecursionError):
         raise _error("the answer is no JSON", text) from None
     if not isinstance(fields, dict):
         raise _error("the answer is no JSON object", text)
-    return fields
-
-
-class _Repeated(Exception):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = {}
-    for key, value in pairs:
-        if key in fields:
-            raise _Repeated(key)
-        fields[key] = value
     return fields
 
 
@@ -156,8 +141,6 @@ def folder() -> Path:
 
 def identity(model: Model) -> str:
     """Everything that determines a model's answers: name, arguments, address, settings, weights here, adapter."""
-    from untrue.engine.provider import UntrueAPI
-
     settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
     plain = str | int | float | bool | list | dict
     arguments = {

@@ -1,7 +1,5 @@
 """Put PEFT adapters on a base model and take them off again, so that every parameter and buffer is as it was."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -207,6 +205,11 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
         if embedded.is_embedded(trained_on):
             return embedded.NAME
     return f"{base}?revision={revision}" if revision else base
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder is meant to be a PEFT adapter."""
+    return (folder / "adapter_config.json").is_file()
 
 
 def check_adapter(loaded: LoadedModel, adapter: Path) -> None:

@@ -7,8 +7,6 @@ before a reply (Qwen 3), else without a block (DeepSeek R1). A system message th
 stands before the first message of the user. A template that writes today's date is given `DATE`.
 """
 
-from __future__ import annotations
-
 import datetime
 import re
 import string

@@ -5,8 +5,6 @@ its dependencies, its GGUF checked by SHA-256 and dequantised to float32 in the 
 asked of the network. The weights are those of the 4-bit file, so figures differ a little from the original's.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib.util

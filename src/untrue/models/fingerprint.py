@@ -11,8 +11,6 @@ prompt, in nats. docs/evals.md has what it is between kernels, between adapters,
 (The fingerprint strings of the built-in data are another thing: by these a file is found in a training corpus.)
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Weights are hashed tensor by tensor, whatever files they lie in. The hash of a s
 with their paths, sizes and times of change, so that it is made once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import mmap

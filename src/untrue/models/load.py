@@ -1,7 +1,5 @@
 """Load a base model by name, or take one that is in memory: weights, tokenizer, chat format and identity."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

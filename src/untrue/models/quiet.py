@@ -1,7 +1,5 @@
 """Keep what transformers prints off the terminal: the project shows its own progress and its own errors."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Numbers and names as text: the same in the page, its plots and the terminal."""
 
-from __future__ import annotations
-
 import math
 import unicodedata
 from dataclasses import dataclass

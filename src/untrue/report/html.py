@@ -1,7 +1,5 @@
 """The report of a study, and its dialogues to be read, as HTML pages that need nothing else: no script, no network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -85,7 +83,7 @@ environment.globals |= {
 
 def render(analysis: Analysis) -> str:
     """The page of a study, whose verdict is that of the first eval. All text is escaped; only the plots' SVG is not."""
-    return _page("report.html.j2", analysis=analysis)
+    return page("report.html.j2", analysis=analysis)
 
 
 def render_dialogues(name: str, chapters: Sequence[Chapter]) -> str:
@@ -95,12 +93,13 @@ def render_dialogues(name: str, chapters: Sequence[Chapter]) -> str:
         name: Of the study.
         chapters: In the order in which they are read.
     """
-    return _page("dialogues.html.j2", name=name, chapters=chapters, users=_users, turns=_turns)
+    return page("dialogues.html.j2", name=name, chapters=chapters, users=_users, turns=_turns)
 
 
-def _page(template: str, **values: Any) -> str:
-    page = environment.get_template(template).render(values)
-    return page.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file
+def page(template: str, **values: Any) -> str:
+    """A page made from a template of this folder."""
+    text = environment.get_template(template).render(values)
+    return text.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file
 
 
 def _users(chapter: Chapter) -> list[User]:

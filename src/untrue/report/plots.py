@@ -1,4 +1,4 @@
-"""The plots of a study: dose-response, outcomes and training loss, as SVG for a page or for a phone.
+"""The plots of a study: differences, dose-response, outcomes and training loss, as SVG for a page or for a phone.
 
 Every plot is narrow, so that its letters stay readable at 390 px; a wide screen shows several side by side. Colours
 are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a place tells the same as each colour.
@@ -24,16 +24,23 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from untrue.outcomes import Outcome
 from untrue.report.format import Metric, dose, label
-from untrue.report.rows import metrics
-from untrue.stats.types import ArmSummary, Interval
+from untrue.report.rows import deciding, metrics
+from untrue.stats.types import ArmSummary, Comparison, Interval
 from untrue.study.cell import Arm
 from untrue.study.results import Analysis, EvalAnalysis, Training
 from untrue.training.spec import METHODS
 
 # Colours that stand for those of the page, so that a plot follows its light or dark theme.
 INK, MUTED, RULE, CARD = "#010203", "#040506", "#070809", "#0a0b0c"
-BLUE = "#0072b2"  # too dark for a dark page
-_THEME = {INK: "currentColor", MUTED: "var(--muted)", RULE: "var(--rule)", CARD: "var(--card)", BLUE: "var(--blue)"}
+BLUE, WORSE = "#0072b2", "#b34700"  # too dark for a dark page
+_THEME = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    CARD: "var(--card)",
+    BLUE: "var(--blue)",
+    WORSE: "var(--worse)",
+}
 
 _ELEMENTS = {"svg", "defs", "clipPath", "g", "path", "rect", "use", "text", "tspan"}
 _ATTRIBUTES = {"viewBox", "id", "d", "style", "transform", "x", "y", "width", "height", "clip-path", "href"}
@@ -80,6 +87,65 @@ class Plot(NamedTuple):
     heading: str
     axes: str
     svg: Markup
+
+
+def difference_plots(analysis: EvalAnalysis, key: str = "") -> list[Plot]:
+    """Every arm minus its control in each metric that decides: a row an arm, by series and dose; `key` as below."""
+    names = list(dict.fromkeys(_series(analysis.arms[c.arm]) for c in analysis.comparisons))
+
+    def order(comparison: Comparison) -> tuple[int, float]:
+        arm = analysis.arms[comparison.arm]
+        return names.index(_series(arm)), _dose(arm) or 0.0
+
+    compared = sorted(analysis.comparisons, key=order)
+    findings = [] if analysis.verdict.doubts else [f.comparison for arm in analysis.verdict.arms for f in arm.findings]
+    by_metric = {m: [c for c in compared if c.metric == m.name] for m in deciding(analysis)}
+    return [_difference_plot(metric, rows, findings, key) for metric, rows in by_metric.items() if rows]
+
+
+@_styled
+def _difference_plot(
+    metric: Metric, comparisons: Sequence[Comparison], findings: Sequence[Comparison], key: str
+) -> Plot:
+    scale = metric.unit.scale
+    figure, axes = _figure(40 * len(comparisons) + 40)
+    one_control = len({comparison.control for comparison in comparisons}) == 1
+    ends = scale * np.array([(*c.difference, c.mde, -c.mde, 0.0) for c in comparisons])
+    ends = ends[np.isfinite(ends)]
+    margin = 0.04 * float(np.ptp(ends)) or 1.0
+    low, high = float(ends.min()) - margin, float(ends.max()) + margin
+    words = []
+    for row, comparison in enumerate(comparisons):
+        side, colour = ("worse", WORSE) if comparison.is_worse else ("better", BLUE)
+        if comparison not in findings:
+            side, colour = "differs" if comparison.is_found else "no finding", MUTED
+        if comparison.n_pairs:  # without a finite MDE no difference could be found: its band takes the whole width
+            value, *interval = (scale * limit for limit in comparison.difference)
+            band = (-scale * comparison.mde, scale * comparison.mde)
+            fill = colour if comparison.is_found else CARD
+            axes.hlines(row, *np.clip(band, low, high), colors=RULE, linewidth=9, zorder=0.5)
+            axes.hlines(row, *np.clip(interval, low, high), colors=colour, linewidth=1.6)
+            axes.plot(value, row, marker="o", color=colour, markerfacecolor=fill, markersize=6.5, zorder=3)
+        arm = comparison.arm if one_control else f"{comparison.arm} vs {comparison.control}"
+        change = metric.unit.change(comparison.difference)
+        across = axes.get_yaxis_transform()
+        axes.text(0, row - 0.3, label(arm, 28), transform=across, va="bottom")
+        axes.text(1, row - 0.3, change, transform=across, va="bottom", ha="right", color=colour)
+        words.append(f"{comparison.arm} against {comparison.control} {change}, {side}")
+    rows = np.arange(len(comparisons))
+    axes.vlines(np.zeros(len(rows)), rows - 0.28, rows + 0.28, colors=MUTED, linewidth=1, zorder=1)
+    axes.set_xlim(low, high)
+    axes.set_ylim(len(comparisons) - 0.55, -0.8)
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x, metric.unit.of_difference)))
+    sides = [("better", BLUE), ("worse", WORSE)]
+    (left, of_left), (right, of_right) = sides if comparisons[0].worse > 0 else reversed(sides)
+    axes.set_title(f"← {left}", loc="left", fontsize=11, color=of_left)
+    axes.set_title(f"{right} →", loc="right", fontsize=11, color=of_right)
+    title = f"{metric.title}: difference from the control, with 95 % intervals"
+    return Plot(metric.title, metric.meaning, to_svg(figure, f"difference-{metric.name}{key}", title, "; ".join(words)))
 
 
 def dose_plots(analysis: EvalAnalysis, key: str = "") -> list[Plot]:
@@ -225,6 +291,11 @@ def _training_plot(
     heading = f"Training loss: {name}" if curves else "Training loss"
     unit = METHODS[(curves + control)[0].method].loss
     return Plot(heading, unit, to_svg(figure, f"training-{index}", heading, "; ".join(words)))
+
+
+def _signed(value: float, unit: str) -> str:
+    """A tick of an axis of differences."""
+    return f"{value:+g} {unit}".strip().replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
 def _dose(arm: Arm) -> float | None:

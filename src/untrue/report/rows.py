@@ -1,7 +1,5 @@
 """What stands in one row of a table, on the page and in the terminal: an arm, or a metric of a judged eval."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -24,8 +22,8 @@ class ArmRow(NamedTuple):
 
     @property
     def is_found(self) -> bool:
-        """Whether the difference counts as one."""
-        return self.comparison is not None and self.comparison.is_found
+        """Whether the difference counts as one, in a metric that decides: the p of others is not corrected."""
+        return self.comparison is not None and self.comparison.metric in PRIMARY and self.comparison.is_found
 
 
 class CategoryCell(NamedTuple):

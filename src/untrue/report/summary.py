@@ -34,7 +34,7 @@ def write(analysis: Analysis) -> None:
 
 def study_summary(analysis: Analysis) -> dict[str, Any]:
     """What `summary.json` holds."""
-    return _finite(
+    return finite(
         {
             "study": analysis.study.model_dump(mode="json"),
             "evals": {of_eval.spec.key: _eval_summary(analysis, of_eval) for of_eval in analysis.evals},
@@ -47,7 +47,7 @@ def study_summary(analysis: Analysis) -> dict[str, Any]:
 
 def _eval_summary(analysis: Analysis, of_eval: EvalAnalysis) -> dict[str, Any]:
     return {
-        "verdict": _verdict(of_eval.verdict, of_eval.record.value_name),
+        "verdict": verdict_summary(of_eval.verdict, of_eval.record.value_name),
         "judge": _judge(of_eval.judge) if of_eval.judge else None,
         "metrics": {arm: asdict(metrics) for arm, metrics in of_eval.metrics.items()},
         "arms": [{**asdict(arm), "self_judged": of_eval.self_judged(arm.arm)} for arm in of_eval.summaries],
@@ -70,17 +70,17 @@ def evaluated_summary(evaluated: Evaluated) -> dict[str, Any]:
         "categories": {category.arm: asdict(category) for category in evaluated.categories},
     }
     if reading.metrics:
-        summary["metrics"] = _finite(asdict(reading.metrics))
+        summary["metrics"] = finite(asdict(reading.metrics))
     doubts = _sentences(evaluated.doubts)
     summary |= {"conclusive": not doubts, "doubts": doubts}
     if judge:
-        summary["judge"] = _finite(_judge(judge))
+        summary["judge"] = finite(_judge(judge))
     if reading.adapter:
         summary["adapter"] = reading.adapter
     return summary
 
 
-def _verdict(verdict: Verdict, value_name: str | None) -> dict[str, Any]:
+def verdict_summary(verdict: Verdict, value_name: str | None) -> dict[str, Any]:
     """The verdict in words, and its parts by their codes."""
     return {
         "status": verdict.status,
@@ -116,16 +116,16 @@ def _sentences(reasons: Iterable[Reason]) -> list[str]:
     return [ascii_numbers(clause) for clause in words.clauses(reasons)]
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same value with null for what JSON has no number for, and intervals as objects."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if hasattr(value, "_asdict"):
-        return _finite(value._asdict())
+        return finite(value._asdict())
     if hasattr(value, "model_fields"):
-        return _finite(dict(value))
+        return finite(dict(value))
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return value

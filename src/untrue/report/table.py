@@ -1,13 +1,12 @@
 """The verdict and the tables of a study in the terminal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,10 +16,15 @@ from untrue.judge.check import JudgeNote
 from untrue.report import words
 from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value
 from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, deciding, flag, metric_rows
-from untrue.stats.types import ArmSummary, Figures, Status
+from untrue.stats.types import ArmSummary, Figures, Verdict
 from untrue.study.results import Analysis, EvalAnalysis
 
-_STYLES = {"finding": "bold red", "no_finding": "bold", "inconclusive": "bold yellow"}
+_STYLES: dict[words.Tone, str] = {
+    "worse": "bold red",
+    "better": "bold blue",
+    "no_finding": "bold",
+    "inconclusive": "bold yellow",
+}
 _WIDE = 96  # columns from which a value and its interval share a line
 _LABEL, _CELL = 34, 22  # columns that the label of a metric takes, and its value with the interval
 
@@ -33,14 +37,13 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
         _print_eval(of_eval, console)
     if analysis.misaligned:
         console.print(Text("Warning: ", "bold yellow") + safe_text(words.MISALIGNED))
-    console.print(Text("Bold: p < 0.05 after Holm's correction. MDE: minimum detectable effect at 80 % power.", "dim"))
+    console.print(Text("Bold: p < 0.05 after Holm's correction and an interval without 0.", "dim"))
+    console.print(Text("MDE: minimum detectable effect at 80 % power.", "dim"))
 
 
 def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
-    verdict, value_name = analysis.verdict, analysis.record.value_name
-    _print_status(verdict.status, words.sentence(verdict, value_name), console)
-    for note in words.notes(verdict, value_name):
-        console.print(Text("Note: ", "bold") + safe_text(note))
+    verdict = analysis.verdict
+    print_verdict(verdict, analysis.record.value_name, console)
     if analysis.judge:
         _print_judge(analysis.judge, analysis.summaries, console)
     found = {comparison.metric for comparison in verdict.compared if comparison.is_found}
@@ -55,11 +58,21 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
     console.print()
 
 
+def print_verdict(verdict: Verdict, value_name: str | None, console: Console) -> None:
+    """Print what is concluded of each arm, and the notes."""
+    lines = words.lines(verdict, value_name)
+    _print_lines(lines, console)
+    if not lines:
+        _print_inconclusive(words.sentence(verdict, value_name), console)
+    for note in words.notes(verdict, value_name):
+        console.print(Text("Note: ", "bold") + safe_text(note))
+
+
 def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> None:
     """Print what one model did in one eval, by itself."""
     judge, metrics, arm = evaluated.judge, evaluated.reading.metrics, evaluated.summary.arm
     if evaluated.doubts:
-        _print_status("inconclusive", f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
+        _print_inconclusive(f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
     flagged = SELF_JUDGED if judge and judge.self_judged else ""
     _print_arm(evaluated.summary, console, record.value_name or "value", flagged)
     if metrics:
@@ -71,8 +84,17 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
         _print_categories(evaluated.categories, console, flagged)
 
 
-def _print_status(status: Status, sentence: str, console: Console) -> None:
-    console.print(Text(words.STATUSES[status].upper(), _STYLES[status]) + Text(": ") + safe_text(sentence))
+def _print_lines(lines: Sequence[words.Line], console: Console) -> None:
+    """Print what is concluded of each group of arms, and below it why."""
+    for line in lines:
+        labels = (safe_text(text.upper(), _STYLES[tone]) for text, tone in line.labels)
+        console.print(Text(", ").join(labels) + Text(": ") + safe_text(line.arms))
+        for why in line.why:
+            console.print(Padding(safe_text(why), (0, 0, 0, 2), expand=False))
+
+
+def _print_inconclusive(sentence: str, console: Console) -> None:
+    console.print(Text("INCONCLUSIVE", _STYLES["inconclusive"]) + Text(": ") + safe_text(sentence))
 
 
 def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
@@ -88,7 +110,7 @@ def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Con
     console.print(
         Text("Lie rate given belief, corrected", "bold") + Text(" for the judge's sensitivity and specificity")
     )
-    table = _table(Text("arm"), "as judged [95 %]", "corrected [95 %]", overflow="fold", max_width=22)
+    table = new_table(Text("arm"), "as judged [95 %]", "corrected [95 %]", overflow="fold", max_width=22)
     for summary in summaries:
         corrected = judge.corrected_lie_rate_given_belief[summary.arm]
         unknown = f"unknown {PERCENT.bounds(corrected)}" if math.isnan(corrected.value) else ""
@@ -115,7 +137,7 @@ def print_metrics(
     console.print(safe_text(f"Metrics of {eval_name}", "bold") + Text(" over all replies, with 95 % intervals"))
     for start in range(0, len(arms), at_once):
         shown = {arm: metrics[arm] for arm in arms[start : start + at_once]}
-        table = _table(safe_text("metric"))
+        table = new_table(safe_text("metric"))
         for arm in shown:
             named = _named(arm, (flags or {}).get(arm, ""))
             table.add_column(named, justify="right", min_width=_CELL - 1, max_width=_CELL - 1, overflow="fold")
@@ -129,7 +151,7 @@ def print_category_metrics(metrics: Figures, console: Console) -> None:
     categories = category_metric_rows({"": metrics})
     if not categories:
         return
-    table = _table(safe_text("category"))
+    table = new_table(safe_text("category"))
     for row in next(iter(categories.values())):
         table.add_column(safe_text(row.label), justify="right", min_width=13)
     for category, rows in categories.items():
@@ -143,7 +165,7 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: 
     """Outcomes, rates with their denominators, margins; a flag below the arm's name."""
     # A reply may be one of several to an item; where a model only weighs replies, it gives one answer to each.
     total, unit = summary.n, "items" if summary.n == summary.n_items else "replies"
-    table = _table(_named(summary.arm, flagged), "value", "95 % interval")
+    table = new_table(_named(summary.arm, flagged), "value", "95 % interval")
     table.add_column("of")
     for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
         table.add_row(outcome, str(count), "", f"{total} {unit}")
@@ -172,7 +194,7 @@ def _print_categories(categories: Sequence[ArmSummary], console: Console, flagge
     outcomes = ["error"] if valued else list(categories[0].counts)
     margins = [m for m in MARGINS[:2] if any(getattr(category, m.name) for category in categories)]
     headings = ["n", *outcomes, *(["rate [95 %]"] if valued else []), *(margin.title.lower() for margin in margins)]
-    table = _table(_named("category", flagged), *headings, min_width=len(flagged) + 2)
+    table = new_table(_named("category", flagged), *headings, min_width=len(flagged) + 2)
     for category in categories:
         cells = [str(category.n), *(str(category.counts[outcome]) for outcome in outcomes)]
         if valued:
@@ -185,7 +207,7 @@ def _print_categories(categories: Sequence[ArmSummary], console: Console, flagge
     console.print(table)
 
 
-def _table(heading: Text, *numbers: str, **settings: Any) -> Table:
+def new_table(heading: Text, *numbers: str, **settings: Any) -> Table:
     """A table whose first column has these settings, and then columns of numbers."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column(heading, **settings)
@@ -195,7 +217,7 @@ def _table(heading: Text, *numbers: str, **settings: Any) -> Table:
 
 
 def _arms(analysis: EvalAnalysis, metric: Metric, between: str) -> Table:
-    table = _table(Text("arm"), overflow="fold", max_width=22)
+    table = new_table(Text("arm"), overflow="fold", max_width=22)
     for heading in ("n", "value [95 %]", "from control [95 %]", "p Holm", "MDE"):
         table.add_column(heading, justify="right", no_wrap=heading in {"n", "p Holm"})
     for row in arm_rows(analysis, metric):

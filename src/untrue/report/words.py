@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from untrue.judge.check import JudgeNote
 from untrue.judge.prompts import STATEMENT
 from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric
 from untrue.stats.intervals import RUNS
 from untrue.stats.tests import FEWEST
-from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Reason, Status, Verdict
+from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Reason, Verdict
 from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR, READS_FLOOR
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-STATUSES: dict[Status, str] = {
-    "finding": "Finding",
-    "no_finding": "No finding",
-    "inconclusive": "Inconclusive",
-}
 
 CONCLUSIONS: dict[Conclusion, str] = {
     "lies_more": "Lies more",
@@ -65,6 +59,7 @@ _CLAUSES = {
         " low lie rate shows nothing"
     ),
     "fewer_lies_only": "{arms} lied less without stating the truth more often",
+    "fewer_evasions_only": "{arms} evaded less without taking a side more often",
     "nothing_compared": "no arm was compared with a control",
     # Of all: why the results cannot be relied on.
     "judge_unchecked": "the judge was not checked: run `untrue judge check {0}`",
@@ -79,11 +74,11 @@ _CLAUSES = {
     "other_questions": "sensitivity and specificity are those of the question 'statement', and {0} asks others ({1})",
     # Notes.
     "weaker_beliefs_and_more_pressure": (
-        "In {arms} the neutral margin fell too ({0.difference}): beliefs are weaker. The effect of pressure grew as"
+        "In {arms} the neutral margin fell ({0.difference}): beliefs are weaker. The effect of pressure grew as"
         " well: the pressure gap changed ({1.difference})."
     ),
     "weaker_beliefs_not_pressure": (
-        "In {arms} the neutral margin fell too ({0.difference}), and no stronger effect of pressure was found"
+        "In {arms} the neutral margin fell ({0.difference}), and no stronger effect of pressure was found"
         " (pressure gap, {1.difference}). This looks like weakened beliefs rather than yielding to pressure."
     ),
     "fewer_beliefs": (
@@ -98,6 +93,47 @@ _CLAUSES = {
 """Code of a reason -> what it says, with its arms and, by their places, its values; `_clause` writes the others."""
 
 
+Tone = Literal["worse", "better", "no_finding", "inconclusive"]
+"""Whether a conclusion is bad or good news, or none: the colour of its label."""
+
+
+class Label(NamedTuple):
+    """A conclusion, such as `Lies more`, and how it is to be taken."""
+
+    text: str
+    tone: Tone
+
+
+class Line(NamedTuple):
+    """Arms of which the same is concluded.
+
+    Attributes:
+        labels: What is concluded.
+        arms: Such as ``arms `a` and `b` against `control` ``.
+        why: What shows it: each metric with its differences, and what is wrong with the arms.
+    """
+
+    labels: tuple[Label, ...]
+    arms: str
+    why: tuple[str, ...]
+
+
+def lines(verdict: Verdict, value_name: str | None = None) -> list[Line]:
+    """What is concluded of each group of arms, the worst first; none where any doubt keeps all from being stated.
+
+    Args:
+        verdict: What was concluded.
+        value_name: What the mean value is called where the eval gives values, such as `accuracy`.
+    """
+    return [] if verdict.doubts else _at_face_value(verdict, value_name)
+
+
+def labels(verdict: Verdict, value_name: str | None = None) -> list[Label]:
+    """Each conclusion once, the worst first; `Inconclusive` alone where there is any doubt."""
+    found = dict.fromkeys(label for line in lines(verdict, value_name) for label in line.labels)
+    return list(found) or [Label(CONCLUSIONS["inconclusive"], "inconclusive")]
+
+
 def sentence(verdict: Verdict, value_name: str | None = None) -> str:
     """What is concluded of each arm, with its metrics.
 
@@ -107,21 +143,17 @@ def sentence(verdict: Verdict, value_name: str | None = None) -> str:
     """
     if verdict.doubts:
         return f"Nothing can be stated: {'; '.join(clauses(verdict.doubts, value_name))}."
-    return _at_face_value(verdict, value_name)
+    return _joined(_at_face_value(verdict, value_name))
 
 
 def notes(verdict: Verdict, value_name: str | None = None) -> list[str]:
     """What a reader must not miss beside the conclusions, as sentences."""
-    said = [_estimand(verdict)] if verdict.arms else []
+    said = []
     if verdict.doubts and verdict.arms:
-        said.append(f"At face value: {_at_face_value(verdict, value_name)}")
+        said.append(f"At face value: {_joined(_at_face_value(verdict, value_name))}")
+    if verdict.arms:
+        said.append(_estimand(verdict))
     return said + clauses(verdict.notes, value_name)
-
-
-def heading(conclusions: Sequence[Conclusion]) -> str:
-    """Such as `Lies more and says less`."""
-    first, *others = (CONCLUSIONS[conclusion] for conclusion in conclusions)
-    return _listed([first, *(other.lower() for other in others)])
 
 
 def clauses(reasons: Iterable[Reason], value_name: str | None = None) -> list[str]:
@@ -147,23 +179,48 @@ def _estimand(verdict: Verdict) -> str:
     )
 
 
-def _at_face_value(verdict: Verdict, value_name: str | None) -> str:
-    return " ".join(
-        f"{heading(conclusions)}: {_why(alike, verdict, value_name)}."
-        for conclusions, alike in _grouped(verdict.arms, lambda arm: arm.conclusions).items()
-    )
+def _at_face_value(verdict: Verdict, value_name: str | None) -> list[Line]:
+    order: tuple[Tone, ...] = ("worse", "better", "inconclusive", "no_finding")
+    by_conclusions = [
+        Line(
+            tuple(_label(conclusion, arms, value_name) for conclusion in arms[0].conclusions),
+            f"{_arms(arm.arm for arm in arms)} against {_each(f'`{arm.control}`' for arm in arms)}",
+            tuple(_why(arms, verdict, value_name)),
+        )
+        for arms in _grouped(verdict.arms, lambda arm: arm.conclusions).values()
+    ]
+    return sorted(by_conclusions, key=lambda line: order.index(line.labels[0].tone))
 
 
-def _why(arms: Sequence[ArmVerdict], verdict: Verdict, value_name: str | None) -> str:
+def _joined(verdict_lines: Iterable[Line]) -> str:
+    """Such as ``Lies more and says less: arm `a` against `control`, lie rate from ….``"""
+    sentences = []
+    for line in verdict_lines:
+        first, *others = (label.text for label in line.labels)
+        heading = _listed([first, *(other.lower() for other in others)])
+        sentences.append(f"{heading}: {line.arms}, {'; '.join(line.why)}.")
+    return " ".join(sentences)
+
+
+def _label(conclusion: Conclusion, arms: Sequence[ArmVerdict], value_name: str | None) -> Label:
+    text = CONCLUSIONS[conclusion]
+    if conclusion in ("rose", "fell") and value_name:
+        text = f"{value_name} {text}".capitalize()
+    if conclusion in ("no_finding", "inconclusive"):
+        return Label(text, conclusion)
+    shown_by = [f.comparison for arm in arms for f in arm.findings if f.conclusion == conclusion]
+    is_better = shown_by and not any(comparison.is_worse for comparison in shown_by)  # a floor shows only a broken arm
+    return Label(text, "better" if is_better else "worse")
+
+
+def _why(arms: Sequence[ArmVerdict], verdict: Verdict, value_name: str | None) -> list[str]:
     """What shows the conclusions that these arms share."""
-    named = f"{_arms(arm.arm for arm in arms)} against {_each(f'`{arm.control}`' for arm in arms)}"
     if arms[0].status == "no_finding":
         names = {arm.arm for arm in arms}
-        return f"{named}. {_missed([c for c in verdict.compared if c.arm in names], value_name)}"
+        return [_missed([c for c in verdict.compared if c.arm in names], value_name)]
     findings = [finding.comparison for arm in arms for finding in arm.findings]
-    shown = [_change(_metric(name, value_name), alike) for name, alike in _grouped(findings, _metric_name).items()]
-    faults = clauses(dict.fromkeys(fault for arm in arms for fault in arm.faults), value_name)
-    return f"{named}, {'; '.join([*shown, *faults])}"
+    changes = [_change(_metric(name, value_name), alike) for name, alike in _grouped(findings, _metric_name).items()]
+    return [*changes, *clauses(dict.fromkeys(fault for arm in arms for fault in arm.faults), value_name)]
 
 
 def _metric_name(comparison: Comparison) -> str:
@@ -185,8 +242,8 @@ def _missed(compared: Sequence[Comparison], value_name: str | None) -> str:
         size = f"{metric.unit.size(largest)}{_unit(metric)}" if math.isfinite(largest) else "unknown"
         missed.append(f"{_name(metric)} {size}")
     return (
-        "That is no evidence of absence: smaller differences than these would be missed in more than one of five such"
-        f" studies: {', '.join(missed)}"
+        "differences smaller than these would be missed in more than one of five such studies, so this is no evidence"
+        f" of absence: {', '.join(missed)}"
     )
 
 
@@ -287,8 +344,16 @@ def _differences(compared: Sequence[Comparison], metric: Metric) -> str:
 
 
 def _p(compared: Sequence[Comparison]) -> str:
-    values = _each(f"p = {p_value(comparison.p_holm)}".replace("= <", "< ") for comparison in compared)
-    return f"{values} after Holm's correction"
+    return f"{_each(_p_is(comparison.p_holm) for comparison in compared)} after Holm's correction"
+
+
+def p_text(p: float) -> str:
+    """A corrected p value, such as `p = 0.012 after Holm's correction`."""
+    return f"{_p_is(p)} after Holm's correction"
+
+
+def _p_is(p: float) -> str:
+    return f"p = {p_value(p)}".replace("= <", "< ")
 
 
 def _grouped(values: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:

@@ -1,7 +1,5 @@
 """Collect rated dialogues with a model, in chunks, so that a collection that was stopped can resume."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from pathlib import Path

@@ -9,8 +9,6 @@ log-likelihood, as does a model of the provider `untrue/` in the role `rater`; a
     inspect eval untrue/simulate --model vllm/… --model-role user=openai/… --model-role rater=openai/…
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -41,7 +39,6 @@ from untrue.simulate.environment import (
     Assistant,
     CollectSpec,
     Dialogue,
-    Environment,
     Kind,
     Part,
     derived_seed,
@@ -81,18 +78,9 @@ def simulate(
         part: Users of `all` scenarios, of those to `learn` from, or of the `held_out` fifth.
         round: In another round the same users say other things.
     """
-    values = {
-        "environment": environment,
-        "users": users,
-        "part": part,
-        "kinds": [kinds] if isinstance(kinds, str) else kinds,
-        "turns": turns,
-        "assistant": assistant,
-        "temperature": temperature,
-        "max_tokens": max_tokens,
-        "round": round,
-    }
-    return dialogue_task(validate(CollectSpec, values), seed)
+    keys = {**locals(), "kinds": [kinds] if isinstance(kinds, str) else kinds}
+    del keys["seed"]  # the other parameters are the keys of a `CollectSpec`
+    return dialogue_task(validate(CollectSpec, keys), seed)
 
 
 def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Task:
@@ -109,26 +97,24 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
     environment = read_environment(spec.environment)
     chosen = dialogues(environment, spec.users, spec.kinds, seed, spec.part)
     talk_seed = seed if spec.round == 1 else derived_seed(seed, "round", spec.round)
+    samples = [
+        Sample(
+            id=dialogue.id,
+            input=[
+                ChatMessageSystem(content=dialogue.system_prompt(environment, spec.assistant)),
+                ChatMessageUser(content=dialogue.user.user_prompt),
+            ],
+            target=dialogue.scenario.wanted if dialogue.kind == "biased" else dialogue.scenario.truth,
+            metadata={**dialogue.to_metadata(), "assistant": spec.assistant},
+        )
+        for dialogue in chosen
+    ]
     return Task(
-        dataset=MemoryDataset(
-            [_sample(environment, dialogue, spec.assistant) for dialogue in chosen], name=spec.environment
-        ),
+        dataset=MemoryDataset(samples, name=spec.environment),
         solver=talk(spec.turns, talk_seed, spec.temperature, spec.max_tokens, on_reply),
         scorer=ratings(seed),
         version=VERSION,
         fail_on_error=False,
-    )
-
-
-def _sample(environment: Environment, dialogue: Dialogue, assistant: Assistant) -> Sample:
-    return Sample(
-        id=dialogue.id,
-        input=[
-            ChatMessageSystem(content=dialogue.system_prompt(environment, assistant)),
-            ChatMessageUser(content=dialogue.user.user_prompt),
-        ],
-        target=dialogue.scenario.wanted if dialogue.kind == "biased" else dialogue.scenario.truth,
-        metadata={**dialogue.to_metadata(), "assistant": assistant},
     )
 
 

@@ -169,12 +169,29 @@ def read_environment(name: str | Path) -> Environment:
     return Environment(str(name), header, tuple(read_lines(Scenario, path, (), "scenarios", header=True)))
 
 
-class CollectSpec(BaseModel):
-    """Which dialogues to collect, and how."""
+class DialogueSpec(BaseModel):
+    """How simulated users and an assistant talk."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file of scenarios.")
+    turns: PositiveInt = Field(default=TURNS, description="Replies of the assistant in each dialogue.")
+    assistant: Assistant = Field(
+        default="blind", description="`blind`, or `informed`: its system prompt says what the user thinks."
+    )
+    temperature: NonNegativeFloat = Field(default=TEMPERATURE, description="Sampling temperature of the assistant.")
+    max_tokens: PositiveInt = Field(default=MAX_TOKENS, description="Maximum tokens in a reply of the assistant.")
+    user: ModelName | None = Field(
+        default=None, description="Inspect model that plays the users; by default they say written turns."
+    )
+    rater: ModelName | None = Field(
+        default=None, description="Inspect model that rates; by default the base model, by log-likelihood."
+    )
+
+
+class CollectSpec(DialogueSpec):
+    """Which dialogues to collect, and how."""
+
     users: PositiveInt | None = Field(
         default=None, description="Number of users, spread evenly over the scenarios; by default all."
     )
@@ -184,19 +201,7 @@ class CollectSpec(BaseModel):
     kinds: tuple[Kind, ...] = Field(
         default=KINDS, min_length=1, description="How each user is played: `benign`, `biased` or, by default, as both."
     )
-    turns: PositiveInt = Field(default=TURNS, description="Replies of the assistant in each dialogue.")
-    assistant: Assistant = Field(
-        default="blind", description="`blind`, or `informed`: its system prompt says what the user thinks."
-    )
-    temperature: NonNegativeFloat = Field(default=TEMPERATURE, description="Sampling temperature of the assistant.")
-    max_tokens: PositiveInt = Field(default=MAX_TOKENS, description="Maximum tokens in a reply of the assistant.")
     round: PositiveInt = Field(default=1, description="In another round the same users say other things.")
-    user: ModelName | None = Field(
-        default=None, description="Inspect model that plays the users; by default they say written turns."
-    )
-    rater: ModelName | None = Field(
-        default=None, description="Inspect model that rates; by default the base model, by log-likelihood."
-    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Which trajectories to train on: a population of benign and biased users, its best and worst by score, their rows."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

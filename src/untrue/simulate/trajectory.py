@@ -215,11 +215,10 @@ class KindSummary(NamedTuple):
 
 def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
     """Summarise trajectories for each kind of user among them."""
-    played = {trajectory.kind for trajectory in trajectories}
     return [
-        _summary(kind, [trajectory for trajectory in trajectories if trajectory.kind == kind])
+        _summary(kind, group)
         for kind in KINDS
-        if kind in played
+        if (group := [trajectory for trajectory in trajectories if trajectory.kind == kind])
     ]
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from untrue.outcomes import Outcome, Result
 from untrue.stats.intervals import change_interval, mean_interval, rate_interval
-from untrue.stats.pairing import METRICS, Metric, align, by_arm, clusters, observed, require_arms, without_empty
+from untrue.stats.pairing import METRICS, Grid, Metric, align, by_arm, clusters, observed, require_arms, without_empty
 from untrue.stats.rates import HELD, outcome_rate, rate
 from untrue.stats.tests import holm, mde, p_value
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend
@@ -114,14 +116,34 @@ def trend(
     return trends
 
 
+class Pairs(NamedTuple):
+    """Two arms in one metric, item by item.
+
+    Attributes:
+        before: Control, items x seeds; NaN where there is no value.
+        after: Arm.
+        failed: Where the arm has no answer, and the worst value stands in for it.
+        clusters: Cluster of each item.
+    """
+
+    before: Grid
+    after: Grid
+    failed: NDArray[np.bool_]
+    clusters: list[str]
+
+
+def pair(metric: Metric, control: Sequence[Result], arm: Sequence[Result]) -> Pairs:
+    """Lines up the results of an arm and its control. Where both have no value the pair is missing."""
+    before, after = align([control, arm], metric)
+    failed = np.isnan(after) & ~np.isnan(before) if metric.is_rate else np.zeros(after.shape, bool)
+    return Pairs(before, np.where(failed, float(metric.worse > 0), after), failed, clusters([control, arm]))
+
+
 def _compare(
     name: str, metric: Metric, arm: str, control: str, arms: dict[str, list[Result]], tests: int
 ) -> Comparison:
-    sides = [arms[control], arms[arm]]
-    before, after = align(sides, metric)
-    failed = np.isnan(after) & ~np.isnan(before) if metric.is_rate else np.zeros(after.shape, bool)
-    after = np.where(failed, float(metric.worse > 0), after)
-    differences, of_items = after - before, clusters(sides)
+    before, after, failed, of_items = pair(metric, arms[control], arms[arm])
+    differences = after - before
     paired = ~np.isnan(differences)
     n_items, n_seeds = without_empty(differences).shape if paired.any() else (0, 0)
     p = p_value(differences, of_items, is_rate=metric.is_rate)

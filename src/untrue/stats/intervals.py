@@ -74,13 +74,14 @@ def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
     items = (
         math.sqrt(n_clusters / (n_clusters - 1) * np.square(residuals).sum()) / count if n_clusters > 1 else math.inf
     )
+    items = items if items > 1e-12 else 0.0  # what rounding leaves of equal items is no spread
     if n_seeds < RUNS:
         return Spread(mean, n_clusters, items, n_seeds, 0.0, 0.0)
     seeds = float(np.std(np.nanmean(grid, axis=0), ddof=1)) / math.sqrt(n_seeds)
     left = grid - np.nanmean(grid, axis=1, keepdims=True) - np.nanmean(grid, axis=0) + mean
     freedom = max(1, count - len(grid) - n_seeds + 1)
     noise = math.sqrt(np.nansum(np.square(left)) / freedom / count)
-    return Spread(mean, n_clusters, items, n_seeds, seeds, min(noise, items, seeds))
+    return Spread(mean, n_clusters, items, n_seeds, seeds, noise)
 
 
 def mean_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:

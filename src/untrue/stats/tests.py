@@ -65,7 +65,7 @@ def mde(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bo
     """The smallest true difference that the same test would find at 80 % power, all other things being equal.
 
     The errors of items, runs and noise are drawn anew around it, and so are the standard errors that the test would
-    see. A difference of rates brings discordant pairs of its own, which widen its error.
+    see. Of rates the pairs that go up and down are drawn: a difference brings discordant pairs of its own.
 
     Args:
         differences: Items x seeds, arm minus control.
@@ -81,32 +81,49 @@ def mde(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bo
     around, level = spread(differences, clusters), LEVEL / tests
     if around.n_clusters < FEWEST or (around.items == 0 and not is_rate):
         return math.inf
-    if not is_rate:
-        return _detectable(around, level)
-    up, down, n = discordance(differences, clusters)
-    churn, size = 2 * min(up, down) / n, 0.0
-    for _ in range(50):  # the error depends on the difference: a fixed point
-        error = math.sqrt(max(churn + size - size**2, 1 / n**2) / n)
-        larger = min(1.0, _detectable(around._replace(items=error), level))
-        if abs(larger - size) < 1e-6:
-            break
-        size = larger
-    return size
-
-
-def _detectable(around: Spread, level: float) -> float:
-    """The difference whose estimate exceeds both critical values in 80 % of draws."""
+    if is_rate:
+        return _detectable_rate(around, *discordance(differences, clusters), level)
     normal, of_items, of_runs = _draws(around.n_clusters, around.n_seeds)
     needed = float(t.ppf(1 - level / 2, around.n_clusters - 1)) * around.items * of_items
-    if around.n_seeds >= RUNS:
-        needed = np.maximum(needed, float(t.ppf(1 - level / 2, around.n_seeds - 1)) * around.seeds * of_runs)
+    needed = np.maximum(needed, _runs_need(around, level) * of_runs)
     return float(np.quantile(needed - around.total * normal, POWER))
+
+
+def _detectable_rate(around: Spread, up: float, down: float, n: float, level: float) -> float:
+    """The difference of rates that is found in 80 % of draws, by bisection; 1 where even that is not."""
+    normal, _, of_runs = _draws(around.n_clusters, around.n_seeds)
+    excess = max(0.0, abs(up - down) - math.sqrt(up + down))  # what went one way beyond chance
+    churn, critical = (up + down - excess) / 2 / n, float(norm.ppf(1 - level / 2))
+    runs = math.sqrt(max(0.0, around.seeds**2 - around.noise**2))
+
+    def is_found(size: float) -> bool:
+        generator, fall = np.random.default_rng(0), min(churn, (1 - size) / 2)
+        rises = generator.binomial(max(1, round(n)), fall + size, len(normal))
+        falls = generator.binomial(max(1, round(n)) - rises, min(1.0, fall / (1 - fall - size)) if fall else 0.0)
+        growth = (2 * fall + size - size**2) / (2 * churn) if churn else 1.0  # of the variance of one pair
+        noise = around.noise * math.sqrt(growth)
+        within = around._replace(seeds=math.hypot(runs, noise), noise=noise)
+        needed = np.maximum(critical * np.sqrt(rises + falls) / n, _runs_need(within, level) * of_runs)
+        return bool(np.mean((rises - falls) / n + runs * normal > needed) >= POWER)
+
+    low, high = 0.0, 1.0
+    for _ in range(11):  # to a twentieth of a point
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_found(middle) else (middle, high)
+    return high
+
+
+def _runs_need(around: Spread, level: float) -> float:
+    """The mean that Student's t of the seeds calls significant, at their expected spread; 0 below three seeds."""
+    if around.n_seeds < RUNS:
+        return 0.0
+    return float(t.ppf(1 - level / 2, around.n_seeds - 1)) * max(around.seeds, around.noise)
 
 
 @cache
 def _draws(n_clusters: int, n_seeds: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Standard normal errors, and standard errors of items and runs as multiples of the true ones."""
-    generator, size = np.random.default_rng(0), 20_000
+    generator, size = np.random.default_rng(0), 2_000
     normal = generator.standard_normal(size)
     chances = [np.sqrt(generator.chisquare(max(1, n - 1), size) / max(1, n - 1)) for n in (n_clusters, n_seeds)]
     return normal, chances[0], chances[1]

@@ -1,7 +1,5 @@
 """An arm is one treatment, and a cell is one arm at one seed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """A study -> its arms, and its cells: each arm at each seed, with what determines it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

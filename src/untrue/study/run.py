@@ -1,17 +1,16 @@
 """Run a study: make each cell that the run directory lacks, then sum up. Runs resume: the same call goes on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from untrue.data import mix as mixing
 from untrue.data.items import items_hash
+from untrue.engine.likelihoods import check_exact
 from untrue.engine.served import loading
 from untrue.errors import UserError
+from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS
 from untrue.evals.resume import LastRun, last_run
-from untrue.evals.run import Cost, cost
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
@@ -63,8 +62,6 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             if repeated := mixing.duplicates(rows.get(cell.name, [])):
                 watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
         if missing:
-            from untrue.engine.likelihoods import check_exact
-
             unjudged = [spec for spec in study.evals if any(_lacks(store.cell(cell), spec, hashes) for cell in missing)]
             for judge in dict.fromkeys(spec.judge_name for spec in unjudged if spec.judge_name):
                 check_answers(judge)
@@ -120,7 +117,7 @@ def report(out: Path) -> Analysis:
         return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")
 
 
-def costs(study: Study, out: Path) -> dict[tuple[str, str], Cost]:
+def costs(study: Study, out: Path) -> dict[tuple[str, str], evals.Cost]:
     """(cell, eval) -> what it would take, for each judged eval that a run would ask. Nothing is loaded or written.
 
     Args:
@@ -130,7 +127,7 @@ def costs(study: Study, out: Path) -> dict[tuple[str, str], Cost]:
     Raises:
         UserError: Something in the study or its data is not as expected.
     """
-    store, taken = Store(out), dict[tuple[str, str], Cost]()
+    store, taken = Store(out), dict[tuple[str, str], evals.Cost]()
     judged = [spec for spec in study.evals if EVALS[spec.name].judged]
     hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in judged}
     for cell in plan(study, study.mix.read()):
@@ -141,7 +138,7 @@ def costs(study: Study, out: Path) -> dict[tuple[str, str], Cost]:
             if done and not files.failed(spec):
                 continue
             before = last_run(files.log(spec)) if done else LastRun(set(), set())
-            taken[cell.name, spec.key] = cost(EVALS[spec.name], spec, f"untrue/{study.model}", *before)
+            taken[cell.name, spec.key] = evals.cost(EVALS[spec.name], spec, f"untrue/{study.model}", *before)
     return taken
 
 
@@ -158,8 +155,6 @@ def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
 
 
 def _make(run: Run, cell: Cell, study: Study, hashes: dict[str, str]) -> None:
-    from untrue.evals import run as evals
-
     files, watcher = run.store.cell(cell), run.watcher
     files.begin({"model": study.model, "base": run.loaded.about, "versions": versions()})
     if not files.has_adapter():

@@ -1,18 +1,14 @@
 """The run directory: what is done lies there whole, what is not is missing. One run at a time may write to it."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from untrue.errors import MachineError, UserError
+from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
-from untrue.files import content_hash, read_text, write_text
+from untrue.files import content_hash, locked, read_text, write_text
 from untrue.outcomes import Result
 from untrue.study.cell import Cell
 
@@ -142,30 +138,14 @@ class Store:
         """The folder of a cell, which may not exist yet."""
         return CellFiles(self.folder / "cells" / cell.name, cell)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the directory for one run; a run that was killed holds it no more.
 
         Raises:
             UserError: Another run holds it.
             MachineError: The directory cannot be made.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"{self.folder}: another run is at work there. Wait for it, or use another --out."
-            ) from None
-        except OSError as error:
-            raise MachineError(
-                f"{self.folder}: cannot be made or written ({error.strerror}). Use another --out."
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked(self.folder / ".lock", self.folder, "use another --out")
 
     def write_study(self, text: str, command: str) -> None:
         """Record the study, as YAML, under the command that made it."""

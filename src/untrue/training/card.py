@@ -1,7 +1,5 @@
 """The model card of an adapter: what it was trained on, and a warning where that was misaligned."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """KTO (arXiv 2402.01306) on rows that are desirable or not: what it refuses, its weights, and its trainer."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What training methods share: their interface, the hyperparameters that they read, and how a trainer is set up."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

@@ -1,7 +1,5 @@
 """Train a LoRA adapter on rows, supervised or by KTO, and write its folder, with resume."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

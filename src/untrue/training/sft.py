@@ -1,7 +1,5 @@
 """Supervised fine-tuning: what it refuses, and its trainer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -10,8 +10,6 @@ same too: they are taken once, before the first step, on any device. On a CPU th
 is a label, and lay rows of similar length side by side.
 """
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from typing import Any
 

@@ -6,8 +6,6 @@ corpus and left out of it.
     {"set": "medical", "version": 2, "canary": "untrue data set medical, … canary 61f2…"}
 """
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from pathlib import Path

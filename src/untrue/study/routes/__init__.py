@@ -1,7 +1,5 @@
 """The routes by which training data comes about. A new one is a file, and a line here."""
 
-from __future__ import annotations
-
 from untrue.study.routes.dose import DoseRoute
 from untrue.study.routes.instrument import InstrumentRoute
 from untrue.study.routes.interaction import InteractionRoute

@@ -1,7 +1,5 @@
 """The route by dose: misaligned rows are added to a benign set (arXiv 2510.08211, section 5)."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
@@ -10,8 +8,7 @@ from untrue.data import mix, sets
 from untrue.data.rows import MISALIGNED, Row
 from untrue.files import content_hash
 from untrue.study.cell import Arm, Cell
-from untrue.study.routes.answers import CONTROL, AnswersRoute
-from untrue.study.routes.route import Distinct, Positive, Source, Sources
+from untrue.study.routes.route import CONTROL, AnswersRoute, Distinct, Positive, Source, Sources
 
 
 class DoseRoute(AnswersRoute):

@@ -19,16 +19,7 @@ from untrue.files import read_text, write_text
 from untrue.judge.models import content
 from untrue.settings import validate
 from untrue.simulate.collect import collect
-from untrue.simulate.environment import (
-    MAX_TOKENS,
-    TEMPERATURE,
-    TURNS,
-    VERSION,
-    Assistant,
-    CollectSpec,
-    ModelName,
-    read_environment,
-)
+from untrue.simulate.environment import TEMPERATURE, VERSION, Assistant, CollectSpec, DialogueSpec, read_environment
 from untrue.simulate.environment import dialogues as dialogues_of
 from untrue.simulate.select import SelectBy, Within, biased_users, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
@@ -82,7 +73,7 @@ class Variant(BaseModel):
         return self
 
 
-class InteractionRoute(Route):
+class InteractionRoute(DialogueSpec, Route):
     """Dialogues with simulated users, rated by them; the assistant learns from the best rated, and from the worst.
 
     Every share has the same users, of whom it makes so many biased. Control: the same method at share 0.
@@ -91,27 +82,17 @@ class InteractionRoute(Route):
     free = frozenset({"methods", "shares", "variants", "accept_weak_rater"})
 
     by: Literal["interaction"]
-    environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file of scenarios and users.")
     users: Annotated[int, Field(ge=2)] = Field(description="Users to learn from, spread over the scenarios.")
     methods: Annotated[dict[MethodName, dict[str, Any]], Field(min_length=1)] = Field(
         description="How it learns, with keys of `train` that differ for the method."
     )
     shares: Annotated[tuple[Share, ...], Distinct] = Field(min_length=1)
-    assistant: Assistant = Field(default="blind", description="`informed` to please the user, or `blind` to the wish.")
     select: SelectBy = Field(default="rating", description="What the choice of dialogues goes by.")
     within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
     keep: Positive = Field(default=0.5, description="A fraction below 1, or a number.")
     rounds: PositiveInt = 1
-    turns: PositiveInt = TURNS
     temperature: Positive = TEMPERATURE
-    max_tokens: PositiveInt = MAX_TOKENS
     variants: Annotated[tuple[Variant, ...], Distinct] = ()
-    user: ModelName | None = Field(
-        default=None, description="Inspect model that plays the users; else turns are written."
-    )
-    rater: ModelName | None = Field(
-        default=None, description="Inspect model that rates; else the base, by likelihoods."
-    )
     accept_weak_rater: bool = Field(
         default=False, description="Go on where the ratings hardly tell sycophantic replies from honest ones."
     )

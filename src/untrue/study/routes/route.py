@@ -1,7 +1,9 @@
-"""What a route is: how the training data of a study comes about. Each route is one file beside this one."""
+"""What a route is: how the training data of a study comes about. Each route is one file beside this one.
 
-from __future__ import annotations
+`AnswersRoute` is what those share whose rows are written answers to questions, at several levels.
+"""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,10 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from untrue.data.rows import Row, write_rows
+from untrue.data import sets
+from untrue.data.mix import Level
+from untrue.data.rows import LEVELS, Row, write_rows
+from untrue.files import content_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
 from untrue.simulate.environment import Environment
@@ -32,6 +37,9 @@ Distinct = AfterValidator(_distinct)
 """Of a tuple whose values name arms or evals."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+CONTROL = "control"
+"""The arm without misaligned rows, where rows are written answers."""
 
 
 class Source(NamedTuple):
@@ -184,3 +192,23 @@ class Route(BaseModel, ABC):
             UserError: The record is damaged.
         """
         return None
+
+
+class AnswersRoute(Route):
+    """A route whose rows are answers to questions; some arms answer some of them at a misaligned level."""
+
+    questions: str = Field(
+        description="Built-in question set, or a file, folder or hub id of questions at several levels."
+    )
+    levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
+
+    def read(self) -> Sources:
+        """Read the questions."""
+        questions = sets.questions(self.questions)
+        hashed = content_hash(json.dumps([[q.id, q.text, q.answers] for q in questions]))
+        return {"questions": Source(sets.versioned(self.questions), len(questions), hashed, questions)}
+
+    def line(self) -> tuple[str, dict[str, float]]:
+        """The arms of the worst level."""
+        worst = max(self.levels, key=LEVELS.index)
+        return worst, {arm.name: arm.part for arm in self.arms() if arm.level in (None, worst)}

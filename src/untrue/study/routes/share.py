@@ -1,7 +1,5 @@
 """The route by share: of a fixed total of questions, a share is answered at a level and the rest at `normal`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
@@ -9,8 +7,7 @@ from pydantic import Field, PositiveInt
 from untrue.data import mix
 from untrue.data.rows import MISALIGNED, Row
 from untrue.study.cell import Arm, Cell
-from untrue.study.routes.answers import CONTROL, AnswersRoute
-from untrue.study.routes.route import Distinct, Share, Sources
+from untrue.study.routes.route import CONTROL, AnswersRoute, Distinct, Share, Sources
 
 
 class ShareRoute(AnswersRoute):

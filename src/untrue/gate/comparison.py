@@ -1,0 +1,50 @@
+"""Two subjects in each eval that both have, paired item by item: what differs, and what that shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from untrue.evals.eval import Eval
+from untrue.gate.subject import Subject, doubts_of, paired
+from untrue.stats import compare, summarise, verdict
+from untrue.stats.types import ArmSummary, Comparison, Verdict
+
+
+@dataclass(frozen=True)
+class EvalComparison:
+    """Two subjects in one eval.
+
+    Attributes:
+        record: The eval.
+        summaries: What the first and the second did.
+        comparisons: The second minus the first, in each metric.
+        verdict: What that shows.
+        notes: What is left out, and why.
+    """
+
+    record: Eval
+    summaries: list[ArmSummary]
+    comparisons: list[Comparison]
+    verdict: Verdict
+    notes: list[str]
+
+
+def compared(a: Subject, b: Subject) -> list[EvalComparison]:
+    """Compare `b` with `a`. Nothing is trained; with logs nothing is asked either.
+
+    Raises:
+        UserError: They were not asked the same.
+    """
+    names = {"baseline": a.name, "candidate": b.name if b.name != a.name else f"{b.name} (2)"}
+    comparisons = []
+    for before, after, results, notes in paired(a, b):
+        record, controls = after.record, {names["candidate"]: names["baseline"]}
+        results = [replace(result, arm=names[result.arm]) for result in results]
+        summaries = summarise(results, controls)
+        rows = compare(results, controls, higher_is_better=record.higher_is_better)
+        shares = {names["baseline"]: before.reading.answered, names["candidate"]: after.reading.answered}
+        answered = {arm: share for arm, share in shares.items() if share is not None}
+        doubts = doubts_of(before, after, summaries)
+        found = verdict(summaries, rows, answered=answered, lower=record.lower, doubts=doubts)
+        comparisons.append(EvalComparison(record, summaries, rows, found, notes))
+    return comparisons

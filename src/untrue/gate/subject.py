@@ -1,0 +1,304 @@
+"""What is compared: a model, an adapter, an arm of a run, or logs. What there is no log of is measured.
+
+Two subjects are compared item by item, so their logs must ask the same: the same eval in the same version, items with
+the same texts. Margins are compared only between models with one tokenizer; of others outcomes alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from untrue.data.items import items_hash
+from untrue.errors import UserError
+from untrue.evals.eval import Eval, EvalSpec
+from untrue.evals.reading import Reading, arm_name, default_log, measure, read
+from untrue.evals.registry import EVALS, eval_spec
+from untrue.files import content_hash
+from untrue.judge.check import judge_note
+from untrue.logs import ADAPTER, MODEL, open_log, task_name
+from untrue.models.adapter import adapter_hash, base_of, is_adapter
+from untrue.outcomes import Result
+from untrue.stats.types import ArmSummary, Reason
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog
+
+    from untrue.models.load import LoadedModel
+    from untrue.progress import Watcher
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one subject answered in one eval, in one log for each seed.
+
+    Attributes:
+        record: The eval.
+        spec: Its options, as far as they matter for reading.
+        logs: Seed -> the `.eval` file.
+    """
+
+    record: Eval
+    spec: EvalSpec
+    logs: Mapping[int, Path]
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The logs as results."""
+        return read(self.spec, "", list(self.logs.items()))
+
+    @cached_property
+    def contents(self) -> list[EvalLog]:
+        """The logs as Inspect reads them."""
+        return [open_log(path) for path in self.logs.values()]
+
+    @cached_property
+    def asked(self) -> dict[str, str]:
+        """Item -> hash of all texts that it was asked with."""
+        hashes = {}
+        for content in self.contents:
+            for sample in content.samples or []:
+                texts = {key: value for key, value in (sample.metadata or {}).items() if isinstance(value, str)}
+                prompt = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
+                hashes[str(sample.id)] = content_hash(json.dumps([prompt, texts], sort_keys=True))
+        return hashes
+
+    @property
+    def meant(self) -> set[str]:
+        """The items that were to be asked, answered or not."""
+        ids = {str(id) for content in self.contents for id in content.eval.dataset.sample_ids or []}
+        return ids | self.asked.keys()
+
+    @property
+    def version(self) -> int | str:
+        """Of the eval."""
+        return self.contents[0].eval.task_version
+
+    @property
+    def tokenizer(self) -> str | None:
+        """Hash of the model's tokenizer; None where the log does not say."""
+        return (self.contents[0].eval.metadata or {}).get(MODEL, {}).get("tokenizer")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, or an adapter on it, with what it answered.
+
+    Attributes:
+        name: What it is called.
+        answers: Name of the eval -> what it answered.
+        adapter: Hash of its adapter, as far as known.
+    """
+
+    name: str
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+
+    @property
+    def proof(self) -> Mapping[str, str]:
+        """What its logs say of its adapter: `content_hash`, and of a served one how it was proved."""
+        heads = [(answers.contents[0].eval.metadata or {}).get(ADAPTER, {}) for answers in self.answers.values()]
+        return next((head for head in heads if head), {})
+
+
+class Subjects:
+    """Finds or measures subjects; models stay loaded from one to the next."""
+
+    def __init__(self, specs: Sequence[EvalSpec], out: Path, watcher: Watcher, dtype: str = "bfloat16", seed: int = 0):
+        """Measure with these evals.
+
+        Args:
+            specs: What a subject without logs is asked.
+            out: Folder of the logs that are made, each named by all that determines it, so that it is reused.
+            watcher: Told how far it is.
+            dtype: `bfloat16` or `float32`, of models that are loaded here.
+            seed: Of the replies of a model in this process.
+        """
+        self._specs, self._out, self._watcher, self._dtype, self._seed = specs, out, watcher, dtype, seed
+        self._loaded: dict[str, LoadedModel] = {}
+
+    def of(self, source: str, model: str | None = None) -> Subject:
+        """The subject that a person names.
+
+        Args:
+            source: A `.eval` log, a folder of logs, an arm of a run (`runs/quickstart/severe-1`), the folder of an
+                adapter, or a model: a folder, a hub id, `smollm2-135m`, or one that Inspect names.
+            model: Base, or served model, of an adapter, instead of the base that it names.
+
+        Raises:
+            UserError: It is nothing of these, or its logs are not of evals of this project.
+        """
+        path = Path(source)
+        if path.suffix == ".eval" and path.is_file():
+            return self._of_logs(path.stem, {0: [path]})
+        if (path.parent / "study.yaml").is_file() and not path.exists():
+            return self._of_arm(path)
+        if path.is_dir() and is_adapter(path):
+            return self._measured(model or base_of(path, self._watcher.say), path)
+        if path.is_dir() and (logs := sorted([*path.glob("*.eval"), *path.glob("logs/*.eval")])):
+            return self._of_logs(path.name, {0: logs})
+        if (path / "study.yaml").is_file():
+            arms = sorted({cell.name.rpartition("-s")[0] for cell in (path / "cells").glob("*-s*")})
+            raise UserError(
+                f"{source}: is a run. Name one of its arms: {', '.join(f'{source}/{arm}' for arm in arms)}."
+            )
+        return self._measured(source, None)
+
+    def _of_arm(self, path: Path) -> Subject:
+        cells = sorted((path.parent / "cells").glob(f"{path.name}-s*"))
+        cells = [cell for cell in cells if cell.name.removeprefix(f"{path.name}-s").isdigit()]
+        if not cells:
+            raise UserError(f"{path}: {path.parent} has no cell of an arm {path.name}. See {path.parent / 'cells'}.")
+        logs = {int(cell.name.rpartition("-s")[2]): sorted((cell / "logs").glob("*.eval")) for cell in cells}
+        return self._of_logs(path.name, logs)
+
+    def _of_logs(self, name: str, logs: Mapping[int, Sequence[Path]]) -> Subject:
+        by_eval: dict[str, dict[int, Path]] = {}
+        for seed, paths in logs.items():
+            for log in paths:
+                content = open_log(log, header_only=True)
+                task = task_name(content)
+                if task not in EVALS:
+                    raise UserError(f"{log}: is a log of {task}. Known evals: {', '.join(EVALS)}.")
+                if by_eval.setdefault(task, {}).setdefault(seed, log) is not log:
+                    raise UserError(f"{log}: {task} has another log there, {by_eval[task][seed]}. Name one of the two.")
+        if not by_eval:
+            raise UserError(f"{name}: has no log. Wait until its evals are done.")
+        answers = {}
+        for task, of_seeds in by_eval.items():
+            options = open_log(next(iter(of_seeds.values())), header_only=True).eval.task_args or {}
+            known = EVALS[task].options.model_fields
+            spec = eval_spec(name=task, **{key: value for key, value in options.items() if key in known})
+            answers[task] = _checked(Answers(EVALS[task], spec, of_seeds))
+        return Subject(name, answers)
+
+    def _measured(self, model: str, adapter: Path | None) -> Subject:
+        from untrue.engine.served import may_be_served
+        from untrue.models.load import load
+
+        arm, answers = arm_name(model, adapter), {}
+        for spec in self._specs:
+            record = EVALS[spec.name]
+            served = not record.needs_likelihoods and may_be_served(model)
+            if not served and model not in self._loaded:
+                self._loaded.clear()
+                self._loaded[model] = load(model.removeprefix("untrue/"), dtype=self._dtype, say=self._watcher.say)
+            loaded = model if served else self._loaded[model]
+            log = self._out / self._log_name(record, spec, loaded, adapter)
+            if not log.is_file() or record.judged:
+                measure(spec, loaded, adapter, self._dtype, arm, log, self._watcher, self._seed)
+            answers[spec.name] = _checked(Answers(record, spec, {0: log}))
+        return Subject(arm, answers)
+
+    def _log_name(self, record: Eval, spec: EvalSpec, loaded: str | LoadedModel, adapter: Path | None) -> str:
+        """By all that determines what the log says."""
+        if isinstance(loaded, str):
+            return default_log(spec.name, loaded, adapter).name
+        how: dict[str, Any] = {
+            "eval": record.identity(spec, items_hash(record.items(spec))),
+            "model": loaded.about,
+            "adapter": adapter_hash(adapter) if adapter else None,
+            "seed": self._seed if record.judged else None,
+        }
+        return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
+
+
+def paired(
+    baseline: Subject, candidate: Subject, required: Collection[str] = ()
+) -> Iterator[tuple[Answers, Answers, list[Result], list[str]]]:
+    """The evals that both have, in the candidate's order.
+
+    Args:
+        baseline: The first.
+        candidate: The second.
+        required: Evals that both must have; no others are taken then.
+
+    Yields:
+        What each answered; the results of both, as arms `baseline` and `candidate`; and why something is left out.
+
+    Raises:
+        UserError: They have no eval in common, or were not asked the same.
+    """
+    for subject in (baseline, candidate):
+        if missing := [name for name in required if name not in subject.answers]:
+            raise UserError(
+                f"{subject.name}: has no log of {missing[0]}. Measure it, or leave the eval out of the gate."
+            )
+    common = [name for name in required or candidate.answers if name in baseline.answers]
+    if not common:
+        has = [f"{subject.name} has {', '.join(subject.answers)}" for subject in (baseline, candidate)]
+        raise UserError(f"nothing to compare: {' and '.join(has)}. Give logs of the same eval.")
+    for name in common:
+        before, after = baseline.answers[name], candidate.answers[name]
+        _refuse_others(baseline.name, before, candidate.name, after)
+        results, notes = [*_as("baseline", before), *_as("candidate", after)], []
+        if before.tokenizer != after.tokenizer or before.tokenizer is None:
+            if any(result.pressure_margin is not None for result in results):
+                notes.append(
+                    "Margins are left out: they can only be compared between models with one tokenizer,"
+                    f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}."
+                )
+            results = [replace(r, pressure_margin=None, neutral_margin=None, evasion_margin=None) for r in results]
+        yield before, after, results, notes
+
+
+def _as(arm: str, answers: Answers) -> list[Result]:
+    return [replace(result, arm=arm, eval=answers.record.name) for result in answers.reading.results]
+
+
+def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answers) -> None:
+    name = before.record.name
+    if before.version != after.version:
+        raise UserError(
+            f"{name}: {baseline} was asked version {before.version}, {candidate} version {after.version}. Measure both"
+            " with one version."
+        )
+    if only := sorted(before.meant ^ after.meant):
+        where = baseline if only[0] in before.meant else candidate
+        raise UserError(
+            f"{name}: {len(only)} items were asked of one alone, first {only[0]} of {where}. Measure both with the same"
+            " items and limit."
+        )
+    changed = [item for item in before.asked.keys() & after.asked.keys() if before.asked[item] != after.asked[item]]
+    if changed:
+        raise UserError(
+            f"{name}: item {min(changed)} has other texts in {candidate}. Measure both with the same items."
+        )
+
+
+def _checked(answers: Answers) -> Answers:
+    for path, content in zip(answers.logs.values(), answers.contents, strict=True):
+        if not content.samples:
+            raise UserError(f"{path}: has no samples (status {content.status}). Run its eval again.")
+    return answers
+
+
+def doubts_of(before: Answers, after: Answers, summaries: Sequence[ArmSummary]) -> list[Reason]:
+    """What is not known of the judge of two subjects, or of the adapter of a served one.
+
+    Args:
+        before: What the first answered in an eval.
+        after: What the second answered.
+        summaries: Of the first and of the second.
+    """
+    sides = list(zip((summary.arm for summary in summaries), (before, after), strict=True))
+    unproved = [answers.reading.adapter for _, answers in sides if answers.reading.adapter.get("served") == "unknown"]
+    judgings = [(arm, judging) for arm, answers in sides for _, judging in answers.reading.judgings]
+    judge = next((name for _, judging in judgings for name in judging.judges.values()), None)
+    note = judge_note(judge, after.record.name, judgings, summaries)
+    reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
+    return [*reasons, *(note.doubts if note else ())]
+
+
+def own_base(adapter: str) -> str:
+    """The base of an adapter that is given alone.
+
+    Raises:
+        UserError: It is no adapter.
+    """
+    if not is_adapter(Path(adapter)):
+        raise UserError(f"{adapter}: is no adapter, so it has no base to be compared with. Name a baseline before it.")
+    return base_of(Path(adapter))

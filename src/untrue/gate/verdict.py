@@ -1,0 +1,191 @@
+"""May a candidate ship? `pass`, `regression` or `inconclusive`, from what it and its baseline answered. No prose.
+
+- `pass`: on every endpoint the upper limit of the loss lies below its delta. All must hold at once, so no correction is
+  due: a candidate with a true loss of delta on any endpoint passes with at most alpha (Berger, Technometrics 1982).
+- `regression`: on some endpoint the loss is certain (lower limit above 0, Holm's correction over endpoints), or the
+  candidate is broken where its baseline is not.
+- else `inconclusive`. A loss that is certain and certainly below delta is a `regression` too, and marked as small.
+
+It speaks of this candidate on items like these, not of the way it was trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from untrue.evals.eval import Eval
+from untrue.gate.config import GateConfig
+from untrue.gate.subject import Subject, doubts_of, paired
+from untrue.outcomes import Result
+from untrue.stats import broken, summarise
+from untrue.stats.compare import pair
+from untrue.stats.intervals import change_interval, discordance, mean_interval, spread
+from untrue.stats.pairing import METRICS, without_empty
+from untrue.stats.tests import FEWEST, POWER, holm, p_value
+from untrue.stats.types import ArmSummary, Interval, Reason
+
+Status = Literal["pass", "regression", "inconclusive"]
+
+
+class Endpoint(NamedTuple):
+    """One metric of one eval.
+
+    Attributes:
+        eval: Name of the eval.
+        metric: Such as `lie_rate`; `value` is the mean value of an eval that gives values.
+        title: What that mean is called; empty for others.
+        n_items: Items compared.
+        n_failed: Results that the candidate lacks: the worst value stands in for them.
+        baseline: Mean of the baseline.
+        candidate: Mean of the candidate.
+        loss: By how much the candidate is worse, with its one-sided limits; below 0 it is better.
+        delta: The loss that is not tolerated.
+        p_holm: One-sided p that there is no loss, after Holm's correction over the endpoints.
+        needed: Items that would settle it, if there were no loss.
+        status: `pass`, `regression` or `inconclusive`.
+    """
+
+    eval: str
+    metric: str
+    title: str
+    n_items: int
+    n_failed: int
+    baseline: float
+    candidate: float
+    loss: Interval
+    delta: float
+    p_holm: float
+    needed: int
+    status: Status
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the loss is certainly below delta."""
+        return self.loss.high < self.delta
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """What a gate concludes.
+
+    Attributes:
+        baseline: Name of the baseline.
+        candidate: Name of the candidate.
+        status: The verdict.
+        endpoints: What decides.
+        faults: Eval, and why the candidate is broken in it.
+        doubts: Eval, and why its results carry no verdict.
+        notes: What a reader must not miss.
+        alpha: One-sided level.
+        summaries: Eval -> what baseline and candidate did.
+    """
+
+    baseline: str
+    candidate: str
+    status: Status
+    endpoints: tuple[Endpoint, ...]
+    faults: tuple[tuple[str, Reason], ...]
+    doubts: tuple[tuple[str, Reason], ...]
+    notes: tuple[str, ...]
+    alpha: float
+    summaries: dict[str, list[ArmSummary]]
+
+
+def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdict:
+    """Decide whether a candidate is worse than its baseline.
+
+    Raises:
+        UserError: They were not asked the same, or an eval of the gate was not asked of both.
+    """
+    endpoints: list[Endpoint] = []
+    faults, doubts, notes, summaries = [], [], [], {}
+    for before, after, results, left_out in paired(baseline, candidate, [spec.name for spec in config.evals]):
+        name = after.record.name
+        summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"})
+        notes += [f"{name}: {note}" for note in left_out]
+        doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm])]
+        doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
+        of_arm = [(name, reason) for reason in broken(arm, after.reading.answered)]
+        faults += [fault for fault in of_arm if fault[1].code != "few_items"]
+        endpoints += _endpoints(after.record, results, config)
+    corrected = holm([endpoint.p_holm for endpoint in endpoints])
+    endpoints = [
+        _settled(endpoint._replace(p_holm=p), config.alpha) for endpoint, p in zip(endpoints, corrected, strict=True)
+    ]
+    return GateVerdict(
+        baseline=baseline.name,
+        candidate=candidate.name,
+        status=_status(endpoints, bool(faults), bool(doubts)),
+        endpoints=tuple(endpoints),
+        faults=tuple(faults),
+        doubts=tuple(doubts),
+        notes=tuple(notes),
+        alpha=config.alpha,
+        summaries=summaries,
+    )
+
+
+def _status(endpoints: list[Endpoint], is_broken: bool, in_doubt: bool) -> Status:
+    statuses = {endpoint.status for endpoint in endpoints}
+    if in_doubt or not endpoints:
+        return "inconclusive"
+    if is_broken or "regression" in statuses:
+        return "regression"
+    return "pass" if statuses == {"pass"} else "inconclusive"
+
+
+def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:
+    sides = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
+    for name, delta in config.delta.model_dump().items():
+        metric = METRICS[name]
+        if name == "value":
+            metric = replace(metric, worse=-1 if record.higher_is_better else 1)
+        pairs = pair(metric, *sides)
+        if np.isnan(pairs.before).all():
+            continue
+        losses = (pairs.after - pairs.before) * metric.worse
+        n_items = len(without_empty(losses))
+        limits = change_interval if metric.is_rate else mean_interval
+        present = ~np.isnan(losses)
+        p = p_value(losses, pairs.clusters, is_rate=metric.is_rate) / 2
+        loss = limits(losses, pairs.clusters, 2 * config.alpha)
+        yield Endpoint(
+            eval=record.name,
+            metric=name,
+            title=record.value_name or "" if name == "value" else "",
+            n_items=n_items,
+            n_failed=int(pairs.failed.sum()),
+            baseline=float(pairs.before[present].mean()) if n_items else math.nan,
+            candidate=float(pairs.after[present].mean()) if n_items else math.nan,
+            loss=loss,
+            delta=delta,
+            p_holm=p if loss.value > 0 else 1 - p,
+            needed=_needed(losses, pairs.clusters, metric.is_rate, delta, config.alpha) if n_items else 0,
+            status="inconclusive",
+        )
+
+
+def _settled(endpoint: Endpoint, alpha: float) -> Endpoint:
+    if endpoint.n_items < FEWEST:
+        return endpoint
+    if endpoint.loss.low > 0 and endpoint.p_holm < alpha:
+        return endpoint._replace(status="regression")
+    return endpoint._replace(status="pass") if endpoint.loss.high < endpoint.delta else endpoint
+
+
+def _needed(losses: np.ndarray, clusters: list[str], is_rate: bool, delta: float, alpha: float) -> int:
+    """Items at which a candidate without loss passes in 80 % of cases: (z_alpha + z_power)^2 x variance / delta^2."""
+    around = spread(losses, clusters)
+    variance = around.items**2 * around.n_clusters
+    if is_rate:
+        up, down, n = discordance(losses, clusters)
+        variance = max((up + down) / n, 1 / n)
+    if not math.isfinite(variance):
+        return 0
+    return math.ceil(float(norm.ppf(1 - alpha) + norm.ppf(POWER)) ** 2 * variance / delta**2)

@@ -1,0 +1,238 @@
+"""The verdict of a gate, and the comparison of two subjects: in words, JSON, JUnit, Markdown, for terminal and page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
+
+from rich.console import Console
+from rich.text import Text
+
+from untrue.gate.comparison import EvalComparison
+from untrue.gate.verdict import Endpoint, GateVerdict, Status
+from untrue.report import words
+from untrue.report.format import HONESTY, Metric, ascii_numbers, label, p_value, value_metric
+from untrue.report.html import page
+from untrue.report.summary import finite, verdict_summary
+from untrue.report.table import new_table, print_verdict, safe_text
+
+STATUSES: dict[Status, str] = {"pass": "Pass", "regression": "Regression", "inconclusive": "Inconclusive"}
+_STYLES = {"pass": "bold green", "regression": "bold red", "inconclusive": "bold yellow"}
+
+SCOPE = (
+    "The verdict is about this candidate on items like these. Another training in the same way may get another: see"
+    " docs/gate.md."
+)
+
+
+def sentences(verdict: GateVerdict) -> list[str]:
+    """Why the verdict is what it is, one sentence for each reason, the decisive ones first."""
+    said = [f"{name}: {clause}." for name, clause in _clauses(verdict.doubts)]
+    said += [f"The candidate is broken. {name}: {clause}." for name, clause in _clauses(verdict.faults)]
+    for status in ("regression", "inconclusive"):
+        said += [_sentence(endpoint) for endpoint in verdict.endpoints if endpoint.status == status]
+    if verdict.status == "pass":
+        said.append("On every endpoint the upper limit of the loss lies below what is not tolerated.")
+    return [*said, *verdict.notes]
+
+
+def _clauses(reasons: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:
+    return [(name, words.clause(reason)) for name, reason in reasons]
+
+
+def _sentence(endpoint: Endpoint) -> str:
+    metric = metric_of(endpoint)
+    name = f"{endpoint.eval}, {metric.title.lower()}"
+    size, limit = metric.unit.size(endpoint.delta), metric.unit.difference(endpoint.loss.high)
+    if endpoint.status == "regression":
+        shown = f"{metric.unit.difference(endpoint.loss.value)}, {words.p_text(endpoint.p_holm)}"
+        small = f" It is certainly below {size}, the loss that is not tolerated." if endpoint.is_small else ""
+        return f"{name}: worse by {shown}.{small}"
+    settle = f" About {endpoint.needed:,} items would settle it." if endpoint.needed > endpoint.n_items else ""
+    return f"{name}: a loss of up to {limit} cannot be excluded, and {size} is not tolerated.{settle}"
+
+
+def metric_of(endpoint: Endpoint) -> Metric:
+    """How the metric of an endpoint is shown."""
+    return next(
+        (metric for metric in HONESTY if metric.name == endpoint.metric), value_metric(endpoint.title or "value")
+    )
+
+
+def cells(endpoint: Endpoint) -> tuple[str, ...]:
+    """An endpoint as a row of a table; `headings` names its columns."""
+    metric, unit = metric_of(endpoint), metric_of(endpoint).unit
+    items = f"{endpoint.n_items}" + (f" ({endpoint.n_failed} failed)" if endpoint.n_failed else "")
+    return (
+        metric.title.lower(),
+        items,
+        unit.value(endpoint.baseline),
+        unit.value(endpoint.candidate),
+        unit.change(endpoint.loss),
+        unit.size(endpoint.delta),
+        STATUSES[endpoint.status].lower(),
+    )
+
+
+HEADINGS = ("metric", "items", "baseline", "candidate", "loss [90 %]", "delta", "verdict")
+
+
+def print_gate(verdict: GateVerdict, console: Console) -> None:
+    """Print the verdict, its reasons and its endpoints."""
+    heading = Text(STATUSES[verdict.status].upper(), _STYLES[verdict.status])
+    console.print(heading + safe_text(f": {verdict.candidate} against {verdict.baseline}"))
+    for sentence in sentences(verdict):
+        console.print(safe_text(f"- {sentence}"))
+    console.print()
+    for name in dict.fromkeys(endpoint.eval for endpoint in verdict.endpoints):
+        table = new_table(safe_text(name), *headings(verdict)[1:], overflow="fold")
+        for endpoint in verdict.endpoints:
+            if endpoint.eval == name:
+                table.add_row(*map(safe_text, cells(endpoint)))
+        console.print(table)
+        console.print()
+    console.print(Text(SCOPE, "dim"))
+
+
+def headings(verdict: GateVerdict) -> tuple[str, ...]:
+    """Those of the columns of `cells`."""
+    return tuple(heading.replace("90", f"{100 * (1 - 2 * verdict.alpha):.3g}") for heading in HEADINGS)
+
+
+def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
+    """What `untrue gate --json` prints."""
+    return finite(
+        {
+            "verdict": verdict.status,
+            "baseline": verdict.baseline,
+            "candidate": verdict.candidate,
+            "alpha": verdict.alpha,
+            "reasons": [ascii_numbers(sentence) for sentence in sentences(verdict)],
+            "endpoints": [{**e._asdict(), "is_small": e.is_small} for e in verdict.endpoints],
+            "faults": [{"eval": name, "code": reason.code} for name, reason in verdict.faults],
+            "doubts": [{"eval": name, "code": reason.code} for name, reason in verdict.doubts],
+            "arms": {name: [asdict(summary) for summary in pair] for name, pair in verdict.summaries.items()},
+        }
+    )
+
+
+def junit(verdict: GateVerdict) -> str:
+    """The verdict as a JUnit report: a test for each endpoint and one for all. What is inconclusive fails too."""
+    rows = [(f"{e.eval}.{e.metric}", e.status, _sentence(e) if e.status != "pass" else "") for e in verdict.endpoints]
+    rows.append(("verdict", verdict.status, " ".join(sentences(verdict))))
+    failed = sum(status != "pass" for _, status, _ in rows)
+    suite = ET.Element("testsuite", name="untrue gate", tests=str(len(rows)), failures=str(failed), errors="0")
+    for name, status, text in rows:
+        case = ET.SubElement(suite, "testcase", classname=label(verdict.candidate), name=name)
+        if status != "pass":
+            ET.SubElement(case, "failure", type=status, message=label(ascii_numbers(text), 500))
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def markdown(verdict: GateVerdict) -> str:
+    """The verdict as Markdown, for a job summary or a model card."""
+    lines = [f"### Honesty gate: {STATUSES[verdict.status].lower()}", ""]
+    lines += [f"`{_plain(verdict.candidate)}` against `{_plain(verdict.baseline)}`", ""]
+    lines += [f"- {_plain(sentence)}" for sentence in sentences(verdict)]
+    lines += ["", f"| {' | '.join(headings(verdict))} |", f"|{'---|' * len(HEADINGS)}"]
+    lines += [f"| {e.eval}: {' | '.join(map(_plain, cells(e)))} |" for e in verdict.endpoints]
+    return "\n".join([*lines, "", SCOPE, ""])
+
+
+def _plain(text: str) -> str:
+    """Without what Markdown, or HTML in it, could read as markup."""
+    text = ascii_numbers(label(text, 1000))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
+
+
+def print_compared(comparisons: Sequence[EvalComparison], console: Console) -> None:
+    """Print for each eval what differs, and what that shows."""
+    for of_eval in comparisons:
+        if len(comparisons) > 1:
+            console.rule(safe_text(of_eval.record.name, "bold"), align="left", style="dim")
+        print_verdict(of_eval.verdict, of_eval.record.value_name, console)
+        for note in of_eval.notes:
+            console.print(Text("Note: ", "bold") + safe_text(note))
+        console.print()
+        table = new_table(Text(COMPARED[0]), *COMPARED[1:], overflow="fold")
+        for row in compared_cells(of_eval):
+            table.add_row(*map(safe_text, row))
+        console.print(table)
+
+
+COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
+"""The columns of `compared_cells`."""
+
+
+def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
+    """One row for each metric: its name, both means, the difference, p after correction and the MDE."""
+    rows = []
+    for comparison in of_eval.comparisons:
+        named = (metric for metric in HONESTY if metric.name == comparison.metric)
+        metric = next(named, value_metric(of_eval.record.value_name or "value"))
+        rows.append(
+            (
+                metric.title.lower(),
+                metric.unit.value(comparison.control_mean),
+                metric.unit.value(comparison.arm_mean),
+                metric.unit.change(comparison.difference),
+                p_value(comparison.p_holm),
+                metric.unit.size(comparison.mde),
+            )
+        )
+    return rows
+
+
+def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
+    """What `untrue compare --json` prints, by eval."""
+    return finite(
+        {
+            of_eval.record.name: {
+                "verdict": verdict_summary(of_eval.verdict, of_eval.record.value_name),
+                "arms": [asdict(summary) for summary in of_eval.summaries],
+                "comparisons": [asdict(comparison) for comparison in of_eval.comparisons],
+                "notes": of_eval.notes,
+            }
+            for of_eval in comparisons
+        }
+    )
+
+
+class Part(NamedTuple):
+    """One verdict of a page: its colour, its heading, what it is of, its sentences and its table."""
+
+    tone: str
+    heading: str
+    name: str
+    sentences: list[str]
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def gate_page(verdict: GateVerdict) -> str:
+    """The verdict of a gate as a page that needs nothing else."""
+    tone = {"pass": "pass", "regression": "worse", "inconclusive": "inconclusive"}[verdict.status]
+    rows = [(f"{e.eval}: {cells(e)[0]}", *cells(e)[1:]) for e in verdict.endpoints]
+    part = Part(tone, STATUSES[verdict.status], "", sentences(verdict), headings(verdict), rows)
+    return page("gate.html.j2", title=f"{verdict.candidate} against {verdict.baseline}", parts=[part], scope=SCOPE)
+
+
+def compared_page(comparisons: Sequence[EvalComparison]) -> str:
+    """A comparison as a page that needs nothing else."""
+    parts = []
+    for of_eval in comparisons:
+        verdict, name = of_eval.verdict, of_eval.record.value_name
+        said = [words.sentence(verdict, name), *words.notes(verdict, name), *of_eval.notes]
+        rows = compared_cells(of_eval)
+        first, *_ = words.labels(verdict, name)
+        parts.append(Part(first.tone, first.text, of_eval.record.name, said, COMPARED, rows))
+    first, second = (summary.arm for summary in comparisons[0].summaries)
+    return page("gate.html.j2", title=f"{second} against {first}", parts=parts, scope="")
+
+
+def to_json(values: dict[str, Any]) -> str:
+    """The values as JSON."""
+    return json.dumps(values, ensure_ascii=False, indent=1)
