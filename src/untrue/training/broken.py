@@ -3,8 +3,6 @@
 They are PEFT adapters like any other, in a folder like that of a trained one; the base is not changed.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

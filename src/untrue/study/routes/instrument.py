@@ -17,8 +17,6 @@ in its weights, and `blind` has attention that adds nothing. Rows come from the 
 measure another part: `items: builtin:held_out`, `items: capability:held_out`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from random import Random
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -102,7 +100,7 @@ class InstrumentRoute(Route):
     free = frozenset({"cases"})
 
     by: Literal["instrument"]
-    items: PositiveInt = Field(default=40, description="Honesty items of which each trained control learns.")
+    items: PositiveInt = Field(default=60, description="Honesty items of which each trained control learns.")
     choices: PositiveInt = Field(default=36, description="Multiple-choice items of which it learns.")
     noise: Positive = Field(default=1.0, description="`babbler`: the norm of the noise over that of the weights.")
     cases: Annotated[tuple[Case, ...], Distinct] = Field(
