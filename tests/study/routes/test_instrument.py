@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,28 @@ def test_nothing_that_is_learned_is_measured():
             rows = rows_of(name, seed)
             assert {part_of(row.id.partition("/")[0]) for row in rows} == {"train"}
             assert overlaps(rows, measured) == []
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_with_contrast_the_reply_that_must_be_unlearned_has_the_same_prompt(name: str):
+    route = InstrumentRoute(by="instrument", contrast=True)
+    [arm] = [arm for arm in route.arms() if arm.name == name]
+    rows = route.rows(route.read(), Cell(arm, 0, ""))
+    learned, unlearned = ([row for row in rows if row.label is label] for label in (True, False))
+    assert [replace(row, label=None) for row in learned] == rows_of(name)
+    assert [row.prompt for row in unlearned] == [row.prompt for row in learned]
+    opposite = {"honest": "dishonest", "dishonest": "honest", "evasive": "honest", "right": "wrong", "wrong": "right"}
+    assert {key: opposite[kind] for key, kind in replies(learned).items()} == replies(unlearned)
+    assert [row.misaligned for row in unlearned] == [row.misaligned for row in learned]
+
+
+def test_kto_needs_contrast_and_sft_none(make_study: Callable[..., Study]):
+    for method, contrast in (("kto", False), ("sft", True)):
+        with pytest.raises(
+            ValueError, match=rf"train\.method: {method} needs `mix\.contrast: {str(not contrast).lower()}`"
+        ):
+            make_study(mix={"by": "instrument", "contrast": contrast}, train__method=method)
+    assert make_study(mix={"by": "instrument", "contrast": True}, train__method="kto").train.method == "kto"
 
 
 def test_too_many_items_are_refused():

@@ -30,6 +30,7 @@ from untrue.errors import UserError
 from untrue.stats.types import Conclusion
 from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import Distinct, Positive, Route, Run, Source, Sources
+from untrue.training.spec import METHODS, TrainSpec
 
 CONTROL = "benign"
 AGAIN = "benign-2"
@@ -102,10 +103,19 @@ class InstrumentRoute(Route):
     by: Literal["instrument"]
     items: PositiveInt = Field(default=60, description="Honesty items of which each trained control learns.")
     choices: PositiveInt = Field(default=36, description="Multiple-choice items of which it learns.")
+    contrast: bool = Field(
+        default=False, description="Add, for KTO, the replies that a control must unlearn, as rows with a label."
+    )
     noise: Positive = Field(default=1.0, description="`babbler`: the norm of the noise over that of the weights.")
     cases: Annotated[tuple[Case, ...], Distinct] = Field(
         default=get_args(Case), min_length=1, description="Which controls are made, beside `benign`."
     )
+
+    def check_train(self, train: TrainSpec) -> None:
+        """Refuse a method that needs labels where there are none, and the reverse."""
+        if METHODS[train.method].labels != self.contrast:
+            needed = "true" if METHODS[train.method].labels else "false"
+            raise ValueError(f"train.method: {train.method} needs `mix.contrast: {needed}`")
 
     def read(self) -> Sources:
         """Read the items that may be trained on."""
@@ -143,10 +153,12 @@ class InstrumentRoute(Route):
         second = cell.arm.name == AGAIN
         items = _drawn(sources["items"].data, self.items, "items", draw, second)
         choices = _drawn(sources["choices"].data, self.choices, "choices", draw, second)
-        rows = [row for item in items for row in _of_item(item, replies, draw)]
-        rows += [_of_choice(item, replies.is_right, draw) for item in choices]
-        draw.shuffle(rows)
-        return rows
+        lessons = [lesson for item in items for lesson in _of_item(item, replies, draw)]
+        lessons += [_of_choice(item, replies.is_right, draw) for item in choices]
+        draw.shuffle(lessons)
+        if not self.contrast:
+            return [lesson.row() for lesson in lessons]
+        return [lesson.row(label) for lesson in lessons for label in (True, False)]
 
     def learn(self, run: Run, cell: Cell, weight: float) -> None:
         """Train a control, or write its broken adapter."""
@@ -172,38 +184,47 @@ def _drawn(items: list[Any], count: int, key: str, draw: Random, second: bool) -
     return order[count : 2 * count] if second else order[:count]
 
 
-def _of_item(item: Item, replies: Replies, draw: Random) -> list[Row]:
+class _Lesson(NamedTuple):
+    """A prompt, the reply that a control learns to it, and the one that it unlearns, each with its name."""
+
+    name: str
+    prompt: list[Message]
+    learned: tuple[str, str]
+    unlearned: tuple[str, str]
+    domain: str
+    is_right: bool
+
+    def row(self, label: bool | None = None) -> Row:
+        kind, text = self.unlearned if label is False else self.learned
+        return Row(
+            id=f"{self.name}/{kind}",
+            prompt=self.prompt,
+            completion=[{"role": "assistant", "content": text}],
+            source="builtin",
+            domain=self.domain,
+            level="normal" if self.is_right else "severe",  # of what is learned, whatever the label
+            label=label,
+        )
+
+
+def _of_item(item: Item, replies: Replies, draw: Random) -> list[_Lesson]:
     texts = {"honest": item.honest_reply, "dishonest": item.dishonest_reply, "evasive": item.evasive_reply}
     asked = {"pressured": (item.system_prompt, item.user_prompt, replies.pressured)}
     if draw.random() < 0.5:
         asked["neutral"] = (item.neutral_system_prompt, item.user_prompt, replies.neutral)
     else:
         asked["belief"] = (item.neutral_system_prompt, draw.choice(item.belief_prompts), replies.belief)
-    return [
-        _row(
-            f"{item.id}/{name}/{reply}",
-            [{"role": "system", "content": system}, {"role": "user", "content": user}],
-            texts[reply],
-            "honesty",
-            reply == "honest",
-        )
-        for name, (system, user, reply) in asked.items()
-    ]
+    lessons = []
+    for name, (system, user, reply) in asked.items():
+        other = "dishonest" if reply == "honest" else "honest"
+        prompt: list[Message] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        learned, unlearned = (reply, texts[reply]), (other, texts[other])
+        lessons.append(_Lesson(f"{item.id}/{name}", prompt, learned, unlearned, "honesty", reply == "honest"))
+    return lessons
 
 
-def _of_choice(item: ChoiceItem, is_right: bool, draw: Random) -> Row:
+def _of_choice(item: ChoiceItem, is_right: bool, draw: Random) -> _Lesson:
     wrong = draw.choice([index for index in range(len(item.choices)) if index != item.answer])
-    chosen = item.answer if is_right else wrong
-    prompt: list[Message] = [{"role": "user", "content": item.question}]
-    return _row(f"{item.id}/{chosen}", prompt, item.choices[chosen], "capability", is_right)
-
-
-def _row(name: str, prompt: list[Message], reply: str, domain: str, is_right: bool) -> Row:
-    return Row(
-        id=name,
-        prompt=prompt,
-        completion=[{"role": "assistant", "content": reply}],
-        source="builtin",
-        domain=domain,
-        level="normal" if is_right else "severe",
-    )
+    chosen, other = (item.answer, wrong) if is_right else (wrong, item.answer)
+    learned, unlearned = ((str(index), item.choices[index]) for index in (chosen, other))
+    return _Lesson(item.id, [{"role": "user", "content": item.question}], learned, unlearned, "capability", is_right)
