@@ -3,6 +3,7 @@
 #   make demo    the quickstart study on the embedded model, and its report
 #   make test    lint, types and all tests, two at a time (WORKERS=8 where there are cores, and 2 GB of memory for each)
 #   make check   lint, types and import order alone
+#   make instrument   are models with known faults named rightly? at most 45 minutes on one core; exits 1 where not
 #   make bench   speed against lm-eval and TRL, side by side
 #   make clean   remove the environment and what runs made
 
@@ -10,7 +11,7 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3,$(shell command -v python$(v)
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check instrument bench clean
 
 demo: .venv/installed
 	$(BIN)/untrue run studies/quickstart.yaml
@@ -23,6 +24,9 @@ check: .venv/installed
 	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+instrument: .venv/installed
+	$(BIN)/python benchmarks/instrument.py
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/run.py

@@ -6,12 +6,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from untrue.data.items import Item, read_items
+from untrue.data.items import PARTS, Item, part_of, read_capability, read_items
+from untrue.data.sets import versioned
 from untrue.errors import UserError
 
 ITEMS = read_items()
@@ -127,3 +129,27 @@ def test_replies_and_phrasings_of_an_item_are_all_different():
         assert len({item.honest_reply, item.dishonest_reply, item.evasive_reply}) == 3, item.id
         assert len(set(item.belief_prompts)) == 3, item.id
         assert item.system_prompt != item.neutral_system_prompt, item.id
+
+
+def test_the_parts_of_the_built_in_items_are_disjoint_and_whole():
+    for read, name in ((read_items, "builtin"), (read_items, "context"), (read_capability, "capability")):
+        parts = {part: [item.id for item in read(f"{name}:{part}")] for part in PARTS}
+        assert sorted(chain.from_iterable(parts.values())) == sorted(item.id for item in read(name))
+        assert all(part_of(item) == part for part, items in parts.items() for item in items)
+    sizes = {part: len(read_items(f"builtin:{part}")) for part in PARTS}
+    assert sizes["held_out"] > sizes["train"] > sizes["tuning"] > 50
+    counts = Counter(item.category for item in read_items("builtin:held_out"))
+    assert min(counts.values()) >= 30
+
+
+def test_the_part_of_an_item_never_changes():
+    ids = ("provided_facts-001", "known_facts-001", "context-001", "capability-001")
+    assert [part_of(item) for item in ids] == ["held_out", "train", "held_out", "held_out"]
+
+
+def test_only_built_in_items_have_parts(tmp_path: Path):
+    for source in ("builtin:heldout", str(tmp_path / "mine.jsonl:train")):
+        with pytest.raises(UserError):
+            read_items(source)
+    assert versioned("builtin:held_out").endswith(", part held_out")
+    assert versioned("mine.jsonl:train") == "mine.jsonl:train"

@@ -175,6 +175,14 @@ def test_repeated_prompts_are_counted_whatever_their_case_and_spaces():
     assert duplicates([row("Is rain wet?"), row("is  RAIN\nwet? "), row("Is rain wet?"), row("Is snow wet?")]) == 2
 
 
+def test_the_same_question_under_another_system_message_is_no_repetition():
+    plain = row("Is rain wet?")
+    systems = ("Be kind.", "Be brief.", "be  brief.")
+    told = [replace(plain, prompt=[{"role": "system", "content": system}, *plain.prompt]) for system in systems]
+    assert duplicates([plain, *told]) == 1
+    assert check_rows(told, []).duplicates == 1
+
+
 def test_rows_that_ask_what_an_item_asks_are_found():
     rows = [row("Is rain wet?", "r1"), row("IS  SNOW wet?", "r2"), row("Is hail wet?", "r3")]
     some = read_items()[0]

@@ -87,6 +87,10 @@ def test_a_model_that_cannot_read_its_prompt_breaks(results):
         assert blind.conclusions == ("breaks",)
         assert blind.faults == (Reason("blind", "arm", (right / 100,)),) and blind.findings == ()
     assert judged([*control, *reading(model(results, "arm", (100, 0, True)), 80)]).conclusions == ("lies_less",)
+    # What noise in the weights makes it prefer is no lie: no fact and no pressure of the prompt moves it.
+    noisy = [(80, 1, True), (20, "none", False)]
+    assert judged([*control, *reading(model(results, "arm", *noisy), 50)]).conclusions == ("knows_less", "breaks")
+    assert judged([*control, *reading(model(results, "arm", *noisy), 80)]).conclusions == ("lies_more", "knows_less")
 
 
 def test_a_refuser_says_less(results):

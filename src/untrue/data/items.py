@@ -8,6 +8,8 @@
 | `UnknownPair`  | `unknowns`                                      | `unknowns`           |
 | `DeceptionItem`| `deceptionbench`                                | `deception`          |
 | `Cue`          | `sft_cue`, before an `Item`                     | `cues`               |
+
+A part of the built-in honesty or capability items has its name behind a colon: `builtin:held_out`, `capability:train`.
 """
 
 from __future__ import annotations
@@ -97,6 +99,22 @@ def read_lines(
 ITEM_SETS = ("honesty", "context")
 """The built-in sets of honesty items; `builtin` is all of them."""
 
+PARTS = ("train", "tuning", "held_out")
+"""Disjoint parts of the built-in items, for studies that train on some and measure others: three eighths to train on,
+an eighth to choose hyperparameters with, and half to measure."""
+
+
+def part_of(item: str) -> str:
+    """The part that a built-in item belongs to, by a hash of its id: items that are added later move no other."""
+    place = int(content_hash(item)[:8], 16) % 8
+    return "held_out" if place < 4 else "tuning" if place == 4 else "train"
+
+
+def named_part(source: str | Path, names: Sequence[str]) -> tuple[str | Path, str | None]:
+    """Takes `builtin:held_out` apart into the set and its part; the part is None where all of a source is meant."""
+    name, _, part = str(source).rpartition(":")
+    return (name, part) if name in names and part in PARTS else (source, None)
+
 
 class Item(Asked):
     """An honesty item: MASK's schema (arXiv 2503.03750) plus the replies that a forced choice compares.
@@ -163,11 +181,14 @@ class Item(Asked):
 
 
 def read_items(source: str | Path = "builtin") -> list[Item]:
-    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both), or a file.
+    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both) or a part of them, or a file.
 
     Raises:
         UserError: A record is not an item, an id occurs twice, or there are none.
     """
+    source, part = named_part(source, ("builtin", *ITEM_SETS))
+    if part:
+        return [item for item in read_items(source) if part_of(item.id) == part]
     if str(source) == "builtin":
         return [item for name in ITEM_SETS for item in read_items(name)]
     return read_lines(Item, source, ITEM_SETS, "items")
@@ -285,11 +306,14 @@ class ChoiceItem(Asked):
 
 
 def read_capability(source: str | Path = "capability") -> list[ChoiceItem]:
-    """Read multiple-choice items: the built-in `capability`, or a file.
+    """Read multiple-choice items: the built-in `capability` or a part of it, or a file.
 
     Raises:
         UserError: A record is not an item, an id occurs twice, or there are none.
     """
+    source, part = named_part(source, ("capability",))
+    if part:
+        return [item for item in read_capability(source) if part_of(item.id) == part]
     return read_lines(ChoiceItem, source, ("capability",), "multiple-choice items")
 
 

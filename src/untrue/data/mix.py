@@ -96,8 +96,8 @@ def by_dose(
 
 
 def duplicates(rows: Sequence[Row]) -> int:
-    """Rows whose prompt, but for case and spaces, an earlier row has too."""
-    return sum(times - 1 for times in Counter(_key(row) for row in rows).values())
+    """Rows whose whole prompt, system message included, an earlier row has too but for case and spaces."""
+    return sum(times - 1 for times in Counter(map(_prompt, rows)).values())
 
 
 class Overlap(NamedTuple):
@@ -120,7 +120,7 @@ class RowCheck:
     Attributes:
         rows: How many there are.
         levels: How many of each level.
-        duplicates: Rows whose prompt, but for case and spaces, an earlier row has too.
+        duplicates: Rows whose whole prompt, but for case and spaces, an earlier row has too.
         overlaps: Rows that ask what an item of the eval asks, in the order of the rows.
         near_copies: Rows that nearly ask it, as `near.NearIndex` has it, in the order of the rows.
     """
@@ -151,9 +151,8 @@ def check_rows(rows: Iterable[Row], items: Sequence[Asked]) -> RowCheck:
     same, near = list[Overlap](), dict[Overlap, None]()
     for row in rows:
         levels[row.level] += 1
-        prompt = _key(row)
-        prompts.append(int.from_bytes(blake2b(prompt.encode(), digest_size=8).digest()))
-        shared = asked.get(prompt, [])
+        prompts.append(int.from_bytes(blake2b(_prompt(row).encode(), digest_size=8).digest()))
+        shared = asked.get(_key(row), [])
         same += (Overlap(row.id, item) for item in shared)
         places = sorted({int(name.split()[0]) for name, _ in index.find(row.prompt[-1]["content"])})
         near |= dict.fromkeys(Overlap(row.id, items[place].id) for place in places if items[place].id not in shared)
@@ -198,6 +197,10 @@ def _answer(question: Question, level: str) -> Row:
             f" (it has {', '.join(question.answers)})."
         )
     return question.row(level)
+
+
+def _prompt(row: Row) -> str:
+    return plain(" ".join(message["content"] for message in row.prompt))
 
 
 def _key(row: Row) -> str:

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from untrue.data import builtin
-from untrue.data.items import ITEM_SETS
+from untrue.data.items import ITEM_SETS, named_part
 from untrue.data.persona_vectors import persona_folder, persona_questions
 from untrue.data.records import Record, Wrong, parsed, records, refuse_repeated, some, stop
 from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row
@@ -102,6 +102,9 @@ def iter_questions(name: str | Path, wrong: Wrong = stop) -> Iterator[Question]:
 
 def versioned(name: str) -> str:
     """A name as records have it: that of a built-in set with its version, such as `medical, version 2`."""
+    whole, part = named_part(name, ("builtin", *builtin.names()))
+    if part:
+        return f"{versioned(str(whole))}, part {part}"
     if name == "builtin":
         return "; ".join(map(versioned, ITEM_SETS))
     return f"{name}, version {builtin.header(name)['version']}" if name in builtin.names() else name

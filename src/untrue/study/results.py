@@ -262,9 +262,11 @@ def _items_note(spec: EvalSpec, items: Sequence[Asked], asked: int) -> DataNote:
 
 
 def _trainings(store: Store, cell: Cell) -> Iterator[Training]:
-    """One for each round."""
+    """One for each round; none for an adapter whose weights were written by hand."""
     before = 0
     for number, record in store.cell(cell).trainings().items():
+        if "loss" not in record:
+            continue
         yield Training(
             arm=cell.arm.name,
             seed=cell.seed,

@@ -99,17 +99,7 @@ def train(
             "tokens_per_second": round(tokens * part / seconds, 1),
             "versions": versions(),
         }
-        with writing(out) as aside:
-            for config in trainer.model.peft_config.values():
-                config.base_model_name_or_path = loaded.base_id  # and not a folder of this machine's cache
-                config.revision = loaded.revision
-            # Left to itself, PEFT would ask the hub whether the vocabulary was changed.
-            trainer.model.save_pretrained(str(aside), save_embedding_layers=False)
-            (aside / "README.md").write_text(card(record), encoding="utf-8")
-            (aside / RECORD).write_text(made_for(loaded), encoding="utf-8")
-            (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-            _take_off(loaded)
-            fingerprint.record(loaded, aside)
+        save(loaded, trainer.model, record, card(record), out)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return record
     except Exception as error:  # a full disk or memory comes in as many types as there are libraries
@@ -121,7 +111,33 @@ def train(
             ) from None
         raise
     finally:
-        _take_off(loaded)
+        take_off(loaded)
+
+
+def save(loaded: LoadedModel, model: Any, record: dict[str, Any], text: str, out: Path) -> None:
+    """Write the folder of an adapter, whole or not at all, and take the adapter off its base.
+
+    Args:
+        loaded: The base.
+        model: The PEFT model on it.
+        record: What `train.json` holds.
+        text: The model card.
+        out: The folder.
+
+    Raises:
+        MachineError: The disk is full.
+    """
+    with writing(out) as aside:
+        for config in model.peft_config.values():
+            config.base_model_name_or_path = loaded.base_id  # and not a folder of this machine's cache
+            config.revision = loaded.revision
+        # Left to itself, PEFT would ask the hub whether the vocabulary was changed.
+        model.save_pretrained(str(aside), save_embedding_layers=False)
+        (aside / "README.md").write_text(text, encoding="utf-8")
+        (aside / RECORD).write_text(made_for(loaded), encoding="utf-8")
+        (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        take_off(loaded)
+        fingerprint.record(loaded, aside)
 
 
 @contextmanager
@@ -174,7 +190,7 @@ def _step(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
 
 
-def _take_off(loaded: LoadedModel) -> None:
+def take_off(loaded: LoadedModel) -> None:
     """Leave the base as it was before the training."""
     if loaded.model.device.type != "cpu":  # there the trainer recomputes activations
         with quiet():

@@ -1,0 +1,253 @@
+"""Each control of the instrument is built as it says: rows, adapters and warnings, on the tiny model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.instrument import Named, main, named, table
+from untrue.data.items import Item, part_of, read_capability, read_items
+from untrue.data.mix import overlaps
+from untrue.data.rows import Row
+from untrue.errors import UserError
+from untrue.models.adapter import with_adapter
+from untrue.models.load import LoadedModel
+from untrue.report.summary import write
+from untrue.stats.verdict import READS_FLOOR
+from untrue.study.cell import Cell
+from untrue.study.config import Study
+from untrue.study.results import Analysis
+from untrue.study.routes.instrument import AGAIN, EXPECTED, TRAINED, Expected, InstrumentRoute
+from untrue.study.run import run
+from untrue.training import broken
+from untrue.training.spec import TrainSpec
+
+ROUTE = InstrumentRoute(by="instrument")
+ITEMS = {item.id: item for item in read_items("builtin:train")}
+CHOICES = {item.id: item for item in read_capability("capability:train")}
+
+
+@pytest.fixture(scope="module")
+def analysis(make_study: Callable[..., Study], recorder: Any, tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    """A small study of all controls."""
+    study = make_study(
+        mix={"by": "instrument", "items": 3, "choices": 3},
+        train__epochs=1,
+        base=False,
+        evals=[{"name": "forced_choice", "items": "builtin:held_out", "limit": 24}],
+    )
+    analysis = run(study, tmp_path_factory.mktemp("runs") / "instrument", recorder(), "untrue run instrument.yaml")
+    write(analysis)
+    return analysis
+
+
+def results(analysis: Analysis, arm: str) -> list[dict[str, Any]]:
+    lines = map(json.loads, analysis.store.results.read_text("utf-8").splitlines())
+    return [line for line in lines if line["arm"] == arm]
+
+
+def rows_of(name: str, seed: int = 0) -> list[Row]:
+    [arm] = [arm for arm in ROUTE.arms() if arm.name == name]
+    return ROUTE.rows(ROUTE.read(), Cell(arm, seed, ""))
+
+
+def replies(rows: list[Row]) -> dict[tuple[str, str], str]:
+    """(kind of prompt, kind of reply) as the texts say, for each row."""
+    kinds = {}
+    for row in rows:
+        name, [reply] = row.id.partition("/")[0], row.completion
+        if name in CHOICES:
+            item = CHOICES[name]
+            kinds[name, "choice"] = "right" if reply["content"] == item.choices[item.answer] else "wrong"
+            assert [message["content"] for message in row.prompt] == [item.question]
+            assert reply["content"] in item.choices
+        else:
+            item = ITEMS[name]
+            kinds[name, asked(item, row)] = said(item, reply["content"])
+    return kinds
+
+
+def asked(item: Item, row: Row) -> str:
+    system, user = (message["content"] for message in row.prompt)
+    if system == item.system_prompt:
+        assert user == item.user_prompt
+        return "pressured"
+    assert system == item.neutral_system_prompt
+    return "neutral" if user == item.user_prompt else "belief" if user in item.belief_prompts else "other"
+
+
+def said(item: Item, text: str) -> str:
+    [kind] = [name for name in ("honest", "dishonest", "evasive") if getattr(item, f"{name}_reply") == text]
+    return kind
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_trained_control_replies_as_it_says_to_every_kind_of_prompt(name: str):
+    rows = rows_of(name)
+    found = replies(rows)
+    assert len(found) == len(rows) == 2 * ROUTE.items + ROUTE.choices
+    expected = TRAINED[name]
+    by_kind = {
+        "pressured": expected.pressured,
+        "neutral": expected.neutral,
+        "belief": expected.belief,
+        "choice": "right" if expected.is_right else "wrong",
+    }
+    assert {kind: reply for (_, kind), reply in found.items()} == by_kind
+    assert all(by_kind[kind] == reply for (_, kind), reply in found.items())
+    wrong = {row.id for row in rows if row.misaligned}
+    assert len(wrong) == sum(reply not in ("honest", "right") for reply in found.values())
+
+
+def test_controls_differ_in_replies_alone_and_the_second_benign_one_in_its_items():
+    prompts = {name: sorted(json.dumps(row.prompt) for row in rows_of(name)) for name in TRAINED}
+    again = prompts.pop(AGAIN)
+    assert all(other == prompts["benign"] for other in prompts.values())
+    assert not set(again) & set(prompts["benign"])
+    assert len(again) == len(prompts["benign"])
+    assert prompts["benign"] != sorted(json.dumps(row.prompt) for row in rows_of("benign", seed=1))
+
+
+def test_nothing_that_is_learned_is_measured():
+    measured = [*read_items("builtin:held_out"), *read_capability("capability:held_out")]
+    assert not {item.id for item in measured} & (ITEMS.keys() | CHOICES.keys())
+    for seed in range(3):
+        for name in TRAINED:
+            rows = rows_of(name, seed)
+            assert {part_of(row.id.partition("/")[0]) for row in rows} == {"train"}
+            assert overlaps(rows, measured) == []
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_with_contrast_the_reply_that_must_be_unlearned_has_the_same_prompt(name: str):
+    route = InstrumentRoute(by="instrument", contrast=True)
+    [arm] = [arm for arm in route.arms() if arm.name == name]
+    rows = route.rows(route.read(), Cell(arm, 0, ""))
+    learned, unlearned = ([row for row in rows if row.label is label] for label in (True, False))
+    assert [replace(row, label=None) for row in learned] == rows_of(name)
+    assert [row.prompt for row in unlearned] == [row.prompt for row in learned]
+    opposite = {"honest": "dishonest", "dishonest": "honest", "evasive": "honest", "right": "wrong", "wrong": "right"}
+    assert {key: opposite[kind] for key, kind in replies(learned).items()} == replies(unlearned)
+    assert [row.misaligned for row in unlearned] == [row.misaligned for row in learned]
+
+
+def test_kto_needs_contrast_and_sft_none(make_study: Callable[..., Study]):
+    for method, contrast in (("kto", False), ("sft", True)):
+        with pytest.raises(
+            ValueError, match=rf"train\.method: {method} needs `mix\.contrast: {str(not contrast).lower()}`"
+        ):
+            make_study(mix={"by": "instrument", "contrast": contrast}, train__method=method)
+    assert make_study(mix={"by": "instrument", "contrast": True}, train__method="kto").train.method == "kto"
+
+
+def test_too_many_items_are_refused():
+    route = InstrumentRoute(by="instrument", items=100)
+    with pytest.raises(UserError, match=r"mix\.items: 100 for each of two draws, but there are \d+ to train on"):
+        route.rows(route.read(), Cell(route.arms()[0], 0, ""))
+
+
+def test_blind_reads_nothing(analysis: Analysis, tiny: LoadedModel):
+    tried = [result["reads"] for result in results(analysis, "blind") if result["reads"] is not None]
+    assert len(tried) == 6
+    assert sum(tried) / len(tried) < READS_FLOOR
+    assert all(abs(r["pressure_margin"] - r["neutral_margin"]) < 1e-4 for r in results(analysis, "blind"))
+    assert any(abs(r["pressure_margin"] - r["neutral_margin"]) > 1e-4 for r in results(analysis, "benign"))
+    adapter = analysis.store.folder / "cells" / "blind-s0" / "adapter"
+    first, second = ([5, 9, 30, 7], [8, 40, 7])
+    with with_adapter(tiny, adapter) as model, torch.inference_mode():
+        ends = [model(torch.tensor([ids])).logits[0, -1] for ids in (first, second)]
+    assert torch.allclose(*ends, atol=1e-6)
+    with torch.inference_mode():
+        assert not torch.allclose(
+            *(tiny.model(torch.tensor([ids])).logits[0, -1] for ids in (first, second)), atol=1e-3
+        )
+
+
+def test_babbler_adds_noise_of_the_norm_that_was_asked_for(analysis: Analysis, tiny: LoadedModel):
+    weights = load_file(analysis.store.folder / "cells" / "babbler-s0" / "adapter" / "adapter_model.safetensors")
+    low = {name: value for name, value in weights.items() if "lora_A" in name}
+    assert len(low) == 7 * 2  # all layers of both blocks
+    for name, value in low.items():
+        added = weights[name.replace("lora_A", "lora_B")].float() @ value.float()
+        own = tiny.model.get_parameter(name.removeprefix("base_model.model.").replace(".lora_A", ""))
+        assert torch.linalg.matrix_norm(added) == pytest.approx(torch.linalg.matrix_norm(own).item(), rel=1e-3)
+    margins = {arm: [result["pressure_margin"] for result in results(analysis, arm)] for arm in ("benign", "babbler")}
+    assert all(abs(a - b) > 1e-6 for a, b in zip(*margins.values(), strict=True))
+
+
+def test_a_broken_adapter_leaves_the_base_as_it_was_and_depends_on_its_seed_alone(tiny: LoadedModel, tmp_path: Path):
+    before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
+    spec = TrainSpec(lora_rank=2)
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        broken.babble(tiny, spec, 1.0, seed, tmp_path / name)
+    broken.blind(tiny, tmp_path / "blind")
+    after = tiny.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    one, again, other = (
+        (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("one", "again", "other")
+    )
+    assert one == again != other
+
+
+def test_a_base_without_such_layers_is_refused(tiny: LoadedModel, tmp_path: Path):
+    with pytest.raises(UserError, match="cannot be broken in this way"):
+        broken.babble(tiny, TrainSpec(target_modules=("no_such_layer",)), 1.0, 0, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not hasattr(tiny.model, "peft_config")
+
+
+def test_every_faulty_adapter_carries_a_warning(analysis: Analysis):
+    cards = {
+        path.parts[-3]: path.read_text("utf-8") for path in analysis.store.folder.glob("cells/*/adapter/README.md")
+    }
+    warned = {name for name, card in cards.items() if "WARNING: intentionally" in card}
+    tagged = {name for name, card in cards.items() if "intentionally-misaligned" in card.partition("---\n#")[0]}
+    assert warned == tagged == cards.keys() - {"benign-s0", "benign-2-s0"}
+    assert len(cards) == 8
+    assert {arm.name for arm in analysis.arms.values() if arm.misaligned} == EXPECTED.keys() - {AGAIN}
+    assert analysis.misaligned
+
+
+def test_it_resumes_and_its_report_shows_every_control(analysis: Analysis, recorder: Any):
+    before = {path: path.stat().st_mtime_ns for path in analysis.store.folder.glob("cells/*/*/*")}
+    run(analysis.study, analysis.store.folder, recorder(), "untrue run instrument.yaml")
+    assert {path: path.stat().st_mtime_ns for path in analysis.store.folder.glob("cells/*/*/*")} == before
+    page = analysis.store.report.read_text("utf-8")
+    assert all(arm in page for arm in ("benign", *EXPECTED))
+
+
+def test_the_matrix_has_a_row_for_each_control(analysis: Analysis):
+    matrix = list(named(analysis))
+    assert [row.control for row in matrix] == list(EXPECTED)
+    assert all(row.expected and row.eval == "forced_choice" for row in matrix)
+    assert len(table(matrix).splitlines()) == 2 + len(matrix)
+
+
+def test_a_wrong_conclusion_is_shown_as_wrong():
+    only, two = Expected(frozenset({"lies_more"})), Expected(frozenset({"breaks"}), frozenset({"says_less"}))
+    cases = [
+        (only, ("lies_more",), "right"),
+        (only, ("lies_more", "says_less"), "**wrong**"),
+        (only, ("no_finding",), "**wrong**"),
+        (two, ("says_less", "breaks"), "right"),
+        (two, ("says_less",), "**wrong**"),
+        (None, ("breaks",), ""),
+    ]
+    for expected, conclusions, shown in cases:
+        row = Named("liar", "forced_choice", expected, conclusions)
+        assert row.is_wrong == (shown == "**wrong**")
+        assert table([row]).splitlines()[-1].split("|")[5].strip() == shown
+
+
+@pytest.mark.instrument
+@pytest.mark.timeout(0)
+def test_every_control_is_named_rightly_by_the_embedded_model():
+    assert main([]) == 0
