@@ -144,7 +144,7 @@ def test_a_change_of_a_rate_of_that_size_is_found_four_times_in_five(seeds, rate
 
 
 def test_few_runs_are_taken_to_vary_more_than_they_show():
-    """Half of all studies of three runs show less than 0.83 of the true spread (the root of chi-square's median / 2)."""
+    """Half of all studies of three runs show less than 0.83 of the spread: the root of chi-square's median over 2."""
     items, runs = np.random.default_rng(1).normal(0, 0.01, (100, 1)), np.array([-0.1, 0.0, 0.1])
     size = mde(items + runs, is_rate=False)
     shown = math.sqrt(scipy.stats.chi2.median(2) / 2)
