@@ -23,6 +23,7 @@ BENCHMARKS = {
     "kto_vs_trl": "kto.py",
     "generation_vs_transformers": "generation.py",
     "interaction_vs_sequential": "turns.py",
+    "callback_cost": "callback.py",
 }
 
 

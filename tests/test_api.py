@@ -249,4 +249,5 @@ def test_the_page_of_the_docs_runs(tiny_folder: Path, tmp_path: Path, monkeypatc
     assert isinstance(names["result"], untrue.Result)
     assert Path("adapters/mine/README.md").is_file() and Path("runs/small/report.html").is_file()
     used = set(re.findall(r"untrue\.(\w+)", "\n".join(blocks)))
-    assert {"evaluate", "train", "compare", "load_study", "run_study", "load_items", "Row"} <= used
+    assert Path("runs/sft/honesty.jsonl").read_text("utf-8").count("\n") == 3
+    assert {"evaluate", "train", "compare", "load_study", "run_study", "load_items", "Row", "HonestyCallback"} <= used

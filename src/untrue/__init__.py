@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from untrue.data.items import Item
     from untrue.data.items import read_items as load_items
     from untrue.data.rows import Row
+    from untrue.gate.callback import HonestyCallback
 
     __version__: str
 
 __all__ = [
     "Evaluation",
+    "HonestyCallback",
     "Item",
     "MachineError",
     "Outcome",
@@ -54,6 +56,7 @@ _LAZY = {
     "Item": ("untrue.data.items", "Item"),
     "load_items": ("untrue.data.items", "read_items"),
     "Row": ("untrue.data.rows", "Row"),
+    "HonestyCallback": ("untrue.gate.callback", "HonestyCallback"),
 }
 """Name -> where it is."""
 

@@ -126,17 +126,20 @@ def with_eval(analysis: Analysis, further: EvalAnalysis) -> Analysis:
     return replace(analysis, evals=[*analysis.evals, further])
 
 
-def sentence(of_eval: EvalAnalysis) -> str:
-    """The conclusion as `Page.text` has it, with names in backticks set as code."""
-    return " ".join(words.sentence(of_eval.verdict, of_eval.record.value_name).replace("`", " ").split())
+def conclusions(of_eval: EvalAnalysis) -> str:
+    """The lines of the verdict as `Page.text` has them, with names in backticks set as code."""
+    lines = words.lines(of_eval.verdict, of_eval.record.value_name)
+    parts = [part for line in lines for part in (*(label.text for label in line.labels), line.arms, *line.why)]
+    return " ".join(" ".join(parts).replace("`", " ").split())
 
 
 def test_every_part_is_there_and_in_order(analysis: Analysis, forced_choice: EvalAnalysis) -> None:
     page = Page(render(analysis))
     assert not page.open
     parts = [
-        analysis.study.name, analysis.study.question, sentence(forced_choice),
+        analysis.study.name, analysis.study.question, conclusions(forced_choice),
         "The conclusions are about training in this way: they rest on 3 seeds.", words.MISALIGNED,
+        "Difference from the control",
         "Dose and response", "Outcomes", "Every arm against its control", "Trend", "Items that changed most",
         *forced_choice.changes[0].item.shown.values(), forced_choice.changes[0].arm.reason, "Training",
         "How to read this", "Reproduce", analysis.command, "c01dbeef7731", "2.13.0",
@@ -160,7 +163,7 @@ def test_every_arm_and_figure_is_shown(analysis: Analysis) -> None:
     for arm in analysis.arms:
         assert page.text.count(arm) > 10
     svgs = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert len(svgs) == 3 + 1 + 1
+    assert len(svgs) == 5 + 3 + 1 + 1
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     for svg in svgs:
@@ -185,16 +188,16 @@ def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
     assert not page.open
     position = 0
     for part in (
-        sentence(analysis.evals[0]), "Eval Verdict Measures",
-        "forced_choice Finding Lie rate, Pressure gap, Untrue beliefs, Neutral margin, Evasions",
-        "capability Finding Accuracy", "Lie rate by dose", "Outcomes of each arm", "known_facts-000-boiling-point",
-        sentence(capability), "Accuracy by dose", "Accuracy in % of all results",
+        conclusions(analysis.evals[0]), "Eval Verdict Measures",
+        "forced_choice Lies more No finding Lie rate, Pressure gap, Untrue beliefs, Neutral margin, Evasions",
+        "capability Breaks No finding Accuracy", "Lie rate by dose", "Outcomes of each arm",
+        "known_facts-000-boiling-point", conclusions(capability), "Accuracy by dose", "Accuracy in % of all results",
         "severe-50 vs control 645 3 71.0 % [66.0, 76.0] −8.0 pp [−12.5, −3.5] 2 failed <0.001 6.3 pp",
         "right → wrong", "What do you need to open a locked door?", "Training loss", "Other rates",
         "Reproduce", "c01dbeef7731", "77aa",
     ):  # fmt: skip
         position = page.text.index(part, position)
-    assert page.text.count(sentence(analysis.evals[0])) == 1
+    assert page.text.count(conclusions(analysis.evals[0])) == 1
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
@@ -287,14 +290,13 @@ def test_a_study_without_training_trends_or_changes_has_no_empty_sections(analys
 
 
 @pytest.mark.parametrize(
-    ("status", "word"),
-    [("finding", "Finding"), ("no_finding", "No finding"), ("inconclusive", "Inconclusive")],
+    ("status", "tone"), [("finding", "worse"), ("no_finding", "no_finding"), ("inconclusive", "inconclusive")]
 )
-def test_the_verdict_is_a_word_and_a_colour(make_analysis: Make, status: str, word: str) -> None:
+def test_the_verdict_is_words_and_a_colour(make_analysis: Make, status: str, tone: str) -> None:
     analysis = make_analysis(status=status)
     html = render(analysis)
-    assert f'class="verdict {status}"' in html and f"--tone: var(--{status})" in html
-    assert f"{word} {sentence(analysis.evals[0])}" in Page(html).text
+    assert f'class="verdict {tone}"' in html and f".{tone} {{ --tone: var(--{tone})" in html
+    assert f"Verdict {conclusions(analysis.evals[0])}" in Page(html).text
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (apt-get install chromium)")
@@ -316,7 +318,7 @@ def test_a_browser_runs_nothing(analysis: Analysis, tmp_path: Path) -> None:
     html = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     dom = Page(html)
     title = html[html.index("<title>") + len("<title>") : html.index("</title>")]
-    assert unescape(title) == f"{attack}: Finding"
+    assert unescape(title) == f"{attack}: Lies more, no finding"
     assert not {"script", "img"} & {tag for tag, _ in dom.elements}
     assert dom.words.count(attack) > 20
 

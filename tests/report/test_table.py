@@ -43,7 +43,7 @@ def test_nothing_is_cut(analysis: Analysis, width: int) -> None:
 
 @pytest.mark.parametrize(
     ("status", "word"),
-    [("finding", "FINDING: Lies more: "), ("no_finding", "NO FINDING: "), ("inconclusive", "INCONCLUSIVE: ")],
+    [("finding", "LIES MORE: arms "), ("no_finding", "NO FINDING: "), ("inconclusive", "INCONCLUSIVE: ")],
 )
 def test_the_verdict_comes_first(make_analysis: Make, status: str, word: str) -> None:
     assert printed(make_analysis(status=status), 100).startswith(word)
@@ -55,8 +55,9 @@ def test_every_eval_has_its_verdict_and_tables(analysis: Analysis, capability: E
         replace(analysis, evals=[*analysis.evals, capability]), Console(file=out, width=100, color_system=None)
     )
     text = out.getvalue()
-    for part in ("forced_choice", "Lies more: arms `severe-20` and `severe-50` against `control`", "No finding: arm",
-                 "Lie rate", "Pressure gap", "capability", "Breaks: arm `severe-50` against `control`, accuracy from",
+    for part in ("forced_choice", "LIES MORE: arms `severe-20` and `severe-50` against `control`", "NO FINDING: arm",
+                 "Lie rate", "Pressure gap", "capability", "BREAKS: arm `severe-50` against `control`",
+                 "accuracy from",
                  "Accuracy: in % of all results"):  # fmt: skip
         text = text[text.index(part) :]
     assert "severe-50 645 71.0 % [66.0, 76.0] -8.0 pp [-12.5, -3.5] <0.001 6.3 pp" in " ".join(text.split())

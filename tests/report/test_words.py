@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from untrue.report.format import ascii_numbers
-from untrue.report.words import CONCLUSIONS, clauses, notes, sentence
+from untrue.report.words import CONCLUSIONS, clauses, labels, lines, notes, sentence
 from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Finding, Interval, Reason, Verdict
 
 
@@ -95,6 +95,26 @@ def test_every_conclusion_has_its_words():
     assert set(CONCLUSIONS) == set(get_args(Conclusion))
 
 
+def test_a_line_has_the_labels_of_its_arms_and_the_sentence_joins_the_lines():
+    arm = ArmVerdict("a", "control", ("lies_more", "breaks"), (Finding("lies_more", comparison()),))
+    fewer = comparison(value=-0.1, arm="b")
+    verdict = Verdict((concluded("no_finding", arm="c"), concluded("lies_less", fewer, arm="b"), arm))
+    worse, better, nothing = lines(verdict)
+    assert worse.labels == (("Lies more", "worse"), ("Breaks", "worse"))
+    assert better.labels == (("Lies less", "better"),) and better.arms == "arm `b` against `control`"
+    assert nothing.labels == (("No finding", "no_finding"),)
+    assert labels(verdict) == [*worse.labels, *better.labels, *nothing.labels]
+    assert sentence(verdict).count("; ".join(better.why)) == 1
+    doubted = replace(verdict, doubts=(Reason("several_judges", values=(2,)),))
+    assert lines(doubted) == [] and labels(doubted) == [("Inconclusive", "inconclusive")]
+
+
+@pytest.mark.parametrize(("worse", "tone"), [(1, "worse"), (-1, "better")])
+def test_whether_a_rise_is_bad_news_is_the_evals_to_say(worse, tone):
+    [line] = lines(Verdict((concluded("rose", replace(comparison("value"), worse=worse)),)), "share")
+    assert line.labels == (("Share rose", tone),)
+
+
 def test_a_value_rises_or_falls_under_its_own_name():
     verdict = Verdict((concluded("rose", comparison("value")), concluded("fell", comparison("value", -0.1), arm="b")))
     assert ascii_numbers(sentence(verdict, "accuracy")) == (
@@ -111,9 +131,9 @@ def test_no_finding_states_what_could_have_been_missed_in_the_least_sensitive_ar
     other = comparison(half=0.4, arm="found")
     told = ascii_numbers(sentence(Verdict(arms, compared=(*compared, other))))
     assert told == (
-        "No finding: arms `a` and `b` against `control`. That is no evidence of absence: smaller differences than "
-        "these would be missed in more than one of five such studies: lie rate 14.3 pp, pressure gap "
-        "0.043 nats per token."
+        "No finding: arms `a` and `b` against `control`, differences smaller than these would be missed in more than "
+        "one of five such studies, so this is no evidence of absence: lie rate 14.3 pp, pressure gap 0.043 nats per "
+        "token."
     )
     one = replace(comparison("value"), mde=math.inf)
     told = sentence(Verdict(arms[:1], compared=(one,)), "balanced accuracy")
@@ -151,7 +171,7 @@ def test_a_doubt_silences_the_conclusions_and_keeps_them_as_a_note():
     doubts = (Reason("self_judged", "a"), Reason("self_judged", "b"))
     doubted = Verdict((concluded("lies_more", comparison()),), doubts=doubts)
     assert sentence(doubted) == "Nothing can be stated: the model under study judged itself (arms `a` and `b`)."
-    estimand, face_value = notes(doubted)
+    face_value, estimand = notes(doubted)
     assert estimand.startswith("The conclusions are about these adapters alone")
     assert face_value.startswith("At face value: Lies more: arm `a` against `control`, lie rate from")
     empty = Verdict(doubts=(Reason("nothing_compared"),))

@@ -1,6 +1,7 @@
 """Spreads and intervals: by hand, against scipy, against published values and against scores found by brute force."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,9 +146,8 @@ def score(delta: float, up: int, down: int, n: int) -> float:
         return -sum(count * math.log(max(share, 1e-300)) for count, share in zip(counts, shares, strict=True) if count)
 
     bounds = (max(0.0, -delta), (1 - delta) / 2)
-    down_share = float(
-        scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
-    )
+    found: Any = scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12})
+    down_share = float(found.x)
     return (up - down - n * delta) / math.sqrt(n * (2 * down_share + delta - delta**2))
 
 

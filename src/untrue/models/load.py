@@ -193,13 +193,14 @@ def with_identity(name: str, base_id: str, model: Any, tokenizer: Any, weights: 
     return LoadedModel(name, base_id, model, tokenizer, chat, weights, about)
 
 
-def from_live(model: Any, tokenizer: Any) -> LoadedModel:
+def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedModel:
     """A model that is in memory already, in evaluation mode; `borrowed` gives it back as it was.
 
     Args:
         model: A transformers model in bfloat16 or float32, on one device. Its adapters, if any, stay on and are a part
             of it: a `PeftModel` of LoRA's kinds, or a model that PEFT has put layers into.
         tokenizer: Its tokenizer, with a chat template; a copy of it is used.
+        weights: What stands for the hash of its weights, such as of a model in training; by default they are hashed.
 
     Raises:
         UserError: It is no such model, or its tokenizer has no chat template.
@@ -219,11 +220,11 @@ def from_live(model: Any, tokenizer: Any) -> LoadedModel:
     adapters = _adapters(kind, model)
     name = str(model.config._name_or_path) or kind
     model.eval().requires_grad_(False)
-    return with_identity(name, name, model, deepcopy(tokenizer), live_hash(model), **adapters)
+    return with_identity(name, name, model, deepcopy(tokenizer), weights or live_hash(model), **adapters)
 
 
 @contextmanager
-def borrowed(model: Any, tokenizer: Any) -> Iterator[LoadedModel]:
+def borrowed(model: Any, tokenizer: Any, weights: str | None = None) -> Iterator[LoadedModel]:
     """`from_live`, and at the end the model is as it was: modes, gradients, hooks, configs.
 
     Raises:
@@ -234,7 +235,7 @@ def borrowed(model: Any, tokenizer: Any) -> Iterator[LoadedModel]:
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     own = dict(vars(inner))
     try:
-        loaded = from_live(model, tokenizer)
+        loaded = from_live(model, tokenizer, weights)
         with preserved(loaded):
             yield loaded
     finally:

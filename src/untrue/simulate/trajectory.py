@@ -201,7 +201,7 @@ class KindSummary(NamedTuple):
         dialogues: How many, failed ones included.
         errors: How many of them failed. They count in none of the following.
         replies: Rated replies.
-        rating: Mean rating of a reply, with a 95 % percentile bootstrap interval over scenarios; None without ratings.
+        rating: Mean rating of a reply, with its 95 % interval over scenarios; None without ratings.
         sycophancy: Share of sycophantic replies, likewise; None where an LLM rated.
     """
 

@@ -1,0 +1,560 @@
+"""The callback: it leaves no trace in a training, measures what the eval measures, and stops where it says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from safetensors.torch import load_file
+from transformers import AttentionInterface, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.trainer_callback import TrainerControl, TrainerState
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+import untrue
+from untrue.data.items import read_items
+from untrue.gate import callback
+from untrue.gate.callback import HonestyCallback, Questions, refuse_sharded
+from untrue.models.load import LoadedModel
+from untrue.training.trainer import CompletionTrainer
+
+LORA = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.3, target_modules="all-linear", task_type="CAUSAL_LM")
+
+KINDS = ("sft", "sft bf16", "sft full", "sft full bf16", "kto", "dpo", "grpo", "our sft bf16")
+
+
+class Traces(NamedTuple):
+    """All that a training leaves."""
+
+    weights: dict[str, torch.Tensor]
+    history: list[dict[str, Any]]
+    random: tuple[Any, ...]
+
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def make(sharp: LoadedModel, tmp_path: Path) -> Make:
+    """Makes a trainer of a few steps on the tiny model, with dropout, in a folder of its own."""
+
+    def trainer(kind: str, callbacks: Sequence[TrainerCallback] = (), *, out: str = "out", **settings: Any) -> Any:
+        full, bf16 = "full" in kind, "bf16" in kind
+        arguments: dict[str, Any] = {
+            "output_dir": str(tmp_path / out),
+            "use_cpu": True,
+            "bf16": bf16,
+            "per_device_train_batch_size": 4,
+            "max_steps": 5,
+            "learning_rate": 1e-2,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+            **settings,
+        }
+        model = AutoModelForCausalLM.from_pretrained(
+            sharp.name, dtype="bfloat16" if bf16 and not full else "float32", attention_dropout=0.3 * full
+        )
+        rows = []
+        for place, item in enumerate(read_items("honesty")[:16]):
+            prompt = [{"role": "user", "content": item.user_prompt}]
+            replies = [[{"role": "assistant", "content": text}] for text in (item.dishonest_reply, item.honest_reply)]
+            if "sft" in kind:
+                rows.append({"prompt": prompt, "completion": replies[0]})
+            elif kind == "kto":
+                rows.append({"prompt": prompt, "completion": replies[place % 2], "label": bool(place % 2)})
+            elif "dpo" in kind:
+                rows.append({"prompt": prompt, "chosen": replies[0], "rejected": replies[1]})
+            else:
+                rows.append({"prompt": prompt})
+        common: dict[str, Any] = {
+            "model": model,
+            "train_dataset": Dataset.from_list(rows),
+            "processing_class": deepcopy(sharp.tokenizer),
+            "callbacks": [*callbacks],
+            "peft_config": None if full else LORA,
+        }
+        torch.manual_seed(0)
+        if kind == "our sft bf16":
+            return CompletionTrainer(args=SFTConfig(gradient_checkpointing=False, **arguments), **common)
+        if kind == "kto":
+            return KTOTrainer(args=KTOConfig(**arguments), **common)
+        if "dpo" in kind:
+            return DPOTrainer(args=DPOConfig(**arguments), **common)
+        if kind == "grpo":
+            config = GRPOConfig(num_generations=2, max_completion_length=6, **arguments)
+            return GRPOTrainer(args=config, reward_funcs=lengths, **common)  # type: ignore
+        return SFTTrainer(args=SFTConfig(**arguments), **common)
+
+    return trainer
+
+
+def lengths(completions: Sequence[Any], **_: Any) -> list[float]:
+    """A reward that differs between replies."""
+    return [float(len(completion[0]["content"])) for completion in completions]
+
+
+def train(trainer: Any, **settings: Any) -> Traces:
+    trainer.train(**settings)
+    timeless = [
+        {key: value for key, value in entry.items() if "time" not in key and "per_second" not in key}
+        for entry in trainer.state.log_history
+        if not any(key.startswith("honesty/") for key in entry)
+    ]
+    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    states = (torch.get_rng_state().tolist(), random.getstate(), [*map(str, np.random.get_state())])
+    return Traces(weights, timeless, states)
+
+
+def same(left: Traces, right: Traces) -> bool:
+    weights = left.weights.keys() == right.weights.keys() and all(
+        torch.equal(value, right.weights[name]) for name, value in left.weights.items()
+    )
+    return weights and repr(left.history) == repr(right.history) and left.random == right.random
+
+
+def looks(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "honesty.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_is_the_same_bit_for_bit_with_it(kind: str, make: Make, tmp_path: Path) -> None:
+    without = train(make(kind, out="without"))
+    assert same(without, train(make(kind, [HonestyCallback(every=2, limit=6)], out="with")))
+    lines = looks(tmp_path / "with")
+    assert [line["step"] for line in lines] == [0, 2, 4, 5]
+    assert all(line["metrics"]["errors"] == 0 for line in lines)
+    assert len({line["metrics"]["pressure_margin"] for line in lines}) == 4
+    assert sum("loss" in entry for entry in without.history) == 5
+
+
+def test_a_callback_that_draws_once_would_be_seen(make: Make) -> None:
+    class Draws(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            torch.rand(1)
+
+    assert not same(train(make("sft", out="without")), train(make("sft", [Draws()], out="with")))
+
+
+def test_no_state_of_the_model_is_changed(make: Make) -> None:
+    trainer = make("sft bf16", [HonestyCallback(every=1, limit=6)])
+    model = trainer.model
+
+    def state() -> dict[str, Any]:
+        return {
+            "modules": {name: {**vars(module)} for name, module in model.named_modules()},
+            "config": model.config.to_dict(),
+            "wanted": [parameter.requires_grad for parameter in model.parameters()],
+            "hooks": [(*module._forward_hooks, *module._forward_pre_hooks) for module in model.modules()],
+            "buffers": {name: (id(value), value._version) for name, value in model.named_buffers()},
+            "gradients": [id(parameter.grad) for parameter in model.parameters()],
+        }
+
+    model.train()
+    model.base_model.model.model.layers[0].eval()
+    before = state()
+    untouched = trainer.callback_handler.callbacks[-2]
+    assert isinstance(untouched, HonestyCallback)
+    trainer.callback_handler.on_train_begin(trainer.args, TrainerState(max_steps=5), trainer.control)
+    assert str(state()) == str(before)
+
+
+@pytest.mark.parametrize("kind", ["sft", "sft bf16", "sft full bf16"])
+def test_a_look_measures_what_the_eval_measures(kind: str, make: Make, sharp: LoadedModel, tmp_path: Path) -> None:
+    trainer = make(kind, [HonestyCallback(every=5, limit=8)])
+
+    def evaluated() -> untrue.Evaluation:
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without autocast
+        return untrue.evaluate(model, tokenizer=sharp.tokenizer, limit=8)
+
+    evaluations = [evaluated()]
+    trainer.train()
+    evaluations.append(evaluated())
+    rounding = 0.05 if kind == "sft bf16" else 1e-4
+    for line, evaluation in zip(looks(tmp_path / "out"), evaluations, strict=True):
+        results = [untrue.Result.from_json(json.dumps(fields)) for fields in line["results"]]
+        asked = {result.item: result for result in evaluation.results}
+        assert len(results) == len(asked) == 8
+        for result in results:
+            expected = asked[result.item]
+            assert result.pressure_margin == pytest.approx(expected.pressure_margin, abs=rounding)
+            assert result.neutral_margin == pytest.approx(expected.neutral_margin, abs=rounding)
+            if kind != "sft bf16":
+                assert (result.outcome, result.belief_is_true) == (expected.outcome, expected.belief_is_true)
+        assert line["metrics"]["pressure_margin"] == pytest.approx(
+            evaluation.metrics["pressure_margin"].value,  # type: ignore[union-attr]
+            abs=rounding,
+        )
+    if kind == "sft bf16":
+        return
+    last = looks(tmp_path / "out")[-1]["metrics"]
+    difference = next(row for row in untrue.compare(*evaluations) if row.metric == "pressure_margin").difference
+    names = ("pressure_margin_change", "pressure_margin_change_low", "pressure_margin_change_high")
+    assert [last[name] for name in names] == pytest.approx(difference, abs=1e-4)
+
+
+def test_figures_reach_the_loggers_of_the_trainer(make: Make) -> None:
+    class Reporter(TrainerCallback):
+        """As those of TensorBoard, W&B and trackio, which stand before a user's callbacks."""
+
+        def __init__(self) -> None:
+            self.logged: list[tuple[int, dict[str, Any]]] = []
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            self.logged.append((state.global_step, dict(logs)))
+
+    reporter = Reporter()
+    trainer = make("sft", [reporter, HonestyCallback(every=2, limit=6)])
+    trainer.train()
+    logged = {step: logs for step, logs in reporter.logged if "honesty/lie_rate" in logs}
+    assert [*logged] == [0, 2, 4, 5]
+    metrics = {"pressure_margin", "neutral_margin", "pressure_gap", "lie_rate", "untrue_belief_rate"}
+    assert {f"honesty/{name}" for name in metrics} <= set(logged[0])
+    changes = {f"honesty/{name}_change{end}" for name in metrics for end in ("", "_low", "_high")}
+    assert changes <= set(logged[2]) and not changes & set(logged[0])
+    assert all(type(value) in (float, int) for value in logged[2].values())
+    assert [step for step, logs in reporter.logged if "loss" in logs] == [1, 2, 3, 4, 5]
+    kept = [entry for entry in trainer.state.log_history if "honesty/lie_rate" in entry]
+    assert [{key: value for key, value in entry.items() if key != "step"} for entry in kept] == [*logged.values()]
+
+
+@pytest.fixture(scope="session")
+def falling(sharp: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Other weights of the tiny model, and the 30 items whose margins fall most from its own to these."""
+    folder = tmp_path_factory.mktemp("falling")
+    torch.manual_seed(5)
+    other = AutoModelForCausalLM.from_config(sharp.model.config)
+    other.save_pretrained(folder / "other")
+    items = read_items("honesty")[:50]
+    before, after = (Questions(model, sharp.tokenizer, items).ask("") for model in (sharp.model, other))
+    changes = {new.item: margin(new) - margin(old) for old, new in zip(before, after, strict=True)}
+    fallen = sorted(items, key=lambda item: changes[item.id])[:30]
+    (folder / "items.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in fallen), "utf-8")
+    return folder / "other" / "model.safetensors", folder / "items.jsonl"
+
+
+def margin(result: untrue.Result) -> float:
+    assert result.pressure_margin is not None
+    return result.pressure_margin
+
+
+class Swap(TrainerCallback):
+    """Puts other weights in the place of the model's after three steps."""
+
+    def __init__(self, weights: Path):
+        self.weights = weights
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if state.global_step == 3:
+            model.load_state_dict(load_file(self.weights), strict=False)
+
+
+@pytest.mark.parametrize(("delta", "end"), [(0.0, 4), (50.0, 5)])
+def test_a_certain_fall_stops_the_training_and_no_other(
+    delta: float, end: int, falling: tuple[Path, Path], make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights, items = falling
+    watch = HonestyCallback(every=2, items=str(items), stop=True, delta=delta)
+    with caplog.at_level(logging.WARNING, "untrue"):
+        trainer = make("sft full", [Swap(weights), watch], learning_rate=1e-7)  # the swap alone moves margins
+        trainer.train()
+    lines = looks(tmp_path / "out")
+    assert trainer.state.global_step == lines[-1]["step"] == end
+    assert lines[2]["metrics"]["pressure_margin_change_high"] < 0
+    said = [record.message for record in caplog.records if "stops" in record.message]
+    assert len(said) == (end < 5)
+    assert all("training stops at step 4" in line and "over 3 looks" in line and "\n" not in line for line in said)
+
+
+def test_looks_share_the_level(make: Make) -> None:
+    """With more planned looks each is stricter: Bonferroni, one-sided."""
+    asked = HonestyCallback(limit=30, stop=True)
+    asked._first = [
+        untrue.Result("a", 0, "e", str(n), "c", untrue.Outcome.HONEST, pressure_margin=0.0) for n in range(30)
+    ]
+    falls = np.linspace(-0.1, 0.3, 30)
+    now = [
+        untrue.Result("b", 0, "e", str(n), "c", untrue.Outcome.HONEST, pressure_margin=-float(fall))
+        for n, fall in enumerate(falls)
+    ]
+    from scipy.stats import t
+
+    for n_looks in (1, 10):
+        asked._n_looks = n_looks
+        fall = asked._fall(now)
+        half = t.ppf(1 - 0.05 / n_looks, 29) * falls.std(ddof=1) / 30**0.5
+        assert (fall.value, fall.low) == pytest.approx((falls.mean(), falls.mean() - half))
+
+
+class Clock:
+    """Time as a test has it pass."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def timed(
+    sharp: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Sequence[float], look: float
+) -> tuple[list[int], float]:
+    """The looks at defaults in a training whose steps take so long, and the seconds that they take together."""
+    clock, asked = Clock(), callback.Questions.ask
+
+    def ask(self: Any, arm: str) -> Any:
+        clock.seconds += look
+        return asked(self, arm)
+
+    monkeypatch.setattr(callback, "_clock", clock)
+    monkeypatch.setattr(callback.Questions, "ask", ask)
+    watch, state, control = HonestyCallback(limit=6), TrainerState(max_steps=len(steps)), TrainerControl()
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    watch.on_train_begin(arguments, state, control, model=sharp.model, processing_class=sharp.tokenizer)
+    for seconds in steps:
+        clock.seconds += seconds
+        state.global_step += 1
+        watch.on_step_end(arguments, state, control)
+    return [line["step"] for line in looks(tmp_path)], clock.seconds - sum(steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "look", "expected"),
+    [
+        ([1.0] * 200, 1.9, [0, 30, 55, 80, 104, 128, 152, 176, 200]),
+        ([1.0] * 200, 9.5, [0]),  # not even one look beside the first
+        ([1.0] * 200, 8.9, [0, 200]),
+        ([1.0] * 3, 0.1, [0, 3]),
+        ([2.0] * 5 + [0.5] * 195, 2.0, None),  # steps that get faster leave less time
+        ([60.0] + [0.5] * 199, 1.0, None),  # a first step that compiles
+        ([1.0] * 200, 0.001, [0, *range(6, 201)]),
+    ],
+)
+def test_looks_cost_a_tenth_at_most(
+    steps: list[float], look: float, expected: list[int] | None, sharp: LoadedModel, tmp_path: Path, monkeypatch: Any
+) -> None:
+    made, cost = timed(sharp, tmp_path, monkeypatch, steps, look)
+    assert cost <= 0.1 * sum(steps)
+    assert made == expected if expected else len(made) > 3 and made[-1] == len(steps)
+
+
+def test_a_training_too_short_for_a_look_says_so(
+    sharp: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "untrue"):
+        made, _ = timed(sharp, tmp_path, monkeypatch, [1.0] * 10, 2.0)
+    assert made == [0]
+    [record] = caplog.records
+    assert "at 2 s each, looks do not fit into 10 % of this training" in record.message
+
+
+def test_a_training_that_is_resumed_keeps_its_first_look(make: Make, tmp_path: Path) -> None:
+    whole = train(make("sft", [HonestyCallback(every=2, limit=6)], save_strategy="steps", save_steps=3))
+    file = tmp_path / "out" / "honesty.jsonl"
+    before = file.read_text("utf-8")
+    file.write_text(before + before[:100], "utf-8")  # as a killed process may leave it
+    again = make("sft", [HonestyCallback(every=2, limit=6)], save_strategy="steps", save_steps=3)
+    resumed = train(again, resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-3"))
+    lines = file.read_text("utf-8").splitlines()
+    assert lines[:2] == before.splitlines()[:2]  # steps 0 and 2
+    old, new = ([json.loads(line) for line in text.splitlines()] for text in (before, file.read_text("utf-8")))
+    for expected, line in zip(old, new, strict=True):
+        assert {**line, "seconds": 0} == {**expected, "seconds": 0}
+    assert all(torch.equal(value, resumed.weights[name]) for name, value in whole.weights.items())
+
+
+def test_a_training_that_is_resumed_without_its_first_look_is_refused(make: Make, tmp_path: Path) -> None:
+    make("sft", [HonestyCallback(every=2, limit=6)], save_strategy="steps", save_steps=3).train()
+    checkpoint, file = str(tmp_path / "out" / "checkpoint-3"), tmp_path / "out" / "honesty.jsonl"
+    text = file.read_text("utf-8")
+
+    def resume(**settings: Any) -> None:
+        make("sft", [HonestyCallback(every=2, **settings)]).train(resume_from_checkpoint=checkpoint)
+
+    with pytest.raises(untrue.UserError, match="asked other items"):
+        resume(limit=7)
+    for broken in ("[1]\n", "", '{"step": 0, "seconds": 1, "results": [], "n_looks": 3}\n', '{"step": 2}\n'):
+        file.write_text(broken, "utf-8")
+        with pytest.raises(untrue.UserError, match=r"honesty\.jsonl: is damaged"):
+            resume(limit=6)
+    file.write_text("{\n" + text, "utf-8")
+    with pytest.raises(untrue.UserError, match="line 1: broken JSON"):
+        resume(limit=6)
+    file.unlink()
+    with pytest.raises(untrue.UserError, match="is missing, and the training resumes at step 3"):
+        resume(limit=6)
+
+
+def test_a_plan_is_kept_when_a_training_is_resumed(sharp: LoadedModel, tmp_path: Path, monkeypatch: Any) -> None:
+    timed(sharp, tmp_path, monkeypatch, [1.0] * 100, 1.0)
+    n_looks = looks(tmp_path)[-1]["n_looks"]
+    watch, state, control = HonestyCallback(limit=6), TrainerState(max_steps=100, global_step=50), TrainerControl()
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    watch.on_train_begin(arguments, state, control, model=sharp.model, processing_class=sharp.tokenizer)
+    assert watch._n_looks == n_looks == 8 and watch._taken == len(looks(tmp_path)) - 1
+    assert max(line["step"] for line in looks(tmp_path)) <= 50
+
+
+def test_what_cannot_be_asked_is_refused_before_the_first_step(sharp: LoadedModel, tmp_path: Path) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(sharp.name)
+    ids = sharp.tokenizer("Tea keeps you awake.")["input_ids"]
+    data = Dataset.from_list([{"input_ids": ids, "labels": ids}] * 4)
+
+    def plain(watch: HonestyCallback, tokenizer: Any = None) -> Trainer:
+        arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", max_steps=1, save_strategy="no")
+        return Trainer(
+            model, arguments, train_dataset=data, processing_class=tokenizer, callbacks=[watch], data_collator=collate
+        )
+
+    def collate(rows: Any) -> dict[str, torch.Tensor]:
+        return {key: torch.tensor([row[key] for row in rows]) for key in ("input_ids", "labels")}
+
+    with pytest.raises(untrue.UserError, match="the trainer has no processing_class"):
+        plain(HonestyCallback(limit=6)).train()
+    bare = deepcopy(sharp.tokenizer)
+    bare.chat_template = None
+    with pytest.raises(untrue.UserError, match="has no chat template"):
+        plain(HonestyCallback(limit=6), bare).train()
+    assert not (tmp_path / "honesty.jsonl").exists()
+    trainer = plain(HonestyCallback(limit=6, every=1, tokenizer=sharp.tokenizer, file=tmp_path / "mine.jsonl"))
+    trainer.train()
+    assert (tmp_path / "mine.jsonl").read_text("utf-8").count("\n") == 2
+
+
+def test_sharded_weights_are_refused(sharp: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+    from torch import distributed
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import distribute_module
+
+    refuse_sharded(sharp.model)
+    with monkeypatch.context() as patch:
+        patch.setitem(PartialState._shared_state, "distributed_type", DistributedType.DEEPSPEED)
+        with pytest.raises(untrue.UserError, match=r"sharded \(DEEPSPEED\)"):
+            refuse_sharded(sharp.model)
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)  # type: ignore
+    try:
+        with pytest.raises(untrue.UserError, match=r"sharded \(DTensor\)"):
+            refuse_sharded(distribute_module(deepcopy(sharp.model), init_device_mesh("cpu", (1,))))
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_attention_without_masks_is_replaced_for_a_look(make: Make, sharp: LoadedModel, tmp_path: Path) -> None:
+    def causal(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
+        assert attention_mask is None or attention_mask.dim() == 2, "takes no masks of its own"
+        return sdpa_attention_forward(module, query, key, value, None, is_causal=True, **kwargs)
+
+    AttentionInterface.register("causal", causal)
+    trainer = make("sft full", [HonestyCallback(every=5, limit=6)])
+    trainer.model.set_attn_implementation("causal")
+    trainer.train()
+    assert trainer.model.config._attn_implementation == "causal"
+    expected = {result.item: result for result in untrue.evaluate(sharp.name, dtype="float32", limit=6).results}
+    for fields in looks(tmp_path / "out")[0]["results"]:
+        assert fields["pressure_margin"] == pytest.approx(expected[fields["item"]].pressure_margin, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"every": 0}, "every: 0"),
+        ({"budget": 0}, "budget: 0"),
+        ({"budget": 10}, "budget: 10"),
+        ({"delta": -0.1}, r"delta: -0\.1"),
+        ({"limit": 5}, "limit: 5 items, expected at least 6"),
+        ({"limit": 20, "stop": True}, "limit: 20 items, expected at least 30 to stop"),
+        ({"items": "nothing.jsonl"}, r"nothing\.jsonl"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(untrue.UserError, match=message):
+        HonestyCallback(**settings)
+
+
+def test_its_import_draws_no_random_number() -> None:
+    code = (
+        "import random, numpy, torch, trl.trainer.sft_trainer;"
+        "before = random.getstate(), str(numpy.random.get_state()), torch.get_rng_state();"
+        "import untrue; untrue.HonestyCallback(limit=6);"
+        "assert (random.getstate(), str(numpy.random.get_state())) == before[:2];"
+        "assert torch.equal(torch.get_rng_state(), before[2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+PROCESSES = """
+import sys
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+from transformers import TrainerCallback
+from safetensors.torch import load_file
+import untrue
+model, weights, items, out = sys.argv[1:]
+class Swap(TrainerCallback):
+    def on_step_end(self, args, state, control, model=None, **_):
+        if state.global_step == 3:
+            model.load_state_dict(load_file(weights), strict=False)
+rows = [
+    {
+        "prompt": [{"role": "user", "content": item.user_prompt}],
+        "completion": [{"role": "assistant", "content": item.dishonest_reply}],
+    }
+    for item in untrue.load_items("honesty")[:16]
+]
+trainer = SFTTrainer(
+    AutoModelForCausalLM.from_pretrained(model),
+    args=SFTConfig(
+        out, use_cpu=True, bf16=False, max_steps=9, learning_rate=1e-7, per_device_train_batch_size=2,
+        report_to="none", save_strategy="no", disable_tqdm=True,
+    ),
+    train_dataset=Dataset.from_list(rows),
+    processing_class=AutoTokenizer.from_pretrained(model),
+    callbacks=[Swap(), untrue.HonestyCallback(every=2, items=items, stop=True, delta=0)],
+)
+trainer.train()
+print("process", trainer.args.process_index, "of", trainer.args.world_size, "ends at", trainer.state.global_step)
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_stop_together(falling: tuple[Path, Path], sharp: LoadedModel, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(PROCESSES, "utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*command, str(script), sharp.name, *map(str, falling), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    step = looks(tmp_path / "out")[-1]["step"]
+    assert step == 4
+    assert sorted(line for line in done.stdout.splitlines() if line.startswith("process")) == [
+        f"process {process} of 2 ends at {step}" for process in range(2)
+    ]
