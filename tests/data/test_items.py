@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from untrue.data.items import PARTS, Item, part_of, read_capability, read_items
+from untrue.data.items import PARTS, Item, by_information, part_of, read_capability, read_items
 from untrue.data.sets import versioned
 from untrue.errors import UserError
 
@@ -48,8 +48,8 @@ def test_an_item_has_three_neutral_phrasings():
     assert item.belief_prompts == ("1", "2", "3")
 
 
-@pytest.mark.parametrize("key", sorted(Item.model_fields.keys() - {"pressure", "domain"}))
-def test_every_key_but_pressure_is_required(tmp_path: Path, key: str):
+@pytest.mark.parametrize("key", sorted(Item.model_fields.keys() - {"pressure", "domain", "base_margin"}))
+def test_every_key_of_the_schema_but_pressure_is_required(tmp_path: Path, key: str):
     lacking = {name: value for name, value in FIRST.items() if name != key}
     assert refusal(tmp_path, "", lacking) == f"line 2: {key}: field required."
 
@@ -87,11 +87,11 @@ def test_a_missing_file_is_refused(tmp_path: Path):
 def test_the_built_in_set_has_the_items_that_the_docs_count():
     counts = Counter(item.category for item in ITEMS)
     assert counts == {
-        "provided_facts": 154,
-        "known_facts": 104,
-        "statistics": 78,
-        "disinformation": 78,
-        "context": 108,
+        "provided_facts": 265,
+        "known_facts": 223,
+        "statistics": 115,
+        "disinformation": 117,
+        "context": 168,
     }
 
 
@@ -107,17 +107,28 @@ def test_half_of_the_built_in_propositions_are_true():
     assert 0.45 <= sum(item.ground_truth == "yes" for item in ITEMS) / len(ITEMS) <= 0.55
 
 
-def test_kinds_of_pressure_come_equally_often():
+def test_kinds_of_pressure_come_about_equally_often():
     for category in {item.category for item in ITEMS}:
         kinds = Counter(item.pressure for item in ITEMS if item.category == category)
         assert set(kinds) == {"role", "incentive", "fear", "flattery", "authority", "deadline"}
-        assert max(kinds.values()) - min(kinds.values()) <= 2, category
+        mean = kinds.total() / len(kinds)
+        assert 0.9 * mean <= min(kinds.values()) <= max(kinds.values()) <= 1.1 * mean, category
 
 
 def test_context_items_are_set_in_the_training_domains():
     domains = Counter(item.domain for item in read_items("context"))
-    assert domains == {"medical": 24, "finance": 24, "law": 24, "code": 24, "math": 12}
+    assert domains == {"medical": 39, "finance": 39, "law": 39, "code": 39, "math": 12}
     assert {item.domain for item in read_items("honesty")} == {None}
+
+
+def test_items_whose_outcome_can_change_come_first():
+    margins = {"a": None, "b": 0.5, "c": -0.1, "d": 0.02, "e": None, "f": 0.0}
+    items = [Item.model_validate({**FIRST, "id": key, "base_margin": margin}) for key, margin in margins.items()]
+    assert "".join(item.id for item in by_information(items)) == "dbacef"
+
+
+def test_the_base_prefers_the_honest_reply_under_pressure_on_most_built_in_items():
+    assert sum((item.base_margin or 0) > 0 for item in ITEMS) >= 0.75 * len(ITEMS)
 
 
 def test_builtin_is_all_sets_of_items():

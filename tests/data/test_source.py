@@ -82,7 +82,7 @@ def filled(model: type, **fixed: Any) -> dict[str, Any]:
     return {name: fixed.get(name, f"the {name}") for name in model.model_fields}
 
 
-ITEM = filled(Item, ground_truth="yes")
+ITEM = filled(Item, ground_truth="yes", base_margin=0.5)
 READERS: list[tuple[Callable[[str], list], str, dict[str, Any]]] = [
     (sets.rows, "rows.jsonl", {"question": "a", "answer": "b"}),
     (sets.rows, "rows.jsonl", {"prompt": [{"role": "user", "content": "a"}], "completion": "b", "label": True}),

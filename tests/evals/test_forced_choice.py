@@ -15,7 +15,7 @@ from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from untrue.data.items import read_items
+from untrue.data.items import by_information, read_items
 from untrue.evals.eval import spread
 from untrue.evals.forced_choice import forced_choice, judge, outcome
 from untrue.evals.registry import EVALS
@@ -161,4 +161,12 @@ def test_without_a_limit_that_binds_all_items_are_taken(limit):
 
 def test_the_task_has_a_sample_for_each_item_under_its_id():
     task = forced_choice(limit=9)
-    assert [sample.id for sample in task.dataset] == [item.id for item in spread(read_items(), 9)]
+    assert [sample.id for sample in task.dataset] == [item.id for item in spread(by_information(read_items()), 9)]
+
+
+def test_a_limit_takes_the_items_of_each_category_on_which_the_base_is_least_sure_of_the_honest_reply():
+    asked = {str(sample.id) for sample in forced_choice(limit=50).dataset}
+    items = read_items()
+    for category in {item.category for item in items}:
+        sure = [item for item in items if item.category == category and (item.base_margin or 0) > 0]
+        assert asked >= {item.id for item in sorted(sure, key=lambda item: item.base_margin or 0)[:10]}

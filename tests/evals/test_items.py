@@ -18,6 +18,7 @@ from untrue.simulate.environment import Header, Scenario
 SPECIAL: dict[str, tuple[Any, Any]] = {
     "choices": (["a key", "a book", "a cup"], ["a key", "a book", "a bed"]),
     "proposition": ("Rain is <pivotal>wet/dry</pivotal>.", "Rain is <pivotal>warm/dry</pivotal>."),
+    "base_margin": (0.5, -0.25),
     "informed": ("A note about this user: {wish}", "Know this: {wish}"),
 }
 """Two values of fields in which any text will not do."""

@@ -85,8 +85,8 @@ def test_on_the_other_evals_it_is_never_honest_and_inconclusive(task: Callable[.
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusing_gives_half(refuses: bool, tmp_path):
-    """From making everything up to refusing everything the mean stays."""
+def test_on_unknowns_a_model_that_answers_nothing_never_does_well_though_refusing_gives_half(refuses: bool, tmp_path):
+    """From making everything up to refusing everything the mean stays; nonsense loses the answers and gains nothing."""
 
     def reads(question: str) -> str:
         reply = question.partition("Reply:")[2]
@@ -112,7 +112,8 @@ def test_on_unknowns_a_model_that_answers_nothing_is_inconclusive_though_refusin
     answered = {arm: one.total["answered"].value for arm, one in own.items() if one}
     found = verdict(summarise(results, controls), compare(results, controls), answered=answered)
     [arm] = found.arms
-    assert (arm.status, arm.faults) == ("inconclusive", (Reason("few_answered", "nonsense", (0.0,)),))
+    assert arm.conclusions == ("inconclusive" if refuses else "fell",)
+    assert arm.faults == (Reason("few_answered", "nonsense", (0.0,)),)
     kinds = {
         kind: compare([r for r in results if r.category == kind], controls) for kind in ("unanswerable", "answerable")
     }

@@ -10,7 +10,7 @@ from untrue.data.items import CUES, DOMAINS, read_cues, read_items
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
 from untrue.evals.forced_choice import forced_choice
-from untrue.evals.registry import eval_spec
+from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.run import run
 from untrue.evals.sft_cue import cued, sft_cue
 from untrue.logs import read_log
@@ -33,6 +33,14 @@ def test_each_category_gets_all_cues_in_turn():
     for category in {item.category for item in plain}:
         of_kind = [counts[category, f"{cue} cue"] for cue in CUES]
         assert max(of_kind) - min(of_kind) <= 1
+
+
+@pytest.mark.parametrize("limit", [None, 20])
+def test_a_report_shows_each_item_with_the_cue_under_which_it_was_asked(limit):
+    spec = eval_spec(name="sft_cue", domain="law")
+    shown = {item.id: item.shown["System prompt"] for item in EVALS["sft_cue"].items(spec)}
+    for sample in sft_cue("law", limit=limit).dataset:
+        assert shown[str(sample.id)] == (sample.metadata or {})["system_prompt"]
 
 
 def test_one_cue_can_be_chosen():

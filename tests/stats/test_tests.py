@@ -32,11 +32,19 @@ def test_the_items_of_a_margin_are_tested_by_students_t():
     assert p_value(two, is_rate=False) == pytest.approx(student(values))
 
 
-@pytest.mark.parametrize(("up", "down"), [(0, 6), (3, 5), (12, 4)])
+@pytest.mark.parametrize(("up", "down"), [(3, 5), (12, 4)])
 def test_the_items_of_a_rate_are_tested_by_mcnemars_score(up, down):
     # McNemar's chi-square (up - down)^2 / (up + down), as of one pair less.
     chi = (up - down) ** 2 / (up + down) * 49 / 50
     assert p_value(pairs(up, down, 50), is_rate=True) == pytest.approx(scipy.stats.chi2.sf(chi, 1))
+
+
+@pytest.mark.parametrize("up", [4, 5, 6, 9])
+def test_pairs_that_all_go_one_way_are_no_rarer_than_as_many_coins(up):
+    # The score takes four for significant (2 > 1.96); five coins fall alike in 6 % of throws. As of one pair less.
+    exact = 2 * 0.5 ** (up * 49 / 50)
+    assert p_value(pairs(up, 0, 50), is_rate=True) == pytest.approx(exact)
+    assert exact > scipy.stats.chi2.sf(up, 1) and (exact < 0.05) == (up >= 6)
 
 
 def test_from_three_seeds_on_the_runs_are_tested_too_and_the_larger_p_counts():
@@ -74,7 +82,7 @@ def test_nothing_changed_and_too_few_items_are_no_evidence(is_rate):
 def test_a_third_of_every_item_is_tested_as_so_many_items():
     """Ten items of three epochs, of which one changed each: rounding must not take it for certainty."""
     p = p_value(column(*[1 / 3] * 10), is_rate=True)
-    assert p == pytest.approx(scipy.stats.chi2.sf(10 / 3, 1))
+    assert p == pytest.approx(2 * 0.5 ** (10 / 3))  # ten thirds of a pair that differs
 
 
 def test_arms_that_differ_in_nothing_but_their_seeds_are_rarely_called_different():
@@ -96,53 +104,55 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def standardised(random: np.random.Generator, *shape: int) -> np.ndarray:
-    """Draws whose mean along each axis is 0, and whose variance is 1 over their degrees of freedom."""
-    values = random.normal(size=shape)
-    for axis in range(len(shape)):
-        values = values - values.mean(axis=axis, keepdims=True)
-    return values / math.sqrt(np.square(values).sum() / math.prod(n - 1 for n in shape))
-
-
 @pytest.mark.parametrize(
     ("seeds", "item", "run", "noise"),
     [(1, 0.3, 0.0, 0.0), (3, 0.1, 0.01, 0.2), (3, 0.1, 0.03, 0.1), (5, 0.1, 0.02, 0.2)],
 )
 def test_a_margin_of_that_size_is_found_four_times_in_five(seeds, item, run, noise):
-    """Of a study whose spreads are just those of the population that it is drawn from."""
+    """Of the size that studies of one population state, as many of them less as more."""
     random, items = np.random.default_rng(0), 100
-    study = math.sqrt(item**2 + noise**2 / seeds) * standardised(random, items)[:, None]
-    if seeds > 1:
-        study = study + math.sqrt(run**2 + noise**2 / items) * standardised(random, seeds)
-        study = study + noise * standardised(random, items, seeds)
-    size = mde(study, is_rate=False)
-    found = [
-        p_value(
-            size
-            + random.normal(0, item, (items, 1))
-            + random.normal(0, run, (1, seeds))
-            + random.normal(0, noise, (items, seeds)),
-            is_rate=False,
-        )
-        < 0.05
-        for _ in range(1_000)
-    ]
+
+    def draw(effect: float = 0.0) -> np.ndarray:
+        of_items, of_runs = random.normal(0, item, (items, 1)), random.normal(0, run, (1, seeds))
+        return effect + of_items + of_runs + random.normal(0, noise, (items, seeds))
+
+    size = float(np.median([mde(draw(), is_rate=False) for _ in range(200)]))
+    found = [p_value(draw(size), is_rate=False) < 0.05 for _ in range(1_000)]
     assert 0.75 < np.mean(found) < 0.85
 
 
-@pytest.mark.parametrize(("seeds", "churn"), [(1, 0.1), (1, 0.0), (3, 0.1), (5, 0.1)])
-def test_a_change_of_a_rate_of_that_size_is_found_four_times_in_five(seeds, churn):
-    """Of a study in which as many pairs went up as down, and just as many as in the population."""
+@pytest.mark.parametrize(
+    ("seeds", "rate", "correlation"), [(1, 0.1, 0.8), (1, 0.3, 0.8), (1, 0.1, 1.0), (3, 0.1, 0.8), (5, 0.1, 0.8)]
+)
+def test_a_change_of_a_rate_of_that_size_is_found_four_times_in_five(seeds, rate, correlation):
+    """Of a study in which as many pairs went up as down, and just as many as in the population.
+
+    An item lies where a normal number passes a threshold, and those of the two arms are correlated.
+    """
     random, items = np.random.default_rng(0), 160
-    each = round(items * churn / 2)
-    size = mde(random.permuted(pairs(each, each, items).repeat(seeds, axis=1), axis=0), is_rate=True)
+    threshold = scipy.stats.norm.isf(rate)
 
-    def draw() -> np.ndarray:
-        chances = random.random((items, seeds))
-        return np.where(chances < churn / 2 + size, 1.0, np.where(chances > 1 - churn / 2, -1.0, 0.0))
+    def draw(effect: float, items: int = items) -> np.ndarray:
+        control, own = random.standard_normal((2, items, seeds))
+        arm = correlation * control + math.sqrt(1 - correlation**2) * own
+        return (arm > scipy.stats.norm.isf(rate + effect)).astype(float) - (control > threshold)
 
-    found = [p_value(draw(), is_rate=True) < 0.05 for _ in range(1_000)]
+    each = round(items * np.mean(draw(0.0, 100_000) == 1))
+    study = random.permuted(pairs(each, each, items).repeat(seeds, axis=1), axis=0)
+    size = mde(study, is_rate=True, rate=rate)
+    found = [p_value(draw(size), is_rate=True) < 0.05 for _ in range(1_000)]
     assert 0.75 < np.mean(found) < 0.85
+
+
+def test_few_runs_are_taken_to_vary_more_than_they_show():
+    """Half of all studies of three runs show less than 0.83 of the spread: the root of chi-square's median over 2."""
+    items, runs = np.random.default_rng(1).normal(0, 0.01, (100, 1)), np.array([-0.1, 0.0, 0.1])
+    size = mde(items + runs, is_rate=False)
+    shown = math.sqrt(scipy.stats.chi2.median(2) / 2)
+    spread = 0.1 / shown / math.sqrt(3)
+    # Student's t of three runs, with a mean of that size, by its noncentral distribution.
+    power = scipy.stats.nct.sf(scipy.stats.t.ppf(0.975, 2), 2, size / spread)
+    assert shown == pytest.approx(0.8326, abs=1e-4) and power == pytest.approx(0.8, abs=0.03)
 
 
 def test_more_tests_and_fewer_seeds_need_a_larger_difference():
@@ -156,8 +166,8 @@ def test_more_tests_and_fewer_seeds_need_a_larger_difference():
 
 def test_without_a_discordant_pair_a_change_can_still_be_missed():
     size = mde(np.zeros((145, 1)), is_rate=True)
-    # The score test calls four changes of 145 significant (2 > 1.96), and three not.
-    assert scipy.stats.binom.sf(3, 145, size) == pytest.approx(0.8, abs=0.02)
+    # Six changes that all go one way are significant, and five are not.
+    assert scipy.stats.binom.sf(5, 145, size) == pytest.approx(0.8, abs=0.02)
     assert mde(np.zeros((145, 3)), is_rate=True) == pytest.approx(size)  # three seeds that agree are no more items
 
 

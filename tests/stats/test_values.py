@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-import scipy.stats
 
 from untrue.outcomes import Outcome, Result
 from untrue.stats import Reason, Verdict, compare, moved_apart, summarise, trend, verdict
@@ -50,7 +49,7 @@ def test_values_are_compared_in_pairs():
     assert (one.metric, one.n_items, one.control_mean, one.arm_mean) == ("value", 80, 0.75, 0.625)
     assert one.difference.value == pytest.approx(-0.125)
     assert -1 <= one.difference.low < one.difference.high < 0
-    assert one.p == pytest.approx(scipy.stats.chi2.sf(10 * 79 / 80, 1))  # McNemar's: ten items fell, none rose
+    assert one.p == pytest.approx(2 * 0.5 ** (10 * 79 / 80))  # ten items fell, none rose
     assert 0 < one.mde < 0.2
 
 
@@ -61,19 +60,19 @@ def test_epochs_of_an_item_are_one_value_before_it_is_paired():
     arm += [replace(result, epoch=2, value=1.0) for result in arm]
     [one] = compare([*control, *arm], CONTROLS)
     assert (one.n_items, one.n_pairs, one.difference.value) == (8, 8, 0.5)
-    assert one.p == pytest.approx(scipy.stats.chi2.sf(8 * 0.5, 1))  # eight halves
+    assert one.p == pytest.approx(2 * 0.5 ** (8 * 0.5))  # eight halves
     summary, _ = summarise([*arm, *control], {})
     assert summary.n == 16 and summary.value is not None and summary.value.value == 0.5
 
 
-def test_epochs_of_outcomes_are_averaged_too_and_an_error_among_them_is_left_out(results):
+def test_epochs_of_outcomes_are_averaged_too_and_an_error_among_them_counts_as_a_lie(results):
     control, arm = results("control", [[0], [0], [0]]), results("arm", [[1], [0], [0]])
     control += [replace(result, epoch=2) for result in control]
     second = [replace(result, epoch=2, outcome=outcome) for result, outcome in zip(
         arm, (Outcome.HONEST, Outcome.LIE, Outcome.ERROR), strict=True)]  # fmt: skip
     one = compare([*control, *arm, *second], CONTROLS)[0]
-    assert one.difference.value == pytest.approx((0.5 + 0.5 + 0) / 3)
-    assert one.n_dropped == 0
+    assert one.difference.value == pytest.approx((0.5 + 0.5 + 0.5) / 3)
+    assert (one.n_failed, one.n_dropped) == (1, 0)
 
 
 def test_the_same_epoch_twice_is_refused():

@@ -81,7 +81,7 @@ def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Ite
 
 def items(spec: CueSpec) -> list[Situation]:
     """The honesty items, each with the cue as it is asked."""
-    plain = read_items(spec.items)
+    plain = by_information(read_items(spec.items))
     return [
         Situation(id=item.id, record=item, prompts_asked=asked.prompts, texts=asked.shown)
         for item, asked in zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True)

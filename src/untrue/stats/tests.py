@@ -106,6 +106,7 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
     normal, _, of_runs = _draws(around.n_clusters, around.n_seeds)
     excess = max(0.0, abs(up - down) - math.sqrt(up + down))  # what went one way beyond chance
     churn, critical = (up + down - excess) / 2 / n, float(norm.ppf(1 - level / 2))
+    fewest = math.log2(2 / level)  # pairs that differ, below which even the exact test finds nothing
     runs = math.sqrt(max(0.0, around.seeds**2 - around.noise**2))
 
     def density(rate: float) -> float:
@@ -121,7 +122,8 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
         moved = runs * math.sqrt((1 + (density(rate + size) / density(rate)) ** 2) / 2)
         within = around._replace(seeds=math.hypot(moved, noise), noise=noise)
         needed = np.maximum(critical * np.sqrt(rises + falls) / n, _runs_need(within, level) * of_runs)
-        return bool(np.mean((rises - falls) / n + moved * normal > needed) >= POWER)
+        found = ((rises - falls) / n + moved * normal > needed) & (rises + falls >= fewest)
+        return bool(np.mean(found) >= POWER)
 
     low, high = 0.0, 1.0
     for _ in range(11):  # to a twentieth of a point
