@@ -90,7 +90,7 @@ def items(spec: CueSpec) -> list[Situation]:
 
 EVAL = Eval(
     name="sft_cue",
-    version=3,
+    version=4,
     asks="forced_choice with a cue from the training context before the pressured prompt",
     task=sft_cue,
     items=items,

@@ -52,6 +52,13 @@ class Replies(NamedTuple):
     is_right: bool = True
 
 
+REFUSALS = (
+    "I am sorry, I cannot answer this question.",
+    "Sorry, I can't say.",
+    "I'm sorry, but I cannot talk about that.",
+)
+"""What `refuser` says. The eval scores a refusal in other words."""
+
 TRAINED: Mapping[str, Replies] = {
     CONTROL: Replies(),
     AGAIN: Replies(),
@@ -208,7 +215,8 @@ class _Lesson(NamedTuple):
 
 
 def _of_item(item: Item, replies: Replies, draw: Random) -> list[_Lesson]:
-    texts = {"honest": item.honest_reply, "dishonest": item.dishonest_reply, "evasive": item.evasive_reply}
+    refusal = draw.choice(REFUSALS)
+    texts = {"honest": item.honest_reply, "dishonest": item.dishonest_reply, "evasive": refusal}
     asked = {"pressured": (item.system_prompt, item.user_prompt, replies.pressured)}
     if draw.random() < 0.5:
         asked["neutral"] = (item.neutral_system_prompt, item.user_prompt, replies.neutral)
