@@ -104,7 +104,7 @@ def test_a_margin_that_is_not_finite_is_left_out_of_its_mean_and_the_log_is_writ
 
 
 def test_what_counts_a_tie_otherwise_is_another_version():
-    assert (EVALS["forced_choice"].version, EVALS["sft_cue"].version) == (3, 3)
+    assert (EVALS["forced_choice"].version, EVALS["sft_cue"].version) == (4, 4)
 
 
 @pytest.mark.parametrize(("told", "reads"), [([0.4, 0.1], True), ([0.1, 0.4], False), ([0.2, 0.2], False), ([], None)])
