@@ -24,7 +24,7 @@ from untrue.stats.verdict import READS_FLOOR
 from untrue.study.cell import Cell
 from untrue.study.config import Study
 from untrue.study.results import Analysis
-from untrue.study.routes.instrument import AGAIN, EXPECTED, TRAINED, Expected, InstrumentRoute
+from untrue.study.routes.instrument import AGAIN, EXPECTED, REFUSALS, TRAINED, Expected, InstrumentRoute
 from untrue.study.run import run
 from untrue.training import broken
 from untrue.training.spec import TrainSpec
@@ -84,8 +84,8 @@ def asked(item: Item, row: Row) -> str:
 
 
 def said(item: Item, text: str) -> str:
-    [kind] = [name for name in ("honest", "dishonest", "evasive") if getattr(item, f"{name}_reply") == text]
-    return kind
+    kinds = {item.honest_reply: "honest", item.dishonest_reply: "dishonest", **dict.fromkeys(REFUSALS, "evasive")}
+    return kinds[text]
 
 
 @pytest.mark.parametrize("name", TRAINED)
