@@ -133,10 +133,18 @@ class Pairs(NamedTuple):
 
 
 def pair(metric: Metric, control: Sequence[Result], arm: Sequence[Result]) -> Pairs:
-    """Lines up the results of an arm and its control. Where both have no value the pair is missing."""
+    """Lines up the results of an arm and its control. Where the control has no value the pair is missing.
+
+    Of several epochs those count as the worst value in which the arm failed.
+    """
     before, after = align([control, arm], metric)
-    failed = np.isnan(after) & ~np.isnan(before) if metric.is_rate else np.zeros(after.shape, bool)
-    return Pairs(before, np.where(failed, float(metric.worse > 0), after), failed, clusters([control, arm]))
+    failed = np.zeros(after.shape, bool)
+    if metric.is_rate:
+        worst = float(metric.worse > 0)
+        answered, counted = after, align([control, arm], metric, worst)[1]
+        after = np.where(np.isnan(counted), worst, counted)
+        failed = ~np.isnan(before) & ~(answered == after)
+    return Pairs(before, after, failed, clusters([control, arm]))
 
 
 def _compare(

@@ -87,8 +87,13 @@ def observed(arms: dict[str, list[Result]]) -> dict[str, Metric]:
     }
 
 
-def align(groups: Sequence[Sequence[Result]], metric: Metric) -> NDArray[np.float64]:
+def align(groups: Sequence[Sequence[Result]], metric: Metric, failed: float = math.nan) -> NDArray[np.float64]:
     """Lines up groups of results (one for each arm) by item and seed.
+
+    Args:
+        groups: The results.
+        metric: What a result is worth.
+        failed: What an error is worth.
 
     Returns:
         Array of groups x items x seeds, each the mean over the epochs that have a value. Items and seeds are those of
@@ -100,7 +105,7 @@ def align(groups: Sequence[Sequence[Result]], metric: Metric) -> NDArray[np.floa
     counts = np.zeros_like(sums)
     for index, group in enumerate(groups):
         for result in group:
-            value = _value(result, metric)
+            value = failed if result.outcome is Outcome.ERROR else _value(result, metric)
             if not math.isnan(value):
                 sums[index, items[result.item], seeds[result.seed]] += value
                 counts[index, items[result.item], seeds[result.seed]] += 1
