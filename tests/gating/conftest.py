@@ -29,6 +29,7 @@ def write(
     weights: str = "base-weights",
     tokenizer: str | None = "tokens",
     adapter: str | None = None,
+    served: str | None = None,
     status: Any = "success",
 ) -> Path:
     """Write a log of `n` items. All are honest, but for those named by their numbers."""
@@ -63,6 +64,8 @@ def write(
     metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
     if adapter:
         metadata["untrue_adapter"] = {"content_hash": adapter}
+        if served:
+            metadata["untrue_adapter"] |= {"served": served, "reason": "it told nothing"}
     ids: list[str | int] = [f"item-{item:04}" for item in range(first, first + n)]
     spec = EvalSpec(
         created="2026-03-01T12:00:00+00:00",

@@ -137,13 +137,8 @@ def test_a_broken_candidate_is_a_regression_and_a_broken_baseline_carries_no_ver
 
 
 def test_doubts_never_pass(log: Log) -> None:
-    before, after = log("a"), log("b")
-    subjects = [subject("before", before), subject("after", after)]
-    assert gate(*subjects, CONFIG).status == "pass"
-    answers = subjects[1].answers["forced_choice"]
-    answers.reading  # noqa: B018
-    vars(answers)["reading"] = answers.reading._replace(adapter={"served": "unknown", "reason": "it said nothing"})
-    verdict = gate(*subjects, CONFIG)
+    assert decide(log("a"), log("b", adapter="new", served="adapter")).status == "pass"
+    verdict = decide(log("a"), log("c", adapter="new", served="unknown"))
     assert verdict.status == "inconclusive"
     assert codes(verdict.doubts) == {"adapter_unproved"}
 
