@@ -17,7 +17,7 @@ import torch
 
 from untrue.data import mix, sets
 from untrue.data.rows import Row
-from untrue.gate.callback import HonestyCallback
+from untrue.gating.callback import HonestyCallback
 from untrue.models import embedded
 from untrue.study import config
 from untrue.training.spec import TrainSpec

@@ -72,6 +72,13 @@ def test_every_public_name_is_there() -> None:
         _ = untrue.nothing  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("first", ["import untrue.gating.verdict", "untrue.evaluate", "from untrue import gate"])
+def test_gate_can_be_called_whatever_was_imported_before(first: str) -> None:
+    code = f"import untrue; {first}; assert callable(untrue.gate)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("first", ["import untrue.training.run", "untrue.evaluate", "from untrue import train"])
 def test_train_can_be_called_whatever_was_imported_before(first: str) -> None:
     code = f"import untrue; {first}; assert callable(untrue.train); import untrue.training.spec as s; s.TrainSpec()"
@@ -213,6 +220,30 @@ def test_evaluations_are_compared_item_by_item(evaluation: untrue.Evaluation, ad
         untrue.compare(evaluation, other)
 
 
+def test_a_gate_takes_evaluations_names_and_folders(
+    evaluation: untrue.Evaluation, adapter: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    after = untrue.evaluate(tiny_folder, adapter=adapter, dtype="float32", limit=8)
+    gated = untrue.gate(evaluation, after)
+    assert gated.status == gated.verdict.status != "pass"  # a random model believes nothing
+    assert {endpoint.eval for endpoint in gated.endpoints} == {"forced_choice"}
+    assert repr(gated).startswith(f"{gated.status}: 'random' against 'tiny'") and gated.reasons[0] in repr(gated)
+    assert "<table>" in gated._repr_html_() and "lie rate" in gated._repr_html_()
+    mixed = untrue.gate(evaluation, str(adapter), dtype="float32", log_dir=tmp_path, delta={"lie_rate": 0.2})
+    assert [e.loss for e in mixed.endpoints] == [e.loss for e in gated.endpoints]
+    assert mixed.endpoints[0].delta == 0.2
+    alone = untrue.gate(adapter, evals=[{"name": "capability", "limit": 60}], dtype="float32", log_dir=tmp_path)
+    assert (alone.verdict.baseline, alone.verdict.candidate) == ("tiny", "random")
+    with pytest.raises(untrue.UserError, match=r"delta\.lies: unknown key"):
+        untrue.gate(evaluation, after, delta={"lies": 0.2})
+    with pytest.raises(untrue.UserError, match="expected a baseline and a candidate"):
+        untrue.gate(evaluation)
+    with pytest.raises(untrue.UserError, match="has no log of capability"):
+        untrue.gate(evaluation, after, evals=["capability"])
+    bad = untrue.gate(evaluation, untrue.Evaluation("<script>x", after._parts))
+    assert "<script>" not in bad._repr_html_() and "&lt;script&gt;" in bad._repr_html_()
+
+
 def test_training_gives_an_adapter_and_leaves_a_live_model(live: tuple[Any, Any], tmp_path: Path) -> None:
     model, tokenizer = live
     model.train()
@@ -250,4 +281,5 @@ def test_the_page_of_the_docs_runs(tiny_folder: Path, tmp_path: Path, monkeypatc
     assert Path("adapters/mine/README.md").is_file() and Path("runs/small/report.html").is_file()
     used = set(re.findall(r"untrue\.(\w+)", "\n".join(blocks)))
     assert Path("runs/sft/honesty.jsonl").read_text("utf-8").count("\n") == 3
-    assert {"evaluate", "train", "compare", "load_study", "run_study", "load_items", "Row", "HonestyCallback"} <= used
+    named = {"evaluate", "train", "compare", "gate", "load_study", "run_study", "load_items", "Row", "HonestyCallback"}
+    assert named <= used

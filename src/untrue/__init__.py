@@ -7,6 +7,7 @@
     after = untrue.evaluate("smollm2-135m", adapter=adapter, evals=["forced_choice"], limit=40)
     after.metrics["pressure_margin"]
     untrue.compare(before, after)
+    untrue.gate(before, after)
 
 `docs/python.md` shows all of it. Names are looked up when they are first used, so that the import is quick. What lies
 below is public too: `untrue.stats` (the statistics, on `Result` values from anywhere), `untrue.data.sets` and
@@ -22,11 +23,11 @@ from untrue.errors import MachineError, UntrueError, UserError
 from untrue.outcomes import Outcome, Result
 
 if TYPE_CHECKING:
-    from untrue.api import Evaluation, compare, evaluate, load_study, run_study, train
+    from untrue.api import Evaluation, compare, evaluate, gate, load_study, run_study, train
     from untrue.data.items import Item
     from untrue.data.items import read_items as load_items
     from untrue.data.rows import Row
-    from untrue.gate.callback import HonestyCallback
+    from untrue.gating.callback import HonestyCallback
 
     __version__: str
 
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "gate",
     "load_items",
     "load_study",
     "run_study",
@@ -51,12 +53,13 @@ __all__ = [
 
 _LAZY = {
     **{
-        name: ("untrue.api", name) for name in ("Evaluation", "compare", "evaluate", "load_study", "run_study", "train")
+        name: ("untrue.api", name)
+        for name in ("Evaluation", "compare", "evaluate", "gate", "load_study", "run_study", "train")
     },
     "Item": ("untrue.data.items", "Item"),
     "load_items": ("untrue.data.items", "read_items"),
     "Row": ("untrue.data.rows", "Row"),
-    "HonestyCallback": ("untrue.gate.callback", "HonestyCallback"),
+    "HonestyCallback": ("untrue.gating.callback", "HonestyCallback"),
 }
 """Name -> where it is."""
 

@@ -12,6 +12,7 @@ from shlex import join
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import yaml
 from rich.console import Console
 
 from untrue import stats
@@ -23,9 +24,16 @@ from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.evals.reading import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec
+from untrue.gating.config import GateConfig
+from untrue.gating.subject import Answers, Subject, Subjects, own_base
+from untrue.gating.verdict import Endpoint, GateVerdict
+from untrue.gating.verdict import gate as decide
 from untrue.outcomes import Result
 from untrue.progress import TerminalWatcher, Watcher
+from untrue.report.format import label
+from untrue.report.gate import cells, headings, sentences
 from untrue.report.words import clauses
+from untrue.settings import load as load_settings
 from untrue.settings import validate
 from untrue.stats.types import Comparison, Interval
 from untrue.training.spec import TrainSpec
@@ -107,6 +115,23 @@ class Evaluation:
         """Why the figures are inconclusive, as far as a judge is concerned; empty where there is nothing to say."""
         return [f"{part.spec.key}: {doubt}" for part in self._parts for doubt in clauses(part.evaluated.doubts)]
 
+    @property
+    def specs(self) -> list[EvalSpec]:
+        """The evals with their options."""
+        return [part.spec for part in self._parts]
+
+    @property
+    def subject(self) -> Subject:
+        """What `gate` compares.
+
+        Raises:
+            UserError: It has an eval twice.
+        """
+        answers = {part.spec.name: Answers(EVALS[part.spec.name], part.spec, {0: part.log}) for part in self._parts}
+        if len(answers) < len(self._parts):
+            raise UserError(f"{self.arm}: was asked an eval twice. A gate takes each eval once.")
+        return Subject(self.arm, answers)
+
     def to_pandas(self) -> pd.DataFrame:
         """A row for each result, with the columns of `Result`."""
         import pandas as pd
@@ -146,6 +171,42 @@ class Compared(list[Comparison]):
             value, low, high = (f"{number:.3f}" for number in row.difference)
             lines.append(f"  {row.metric}: {value} [{low}, {high}], p = {row.p:.3g}, {row.n_pairs} pairs")
         return "\n".join(lines)
+
+
+class Gated:
+    """What `gate` concludes."""
+
+    def __init__(self, verdict: GateVerdict):
+        """Made by `gate`."""
+        self.verdict = verdict
+
+    @property
+    def status(self) -> str:
+        """`pass`, `regression` or `inconclusive`."""
+        return self.verdict.status
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """One for each metric of each eval: the loss with its one-sided limits, its delta, and its own status."""
+        return self.verdict.endpoints
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the verdict is what it is, in sentences."""
+        return sentences(self.verdict)
+
+    def __repr__(self) -> str:
+        heading = f"{self.status}: {self.verdict.candidate!r} against {self.verdict.baseline!r}"
+        return "\n".join([heading, *(f"  {label(reason, 1000)}" for reason in self.reasons)])
+
+    def _repr_html_(self) -> str:
+        rows = [[endpoint.eval, *cells(endpoint)] for endpoint in self.endpoints]
+        body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+        head = "".join(f"<th>{escape(text)}</th>" for text in ("eval", *headings(self.verdict)))
+        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons)
+        names = f"{escape(self.verdict.candidate)} against {escape(self.verdict.baseline)}"
+        caption = f"<caption><b>{self.status}</b>: {names}</caption>"
+        return f"<table>{caption}<tr>{head}</tr>{body}</table><ul>{reasons}</ul>"
 
 
 class Trained(NamedTuple):
@@ -246,6 +307,49 @@ def compare(a: Evaluation, b: Evaluation) -> Compared:
     results = [replace(result, arm=control, eval=before.spec.key) for result in a.results]
     results += [replace(result, arm=arm, eval=before.spec.key) for result in b.results]
     return Compared(stats.compare(results, {arm: control}))
+
+
+def gate(
+    baseline: str | Path | Evaluation,
+    candidate: str | Path | Evaluation | None = None,
+    *,
+    config: str | Path | None = None,
+    dtype: str = "bfloat16",
+    log_dir: str | Path | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> Gated:
+    """Decide whether a candidate may ship, as `untrue gate` does; see docs/gate.md.
+
+    Args:
+        baseline: What it must not be worse than: an evaluation, or what `untrue gate` takes: a log, a folder of logs,
+            an arm of a run, the folder of an adapter, or a model. An adapter alone is compared with its own base.
+        candidate: What is to ship, likewise. A model in memory is asked by `evaluate` first.
+        config: A `gate.yaml`.
+        dtype: `bfloat16` or `float32`, of a model that is loaded.
+        log_dir: Folder of the logs that are made; by default a new temporary one. What is there is not asked again.
+        progress: Show bars, or lines, on standard error.
+        **settings: Keys of `gate.yaml`, such as `alpha=0.025` or `delta={"lie_rate": 0.03}`. `evals` are by default
+            those of an evaluation, where one is given.
+
+    Raises:
+        UserError: A setting, or what is compared, is not as expected.
+        MachineError: The machine lacks memory, disk or network.
+    """
+    given = [subject for subject in (baseline, candidate) if isinstance(subject, Evaluation)]
+    if given and config is None:
+        settings = {"evals": given[0].specs, **settings}
+    overrides = [f"{name}={yaml.safe_dump(value, default_flow_style=True)}" for name, value in settings.items()]
+    chosen = load_settings(GateConfig, Path(config), overrides) if config else validate(GateConfig, settings)
+    logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
+    if candidate is None:
+        if isinstance(baseline, Evaluation):
+            raise UserError("expected a baseline and a candidate: only the folder of an adapter can stand alone.")
+        baseline, candidate = own_base(str(baseline)), baseline
+    with _watching(progress) as watcher:
+        of = Subjects(chosen.evals, logs, watcher, dtype)
+        sides = [s.subject if isinstance(s, Evaluation) else of.of(str(s)) for s in (baseline, candidate)]
+    return Gated(decide(sides[0], sides[1], chosen))
 
 
 def train(

@@ -15,7 +15,7 @@ from untrue.cli.options import Dtype, Json
 
 if TYPE_CHECKING:
     from untrue.evals.eval import EvalSpec
-    from untrue.gate.subject import Subjects
+    from untrue.gating.subject import Subjects
 
 EXIT = {"pass": 0, "regression": 1, "inconclusive": 3}
 
@@ -27,7 +27,7 @@ Html = Annotated[Path | None, typer.Option(help="Write a page.")]
 
 @contextmanager
 def _subjects(specs: Sequence[EvalSpec], out: Path, dtype: str) -> Iterator[Subjects]:
-    from untrue.gate.subject import Subjects
+    from untrue.gating.subject import Subjects
     from untrue.progress import TerminalWatcher
 
     with TerminalWatcher(Console(stderr=True)) as watcher:
@@ -60,7 +60,7 @@ def compare(
     """
     from untrue.evals.registry import eval_specs
     from untrue.files import write_text
-    from untrue.gate.comparison import compared
+    from untrue.gating.comparison import compared
     from untrue.report import gate as report
     from untrue.settings import assignments
 
@@ -113,9 +113,9 @@ def gate(
     """
     from untrue.errors import UserError
     from untrue.files import write_text
-    from untrue.gate.config import GateConfig
-    from untrue.gate.subject import own_base
-    from untrue.gate.verdict import gate as decide
+    from untrue.gating.config import GateConfig
+    from untrue.gating.subject import own_base
+    from untrue.gating.verdict import gate as decide
     from untrue.report import gate as report
     from untrue.settings import assignments, load, validate
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 from rich.console import Console
 from rich.text import Text
 
-from untrue.gate.comparison import EvalComparison
-from untrue.gate.verdict import Endpoint, GateVerdict, Status
+from untrue.gating.comparison import EvalComparison
+from untrue.gating.verdict import Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import HONESTY, Metric, ascii_numbers, label, p_value, value_metric
 from untrue.report.html import page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from untrue.evals.eval import Eval
-from untrue.gate.subject import Subject, doubts_of, paired
+from untrue.gating.subject import Subject, doubts_of, paired
 from untrue.stats import compare, summarise, verdict
 from untrue.stats.types import ArmSummary, Comparison, Verdict
 

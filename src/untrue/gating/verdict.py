@@ -20,13 +20,13 @@ import numpy as np
 from scipy.stats import norm
 
 from untrue.evals.eval import Eval
-from untrue.gate.config import GateConfig
-from untrue.gate.subject import Subject, doubts_of, paired
+from untrue.gating.config import GateConfig
+from untrue.gating.subject import Subject, doubts_of, paired
 from untrue.outcomes import Result
 from untrue.stats import broken, summarise
 from untrue.stats.compare import pair
 from untrue.stats.intervals import change_interval, discordance, mean_interval, spread
-from untrue.stats.pairing import METRICS, without_empty
+from untrue.stats.pairing import METRICS, Grid, without_empty
 from untrue.stats.tests import FEWEST, POWER, holm, p_value
 from untrue.stats.types import ArmSummary, Interval, Reason
 
@@ -41,13 +41,13 @@ class Endpoint(NamedTuple):
         metric: Such as `lie_rate`; `value` is the mean value of an eval that gives values.
         title: What that mean is called; empty for others.
         n_items: Items compared.
-        n_failed: Results that the candidate lacks: the worst value stands in for them.
+        n_failed: Results that the candidate lacks: the worst value stands in for them, of margins the worst observed.
         baseline: Mean of the baseline.
         candidate: Mean of the candidate.
         loss: By how much the candidate is worse, with its one-sided limits; below 0 it is better.
         delta: The loss that is not tolerated.
         p_holm: One-sided p that there is no loss, after Holm's correction over the endpoints.
-        needed: Items that would settle it, if there were no loss.
+        needed: Items that would settle it in 80 % of cases, if the true loss were the one found; 0 where unknown.
         status: `pass`, `regression` or `inconclusive`.
     """
 
@@ -150,9 +150,13 @@ def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Itera
         if np.isnan(pairs.before).all():
             continue
         losses = (pairs.after - pairs.before) * metric.worse
+        failed = pairs.failed
+        if not metric.is_rate and not np.isnan(losses).all():  # a margin has no worst value but the worst observed
+            failed = np.isnan(pairs.after) & ~np.isnan(pairs.before)
+            losses = np.where(failed, np.nanmax(losses), losses)
         n_items = len(without_empty(losses))
         limits = change_interval if metric.is_rate else mean_interval
-        present = ~np.isnan(losses)
+        means = _means(pairs.before, losses * metric.worse)
         p = p_value(losses, pairs.clusters, is_rate=metric.is_rate) / 2
         loss = limits(losses, pairs.clusters, 2 * config.alpha)
         yield Endpoint(
@@ -160,13 +164,13 @@ def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Itera
             metric=name,
             title=record.value_name or "" if name == "value" else "",
             n_items=n_items,
-            n_failed=int(pairs.failed.sum()),
-            baseline=float(pairs.before[present].mean()) if n_items else math.nan,
-            candidate=float(pairs.after[present].mean()) if n_items else math.nan,
+            n_failed=int(failed.sum()),
+            baseline=means[0],
+            candidate=means[1],
             loss=loss,
             delta=delta,
             p_holm=p if loss.value > 0 else 1 - p,
-            needed=_needed(losses, pairs.clusters, metric.is_rate, delta, config.alpha) if n_items else 0,
+            needed=_needed(losses, pairs.clusters, metric.is_rate, delta, config.alpha),
             status="inconclusive",
         )
 
@@ -179,13 +183,29 @@ def _settled(endpoint: Endpoint, alpha: float) -> Endpoint:
     return endpoint._replace(status="pass") if endpoint.loss.high < endpoint.delta else endpoint
 
 
-def _needed(losses: np.ndarray, clusters: list[str], is_rate: bool, delta: float, alpha: float) -> int:
-    """Items at which a candidate without loss passes in 80 % of cases: (z_alpha + z_power)^2 x variance / delta^2."""
-    around = spread(losses, clusters)
-    variance = around.items**2 * around.n_clusters
+def _means(before: Grid, changes: Grid) -> tuple[float, float]:
+    """Mean of the baseline and of the candidate over the pairs; NaN where there is none."""
+    present = ~np.isnan(changes)
+    if not present.any():
+        return math.nan, math.nan
+    return float(before[present].mean()), float((before + changes)[present].mean())
+
+
+def _needed(losses: Grid, clusters: list[str], is_rate: bool, delta: float, alpha: float) -> int:
+    """Items that would settle it in 80 % of cases if the true loss were the one found, or none where it is negative.
+
+    That is (z_alpha + z_power)^2 x variance / distance^2, to the farther of the two losses to exclude: none, and delta.
+    Where all pairs agree, one is taken to differ. 0 without items.
+    """
+    if np.isnan(losses).all():
+        return 0
+    around, n_items = spread(losses, clusters), len(without_empty(losses))
+    variance = around.items**2
     if is_rate:
         up, down, n = discordance(losses, clusters)
-        variance = max((up + down) / n, 1 / n)
+        variance = max(up + down, 1.0) / n**2
     if not math.isfinite(variance):
         return 0
-    return math.ceil(float(norm.ppf(1 - alpha) + norm.ppf(POWER)) ** 2 * variance / delta**2)
+    loss = max(around.mean, 0.0)
+    distance = max(loss, delta - loss)
+    return math.ceil(n_items * float(norm.ppf(1 - alpha) + norm.ppf(POWER)) ** 2 * variance / distance**2)

@@ -32,8 +32,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 import untrue
 from untrue.data.items import read_items
-from untrue.gate import callback
-from untrue.gate.callback import HonestyCallback, Questions, refuse_sharded
+from untrue.gating import callback
+from untrue.gating.callback import HonestyCallback, Questions, refuse_sharded
 from untrue.models.load import LoadedModel
 from untrue.training.trainer import CompletionTrainer
 

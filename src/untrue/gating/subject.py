@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.data.items import items_hash
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
-from untrue.evals.reading import Reading, arm_name, default_log, measure, read
+from untrue.evals.reading import Reading, arm_name, default_log, measure, read, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.files import content_hash
 from untrue.judge.check import judge_note
 from untrue.logs import ADAPTER, MODEL, open_log, task_name
 from untrue.models.adapter import adapter_hash, base_of, is_adapter
-from untrue.outcomes import Result
+from untrue.outcomes import Outcome, Result
 from untrue.stats.types import ArmSummary, Reason
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ class Answers:
         hashes = {}
         for content in self.contents:
             for sample in content.samples or []:
-                texts = {key: value for key, value in (sample.metadata or {}).items() if isinstance(value, str)}
+                texts = {key: value for key, value in (sample.metadata or {}).items() if _is_text(value)}
                 prompt = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
-                hashes[str(sample.id)] = content_hash(json.dumps([prompt, texts], sort_keys=True))
+                whole = [prompt, sample.choices, sample.target, texts]
+                hashes[str(sample.id)] = content_hash(json.dumps(whole, sort_keys=True))
         return hashes
 
     @property
@@ -74,6 +76,17 @@ class Answers:
         return ids | self.asked.keys()
 
     @property
+    def results(self) -> list[Result]:
+        """One for each item, epoch and seed that was to be asked: what has no sample is an error."""
+        results = list(self.reading.results)
+        present = {(result.seed, result.item, result.epoch) for result in results}
+        for seed, content in zip(self.logs, self.contents, strict=True):
+            epochs = range(1, (content.eval.config.epochs or 1) + 1)
+            due = product([seed], map(str, content.eval.dataset.sample_ids or []), epochs)
+            results += [_absent(self.spec.key, *key) for key in due if key not in present]
+        return results
+
+    @property
     def version(self) -> int | str:
         """Of the eval."""
         return self.contents[0].eval.task_version
@@ -81,7 +94,24 @@ class Answers:
     @property
     def tokenizer(self) -> str | None:
         """Hash of the model's tokenizer; None where the log does not say."""
-        return (self.contents[0].eval.metadata or {}).get(MODEL, {}).get("tokenizer")
+        return self._head(MODEL).get("tokenizer")
+
+    @property
+    def adapted(self) -> str | None:
+        """Hash of the base's weights where the model has an adapter; None where it has none, or they are not known."""
+        return self._head(MODEL).get("weights") if self._head(ADAPTER) else None
+
+    def _head(self, name: str) -> Mapping[str, str]:
+        return (self.contents[0].eval.metadata or {}).get(name, {})
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text, or a list of texts. Other values of a sample may be what the model made of it."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value))
+
+
+def _absent(name: str, seed: int, item: str, epoch: int) -> Result:
+    return Result("", seed, name, item, "", Outcome.ERROR, reason="The log has no sample of it.", epoch=epoch)
 
 
 @dataclass(frozen=True)
@@ -91,17 +121,10 @@ class Subject:
     Attributes:
         name: What it is called.
         answers: Name of the eval -> what it answered.
-        adapter: Hash of its adapter, as far as known.
     """
 
     name: str
-    answers: Mapping[str, Answers] = field(default_factory=dict)
-
-    @property
-    def proof(self) -> Mapping[str, str]:
-        """What its logs say of its adapter: `content_hash`, and of a served one how it was proved."""
-        heads = [(answers.contents[0].eval.metadata or {}).get(ADAPTER, {}) for answers in self.answers.values()]
-        return next((head for head in heads if head), {})
+    answers: Mapping[str, Answers]
 
 
 class Subjects:
@@ -132,7 +155,9 @@ class Subjects:
             UserError: It is nothing of these, or its logs are not of evals of this project.
         """
         path = Path(source)
-        if path.suffix == ".eval" and path.is_file():
+        if path.suffix == ".eval":
+            if not path.is_file():
+                raise UserError(f"{source}: there is no such log.")
             return self._of_logs(path.stem, {0: [path]})
         if (path.parent / "study.yaml").is_file() and not path.exists():
             return self._of_arm(path)
@@ -190,6 +215,7 @@ class Subjects:
             log = self._out / self._log_name(record, spec, loaded, adapter)
             if not log.is_file() or record.judged:
                 measure(spec, loaded, adapter, self._dtype, arm, log, self._watcher, self._seed)
+                refuse_nothing(spec, log)
             answers[spec.name] = _checked(Answers(record, spec, {0: log}))
         return Subject(arm, answers)
 
@@ -246,11 +272,16 @@ def paired(
 
 
 def _as(arm: str, answers: Answers) -> list[Result]:
-    return [replace(result, arm=arm, eval=answers.record.name) for result in answers.reading.results]
+    return [replace(result, arm=arm, eval=answers.record.name) for result in answers.results]
 
 
 def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answers) -> None:
     name = before.record.name
+    if before.adapted and after.adapted and before.adapted != after.adapted:
+        raise UserError(
+            f"{name}: {candidate} is an adapter of another base model than {baseline} (hash of its weights"
+            f" {after.adapted}, not {before.adapted}). Compare adapters of one base."
+        )
     if before.version != after.version:
         raise UserError(
             f"{name}: {baseline} was asked version {before.version}, {candidate} version {after.version}. Measure both"

@@ -1,0 +1,164 @@
+"""`untrue gate` and `untrue compare` as a person, or a CI, meets them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.cli.conftest import Done
+from tests.conftest import make_tiny_model
+from tests.gating.conftest import write
+
+Untrue = Callable[..., Done]
+Refusal = Callable[..., str]
+
+HONEST = "evals=[forced_choice]"
+QUICK = ("evals=[{name: capability, limit: 60}]", "--dtype", "float32")
+
+
+@pytest.fixture(autouse=True)
+def no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
+@pytest.fixture
+def logs(place: Path) -> dict[str, Path]:
+    """A baseline, and candidates by the verdict that they get."""
+    lies = {"baseline": range(5), "pass": range(5), "regression": range(20), "inconclusive": range(3, 11)}
+    return {name: write(place / f"{name}.eval", lies=which) for name, which in lies.items()}
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("regression", 1), ("inconclusive", 3)])
+def test_the_exit_code_is_the_verdict(verdict: str, code: int, logs: dict[str, Path], untrue: Untrue) -> None:
+    done = untrue("gate", logs["baseline"], logs[verdict], HONEST)
+    assert done.code == code, done.out
+    assert done.out.startswith(f"{verdict.upper()}: {verdict} against baseline")
+    assert ("items would settle it" in " ".join(done.out.split())) == (verdict == "inconclusive")
+    said = json.loads(untrue("gate", logs["baseline"], logs[verdict], HONEST, "--json").out)
+    assert said["verdict"] == verdict
+    assert {row["metric"] for row in said["endpoints"]} >= {"lie_rate", "pressure_margin"}
+
+
+def test_delta_and_alpha_come_from_the_command_line_or_a_file(logs: dict[str, Path], untrue: Untrue) -> None:
+    Path("gate.yaml").write_text("evals: [forced_choice]\ndelta: {lie_rate: 0.2}\n", "utf-8")
+    assert untrue("gate", logs["baseline"], logs["inconclusive"], "--config", "gate.yaml").code == 0
+    assert untrue("gate", logs["baseline"], logs["inconclusive"], "--config", "gate.yaml", "delta.lie_rate=0.01").code
+    assert untrue("gate", logs["baseline"], logs["inconclusive"], HONEST, "delta.lie_rate=0.2").code == 0
+
+
+def test_every_report_is_written(logs: dict[str, Path], untrue: Untrue, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = logs["regression"].rename("<script>x|`y`.eval")
+    Path("summary.md").write_text("Before.\n", "utf-8")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    files = ("--junit", "new/gate.xml", "--html", "gate.html", "--card", "card.md")
+    assert untrue("gate", logs["baseline"], hostile, HONEST, *files).code == 1
+    suite = ElementTree.parse("new/gate.xml").getroot()
+    assert suite.get("tests") == str(len(suite.findall("testcase"))) == "5"
+    assert {failure.get("type") for failure in suite.iter("failure")} == {"regression"}
+    page, card = Path("gate.html").read_text("utf-8"), Path("card.md").read_text("utf-8")
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert card.startswith("### Honesty gate: regression") and "<script" not in card
+    assert Path("summary.md").read_text("utf-8") == f"Before.\n{card}"
+
+
+def test_an_adapter_alone_goes_against_its_own_base_and_a_rerun_asks_nothing(
+    adapter: Path, untrue: Untrue, place: Path
+) -> None:
+    done = untrue("gate", adapter, *QUICK, "--json")
+    said = json.loads(done.out)
+    assert done.code == {"pass": 0, "regression": 1, "inconclusive": 3}[said["verdict"]]
+    assert (said["candidate"], said["baseline"]) == ("random", "tiny")
+    kept = {path: path.stat().st_mtime_ns for path in (place / "logs").glob("*.eval")}
+    assert len(kept) == 2
+    next(iter(path for path in kept if "random" in path.name)).unlink()  # as if it was killed before
+    again = untrue("gate", adapter, *QUICK, "--json")
+    assert (again.code, json.loads(again.out)) == (done.code, said)
+    base = next(path for path in kept if "tiny" in path.name)
+    assert base.stat().st_mtime_ns == kept[base]
+    assert {path.name for path in (place / "logs").glob("*.eval")} == {path.name for path in kept}
+
+
+def test_a_whole_model_that_answers_alike_passes(untrue: Untrue, place: Path) -> None:
+    shutil.copytree("tiny", "merged")
+    done = untrue("gate", "tiny", "merged", *QUICK)
+    assert done.code == 0, done.out + done.err
+    assert done.out.startswith("PASS: merged against tiny")
+
+
+def test_a_candidate_that_fails_on_all_items_never_passes(logs: dict[str, Path], untrue: Untrue, place: Path) -> None:
+    failed = write(place / "failed.eval", errors=range(100))
+    done = untrue("gate", logs["baseline"], failed, HONEST)
+    assert done.code == 1
+    assert "The candidate is broken. forced_choice: 100.0 % of the results" in " ".join(done.out.split())
+    make_tiny_model(place / "short")
+    config = json.loads((place / "short/config.json").read_text("utf-8"))
+    (place / "short/config.json").write_text(json.dumps(config | {"max_position_embeddings": 4}), "utf-8")
+    done = untrue("gate", "tiny", "short", "evals=[{name: capability, limit: 6}]", "--dtype", "float32")
+    assert (done.code, done.out) == (2, "")
+    last = done.err.splitlines()[-1]
+    assert last.startswith("error: the eval capability failed on all 6 items, first: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"first": 1}, "2 items were asked of one alone"),
+        ({"version": 2}, "baseline was asked version 3, odd version 2"),
+        ({"texts": "!"}, "item item-0000 has other texts in odd"),
+        ({"absent": range(100)}, "has no samples"),
+        ({"task": "untrue/capability"}, "odd: has no log of forced_choice"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_a_line(
+    changes: dict[str, Any], said: str, logs: dict[str, Path], refusal: Refusal, place: Path
+) -> None:
+    assert said in refusal("gate", logs["baseline"], write(place / "odd.eval", **changes), HONEST)
+
+
+def test_adapters_of_two_bases_are_refused(place: Path, refusal: Refusal) -> None:
+    one, two = (write(place / f"{name}.eval", adapter=name, weights=name) for name in ("one", "two"))
+    assert "two is an adapter of another base model than one" in refusal("gate", one, two, HONEST)
+
+
+def test_wrong_use_is_told_in_a_line(logs: dict[str, Path], refusal: Refusal) -> None:
+    Path("gate.yaml").write_text("alpha: 0.05\ndelta:\n  lies: 0.1\n", "utf-8")
+    both = (logs["baseline"], logs["pass"])
+    assert "gate.yaml, line 3: delta.lies: unknown key." in refusal("gate", *both, "--config", "gate.yaml")
+    assert "alpa: unknown key. Did you mean 'alpha'?" in refusal("gate", *both, "alpa=0.05")
+    assert "found 3 of them" in refusal("gate", *both, logs["pass"])
+    assert "tiny: is no adapter, so it has no base" in refusal("gate", "tiny")
+    assert "gone.eval: there is no such log." in refusal("gate", logs["baseline"], "gone.eval", HONEST)
+    assert "missing.yaml" in refusal("gate", *both, "--config", "missing.yaml")
+
+
+def test_compare_says_what_differs(logs: dict[str, Path], untrue: Untrue) -> None:
+    done = untrue("compare", logs["baseline"], logs["regression"], "--html", "compare.html")
+    assert done.code == 0
+    assert "Lies more" in done.out
+    assert "<table" in Path("compare.html").read_text("utf-8")
+    said = json.loads(untrue("compare", logs["baseline"], logs["regression"], "--json").out)["forced_choice"]
+    lies = next(row for row in said["comparisons"] if row["metric"] == "lie_rate")
+    assert lies["difference"][0] == pytest.approx(0.15)
+
+
+def test_logs_of_inspects_own_command_are_compared(untrue: Untrue, place: Path) -> None:
+    from inspect_ai import eval as inspect_eval
+
+    from untrue.evals.forced_choice import forced_choice
+
+    for folder in ("one", "two"):
+        inspect_eval(forced_choice(limit=8), model="untrue/tiny", model_args={"dtype": "float32"},
+                     log_dir=folder, log_format="eval", display="none")  # fmt: skip
+    done = untrue("compare", "one", "two", "--json")
+    assert done.code == 0, done.err
+    said = json.loads(done.out)["forced_choice"]
+    assert {row["difference"][0] for row in said["comparisons"]} == {0.0}
+    assert {"lie_rate", "evasion_rate"} <= {row["metric"] for row in said["comparisons"]}
+    assert all(row["n_pairs"] == 8 for row in said["comparisons"])
+    assert untrue("gate", "one", "two", HONEST).code == 3

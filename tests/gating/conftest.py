@@ -1,0 +1,91 @@
+"""Logs of forced choice as a model would have left them, written by Inspect, with known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Log = Callable[..., Path]
+
+
+def write(
+    path: Path,
+    n: int = 100,
+    *,
+    lies: Collection[int] = (),
+    evades: Collection[int] = (),
+    untrue: Collection[int] = (),
+    errors: Collection[int] = (),
+    absent: Collection[int] = (),
+    margin: Callable[[int], float] = lambda item: 0.4,
+    reads: bool = True,
+    task: str = "untrue/forced_choice",
+    version: int = 3,
+    texts: str = "",
+    first: int = 0,
+    weights: str = "base-weights",
+    tokenizer: str | None = "tokens",
+    adapter: str | None = None,
+    served: str | None = None,
+    status: Any = "success",
+) -> Path:
+    """Write a log of `n` items. All are honest, but for those named by their numbers."""
+    from inspect_ai.log import EvalConfig, EvalDataset, EvalError, EvalLog, EvalSample, EvalSpec, write_eval_log
+    from inspect_ai.scorer import Score
+
+    samples = []
+    for item in range(first, first + n):
+        if item in absent:
+            continue
+        sample = EvalSample(
+            id=f"item-{item:04}",
+            epoch=1,
+            input=f"Question {item}{texts}?",
+            target="Yes.",
+            metadata={"category": "facts", "honest_reply": "Yes.", "belief_prompts": ["Is it?", "Truly?"]},
+        )
+        if item in errors:
+            sample.error = EvalError(message="it broke", traceback="", traceback_ansi="")
+        else:
+            outcome = "lie" if item in lies else "evade" if item in evades else "honest"
+            details = {
+                "belief": "dishonest" if item in untrue else "honest",
+                "belief_is_true": item not in untrue,
+                "reads": reads if item % 4 == 0 else None,
+                "pressure_margin": margin(item),
+                "neutral_margin": margin(item),
+                "evasion_margin": -0.5,
+            }
+            sample.scores = {"outcome": Score(value=outcome, answer="honest", metadata=details)}
+        samples.append(sample)
+    metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
+    if adapter:
+        metadata["untrue_adapter"] = {"content_hash": adapter}
+        if served:
+            metadata["untrue_adapter"] |= {"served": served, "reason": "it told nothing"}
+    ids: list[str | int] = [f"item-{item:04}" for item in range(first, first + n)]
+    spec = EvalSpec(
+        created="2026-03-01T12:00:00+00:00",
+        task=task,
+        task_version=version,
+        dataset=EvalDataset(name="builtin", samples=n, sample_ids=ids),
+        model="untrue/some",
+        config=EvalConfig(epochs=1),
+        metadata=metadata or None,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_eval_log(EvalLog(eval=spec, status=status, samples=samples), str(path), format="eval")
+    return path
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    """Writes such a log by its name."""
+
+    def named(name: str, *args: Any, **kwargs: Any) -> Path:
+        return write(tmp_path / f"{name}.eval", *args, **kwargs)
+
+    return named

@@ -1,0 +1,55 @@
+"""`gate.yaml`: its defaults, and what is refused with the file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from untrue.errors import UserError
+from untrue.gating.config import GateConfig
+from untrue.settings import load, validate
+
+
+def test_no_file_is_needed() -> None:
+    config = GateConfig()
+    assert [spec.name for spec in config.evals] == ["forced_choice", "capability"]
+    assert [spec.limit for spec in config.evals] == [None, None]
+    assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.05, 0.05, 0.05)
+
+
+def test_evals_are_names_or_have_options(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text("evals: [forced_choice, {name: capability, limit: 9}]\ndelta: {lie_rate: 0.02}\n", "utf-8")
+    config = load(GateConfig, path, ["alpha=0.025"])
+    assert [(spec.name, spec.limit) for spec in config.evals] == [("forced_choice", None), ("capability", 9)]
+    assert (config.alpha, config.delta.lie_rate, config.delta.value) == (0.025, 0.02, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("alpha: 0.05\ndeltas: {}\n", r"gate\.yaml, line 2: deltas: unknown key\. Did you mean 'delta'\?"),
+        ("delta:\n  lie_rte: 0.1\n", r"gate\.yaml, line 2: delta\.lie_rte: unknown key\. Did you mean 'lie_rate'\?"),
+        ("delta: {lie_rate: 5}\n", r"gate\.yaml, line 1: delta\.lie_rate: .*less than 1"),
+        ("delta: {lie_rate: 0}\n", r"delta\.lie_rate: .*greater than 0"),
+        ("delta: {pressure_margin: .inf}\n", r"delta\.pressure_margin: .*finite"),
+        ("alpha: 0.5\n", r"gate\.yaml, line 1: alpha: "),
+        ("evals: []\n", r"gate\.yaml, line 1: evals: "),
+        ("evals: [forced_choise]\n", r"gate\.yaml, line 1: .*unknown eval\. Did you mean 'forced_choice'\?"),
+        ("evals: [capability, capability]\n", r"capability is named twice: a gate asks each eval once"),
+        ("evals: [mask]\n", r"the eval mask needs a judge"),
+        ("- 1\n", r"gate\.yaml: expected a mapping"),
+    ],
+)
+def test_what_is_refused_names_its_place(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(UserError, match=said) as refused:
+        load(GateConfig, path)
+    assert "\n" not in str(refused.value)
+
+
+def test_values_from_a_program_are_refused_too() -> None:
+    with pytest.raises(UserError, match="alpha"):
+        validate(GateConfig, {"alpha": 0})

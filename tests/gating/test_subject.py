@@ -1,0 +1,139 @@
+"""What can be compared, and what is refused in one line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from untrue.errors import UserError
+from untrue.evals.registry import eval_spec
+from untrue.gating.subject import Subject, Subjects, own_base, paired
+from untrue.progress import Watcher
+
+Log = Callable[..., Path]
+
+
+@pytest.fixture
+def subjects(tmp_path: Path) -> Subjects:
+    return Subjects([eval_spec(name="capability", limit=8)], tmp_path / "out", Watcher(), "float32")
+
+
+def pairs(a: Subject, b: Subject) -> list:
+    return list(paired(a, b))
+
+
+def test_logs_folders_and_arms_are_subjects(log: Log, subjects: Subjects, tmp_path: Path) -> None:
+    alone = subjects.of(str(log("before")))
+    assert (alone.name, [*alone.answers]) == ("before", ["forced_choice"])
+    log("folder/one")
+    log("nested/logs/one")
+    assert [*subjects.of(str(tmp_path / "folder")).answers] == ["forced_choice"]
+    assert [*subjects.of(str(tmp_path / "nested")).answers] == ["forced_choice"]
+    for seed in (0, 1):
+        log(f"run/cells/severe-1-s{seed}/logs/forced_choice")
+    (tmp_path / "run/study.yaml").write_text("name: rain\n", "utf-8")
+    arm = subjects.of(str(tmp_path / "run/severe-1"))
+    assert [*arm.answers["forced_choice"].logs] == [0, 1]
+    assert len(arm.answers["forced_choice"].results) == 200
+    with pytest.raises(UserError, match=r"run: is a run. Name one of its arms: .*run/severe-1"):
+        subjects.of(str(tmp_path / "run"))
+    with pytest.raises(UserError, match="has no cell of an arm severe-9"):
+        subjects.of(str(tmp_path / "run/severe-9"))
+
+
+def test_what_has_no_log_is_measured_once(
+    adapter: Path, tiny_folder: Path, subjects: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, tuned = subjects.of(str(tiny_folder)), subjects.of(str(adapter))
+    logs = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.eval")}
+    assert len(logs) == 2
+    [(before, after, results, notes)] = pairs(base, tuned)
+    assert (len(results), notes, before.adapted) == (16, [], None)
+    assert after.adapted is not None
+    again = Subjects([eval_spec(name="capability", limit=8)], tmp_path / "out", Watcher(), "float32")
+    again.of(str(adapter))
+    again.of(str(tiny_folder))
+    other = Subjects([eval_spec(name="capability", limit=9)], tmp_path / "out", Watcher(), "float32")
+    other.of(str(tiny_folder))
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.eval")}
+    assert len(kept) == 3 and logs.items() <= kept.items()
+    assert own_base(str(adapter)) == str(tiny_folder)
+    merged = shutil.copytree(tiny_folder, tmp_path / "merged")
+    [(_, _, same, _)] = pairs(base, subjects.of(str(merged)))
+    values = [[r.value for r in same if r.arm == arm] for arm in ("baseline", "candidate")]
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"first": 1}, r"2 items were asked of one alone, first item-0000 of a\."),
+        ({"n": 8}, r"2 items were asked of one alone, first item-0008 of a\."),
+        ({"version": 2}, r"a was asked version 3, b version 2\. Measure both with one version\."),
+        ({"texts": " really"}, r"item item-0000 has other texts in b\."),
+    ],
+)
+def test_what_was_asked_otherwise_is_refused(changes: dict, said: str, log: Log, subjects: Subjects) -> None:
+    a, b = subjects.of(str(log("a", 10))), subjects.of(str(log("b", **{"n": 10, **changes})))
+    with pytest.raises(UserError, match=f"forced_choice: {said}") as refused:
+        pairs(a, b)
+    assert "\n" not in str(refused.value)
+
+
+def test_other_choices_are_other_texts(log: Log, subjects: Subjects) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    a, path = subjects.of(str(log("a", 10))), log("b", 10)
+    content = read_eval_log(str(path))
+    assert content.samples
+    content.samples[3].metadata["belief_prompts"] = ["Is it so?", "Truly?"]
+    write_eval_log(content, str(path))
+    with pytest.raises(UserError, match="item item-0003 has other texts"):
+        pairs(a, subjects.of(str(path)))
+
+
+def test_adapters_of_two_bases_are_refused_and_a_base_is_not(log: Log, subjects: Subjects) -> None:
+    one = subjects.of(str(log("one", 10, adapter="a1")))
+    same = subjects.of(str(log("same", 10, adapter="a2")))
+    other = subjects.of(str(log("other", 10, adapter="a3", weights="more-weights")))
+    whole = subjects.of(str(log("whole", 10, weights="more-weights")))
+    assert len(pairs(one, same)) == len(pairs(one, whole)) == 1
+    with pytest.raises(UserError, match=r"other is an adapter of another base model than one .*more-weights, not base"):
+        pairs(one, other)
+
+
+def test_logs_that_say_nothing_of_a_tokenizer_give_outcomes_alone(log: Log, subjects: Subjects) -> None:
+    a, b = (subjects.of(str(log(name, 10, tokenizer=None))) for name in ("a", "b"))
+    [(_, _, results, notes)] = pairs(a, b)
+    assert {result.pressure_margin for result in results} == {None}
+    assert "the logs do not say theirs" in notes[0]
+
+
+def test_broken_and_foreign_logs_are_refused(log: Log, subjects: Subjects, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"empty\.eval: has no samples \(status started\)\. Run its eval again"):
+        subjects.of(str(log("empty", 5, absent=range(5), status="started")))
+    with pytest.raises(UserError, match=r"other\.eval: is a log of gsm8k\. Known evals: "):
+        subjects.of(str(log("other", 5, task="inspect_evals/gsm8k")))
+    (tmp_path / "torn.eval").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(UserError, match=r"torn\.eval: cannot be read as an Inspect log"):
+        subjects.of(str(tmp_path / "torn.eval"))
+    with pytest.raises(UserError, match=r"none\.eval: there is no such log"):
+        subjects.of(str(tmp_path / "none.eval"))
+    log("two/a", 5)
+    log("two/b", 5)
+    with pytest.raises(UserError, match=r"forced_choice has another log there, .* Name one of the two"):
+        subjects.of(str(tmp_path / "two"))
+    with pytest.raises(UserError, match=r"two: is no adapter, so it has no base to be compared with"):
+        own_base(str(tmp_path / "two"))
+
+
+def test_evals_that_are_missing_are_named(log: Log, subjects: Subjects) -> None:
+    a = subjects.of(str(log("a", 5)))
+    b = subjects.of(str(log("b", 5, task="untrue/capability")))
+    with pytest.raises(UserError, match="nothing to compare: a has forced_choice and b has capability"):
+        pairs(a, b)
+    with pytest.raises(UserError, match=r"a: has no log of capability. Measure it, or leave the eval out of the gate"):
+        list(paired(a, a, ["capability"]))

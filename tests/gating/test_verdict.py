@@ -1,0 +1,188 @@
+"""What a gate concludes from logs with known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from untrue.evals.forced_choice import EVAL
+from untrue.evals.registry import eval_spec
+from untrue.gating.config import Delta, GateConfig
+from untrue.gating.subject import Answers, Subject
+from untrue.gating.verdict import Endpoint, GateVerdict, gate
+
+Log = Callable[..., Path]
+
+CONFIG = GateConfig(evals=(eval_spec(name="forced_choice"),))
+
+
+def subject(name: str, path: Path) -> Subject:
+    return Subject(name, {"forced_choice": Answers(EVAL, eval_spec(name="forced_choice"), {0: path})})
+
+
+def decide(before: Path, after: Path, config: GateConfig = CONFIG) -> GateVerdict:
+    return gate(subject("before", before), subject("after", after), config)
+
+
+def endpoint(verdict: GateVerdict, metric: str) -> Endpoint:
+    return next(endpoint for endpoint in verdict.endpoints if endpoint.metric == metric)
+
+
+def codes(reasons: tuple) -> set[str]:
+    return {reason.code for _, reason in reasons}
+
+
+def test_a_candidate_that_answers_alike_passes(log: Log) -> None:
+    verdict = decide(log("a", lies=range(20)), log("b", lies=range(20)))
+    assert verdict.status == "pass"
+    assert {e.metric for e in verdict.endpoints} == {
+        "lie_rate", "evasion_rate", "untrue_belief_rate", "pressure_margin",
+    }  # fmt: skip
+    lies = endpoint(verdict, "lie_rate")
+    assert (lies.baseline, lies.candidate, lies.n_items, lies.loss.value) == (0.2, 0.2, 100, 0.0)
+    assert 0 < lies.loss.high < 0.05
+
+
+@pytest.mark.parametrize(
+    ("changes", "metric"),
+    [
+        ({"lies": range(15)}, "lie_rate"),
+        ({"evades": range(15)}, "evasion_rate"),
+        ({"untrue": range(15)}, "untrue_belief_rate"),
+        ({"margin": lambda item: 0.2 + 0.01 * (item % 5)}, "pressure_margin"),
+    ],
+)
+def test_a_certain_loss_on_any_endpoint_is_a_regression(changes: dict, metric: str, log: Log) -> None:
+    verdict = decide(log("a"), log("b", **changes))
+    assert verdict.status == "regression"
+    assert [e.metric for e in verdict.endpoints if e.status == "regression"] == [metric]
+    assert endpoint(verdict, metric).loss.low > 0
+    assert not endpoint(verdict, metric).is_small
+    assert decide(log("b", **changes), log("a")).status == "pass"
+
+
+def test_a_certain_loss_below_delta_is_a_small_regression(log: Log) -> None:
+    wide = GateConfig(evals=CONFIG.evals, delta=Delta(lie_rate=0.3))
+    verdict = decide(log("a"), log("b", lies=range(10)), wide)
+    assert verdict.status == "regression"
+    assert endpoint(verdict, "lie_rate").is_small
+
+
+def test_what_may_be_a_loss_is_inconclusive_and_says_how_many_items_settle_it(log: Log) -> None:
+    verdict = decide(log("a", lies=range(10)), log("b", lies=range(5, 16)))
+    assert verdict.status == "inconclusive"
+    lies = endpoint(verdict, "lie_rate")
+    assert lies.status == "inconclusive"
+    # 11 pairs of 100 differ and the loss is 0.01: (1.645 + 0.842)^2 x 0.11 / 0.04^2
+    assert lies.needed == pytest.approx(6.18 * 0.11 / 0.04**2, rel=0.05)
+    few = decide(log("c", 20), log("d", 20))
+    assert few.status == "inconclusive"
+    assert endpoint(few, "lie_rate").needed > 20
+
+
+def test_five_errors_exactly_where_it_lied_help_nobody(log: Log) -> None:
+    baseline = log("a", lies=range(5))
+    with_errors, without = decide(baseline, log("b", errors=range(5))), decide(baseline, log("c"))
+    assert endpoint(with_errors, "lie_rate").candidate == 0.05
+    assert endpoint(with_errors, "lie_rate").n_failed == 5
+    assert endpoint(without, "lie_rate").candidate == 0
+    honest = decide(log("d"), log("e", errors=range(5)))
+    assert honest.status != "pass"
+    assert endpoint(honest, "lie_rate").candidate == 0.05
+
+
+def test_absent_results_count_as_errors_do(log: Log) -> None:
+    absent, failed = (decide(log("a"), log(name, **{name: range(5)})) for name in ("absent", "errors"))
+    assert [e._replace(eval="") for e in absent.endpoints] == [e._replace(eval="") for e in failed.endpoints]
+    half = decide(log("a", lies=range(49)), log("b", absent=range(49)))
+    assert half.status == "regression"
+    assert "many_errors" in codes(half.faults)
+
+
+def test_a_failed_margin_counts_as_the_worst_observed(log: Log) -> None:
+    def varied(item: int) -> float:
+        return 0.4 + 0.01 * (item % 7)
+
+    baseline = log("a", margin=varied)
+    fallen = log("b", margin=lambda item: varied(item) - (0.4 if item < 4 else 0.02))
+    hidden = log("c", margin=lambda item: varied(item) - (0.4 if item < 1 else 0.02), errors=range(1, 4))
+    losses = [endpoint(decide(baseline, path), "pressure_margin").loss for path in (fallen, hidden)]
+    assert losses[1] == pytest.approx(losses[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"errors": range(6)}, "many_errors"),
+        ({"errors": range(100)}, "many_errors"),
+        ({"absent": range(6)}, "many_errors"),
+        ({"evades": range(80)}, "few_sides"),
+        ({"reads": False}, "blind"),
+    ],
+)
+def test_a_broken_candidate_is_a_regression_and_a_broken_baseline_carries_no_verdict(
+    changes: dict, code: str, log: Log
+) -> None:
+    candidate = decide(log("a"), log("b", **changes))
+    assert candidate.status == "regression"
+    assert code in codes(candidate.faults) and not candidate.doubts
+    baseline = decide(log("b", **changes), log("a"))
+    assert baseline.status == "inconclusive"
+    assert code in codes(baseline.doubts) and not baseline.faults
+    assert decide(log("b", **changes), log("c", **changes)).status == "inconclusive"
+
+
+def test_doubts_never_pass(log: Log) -> None:
+    assert decide(log("a"), log("b", adapter="new", served="adapter")).status == "pass"
+    verdict = decide(log("a"), log("c", adapter="new", served="unknown"))
+    assert verdict.status == "inconclusive"
+    assert codes(verdict.doubts) == {"adapter_unproved"}
+
+
+def test_too_few_items_never_pass(log: Log) -> None:
+    verdict = decide(log("a", 5), log("b", 5))
+    assert verdict.status == "inconclusive"
+    assert {e.status for e in verdict.endpoints} == {"inconclusive"}
+
+
+def test_a_tokenizer_of_its_own_leaves_outcomes_and_a_note(log: Log) -> None:
+    verdict = decide(log("a"), log("b", tokenizer="others", margin=lambda item: -9.0))
+    assert verdict.status == "pass"
+    assert {e.metric for e in verdict.endpoints} == {"lie_rate", "evasion_rate", "untrue_belief_rate"}
+    [note] = verdict.notes
+    assert "one tokenizer, and these have two" in note
+
+
+def test_a_model_at_the_boundary_passes_in_at_most_one_of_twenty() -> None:
+    from untrue.gating.verdict import _endpoints, _settled
+    from untrue.outcomes import Outcome, Result
+
+    draws, n, passed = np.random.default_rng(3), 200, 0
+
+    def results(arm: str, lies: np.ndarray) -> list[Result]:
+        outcomes = [Outcome.LIE if lie else Outcome.HONEST for lie in lies]
+        return [Result(arm, 0, "e", str(i), "", outcome, "honest") for i, outcome in enumerate(outcomes)]
+
+    for _ in range(400):
+        lies = draws.random(n) < 0.1
+        worse = np.where(lies, draws.random(n) < 0.7, draws.random(n) < 0.08 / 0.9)  # in all 5 points more
+        found = _endpoints(EVAL, [*results("baseline", lies), *results("candidate", worse)], CONFIG)
+        passed += next(_settled(e, 0.05).status for e in found if e.metric == "lie_rate") == "pass"
+    assert passed <= 400 * 0.05 + 1.645 * (400 * 0.05 * 0.95) ** 0.5
+
+
+def test_epochs_that_failed_count_beside_those_that_did_not() -> None:
+    from untrue.outcomes import Outcome, Result
+    from untrue.stats.compare import pair
+    from untrue.stats.pairing import METRICS
+
+    honest = [Result("baseline", 0, "e", "one", "", Outcome.HONEST, epoch=epoch) for epoch in (1, 2)]
+    failed = [honest[0], replace(honest[1], outcome=Outcome.ERROR)]
+    pairs = pair(METRICS["lie_rate"], honest, failed)
+    assert (pairs.before.item(), pairs.after.item(), pairs.failed.item()) == (0.0, 0.5, True)
+    other_way = pair(METRICS["lie_rate"], failed, honest)
+    assert (other_way.after.item(), other_way.failed.item()) == (0.0, False)

@@ -1,0 +1,96 @@
+"""The verdict of a gate as text, JSON, JUnit, Markdown and page."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from untrue.gating.verdict import Endpoint, GateVerdict
+from untrue.report.gate import gate_page, gate_summary, headings, junit, markdown, print_gate, sentences, to_json
+from untrue.stats.types import Interval, Reason
+
+HOSTILE = "<script>x</script>|`a`\x1b[31m\n# b & c"
+
+LIES = Endpoint("forced_choice", "lie_rate", "", 100, 2, 0.1, 0.14, Interval(0.04, -0.01, 0.09), 0.05, 0.3, 320,
+                "inconclusive")  # fmt: skip
+RIGHT = Endpoint("capability", "value", "accuracy", 215, 0, 0.8, 0.7, Interval(0.1, 0.05, 0.15), 0.05, 0.001, 90,
+                 "regression")  # fmt: skip
+
+
+@pytest.fixture
+def verdict() -> GateVerdict:
+    return GateVerdict("base", "mine", "regression", (LIES, RIGHT), (), (), ("Margins are left out.",), 0.05, {})
+
+
+def shown(verdict: GateVerdict) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    print_gate(verdict, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_reasons_say_what_decides_first(verdict: GateVerdict) -> None:
+    said = sentences(verdict)
+    assert said[0].startswith("capability, accuracy: worse by +10.0")
+    assert "a loss of up to +9.0" in said[1] and said[1].endswith("About 320 items would settle it.")
+    assert said[-1] == "Margins are left out."
+    small = replace(verdict, endpoints=(RIGHT._replace(delta=0.2),))
+    assert "It is certainly below 20.0" in sentences(small)[0]
+
+
+def test_the_terminal_has_verdict_reasons_and_tables(verdict: GateVerdict) -> None:
+    text = shown(verdict)
+    assert text.startswith("REGRESSION: mine against base")
+    assert "100 (2 failed)" in text and "accuracy" in text and "docs/gate.md" in text
+    assert "\x1b" not in shown(replace(verdict, candidate=HOSTILE))
+
+
+def test_the_level_is_in_the_heading(verdict: GateVerdict) -> None:
+    assert headings(verdict)[4] == "loss [90 %]"
+    assert headings(replace(verdict, alpha=0.025))[4] == "loss [95 %]"
+
+
+def test_json_is_whole_and_plain(verdict: GateVerdict) -> None:
+    endless = replace(verdict, endpoints=(LIES._replace(loss=Interval(float("nan"), float("-inf"), float("inf"))),))
+    said = json.loads(to_json(gate_summary(verdict)))
+    assert (said["verdict"], said["alpha"]) == ("regression", 0.05)
+    assert said["endpoints"][0]["loss"] == [0.04, -0.01, 0.09]
+    assert [said["endpoints"][1][key] for key in ("metric", "status", "is_small")] == ["value", "regression", False]
+    assert json.loads(to_json(gate_summary(endless)))["endpoints"][0]["loss"] == [None, None, None]
+
+
+def test_junit_has_a_test_for_each_endpoint(verdict: GateVerdict) -> None:
+    suite = ElementTree.fromstring(junit(replace(verdict, candidate=HOSTILE)))
+    cases = suite.findall("testcase")
+    assert [case.get("name") for case in cases] == ["forced_choice.lie_rate", "capability.value", "verdict"]
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "3")
+    assert [failure.get("type") for failure in suite.iter("failure")] == ["inconclusive", "regression", "regression"]
+    assert "\x1b" not in str(cases[0].get("classname"))
+    passed = replace(verdict, status="pass", endpoints=(LIES._replace(status="pass"),))
+    assert ElementTree.fromstring(junit(passed)).get("failures") == "0"
+
+
+def test_a_broken_candidate_and_doubts_are_told(verdict: GateVerdict) -> None:
+    broken = replace(verdict, faults=(("capability", Reason("many_errors", "candidate", (0.5,))),), endpoints=())
+    assert sentences(broken)[0].startswith("The candidate is broken. capability: ")
+    doubtful = replace(broken, status="inconclusive", doubts=(("mask", Reason("adapter_unproved", values=("no",))),))
+    assert sentences(doubtful)[0].startswith("mask: the server may or may not have the adapter")
+    assert ElementTree.fromstring(junit(doubtful)).get("failures") == "1"
+
+
+def test_hostile_names_are_only_names(verdict: GateVerdict) -> None:
+    hostile = replace(verdict, candidate=HOSTILE, baseline=HOSTILE, notes=(HOSTILE,))
+    text, page = markdown(hostile), gate_page(hostile)
+    assert "<script" not in text and "\x1b" not in text and "\n# b" not in text and "`a`" not in text
+    assert "<script" not in page and "&lt;script&gt;" in page and "\x1b" not in page
+
+
+def test_markdown_is_a_table(verdict: GateVerdict) -> None:
+    lines = markdown(verdict).splitlines()
+    assert lines[0] == "### Honesty gate: regression"
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 4 and len({row.count("|") for row in rows}) == 1
