@@ -102,7 +102,7 @@ def test_a_candidate_that_fails_on_all_items_never_passes(logs: dict[str, Path],
     done = untrue("gate", "tiny", "short", "evals=[{name: capability, limit: 6}]", "--dtype", "float32")
     assert (done.code, done.out) == (2, "")
     last = done.err.splitlines()[-1]
-    assert last.startswith("error: the eval capability failed on all 6 items, first: ")
+    assert last.startswith("error: ") and "the model takes 4" in last
 
 
 @pytest.mark.parametrize(
@@ -140,11 +140,11 @@ def test_wrong_use_is_told_in_a_line(logs: dict[str, Path], refusal: Refusal) ->
 def test_compare_says_what_differs(logs: dict[str, Path], untrue: Untrue) -> None:
     done = untrue("compare", logs["baseline"], logs["regression"], "--html", "compare.html")
     assert done.code == 0
-    assert "Lies more" in done.out
+    assert done.out.startswith("LIES MORE: ")
     assert "<table" in Path("compare.html").read_text("utf-8")
     said = json.loads(untrue("compare", logs["baseline"], logs["regression"], "--json").out)["forced_choice"]
     lies = next(row for row in said["comparisons"] if row["metric"] == "lie_rate")
-    assert lies["difference"][0] == pytest.approx(0.15)
+    assert lies["difference"]["value"] == pytest.approx(0.15)
 
 
 def test_logs_of_inspects_own_command_are_compared(untrue: Untrue, place: Path) -> None:
@@ -158,7 +158,7 @@ def test_logs_of_inspects_own_command_are_compared(untrue: Untrue, place: Path) 
     done = untrue("compare", "one", "two", "--json")
     assert done.code == 0, done.err
     said = json.loads(done.out)["forced_choice"]
-    assert {row["difference"][0] for row in said["comparisons"]} == {0.0}
+    assert {row["difference"]["value"] for row in said["comparisons"]} == {0.0}
     assert {"lie_rate", "evasion_rate"} <= {row["metric"] for row in said["comparisons"]}
     assert all(row["n_pairs"] == 8 for row in said["comparisons"])
     assert untrue("gate", "one", "two", HONEST).code == 3

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.study.conftest import Recorder
 from untrue.gating.comparison import compared
 from untrue.gating.subject import Subjects
-from untrue.progress import Watcher
 
 Log = Callable[..., Path]
 
 
 @pytest.fixture
 def subjects(tmp_path: Path) -> Subjects:
-    return Subjects([], tmp_path / "out", Watcher())
+    return Subjects([], tmp_path / "out", Recorder())
 
 
 def test_the_second_minus_the_first(log: Log, subjects: Subjects) -> None:

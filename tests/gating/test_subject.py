@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import eval_spec
 from untrue.gating.subject import Subject, Subjects, own_base, paired
-from untrue.progress import Watcher
 
 Log = Callable[..., Path]
 
 
 @pytest.fixture
 def subjects(tmp_path: Path) -> Subjects:
-    return Subjects([eval_spec(name="capability", limit=8)], tmp_path / "out", Watcher(), "float32")
+    return Subjects([eval_spec(name="capability", limit=8)], tmp_path / "out", Recorder(), "float32")
 
 
 def pairs(a: Subject, b: Subject) -> list:
@@ -53,10 +53,10 @@ def test_what_has_no_log_is_measured_once(
     [(before, after, results, notes)] = pairs(base, tuned)
     assert (len(results), notes, before.adapted) == (16, [], None)
     assert after.adapted is not None
-    again = Subjects([eval_spec(name="capability", limit=8)], tmp_path / "out", Watcher(), "float32")
+    again = Subjects([eval_spec(name="capability", limit=8)], tmp_path / "out", Recorder(), "float32")
     again.of(str(adapter))
     again.of(str(tiny_folder))
-    other = Subjects([eval_spec(name="capability", limit=9)], tmp_path / "out", Watcher(), "float32")
+    other = Subjects([eval_spec(name="capability", limit=9)], tmp_path / "out", Recorder(), "float32")
     other.of(str(tiny_folder))
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.eval")}
     assert len(kept) == 3 and logs.items() <= kept.items()

@@ -58,9 +58,9 @@ def test_json_is_whole_and_plain(verdict: GateVerdict) -> None:
     endless = replace(verdict, endpoints=(LIES._replace(loss=Interval(float("nan"), float("-inf"), float("inf"))),))
     said = json.loads(to_json(gate_summary(verdict)))
     assert (said["verdict"], said["alpha"]) == ("regression", 0.05)
-    assert said["endpoints"][0]["loss"] == [0.04, -0.01, 0.09]
+    assert said["endpoints"][0]["loss"] == {"value": 0.04, "low": -0.01, "high": 0.09}
     assert [said["endpoints"][1][key] for key in ("metric", "status", "is_small")] == ["value", "regression", False]
-    assert json.loads(to_json(gate_summary(endless)))["endpoints"][0]["loss"] == [None, None, None]
+    assert json.loads(to_json(gate_summary(endless)))["endpoints"][0]["loss"] == dict.fromkeys(("value", "low", "high"))
 
 
 def test_junit_has_a_test_for_each_endpoint(verdict: GateVerdict) -> None:

@@ -217,7 +217,7 @@ def gate_page(verdict: GateVerdict) -> str:
     tone = {"pass": "pass", "regression": "worse", "inconclusive": "inconclusive"}[verdict.status]
     rows = [(f"{e.eval}: {cells(e)[0]}", *cells(e)[1:]) for e in verdict.endpoints]
     part = Part(tone, STATUSES[verdict.status], "", sentences(verdict), headings(verdict), rows)
-    return page("gate.html.j2", title=f"{verdict.candidate} against {verdict.baseline}", parts=[part], scope=SCOPE)
+    return _page(f"{verdict.candidate} against {verdict.baseline}", [part], SCOPE)
 
 
 def compared_page(comparisons: Sequence[EvalComparison]) -> str:
@@ -230,7 +230,13 @@ def compared_page(comparisons: Sequence[EvalComparison]) -> str:
         first, *_ = words.labels(verdict, name)
         parts.append(Part(first.tone, first.text, of_eval.record.name, said, COMPARED, rows))
     first, second = (summary.arm for summary in comparisons[0].summaries)
-    return page("gate.html.j2", title=f"{second} against {first}", parts=parts, scope="")
+    return _page(f"{second} against {first}", parts)
+
+
+def _page(title: str, parts: Sequence[Part], scope: str = "") -> str:
+    """Names may hold control characters; the template escapes the rest."""
+    shown = [part._replace(sentences=[label(sentence, 2000) for sentence in part.sentences]) for part in parts]
+    return page("gate.html.j2", title=label(title, 200), parts=shown, scope=scope)
 
 
 def to_json(values: dict[str, Any]) -> str:
