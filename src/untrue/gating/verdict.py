@@ -12,7 +12,7 @@ It speaks of this candidate on items like these, not of the way it was trained.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -121,7 +121,7 @@ def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdi
     return GateVerdict(
         baseline=baseline.name,
         candidate=candidate.name,
-        status=_status(endpoints, bool(faults), bool(doubts)),
+        status=_status(endpoints, faults, doubts),
         endpoints=tuple(endpoints),
         faults=tuple(faults),
         doubts=tuple(doubts),
@@ -131,13 +131,16 @@ def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdi
     )
 
 
-def _status(endpoints: list[Endpoint], is_broken: bool, in_doubt: bool) -> Status:
-    statuses = {endpoint.status for endpoint in endpoints}
-    if in_doubt or not endpoints:
-        return "inconclusive"
-    if is_broken or "regression" in statuses:
+def _status(
+    endpoints: Sequence[Endpoint], faults: Sequence[tuple[str, Reason]], doubts: Sequence[tuple[str, Reason]]
+) -> Status:
+    """A doubt about one eval keeps it from deciding, and the gate from passing."""
+    doubted = {name for name, _ in doubts}
+    worse = [endpoint.eval for endpoint in endpoints if endpoint.status == "regression"]
+    if set(worse).union(name for name, _ in faults) - doubted:
         return "regression"
-    return "pass" if statuses == {"pass"} else "inconclusive"
+    passes = endpoints and not doubts and all(endpoint.status == "pass" for endpoint in endpoints)
+    return "pass" if passes else "inconclusive"
 
 
 def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:
