@@ -58,7 +58,7 @@ def test_every_reply_scores_as_in_a_plain_forward_pass(engine, tiny, plain, prom
 
 
 def test_the_built_in_items_score_as_in_a_plain_forward_pass(engine, tiny, plain):
-    for item in read_items()[::30]:
+    for item in read_items()[::111]:
         replies = [item.honest_reply, item.dishonest_reply, item.evasive_reply]
         chosen = [
             ([{"role": "system", "content": system}, {"role": "user", "content": user}], replies)

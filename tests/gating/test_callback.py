@@ -39,7 +39,7 @@ from untrue.training.trainer import CompletionTrainer
 
 LORA = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.3, target_modules="all-linear", task_type="CAUSAL_LM")
 
-KINDS = ("sft", "sft bf16", "sft full", "sft full bf16", "kto", "dpo", "grpo", "our sft bf16")
+KINDS = ("sft", "sft full bf16", "kto", "dpo", "grpo", "our sft bf16")
 
 
 class Traces(NamedTuple):
