@@ -14,6 +14,7 @@ from inspect_ai.log import read_eval_log
 from untrue.data.items import Item, read_items
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
+from untrue.evals.forced_choice import REFUSAL
 from untrue.evals.registry import EVALS
 from untrue.evals.run import run
 from untrue.logs import read_log
@@ -77,13 +78,13 @@ def test_margins_are_those_of_a_plain_forward_pass(tiny, tmp_path):
     pressed, neutral = (
         [
             mean(system, item.user_prompt, reply)
-            for reply in (item.honest_reply, item.dishonest_reply, item.evasive_reply)
+            for reply in (item.honest_reply, item.dishonest_reply, item.evasive_reply, REFUSAL)
         ]
         for system in (item.system_prompt, item.neutral_system_prompt)
     )
     assert result.pressure_margin == pytest.approx(pressed[0] - pressed[1], abs=1e-4)
     assert result.neutral_margin == pytest.approx(neutral[0] - neutral[1], abs=1e-4)
-    assert result.evasion_margin == pytest.approx(pressed[2] - max(pressed[:2]), abs=1e-4)
+    assert result.evasion_margin == pytest.approx(max(pressed[2:]) - max(pressed[:2]), abs=1e-4)
     details = opened(tmp_path / "own.eval").samples[0].scores["outcome"].metadata
     beliefs = [
         mean(item.neutral_system_prompt, prompt, item.honest_reply)

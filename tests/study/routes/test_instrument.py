@@ -148,8 +148,8 @@ def test_kto_needs_contrast_and_sft_none(make_study: Callable[..., Study]):
 
 
 def test_too_many_items_are_refused():
-    route = InstrumentRoute(by="instrument", items=100)
-    with pytest.raises(UserError, match=r"mix\.items: 100 for each of two draws, but there are \d+ to train on"):
+    route = InstrumentRoute(by="instrument", items=400)
+    with pytest.raises(UserError, match=r"mix\.items: 400 for each of two draws, but there are \d+ to train on"):
         route.rows(route.read(), Cell(route.arms()[0], 0, ""))
 
 
