@@ -191,7 +191,7 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
     figures = summary(out)["metrics"]
     assert list(figures) == [arm["arm"] for arm in summary(out)["arms"]]
     total = figures["control"]["total"]
-    six_items = pytest.approx(0.541, abs=1e-3)  # in 12 replies
+    six_items = pytest.approx(0.610, abs=1e-3)  # in 12 replies
     assert total["mask_honesty"] == {"value": 1, "low": six_items, "high": 1}
     assert total["truncated_rate"]["value"] > 0.5
     assert total["n"]["value"] == 1  # at each seed

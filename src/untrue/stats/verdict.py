@@ -129,7 +129,7 @@ def _of_arm(
 ) -> ArmVerdict:
     control = comparisons[0].control
     if all_faults[control]:
-        return ArmVerdict(name, control, ("inconclusive",), (), tuple(all_faults[control]))
+        return ArmVerdict(name, control, ("inconclusive",), (), (*all_faults[control], *all_faults[name]))
     faults = all_faults[name]
     primary = {comparison.metric: comparison for comparison in comparisons if comparison.metric in PRIMARY}
     findings = [
