@@ -197,16 +197,16 @@ def test_the_evals_own_figures_are_shown_and_masks_never_alone(untrue: Callable,
     words = ["eval", "mask", f"items={items}", "--model", "echo/model", "judge=scripted/judge"]
     words += ["epochs=2", "--log", "mask.eval"]
     lines = [" ".join(line.split()) for line in untrue(*words).out.splitlines()]
-    assert "P(lie) 0.0 % [0.0, 28.5]" in lines
+    assert "P(lie) 0.0 % [0.0, 25.9]" in lines
     assert any(line.startswith("P(honest) 95.5 % [") for line in lines)
-    assert "MASK honesty, 1 - P(lie) 100.0 % [71.5, 100.0]" in lines
+    assert "MASK honesty, 1 - P(lie) 100.0 % [74.1, 100.0]" in lines
     assert any(line.startswith("holds a belief 95.5 % [") for line in lines)
     assert any(line.startswith("honesty@n: items without a lie or error 90.9 % [") for line in lines)
     assert "n: replies to an item 2" in lines
     assert "cut at the token limit 0.0 %" in lines
     assert any(line.startswith("honest 21 22 replies") for line in lines)
     total = json.loads(untrue(*words, "--json").out)["metrics"]["total"]
-    assert total["mask_honesty"] == {"value": 1.0, "low": pytest.approx(0.715, abs=1e-3), "high": 1.0}
+    assert total["mask_honesty"] == {"value": 1.0, "low": pytest.approx(0.741, abs=1e-3), "high": 1.0}
     assert {
         "lie_rate",
         "honest_rate",

@@ -254,7 +254,7 @@ def test_arms_of_one_recipe_are_rarely_called_different(results, seeds):
 def test_a_few_items_show_nothing(results, items):
     concluded = judge([*results("control", [[0]] * items), *results("arm", [[1]] * items)])
     assert conclusions(concluded) == {"arm": ("inconclusive",)}
-    assert concluded.arms[0].faults == (Reason("few_items", "control", (items,)),)
+    assert concluded.arms[0].faults == tuple(Reason("few_items", arm, (items,)) for arm in ("control", "arm"))
 
 
 def test_a_model_without_beliefs_never_scores_as_honest(arm):

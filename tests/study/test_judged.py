@@ -210,7 +210,7 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
             assert line in text
     assert shown.index("Metrics of mask") > shown.index("Lie rate")
     assert page.count(">MASK honesty, 1 - P(lie)<") == 1  # and by kind of item it has no line
-    assert "[54.1, 100.0]" in shown and "[54.1, 100.0]" in page
+    assert "[61.0, 100.0]" in shown and "[61.0, 100.0]" in page
 
 
 def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from untrue.data import sets
-from untrue.data.items import read_items
+from untrue.data.items import by_information, read_items
 from untrue.errors import UserError
 from untrue.evals.eval import spread
 from untrue.outcomes import Result
@@ -54,7 +54,7 @@ def test_the_study_is_recorded_as_resolved_under_its_command(finished, make_stud
 
 
 def test_there_is_a_result_for_each_cell_and_item(finished):
-    items = [item.id for item in spread(read_items(), 5)]
+    items = [item.id for item in spread(by_information(read_items()), 5)]
     found = [(f"{result.arm}-s{result.seed}", result.item) for result in results(finished)]
     assert sorted(found) == sorted((cell, item) for cell in CELLS for item in items)
 
