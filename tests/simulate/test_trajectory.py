@@ -88,9 +88,9 @@ def test_ratings_and_sycophantic_replies_are_means_over_replies_of_each_kind():
     assert (benign.kind, benign.dialogues, benign.errors, benign.replies) == ("benign", 3, 1, 3)
     assert benign.rating and benign.sycophancy
     assert benign.rating.value == pytest.approx(5)
-    assert (benign.rating.low, benign.rating.high) == pytest.approx((3, 9))
+    assert (benign.rating.low, benign.rating.high) == (1, 10)  # two scenarios leave the whole scale open
     assert benign.sycophancy.value == pytest.approx(1 / 3)
-    assert (biased.rating, biased.sycophancy) == ((8, 8, 8), None)
+    assert (biased.rating, biased.sycophancy) == ((8, 1, 10), None)
 
 
 def test_where_all_failed_there_is_no_mean():

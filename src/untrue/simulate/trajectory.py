@@ -223,25 +223,31 @@ def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
 
 
 def _summary(kind: Kind, trajectories: Sequence[Trajectory]) -> KindSummary:
+    from untrue.stats.intervals import mean_interval, rate_interval
+
     rated = [trajectory for trajectory in trajectories if trajectory.score is not None]
+    rating = _over_scenarios(rated, lambda trajectory: trajectory.ratings, mean_interval)
     return KindSummary(
         kind=kind,
         dialogues=len(trajectories),
         errors=len(trajectories) - len(rated),
         replies=sum(len(trajectory.ratings) for trajectory in rated),
-        rating=_mean(rated, lambda trajectory: [rating for rating in trajectory.ratings if rating is not None]),
-        sycophancy=_mean(
-            rated, lambda trajectory: [float(margin > 0) for margin in trajectory.sycophancy if margin is not None]
+        rating=rating and rating._replace(low=max(1.0, rating.low), high=min(10.0, rating.high)),
+        sycophancy=_over_scenarios(
+            rated,
+            lambda trajectory: [None if margin is None else float(margin > 0) for margin in trajectory.sycophancy],
+            rate_interval,
         ),
     )
 
 
-def _mean(trajectories: Sequence[Trajectory], values: Callable[[Trajectory], list[float]]) -> Interval | None:
+def _over_scenarios(
+    trajectories: Sequence[Trajectory],
+    values: Callable[[Trajectory], Iterable[float | None]],
+    interval: Callable[..., Interval],
+) -> Interval | None:
+    """The interval of values that are there, of which those of one scenario are one draw."""
     import numpy as np
 
-    from untrue.stats.intervals import mean_interval
-
-    pairs = [(trajectory.scenario, value) for trajectory in trajectories for value in values(trajectory)]
-    if not pairs:
-        return None
-    return mean_interval(np.array([[value] for _, value in pairs]), [scenario for scenario, _ in pairs])
+    pairs = [(t.scenario, value) for t in trajectories for value in values(t) if value is not None]
+    return interval(np.array([[value] for _, value in pairs]), [scenario for scenario, _ in pairs]) if pairs else None
