@@ -339,8 +339,11 @@ def gate(
     given = [subject for subject in (baseline, candidate) if isinstance(subject, Evaluation)]
     if given and config is None:
         settings = {"evals": given[0].specs, **settings}
-    overrides = [f"{name}={yaml.safe_dump(value, default_flow_style=True)}" for name, value in settings.items()]
-    chosen = load_settings(GateConfig, Path(config), overrides) if config else validate(GateConfig, settings)
+    if config:
+        overrides = [f"{name}={yaml.safe_dump(value, default_flow_style=True)}" for name, value in settings.items()]
+        chosen = load_settings(GateConfig, Path(config), overrides)
+    else:
+        chosen = validate(GateConfig, settings)
     logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
     if candidate is None:
         if isinstance(baseline, Evaluation):
