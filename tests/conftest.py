@@ -8,6 +8,7 @@ import gc
 import importlib.metadata
 import json
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from untrue.models.load import LoadedModel, load
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers would else take each other's cores; processes they start inherit it
     os.environ["OMP_NUM_THREADS"] = "1"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job in the background; tests stop runs by Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Inspect, which nothing above imports, reads at each eval what all installed packages contain: once is enough.
 importlib.metadata.packages_distributions = functools.cache(importlib.metadata.packages_distributions)
