@@ -3,7 +3,7 @@
 #   make demo    the quickstart study on the embedded model, and its report
 #   make test    lint, types and all tests, two at a time (WORKERS=8 where there are cores, and 2 GB of memory for each)
 #   make check   lint, types and import order alone
-#   make instrument   are models with known faults named rightly? at most 45 minutes on one core; exits 1 where not
+#   make instrument   are models with known faults named rightly? exits 1 where not
 #   make bench   speed against lm-eval and TRL, side by side
 #   make clean   remove the environment and what runs made
 
