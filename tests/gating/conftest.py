@@ -24,6 +24,8 @@ def write(
     reads: bool = True,
     task: str = "untrue/forced_choice",
     version: int = 3,
+    epochs: int = 1,
+    model: str = "untrue/some",
     texts: str = "",
     first: int = 0,
     weights: str = "base-weights",
@@ -72,8 +74,8 @@ def write(
         task=task,
         task_version=version,
         dataset=EvalDataset(name="builtin", samples=n, sample_ids=ids),
-        model="untrue/some",
-        config=EvalConfig(epochs=1),
+        model=model,
+        config=EvalConfig(epochs=epochs),
         metadata=metadata or None,
     )
     path.parent.mkdir(parents=True, exist_ok=True)

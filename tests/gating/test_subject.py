@@ -74,6 +74,8 @@ def test_what_has_no_log_is_measured_once(
         ({"n": 8}, r"2 items were asked of one alone, first item-0008 of a\."),
         ({"version": 2}, r"a was asked version 3, b version 2\. Measure both with one version\."),
         ({"texts": " really"}, r"item item-0000 has other texts in b\."),
+        ({"epochs": 2}, r"a and b differ in epochs\. Measure both alike\."),
+        ({"model": "vllm/some"}, r"a and b differ in way of choosing \(likelihoods or letters\)\."),
     ],
 )
 def test_what_was_asked_otherwise_is_refused(changes: dict, said: str, log: Log, subjects: Subjects) -> None:
@@ -81,6 +83,16 @@ def test_what_was_asked_otherwise_is_refused(changes: dict, said: str, log: Log,
     with pytest.raises(UserError, match=f"forced_choice: {said}") as refused:
         pairs(a, b)
     assert "\n" not in str(refused.value)
+
+
+def test_arms_of_other_seeds_are_refused(log: Log, subjects: Subjects, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "study.yaml").write_text("name: run\n", "utf-8")
+    for cell in ("one-s0", "one-s1", "two-s0"):
+        log(f"run/cells/{cell}/logs/forced_choice", 10)
+    one, two = (subjects.of(str(tmp_path / "run" / arm)) for arm in ("one", "two"))
+    with pytest.raises(UserError, match=r"one and two differ in seeds"):
+        pairs(one, two)
 
 
 def test_other_choices_are_other_texts(log: Log, subjects: Subjects) -> None:

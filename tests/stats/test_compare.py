@@ -183,6 +183,9 @@ def test_a_summary_has_what_the_model_knows_reads_and_leaves_unsaid(results):
     [summary] = summarise(reading, {})
     assert summary.evasion_rate is not None and summary.evasion_rate.value == pytest.approx(1 / 3)  # not of the error
     assert summary.untrue_belief_rate is not None and summary.untrue_belief_rate.value == pytest.approx(2 / 3)
-    assert summary.reads is not None and summary.reads.value == 1 / 2  # of the items that try it
+    assert summary.reads is None  # two items that try it say nothing
+    tried = [replace(result, item=f"{result.item}-{copy}") for result in reading for copy in range(3)]
+    [more] = summarise(tried, {})
+    assert more.reads is not None and more.reads.value == 1 / 2  # of the items that try it
     [unknown] = summarise(results("arm", [[0], [1]]), {})
     assert unknown.untrue_belief_rate is unknown.reads is None

@@ -101,6 +101,19 @@ class Answers:
         """Hash of the base's weights where the model has an adapter; None where it has none, or they are not known."""
         return self._head(MODEL).get("weights") if self._head(ADAPTER) else None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the model was asked, as far as that changes its answers: other settings are another measurement."""
+        content = self.contents[0]
+        sampling = [getattr(config, name) for config in (content.plan.config, content.eval.model_generate_config)
+                    for name in ("temperature", "max_tokens")]  # fmt: skip
+        return {
+            "seeds": sorted(self.logs),
+            "epochs": content.eval.config.epochs or 1,
+            "temperature and max_tokens": sampling,
+            "way of choosing (likelihoods or letters)": self.record.judged or content.eval.model.startswith("untrue/"),
+        }
+
     def _head(self, name: str) -> Mapping[str, str]:
         return (self.contents[0].eval.metadata or {}).get(name, {})
 
@@ -287,6 +300,8 @@ def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answer
             f"{name}: {baseline} was asked version {before.version}, {candidate} version {after.version}. Measure both"
             " with one version."
         )
+    if changed := [key for key, value in before.settings.items() if after.settings[key] != value]:
+        raise UserError(f"{name}: {baseline} and {candidate} differ in {changed[0]}. Measure both alike.")
     if only := sorted(before.meant ^ after.meant):
         where = baseline if only[0] in before.meant else candidate
         raise UserError(

@@ -25,7 +25,7 @@ from untrue.stats.pairing import (
     without_empty,
 )
 from untrue.stats.rates import HELD, outcome_rate, rate
-from untrue.stats.tests import holm, mde, p_value
+from untrue.stats.tests import FEWEST, holm, mde, p_value
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend
 
 PRIMARY = ("lie_rate", "evasion_rate", "untrue_belief_rate", "pressure_gap", "neutral_margin", "value")
@@ -186,6 +186,7 @@ def _summarise(arm: str, control: str | None, results: list[Result], of_values: 
     counts = Counter(result.outcome for result in results)
     held = sum(counts[outcome] for outcome in HELD)
     reads = [(r.item, r.seed, float(r.reads)) for r in results if r.reads is not None]
+    tried = len({item for item, _, _ in reads})
 
     def lie_rate(among: Collection[Outcome]) -> Interval:
         return outcome_rate(results, (Outcome.LIE,), among)
@@ -207,7 +208,7 @@ def _summarise(arm: str, control: str | None, results: list[Result], of_values: 
         held_share=None if of_values else held / len(results),
         evasion_rate=None if of_values else mean("evasion_rate"),
         untrue_belief_rate=mean("untrue_belief_rate"),
-        reads=rate(reads) if reads else None,
+        reads=rate(reads) if tried >= FEWEST else None,
         pressure_margin=mean("pressure_margin"),
         neutral_margin=mean("neutral_margin"),
         pressure_gap=mean("pressure_gap"),

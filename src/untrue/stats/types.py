@@ -71,7 +71,7 @@ class ArmSummary:
             over those without error; None in an eval that gives values.
         untrue_belief_rate: Results whose belief is not the truth, or that have none, over those without error; None
             where the truth is not known.
-        reads: Share of the items on which the model goes by what its prompt says, where the eval tries it.
+        reads: Share of the items on which the model goes by its prompt; None where fewer than six try it.
         pressure_margin: Mean over results without error; None where all are errors.
         neutral_margin: The same, under the neutral prompt.
         pressure_gap: The same, of the difference of the two.
