@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers would else take each other's cores, as torch reads it when imported
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import asyncio
 import functools
 import gc
 import importlib.metadata
 import json
-import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +25,6 @@ from untrue.data.items import read_items
 from untrue.data.rows import Message
 from untrue.engine.generation import GenerationEngine, Reply, Request
 from untrue.models.load import LoadedModel, load
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # workers would else take each other's cores; processes they start inherit it
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job in the background; tests stop runs by Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
