@@ -18,8 +18,8 @@ from untrue.evals.registry import EVALS
 
 pytestmark = pytest.mark.slow
 
-NAMES = ["forced_choice", "sft_cue", "capability", "unknowns", "deceptionbench"]
-"""By likelihoods, with a cue, by choices, judged by value and by outcome. The tiny model runs all."""
+NAMES = ["forced_choice", "capability", "unknowns"]
+"""By likelihoods of replies, by choices, and judged. The tiny model runs all."""
 JUDGED = [name for name in NAMES if EVALS[name].judged]
 
 FORCED_CHOICE = {"name": "forced_choice", "limit": 8}
@@ -27,8 +27,7 @@ SIZE = ["base=false", "mix.total=8", "mix.shares=[1.0]", "train.epochs=2", "trai
 
 
 def other_eval(name: str) -> dict[str, Any]:
-    judged = {"judge": "scripted/judge", "max_tokens": 8} if name in JUDGED else {}
-    return {"name": name, "limit": 1, **({"domain": "medical"} if name == "sft_cue" else {}), **judged}
+    return {"name": name, "limit": 1, **({"judge": "scripted/judge", "max_tokens": 8} if name in JUDGED else {})}
 
 
 def run(out: Path, evals: list[dict[str, Any]]) -> dict[str, Any]:
