@@ -1,0 +1,128 @@
+"""How different are models that one recipe made? Trains the control of studies/quickstart.yaml with ten seeds, then
+asks of every split of these runs in two what a study would find, and of pairs what the gate would say.
+
+    python benchmarks/repeats.py                 ten trainings, five of which go through the gate; a run resumes
+    python benchmarks/repeats.py --seeds 6 --gated 0 --out runs/six
+
+The runs differ by their seed alone, so whatever is found is false of the recipe. Splits share runs and are not
+independent: the interval of a share is a jackknife that leaves out one run at a time. docs/validity.md has the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, permutations
+from pathlib import Path
+from random import Random
+
+from rich.console import Console
+
+from untrue.api import load_study, run_study
+from untrue.gating.config import GateConfig
+from untrue.gating.subject import Subjects
+from untrue.gating.verdict import gate
+from untrue.outcomes import Result
+from untrue.progress import TerminalWatcher
+from untrue.stats.compare import PRIMARY, compare
+from untrue.study.cell import Arm
+from untrue.study.config import Study
+from untrue.study.routes.share import ShareRoute
+
+STUDY = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
+MOST = 300
+"""Splits that are looked at; where there are more, so many are drawn."""
+
+Split = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+class Repeats(ShareRoute):
+    """The control alone."""
+
+    def arms(self) -> list[Arm]:
+        return super().arms()[:1]
+
+
+def splits(seeds: int, size: int) -> list[Split]:
+    """Two disjoint groups of runs, in each way but for which is which."""
+    found = [
+        (group, other)
+        for group in combinations(range(seeds), size)
+        for other in combinations(sorted({*range(seeds)} - {*group}), size)
+        if group < other
+    ]
+    return found if len(found) <= MOST else Random(0).sample(found, MOST)
+
+
+def is_found(results: Sequence[Result], split: Split) -> bool:
+    """Whether a study with one group as its control finds anything of the other."""
+    control = split[0]
+    relabelled = [
+        replace(result, arm="control" if result.seed in control else "arm", seed=group.index(result.seed))
+        for group in split
+        for result in results
+        if result.seed in group
+    ]
+    return any(c.is_found for c in compare(relabelled, {"arm": "control"}) if c.metric in PRIMARY)
+
+
+def with_jackknife(hits: dict[Split, bool]) -> str:
+    """The share of splits in per cent, and its interval from leaving out one run at a time."""
+    runs = sorted({run for split in hits for group in split for run in group})
+
+    def share(without: int | None = None) -> float:
+        kept = [hit for split, hit in hits.items() if all(without not in group for group in split)]
+        return 100 * sum(kept) / len(kept) if kept else float("nan")
+
+    whole, parts = share(), [share(run) for run in runs]
+    if any(part != part for part in parts):
+        return f"{whole:.1f} %"
+    mean = sum(parts) / len(parts)
+    half = 1.96 * ((len(parts) - 1) / len(parts) * sum((part - mean) ** 2 for part in parts)) ** 0.5
+    return f"{whole:.1f} [{max(0.0, whole - half):.1f}, {min(100.0, whole + half):.1f}] %"
+
+
+def studies(results: Sequence[Result], seeds: int) -> Iterator[str]:
+    """What studies of so many runs find."""
+    yield "| runs of each arm | splits | anything found |"
+    yield "|---|---|---|"
+    for size in (1, 3, 5):
+        if 2 * size <= seeds:
+            hits = {split: is_found(results, split) for split in splits(seeds, size)}
+            yield f"| {size} | {len(hits)} | {with_jackknife(hits)} |"
+
+
+def gates(adapters: Sequence[Path], out: Path) -> Iterator[str]:
+    """What the gate, at its defaults, says of each run as the candidate of each other."""
+    config = GateConfig()
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        measured = Subjects(config.evals, out, watcher)
+        subjects = [measured.of(str(adapter)) for adapter in adapters]
+    pairs = permutations(range(len(subjects)), 2)
+    said = {(a, b): gate(subjects[a], subjects[b], config) for a, b in pairs}
+    yield "| verdict | pairs of runs |"
+    yield "|---|---|"
+    for status in ("pass", "inconclusive", "regression"):
+        hits = {((a,), (b,)): verdict.status == status for (a, b), verdict in said.items()}
+        yield f"| {status} | {with_jackknife(hits)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, measure and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10, help="Runs of the recipe.")
+    parser.add_argument("--gated", type=int, default=5, help="How many of them go through the gate, each with each.")
+    parser.add_argument("--out", type=Path, default=Path("runs/repeats"), help="The run directory.")
+    options = parser.parse_args(arguments)
+    study = load_study(STUDY, [f"seeds={[*range(options.seeds)]}"])
+    repeats: Study = study.model_copy(update={"mix": Repeats(**study.mix.model_dump()), "base": False})
+    analysis = run_study(repeats, options.out, progress=True)
+    results = [Result.from_json(line) for line in analysis.store.results.read_text("utf-8").splitlines()]
+    print("\n".join(studies(results, options.seeds)), end="\n\n", flush=True)
+    adapters = [options.out / "cells" / f"control-s{seed}" / "adapter" for seed in range(options.gated)]
+    print("\n".join(gates(adapters, options.out / "gate")))
+
+
+if __name__ == "__main__":
+    main()
