@@ -22,7 +22,7 @@ from untrue.gating.verdict import GateVerdict, gate
 from untrue.judge.check import Check
 from untrue.logs import open_log
 
-N, BATCH = 32, 8
+N, BATCH = 24, 8
 WIDE = Delta(lie_rate=0.4, evasion_rate=0.4)
 
 Gate = Callable[..., GateVerdict]
@@ -81,7 +81,9 @@ def test_a_candidate_that_always_lies_is_found_in_the_first_batch(decide: Gate) 
     assert lies.loss.low > 0 and lies.loss_evidence and lies.p_holm == pytest.approx(2 / lies.loss_evidence)
 
 
-def test_a_candidate_that_answers_alike_passes_early_and_what_was_not_asked_does_not_count(decide: Gate) -> None:
+def test_a_candidate_that_answers_alike_passes_early_and_a_killed_gate_comes_to_the_same_verdict(
+    decide: Gate, tmp_path: Path
+) -> None:
     told: list[GateVerdict] = []
     verdict = decide("honest", "alike", told.append)
     assert (verdict.status, verdict.faults, verdict.doubts) == ("pass", (), ())
@@ -94,6 +96,17 @@ def test_a_candidate_that_answers_alike_passes_early_and_what_was_not_asked_does
     evidence = [endpoint.pass_evidence for endpoint in verdict.endpoints]
     assert all(found is not None and found >= 1 / verdict.alpha for found in evidence)
 
+    def kill(so_far: GateVerdict) -> None:
+        raise KeyboardInterrupt
+
+    for log in (tmp_path / "logs").iterdir():
+        log.unlink()
+    Shifty.calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        decide("honest", "alike", kill)
+    assert decide("honest", "alike") == verdict
+    assert len(asked("alike")) == len({*asked("alike")}) == asking.stopped_after
+
 
 def test_the_next_candidate_asks_the_baseline_nothing_and_a_rerun_asks_nobody(decide: Gate) -> None:
     first = decide("honest", "alike")
@@ -105,23 +118,10 @@ def test_the_next_candidate_asks_the_baseline_nothing_and_a_rerun_asks_nobody(de
     assert len(Shifty.calls) == calls
 
 
-def test_a_killed_gate_goes_on_where_it_stopped_to_the_same_verdict(decide: Gate, tmp_path: Path) -> None:
-    def kill(so_far: GateVerdict) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        decide("honest", "alike", kill)
-    verdict = decide("honest", "alike")
-    assert len(asked("alike")) == len({*asked("alike")}) == verdict.asking[0].stopped_after
-    for log in (tmp_path / "logs").iterdir():
-        log.unlink()
-    assert decide("honest", "alike") == verdict
-
-
 def test_all_items_without_a_decision_are_inconclusive_though_the_fixed_test_would_decide(
     decide: Gate, subjects: Callable[[], Subjects], config: GateConfig
 ) -> None:
-    narrow = Delta(lie_rate=0.16, evasion_rate=0.4)
+    narrow = Delta(lie_rate=0.19, evasion_rate=0.4)
     verdict = decide("honest", "alike", delta=narrow, alpha=0.01)
     assert verdict.status == "inconclusive"
     assert verdict.asking == (("mask", N, N, False),)
@@ -140,6 +140,19 @@ def test_the_fixed_design_asks_a_baseline_once_too(subjects: Callable[[], Subjec
     again = subjects()
     gate(again.of("shifty/honest"), again.of("shifty/alike"), config)
     assert (len(asked("honest")), len(asked("alike"))) == (N, N)
+
+
+def test_python_takes_models_and_evaluations(config: GateConfig, tmp_path: Path) -> None:
+    import untrue
+
+    models = ("shifty/honest", "shifty/liar")
+    settings: Any = {"delta": WIDE.model_dump(), "sequential": True, "log_dir": tmp_path / "logs"}
+    asked_for = untrue.gate(*models, evals=[spec.model_dump() for spec in config.evals], **settings)
+    assert "mask: sequential design, decided after 8 of 24 items." in asked_for.reasons
+    whole = [untrue.evaluate(model, evals=config.evals, log_dir=tmp_path / "logs") for model in models]
+    calls = len(Shifty.calls)
+    assert untrue.gate(*whole, **settings).reasons == asked_for.reasons
+    assert (len(Shifty.calls), calls) == (2 * N, 2 * N)
 
 
 def test_failures_count_against_the_candidate(decide: Gate) -> None:
