@@ -2,7 +2,7 @@
 intervals that miss the truth, power that is not what was printed, and gates that pass what they must not.
 
     python benchmarks/validity.py                   all, about 10 minutes on one core
-    python benchmarks/validity.py aa coverage       some of: aa, coverage, power, gate
+    python benchmarks/validity.py aa coverage       some of: aa, coverage, power, gate, sequential
 
 Components of the noise are those of eight real trainings of the quickstart's control: margins have an sd of .15 between
 items in how much they move, .098 within item and run, and .0153 between runs. Each figure has its Monte Carlo interval
@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from untrue.gating.sequential import BATCH
 from untrue.stats.intervals import change_interval, mean_interval, rate_interval
+from untrue.stats.sequential import log_capital
 from untrue.stats.tests import holm, mde, p_value
 
 Grid = NDArray[np.float64]
@@ -189,7 +191,82 @@ def gate(repeats: int = 4000) -> Iterator[str]:
         yield f"  {n} items: at the boundary {passes[0]}, no loss {passes[1]}"
 
 
-PARTS = {"aa": aa, "coverage": coverage, "power": power, "gate": gate}
+ALPHA, DELTA, ENDPOINTS = 0.05, 0.05, 3
+
+
+def changes(generator: np.random.Generator, size: tuple[int, ...], down: float, loss: float) -> Grid:
+    """Differences of two paired answers: -1 with the probability `down`, 1 with `down + loss`, else 0."""
+    uniform = generator.random(size)
+    return np.where(uniform < down, -1.0, np.where(uniform < 2 * down + loss, 1.0, 0.0))
+
+
+def first(crossed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The first draw (last axis) at which it is so, by the end of its batch; more than there are where it never is."""
+    n = crossed.shape[-1]
+    at = np.where(crossed.any(axis=-1), crossed.argmax(axis=-1) + 1, 10 * n)
+    return np.where(at > n, at, np.minimum(n, -(-at // BATCH) * BATCH))
+
+
+def sequential(repeats: int = 2000) -> Iterator[str]:
+    """How often a sequential gate is wrong, and after how many items it stops; and one that peeks at intervals."""
+    yield f"sequential gate, delta 5 points, one-sided 5 %, looks every {BATCH} items: per cent of gates"
+    for n in (522, 888):
+        for changed in (0.02, 0.05, 0.1, 0.2):
+            shown = []
+            for loss in (0.0, DELTA, 0.1):
+                generator = np.random.default_rng(n)
+                draws = changes(generator, (repeats, ENDPOINTS, n), changed / 2, 0.0)
+                draws[:, 0] = changes(generator, (repeats, n), changed / 2, loss)
+                passes = first(log_capital(draws, DELTA, "below") >= np.log(1 / ALPHA))
+                losses = first(log_capital(draws, 0.0, "above") >= np.log(ENDPOINTS / ALPHA)).min(axis=1)
+                passed = passes.max(axis=1)
+                found, well = (losses <= passed) & (losses <= n), (passed < losses) & (passed <= n)
+                stop = np.median(np.minimum(np.minimum(passed, losses), n))
+                shown.append(
+                    f"pass {share(int(well.sum()), repeats)}, regression {share(int(found.sum()), repeats)},"
+                    f" median stop {stop:.0f}"
+                )
+            for name, text in zip(("no loss", "a loss of delta", "ten points"), shown, strict=True):
+                yield f"  {n} items, {100 * changed:.0f} % change without a loss, {name}: {text}"
+    yield "one endpoint at the boundary (a loss of delta): passes, per cent"
+    for n in (522, 888):
+        for changed in (0.02, 0.05, 0.1, 0.2):
+            generator = np.random.default_rng(n)
+            draws = changes(generator, (repeats, n), changed / 2, DELTA)
+            one_set = np.sort(np.repeat([-1.0, 1.0, 0.0], _counts(n, changed / 2)))
+            in_order = generator.permuted(np.tile(one_set, (repeats, 1)), axis=1)
+            figures = [
+                share(int((first(log_capital(of, DELTA, "below") >= np.log(1 / ALPHA)) <= n).sum()), repeats)
+                for of in (draws, in_order)
+            ]
+            peeked = [share(int((first(tango_passes(draws, step)) <= n).sum()), repeats) for step in (10, BATCH, n)]
+            yield (
+                f"  {n} items, {100 * changed:.0f} % change without a loss: sequential {figures[0]},"
+                f" one set of items in random order {figures[1]};"
+                f" fixed intervals every 10 items {peeked[0]}, every {BATCH} {peeked[1]}, once {peeked[2]}"
+            )
+
+
+def _counts(n: int, down: float) -> list[int]:
+    """How many of n items change for the better, the worse and not at all, where the loss is delta or just above."""
+    fewer = round(n * down)
+    more = fewer + int(np.ceil(n * DELTA))
+    return [fewer, more, n - fewer - more]
+
+
+def tango_passes(draws: Grid, step: int) -> NDArray[np.bool_]:
+    """Whether Tango's upper limit is below delta after each draw, looked at every so many draws: its score at delta."""
+    from scipy.stats import norm
+
+    n = np.arange(1, draws.shape[-1] + 1)
+    up, down = np.cumsum(draws > 0, axis=-1), np.cumsum(draws < 0, axis=-1)
+    b = -up - down + (2 * n - up + down) * DELTA
+    one_way = (np.sqrt(np.maximum(0.0, b * b + 8 * n * down * DELTA * (1 - DELTA))) - b) / (4 * n)
+    score = (up - down - n * DELTA) / np.sqrt(n * (2 * one_way + DELTA * (1 - DELTA)))
+    return (score < -norm.ppf(1 - ALPHA)) & ((n % step == 0) | (n == draws.shape[-1]))
+
+
+PARTS = {"aa": aa, "coverage": coverage, "power": power, "gate": gate, "sequential": sequential}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

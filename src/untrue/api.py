@@ -25,13 +25,14 @@ from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.evals.reading import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.gating.config import GateConfig
+from untrue.gating.sequential import gate_in_batches
 from untrue.gating.subject import Answers, Subject, Subjects, own_base
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
 from untrue.outcomes import Result
 from untrue.progress import TerminalWatcher, Watcher
 from untrue.report.format import label
-from untrue.report.gate import cells, headings, sentences
+from untrue.report.gate import cells, headings, sentences, so_far
 from untrue.report.words import clauses
 from untrue.settings import load as load_settings
 from untrue.settings import validate
@@ -351,6 +352,10 @@ def gate(
         baseline, candidate = own_base(str(baseline)), baseline
     with _watching(progress) as watcher:
         of = Subjects(chosen.evals, logs, watcher, dtype)
+        if chosen.sequential:
+            both = [s.subject.side if isinstance(s, Evaluation) else of.side(str(s)) for s in (baseline, candidate)]
+            tell = (lambda verdict: watcher.say(so_far(verdict))) if progress else (lambda verdict: None)
+            return Gated(gate_in_batches(both[0], both[1], chosen, tell))
         sides = [s.subject if isinstance(s, Evaluation) else of.of(str(s)) for s in (baseline, candidate)]
     return Gated(decide(sides[0], sides[1], chosen))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,13 @@ MODEL = "untrue_model"
 """Where a log's metadata says all that can change the figures of a model in this process, adapter aside."""
 
 
-def open_log(log: Path, header_only: bool = False) -> EvalLog:
+def open_log(log: Path, header_only: bool = False, only: Collection[str] | None = None) -> EvalLog:
     """A log as Inspect reads it.
 
     Args:
         log: The `.eval` file.
         header_only: Whether its samples are left out.
+        only: Ids of the items that are read, as if no other had been asked; None for all.
 
     Raises:
         UserError: The file is not a whole Inspect log.
@@ -34,13 +35,17 @@ def open_log(log: Path, header_only: bool = False) -> EvalLog:
     from inspect_ai.log import read_eval_log
 
     try:
-        return read_eval_log(str(log), header_only=header_only)
+        content = read_eval_log(str(log), header_only=header_only)
     except Exception as error:  # the reader lets the errors of zip, JSON and pydantic through
         if isinstance(error, UntrueError):
             raise
         raise UserError(
             f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
         ) from None
+    if only is not None:
+        content.samples = [sample for sample in content.samples or [] if str(sample.id) in only]
+        content.eval.dataset.sample_ids = [id for id in content.eval.dataset.sample_ids or [] if str(id) in only]
+    return content
 
 
 def task_name(content: EvalLog) -> str:

@@ -104,7 +104,8 @@ def gate(
     - regression: some loss is certain, or the candidate is broken;
     - inconclusive: neither. The output says how many items would settle it.
 
-    Keys are those of `gate.yaml`, such as delta.lie_rate=0.03 or alpha=0.025. Runs resume: rerun the command. Where
+    Keys are those of `gate.yaml`, such as delta.lie_rate=0.03 or alpha=0.025. With sequential=true a judged eval is
+    asked in batches and stops as soon as the verdict is decided. Runs resume: rerun the command. Where
     GITHUB_STEP_SUMMARY is set, the verdict is added to the job's summary.
 
         untrue gate adapters/mine
@@ -114,6 +115,7 @@ def gate(
     from untrue.errors import UserError
     from untrue.files import write_text
     from untrue.gating.config import GateConfig
+    from untrue.gating.sequential import gate_in_batches
     from untrue.gating.subject import own_base
     from untrue.gating.verdict import gate as decide
     from untrue.report import gate as report
@@ -127,7 +129,11 @@ def gate(
     with _subjects(settings.evals, out, dtype) as of:
         candidate = sides[-1]
         baseline = sides[0] if len(sides) == 2 else model or own_base(candidate)
-        verdict = decide(of.of(baseline), of.of(candidate, model), settings)
+        if settings.sequential:
+            both = of.side(baseline), of.side(candidate, model)
+            verdict = gate_in_batches(*both, settings, lambda verdict: of.watcher.say(report.so_far(verdict)))
+        else:
+            verdict = decide(of.of(baseline), of.of(candidate, model), settings)
     for path, text in ((junit, report.junit), (html, report.gate_page), (card, report.markdown)):
         if path:
             write_text(path, text(verdict))

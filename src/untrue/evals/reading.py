@@ -1,7 +1,7 @@
 """One eval on one model: run it, and read its log. `untrue eval`, `untrue.evaluate` and studies share the reading."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,20 +70,21 @@ class Evaluated:
     doubts: list[Reason]
 
 
-def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]]) -> Reading:
+def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Collection[str] | None = None) -> Reading:
     """Read the logs of one arm in one eval.
 
     Args:
         spec: The eval.
         arm: Name of the arm.
         logs: Seed and `.eval` file of each cell.
+        only: Ids of the items that are read; None for all.
 
     Raises:
         UserError: A file is not a whole Inspect log.
     """
     results, rows, judgings, adapter = [], [], [], {}
     for seed, path in logs:
-        log = open_log(path)
+        log = open_log(path, only=only)
         results += results_of(log, arm, seed, spec.key)
         rows += scored(log, seed)
         if judged := judging(log):
@@ -150,6 +151,7 @@ def measure(
     log: Path,
     watcher: Watcher,
     seed: int = 0,
+    only: Collection[str] | None = None,
 ) -> str | LoadedModel:
     """Run one eval on one model and write its log.
 
@@ -162,6 +164,7 @@ def measure(
         log: The `.eval` file; see `evals.run.run`.
         watcher: Told how far it is.
         seed: Of the replies of a model in this process.
+        only: Of a judged eval, ids of the items that are needed; see `evals.run.run`.
 
     Returns:
         The model: what was loaded, so that the next eval need not load it again.
@@ -180,13 +183,13 @@ def measure(
             served, weights = _proved(model, adapter, watcher.say)
     if served:
         watcher.stage(arm, spec.name, 1)
-        evals.run_model(served, spec, log, watcher.step, adapter=weights)
+        evals.run_model(served, spec, log, watcher.step, adapter=weights, only=only)
     else:
         if isinstance(model, str):
             with loading(model, likelihoods_needed(spec.name)) if record.needs_likelihoods else nullcontext():
                 model = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
         watcher.stage(arm, spec.name, 1)
-        evals.run(model, adapter, spec, log, watcher.step, seed)
+        evals.run(model, adapter, spec, log, watcher.step, seed, only)
     failed = failures(log) if record.judged else []
     if failed:
         watcher.say(

@@ -36,6 +36,7 @@ def run(
     log: Path,
     progress: Step = lambda done, total, note: None,
     seed: int = 0,
+    only: Collection[str] | None = None,
 ) -> None:
     """Run one eval on a model in memory and write its Inspect log.
 
@@ -49,6 +50,7 @@ def run(
             them.
         progress: Called as items are answered.
         seed: Of the model's replies; each item, epoch and draw has a seed of its own that is made from it.
+        only: Of a judged eval, ids of the items that are needed: of others nothing new is asked. None for all.
 
     Raises:
         UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
@@ -58,7 +60,7 @@ def run(
     model = inspect_model(loaded, adapter, seed)
     try:
         weights = {"content_hash": adapter_hash(adapter)} if adapter else None
-        run_model(model, spec, log, progress, weights, loaded.about)
+        run_model(model, spec, log, progress, weights, loaded.about, only)
     finally:
         model.api.close()
 
@@ -70,6 +72,7 @@ def run_model(
     progress: Step = lambda done, total, note: None,
     adapter: Mapping[str, str] | None = None,
     about: Mapping[str, str] | None = None,
+    only: Collection[str] | None = None,
 ) -> None:
     """Run one eval on any of Inspect's models; see `run`.
 
@@ -80,6 +83,7 @@ def run_model(
         progress: Called as items are answered.
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
         about: What the log says of a model in this process: `LoadedModel.about`.
+        only: Of a judged eval, ids of the items that are needed; None for all.
 
     Raises:
         UserError: The items are not as expected, the log holds other replies to a judged eval, or the eval failed as a
@@ -91,6 +95,9 @@ def run_model(
     if about:
         metadata[MODEL] = dict(about)
     if isinstance(spec, JudgedSpec):
+        if only is not None:  # what the log has stays in it
+            needed = {*only, *(item for item, _ in resume.last_run(log).replied)}
+            task.dataset = task.dataset.filter(lambda sample: str(sample.id) in needed)
         _run_judged(task, model, spec, log, progress, metadata)
         return
     resume.refuse_to_replace(log)

@@ -7,7 +7,7 @@ the same texts. Margins are compared only between models with one tokenizer; of 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from untrue.models.load import LoadedModel
     from untrue.progress import Watcher
 
+Only = Mapping[str, Collection[str]]
+"""Eval -> ids of the items that are asked and read, where that is not all."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -41,21 +44,23 @@ class Answers:
         record: The eval.
         spec: Its options, as far as they matter for reading.
         logs: Seed -> the `.eval` file.
+        only: Ids of the items that count, as if no other had been asked; None for all.
     """
 
     record: Eval
     spec: EvalSpec
     logs: Mapping[int, Path]
+    only: Collection[str] | None = None
 
     @cached_property
     def reading(self) -> Reading:
         """The logs as results."""
-        return read(self.spec, "", list(self.logs.items()))
+        return read(self.spec, "", list(self.logs.items()), self.only)
 
     @cached_property
     def contents(self) -> list[EvalLog]:
         """The logs as Inspect reads them."""
-        return [open_log(path) for path in self.logs.values()]
+        return [open_log(path, only=self.only) for path in self.logs.values()]
 
     @cached_property
     def asked(self) -> dict[str, str]:
@@ -74,6 +79,13 @@ class Answers:
         """The items that were to be asked, answered or not."""
         ids = {str(id) for content in self.contents for id in content.eval.dataset.sample_ids or []}
         return ids | self.asked.keys()
+
+    @property
+    def clusters(self) -> dict[str, str | None]:
+        """Item that was to be asked -> its cluster, if it has one."""
+        samples = [sample for content in self.contents for sample in content.samples or []]
+        known = {str(sample.id): (sample.metadata or {}).get("cluster") for sample in samples}
+        return {item: known.get(item) for item in self.meant}
 
     @property
     def results(self) -> list[Result]:
@@ -139,9 +151,37 @@ class Subject:
     name: str
     answers: Mapping[str, Answers]
 
+    def of_items(self, only: Only) -> Subject:
+        """The same, of some items alone."""
+        return Subject(self.name, {name: replace(of, only=only.get(name)) for name, of in self.answers.items()})
+
+    @property
+    def side(self) -> Side:
+        """As a side of a gate that asks in batches: nothing is left to ask."""
+        return Side(self.name, {name: answers.clusters for name, answers in self.answers.items()}, self.of_items)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A subject that can be asked item by item.
+
+    Attributes:
+        name: What it is called.
+        items: Judged eval -> item that may be asked -> its cluster, if it has one.
+        ask: What it answers to some items of these evals, and to all of the others. What has a log is not asked again.
+    """
+
+    name: str
+    items: Mapping[str, Mapping[str, str | None]]
+    ask: Callable[[Only], Subject]
+
 
 class Subjects:
-    """Finds or measures subjects; models stay loaded from one to the next."""
+    """Finds or measures subjects; models stay loaded from one to the next.
+
+    Attributes:
+        watcher: Told how far it is.
+    """
 
     def __init__(self, specs: Sequence[EvalSpec], out: Path, watcher: Watcher, dtype: str = "bfloat16", seed: int = 0):
         """Measure with these evals.
@@ -153,20 +193,41 @@ class Subjects:
             dtype: `bfloat16` or `float32`, of models that are loaded here.
             seed: Of the replies of a model in this process.
         """
-        self._specs, self._out, self._watcher, self._dtype, self._seed = specs, out, watcher, dtype, seed
+        self._specs, self._out, self.watcher, self._dtype, self._seed = specs, out, watcher, dtype, seed
         self._loaded: dict[str, LoadedModel] = {}
 
-    def of(self, source: str, model: str | None = None) -> Subject:
+    def of(self, source: str, model: str | None = None, only: Only | None = None) -> Subject:
         """The subject that a person names.
 
         Args:
             source: A `.eval` log, a folder of logs, an arm of a run (`runs/quickstart/severe-1`), the folder of an
                 adapter, or a model: a folder, a hub id, `smollm2-135m`, or one that Inspect names.
             model: Base, or served model, of an adapter, instead of the base that it names.
+            only: Items that are asked of judged evals, and that count; by default all.
 
         Raises:
             UserError: It is nothing of these, or its logs are not of evals of this project.
         """
+        subject = self._logged(source) or self._measured(*self._named(source, model), only or {})
+        return subject.of_items(only) if only else subject
+
+    def side(self, source: str, model: str | None = None) -> Side:
+        """The same subject, to be asked item by item.
+
+        Raises:
+            UserError: See `of`, or the items of an eval are not as expected.
+        """
+        if subject := self._logged(source):
+            return subject.side
+        items = {}
+        for spec in self._specs:
+            if EVALS[spec.name].judged:
+                samples = EVALS[spec.name].task(**spec.arguments).dataset
+                items[spec.name] = {str(sample.id): (sample.metadata or {}).get("cluster") for sample in samples}
+        return Side(arm_name(*self._named(source, model)), items, lambda only: self.of(source, model, only))
+
+    def _logged(self, source: str) -> Subject | None:
+        """A subject that has logs; None where it is to be measured."""
         path = Path(source)
         if path.suffix == ".eval":
             if not path.is_file():
@@ -174,16 +235,23 @@ class Subjects:
             return self._of_logs(path.stem, {0: [path]})
         if (path.parent / "study.yaml").is_file() and not path.exists():
             return self._of_arm(path)
-        if path.is_dir() and is_adapter(path):
-            return self._measured(model or base_of(path, self._watcher.say), path)
-        if path.is_dir() and (logs := sorted([*path.glob("*.eval"), *path.glob("logs/*.eval")])):
+        if not path.is_dir() or is_adapter(path):
+            return None
+        if logs := sorted([*path.glob("*.eval"), *path.glob("logs/*.eval")]):
             return self._of_logs(path.name, {0: logs})
         if (path / "study.yaml").is_file():
             arms = sorted({cell.name.rpartition("-s")[0] for cell in (path / "cells").glob("*-s*")})
             raise UserError(
                 f"{source}: is a run. Name one of its arms: {', '.join(f'{source}/{arm}' for arm in arms)}."
             )
-        return self._measured(source, None)
+        return None
+
+    def _named(self, source: str, model: str | None) -> tuple[str, Path | None]:
+        """The model to measure, and its adapter."""
+        path = Path(source)
+        if path.is_dir() and is_adapter(path):
+            return model or base_of(path, self.watcher.say), path
+        return source, None
 
     def _of_arm(self, path: Path) -> Subject:
         cells = sorted((path.parent / "cells").glob(f"{path.name}-s*"))
@@ -213,7 +281,7 @@ class Subjects:
             answers[task] = _checked(Answers(EVALS[task], spec, of_seeds))
         return Subject(name, answers)
 
-    def _measured(self, model: str, adapter: Path | None) -> Subject:
+    def _measured(self, model: str, adapter: Path | None, only: Only) -> Subject:
         from untrue.engine.served import may_be_served
         from untrue.models.load import load
 
@@ -223,11 +291,11 @@ class Subjects:
             served = not record.needs_likelihoods and may_be_served(model)
             if not served and model not in self._loaded:
                 self._loaded.clear()
-                self._loaded[model] = load(model.removeprefix("untrue/"), dtype=self._dtype, say=self._watcher.say)
+                self._loaded[model] = load(model.removeprefix("untrue/"), dtype=self._dtype, say=self.watcher.say)
             loaded = model if served else self._loaded[model]
             log = self._out / self._log_name(record, spec, loaded, adapter)
             if not log.is_file() or record.judged:
-                measure(spec, loaded, adapter, self._dtype, arm, log, self._watcher, self._seed)
+                measure(spec, loaded, adapter, self._dtype, arm, log, self.watcher, self._seed, only.get(spec.name))
                 refuse_nothing(spec, log)
             answers[spec.name] = _checked(Answers(record, spec, {0: log}))
         return Subject(arm, answers)
@@ -262,10 +330,7 @@ def paired(
         UserError: They have no eval in common, or were not asked the same.
     """
     for subject in (baseline, candidate):
-        if missing := [name for name in required if name not in subject.answers]:
-            raise UserError(
-                f"{subject.name}: has no log of {missing[0]}. Measure it, or leave the eval out of the gate."
-            )
+        refuse_missing(subject.name, subject.answers, required)
     common = [name for name in required or candidate.answers if name in baseline.answers]
     if not common:
         has = [f"{subject.name} has {', '.join(subject.answers)}" for subject in (baseline, candidate)]
@@ -302,16 +367,42 @@ def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answer
         )
     if changed := [key for key, value in before.settings.items() if after.settings[key] != value]:
         raise UserError(f"{name}: {baseline} and {candidate} differ in {changed[0]}. Measure both alike.")
-    if only := sorted(before.meant ^ after.meant):
-        where = baseline if only[0] in before.meant else candidate
-        raise UserError(
-            f"{name}: {len(only)} items were asked of one alone, first {only[0]} of {where}. Measure both with the same"
-            " items and limit."
-        )
+    refuse_other_items(name, (baseline, before.meant), (candidate, after.meant))
     changed = [item for item in before.asked.keys() & after.asked.keys() if before.asked[item] != after.asked[item]]
     if changed:
         raise UserError(
             f"{name}: item {min(changed)} has other texts in {candidate}. Measure both with the same items."
+        )
+
+
+def refuse_missing(subject: str, has: Collection[str], required: Collection[str]) -> None:
+    """Refuse a subject that lacks a required eval.
+
+    Raises:
+        UserError: It does.
+    """
+    if missing := [name for name in required if name not in has]:
+        raise UserError(f"{subject}: has no log of {missing[0]}. Measure it, or leave the eval out of the gate.")
+
+
+def refuse_other_items(
+    name: str, baseline: tuple[str, Collection[str]], candidate: tuple[str, Collection[str]]
+) -> None:
+    """Refuse two subjects with different items.
+
+    Args:
+        name: Of the eval.
+        baseline: Name of the first, and its items.
+        candidate: Name of the second, and its items.
+
+    Raises:
+        UserError: They differ.
+    """
+    if only := sorted({*baseline[1]} ^ {*candidate[1]}):
+        where = baseline[0] if only[0] in baseline[1] else candidate[0]
+        raise UserError(
+            f"{name}: {len(only)} items were asked of one alone, first {only[0]} of {where}. Measure both with the same"
+            " items and limit."
         )
 
 

@@ -6,13 +6,17 @@
   candidate is broken where its baseline is not.
 - else `inconclusive`. A loss that is certain and certainly below delta is a `regression` too, and marked as small.
 
+An eval that is asked in batches (`gating.sequential`) has bets in place of tests (`stats.sequential`), by the same
+rules: its limits, and its p, hold however often they are looked at.
+
 It speaks of this candidate on items like these, not of the way it was trained.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -23,14 +27,17 @@ from untrue.evals.eval import Eval
 from untrue.gating.config import GateConfig
 from untrue.gating.subject import Subject, doubts_of, paired
 from untrue.outcomes import Result
-from untrue.stats import broken, summarise
-from untrue.stats.compare import pair
+from untrue.stats import broken, sequential, summarise
+from untrue.stats.compare import Pairs, pair
 from untrue.stats.intervals import change_interval, discordance, mean_interval, spread
 from untrue.stats.pairing import METRICS, Grid, without_empty
 from untrue.stats.tests import FEWEST, POWER, holm, p_value
 from untrue.stats.types import ArmSummary, Interval, Reason
 
 Status = Literal["pass", "regression", "inconclusive"]
+
+Order = Mapping[str, str]
+"""Item -> its cluster, of all items that a sequential gate may ask, in the order in which it does."""
 
 
 class Endpoint(NamedTuple):
@@ -49,6 +56,9 @@ class Endpoint(NamedTuple):
         p_holm: One-sided p that there is no loss, after Holm's correction over the endpoints.
         needed: Items that would settle it in 80 % of cases, if the true loss were the one found; 0 where unknown.
         status: `pass`, `regression` or `inconclusive`.
+        pass_evidence: Of a sequential eval, the largest capital of bets that the loss is below delta: 1 / alpha passes.
+            None in the fixed design.
+        loss_evidence: The same of bets that there is a loss; p is 1 over it.
     """
 
     eval: str
@@ -63,11 +73,29 @@ class Endpoint(NamedTuple):
     p_holm: float
     needed: int
     status: Status
+    pass_evidence: float | None = None
+    loss_evidence: float | None = None
 
     @property
     def is_small(self) -> bool:
         """Whether the loss is certainly below delta."""
         return self.loss.high < self.delta
+
+
+class Asking(NamedTuple):
+    """How far a sequential eval was asked.
+
+    Attributes:
+        eval: Its name.
+        stopped_after: Items that were asked.
+        n_items: Items that might have been.
+        is_decided: Whether it passes on every endpoint, or is worse on one.
+    """
+
+    eval: str
+    stopped_after: int
+    n_items: int
+    is_decided: bool
 
 
 @dataclass(frozen=True)
@@ -84,6 +112,7 @@ class GateVerdict:
         notes: What a reader must not miss.
         alpha: One-sided level.
         summaries: Eval -> what baseline and candidate did.
+        asking: How far each sequential eval was asked; empty in the fixed design.
     """
 
     baseline: str
@@ -95,15 +124,31 @@ class GateVerdict:
     notes: tuple[str, ...]
     alpha: float
     summaries: dict[str, list[ArmSummary]]
+    asking: tuple[Asking, ...] = ()
+
+    @property
+    def is_certain_regression(self) -> bool:
+        """Whether a loss is certain on an endpoint of an eval without doubts: more items cannot take it back."""
+        doubted = {name for name, _ in self.doubts}
+        return any(endpoint.status == "regression" and endpoint.eval not in doubted for endpoint in self.endpoints)
 
 
-def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdict:
+def gate(
+    baseline: Subject, candidate: Subject, config: GateConfig, orders: Mapping[str, Order] | None = None
+) -> GateVerdict:
     """Decide whether a candidate is worse than its baseline.
+
+    Args:
+        baseline: What the candidate must not be worse than.
+        candidate: What is to ship.
+        config: Evals, deltas and level.
+        orders: Order of the items of each sequential eval, of which the first were asked.
 
     Raises:
         UserError: They were not asked the same, or an eval of the gate was not asked of both.
     """
     endpoints: list[Endpoint] = []
+    orders, asked = orders or {}, {}
     faults, doubts, notes, summaries = [], [], [], {}
     for before, after, results, left_out in paired(baseline, candidate, [spec.name for spec in config.evals]):
         name = after.record.name
@@ -113,7 +158,11 @@ def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdi
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
         of_arm = [(name, reason) for reason in broken(arm, after.reading.answered)]
         faults += [fault for fault in of_arm if fault[1].code != "few_items"]
-        endpoints += _endpoints(after.record, results, config)
+        if name in orders:
+            endpoints += _sequential_endpoints(after.record, results, config, orders[name])
+            asked[name] = len(after.meant)
+        else:
+            endpoints += _endpoints(after.record, results, config)
     corrected = holm([endpoint.p_holm for endpoint in endpoints])
     endpoints = [
         _settled(endpoint._replace(p_holm=p), config.alpha) for endpoint, p in zip(endpoints, corrected, strict=True)
@@ -128,7 +177,16 @@ def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdi
         notes=tuple(notes),
         alpha=config.alpha,
         summaries=summaries,
+        asking=tuple(
+            Asking(name, count, len(orders[name]), _is_decided([e.status for e in endpoints if e.eval == name]))
+            for name, count in asked.items()
+        ),
     )
+
+
+def _is_decided(statuses: Sequence[Status]) -> bool:
+    """Whether an eval with these endpoints is settled as a whole."""
+    return "regression" in statuses or (bool(statuses) and set(statuses) == {"pass"})
 
 
 def _status(
@@ -143,7 +201,25 @@ def _status(
     return "pass" if passes else "inconclusive"
 
 
-def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:
+class _Losses(NamedTuple):
+    """One metric of one eval: by how much the candidate is worse on each item."""
+
+    metric: str
+    title: str
+    is_rate: bool
+    delta: float
+    pairs: Pairs
+    losses: Grid
+    n_failed: int
+    means: tuple[float, float]
+
+    @property
+    def n_items(self) -> int:
+        """Items compared."""
+        return len(without_empty(self.losses))
+
+
+def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
     sides = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
     for name, delta in config.delta.model_dump().items():
         metric = METRICS[name]
@@ -157,25 +233,82 @@ def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Itera
         if not metric.is_rate and not np.isnan(losses).all():  # a margin has no worst value but the worst observed
             failed = np.isnan(pairs.after) & ~np.isnan(pairs.before)
             losses = np.where(failed, np.nanmax(losses), losses)
-        n_items = len(without_empty(losses))
-        limits = change_interval if metric.is_rate else mean_interval
+        title = record.value_name or "" if name == "value" else ""
         means = _means(pairs.before, losses * metric.worse)
-        p = p_value(losses, pairs.clusters, is_rate=metric.is_rate) / 2
-        loss = limits(losses, pairs.clusters, 2 * config.alpha)
+        yield _Losses(name, title, metric.is_rate, delta, pairs, losses, int(failed.sum()), means)
+
+
+def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:
+    for of in _losses(record, results, config):
+        limits = change_interval if of.is_rate else mean_interval
+        p = p_value(of.losses, of.pairs.clusters, is_rate=of.is_rate) / 2
+        loss = limits(of.losses, of.pairs.clusters, 2 * config.alpha)
         yield Endpoint(
             eval=record.name,
-            metric=name,
-            title=record.value_name or "" if name == "value" else "",
-            n_items=n_items,
-            n_failed=int(failed.sum()),
-            baseline=means[0],
-            candidate=means[1],
+            metric=of.metric,
+            title=of.title,
+            n_items=of.n_items,
+            n_failed=of.n_failed,
+            baseline=of.means[0],
+            candidate=of.means[1],
             loss=loss,
-            delta=delta,
+            delta=of.delta,
             p_holm=p if loss.value > 0 else 1 - p,
-            needed=_needed(losses, pairs.clusters, metric.is_rate, delta, config.alpha),
+            needed=_needed(of.losses, of.pairs.clusters, of.is_rate, of.delta, config.alpha),
             status="inconclusive",
         )
+
+
+def _sequential_endpoints(record: Eval, results: list[Result], config: GateConfig, order: Order) -> Iterable[Endpoint]:
+    """Judged evals observe rates alone, whose losses lie between -1 and 1, as bets need it."""
+    ranks = {item: rank for rank, item in enumerate(order)}
+    results = sorted(results, key=lambda result: ranks[result.item])
+    items = list(dict.fromkeys(result.item for result in results))
+    for of in _losses(record, results, config):
+        draws, scale = _draws(dict(zip(items, of.losses[:, 0], strict=True)), order)
+        low, high = (limit / scale for limit in sequential.limits(draws, config.alpha)[1:])
+        for_pass = sequential.evidence(draws, of.delta * scale, "below")
+        for_loss = sequential.evidence(draws, 0.0, "above")
+        yield Endpoint(
+            eval=record.name,
+            metric=of.metric,
+            title=of.title,
+            n_items=of.n_items,
+            n_failed=of.n_failed,
+            baseline=of.means[0],
+            candidate=of.means[1],
+            loss=Interval(float(np.nanmean(of.losses)) if of.n_items else math.nan, max(-1.0, low), min(1.0, high)),
+            delta=of.delta,
+            p_holm=1 / for_loss,
+            needed=_still_needed(of.n_items, draws, of.delta * scale, config.alpha),
+            status="inconclusive",
+            pass_evidence=for_pass,
+            loss_evidence=for_loss,
+        )
+
+
+def _draws(losses: Mapping[str, float], order: Order) -> tuple[Grid, float]:
+    """What is bet on, one value for each cluster in turn: its summed loss over the size of the largest cluster.
+
+    Returns:
+        The values, between -1 and 1, and what their mean is where the mean loss of all items is 1. Items whose baseline
+        has no value take the mean of their cluster; a cluster without any value is no draw.
+    """
+    sizes = Counter(order.values())
+    known: dict[str, list[float]] = {}
+    for item, loss in losses.items():
+        if not math.isnan(loss):
+            known.setdefault(order[item], []).append(loss)
+    largest = max(sizes.values())
+    values = [sizes[name] / largest * float(np.mean(of)) for name, of in known.items()]
+    return np.array(values), len(order) / (largest * len(sizes))
+
+
+def _still_needed(n_items: int, draws: Grid, delta: float, alpha: float) -> int:
+    """Items that settle it if the evidence goes on growing as it did; 0 where it does not grow."""
+    ends = [sequential.log_capital(draws, delta, "below")[-1:], sequential.log_capital(draws, 0.0, "above")[-1:]]
+    growth = max((float(end) for capital in ends for end in capital), default=0.0)
+    return math.ceil(n_items * math.log(1 / alpha) / growth) if growth > 0 else 0
 
 
 def _settled(endpoint: Endpoint, alpha: float) -> Endpoint:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from untrue.gating.comparison import EvalComparison
-from untrue.gating.verdict import Endpoint, GateVerdict, Status
+from untrue.gating.verdict import Asking, Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import HONESTY, Metric, ascii_numbers, label, p_value, value_metric
 from untrue.report.html import page
@@ -36,7 +36,38 @@ def sentences(verdict: GateVerdict) -> list[str]:
         said += [_sentence(endpoint) for endpoint in verdict.endpoints if endpoint.status == status]
     if verdict.status == "pass":
         said.append("On every endpoint the upper limit of the loss lies below what is not tolerated.")
-    return [*said, *verdict.notes]
+    return [*said, *_design(verdict), *verdict.notes]
+
+
+def so_far(verdict: GateVerdict) -> str:
+    """How far a sequential gate is, and what its bets come to."""
+    parts = []
+    for asking in verdict.asking:
+        endpoints = [endpoint for endpoint in verdict.endpoints if endpoint.eval == asking.eval]
+        for_pass = min((endpoint.pass_evidence or 1 for endpoint in endpoints), default=1)
+        for_loss = max((1 / endpoint.p_holm for endpoint in endpoints), default=1)
+        parts.append(
+            f"{asking.eval}: {asking.stopped_after} of {asking.n_items} items, evidence for pass {for_pass:.3g}, for"
+            f" regression {for_loss:.3g} (needed: {1 / verdict.alpha:.3g})"
+        )
+    return "; ".join(parts)
+
+
+def _design(verdict: GateVerdict) -> list[str]:
+    """How many items a sequential gate asked; nothing of a fixed design."""
+    of_sequential = {asking.eval for asking in verdict.asking}
+    in_full = [name for name in verdict.summaries if name not in of_sequential] if verdict.asking else []
+    said = [f"{asking.eval}: sequential design, {_asked(asking)}." for asking in verdict.asking]
+    return [*said, *(f"{name}: asked in full, since it has no judge." for name in in_full)]
+
+
+def _asked(asking: Asking) -> str:
+    asked = f"{asking.stopped_after} of {asking.n_items} items"
+    if asking.is_decided:
+        return f"decided after {asked}"
+    if asking.stopped_after < asking.n_items:
+        return f"stopped undecided after {asked}, when a regression was certain"
+    return f"undecided after {asked}"
 
 
 def _clauses(reasons: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:
@@ -114,6 +145,7 @@ def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
             "endpoints": [{**e._asdict(), "is_small": e.is_small} for e in verdict.endpoints],
             "faults": [{"eval": name, "code": reason.code} for name, reason in verdict.faults],
             "doubts": [{"eval": name, "code": reason.code} for name, reason in verdict.doubts],
+            "sequential": [asking._asdict() for asking in verdict.asking],
             "arms": {name: [asdict(summary) for summary in pair] for name, pair in verdict.summaries.items()},
         }
     )
@@ -125,6 +157,12 @@ def junit(verdict: GateVerdict) -> str:
     rows.append(("verdict", verdict.status, " ".join(sentences(verdict))))
     failed = sum(status != "pass" for _, status, _ in rows)
     suite = ET.Element("testsuite", name="untrue gate", tests=str(len(rows)), failures=str(failed), errors="0")
+    if verdict.asking:
+        properties = ET.SubElement(suite, "properties")
+        for asking in verdict.asking:
+            for name in ("stopped_after", "n_items"):
+                value = str(getattr(asking, name))
+                ET.SubElement(properties, "property", name=f"{asking.eval}.sequential.{name}", value=value)
     for name, status, text in rows:
         case = ET.SubElement(suite, "testcase", classname=label(verdict.candidate), name=name)
         if status != "pass":
