@@ -24,6 +24,8 @@ FILES = (
     "pressure_pairs",
     "unknowns",
     "deceptionbench",
+    "plain_text",
+    "truth_probe",
 )
 """The files of the evals, each of which ends with its record."""
 
