@@ -165,7 +165,7 @@ class Eval:
         lower: What a fall of that mean shows of a model.
         witness: Of a second witness for belief, whose results are truth margins: what these are measured in. It is
             reported, and decides nothing. None where the eval decides.
-        needs_likelihoods: Whether it needs likelihoods of given replies, so that no served model will do.
+        needs_likelihoods: Whether it needs likelihoods or hidden states, so that no served model will do.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen but a tie.
         builtin: The data set that `items: builtin` means, where it is not the honesty items.
         also_reads: Further data sets that it reads.

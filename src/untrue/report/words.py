@@ -40,8 +40,8 @@ CONCLUSIONS: dict[Conclusion, str] = {
 """What is concluded of an arm."""
 
 WITNESS = (
-    "A second witness for belief decides nothing. It is read beside what the model says, and enters neither a conclusion"
-    " nor Holm's correction."
+    "A second witness for belief decides nothing. It is read beside what the model says, and enters neither a"
+    " conclusion nor Holm's correction."
 )
 """The note beside what a second witness shows."""
 
