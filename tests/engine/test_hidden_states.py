@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from untrue.engine.hidden_states import last_token_states
+from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
@@ -56,3 +60,21 @@ def test_an_adapter_with_biases_of_its_own_cannot_be_switched_off(tiny: LoadedMo
                 last_token_states(tiny, TEXTS, model, base=True)
         finally:
             tiny.kept.clear()
+
+
+def test_a_document_opens_as_the_tokenizer_opens_it_and_is_not_closed(tiny: LoadedModel):
+    tokenizer = deepcopy(tiny.tokenizer)
+    opens, closes = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A <|im_end|>", special_tokens=[("<|endoftext|>", opens), ("<|im_end|>", closes)]
+    )
+    framed = replace(tiny, tokenizer=tokenizer)
+    plain = tiny.document(TEXTS[0])
+    assert plain == tuple(tiny.tokenizer(TEXTS[0], add_special_tokens=False)["input_ids"])
+    assert framed.document(TEXTS[0]) == (opens, *plain)
+    with pytest.raises(UserError, match="no tokens"):
+        framed.document("")
+    [(prompt, reply)] = LikelihoodEngine(framed).document_query("So:", ["Yes."])
+    assert (prompt + reply, prompt) == (framed.document("So: Yes."), framed.document("So:"))
+    with pytest.raises(UserError, match="no tokens of its own after 'So:'"):
+        LikelihoodEngine(tiny).document_query("So:", [""])

@@ -246,8 +246,8 @@ class LikelihoodEngine(Batcher[Scoring]):
         for text in texts:
             whole = self._loaded.document(f"{opening} {text}")
             begin = agreed(before, whole)
-            if begin == len(whole):
-                raise UserError(f"the text {text[:60]!r} has no tokens.")
+            if not text.strip() or not 0 < begin < len(whole):
+                raise UserError(f"the text {text[:60]!r} has no tokens of its own after {opening!r}.")
             continuations.append(Continuation(whole[:begin], whole[begin:]))
         return tuple(continuations)
 

@@ -160,7 +160,8 @@ class Eval:
         metrics: Name -> how it is shown, in the order in which they are shown.
         computed: What computes them: functions of rows, which Inspect runs too. Empty: `ArmSummary` says it all.
         computed_by_category: The same for each category of item.
-        value_name: What the mean of its values is called; None where it gives outcomes of honesty.
+        value_name: What the mean of its values is called; None where it gives outcomes of honesty, or
+            truth margins.
         higher_is_better: Of the mean of its values.
         lower: What a fall of that mean shows of a model.
         witness: Of a second witness for belief, whose results are truth margins: what these are measured in. It is

@@ -51,6 +51,7 @@ EVAL = Eval(
     errors="a statement is longer than the model takes, or a likelihood is not finite",
     metrics=METRICS,
     computed=[ranking],
+    computed_by_category=[ranking],
     witness="nats per token",
     needs_likelihoods=True,
 )

@@ -86,7 +86,7 @@ def ranking(rows: Sequence[Scored]) -> dict[str, Interval | float]:
     return {"auroc": auroc(scores), "in_order": in_order(scores), "error_rate": error_rate(rows)}
 
 
-@scorer(metrics=inspect_metrics([ranking]))
+@scorer(metrics=inspect_metrics([ranking], [ranking]))
 def truth_margin() -> Scorer:
     """The score of the true statement minus that of the false one."""
 

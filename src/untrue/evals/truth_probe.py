@@ -171,6 +171,7 @@ EVAL = Eval(
     errors="a statement is longer than the model takes, or a hidden state is not finite",
     metrics=METRICS,
     computed=[ranking],
+    computed_by_category=[ranking],
     witness="standard deviations of the base",
     needs_likelihoods=True,
 )
