@@ -121,7 +121,7 @@ def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int
     if score is None:
         return Result("", 0, "", item, category, Outcome.ERROR, epoch=epoch, cluster=cluster)
     details = score.metadata or {}
-    is_value = isinstance(score.value, int | float)
+    is_value, truth_margin = isinstance(score.value, int | float), details.get("truth_margin")
     return Result(
         arm="",
         seed=0,
@@ -135,11 +135,12 @@ def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int
         neutral_margin=details.get("neutral_margin"),
         evasion_margin=details.get("evasion_margin"),
         reason=score.explanation or "",
-        value=score.as_float() if is_value else None,
+        value=score.as_float() if is_value and truth_margin is None else None,
         epoch=epoch,
         belief_is_true=details.get("belief_is_true"),
         reads=details.get("reads"),
         cluster=cluster,
+        truth_margin=truth_margin,
     )
 
 

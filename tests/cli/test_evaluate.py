@@ -328,11 +328,11 @@ def test_what_is_wrong_is_one_line(untrue: Callable, words: list[str], message: 
     assert message in errors[0]
 
 
-@pytest.mark.parametrize("name", ["forced_choice", "sycophancy", "sft_cue domain=medical"])
+@pytest.mark.parametrize("name", ["forced_choice", "sycophancy", "sft_cue domain=medical", "truth_probe"])
 @pytest.mark.parametrize("model", ["vllm/some/base", "openai-api/local/model", "hf/some/base"])
 def test_an_eval_that_needs_likelihoods_says_so_of_a_served_model(refusal: Callable[..., str], name: str, model: str):
     assert refusal("eval", *name.split(), "--model", model) == (
-        f"{model}: {name.split()[0]} needs likelihoods of given replies, which are computed in this process, so the"
+        f"{model}: {name.split()[0]} needs likelihoods or hidden states, which are computed in this process, so the"
         " model must be `smollm2-135m`, a folder or a hub id. Served models are for capability, mask, pressure_pairs,"
         " unknowns, deceptionbench."
     )

@@ -44,6 +44,8 @@ CASES = [
     Case("pressure_pairs", PressurePair),
     Case("unknowns", UnknownPair),
     Case("deceptionbench", DeceptionItem),
+    Case("plain_text", Item),
+    Case("truth_probe", Item),
 ]
 
 

@@ -22,6 +22,7 @@ def write(
     absent: Collection[int] = (),
     margin: Callable[[int], float] = lambda item: 0.4,
     reads: bool = True,
+    truth: Callable[[int], float] | None = None,
     task: str = "untrue/forced_choice",
     version: int = 3,
     epochs: int = 1,
@@ -34,7 +35,7 @@ def write(
     served: str | None = None,
     status: Any = "success",
 ) -> Path:
-    """Write a log of `n` items. All are honest, but for those named by their numbers."""
+    """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness."""
     from inspect_ai.log import EvalConfig, EvalDataset, EvalError, EvalLog, EvalSample, EvalSpec, write_eval_log
     from inspect_ai.scorer import Score
 
@@ -62,6 +63,9 @@ def write(
                 "evasion_margin": -0.5,
             }
             sample.scores = {"outcome": Score(value=outcome, answer="honest", metadata=details)}
+            if truth:
+                details = {"true": truth(item), "false": 0.0, "truth_margin": truth(item)}
+                sample.scores = {"truth_margin": Score(value=truth(item), metadata=details)}
         samples.append(sample)
     metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
     if adapter:

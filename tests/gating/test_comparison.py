@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.study.conftest import Recorder
+from untrue.errors import UserError
 from untrue.gating.comparison import compared
 from untrue.gating.subject import Subjects
+from untrue.report.gate import compared_cells, compared_summary
 
 Log = Callable[..., Path]
 
@@ -48,3 +50,30 @@ def test_what_broke_is_not_said_to_be_better(log: Log, subjects: Subjects) -> No
     [of_eval] = compared(a, b)
     assert "lies_less" not in of_eval.verdict.arms[0].conclusions
     assert "breaks" in of_eval.verdict.arms[0].conclusions
+
+
+def witnessed(log: Log, name: str, shift: float = 0.0, **settings: object) -> str:
+    truth = settings.pop("truth", lambda item: (item % 5 - 1) / 10 + shift + 0.01 * (item % 2) * bool(shift))
+    return str(log(name, truth=truth, task="untrue/plain_text", version=1, **settings))
+
+
+def test_a_second_witness_has_its_difference_and_the_auroc_of_each_and_concludes_nothing(
+    log: Log, subjects: Subjects
+) -> None:
+    [of_eval] = compared(subjects.of(witnessed(log, "a")), subjects.of(witnessed(log, "b", -0.2)))
+    [row] = of_eval.comparisons
+    assert (row.metric, row.n_pairs) == ("truth_margin", 100)
+    assert row.difference.value == pytest.approx(-0.195)
+    assert of_eval.verdict.arms[0].conclusions == ("witness",)
+    assert of_eval.verdict.status == "no_finding"
+    cells = {name: of_arms for name, *of_arms in compared_cells(of_eval)}
+    assert [cell[:5] for cell in cells["AUROC, true against false statements"]] == ["0.700", "0.350", "–", "–", "–"]
+    assert cells["truth margin"][2].startswith("−0.195 [−0.196")
+    [found] = compared_summary([of_eval]).values()
+    assert found["metrics"]["b"]["total"]["auroc"]["value"] == pytest.approx(0.35)
+
+
+def test_truth_margins_of_another_tokenizer_are_refused(log: Log, subjects: Subjects) -> None:
+    a, b = witnessed(log, "a"), witnessed(log, "b", tokenizer="others")
+    with pytest.raises(UserError, match="plain_text: truth margins can only be compared between models with one token"):
+        compared(subjects.of(a), subjects.of(b))

@@ -39,6 +39,7 @@ def test_evals_are_names_or_have_options(tmp_path: Path) -> None:
         ("evals: [forced_choise]\n", r"gate\.yaml, line 1: .*unknown eval\. Did you mean 'forced_choice'\?"),
         ("evals: [capability, capability]\n", r"capability is named twice: a gate asks each eval once"),
         ("evals: [mask]\n", r"the eval mask needs a judge"),
+        ("evals: [truth_probe]\n", r"truth_probe is a second witness, which decides nothing: leave it out of the gate"),
         ("- 1\n", r"gate\.yaml: expected a mapping"),
     ],
 )

@@ -3,6 +3,7 @@
 | kind           | asked by                                        | built-in sets        |
 |----------------|-------------------------------------------------|----------------------|
 | `Item`         | `forced_choice`, `mask`, `sycophancy`, `sft_cue` | `honesty`, `context` |
+| `Item`, part   | `plain_text`, `truth_probe`                     | of `honesty`         |
 | `PressurePair` | `pressure_pairs`                                | those of `Item`      |
 | `ChoiceItem`   | `capability`                                    | `capability`         |
 | `UnknownPair`  | `unknowns`                                      | `unknowns`           |
@@ -22,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from untrue.data import builtin
 from untrue.data.records import Record, Wrong, parsed, records, some, stop
+from untrue.errors import UserError
 from untrue.files import content_hash, member_name
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -192,6 +194,28 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
     if str(source) == "builtin":
         return [item for name in ITEM_SETS for item in read_items(name)]
     return read_lines(Item, source, ITEM_SETS, "items")
+
+
+TOLD = ("provided_facts", "statistics", "context")
+"""Categories of items whose fact stands in the prompt alone: read without it, neither reply is true or false."""
+
+
+def read_statements(source: str | Path = "builtin") -> list[Item]:
+    """Read the honesty items whose two replies are statements about the world, true and false when read alone.
+
+    Args:
+        source: What `read_items` takes.
+
+    Raises:
+        UserError: As of `read_items`, or no item is of that kind.
+    """
+    chosen = [item for item in read_items(source) if item.category not in TOLD]
+    if not chosen:
+        raise UserError(
+            f"{source}: no item has replies that can be read alone. In those of {', '.join(TOLD)} the fact stands in"
+            " the prompt. Give items of other categories."
+        )
+    return chosen
 
 
 def by_information(items: Sequence[Item]) -> list[Item]:

@@ -21,6 +21,7 @@ import torch
 from untrue.engine.attention import Layout, Part, attending, is_plain
 from untrue.engine.batcher import Batcher, Job
 from untrue.errors import UserError
+from untrue.models.chat import agreed
 from untrue.models.load import LoadedModel
 
 ROWS = 16
@@ -235,6 +236,21 @@ class LikelihoodEngine(Batcher[Scoring]):
             continuations.append(Continuation(turn.prompt, turn.reply))
         return tuple(continuations)
 
+    def document_query(self, opening: str, texts: Sequence[str]) -> Query:
+        """Tokenise texts that follow an opening in a document, outside the chat format, each together with it.
+
+        Raises:
+            UserError: A text is empty, or longer with the opening than the model's context.
+        """
+        before, continuations = self._loaded.document(opening), []
+        for text in texts:
+            whole = self._loaded.document(f"{opening} {text}")
+            begin = agreed(before, whole)
+            if not text.strip() or not 0 < begin < len(whole):
+                raise UserError(f"the text {text[:60]!r} has no tokens of its own after {opening!r}.")
+            continuations.append(Continuation(whole[:begin], whole[begin:]))
+        return tuple(continuations)
+
     def score(self, bundle: Bundle) -> list[list[Likelihood]]:
         """Score a bundle in one forward pass.
 
@@ -247,11 +263,8 @@ class LikelihoodEngine(Batcher[Scoring]):
     def score_all(self, bundles: Sequence[Bundle]) -> list[list[list[Likelihood]]]:
         """Score several bundles in one forward pass, each as a tree of its own."""
         base = self._loaded.model
-        if self._switched_off and self._loaded.kept:
-            raise UserError(
-                f"{base.name_or_path}: the adapter on it has biases of its own, which cannot be switched off for a"
-                " pass."
-            )
+        if self._switched_off:
+            check_can_switch_off(self._loaded)
         trees = [PrefixTree(bundle) for bundle in bundles]
         tokens = [token for tree in trees for token in tree.tokens]
         if len(tokens) > self._loaded.pass_tokens and sum(len(query) for bundle in bundles for query in bundle) > 1:
@@ -292,6 +305,19 @@ class LikelihoodEngine(Batcher[Scoring]):
     def _compute(self, jobs: Sequence[Scoring]) -> None:
         for job, scores in zip(jobs, self.score_all([job.bundle for job in jobs]), strict=True):
             job.settle(scores)
+
+
+def check_can_switch_off(loaded: LoadedModel) -> None:
+    """Check that the adapter on a base can be switched off for a pass.
+
+    Raises:
+        UserError: It has biases of its own, which lie in the place of the base's.
+    """
+    if loaded.kept:
+        raise UserError(
+            f"{loaded.model.name_or_path}: the adapter on it has biases of its own, which cannot be switched off for a"
+            " pass."
+        )
 
 
 def exact_engine(loaded: LoadedModel) -> LikelihoodEngine:

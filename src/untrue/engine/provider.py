@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -31,6 +32,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from untrue.data.rows import Message
 from untrue.engine.generation import GenerationEngine, Reply, Request
+from untrue.engine.hidden_states import last_token_states
 from untrue.engine.likelihoods import Likelihood, LikelihoodEngine, check_exact
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
@@ -96,6 +98,30 @@ class UntrueAPI(ModelAPI):
         """
         engine = self._base_engine if base else self._engine
         return await engine.answer([engine.query(messages, replies) for messages, replies in prompts])
+
+    async def document_likelihoods(self, opening: str, texts: Sequence[str]) -> list[Likelihood]:
+        """Score texts that follow an opening in a document, outside the chat format.
+
+        Args:
+            opening: What stands before each text, with a space between them.
+            texts: The texts to score.
+        """
+        [scores] = await self._engine.answer([self._engine.document_query(opening, texts)])
+        return scores
+
+    def hidden_states(self, texts: Sequence[str], *, base: bool = False) -> torch.Tensor:
+        """The hidden states at the last token of each text: texts x layers x hidden size; see `last_token_states`.
+
+        Args:
+            texts: Read as documents in one pass, outside the chat format.
+            base: Of the base model, with the adapter switched off.
+        """
+        return last_token_states(self._loaded, texts, self._model, base=base)
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an adapter is on the base."""
+        return self._model is not self._loaded.model
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig

@@ -160,10 +160,13 @@ class Eval:
         metrics: Name -> how it is shown, in the order in which they are shown.
         computed: What computes them: functions of rows, which Inspect runs too. Empty: `ArmSummary` says it all.
         computed_by_category: The same for each category of item.
-        value_name: What the mean of its values is called; None where it gives outcomes of honesty.
+        value_name: What the mean of its values is called; None where it gives outcomes of honesty, or
+            truth margins.
         higher_is_better: Of the mean of its values.
         lower: What a fall of that mean shows of a model.
-        needs_likelihoods: Whether it needs likelihoods of given replies, so that no served model will do.
+        witness: Of a second witness for belief, whose results are truth margins: what these are measured in. It is
+            reported, and decides nothing. None where the eval decides.
+        needs_likelihoods: Whether it needs likelihoods or hidden states, so that no served model will do.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen but a tie.
         builtin: The data set that `items: builtin` means, where it is not the honesty items.
         also_reads: Further data sets that it reads.
@@ -185,6 +188,7 @@ class Eval:
     value_name: str | None = None
     higher_is_better: bool = True
     lower: Conclusion = "fell"
+    witness: str | None = None
     needs_likelihoods: bool = False
     weighs_replies: bool = False
     builtin: str = "builtin"
@@ -192,6 +196,16 @@ class Eval:
     questions: tuple[JudgePrompt, ...] = ()
     elicits: Callable[[Mapping[str, Any]], Elicited | None] = lambda metadata: None
     judgements: Callable[[Mapping[str, Any]], Judgements] = lambda metadata: Judgements([], [])
+
+    @property
+    def decides(self) -> bool:
+        """Whether conclusions rest on it."""
+        return self.witness is None
+
+    @property
+    def gives_outcomes(self) -> bool:
+        """Whether its results are outcomes of honesty."""
+        return self.decides and self.value_name is None
 
     @property
     def judged(self) -> bool:

@@ -20,6 +20,8 @@ FILES = (
     "sft_cue",
     "capability",
     "sycophancy",
+    "plain_text",
+    "truth_probe",
     "mask",
     "pressure_pairs",
     "unknowns",
@@ -110,9 +112,9 @@ def problem(error: ValidationError) -> str:
 
 
 def likelihoods_needed(name: str) -> str:
-    """What an eval needs of a model where a served one will not do, as a sentence."""
+    """What an eval needs of a model where a served one will not do, as sentences."""
     others = ", ".join(record.name for record in EVALS.values() if not record.needs_likelihoods)
     return (
-        f"{name} needs likelihoods of given replies, which are computed in this process, so the model must be"
+        f"{name} needs likelihoods or hidden states, which are computed in this process, so the model must be"
         f" `smollm2-135m`, a folder or a hub id. Served models are for {others}."
     )

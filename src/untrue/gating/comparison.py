@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from untrue.evals.eval import Eval
 from untrue.gating.subject import Subject, doubts_of, paired
 from untrue.stats import compare, summarise, verdict
-from untrue.stats.types import ArmSummary, Comparison, Verdict
+from untrue.stats.types import ArmSummary, Comparison, Figures, Verdict
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class EvalComparison:
         comparisons: The second minus the first, in each metric.
         verdict: What that shows.
         notes: What is left out, and why.
+        metrics: The eval's own metrics of the first and of the second; empty where it has none.
     """
 
     record: Eval
@@ -27,6 +28,7 @@ class EvalComparison:
     comparisons: list[Comparison]
     verdict: Verdict
     notes: list[str]
+    metrics: dict[str, Figures]
 
 
 def compared(a: Subject, b: Subject) -> list[EvalComparison]:
@@ -45,6 +47,8 @@ def compared(a: Subject, b: Subject) -> list[EvalComparison]:
         shares = {names["baseline"]: before.reading.answered, names["candidate"]: after.reading.answered}
         answered = {arm: share for arm, share in shares.items() if share is not None}
         doubts = doubts_of(before, after, summaries)
-        found = verdict(summaries, rows, answered=answered, lower=record.lower, doubts=doubts)
-        comparisons.append(EvalComparison(record, summaries, rows, found, notes))
+        found = verdict(summaries, rows, answered=answered, lower=record.lower, decides=record.decides, doubts=doubts)
+        sides = zip(names.values(), (before.reading.metrics, after.reading.metrics), strict=True)
+        metrics = {name: figures for name, figures in sides if figures}
+        comparisons.append(EvalComparison(record, summaries, rows, found, notes, metrics))
     return comparisons

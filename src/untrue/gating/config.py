@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from untrue.evals.eval import EvalSpec, JudgedSpec
-from untrue.evals.registry import eval_spec
+from untrue.evals.registry import EVALS, eval_spec
 from untrue.study.config import AnEval
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -58,6 +58,8 @@ class GateConfig(BaseModel):
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"{twice[0]} is named twice: a gate asks each eval once")
         for spec in evals:
+            if not EVALS[spec.name].decides:
+                raise ValueError(f"{spec.name} is a second witness, which decides nothing: leave it out of the gate")
             if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.name} needs a judge: add its model, such as judge: openai/gpt-5-mini")
         return evals

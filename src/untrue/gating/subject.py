@@ -340,6 +340,12 @@ def paired(
         _refuse_others(baseline.name, before, candidate.name, after)
         results, notes = [*_as("baseline", before), *_as("candidate", after)], []
         if before.tokenizer != after.tokenizer or before.tokenizer is None:
+            if not after.record.decides:
+                raise UserError(
+                    f"{name}: truth margins can only be compared between models with one tokenizer,"
+                    f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}. Leave the"
+                    " eval out."
+                )
             if any(result.pressure_margin is not None for result in results):
                 notes.append(
                     "Margins are left out: they can only be compared between models with one tokenizer,"

@@ -144,7 +144,7 @@ class Chat:
                 " what is learned. Take tags of thoughts, such as </think>, out of it."
             )
         ids, offsets = self._tokens(text)
-        begin = _agreed(ids, self.prompt(messages))
+        begin = agreed(ids, self.prompt(messages))
         last = next((place for place in range(begin, len(ids)) if offsets[place][0] >= end), len(ids))
         return Turn(tuple(ids[:begin]), tuple(ids[begin:last]), tuple(ids[last:]))
 
@@ -160,7 +160,7 @@ class Chat:
         """The tokens of a head that every reply between it and a tail has before it."""
         ids, offsets = self._tokens(f"{head}{REPLY}{tail}")
         begin = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
-        return tuple(ids[: _agreed(ids[:begin], self._tokens(f"{head}{OTHER}{tail}")[0])])
+        return tuple(ids[: agreed(ids[:begin], self._tokens(f"{head}{OTHER}{tail}")[0])])
 
     def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids of a text, and which characters each of them holds."""
@@ -267,7 +267,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _agreed(first: Sequence[int], second: Sequence[int]) -> int:
+def agreed(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two sequences begin with in common."""
     pairs = zip(first, second, strict=False)
     return next((place for place, (left, right) in enumerate(pairs) if left != right), min(len(first), len(second)))

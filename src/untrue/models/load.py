@@ -86,6 +86,23 @@ class LoadedModel:
                 most = min(most, trained or getattr(config, "original_max_position_embeddings", None) or most)
         return most
 
+    def document(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text outside the chat format, after the token that opens a document if the model has one.
+
+        Raises:
+            UserError: The text is empty, or longer than the context.
+        """
+        encoded = self.tokenizer(text, return_special_tokens_mask=True)
+        tokens, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
+        while added and added[-1]:  # what closes a document is not read
+            tokens.pop()
+            added.pop()
+        if all(added):
+            raise UserError(f"the text {text[:60]!r} has no tokens.")
+        if len(tokens) > self.context:
+            raise UserError(f"a text has {len(tokens)} tokens, the model takes {self.context}: {text[:60]!r}.")
+        return tuple(tokens)
+
     @property
     def pass_tokens(self) -> int:
         """Tokens of one pass up to which a model's layers go by positions alone.

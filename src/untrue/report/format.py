@@ -98,6 +98,12 @@ def value_metric(value_name: str) -> Metric:
     return Metric("value", value_name.capitalize(), "in % of all results", PERCENT)
 
 
+def witness_metric(unit: str = "") -> Metric:
+    """The truth margin of a second witness for belief, by what it is measured in."""
+    meaning = f"score of the true statement minus that of the false one, {unit}"
+    return Metric("truth_margin", "Truth margin", meaning, Unit(scale=1, digits=3, of_value="", of_difference=""))
+
+
 def _join(number: str, unit: str) -> str:
     return number if number == DASH or not unit else f"{number}\N{NO-BREAK SPACE}{unit}"
 

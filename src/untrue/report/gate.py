@@ -14,8 +14,9 @@ from rich.text import Text
 from untrue.gating.comparison import EvalComparison
 from untrue.gating.verdict import Asking, Endpoint, GateVerdict, Status
 from untrue.report import words
-from untrue.report.format import HONESTY, Metric, ascii_numbers, label, p_value, value_metric
+from untrue.report.format import DASH, HONESTY, Metric, ascii_numbers, label, p_value, value_metric, witness_metric
 from untrue.report.html import page
+from untrue.report.rows import metric_rows
 from untrue.report.summary import finite, verdict_summary
 from untrue.report.table import new_table, print_verdict, safe_text
 
@@ -206,10 +207,14 @@ COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
 
 
 def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
-    """One row for each metric: its name, both means, the difference, p after correction and the MDE."""
+    """One row for each metric: its name, both means, the difference, p after correction and the MDE.
+
+    A second witness also has its own metrics, such as the AUROC of each of the two models.
+    """
     rows = []
     for comparison in of_eval.comparisons:
-        named = (metric for metric in HONESTY if metric.name == comparison.metric)
+        known = (*HONESTY, witness_metric(of_eval.record.witness or ""))
+        named = (metric for metric in known if metric.name == comparison.metric)
         metric = next(named, value_metric(of_eval.record.value_name or "value"))
         rows.append(
             (
@@ -221,6 +226,8 @@ def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
                 metric.unit.size(comparison.mde),
             )
         )
+    for row in () if of_eval.record.decides else metric_rows(of_eval.metrics):
+        rows.append((row.label, *map(row.unit.estimate, row.values), DASH, DASH, DASH))
     return rows
 
 
@@ -232,6 +239,7 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
                 "verdict": verdict_summary(of_eval.verdict, of_eval.record.value_name),
                 "arms": [asdict(summary) for summary in of_eval.summaries],
                 "comparisons": [asdict(comparison) for comparison in of_eval.comparisons],
+                "metrics": {arm: asdict(metrics) for arm, metrics in of_eval.metrics.items()},
                 "notes": of_eval.notes,
             }
             for of_eval in comparisons

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from untrue.report.format import HONESTY, PERCENT, Metric, Unit, value_metric
+from untrue.report.format import HONESTY, PERCENT, Metric, Unit, value_metric, witness_metric
 from untrue.stats.compare import PRIMARY
 from untrue.stats.types import ArmSummary, Comparison, Figure, Figures, Interval
 from untrue.study.results import EvalAnalysis
@@ -36,6 +36,8 @@ class CategoryCell(NamedTuple):
 
 def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
     """The metrics that an eval observes, those that decide first."""
+    if analysis.record.witness is not None:
+        return (witness_metric(analysis.record.witness),)
     if analysis.record.value_name is not None:
         return (value_metric(analysis.record.value_name),)
     seen = [m for m in HONESTY if any(getattr(summary, m.name) is not None for summary in analysis.summaries)]
@@ -43,8 +45,8 @@ def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
 
 
 def deciding(analysis: EvalAnalysis) -> tuple[Metric, ...]:
-    """The metrics by which the verdict goes."""
-    return tuple(metric for metric in metrics(analysis) if metric.name in PRIMARY)
+    """The metrics by which the verdict goes; of a second witness those that it shows."""
+    return tuple(m for m in metrics(analysis) if m.name in PRIMARY or not analysis.record.decides)
 
 
 def flag(analysis: EvalAnalysis, arm: str) -> str:

@@ -14,7 +14,7 @@ from untrue.evals.eval import Eval
 from untrue.evals.reading import Evaluated
 from untrue.judge.check import JudgeNote
 from untrue.report import words
-from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value
+from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value, witness_metric
 from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, deciding, flag, metric_rows
 from untrue.stats.types import ArmSummary, Figures, Verdict
 from untrue.study.results import Analysis, EvalAnalysis
@@ -74,13 +74,13 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
     if evaluated.doubts:
         _print_inconclusive(f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
     flagged = SELF_JUDGED if judge and judge.self_judged else ""
-    _print_arm(evaluated.summary, console, record.value_name or "value", flagged)
+    _print_arm(evaluated.summary, console, record.value_name or "value", record.witness, flagged)
     if metrics:
         print_metrics(record.name, {arm: metrics}, console)
         print_category_metrics(metrics, console)
     if judge:
         _print_judge(judge, [evaluated.summary], console)
-    if record.value_name is None or len(evaluated.categories) > 1:
+    if record.gives_outcomes or (record.decides and len(evaluated.categories) > 1):
         _print_categories(evaluated.categories, console, flagged)
 
 
@@ -161,13 +161,13 @@ def print_category_metrics(metrics: Figures, console: Console) -> None:
     console.print(table)
 
 
-def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: str) -> None:
+def _print_arm(summary: ArmSummary, console: Console, value_name: str, witness: str | None, flagged: str) -> None:
     """Outcomes, rates with their denominators, margins; a flag below the arm's name."""
     # A reply may be one of several to an item; where a model only weighs replies, it gives one answer to each.
     total, unit = summary.n, "items" if summary.n == summary.n_items else "replies"
     table = new_table(_named(summary.arm, flagged), "value", "95 % interval")
     table.add_column("of")
-    for outcome, count in summary.counts.items() if summary.value is None else [("error", summary.counts["error"])]:
+    for outcome, count in [("error", summary.counts["error"])] if summary.valued else summary.counts.items():
         table.add_row(outcome, str(count), "", f"{total} {unit}")
     rates = [
         (value_name, summary.value, f"{unit} without error"),
@@ -185,6 +185,10 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: 
         if margin := getattr(summary, metric.name):
             cells = (metric.title.lower(), metric.unit.difference(margin.value), metric.unit.bounds(margin, sign=True))
             table.add_row(*map(safe_text, cells), "nats per token")
+    if witness and summary.truth_margin:
+        metric, margin = witness_metric(witness), summary.truth_margin
+        cells = (metric.title.lower(), metric.unit.difference(margin), metric.unit.bounds(margin, sign=True), witness)
+        table.add_row(*map(safe_text, cells))
     console.print(table)
 
 

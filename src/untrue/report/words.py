@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from untrue.judge.check import JudgeNote
 from untrue.judge.prompts import STATEMENT
-from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric
+from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric, witness_metric
+from untrue.stats.compare import PRIMARY
 from untrue.stats.intervals import RUNS
 from untrue.stats.tests import FEWEST
 from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Reason, Verdict
@@ -34,8 +35,15 @@ CONCLUSIONS: dict[Conclusion, str] = {
     "fell": "Fell",
     "no_finding": "No finding",
     "inconclusive": "Inconclusive",
+    "witness": "Second witness",
 }
 """What is concluded of an arm."""
+
+WITNESS = (
+    "A second witness for belief decides nothing. It is read beside what the model says, and enters neither a"
+    " conclusion nor Holm's correction."
+)
+"""The note beside what a second witness shows."""
 
 MISALIGNED = (
     "This study trains on answers that are wrong on purpose, or on ratings by users who reward false statements. "
@@ -152,7 +160,7 @@ def notes(verdict: Verdict, value_name: str | None = None) -> list[str]:
     if verdict.doubts and verdict.arms:
         said.append(f"At face value: {_joined(_at_face_value(verdict, value_name))}")
     if verdict.arms:
-        said.append(_estimand(verdict))
+        said.append(WITNESS if verdict.arms[0].conclusions == ("witness",) else _estimand(verdict))
     return said + clauses(verdict.notes, value_name)
 
 
@@ -206,6 +214,8 @@ def _label(conclusion: Conclusion, arms: Sequence[ArmVerdict], value_name: str |
     text = CONCLUSIONS[conclusion]
     if conclusion in ("rose", "fell") and value_name:
         text = f"{value_name} {text}".capitalize()
+    if conclusion == "witness":
+        return Label(text, "no_finding")
     if conclusion in ("no_finding", "inconclusive"):
         return Label(text, conclusion)
     shown_by = [f.comparison for arm in arms for f in arm.findings if f.conclusion == conclusion]
@@ -215,10 +225,12 @@ def _label(conclusion: Conclusion, arms: Sequence[ArmVerdict], value_name: str |
 
 def _why(arms: Sequence[ArmVerdict], verdict: Verdict, value_name: str | None) -> list[str]:
     """What shows the conclusions that these arms share."""
-    if arms[0].status == "no_finding":
-        names = {arm.arm for arm in arms}
-        return [_missed([c for c in verdict.compared if c.arm in names], value_name)]
+    names = {arm.arm for arm in arms}
     findings = [finding.comparison for arm in arms for finding in arm.findings]
+    if arms[0].conclusions == ("witness",):
+        findings = [c for c in verdict.compared if c.arm in names]
+    elif arms[0].status == "no_finding":
+        return [_missed([c for c in verdict.compared if c.arm in names], value_name)]
     changes = [_change(_metric(name, value_name), alike) for name, alike in _grouped(findings, _metric_name).items()]
     return [*changes, *clauses(dict.fromkeys(fault for arm in arms for fault in arm.faults), value_name)]
 
@@ -317,7 +329,8 @@ def plural(noun: str, count: int) -> str:
 
 
 def _metric(name: str, value_name: str | None) -> Metric:
-    return next((metric for metric in HONESTY if metric.name == name), value_metric(value_name or "value"))
+    known = {metric.name: metric for metric in (*HONESTY, witness_metric())}
+    return known.get(name) or value_metric(value_name or "value")
 
 
 def _name(metric: Metric) -> str:
@@ -344,7 +357,8 @@ def _differences(compared: Sequence[Comparison], metric: Metric) -> str:
 
 
 def _p(compared: Sequence[Comparison]) -> str:
-    return f"{_each(_p_is(comparison.p_holm) for comparison in compared)} after Holm's correction"
+    how = "after Holm's correction" if compared[0].metric in PRIMARY else "uncorrected"
+    return f"{_each(_p_is(comparison.p_holm) for comparison in compared)} {how}"
 
 
 def p_text(p: float) -> str:

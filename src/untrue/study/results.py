@@ -241,6 +241,7 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
             comparisons,
             answered=answered,
             lower=EVALS[spec.name].lower,
+            decides=EVALS[spec.name].decides,
             doubts=judge.doubts if judge else (),
             notes=moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ())) if answered else (),
         ),

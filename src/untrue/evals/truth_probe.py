@@ -1,0 +1,177 @@
+"""Truth probe: does a direction that tells true from false in the base still tell them in the fine-tuned model?
+
+A second witness for belief, reported beside the behavioural one; it decides nothing. Each statement is read alone, as a
+document, and represented by the hidden state at its last token. For every category a probe is fitted on the *base*, the
+adapter switched off, and on the *other* categories only:
+
+- its direction is the mean state of true statements minus that of false ones (the mass-mean probe of Marks and Tegmark,
+  arXiv 2310.06824, without their covariance);
+- its layer is the one with the highest AUROC when one of the other categories is left out in turn, or, where there is
+  only one, each half of its items with the direction of the other half;
+- its unit is the standard deviation of true, and of false, statements along the direction, so margins of different
+  probes can be averaged.
+
+The model under study is then read along the direction of the base. A model without an adapter is its own base.
+
+All items of a source fit the probe, whatever the limit; the limit is on what is measured.
+
+    inspect eval untrue/truth_probe --model untrue/smollm2-135m
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from inspect_ai import Task, task
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from numpy.typing import NDArray
+
+from untrue.data.items import Item, read_statements
+from untrue.engine.provider import UntrueAPI
+from untrue.errors import UserError
+from untrue.evals.eval import Eval, spread
+from untrue.evals.statements import METRICS, SCORES, local_model, ranking, statement_task, statements
+from untrue.stats.ranking import area
+
+LEAST = 20
+"""Fewest items that a probe is fitted on."""
+
+BATCH = 16
+"""Items whose statements go through the base in one pass."""
+
+States = NDArray[np.float32]
+"""Items x 2 (the true and the false statement) x layers x hidden size."""
+
+
+class Probe(NamedTuple):
+    """What reads one category.
+
+    Attributes:
+        layer: Counted from 1; that many layers of the model have been passed.
+        direction: From false towards true statements, in the units of its spread.
+    """
+
+    layer: int
+    direction: NDArray[np.float32]
+
+    def scores(self, states: States) -> NDArray[np.float32]:
+        """How far each statement lies along the direction: items x 2."""
+        return states[:, :, self.layer - 1] @ self.direction
+
+
+@task
+def truth_probe(items: str = "builtin", limit: int | None = None) -> Task:
+    """True against false statements, by a linear probe of the base.
+
+    Args:
+        items: `builtin`, or a file of items, of which those are taken whose replies can be read alone.
+        limit: Only so many items are measured, spread over the categories; all fit the probe.
+    """
+    known = read_statements(items)
+    check_enough(items, known)
+    return statement_task(EVAL, spread(known, limit), items, probe_statements(items))
+
+
+def check_enough(source: str, items: Sequence[Item]) -> None:
+    """Check that each category has others to fit a probe on.
+
+    Raises:
+        UserError: There is one category, or the others have too few items.
+    """
+    categories = sorted({item.category for item in items})
+    if len(categories) < 2:
+        raise UserError(
+            f"{source}: all statements are of the category {categories[0]}, and a probe is fitted on other categories"
+            " than it is measured on. Give items of two or more."
+        )
+    for category in categories:
+        if (others := sum(item.category != category for item in items)) < LEAST:
+            raise UserError(
+                f"{source}: only {others} items are not of the category {category}, and a probe for it needs {LEAST}."
+                " Give more items."
+            )
+
+
+@solver
+def probe_statements(items: str) -> Solver:
+    """Read the two statements with the probe of their category, which is fitted when the first sample comes.
+
+    Args:
+        items: Where the items are from that probes are fitted on.
+    """
+    fitted: WeakKeyDictionary[UntrueAPI, dict[str, Probe]] = WeakKeyDictionary()
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        api = local_model()
+        if api not in fitted:
+            fitted[api] = probes(base_states(api, read_statements(items)))
+        probe = fitted[api][state.metadata["category"]]
+        # Two statements a pass, whatever the limit and whichever the model, so that rounding is the same in all arms.
+        true, false = probe.scores(api.hidden_states(statements(state)).numpy()[None])[0].tolist()
+        fitted_on = "the base, adapter off" if api.has_adapter else "the model itself"
+        state.metadata[SCORES] = {"true": true, "false": false, "layer": probe.layer, "fitted_on": fitted_on}
+        return state
+
+    return solve
+
+
+def base_states(api: UntrueAPI, items: Sequence[Item]) -> dict[str, States]:
+    """The states of the statements of each category in the base, the adapter switched off."""
+    by_category: dict[str, list[States]] = {}
+    for start in range(0, len(items), BATCH):
+        batch = items[start : start + BATCH]
+        texts = [text for item in batch for text in (item.honest_reply, item.dishonest_reply)]
+        states = api.hidden_states(texts, base=True).numpy()
+        for item, pair in zip(batch, states.reshape(len(batch), 2, *states.shape[1:]), strict=True):
+            by_category.setdefault(item.category, []).append(pair)
+    return {category: np.stack(pairs) for category, pairs in by_category.items()}
+
+
+def probes(states: Mapping[str, States]) -> dict[str, Probe]:
+    """For each category, the probe that the states of all others give."""
+    return {
+        held_out: probe([of_category for category, of_category in states.items() if category != held_out])
+        for held_out in states
+    }
+
+
+def probe(categories: Sequence[States]) -> Probe:
+    """Fit a probe.
+
+    Args:
+        categories: The states of each category to fit on.
+    """
+    parts = list(categories) if len(categories) > 1 else [categories[0][::2], categories[0][1::2]]
+    found = np.zeros(parts[0].shape[2])
+    for index, part in enumerate(parts):
+        others = np.concatenate([other for place, other in enumerate(parts) if place != index])
+        along = np.einsum("islh,lh->isl", part, directions(others))
+        found += len(part) * area(along[:, 0], along[:, 1])
+    layer = int(found.argmax())
+    whole = np.concatenate(parts)[:, :, layer : layer + 1]
+    direction = directions(whole)[0]
+    spread_along = np.sqrt((whole[:, :, 0] @ direction).var(axis=0, ddof=1).mean())
+    return Probe(layer + 1, direction / spread_along)
+
+
+def directions(states: States) -> NDArray[np.float32]:
+    """The mean state of true statements minus that of false ones, in each layer: layers x hidden size."""
+    return (states[:, 0] - states[:, 1]).mean(axis=0)
+
+
+EVAL = Eval(
+    name="truth_probe",
+    version=1,
+    asks="a second witness for belief: does a linear probe of the base still tell true from false statements?",
+    task=truth_probe,
+    items=lambda spec: read_statements(spec.items),
+    errors="a statement is longer than the model takes, or a hidden state is not finite",
+    metrics=METRICS,
+    computed=[ranking],
+    computed_by_category=[ranking],
+    witness="standard deviations of the base",
+    needs_likelihoods=True,
+)

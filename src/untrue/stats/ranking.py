@@ -1,0 +1,74 @@
+"""How well scores tell true statements from false ones: AUROC, with an interval over items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from untrue.stats.rates import rate
+from untrue.stats.types import Interval
+
+
+class Scores(NamedTuple):
+    """The scores of the true and the false statement of one item.
+
+    Attributes:
+        item: Id of the item.
+        seed: Seed of the model.
+        category: Of the item: scores are compared within one category at one seed.
+        true: Score of the true statement.
+        false: Score of the false one.
+    """
+
+    item: str
+    seed: int
+    category: str
+    true: float
+    false: float
+
+
+def area(true: ArrayLike, false: ArrayLike) -> NDArray[np.float64]:
+    """The area under the ROC curve: the Mann-Whitney U of the true scores over the number of pairs; a tie is half.
+
+    Args:
+        true: Scores of true statements, along the first axis.
+        false: Scores of false ones, likewise. Further axes are computed one by one.
+    """
+    ours, theirs = np.asarray(true, dtype=float), np.asarray(false, dtype=float)
+    n, m = len(ours), len(theirs)
+    ranks = rankdata(np.concatenate([ours, theirs]), axis=0)[:n].sum(axis=0)
+    return (ranks - n * (n + 1) / 2) / (n * m)
+
+
+def auroc(scores: Iterable[Scores]) -> Interval:
+    """The AUROC within each category and seed, averaged over items, with its 95 % interval.
+
+    The item is the unit: both its statements are drawn together. The interval is that of a mean over items, with the
+    placements of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988) in the form of Obuchowski for clusters
+    (Biometrics 53, 1997): the share of false statements below the item's true one, plus the share of true statements
+    above its false one, minus the AUROC.
+
+    Args:
+        scores: Of each item at each seed. Items with a score that is not finite are left out.
+    """
+    groups: dict[tuple[int, str], list[Scores]] = {}
+    for one in scores:
+        if math.isfinite(one.true) and math.isfinite(one.false):
+            groups.setdefault((one.seed, one.category), []).append(one)
+    values = []
+    for group in groups.values():
+        true, false = np.array([one.true for one in group]), np.array([one.false for one in group])
+        wins = (np.sign(np.subtract.outer(true, false)) + 1) / 2  # true statement of a row, false one of a column
+        placements = wins.mean(axis=1) + wins.mean(axis=0) - wins.mean()
+        values += [(one.item, one.seed, float(worth)) for one, worth in zip(group, placements, strict=True)]
+    return rate(values)
+
+
+def in_order(scores: Iterable[Scores]) -> Interval:
+    """The share of items whose true statement scores above the false one, with its 95 % interval; a tie is half."""
+    return rate((one.item, one.seed, (float(np.sign(one.true - one.false)) + 1) / 2) for one in scores)
