@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 from rich.console import Console
 from rich.text import Text
 
-from untrue.gating.comparison import EvalComparison
+from untrue.gating.comparison import EvalComparison, Sensitivity
+from untrue.gating.labels import Correction
 from untrue.gating.verdict import Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import HONESTY, Metric, ascii_numbers, label, p_value, value_metric
@@ -154,7 +155,7 @@ def print_compared(comparisons: Sequence[EvalComparison], console: Console) -> N
         if len(comparisons) > 1:
             console.rule(safe_text(of_eval.record.name, "bold"), align="left", style="dim")
         print_verdict(of_eval.verdict, of_eval.record.value_name, console)
-        for note in of_eval.notes:
+        for note in (*words.by_labels(of_eval), *of_eval.notes):
             console.print(Text("Note: ", "bold") + safe_text(note))
         console.print()
         table = new_table(Text(COMPARED[0]), *COMPARED[1:], overflow="fold")
@@ -194,11 +195,28 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
                 "verdict": verdict_summary(of_eval.verdict, of_eval.record.value_name),
                 "arms": [asdict(summary) for summary in of_eval.summaries],
                 "comparisons": [asdict(comparison) for comparison in of_eval.comparisons],
-                "notes": of_eval.notes,
+                "correction": of_eval.correction and _correction(of_eval.correction),
+                "sensitivity": of_eval.sensitivity and _sensitivity(of_eval.sensitivity),
+                "notes": [*map(ascii_numbers, words.by_labels(of_eval)), *of_eval.notes],
             }
             for of_eval in comparisons
         }
     )
+
+
+def _correction(correction: Correction) -> dict[str, Any]:
+    return {
+        **asdict(correction),
+        "reason": correction.reason and words.clause(correction.reason),
+    }
+
+
+def _sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:
+    return {
+        **asdict(sensitivity),
+        "moved": [moved._asdict() for moved in sensitivity.moved],
+        "holds": sensitivity.holds,
+    }
 
 
 class Part(NamedTuple):
@@ -225,7 +243,7 @@ def compared_page(comparisons: Sequence[EvalComparison]) -> str:
     parts = []
     for of_eval in comparisons:
         verdict, name = of_eval.verdict, of_eval.record.value_name
-        said = [words.sentence(verdict, name), *words.notes(verdict, name), *of_eval.notes]
+        said = [words.sentence(verdict, name), *words.notes(verdict, name), *words.by_labels(of_eval), *of_eval.notes]
         rows = compared_cells(of_eval)
         first, *_ = words.labels(verdict, name)
         parts.append(Part(first.tone, first.text, of_eval.record.name, said, COMPARED, rows))
