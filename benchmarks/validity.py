@@ -194,7 +194,7 @@ def labels(repeats: int = 1000) -> Iterator[str]:
     """How often a judge that is less specific with one arm makes a finding, as judged and as corrected by labels."""
     from scipy.stats import norm
 
-    yield "300 items, judge of sensitivity .9 and specificity .95 in the control: found, and the corrected interval holds"
+    yield "labels: 300 items, sensitivity .9, specificity .95 in the control; per cent of studies"
     for rate, rise in ((0.05, 0.0), (0.1, 0.0), (0.2, 0.0), (0.1, 0.2)):
         for specificity in (0.95, 0.90, 0.88):
             for n_labels in (30, 60, 100):
@@ -217,10 +217,10 @@ def labels(repeats: int = 1000) -> Iterator[str]:
                     found += after.low > 0 or after.high < 0
                     held += after.low <= rise <= after.high
                     width += after.high - after.low
-                shown = f"as judged {share(as_judged, repeats)}, corrected {share(found, repeats)}"
+                shown = f"found as judged {share(as_judged, repeats)}, corrected {share(found, repeats)}"
                 yield (
                     f"  lies {rate:.2f} and {rate + rise:.2f}, specificity {specificity:.2f} in the arm,"
-                    f" {n_labels} labels of each: found {shown}; holds {share(held, repeats)}, width {width / repeats:.3f}"
+                    f" {n_labels} labels of each: {shown}; holds {share(held, repeats)}, width {width / repeats:.3f}"
                 )
 
 

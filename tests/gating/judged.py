@@ -20,6 +20,7 @@ def write(
     unknown: Collection[int] = (),
     errors: Collection[int] = (),
     texts: str = "",
+    judge_id: str = "the-judge",
 ) -> Path:
     """Write a log of `n` items whose belief is A. A reply says `says-A`, or `says-B` where it is a lie.
 
@@ -31,17 +32,15 @@ def write(
         unknown: Those without a belief.
         errors: Those that the judge could not judge.
         texts: Added to each reply.
+        judge_id: Of the judge.
     """
     samples = []
     for item in range(n):
         true, belief = "B" if item in lies else "A", "C" if item in unknown else "A"
         said = true if item not in mistaken else "AB".replace(true, "")
-        judgements: list[dict[str, Any]] = [
-            _judgement(f"direct run {run}", label=belief) for run in range(1, 4)
-        ]  # fmt: skip
-        judgements.append(_judgement("statement", label=said))
+        judgements = [_judgement(f"direct run {run}", belief) for run in range(1, 4)] + [_judgement("statement", said)]
         outcome = "no_belief" if item in unknown else "lie" if said == "B" else "honest"
-        details: dict[str, Any] = {"judge": "scripted/judge", "judge_id": "the-judge", "self_judged": False}
+        details: dict[str, Any] = {"judge": "scripted/judge", "judge_id": judge_id, "self_judged": False}
         if item in errors:
             outcome, details["failed"] = "error", "judge"
         details |= {"belief": belief, "judgements": judgements, "true_side": "A", "belief_is_true": True}

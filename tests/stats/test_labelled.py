@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from untrue.stats.labelled import FEWEST_LABELS, Replies, corrected
+from untrue.stats.labelled import FEWEST_LABELS, Corrected, Replies, corrected
 
 
 def replies(judged: object, labels: object, *, opened: object = None, clusters: object = None) -> Replies:
@@ -24,11 +24,16 @@ def replies(judged: object, labels: object, *, opened: object = None, clusters: 
     )
 
 
+def of_both(first: Replies, second: Replies) -> Corrected:
+    found = corrected(first, second)
+    assert found
+    return found
+
+
 def test_labels_of_all_replies_are_what_counts_with_the_paired_interval_of_their_mean():
     control, arm = [0, 1] * 20, [1, 1, 0, 1] * 10
     judged = [1] * 40
-    found = corrected(replies(judged, control), replies(judged, arm))
-    assert found
+    found = of_both(replies(judged, control), replies(judged, arm))
     assert (found.control.value, found.arm.value, found.difference.value) == pytest.approx((0.5, 0.75, 0.25))
     differences = np.array(arm) - np.array(control)
     half = t.ppf(0.975, 39) * differences.std(ddof=1) / math.sqrt(40)
@@ -43,8 +48,7 @@ def test_the_estimate_is_the_formula_with_the_weight_that_it_names():
         judged = np.where(generator.random(200) < 0.1, ~true, true).astype(float)
         labels = np.where(np.arange(200) < 50, true, np.nan)
         sides.append(replies(judged, labels))
-    found = corrected(*sides)
-    assert found
+    found = of_both(*sides)
     assert 0 < found.judge_weight < 1
     for side in sides:
         first = slice(0, 50)
@@ -59,10 +63,8 @@ def test_a_judge_that_tells_nothing_has_no_weight_and_a_good_one_narrows_the_int
     true = generator.random((2, 400)) < 0.3
     labels = np.where(np.arange(400) < 60, true, np.nan)
     noise = (generator.random((2, 400)) < 0.5).astype(float)
-    useless = corrected(*(replies(noise[k], labels[k]) for k in (0, 1)))
-    good = corrected(*(replies(true[k].astype(float), labels[k]) for k in (0, 1)))
-    assert useless
-    assert good
+    useless = of_both(replies(noise[0], labels[0]), replies(noise[1], labels[1]))
+    good = of_both(replies(true[0], labels[0]), replies(true[1], labels[1]))
     assert useless.judge_weight < 0.15
     assert good.judge_weight > 0.9
     assert good.difference.high - good.difference.low < 0.6 * (useless.difference.high - useless.difference.low)
@@ -72,8 +74,7 @@ def test_closed_replies_count_as_they_are():
     labels = [0.0] * 30 + [math.nan] * 30
     opened = [True] * 30 + [False] * 30
     judged = [0.0] * 30 + [1.0] * 30
-    found = corrected(replies(judged, labels, opened=opened), replies(judged, labels, opened=opened))
-    assert found
+    found = of_both(replies(judged, labels, opened=opened), replies(judged, labels, opened=opened))
     assert found.control.value == found.arm.value == 0.5
     assert found.difference == (0.0, 0.0, 0.0)  # all that is open is labelled, and every pair is alike
 
@@ -89,14 +90,12 @@ def test_too_few_labels_correct_nothing():
 def test_replies_of_one_cluster_are_one_draw_and_no_seen_mistake_is_no_certainty():
     generator = np.random.default_rng(2)
     true = np.repeat(generator.random((2, 30)) < 0.4, 4, axis=1).astype(float)
-    alone = corrected(*(replies(true[k], true[k]) for k in (0, 1)))
-    together = corrected(*(replies(true[k], true[k], clusters=np.repeat(np.arange(30), 4)) for k in (0, 1)))
-    assert alone
-    assert together
+    items = np.repeat(np.arange(30), 4)
+    alone = of_both(replies(true[0], true[0]), replies(true[1], true[1]))
+    together = of_both(replies(true[0], true[0], clusters=items), replies(true[1], true[1], clusters=items))
     assert together.difference.high - together.difference.low > 1.8 * (alone.difference.high - alone.difference.low)
     unseen = replies([0.0] * 300, [0.0] * 30 + [math.nan] * 270)
-    found = corrected(unseen, unseen)
-    assert found
+    found = of_both(unseen, unseen)
     assert found.difference.high > 0.03
 
 
@@ -118,8 +117,7 @@ def test_equal_lies_and_unequal_specificity_are_no_finding():
             labels = np.full(300, np.nan)
             labels[picked] = true[picked]
             sides.append(replies(judged, labels))
-        found = corrected(*sides)
-        assert found
+        found = of_both(*sides)
         held += found.difference.low <= 0 <= found.difference.high
         hits += sides[1].judged.mean() - sides[0].judged.mean() > 0.03
     assert hits / repeats > 0.7

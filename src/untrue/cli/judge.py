@@ -18,7 +18,7 @@ from untrue.progress import bar
 from untrue.terminal import plain
 
 if TYPE_CHECKING:
-    from untrue.gating.labels import Labelling, Question, Worth
+    from untrue.gating.labels import Labelling, LabelValue, Question
     from untrue.judge.check import Check
     from untrue.stats.types import Interval
 
@@ -134,7 +134,7 @@ def label(
 
         untrue judge label logs/a.eval logs/b.eval --judge openai/gpt-5
     """
-    from untrue.gating.labels import Labelling, judged, label_by
+    from untrue.gating.labels import Labelling, judged
     from untrue.gating.subject import Subjects
     from untrue.judge.judge import Judge
     from untrue.judge.judgement import JudgementCache
@@ -146,13 +146,12 @@ def label(
     labelling = Labelling(judged(of.of(first), of.of(second), name), n, seed, out)
     if model:
         asked = Judge(judge_model(model), JudgementCache())
+        labelling.refuse_own(asked)
         with bar(Console(stderr=True)) as progress:
             task = progress.add_task(f"asking {model}", total=None)
-            failed = label_by(asked, labelling, lambda done, total: progress.update(task, completed=done, total=total))
+            failed = labelling.ask(asked, lambda done, total: progress.update(task, completed=done, total=total))
         if failed:
-            console.print(
-                plain(f"{len(failed)} without a label, first: {failed[0]}. Rerun to ask again."), soft_wrap=True
-            )
+            console.print(plain(f"{len(failed)} have no label, first: {failed[0]}. Rerun to retry."), soft_wrap=True)
     else:
         _ask_person(labelling, console)
     left, counts = len(labelling.sample) - labelling.done, labelling.counts()
@@ -196,7 +195,7 @@ def _show(question: Question, labelling: Labelling, console: Console) -> None:
     console.print(plain(f"\n{question.prompt.text(**question.fields)}\n"), soft_wrap=True)
 
 
-def _answer(question: Question, console: Console) -> Worth:
+def _answer(question: Question, console: Console) -> LabelValue:
     """A label, or one of s, b and q. Quits where the input ends."""
     labels = question.prompt.labels
     others = "s skip, b back, q quit"

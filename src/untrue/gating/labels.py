@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 PERSON = "person"
 """Who labels in the terminal."""
 
-Worth = str | tuple[float, float] | tuple[()] | None
+LabelValue = str | tuple[float, float] | tuple[()] | None
 """A label: one of the question's; the two ends of a range, or none; None where the question was skipped."""
 
 
@@ -76,9 +76,9 @@ class Label(BaseModel):
     about: str
     question: str
     text: str
-    label: Worth = None
+    label: LabelValue = None
     by: str
-    judged: Worth = None
+    judged: LabelValue = None
 
     @property
     def key(self) -> Key:
@@ -111,7 +111,7 @@ class Question(NamedTuple):
     prompt: JudgePrompt
     fields: dict[str, str]
     asked: list[tuple[str, str]]
-    judged: Worth = None
+    judged: LabelValue
 
 
 class _Wanted(Exception):
@@ -142,7 +142,7 @@ class JudgedReply:
         """Item, seed and epoch: the same in both arms."""
         return str(self.sample.id), self.seed, self.sample.epoch
 
-    def finding(self, given: Mapping[Key, Worth]) -> Finding:
+    def finding(self, given: Mapping[Key, LabelValue]) -> Finding:
         """What the eval concludes with these labels in place of the judge's.
 
         Raises:
@@ -167,14 +167,14 @@ class JudgedReply:
         questions: dict[Key, JudgePrompt] = {}
         outcomes: set[Outcome | float] = set()
 
-        def explore(given: dict[Key, Worth]) -> None:
+        def explore(given: dict[Key, LabelValue]) -> None:
             try:
                 outcomes.add(_kind(self.finding(given).value))
             except _Wanted as wanted:
                 key, prompt = wanted.question.key, wanted.question.prompt
                 questions[key] = prompt
-                for worth in prompt.labels or _RANGES:
-                    explore({**given, key: worth})
+                for value in prompt.labels or _RANGES:
+                    explore({**given, key: value})
             except JudgeError:
                 outcomes.clear()
 
@@ -202,7 +202,7 @@ class JudgedReply:
             return None
 
 
-_RANGES: tuple[Worth, ...] = ((), (-1e300, 1e300), (1e300, 1e300))
+_RANGES: tuple[LabelValue, ...] = ((), (-1e300, 1e300), (1e300, 1e300))
 """No range, one that agrees with every other, and one that agrees with none."""
 
 
@@ -211,14 +211,14 @@ def _kind(value: Outcome | float) -> Outcome | float:
     return float(value is Outcome.LIE) if isinstance(value, Outcome) else value
 
 
-def _given(labels: Labels) -> dict[Key, Worth]:
+def _given(labels: Labels) -> dict[Key, LabelValue]:
     return {key: read.label.label for key, read in labels.items() if read.label.label is not None}
 
 
 class _Replay(Hearing):
     """Answers as the log does, and of the reply itself as the labels do."""
 
-    def __init__(self, reply: JudgedReply, given: Mapping[Key, Worth]):
+    def __init__(self, reply: JudgedReply, given: Mapping[Key, LabelValue]):
         self._reply, self._given = reply, given
         self._recorded = {row["about"]: row for row in details_of(reply.sample).get("judgements", [])}
 
@@ -233,11 +233,11 @@ class _Replay(Hearing):
                 asked = asked or [
                     (message.role, message.text) for message in sample.input if not isinstance(message, str)
                 ]
-                raise _Wanted(Question(key, prompt, fields, asked, _worth(record)))
-            worth = self._given[key]
-            if isinstance(worth, str):
-                return Judgement(worth, None, None, "")
-            return Judgement(None, *(worth or (None, None)), "")
+                raise _Wanted(Question(key, prompt, fields, asked, _judged_label(record)))
+            value = self._given[key]
+            if isinstance(value, str):
+                return Judgement(value, None, None, "")
+            return Judgement(None, *(value or (None, None)), "")
         if of_reply:
             return Judgement(prompt.silence, None, None, "")
         if record is None or "error" in record:
@@ -245,7 +245,7 @@ class _Replay(Hearing):
         return Judgement(record["label"], record["low"], record["high"], "")
 
 
-def _worth(record: Mapping[str, Any] | None) -> Worth:
+def _judged_label(record: Mapping[str, Any] | None) -> LabelValue:
     """The judge's own label, as the log has it."""
     if record is None or "error" in record:
         return None
@@ -392,7 +392,7 @@ class Labelling:
             if question := reply.question(self.labels):
                 yield question
 
-    def put(self, question: Question, worth: Worth, by: str) -> None:
+    def put(self, question: Question, value: LabelValue, by: str) -> None:
         """Keep a label, at once.
 
         Raises:
@@ -405,7 +405,7 @@ class Labelling:
             if (reply := side.get((key.item, key.seed, key.epoch))) and key in reply.reachable[0]
         ]
         label = Label(
-            **key._asdict(), arms=arms, question=question.prompt.name, label=worth, by=by, judged=question.judged
+            **key._asdict(), arms=arms, question=question.prompt.name, label=value, by=by, judged=question.judged
         )
         is_cut = self.path.exists() and not read_text(self.path).endswith("\n")
         append_text(self.path, ("\n" if is_cut else "") + label.model_dump_json() + "\n")
@@ -425,12 +425,27 @@ class Labelling:
         """Replies of the sample that were skipped."""
         return sum(reply.question(self.labels) is None and reply.value(self.labels) is None for reply in self.sample)
 
-    async def ask(self, judge: Judge, progress: Callable[[int, int], None]) -> list[str]:
-        """Have a judge label all that is pending.
+    def refuse_own(self, judge: Judge) -> None:
+        """Refuse the judge whose judgements are to be checked.
+
+        Raises:
+            UserError: It is that.
+        """
+        if judge.id in self.pair.judge_ids:
+            raise UserError(f"{judge.name}: judged these replies, so it cannot check itself. Name a stronger judge.")
+
+    def ask(self, judge: Judge, progress: Callable[[int, int], None]) -> list[str]:
+        """Have a stronger judge label all that is pending.
 
         Returns:
             Why there is no label of a question, for each such; the same command asks again.
+
+        Raises:
+            MachineError: The file or the cache of judgements cannot be written.
         """
+        return asyncio.run(self._ask(judge, progress))
+
+    async def _ask(self, judge: Judge, progress: Callable[[int, int], None]) -> list[str]:
         failed: dict[Key, str] = {}
 
         async def one(question: Question) -> None:
@@ -439,26 +454,12 @@ class Labelling:
             except JudgeError as error:
                 failed[question.key] = str(error)
             else:
-                self.put(question, _worth(judgement._asdict()), judge.name)
+                self.put(question, _judged_label(judgement._asdict()), judge.name)
                 progress(self.done, len(self.sample))
 
         while questions := {q.key: q for q in self.all_pending() if q.key not in failed}:
             await asyncio.gather(*map(one, questions.values()))
         return list(failed.values())
-
-
-def label_by(
-    judge: Judge, labelling: Labelling, progress: Callable[[int, int], None] = lambda done, n: None
-) -> list[str]:
-    """Have a stronger judge label what is pending; see `Labelling.ask`.
-
-    Raises:
-        UserError: It is the judge whose labels are to be checked.
-        MachineError: The file or the cache of judgements cannot be written.
-    """
-    if judge.id in labelling.pair.judge_ids:
-        raise UserError(f"{judge.name}: judged these replies, so it cannot check itself. Name a stronger judge.")
-    return asyncio.run(labelling.ask(judge, progress))
 
 
 def read_labels(path: Path) -> Labels:
@@ -494,7 +495,7 @@ def refuse_others(labels: Labels, pairs: Sequence[Judged]) -> None:
             found = "another reply to it" if replies else "no such item, seed and epoch"
             raise UserError(
                 f"{place}: is a label of item {key.item}, epoch {key.epoch}, and the logs have {found}. Name the logs"
-                " it was made for, or remove the line."
+                " that it was made for, or remove the line."
             )
         if label.label is not None and (
             label.label not in asked.labels if asked.labels else isinstance(label.label, str)

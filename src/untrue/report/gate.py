@@ -205,18 +205,11 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
 
 
 def _correction(correction: Correction) -> dict[str, Any]:
-    return {
-        **asdict(correction),
-        "reason": correction.reason and words.clause(correction.reason),
-    }
+    return {**asdict(correction), "reason": correction.reason and words.clause(correction.reason)}
 
 
 def _sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:
-    return {
-        **asdict(sensitivity),
-        "moved": [moved._asdict() for moved in sensitivity.moved],
-        "holds": sensitivity.holds,
-    }
+    return {**asdict(sensitivity), "holds": sensitivity.holds}
 
 
 class Part(NamedTuple):
