@@ -15,7 +15,7 @@ from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS
 from untrue.gating.comparison import compared
-from untrue.gating.labels import Judged, Labelling, correction, drawn, judged, read_labels
+from untrue.gating.labels import Judged, Labelling, correction, drawn, judged, read_labels, refuse_others
 from untrue.gating.subject import Subjects
 from untrue.outcomes import Outcome
 
@@ -116,6 +116,18 @@ def test_too_few_labels_are_said_to_be_too_few(pair: Judged, tmp_path: Path) -> 
     assert found.reason
     assert found.reason.code == "few_labels"
     assert sum(found.reason.values[:2]) == 20
+
+
+def test_one_file_holds_the_labels_of_several_evals(pair: Judged, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    other = '{"eval": "unknowns", "arms": ["a"], "seed": 0, "item": "x", "epoch": 1, "about": "reply",'
+    path.write_text(f'{other} "question": "admits", "text": "0", "label": "yes", "by": "person"}}\n', "utf-8")
+    label_truly(Labelling(pair, 60, 0, path))
+    labels = read_labels(path)
+    assert len(labels) == 61
+    assert sum(correction(pair, labels).labels) == 60
+    with pytest.raises(UserError, match="line 1: is a label of unknowns, and the logs have mask"):
+        refuse_others(labels, [pair])
 
 
 def test_one_label_does_for_the_same_reply_of_both(tmp_path: Path, subjects: Subjects) -> None:

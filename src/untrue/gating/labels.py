@@ -321,6 +321,8 @@ def judged(first: Subject, second: Subject, eval: str | None = None) -> Judged:
 
 
 def _replies(record: Eval, arm: str, answers: Answers) -> Iterator[JudgedReply]:
+    if record.decide is None:
+        raise UserError(f"{record.name}: its record has no `decide`, so its replies cannot be labelled. Add it.")
     if answers.version != record.version:
         raise UserError(
             f"{arm}: its log is of version {answers.version} of {record.name}, and labels need {record.version}."
@@ -377,7 +379,7 @@ class Labelling:
         """
         self.pair, self.path = pair, path
         self.labels: dict[Key, Read] = dict(read_labels(path)) if path.exists() and path.stat().st_size else {}
-        refuse_others(self.labels, [pair])
+        refuse_others({key: read for key, read in self.labels.items() if key.eval == pair.record.name}, [pair])
         self.sample = drawn(pair, n, seed)
         if not self.sample:
             raise UserError(f"{pair.record.name}: no label could change any outcome, so there is nothing to label.")
