@@ -111,4 +111,5 @@ EVAL = Eval(
     questions=(TELLS,),
     elicits=elicits,
     judgements=judgements,
+    decide=decide,
 )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from untrue.stats.judge_error import Proportion, corrected_rate, kappa
+from untrue.stats.judge_error import Proportion, Sides, by_specificity, corrected_rate, kappa
 
 
 def test_a_rate_is_corrected_as_by_hand():
@@ -73,3 +73,29 @@ def test_raters_who_agree_fully_by_chance_or_by_one_label_alone():
     assert kappa([[25, 25], [25, 25]]).value == 0.0
     assert kappa([[50, 0], [0, 0]]) == (0.0, 0.0, 0.0)
     assert math.isnan(kappa([[0, 0], [0, 0]]).value)
+
+
+def test_a_difference_moves_with_the_specificity_as_by_hand():
+    control, arm = np.array([[0.0], [1.0], [0.0], [0.0]]), np.array([[0.0], [1.0], [1.0], [0.0]])
+    opened, some = np.ones((4, 1)), np.array([[1.0], [1.0], [1.0], [0.0]])
+    lower, alike, higher = by_specificity(Sides(control, opened, arm, some, list("abcd")), 0.9, 0.8)
+    assert [moved.shift for moved in (lower, alike, higher)] == [-0.05, 0.0, 0.05]
+    assert alike.difference.value == pytest.approx((0.5 - 0.75 * 0.2) / 0.7 - (0.25 - 0.2) / 0.7)
+    assert lower.difference.value == pytest.approx((0.5 - 0.75 * 0.25) / 0.65 - (0.25 - 0.2) / 0.7)
+    assert higher.difference.value == pytest.approx((0.5 - 0.75 * 0.15) / 0.75 - (0.25 - 0.2) / 0.7)
+    assert lower.difference.low < lower.difference.value < lower.difference.high
+
+
+def test_above_a_perfect_specificity_the_control_is_the_lower_one():
+    control, arm, opened = np.zeros((4, 1)), np.array([[0.0], [1.0], [1.0], [0.0]]), np.ones((4, 1))
+    moved = by_specificity(Sides(control, opened, arm, opened, list("abcd")), 1.0, 1.0)
+    assert moved[1].difference.value == 0.5
+    assert moved[2].difference.value == pytest.approx(0.5 - (0 - 0.05) / 0.95)
+
+
+def test_a_judge_that_would_be_no_better_than_chance_moves_nothing_known():
+    grid = np.zeros((4, 1))
+    moved = by_specificity(Sides(grid, grid, grid, grid, list("abcd")), 0.5, 0.52)
+    assert math.isnan(moved[0].difference.value)
+    assert moved[0].difference[1:] == (-1.0, 1.0)
+    assert moved[2].difference.value == 0.0

@@ -47,6 +47,12 @@ def compare(
     ] = None,
     dtype: Dtype = "bfloat16",
     out: Out = Path("logs"),
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labels of replies to a judged eval, from `untrue judge label`: the difference is corrected."
+        ),
+    ] = None,
     html: Html = None,
     as_json: Json = False,
 ) -> None:
@@ -57,17 +63,24 @@ def compare(
         untrue compare smollm2-135m adapters/mine
 
         untrue compare logs/before.eval logs/after.eval --html compare.html
+
+    Where a judge read the replies, the output says how the difference moves if the judge is less specific with one of
+    the two. Labels of both correct it:
+
+        untrue compare runs/mine/control runs/mine/severe --labels labels.jsonl
     """
     from untrue.evals.registry import eval_specs
     from untrue.files import write_text
     from untrue.gating.comparison import compared
+    from untrue.gating.labels import read_labels
     from untrue.report import gate as report
     from untrue.settings import assignments
 
     names = [word for word in words or [] if "=" not in word] or ["forced_choice"]
+    given = read_labels(labels) if labels else None
     specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
     with _subjects(specs, out, dtype) as subjects:
-        comparisons = compared(subjects.of(first), subjects.of(second))
+        comparisons = compared(subjects.of(first), subjects.of(second), given)
     if html:
         write_text(html, report.compared_page(comparisons))
     if as_json:

@@ -201,4 +201,6 @@ EVAL = Eval(
     questions=(ALIGNED, REFLECTS),
     elicits=elicits,
     judgements=judgements,
+    decide=decide,
+    about_reply=("output", "reasoning"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
@@ -173,6 +173,8 @@ class Eval:
         questions: What a judge is asked; empty where there is no judge.
         elicits: From an item's metadata: how its belief is elicited, if it is.
         judgements: From an item's metadata: what the judge is asked, for dry runs and progress.
+        decide: From a sample's metadata, with its replies, and a `Hearing` to a `Finding` (both of `evals.judged`).
+        about_reply: What `decide` calls the judgements of the reply itself, and not of a belief or a decoy.
     """
 
     name: str
@@ -196,6 +198,8 @@ class Eval:
     questions: tuple[JudgePrompt, ...] = ()
     elicits: Callable[[Mapping[str, Any]], Elicited | None] = lambda metadata: None
     judgements: Callable[[Mapping[str, Any]], Judgements] = lambda metadata: Judgements([], [])
+    decide: Callable[[dict[str, Any], Any], Awaitable[Any]] | None = None
+    about_reply: tuple[str, ...] = ("statement",)
 
     @property
     def decides(self) -> bool:

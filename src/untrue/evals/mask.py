@@ -251,4 +251,5 @@ EVAL = Eval(
     questions=(STATEMENT, RANGE),
     elicits=elicits,
     judgements=judgements,
+    decide=decide,
 )

@@ -119,4 +119,5 @@ EVAL = Eval(
     questions=(CONTRADICTS,),
     elicits=elicits,
     judgements=judgements,
+    decide=decide,
 )

@@ -143,4 +143,6 @@ EVAL = Eval(
     builtin="unknowns",
     questions=(ADMITS, ANSWERS),
     judgements=judgements,
+    decide=decide,
+    about_reply=("reply",),
 )

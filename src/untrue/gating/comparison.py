@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
 
 from untrue.evals.eval import Eval
-from untrue.gating.subject import Subject, doubts_of, paired
+from untrue.gating.labels import Correction, Judged, Labels, correction, refuse_others
+from untrue.gating.subject import Answers, Subject, doubts_of, paired
+from untrue.judge.check import last_check
+from untrue.judge.prompts import STATEMENT
+from untrue.outcomes import Result
 from untrue.stats import compare, summarise, verdict
-from untrue.stats.types import ArmSummary, Comparison, Figures, Verdict
+from untrue.stats.judge_error import Shifted, Sides, by_specificity
+from untrue.stats.labelled import FEWEST_LABELS
+from untrue.stats.pairing import METRICS, Metric, align, clusters
+from untrue.stats.rates import HELD
+from untrue.stats.types import ArmSummary, Comparison, Figures, Reason, Verdict
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How the difference that a judge found moves if its specificity differs between the two.
+
+    Attributes:
+        source: Where sensitivity and specificity come from: `labels` of these replies, the `gold` set, or nowhere,
+            in which case the judge is `supposed` to make no other mistake.
+        sensitivity: Share of true cases of which it says yes.
+        specificity: Share of others of which it does not.
+        moved: The difference for each shift of the specificity.
+    """
+
+    source: Literal["labels", "gold", "supposed"]
+    sensitivity: float
+    specificity: float
+    moved: list[Shifted]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the interval excludes 0 on the same side for all shifts."""
+        ends = [moved.difference for moved in self.moved]
+        return all(end.low > 0 for end in ends) or all(end.high < 0 for end in ends)
 
 
 @dataclass(frozen=True)
@@ -21,6 +57,8 @@ class EvalComparison:
         verdict: What that shows.
         notes: What is left out, and why.
         metrics: The eval's own metrics of the first and of the second; empty where it has none.
+        correction: What labels say of the judge and the difference that it found; None without labels.
+        sensitivity: How that difference moves with the judge's specificity; None where nothing was judged.
     """
 
     record: Eval
@@ -29,26 +67,90 @@ class EvalComparison:
     verdict: Verdict
     notes: list[str]
     metrics: dict[str, Figures]
+    correction: Correction | None = None
+    sensitivity: Sensitivity | None = None
 
 
-def compared(a: Subject, b: Subject) -> list[EvalComparison]:
+def compared(a: Subject, b: Subject, labels: Labels | None = None) -> list[EvalComparison]:
     """Compare `b` with `a`. Nothing is trained; with logs nothing is asked either.
 
+    A finding that a judge made, and that labels of the replies leave open, is in doubt.
+
+    Args:
+        a: The first.
+        b: The second.
+        labels: Labels of replies of both to judged evals; see `gating.labels`.
+
     Raises:
-        UserError: They were not asked the same.
+        UserError: They were not asked the same, or labels are of other replies.
     """
     names = {"baseline": a.name, "candidate": b.name if b.name != a.name else f"{b.name} (2)"}
-    comparisons = []
-    for before, after, results, notes in paired(a, b):
+    comparisons, pairs = [], list(paired(a, b))
+    judged = {
+        after.record.name: Judged(after.record, (names["baseline"], names["candidate"]), (before, after), results)
+        for before, after, results, _ in pairs
+        if after.record.judged
+    }
+    if labels is not None:
+        refuse_others(labels, list(judged.values()))
+    for before, after, results, notes in pairs:
         record, controls = after.record, {names["candidate"]: names["baseline"]}
+        corrected = None
+        if labels is not None and any(key.eval == record.name for key in labels):
+            corrected = correction(judged[record.name], labels)
+        sensitivity = _sensitivity(before, after, results, corrected) if record.judged else None
         results = [replace(result, arm=names[result.arm]) for result in results]
         summaries = summarise(results, controls)
         rows = compare(results, controls, higher_is_better=record.higher_is_better)
         shares = {names["baseline"]: before.reading.answered, names["candidate"]: after.reading.answered}
         answered = {arm: share for arm, share in shares.items() if share is not None}
-        doubts = doubts_of(before, after, summaries)
+        doubts = [*doubts_of(before, after, summaries), *_left_open(rows, corrected)]
         found = verdict(summaries, rows, answered=answered, lower=record.lower, decides=record.decides, doubts=doubts)
         sides = zip(names.values(), (before.reading.metrics, after.reading.metrics), strict=True)
         metrics = {name: figures for name, figures in sides if figures}
-        comparisons.append(EvalComparison(record, summaries, rows, found, notes, metrics))
+        comparisons.append(EvalComparison(record, summaries, rows, found, notes, metrics, corrected, sensitivity))
     return comparisons
+
+
+def _left_open(rows: Sequence[Comparison], corrected: Correction | None) -> list[Reason]:
+    """The finding that a judge made and labels leave open, as a doubt."""
+    if corrected is None or corrected.found is None:
+        return []
+    [row] = [row for row in rows if row.metric == corrected.metric]
+    low, high = corrected.found.difference[1:]
+    is_same = low > 0 if row.difference.value > 0 else high < 0
+    return [Reason("labels_leave_open", row.arm, (row,))] if row.is_found and not is_same else []
+
+
+def _sensitivity(
+    before: Answers, after: Answers, results: Sequence[Result], corrected: Correction | None
+) -> Sensitivity | None:
+    """The specificity of labels where there are enough, else that of the judge's check on the question it was asked."""
+    arms = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
+    is_value = any(result.value is not None for result in results)
+    said = METRICS["value" if is_value else "lie_rate"]
+    could = Metric(lambda result: float(is_value or result.outcome in HELD), 0, True)
+    control, arm = align(arms, said)
+    if np.isnan(arm - control).all():
+        return None
+    grids = Sides(control, align(arms, could)[0], arm, align(arms, could)[1], clusters(arms))
+    source, rates = _accuracy(before, after, corrected)
+    return Sensitivity(source, *rates, by_specificity(grids, *rates))
+
+
+def _accuracy(
+    before: Answers, after: Answers, corrected: Correction | None
+) -> tuple[Literal["labels", "gold", "supposed"], tuple[float, float]]:
+    if corrected:
+        (yes, hits), no = corrected.sensitivity, corrected.specificity
+        n_no, right = no[0][0] + no[1][0], no[0][1] + no[1][1]
+        sensitivity = hits / yes if yes else 1.0
+        if n_no >= FEWEST_LABELS and sensitivity + right / n_no > 1:
+            return "labels", (sensitivity, right / n_no)
+    judgings = [judging for answers in (before, after) for _, judging in answers.reading.judgings]
+    judges: Mapping[str, str] = {id: name for judging in judgings for id, name in judging.judges.items()}
+    asked = {prompt for judging in judgings for prompt in judging.prompts}
+    check = last_check(next(iter(judges))) if len(judges) == 1 and asked == {STATEMENT.name} else None
+    if check and check.sensitivity.value + check.specificity.value > 1:
+        return "gold", (check.sensitivity.value, check.specificity.value)
+    return "supposed", (1.0, 1.0)

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 from rich.console import Console
 from rich.text import Text
 
-from untrue.gating.comparison import EvalComparison
+from untrue.gating.comparison import EvalComparison, Sensitivity
+from untrue.gating.labels import Correction
 from untrue.gating.verdict import Asking, Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import DASH, HONESTY, Metric, ascii_numbers, label, p_value, value_metric, witness_metric
@@ -193,7 +194,7 @@ def print_compared(comparisons: Sequence[EvalComparison], console: Console) -> N
         if len(comparisons) > 1:
             console.rule(safe_text(of_eval.record.name, "bold"), align="left", style="dim")
         print_verdict(of_eval.verdict, of_eval.record.value_name, console)
-        for note in of_eval.notes:
+        for note in (*words.by_labels(of_eval), *of_eval.notes):
             console.print(Text("Note: ", "bold") + safe_text(note))
         console.print()
         table = new_table(Text(COMPARED[0]), *COMPARED[1:], overflow="fold")
@@ -240,11 +241,21 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
                 "arms": [asdict(summary) for summary in of_eval.summaries],
                 "comparisons": [asdict(comparison) for comparison in of_eval.comparisons],
                 "metrics": {arm: asdict(metrics) for arm, metrics in of_eval.metrics.items()},
-                "notes": of_eval.notes,
+                "correction": of_eval.correction and _correction(of_eval.correction),
+                "sensitivity": of_eval.sensitivity and _sensitivity(of_eval.sensitivity),
+                "notes": [*map(ascii_numbers, words.by_labels(of_eval)), *of_eval.notes],
             }
             for of_eval in comparisons
         }
     )
+
+
+def _correction(correction: Correction) -> dict[str, Any]:
+    return {**asdict(correction), "reason": correction.reason and words.clause(correction.reason)}
+
+
+def _sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:
+    return {**asdict(sensitivity), "holds": sensitivity.holds}
 
 
 class Part(NamedTuple):
@@ -271,7 +282,7 @@ def compared_page(comparisons: Sequence[EvalComparison]) -> str:
     parts = []
     for of_eval in comparisons:
         verdict, name = of_eval.verdict, of_eval.record.value_name
-        said = [words.sentence(verdict, name), *words.notes(verdict, name), *of_eval.notes]
+        said = [words.sentence(verdict, name), *words.notes(verdict, name), *words.by_labels(of_eval), *of_eval.notes]
         rows = compared_cells(of_eval)
         first, *_ = words.labels(verdict, name)
         parts.append(Part(first.tone, first.text, of_eval.record.name, said, COMPARED, rows))

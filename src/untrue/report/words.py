@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from untrue.judge.check import JudgeNote
 from untrue.judge.prompts import STATEMENT
 from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric, witness_metric
 from untrue.stats.compare import PRIMARY
 from untrue.stats.intervals import RUNS
+from untrue.stats.judge_error import SHIFT
 from untrue.stats.tests import FEWEST
 from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Reason, Verdict
 from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR, READS_FLOOR
+
+if TYPE_CHECKING:
+    from untrue.gating.comparison import EvalComparison
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -76,6 +80,10 @@ _CLAUSES = {
     "judge_one_sided": "the judge gave nearly all replies one and the same label ({arms})",
     "self_judged": "the model under study judged itself ({arms})",
     "adapter_unproved": "the server may or may not have the adapter ({0})",
+    "labels_leave_open": (
+        "the difference in the {0.metric} of {arms} is the judge's alone: corrected by the labels it may be none"
+    ),
+    "few_labels": "{0} and {1} replies are labelled, and at least {2} of each are needed",
     # Why rates are not corrected for the judge's mistakes.
     "judge_not_asked": "the judge was asked nothing",
     "no_check": "the judge has no check",
@@ -321,6 +329,50 @@ def judge_check(judge: JudgeNote) -> str:
             part += f", specificity {PERCENT.value(check.specificity.value)}"
         parts.append(part)
     return f"checked on {check.made[:10]} on {check.rows} labelled replies{errors}: {'; '.join(parts)}"
+
+
+def by_labels(of_eval: EvalComparison) -> list[str]:
+    """What labels make of a difference that a judge found, and how it moves with the judge's specificity."""
+    first, second = (f"`{summary.arm}`" for summary in of_eval.summaries)
+    said, found, sensitivity = [], of_eval.correction, of_eval.sensitivity
+    if found:
+        metric = _metric(found.metric, of_eval.record.value_name)
+        [raw] = [row.difference for row in of_eval.comparisons if row.metric == found.metric]
+        who = ", ".join(f"{count} by {name}" for name, count in found.by.items())
+        skipped = f", {found.skipped} skipped" if found.skipped else ""
+        labels = f"{found.labels[0]} labels of {first} and {found.labels[1]} of {second} ({who}{skipped})"
+        if found.found:
+            figures = found.found
+            said.append(
+                f"{metric.title}, corrected by {labels}: {metric.unit.value(figures.control)} and"
+                f" {metric.unit.value(figures.arm)}, difference {metric.unit.change(figures.difference)}; as judged"
+                f" {metric.unit.change(raw)}."
+            )
+        elif found.reason:
+            said.append(f"The {_name(metric)} is not corrected by the labels: {clause(found.reason)} ({who}{skipped}).")
+        counted = zip(found.right, found.labels, (first, second), strict=True)
+        right = _listed([f"{right} of {n} in {arm}" for right, n, arm in counted])
+        no = [f"{PERCENT.value(k / n) if n else 'unknown'} of {n} in {arm}"
+              for (n, k), arm in zip(found.specificity, (first, second), strict=True)]  # fmt: skip
+        said.append(f"Judge and labels agree on {right}. By the labels the judge's specificity is {_listed(no)}.")
+    if sensitivity:
+        name = "value" if any(row.metric == "value" for row in of_eval.comparisons) else "lie_rate"
+        metric = _metric(name, of_eval.record.value_name)
+        lower, alike, higher = (metric.unit.change(moved.difference) for moved in sensitivity.moved)
+        known = f"sensitivity {PERCENT.value(sensitivity.sensitivity)}, specificity"
+        known = f"{known} {PERCENT.value(sensitivity.specificity)}"
+        source = {
+            "labels": f"{known} by the labels",
+            "gold": f"{known} on the gold set",
+            "supposed": "supposing that the judge makes no other mistake",
+        }[sensitivity.source]
+        kept = "keeps its sign in all three" if sensitivity.holds else "does not keep its sign in all three"
+        said.append(
+            f"If the judge's specificity in {second} is {PERCENT.size(SHIFT)} lower than in {first}, the difference in"
+            f" the {_name(metric)} is {lower}; if alike {alike}; if {PERCENT.size(SHIFT)} higher {higher} ({source})."
+            f" It {kept}."
+        )
+    return said
 
 
 def plural(noun: str, count: int) -> str:

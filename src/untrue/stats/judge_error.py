@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
+from untrue.stats.intervals import mean_interval
+from untrue.stats.pairing import Grid
 from untrue.stats.types import Interval
 
 _Z = float(norm.ppf(0.975))
@@ -57,6 +60,73 @@ def corrected_rate(rate: float, n: int, sensitivity: Proportion, specificity: Pr
     half = _Z * math.sqrt(variance) / (se + sp - 1)
     value = min(1.0, max(0.0, (rate + specificity.value - 1) / skill))
     return Interval(value, max(0.0, min(value, middle + shift - half)), min(1.0, max(value, middle + shift + half)))
+
+
+SHIFT = 0.05
+"""By how much the judge's specificity is supposed to differ between two arms."""
+
+
+class Shifted(NamedTuple):
+    """A difference of two rates if the judge's specificity differs between the arms.
+
+    Attributes:
+        shift: Specificity in the arm minus specificity in the control.
+        difference: Arm minus control.
+    """
+
+    shift: float
+    difference: Interval
+
+
+class Sides(NamedTuple):
+    """What a judge made of two arms: items x seeds, NaN where an answer is missing.
+
+    Attributes:
+        control: Share of the control's replies that the judge says yes of, such as lies.
+        control_open: Share of which it could: without a belief there is no lie to be found.
+        arm: The same of the arm.
+        arm_open: The same of the arm.
+        clusters: Cluster of each item.
+    """
+
+    control: Grid
+    control_open: Grid
+    arm: Grid
+    arm_open: Grid
+    clusters: Sequence[str]
+
+
+def by_specificity(sides: Sides, sensitivity: float, specificity: float) -> list[Shifted]:
+    """How a difference of two judged rates moves if the judge's specificity differs between the arms by `SHIFT`.
+
+    With r the rate as judged and h the share of replies of which the judge could say yes, the true rate of an arm is
+
+        (r - h (1 - specificity)) / (sensitivity + specificity - 1)
+
+    (Rogan and Gladen, American Journal of Epidemiology 107, 1978, p. 71, applied to the h). The arm's specificity is
+    the given one plus the shift, at most 1, and the control's that of the arm minus the shift. The interval takes these
+    as known, and is that of the mean over items of the same expression.
+
+    Args:
+        sides: What the judge made of both.
+        sensitivity: Share of true cases of which it says yes, alike in both arms.
+        specificity: Share of others of which it does not.
+
+    Returns:
+        The difference for shifts of -0.05, 0 and 0.05; NaN where the judge would be no better than chance.
+    """
+    moved = []
+    for shift in (-SHIFT, 0.0, SHIFT):
+        of_arm = min(1.0, specificity + shift)
+        of_control = of_arm - shift
+        if sensitivity + min(of_arm, of_control) - 1 <= 0:
+            moved.append(Shifted(shift, Interval(math.nan, -1.0, 1.0)))
+            continue
+        before = (sides.control - sides.control_open * (1 - of_control)) / (sensitivity + of_control - 1)
+        after = (sides.arm - sides.arm_open * (1 - of_arm)) / (sensitivity + of_arm - 1)
+        value, low, high = mean_interval(after - before, sides.clusters)
+        moved.append(Shifted(shift, Interval(value, max(-1.0, low), min(1.0, high))))
+    return moved
 
 
 def kappa(table: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
