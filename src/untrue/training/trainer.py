@@ -145,6 +145,8 @@ class Preferences(OnCpu):
     train_dataset: Any
     data_collator: Any
     precompute_ref_logps: bool
+    compute_ref_log_probs: Any
+    _prepare_inputs: Any
     reply: str
     reference: tuple[str, str]
     """Columns of the data set: the reply, and the reference's two log-probabilities in a row."""
