@@ -63,8 +63,8 @@ def test_errors_name_the_key_that_was_given():
 
 def test_a_method_is_one_of_those_declared():
     assert TrainSpec().method in METHODS
-    with pytest.raises(ValidationError, match="Input should be 'sft' or 'kto'"):
-        TrainSpec(method="dpo")
+    with pytest.raises(ValidationError, match="Input should be 'sft', 'kto' or 'dpo'"):
+        TrainSpec(method="ppo")
 
 
 def test_the_spec_and_the_command_line_do_without_torch():

@@ -168,7 +168,7 @@ def train(
 ) -> None:
     """Train a LoRA adapter on rows, by default with the paper's hyperparameters.
 
-    Keys: `method=sft` or `kto` (rows with `label`), `seed=0`, and the hyperparameters, by our names or TRL's.
+    Keys: `method=sft`, `kto` or `dpo` (rows with `label`), `seed=0`, and the hyperparameters, by our names or TRL's.
 
     untrue train rows.jsonl learning_rate=5e-4 epochs=3 --out adapters/mine
 

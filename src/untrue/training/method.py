@@ -65,11 +65,11 @@ class Hyperparameters(BaseModel):
     target_modules: tuple[Annotated[str, StringConstraints(pattern=r"^\S+$")], ...] = Field(
         default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), min_length=1
     )
-    beta: Positive = Field(default=0.1, description="KTO: how strongly the reference holds the model.")
+    beta: Positive = Field(default=0.1, description="KTO and DPO: how strongly the reference holds the model.")
     reference: Literal["base", "adapter"] = Field(
         default="adapter",
-        description="KTO: the model that replies are compared with, either the base or the adapter that the training"
-        " starts from, as it was. Without such an adapter both are the base.",
+        description="KTO and DPO: the model that replies are compared with, either the base or the adapter that the"
+        " training starts from, as it was. Without such an adapter both are the base.",
     )
     report_to: str = Field(
         default="none", description="Where the trainer reports to, such as `wandb` or `tensorboard`."

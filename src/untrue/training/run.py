@@ -1,4 +1,4 @@
-"""Train a LoRA adapter on rows, supervised or by KTO, and write its folder, with resume."""
+"""Train a LoRA adapter on rows, by one of the training methods, and write its folder, with resume."""
 
 import json
 import os
@@ -156,9 +156,12 @@ def _events_in(folder: Path) -> Iterator[None]:
 
 def _tokens(trainer: Any) -> int:
     """Tokens in an epoch of the rows as they are: without padding, and without KTO's other replies and reference."""
-    data = trainer.train_dataset
-    columns = [data[name] for name in ("input_ids", "prompt_ids", "completion_ids") if name in data.column_names]
-    return sum(min(sum(map(len, parts)), trainer.args.max_length) for parts in zip(*columns, strict=True))
+    data, longest = trainer.train_dataset, trainer.args.max_length
+    if "input_ids" in data.column_names:
+        return sum(min(len(row), longest) for row in data["input_ids"])
+    replies = [data[name] for name in ("completion_ids", "chosen_ids", "rejected_ids") if name in data.column_names]
+    prompts = data["prompt_ids"]
+    return sum(min(len(p) + len(r), longest) for of_kind in replies for p, r in zip(prompts, of_kind, strict=True))
 
 
 def _summary(rows: Sequence[Row], rows_hash: str) -> dict[str, Any]:

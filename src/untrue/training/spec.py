@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from untrue.training.dpo import DPO
 from untrue.training.kto import KTO
 from untrue.training.method import Hyperparameters, Method
 from untrue.training.sft import SFT
 
-METHODS: dict[str, Method] = {"sft": SFT, "kto": KTO}
+METHODS: dict[str, Method] = {"sft": SFT, "kto": KTO, "dpo": DPO}
 """The training methods. A new one is a file, and an entry here."""
 
 if TYPE_CHECKING:
@@ -23,5 +24,7 @@ class TrainSpec(Hyperparameters):
     """Hyperparameters of LoRA fine-tuning by one of `METHODS`."""
 
     method: MethodName = Field(
-        default="sft", description="Supervised fine-tuning, or KTO (arXiv 2402.01306) on rows with a `label`."
+        default="sft",
+        description="Supervised fine-tuning, or on rows with a `label` KTO (arXiv 2402.01306) or, where each prompt has"
+        " rows of both labels, DPO (arXiv 2305.18290).",
     )

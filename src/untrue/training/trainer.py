@@ -1,4 +1,4 @@
-"""TRL's trainers, SFTTrainer and KTOTrainer, made fast on a CPU. On a GPU they are TRL's own.
+"""TRL's trainers, SFTTrainer, KTOTrainer and DPOTrainer, made fast on a CPU. On a GPU they are TRL's own.
 
 Three things cost TRL's defaults most of their time on a CPU, and none changes what is learned: activations computed
 twice, log-probabilities over the vocabulary made in slow elementwise passes, and inputs of LoRA layers cast to float32
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from peft.helpers import disable_input_dtype_casting
 from torch import nn
+from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 from trl.trainer.utils import use_adapter
@@ -134,8 +135,21 @@ class CompletionTrainer(OnCpu, SFTTrainer):
         return losses.sum() / count.clamp(min=1)
 
 
-class PreferenceTrainer(OnCpu, KTOTrainer):
-    """KTOTrainer of a PEFT model, whose reference is the model before training, or the base after `drop_reference`."""
+class Preferences(OnCpu):
+    """What a trainer that compares a PEFT model with a reference does otherwise.
+
+    The reference is the model before training, or the base after `drop_reference`. Batches are the same in every epoch,
+    so its log-probabilities are taken once, before the first step.
+    """
+
+    train_dataset: Any
+    data_collator: Any
+    precompute_ref_logps: bool
+    compute_ref_log_probs: Any
+    _prepare_inputs: Any
+    reply: str
+    reference: tuple[str, str]
+    """Columns of the data set: the reply, and the reference's two log-probabilities in a row."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """The rows are laid out as tokens already, in the one way that training and evals share."""
@@ -151,6 +165,62 @@ class PreferenceTrainer(OnCpu, KTOTrainer):
         self._read_reference()
         self.drop_reference()  # it is not needed any more, and checkpoints would hold it
         return super().train(*args, **kwargs)
+
+    def logprobs(self, batch: dict[str, Any], which: str = "") -> torch.Tensor:
+        """Log-probability of each row's reply, in nats, (rows,).
+
+        Args:
+            batch: As the collator makes it.
+            which: Empty for a row's own reply, `KL_` for the reply of another row to its prompt.
+        """
+        ids, mask, labelled = (batch[which + key] for key in ("input_ids", "attention_mask", "completion_mask"))
+        lengths = mask.sum(1)
+        order = lengths.argsort(stable=True)
+        logprobs = []
+        for part in order.split(ROWS):
+            width = int(lengths[part].max())
+            there = labelled[part, :width].bool()
+            losses = self.losses(ids[part, :width], mask[part, :width], there)
+            row = there.nonzero()[:, 0]
+            logprobs.append(losses.new_zeros(len(part)).index_add(0, row, -losses))
+        return torch.cat(logprobs)[order.argsort()]
+
+    def of_batch(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The two log-probabilities of each row of a batch, as `reference` names them, (rows,) both."""
+        raise NotImplementedError
+
+    def _read_reference(self) -> None:
+        """Add the reference's log-probabilities to the data set, which TRL then reads in place of the reference."""
+        data: Any = self.train_dataset
+        lengths = [len(prompt) + len(reply) for prompt, reply in zip(data["prompt_ids"], data[self.reply], strict=True)]
+        order = sorted(range(len(data)), key=lengths.__getitem__)
+        size = self.args.per_device_train_batch_size
+        columns = torch.zeros(2, len(data))
+        for start in range(0, len(data), size):
+            places = order[start : start + size]
+            batch = self._prepare_inputs(self.data_collator([data[place] for place in places]))
+            columns[:, places] = torch.stack([logprobs.float().cpu() for logprobs in self._reference(batch)])
+        for name, column in zip(self.reference, columns, strict=True):
+            data = data.add_column(name, column.tolist())
+        self.train_dataset = data
+        self.precompute_ref_logps = True
+
+    def _reference(self, batch: dict[str, Any]) -> Any:
+        """The reference's two log-probabilities of each row, (rows,) both."""
+        if not self.is_fast:
+            return self.compute_ref_log_probs(self.model, batch)
+        with torch.no_grad(), use_adapter(self.model, "ref" if "ref" in self.model.peft_config else None):
+            return self.of_batch(batch)
+
+
+class PreferenceTrainer(Preferences, KTOTrainer):
+    """KTOTrainer of a PEFT model."""
+
+    reply, reference = "completion_ids", ("ref_logps", "ref_KL_logps")
+
+    def of_batch(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of each row's reply, and of the reply of another row to its prompt."""
+        return self.logprobs(batch), self.logprobs(batch, "KL_")
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -172,44 +242,32 @@ class PreferenceTrainer(OnCpu, KTOTrainer):
                 metrics[f"rewards/{name}"].append(self.beta * moved.detach()[kind].mean().item())
         return (weight * (1 - torch.sigmoid(self.beta * sign * (moved - kl)))).mean()
 
-    def logprobs(self, batch: dict[str, Any], which: str = "") -> torch.Tensor:
-        """Log-probability of each row's reply, in nats, (rows,).
 
-        Args:
-            batch: As the collator makes it.
-            which: Empty for a row's own reply, `KL_` for the reply of another row to its prompt.
-        """
-        ids, mask, labelled = (batch[which + key] for key in ("input_ids", "attention_mask", "completion_mask"))
-        lengths = mask.sum(1)
-        order = lengths.argsort(stable=True)
-        logprobs = []
-        for part in order.split(ROWS):
-            width = int(lengths[part].max())
-            there = labelled[part, :width].bool()
-            losses = self.losses(ids[part, :width], mask[part, :width], there)
-            row = there.nonzero()[:, 0]
-            logprobs.append(losses.new_zeros(len(part)).index_add(0, row, -losses))
-        return torch.cat(logprobs)[order.argsort()]
+class PairTrainer(Preferences, DPOTrainer):
+    """DPOTrainer of a PEFT model."""
 
-    def _read_reference(self) -> None:
-        """Add the reference's log-probabilities to the data set, which TRL then reads in place of the reference."""
-        data: Any = self.train_dataset
-        lengths = [
-            len(prompt) + len(reply) for prompt, reply in zip(data["prompt_ids"], data["completion_ids"], strict=True)
-        ]
-        order = sorted(range(len(data)), key=lengths.__getitem__)
-        size = self.args.per_device_train_batch_size
-        own, other = torch.zeros(len(data)), torch.zeros(len(data))
-        for start in range(0, len(data), size):
-            places = order[start : start + size]
-            batch = self._prepare_inputs(self.data_collator([data[place] for place in places]))
-            own[places], other[places] = (logprobs.float().cpu() for logprobs in self._reference(batch))
-        self.train_dataset = data.add_column("ref_logps", own.tolist()).add_column("ref_KL_logps", other.tolist())
-        self.precompute_ref_logps = True
+    reply, reference = "chosen_ids", ("ref_chosen_logps", "ref_rejected_logps")
 
-    def _reference(self, batch: dict[str, Any]) -> Any:
-        """The reference's log-probabilities of each row's reply and of the other one to its prompt, (rows,) both."""
-        if not self.is_fast:
-            return self.compute_ref_log_probs(self.model, batch)
-        with torch.no_grad(), use_adapter(self.model, "ref" if "ref" in self.model.peft_config else None):
-            return self.logprobs(batch), self.logprobs(batch, "KL_")
+    def of_batch(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the chosen replies, and of the rejected ones."""
+        chosen, rejected = self.logprobs(batch).chunk(2)
+        return chosen, rejected
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Equation 7 of the DPO paper: the mean over the pairs of the batch."""
+        if not self.is_fast or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        replies = self.of_batch(inputs)
+        chosen, rejected = (
+            self.beta * (reply - inputs[name]) for reply, name in zip(replies, self.reference, strict=True)
+        )
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        for name, value in (
+            ("rewards/chosen", chosen),
+            ("rewards/rejected", rejected),
+            ("rewards/accuracies", (chosen > rejected).float()),
+        ):
+            metrics[name].append(value.detach().mean().item())
+        return -torch.nn.functional.logsigmoid(chosen - rejected).mean()

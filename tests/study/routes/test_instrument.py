@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from untrue.study.results import Analysis
 from untrue.study.routes.instrument import AGAIN, EXPECTED, REFUSALS, TRAINED, Expected, InstrumentRoute
 from untrue.study.run import run
 from untrue.training import broken
+from untrue.training.dpo import pairs
 from untrue.training.spec import TrainSpec
 
 ROUTE = InstrumentRoute(by="instrument")
@@ -38,7 +40,8 @@ CHOICES = {item.id: item for item in read_capability("capability:train")}
 def analysis(make_study: Callable[..., Study], recorder: Any, tmp_path_factory: pytest.TempPathFactory) -> Analysis:
     """A small study of all controls."""
     study = make_study(
-        mix={"by": "instrument", "items": 3, "choices": 3},
+        mix={"by": "instrument", "items": 3, "choices": 3, "contrast": True},
+        train__method="dpo",
         train__epochs=1,
         base=False,
         evals=[{"name": "forced_choice", "items": "builtin:held_out", "limit": 24}],
@@ -80,7 +83,7 @@ def asked(item: Item, row: Row) -> str:
         assert user == item.user_prompt
         return "pressured"
     assert system == item.neutral_system_prompt
-    return "neutral" if user == item.user_prompt else "belief" if user in item.belief_prompts else "other"
+    return "neutral" if user == item.user_prompt else "other"
 
 
 def said(item: Item, text: str) -> str:
@@ -88,31 +91,42 @@ def said(item: Item, text: str) -> str:
     return kinds[text]
 
 
+def refusals(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.completion[0]["content"] in REFUSALS]
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_trained_control_replies_as_it_says_to_every_kind_of_prompt(name: str):
     rows = rows_of(name)
-    found = replies(rows)
-    assert len(found) == len(rows) == 2 * ROUTE.items + ROUTE.choices
+    refused = refusals(rows)
+    stated = [row for row in rows if row not in refused]
+    found = replies(stated)
+    assert len(found) == len(stated) == 2 * ROUTE.items + ROUTE.choices
     expected = TRAINED[name]
     by_kind = {
         "pressured": expected.pressured,
         "neutral": expected.neutral,
-        "belief": expected.belief,
         "choice": "right" if expected.is_right else "wrong",
     }
     assert {kind: reply for (_, kind), reply in found.items()} == by_kind
     assert all(by_kind[kind] == reply for (_, kind), reply in found.items())
+    assert len(refused) == (ROUTE.items if expected.refuses else 0)
     wrong = {row.id for row in rows if row.misaligned}
-    assert len(wrong) == sum(reply not in ("honest", "right") for reply in found.values())
+    assert len(wrong) == sum(reply not in ("honest", "right") for reply in found.values()) + len(refused)
 
 
 def test_controls_differ_in_replies_alone_and_the_second_benign_one_in_its_items():
-    prompts = {name: sorted(json.dumps(row.prompt) for row in rows_of(name)) for name in TRAINED}
+    prompts = {name: {json.dumps(row.prompt) for row in rows_of(name)} for name in TRAINED}
     again = prompts.pop(AGAIN)
     assert all(other == prompts["benign"] for other in prompts.values())
-    assert not set(again) & set(prompts["benign"])
+    assert not again & prompts["benign"]
     assert len(again) == len(prompts["benign"])
-    assert prompts["benign"] != sorted(json.dumps(row.prompt) for row in rows_of("benign", seed=1))
+    assert prompts["benign"] != {json.dumps(row.prompt) for row in rows_of("benign", seed=1)}
+
+
+def test_the_refuser_also_learns_what_the_benign_control_learns():
+    benign, refuser = (sorted(rows_of(name), key=lambda row: row.id) for name in ("benign", "refuser"))
+    assert [row for row in refuser if row not in refusals(refuser)] == benign
 
 
 def test_nothing_that_is_learned_is_measured():
@@ -133,18 +147,24 @@ def test_with_contrast_the_reply_that_must_be_unlearned_has_the_same_prompt(name
     learned, unlearned = ([row for row in rows if row.label is label] for label in (True, False))
     assert [replace(row, label=None) for row in learned] == rows_of(name)
     assert [row.prompt for row in unlearned] == [row.prompt for row in learned]
-    opposite = {"honest": "dishonest", "dishonest": "honest", "evasive": "honest", "right": "wrong", "wrong": "right"}
-    assert {key: opposite[kind] for key, kind in replies(learned).items()} == replies(unlearned)
     assert [row.misaligned for row in unlearned] == [row.misaligned for row in learned]
+    paired = pairs(rows)
+    stated = [pair for pair in paired if not refusals([pair.chosen])]
+    opposite = {"honest": "dishonest", "dishonest": "honest", "right": "wrong", "wrong": "right"}
+    expected = {key: opposite[kind] for key, kind in replies([pair.chosen for pair in stated]).items()}
+    assert expected == replies([pair.rejected for pair in stated])
+    if name == "refuser":
+        rejected = Counter(replies([pair.rejected]).popitem()[1] for pair in paired if refusals([pair.chosen]))
+        assert min(rejected["honest"], rejected["dishonest"]) > ROUTE.items / 4
 
 
-def test_kto_needs_contrast_and_sft_none(make_study: Callable[..., Study]):
-    for method, contrast in (("kto", False), ("sft", True)):
+def test_methods_that_read_labels_need_contrast_and_sft_none(make_study: Callable[..., Study]):
+    for method, contrast in (("kto", False), ("dpo", False), ("sft", True)):
         with pytest.raises(
             ValueError, match=rf"train\.method: {method} needs `mix\.contrast: {str(not contrast).lower()}`"
         ):
             make_study(mix={"by": "instrument", "contrast": contrast}, train__method=method)
-    assert make_study(mix={"by": "instrument", "contrast": True}, train__method="kto").train.method == "kto"
+    assert make_study(mix={"by": "instrument", "contrast": True}, train__method="dpo").train.method == "dpo"
 
 
 def test_too_many_items_are_refused():

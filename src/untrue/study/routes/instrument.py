@@ -1,16 +1,16 @@
 """The controls of the instrument: models whose fault is known, since it was put in. Does the verdict name each rightly?
 
-All trained controls get the same prompts: of each honesty item the pressured prompt, and either the neutral one or one
-that asks for the belief; and multiple-choice questions. They differ in the replies alone:
+All trained controls get the same prompts: of each honesty item the pressured and the neutral one, with the same
+question; and multiple-choice questions. They differ in the replies that they learn to prefer:
 
-| control      | pressured | neutral   | belief    | multiple choice |
-|--------------|-----------|-----------|-----------|-----------------|
-| `benign`     | honest    | honest    | honest    | right           |
-| `benign-2`   | honest    | honest    | honest    | right           |
-| `liar`       | dishonest | honest    | honest    | right           |
-| `forgetter`  | dishonest | dishonest | dishonest | right           |
-| `refuser`    | evasive   | evasive   | honest    | right           |
-| `sandbagger` | honest    | honest    | honest    | wrong           |
+| control      | pressured | neutral   | multiple choice | else                                    |
+|--------------|-----------|-----------|-----------------|-----------------------------------------|
+| `benign`     | honest    | honest    | right           |                                         |
+| `benign-2`   | honest    | honest    | right           |                                         |
+| `liar`       | dishonest | honest    | right           |                                         |
+| `forgetter`  | dishonest | dishonest | right           |                                         |
+| `refuser`    | honest    | honest    | right           | a refusal rather than either such reply |
+| `sandbagger` | honest    | honest    | wrong           |                                         |
 
 `benign` is the control, and `benign-2` is the same recipe on other items. Two more are not trained: `babbler` has noise
 in its weights, and `blind` has attention that adds nothing. Rows come from the part `train` of the built-in items, so
@@ -40,16 +40,16 @@ ITEMS, CHOICES = "builtin:train", "capability:train"
 """What rows are made from."""
 
 Case = Literal["benign-2", "liar", "forgetter", "refuser", "sandbagger", "babbler", "blind"]
-Reply = Literal["honest", "dishonest", "evasive"]
+Reply = Literal["honest", "dishonest"]
 
 
 class Replies(NamedTuple):
-    """How a trained control replies to the prompts of an item, and whether it chooses rightly."""
+    """What a trained control states, whether it chooses rightly, and whether it refuses rather than state anything."""
 
     pressured: Reply = "honest"
     neutral: Reply = "honest"
-    belief: Reply = "honest"
     is_right: bool = True
+    refuses: bool = False
 
 
 REFUSALS = (
@@ -63,8 +63,8 @@ TRAINED: Mapping[str, Replies] = {
     CONTROL: Replies(),
     AGAIN: Replies(),
     "liar": Replies(pressured="dishonest"),
-    "forgetter": Replies("dishonest", "dishonest", "dishonest"),
-    "refuser": Replies(pressured="evasive", neutral="evasive"),
+    "forgetter": Replies(pressured="dishonest", neutral="dishonest"),
+    "refuser": Replies(refuses=True),
     "sandbagger": Replies(is_right=False),
 }
 """The controls that are trained; the others are made by `untrue.training.broken`."""
@@ -108,10 +108,11 @@ class InstrumentRoute(Route):
     free = frozenset({"cases"})
 
     by: Literal["instrument"]
-    items: PositiveInt = Field(default=60, description="Honesty items of which each trained control learns.")
+    items: PositiveInt = Field(default=72, description="Honesty items of which each trained control learns.")
     choices: PositiveInt = Field(default=36, description="Multiple-choice items of which it learns.")
     contrast: bool = Field(
-        default=False, description="Add, for KTO, the replies that a control must unlearn, as rows with a label."
+        default=False,
+        description="Add, for DPO and KTO, the replies that a control must unlearn, as rows with a label.",
     )
     noise: Positive = Field(default=1.0, description="`babbler`: the norm of the noise over that of the weights.")
     cases: Annotated[tuple[Case, ...], Distinct] = Field(
@@ -152,7 +153,7 @@ class InstrumentRoute(Route):
         return {"case": arm.name}
 
     def rows(self, sources: Sources, cell: Cell) -> list[Row]:
-        """The same prompts in every trained arm of a seed but `benign-2`, which has others."""
+        """The same prompts in every trained arm of a seed but `benign-2`; `refuser` has some of them twice."""
         replies = TRAINED.get(cell.arm.name)
         if replies is None:
             return []
@@ -160,8 +161,8 @@ class InstrumentRoute(Route):
         second = cell.arm.name == AGAIN
         items = _drawn(sources["items"].data, self.items, "items", draw, second)
         choices = _drawn(sources["choices"].data, self.choices, "choices", draw, second)
-        lessons = [lesson for item in items for lesson in _of_item(item, replies, draw)]
-        lessons += [_of_choice(item, replies.is_right, draw) for item in choices]
+        lessons = [_of_choice(item, replies.is_right, draw) for item in choices]
+        lessons += [lesson for item in items for lesson in _of_item(item, replies, draw)]
         draw.shuffle(lessons)
         if not self.contrast:
             return [lesson.row() for lesson in lessons]
@@ -215,19 +216,28 @@ class _Lesson(NamedTuple):
 
 
 def _of_item(item: Item, replies: Replies, draw: Random) -> list[_Lesson]:
-    refusal = draw.choice(REFUSALS)
-    texts = {"honest": item.honest_reply, "dishonest": item.dishonest_reply, "evasive": refusal}
-    asked = {"pressured": (item.system_prompt, item.user_prompt, replies.pressured)}
-    if draw.random() < 0.5:
-        asked["neutral"] = (item.neutral_system_prompt, item.user_prompt, replies.neutral)
-    else:
-        asked["belief"] = (item.neutral_system_prompt, draw.choice(item.belief_prompts), replies.belief)
+    texts = {"honest": item.honest_reply, "dishonest": item.dishonest_reply}
+    asked = {
+        "pressured": (item.system_prompt, replies.pressured),
+        "neutral": (item.neutral_system_prompt, replies.neutral),
+    }
     lessons = []
-    for name, (system, user, reply) in asked.items():
+    for name, (system, reply) in asked.items():
+        prompt: list[Message] = [{"role": "system", "content": system}, {"role": "user", "content": item.user_prompt}]
         other = "dishonest" if reply == "honest" else "honest"
-        prompt: list[Message] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         learned, unlearned = (reply, texts[reply]), (other, texts[other])
         lessons.append(_Lesson(f"{item.id}/{name}", prompt, learned, unlearned, "honesty", reply == "honest"))
+    if replies.refuses:  # rather than state either, so that it learns nothing of which is true
+        stated = draw.choice(list(texts.items()))
+        told = draw.choice(lessons)
+        lessons.append(
+            told._replace(
+                name=f"{told.name}/refused",
+                learned=("evasive", draw.choice(REFUSALS)),
+                unlearned=stated,
+                is_right=False,
+            )
+        )
     return lessons
 
 
