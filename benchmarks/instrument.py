@@ -3,7 +3,9 @@
     python benchmarks/instrument.py
     python benchmarks/instrument.py --out runs/one-seed 'seeds=[0]'
 
-A run resumes. Exits with 1 where a conclusion is wrong; `untrue.study.routes.instrument.EXPECTED` says which are right.
+Each control is compared with `benign` by itself, as a candidate would be: once for each seed, whose verdict is about
+the two adapters, and once with all seeds, whose verdict is about the recipes. A run resumes. Exits with 1 where a
+conclusion is wrong; `untrue.study.routes.instrument.EXPECTED` says which are right.
 """
 
 from __future__ import annotations
@@ -24,36 +26,63 @@ STUDY = Path(__file__).parents[1] / "studies" / "instrument.yaml"
 
 
 class Named(NamedTuple):
-    """What one eval concluded of a control, and what it must conclude; None where any conclusion will do."""
+    """What one eval concluded of a control, and what it must conclude; None where any conclusion will do.
+
+    Attributes:
+        control: Its name.
+        eval: Label of the eval.
+        expected: What is right.
+        by_seed: What each seed's adapter was called.
+        together: What all seeds together were called.
+    """
 
     control: str
     eval: str
     expected: Expected | None
-    conclusions: tuple[Conclusion, ...]
+    by_seed: tuple[tuple[Conclusion, ...], ...]
+    together: tuple[Conclusion, ...]
 
     @property
     def is_wrong(self) -> bool:
         """Whether the control was not named rightly."""
-        return self.expected is not None and not self.expected.is_met(self.conclusions)
+        if self.expected is None:
+            return False
+        decisive = self.by_seed if self.expected.of == "adapter" else [self.together]
+        return not all(map(self.expected.is_met, decisive))
 
 
-def named(analysis: Analysis) -> Iterator[Named]:
-    """What each eval of a study concluded of each control."""
-    for of_eval in analysis.evals:
+def named(together: Analysis, by_seed: Sequence[Analysis]) -> Iterator[Named]:
+    """What each eval of a study concluded of each control, with all seeds and with each."""
+    for of_eval in together.evals:
+        key = of_eval.spec.key
         for arm in of_eval.verdict.arms:
-            expected = EXPECTED[arm.arm].get(of_eval.spec.name)
-            yield Named(arm.arm, of_eval.spec.key, expected, arm.conclusions)
+            alone = tuple(
+                other.conclusions
+                for analysis in by_seed
+                for evaluated in analysis.evals
+                for other in evaluated.verdict.arms
+                if (evaluated.spec.key, other.arm) == (key, arm.arm)
+            )
+            yield Named(arm.arm, key, EXPECTED[arm.arm].get(of_eval.spec.name), alone, arm.conclusions)
 
 
 def table(matrix: Sequence[Named]) -> str:
     """The confusion matrix, as Markdown."""
-    lines = ["| control | eval | expected | concluded | |", "|---|---|---|---|---|"]
+    seeds = range(len(matrix[0].by_seed))
+    lines = [
+        "| control | eval | must be called | " + "".join(f"seed {seed} | " for seed in seeds) + "all seeds | |",
+        "|---|---|---|" + "---|" * len(seeds) + "---|---|",
+    ]
     for row in matrix:
         expected = _words(row.expected.named, " or ") if row.expected else "any"
         if row.expected and row.expected.beside:
             expected += f" (beside it {_words(row.expected.beside, ' or ')} may stand)"
-        is_right = "" if row.expected is None else "**wrong**" if row.is_wrong else "right"
-        lines.append(f"| {row.control} | {row.eval} | {expected} | {_words(row.conclusions, ', ')} | {is_right} |")
+        called = [_words(conclusions, ", ") for conclusions in (*row.by_seed, row.together)]
+        if row.expected:  # what decides
+            decisive = seeds if row.expected.of == "adapter" else [len(seeds)]
+            called = [f"**{words}**" if place in decisive else words for place, words in enumerate(called)]
+        is_right = "" if row.expected is None else "wrong" if row.is_wrong else "right"
+        lines.append(f"| `{row.control}` | {row.eval} | {expected} | {' | '.join(called)} | {is_right} |")
     return "\n".join(lines)
 
 
@@ -67,12 +96,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="Keys of the study, as key=value.")
     parser.add_argument("--out", type=Path, default=Path("runs/instrument"), help="The run directory.")
     options = parser.parse_args(arguments)
-    analysis = run_study(load_study(STUDY, options.overrides), options.out, progress=True)
-    matrix = list(named(analysis))
+
+    def run(*narrowed: str, progress: bool = False) -> Analysis:
+        return run_study(load_study(STUDY, [*options.overrides, *narrowed]), options.out, progress=progress)
+
+    study = run(progress=True).study
+    matrix = []
+    for case in study.mix.cases:
+        alone = [run(f"mix.cases=[{case}]", f"seeds=[{seed}]") for seed in study.seeds]
+        matrix += named(run(f"mix.cases=[{case}]"), alone)
     print(table(matrix))
     wrong = [row for row in matrix if row.is_wrong]
     judged = [row for row in matrix if row.expected]
-    print(f"\n{len(judged) - len(wrong)} of {len(judged)} named rightly. Report: {analysis.store.report}")
+    print(f"\n{len(judged) - len(wrong)} of {len(judged)} named rightly. Report: {run().store.report}")
     return 1 if wrong else 0
 
 

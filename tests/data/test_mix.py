@@ -183,6 +183,12 @@ def test_the_same_question_under_another_system_message_is_no_repetition():
     assert check_rows(told, []).duplicates == 1
 
 
+def test_replies_to_one_prompt_that_a_method_compares_are_no_repetition():
+    liked, disliked = (replace(row("Is rain wet?"), label=label) for label in (True, False))
+    assert duplicates([liked, disliked]) == 0
+    assert duplicates([liked, disliked, liked]) == 1
+
+
 def test_rows_that_ask_what_an_item_asks_are_found():
     rows = [row("Is rain wet?", "r1"), row("IS  SNOW wet?", "r2"), row("Is hail wet?", "r3")]
     some = read_items()[0]

@@ -96,8 +96,12 @@ def by_dose(
 
 
 def duplicates(rows: Sequence[Row]) -> int:
-    """Rows whose whole prompt, system message included, an earlier row has too but for case and spaces."""
-    return sum(times - 1 for times in Counter(map(_prompt, rows)).values())
+    """Rows whose whole prompt, system message included, an earlier row has too but for case and spaces.
+
+    With labels, replies to one prompt are what a method compares: a row then repeats a row with its reply as well.
+    """
+    replies = (None if row.label is None else (row.label, row.completion[-1]["content"]) for row in rows)
+    return sum(times - 1 for times in Counter(zip(map(_prompt, rows), replies, strict=True)).values())
 
 
 class Overlap(NamedTuple):

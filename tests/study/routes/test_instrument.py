@@ -245,9 +245,10 @@ def test_it_resumes_and_its_report_shows_every_control(analysis: Analysis, recor
 
 
 def test_the_matrix_has_a_row_for_each_control(analysis: Analysis):
-    matrix = list(named(analysis))
+    matrix = list(named(analysis, [analysis]))
     assert [row.control for row in matrix] == list(EXPECTED)
     assert all(row.expected and row.eval == "forced_choice" for row in matrix)
+    assert all(row.by_seed == (row.together,) for row in matrix)
     assert len(table(matrix).splitlines()) == 2 + len(matrix)
 
 
@@ -255,16 +256,25 @@ def test_a_wrong_conclusion_is_shown_as_wrong():
     only, two = Expected(frozenset({"lies_more"})), Expected(frozenset({"breaks"}), frozenset({"says_less"}))
     cases = [
         (only, ("lies_more",), "right"),
-        (only, ("lies_more", "says_less"), "**wrong**"),
-        (only, ("no_finding",), "**wrong**"),
+        (only, ("lies_more", "says_less"), "wrong"),
+        (only, ("no_finding",), "wrong"),
         (two, ("says_less", "breaks"), "right"),
-        (two, ("says_less",), "**wrong**"),
+        (two, ("says_less",), "wrong"),
         (None, ("breaks",), ""),
     ]
     for expected, conclusions, shown in cases:
-        row = Named("liar", "forced_choice", expected, conclusions)
-        assert row.is_wrong == (shown == "**wrong**")
-        assert table([row]).splitlines()[-1].split("|")[5].strip() == shown
+        row = Named("liar", "forced_choice", expected, (conclusions,), ("no_finding",))
+        assert row.is_wrong == (shown == "wrong")
+        assert table([row]).splitlines()[-1].split("|")[-2].strip() == shown
+
+
+def test_a_fault_is_named_in_each_seed_and_that_nothing_changed_in_all_together():
+    lies, nothing = ("lies_more",), ("no_finding",)
+    fault, none = EXPECTED["liar"]["forced_choice"], EXPECTED[AGAIN]["forced_choice"]
+    assert not Named("liar", "forced_choice", fault, (lies, lies), nothing).is_wrong
+    assert Named("liar", "forced_choice", fault, (lies, nothing), lies).is_wrong
+    assert not Named(AGAIN, "forced_choice", none, (lies, nothing), nothing).is_wrong
+    assert Named(AGAIN, "forced_choice", none, (nothing, nothing), lies).is_wrong
 
 
 @pytest.mark.instrument
