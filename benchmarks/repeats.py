@@ -1,8 +1,8 @@
 """How different are models that one recipe made? Trains the control of studies/quickstart.yaml with ten seeds, then
-asks of every split of these runs in two what a study would find, and of pairs what the gate would say.
+asks of every split of these runs in two what a study would find, and of every pair what the gate would say.
 
-    python benchmarks/repeats.py                 ten trainings, five of which go through the gate; a run resumes
-    python benchmarks/repeats.py --seeds 6 --gated 0 --out runs/six
+    python benchmarks/repeats.py                 ten trainings, each measured on the study's items; a run resumes
+    python benchmarks/repeats.py --limit 888     on all built-in items
 
 The runs differ by their seed alone, so whatever is found is false of the recipe. Splits share runs and are not
 independent: the interval of a share is a jackknife that leaves out one run at a time. docs/validity.md has the figures.
@@ -93,12 +93,11 @@ def studies(results: Sequence[Result], seeds: int) -> Iterator[str]:
             yield f"| {size} | {len(hits)} | {with_jackknife(hits)} |"
 
 
-def gates(adapters: Sequence[Path], out: Path) -> Iterator[str]:
-    """What the gate, at its defaults, says of each run as the candidate of each other."""
+def gates(logs: Sequence[Path]) -> Iterator[str]:
+    """What the gate says, with these logs and its own deltas and level, of each run as the candidate of each other."""
     config = GateConfig()
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        measured = Subjects(config.evals, out, watcher)
-        subjects = [measured.of(str(adapter)) for adapter in adapters]
+        subjects = [Subjects(config.evals, logs[0], watcher).of(str(folder)) for folder in logs]
     pairs = permutations(range(len(subjects)), 2)
     said = {(a, b): gate(subjects[a], subjects[b], config) for a, b in pairs}
     yield "| verdict | pairs of runs |"
@@ -111,17 +110,17 @@ def gates(adapters: Sequence[Path], out: Path) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=int, default=100, help="Built-in items.")
     parser.add_argument("--seeds", type=int, default=10, help="Runs of the recipe.")
-    parser.add_argument("--gated", type=int, default=5, help="How many of them go through the gate, each with each.")
     parser.add_argument("--out", type=Path, default=Path("runs/repeats"), help="The run directory.")
     options = parser.parse_args(arguments)
-    study = load_study(STUDY, [f"seeds={[*range(options.seeds)]}"])
+    evals = f"evals=[{{name: forced_choice, limit: {options.limit}}}]"
+    study = load_study(STUDY, [f"seeds={[*range(options.seeds)]}", evals])
     repeats: Study = study.model_copy(update={"mix": Repeats(**study.mix.model_dump()), "base": False})
     analysis = run_study(repeats, options.out, progress=True)
     results = [Result.from_json(line) for line in analysis.store.results.read_text("utf-8").splitlines()]
     print("\n".join(studies(results, options.seeds)), end="\n\n", flush=True)
-    adapters = [options.out / "cells" / f"control-s{seed}" / "adapter" for seed in range(options.gated)]
-    print("\n".join(gates(adapters, options.out / "gate")))
+    print("\n".join(gates([options.out / "cells" / f"control-s{seed}" / "logs" for seed in range(options.seeds)])))
 
 
 if __name__ == "__main__":
