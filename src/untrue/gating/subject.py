@@ -445,7 +445,7 @@ def own_base(adapter: str) -> str:
     if not is_adapter(Path(adapter)):
         why = "it has no adapter_config.json" if Path(adapter).exists() else "there is no such folder"
         raise UserError(
-            f"{adapter}: is no adapter, so it has no base to be compared with ({why}). Check the path, or name a baseline"
-            " before it."
+            f"{adapter}: is no adapter, so it has no base to be compared with ({why}). Check the path, or name a"
+            " baseline before it."
         )
     return base_of(Path(adapter))
