@@ -443,5 +443,9 @@ def own_base(adapter: str) -> str:
         UserError: It is no adapter.
     """
     if not is_adapter(Path(adapter)):
-        raise UserError(f"{adapter}: is no adapter, so it has no base to be compared with. Name a baseline before it.")
+        why = "it has no adapter_config.json" if Path(adapter).exists() else "there is no such folder"
+        raise UserError(
+            f"{adapter}: is no adapter, so it has no base to be compared with ({why}). Check the path, or name a"
+            " baseline before it."
+        )
     return base_of(Path(adapter))
