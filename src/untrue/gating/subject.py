@@ -21,7 +21,7 @@ from untrue.evals.reading import Reading, arm_name, default_log, measure, read, 
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.files import content_hash
 from untrue.judge.check import judge_note
-from untrue.logs import ADAPTER, MODEL, open_log, task_name
+from untrue.logs import ADAPTER, MODEL, details_of, open_log, task_name
 from untrue.models.adapter import adapter_hash, base_of, is_adapter
 from untrue.outcomes import Outcome, Result
 from untrue.stats.types import ArmSummary, Reason
@@ -97,6 +97,16 @@ class Answers:
             due = product([seed], map(str, content.eval.dataset.sample_ids or []), epochs)
             results += [_absent(self.spec.key, *key) for key in due if key not in present]
         return results
+
+    @property
+    def unjudged(self) -> set[tuple[int, str, int]]:
+        """Seed, item and epoch of the replies on which the judge, and not the model, failed."""
+        return {
+            (seed, str(sample.id), sample.epoch)
+            for seed, content in zip(self.logs, self.contents, strict=True)
+            for sample in content.samples or []
+            if details_of(sample).get("failed") == "judge"
+        }
 
     @property
     def version(self) -> int | str:
