@@ -119,9 +119,14 @@ class Answers:
         return self._head(MODEL).get("tokenizer")
 
     @property
+    def weights(self) -> str | None:
+        """Hash of the model's weights, adapter aside; None where the log does not say."""
+        return self._head(MODEL).get("weights")
+
+    @property
     def adapted(self) -> str | None:
         """Hash of the base's weights where the model has an adapter; None where it has none, or they are not known."""
-        return self._head(MODEL).get("weights") if self._head(ADAPTER) else None
+        return self.weights if self._head(ADAPTER) else None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -362,6 +367,11 @@ def paired(
                     f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}."
                 )
             results = [replace(r, pressure_margin=None, neutral_margin=None, evasion_margin=None) for r in results]
+        if after.record.of_base and before.weights != after.weights:
+            raise UserError(
+                f"{name}: its probe is fitted on the base, and {baseline.name} and {candidate.name} have two (a merged"
+                " model or a full fine-tune is its own base). Compare adapters of one base, or leave the eval out."
+            )
         yield before, after, results, notes
 
 
