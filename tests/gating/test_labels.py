@@ -192,3 +192,13 @@ def test_a_sample_that_is_none_of_the_evals_is_told(tmp_path: Path, subjects: Su
     both = judged(subjects.of(str(path)), subjects.of(str(path)))
     with pytest.raises(UserError, match=r"a: the sample of item item-\d+ is not as mask writes it"):
         drawn(both, 60, 0)
+
+
+def test_labels_do_not_stand_for_a_baseline_without_any_answer(tmp_path: Path, subjects: Subjects) -> None:
+    write(tmp_path / "a.eval", 30, errors=range(30))
+    write(tmp_path / "b.eval", 30)
+    both = judged(subjects.of(str(tmp_path / "a.eval")), subjects.of(str(tmp_path / "b.eval")))
+    labelling = Labelling(both, 60, 0, tmp_path / "labels.jsonl")
+    label_truly(labelling)
+    found = correction(both, labelling.labels)
+    assert (found.found, found.reason and found.reason.code) == (None, "few_labels")

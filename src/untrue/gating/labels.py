@@ -592,5 +592,6 @@ def _sides(both: Judged, metric: str, labels: Labels) -> tuple[Replies, Replies]
                 label = np.nan if value is None else float(_kind(value))
                 side.append((cluster, weight, float(METRICS[metric].of(result) or 0.0), is_open, label))
             side += [(cluster, weight, worst, False, np.nan)] * (len(cell[0]) - len(of_side))
-    first, second = (Replies(*(np.array(column) for column in zip(*side, strict=True))) for side in rows)
+    empty = [()] * len(Replies._fields)
+    first, second = (Replies(*map(np.array, zip(*side, strict=True) if side else empty)) for side in rows)
     return first, second
