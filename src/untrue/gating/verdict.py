@@ -155,7 +155,7 @@ def gate(
         name = after.record.name
         summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"})
         notes += [f"{name}: {note}" for note in left_out]
-        doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm])]
+        doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm], name in orders)]
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
         best = _with_the_best(after, results)
         if count := sum(result is not other for result, other in zip(results, best, strict=True)):

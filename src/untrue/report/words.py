@@ -84,6 +84,10 @@ _CLAUSES = {
     ),
     "self_judged": "the model under study judged itself ({arms})",
     "adapter_unproved": "the server may or may not have the adapter ({0})",
+    "stopped_early": (
+        "a sequential gate asked {arms} and stopped by what it saw, so intervals and p values do not hold: use"
+        " `sequential=true`, or ask all items"
+    ),
     "labels_leave_open": (
         "the difference in the {0.metric} of {arms} is the judge's alone: corrected by the labels it may be none"
     ),
