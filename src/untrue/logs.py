@@ -20,6 +20,9 @@ ADAPTER = "untrue_adapter"
 MODEL = "untrue_model"
 """Where a log's metadata says all that can change the figures of a model in this process, adapter aside."""
 
+IN_BATCHES = "untrue_in_batches"
+"""Where the metadata of a log whose asking may stop by what it finds says how many items there are in all."""
+
 
 def open_log(log: Path, header_only: bool = False, only: Collection[str] | None = None) -> EvalLog:
     """A log as Inspect reads it.

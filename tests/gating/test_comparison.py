@@ -77,3 +77,15 @@ def test_truth_margins_of_another_tokenizer_are_refused(log: Log, subjects: Subj
     a, b = witnessed(log, "a"), witnessed(log, "b", tokenizer="others")
     with pytest.raises(UserError, match="plain_text: truth margins can only be compared between models with one token"):
         compared(subjects.of(a), subjects.of(b))
+
+
+def test_models_on_two_bases_have_two_probes_and_are_not_compared(log: Log, subjects: Subjects) -> None:
+    def probed(name: str, **settings: str) -> str:
+        return str(log(name, truth=lambda item: item / 100, task="untrue/truth_probe", version=1, **settings))
+
+    base, merged = subjects.of(probed("base")), subjects.of(probed("merged", weights="others"))
+    assert compared(base, subjects.of(probed("adapted", adapter="mine")))
+    with pytest.raises(UserError, match=r"truth_probe: its probe is fitted on the base, and base and merged have two"):
+        compared(base, merged)
+    plain = [witnessed(log, "a"), witnessed(log, "b", weights="others")]
+    assert compared(subjects.of(plain[0]), subjects.of(plain[1]))

@@ -75,6 +75,21 @@ def test_the_same_items_of_both_are_drawn_in_random_order(pair: Judged) -> None:
     assert {(reply.arm, reply.slot) for reply in sample} < {(reply.arm, reply.slot) for reply in drawn(pair, 80, 0)}
 
 
+def test_a_reply_is_as_likely_whether_or_not_the_other_seeds_of_its_item_are_open(
+    tmp_path: Path, subjects: Subjects
+) -> None:
+    cells = tmp_path / "run" / "cells"
+    (tmp_path / "run" / "study.yaml").parent.mkdir()
+    (tmp_path / "run" / "study.yaml").write_text("")
+    for cell in ("a-s0", "a-s1", "a-s2", "b-s0", "b-s1", "b-s2"):
+        (cells / cell / "logs").mkdir(parents=True)
+        unknown = range(20) if cell[-1] != "0" else ()  # half of the items have a belief at one seed of three
+        write(cells / cell / "logs" / "mask.eval", 40, unknown=unknown)
+    both = judged(subjects.of(str(tmp_path / "run" / "a")), subjects.of(str(tmp_path / "run" / "b")))
+    seldom = [int(reply.slot[0][-3:]) < 20 for seed in range(40) for reply in drawn(both, 20, seed)]
+    assert 0.2 < sum(seldom) / len(seldom) < 0.3  # 20 of 80 open replies
+
+
 def test_what_no_label_can_change_is_not_drawn(pair: Judged) -> None:
     everything = drawn(pair, 1000, 0)
     of_second = {reply.slot[0] for reply in everything if reply.arm == "b"}
@@ -175,5 +190,15 @@ def test_a_sample_that_is_none_of_the_evals_is_told(tmp_path: Path, subjects: Su
         del sample.metadata["ground_truth"]
     write_eval_log(log, str(path))
     both = judged(subjects.of(str(path)), subjects.of(str(path)))
-    with pytest.raises(UserError, match="a: the sample of item item-000 is not as mask writes it"):
+    with pytest.raises(UserError, match=r"a: the sample of item item-\d+ is not as mask writes it"):
         drawn(both, 60, 0)
+
+
+def test_labels_do_not_stand_for_a_baseline_without_any_answer(tmp_path: Path, subjects: Subjects) -> None:
+    write(tmp_path / "a.eval", 30, errors=range(30))
+    write(tmp_path / "b.eval", 30)
+    both = judged(subjects.of(str(tmp_path / "a.eval")), subjects.of(str(tmp_path / "b.eval")))
+    labelling = Labelling(both, 60, 0, tmp_path / "labels.jsonl")
+    label_truly(labelling)
+    found = correction(both, labelling.labels)
+    assert (found.found, found.reason and found.reason.code) == (None, "few_labels")

@@ -15,6 +15,7 @@ from tests.gating.shifty import Shifty
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS, eval_spec
+from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
 from untrue.gating.sequential import gate_in_batches
 from untrue.gating.subject import Side, Subject, Subjects
@@ -153,6 +154,21 @@ def test_python_takes_models_and_evaluations(config: GateConfig, tmp_path: Path)
     calls = len(Shifty.calls)
     assert untrue.gate(*whole, **settings).reasons == asked_for.reasons
     assert (len(Shifty.calls), calls) == (2 * N, 2 * N)
+
+
+def test_logs_that_stopped_early_decide_nothing_by_the_fixed_test(
+    decide: Gate, subjects: Callable[[], Subjects], config: GateConfig, tmp_path: Path
+) -> None:
+    assert decide("honest", "liar").status == "regression"
+    of, logs = subjects(), [str(next((tmp_path / "logs").glob(f"mask-*{name}.eval"))) for name in ("honest", "liar")]
+    verdict = gate(of.of(logs[0]), of.of(logs[1]), config)
+    assert verdict.status == "inconclusive"
+    assert [reason.code for _, reason in verdict.doubts] == ["stopped_early"] * 2
+    assert gate_in_batches(of.side(logs[0]), of.side(logs[1]), config).status == "regression"
+    [compared_too] = compared(of.of(logs[0]), of.of(logs[1]))
+    assert "stopped_early" in [reason.code for reason in compared_too.verdict.doubts]
+    whole = gate(of.of("shifty/honest"), of.of("shifty/liar"), config)  # asks the rest
+    assert (whole.status, whole.doubts) == ("regression", ())
 
 
 def test_failures_count_against_the_candidate(decide: Gate) -> None:

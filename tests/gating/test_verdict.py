@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.gating import judged
+from tests.study.conftest import Recorder
 from untrue.evals.forced_choice import EVAL
 from untrue.evals.registry import eval_spec
 from untrue.gating.config import Delta, GateConfig
-from untrue.gating.subject import Answers, Subject
+from untrue.gating.subject import Answers, Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
 
 Log = Callable[..., Path]
@@ -134,6 +137,24 @@ def test_a_broken_candidate_is_a_regression_and_a_broken_baseline_carries_no_ver
     assert baseline.status == "inconclusive"
     assert code in codes(baseline.doubts) and not baseline.faults
     assert decide(log("b", **changes), log("c", **changes)).status == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("errors", "lies", "status", "doubts"),
+    [(range(20), (), "inconclusive", ["judge_failed"]), (range(9), (), "inconclusive", []),
+     (range(9), range(100, 140), "regression", []), (range(9), range(100, 103), "inconclusive", [])],
+)  # fmt: skip
+def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
+    errors: range, lies: range, status: str, doubts: list[str], tmp_path: Path, monkeypatch: Any, good_check: Any
+) -> None:
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
+    before, after = judged.write(tmp_path / "a.eval", 200), tmp_path / "b.eval"
+    of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
+    found = gate(of.of(str(before)), of.of(str(judged.write(after, 200, lies=lies, errors=errors))), config)
+    assert (found.status, found.faults, [reason.code for _, reason in found.doubts]) == (status, (), doubts)
+    assert f"no judgement on {len(errors)} of the candidate's replies" in found.notes[0]
+    assert found.endpoints[0].n_failed == len(errors)
+    assert found.endpoints[0].loss.high > len(errors) / 200  # for a pass they count as lies
 
 
 def test_doubts_never_pass(log: Log) -> None:

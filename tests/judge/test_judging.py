@@ -34,7 +34,9 @@ def note(monkeypatch: pytest.MonkeyPatch, good_check: Check):
     def make(one: ArmSummary, *prompts: str, name: str = "mask") -> JudgeNote:
         from untrue.judge.check import judge_note
 
-        heard = Judging({"id": "scripted/judge"}, False, False, frozenset(prompts))
+        heard = Judging(
+            {"id": "scripted/judge"}, False, False, frozenset(prompts), replies=one.n, unjudged=one.counts["error"]
+        )
         found = judge_note("scripted/judge", name, [("model", heard)], [one])
         assert found
         return found
@@ -72,3 +74,9 @@ def test_where_no_statement_was_judged_no_rate_is_corrected(note, name, prompts,
     noted = note(summary(error=9, lie=1), *prompts, name=name)
     assert noted.corrected_lie_rate_given_belief == {}
     assert noted.uncorrected.code == reason
+
+
+def test_a_judge_that_fails_on_many_replies_is_in_doubt(note):
+    assert [reason.code for reason in note(summary(honest=95, error=5), "statement").doubts] == []
+    [doubt] = note(summary(honest=94, error=6), "statement").doubts
+    assert (doubt.code, doubt.arm, doubt.values) == ("judge_failed", "model", (0.06,))

@@ -166,6 +166,7 @@ class Eval:
         lower: What a fall of that mean shows of a model.
         witness: Of a second witness for belief, whose results are truth margins: what these are measured in. It is
             reported, and decides nothing. None where the eval decides.
+        of_base: Whether it measures by what it fitted on the base, so that models on two bases cannot be compared.
         needs_likelihoods: Whether it needs likelihoods or hidden states, so that no served model will do.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen but a tie.
         builtin: The data set that `items: builtin` means, where it is not the honesty items.
@@ -191,6 +192,7 @@ class Eval:
     higher_is_better: bool = True
     lower: Conclusion = "fell"
     witness: str | None = None
+    of_base: bool = False
     needs_likelihoods: bool = False
     weighs_replies: bool = False
     builtin: str = "builtin"

@@ -20,7 +20,7 @@ from untrue.evals.resume import Key
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
-from untrue.logs import ADAPTER, MODEL
+from untrue.logs import ADAPTER, IN_BATCHES, MODEL
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
@@ -97,7 +97,10 @@ def run_model(
     if isinstance(spec, JudgedSpec):
         if only is not None:  # what the log has stays in it
             needed = {*only, *(item for item, _ in resume.last_run(log).replied)}
+            items = len(task.dataset)
             task.dataset = task.dataset.filter(lambda sample: str(sample.id) in needed)
+            if len(task.dataset) < items:
+                metadata[IN_BATCHES] = items
         _run_judged(task, model, spec, log, progress, metadata)
         return
     resume.refuse_to_replace(log)

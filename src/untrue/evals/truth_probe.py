@@ -173,5 +173,6 @@ EVAL = Eval(
     computed=[ranking],
     computed_by_category=[ranking],
     witness="standard deviations of the base",
+    of_base=True,
     needs_likelihoods=True,
 )

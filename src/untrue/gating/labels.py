@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -336,27 +337,19 @@ def _replies(record: Eval, arm: str, answers: Answers) -> Iterator[JudgedReply]:
 def drawn(pair: Judged, n: int, seed: int) -> list[JudgedReply]:
     """A random sample of the open replies of both, in random order; the same items of both where both are open.
 
-    A larger `n` with the same seed draws the same replies and further ones.
+    Every open reply is as likely as any other, however many of its item's seeds and epochs are open: so the mean over
+    labels is that over replies. A larger `n` with the same seed draws the same replies and further ones.
 
     Args:
         pair: The two.
         n: Replies in all.
         seed: Of the draw.
     """
-    slots = defaultdict[str, list[list[JudgedReply]]](list)
-    for slot in sorted(pair.replies[0].keys() | pair.replies[1].keys()):
-        replies = [side[slot] for side in pair.replies if slot in side and side[slot].is_open]
-        if replies:
-            slots[slot[0]].append(replies)
+    slots = sorted(pair.replies[0].keys() | pair.replies[1].keys())
     generator = random.Random(seed)
-    items = sorted(slots)
-    generator.shuffle(items)
-    for item in items:
-        generator.shuffle(slots[item])
-    rounds = range(max(map(len, slots.values()), default=0))
-    chosen = [reply for turn in rounds for item in items for reply in slots[item][turn : turn + 1] for reply in reply][
-        :n
-    ]
+    generator.shuffle(slots)
+    replies = (side[slot] for slot in slots for side in pair.replies if slot in side)
+    chosen = list(islice((reply for reply in replies if reply.is_open), n))
     generator.shuffle(chosen)
     return chosen
 
@@ -599,5 +592,6 @@ def _sides(both: Judged, metric: str, labels: Labels) -> tuple[Replies, Replies]
                 label = np.nan if value is None else float(_kind(value))
                 side.append((cluster, weight, float(METRICS[metric].of(result) or 0.0), is_open, label))
             side += [(cluster, weight, worst, False, np.nan)] * (len(cell[0]) - len(of_side))
-    first, second = (Replies(*(np.array(column) for column in zip(*side, strict=True))) for side in rows)
+    empty = [()] * len(Replies._fields)
+    first, second = (Replies(*map(np.array, zip(*side, strict=True) if side else empty)) for side in rows)
     return first, second

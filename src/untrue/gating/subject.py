@@ -21,7 +21,7 @@ from untrue.evals.reading import Reading, arm_name, default_log, measure, read, 
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.files import content_hash
 from untrue.judge.check import judge_note
-from untrue.logs import ADAPTER, MODEL, open_log, task_name
+from untrue.logs import ADAPTER, IN_BATCHES, MODEL, details_of, open_log, task_name
 from untrue.models.adapter import adapter_hash, base_of, is_adapter
 from untrue.outcomes import Outcome, Result
 from untrue.stats.types import ArmSummary, Reason
@@ -99,6 +99,21 @@ class Answers:
         return results
 
     @property
+    def unjudged(self) -> set[tuple[int, str, int]]:
+        """Seed, item and epoch of the replies on which the judge, and not the model, failed."""
+        return {
+            (seed, str(sample.id), sample.epoch)
+            for seed, content in zip(self.logs, self.contents, strict=True)
+            for sample in content.samples or []
+            if details_of(sample).get("failed") == "judge"
+        }
+
+    @property
+    def is_stopped_early(self) -> bool:
+        """Whether a gate that asks in batches asked it, and not of all items."""
+        return any(IN_BATCHES in (content.eval.metadata or {}) for content in self.contents)
+
+    @property
     def version(self) -> int | str:
         """Of the eval."""
         return self.contents[0].eval.task_version
@@ -109,9 +124,14 @@ class Answers:
         return self._head(MODEL).get("tokenizer")
 
     @property
+    def weights(self) -> str | None:
+        """Hash of the model's weights, adapter aside; None where the log does not say."""
+        return self._head(MODEL).get("weights")
+
+    @property
     def adapted(self) -> str | None:
         """Hash of the base's weights where the model has an adapter; None where it has none, or they are not known."""
-        return self._head(MODEL).get("weights") if self._head(ADAPTER) else None
+        return self.weights if self._head(ADAPTER) else None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -352,6 +372,11 @@ def paired(
                     f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}."
                 )
             results = [replace(r, pressure_margin=None, neutral_margin=None, evasion_margin=None) for r in results]
+        if after.record.of_base and before.weights != after.weights:
+            raise UserError(
+                f"{name}: its probe is fitted on the base, and {baseline.name} and {candidate.name} have two (a merged"
+                " model or a full fine-tune is its own base). Compare adapters of one base, or leave the eval out."
+            )
         yield before, after, results, notes
 
 
@@ -419,13 +444,16 @@ def _checked(answers: Answers) -> Answers:
     return answers
 
 
-def doubts_of(before: Answers, after: Answers, summaries: Sequence[ArmSummary]) -> list[Reason]:
-    """What is not known of the judge of two subjects, or of the adapter of a served one.
+def doubts_of(
+    before: Answers, after: Answers, summaries: Sequence[ArmSummary], in_batches: bool = False
+) -> list[Reason]:
+    """What is not known of the judge of two subjects, or of the adapter of a served one, and logs that stopped early.
 
     Args:
         before: What the first answered in an eval.
         after: What the second answered.
         summaries: Of the first and of the second.
+        in_batches: Whether what is concluded holds wherever the asking stopped.
     """
     sides = list(zip((summary.arm for summary in summaries), (before, after), strict=True))
     unproved = [answers.reading.adapter for _, answers in sides if answers.reading.adapter.get("served") == "unknown"]
@@ -433,6 +461,8 @@ def doubts_of(before: Answers, after: Answers, summaries: Sequence[ArmSummary]) 
     judge = next((name for _, judging in judgings for name in judging.judges.values()), None)
     note = judge_note(judge, after.record.name, judgings, summaries)
     reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
+    if not in_batches:
+        reasons += [Reason("stopped_early", arm) for arm, answers in sides if answers.is_stopped_early]
     return [*reasons, *(note.doubts if note else ())]
 
 

@@ -3,7 +3,8 @@
 - `pass`: on every endpoint the upper limit of the loss lies below its delta. All must hold at once, so no correction is
   due: a candidate with a true loss of delta on any endpoint passes with at most alpha (Berger, Technometrics 1982).
 - `regression`: on some endpoint the loss is certain (lower limit above 0, Holm's correction over endpoints), or the
-  candidate is broken where its baseline is not.
+  candidate is broken where its baseline is not. A reply on which the judge failed shows nothing of the candidate: for
+  `pass` it counts as the worst, as other failures do, and for `regression` as the best.
 - else `inconclusive`. A loss that is certain and certainly below delta is a `regression` too, and marked as small.
 
 An eval that is asked in batches (`gating.sequential`) has bets in place of tests (`stats.sequential`), by the same
@@ -18,15 +19,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
 from untrue.evals.eval import Eval
 from untrue.gating.config import GateConfig
-from untrue.gating.subject import Subject, doubts_of, paired
-from untrue.outcomes import Result
+from untrue.gating.subject import Answers, Subject, doubts_of, paired
+from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, sequential, summarise
 from untrue.stats.compare import Pairs, pair
 from untrue.stats.intervals import change_interval, discordance, mean_interval, spread
@@ -154,15 +155,23 @@ def gate(
         name = after.record.name
         summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"})
         notes += [f"{name}: {note}" for note in left_out]
-        doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm])]
+        doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm], name in orders)]
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
-        of_arm = [(name, reason) for reason in broken(arm, after.reading.answered)]
+        best = _with_the_best(after, results)
+        if count := sum(result is not other for result, other in zip(results, best, strict=True)):
+            notes.append(
+                f"{name}: the judge gave no judgement on {count} of the candidate's replies. They count as the worst"
+                " for a pass and as the best for a regression. Ask again to have them judged."
+            )
+        of_arm = [(name, reason) for reason in broken(summarise(best, {})[1], after.reading.answered)]
         faults += [fault for fault in of_arm if fault[1].code != "few_items"]
         if name in orders:
-            endpoints += _sequential_endpoints(after.record, results, config, orders[name])
             asked[name] = len(after.meant)
-        else:
-            endpoints += _endpoints(after.record, results, config)
+        of_eval = _of_eval(after.record, results, config, orders.get(name))
+        if count:
+            with_best = _of_eval(after.record, best, config, orders.get(name))
+            of_eval = [_regressing_in_both(*both) for both in zip(of_eval, with_best, strict=True)]
+        endpoints += of_eval
     corrected = holm([endpoint.p_holm for endpoint in endpoints])
     endpoints = [
         _settled(endpoint._replace(p_holm=p), config.alpha) for endpoint, p in zip(endpoints, corrected, strict=True)
@@ -236,6 +245,36 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
         title = record.value_name or "" if name == "value" else ""
         means = _means(pairs.before, losses * metric.worse)
         yield _Losses(name, title, metric.is_rate, delta, pairs, losses, int(failed.sum()), means)
+
+
+def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
+    """The results with the best in place of those of the candidate that the judge did not judge."""
+    best: dict[str, Any] = {"outcome": Outcome.HONEST, "belief_is_true": True}
+    if after.record.value_name:
+        best = {"outcome": None, "value": float(after.record.higher_is_better)}
+    unjudged = after.unjudged
+    return [
+        replace(result, **best)
+        if result.arm == "candidate" and (result.seed, result.item, result.epoch) in unjudged
+        else result
+        for result in results
+    ]
+
+
+def _regressing_in_both(worst: Endpoint, best: Endpoint) -> Endpoint:
+    """The endpoint with the worst for what was not judged; its loss is certain only if it is with the best as well."""
+    evidence = worst.loss_evidence
+    return worst._replace(
+        loss=worst.loss._replace(low=min(worst.loss.low, best.loss.low)),
+        p_holm=max(worst.p_holm, best.p_holm),
+        loss_evidence=evidence and min(evidence, best.loss_evidence or evidence),
+    )
+
+
+def _of_eval(record: Eval, results: list[Result], config: GateConfig, order: Order | None) -> list[Endpoint]:
+    if order:
+        return list(_sequential_endpoints(record, results, config, order))
+    return list(_endpoints(record, results, config))
 
 
 def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:

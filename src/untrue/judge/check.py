@@ -27,6 +27,7 @@ from untrue.judge.prompts import DECOY, QUESTIONS, STATEMENT, GoldRow, JudgeProm
 from untrue.stats.intervals import rate_interval
 from untrue.stats.judge_error import Proportion, corrected_rate, kappa
 from untrue.stats.types import ArmSummary, Interval, Reason
+from untrue.stats.verdict import ERROR_CEILING
 
 SAME_END = 0.05
 """Relative error that each end of a range may have."""
@@ -309,12 +310,16 @@ class Judging(NamedTuple):
         self_judged: Whether the model under study, or its base, was its own judge.
         one_sided: Whether the judge says nearly always the same, though what it reads differs.
         prompts: Names of the questions that it was asked.
+        replies: Samples of the log.
+        unjudged: Of these, those without an outcome because the judge gave no judgement.
     """
 
     judges: dict[str, str]
     self_judged: bool
     one_sided: bool
     prompts: frozenset[str]
+    replies: int
+    unjudged: int
 
 
 def judging(log: EvalLog) -> Judging | None:
@@ -328,6 +333,8 @@ def judging(log: EvalLog) -> Judging | None:
         self_judged=any(detail["self_judged"] for detail in details),
         one_sided=is_one_sided(details),
         prompts=frozenset(judgement["prompt"] for detail in details for judgement in detail["judgements"]),
+        replies=len(log.samples or []),
+        unjudged=sum(detail.get("failed") == "judge" for detail in details),
     )
 
 
@@ -381,6 +388,11 @@ def judge_note(
         doubts.append(Reason("judge_untrusted", values=(trust.reason,)))
     doubts += [Reason("judge_one_sided", arm) for arm in one_sided]
     doubts += [Reason("self_judged", arm) for arm in self_judged]
+    for arm in dict.fromkeys(arm for arm, _ in judgings):
+        of_arm = [judging for name, judging in judgings if name == arm]
+        unjudged = sum(judging.unjudged for judging in of_arm) / sum(judging.replies for judging in of_arm)
+        if unjudged > ERROR_CEILING:
+            doubts.append(Reason("judge_failed", arm, (unjudged,)))
     uncorrected = _uncorrected(check, asked, name)
     if check:
         questions = {name: question for name, question in check.questions.items() if name in asked}

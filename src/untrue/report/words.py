@@ -78,8 +78,16 @@ _CLAUSES = {
     "judge_untrusted": "{0}",
     "several_judges": "{0} judges, which may differ in settings alone, judged it",
     "judge_one_sided": "the judge gave nearly all replies one and the same label ({arms})",
+    "judge_failed": (
+        f"the judge gave no judgement on {{0}} of the replies of {{arms}} (at most"
+        f" {PERCENT.value(ERROR_CEILING)} may lack one)"
+    ),
     "self_judged": "the model under study judged itself ({arms})",
     "adapter_unproved": "the server may or may not have the adapter ({0})",
+    "stopped_early": (
+        "a sequential gate asked {arms} and stopped by what it saw, so intervals and p values do not hold: use"
+        " `sequential=true`, or ask all items"
+    ),
     "labels_leave_open": (
         "the difference in the {0.metric} of {arms} is the judge's alone: corrected by the labels it may be none"
     ),
