@@ -78,3 +78,15 @@ def test_a_document_opens_as_the_tokenizer_opens_it_and_is_not_closed(tiny: Load
     assert (prompt + reply, prompt) == (framed.document("So: Yes."), framed.document("So:"))
     with pytest.raises(UserError, match="no tokens of its own after 'So:'"):
         LikelihoodEngine(tiny).document_query("So:", [""])
+
+
+def test_the_base_of_an_adapter_in_memory_is_refused(tiny: LoadedModel):
+    from copy import deepcopy
+
+    from peft import LoraConfig, get_peft_model
+
+    tuned = get_peft_model(deepcopy(tiny.model), LoraConfig(r=2, target_modules=["q_proj"]))
+    loaded = replace(tiny, model=tuned.base_model.model)
+    assert last_token_states(loaded, ["Rain is wet."]).shape[0] == 1
+    with pytest.raises(UserError, match="has an adapter on it in memory, and its base is needed too"):
+        last_token_states(loaded, ["Rain is wet."], base=True)

@@ -80,7 +80,7 @@ def compare(
     given = read_labels(labels) if labels else None
     specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
     with _subjects(specs, out, dtype) as subjects:
-        comparisons = compared(subjects.of(first), subjects.of(second), given)
+        comparisons = compared(*subjects.both(first, second), given)
     if html:
         write_text(html, report.compared_page(comparisons))
     if as_json:
@@ -146,7 +146,7 @@ def gate(
             both = of.side(baseline), of.side(candidate, model)
             verdict = gate_in_batches(*both, settings, lambda verdict: of.watcher.say(report.so_far(verdict)))
         else:
-            verdict = decide(of.of(baseline), of.of(candidate, model), settings)
+            verdict = decide(*of.both(baseline, candidate, model), settings)
     for path, text in ((junit, report.junit), (html, report.gate_page), (card, report.markdown)):
         if path:
             write_text(path, text(verdict))

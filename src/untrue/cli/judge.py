@@ -124,8 +124,8 @@ def label(
     """Label a random sample of replies of both A and B, without being told whose they are.
 
     A judge that calls honest replies lies more often in B than in A makes a difference of its own. Labels of both
-    correct it: give the file to `untrue compare A B --labels labels.jsonl`. At least 20 labels of each are needed, and
-    60 are better; only replies whose outcome a label can change are drawn.
+    correct it: give the file to `untrue compare A B --labels labels.jsonl`. At least 20 labels of each are needed
+    (`--n 40`), and 60 of each (`--n 120`) are better; only replies whose outcome a label can change are drawn.
 
     You see what the model was asked, the question to the judge with the reply, and the labels to choose from. Press the
     number of a label; `s` skips, `b` goes back, `q` quits. Each label is kept at once: rerun the command to go on.

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from untrue.engine.likelihoods import check_can_switch_off
 from untrue.errors import UserError
@@ -29,13 +30,18 @@ def last_token_states(
         Texts x layers x hidden size, in float32 on the CPU. The last layer's state is taken after the final norm.
 
     Raises:
-        UserError: A text is empty or longer than the model's context, the adapter cannot be switched off, or the model
-            returns no hidden states.
+        UserError: A text is empty or longer than the model's context, the adapter cannot be switched off, also because
+            it is part of a model in memory, or the model returns no hidden states.
     """
     model = loaded.model if model is None else model
     switched_off = base and model is not loaded.model
     if switched_off:
         check_can_switch_off(loaded)
+    elif base and any(isinstance(module, BaseTunerLayer) for module in model.modules()):
+        raise UserError(
+            f"{loaded.name}: has an adapter on it in memory, and its base is needed too. Save the adapter and give its"
+            " folder."
+        )
     rows = [loaded.document(text) for text in texts]
     length = max(map(len, rows))
     padding = loaded.tokenizer.pad_token_id or 0

@@ -21,6 +21,9 @@ from untrue.stats.pairing import METRICS, Metric, align, clusters
 from untrue.stats.rates import HELD
 from untrue.stats.types import ArmSummary, Comparison, Figures, Reason, Verdict
 
+FEWEST_YES = 5
+"""Labels of true cases, of both arms together, from which a judge's sensitivity is taken; with fewer it counts as 1."""
+
 
 @dataclass(frozen=True)
 class Sensitivity:
@@ -125,7 +128,7 @@ def _left_open(rows: Sequence[Comparison], corrected: Correction | None) -> list
 def _sensitivity(
     before: Answers, after: Answers, results: Sequence[Result], corrected: Correction | None
 ) -> Sensitivity | None:
-    """The specificity of labels where there are enough, else that of the judge's check on the question it was asked."""
+    """The accuracy by labels where there are enough, else by the judge's check on the question it was asked."""
     arms = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
     is_value = any(result.value is not None for result in results)
     said = METRICS["value" if is_value else "lie_rate"]
@@ -144,7 +147,7 @@ def _accuracy(
     if corrected:
         (yes, hits), no = corrected.sensitivity, corrected.specificity
         n_no, right = no[0][0] + no[1][0], no[0][1] + no[1][1]
-        sensitivity = hits / yes if yes else 1.0
+        sensitivity = hits / yes if yes >= FEWEST_YES else 1.0
         if n_no >= FEWEST_LABELS and sensitivity + right / n_no > 1:
             return "labels", (sensitivity, right / n_no)
     judgings = [judging for answers in (before, after) for _, judging in answers.reading.judgings]

@@ -231,6 +231,21 @@ class Subjects:
         subject = self._logged(source) or self._measured(*self._named(source, model), only or {})
         return subject.of_items(only) if only else subject
 
+    def both(self, first: str, second: str, model: str | None = None) -> tuple[Subject, Subject]:
+        """Two subjects. What is wrong with the name of the second is said before the first is asked.
+
+        Args:
+            first: See `of`.
+            second: Likewise.
+            model: Base, or served model, of the second, an adapter, instead of the base that it names.
+
+        Raises:
+            UserError: See `of`.
+        """
+        if self._logged(second) is None:
+            self._named(second, model)
+        return self.of(first), self.of(second, model)
+
     def side(self, source: str, model: str | None = None) -> Side:
         """The same subject, to be asked item by item.
 
@@ -322,10 +337,14 @@ class Subjects:
 
     def _log_name(self, record: Eval, spec: EvalSpec, loaded: str | LoadedModel, adapter: Path | None) -> str:
         """By all that determines what the log says."""
+        asked = record.identity(spec, items_hash(record.items(spec)))
         if isinstance(loaded, str):
-            return default_log(spec.name, loaded, adapter).name
+            log = default_log(spec.name, loaded, adapter)
+            if record.judged:
+                return log.name  # what was answered stays when more is asked
+            return f"{log.stem}-{content_hash(json.dumps(asked, sort_keys=True))[:12]}.eval"
         how: dict[str, Any] = {
-            "eval": record.identity(spec, items_hash(record.items(spec))),
+            "eval": asked,
             "model": loaded.about,
             "adapter": adapter_hash(adapter) if adapter else None,
             "seed": self._seed if record.judged else None,

@@ -187,15 +187,17 @@ def gate(
         alpha=config.alpha,
         summaries=summaries,
         asking=tuple(
-            Asking(name, count, len(orders[name]), _is_decided([e.status for e in endpoints if e.eval == name]))
+            Asking(name, count, len(orders[name]), _is_decided(name, endpoints, doubts))
             for name, count in asked.items()
         ),
     )
 
 
-def _is_decided(statuses: Sequence[Status]) -> bool:
-    """Whether an eval with these endpoints is settled as a whole."""
-    return "regression" in statuses or (bool(statuses) and set(statuses) == {"pass"})
+def _is_decided(name: str, endpoints: Sequence[Endpoint], doubts: Sequence[tuple[str, Reason]]) -> bool:
+    """Whether an eval is settled as a whole. That its judge failed on many replies is a doubt that more may clear."""
+    statuses = {endpoint.status for endpoint in endpoints if endpoint.eval == name}
+    may_clear = any((eval_name, reason.code) == (name, "judge_failed") for eval_name, reason in doubts)
+    return ("regression" in statuses or statuses == {"pass"}) and not may_clear
 
 
 def _status(

@@ -20,6 +20,7 @@ from untrue.report.html import page
 from untrue.report.rows import metric_rows
 from untrue.report.summary import finite, verdict_summary
 from untrue.report.table import new_table, print_verdict, safe_text
+from untrue.stats.compare import PRIMARY
 
 STATUSES: dict[Status, str] = {"pass": "Pass", "regression": "Regression", "inconclusive": "Inconclusive"}
 _STYLES = {"pass": "bold green", "regression": "bold red", "inconclusive": "bold yellow"}
@@ -223,7 +224,7 @@ def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
                 metric.unit.value(comparison.control_mean),
                 metric.unit.value(comparison.arm_mean),
                 metric.unit.change(comparison.difference),
-                p_value(comparison.p_holm),
+                p_value(comparison.p_holm) + ("" if comparison.metric in PRIMARY else " (uncorrected)"),
                 metric.unit.size(comparison.mde),
             )
         )

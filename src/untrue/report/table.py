@@ -16,6 +16,7 @@ from untrue.judge.check import JudgeNote
 from untrue.report import words
 from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value, witness_metric
 from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, deciding, flag, metric_rows
+from untrue.stats.compare import PRIMARY
 from untrue.stats.types import ArmSummary, Figures, Verdict
 from untrue.study.results import Analysis, EvalAnalysis
 
@@ -222,8 +223,9 @@ def new_table(heading: Text, *numbers: str, **settings: Any) -> Table:
 
 def _arms(analysis: EvalAnalysis, metric: Metric, between: str) -> Table:
     table = new_table(Text("arm"), overflow="fold", max_width=22)
-    for heading in ("n", "value [95 %]", "from control [95 %]", "p Holm", "MDE"):
-        table.add_column(heading, justify="right", no_wrap=heading in {"n", "p Holm"})
+    p = "p Holm" if metric.name in {*PRIMARY} else "p"
+    for heading in ("n", "value [95 %]", "from control [95 %]", p, "MDE"):
+        table.add_column(heading, justify="right", no_wrap=heading in {"n", p})
     for row in arm_rows(analysis, metric):
         compared, style = row.comparison, "bold" if row.is_found else ""
         table.add_row(

@@ -21,6 +21,7 @@ from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
 from untrue.report.summary import write
+from untrue.stats.types import Conclusion
 from untrue.stats.verdict import READS_FLOOR
 from untrue.study.cell import Cell
 from untrue.study.config import Study
@@ -269,7 +270,8 @@ def test_a_wrong_conclusion_is_shown_as_wrong():
 
 
 def test_a_fault_is_named_in_each_seed_and_that_nothing_changed_in_all_together():
-    lies, nothing = ("lies_more",), ("no_finding",)
+    lies: tuple[Conclusion, ...] = ("lies_more",)
+    nothing: tuple[Conclusion, ...] = ("no_finding",)
     fault, none = EXPECTED["liar"]["forced_choice"], EXPECTED[AGAIN]["forced_choice"]
     assert not Named("liar", "forced_choice", fault, (lies, lies), nothing).is_wrong
     assert Named("liar", "forced_choice", fault, (lies, nothing), lies).is_wrong
