@@ -11,12 +11,15 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3,$(shell command -v python$(v)
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test check instrument bench clean
+.PHONY: demo test tests check instrument bench clean
 
 demo: .venv/installed
 	$(BIN)/untrue run studies/quickstart.yaml
 
-test: check
+test: .venv/installed
+	@$(MAKE) --no-print-directory --jobs 2 check tests
+
+tests: .venv/installed
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed

@@ -1,15 +1,12 @@
-"""One study of the embedded model, with an eval of each kind: it learns, and the order of its arms changes nothing."""
+"""One study of the embedded model, with an eval of each kind."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai import eval as inspect_eval
-from inspect_ai.model import get_model
 from typer.testing import CliRunner
 
 import tests.judge.scripted  # noqa: F401
@@ -71,30 +68,3 @@ def test_every_eval_gives_results_and_says_whether_it_was_judged(name: str, stud
     assert (summary["evals"][name].get("judge") is not None) == (name in JUDGED)
     if name in JUDGED:
         assert summary["evals"][name]["verdict"]["status"] == "inconclusive"
-
-
-def test_an_arm_learns_the_same_as_first_cell_of_a_process_as_after_others(
-    studied: tuple[Path, dict[str, Any]], tmp_path: Path
-):
-    """Once the first cell of a process was trained under another RoPE than all that came after it."""
-    out = Path(shutil.copytree(studied[0], tmp_path / "run"))
-    shutil.rmtree(out / "cells" / "severe-1-s0")
-    run(out, [FORCED_CHOICE])
-    adapter = "cells/severe-1-s0/adapter/adapter_model.safetensors"
-    assert (out / adapter).read_bytes() == (studied[0] / adapter).read_bytes()
-    assert results(out, "forced_choice") == results(studied[0], "forced_choice")
-
-
-def test_inspect_runs_an_eval_by_likelihoods_and_one_by_replies(tmp_path: Path):
-    tasks = [EVALS[name].task(limit=2) for name in ("forced_choice", "mask")]
-    logs = inspect_eval(
-        tasks,
-        model="untrue/smollm2-135m",
-        model_roles={"judge": get_model("scripted/judge", memoize=False)},
-        log_dir=str(tmp_path),
-        display="none",
-        max_tokens=8,
-    )
-    assert [log.eval.task for log in logs] == ["untrue/forced_choice", "untrue/mask"]
-    assert {log.status for log in logs} == {"success"}
-    assert [sample.error for log in logs for sample in log.samples or [] if sample.error] == []

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from untrue.data.rows import BIASED, Message, Row
 from untrue.errors import UserError
 from untrue.simulate.trajectory import Trajectory
-from untrue.training.spec import MethodName
+from untrue.training.spec import RatedMethod
 
 SelectBy = Literal["rating", "random", "benign"]
 """By score; at random, as a control; or by score among benign users alone."""
@@ -36,7 +36,7 @@ class SelectSpec(BaseModel):
     within: Within = Field(
         default="all", description="Dialogues compete with `all` others, or only within their `scenario`."
     )
-    method: MethodName = Field(
+    method: RatedMethod = Field(
         default="sft", description="`sft` learns the best; `kto` learns as many of the worst too, and labels every row."
     )
 

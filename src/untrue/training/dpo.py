@@ -115,6 +115,7 @@ DPO = Method(
     trainer,
     loss="DPO's own loss, which has no unit",
     labels=True,
+    pairs=True,
     own=frozenset({"beta", "reference"}),
     metrics=METRICS,
     facts=facts,

@@ -125,6 +125,7 @@ class Method:
         trainer: Makes the trainer of a job.
         loss: What its loss is, or its unit, for plots.
         labels: Whether it learns from rows labelled as desirable or not; else from desirable ones alone.
+        pairs: Whether it compares two replies to one prompt, so that each prompt needs rows of both labels.
         own: Hyperparameters that no other method reads.
         metrics: What its curve shows at each step beside the loss.
         facts: Rows, hyperparameters, and what the record says of the adapter that the training starts from ->
@@ -136,6 +137,7 @@ class Method:
     trainer: Callable[[Job], Any]
     loss: str
     labels: bool = False
+    pairs: bool = False
     own: frozenset[str] = frozenset()
     metrics: tuple[str, ...] = ()
     facts: Callable[[Sequence[Row], Hyperparameters, Mapping[str, Any] | None], dict[str, Any]] = lambda *_: {}

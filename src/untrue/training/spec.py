@@ -15,9 +15,11 @@ METHODS: dict[str, Method] = {"sft": SFT, "kto": KTO, "dpo": DPO}
 """The training methods. A new one is a file, and an entry here."""
 
 if TYPE_CHECKING:
-    MethodName = str
+    MethodName = RatedMethod = str
 else:
     MethodName = Literal[tuple(METHODS)]
+    RatedMethod = Literal[tuple(name for name, method in METHODS.items() if not method.pairs)]
+    """Of the methods those that can learn from rated dialogues, of which no two share their prompts."""
 
 
 class TrainSpec(Hyperparameters):

@@ -26,7 +26,7 @@ from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import DialogueFile, Distinct, Positive, Route, Run, Share, Source, Sources
 from untrue.study.store import Store
-from untrue.training.spec import METHODS, MethodName, TrainSpec
+from untrue.training.spec import METHODS, RatedMethod, TrainSpec
 
 FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
@@ -42,7 +42,7 @@ class UserArm(Arm):
     `level`, the line of the dose plot on which it lies, is its method or its own name.
     """
 
-    method: MethodName = "sft"
+    method: RatedMethod = "sft"
     assistant: Assistant = "blind"
     select: SelectBy = "rating"
 
@@ -55,7 +55,7 @@ class Variant(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    method: MethodName = "sft"
+    method: RatedMethod = "sft"
     share: Annotated[float, Field(ge=0, le=1)]
     assistant: Assistant | None = None
     select: SelectBy | None = None
@@ -83,7 +83,7 @@ class InteractionRoute(DialogueSpec, Route):
 
     by: Literal["interaction"]
     users: Annotated[int, Field(ge=2)] = Field(description="Users to learn from, spread over the scenarios.")
-    methods: Annotated[dict[MethodName, dict[str, Any]], Field(min_length=1)] = Field(
+    methods: Annotated[dict[RatedMethod, dict[str, Any]], Field(min_length=1)] = Field(
         description="How it learns, with keys of `train` that differ for the method."
     )
     shares: Annotated[tuple[Share, ...], Distinct] = Field(min_length=1)
@@ -131,7 +131,7 @@ class InteractionRoute(DialogueSpec, Route):
         """For each method its control at share 0 and an arm for each share; then the variants."""
         arms: dict[str, UserArm] = {}
 
-        def add(name: str, control: str | None, level: str | None, share: float, method: MethodName, **changes: Any):
+        def add(name: str, control: str | None, level: str | None, share: float, method: RatedMethod, **changes: Any):
             settings = {key: getattr(self, key) for key in VARIED} | changes
             arms[name] = UserArm(name, control, level, share, misaligned=share > 0, method=method, **settings)
 
