@@ -91,7 +91,7 @@ COMMANDS = [
     ("train rows.jsonl epochs=two --model tiny", "override: epochs: input should be a valid number"),
     ("train rows.jsonl epochs --model tiny", "override 'epochs': expected key=value"),
     ("train rows.jsonl method=ppo --model tiny", "override: method: input should be 'sft', 'kto' or 'dpo'"),
-    ("train rows.jsonl method=dpo --model tiny", "10 of 10 rows have no label (first: "),
+    ("train rows.jsonl method=dpo --model tiny", "row 'rows-1' has no label, and DPO needs one of each"),
     ("train rows.jsonl method=kto --model tiny", "10 of 10 rows have no label (first: "),
     ("train rows.jsonl --start none --model tiny", "none: holds no PEFT adapter (adapter_config.json is missing)."),
     ("train rows.jsonl --model none/at/all", "none/at/all: no such model folder."),
