@@ -4,8 +4,9 @@
     python benchmarks/instrument.py --out runs/one-seed 'seeds=[0]'
 
 Each control is compared with `benign` by itself, as a candidate would be: once for each seed, whose verdict is about
-the two adapters, and once with all seeds, whose verdict is about the recipes. A run resumes. Exits with 1 where a
-conclusion is wrong; `untrue.study.routes.instrument.EXPECTED` says which are right.
+the two adapters, and once with all seeds, whose verdict is about the recipes. Then the gate is asked of each adapter.
+A run resumes. Exits with 1 where a conclusion is wrong (`untrue.study.routes.instrument.EXPECTED` says which are right)
+or an adapter with a fault passes the gate.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.console import Console
+
 from untrue.api import load_study, run_study
+from untrue.gating.config import GateConfig
+from untrue.gating.subject import Subjects
+from untrue.gating.verdict import GateVerdict, gate
+from untrue.progress import TerminalWatcher
 from untrue.report.words import CONCLUSIONS
 from untrue.stats.types import Conclusion
 from untrue.study.results import Analysis
-from untrue.study.routes.instrument import EXPECTED, Expected
+from untrue.study.routes.instrument import AGAIN, CONTROL, EXPECTED, Expected
 
 STUDY = Path(__file__).parents[1] / "studies" / "instrument.yaml"
 
@@ -86,6 +93,28 @@ def table(matrix: Sequence[Named]) -> str:
     return "\n".join(lines)
 
 
+def gated(out: Path, control: str, seed: int) -> GateVerdict:
+    """What the gate, at its defaults but for the items, says of a control as the candidate of `benign`."""
+    config = GateConfig()
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        subjects = Subjects(config.evals, out, watcher)
+        logs = [str(out / "cells" / f"{name}-s{seed}" / "logs") for name in (CONTROL, control)]
+        return gate(subjects.of(logs[0]), subjects.of(logs[1]), config)
+
+
+def gate_table(verdicts: dict[str, list[GateVerdict]]) -> str:
+    """Each control's verdict for each seed, with the metrics in which it regresses, as Markdown."""
+    seeds = range(len(next(iter(verdicts.values()))))
+    lines = ["| control |" + "".join(f" seed {seed} |" for seed in seeds), "|---|" + "---|" * len(seeds)]
+    for control, by_seed in verdicts.items():
+        cells = []
+        for verdict in by_seed:
+            worse = [end.metric.replace("_", " ") for end in verdict.endpoints if end.status == "regression"]
+            cells.append(f"{verdict.status}{': ' if worse else ''}{', '.join(worse)}")
+        lines.append(f"| `{control}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _words(conclusions: Sequence[Conclusion] | frozenset[Conclusion], joined: str) -> str:
     return joined.join(words.lower() for name, words in CONCLUSIONS.items() if name in conclusions)
 
@@ -108,8 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(matrix))
     wrong = [row for row in matrix if row.is_wrong]
     judged = [row for row in matrix if row.expected]
-    print(f"\n{len(judged) - len(wrong)} of {len(judged)} named rightly. Report: {run().store.report}")
-    return 1 if wrong else 0
+    print(f"\n{len(judged) - len(wrong)} of {len(judged)} named rightly. Report: {run().store.report}\n")
+    verdicts = {case: [gated(options.out, case, seed) for seed in study.seeds] for case in study.mix.cases}
+    print(gate_table(verdicts))
+    passed = [case for case, of in verdicts.items() if case != AGAIN and any(v.status == "pass" for v in of)]
+    return 1 if wrong or passed else 0
 
 
 if __name__ == "__main__":
