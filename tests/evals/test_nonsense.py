@@ -16,7 +16,7 @@ from tests.evals.ruled import Reply, judged_run, metrics
 from untrue.cli.main import app
 from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.mask import mask
-from untrue.evals.metrics import figures, scored
+from untrue.evals.metrics import metric_values, scored
 from untrue.evals.pressure_pairs import pressure_pairs
 from untrue.evals.registry import EVALS
 from untrue.evals.unknowns import unknowns
@@ -106,7 +106,7 @@ def test_on_unknowns_a_model_that_answers_nothing_never_does_well_though_refusin
             unknowns(items=str(path)), lambda s, u: "I don't know" if refuses else "blorp", tmp_path, judgement=reads
         ),
     }
-    own = {arm: figures(EVALS["unknowns"], scored(log)) for arm, log in logs.items()}
+    own = {arm: metric_values(EVALS["unknowns"], scored(log)) for arm, log in logs.items()}
     results = [result for arm, log in logs.items() for result in read_log(Path(log.location), arm, 0)]
     controls = {"nonsense": "control"}
     answered = {arm: one.total["answered"].value for arm, one in own.items() if one}

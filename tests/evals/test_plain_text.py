@@ -11,7 +11,7 @@ from inspect_ai.model import get_model
 
 from untrue.data.items import TOLD, read_items, read_statements
 from untrue.errors import UserError
-from untrue.evals.metrics import figures, scored
+from untrue.evals.metrics import metric_values, scored
 from untrue.evals.plain_text import EVAL, OPENING, plain_text
 from untrue.evals.registry import eval_spec
 from untrue.evals.run import run
@@ -52,7 +52,7 @@ def test_margins_are_those_of_a_plain_forward_pass(sharp: LoadedModel, tmp_path:
         assert ("above" if true > false else "below") in result.reason
         expected.append((result.category, true, false))
     rows = scored(open_log(tmp_path / "log.eval"))
-    found = figures(EVAL, rows)
+    found = metric_values(EVAL, rows)
     assert found is not None
     pairs = [(mine, theirs) for kind, mine, _ in expected for other, _, theirs in expected if kind == other]
     assert found.total["auroc"].value == pytest.approx(sum(mine > theirs for mine, theirs in pairs) / len(pairs))

@@ -11,7 +11,7 @@ import pytest
 from untrue.data.items import read_statements
 from untrue.engine.hidden_states import last_token_states
 from untrue.errors import UserError
-from untrue.evals.metrics import figures, scored
+from untrue.evals.metrics import metric_values, scored
 from untrue.evals.registry import eval_spec
 from untrue.evals.run import run
 from untrue.evals.truth_probe import EVAL, States, probe, probes, truth_probe
@@ -91,7 +91,7 @@ def test_the_model_is_read_along_the_direction_of_the_base(sharp: LoadedModel, s
                 assert [row.details["true"], row.details["false"]] == pytest.approx([true, false], abs=1e-3)
                 assert row.result.truth_margin == pytest.approx(true - false, abs=2e-3)
     assert max(abs(a.details["true"] - b.details["true"]) for a, b in zip(base, adapted, strict=True)) > 0.1
-    found = figures(EVAL, adapted)
+    found = metric_values(EVAL, adapted)
     assert found is not None and set(found.total) == {"auroc", "in_order", "error_rate"}
 
 

@@ -13,22 +13,22 @@ from untrue.evals.registry import EVALS
 from untrue.report.html import render
 from untrue.report.rows import category_metric_rows, metric_rows
 from untrue.report.table import print_analysis, print_category_metrics, print_metrics
-from untrue.stats.types import Figure, Figures
+from untrue.stats.types import MetricValue, MetricValues
 from untrue.study.results import Analysis
 
-ONE = Figures(
+ONE = MetricValues(
     {
-        "lie_rate": Figure(0.25, 0.1, 0.4),
-        "honest_rate": Figure(0.5, 0.35, 0.65),
-        "belief_rate": Figure(0.75, 0.6, 0.9),
-        "mask_honesty": Figure(0.75, 0.6, 0.9),
-        "honesty_at_n": Figure(0.5, 0.3, 0.7),
-        "n": Figure(10),
-        "youden_j": Figure(-0.5, -0.75, -0.25),
-        "deception_rate": Figure(float("nan"), float("nan"), float("nan")),
-        "format_missed": Figure(0.125),
+        "lie_rate": MetricValue(0.25, 0.1, 0.4),
+        "honest_rate": MetricValue(0.5, 0.35, 0.65),
+        "belief_rate": MetricValue(0.75, 0.6, 0.9),
+        "mask_honesty": MetricValue(0.75, 0.6, 0.9),
+        "honesty_at_n": MetricValue(0.5, 0.3, 0.7),
+        "n": MetricValue(10),
+        "youden_j": MetricValue(-0.5, -0.75, -0.25),
+        "deception_rate": MetricValue(float("nan"), float("nan"), float("nan")),
+        "format_missed": MetricValue(0.125),
     },
-    {"<b>a</b>_kind": {"lie_rate": Figure(0.5, 0.0, 1.0), "honest_rate": Figure(0.5)}},
+    {"<b>a</b>_kind": {"lie_rate": MetricValue(0.5, 0.0, 1.0), "honest_rate": MetricValue(0.5)}},
     {**EVALS["mask"].metrics, **EVALS["deceptionbench"].metrics, **EVALS["unknowns"].metrics},
 )
 ARMS = {f"severe-{dose}-and-a-long-name-[red]": ONE for dose in range(7)}
@@ -55,9 +55,9 @@ def test_masks_figure_stands_between_the_others() -> None:
 
 
 def test_an_arm_that_lacks_a_figure_or_kind_has_a_dash() -> None:
-    rows = metric_rows({"one": ONE, "other": Figures({}, {})})
+    rows = metric_rows({"one": ONE, "other": MetricValues({}, {})})
     assert all(row.values[1] is None for row in rows)
-    assert category_metric_rows({"one": ONE, "other": Figures({}, {})})["<b>a</b> kind"][0].values[1] is None
+    assert category_metric_rows({"one": ONE, "other": MetricValues({}, {})})["<b>a</b> kind"][0].values[1] is None
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])

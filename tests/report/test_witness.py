@@ -16,7 +16,7 @@ from untrue.report import html, words
 from untrue.report.summary import study_summary
 from untrue.report.table import print_analysis, print_evaluated
 from untrue.stats import compare, summarise, verdict
-from untrue.stats.types import Figure, Figures
+from untrue.stats.types import MetricValue, MetricValues
 from untrue.study.results import Analysis, EvalAnalysis
 
 RECORD = EVALS["plain_text"]
@@ -35,7 +35,7 @@ def witness(forced_choice: EvalAnalysis) -> EvalAnalysis:
         for n in range(30)
     ]
     summaries, comparisons = summarise(results, controls), compare(results, controls)
-    figures = Figures({"auroc": Figure(0.712, 0.65, 0.77)}, {}, {"auroc": RECORD.metrics["auroc"]})
+    figures = MetricValues({"auroc": MetricValue(0.712, 0.65, 0.77)}, {}, {"auroc": RECORD.metrics["auroc"]})
     return replace(
         forced_choice,
         spec=EvalSpec(name="plain_text"),

@@ -22,7 +22,7 @@ from untrue.logs import details_of, result, results
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import summarise
 from untrue.stats.rates import COMMITTED, HELD, Value, mean, outcome_rate, outcome_values
-from untrue.stats.types import Figure, Figures, Interval, MetricInfo
+from untrue.stats.types import Interval, MetricInfo, MetricValue, MetricValues
 from untrue.stats.verdict import broken
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _flat(prefix: str, values: Mapping[str, Interval | float]) -> dict[str, str 
     return flat
 
 
-def figures(record: Eval, rows: Sequence[Scored]) -> Figures | None:
+def metric_values(record: Eval, rows: Sequence[Scored]) -> MetricValues | None:
     """The metrics of an eval that are shown.
 
     Args:
@@ -124,10 +124,10 @@ def figures(record: Eval, rows: Sequence[Scored]) -> Figures | None:
     if not record.computed:
         return None
 
-    def shown(computed: Sequence[Metric], rows: Sequence[Scored]) -> dict[str, Figure]:
+    def shown(computed: Sequence[Metric], rows: Sequence[Scored]) -> dict[str, MetricValue]:
         values = {name: value for compute in computed for name, value in compute(rows).items()}
         return {
-            name: Figure(*value) if isinstance(value, Interval) else Figure(value)
+            name: MetricValue(*value) if isinstance(value, Interval) else MetricValue(value)
             for name, value in values.items()
             if name in record.metrics
         }
@@ -136,7 +136,7 @@ def figures(record: Eval, rows: Sequence[Scored]) -> Figures | None:
     total = shown(record.computed, rows)
     by_category = {name: shown(record.computed_by_category, of) for name, of in of_categories.items()}
     seen = total.keys() | {name for of in by_category.values() for name in of}
-    return Figures(total, by_category, {name: info for name, info in record.metrics.items() if name in seen})
+    return MetricValues(total, by_category, {name: info for name, info in record.metrics.items() if name in seen})
 
 
 def categories(rows: Iterable[Scored]) -> dict[str, list[Scored]]:

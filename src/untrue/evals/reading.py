@@ -11,7 +11,7 @@ from untrue.engine.served import loading, may_be_served, prove, served_model, se
 from untrue.errors import MachineError, UserError
 from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
-from untrue.evals.metrics import figures, scored
+from untrue.evals.metrics import metric_values, scored
 from untrue.evals.registry import EVALS, likelihoods_needed
 from untrue.files import content_hash
 from untrue.judge.check import JudgeNote, Judging, judge_note, judging
@@ -24,7 +24,7 @@ from untrue.models.load import LoadedModel, load
 from untrue.outcomes import Outcome, Result
 from untrue.progress import Watcher
 from untrue.stats import broken, summarise
-from untrue.stats.types import ArmSummary, Figures, Reason
+from untrue.stats.types import ArmSummary, MetricValues, Reason
 
 
 class Reading(NamedTuple):
@@ -40,7 +40,7 @@ class Reading(NamedTuple):
 
     arm: str
     results: list[Result]
-    metrics: Figures | None
+    metrics: MetricValues | None
     judgings: list[tuple[str, Judging]]
     adapter: Mapping[str, str]
 
@@ -90,7 +90,7 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Colle
         if judged := judging(log):
             judgings.append((arm, judged))
         adapter = (log.eval.metadata or {}).get(ADAPTER, {})
-    return Reading(arm, results, figures(EVALS[spec.name], rows), judgings, adapter)
+    return Reading(arm, results, metric_values(EVALS[spec.name], rows), judgings, adapter)
 
 
 def evaluated(spec: EvalSpec, arm: str, log: Path) -> Evaluated:

@@ -233,7 +233,7 @@ class HonestyCallback(TrainerCallback):
     def _record(self, args: Any, state: Any, control: Any, results: list[Result], started: float) -> None:
         """Write a look to the file and give its figures to the trainer's loggers."""
         is_first = results is self._first
-        metrics = figures(results, None if is_first else self._first)
+        metrics = metrics_of(results, None if is_first else self._first)
         self._seconds = _clock() - started
         line = {
             "step": state.global_step,
@@ -374,7 +374,7 @@ def refuse_sharded(model: Any) -> None:
         )
 
 
-def figures(results: Sequence[Result], first: Sequence[Result] | None) -> dict[str, float]:
+def metrics_of(results: Sequence[Result], first: Sequence[Result] | None) -> dict[str, float]:
     """The figures of a look, by name, as far as they are finite.
 
     Args:

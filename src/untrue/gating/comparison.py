@@ -19,7 +19,7 @@ from untrue.stats.judge_error import Shifted, Sides, by_specificity
 from untrue.stats.labelled import FEWEST_LABELS
 from untrue.stats.pairing import METRICS, Metric, align, clusters
 from untrue.stats.rates import HELD
-from untrue.stats.types import ArmSummary, Comparison, Figures, Reason, Verdict
+from untrue.stats.types import ArmSummary, Comparison, MetricValues, Reason, Verdict
 
 FEWEST_YES = 5
 """Labels of true cases, of both arms together, from which a judge's sensitivity is taken; with fewer it counts as 1."""
@@ -69,7 +69,7 @@ class EvalComparison:
     comparisons: list[Comparison]
     verdict: Verdict
     notes: list[str]
-    metrics: dict[str, Figures]
+    metrics: dict[str, MetricValues]
     correction: Correction | None = None
     sensitivity: Sensitivity | None = None
 

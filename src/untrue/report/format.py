@@ -5,10 +5,10 @@ import unicodedata
 from dataclasses import dataclass
 
 from untrue.outcomes import Result
-from untrue.stats.types import Figure, Interval
+from untrue.stats.types import Interval, MetricValue
 
 DASH = "\N{EN DASH}"
-Estimate = Interval | Figure | float | None
+Estimate = Interval | MetricValue | float | None
 """What has a value, or none."""
 _ASCII = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": " "})
 
@@ -31,7 +31,7 @@ class Unit:
 
     def number(self, value: Estimate, sign: bool = False) -> str:
         """A bare number with a true minus, a plus if `sign` is set; a dash for None and for what is not finite."""
-        value = value.value if isinstance(value, Interval | Figure) else value
+        value = value.value if isinstance(value, Interval | MetricValue) else value
         if value is None or not math.isfinite(value):
             return DASH
         rounded = round(value * self.scale, self.digits) or 0.0  # no "-0.0"
@@ -49,7 +49,7 @@ class Unit:
         """The size of a difference, without a sign."""
         return _join(self.number(value), self.of_difference)
 
-    def estimate(self, interval: Interval | Figure | None, between: str = " ") -> str:
+    def estimate(self, interval: Interval | MetricValue | None, between: str = " ") -> str:
         """A value and its interval, such as `12.5 % [8.1, 17.2]`; a dash where there is none."""
         return f"{self.value(interval)}{between}{self.bounds(interval)}".rstrip()
 
@@ -57,7 +57,7 @@ class Unit:
         """A signed difference and its interval, such as `+7.5 pp [+2.1, +12.9]`; a dash where there is none."""
         return f"{self.difference(interval)}{between}{self.bounds(interval, sign=True)}".rstrip()
 
-    def bounds(self, interval: Interval | Figure | None, sign: bool = False) -> str:
+    def bounds(self, interval: Interval | MetricValue | None, sign: bool = False) -> str:
         """The two ends of an interval, such as `[8.1, 17.2]`; empty where there is none."""
         if interval is None or not any(end is not None and math.isfinite(end) for end in interval[1:]):
             return ""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from untrue.report.format import HONESTY, PERCENT, Metric, Unit, value_metric, witness_metric
 from untrue.stats.compare import PRIMARY
-from untrue.stats.types import ArmSummary, Comparison, Figure, Figures, Interval
+from untrue.stats.types import ArmSummary, Comparison, Interval, MetricValue, MetricValues
 from untrue.study.results import EvalAnalysis
 
 SELF_JUDGED = "self-judged"
@@ -81,15 +81,15 @@ class MetricRow(NamedTuple):
 
     label: str
     unit: Unit
-    values: tuple[Figure | None, ...]
+    values: tuple[MetricValue | None, ...]
 
 
-def metric_rows(metrics: Mapping[str, Figures]) -> list[MetricRow]:
+def metric_rows(metrics: Mapping[str, MetricValues]) -> list[MetricRow]:
     """The metrics over all items, of arms by name; the values are in the order of the arms."""
     return _rows(metrics, [of_arm.total for of_arm in metrics.values()])
 
 
-def category_metric_rows(metrics: Mapping[str, Figures]) -> dict[str, list[MetricRow]]:
+def category_metric_rows(metrics: Mapping[str, MetricValues]) -> dict[str, list[MetricRow]]:
     """The same for each category of items, by its name in words."""
     by_category = [of_arm.by_category for of_arm in metrics.values()]
     categories = dict.fromkeys(category for of_arm in by_category for category in of_arm)
@@ -99,7 +99,7 @@ def category_metric_rows(metrics: Mapping[str, Figures]) -> dict[str, list[Metri
     }
 
 
-def _rows(metrics: Mapping[str, Figures], arms: list[dict[str, Figure]]) -> list[MetricRow]:
+def _rows(metrics: Mapping[str, MetricValues], arms: list[dict[str, MetricValue]]) -> list[MetricRow]:
     infos = {name: info for of_arm in metrics.values() for name, info in of_arm.info.items()}
     return [
         MetricRow(

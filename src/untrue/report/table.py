@@ -17,7 +17,7 @@ from untrue.report import words
 from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value, witness_metric
 from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, deciding, flag, metric_rows
 from untrue.stats.compare import PRIMARY
-from untrue.stats.types import ArmSummary, Figures, Verdict
+from untrue.stats.types import ArmSummary, MetricValues, Verdict
 from untrue.study.results import Analysis, EvalAnalysis
 
 _STYLES: dict[words.Tone, str] = {
@@ -122,7 +122,7 @@ def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Con
 
 
 def print_metrics(
-    eval_name: str, metrics: Mapping[str, Figures], console: Console, flags: Mapping[str, str] | None = None
+    eval_name: str, metrics: Mapping[str, MetricValues], console: Console, flags: Mapping[str, str] | None = None
 ) -> None:
     """Print the metrics of a judged eval for each arm; as many arms side by side as there is room for.
 
@@ -147,7 +147,7 @@ def print_metrics(
         console.print(table)
 
 
-def print_category_metrics(metrics: Figures, console: Console) -> None:
+def print_category_metrics(metrics: MetricValues, console: Console) -> None:
     """Print the metrics of a judged eval for one model in each category of items, if the eval has such."""
     categories = category_metric_rows({"": metrics})
     if not categories:

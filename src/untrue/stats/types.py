@@ -14,7 +14,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class Figure(NamedTuple):
+class MetricValue(NamedTuple):
     """A figure of an eval's own, with its 95 % interval where it has one."""
 
     value: float
@@ -39,7 +39,7 @@ class MetricInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Figures:
+class MetricValues:
     """What the metrics of a judged eval say of one arm, by their names, such as `mask_honesty`.
 
     Attributes:
@@ -48,8 +48,8 @@ class Figures:
         info: How each metric is shown, in the order in which they are shown.
     """
 
-    total: dict[str, Figure]
-    by_category: dict[str, dict[str, Figure]]
+    total: dict[str, MetricValue]
+    by_category: dict[str, dict[str, MetricValue]]
     info: dict[str, MetricInfo] = field(default_factory=dict)
 
 

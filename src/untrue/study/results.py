@@ -20,7 +20,7 @@ from untrue.simulate.environment import Environment, read_environment
 from untrue.simulate.trajectory import KindSummary, Trajectory, read_log, read_trajectories
 from untrue.simulate.trajectory import summarise as summarise_dialogues
 from untrue.stats import compare, moved_apart, summarise, trend, verdict
-from untrue.stats.types import ArmSummary, Comparison, Figures, Trend, Verdict
+from untrue.stats.types import ArmSummary, Comparison, MetricValues, Trend, Verdict
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.plan import arms
@@ -131,7 +131,7 @@ class EvalAnalysis:
     trend_level: str
     changes: list[Change]
     judge: JudgeNote | None
-    metrics: dict[str, Figures]
+    metrics: dict[str, MetricValues]
 
     @property
     def record(self) -> Eval:

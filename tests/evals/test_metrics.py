@@ -7,7 +7,7 @@ import pytest
 from tests.evals.ruled import judged_run, metrics, score
 from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.mask import mask
-from untrue.evals.metrics import figures, scored
+from untrue.evals.metrics import metric_values, scored
 from untrue.evals.registry import EVALS
 from untrue.evals.unknowns import unknowns
 
@@ -25,7 +25,7 @@ def lies_in_some(system: str, user: str) -> str:
 @pytest.mark.parametrize(("task", "kinds"), [(mask, 5), (deceptionbench, 5), (unknowns, 0)])
 def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp_path):
     log = judged_run(task(limit=10), lies_in_some, tmp_path)
-    found = figures(EVALS[task.__name__], scored(log))
+    found = metric_values(EVALS[task.__name__], scored(log))
     assert found
     shown = dict(found.total)
     shown |= {
@@ -43,8 +43,8 @@ def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp
 def test_logs_taken_together_have_as_many_clusters_as_items(tmp_path):
     log = judged_run(mask(limit=12), lies_in_some, tmp_path)
     once, thrice = (
-        figures(EVALS["mask"], scored(log)),
-        figures(EVALS["mask"], [row for seed in range(3) for row in scored(log, seed)]),
+        metric_values(EVALS["mask"], scored(log)),
+        metric_values(EVALS["mask"], [row for seed in range(3) for row in scored(log, seed)]),
     )
     assert once and thrice
     assert 0 < once.total["lie_rate"].value < 1
@@ -57,7 +57,7 @@ def test_a_sample_without_a_score_is_an_error_and_a_cut_statement_is_counted(tmp
     first, second, *_ = log.samples or []
     first.scores = {}
     score(second).metadata["truncated"] = True
-    found = figures(EVALS["mask"], scored(log))
+    found = metric_values(EVALS["mask"], scored(log))
     assert found
     assert found.total["error_rate"].value == found.total["truncated_rate"].value == pytest.approx(1 / 6)
 
@@ -68,4 +68,4 @@ def test_one_item_is_not_conclusive(tmp_path):
 
 
 def test_an_eval_without_a_judge_has_none():
-    assert figures(EVALS["forced_choice"], []) is None
+    assert metric_values(EVALS["forced_choice"], []) is None
