@@ -15,7 +15,7 @@ class Interval(NamedTuple):
 
 
 class MetricValue(NamedTuple):
-    """A figure of an eval's own, with its 95 % interval where it has one."""
+    """The value of a metric of an eval's own, with its 95 % interval where it has one."""
 
     value: float
     low: float | None = None
