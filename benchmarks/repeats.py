@@ -95,7 +95,7 @@ def studies(results: Sequence[Result], seeds: int) -> Iterator[str]:
 
 def gates(logs: Sequence[Path]) -> Iterator[str]:
     """What the gate says, with these logs and its own deltas and level, of each run as the candidate of each other."""
-    config = GateConfig()
+    config = GateConfig.model_validate({"evals": ["forced_choice"]})
     with TerminalWatcher(Console(stderr=True)) as watcher:
         subjects = [Subjects(config.evals, logs[0], watcher).of(str(folder)) for folder in logs]
     pairs = permutations(range(len(subjects)), 2)
