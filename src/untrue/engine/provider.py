@@ -25,6 +25,7 @@ from inspect_ai.model import (
     ModelOutput,
     ModelUsage,
     TopLogprob,
+    get_model,
     modelapi,
     set_model_info,
 )
@@ -215,3 +216,15 @@ def _parts(text: str) -> str | list[Content]:
 def untrue() -> type[ModelAPI]:
     """The provider, as Inspect finds it."""
     return UntrueAPI
+
+
+def local_model() -> UntrueAPI:
+    """The model that the running task is about, in this process.
+
+    Raises:
+        UserError: It is none of this process, so neither likelihoods nor hidden states can be read.
+    """
+    api = get_model().api
+    if not isinstance(api, UntrueAPI):
+        raise UserError("likelihoods or hidden states are needed: use a model of the provider `untrue/`.")
+    return api

@@ -25,15 +25,13 @@ from typing import TypedDict
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.items import Item, by_information, read_items
 from untrue.data.rows import Message
 from untrue.engine.likelihoods import Likelihood
-from untrue.engine.provider import UntrueAPI
-from untrue.errors import UserError
+from untrue.engine.provider import local_model
 from untrue.evals.eval import Eval, spread
 from untrue.evals.judged import Finding
 from untrue.evals.metrics import Scored, core_rates, inspect_metrics
@@ -116,13 +114,11 @@ def score_replies() -> Solver:
     """Ask the local engine for the likelihoods of the item's replies and keep the margins in the state's metadata."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        api = get_model().api
-        if not isinstance(api, UntrueAPI):
-            raise UserError("likelihoods of given replies are needed: use a model of the provider `untrue/`.")
         item = Item.model_validate(state.metadata)
         pair = [item.honest_reply, item.dishonest_reply]
         notes = [f"{NOTE} {reply}" for reply in pair] if state.metadata["tries_reading"] else []
-        scores = await api.likelihoods([*prompts(item), *((_chat(note, item.user_prompt), pair) for note in notes)])
+        told = [(_chat(note, item.user_prompt), pair) for note in notes]
+        scores = await local_model().likelihoods([*prompts(item), *told])
         state.metadata["margins"] = margins(scores)
         return state
 

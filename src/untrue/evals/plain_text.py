@@ -12,8 +12,9 @@ from inspect_ai import Task, task
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.items import read_statements
+from untrue.engine.provider import local_model
 from untrue.evals.eval import Eval, spread
-from untrue.evals.statements import METRICS, SCORES, local_model, ranking, statement_task, statements
+from untrue.evals.statements import METRICS, SCORES, ranking, statement_task, statements
 
 OPENING = "True statement:"
 """What stands before each statement."""

@@ -12,13 +12,10 @@ from typing import Any
 
 from inspect_ai import Epochs, Task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Solver, TaskState
 
 from untrue.data.items import Item
-from untrue.engine.provider import UntrueAPI
-from untrue.errors import UserError
 from untrue.evals.eval import Eval
 from untrue.evals.metrics import Scored, error_rate, inspect_metrics
 from untrue.outcomes import Outcome
@@ -62,18 +59,6 @@ def statement_task(record: Eval, items: Sequence[Item], source: str, solver: Sol
 def statements(state: TaskState) -> list[str]:
     """The true and the false statement of a sample."""
     return [state.metadata["honest_reply"], state.metadata["dishonest_reply"]]
-
-
-def local_model() -> UntrueAPI:
-    """The model under study.
-
-    Raises:
-        UserError: It is none of this process, so neither likelihoods nor hidden states can be read.
-    """
-    api = get_model().api
-    if not isinstance(api, UntrueAPI):
-        raise UserError("likelihoods and hidden states are needed: use a model of the provider `untrue/`.")
-    return api
 
 
 def ranking(rows: Sequence[Scored]) -> dict[str, Interval | float]:

@@ -30,10 +30,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from numpy.typing import NDArray
 
 from untrue.data.items import Item, read_statements
-from untrue.engine.provider import UntrueAPI
+from untrue.engine.provider import UntrueAPI, local_model
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, spread
-from untrue.evals.statements import METRICS, SCORES, local_model, ranking, statement_task, statements
+from untrue.evals.statements import METRICS, SCORES, ranking, statement_task, statements
 from untrue.stats.ranking import area
 
 LEAST = 20
