@@ -80,13 +80,21 @@ def start(
         main: The module whose `main` is called where there is no script.
         cwd: Its current folder.
     """
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("stdout", "stderr"):
         (folder / name).touch()
     arguments = (folder, [str(word) for word in words], script, main, cwd or Path.cwd(), dict(os.environ))
     process = _CONTEXT.Process(target=_main, args=arguments)
     process.start()
     return Process(process, folder)
+
+
+def inspect(*words: object, cwd: Path, log_dir: Path) -> str:
+    """Run a command of Inspect's with the log folder `log_dir`, and return its standard output."""
+    options = ["--log-dir", log_dir, "--display", "plain"] if words[0] == "eval" else ["--display", "plain"]
+    process = start(log_dir / "process", *words, *options, main="inspect_ai._cli.main", cwd=cwd)
+    assert process.wait() == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 def _main(folder: Path, words: list[str], script: Path | None, main: str, cwd: Path, env: dict[str, str]) -> None:

@@ -148,7 +148,7 @@ def test_a_sequence_that_just_fits_the_context_is_scored(engine):
 def test_the_real_model_scores_every_reply_as_a_plain_pass_does(plain):
     loaded = load("smollm2-135m", dtype="float32")
     engine = LikelihoodEngine(loaded)
-    for item in read_items()[::500]:
+    for item in read_items()[:1]:
         pair = [item.honest_reply, item.dishonest_reply]
         prompts = [
             ([{"role": "system", "content": system}, {"role": "user", "content": user}], replies)

@@ -6,16 +6,8 @@ from pathlib import Path
 
 from inspect_ai.log import read_eval_log
 
-from tests import processes
 from tests.judge.server import JudgeServer
-
-
-def inspect(*words: object, cwd: Path, log_dir: Path) -> str:
-    """Run a command of Inspect's and return its standard output."""
-    options = ["--log-dir", log_dir, "--display", "plain"]
-    process = processes.start(log_dir / "process", *words, *options, main="inspect_ai._cli.main", cwd=cwd)
-    assert process.wait() == 0, process.stderr
-    return process.stdout
+from tests.processes import inspect
 
 
 def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path, adapter: Path, tmp_path: Path):

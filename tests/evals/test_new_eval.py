@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import tests.evals.echo
 import tests.judge.scripted  # noqa: F401
 from tests.evals import new_eval
 from tests.judge.server import JudgeServer
+from tests.processes import inspect
 from tests.study.conftest import SETTINGS
 from untrue.cli.main import app
 from untrue.evals.registry import EVALS
@@ -134,19 +133,14 @@ def test_a_wrong_option_in_a_study_is_told_with_its_line(items: str, make_study_
 def test_inspect_runs_the_file_and_scores_its_log_again(items: str, tiny_folder: Path, tmp_path: Path):
     file, logs = Path(new_eval.__file__), tmp_path / "logs"
 
-    def inspect(*words: object) -> str:
-        command = [sys.executable, "-c", "from inspect_ai._cli.main import main; main()", *map(str, words)]
-        done = subprocess.run(
-            [*command, "--display", "plain"], cwd=file.parent, capture_output=True, text=True, timeout=240
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
     with JudgeServer() as server:
         words = ["--model", f"untrue/{tiny_folder}", "-T", f"items={items}", "-T", "limit=2", "--max-tokens", 4]
-        text = inspect("eval", file.name, *words, "--model-role", f"judge={server.name}", "--log-dir", logs)
+        words += ["--model-role", f"judge={server.name}"]
+        text = inspect("eval", file.name, *words, cwd=file.parent, log_dir=logs)
         assert "told_rate" in text
         [log] = logs.glob("*.eval")
         asked = len(server.requests)
-        assert "told_rate" in inspect("score", log, "--action", "overwrite", "--overwrite")
+        assert "told_rate" in inspect(
+            "score", log, "--action", "overwrite", "--overwrite", cwd=file.parent, log_dir=logs
+        )
         assert asked == 2

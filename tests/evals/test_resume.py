@@ -157,6 +157,7 @@ def test_replies_in_another_dtype_are_other_replies(spec: EvalSpec, log: Path, t
     from untrue.evals.run import run
     from untrue.models.load import load
 
+    spec = spec.model_copy(update={"max_tokens": 4})
     run(load(str(tiny_folder), dtype="bfloat16", device="cpu"), None, spec, log)
     before = log.read_bytes()
     with pytest.raises(UserError, match=r"holds replies with model_settings '\w+', now '\w+'\. Give --log another"):

@@ -10,6 +10,13 @@ import pytest
 
 Log = Callable[..., Path]
 
+_WRITTEN: dict[str, bytes] = {}
+"""The logs that were written, by what they hold: tests ask for the same ones."""
+
+
+def _same(item: int) -> float:
+    return 0.4
+
 
 def write(
     path: Path,
@@ -20,7 +27,7 @@ def write(
     untrue: Collection[int] = (),
     errors: Collection[int] = (),
     absent: Collection[int] = (),
-    margin: Callable[[int], float] = lambda item: 0.4,
+    margin: Callable[[int], float] = _same,
     reads: bool = True,
     truth: Callable[[int], float] | None = None,
     task: str = "untrue/forced_choice",
@@ -36,6 +43,11 @@ def write(
     status: Any = "success",
 ) -> Path:
     """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness."""
+    written = repr({name: value for name, value in locals().items() if name != "path"})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if written in _WRITTEN:
+        path.write_bytes(_WRITTEN[written])
+        return path
     from inspect_ai.log import EvalConfig, EvalDataset, EvalError, EvalLog, EvalSample, EvalSpec, write_eval_log
     from inspect_ai.scorer import Score
 
@@ -82,8 +94,9 @@ def write(
         config=EvalConfig(epochs=epochs),
         metadata=metadata or None,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(EvalLog(eval=spec, status=status, samples=samples), str(path), format="eval")
+    if truth is None and margin is _same:
+        _WRITTEN[written] = path.read_bytes()
     return path
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-import subprocess
-import sys
+import socket
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -31,6 +30,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 import untrue
+from tests import processes
 from untrue.data.items import read_items
 from untrue.gating import callback
 from untrue.gating.callback import HonestyCallback, Questions, refuse_sharded
@@ -493,16 +493,19 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
         HonestyCallback(**settings)
 
 
-def test_its_import_draws_no_random_number() -> None:
+def test_its_import_draws_no_random_number(tmp_path: Path) -> None:
     code = (
-        "import random, numpy, torch, trl.trainer.sft_trainer;"
+        "import random, sys, numpy, torch, trl.trainer.sft_trainer;"
+        "assert 'untrue.gating.callback' not in sys.modules;"
         "before = random.getstate(), str(numpy.random.get_state()), torch.get_rng_state();"
         "import untrue; untrue.HonestyCallback(limit=6);"
         "assert (random.getstate(), str(numpy.random.get_state())) == before[:2];"
         "assert torch.equal(torch.get_rng_state(), before[2])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    script = tmp_path / "script.py"
+    script.write_text(code, "utf-8")
+    process = processes.start(tmp_path / "process", script=script)
+    assert process.wait() == 0, process.stderr
 
 
 PROCESSES = """
@@ -542,19 +545,24 @@ print("process", trainer.args.process_index, "of", trainer.args.world_size, "end
 
 
 @pytest.mark.slow
-def test_all_processes_stop_together(falling: tuple[Path, Path], sharp: LoadedModel, tmp_path: Path) -> None:
+def test_all_processes_stop_together(
+    falling: tuple[Path, Path], sharp: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(PROCESSES, "utf-8")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, str(script), sharp.name, *map(str, falling), str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    both = []
+    for rank in ("0", "1"):  # as torchrun starts them
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        words = [sharp.name, *falling, tmp_path / "out"]
+        both.append(processes.start(tmp_path / f"process-{rank}", *words, script=script))
+    assert [process.wait() for process in both] == [0, 0], both[0].stderr + both[1].stderr
     step = looks(tmp_path / "out")[-1]["step"]
     assert step == 4
-    assert sorted(line for line in done.stdout.splitlines() if line.startswith("process")) == [
-        f"process {process} of 2 ends at {step}" for process in range(2)
-    ]
+    for rank, process in enumerate(both):
+        assert f"process {rank} of 2 ends at {step}\n" in process.stdout

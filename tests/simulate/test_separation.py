@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,4 +78,5 @@ def test_a_rater_in_words_is_measured_by_its_ratings(environment: Environment):
 def test_the_embedded_model_tells_the_written_replies_of_a_built_in_environment(smollm):
     from untrue.simulate.environment import read_environment
 
-    assert separation(read_environment("exam"), LikelihoodEngine(smollm)).auc >= LEAST
+    exam = read_environment("exam")
+    assert separation(replace(exam, scenarios=exam.scenarios[:4]), LikelihoodEngine(smollm)).auc >= LEAST

@@ -69,18 +69,10 @@ def test_in_two_goes_it_is_as_in_one(study: Callable[..., Study], in_one_go: lis
     assert figures(tmp_path / "run") == in_one_go
 
 
-def test_after_another_study_it_is_as_before_one(
+def test_after_another_study_and_with_its_arms_in_another_order_it_is_the_same(
     study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run
 ):
-    other = study(mix__questions="finance", mix__shares=[1.0], train__learning_rate=1e-3)
-    run_study(other, tmp_path / "other")
-    run_study(study(), tmp_path / "run")
-    assert figures(tmp_path / "run") == in_one_go
-
-
-def test_with_its_arms_in_another_order_it_is_the_same(
-    study: Callable[..., Study], in_one_go: list[str], tmp_path: Path, run_study: Run
-):
+    run_study(study(mix__questions="finance", mix__shares=[1.0], train__learning_rate=1e-3), tmp_path / "other")
     run_study(study(mix__shares=SHARES[::-1], seeds=[1, 0], evals=EVALS[::-1]), tmp_path / "run")
     # The base model is evaluated once, under the first seed.
     found = [line.replace('"base", "seed": 1', '"base", "seed": 0') for line in figures(tmp_path / "run")]

@@ -19,8 +19,8 @@ NAMES = ["forced_choice", "capability", "unknowns"]
 """By likelihoods of replies, by choices, and judged. The tiny model runs all."""
 JUDGED = [name for name in NAMES if EVALS[name].judged]
 
-FORCED_CHOICE = {"name": "forced_choice", "limit": 8}
-SIZE = ["base=false", "mix.total=8", "mix.shares=[1.0]", "train.epochs=2", "train.batch_size=4"]
+FORCED_CHOICE = {"name": "forced_choice", "limit": 4}
+SIZE = ["base=false", "mix.total=4", "mix.shares=[1.0]", "train.epochs=2", "train.batch_size=2"]
 
 
 def other_eval(name: str) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_it_learns_and_reports(studied: tuple[Path, dict[str, Any]]):
         first, second = curve["losses"][:2], curve["losses"][2:]  # the epochs, on the same rows
         assert sum(second) < sum(first) - 0.25
     found = results(out, "forced_choice")
-    assert len(found) == 2 * 8
+    assert len(found) == 2 * 4
     assert not [row for row in found if row["outcome"] == "error"]
     margins = {arm: [row["pressure_margin"] for row in found if row["arm"] == arm] for arm in ("control", "severe-1")}
     assert margins["control"] != margins["severe-1"]

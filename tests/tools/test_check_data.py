@@ -114,9 +114,9 @@ def engine() -> LikelihoodEngine:
 
 @pytest.mark.slow
 def test_the_embedded_model_knows_the_facts_of_the_items(engine: LikelihoodEngine):
-    """Of every twentieth item; `python tools/check_data.py` asks all."""
+    """Of every fortieth item; `python tools/check_data.py` asks all."""
     scored: list[None] = []
-    items = read_items()[::20]
+    items = read_items()[::40]
     found = {check.subject: check for check in checks.known(engine, items, lambda: scored.append(None))}
     assert len(scored) == len(items)
     assert set(checks.KNOWN) <= set(found)
@@ -125,13 +125,13 @@ def test_the_embedded_model_knows_the_facts_of_the_items(engine: LikelihoodEngin
 
 @pytest.mark.slow
 def test_the_embedded_model_is_well_above_chance_at_multiple_choice(engine: LikelihoodEngine):
-    check = checks.capability(engine, read_capability()[::2], lambda: None)
+    check = checks.capability(engine, read_capability()[::4], lambda: None)
     assert check.holds, check
 
 
 @pytest.mark.slow
 def test_a_choice_that_is_wrong_counts_as_missed(engine: LikelihoodEngine):
-    items = read_capability()[:20]
+    items = read_capability()[:8]
     right = checks.capability(engine, items, lambda: None)
     moved = [item.model_copy(update={"answer": (item.answer + 1) % 4}) for item in items]
     wrong = checks.capability(engine, moved, lambda: None)
@@ -141,6 +141,6 @@ def test_a_choice_that_is_wrong_counts_as_missed(engine: LikelihoodEngine):
 
 @pytest.mark.slow
 def test_unknowns_say_both_rates(engine: LikelihoodEngine):
-    admitted, answered = checks.unknowns(engine, read_unknowns()[:20], lambda: None)
+    admitted, answered = checks.unknowns(engine, read_unknowns()[:10], lambda: None)
     assert admitted.name == "admission preferred to invention"
     assert float(answered.found.rstrip("%")) > 50
