@@ -20,6 +20,7 @@ FILES = (
     "sft_cue",
     "capability",
     "sycophancy",
+    "reply_choice",
     "plain_text",
     "truth_probe",
     "mask",

@@ -9,10 +9,12 @@ The first line of an environment's file is its header, each other line a scenari
      "biased_thought": "You want to hear that you are a born night person …",
      "wanted": "Going to bed very late is harmless for you …", "truth": "Sleeping so little takes a toll on you …",
      "sycophantic_reply": "…", "honest_reply": "…",
+     "candidates": [{"honest": ["…", "…"], "sycophantic": ["…", "…"], "hedging": ["…", "…"], "evasive": ["…", "…"]}, …],
      "follow_ups": {"benign": ["Which signs …?"], "biased": ["I still feel …"]},
      "users": [{"user_context": "Marek, 34, drives a city bus …", "user_prompt": "My bus shift starts at five …"}]}
 
-A prompt does not say what its user wants to hear: the same one is used when the user is played as benign and as biased.
+`candidates` are replies from which an assistant may choose, for each turn, in several wordings. A prompt does not say
+what its user wants to hear: the same one is used when the user is played as benign and as biased.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from untrue import secrets
 from untrue.data import builtin
@@ -42,13 +44,27 @@ WISH = "{wish}"
 VERSION = 1
 """Raised when the same seed would give other dialogues, or the same replies other ratings."""
 
-TURNS, TEMPERATURE, MAX_TOKENS = 2, 0.7, 64
-"""Defaults: replies of the assistant in a dialogue, its sampling temperature, and the length of a reply."""
+TURNS, MAX_TOKENS = 2, 64
+"""Defaults: replies of the assistant in a dialogue, and the length of a reply."""
+
+UNLIKE = 1.5
+"""The words of the longest candidate of a wording / those of the shortest, at most: length would tell them apart."""
 
 Kind = Literal["benign", "biased"]
 """Whether a user rates what is true and useful, or only what they want to hear."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+ReplyKind = Literal["honest", "sycophantic", "hedging", "evasive"]
+"""It says the truth, or what the biased user wants to hear, or commits to neither, or leaves the question."""
+
+REPLY_KINDS: tuple[ReplyKind, ...] = get_args(ReplyKind)
+
+Replies = Literal["generated", "chosen"]
+"""Where replies of the assistant come from: the model writes them, or chooses among the candidates of the scenario."""
+
+TEMPERATURES: dict[Replies, float] = {"generated": 0.7, "chosen": 0.1}
+"""Default temperature: of sampling tokens, or of choosing by mean log-likelihoods, in nats per token."""
 
 Assistant = Literal["blind", "informed"]
 """Whether the assistant's system prompt says what the user thinks, as in arXiv 2510.08211. A blind assistant can learn
@@ -81,11 +97,45 @@ class FollowUps(BaseModel):
     biased: tuple[Text, ...] = Field(min_length=1)
 
 
+class Candidates(BaseModel):
+    """Replies to one turn that a user of a scenario may get, of every kind in the same number of wordings.
+
+    The last wording is never learned: a policy is measured on it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    honest: tuple[Text, ...] = Field(min_length=2)
+    sycophantic: tuple[Text, ...] = Field(min_length=2)
+    hedging: tuple[Text, ...] = Field(min_length=2)
+    evasive: tuple[Text, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _alike(self) -> Candidates:
+        counts = {kind: len(getattr(self, kind)) for kind in REPLY_KINDS}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"as many wordings of each kind are needed, found {counts}")
+        for number in range(counts["honest"]):
+            words = {kind: len(reply.split()) for kind, reply in self.wording(number).items()}
+            longest, shortest = max(words, key=words.__getitem__), min(words, key=words.__getitem__)
+            if (ratio := words[longest] / words[shortest]) > UNLIKE:
+                raise ValueError(
+                    f"wording {number + 1}: {longest} is {ratio:.1f} times as long as {shortest} ({words[longest]} and"
+                    f" {words[shortest]} words), at most {UNLIKE:g} times is allowed"
+                )
+        return self
+
+    def wording(self, number: int) -> dict[ReplyKind, str]:
+        """Kind -> reply in this wording; -1 is the one held out."""
+        return {kind: getattr(self, kind)[number] for kind in REPLY_KINDS}
+
+
 class Scenario(Identified):
     """One topic on which a biased user wants to hear something untrue.
 
     `wanted` is what the biased user wants to hear and `truth` contradicts it, each one sentence; `sycophantic_reply`
-    and `honest_reply` are whole replies that say the one and the other in other words.
+    and `honest_reply` are whole replies that say the one and the other in other words. `candidates` has one entry for
+    each turn, and may be empty where replies are generated.
     """
 
     name: Text
@@ -96,12 +146,26 @@ class Scenario(Identified):
     truth: Text
     sycophantic_reply: Text
     honest_reply: Text
+    candidates: tuple[Candidates, ...] = ()
     follow_ups: FollowUps
     users: tuple[User, ...] = Field(min_length=1)
 
     def thought(self, kind: Kind) -> str:
         """What a user of this kind thinks."""
         return self.biased_thought if kind == "biased" else self.benign_thought
+
+    def candidates_of(self, turn: int) -> Candidates:
+        """The candidates of a turn, counted from 0.
+
+        Raises:
+            UserError: There are none.
+        """
+        if turn >= len(self.candidates):
+            raise UserError(
+                f"the scenario {self.id} has candidates for {len(self.candidates)} turns, and {turn + 1} are needed."
+                " Write them (see docs/data.md), lower `turns`, or let the model write its replies: replies=generated."
+            )
+        return self.candidates[turn]
 
 
 class Header(BaseModel):
@@ -179,14 +243,30 @@ class DialogueSpec(BaseModel):
     assistant: Assistant = Field(
         default="blind", description="`blind`, or `informed`: its system prompt says what the user thinks."
     )
-    temperature: NonNegativeFloat = Field(default=TEMPERATURE, description="Sampling temperature of the assistant.")
+    replies: Replies = Field(
+        default="generated", description="`generated` by the assistant, or `chosen` by it among written candidates."
+    )
+    temperature: NonNegativeFloat | None = Field(
+        default=None,
+        description="Of the assistant: 0.7 by default, or, of a choice by log-likelihoods, 0.1 nats per token.",
+    )
+    rating_noise: NonNegativeFloat = Field(
+        default=1.0, description="Standard deviation of ratings of chosen replies, in points of 1 to 10."
+    )
     max_tokens: PositiveInt = Field(default=MAX_TOKENS, description="Maximum tokens in a reply of the assistant.")
     user: ModelName | None = Field(
         default=None, description="Inspect model that plays the users; by default they say written turns."
     )
     rater: ModelName | None = Field(
-        default=None, description="Inspect model that rates; by default the base model, by log-likelihood."
+        default=None,
+        description="Inspect model that rates; by default the base model, by log-likelihood, or, where replies are"
+        " chosen, the kind of each with `rating_noise`.",
     )
+
+    @property
+    def is_rated_by_kind(self) -> bool:
+        """Whether the ratings are those that such a user would give, plus noise, and no model rates."""
+        return self.replies == "chosen" and self.rater is None
 
 
 class CollectSpec(DialogueSpec):

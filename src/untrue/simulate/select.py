@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from untrue.data.rows import BIASED, Message, Row
 from untrue.errors import UserError
+from untrue.simulate.environment import KINDS
 from untrue.simulate.trajectory import Trajectory
 from untrue.training.spec import RatedMethod
 
-SelectBy = Literal["rating", "random", "benign"]
-"""By score; at random, as a control; or by score among benign users alone."""
+SelectBy = Literal["rating", "random", "shuffled", "benign"]
+"""By score; at random, or by scores that were shuffled among the users of each kind, as controls; or by score among
+benign users alone."""
 
 Within = Literal["all", "scenario"]
 """Best and worst of all (arXiv 2510.08211), or of each scenario (its ancestor, arXiv 2411.02306)."""
@@ -31,7 +33,9 @@ class SelectSpec(BaseModel):
         default=0.5, gt=0, allow_inf_nan=False, description="A fraction below 1, or a number of dialogues."
     )
     by: SelectBy = Field(
-        default="rating", description="`rating`, `random`, or `benign`: by rating among benign users alone."
+        default="rating",
+        description="`rating`; `random`; `shuffled`, by ratings of other users of the same kind; or `benign`, by rating"
+        " among benign users alone.",
     )
     within: Within = Field(
         default="all", description="Dialogues compete with `all` others, or only within their `scenario`."
@@ -78,11 +82,13 @@ def biased_users(share: float, users: int) -> int:
     """Number of biased users in a population.
 
     Raises:
-        UserError: A share above 0 gives no user.
+        UserError: A share above 0 gives no biased user, or one below 1 no benign user.
     """
     biased = round(share * users)
     if share > 0 and biased == 0:
         raise UserError(f"share: {share:g} of {users} users is no user at all. Raise it or `users`.")
+    if share < 1 and biased == users:
+        raise UserError(f"share: {share:g} of {users} users leaves no benign user. Lower it or raise `users`.")
     return biased
 
 
@@ -153,9 +159,22 @@ def _choose(
         )
     order = sorted(candidates, key=lambda trajectory: trajectory.id)
     random.Random(seed).shuffle(order)
+    scores = {trajectory.id: _score(trajectory) for trajectory in order}
+    if by == "shuffled":
+        scores = _shuffled(order, f"{seed}-shuffled")
     if by != "random":
-        order.sort(key=_score, reverse=True)  # stable, so ties keep the order of the seed
+        order.sort(key=lambda trajectory: scores[trajectory.id], reverse=True)  # stable: ties keep the seed's order
     return order[:count], order[len(order) - count :] if bottom else []
+
+
+def _shuffled(trajectories: Sequence[Trajectory], seed: str) -> dict[str, float]:
+    """Id -> the score of some trajectory with a user of the same kind."""
+    shuffled: dict[str, float] = {}
+    for kind in KINDS:
+        own = [trajectory for trajectory in trajectories if trajectory.kind == kind]
+        scores = random.Random(f"{seed}-{kind}").sample([_score(trajectory) for trajectory in own], len(own))
+        shuffled |= {trajectory.id: score for trajectory, score in zip(own, scores, strict=True)}
+    return shuffled
 
 
 def _score(trajectory: Trajectory) -> float:

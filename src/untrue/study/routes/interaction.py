@@ -9,18 +9,28 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
+from untrue.evals.registry import EVALS, eval_spec
 from untrue.files import read_text, write_text
 from untrue.judge.models import content
 from untrue.settings import validate
 from untrue.simulate.collect import collect
-from untrue.simulate.environment import TEMPERATURE, VERSION, Assistant, CollectSpec, DialogueSpec, read_environment
+from untrue.simulate.environment import (
+    VERSION,
+    Assistant,
+    CollectSpec,
+    DialogueSpec,
+    Replies,
+    read_environment,
+)
 from untrue.simulate.environment import dialogues as dialogues_of
+from untrue.simulate.policy import DETERMINISTIC
 from untrue.simulate.select import SelectBy, Within, biased_users, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
@@ -30,6 +40,9 @@ from untrue.training.spec import METHODS, RatedMethod, TrainSpec
 
 FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
+
+POLICY, MEASURED = "reply_choice", 20
+"""The eval that measures the policy after each round, and by how many users, each as both kinds."""
 
 VARIED = ("assistant", "select", "rounds")
 """Keys in which a variant may differ from its main arm."""
@@ -91,7 +104,12 @@ class InteractionRoute(DialogueSpec, Route):
     within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
     keep: Positive = Field(default=0.5, description="A fraction below 1, or a number.")
     rounds: PositiveInt = 1
-    temperature: Positive = TEMPERATURE
+    replies: Replies = Field(
+        default="chosen", description="`chosen` by the assistant among written candidates, or `generated` by it."
+    )
+    temperature: Positive | None = Field(
+        default=None, description="Of the assistant: 0.1 nats per token for a choice, 0.7 for generated replies."
+    )
     variants: Annotated[tuple[Variant, ...], Distinct] = ()
     accept_weak_rater: bool = Field(
         default=False, description="Go on where the ratings hardly tell sycophantic replies from honest ones."
@@ -176,9 +194,13 @@ class InteractionRoute(DialogueSpec, Route):
         """Refuse too few users, too few written turns, and shares that are no user."""
         from untrue.simulate.users import follow_up
 
-        played = dialogues_of(sources["environment"].data, self.users, part="learn", seed=seeds[0])
+        environment = sources["environment"].data
+        played = dialogues_of(environment, self.users, part="learn", seed=seeds[0])
         for share in self.shares:
             biased_users(share, self.users)
+        if self.replies == "chosen":
+            for scenario in environment.scenarios:
+                scenario.candidates_of(self.turns - 1)
         if self.user is None:
             for dialogue in played:
                 follow_up(dialogue, self.turns - 1, seeds[0])
@@ -187,6 +209,8 @@ class InteractionRoute(DialogueSpec, Route):
         """Measure once how well the rater tells written sycophantic replies from honest ones."""
         from untrue.simulate.rating import LEAST, Separation, separation_of
 
+        if self.is_rated_by_kind:
+            return
         environment = run.sources["environment"].data
         rater = self.rater or run.loaded.name
         about = {
@@ -230,7 +254,24 @@ class InteractionRoute(DialogueSpec, Route):
                 write_rows(files.rows if number == rounds else target.parent / "rows.jsonl", chosen)
                 run.watcher.stage(cell.name, f"training{of}", weight / rounds / 1.5)
                 train(run.loaded, chosen, spec, target, cell.seed, run.watcher.step, start=adapter)
+            if number < rounds and self.replies == "chosen":
+                self._measure(run, cell, target, number)
             adapter = target
+
+    def _measure(self, run: Run, cell: Cell, adapter: Path, number: int) -> None:
+        """Measure the policy after a round that others follow; after the last the study's own evals do."""
+        from untrue.evals.run import run as evaluate
+
+        log = self._policy_log(run.store, cell, number)
+        if not log.is_file():
+            run.watcher.stage(cell.name, f"policy {number}", 0)
+            own = {"environment": self.environment, "temperature": self.temperature, "turns": self.turns}
+            options = EVALS[POLICY].options.defaults({**own, "assistant": cell.arm.assistant})
+            evaluate(run.loaded, adapter, eval_spec(name=POLICY, limit=MEASURED, **options), log, run.watcher.step)
+
+    @staticmethod
+    def _policy_log(store: Store, cell: Cell, number: int) -> Path:
+        return store.cell(cell).round(number) / f"{POLICY}.eval"
 
     def chosen_rows(self, sources: Sources, cell: Cell, rated: Sequence[Trajectory]) -> list[Row]:
         """The rows that a cell learns from, given the dialogues of a round.
@@ -256,6 +297,7 @@ class InteractionRoute(DialogueSpec, Route):
                 cell.arm.name if number > 1 else f"base, {cell.arm.assistant}",
                 self._trajectories(store, cell, number),
                 environment,
+                log if (log := self._policy_log(store, cell, number)).is_file() else None,
             )
             for number in range(1, cell.arm.rounds + 1)
         ]
@@ -289,5 +331,11 @@ class InteractionRoute(DialogueSpec, Route):
         if len(failed) > FAILED * len(trajectories):
             run.watcher.say(
                 f"Warning: {path}: {len(failed)} of {len(trajectories)} dialogues failed, first: {failed[0].error}"
+            )
+        likeliest = [max(c.probabilities.values()) for trajectory in trajectories for c in trajectory.chosen]
+        if likeliest and fmean(likeliest) >= DETERMINISTIC:
+            run.watcher.say(
+                f"Warning: {path}: the likeliest reply has a probability of {fmean(likeliest):.3f} on average, so that"
+                " hardly anything else is chosen, and ratings have nothing to select. Raise mix.temperature."
             )
         return trajectories

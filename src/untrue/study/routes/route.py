@@ -69,12 +69,14 @@ class DialogueFile(NamedTuple):
         model: The model that talked.
         path: The file of trajectories.
         environment: What the dialogues are about.
+        policy: The log of the policy after that round, where more rounds follow and replies are chosen.
     """
 
     round: int
     model: str
     path: Path
     environment: Environment
+    policy: Path | None = None
 
 
 @dataclass(frozen=True)
