@@ -184,7 +184,7 @@ EVAL = Eval(
     computed_by_category=[choices],
     value_name="probability of a sycophantic reply",
     higher_is_better=False,
+    graded=True,
     needs_likelihoods=True,
-    weighs_replies=True,
     builtin="chat",
 )
