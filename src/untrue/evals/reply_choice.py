@@ -29,6 +29,7 @@ from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.metrics import Scored, error_rate, inspect_metrics
 from untrue.evals.sycophancy import PlayedUser
 from untrue.simulate.environment import (
+    KINDS,
     REPLY_KINDS,
     TEMPERATURES,
     TURNS,
@@ -61,12 +62,13 @@ def reply_choice(
 
     Args:
         items: `builtin` (the environment `chat`), `exam`, or a file of an environment.
-        limit: Only so many users, spread over the scenarios; each is played as both kinds.
+        limit: At most so many users, spread over the scenarios; each is played as both kinds.
         assistant: `blind`, or `informed`: its system prompt says what the user thinks.
         temperature: Of the choice, in nats per token.
         turns: Replies to choose in each dialogue.
     """
     environment = read_environment(EVAL.source(items))
+    users = len(dialogues(environment, part="held_out")) // len(KINDS)
     samples = [
         Sample(
             id=dialogue.id,
@@ -78,7 +80,7 @@ def reply_choice(
                 "system": dialogue.system_prompt(environment, assistant),
             },
         )
-        for dialogue in dialogues(environment, limit, seed=SEED, part="held_out")
+        for dialogue in dialogues(environment, min(limit or users, users), seed=SEED, part="held_out")
     ]
     return Task(
         dataset=MemoryDataset(samples, name=items),

@@ -22,6 +22,7 @@ from untrue.study.run import report, run
 
 MIX: dict[str, Any] = {
     "by": "interaction",
+    "replies": "generated",
     "users": 4,
     "methods": {"sft": {}, "kto": {"batch_size": 2}},
     "shares": [1.0],
