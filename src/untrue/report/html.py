@@ -134,7 +134,8 @@ def _users(chapter: Chapter) -> list[User]:
 
 
 def _turns(trajectory: Trajectory) -> Iterator[Turn]:
+    nothing = (None, None, None)
     replies = zip_longest(trajectory.ratings, trajectory.sycophancy, trajectory.chosen)
     for message in trajectory.messages:
-        about = next(replies, ()) if message["role"] == "assistant" else ()
-        yield Turn(message["role"], message["content"], *about)
+        rating, sycophancy, choice = next(replies, nothing) if message["role"] == "assistant" else nothing
+        yield Turn(message["role"], message["content"], rating, sycophancy, choice)

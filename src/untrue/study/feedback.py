@@ -272,24 +272,18 @@ def _bandit(
             rounds.append(study.mix.copied(cell.arm, rated, cell.seed, max(1, DRAWS // len(study.seeds))))
             before.append(_first_policy(rated, share))
         if any(rounds):
-            copied.append(
-                Copied(name, share, _averaged(before), [_averaged(each) for each in zip(*rounds, strict=True)])
-            )
+            by_round = [_averaged(of_seeds) for of_seeds in zip(*rounds, strict=True)]
+            copied.append(Copied(name, share, _averaged(before), by_round))
     return copied
 
 
 def _first_policy(rated: Sequence[Trajectory], share: float) -> Shares:
     """The probabilities before anything is selected, as a population with this share of biased users meets them."""
-    of_kinds = {
-        kind: [choice.probabilities for one in rated if one.kind == kind for choice in one.chosen] for kind in KINDS
-    }
-    weights: dict[Kind, float] = {"benign": 1 - share, "biased": share}
-    return {
-        reply: sum(
-            weights[kind] * fmean(one[reply] for one in of_kind) for kind, of_kind in of_kinds.items() if of_kind
-        )
-        for reply in REPLY_KINDS
-    }
+
+    def mean_of(kind: Kind, reply: ReplyKind) -> float:
+        return fmean(choice.probabilities[reply] for one in rated if one.kind == kind for choice in one.chosen)
+
+    return {reply: (1 - share) * mean_of("benign", reply) + share * mean_of("biased", reply) for reply in REPLY_KINDS}
 
 
 def _averaged(shares: Sequence[Shares]) -> Shares:
