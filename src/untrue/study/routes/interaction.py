@@ -42,7 +42,7 @@ FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
 
 POLICY, MEASURED = "reply_choice", 20
-"""The eval that measures the policy after each round, and by how many users, each as both kinds."""
+"""The eval that measures the policy after each round, and by how many users at most, each as both kinds."""
 
 VARIED = ("assistant", "select", "rounds")
 """Keys in which a variant may differ from its main arm."""
@@ -267,7 +267,9 @@ class InteractionRoute(DialogueSpec, Route):
             run.watcher.stage(cell.name, f"policy {number}", 0)
             own = {"environment": self.environment, "temperature": self.temperature, "turns": self.turns}
             options = EVALS[POLICY].options.defaults({**own, "assistant": cell.arm.assistant})
-            evaluate(run.loaded, adapter, eval_spec(name=POLICY, limit=MEASURED, **options), log, run.watcher.step)
+            users = len(dialogues_of(run.sources["environment"].data, kinds=("benign",), part="held_out"))
+            spec = eval_spec(name=POLICY, limit=min(MEASURED, users), **options)
+            evaluate(run.loaded, adapter, spec, log, run.watcher.step)
 
     @staticmethod
     def _policy_log(store: Store, cell: Cell, number: int) -> Path:
