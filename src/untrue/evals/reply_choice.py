@@ -154,7 +154,9 @@ class ReplyChoiceSpec(EvalSpec):
     @classmethod
     def defaults(cls, mix: Mapping[str, Any]) -> dict[str, Any]:
         """The users are of the environment that the assistant learns in, and it chooses as it did there."""
-        keys = {"environment": "items", "temperature": "temperature", "turns": "turns", "assistant": "assistant"}
+        keys = {"environment": "items", "turns": "turns", "assistant": "assistant"}
+        if mix.get("replies") != "generated":  # whose temperature is that of sampling tokens
+            keys["temperature"] = "temperature"
         return {own: mix[key] for key, own in keys.items() if mix.get(key) is not None}
 
 
