@@ -121,7 +121,7 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
     return Task(
         dataset=MemoryDataset(samples, name=spec.environment),
         solver=talk(spec, talk_seed, on_reply),
-        scorer=ratings(spec, seed),
+        scorer=ratings(spec, talk_seed),
         version=VERSION,
         fail_on_error=False,
     )
