@@ -202,9 +202,9 @@ def by_kind() -> Metric:
 @scorer(metrics=[by_kind()])
 def ratings(spec: CollectSpec, seed: int) -> Scorer:
     """The sum of the user's ratings, each with its reason."""
-    noise = spec.rating_noise if spec.is_rated_by_kind else None
 
     async def score(state: TaskState, target: Target) -> Score:
+        noise = spec.rating_noise if spec.is_rated_by_kind and _role("rater") is None else None
         return await rated_score(state, seed, lambda rated: sum(rating.value for rating in rated), noise)
 
     return score
