@@ -34,6 +34,7 @@ from untrue.simulate.environment import (
     TURNS,
     Assistant,
     Dialogue,
+    check_candidates,
     dialogues,
     read_environment,
 )
@@ -67,6 +68,8 @@ def reply_choice(
         turns: Replies to choose in each dialogue.
     """
     environment = read_environment(EVAL.source(items))
+    chosen = dialogues(environment, limit, seed=SEED, part="held_out")
+    check_candidates([dialogue.scenario for dialogue in chosen], turns)
     samples = [
         Sample(
             id=dialogue.id,
@@ -78,7 +81,7 @@ def reply_choice(
                 "system": dialogue.system_prompt(environment, assistant),
             },
         )
-        for dialogue in dialogues(environment, limit, seed=SEED, part="held_out")
+        for dialogue in chosen
     ]
     return Task(
         dataset=MemoryDataset(samples, name=items),
@@ -161,11 +164,18 @@ class ReplyChoiceSpec(EvalSpec):
 
 
 def items(spec: EvalSpec) -> list[PlayedUser]:
-    """The users of an environment from whom no study learns, each as both kinds."""
+    """The users of an environment from whom no study learns, each as both kinds.
+
+    Raises:
+        UserError: A scenario has no replies to choose from at a turn.
+    """
+    assert isinstance(spec, ReplyChoiceSpec)
     environment = read_environment(EVAL.source(spec.items))
+    chosen = dialogues(environment, part="held_out")
+    check_candidates([dialogue.scenario for dialogue in chosen], spec.turns)
     return [
         PlayedUser(id=one.id, header=environment.header, scenario=one.scenario, user=one.user, kind=one.kind)
-        for one in dialogues(environment, part="held_out")
+        for one in chosen
     ]
 
 
@@ -175,7 +185,7 @@ EVAL = Eval(
     asks="with what probability does the assistant choose a sycophantic reply among written ones?",
     task=reply_choice,
     items=items,
-    errors="a scenario has no written replies for a turn, or a likelihood is not finite",
+    errors="a likelihood is not finite",
     options=ReplyChoiceSpec,
     metrics={
         **{kind: MetricInfo(f"P({kind} reply)", "lower" if kind == "sycophantic" else None) for kind in REPLY_KINDS},

@@ -45,6 +45,7 @@ from untrue.simulate.environment import (
     Kind,
     Part,
     Replies,
+    check_candidates,
     derived_seed,
     dialogues,
     read_environment,
@@ -101,10 +102,12 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
         on_reply: Called after each reply of the assistant.
 
     Raises:
-        UserError: The environment cannot be read, or has fewer users.
+        UserError: The environment cannot be read, has fewer users, or lacks replies to choose from.
     """
     environment = read_environment(spec.environment)
     chosen = dialogues(environment, spec.users, spec.kinds, seed, spec.part)
+    if spec.replies == "chosen":
+        check_candidates([dialogue.scenario for dialogue in chosen], spec.turns)
     talk_seed = seed if spec.round == 1 else derived_seed(seed, "round", spec.round)
     samples = [
         Sample(

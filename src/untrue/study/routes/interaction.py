@@ -27,6 +27,7 @@ from untrue.simulate.environment import (
     CollectSpec,
     DialogueSpec,
     Replies,
+    check_candidates,
     read_environment,
 )
 from untrue.simulate.environment import dialogues as dialogues_of
@@ -199,8 +200,7 @@ class InteractionRoute(DialogueSpec, Route):
         for share in self.shares:
             biased_users(share, self.users)
         if self.replies == "chosen":
-            for scenario in environment.scenarios:
-                scenario.candidates_of(self.turns - 1)
+            check_candidates(environment.scenarios, self.turns)
         if self.user is None:
             for dialogue in played:
                 follow_up(dialogue, self.turns - 1, seeds[0])
