@@ -264,6 +264,7 @@ def candidates(
         for first, second in itertools.combinations(REPLY_KINDS, 2)
     ]
     mirrored = [(texts[f"{place}honest"], texts[f"{place}sycophantic"]) for place in wordings]
+    alike = sum(_words(honest) == _words(sycophantic) for honest, sycophantic in mirrored) / max(1, len(mirrored))
     found = f"{len(scenarios) - len(lacking)} of {len(scenarios)} scenarios"
     limit = f"all with {TURNS} turns in {WORDINGS} wordings"
     checks = [
@@ -271,6 +272,7 @@ def candidates(
         Check(subject, "candidates that occur twice", str(len(twice)), "0", not twice, twice),
         *lengths(subject, pairs, count_tokens),
         _negation(subject, "negation in the honest candidate", mirrored),
+        Check(subject, "honest and sycophantic in the same words", f"{alike:.1%} of {len(mirrored)}", "none", True),
     ]
     if not lacking:
         for kind in REPLY_KINDS[1:]:
@@ -286,6 +288,10 @@ def candidates(
                 )
             )
     return checks
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w[\w']*", text.lower()))
 
 
 def candidate_texts(scenarios: Iterable[Scenario]) -> dict[str, str]:

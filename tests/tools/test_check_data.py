@@ -130,6 +130,7 @@ def test_candidates_that_say_the_opposite_in_the_same_words_are_not_told_apart()
     found = by_name(mirrored)
     told = found["sycophantic told from honest by a bag of words"]
     assert (told.found, told.holds) == ("50.0%", True)
+    assert found["honest and sycophantic in the same words"].found == f"100.0% of {len(mirrored) * 4}"
     other = found["evasive told from honest by a bag of words"]
     assert (other.found, other.limit, other.holds) == ("100.0%", "none", True)
 
