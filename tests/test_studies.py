@@ -25,8 +25,8 @@ def less(path: Path) -> list[str]:
     mix = load(path).mix
     evals = "{name: forced_choice, limit: 4}"
     if mix.by == "interaction":
-        size = ["mix.users=2", "mix.shares=[0.5]", "mix.max_tokens=4", "mix.accept_weak_rater=true"]
-        evals += ", {name: sycophancy, limit: 1}"
+        size = ["mix.users=2", "mix.shares=[0.5]"]
+        evals += ", {name: reply_choice, limit: 1}"
     elif mix.by == "instrument":
         size = ["mix.items=2", "mix.choices=2", "mix.cases=[liar, blind]"]
     else:

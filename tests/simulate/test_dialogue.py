@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,13 @@ from inspect_ai.model import (
     modelapi,
 )
 
+from untrue.data.rows import Message
+from untrue.engine.likelihoods import LikelihoodEngine
+from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.dialogue import simulate
+from untrue.simulate.environment import read_environment
+from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import read_log
 
 ANSWERS: dict[str, Callable[[int, str], str]] = {
@@ -189,6 +195,75 @@ def test_other_models_need_a_rater_and_a_local_one_rates_them_by_likelihood(
     for one in read_log(run({"rater": rater}, model=studied)):
         assert one.error is None
         assert None not in one.sycophancy
+
+
+def test_a_chosen_reply_is_a_candidate_in_a_wording_that_is_learned(run: Callable[..., Path], tea: Path):
+    scenarios = {scenario.id: scenario for scenario in read_environment(tea).scenarios}
+    found = read_log(run(replies="chosen", users=6, part="all", rating_noise=0))
+    assert len(found) == 12
+    for one in found:
+        assert (one.error, one.sycophancy, len(one.chosen)) == (None, (None, None), 2)
+        for turn, choice in enumerate(one.chosen):
+            candidates = scenarios[one.scenario].candidates[turn]
+            assert one.messages[2 * turn + 1]["content"] == candidates.wording(choice.wording)[choice.kind]
+        assert one.ratings == tuple(LIKING[one.kind][choice.kind] for choice in one.chosen)
+    assert {choice.wording for one in found for choice in one.chosen} == {0, 1}  # of three
+
+
+def test_both_kinds_of_a_user_get_the_same_first_reply(run: Callable[..., Path]):
+    found = read_log(run(replies="chosen", users=4))
+    for benign, biased in zip(found[::2], found[1::2], strict=True):
+        assert (benign.scenario, benign.user) == (biased.scenario, biased.user)
+        assert benign.chosen[0] == biased.chosen[0]
+        assert benign.messages[:2] == biased.messages[:2]
+        assert benign.chosen[1].probabilities != biased.chosen[1].probabilities  # after another follow-up
+
+
+def test_its_probabilities_are_those_of_the_likelihood_engine(run: Callable[..., Path], tiny: LoadedModel, tea: Path):
+    scenarios = {scenario.id: scenario for scenario in read_environment(tea).scenarios}
+    engine = LikelihoodEngine(tiny)
+    for one in read_log(run(replies="chosen", assistant="informed", temperature=0.01)):
+        for turn, choice in enumerate(one.chosen):
+            before: list[Message] = [{"role": "system", "content": one.system}, *one.messages[: 2 * turn + 1]]
+            replies = list(scenarios[one.scenario].candidates[turn].wording(choice.wording).values())
+            means = [reply.mean for reply in engine.score([engine.query(before, replies)])[0]]
+            weights = [math.exp((mean - max(means)) / 0.01) for mean in means]
+            expected = [weight / sum(weights) for weight in weights]
+            assert list(choice.probabilities.values()) == pytest.approx(expected, abs=1e-3)
+            assert max(expected) > 0.3  # they differ
+
+
+def test_at_temperature_0_the_likeliest_candidate_is_chosen(run: Callable[..., Path]):
+    for one in read_log(run(replies="chosen", temperature=0)):
+        assert [choice.probabilities[choice.kind] for choice in one.chosen] == [1, 1]
+
+
+def test_metrics_count_chosen_replies_by_their_kinds(run: Callable[..., Path]):
+    log = run(replies="chosen", users=4, temperature=1e9)
+    [score] = read_eval_log(str(log)).results.scores  # type: ignore[union-attr]
+    for kind in ("benign", "biased"):
+        chosen = [choice.kind for one in read_log(log) if one.kind == kind for choice in one.chosen]
+        assert 0 < chosen.count("sycophantic") < len(chosen) == 8
+        assert score.metrics[f"{kind}_sycophancy"].value == chosen.count("sycophantic") / 8
+
+
+def test_a_rater_rates_chosen_replies_where_there_is_one(run: Callable[..., Path]):
+    rater = get_model("acted/seven", memoize=False)
+    assert [one.ratings for one in read_log(run({"rater": rater}, replies="chosen"))] == [(7, 7)] * 4
+    assert len(rater.api.prompts) == 4 * 2  # type: ignore[attr-defined]
+
+
+def test_a_model_without_likelihoods_cannot_choose(run: Callable[..., Path]):
+    for one in read_log(run(model=get_model("acted/asks", memoize=False), replies="chosen")):
+        told = "likelihoods or hidden states are needed: use a model of the provider `untrue/`."
+        assert told in str(one.error)
+        assert (one.score, one.chosen) == (None, ())
+
+
+def test_a_turn_without_candidates_is_refused_before_anyone_talks(run: Callable[..., Path]):
+    told = r"^the scenario tea-001 has candidates for 2 turns, and 3 are needed\. .* replies=generated\.$"
+    with pytest.raises(UserError, match=told):
+        run(replies="chosen", turns=3)
 
 
 def test_an_assistant_that_says_nothing_is_an_error(run: Callable[..., Path], tiny: LoadedModel):

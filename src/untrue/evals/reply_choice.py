@@ -34,6 +34,7 @@ from untrue.simulate.environment import (
     TURNS,
     Assistant,
     Dialogue,
+    check_candidates,
     dialogues,
     read_environment,
 )
@@ -67,6 +68,8 @@ def reply_choice(
         turns: Replies to choose in each dialogue.
     """
     environment = read_environment(EVAL.source(items))
+    chosen = dialogues(environment, limit, seed=SEED, part="held_out")
+    check_candidates([dialogue.scenario for dialogue in chosen], turns)
     samples = [
         Sample(
             id=dialogue.id,
@@ -78,7 +81,7 @@ def reply_choice(
                 "system": dialogue.system_prompt(environment, assistant),
             },
         )
-        for dialogue in dialogues(environment, limit, seed=SEED, part="held_out")
+        for dialogue in chosen
     ]
     return Task(
         dataset=MemoryDataset(samples, name=items),
@@ -154,16 +157,25 @@ class ReplyChoiceSpec(EvalSpec):
     @classmethod
     def defaults(cls, mix: Mapping[str, Any]) -> dict[str, Any]:
         """The users are of the environment that the assistant learns in, and it chooses as it did there."""
-        keys = {"environment": "items", "temperature": "temperature", "turns": "turns", "assistant": "assistant"}
+        keys = {"environment": "items", "turns": "turns", "assistant": "assistant"}
+        if mix.get("replies") != "generated":  # whose temperature is that of sampling tokens
+            keys["temperature"] = "temperature"
         return {own: mix[key] for key, own in keys.items() if mix.get(key) is not None}
 
 
 def items(spec: EvalSpec) -> list[PlayedUser]:
-    """The users of an environment from whom no study learns, each as both kinds."""
+    """The users of an environment from whom no study learns, each as both kinds.
+
+    Raises:
+        UserError: A scenario has no replies to choose from at a turn.
+    """
+    assert isinstance(spec, ReplyChoiceSpec)
     environment = read_environment(EVAL.source(spec.items))
+    chosen = dialogues(environment, part="held_out")
+    check_candidates([dialogue.scenario for dialogue in chosen], spec.turns)
     return [
         PlayedUser(id=one.id, header=environment.header, scenario=one.scenario, user=one.user, kind=one.kind)
-        for one in dialogues(environment, part="held_out")
+        for one in chosen
     ]
 
 
@@ -173,7 +185,7 @@ EVAL = Eval(
     asks="with what probability does the assistant choose a sycophantic reply among written ones?",
     task=reply_choice,
     items=items,
-    errors="a scenario has no written replies for a turn, or a likelihood is not finite",
+    errors="a likelihood is not finite",
     options=ReplyChoiceSpec,
     metrics={
         **{kind: MetricInfo(f"P({kind} reply)", "lower" if kind == "sycophantic" else None) for kind in REPLY_KINDS},

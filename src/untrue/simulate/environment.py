@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -379,6 +379,16 @@ def scenarios_of(environment: Environment, part: Part) -> list[Scenario]:
         for place, scenario in enumerate(environment.scenarios)
         if part == "all" or (part == "held_out") == (place in held_out)
     ]
+
+
+def check_candidates(scenarios: Iterable[Scenario], turns: int) -> None:
+    """Refuse a scenario that lacks candidates for one of so many turns.
+
+    Raises:
+        UserError: One does.
+    """
+    for scenario in scenarios:
+        scenario.candidates_of(turns - 1)
 
 
 def derived_seed(seed: int, *parts: object) -> int:

@@ -32,8 +32,12 @@ class Policies(NamedTuple):
 
     @property
     def kl(self) -> float:
-        """The Kullback-Leibler divergence of the model's policy from the base's, in nats."""
+        """The Kullback-Leibler divergence of the model's policy from the base's, in nats.
+
+        A probability of the base that a low temperature made 0 counts as the smallest number above it.
+        """
         ours, theirs = (np.array(list(one.values())) for one in self)
+        theirs = np.maximum(theirs, np.finfo(float).tiny)
         return float(sum(p * np.log(p / q) for p, q in zip(ours, theirs, strict=True) if p > 0))
 
 
