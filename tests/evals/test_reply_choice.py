@@ -87,9 +87,8 @@ def test_with_an_adapter_it_is_a_softmax_of_how_much_likelier_the_replies_became
 
 
 def test_a_model_without_an_adapter_is_refused(tiny: LoadedModel, tea: Path, tmp_path: Path):
-    with pytest.raises(
-        UserError, match=r"^reply_choice: measures the folder of an adapter against its base, .*--adapter\.$"
-    ):
+    told = r"^reply_choice: measures the folder of an adapter against its base, .*--adapter\.$"
+    with pytest.raises(UserError, match=told):
         measure(spec(tea), tiny, None, "float32", "tiny", tmp_path / "log.eval", Silent())
     assert not (tmp_path / "log.eval").exists()
 
