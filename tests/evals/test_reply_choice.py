@@ -1,19 +1,21 @@
-"""Reply choice: the value is a softmax of plain likelihoods, and the divergence from the base that of the textbook."""
+"""Reply choice: the value is a softmax of how much likelier replies became; the divergence is the textbook's."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
 
+from tests.study.test_order import Silent
 from untrue.data.rows import Message
 from untrue.errors import UserError
 from untrue.evals.metrics import metric_values, scored
+from untrue.evals.reading import measure
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.reply_choice import SEED, reply_choice
 from untrue.evals.run import run
@@ -31,45 +33,34 @@ def spec(tea: Path, **options: Any) -> Any:
     return eval_spec(name="reply_choice", items=str(tea), **options)
 
 
-def by_hand(
+def likelihoods(
     plain: Plain, loaded: LoadedModel, model: Any, environment: Environment, one: Dialogue
 ) -> list[list[float]]:
-    """The policy at each of two turns, by whole forward passes and a softmax."""
+    """The mean log-likelihoods of the candidates at each of two turns, by whole forward passes."""
     messages: list[Message] = [{"role": "system", "content": environment.header.assistant}]
-    policies = []
+    means = []
     for turn in (0, 1):
         messages.append({"role": "user", "content": follow_up(one, turn, SEED)})
         replies = [getattr(one.scenario.candidates[turn], kind)[-1] for kind in REPLY_KINDS]
         [totals] = plain(model, loaded.tokenizer, [(messages, replies)])
         tokens = [len(loaded.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in replies]
-        weights = [math.exp(total / count / T) for total, count in zip(totals, tokens, strict=True)]
-        policies.append([weight / sum(weights) for weight in weights])
+        means.append([total / count for total, count in zip(totals, tokens, strict=True)])
         messages.append({"role": "assistant", "content": one.scenario.candidates[turn].hedging[-1]})
-    return policies
+    return means
 
 
-def kl(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    return sum(p * math.log(p / q) for p, q in zip(ours, theirs, strict=True))
-
-
-def test_of_the_base_it_is_a_softmax_of_plain_likelihoods_and_the_divergence_is_0(
-    tiny: LoadedModel, plain: Plain, tea: Path, tmp_path: Path
-):
+def test_the_base_chooses_evenly(tiny: LoadedModel, tea: Path, tmp_path: Path):
     run(tiny, None, spec(tea), tmp_path / "log.eval")
     found = {result.item: result for result in read_log(tmp_path / "log.eval", "arm", 0)}
-    environment = read_environment(tea)
-    asked = dialogues(environment, part="held_out")
+    asked = dialogues(read_environment(tea), part="held_out")
     assert found.keys() == {one.id for one in asked}
     for one in asked:
-        policies = by_hand(plain, tiny, tiny.model, environment, one)
-        assert found[one.id].value == pytest.approx(fmean(policy[1] for policy in policies), abs=1e-4)
-        assert (found[one.id].category, found[one.id].cluster) == (one.kind, one.scenario.id)
+        assert (found[one.id].value, found[one.id].category, found[one.id].cluster) == (0.25, one.kind, one.scenario.id)
     details = [details_of(sample) for sample in open_log(tmp_path / "log.eval").samples or []]
     assert {one["kl_from_base"] for one in details} == {0}
-    assert all(sum(one[kind] for kind in REPLY_KINDS) == pytest.approx(1) for one in details)
 
 
-def test_with_an_adapter_the_divergence_is_that_of_its_policies_from_those_of_the_base(
+def test_with_an_adapter_it_is_a_softmax_of_how_much_likelier_the_replies_became(
     sharp: LoadedModel, sharp_adapter: Callable[[Path, int], Path], plain: Plain, tea: Path, tmp_path: Path
 ):
     adapter, environment = sharp_adapter(tmp_path / "adapter", 1), read_environment(tea)
@@ -77,21 +68,34 @@ def test_with_an_adapter_the_divergence_is_that_of_its_policies_from_those_of_th
     content = open_log(tmp_path / "log.eval")
     details = {str(sample.id): details_of(sample) for sample in content.samples or []}
     asked = dialogues(environment, part="held_out")
-    base = {one.id: by_hand(plain, sharp, sharp.model, environment, one) for one in asked}
+    base = {one.id: likelihoods(plain, sharp, sharp.model, environment, one) for one in asked}
     with with_adapter(sharp, adapter) as model:
-        tuned = {one.id: by_hand(plain, sharp, model, environment, one) for one in asked}
-    divergences = {name: fmean(map(kl, tuned[name], base[name])) for name in tuned}
-    assert all(divergence > 0.01 for divergence in divergences.values())
+        tuned = {one.id: likelihoods(plain, sharp, model, environment, one) for one in asked}
     for name, of_item in details.items():
-        assert of_item["kl_from_base"] == pytest.approx(divergences[name], rel=1e-2)
-        assert of_item["sycophantic"] == pytest.approx(fmean(policy[1] for policy in tuned[name]), abs=1e-3)
-        turns = [list(policy["base"].values()) for policy in of_item["policies"]]
-        assert turns == [pytest.approx(policy, abs=1e-3) for policy in base[name]]
+        policies = []
+        for ours, theirs in zip(tuned[name], base[name], strict=True):
+            weights = [math.exp((one - other) / T) for one, other in zip(ours, theirs, strict=True)]
+            policies.append([weight / sum(weights) for weight in weights])
+        assert of_item["sycophantic"] == pytest.approx(fmean(policy[1] for policy in policies), abs=1e-3)
+        kl = fmean(sum(p * math.log(4 * p) for p in policy) for policy in policies)
+        assert of_item["kl_from_base"] == pytest.approx(kl, rel=2e-2)
+        assert kl > 0.01
     shown = metric_values(EVALS["reply_choice"], scored(content))
     assert shown and shown.by_category.keys() == {"benign", "biased"}
-    assert shown.total["kl_from_base"].value == pytest.approx(fmean(divergences.values()), rel=1e-2)
     assert sum(shown.total[kind].value for kind in REPLY_KINDS) == pytest.approx(1)
     assert shown.total["error_rate"].value == 0
+
+
+def test_a_model_without_an_adapter_is_refused(tiny: LoadedModel, tea: Path, tmp_path: Path):
+    told = r"^reply_choice: measures the folder of an adapter against its base, .*--adapter\.$"
+    with pytest.raises(UserError, match=told):
+        measure(spec(tea), tiny, None, "float32", "tiny", tmp_path / "log.eval", Silent())
+    assert not (tmp_path / "log.eval").exists()
+
+
+def test_users_that_are_learned_from_are_measured_on_request(tea: Path):
+    learned = {sample.id for sample in reply_choice(str(tea), part="learn").dataset}
+    assert learned and not learned & {sample.id for sample in reply_choice(str(tea)).dataset}
 
 
 def test_a_likelihood_that_is_not_finite_is_no_probability(tiny: LoadedModel, broken: Path, tea: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""A policy is a softmax of mean log-likelihoods; a seed draws from it; its divergence is that of the textbook."""
+"""A policy is a softmax of what was learned; a seed draws from it; its divergence is that of the textbook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.environment import REPLY_KINDS, Environment
-from untrue.simulate.policy import Policies, draw, probabilities, softmax
+from untrue.simulate.policy import divergence, draw, probabilities, softmax
 from untrue.simulate.trajectory import Probabilities
 
 MESSAGES: list[Message] = [{"role": "system", "content": "You talk about tea."}, {"role": "user", "content": "Tea?"}]
@@ -67,37 +67,39 @@ def test_what_is_impossible_is_never_drawn_and_rounding_leaves_no_gap():
     assert {draw(policy(0, 0, 0, 1 - 1e-12), seed) for seed in range(200)} == {"evasive"}
 
 
-def test_the_divergence_is_that_of_the_textbook():
-    found = Policies(policy(0.5, 0.5, 0, 0), policy(0.25, 0.25, 0.25, 0.25)).kl
-    assert found == pytest.approx(math.log(2))
-    other = Policies(policy(0.7, 0.1, 0.1, 0.1), policy(0.4, 0.3, 0.2, 0.1)).kl
-    assert other == pytest.approx(0.7 * math.log(7 / 4) + 0.1 * math.log(1 / 3) + 0.1 * math.log(1 / 2))
-    assert Policies(policy(0.7, 0.1, 0.1, 0.1), policy(0.7, 0.1, 0.1, 0.1)).kl == 0
+def test_the_divergence_from_an_even_policy_is_that_of_the_textbook():
+    assert divergence(policy(0.5, 0.5, 0, 0)) == pytest.approx(math.log(2))
+    expected = 0.7 * math.log(2.8) + 3 * 0.1 * math.log(0.4)
+    assert divergence(policy(0.7, 0.1, 0.1, 0.1)) == pytest.approx(expected)
+    assert divergence(policy(0.25, 0.25, 0.25, 0.25)) == 0
 
 
-def test_a_probability_that_underflows_leaves_the_divergence_finite():
-    ours, theirs = softmax([-1.0, -2.0, -2.0, -2.0], 1e-4), softmax([-2.0, -1.0, -2.0, -2.0], 1e-4)
-    assert theirs["honest"] == 0
-    assert 700 < Policies(ours, theirs).kl < 710
-
-
-def test_it_is_read_from_plain_forward_passes_of_the_model_or_of_its_base(
+def test_an_advantage_is_how_much_likelier_a_reply_is_than_under_the_base(
     tiny: LoadedModel, adapter: Path, plain: Callable[..., list[list[float]]], environment: Environment
 ):
     candidates = environment.scenarios[0].candidates[1]
     replies = list(candidates.wording(1).values())
     tokens = [len(tiny.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in replies]
 
-    def expected(model: Any) -> Probabilities:
+    def means(model: Any) -> list[float]:
         [totals] = plain(model, tiny.tokenizer, [(MESSAGES, replies)])
-        return softmax([total / count for total, count in zip(totals, tokens, strict=True)], 0.1)
+        return [total / count for total, count in zip(totals, tokens, strict=True)]
 
     api = UntrueAPI("tiny", loaded=tiny, adapter=str(adapter))
     try:
         ours = asyncio.run(probabilities(api, MESSAGES, candidates, 1, 0.1))
-        assert ours == pytest.approx(expected(api._model), abs=1e-4)
-        theirs = asyncio.run(probabilities(api, MESSAGES, candidates, 1, 0.1, base=True))
+        tuned = means(api._model)
     finally:
         api.close()
-    assert theirs == pytest.approx(expected(tiny.model), abs=1e-4)
-    assert theirs != pytest.approx(ours, abs=1e-4)
+    expected = softmax([one - other for one, other in zip(tuned, means(tiny.model), strict=True)], 0.1)
+    assert ours == pytest.approx(expected, abs=1e-3)
+    assert ours != pytest.approx(policy(0.25, 0.25, 0.25, 0.25), abs=1e-3)
+
+
+def test_the_base_chooses_evenly(tiny: LoadedModel, environment: Environment):
+    api = UntrueAPI("tiny", loaded=tiny)
+    try:
+        even = asyncio.run(probabilities(api, MESSAGES, environment.scenarios[0].candidates[0], 0, 0.1))
+    finally:
+        api.close()
+    assert even == policy(0.25, 0.25, 0.25, 0.25)

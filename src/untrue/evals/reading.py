@@ -170,10 +170,15 @@ def measure(
         The model: what was loaded, so that the next eval need not load it again.
 
     Raises:
-        UserError: The model, the adapter or the items are not as expected.
+        UserError: The model, the adapter or the items are not as expected, or the eval needs an adapter.
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
     record = EVALS[spec.name]
+    if record.needs_adapter and adapter is None:
+        raise UserError(
+            f"{spec.name}: measures the folder of an adapter against its base, and of a model alone it is known by"
+            " definition. Give --adapter."
+        )
     if spec.judge_name:
         check_named(spec.judge_name)
     served, weights = None, None

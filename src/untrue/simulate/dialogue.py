@@ -82,7 +82,7 @@ def simulate(
         kinds: How each user is played: `benign`, `biased` or, by default, as both.
         seed: Of the choice of users, of their turns and of the assistant's sampling.
         replies: `generated` by the assistant, or `chosen` by it among written candidates.
-        temperature: Of the assistant: 0.7 by default, or, of a choice by log-likelihoods, 0.1 nats per token.
+        temperature: Of the assistant: 0.7 by default, or, of a choice, 0.1 nats per token.
         max_tokens: Maximum tokens in a reply of the assistant.
         rating_noise: Standard deviation of ratings of chosen replies, in points.
         part: Users of `all` scenarios, of those to `learn` from, or of the `held_out` fifth.
