@@ -51,6 +51,7 @@ def pytest_collection_finish() -> None:
     """Leave what was imported out of later garbage collections, which each training forces: 0.4 s of each otherwise."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def make_tiny_model(
