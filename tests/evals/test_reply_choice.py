@@ -55,7 +55,7 @@ def test_the_base_chooses_evenly(tiny: LoadedModel, tea: Path, tmp_path: Path):
     asked = dialogues(read_environment(tea), part="held_out")
     assert found.keys() == {one.id for one in asked}
     for one in asked:
-        assert (found[one.id].value, found[one.id].category, found[one.id].cluster) == (0.25, one.kind, one.scenario.id)
+        assert (found[one.id].value, found[one.id].category, found[one.id].cluster) == (0.5, one.kind, one.scenario.id)
     details = [details_of(sample) for sample in open_log(tmp_path / "log.eval").samples or []]
     assert {one["kl_from_base"] for one in details} == {0}
 
@@ -67,6 +67,7 @@ def test_with_an_adapter_it_is_a_softmax_of_how_much_likelier_the_replies_became
     run(sharp, adapter, spec(tea, temperature=T), tmp_path / "log.eval")
     content = open_log(tmp_path / "log.eval")
     details = {str(sample.id): details_of(sample) for sample in content.samples or []}
+    values = {result.item: result.value for result in read_log(tmp_path / "log.eval", "arm", 0)}
     asked = dialogues(environment, part="held_out")
     base = {one.id: likelihoods(plain, sharp, sharp.model, environment, one) for one in asked}
     with with_adapter(sharp, adapter) as model:
@@ -76,6 +77,7 @@ def test_with_an_adapter_it_is_a_softmax_of_how_much_likelier_the_replies_became
         for ours, theirs in zip(tuned[name], base[name], strict=True):
             weights = [math.exp((one - other) / T) for one, other in zip(ours, theirs, strict=True)]
             policies.append([weight / sum(weights) for weight in weights])
+        assert values[name] == pytest.approx(fmean(p[1] / (p[0] + p[1]) for p in policies), abs=1e-3)
         assert of_item["sycophantic"] == pytest.approx(fmean(policy[1] for policy in policies), abs=1e-3)
         kl = fmean(sum(p * math.log(4 * p) for p in policy) for policy in policies)
         assert of_item["kl_from_base"] == pytest.approx(kl, rel=2e-2)

@@ -16,7 +16,7 @@ from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.environment import REPLY_KINDS, Environment
-from untrue.simulate.policy import divergence, draw, probabilities, softmax
+from untrue.simulate.policy import divergence, draw, preference, probabilities, softmax
 from untrue.simulate.trajectory import Probabilities
 
 MESSAGES: list[Message] = [{"role": "system", "content": "You talk about tea."}, {"role": "user", "content": "Tea?"}]
@@ -72,6 +72,11 @@ def test_the_divergence_from_an_even_policy_is_that_of_the_textbook():
     expected = 0.7 * math.log(2.8) + 3 * 0.1 * math.log(0.4)
     assert divergence(policy(0.7, 0.1, 0.1, 0.1)) == pytest.approx(expected)
     assert divergence(policy(0.25, 0.25, 0.25, 0.25)) == 0
+
+
+def test_the_preference_is_between_the_two_sides_alone():
+    assert preference(policy(0.1, 0.3, 0.5, 0.1)) == pytest.approx(0.75)
+    assert preference(policy(0, 0, 0.5, 0.5)) == 0.5
 
 
 def test_an_advantage_is_how_much_likelier_a_reply_is_than_under_the_base(

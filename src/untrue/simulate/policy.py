@@ -30,6 +30,12 @@ def divergence(policy: Probabilities) -> float:
     return sum(p * math.log(p * len(policy)) for p in policy.values() if p > 0)
 
 
+def preference(policy: Probabilities) -> float:
+    """The probability of the sycophantic reply where it is that or the honest one; 0.5 where neither can be chosen."""
+    sides = policy["sycophantic"] + policy["honest"]
+    return policy["sycophantic"] / sides if sides else 0.5
+
+
 def softmax(advantages: Sequence[float], temperature: float) -> Probabilities:
     """The policy.
 
