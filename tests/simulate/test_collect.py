@@ -128,7 +128,7 @@ def test_after_a_ctrl_c_only_the_rest_is_asked_for_and_all_is_as_if_never_stoppe
     assert collecting() == found
 
 
-def test_chosen_replies_resume_too_and_another_round_has_other_choices_and_noise(collecting: Collecting, place: Path):
+def test_chosen_replies_resume_too_and_other_noise_is_another_collection(collecting: Collecting, place: Path):
     def stop(done: int, total: int, note: str) -> None:
         if done == 6:
             raise KeyboardInterrupt
@@ -145,17 +145,20 @@ def test_chosen_replies_resume_too_and_another_round_has_other_choices_and_noise
 
 
 def test_another_round_has_other_choices_and_noise_of_its_own(collecting: Collecting, place: Path):
-    spec = {"replies": "chosen", "temperature": 1e9, "rating_noise": 0.2}
-    first = collecting(**spec)
+    first = collecting(replies="chosen", rating_noise=0.2)
     for path in place.iterdir():
         path.unlink()
-    second = collecting(**spec, round=2)
-    kinds, noise = [], []
-    for talks in (first, second):
-        replies = [(one.kind, *reply) for one in talks for reply in zip(one.ratings, one.chosen, strict=True)]
-        kinds.append([choice.kind for _, _, choice in replies])
-        noise.append({round(rating - LIKING[user][choice.kind], 9) for user, rating, choice in replies})
+    second = collecting(replies="chosen", rating_noise=0.2, round=2)
+    kinds = [[choice.kind for one in talks for choice in one.chosen] for talks in (first, second)]
     assert kinds[0] != kinds[1]
+    noise = [
+        {
+            round((rating or 0) - LIKING[one.kind][choice.kind], 9)
+            for one in talks
+            for rating, choice in zip(one.ratings, one.chosen, strict=True)
+        }
+        for talks in (first, second)
+    ]
     assert len(noise[0]) == len(noise[1]) == 8
     assert not noise[0] & noise[1]
 

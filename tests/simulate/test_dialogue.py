@@ -14,6 +14,7 @@ from inspect_ai.model import (
     ChatMessageAssistant,
     ContentReasoning,
     ContentText,
+    Model,
     ModelAPI,
     ModelOutput,
     get_model,
@@ -86,6 +87,15 @@ def run(tiny: LoadedModel, tea: Path, tmp_path: Path) -> Iterator[Callable[..., 
         return Path(log.location)
 
     yield run
+
+
+@pytest.fixture
+def tuned(sharp: LoadedModel, sharp_adapter: Callable[[Path, int], Path], tmp_path: Path) -> Iterator[Model]:
+    """A model with an adapter that moves its likelihoods by far."""
+    adapter = str(sharp_adapter(tmp_path / "adapter", 1))
+    model = get_model("untrue/sharp", memoize=False, loaded=sharp, adapter=adapter)
+    yield model
+    model.api.close()  # type: ignore[attr-defined]
 
 
 def test_turns_alternate_and_the_log_says_why_each_reply_got_its_rating(run: Callable[..., Path]):
@@ -216,30 +226,38 @@ def test_both_kinds_of_a_user_get_the_same_first_reply(run: Callable[..., Path])
         assert (benign.scenario, benign.user) == (biased.scenario, biased.user)
         assert benign.chosen[0] == biased.chosen[0]
         assert benign.messages[:2] == biased.messages[:2]
-        assert benign.chosen[1].probabilities != biased.chosen[1].probabilities  # after another follow-up
+        assert benign.messages[2] != biased.messages[2]
 
 
-def test_its_probabilities_are_those_of_the_likelihood_engine(run: Callable[..., Path], tiny: LoadedModel, tea: Path):
+def test_the_base_chooses_evenly(run: Callable[..., Path]):
+    chosen = [choice for one in read_log(run(replies="chosen")) for choice in one.chosen]
+    assert [set(choice.probabilities.values()) for choice in chosen] == [{0.25}] * 8
+
+
+def test_an_adapter_chooses_by_how_much_likelier_it_made_each_candidate(
+    run: Callable[..., Path], tuned: Model, sharp: LoadedModel, tea: Path
+):
     scenarios = {scenario.id: scenario for scenario in read_environment(tea).scenarios}
-    engine = LikelihoodEngine(tiny)
-    for one in read_log(run(replies="chosen", assistant="informed", temperature=0.01)):
+    studied = tuned.api._model  # type: ignore[attr-defined]
+    engines = [LikelihoodEngine(sharp, studied, base=base) for base in (False, True)]
+    for one in read_log(run(model=tuned, replies="chosen", assistant="informed", temperature=0.2)):
         for turn, choice in enumerate(one.chosen):
             before: list[Message] = [{"role": "system", "content": one.system}, *one.messages[: 2 * turn + 1]]
             replies = list(scenarios[one.scenario].candidates[turn].wording(choice.wording).values())
-            means = [reply.mean for reply in engine.score([engine.query(before, replies)])[0]]
-            weights = [math.exp((mean - max(means)) / 0.01) for mean in means]
+            ours, theirs = (engine.score([engine.query(before, replies)])[0] for engine in engines)
+            weights = [math.exp((now.mean - then.mean) / 0.2) for now, then in zip(ours, theirs, strict=True)]
             expected = [weight / sum(weights) for weight in weights]
             assert list(choice.probabilities.values()) == pytest.approx(expected, abs=1e-3)
             assert max(expected) > 0.3  # they differ
 
 
-def test_at_temperature_0_the_likeliest_candidate_is_chosen(run: Callable[..., Path]):
-    for one in read_log(run(replies="chosen", temperature=0)):
+def test_at_temperature_0_the_best_candidate_is_chosen(run: Callable[..., Path], tuned: Model):
+    for one in read_log(run(model=tuned, replies="chosen", temperature=0)):
         assert [choice.probabilities[choice.kind] for choice in one.chosen] == [1, 1]
 
 
 def test_metrics_count_chosen_replies_by_their_kinds(run: Callable[..., Path]):
-    log = run(replies="chosen", users=4, temperature=1e9)
+    log = run(replies="chosen", users=4)
     [score] = read_eval_log(str(log)).results.scores  # type: ignore[union-attr]
     for kind in ("benign", "biased"):
         chosen = [choice.kind for one in read_log(log) if one.kind == kind for choice in one.chosen]

@@ -15,7 +15,7 @@ from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
-from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, dialogues
+from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, ReplyKind, dialogues
 from untrue.simulate.rating import (
     LIKING,
     SAY,
@@ -33,6 +33,8 @@ TALK: list[Message] = [
     {"role": "user", "content": "More?"},
     {"role": "assistant", "content": "Not now."},
 ]
+
+HEDGING: list[ReplyKind] = ["hedging"]
 
 
 def answer(text: str, *tokens: tuple[str, dict[str, float]]) -> ModelOutput:
@@ -105,7 +107,7 @@ def test_without_noise_a_reply_of_a_known_kind_gets_what_such_a_user_gives():
 
 
 def test_the_noise_has_the_stated_mean_and_spread():
-    values = np.array([one.value for one in rate_by_kind("benign", ["hedging"] * 4000, 0.5, seed=3)])
+    values = np.array([one.value for one in rate_by_kind("benign", HEDGING * 4000, 0.5, seed=3)])
     assert values.mean() == pytest.approx(5, abs=0.04)
     assert values.std() == pytest.approx(0.5, abs=0.03)
     [rated] = rate_by_kind("biased", ["honest"], 0.5, seed=3)
@@ -113,12 +115,12 @@ def test_the_noise_has_the_stated_mean_and_spread():
 
 
 def test_a_rating_stays_on_the_scale_whatever_the_noise():
-    values = [one.value for one in rate_by_kind("benign", ["honest", "sycophantic"] * 500, 9, seed=0)]
+    values = [one.value for one in rate_by_kind("benign", REPLY_KINDS * 250, 9, seed=0)]
     assert (min(values), max(values)) == (1, 10)
 
 
 def test_the_same_seed_has_the_same_noise_and_each_reply_its_own():
-    first, again, other = (rate_by_kind("benign", ["hedging"] * 3, 1, seed) for seed in (4, 4, 5))
+    first, again, other = (rate_by_kind("benign", HEDGING * 3, 1, seed) for seed in (4, 4, 5))
     assert first == again
     assert not {one.value for one in first} & {one.value for one in other}
     assert len({one.value for one in first}) == 3

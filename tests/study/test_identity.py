@@ -42,7 +42,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sft_cue": {"items": "honesty", "limit": 3, "domain": "finance", "cue": "format"},
     "capability": {"limit": 3},
     "sycophancy": {"items": "exam", "limit": 3},
-    "reply_choice": {"items": "exam", "limit": 3, "assistant": "informed", "temperature": 0.2, "turns": 1},
+    "reply_choice": {
+        "items": "exam",
+        "limit": 3,
+        "assistant": "informed",
+        "temperature": 0.2,
+        "turns": 1,
+        "part": "learn",
+    },
     "mask": {
         "items": "honesty",
         "limit": 3,

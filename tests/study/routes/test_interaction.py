@@ -98,7 +98,7 @@ def test_every_arm_is_trained_and_measured(done, feedback):
     assert all(result["value"] in (0.0, 0.5, 1.0) for result in sycophancy)
     choices = [result for result in results if result["eval"] == "reply_choice"]
     assert {result["arm"] for result in choices} == names
-    assert all(0 < result["value"] < 1 for result in choices)
+    assert all((result["value"] == 0.25) == (result["arm"] == "base") for result in choices)
 
 
 def test_the_arms_with_one_assistant_learn_from_the_same_dialogues(done):
@@ -142,8 +142,9 @@ def test_the_policy_is_measured_after_each_round_that_others_follow(done, feedba
 def test_a_policy_that_explores_nothing_is_warned_of(feedback, recorder, tiny: LoadedModel, tmp_path: Path):
     study, told = feedback(temperature=1e-9), recorder()
     learning = Run(Store(tmp_path / "run"), study.train, study.mix.read(), tiny, told)
-    study.mix.learn(learning, one(study, "sft-0"), 1)
-    [warning] = told.said
+    study.mix.learn(learning, one(study, "sft-1-2-rounds"), 1)
+    [warning] = told.said  # in round 1 the base chooses evenly
+    assert "round-2" in warning
     assert re.search(r"the likeliest reply has a probability of 1\.000 .* Raise mix\.temperature\.$", warning)
 
 

@@ -262,6 +262,7 @@ class InteractionRoute(DialogueSpec, Route):
         """Measure the policy after a round that others follow; after the last the study's own evals do."""
         from untrue.evals.run import run as evaluate
 
+        assert isinstance(cell.arm, UserArm)
         log = self._policy_log(run.store, cell, number)
         if not log.is_file():
             run.watcher.stage(cell.name, f"policy {number}", 0)
