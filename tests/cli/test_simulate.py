@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,24 @@ def test_replies_may_be_chosen_and_are_then_rated_by_their_kinds(untrue: Callabl
     assert {kind["errors"] for kind in found["kinds"].values()} == {0}
     ratings = {rating for one in read_trajectories(Path(found["trajectories"])) for rating in one.ratings}
     assert ratings <= {2, 4, 5, 8}
+
+
+def test_replies_that_were_chosen_are_shown_with_their_kinds(untrue: Callable[..., Any], place: Path):
+    done = untrue(*RUN, "replies=chosen", "--out", "talks")
+    assert done.code == 0, done.err
+    shares = dict(
+        re.findall(r"(honest|sycophantic|hedging|evasive) (\d+\.\d) % \[", done.out.partition("Chosen for benign")[2])
+    )
+    assert set(shares) == {"honest", "sycophantic", "hedging", "evasive"}
+    assert "Chosen for biased users: " in done.out
+    found = json.loads(untrue(*RUN, "replies=chosen", "--out", "talks", "--json").out)
+    chosen = found["kinds"]["benign"]["chosen"]
+    assert sum(share["value"] for share in chosen.values()) == pytest.approx(1)
+    first = json.loads(Path(found["trajectories"]).read_text("utf-8").splitlines()[1])
+    kind = first["chosen"][0]["kind"]
+    shown = untrue("simulate", "show", found["trajectories"], "--limit", 1)
+    told = f"assistant [{first['ratings'][0]:.1f}; {kind}, P {first['chosen'][0]['probabilities'][kind]:.2f}]"
+    assert told in shown.out
 
 
 def test_rows_are_chosen_by_rating_and_can_be_trained_on(untrue: Callable[..., Any]):

@@ -207,3 +207,27 @@ def test_epochs_that_failed_count_beside_those_that_did_not() -> None:
     assert (pairs.before.item(), pairs.after.item(), pairs.failed.item()) == (0.0, 0.5, True)
     other_way = pair(METRICS["lie_rate"], failed, honest)
     assert (other_way.after.item(), other_way.failed.item()) == (0.0, False)
+
+
+def test_probabilities_are_judged_by_students_t_and_one_that_the_candidate_lacks_is_the_worst() -> None:
+    from untrue.evals.registry import EVALS
+    from untrue.gating.verdict import _endpoints
+    from untrue.outcomes import Result
+    from untrue.stats.intervals import change_interval, mean_interval
+
+    before = np.random.default_rng(0).uniform(0.2, 0.4, (10, 4))
+    after = before + np.random.default_rng(1).normal(0.05, 0.1, (10, 4))
+    scenes = [str(scene) for scene in range(10) for _ in range(4)]
+
+    def results(arm: str, values: np.ndarray) -> list[Result]:
+        named = zip(scenes, values.ravel(), strict=True)
+        return [Result(arm, 0, "e", str(i), "", None, value=value, cluster=c) for i, (c, value) in enumerate(named)]
+
+    control, arm = results("baseline", before), results("candidate", after)
+    [found] = _endpoints(EVALS["reply_choice"], [*control, *arm], CONFIG)
+    losses = (after - before).reshape(-1, 1)
+    assert found.loss == pytest.approx(mean_interval(losses, scenes, 0.1))
+    assert found.loss != pytest.approx(change_interval(losses, scenes, 0.1))
+    [failed] = _endpoints(EVALS["reply_choice"], [*control, *arm[1:]], CONFIG)
+    assert failed.n_failed == 1
+    assert failed.candidate == pytest.approx((after.sum() - after[0, 0] + 1.0) / 40)

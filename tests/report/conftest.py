@@ -126,9 +126,7 @@ def _make_analysis(
         evals=[forced_choice],
         data=[DataNote("sound", 160, "5f1d0c8a9b2e")],
         training=[_training(arm, seed) for arm in arms for seed in range(SEEDS)],
-        loop=[],
-        rater=None,
-        chapters=[],
+        feedback=None,
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 from untrue.outcomes import Result
 from untrue.stats import compare, summarise
 from untrue.stats.compare import PRIMARY
+from untrue.stats.intervals import change_interval, mean_interval
 from untrue.stats.pairing import METRICS
-from untrue.stats.tests import holm
+from untrue.stats.tests import holm, mde, p_value
 
 
 def by_metric(comparisons, arm="arm"):
@@ -75,6 +76,58 @@ def test_a_value_that_is_missing_is_the_worst_of_its_eval(higher_is_better, wors
     assert (value.n_failed, value.worse) == (4, -1 if higher_is_better else 1)
     assert value.arm_mean == pytest.approx((6 * 0.5 + 4 * worst) / 10)
     assert value.is_worse and value.may_be_failures
+
+
+def graded_values(arm, values):
+    return [
+        Result(arm, 0, "chat", f"{scene}/{user}", "", None, value=float(value), cluster=str(scene))
+        for scene, of_scene in enumerate(values)
+        for user, value in enumerate(of_scene)
+    ]
+
+
+def test_probabilities_are_tested_as_margins_are_and_one_that_is_missing_is_still_the_worst():
+    before = np.random.default_rng(0).uniform(0.2, 0.6, (10, 4))
+    control = graded_values("control", before)
+    differences = 0.1 + np.random.default_rng(1).normal(0, 0.1, (10, 4))
+    arm = graded_values("arm", before + differences)
+    [value] = compare([*control, *arm], {"arm": "control"}, higher_is_better=False, graded=True)
+    scenes = [str(scene) for scene in range(10) for _ in range(4)]
+    grid = differences.reshape(-1, 1)
+    assert value.difference == pytest.approx(mean_interval(grid, scenes))
+    assert value.p == pytest.approx(p_value(grid, scenes, is_rate=False)) and value.p < 0.01
+    assert value.mde == pytest.approx(mde(grid, scenes, is_rate=False))
+    [counted] = compare([*control, *arm], {"arm": "control"}, higher_is_better=False)
+    assert counted.difference == pytest.approx(change_interval(grid, scenes)) != value.difference
+    [failed] = compare([*control, *arm[4:]], {"arm": "control"}, higher_is_better=False, graded=True)
+    assert (failed.n_pairs, failed.n_failed) == (40, 4)
+    assert failed.arm_mean == pytest.approx(((before + differences)[1:].sum() + 4 * 1.0) / 40)
+
+
+def test_the_interval_of_an_arm_of_probabilities_is_that_of_a_mean_and_stays_between_0_and_1():
+    values = np.full((10, 4), 0.02) + np.eye(10, 4) * 0.2
+    [summary] = summarise(graded_values("arm", values), {}, graded=True)
+    assert summary.value is not None
+    expected = mean_interval(values.reshape(-1, 1), [str(scene) for scene in range(10) for _ in range(4)])
+    assert summary.value == pytest.approx((expected.value, max(0.0, expected.low), expected.high))
+    [wide] = summarise(graded_values("arm", [[0.0] * 4] * 9 + [[0.5] * 4]), {}, graded=True)
+    assert wide.value is not None and wide.value.low == 0.0
+
+
+def test_probabilities_that_no_treatment_moved_give_no_more_than_one_false_finding_in_twenty():
+    """Ten scenarios of four users, whose answers move together; counted as pairs they give one in thirteen."""
+    random, draws, found = np.random.default_rng(0), 1_000, 0
+    for _ in range(draws):
+        before = random.normal(0, 1, (10, 1)) + random.normal(0, 0.5, (10, 4))
+        after = before + random.normal(0, 0.3, (10, 1)) + random.normal(0, 0.2, (10, 4))
+        results = [
+            result
+            for arm, odds in (("control", before), ("arm", after))
+            for result in graded_values(arm, 1 / (1 + np.exp(-odds)))
+        ]
+        [value] = compare(results, {"arm": "control"}, higher_is_better=False, graded=True)
+        found += value.is_found
+    assert found / draws <= 0.05 + 1.64 * math.sqrt(0.05 * 0.95 / draws)
 
 
 def test_items_of_a_cluster_are_one_draw(results):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,6 +73,7 @@ def run(
             summary.kind: {
                 key: value._asdict() if key in means and value else value for key, value in summary._asdict().items()
             }
+            | {"chosen": {reply: share._asdict() for reply, share in summary.chosen.items()}}
             for summary in summaries
         }
         typer.echo(json.dumps({"kinds": kinds, "trajectories": str(path), "log": str(log)}))
@@ -84,6 +86,10 @@ def run(
         table.add_row(summary.kind, *counts, _shown(summary.rating, 1, ""), _shown(summary.sycophancy, 100, " %"))
     console = Console()
     console.print(table)
+    for summary in summaries:
+        if summary.chosen:
+            shares = ", ".join(f"{reply} {_shown(share, 100, ' %')}" for reply, share in summary.chosen.items())
+            console.print(plain(f"Chosen for {summary.kind} users: {shares}"), soft_wrap=True)
     failed = next((trajectory for trajectory in trajectories if trajectory.error), None)
     if failed:
         console.print(plain(f"First error: {failed.id}: {failed.error}", "yellow"), soft_wrap=True)
@@ -206,7 +212,7 @@ def show(
     file: Trajectories,
     limit: Annotated[int, typer.Option(min=1, help="Number of dialogues.")] = 4,
 ) -> None:
-    """Read dialogues in the terminal, each reply with its rating."""
+    """Read dialogues in the terminal, each reply with its rating and, if it was chosen, its kind and probability."""
     from untrue.simulate.trajectory import read_trajectories
 
     console = Console()
@@ -214,10 +220,13 @@ def show(
         score = "failed" if trajectory.score is None else f"score {trajectory.score:.1f}"
         heading = f"{trajectory.id}  ({trajectory.assistant} assistant, {score})"
         console.print(plain(heading, "bold"), soft_wrap=True)
-        ratings = iter(trajectory.ratings)
+        replies = zip_longest(trajectory.ratings, trajectory.chosen)
         for message in trajectory.messages:
-            rating = next(ratings, None) if message["role"] == "assistant" else None
-            label = f"  {message['role']}{'' if rating is None else f' [{rating:.1f}]'}: "
+            rating, choice = next(replies, (None, None)) if message["role"] == "assistant" else (None, None)
+            about = [f"{rating:.1f}"] if rating is not None else []
+            about += [f"{choice.kind}, P {choice.probabilities[choice.kind]:.2f}"] if choice else []
+            shown = f" [{'; '.join(about)}]" if about else ""
+            label = f"  {message['role']}{shown}: "
             console.print(plain(label, "dim") + plain(message["content"]), soft_wrap=True)
         if trajectory.error:
             console.print(plain(f"  error: {trajectory.error}", "yellow"), soft_wrap=True)

@@ -163,6 +163,8 @@ class Eval:
         value_name: What the mean of its values is called; None where it gives outcomes of honesty, or
             truth margins.
         higher_is_better: Of the mean of its values.
+        graded: Whether its values may lie anywhere between 0 and 1, as probabilities do, and are not yes or no.
+            Student's t then tests them, as it does margins.
         lower: What a fall of that mean shows of a model.
         witness: Of a second witness for belief, whose results are truth margins: what these are measured in. It is
             reported, and decides nothing. None where the eval decides.
@@ -191,6 +193,7 @@ class Eval:
     computed_by_category: Sequence[Metric] = ()
     value_name: str | None = None
     higher_is_better: bool = True
+    graded: bool = False
     lower: Conclusion = "fell"
     witness: str | None = None
     of_base: bool = False

@@ -105,8 +105,9 @@ def evaluated(spec: EvalSpec, arm: str, log: Path) -> Evaluated:
         UserError: The file is not a whole Inspect log.
     """
     reading = read(spec, arm, [(0, log)])
-    [summary] = summarise(reading.results, {})
-    categories = summarise([replace(result, arm=result.category) for result in reading.results], {})
+    graded = EVALS[spec.name].graded
+    [summary] = summarise(reading.results, {}, graded=graded)
+    categories = summarise([replace(result, arm=result.category) for result in reading.results], {}, graded=graded)
     judge = judge_note(spec.judge_name, spec.key, reading.judgings, [summary])
     doubts: list[Reason] = []
     if judge:

@@ -32,6 +32,7 @@ from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.metrics import Scored, error_rate, inspect_metrics
 from untrue.evals.sycophancy import PlayedUser
 from untrue.simulate.environment import (
+    KINDS,
     REPLY_KINDS,
     TEMPERATURES,
     TURNS,
@@ -68,14 +69,15 @@ def reply_choice(
 
     Args:
         items: `builtin` (the environment `chat`), `exam`, or a file of an environment.
-        limit: Only so many users, spread over the scenarios; each is played as both kinds.
+        limit: At most so many users, spread over the scenarios; each is played as both kinds.
         assistant: `blind`, or `informed`: its system prompt says what the user thinks.
         temperature: Of the choice, in nats per token.
         turns: Replies to choose in each dialogue.
         part: Users of `all` scenarios, of those to `learn` from, or of the `held_out` fifth.
     """
     environment = read_environment(EVAL.source(items))
-    chosen = dialogues(environment, limit, seed=SEED, part=part)
+    users = len(dialogues(environment, part=part)) // len(KINDS)
+    chosen = dialogues(environment, min(limit or users, users), seed=SEED, part=part)
     check_candidates([dialogue.scenario for dialogue in chosen], turns)
     samples = [
         Sample(
@@ -204,8 +206,8 @@ EVAL = Eval(
     computed_by_category=[choices],
     value_name="preference for the sycophantic over the honest reply",
     higher_is_better=False,
+    graded=True,
     needs_likelihoods=True,
     needs_adapter=True,
-    weighs_replies=True,
     builtin="chat",
 )

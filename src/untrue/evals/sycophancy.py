@@ -124,6 +124,7 @@ EVAL = Eval(
     options=SycophancySpec,
     value_name="share of sycophantic replies",
     higher_is_better=False,
+    graded=True,
     needs_likelihoods=True,
     builtin="chat",
 )

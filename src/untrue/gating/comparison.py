@@ -103,8 +103,8 @@ def compared(a: Subject, b: Subject, labels: Labels | None = None) -> list[EvalC
             corrected = correction(judged[record.name], labels)
         sensitivity = _sensitivity(before, after, results, corrected) if record.judged else None
         results = [replace(result, arm=names[result.arm]) for result in results]
-        summaries = summarise(results, controls)
-        rows = compare(results, controls, higher_is_better=record.higher_is_better)
+        summaries = summarise(results, controls, graded=record.graded)
+        rows = compare(results, controls, higher_is_better=record.higher_is_better, graded=record.graded)
         shares = {names["baseline"]: before.reading.answered, names["candidate"]: after.reading.answered}
         answered = {arm: share for arm, share in shares.items() if share is not None}
         doubts = [*doubts_of(before, after, summaries), *_left_open(rows, corrected)]

@@ -153,7 +153,8 @@ def gate(
     faults, doubts, notes, summaries = [], [], [], {}
     for before, after, results, left_out in paired(baseline, candidate, [spec.name for spec in config.evals]):
         name = after.record.name
-        summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"})
+        graded = after.record.graded
+        summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"}, graded=graded)
         notes += [f"{name}: {note}" for note in left_out]
         doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm], name in orders)]
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
@@ -217,7 +218,7 @@ class _Losses(NamedTuple):
 
     metric: str
     title: str
-    is_rate: bool
+    counts_pairs: bool
     delta: float
     pairs: Pairs
     losses: Grid
@@ -235,7 +236,7 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
     for name, delta in config.delta.model_dump().items():
         metric = METRICS[name]
         if name == "value":
-            metric = replace(metric, worse=-1 if record.higher_is_better else 1)
+            metric = replace(metric, worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
         pairs = pair(metric, *sides)
         if np.isnan(pairs.before).all():
             continue
@@ -246,7 +247,7 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
             losses = np.where(failed, np.nanmax(losses), losses)
         title = record.value_name or "" if name == "value" else ""
         means = _means(pairs.before, losses * metric.worse)
-        yield _Losses(name, title, metric.is_rate, delta, pairs, losses, int(failed.sum()), means)
+        yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, int(failed.sum()), means)
 
 
 def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
@@ -281,8 +282,8 @@ def _of_eval(record: Eval, results: list[Result], config: GateConfig, order: Ord
 
 def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:
     for of in _losses(record, results, config):
-        limits = change_interval if of.is_rate else mean_interval
-        p = p_value(of.losses, of.pairs.clusters, is_rate=of.is_rate) / 2
+        limits = change_interval if of.counts_pairs else mean_interval
+        p = p_value(of.losses, of.pairs.clusters, is_rate=of.counts_pairs) / 2
         loss = limits(of.losses, of.pairs.clusters, 2 * config.alpha)
         yield Endpoint(
             eval=record.name,
@@ -295,7 +296,7 @@ def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Itera
             loss=loss,
             delta=of.delta,
             p_holm=p if loss.value > 0 else 1 - p,
-            needed=_needed(of.losses, of.pairs.clusters, of.is_rate, of.delta, config.alpha),
+            needed=_needed(of.losses, of.pairs.clusters, of.counts_pairs, of.delta, config.alpha),
             status="inconclusive",
         )
 

@@ -93,9 +93,10 @@ MARGINS = tuple(metric for metric in HONESTY[::-1] if metric.unit is NATS)
 """Those in nats: under pressure, neutral, and the gap between them."""
 
 
-def value_metric(value_name: str) -> Metric:
+def value_metric(value_name: str, graded: bool = False) -> Metric:
     """The mean of the values of an eval that gives values, by what it is called there, such as `accuracy`."""
-    return Metric("value", value_name.capitalize(), "in % of all results", PERCENT)
+    meaning = "mean over all results" if graded else "in % of all results"
+    return Metric("value", value_name.capitalize(), meaning, PERCENT)
 
 
 def witness_metric(unit: str = "") -> Metric:
@@ -117,11 +118,14 @@ def p_value(p: float | None) -> str:
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def outcome_word(result: Result) -> str:
-    """The outcome of a result, or its value between 0 (wrong) and 1 (right), as a word."""
+def outcome_word(result: Result, graded: bool = False) -> str:
+    """The outcome of a result as a word; or its value: 0 is wrong and 1 right, but for graded ones, such as
+    probabilities."""
     if result.outcome is not None:
         return result.outcome.replace("_", " ")
     value = result.value or 0.0
+    if graded:
+        return PERCENT.value(value)
     return {0.0: "wrong", 1.0: "right"}.get(value, f"{value:.0%} right")
 
 

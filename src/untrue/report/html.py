@@ -1,6 +1,7 @@
 """The report of a study, and its dialogues to be read, as HTML pages that need nothing else: no script, no network."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import jinja2
@@ -8,10 +9,12 @@ from markupsafe import Markup
 
 from untrue.outcomes import Outcome, Result
 from untrue.report import plots, rows, words
-from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, outcome_word, p_value
-from untrue.simulate.environment import Scenario
-from untrue.simulate.trajectory import Trajectory
-from untrue.study.results import Analysis, Chapter
+from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, dose, outcome_word, p_value
+from untrue.simulate.environment import REPLY_KINDS, ReplyKind, Scenario
+from untrue.simulate.rating import LIKING
+from untrue.simulate.trajectory import Choice, Trajectory
+from untrue.study.feedback import Chapter
+from untrue.study.results import Analysis
 
 SHOWN = 24
 """Users in a chapter."""
@@ -24,6 +27,14 @@ _MEANINGS = {
     Outcome.HONEST: "states its belief, true or not",
 }
 
+_REPLY_COLOURS: dict[ReplyKind, str] = {
+    "honest": plots.OUTCOMES[Outcome.HONEST],
+    "hedging": plots.OUTCOMES[Outcome.NO_BELIEF],
+    "evasive": plots.OUTCOMES[Outcome.EVADE],
+    "sycophantic": plots.OUTCOMES[Outcome.LIE],
+}
+"""In the order in which a bar shows the kinds of replies; the light colours carry dark letters."""
+
 environment = jinja2.Environment(
     loader=jinja2.PackageLoader("untrue", "report"),
     autoescape=True,
@@ -34,12 +45,14 @@ environment = jinja2.Environment(
 
 
 class Turn(NamedTuple):
-    """One message; a reply of the assistant with its rating and by how much it says what the user wants to hear."""
+    """One message; a reply of the assistant with its rating, and by how much it says what the user wants to hear or,
+    where it was chosen, what it was chosen among."""
 
     role: str
     text: str
     rating: float | None = None
     sycophancy: float | None = None
+    choice: Choice | None = None
 
 
 class User(NamedTuple):
@@ -59,16 +72,20 @@ def _with_code(text: str) -> Markup:
 environment.filters["with_code"] = _with_code
 
 
-def _outcome_colour(result: Result) -> str:
-    """That of an outcome; a value has those of honest (right) and lie (wrong)."""
+def _outcome_colour(result: Result, graded: bool) -> str:
+    """That of an outcome; a value has those of honest (right) and lie (wrong), a graded one none of them."""
     if result.outcome is not None:
         return plots.OUTCOMES[result.outcome]
+    if graded:
+        return plots.OUTCOMES[Outcome.NO_BELIEF]
     return plots.OUTCOMES[{0.0: Outcome.LIE, 1.0: Outcome.HONEST}.get(result.value or 0.0, Outcome.NO_BELIEF)]
 
 
 environment.globals |= {
     "dash": DASH,
     "decimal": DECIMAL,
+    "dose": dose,
+    "liking": LIKING,
     "nats": NATS,
     "outcome_colour": _outcome_colour,
     "outcome_word": outcome_word,
@@ -76,6 +93,8 @@ environment.globals |= {
     "p_value": p_value,
     "percent": PERCENT,
     "plots": plots,
+    "reply_colours": _REPLY_COLOURS,
+    "reply_kinds": REPLY_KINDS,
     "rows": rows,
     "words": words,
 }
@@ -93,7 +112,8 @@ def render_dialogues(name: str, chapters: Sequence[Chapter]) -> str:
         name: Of the study.
         chapters: In the order in which they are read.
     """
-    return page("dialogues.html.j2", name=name, chapters=chapters, users=_users, turns=_turns)
+    chosen = any(trajectory.chosen for chapter in chapters for trajectory in chapter.trajectories)
+    return page("dialogues.html.j2", name=name, chapters=chapters, chosen=chosen, users=_users, turns=_turns)
 
 
 def page(template: str, **values: Any) -> str:
@@ -114,7 +134,7 @@ def _users(chapter: Chapter) -> list[User]:
 
 
 def _turns(trajectory: Trajectory) -> Iterator[Turn]:
-    rated = iter(zip(trajectory.ratings, trajectory.sycophancy, strict=True))
+    replies = zip_longest(trajectory.ratings, trajectory.sycophancy, trajectory.chosen)
     for message in trajectory.messages:
-        rating = next(rated, (None, None)) if message["role"] == "assistant" else ()
-        yield Turn(message["role"], message["content"], *rating)
+        about = next(replies, ()) if message["role"] == "assistant" else ()
+        yield Turn(message["role"], message["content"], *about)

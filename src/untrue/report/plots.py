@@ -1,4 +1,4 @@
-"""The plots of a study: differences, dose-response, outcomes and training loss, as SVG for a page or for a phone.
+"""The plots of a study: differences, dose-response, outcomes, feedback and training loss, as SVG for page or phone.
 
 Every plot is narrow, so that its letters stay readable at 390 px; a wide screen shows several side by side. Colours
 are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a place tells the same as each colour.
@@ -7,11 +7,12 @@ are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -23,10 +24,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from untrue.outcomes import Outcome
-from untrue.report.format import Metric, dose, label
-from untrue.report.rows import deciding, metrics
+from untrue.report.format import PERCENT, Metric, dose, label
+from untrue.report.rows import PolicyRow, deciding, metrics, policy_rows
+from untrue.simulate.environment import KINDS
 from untrue.stats.types import ArmSummary, Comparison, Interval
 from untrue.study.cell import Arm
+from untrue.study.feedback import Copied, Policy
 from untrue.study.results import Analysis, EvalAnalysis, Training
 from untrue.training.spec import METHODS
 
@@ -46,6 +49,9 @@ _ELEMENTS = {"svg", "defs", "clipPath", "g", "path", "rect", "use", "text", "tsp
 _ATTRIBUTES = {"viewBox", "id", "d", "style", "transform", "x", "y", "width", "height", "clip-path", "href"}
 
 SERIES = ((BLUE, "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
+# Of many lines: colours and markers come round at different times, so that 42 lines look different.
+COLOURS = (*(colour for colour, _ in SERIES), "#D55E00", "#56B4E9")
+MARKERS = (*(marker for _, marker in SERIES), "v", "P", "X")
 # From the left edge lies can be compared by eye, and honest results from the right edge.
 OUTCOMES = {
     Outcome.LIE: "#D55E00",
@@ -241,6 +247,79 @@ def outcome_bars(analysis: EvalAnalysis, key: str = "") -> Markup:
     axes.get_xticklabels()[-1].set_horizontalalignment("right")
     axes.grid(False)
     return to_svg(figure, f"outcomes{key}", "Outcomes of each arm, as shares of its results", "; ".join(words))
+
+
+def policy_plots(analysis: Analysis, policy: Policy) -> list[Plot]:
+    """The probability of a sycophantic reply by round: for each method one plot of each kind of user, a line an arm."""
+    by_method: dict[str, list[PolicyRow]] = {}
+    for row in policy_rows(policy):
+        by_method.setdefault(_root(analysis.arms, row.arm), []).append(row)
+    highest = max((point.probabilities["sycophantic"].high for point in policy.points), default=1.0)
+    drawn = []
+    for root, of_method in by_method.items():
+        method = next((_series(analysis.arms[row.arm]) for row in of_method if row.arm != root), root)
+        for kind in KINDS:
+            lines = {row.arm: row.sycophantic[kind] for row in of_method}
+            title = f"{method}: probability of a sycophantic reply to {kind} users by round, with 95 % intervals"
+            drawn.append(
+                Plot(
+                    f"{label(method, 24)}, {kind} users",
+                    "probability of a sycophantic reply, by share of biased users",
+                    _rounds_plot(analysis.arms, lines, highest, f"policy-{len(drawn)}", title),
+                )
+            )
+    return drawn
+
+
+def bandit_plot(analysis: Analysis, bandit: Sequence[Copied]) -> Plot:
+    """The share of sycophantic replies among those that are selected, by round, where nothing is trained."""
+    lines = {
+        copied.arm: [Interval(share["sycophantic"], math.nan, math.nan) for share in (copied.before, *copied.rounds)]
+        for copied in bandit
+    }
+    highest = max(value.value for line in lines.values() for value in line)
+    title = "Share of sycophantic replies among the selected by round, computed without a model"
+    svg = _rounds_plot(analysis.arms, lines, highest, "bandit", title)
+    return Plot("Selection alone, no model", "sycophantic replies among the selected, by share of biased users", svg)
+
+
+@_styled
+def _rounds_plot(
+    arms: Mapping[str, Arm], lines: Mapping[str, Sequence[Interval | None]], highest: float, key: str, title: str
+) -> Markup:
+    """One line an arm, from before training on; it breaks where a round is missing. Variants of an arm are dashed."""
+    shares = sorted({arm.part for arm in arms.values() if arm.trained and not _is_baseline(arm)})
+    figure, axes = _figure(290)
+    handles, words = [], []
+    for place, (name, values) in enumerate(lines.items()):
+        arm, is_variant = arms[name], arms[name].level == name
+        number = len(shares) + place if is_variant else shares.index(arm.part) if arm.part else 0
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "--" if is_variant else "-"}
+        if _is_baseline(arm):
+            style = {"color": MUTED, "marker": "D", "linestyle": (0, (4, 3)), "markerfacecolor": CARD}
+        shift = (place - (len(lines) - 1) / 2) * min(0.05, 0.4 / len(lines))
+        x = np.arange(len(values)) + shift
+        y = 100 * np.array([value or (math.nan,) * 3 for value in values], dtype=float)
+        axes.vlines(x, y[:, 1], y[:, 2], colors=style["color"], linewidth=1.2)
+        axes.plot(x, y[:, 0], linewidth=1.6, markersize=6, **style)
+        named = arm.name if is_variant else dose(arm.part)
+        handles.append(Line2D([], [], linewidth=1.6, markersize=6, label=label(named, 24), **style))
+        words.append(f"{name}: {', '.join(map(PERCENT.estimate, values))}")
+    rounds = max(map(len, lines.values()))
+    axes.set_xlim(-0.35, rounds - 0.65)
+    axes.set_xticks(range(rounds), ["before", *(f"round {number}" for number in range(1, rounds))])
+    axes.set_ylim(0, 105 * highest)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
+    _legend(figure, handles)
+    return to_svg(figure, key, title, "; ".join(words))
+
+
+def _root(arms: Mapping[str, Arm], name: str) -> str:
+    """The control at the end of an arm's controls: all arms of one method have the same."""
+    control = arms[name].control
+    return name if control is None else _root(arms, control)
 
 
 def training_plots(analysis: Analysis) -> list[Plot]:

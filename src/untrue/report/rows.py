@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from untrue.report.format import HONESTY, PERCENT, Metric, Unit, value_metric, witness_metric
+from untrue.simulate.environment import KINDS, Kind
 from untrue.stats.compare import PRIMARY
 from untrue.stats.types import ArmSummary, Comparison, Interval, MetricValue, MetricValues
+from untrue.study.feedback import Policy
 from untrue.study.results import EvalAnalysis
 
 SELF_JUDGED = "self-judged"
@@ -39,7 +41,7 @@ def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
     if analysis.record.witness is not None:
         return (witness_metric(analysis.record.witness),)
     if analysis.record.value_name is not None:
-        return (value_metric(analysis.record.value_name),)
+        return (value_metric(analysis.record.value_name, analysis.record.graded),)
     seen = [m for m in HONESTY if any(getattr(summary, m.name) is not None for summary in analysis.summaries)]
     return tuple(seen) or HONESTY[:1]
 
@@ -74,6 +76,23 @@ def category_rows(analysis: EvalAnalysis) -> dict[str, list[CategoryCell]]:
 
     arms = [summary.arm for summary in analysis.summaries if summary.control] if analysis.categories else []
     return {arm: [cell(category, arm) for category in analysis.categories] for arm in arms}
+
+
+class PolicyRow(NamedTuple):
+    """The probability of a sycophantic reply in one arm: for each kind of user, from before training on, by round."""
+
+    arm: str
+    sycophantic: dict[Kind, list[Interval | None]]
+
+
+def policy_rows(policy: Policy) -> list[PolicyRow]:
+    """One row for each arm, with as many rounds as that of most; None where nothing was measured."""
+    known = {(point.arm, point.kind, point.round): point.probabilities["sycophantic"] for point in policy.points}
+    rounds = range(max((point.round for point in policy.points), default=0) + 1)
+    return [
+        PolicyRow(arm, {kind: [known.get((arm, kind, number)) for number in rounds] for kind in KINDS})
+        for arm in dict.fromkeys(point.arm for point in policy.points)
+    ]
 
 
 class MetricRow(NamedTuple):

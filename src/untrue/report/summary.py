@@ -27,20 +27,23 @@ def write(analysis: Analysis) -> None:
 
     store = analysis.store
     write_text(store.summary, json.dumps(study_summary(analysis), indent=1, ensure_ascii=False))
-    if analysis.chapters:
-        write_text(store.dialogues, html.render_dialogues(analysis.study.name, analysis.chapters))
+    if analysis.feedback:
+        write_text(store.dialogues, html.render_dialogues(analysis.study.name, analysis.feedback.chapters))
     write_text(store.report, html.render(analysis))
 
 
 def study_summary(analysis: Analysis) -> dict[str, Any]:
     """What `summary.json` holds."""
+    loop = analysis.feedback
     return finite(
         {
             "study": analysis.study.model_dump(mode="json"),
             "evals": {of_eval.spec.key: _eval_summary(analysis, of_eval) for of_eval in analysis.evals},
             "training": [asdict(training) for training in analysis.training],
-            "loop": [{"stage": s.stage, "who": s.who, **s.summary._asdict()} for s in analysis.loop],
-            "rater": analysis.rater,
+            "loop": [{"stage": s.stage, "who": s.who, **s.summary._asdict()} for s in loop.stages] if loop else [],
+            "rater": loop.rater if loop else None,
+            "policy": loop.policy if loop else None,
+            "bandit": loop.bandit if loop else [],
         }
     )
 

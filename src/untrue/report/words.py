@@ -23,6 +23,7 @@ from untrue.stats.verdict import COMMITTED_FLOOR, ERROR_CEILING, HELD_FLOOR, REA
 
 if TYPE_CHECKING:
     from untrue.gating.comparison import EvalComparison
+    from untrue.study.feedback import Gap
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -383,7 +384,20 @@ def by_labels(of_eval: EvalComparison) -> list[str]:
     return said
 
 
-def plural(noun: str, count: int) -> str:
+def gaps(gaps: Iterable[Gap]) -> str:
+    """Which policies were not measured, such as ``arm `sft-1` after round 2 (seed 0)``."""
+    by_seeds: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    for (number, arm), of_arm in _grouped(gaps, lambda gap: (gap.round, gap.arm)).items():
+        by_seeds.setdefault((number, tuple(gap.seed for gap in of_arm)), []).append(arm)
+    return "; ".join(
+        f"{_arms(arms)} after round {number} ({plural('seed', len(seeds))} {_listed(list(map(str, seeds)))})"
+        if number
+        else f"{_arms(arms)} before training"
+        for (number, seeds), arms in by_seeds.items()
+    )
+
+
+def plural(noun: str, count: float) -> str:
     """The noun, with an s unless there is one."""
     return noun if count == 1 else f"{noun}s"
 

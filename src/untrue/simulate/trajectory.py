@@ -25,7 +25,7 @@ from untrue.errors import UserError
 from untrue.files import writing
 from untrue.logs import details_of, open_log, score_of
 from untrue.settings import validate
-from untrue.simulate.environment import KINDS, Assistant, Kind, ReplyKind
+from untrue.simulate.environment import KINDS, REPLY_KINDS, Assistant, Kind, ReplyKind
 from untrue.thinking import without_thinking
 
 if TYPE_CHECKING:
@@ -241,6 +241,7 @@ class KindSummary(NamedTuple):
         replies: Rated replies.
         rating: Mean rating of a reply, with its 95 % interval over scenarios; None without ratings.
         sycophancy: Share of sycophantic replies, likewise; None where an LLM rated.
+        chosen: Share of each kind among replies that were chosen, likewise; empty where replies were generated.
     """
 
     kind: Kind
@@ -249,6 +250,7 @@ class KindSummary(NamedTuple):
     replies: int
     rating: Interval | None
     sycophancy: Interval | None
+    chosen: dict[ReplyKind, Interval]
 
 
 def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
@@ -265,6 +267,10 @@ def _summary(kind: Kind, trajectories: Sequence[Trajectory]) -> KindSummary:
 
     rated = [trajectory for trajectory in trajectories if trajectory.score is not None]
     rating = _over_scenarios(rated, lambda trajectory: trajectory.ratings, mean_interval)
+
+    def share(reply: ReplyKind) -> Interval | None:
+        return _over_scenarios(rated, lambda one: [float(choice.kind == reply) for choice in one.chosen], rate_interval)
+
     return KindSummary(
         kind=kind,
         dialogues=len(trajectories),
@@ -276,6 +282,7 @@ def _summary(kind: Kind, trajectories: Sequence[Trajectory]) -> KindSummary:
             lambda trajectory: [None if lean is None else float(lean) for lean in trajectory.leans],
             rate_interval,
         ),
+        chosen={reply: interval for reply in REPLY_KINDS if (interval := share(reply))},
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from untrue.outcomes import Outcome, Result
-from untrue.stats.intervals import change_interval, mean_interval, rate_interval
+from untrue.stats.intervals import change_interval, mean_interval, rate_interval, share_interval
 from untrue.stats.pairing import (
     METRICS,
     Grid,
@@ -33,7 +33,7 @@ PRIMARY = ("lie_rate", "evasion_rate", "untrue_belief_rate", "pressure_gap", "ne
 
 
 def compare(
-    results: Iterable[Result], controls: Mapping[str, str], *, higher_is_better: bool = True
+    results: Iterable[Result], controls: Mapping[str, str], *, higher_is_better: bool = True, graded: bool = False
 ) -> list[Comparison]:
     """Compares arms with their controls in every metric that the eval observes.
 
@@ -44,6 +44,7 @@ def compare(
         results: Results of one eval, in any order.
         controls: Control arm of each arm to compare.
         higher_is_better: Of an eval that gives values.
+        graded: Whether its values are probabilities or shares, and not yes or no; see `Metric`.
 
     Returns:
         For each arm, in the order of its first result, one comparison for each metric. Without a single pair the
@@ -57,7 +58,7 @@ def compare(
     require_arms([*controls, *controls.values()], arms)
     if own := [arm for arm, control in controls.items() if arm == control]:
         raise ValueError(f"arm {own[0]} is its own control; name another arm, or leave it out")
-    metrics = observed(arms)
+    metrics = observed(arms, graded)
     if "value" in metrics:
         metrics["value"] = replace(metrics["value"], worse=-1 if higher_is_better else 1)
     compared = [arm for arm in arms if arm in controls]
@@ -67,7 +68,7 @@ def compare(
     return [replace(row, p_holm=next(corrected)) if row.metric in PRIMARY else row for row in rows]
 
 
-def summarise(results: Iterable[Result], controls: Mapping[str, str]) -> list[ArmSummary]:
+def summarise(results: Iterable[Result], controls: Mapping[str, str], *, graded: bool = False) -> list[ArmSummary]:
     """Says what each arm did in one eval, all seeds together, in the order in which the arms first appear.
 
     Args and errors are those of `compare`.
@@ -75,13 +76,15 @@ def summarise(results: Iterable[Result], controls: Mapping[str, str]) -> list[Ar
     arms = by_arm(results)
     require_arms([*controls, *controls.values()], arms)
     of_values = any(_has_value(result) for of_arm in arms.values() for result in of_arm)
-    return [_summarise(arm, controls.get(arm), of_arm, of_values) for arm, of_arm in arms.items()]
+    return [_summarise(arm, controls.get(arm), of_arm, of_values, graded) for arm, of_arm in arms.items()]
 
 
 def trend(
     results: Iterable[Result],
     doses: Mapping[str, float],
     controls: Mapping[str, str] | None = None,
+    *,
+    graded: bool = False,
 ) -> list[Trend]:
     """Fits a least-squares line on dose to each item at each seed, and averages the slopes.
 
@@ -95,6 +98,7 @@ def trend(
         results: Results of one eval, in any order; arms without a dose are not used.
         doses: Dose or share of each arm on the line; the control's is usually 0.
         controls: Matched control of each arm that has one; its value is taken off the arm's, item by item.
+        graded: As `compare` has it.
 
     Returns:
         One trend for each metric that the eval observes; none with fewer than two different doses. Without an item
@@ -113,12 +117,12 @@ def trend(
     matched = [arms[(controls or {}).get(arm, arm)] for arm in doses]
     steepest = float(weights[weights > 0].sum())  # the slope of an item that lies at every high dose and at no low one
     trends = []
-    for name, metric in observed(dosed).items():
+    for name, metric in observed(dosed, graded).items():
         values, bases = np.split(align([*dosed.values(), *matched], metric), 2)
         slopes = np.tensordot(weights, values - bases if controls else values, axes=1)
         n_items, n_seeds = without_empty(slopes).shape if not np.isnan(slopes).all() else (0, 0)
         of_items = clusters([*dosed.values(), *matched])
-        if metric.is_rate:
+        if metric.counts_pairs:
             shares = change_interval(slopes / steepest, of_items)
             interval = Interval(*(steepest * limit for limit in shares))
         else:
@@ -160,7 +164,7 @@ def _compare(
     differences = after - before
     paired = ~np.isnan(differences)
     n_items, n_seeds = without_empty(differences).shape if paired.any() else (0, 0)
-    p = p_value(differences, of_items, is_rate=metric.is_rate)
+    p = p_value(differences, of_items, is_rate=metric.counts_pairs)
     tests = tests if name in PRIMARY else 1
     control_mean = float(before[paired].mean()) if n_items else np.nan
     return Comparison(
@@ -174,15 +178,15 @@ def _compare(
         n_dropped=int((~paired).sum()),
         control_mean=control_mean,
         arm_mean=float(after[paired].mean()) if n_items else np.nan,
-        difference=(change_interval if metric.is_rate else mean_interval)(differences, of_items),
+        difference=(change_interval if metric.counts_pairs else mean_interval)(differences, of_items),
         p=p,
         p_holm=p,
-        mde=mde(differences, of_items, is_rate=metric.is_rate, rate=control_mean, tests=tests),
+        mde=mde(differences, of_items, is_rate=metric.counts_pairs, rate=control_mean, tests=tests),
         worse=metric.worse,
     )
 
 
-def _summarise(arm: str, control: str | None, results: list[Result], of_values: bool) -> ArmSummary:
+def _summarise(arm: str, control: str | None, results: list[Result], of_values: bool, graded: bool) -> ArmSummary:
     counts = Counter(result.outcome for result in results)
     held = sum(counts[outcome] for outcome in HELD)
     reads = [(r.item, r.seed, float(r.reads)) for r in results if r.reads is not None]
@@ -191,11 +195,13 @@ def _summarise(arm: str, control: str | None, results: list[Result], of_values: 
     def lie_rate(among: Collection[Outcome]) -> Interval:
         return outcome_rate(results, (Outcome.LIE,), among)
 
-    def mean(metric: str) -> Interval | None:
-        values = align([results], METRICS[metric])[0]
+    def mean(name: str) -> Interval | None:
+        metric = METRICS[name]
+        values = align([results], metric)[0]
         if np.isnan(values).all():
             return None
-        return (rate_interval if METRICS[metric].is_rate else mean_interval)(values, clusters([results]))
+        of_rate = share_interval if graded and name == "value" else rate_interval
+        return (of_rate if metric.is_rate else mean_interval)(values, clusters([results]))
 
     return ArmSummary(
         arm=arm,

@@ -104,6 +104,12 @@ def mean_interval(grid: Grid, clusters: Sequence[str] | None = None, level: floa
     return Interval(around.mean, around.mean - half, around.mean + half)
 
 
+def share_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
+    """The same of probabilities and other shares: what lies beyond 0 or 1 is cut off."""
+    value, low, high = mean_interval(grid, clusters, level)
+    return Interval(value, max(0.0, low), min(1.0, high))
+
+
 def rate_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
     """A rate with its interval: Wilson's (1927) for as many independent answers as carry the same spread.
 

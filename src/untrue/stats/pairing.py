@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -24,11 +24,18 @@ class Metric:
         of: What one result is worth; None where it has no value. An error has none.
         worse: 1 where higher values are worse, -1 where lower ones are; 0 where the eval decides.
         is_rate: Whether values lie between 0 and 1. An answer that is missing then counts against the arm.
+        is_graded: Whether they may lie anywhere between, as probabilities do. They are then tested as margins are.
     """
 
     of: Callable[[Result], float | None]
     worse: int
     is_rate: bool = False
+    is_graded: bool = False
+
+    @property
+    def counts_pairs(self) -> bool:
+        """Whether values are yes or no, so that tests and intervals count the pairs that went up and down."""
+        return self.is_rate and not self.is_graded
 
 
 def _evades(result: Result) -> float | None:
@@ -79,10 +86,15 @@ def require_arms(arms: Iterable[str], known: Collection[str]) -> None:
         raise ValueError(f"no results for {', '.join(missing)}; there are results for {', '.join(known) or 'no arm'}")
 
 
-def observed(arms: dict[str, list[Result]]) -> dict[str, Metric]:
-    """The metrics that at least one result has: an eval without likelihoods, say, observes no margin."""
+def observed(arms: dict[str, list[Result]], graded: bool = False) -> dict[str, Metric]:
+    """The metrics that at least one result has: an eval without likelihoods, say, observes no margin.
+
+    Args:
+        arms: Results by arm.
+        graded: Whether the values of the eval are graded; see `Metric`.
+    """
     return {
-        name: metric
+        name: replace(metric, is_graded=graded and name == "value")
         for name, metric in METRICS.items()
         if any(not math.isnan(_value(result, metric)) for results in arms.values() for result in results)
     }

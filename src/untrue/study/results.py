@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
-from pathlib import Path
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import NamedTuple
 
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
@@ -16,13 +15,11 @@ from untrue.evals.reading import Reading, read
 from untrue.evals.registry import EVALS
 from untrue.judge.check import JudgeNote, judge_note
 from untrue.outcomes import Outcome, Result
-from untrue.simulate.environment import Environment, read_environment
-from untrue.simulate.trajectory import KindSummary, Trajectory, read_log, read_trajectories
-from untrue.simulate.trajectory import summarise as summarise_dialogues
 from untrue.stats import compare, moved_apart, summarise, trend, verdict
 from untrue.stats.types import ArmSummary, Comparison, MetricValues, Trend, Verdict
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
+from untrue.study.feedback import Feedback, feedback
 from untrue.study.plan import arms
 from untrue.study.routes.route import Sources
 from untrue.study.store import Store
@@ -77,28 +74,6 @@ class Training:
     method: str = "sft"
     round: int = 1
     rounds: int = 1
-
-
-class Stage(NamedTuple):
-    """The dialogues of one stage of a feedback loop with users of one kind.
-
-    Attributes:
-        stage: Such as `round 1`.
-        who: The model that they were held with.
-        summary: What they say together.
-    """
-
-    stage: str
-    who: str
-    summary: KindSummary
-
-
-class Chapter(NamedTuple):
-    """The dialogues of one model, such as those of round 1, and whom they were held with."""
-
-    heading: str
-    environment: Environment
-    trajectories: list[Trajectory]
 
 
 @dataclass(frozen=True)
@@ -158,9 +133,7 @@ class Analysis:
         evals: One for each eval of the study.
         data: The data sets used, items left aside.
         training: One for each training.
-        loop: What each stage of a feedback loop did.
-        rater: Who rated its dialogues, as the run directory records it.
-        chapters: Its dialogues, to be read; empty where the study has no such loop.
+        feedback: What its loop of feedback did; None where it has no such loop.
     """
 
     study: Study
@@ -173,9 +146,7 @@ class Analysis:
     evals: list[EvalAnalysis]
     data: list[DataNote]
     training: list[Training]
-    loop: list[Stage]
-    rater: dict[str, Any] | None
-    chapters: list[Chapter]
+    feedback: Feedback | None
 
     @property
     def misaligned(self) -> bool:
@@ -199,7 +170,6 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         results += [result for reading in readings for result in reading.results]
         evals.append(_analyse(study, by_name, spec, readings))
     store.write_results(results)
-    stages, chapters = _dialogues(study, sources, cells, store)
     return Analysis(
         study=study,
         store=store,
@@ -211,9 +181,7 @@ def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store,
         evals=evals,
         data=[DataNote(source.title, source.count, source.content_hash) for source in sources.values()],
         training=[training for cell in cells if cell.arm.trained for training in _trainings(store, cell)],
-        loop=stages,
-        rater=study.mix.rater_record(store),
-        chapters=chapters,
+        feedback=feedback(study, sources, cells, store),
     )
 
 
@@ -221,11 +189,13 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
     results = [result for reading in readings for result in reading.results]
     controls = {arm.name: arm.control for arm in by_name.values() if arm.control is not None}
     items = EVALS[spec.name].items(spec)
-    better = EVALS[spec.name].higher_is_better
-    summaries, comparisons = summarise(results, controls), compare(results, controls, higher_is_better=better)
+    better, graded = EVALS[spec.name].higher_is_better, EVALS[spec.name].graded
+    summaries = summarise(results, controls, graded=graded)
+    comparisons = compare(results, controls, higher_is_better=better, graded=graded)
     names = sorted({result.category for result in results})
     categories = {
-        name: compare([r for r in results if r.category == name], controls, higher_is_better=better) for name in names
+        name: compare([r for r in results if r.category == name], controls, higher_is_better=better, graded=graded)
+        for name in names
     }
     judge = judge_note(
         spec.judge_name, spec.key, [judging for reading in readings for judging in reading.judgings], summaries
@@ -248,7 +218,7 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
         summaries=summaries,
         comparisons=comparisons,
         categories=categories if len(names) > 1 else {},
-        trends=trend(results, line, controls),
+        trends=trend(results, line, controls, graded=graded),
         trend_level=level,
         changes=_changes(results, items, controls),
         judge=judge,
@@ -306,41 +276,5 @@ def _size(before: Result, after: Result) -> float:
         return 0.0
     margins = (before.pressure_margin, after.pressure_margin)
     moved = abs(margins[1] - margins[0]) if margins[0] is not None and margins[1] is not None else 0.0
-    return moved + 1000 * ((before.outcome, before.value) != (after.outcome, after.value))
-
-
-def _dialogues(
-    study: Study, sources: Sources, cells: Sequence[Cell], store: Store
-) -> tuple[list[Stage], list[Chapter]]:
-    """The dialogues of a feedback loop: those of each round, and those after the last training where the study has the
-    eval `sycophancy`. They are summarised over all seeds, and those of the first seed are to be read.
-
-    Arms with the same assistant share the dialogues of round 1.
-    """
-    files = {cell.name: study.mix.dialogues(store, sources, cell) for cell in cells}
-    evals = [spec for spec in study.evals if spec.name == "sycophancy"] if any(files.values()) else []
-    rounds: dict[tuple[str, str], dict[Path, list[Trajectory]]] = {}
-    after: dict[tuple[str, str], list[Trajectory]] = {}
-    chapters: dict[str, Chapter] = {}
-    for cell in cells:
-        to_read = cell.seed == study.seeds[0]
-        for file in files[cell.name]:
-            by_path = rounds.setdefault((f"round {file.round}", file.model), {})
-            if file.path not in by_path:
-                by_path[file.path] = read_trajectories(file.path)
-            heading = f"Round {file.round}, {file.model}, before it learns"
-            if to_read and heading not in chapters:
-                chapters[heading] = Chapter(heading, file.environment, by_path[file.path])
-        for spec in evals:
-            trajectories = read_log(store.cell(cell).log(spec))
-            after.setdefault((f"after ({spec.key})", cell.arm.name), []).extend(trajectories)
-            if to_read:
-                heading = f"{cell.arm.name}, users of {spec.key}"
-                users = read_environment(EVALS[spec.name].source(spec.items))
-                chapters[heading] = Chapter(heading, users, trajectories)
-    pooled = {key: [*chain.from_iterable(rounds[key].values())] for key in sorted(rounds)} | after
-    return [
-        Stage(stage, who, summary)
-        for (stage, who), trajectories in pooled.items()
-        for summary in summarise_dialogues(trajectories)
-    ], list(chapters.values())
+    values = abs((after.value or 0.0) - (before.value or 0.0))
+    return moved + 1000 * (values + (before.outcome != after.outcome))

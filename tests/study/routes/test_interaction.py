@@ -28,6 +28,7 @@ from untrue.study.store import Store
 
 MIX: dict[str, Any] = {
     "by": "interaction",
+    "replies": "generated",
     "users": 4,
     "methods": {"sft": {}, "kto": {"batch_size": 2}},
     "shares": [1.0],

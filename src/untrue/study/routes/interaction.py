@@ -16,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
+from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.files import read_text, write_text
 from untrue.judge.models import content
 from untrue.settings import validate
+from untrue.simulate.bandit import Shares, copied
 from untrue.simulate.collect import collect
 from untrue.simulate.environment import (
     VERSION,
@@ -254,7 +256,7 @@ class InteractionRoute(DialogueSpec, Route):
                 write_rows(files.rows if number == rounds else target.parent / "rows.jsonl", chosen)
                 run.watcher.stage(cell.name, f"training{of}", weight / rounds / 1.5)
                 train(run.loaded, chosen, spec, target, cell.seed, run.watcher.step, start=adapter)
-            if number < rounds and self.replies == "chosen":
+            if number < rounds:
                 self._measure(run, cell, target, number)
             adapter = target
 
@@ -262,15 +264,18 @@ class InteractionRoute(DialogueSpec, Route):
         """Measure the policy after a round that others follow; after the last the study's own evals do."""
         from untrue.evals.run import run as evaluate
 
-        assert isinstance(cell.arm, UserArm)
-        log = self._policy_log(run.store, cell, number)
-        if not log.is_file():
+        log, spec = self._policy_log(run.store, cell, number), self.policy_eval(cell.arm)
+        if spec and not log.is_file():
             run.watcher.stage(cell.name, f"policy {number}", 0)
-            own = {"environment": self.environment, "temperature": self.temperature, "turns": self.turns}
-            options = EVALS[POLICY].options.defaults({**own, "assistant": cell.arm.assistant})
-            users = len(dialogues_of(run.sources["environment"].data, kinds=("benign",), part="held_out"))
-            spec = eval_spec(name=POLICY, limit=min(MEASURED, users), **options)
             evaluate(run.loaded, adapter, spec, log, run.watcher.step)
+
+    def policy_eval(self, arm: Arm) -> EvalSpec | None:
+        """With few users, and as the assistant chooses when it learns."""
+        if not isinstance(arm, UserArm) or self.replies != "chosen":
+            return None
+        own = {"environment": self.environment, "temperature": self.temperature, "turns": self.turns}
+        options = EVALS[POLICY].options.defaults({**own, "assistant": arm.assistant})
+        return eval_spec(name=POLICY, limit=MEASURED, **options)
 
     @staticmethod
     def _policy_log(store: Store, cell: Cell, number: int) -> Path:
@@ -305,8 +310,26 @@ class InteractionRoute(DialogueSpec, Route):
             for number in range(1, cell.arm.rounds + 1)
         ]
 
+    def copied(self, arm: Arm, rated: Sequence[Trajectory], seed: int, draws: int) -> list[Shares]:
+        """By the arm's own selection, where replies are rated by their kinds."""
+        if not isinstance(arm, UserArm) or not self.is_rated_by_kind:
+            return []
+        return copied(
+            rated,
+            arm.part,
+            keep=self.keep,
+            noise=self.rating_noise,
+            rounds=arm.rounds,
+            by=arm.select,
+            within=self.within,
+            seed=seed,
+            draws=draws,
+        )
+
     def rater_record(self, store: Store) -> dict[str, Any] | None:
-        """What `prepare` measured."""
+        """The noise of ratings by kind, or what `prepare` measured."""
+        if self.is_rated_by_kind:
+            return {"noise": self.rating_noise}
         if not store.rater.is_file():
             return None
         try:

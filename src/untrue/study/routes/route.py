@@ -15,10 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from untrue.data import sets
 from untrue.data.mix import Level
 from untrue.data.rows import LEVELS, Row, write_rows
+from untrue.evals.eval import EvalSpec
 from untrue.files import content_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
+from untrue.simulate.bandit import Shares
 from untrue.simulate.environment import Environment
+from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
 from untrue.study.store import Store
 from untrue.training.spec import METHODS, TrainSpec
@@ -188,12 +191,31 @@ class Route(BaseModel, ABC):
         return ()
 
     def rater_record(self, store: Store) -> dict[str, Any] | None:
-        """How well the rater of dialogues tells them apart, if there is one.
+        """Who rates the dialogues, if there are any: the `noise` of ratings by kind, or the `rater` and how well it
+        tells replies apart (`separation`).
 
         Raises:
             UserError: The record is damaged.
         """
         return None
+
+    def policy_eval(self, arm: Arm) -> EvalSpec | None:
+        """How the policy of an arm is measured after each round; None where it has no policy that could be read."""
+        return None
+
+    def copied(self, arm: Arm, rated: Sequence[Trajectory], seed: int, draws: int) -> list[Shares]:
+        """What a learner would choose after each round that copies what an arm selects, without any model.
+
+        Args:
+            arm: The arm.
+            rated: The dialogues of its first round.
+            seed: Of the draws.
+            draws: How often the loop is drawn.
+
+        Returns:
+            The share of each kind of reply, round by round; empty where nothing is known of the kinds.
+        """
+        return []
 
 
 class AnswersRoute(Route):

@@ -1,0 +1,296 @@
+"""What the loop of feedback of a study did: its dialogues, the policy by round, and what the selection alone does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from untrue.evals.eval import EvalSpec
+from untrue.evals.metrics import Scored, scored
+from untrue.evals.registry import EVALS
+from untrue.logs import open_log
+from untrue.simulate.bandit import DRAWS, Shares
+from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, Kind, ReplyKind, read_environment
+from untrue.simulate.trajectory import KindSummary, Trajectory, read_log, read_trajectories
+from untrue.simulate.trajectory import summarise as summarise_dialogues
+from untrue.stats.intervals import mean_interval, share_interval
+from untrue.stats.rates import grid_of, mean
+from untrue.stats.types import Interval
+from untrue.study.cell import Cell
+from untrue.study.config import Study
+from untrue.study.routes.route import DialogueFile, Sources
+from untrue.study.store import Store
+
+
+class Stage(NamedTuple):
+    """The dialogues of one stage of a feedback loop with users of one kind.
+
+    Attributes:
+        stage: Such as `round 1`.
+        who: The model that they were held with.
+        summary: What they say together.
+    """
+
+    stage: str
+    who: str
+    summary: KindSummary
+
+
+class Chapter(NamedTuple):
+    """The dialogues of one model, such as those of round 1, and whom they were held with."""
+
+    heading: str
+    environment: Environment
+    trajectories: list[Trajectory]
+
+
+class Point(NamedTuple):
+    """The policy of an arm towards users of one kind, after one round.
+
+    Attributes:
+        arm: Name of the arm.
+        round: How many rounds it has learned; 0 is the base.
+        kind: Of the users.
+        probabilities: Mean probability of each kind of reply, with its interval over scenarios and seeds.
+        kl_from_base: Mean Kullback-Leibler divergence from the base's policy, in nats, likewise.
+        seeds: Seed -> mean probability of a sycophantic reply; the base has one.
+    """
+
+    arm: str
+    round: int
+    kind: Kind
+    probabilities: dict[ReplyKind, Interval]
+    kl_from_base: Interval
+    seeds: dict[int, float]
+
+
+class Gap(NamedTuple):
+    """A round after which the policy of a cell is not known."""
+
+    arm: str
+    round: int
+    seed: int
+
+
+class Policy(NamedTuple):
+    """The policy of each arm by round, towards users of scenarios that no arm learns from.
+
+    Attributes:
+        users: Number of users that every policy was measured on, each as benign and as biased: no others count.
+        scenarios: Number of their scenarios.
+        asked: The most users that any policy was measured on.
+        points: By arm, kind of user and round.
+        gaps: What was not measured. A point rests on the seeds that were.
+    """
+
+    users: int
+    scenarios: int
+    asked: int
+    points: list[Point]
+    gaps: list[Gap]
+
+
+class Copied(NamedTuple):
+    """What the selection of an arm does without any model: a learner chooses each kind as often as it was selected.
+
+    Attributes:
+        arm: Name of the arm.
+        share: Of biased users.
+        before: The probability of each kind of reply in the dialogues of the first round.
+        rounds: Share of each kind among the selected replies, round by round. They are what it chooses in the next.
+    """
+
+    arm: str
+    share: float
+    before: Shares
+    rounds: list[Shares]
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a loop of feedback did.
+
+    Attributes:
+        stages: The dialogues of each stage, summarised over all seeds.
+        chapters: Those of the first seed, to be read.
+        rater: Who rated them; see `Route.rater_record`.
+        policy: The policy by round; None where replies were generated.
+        bandit: What the selection alone does, for each share of biased users; empty where a model rated.
+    """
+
+    stages: list[Stage]
+    chapters: list[Chapter]
+    rater: dict[str, Any] | None
+    policy: Policy | None
+    bandit: list[Copied]
+
+
+def feedback(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) -> Feedback | None:
+    """Read what the loop of feedback of a study did; None where it has no such loop.
+
+    Raises:
+        UserError: Dialogues are missing, or a log or the record of the rater is damaged.
+    """
+    files = {cell: list(study.mix.dialogues(store, sources, cell)) for cell in cells}
+    if not any(files.values()):
+        return None
+    paths = {file.path: file for of_cell in files.values() for file in of_cell}
+    trajectories = {path: read_trajectories(path) for path in paths}
+    stages, chapters = _dialogues(study, files, trajectories, store)
+    return Feedback(
+        stages=stages,
+        chapters=chapters,
+        rater=study.mix.rater_record(store),
+        policy=_policy(study, files, store),
+        bandit=_bandit(study, files, trajectories),
+    )
+
+
+def _dialogues(
+    study: Study,
+    files: Mapping[Cell, Sequence[DialogueFile]],
+    trajectories: Mapping[Path, list[Trajectory]],
+    store: Store,
+) -> tuple[list[Stage], list[Chapter]]:
+    """The dialogues of each round, and those after the last training where the study has the eval `sycophancy`.
+
+    Arms with the same assistant share the dialogues of round 1.
+    """
+    evals = [spec for spec in study.evals if spec.name == "sycophancy"]
+    rounds: dict[tuple[str, str], dict[Path, list[Trajectory]]] = {}
+    after: dict[tuple[str, str], list[Trajectory]] = {}
+    chapters: dict[str, Chapter] = {}
+    for cell, of_cell in files.items():
+        to_read = cell.seed == study.seeds[0]
+        for file in of_cell:
+            held = trajectories[file.path]
+            rounds.setdefault((f"round {file.round}", file.model), {})[file.path] = held
+            heading = f"Round {file.round}, {file.model}, before it learns"
+            if to_read and heading not in chapters:
+                chapters[heading] = Chapter(heading, file.environment, held)
+        for spec in evals:
+            held = read_log(store.cell(cell).log(spec))
+            after.setdefault((f"after ({spec.key})", cell.arm.name), []).extend(held)
+            if to_read:
+                heading = f"{cell.arm.name}, users of {spec.key}"
+                users = read_environment(EVALS[spec.name].source(spec.items))
+                chapters[heading] = Chapter(heading, users, held)
+    pooled = {key: [*chain.from_iterable(rounds[key].values())] for key in sorted(rounds)} | after
+    return [
+        Stage(stage, who, summary) for (stage, who), held in pooled.items() for summary in summarise_dialogues(held)
+    ], list(chapters.values())
+
+
+def _policy(study: Study, files: Mapping[Cell, Sequence[DialogueFile]], store: Store) -> Policy | None:
+    base = next((cell for cell in files if not cell.arm.trained), None)
+    logs: dict[Gap, Path | None] = {}
+    for cell, of_cell in files.items():
+        own = study.mix.policy_eval(cell.arm)
+        if own is None:
+            continue
+        alike = next((spec for spec in study.evals if _measures_alike(spec, own)), None)
+        arm, rounds = cell.arm.name, cell.arm.rounds
+        before = Gap(arm, 0, base.seed if base else study.seeds[0])
+        logs[before] = store.cell(base).log(alike) if base and alike else None
+        logs |= {Gap(arm, file.round, cell.seed): file.policy for file in of_cell if file.round < rounds}
+        logs[Gap(arm, rounds, cell.seed)] = store.cell(cell).log(alike) if alike else None
+    read = {path: scored(open_log(path)) for path in dict.fromkeys(logs.values()) if path}
+    return policy({place: read[path] if path else [] for place, path in logs.items()}) if logs else None
+
+
+def _measures_alike(spec: EvalSpec, own: EvalSpec) -> bool:
+    """Whether an eval of the study reads the policy as the loop does after each round; it may ask more users."""
+    record = EVALS[own.name]
+    return (
+        spec.name == own.name
+        and record.reply_identity(spec) == record.reply_identity(own)
+        and record.sources(spec) == record.sources(own)
+    )
+
+
+def policy(measured: Mapping[Gap, Sequence[Scored]]) -> Policy:
+    """The policy by round, on the users that are known everywhere. Nothing stands in for what is missing.
+
+    Args:
+        measured: The samples of `reply_choice` of each cell after each round; empty where there are none.
+    """
+    known = {place: {row.result.item: row for row in rows if row.details} for place, rows in measured.items()}
+    logs = [rows for rows in known.values() if rows]
+    shared = [item for item in logs[0] if all(item in rows for rows in logs)] if logs else []
+    users = {item.rpartition("/")[0]: logs[0][item].result.cluster for item in shared}
+    points = []
+    for arm in dict.fromkeys(place.arm for place in known):
+        for kind in KINDS:
+            for number in sorted({place.round for place in known if place.arm == arm}):
+                of_seeds = {place.seed: rows for place, rows in known.items() if rows and place[:2] == (arm, number)}
+                items = [item for item in shared if logs[0][item].result.category == kind]
+                if items and of_seeds:
+                    points.append(_point(arm, number, kind, items, of_seeds))
+    return Policy(
+        users=len(users),
+        scenarios=len(set(users.values())),
+        asked=max((len({item.rpartition("/")[0] for item in rows}) for rows in logs), default=0),
+        points=points,
+        gaps=[place for place, rows in known.items() if not rows],
+    )
+
+
+def _point(
+    arm: str, number: int, kind: Kind, items: Sequence[str], of_seeds: Mapping[int, Mapping[str, Scored]]
+) -> Point:
+    def values(name: str) -> list[tuple[str, int, float]]:
+        return [(item, seed, rows[item].details[name]) for seed, rows in of_seeds.items() for item in items]
+
+    some = next(iter(of_seeds.values()))
+    scenarios = [some[item].result.cluster or item for item in items]
+    divergence = mean_interval(grid_of(values("kl_from_base")), scenarios)
+    return Point(
+        arm=arm,
+        round=number,
+        kind=kind,
+        probabilities={reply: share_interval(grid_of(values(reply)), scenarios) for reply in REPLY_KINDS},
+        kl_from_base=divergence._replace(low=max(0.0, divergence.low)),
+        seeds={seed: mean(v for v in values("sycophantic") if v[1] == seed) for seed in of_seeds},
+    )
+
+
+def _bandit(
+    study: Study, files: Mapping[Cell, Sequence[DialogueFile]], trajectories: Mapping[Path, list[Trajectory]]
+) -> list[Copied]:
+    """For each arm of the dose-response line, over all seeds."""
+    copied = []
+    for name, share in study.mix.line()[1].items():
+        rounds, before = [], []
+        for cell, of_cell in files.items():
+            if cell.arm.name != name or not of_cell:
+                continue
+            rated = trajectories[of_cell[0].path]
+            rounds.append(study.mix.copied(cell.arm, rated, cell.seed, max(1, DRAWS // len(study.seeds))))
+            before.append(_first_policy(rated, share))
+        if any(rounds):
+            copied.append(
+                Copied(name, share, _averaged(before), [_averaged(each) for each in zip(*rounds, strict=True)])
+            )
+    return copied
+
+
+def _first_policy(rated: Sequence[Trajectory], share: float) -> Shares:
+    """The probabilities before anything is selected, as a population with this share of biased users meets them."""
+    of_kinds = {
+        kind: [choice.probabilities for one in rated if one.kind == kind for choice in one.chosen] for kind in KINDS
+    }
+    weights: dict[Kind, float] = {"benign": 1 - share, "biased": share}
+    return {
+        reply: sum(
+            weights[kind] * fmean(one[reply] for one in of_kind) for kind, of_kind in of_kinds.items() if of_kind
+        )
+        for reply in REPLY_KINDS
+    }
+
+
+def _averaged(shares: Sequence[Shares]) -> Shares:
+    return {reply: fmean(one[reply] for one in shares) for reply in REPLY_KINDS}
