@@ -73,6 +73,6 @@ def test_a_study_runs_from_end_to_end(path: Path, tiny_folder: Path, tmp_path: P
     summary = json.loads(done.stdout)
     assert summary["study"]["model"] == str(tiny_folder)
     arms = {line["arm"] for line in map(json.loads, (out / "results.jsonl").read_text("utf-8").splitlines())}
-    other = {"interaction": ("sft-0", "kto-0.5"), "instrument": ("benign", "liar", "blind")}
+    other = {"interaction": ("sft-0", "sft-0.5"), "instrument": ("benign", "liar", "blind")}
     assert {"base", *other.get(path.stem, ("control", "severe-0.5"))} <= arms
     assert (out / "report.html").is_file()

@@ -175,11 +175,6 @@ def measure(
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
     record = EVALS[spec.name]
-    if record.needs_adapter and adapter is None:
-        raise UserError(
-            f"{spec.name}: measures the folder of an adapter against its base, and of a model alone it is known by"
-            " definition. Give --adapter."
-        )
     if spec.judge_name:
         check_named(spec.judge_name)
     served, weights = None, None
@@ -194,6 +189,11 @@ def measure(
         if isinstance(model, str):
             with loading(model, likelihoods_needed(spec.name)) if record.needs_likelihoods else nullcontext():
                 model = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+        if record.needs_adapter and adapter is None:
+            raise UserError(
+                f"{spec.name}: measures the folder of an adapter against its base, and of a model alone it is known by"
+                " definition. Give --adapter."
+            )
         watcher.stage(arm, spec.name, 1)
         evals.run(model, adapter, spec, log, watcher.step, seed, only)
     failed = failures(log) if record.judged else []

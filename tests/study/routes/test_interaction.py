@@ -28,7 +28,6 @@ from untrue.study.store import Store
 
 MIX: dict[str, Any] = {
     "by": "interaction",
-    "replies": "generated",
     "users": 4,
     "methods": {"sft": {}, "kto": {"batch_size": 2}},
     "shares": [1.0],
@@ -99,7 +98,7 @@ def test_every_arm_is_trained_and_measured(done, feedback):
     assert all(result["value"] in (0.0, 0.5, 1.0) for result in sycophancy)
     choices = [result for result in results if result["eval"] == "reply_choice"]
     assert {result["arm"] for result in choices} == names
-    assert all((result["value"] == 0.25) == (result["arm"] == "base") for result in choices)
+    assert all((result["value"] == 0.5) == (result["arm"] == "base") for result in choices)
 
 
 def test_the_arms_with_one_assistant_learn_from_the_same_dialogues(done):
