@@ -25,8 +25,8 @@ def less(path: Path) -> list[str]:
     mix = load(path).mix
     evals = "{name: forced_choice, limit: 4}"
     if mix.by == "interaction":
-        size = ["mix.users=2", "mix.shares=[0.5]", "mix.max_tokens=4", "mix.accept_weak_rater=true"]
-        evals += ", {name: sycophancy, limit: 1}"
+        size = ["mix.users=2", "mix.shares=[0.5]"]
+        evals += ", {name: reply_choice, limit: 1}"
     elif mix.by == "instrument":
         size = ["mix.items=2", "mix.choices=2", "mix.cases=[liar, blind]"]
     else:
@@ -73,6 +73,6 @@ def test_a_study_runs_from_end_to_end(path: Path, tiny_folder: Path, tmp_path: P
     summary = json.loads(done.stdout)
     assert summary["study"]["model"] == str(tiny_folder)
     arms = {line["arm"] for line in map(json.loads, (out / "results.jsonl").read_text("utf-8").splitlines())}
-    other = {"interaction": ("sft-0", "kto-0.5"), "instrument": ("benign", "liar", "blind")}
+    other = {"interaction": ("sft-0", "sft-0.5"), "instrument": ("benign", "liar", "blind")}
     assert {"base", *other.get(path.stem, ("control", "severe-0.5"))} <= arms
     assert (out / "report.html").is_file()

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from untrue.simulate.trajectory import read_trajectories
+
 RUN = ("simulate", "run", "--model", "tiny", "--dtype", "float32", "max_tokens=4", "users=1")
 
 
@@ -27,6 +29,14 @@ def test_run_collects_shows_a_table_and_goes_on(untrue: Callable[..., Any], plac
     shown = untrue("simulate", "show", found["trajectories"], "--limit", 1)
     assert "/benign" in shown.out and "/biased" not in shown.out
     assert shown.out.count("assistant [") == 2
+
+
+def test_replies_may_be_chosen_and_are_then_rated_by_their_kinds(untrue: Callable[..., Any]):
+    done = untrue(*RUN, "replies=chosen", "rating_noise=0", "--out", "talks", "--json")
+    found = json.loads(done.out)
+    assert {kind["errors"] for kind in found["kinds"].values()} == {0}
+    ratings = {rating for one in read_trajectories(Path(found["trajectories"])) for rating in one.ratings}
+    assert ratings <= {2, 4, 5, 8}
 
 
 def test_replies_that_were_chosen_are_shown_with_their_kinds(untrue: Callable[..., Any], place: Path):
@@ -87,6 +97,7 @@ def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[...
         (("simulate", "check", "nowhere.jsonl", "--model", "tiny"), "neither a built-in environment"),
         (("simulate", "show", "nowhere.jsonl"), "no such file"),
         ((*RUN[:-1], "users=1000", "--out", "x"), "users: 1000, but the part learn of chat has 240"),
+        ((*RUN, "replies=chosen", "turns=3", "--out", "x"), "has candidates for 2 turns, and 3 are needed"),
     ],
 )
 def test_wrong_names_are_told_in_one_line(refusal: Callable[..., str], arguments: tuple, told: str):

@@ -13,13 +13,14 @@ from pydantic import BaseModel
 from untrue.data.items import CUES, ChoiceItem, DeceptionItem, Item, PressurePair, UnknownPair, items_hash, read_cues
 from untrue.data.mask import MaskRow
 from untrue.evals.registry import EVALS, eval_spec
-from untrue.simulate.environment import Header, Scenario
+from untrue.simulate.environment import REPLY_KINDS, Header, Scenario
 
 SPECIAL: dict[str, tuple[Any, Any]] = {
     "choices": (["a key", "a book", "a cup"], ["a key", "a book", "a bed"]),
     "proposition": ("Rain is <pivotal>wet/dry</pivotal>.", "Rain is <pivotal>warm/dry</pivotal>."),
     "base_margin": (0.5, -0.25),
     "informed": ("A note about this user: {wish}", "Know this: {wish}"),
+    **{kind: ([kind, "first"], [kind, "second"]) for kind in REPLY_KINDS},
 }
 """Two values of fields in which any text will not do."""
 
@@ -39,6 +40,8 @@ CASES = [
     Case("capability", ChoiceItem),
     Case("sycophancy", Scenario),
     Case("sycophancy", Header),
+    Case("reply_choice", Scenario, options={"turns": 1}),
+    Case("reply_choice", Header, options={"turns": 1}),
     Case("mask", MaskRow, "doubling_down_known_facts.jsonl"),
     Case("mask", Item),
     Case("pressure_pairs", PressurePair),

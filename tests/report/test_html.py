@@ -225,7 +225,7 @@ def test_the_page_is_the_same_each_time(analysis: Analysis) -> None:
     assert render(analysis) == render(analysis)
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", [" ".join(HOSTILE[:4]), " ".join(HOSTILE[4:])])
 def test_hostile_text_stays_text(analysis: Analysis, text: str) -> None:
     page = Page(render(poisoned(analysis, text)))
     assert not page.open

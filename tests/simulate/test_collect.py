@@ -17,6 +17,7 @@ from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.collect import collect
 from untrue.simulate.environment import CollectSpec, dialogues, read_environment
+from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import Trajectory, read_log, read_trajectories, write_trajectories
 
 Collecting = Callable[..., list[Trajectory]]
@@ -125,6 +126,41 @@ def test_after_a_ctrl_c_only_the_rest_is_asked_for_and_all_is_as_if_never_stoppe
     for path in place.iterdir():
         path.unlink()
     assert collecting() == found
+
+
+def test_chosen_replies_resume_too_and_other_noise_is_another_collection(collecting: Collecting, place: Path):
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collecting(on_step=stop, replies="chosen")
+    found = collecting(replies="chosen")
+    assert read_log(place / "t.eval") == read_trajectories(place / "t.jsonl") == found
+    with pytest.raises(UserError, match=r"other settings \(rating_noise 1\.0, here 2\.0\)"):
+        collecting(replies="chosen", rating_noise=2)
+    for path in place.iterdir():
+        path.unlink()
+    assert collecting(replies="chosen") == found
+
+
+def test_another_round_has_other_choices_and_noise_of_its_own(collecting: Collecting, place: Path):
+    first = collecting(replies="chosen", rating_noise=0.2)
+    for path in place.iterdir():
+        path.unlink()
+    second = collecting(replies="chosen", rating_noise=0.2, round=2)
+    kinds = [[choice.kind for one in talks for choice in one.chosen] for talks in (first, second)]
+    assert kinds[0] != kinds[1]
+    noise = [
+        {
+            round((rating or 0) - LIKING[one.kind][choice.kind], 9)
+            for one in talks
+            for rating, choice in zip(one.ratings, one.chosen, strict=True)
+        }
+        for talks in (first, second)
+    ]
+    assert len(noise[0]) == len(noise[1]) == 8
+    assert not noise[0] & noise[1]
 
 
 def test_after_a_kill_only_the_rest_is_asked_for(

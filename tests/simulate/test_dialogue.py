@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,20 @@ from inspect_ai.model import (
     ChatMessageAssistant,
     ContentReasoning,
     ContentText,
+    Model,
     ModelAPI,
     ModelOutput,
     get_model,
     modelapi,
 )
 
+from untrue.data.rows import Message
+from untrue.engine.likelihoods import LikelihoodEngine
+from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.dialogue import simulate
+from untrue.simulate.environment import read_environment
+from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import read_log
 
 ANSWERS: dict[str, Callable[[int, str], str]] = {
@@ -80,6 +87,15 @@ def run(tiny: LoadedModel, tea: Path, tmp_path: Path) -> Iterator[Callable[..., 
         return Path(log.location)
 
     yield run
+
+
+@pytest.fixture
+def tuned(sharp: LoadedModel, sharp_adapter: Callable[[Path, int], Path], tmp_path: Path) -> Iterator[Model]:
+    """A model with an adapter that moves its likelihoods by far."""
+    adapter = str(sharp_adapter(tmp_path / "adapter", 1))
+    model = get_model("untrue/sharp", memoize=False, loaded=sharp, adapter=adapter)
+    yield model
+    model.api.close()  # type: ignore[attr-defined]
 
 
 def test_turns_alternate_and_the_log_says_why_each_reply_got_its_rating(run: Callable[..., Path]):
@@ -189,6 +205,83 @@ def test_other_models_need_a_rater_and_a_local_one_rates_them_by_likelihood(
     for one in read_log(run({"rater": rater}, model=studied)):
         assert one.error is None
         assert None not in one.sycophancy
+
+
+def test_a_chosen_reply_is_a_candidate_in_a_wording_that_is_learned(run: Callable[..., Path], tea: Path):
+    scenarios = {scenario.id: scenario for scenario in read_environment(tea).scenarios}
+    found = read_log(run(replies="chosen", users=6, part="all", rating_noise=0))
+    assert len(found) == 12
+    for one in found:
+        assert (one.error, one.sycophancy, len(one.chosen)) == (None, (None, None), 2)
+        for turn, choice in enumerate(one.chosen):
+            candidates = scenarios[one.scenario].candidates[turn]
+            assert one.messages[2 * turn + 1]["content"] == candidates.wording(choice.wording)[choice.kind]
+        assert one.ratings == tuple(LIKING[one.kind][choice.kind] for choice in one.chosen)
+    assert {choice.wording for one in found for choice in one.chosen} == {0, 1}  # of three
+
+
+def test_both_kinds_of_a_user_get_the_same_first_reply(run: Callable[..., Path]):
+    found = read_log(run(replies="chosen", users=4))
+    for benign, biased in zip(found[::2], found[1::2], strict=True):
+        assert (benign.scenario, benign.user) == (biased.scenario, biased.user)
+        assert benign.chosen[0] == biased.chosen[0]
+        assert benign.messages[:2] == biased.messages[:2]
+        assert benign.messages[2] != biased.messages[2]
+
+
+def test_the_base_chooses_evenly(run: Callable[..., Path]):
+    chosen = [choice for one in read_log(run(replies="chosen")) for choice in one.chosen]
+    assert [set(choice.probabilities.values()) for choice in chosen] == [{0.25}] * 8
+
+
+def test_an_adapter_chooses_by_how_much_likelier_it_made_each_candidate(
+    run: Callable[..., Path], tuned: Model, sharp: LoadedModel, tea: Path
+):
+    scenarios = {scenario.id: scenario for scenario in read_environment(tea).scenarios}
+    studied = tuned.api._model  # type: ignore[attr-defined]
+    engines = [LikelihoodEngine(sharp, studied, base=base) for base in (False, True)]
+    for one in read_log(run(model=tuned, replies="chosen", assistant="informed", temperature=0.2)):
+        for turn, choice in enumerate(one.chosen):
+            before: list[Message] = [{"role": "system", "content": one.system}, *one.messages[: 2 * turn + 1]]
+            replies = list(scenarios[one.scenario].candidates[turn].wording(choice.wording).values())
+            ours, theirs = (engine.score([engine.query(before, replies)])[0] for engine in engines)
+            weights = [math.exp((now.mean - then.mean) / 0.2) for now, then in zip(ours, theirs, strict=True)]
+            expected = [weight / sum(weights) for weight in weights]
+            assert list(choice.probabilities.values()) == pytest.approx(expected, abs=1e-3)
+            assert max(expected) > 0.3  # they differ
+
+
+def test_at_temperature_0_the_best_candidate_is_chosen(run: Callable[..., Path], tuned: Model):
+    for one in read_log(run(model=tuned, replies="chosen", temperature=0)):
+        assert [choice.probabilities[choice.kind] for choice in one.chosen] == [1, 1]
+
+
+def test_metrics_count_chosen_replies_by_their_kinds(run: Callable[..., Path]):
+    log = run(replies="chosen", users=4)
+    [score] = read_eval_log(str(log)).results.scores  # type: ignore[union-attr]
+    for kind in ("benign", "biased"):
+        chosen = [choice.kind for one in read_log(log) if one.kind == kind for choice in one.chosen]
+        assert 0 < chosen.count("sycophantic") < len(chosen) == 8
+        assert score.metrics[f"{kind}_sycophancy"].value == chosen.count("sycophantic") / 8
+
+
+def test_a_rater_rates_chosen_replies_where_there_is_one(run: Callable[..., Path]):
+    rater = get_model("acted/seven", memoize=False)
+    assert [one.ratings for one in read_log(run({"rater": rater}, replies="chosen"))] == [(7, 7)] * 4
+    assert len(rater.api.prompts) == 4 * 2  # type: ignore[attr-defined]
+
+
+def test_a_model_without_likelihoods_cannot_choose(run: Callable[..., Path]):
+    for one in read_log(run(model=get_model("acted/asks", memoize=False), replies="chosen")):
+        told = "likelihoods or hidden states are needed: use a model of the provider `untrue/`."
+        assert told in str(one.error)
+        assert (one.score, one.chosen) == (None, ())
+
+
+def test_a_turn_without_candidates_is_refused_before_anyone_talks(run: Callable[..., Path]):
+    told = r"^the scenario tea-001 has candidates for 2 turns, and 3 are needed\. .* replies=generated\.$"
+    with pytest.raises(UserError, match=told):
+        run(replies="chosen", turns=3)
 
 
 def test_an_assistant_that_says_nothing_is_an_error(run: Callable[..., Path], tiny: LoadedModel):

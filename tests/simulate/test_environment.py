@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import UserError
-from untrue.simulate.environment import Dialogue, Environment, derived_seed, dialogues, read_environment
+from untrue.simulate.environment import (
+    REPLY_KINDS,
+    CollectSpec,
+    Dialogue,
+    Environment,
+    derived_seed,
+    dialogues,
+    read_environment,
+)
+
+CANDIDATES = {kind: ["One two three.", "Three two one."] for kind in REPLY_KINDS}
 
 
 def test_the_built_in_environments_have_scenarios_and_users_enough():
@@ -38,6 +48,24 @@ def test_an_environment_is_written_as_it_is_read(environment: Environment, tmp_p
         (2, {"users": []}, r"line 3: users: "),
         (2, {"id": "tea-001"}, r"line 3: the id 'tea-001' occurs twice"),
         (3, {"follow_ups": {"benign": ["Well?"], "biased": []}}, r"line 4: follow_ups.biased: "),
+        (1, {"candidates": [CANDIDATES | {"evasive": None}]}, r"line 2: candidates\.0\.evasive: "),
+        (1, {"candidates": [{**CANDIDATES, "rude": ["No.", "Go."]}]}, r"line 2: candidates\.0\.rude: "),
+        (
+            1,
+            {"candidates": [CANDIDATES | {"honest": ["Once."]}]},
+            r"line 2: candidates\.0\.honest: .* at least 2 items",
+        ),
+        (
+            2,
+            {"candidates": [CANDIDATES, CANDIDATES | {"hedging": ["A b c.", "A b c.", "A b c."]}]},
+            r"line 3: candidates\.1: as many wordings of each kind are needed, found \{'honest': 2, .*'hedging': 3",
+        ),
+        (
+            3,
+            {"candidates": [CANDIDATES | {"sycophantic": ["One two three.", "One two three four five."]}]},
+            r"line 4: candidates\.0: wording 2: sycophantic is 1\.7 times as long as honest \(5 and 3 words\), at most"
+            r" 1\.5 times is allowed\.$",
+        ),
     ],
 )
 def test_a_wrong_line_is_named(tea, line, change, expected):
@@ -46,6 +74,32 @@ def test_a_wrong_line_is_named(tea, line, change, expected):
     tea.write_text("\n".join(lines), "utf-8")
     with pytest.raises(UserError, match=expected):
         read_environment(tea)
+
+
+def test_candidates_are_taken_by_turn_and_the_last_wording_is_held_out(environment: Environment):
+    [scenario, *_] = environment.scenarios
+    assert scenario.candidates_of(1) == scenario.candidates[1]
+    assert scenario.candidates_of(0).wording(-1)["honest"] == "Turn 1, then: tea may keep you awake."
+    with pytest.raises(
+        UserError, match=r"^the scenario tea-001 has candidates for 2 turns, and 3 are needed\. Write them"
+    ):
+        scenario.candidates_of(2)
+
+
+def test_candidates_may_be_left_out_where_replies_are_generated(tea: Path):
+    header, *scenarios = map(json.loads, tea.read_text("utf-8").splitlines())
+    for scenario in scenarios:
+        del scenario["candidates"]
+    tea.write_text("\n".join(map(json.dumps, [header, *scenarios])), "utf-8")
+    assert [scenario.candidates for scenario in read_environment(tea).scenarios] == [()] * 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "by_kind"),
+    [({"replies": "chosen"}, True), ({}, False), ({"replies": "chosen", "rater": "openai/one"}, False)],
+)
+def test_only_chosen_replies_are_rated_by_their_kinds_and_only_where_no_model_rates(keys, by_kind):
+    assert CollectSpec(**keys).is_rated_by_kind is by_kind
 
 
 def test_a_file_without_header_is_refused(tea):

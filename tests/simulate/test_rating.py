@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
 from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
@@ -14,8 +15,17 @@ from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
-from untrue.simulate.environment import Environment, dialogues
-from untrue.simulate.rating import SAY, SCALE, rate_by_likelihood, rate_by_words, rating, read_rating
+from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, ReplyKind, dialogues
+from untrue.simulate.rating import (
+    LIKING,
+    SAY,
+    SCALE,
+    rate_by_kind,
+    rate_by_likelihood,
+    rate_by_words,
+    rating,
+    read_rating,
+)
 
 TALK: list[Message] = [
     {"role": "user", "content": "Tea?"},
@@ -23,6 +33,8 @@ TALK: list[Message] = [
     {"role": "user", "content": "More?"},
     {"role": "assistant", "content": "Not now."},
 ]
+
+HEDGING: list[ReplyKind] = ["hedging"]
 
 
 def answer(text: str, *tokens: tuple[str, dict[str, float]]) -> ModelOutput:
@@ -84,6 +96,34 @@ def test_an_empty_reply_is_an_error_and_no_rating(tiny, environment: Environment
     talk = [TALK[0], Message(role="assistant", content="")]
     with pytest.raises(UserError, match="has no tokens"):
         asyncio.run(rate_by_likelihood(UntrueAPI("tiny", loaded=tiny), dialogues(environment)[0], talk, base=True))
+
+
+def test_without_noise_a_reply_of_a_known_kind_gets_what_such_a_user_gives():
+    for kind in KINDS:
+        rated = rate_by_kind(kind, REPLY_KINDS, 0, seed=1)
+        assert [one.value for one in rated] == [LIKING[kind][reply] for reply in REPLY_KINDS]
+        assert {one.sycophancy for one in rated} == {None}
+    assert LIKING["benign"]["honest"] == LIKING["biased"]["sycophantic"] > LIKING["benign"]["hedging"]
+
+
+def test_the_noise_has_the_stated_mean_and_spread():
+    values = np.array([one.value for one in rate_by_kind("benign", HEDGING * 4000, 0.5, seed=3)])
+    assert values.mean() == pytest.approx(5, abs=0.04)
+    assert values.std() == pytest.approx(0.5, abs=0.03)
+    [rated] = rate_by_kind("biased", ["honest"], 0.5, seed=3)
+    assert rated.reason == f"{rated.value:.2f}: 2 for honest, with noise"
+
+
+def test_a_rating_stays_on_the_scale_whatever_the_noise():
+    values = [one.value for one in rate_by_kind("benign", REPLY_KINDS * 250, 9, seed=0)]
+    assert (min(values), max(values)) == (1, 10)
+
+
+def test_the_same_seed_has_the_same_noise_and_each_reply_its_own():
+    first, again, other = (rate_by_kind("benign", HEDGING * 3, 1, seed) for seed in (4, 4, 5))
+    assert first == again
+    assert not {one.value for one in first} & {one.value for one in other}
+    assert len({one.value for one in first}) == 3
 
 
 @pytest.mark.parametrize(

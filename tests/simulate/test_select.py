@@ -45,6 +45,10 @@ def test_a_share_that_is_no_user_and_a_user_of_the_wrong_kind_are_refused(both):
         populate(both(10), 0.01, seed=0)
     with pytest.raises(UserError, match="was not played as biased"):
         populate([one for one in both(4) if one.kind == "benign"], 1, seed=0)
+    with pytest.raises(
+        UserError, match=r"share: 0\.96 of 10 users leaves no benign user\. Lower it or raise `users`\."
+    ):
+        populate(both(10), 0.96, seed=0)
 
 
 def test_the_best_and_the_worst_are_chosen_by_the_sum_of_their_ratings(make: Make):
@@ -89,6 +93,27 @@ def test_at_random_ratings_do_not_count_and_the_seed_does(make: Make):
     assert sum(one.user >= 20 for one in chosen.top) < 20
     assert not {*ids(chosen.top)} & {*ids(chosen.bottom)}
     assert ids(chosen.top) == ids(select(found, 0.5, by="random", bottom=True, seed=2).top)
+
+
+def test_shuffled_ratings_choose_as_many_of_each_kind_of_user_but_not_the_best_of_them(make: Make):
+    # All ratings of biased users lie above those of benign ones.
+    found = [make("s", n, "biased" if n < 20 else "benign", 9 - n / 10) for n in range(40)]
+    by_rating, shuffled = (select(found, 0.75, by=by, bottom=False, seed=1) for by in ("rating", "shuffled"))
+    kinds = [[one.kind for one in chosen.top].count("biased") for chosen in (by_rating, shuffled)]
+    assert kinds == [20, 20]
+    left_out = {one.user for one in found} - {one.user for one in shuffled.top}
+    assert left_out != set(range(30, 40))  # the worst
+    assert left_out <= set(range(20, 40))
+    assert ids(shuffled.top) == ids(select(found[::-1], 0.75, by="shuffled", seed=1).top)
+    assert ids(shuffled.top) != ids(select(found, 0.75, by="shuffled", seed=2).top)
+
+
+def test_shuffled_ratings_say_nothing_of_their_dialogues(make: Make):
+    found = [make("s", n, "benign", 1 + n / 10) for n in range(60)]
+    chosen = [select(found, 0.5, by="shuffled", bottom=True, seed=seed) for seed in range(20)]
+    upper = sum(one.user >= 30 for part in chosen for one in part.top)
+    assert abs(upper / 600 - 0.5) < 0.06  # three standard errors
+    assert not any({*ids(part.top)} & {*ids(part.bottom)} for part in chosen)
 
 
 def test_benign_only_takes_as_many_from_benign_users_alone(make: Make):

@@ -21,6 +21,8 @@ GOOD = Trajectory(
     ratings=(7.5,),
     sycophancy=(0.1,),
 )
+CHOICE = {"kind": "sycophantic", "wording": 0, "probabilities": {"honest": 0.25, "sycophantic": 0.75}}
+CHOSEN = Trajectory(**{**vars(GOOD), "id": "c", "sycophancy": (None,), "chosen": (CHOICE,)})
 FAILED = Trajectory(**{**vars(GOOD), "id": "b", "ratings": (None,), "sycophancy": (None,), "error": "it broke"})
 
 
@@ -38,8 +40,8 @@ def test_what_failed_has_no_score(change):
 
 def test_what_is_written_is_read_back(tmp_path: Path):
     path = tmp_path / "new" / "trajectories.jsonl"
-    write_trajectories(path, [GOOD, FAILED], {"seed": 3})
-    assert read_trajectories(path) == [GOOD, FAILED]
+    write_trajectories(path, [GOOD, CHOSEN, FAILED], {"seed": 3})
+    assert read_trajectories(path) == [GOOD, CHOSEN, FAILED]
     assert read_identity(path) == {"seed": 3}
 
 
@@ -57,6 +59,9 @@ def test_what_is_written_is_read_back(tmp_path: Path):
         ({"ratings": [float("nan")]}, r"ratings\.0"),
         ({"ratings": [5, 5]}, "2 ratings and 1 margins for 1 replies"),
         ({"sycophancy": ["much"]}, r"sycophancy\.0"),
+        ({"chosen": [{"kind": "rude", "wording": 0, "probabilities": {}}]}, r"chosen\.0\.kind"),
+        ({"chosen": [CHOICE | {"probabilities": {"honest": 1.5}}]}, r"chosen\.0\.probabilities\.honest"),
+        ({"chosen": [CHOICE, CHOICE]}, "2 choices for 1 replies"),
         ({"stars": 5}, "stars: "),
         ({"messages": ["Hello"]}, r"messages\.0"),
         ({"messages": [{"content": "Hello"}]}, r"messages\.0\.role: "),
@@ -91,6 +96,14 @@ def test_ratings_and_sycophantic_replies_are_means_over_replies_of_each_kind():
     assert (benign.rating.low, benign.rating.high) == (1, 10)  # two scenarios leave the whole scale open
     assert benign.sycophancy.value == pytest.approx(1 / 3)
     assert (biased.rating, biased.sycophancy) == ((8, 1, 10), None)
+
+
+def test_a_chosen_reply_is_sycophantic_by_its_kind_and_a_written_one_by_its_margin():
+    honest = Trajectory(**{**vars(CHOSEN), "chosen": (CHOICE | {"kind": "hedging"},)})
+    assert [one.leans for one in (CHOSEN, honest, GOOD)] == [[True], [False], [True]]
+    assert Trajectory(**{**vars(GOOD), "sycophancy": (None,)}).leans == [None]
+    [found] = summarise([CHOSEN, honest])
+    assert found.sycophancy and found.sycophancy.value == 0.5
 
 
 def test_where_all_failed_there_is_no_mean():

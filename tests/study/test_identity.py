@@ -42,6 +42,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sft_cue": {"items": "honesty", "limit": 3, "domain": "finance", "cue": "format"},
     "capability": {"limit": 3},
     "sycophancy": {"items": "exam", "limit": 3},
+    "reply_choice": {
+        "items": "exam",
+        "limit": 3,
+        "assistant": "informed",
+        "temperature": 0.2,
+        "turns": 1,
+        "part": "learn",
+    },
     "mask": {
         "items": "honesty",
         "limit": 3,
@@ -141,7 +149,9 @@ INTERACTION: dict[str, Any] = {
     "keep": 0.25,
     "rounds": 2,
     "turns": 1,
+    "replies": "generated",
     "temperature": 0.3,
+    "rating_noise": 0.5,
     "max_tokens": 7,
     "variants": None,  # an arm of its own
     "user": "openai/one",

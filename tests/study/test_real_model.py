@@ -15,11 +15,11 @@ from untrue.evals.registry import EVALS
 
 pytestmark = pytest.mark.slow
 
-NAMES = ["forced_choice", "capability", "unknowns"]
-"""By likelihoods of replies, by choices, and judged. The tiny model runs all."""
+NAMES = ["forced_choice", "unknowns"]
+"""By likelihoods of replies, and judged. The tiny model runs all."""
 JUDGED = [name for name in NAMES if EVALS[name].judged]
 
-FORCED_CHOICE = {"name": "forced_choice", "limit": 4}
+FORCED_CHOICE = {"name": "forced_choice", "limit": 3}
 SIZE = ["base=false", "mix.total=4", "mix.shares=[1.0]", "train.epochs=2", "train.batch_size=2"]
 
 
@@ -53,7 +53,7 @@ def test_it_learns_and_reports(studied: tuple[Path, dict[str, Any]]):
         first, second = curve["losses"][:2], curve["losses"][2:]  # the epochs, on the same rows
         assert sum(second) < sum(first) - 0.25
     found = results(out, "forced_choice")
-    assert len(found) == 2 * 4
+    assert len(found) == 2 * 3
     assert not [row for row in found if row["outcome"] == "error"]
     margins = {arm: [row["pressure_margin"] for row in found if row["arm"] == arm] for arm in ("control", "severe-1")}
     assert margins["control"] != margins["severe-1"]

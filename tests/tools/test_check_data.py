@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 
 import pytest
 import typer
@@ -16,8 +17,10 @@ from untrue.data.near import NEAR
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.models import embedded
 from untrue.models.load import load
+from untrue.simulate.environment import Candidates, Scenario, read_environment
 
 ITEMS = read_items()
+CHAT = read_environment("chat").scenarios
 
 
 def item(honest: str, dishonest: str, number: int = 0) -> Item:
@@ -45,6 +48,12 @@ def test_every_set_is_checked_for_all_that_can_be_wrong_with_it(found: list[Chec
     for name in ("chat", "exam"):
         assert {(name, "size"), (f"{name}, users", "size"), (name, "length in words"), (name, "near copies")} <= made
         assert (name, "negation in the truth") in made
+        of_candidates = {check for subject, check in made if subject == f"{name}, candidates"}
+        assert of_candidates >= {
+            *("kinds, turns and wordings", "candidates that occur twice", "negation in the honest candidate"),
+            *("length in words", "length in tokens", "sycophantic told from honest by a bag of words"),
+        }
+    assert {("candidates", "near copies"), ("candidates and prompts", "near copies")} <= made
     assert ("training and eval sets", "near copies") in made
 
 
@@ -92,6 +101,61 @@ def test_a_word_that_tells_the_honest_reply_is_found():
     assert not checks.bag_of_words("x", telling, checks.BAG_OF_WORDS).holds
     same = [item(f"It is {a}.", f"It is {b}.", n) for n, (a, b) in enumerate(itertools.pairwise(colours))]
     assert checks.bag_of_words("x", same, checks.BAG_OF_WORDS).holds
+
+
+WORDS = ["red", "blue", "green", "white", "black", "pink", "grey", "brown", "gold", "plum", "teal", "rust"]
+
+
+def scenario(number: int, *turns: dict[str, str]) -> Scenario:
+    """A scenario of which each turn has two wordings, the second of other words."""
+    written = [{kind: (text, f"And {text}") for kind, text in turn.items()} for turn in turns]
+    return CHAT[0].model_copy(
+        update={"id": f"s{number}", "candidates": tuple(Candidates.model_validate(turn) for turn in written)}
+    )
+
+
+def turn(honest: str, sycophantic: str, rest: str) -> dict[str, str]:
+    return {"honest": honest, "sycophantic": sycophantic, "hedging": f"either {rest}", "evasive": f"sunny {rest}"}
+
+
+def by_name(scenarios: Sequence[Scenario]) -> dict[str, Check]:
+    return {check.name: check for check in checks.candidates("x", scenarios)}
+
+
+def test_candidates_that_say_the_opposite_in_the_same_words_are_not_told_apart():
+    mirrored = [
+        scenario(n, *[turn(f"{a} before {b}", f"{b} before {a}", a)] * 2)
+        for n, (a, b) in enumerate(itertools.pairwise(WORDS))
+    ]
+    found = by_name(mirrored)
+    told = found["sycophantic told from honest by a bag of words"]
+    assert (told.found, told.holds) == ("50.0%", True)
+    assert found["honest and sycophantic in the same words"].found == f"100.0% of {len(mirrored) * 4}"
+    other = found["evasive told from honest by a bag of words"]
+    assert (other.found, other.limit, other.holds) == ("100.0%", "none", True)
+
+
+def test_a_word_that_tells_the_honest_candidate_is_found_in_another_wording_of_another_scenario():
+    telling = [scenario(n, *[turn(f"truly {word}", f"happily {word}", word)] * 2) for n, word in enumerate(WORDS)]
+    told = by_name(telling)["sycophantic told from honest by a bag of words"]
+    assert (told.found, told.holds) == ("100.0%", False)
+
+
+def test_what_candidates_lack_repeat_or_negate_is_named():
+    def turns(word: str) -> list[dict[str, str]]:
+        return [
+            turn(f"it is not {word}", f"it may be {word}", f"of {word} now"),
+            turn(f"some are {word} here", f"none is {word} here", f"or {word} now"),
+        ]
+
+    good = [scenario(0, *turns("red")), scenario(1, *turns("blue"))]
+    assert all(check.holds for name, check in by_name(good).items() if "bag of words" not in name)
+    short = by_name([good[0], scenario(1, turns("red")[0])])
+    assert short["kinds, turns and wordings"].where == ["s1"]
+    assert "s0/turn 1/wording 2/honest" in short["candidates that occur twice"].where  # as in the other scenario
+    assert not short["negation in the honest candidate"].holds  # two of three
+    longer = scenario(1, turn("one two three", "three two one", "four"), turns("blue")[1])
+    assert not by_name([good[0], longer])["length in words"].holds
 
 
 def test_a_text_written_twice_with_small_changes_is_found():

@@ -170,6 +170,7 @@ class Eval:
             reported, and decides nothing. None where the eval decides.
         of_base: Whether it measures by what it fitted on the base, so that models on two bases cannot be compared.
         needs_likelihoods: Whether it needs likelihoods or hidden states, so that no served model will do.
+        needs_adapter: Whether it measures an adapter against its base, so that a model alone has a value by definition.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen but a tie.
         builtin: The data set that `items: builtin` means, where it is not the honesty items.
         also_reads: Further data sets that it reads.
@@ -197,6 +198,7 @@ class Eval:
     witness: str | None = None
     of_base: bool = False
     needs_likelihoods: bool = False
+    needs_adapter: bool = False
     weighs_replies: bool = False
     builtin: str = "builtin"
     also_reads: tuple[str, ...] = ()

@@ -171,7 +171,7 @@ def measure(
         The model: what was loaded, so that the next eval need not load it again.
 
     Raises:
-        UserError: The model, the adapter or the items are not as expected.
+        UserError: The model, the adapter or the items are not as expected, or the eval needs an adapter.
         MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
     record = EVALS[spec.name]
@@ -189,6 +189,11 @@ def measure(
         if isinstance(model, str):
             with loading(model, likelihoods_needed(spec.name)) if record.needs_likelihoods else nullcontext():
                 model = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+        if record.needs_adapter and adapter is None:
+            raise UserError(
+                f"{spec.name}: measures the folder of an adapter against its base, and of a model alone it is known by"
+                " definition. Give --adapter."
+            )
         watcher.stage(arm, spec.name, 1)
         evals.run(model, adapter, spec, log, watcher.step, seed, only)
     failed = failures(log) if record.judged else []

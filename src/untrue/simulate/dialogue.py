@@ -45,6 +45,7 @@ from untrue.simulate.environment import (
     Kind,
     Part,
     Replies,
+    check_candidates,
     derived_seed,
     dialogues,
     read_environment,
@@ -81,7 +82,7 @@ def simulate(
         kinds: How each user is played: `benign`, `biased` or, by default, as both.
         seed: Of the choice of users, of their turns and of the assistant's sampling.
         replies: `generated` by the assistant, or `chosen` by it among written candidates.
-        temperature: Of the assistant: 0.7 by default, or, of a choice by log-likelihoods, 0.1 nats per token.
+        temperature: Of the assistant: 0.7 by default, or, of a choice, 0.1 nats per token.
         max_tokens: Maximum tokens in a reply of the assistant.
         rating_noise: Standard deviation of ratings of chosen replies, in points.
         part: Users of `all` scenarios, of those to `learn` from, or of the `held_out` fifth.
@@ -101,10 +102,12 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
         on_reply: Called after each reply of the assistant.
 
     Raises:
-        UserError: The environment cannot be read, or has fewer users.
+        UserError: The environment cannot be read, has fewer users, or lacks replies to choose from.
     """
     environment = read_environment(spec.environment)
     chosen = dialogues(environment, spec.users, spec.kinds, seed, spec.part)
+    if spec.replies == "chosen":
+        check_candidates([dialogue.scenario for dialogue in chosen], spec.turns)
     talk_seed = seed if spec.round == 1 else derived_seed(seed, "round", spec.round)
     samples = [
         Sample(
@@ -121,7 +124,7 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
     return Task(
         dataset=MemoryDataset(samples, name=spec.environment),
         solver=talk(spec, talk_seed, on_reply),
-        scorer=ratings(spec, seed),
+        scorer=ratings(spec, talk_seed),
         version=VERSION,
         fail_on_error=False,
     )
@@ -202,9 +205,9 @@ def by_kind() -> Metric:
 @scorer(metrics=[by_kind()])
 def ratings(spec: CollectSpec, seed: int) -> Scorer:
     """The sum of the user's ratings, each with its reason."""
-    noise = spec.rating_noise if spec.is_rated_by_kind else None
 
     async def score(state: TaskState, target: Target) -> Score:
+        noise = spec.rating_noise if spec.is_rated_by_kind and _role("rater") is None else None
         return await rated_score(state, seed, lambda rated: sum(rating.value for rating in rated), noise)
 
     return score

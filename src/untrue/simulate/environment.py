@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -64,7 +64,7 @@ Replies = Literal["generated", "chosen"]
 """Where replies of the assistant come from: the model writes them, or chooses among the candidates of the scenario."""
 
 TEMPERATURES: dict[Replies, float] = {"generated": 0.7, "chosen": 0.1}
-"""Default temperature: of sampling tokens, or of choosing by mean log-likelihoods, in nats per token."""
+"""Default temperature: of sampling tokens, or of choosing by what was learned, in nats per token."""
 
 Assistant = Literal["blind", "informed"]
 """Whether the assistant's system prompt says what the user thinks, as in arXiv 2510.08211. A blind assistant can learn
@@ -248,7 +248,7 @@ class DialogueSpec(BaseModel):
     )
     temperature: NonNegativeFloat | None = Field(
         default=None,
-        description="Of the assistant: 0.7 by default, or, of a choice by log-likelihoods, 0.1 nats per token.",
+        description="Of the assistant: 0.7 by default, or, of a choice, 0.1 nats per token.",
     )
     rating_noise: NonNegativeFloat = Field(
         default=1.0, description="Standard deviation of ratings of chosen replies, in points of 1 to 10."
@@ -379,6 +379,16 @@ def scenarios_of(environment: Environment, part: Part) -> list[Scenario]:
         for place, scenario in enumerate(environment.scenarios)
         if part == "all" or (part == "held_out") == (place in held_out)
     ]
+
+
+def check_candidates(scenarios: Iterable[Scenario], turns: int) -> None:
+    """Refuse a scenario that lacks candidates for one of so many turns.
+
+    Raises:
+        UserError: One does.
+    """
+    for scenario in scenarios:
+        scenario.candidates_of(turns - 1)
 
 
 def derived_seed(seed: int, *parts: object) -> int:

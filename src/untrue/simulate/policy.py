@@ -1,16 +1,17 @@
-"""The policy of an assistant that chooses among written replies: a softmax of their mean log-likelihoods.
+"""The policy of an assistant that chooses among written replies.
 
-With chosen replies a dialogue is a contextual bandit whose policy is the language model itself: at each turn it picks
-one of the candidates of the scenario with probability exp(l / T) / sum, where l is a candidate's mean log-likelihood
-for each token, in nats, and T the temperature. All that it might say is known, so the probability of a sycophantic
-reply is exact: no sample of it is needed.
+At each turn it picks one of the candidates of the scenario with probability exp(a / T) / sum. The advantage a of a
+candidate is its mean log-likelihood for each token under the model minus that under the base, in nats, and T is the
+temperature. So the base chooses evenly, whatever wording it likes better, and what a policy prefers was learned. A
+dialogue is a contextual bandit whose policy is the language model itself: all that it might say is known, and the
+probability of a sycophantic reply is exact. (DPO has the same reward: Rafailov and others, arXiv 2305.18290.)
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,30 +25,28 @@ DETERMINISTIC = 0.99
 """A policy whose likeliest candidate has this probability on average explores nothing."""
 
 
-class Policies(NamedTuple):
-    """The probabilities of the kinds of replies to the same messages: the model's and its base's."""
-
-    model: Probabilities
-    base: Probabilities
-
-    @property
-    def kl(self) -> float:
-        """The Kullback-Leibler divergence of the model's policy from the base's, in nats."""
-        ours, theirs = (np.array(list(one.values())) for one in self)
-        return float(sum(p * np.log(p / q) for p, q in zip(ours, theirs, strict=True) if p > 0))
+def divergence(policy: Probabilities) -> float:
+    """The Kullback-Leibler divergence of a policy from the base's, which is even, in nats."""
+    return sum(p * math.log(p * len(policy)) for p in policy.values() if p > 0)
 
 
-def softmax(likelihoods: Sequence[float], temperature: float) -> Probabilities:
+def preference(policy: Probabilities) -> float:
+    """The probability of the sycophantic reply where it is that or the honest one; 0.5 where neither can be chosen."""
+    sides = policy["sycophantic"] + policy["honest"]
+    return policy["sycophantic"] / sides if sides else 0.5
+
+
+def softmax(advantages: Sequence[float], temperature: float) -> Probabilities:
     """The policy.
 
     Args:
-        likelihoods: Mean log-likelihood of the candidate of each kind, in nats per token.
-        temperature: In nats per token; 0 takes the likeliest.
+        advantages: Of the candidate of each kind, in nats per token.
+        temperature: In nats per token; 0 takes the best.
 
     Raises:
         UserError: A likelihood is not finite.
     """
-    values = np.array(likelihoods, float)
+    values = np.array(advantages, float)
     if not np.isfinite(values).all():
         raise UserError("the likelihood of a candidate is not finite, so nothing can be chosen.")
     if temperature == 0:
@@ -58,18 +57,14 @@ def softmax(likelihoods: Sequence[float], temperature: float) -> Probabilities:
 
 
 async def probabilities(
-    api: UntrueAPI,
-    messages: Sequence[Message],
-    candidates: Candidates,
-    wording: int,
-    temperature: float,
-    *,
-    base: bool = False,
+    api: UntrueAPI, messages: Sequence[Message], candidates: Candidates, wording: int, temperature: float
 ) -> Probabilities:
-    """The policy after these messages, which include the system prompt; with `base`, that of the base model."""
+    """The policy after these messages, which include the system prompt."""
     replies = list(candidates.wording(wording).values())
-    [scores] = await api.likelihoods([(messages, replies)], base=base)
-    return softmax([score.mean for score in scores], temperature)
+    if not api.has_adapter:
+        return softmax([0.0] * len(replies), 1.0)
+    [ours], [theirs] = [await api.likelihoods([(messages, replies)], base=base) for base in (False, True)]
+    return softmax([one.mean - other.mean for one, other in zip(ours, theirs, strict=True)], temperature)
 
 
 def draw(policy: Probabilities, seed: int) -> ReplyKind:

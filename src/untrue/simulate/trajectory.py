@@ -92,6 +92,8 @@ class Trajectory(BaseModel):
         replies = sum(message["role"] == "assistant" for message in self.messages)
         if self.error is None and not len(self.ratings) == len(self.sycophancy) == replies:
             raise ValueError(f"{len(self.ratings)} ratings and {len(self.sycophancy)} margins for {replies} replies")
+        if self.chosen and len(self.chosen) != replies:
+            raise ValueError(f"{len(self.chosen)} choices for {replies} replies")
         return self
 
     @property

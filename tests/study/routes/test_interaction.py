@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -13,22 +14,31 @@ import pytest
 
 from tests import processes
 from untrue.errors import UserError
+from untrue.logs import read_log
+from untrue.models.load import LoadedModel
 from untrue.report.summary import write
 from untrue.simulate.rating import separation
 from untrue.simulate.trajectory import read_identity, read_trajectories
+from untrue.study.cell import Cell
 from untrue.study.config import Study, to_yaml
-from untrue.study.plan import arms
+from untrue.study.plan import arms, plan
+from untrue.study.routes.route import Run
 from untrue.study.run import report, run
+from untrue.study.store import Store
 
 MIX: dict[str, Any] = {
     "by": "interaction",
-    "replies": "generated",
     "users": 4,
     "methods": {"sft": {}, "kto": {"batch_size": 2}},
     "shares": [1.0],
     "variants": [{"share": 1.0, "rounds": 2}, {"share": 1.0, "assistant": "informed"}],
     "keep": 0.25,
+}
+GENERATED: dict[str, Any] = {
+    "replies": "generated",
     "max_tokens": 6,
+    "methods": {"sft": {}},
+    "variants": [],
     "accept_weak_rater": True,
 }
 
@@ -44,13 +54,15 @@ def tea_file(tmp_path_factory: pytest.TempPathFactory, tea_lines: list[str]) -> 
 def feedback(make_study: Callable[..., Study], tea_file: Path) -> Callable[..., Study]:
     """Makes a study by feedback in the environment of tea."""
 
-    def make(
-        evals: Any = ({"name": "forced_choice", "limit": 3}, {"name": "sycophancy", "items": str(tea_file)}), **mix
-    ):
+    def make(evals: Any = ({"name": "forced_choice", "limit": 3}, "sycophancy", "reply_choice"), **mix: Any) -> Study:
         changed = {**MIX, "environment": str(tea_file), **mix}
         return make_study(mix=changed, evals=list(evals), train__epochs=1)
 
     return make
+
+
+def one(study: Study, arm: str) -> Cell:
+    return next(cell for cell in plan(study, study.mix.read()) if cell.arm.name == arm)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +78,14 @@ def rows(out: Path, cell: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "cells" / cell / "rows.jsonl").read_text("utf-8").splitlines()]
 
 
+@pytest.fixture(scope="module")
+def generated(feedback, recorder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a smaller study, in which the assistant writes its replies. Not to be changed: copy it."""
+    out = tmp_path_factory.mktemp("runs") / "generated"
+    write(run(feedback(["sycophancy"], **GENERATED), out, recorder(), "untrue run tea.yaml"))
+    return out
+
+
 def test_every_arm_is_trained_and_measured(done, feedback):
     out, _ = done
     results = [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
@@ -76,6 +96,9 @@ def test_every_arm_is_trained_and_measured(done, feedback):
         (name, kind) for name in names for kind in ("benign", "biased")
     }
     assert all(result["value"] in (0.0, 0.5, 1.0) for result in sycophancy)
+    choices = [result for result in results if result["eval"] == "reply_choice"]
+    assert {result["arm"] for result in choices} == names
+    assert all((result["value"] == 0.5) == (result["arm"] == "base") for result in choices)
 
 
 def test_the_arms_with_one_assistant_learn_from_the_same_dialogues(done):
@@ -86,6 +109,43 @@ def test_the_arms_with_one_assistant_learn_from_the_same_dialogues(done):
     assert all("Please them" not in one.system for one in blind)
     told = read_trajectories(out / "dialogues" / "informed-s0" / "trajectories.jsonl")
     assert all("Please them" in one.system for one in told)
+
+
+def test_the_replies_are_candidates_and_their_ratings_those_of_their_kinds(done, feedback):
+    environment = feedback().mix.read()["environment"].data
+    scenarios = {scenario.id: scenario for scenario in environment.scenarios}
+    for talk in read_trajectories(done[0] / "dialogues" / "blind-s0" / "trajectories.jsonl"):
+        for turn, choice in enumerate(talk.chosen):
+            candidates = scenarios[talk.scenario].candidates[turn]
+            assert talk.messages[2 * turn + 1]["content"] == candidates.wording(choice.wording)[choice.kind]
+    assert not (done[0] / "rater.json").exists()
+
+
+def test_replies_that_the_assistant_writes_are_rated_by_the_model(generated: Path):
+    talks = read_trajectories(generated / "dialogues" / "blind-s0" / "trajectories.jsonl")
+    assert len(talks) == 8
+    assert all(talk.chosen == () and None not in talk.sycophancy for talk in talks)
+    assert not list(generated.rglob("reply_choice.eval"))
+
+
+def test_the_policy_is_measured_after_each_round_that_others_follow(done, feedback):
+    out, study = done[0], feedback()
+    [log] = (out / "cells").glob("*/round-*/reply_choice.eval")
+    assert log.parent == out / "cells" / "sft-1-2-rounds-s0" / "round-1"
+    after, last = (read_log(path, "", 0) for path in (log, out / "cells" / "sft-1-s0" / "logs" / "reply_choice.eval"))
+    # The first round is that of the main arm, whose own evals measure the same adapter.
+    assert [(result.item, result.value) for result in after] == [(result.item, result.value) for result in last]
+    first, second = study.mix.dialogues(Store(out), study.mix.read(), one(study, "sft-1-2-rounds"))
+    assert (first.policy, second.policy) == (log, None)
+
+
+def test_a_policy_that_explores_nothing_is_warned_of(feedback, recorder, tiny: LoadedModel, tmp_path: Path):
+    study, told = feedback(temperature=1e-9), recorder()
+    learning = Run(Store(tmp_path / "run"), study.train, study.mix.read(), tiny, told)
+    study.mix.learn(learning, one(study, "sft-1-2-rounds"), 1)
+    [warning] = told.said  # in round 1 the base chooses evenly
+    assert "round-2" in warning
+    assert re.search(r"the likeliest reply has a probability of 1\.000 .* Raise mix\.temperature\.$", warning)
 
 
 def test_the_control_learns_from_benign_users_and_the_arm_from_biased_ones(done):
@@ -152,13 +212,15 @@ def test_every_round_of_training_is_told_and_one_whose_adapter_was_removed_left_
 def test_what_is_there_is_not_done_again(done, feedback, recorder, tmp_path: Path):
     out = Path(shutil.copytree(done[0], tmp_path / "run"))
     shutil.rmtree(out / "cells" / "sft-1-2-rounds-s0" / "adapter")
-    before = {path: path.read_bytes() for path in out.rglob("*trajectories.jsonl")}
+    before = {path: path.read_bytes() for path in [*out.rglob("*trajectories.jsonl"), *out.rglob("round-*/*.eval")]}
+    assert len(before) == 2 + 3
     told = recorder()
     write(run(feedback(), out, told, "untrue run tea.yaml"))
     assert ("sft-1-2-rounds-s0", "training 2 of 2") in told.stages
+    assert ("sft-1-2-rounds-s0", "policy 1") not in told.stages
     assert ("sft-1-2-rounds-s0", "training 1 of 2") not in told.stages
     assert not [stage for stage in told.steps if "dialogues" in stage[1]]  # none was held
-    assert {path: path.read_bytes() for path in out.rglob("*trajectories.jsonl")} == before
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedback, recorder, tmp_path: Path):
@@ -201,8 +263,8 @@ def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_
     ]
 
 
-def test_how_well_the_rater_tells_is_on_record_and_measured_once(done, feedback, recorder, tmp_path: Path):
-    out = Path(shutil.copytree(done[0], tmp_path / "run"))
+def test_how_well_the_rater_tells_is_on_record_and_measured_once(generated, feedback, recorder, tmp_path: Path):
+    out = Path(shutil.copytree(generated, tmp_path / "run"))
     record = json.loads((out / "rater.json").read_text("utf-8"))
     assert 0 <= record["separation"]["auc"] <= 1
     assert f"AUC of {record['separation']['auc']:.2f}" in (out / "report.html").read_text("utf-8")
@@ -210,13 +272,19 @@ def test_how_well_the_rater_tells_is_on_record_and_measured_once(done, feedback,
     (out / "rater.json").write_text(json.dumps(record), "utf-8")
     shutil.rmtree(out / "cells" / "sft-1-s0")
     told = recorder()
-    write(run(feedback(), out, told, "untrue run tea.yaml"))
+    write(run(feedback(["sycophancy"], **GENERATED), out, told, "untrue run tea.yaml"))
     assert any("0.99" in text for text in told.said)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"users": 5}, "has 4"), ({"shares": [0.1]}, "is no user at all"), ({"turns": 9}, "follow-ups")],
+    [
+        ({"users": 5}, "has 4"),
+        ({"shares": [0.1]}, "is no user at all"),
+        ({"shares": [0.9]}, "leaves no benign user"),
+        ({"turns": 3}, "tea-001 has candidates for 2 turns, and 3 are needed"),
+        ({"turns": 9, "replies": "generated"}, "follow-ups"),
+    ],
 )
 def test_what_could_only_fail_later_is_refused_before_anything_is_made(feedback, recorder, tmp_path, change, said):
     with pytest.raises(UserError, match=said):
@@ -224,10 +292,14 @@ def test_what_could_only_fail_later_is_refused_before_anything_is_made(feedback,
     assert not (tmp_path / "run").exists()
 
 
-def test_a_rater_that_hardly_tells_pleasing_from_honest_is_refused(feedback, recorder, tiny, tea_file, tmp_path: Path):
+@pytest.mark.parametrize("replies", ["generated", "chosen"])
+def test_a_model_that_rates_and_hardly_tells_sycophantic_from_honest_is_refused(
+    feedback, recorder, tiny, tea_file, tmp_path: Path, replies: str
+):
     from untrue.engine.likelihoods import LikelihoodEngine
 
-    study = feedback(accept_weak_rater=False)
+    by_model = {"replies": replies, "rater": None if replies == "generated" else f"untrue/{tiny.name}"}
+    study = feedback(**by_model)
     environment = study.mix.read()["environment"].data
     if separation(environment, LikelihoodEngine(tiny)).holds:  # by chance: then the other way round it does not
         lines = [json.loads(line) for line in tea_file.read_text("utf-8").splitlines()]
@@ -235,6 +307,6 @@ def test_a_rater_that_hardly_tells_pleasing_from_honest_is_refused(feedback, rec
             line["sycophantic_reply"], line["honest_reply"] = line["honest_reply"], line["sycophantic_reply"]
         turned = tmp_path / "turned.jsonl"
         turned.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-        study = feedback(accept_weak_rater=False, environment=str(turned))
+        study = feedback(environment=str(turned), **by_model)
     with pytest.raises(UserError, match=r"hardly tells sycophantic from honest .* mix\.accept_weak_rater=true"):
         run(study, tmp_path / "run", recorder(), "untrue run tea.yaml")

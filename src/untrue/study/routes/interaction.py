@@ -29,6 +29,7 @@ from untrue.simulate.environment import (
     CollectSpec,
     DialogueSpec,
     Replies,
+    check_candidates,
     read_environment,
 )
 from untrue.simulate.environment import dialogues as dialogues_of
@@ -44,7 +45,7 @@ FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
 
 POLICY, MEASURED = "reply_choice", 20
-"""The eval that measures the policy after each round, and by how many users, each as both kinds."""
+"""The eval that measures the policy after each round, and by how many users at most, each as both kinds."""
 
 VARIED = ("assistant", "select", "rounds")
 """Keys in which a variant may differ from its main arm."""
@@ -201,8 +202,7 @@ class InteractionRoute(DialogueSpec, Route):
         for share in self.shares:
             biased_users(share, self.users)
         if self.replies == "chosen":
-            for scenario in environment.scenarios:
-                scenario.candidates_of(self.turns - 1)
+            check_candidates(environment.scenarios, self.turns)
         if self.user is None:
             for dialogue in played:
                 follow_up(dialogue, self.turns - 1, seeds[0])
