@@ -95,6 +95,10 @@ def test_a_model_without_an_adapter_is_refused(tiny: LoadedModel, tea: Path, tmp
     assert not (tmp_path / "log.eval").exists()
 
 
+def test_a_limit_is_of_users_and_may_be_larger_than_their_number(tea: Path):
+    assert [len(reply_choice(str(tea), limit=limit).dataset) for limit in (1, 2, 1000)] == [2, 4, 4]
+
+
 def test_users_that_are_learned_from_are_measured_on_request(tea: Path):
     learned = {sample.id for sample in reply_choice(str(tea), part="learn").dataset}
     assert learned and not learned & {sample.id for sample in reply_choice(str(tea)).dataset}
