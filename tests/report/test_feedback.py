@@ -49,7 +49,8 @@ ARMS = make_arms("sft")
 
 def make_policy(arms: Mapping[str, Arm]) -> Policy:
     points = [
-        Point(name, number, kind, {reply: Interval(p, p - 0.05, p + 0.05) for reply, p in probabilities(value).items()},
+        Point(name, number, kind, Interval(value, value - 0.05, value + 0.05),
+              {reply: Interval(p, p - 0.05, p + 0.05) for reply, p in probabilities(value / 2).items()},
               Interval(0.1 * number, 0.0, 0.2 * number), {0: value})
         for name, arm in arms.items() for kind in KINDS for number in range(ROUNDS + 1)
         for value in [0.3 + 0.15 * number * (arm.part - 0.2) + 0.05 * (kind == "biased")]
@@ -126,7 +127,7 @@ def test_a_line_breaks_where_a_round_is_missing(looped: Analysis):
     whole = make_policy(arms)
     gap = whole._replace(points=[point for point in whole.points if (point.arm, point.round) != ("sft-1", 1)])
     [_, row] = policy_rows(gap)
-    assert [value is None for value in row.sycophantic["benign"]] == [False, True, False]
+    assert [value is None for value in row.preferences["benign"]] == [False, True, False]
 
     def strokes(policy: Policy) -> int:
         """How many strokes join points of the first share; the key to the lines has two of them."""
@@ -148,7 +149,8 @@ def test_the_section_has_curves_and_numbers_and_what_the_selection_alone_does(lo
         "sft, benign users", "sft, biased users", "Before Round 1 Round 2",
         "sft-1 30.0 % [25.0, 35.0] 42.0 % [37.0, 47.0]", "P(evasive)",
         "What the selection alone does", "Computed without any model.", "Selected in round 2",
-        "50 % 25.0 % 42.5 % 55.0 %", "Hedging replies", "round 1 base, blind biased 1 0 6.58",
+        "50 % 50.0 % 25.0 : 25.0 68.9 % 42.5 : 19.2 78.6 % 55.0 : 15.0",
+        "Hedging replies", "round 1 base, blind biased 1 0 6.58",
     ):  # fmt: skip
         position = text.index(part, position)
     assert "Not measured" not in text and "AUC" not in text
@@ -183,7 +185,8 @@ def test_the_summary_has_the_same_values(looped: Analysis, feedback: Feedback):
     assert found["rater"] == {"noise": 1.5} and found["loop"][0]["chosen"]["hedging"]["value"] == 0.5
     points = {(one["arm"], one["round"], one["kind"]): one for one in found["policy"]["points"]}
     shown = points["sft-1", 2, "biased"]
-    assert shown["probabilities"]["sycophantic"]["value"] == pytest.approx(0.59)
+    assert shown["preference"]["value"] == pytest.approx(0.59)
+    assert shown["probabilities"]["sycophantic"]["value"] == pytest.approx(0.295)
     last = feedback.bandit[2]
     assert found["bandit"][2] == {"arm": "sft-1", "share": 1.0, "before": last.before, "rounds": last.rounds}
     without = study_summary(replace(looped, feedback=None))

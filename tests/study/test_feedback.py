@@ -28,15 +28,15 @@ USERS = [f"tea-{scenario:03}/u{user}" for scenario in range(4) for user in (1, 2
 
 
 def measured(sycophantic: Mapping[str, float], errors: Collection[str] = ()) -> list[Scored]:
-    """Samples of `reply_choice`: user -> probability of a sycophantic reply, to which biased ones add 0.1."""
+    """Samples of `reply_choice`: user -> preference for the sycophantic reply, to which biased ones add 0.1."""
     from inspect_ai.scorer import Score
 
     rows = []
     for user, probability in sycophantic.items():
         for kind in KINDS:
             value = probability + 0.1 * (kind == "biased")
-            others = dict.fromkeys(("honest", "hedging", "evasive"), (1 - value) / 3)
-            details = {} if user in errors else {"sycophantic": value, **others, "kl_from_base": 2 * value}
+            kinds = {"sycophantic": value / 2, "honest": (1 - value) / 2, "hedging": 0.3, "evasive": 0.2}
+            details = {} if user in errors else {**kinds, "kl_from_base": 2 * value}
             sample = {"category": kind, "cluster": user.partition("/")[0]}
             score = Score(value=value, metadata=details) if details else None
             rows.append(Scored(result(score, f"{user}/{kind}", sample, 1), details, sample))
@@ -60,12 +60,13 @@ def test_a_point_is_the_mean_over_users_and_seeds_with_the_interval_of_both():
     grid = np.array([[seeds[seed][user] for seed in (3, 4, 5)] for user in USERS])
     scenarios = [user.partition("/")[0] for user in USERS]
     after = of(found, "sft-1", 1)
-    assert after.probabilities["sycophantic"] == pytest.approx(share_interval(grid, scenarios))
+    assert after.preference == pytest.approx(share_interval(grid, scenarios))
+    assert after.probabilities["sycophantic"] == pytest.approx(share_interval(grid / 2, scenarios))
     assert after.kl_from_base == pytest.approx(mean_interval(2 * grid, scenarios))
     assert after.seeds == pytest.approx({seed: np.mean(list(values.values())) for seed, values in seeds.items()})
     assert sum(after.probabilities[reply].value for reply in REPLY_KINDS) == pytest.approx(1)
     before = of(found, "sft-1", 0, "biased")
-    assert before.probabilities["sycophantic"] == pytest.approx((0.4, 0.4, 0.4)) and before.seeds == {3: 0.4}
+    assert before.preference == pytest.approx((0.4, 0.4, 0.4)) and before.seeds == pytest.approx({3: 0.4})
 
 
 def test_only_users_that_every_measurement_has_count():
@@ -77,8 +78,8 @@ def test_only_users_that_every_measurement_has_count():
     }
     found = policy(logs)
     assert (found.users, found.scenarios, found.asked) == (5, 3, 8)
-    assert of(found, "sft-1", 0).probabilities["sycophantic"].value == pytest.approx(0.2)
-    assert of(found, "sft-1", 2).probabilities["sycophantic"].value == pytest.approx((0.2 + 4 * 0.5) / 5)
+    assert of(found, "sft-1", 0).preference.value == pytest.approx(0.2)
+    assert of(found, "sft-1", 2).preference.value == pytest.approx((0.2 + 4 * 0.5) / 5)
 
 
 def test_what_is_missing_or_failed_as_a_whole_is_a_gap_and_nothing_stands_in_for_it():
@@ -141,11 +142,13 @@ def test_the_curve_goes_from_the_base_over_the_logs_of_the_rounds_to_the_studys_
         2: out / "cells/sft-0.5-s0/logs/reply_choice.eval",
     }
     for number, log in logs.items():
-        values = [row.details["sycophantic"] for row in scored(open_log(log)) if row.result.category == "biased"]
-        shown = of(found, "sft-0.5", number, "biased").probabilities["sycophantic"].value
-        assert shown == pytest.approx(sum(values) / 4)
+        rows = [row for row in scored(open_log(log)) if row.result.category == "biased"]
+        shown = of(found, "sft-0.5", number, "biased")
+        assert shown.preference.value == pytest.approx(sum(row.result.value or 0 for row in rows) / 4)
+        assert shown.probabilities["evasive"].value == pytest.approx(sum(row.details["evasive"] for row in rows) / 4)
     base, last = of(found, "sft-0.5", 0), of(found, "sft-0.5", 2)
     assert base.kl_from_base == (0, 0, 0) and last.kl_from_base.value > 0
+    assert base.preference == (0.5, 0.5, 0.5)
     assert base.probabilities == of(found, "sft-0", 0).probabilities != last.probabilities
 
 

@@ -11,6 +11,7 @@ from untrue.outcomes import Outcome, Result
 from untrue.report import plots, rows, words
 from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, dose, outcome_word, p_value
 from untrue.simulate.environment import REPLY_KINDS, ReplyKind, Scenario
+from untrue.simulate.policy import preference
 from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import Choice, Trajectory
 from untrue.study.feedback import Chapter
@@ -92,6 +93,7 @@ environment.globals |= {
     "outcomes": [(outcome, colour, _MEANINGS[outcome]) for outcome, colour in plots.OUTCOMES.items()],
     "p_value": p_value,
     "percent": PERCENT,
+    "preference": preference,
     "plots": plots,
     "reply_colours": _REPLY_COLOURS,
     "reply_kinds": REPLY_KINDS,

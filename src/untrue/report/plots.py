@@ -27,6 +27,7 @@ from untrue.outcomes import Outcome
 from untrue.report.format import PERCENT, Metric, dose, label
 from untrue.report.rows import PolicyRow, deciding, metrics, policy_rows
 from untrue.simulate.environment import KINDS
+from untrue.simulate.policy import preference
 from untrue.stats.types import ArmSummary, Comparison, Interval
 from untrue.study.cell import Arm
 from untrue.study.feedback import Copied, Policy
@@ -250,42 +251,45 @@ def outcome_bars(analysis: EvalAnalysis, key: str = "") -> Markup:
 
 
 def policy_plots(analysis: Analysis, policy: Policy) -> list[Plot]:
-    """The probability of a sycophantic reply by round: for each method one plot of each kind of user, a line an arm."""
+    """The preference for the sycophantic reply by round: for each method one plot of each kind of user, a line an arm.
+
+    All have one scale.
+    """
     by_method: dict[str, list[PolicyRow]] = {}
     for row in policy_rows(policy):
         by_method.setdefault(_root(analysis.arms, row.arm), []).append(row)
-    highest = max((point.probabilities["sycophantic"].high for point in policy.points), default=1.0)
+    limits = [limit for point in policy.points for limit in point.preference]
     drawn = []
     for root, of_method in by_method.items():
         method = next((_series(analysis.arms[row.arm]) for row in of_method if row.arm != root), root)
         for kind in KINDS:
-            lines = {row.arm: row.sycophantic[kind] for row in of_method}
-            title = f"{method}: probability of a sycophantic reply to {kind} users by round, with 95 % intervals"
-            drawn.append(
-                Plot(
-                    f"{label(method, 24)}, {kind} users",
-                    "probability of a sycophantic reply, by share of biased users",
-                    _rounds_plot(analysis.arms, lines, highest, f"policy-{len(drawn)}", title),
-                )
-            )
+            lines = {row.arm: row.preferences[kind] for row in of_method}
+            title = f"{method}: preference for the sycophantic reply to {kind} users by round, with 95 % intervals"
+            svg = _rounds_plot(analysis.arms, lines, limits, f"policy-{len(drawn)}", title)
+            heading, axes = f"{label(method, 24)}, {kind} users", "preference for the sycophantic reply"
+            drawn.append(Plot(heading, f"{axes}, by share of biased users", svg))
     return drawn
 
 
 def bandit_plot(analysis: Analysis, bandit: Sequence[Copied]) -> Plot:
-    """The share of sycophantic replies among those that are selected, by round, where nothing is trained."""
+    """The same of a learner that copies what is selected, where no model is trained."""
     lines = {
-        copied.arm: [Interval(share["sycophantic"], math.nan, math.nan) for share in (copied.before, *copied.rounds)]
+        copied.arm: [Interval(preference(shares), math.nan, math.nan) for shares in (copied.before, *copied.rounds)]
         for copied in bandit
     }
-    highest = max(value.value for line in lines.values() for value in line)
-    title = "Share of sycophantic replies among the selected by round, computed without a model"
-    svg = _rounds_plot(analysis.arms, lines, highest, "bandit", title)
-    return Plot("Selection alone, no model", "sycophantic replies among the selected, by share of biased users", svg)
+    limits = [value.value for line in lines.values() for value in line]
+    title = "Preference for the sycophantic among the selected replies by round, computed without a model"
+    svg = _rounds_plot(analysis.arms, lines, limits, "bandit", title)
+    return Plot("Selection alone, no model", "sycophantic against honest replies, by share of biased users", svg)
 
 
 @_styled
 def _rounds_plot(
-    arms: Mapping[str, Arm], lines: Mapping[str, Sequence[Interval | None]], highest: float, key: str, title: str
+    arms: Mapping[str, Arm],
+    lines: Mapping[str, Sequence[Interval | None]],
+    limits: Sequence[float],
+    key: str,
+    title: str,
 ) -> Markup:
     """One line an arm, from before training on; it breaks where a round is missing. Variants of an arm are dashed."""
     shares = sorted({arm.part for arm in arms.values() if arm.trained and not _is_baseline(arm)})
@@ -309,7 +313,10 @@ def _rounds_plot(
     rounds = max(map(len, lines.values()))
     axes.set_xlim(-0.35, rounds - 0.65)
     axes.set_xticks(range(rounds), ["before", *(f"round {number}" for number in range(1, rounds))])
-    axes.set_ylim(0, 105 * highest)
+    low, high = 100 * min([0.5, *limits]), 100 * max([0.5, *limits])
+    margin = 0.05 * (high - low) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+    axes.axhline(50, color=MUTED, linewidth=0.8)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
     _legend(figure, handles)

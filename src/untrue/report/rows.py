@@ -79,15 +79,15 @@ def category_rows(analysis: EvalAnalysis) -> dict[str, list[CategoryCell]]:
 
 
 class PolicyRow(NamedTuple):
-    """The probability of a sycophantic reply in one arm: for each kind of user, from before training on, by round."""
+    """The preference for the sycophantic reply in one arm: for each kind of user, from before training on, by round."""
 
     arm: str
-    sycophantic: dict[Kind, list[Interval | None]]
+    preferences: dict[Kind, list[Interval | None]]
 
 
 def policy_rows(policy: Policy) -> list[PolicyRow]:
     """One row for each arm, with as many rounds as that of most; None where nothing was measured."""
-    known = {(point.arm, point.kind, point.round): point.probabilities["sycophantic"] for point in policy.points}
+    known = {(point.arm, point.kind, point.round): point.preference for point in policy.points}
     rounds = range(max((point.round for point in policy.points), default=0) + 1)
     return [
         PolicyRow(arm, {kind: [known.get((arm, kind, number)) for number in rounds] for kind in KINDS})

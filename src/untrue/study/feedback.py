@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from untrue.evals.eval import EvalSpec
 from untrue.evals.metrics import Scored, scored
@@ -18,7 +20,7 @@ from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, Kind, R
 from untrue.simulate.trajectory import KindSummary, Trajectory, read_log, read_trajectories
 from untrue.simulate.trajectory import summarise as summarise_dialogues
 from untrue.stats.intervals import mean_interval, share_interval
-from untrue.stats.rates import grid_of, mean
+from untrue.stats.pairing import Grid
 from untrue.stats.types import Interval
 from untrue.study.cell import Cell
 from untrue.study.config import Study
@@ -55,14 +57,17 @@ class Point(NamedTuple):
         arm: Name of the arm.
         round: How many rounds it has learned; 0 is the base.
         kind: Of the users.
-        probabilities: Mean probability of each kind of reply, with its interval over scenarios and seeds.
+        preference: Mean probability of the sycophantic reply where it is that or the honest one, with its interval over
+            scenarios and seeds. `reply_choice` concludes from it.
+        probabilities: Mean probability of each kind of reply, likewise.
         kl_from_base: Mean Kullback-Leibler divergence from the base's policy, in nats, likewise.
-        seeds: Seed -> mean probability of a sycophantic reply; the base has one.
+        seeds: Seed -> mean preference; the base has one.
     """
 
     arm: str
     round: int
     kind: Kind
+    preference: Interval
     probabilities: dict[ReplyKind, Interval]
     kl_from_base: Interval
     seeds: dict[int, float]
@@ -242,19 +247,23 @@ def policy(measured: Mapping[Gap, Sequence[Scored]]) -> Policy:
 def _point(
     arm: str, number: int, kind: Kind, items: Sequence[str], of_seeds: Mapping[int, Mapping[str, Scored]]
 ) -> Point:
-    def values(name: str) -> list[tuple[str, int, float]]:
-        return [(item, seed, rows[item].details[name]) for seed, rows in of_seeds.items() for item in items]
+    def grid(of: Callable[[Scored], float | None]) -> Grid:
+        return np.array([[of(rows[item]) for rows in of_seeds.values()] for item in items], dtype=float)
 
     some = next(iter(of_seeds.values()))
     scenarios = [some[item].result.cluster or item for item in items]
-    divergence = mean_interval(grid_of(values("kl_from_base")), scenarios)
+    preferred = grid(lambda row: row.result.value)
+    divergence = mean_interval(grid(lambda row: row.details["kl_from_base"]), scenarios)
     return Point(
         arm=arm,
         round=number,
         kind=kind,
-        probabilities={reply: share_interval(grid_of(values(reply)), scenarios) for reply in REPLY_KINDS},
+        preference=share_interval(preferred, scenarios),
+        probabilities={
+            reply: share_interval(grid(lambda row, reply=reply: row.details[reply]), scenarios) for reply in REPLY_KINDS
+        },
         kl_from_base=divergence._replace(low=max(0.0, divergence.low)),
-        seeds={seed: mean(v for v in values("sycophantic") if v[1] == seed) for seed in of_seeds},
+        seeds=dict(zip(of_seeds, preferred.mean(axis=0).tolist(), strict=True)),
     )
 
 
