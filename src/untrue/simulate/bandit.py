@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from untrue.simulate.environment import REPLY_KINDS, ReplyKind
-from untrue.simulate.rating import rate_by_kind
 from untrue.simulate.select import SelectBy, Within, populate, select
 from untrue.simulate.trajectory import Choice, Trajectory
 
@@ -66,6 +65,8 @@ def _drawn(
     trajectory: Trajectory, policy: Mapping[ReplyKind, float] | None, noise: float, random: np.random.Generator
 ) -> Trajectory:
     """The dialogue with other replies: drawn from a policy, by default from its own, and rated."""
+    from untrue.simulate.rating import rate_by_kind
+
     choices = []
     for choice in trajectory.chosen:
         weights = np.array([(policy or choice.probabilities)[kind] for kind in REPLY_KINDS])

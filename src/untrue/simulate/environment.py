@@ -47,6 +47,9 @@ VERSION = 1
 TURNS, MAX_TOKENS = 2, 64
 """Defaults: replies of the assistant in a dialogue, and the length of a reply."""
 
+DETERMINISTIC = 0.99
+"""A policy whose likeliest candidate has this probability on average explores nothing."""
+
 UNLIKE = 1.5
 """The words of the longest candidate of a wording / those of the shortest, at most: length would tell them apart."""
 

@@ -21,9 +21,6 @@ from untrue.errors import UserError
 from untrue.simulate.environment import REPLY_KINDS, Candidates, ReplyKind
 from untrue.simulate.trajectory import Probabilities
 
-DETERMINISTIC = 0.99
-"""A policy whose likeliest candidate has this probability on average explores nothing."""
-
 
 def divergence(policy: Probabilities) -> float:
     """The Kullback-Leibler divergence of a policy from the base's, which is even, in nats."""

@@ -278,9 +278,10 @@ def _bandit(
             if cell.arm.name != name or not of_cell:
                 continue
             rated = trajectories[of_cell[0].path]
-            rounds.append(study.mix.copied(cell.arm, rated, cell.seed, max(1, DRAWS // len(study.seeds))))
-            before.append(_first_policy(rated, share))
-        if any(rounds):
+            if of_rounds := study.mix.copied(cell.arm, rated, cell.seed, max(1, DRAWS // len(study.seeds))):
+                rounds.append(of_rounds)
+                before.append(_first_policy(rated, share))
+        if rounds:
             by_round = [_averaged(of_seeds) for of_seeds in zip(*rounds, strict=True)]
             copied.append(Copied(name, share, _averaged(before), by_round))
     return copied

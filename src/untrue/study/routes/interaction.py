@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from untrue.data.rows import Row, write_rows
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import EVALS, eval_spec
 from untrue.files import read_text, write_text
 from untrue.judge.models import content
 from untrue.settings import validate
 from untrue.simulate.bandit import Shares, copied
 from untrue.simulate.collect import collect
 from untrue.simulate.environment import (
+    DETERMINISTIC,
     VERSION,
     Assistant,
     CollectSpec,
@@ -33,7 +33,6 @@ from untrue.simulate.environment import (
     read_environment,
 )
 from untrue.simulate.environment import dialogues as dialogues_of
-from untrue.simulate.policy import DETERMINISTIC
 from untrue.simulate.select import SelectBy, Within, biased_users, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
@@ -271,6 +270,8 @@ class InteractionRoute(DialogueSpec, Route):
 
     def policy_eval(self, arm: Arm) -> EvalSpec | None:
         """With few users, and as the assistant chooses when it learns."""
+        from untrue.evals.registry import EVALS, eval_spec
+
         if not isinstance(arm, UserArm) or self.replies != "chosen":
             return None
         own = {"environment": self.environment, "temperature": self.temperature, "turns": self.turns}
