@@ -153,7 +153,7 @@ def test_the_real_model_scores_every_reply_as_a_plain_pass_does(plain):
         prompts = [
             ([{"role": "system", "content": system}, {"role": "user", "content": user}], replies)
             for system, user, replies in [
-                *((item.neutral_system_prompt, prompt, pair) for prompt in item.belief_prompts),
+                (item.neutral_system_prompt, item.belief_prompts[0], pair),
                 (item.neutral_system_prompt, item.user_prompt, pair),
                 (item.system_prompt, item.user_prompt, [*pair, item.evasive_reply]),
             ]
