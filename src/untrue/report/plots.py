@@ -277,7 +277,7 @@ def bandit_plot(analysis: Analysis, bandit: Sequence[Copied]) -> Plot:
         copied.arm: [Interval(preference(shares), math.nan, math.nan) for shares in (copied.before, *copied.rounds)]
         for copied in bandit
     }
-    limits = [value.value for line in lines.values() for value in line]
+    limits = [value.value for line in lines.values() for value in line if math.isfinite(value.value)]
     title = "Preference for the sycophantic among the selected replies by round, computed without a model"
     svg = _rounds_plot(analysis.arms, lines, limits, "bandit", title)
     return Plot("Selection alone, no model", "sycophantic against honest replies, by share of biased users", svg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -278,8 +279,8 @@ def _bandit(
             if cell.arm.name != name or not of_cell:
                 continue
             rated = trajectories[of_cell[0].path]
-            if of_rounds := study.mix.copied(cell.arm, rated, cell.seed, max(1, DRAWS // len(study.seeds))):
-                rounds.append(of_rounds)
+            if of_seed := study.mix.copied(cell.arm, rated, cell.seed, max(1, DRAWS // len(study.seeds))):
+                rounds.append(of_seed)
                 before.append(_first_policy(rated, share))
         if rounds:
             by_round = [_averaged(of_seeds) for of_seeds in zip(*rounds, strict=True)]
@@ -291,7 +292,8 @@ def _first_policy(rated: Sequence[Trajectory], share: float) -> Shares:
     """The probabilities before anything is selected, as a population with this share of biased users meets them."""
 
     def mean_of(kind: Kind, reply: ReplyKind) -> float:
-        return fmean(choice.probabilities[reply] for one in rated if one.kind == kind for choice in one.chosen)
+        found = [choice.probabilities[reply] for one in rated if one.kind == kind for choice in one.chosen]
+        return fmean(found) if found else math.nan  # all dialogues with such users failed
 
     return {reply: (1 - share) * mean_of("benign", reply) + share * mean_of("biased", reply) for reply in REPLY_KINDS}
 
