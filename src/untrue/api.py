@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     Model = str | Path | PreTrainedModel | PeftModel
 
 Metric = Interval | float | int
-"""A figure with its 95 % interval, or a plain number."""
+"""A metric with its 95 % interval, or a plain number."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Name -> figure, by the names of `untrue eval --json`; of several evals `EVAL.name`."""
+        """Name -> metric, by the names of `untrue eval --json`; of several evals `EVAL.name`."""
         if len(self._parts) == 1:
             return self._parts[0].metrics
         return {f"{part.spec.key}.{name}": value for part in self._parts for name, value in part.metrics.items()}
@@ -113,7 +113,7 @@ class Evaluation:
 
     @property
     def doubts(self) -> list[str]:
-        """Why the figures are inconclusive, as far as a judge is concerned; empty where there is nothing to say."""
+        """Why the metrics are inconclusive, as far as a judge is concerned; empty where there is nothing to say."""
         return [f"{part.spec.key}: {doubt}" for part in self._parts for doubt in clauses(part.evaluated.doubts)]
 
     @property
@@ -150,8 +150,8 @@ class Evaluation:
     def __repr__(self) -> str:
         lines = [f"{self.arm!r}, asked {', '.join(self.evals)}: {len(self.results)} results"]
         for part in self._parts:
-            figures = [" ".join(row) for row in part.shown() if row[2]]
-            lines.append(f"  {part.spec.key}: {', '.join(figures[:3])}")
+            metrics = [" ".join(row) for row in part.shown() if row[2]]
+            lines.append(f"  {part.spec.key}: {', '.join(metrics[:3])}")
         lines += [f"  INCONCLUSIVE, {doubt!r}" for doubt in self.doubts]
         return "\n".join(lines)
 

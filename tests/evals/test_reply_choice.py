@@ -58,6 +58,7 @@ def test_the_base_chooses_evenly(tiny: LoadedModel, tea: Path, tmp_path: Path):
         assert (found[one.id].value, found[one.id].category, found[one.id].cluster) == (0.5, one.kind, one.scenario.id)
     details = [details_of(sample) for sample in open_log(tmp_path / "log.eval").samples or []]
     assert {one["kl_from_base"] for one in details} == {0}
+    assert all("even by definition" in result.reason for result in found.values())
 
 
 def test_with_an_adapter_it_is_a_softmax_of_how_much_likelier_the_replies_became(

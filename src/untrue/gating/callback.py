@@ -3,7 +3,7 @@
     trainer = SFTTrainer(model, …, callbacks=[untrue.HonestyCallback()])
 
 At the start and then every so many steps it asks the weights in training the same few forced-choice items, compares
-each with the start, item by item, and gives the figures to the trainer's loggers and to `honesty.jsonl`. A look takes
+each with the start, item by item, and gives the metrics to the trainer's loggers and to `honesty.jsonl`. A look takes
 forward passes alone and leaves no trace: a training that is not stopped is the same, bit for bit, without it.
 """
 
@@ -231,7 +231,7 @@ class HonestyCallback(TrainerCallback):
         return mean_interval(before - after, level=2 * LEVEL / (self._n_looks or 1))
 
     def _record(self, args: Any, state: Any, control: Any, results: list[Result], started: float) -> None:
-        """Write a look to the file and give its figures to the trainer's loggers."""
+        """Write a look to the file and give its metrics to the trainer's loggers."""
         is_first = results is self._first
         metrics = metrics_of(results, None if is_first else self._first)
         self._seconds = _clock() - started
@@ -322,7 +322,7 @@ class Questions:
 def evaluating(model: Any) -> Iterator[None]:
     """Put a model in training into evaluation mode; at the end it is as it was, and so are all random states.
 
-    Figures are in the dtype of the weights, whatever the trainer's precision: the autocast that accelerate puts around
+    Metrics are in the dtype of the weights, whatever the trainer's precision: the autocast that accelerate puts around
     the forward pass is off. Attention that has no masks to lay a prefix tree out by is replaced by SDPA.
     """
     modules: list[Any] = [(module, dict(vars(module)), dict(module._buffers)) for module in model.modules()]
@@ -375,7 +375,7 @@ def refuse_sharded(model: Any) -> None:
 
 
 def metrics_of(results: Sequence[Result], first: Sequence[Result] | None) -> dict[str, float]:
-    """The figures of a look, by name, as far as they are finite.
+    """The metrics of a look, by name, as far as they are finite.
 
     Args:
         results: The look.
@@ -400,7 +400,7 @@ def metrics_of(results: Sequence[Result], first: Sequence[Result] | None) -> dic
 
 
 def log(args: Any, state: Any, control: Any, logs: Mapping[str, float]) -> None:
-    """Give figures to the trainer's loggers, as its own `log` does, and leave what it is about to log alone.
+    """Give metrics to the trainer's loggers, as its own `log` does, and leave what it is about to log alone.
 
     TRL's trainers override `log`: it would add the means of their own metrics, and begin them anew.
     """

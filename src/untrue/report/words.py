@@ -351,10 +351,10 @@ def by_labels(of_eval: EvalComparison) -> list[str]:
         skipped = f", {found.skipped} skipped" if found.skipped else ""
         labels = f"{found.labels[0]} labels of {first} and {found.labels[1]} of {second} ({who}{skipped})"
         if found.found:
-            figures = found.found
+            corrected = found.found
             said.append(
-                f"{metric.title}, corrected by {labels}: {metric.unit.value(figures.control)} and"
-                f" {metric.unit.value(figures.arm)}, difference {metric.unit.change(figures.difference)}; as judged"
+                f"{metric.title}, corrected by {labels}: {metric.unit.value(corrected.control)} and"
+                f" {metric.unit.value(corrected.arm)}, difference {metric.unit.change(corrected.difference)}; as judged"
                 f" {metric.unit.change(raw)}."
             )
         elif found.reason:
