@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from untrue.models.adapter import adapter_hash
 from untrue.models.fingerprint import ASKED, PROMPTS, Fingerprint, Proof
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
+    from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 
 
 SERVED = ("vllm", "sglang", "hf", "openai-api", "anthropic", "azureai", "bedrock", "ollama", "openrouter")
@@ -140,6 +140,29 @@ def prove(name: str, expected: Fingerprint) -> Proof:
     if model is None:
         raise UserError(f"{name}: Inspect has no such provider. Name the model as Inspect does, such as vllm/BASE.")
     return fingerprint.whose(expected, asyncio.run(_first_tokens(model)))
+
+
+async def reply(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> ModelOutput:
+    """What a model replies, or an error with the reason of its server alone.
+
+    Raises:
+        RuntimeError: The provider says that it failed, or that its server has no room for the messages.
+    """
+    try:
+        output = await model.generate(list(messages), config=config)
+    except RuntimeError as error:  # its text is the whole request, with the reason at its end
+        if (raised := cause(error)) is error:
+            raise
+        raise RuntimeError(f"the model failed: {type(raised).__name__}: {one_line(raised)}") from raised
+    if output.error or not output.choices or is_refused(output):
+        reason = output.error or (one_line(output.completion) if output.choices else "it gave no reply")
+        raise RuntimeError(f"the model failed: {reason}")
+    return output
+
+
+def is_refused(output: ModelOutput) -> bool:
+    """Whether the text is a server's error: Inspect returns one about the context length as a reply without tokens."""
+    return output.stop_reason == "model_length" and output.usage is None
 
 
 async def _first_tokens(model: Model) -> list[dict[str, float]]:

@@ -26,10 +26,11 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score, Scorer, Target
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from untrue.errors import UserError, cause, one_line
+from untrue.engine.served import reply
+from untrue.errors import UserError
 from untrue.evals.eval import Elicited, Eval
 from untrue.evals.resume import current
-from untrue.judge.judge import Judge, is_refused, judge_for_task
+from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
 from untrue.outcomes import Outcome
@@ -224,15 +225,7 @@ async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
     seed = None if model.config.seed is None else derived_seed(model.config.seed, *draw)
     output = run.journal.take(messages, seed) if run.journal else None
     if output is None:
-        try:
-            output = await model.generate(messages, config=GenerateConfig(seed=seed))
-        except RuntimeError as error:  # its text is the whole request, with the reason at its end
-            if (raised := cause(error)) is error:
-                raise
-            raise RuntimeError(f"the model failed: {type(raised).__name__}: {one_line(raised)}") from raised
-        if output.error or not output.choices or is_refused(output):
-            reason = output.error or (one_line(output.completion) if output.choices else "it gave no reply")
-            raise RuntimeError(f"the model failed: {reason}")
+        output = await reply(model, messages, GenerateConfig(seed=seed))
         if seed is None:
             _refuse_seed()
         if run.journal:

@@ -18,7 +18,6 @@ from inspect_ai.model import (
     ChatMessageUser,
     GenerateConfig,
     Model,
-    ModelOutput,
     ResponseSchema,
     get_model,
     model_roles,
@@ -26,6 +25,7 @@ from inspect_ai.model import (
 from inspect_ai.util import JSONSchema, LimitExceededError
 
 from untrue.engine.provider import UntrueAPI
+from untrue.engine.served import is_refused
 from untrue.errors import UntrueError, UserError, cause, one_line
 from untrue.files import content_hash
 from untrue.judge.judgement import JudgeError, Judgement, JudgementCache, NoRoom, identity, parse
@@ -182,11 +182,6 @@ class Judge:
         if is_refused(output):
             raise NoRoom(f"the judge {self.name} failed ({one_line(output.completion)})")
         return output.completion, output.stop_reason
-
-
-def is_refused(output: ModelOutput) -> bool:
-    """Whether the text is a server's error: Inspect returns one about the context length as a reply without tokens."""
-    return output.stop_reason == "model_length" and output.usage is None
 
 
 def judge_for_task(self_judge_allowed: bool = False) -> Judge:

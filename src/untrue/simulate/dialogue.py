@@ -30,6 +30,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI, local_model
+from untrue.engine.served import reply
 from untrue.errors import UserError
 from untrue.settings import validate
 from untrue.simulate.environment import (
@@ -153,7 +154,7 @@ def talk(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = Non
                 choices.append(await choose(state, dialogue.scenario.candidates_of(turn), own, temperature))
             else:
                 config = GenerateConfig(seed=own, temperature=temperature, max_tokens=spec.max_tokens)
-                state.output = await get_model().generate(state.messages, config=config)
+                state.output = await reply(get_model(), state.messages, config)
                 state.messages.append(state.output.message)
             if on_reply:
                 on_reply()

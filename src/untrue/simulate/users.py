@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from untrue.data.rows import Message, plain
 from untrue.engine.provider import UntrueAPI
+from untrue.engine.served import reply
 from untrue.errors import UserError, cause, one_line
 from untrue.simulate.environment import Dialogue, Environment, Scenario, User, derived_seed
 from untrue.thinking import without_thinking
@@ -127,11 +128,9 @@ async def ask(
     reasons = []
     for config in attempts:
         try:
-            output = await model.generate(
-                [ChatMessageSystem(content=system), ChatMessageUser(content=prompt)],
-                config=config if isinstance(model.api, UntrueAPI) else config.merge(remote),
-            )
-            return read(output)
+            config = config if isinstance(model.api, UntrueAPI) else config.merge(remote)
+            question = [ChatMessageSystem(content=system), ChatMessageUser(content=prompt)]
+            return read(await reply(model, question, config))
         except Exception as error:  # whatever a provider raises
             reasons.append(one_line(cause(error)))
     raise UserError(f"the {role} {model.name} failed {len(reasons)} times: {'; then '.join(reasons)}.")
