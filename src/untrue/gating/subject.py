@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.data.items import items_hash
+from untrue.engine.served import may_be_served
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, arm_name, default_log, measure, read, refuse_nothing
@@ -285,7 +286,7 @@ class Subjects:
         """The model to measure, and its adapter."""
         path = Path(source)
         if path.is_dir() and is_adapter(path):
-            return model or base_of(path, self.watcher.say), path
+            return model or _here(base_of(path, self.watcher.say)), path
         return source, None
 
     def _of_arm(self, path: Path) -> Subject:
@@ -317,7 +318,6 @@ class Subjects:
         return Subject(name, answers)
 
     def _measured(self, model: str, adapter: Path | None, only: Only) -> Subject:
-        from untrue.engine.served import may_be_served
         from untrue.models.load import load
 
         arm, answers = arm_name(model, adapter), {}
@@ -485,6 +485,11 @@ def doubts_of(
     return [*reasons, *(note.doubts if note else ())]
 
 
+def _here(base: str) -> str:
+    """The base that an adapter names, so that no provider of Inspect's is taken for the owner of a hub id."""
+    return f"untrue/{base}" if may_be_served(base) else base
+
+
 def own_base(adapter: str) -> str:
     """The base of an adapter that is given alone.
 
@@ -497,4 +502,4 @@ def own_base(adapter: str) -> str:
             f"{adapter}: is no adapter, so it has no base to be compared with ({why}). Check the path, or name a"
             " baseline before it."
         )
-    return base_of(Path(adapter))
+    return _here(base_of(Path(adapter)))
