@@ -42,10 +42,42 @@ def test_it_is_made_once_and_then_proves_or_refutes(untrue: Callable, served, re
     assert "Inspect has no such provider" in refusal("fingerprint", adapter, "--model", "nobody/model")
 
 
+def test_several_are_proved_one_by_one_and_one_that_is_not_counts(untrue: Callable, served, sharp_adapter: Callable):
+    server, base, mine = served
+    yours = sharp_adapter(Path("yours"), 2)
+    untrue("fingerprint", mine, yours)
+    server.load(adapter_hash(mine), mine)
+    proved = untrue("fingerprint", mine, yours, "--model", base)
+    assert proved.code == 0, proved.err
+    assert [line.partition("(")[0] for line in proved.out.splitlines()] == [
+        f"{name}: proved: it answers with this adapter " for name in ("mine", "yours")
+    ]
+    assert server.asked[0] == adapter_hash(mine)  # which the server had under it; the other it was given
+    server.load(adapter_hash(sharp_adapter(Path("yours"), 3)), mine)
+    untrue("fingerprint", yours)
+    refuted = untrue("fingerprint", mine, yours, "--model", base, "--json")
+    assert refuted.code == 1
+    assert [one["weights"] for one in json.loads(refuted.out)] == ["adapter", "other"]
+
+
+def test_the_command_of_a_server_is_printed_alone(untrue: Callable, served, refusal: Callable, sharp: LoadedModel):
+    _, base, adapter = served
+    printed = untrue("fingerprint", adapter, "--serve")
+    assert printed.code == 0
+    assert printed.out.startswith(f"vllm serve {sharp.name} --served-model-name sharp ")
+    assert printed.out.endswith(f" --lora-modules {adapter_hash(adapter)}={adapter.resolve()}\n")
+    assert "the model is vllm/sharp" in printed.err
+    assert not (adapter / "fingerprint.json").exists()
+    assert json.loads(untrue("fingerprint", adapter, "--serve", "--json").out)["model"] == "vllm/sharp"
+    assert "Leave one of them out" in refusal("fingerprint", adapter, "--serve", "--model", base)
+    named = refusal("fingerprint", adapter, adapter, "--model", f"{base}:mine")
+    assert "names one adapter, and 2 are given" in named
+
+
 def test_an_eval_of_a_served_adapter_says_in_its_log_whose_weights_answered(untrue: Callable, served):
     server, base, adapter = served
     with JudgeServer() as judge:
-        words = ["eval", "unknowns", "limit=2", "--model", base, "--adapter", adapter, "max_tokens=4"]
+        words = ["eval", "unknowns", "limit=2", "--model", f"{base}:{adapter}", "max_tokens=4"]
         done = untrue(*words, f"judge={judge.name}", "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
@@ -65,3 +97,17 @@ def test_an_eval_of_other_weights_is_refused_before_anything_is_judged(untrue: C
         assert (done.code, judge.requests) == (2, [])
     assert "does not answer with the adapter mine but with its base, without it" in done.err
     assert not Path("logs").exists()
+
+
+def test_likelihoods_of_a_served_model_are_refused_in_every_command(untrue: Callable, served, refusal: Callable):
+    server, base, adapter = served
+    why = f"{base}: forced_choice needs likelihoods or hidden states, which are computed in this process, so the model"
+    for words in (
+        ("eval", "--model", base),
+        ("eval", "--model", base, "--adapter", adapter),
+        ("gate", adapter, "--model", base),
+        ("gate", base, f"{base}:{adapter}"),
+        ("compare", base, f"{base}:{adapter}"),
+    ):
+        assert refusal(*words).startswith(why)
+    assert server.asked == []

@@ -7,10 +7,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from untrue.simulate.trajectory import read_trajectories
+from tests.engine.lora_server import LoraServer
+from untrue.engine.generation import ROWS
+from untrue.models import fingerprint
+from untrue.models.adapter import adapter_hash
+from untrue.models.fingerprint import PROMPTS
+from untrue.models.load import LoadedModel
+from untrue.simulate.trajectory import read_identity, read_trajectories
 
 RUN = ("simulate", "run", "--model", "tiny", "--dtype", "float32", "max_tokens=4", "users=1")
 
@@ -29,6 +36,50 @@ def test_run_collects_shows_a_table_and_goes_on(untrue: Callable[..., Any], plac
     shown = untrue("simulate", "show", found["trajectories"], "--limit", 1)
     assert "/benign" in shown.out and "/biased" not in shown.out
     assert shown.out.count("assistant [") == 2
+
+
+@pytest.fixture
+def served(sharp: LoadedModel, sharp_adapter: Callable, place: Path, monkeypatch: pytest.MonkeyPatch):
+    """A server, the name of its base, and an adapter that it has under the hash of its content."""
+    adapter = sharp_adapter(Path("mine"), 1)
+    fingerprint.record(sharp, adapter)
+    with LoraServer(Path(sharp.name), context=300) as running:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        running.load(adapter_hash(adapter), adapter)
+        yield running, f"vllm/base-{uuid4().hex}", adapter
+
+
+def test_a_served_assistant_talks_with_its_adapter_and_another_model_rates(
+    untrue: Callable[..., Any], served, refusal: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(ROWS, "cuda", 1)  # chunks, each with connections of its own
+    server, base, adapter = served
+    run = ("simulate", "run", "max_tokens=4", "users=1", "--model", base, "--adapter", adapter, "--out", "talks")
+    assert f"{base}: ratings need likelihoods, which are computed in this process" in refusal(*run)
+    assert f"{base}: replies=chosen needs likelihoods" in refusal(*run, "replies=chosen")
+    assert server.asked == []
+    done = untrue(*run, "rater=untrue/tiny", "--json")
+    assert done.code == 0, done.err
+    assert f"{base}: answers with the adapter mine" in done.err
+    kinds = json.loads(done.out)["kinds"]
+    assert {kind["errors"] for kind in kinds.values()} == {0}
+    assert set(server.asked) == {adapter_hash(adapter)}
+    collected = read_identity(Path("talks/trajectories.jsonl"))
+    assert (collected["model"], collected["adapter_hash"]) == (base, adapter_hash(adapter))
+    asked = len(server.asked)
+    again = untrue(*run, "rater=untrue/tiny", "--json")
+    assert json.loads(again.out)["kinds"] == kinds
+    assert len(server.asked) == asked + len(PROMPTS)  # the proof alone
+
+
+def test_what_a_server_has_no_room_for_is_an_error_and_no_reply(untrue: Callable[..., Any], served):
+    _, base, _ = served
+    run = ("simulate", "run", "users=1", "--model", base, "rater=untrue/tiny", "--out", "talks")
+    for limit, reason in ((400, "max_tokens=400 cannot be greater than max_model_len=300"), (290, "maximum context")):
+        done = untrue(*run, f"max_tokens={limit}")
+        assert done.code == 2
+        assert re.search(f"all 2 dialogues failed, first: .*the model failed: .*{reason}", done.err), done.err
+        assert not Path("talks/trajectories.jsonl").exists()
 
 
 def test_replies_may_be_chosen_and_are_then_rated_by_their_kinds(untrue: Callable[..., Any]):

@@ -2,6 +2,9 @@
 
 Like vLLM it reads an adapter once, and keeps it under its name whatever becomes of the folder. And like vLLM it gives
 the token that it drew first, then the likeliest ones, as many together as were asked for. It draws that of `rank`.
+
+With a `context` it refuses what has more tokens. With `deaf` its base answers under every adapter's name, as in vLLM
+where an adapter does not fit the model's layers.
 """
 
 from __future__ import annotations
@@ -13,11 +16,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.judge.server import CONTEXT
+
 
 class LoraServer:
     """The server of a base and its adapters, as a context. `asked` holds the model's name in each request."""
 
-    def __init__(self, base: Path, *, logprobs: bool = True, rank: int = 0):
+    def __init__(
+        self, base: Path, *, logprobs: bool = True, rank: int = 0, context: int | None = None, deaf: bool = False
+    ):
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -26,6 +33,7 @@ class LoraServer:
         self._tokenizer = AutoTokenizer.from_pretrained(base)
         self._loaded: dict[str, str] = {}
         self._logprobs, self._rank, self._lock = logprobs, rank, threading.Lock()
+        self._context, self._deaf = context, deaf
         self.asked: list[str] = []
 
     def __enter__(self) -> LoraServer:
@@ -41,6 +49,8 @@ class LoraServer:
                 if self.path == "/v1/load_lora_adapter":
                     server.load(body["lora_name"], Path(body["lora_path"]))
                     self._answer(200, {})
+                elif refusal := server._refusal(body):
+                    self._answer(400, {"error": {"message": refusal, "type": "BadRequestError", "code": 400}})
                 else:
                     self._answer(200, server._chat(body))
 
@@ -81,15 +91,30 @@ class LoraServer:
                 self._model = self._peft.from_pretrained(self._model, str(adapter), inner)
             self._loaded[name] = inner
 
+    def _ids(self, body: dict[str, Any]) -> Any:
+        text = self._tokenizer.apply_chat_template(body["messages"], tokenize=False, add_generation_prompt=True)
+        return self._tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+
+    def _refusal(self, body: dict[str, Any]) -> str | None:
+        """Why vLLM 0.32 refuses a request, in its words; None where it does not."""
+        limit, prompt = body.get("max_tokens") or 0, self._ids(body).shape[1]
+        if self._context is None or prompt + limit <= self._context:
+            return None
+        if limit > self._context:
+            return (
+                f"max_tokens={limit} cannot be greater than max_model_len={self._context}. Please request fewer output"
+                f" tokens. (parameter=max_tokens, value={limit})"
+            )
+        return CONTEXT.format(context=self._context, limit=limit, prompt=prompt, total=prompt + limit)
+
     def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
         import torch
 
-        text = self._tokenizer.apply_chat_template(body["messages"], tokenize=False, add_generation_prompt=True)
-        ids = self._tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        ids = self._ids(body)
         tokens: list[dict[str, Any]] = []
         with self._lock, torch.inference_mode():
             self.asked.append(body["model"])
-            inner = self._loaded.get(body["model"])
+            inner = None if self._deaf else self._loaded.get(body["model"])
             if inner:
                 self._model.set_adapter(inner)
             with self._model.disable_adapter() if self._loaded and not inner else nullcontext():

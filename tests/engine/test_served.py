@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,13 +11,20 @@ from uuid import uuid4
 import pytest
 
 from tests.engine.lora_server import LoraServer
-from untrue.engine.served import prove, serving_name
+from untrue.engine.served import named_model, prove, refuse_no_base, reply, served, serving_name, with_folder
 from untrue.errors import MachineError, UserError
 from untrue.models import fingerprint
+from untrue.models.adapter import adapter_hash
 from untrue.models.fingerprint import Fingerprint
 from untrue.models.load import LoadedModel
 
 Train = Callable[[int], Path]
+
+
+def known(adapter: Path) -> Fingerprint:
+    found = fingerprint.read(adapter)
+    assert found
+    return found
 
 
 @pytest.fixture
@@ -49,35 +57,108 @@ def train(sharp: LoadedModel, sharp_adapter: Callable[..., Path], tmp_path: Path
 def test_an_adapter_that_was_trained_again_is_served_under_another_name(server, base, train: Train):
     first = train(1)
     before = serving_name(base, first)
-    assert prove(before, fingerprint.of(first)).weights == "adapter"
+    assert prove(before, known(first)).weights == "adapter"
     after = serving_name(base, train(2))
-    assert prove(after, fingerprint.of(first)).weights == "adapter"
+    assert prove(after, known(first)).weights == "adapter"
     assert [name.removeprefix(base + ":") for name in (before, after)] == list(dict.fromkeys(server.asked))
     assert before != after
 
 
+def test_one_that_the_server_has_under_its_hash_is_asked_for_by_it(server, base, train: Train):
+    folder = train(1)
+    server.load(adapter_hash(folder), folder)
+    told: list[str] = []
+    asked = served(base, folder, told.append)
+    assert asked
+    assert (asked.model, asked.name) == (base, f"{base}:{adapter_hash(folder)}")
+    assert asked.adapter["content_hash"] == adapter_hash(folder)
+    assert set(server.asked) == {adapter_hash(folder)}
+    assert told == [f"{base}: answers with the adapter {folder} ({asked.adapter['reason']})."]
+    server.asked.clear()
+    assert served(f"{base}:mine") and served(base) and server.asked == []  # nothing to prove
+    assert served("nobody/model") is None
+
+
+def test_an_adapter_that_does_nothing_on_the_server_is_refused(sharp, base, train: Train, monkeypatch):
+    folder = train(1)
+    with LoraServer(Path(sharp.name), deaf=True) as running:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        running.load(adapter_hash(folder), folder)
+        with pytest.raises(UserError, match=r"does not answer with the adapter .* but with its base, without it") as no:
+            served(base, folder, unproved=True)
+    assert "\n" not in str(no.value)
+
+
+def test_what_cannot_be_told_is_refused_unless_it_may_be_asked(sharp, base, train: Train, monkeypatch, tmp_path):
+    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: tmp_path / "cache")
+    folder = train(1)
+    with LoraServer(Path(sharp.name), logprobs=False) as running:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        with pytest.raises(UserError, match=r"it cannot be told whether .* \(it gives no log-probabilities\)"):
+            served(base, folder)
+        asked = served(base, folder, unproved=True)
+    assert asked
+    assert (asked.adapter["served"], asked.adapter["reason"]) == ("unknown", "it gives no log-probabilities")
+
+
+def test_a_base_that_answers_with_an_adapter_is_refused(server, base, train: Train):
+    folder = train(1)
+    refuse_no_base(base, folder, lambda text: None)
+    server.load("mine", folder)
+    with pytest.raises(UserError, match=r"should answer as the base of the adapter .*, and answers with it"):
+        refuse_no_base(f"{base}:mine", folder, lambda text: None)
+
+
+def test_a_name_may_have_the_folder_in_it(train: Train, tmp_path: Path):
+    folder = train(1)
+    assert with_folder(f"vllm/org/base:{folder}") == ("vllm/org/base", folder)
+    for name in ("vllm/org/base", "vllm/org/base:mine", f"openai-api/one:{folder}", "smollm2-135m", str(folder)):
+        assert with_folder(name, tmp_path) == (name, tmp_path)
+    with pytest.raises(UserError, match="names an adapter, and so does --adapter"):
+        with_folder(f"vllm/base:{folder}", folder)
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        (900, "max_tokens=900 cannot be greater than max_model_len=64. Please request fewer output tokens"),
+        (60, "This model's maximum context length is 64 tokens. However, you requested 60 output tokens"),
+    ],
+)
+def test_a_server_without_room_says_so_itself(sharp, base, limit: int, reason: str, monkeypatch):
+    from inspect_ai.model import ChatMessageUser, GenerateConfig
+
+    with LoraServer(Path(sharp.name), context=64) as running:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        config = GenerateConfig(max_tokens=limit, max_retries=0)
+        with pytest.raises(RuntimeError, match=r"^the model failed: ") as failed:
+            asyncio.run(reply(named_model(base), [ChatMessageUser(content="Why is rain wet?")], config))
+    assert reason in str(failed.value)
+    assert len(str(failed.value)) < 400
+
+
 def test_the_old_adapter_under_the_name_of_its_folder_is_found_out(server, base, train: Train):
     folder = train(1)
-    assert prove(f"{base}:{folder}", fingerprint.of(folder)).weights == "adapter"
+    assert prove(f"{base}:{folder}", known(folder)).weights == "adapter"
     train(2)
-    proof = prove(f"{base}:{folder}", fingerprint.of(folder))
+    proof = prove(f"{base}:{folder}", known(folder))
     assert proof.weights == "other"
     assert "nats from the adapter" in proof.reason
 
 
 def test_a_server_that_answers_with_its_base_is_found_out(server, base, train: Train):
-    assert prove(base, fingerprint.of(train(1))).weights == "base"
+    assert prove(base, known(train(1))).weights == "base"
 
 
 def test_without_log_probabilities_it_cannot_be_told(sharp, base, train: Train, monkeypatch):
     with LoraServer(Path(sharp.name), logprobs=False) as running:
         monkeypatch.setenv("VLLM_BASE_URL", running.url)
-        proof = prove(base, fingerprint.of(train(1)))
+        proof = prove(base, known(train(1)))
     assert proof == ("unknown", "it gives no log-probabilities")
 
 
 def test_which_token_the_server_draws_makes_no_difference(sharp, base, train: Train, monkeypatch):
-    expected = fingerprint.of(train(1))
+    expected = known(train(1))
     reasons = []
     for rank in (0, 18, 19, 20, 700):  # the last of the twenty likeliest is 19
         with LoraServer(Path(sharp.name), rank=rank) as running:

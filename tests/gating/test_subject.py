@@ -5,13 +5,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from tests.engine.lora_server import LoraServer
+from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import eval_spec
+from untrue.gating.config import GateConfig
 from untrue.gating.subject import Subject, Subjects, own_base, paired
+from untrue.gating.verdict import gate
+from untrue.models import fingerprint
+from untrue.models.adapter import adapter_hash
+from untrue.models.load import LoadedModel
 
 Log = Callable[..., Path]
 
@@ -115,6 +123,74 @@ def test_adapters_of_two_bases_are_refused_and_a_base_is_not(log: Log, subjects:
     assert len(pairs(one, same)) == len(pairs(one, whole)) == 1
     with pytest.raises(UserError, match=r"other is an adapter of another base model than one .*more-weights, not base"):
         pairs(one, other)
+
+
+@pytest.fixture
+def served(sharp: LoadedModel, sharp_adapter: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A server, the name of its base, what asks two items of it, and writes adapters that it has by their hash."""
+
+    def write(name: str, seed: int) -> Path:
+        folder = sharp_adapter(tmp_path / name, seed)
+        fingerprint.record(sharp, folder)
+        running.load(adapter_hash(folder), folder)
+        return folder
+
+    with LoraServer(Path(sharp.name)) as running, JudgeServer() as judge:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        config = GateConfig(evals=(eval_spec(name="unknowns", limit=2, judge=judge.name, max_tokens=4),))
+        yield running, f"vllm/base-{uuid4().hex}", Subjects(config.evals, tmp_path / "out", Recorder()), write, config
+
+
+def test_baseline_and_candidate_are_asked_of_one_server(served) -> None:
+    server, base, subjects, write, _ = served
+    shipped, new = write("shipped", 1), write("new", 2)
+    both = subjects.both(str(shipped), str(new), base)
+    assert [one.answers["unknowns"].reading.adapter["content_hash"] for one in both] == [
+        *map(adapter_hash, (shipped, new))
+    ]
+    assert set(server.asked) == {adapter_hash(shipped), adapter_hash(new)}
+    named = subjects.both(f"{base}:{shipped}", f"{base}:{new}")
+    assert [one.answers["unknowns"].logs for one in named] == [one.answers["unknowns"].logs for one in both]
+
+
+def test_an_adapter_that_was_trained_again_is_asked_again(served) -> None:
+    _, base, subjects, write, _ = served
+    hashes = []
+    for seed in (1, 2):
+        answers = subjects.of(str(write("mine", seed)), base).answers["unknowns"]
+        hashes.append(answers.reading.adapter["content_hash"])
+        assert len(answers.results) == 4
+    assert len(set(hashes)) == 2
+
+
+def test_a_served_base_that_answers_with_the_candidate_is_refused(served, sharp: LoadedModel) -> None:
+    server, base, subjects, write, _ = served
+    new = write("new", 1)
+    subjects.both(base, str(new), base)
+    assert set(server.asked) == {base.removeprefix("vllm/"), adapter_hash(new)}
+    server.load(base.removeprefix("vllm/"), new)  # from now on its base's name gets it too
+    with pytest.raises(UserError, match=f"{base}: should answer as the base of the adapter .*, and answers with it"):
+        subjects.both(base, str(new), base)
+
+
+def test_what_cannot_be_proved_is_inconclusive_here(
+    served, sharp: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, subjects, write, config = served
+    new = write("new", 1)
+    with LoraServer(Path(sharp.name), logprobs=False) as running:
+        monkeypatch.setenv("VLLM_BASE_URL", running.url)
+        running.load(adapter_hash(new), new)
+        base = f"vllm/base-{uuid4().hex}"
+        verdict = gate(*subjects.both(base, str(new), base), config)
+    assert verdict.status == "inconclusive"
+    assert "adapter_unproved" in {reason.code for _, reason in verdict.doubts}
+
+
+def test_a_base_with_the_name_of_a_provider_is_loaded_here(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "google/gemma-2-2b-it"}', "utf-8")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    assert own_base(str(tmp_path)) == "untrue/google/gemma-2-2b-it"
 
 
 def test_logs_that_say_nothing_of_a_tokenizer_give_outcomes_alone(log: Log, subjects: Subjects) -> None:

@@ -72,15 +72,15 @@ def evaluate(
         str | None,
         typer.Option(
             help="`smollm2-135m` (embedded), a hub id or a folder; with judged evals and `capability` also any model"
-            " as Inspect names it: `openai/…`, `openai-api/…`, `vllm/…`, `hf/…`. By default the base that the adapter"
-            " names, or `smollm2-135m` without one."
+            " as Inspect names it: `openai/…`, `openai-api/…`, `vllm/BASE`, `vllm/BASE:ADAPTER`, `hf/…`. By default the"
+            " base that the adapter names, or `smollm2-135m` without one."
         ),
     ] = None,
     adapter: Annotated[
         Path | None,
         typer.Option(
             help="Folder of a PEFT adapter. A local model loads it onto its base. A served --model must first prove"
-            " that it answers with it; `vllm/BASE` loads it into the server."
+            " that it answers with it; a server of `vllm/BASE` is given it where it does not have it."
         ),
     ] = None,
     dtype: Dtype = "bfloat16",
@@ -102,6 +102,7 @@ def evaluate(
 
     The log opens with `inspect view`. To compare two models item by item, put them into a study.
     """
+    from untrue.engine.served import with_folder
     from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
     from untrue.evals.registry import EVALS, eval_specs
     from untrue.progress import TerminalWatcher
@@ -114,7 +115,7 @@ def evaluate(
     if log and len(specs) > 1:
         raise UserError(f"--log names one log, and there are {len(specs)} evals. Give --out a folder.")
     here = model is None  # what an adapter names as its base may look like a served model
-    model = model or default_model(adapter)
+    model, adapter = with_folder(model or default_model(adapter), adapter)
     arm = arm_name(model, adapter)
     logs = {spec.name: log or out / default_log(spec.name, model, adapter).name for spec in specs}
     for path in logs.values():

@@ -1,18 +1,20 @@
-"""`untrue fingerprint`: does a server answer with this adapter?"""
+"""`untrue fingerprint`: does a server answer with these adapters, and how is it started?"""
 
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from untrue.cli.errors import for_people
 from untrue.cli.options import Json, say
+from untrue.errors import UserError
 
 
 @for_people
 def fingerprint(
-    adapter: Annotated[Path, typer.Argument(help="Folder of a PEFT adapter.")],
+    adapters: Annotated[list[Path], typer.Argument(metavar="ADAPTER...", help="Folders of PEFT adapters.")],
     model: Annotated[
         str | None,
         typer.Option(
@@ -20,40 +22,59 @@ def fingerprint(
         ),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="Its base, where it is not the one that the adapter's configuration names.")
+        str | None, typer.Option(help="Their base, where it is not the one that the adapters' configurations name.")
     ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Print the command that serves them by vLLM, each under the hash of its content."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Prove that a server answers with an adapter, and exit with 1 where it does not or that cannot be told.
+    """Prove that a server answers with each adapter, and exit with 1 where it does not or that cannot be told.
 
     Compared are the first tokens of its replies to a few prompts. What they should be lies in the adapter's folder;
     training with `untrue` puts it there, for other adapters this command does, and loads their base for it. Without
     --model it does this alone.
 
-        untrue fingerprint adapters/mine
+        untrue fingerprint adapters/a adapters/b --serve
 
-        VLLM_BASE_URL=http://localhost:8000/v1 untrue fingerprint adapters/mine --model
+        VLLM_BASE_URL=http://localhost:8000/v1 untrue fingerprint adapters/a adapters/b --model
         vllm/meta-llama/Llama-3.1-8B-Instruct
     """
-    from untrue.engine.served import prove, serving_name
+    from untrue.engine.served import prove, serving_name, takes_adapters
+    from untrue.engine.vllm import serving
     from untrue.models.fingerprint import FILE, of
 
-    expected = of(adapter, base, say)
-    if model is None:
-        path = str(adapter / FILE)
-        typer.echo(json.dumps({"fingerprint": path}) if as_json else f"Its fingerprint is in {path}.")
+    if serve:
+        if model:
+            raise UserError("--serve starts a server, and --model asks one. Leave one of them out.")
+        served = serving(adapters, base, say)
+        say(f"Then set VLLM_BASE_URL=http://HOST:8000/v1, and the model is {served.model}.")
+        typer.echo(json.dumps(served._asdict()) if as_json else shlex.join(served.command))
         return
-    name = serving_name(model, adapter)
-    proof = prove(name, expected)
+    if model and len(adapters) > 1 and not takes_adapters(model):
+        raise UserError(f"{model}: names one adapter, and {len(adapters)} are given. Give one, or --model vllm/BASE.")
+    said = {
+        "adapter": "Proved: it answers with this adapter",
+        "base": "Refuted: it answers with the base, without an adapter",
+        "other": "Refuted: it answers with other weights, or by another chat template",
+        "unknown": "Cannot be told",
+    }
+    found, proved = list[dict[str, Any]](), True
+    for adapter, expected in zip(adapters, of(adapters, base, say), strict=True):
+        if model is None:
+            path = str(adapter / FILE)
+            found.append({"fingerprint": path})
+            text = f"Its fingerprint is in {path}."
+        else:
+            name = serving_name(model, adapter)
+            proof = prove(name, expected)
+            proved = proved and proof.weights == "adapter"
+            found.append({"model": name, "adapter": str(adapter), **proof._asdict()})
+            text = f"{said[proof.weights]} ({proof.reason})."
+        if not as_json:
+            typer.echo(text if len(adapters) == 1 else f"{adapter}: {text[0].lower()}{text[1:]}")
     if as_json:
-        typer.echo(json.dumps({"model": name, "adapter": str(adapter), **proof._asdict()}))
-    else:
-        said = {
-            "adapter": "Proved: it answers with this adapter",
-            "base": "Refuted: it answers with the base, without an adapter",
-            "other": "Refuted: it answers with other weights, or by another chat template",
-            "unknown": "Cannot be told",
-        }
-        typer.echo(f"{said[proof.weights]} ({proof.reason}).")
-    if proof.weights != "adapter":
+        typer.echo(json.dumps(found[0] if len(found) == 1 else found))
+    if not proved:
         raise typer.Exit(1)

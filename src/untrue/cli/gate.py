@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 EXIT = {"pass": 0, "regression": 1, "inconclusive": 3}
 
-WHAT = "a `.eval` log, a folder of logs, an arm of a run (`runs/quickstart/severe-1`), an adapter's folder, or a model"
+WHAT = (
+    "a `.eval` log, a folder of logs, an arm of a run (`runs/quickstart/severe-1`), an adapter's folder, or a model"
+    " (`vllm/BASE:FOLDER` for a served adapter)"
+)
 
 Out = Annotated[Path, typer.Option(help="Folder of the logs that are made. What is there already is not asked again.")]
 Html = Annotated[Path | None, typer.Option(help="Write a page.")]
@@ -100,7 +103,10 @@ def gate(
     config: Annotated[Path | None, typer.Option(help="A `gate.yaml`. By default forced_choice and capability.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Base, or served model, of the candidate's adapter, not the one that it names."),
+        typer.Option(
+            help="Base, or served model, of the candidate's adapter, not the one that it names. `vllm/BASE` is asked"
+            " for the baseline too, with its adapter or without."
+        ),
     ] = None,
     dtype: Dtype = "bfloat16",
     out: Out = Path("logs"),
@@ -129,7 +135,7 @@ def gate(
     from untrue.files import write_text
     from untrue.gating.config import GateConfig
     from untrue.gating.sequential import gate_in_batches
-    from untrue.gating.subject import own_base
+    from untrue.gating.subject import for_both, own_base
     from untrue.gating.verdict import gate as decide
     from untrue.report import gate as report
     from untrue.settings import assignments, load, validate
@@ -143,7 +149,7 @@ def gate(
         candidate = sides[-1]
         baseline = sides[0] if len(sides) == 2 else model or own_base(candidate)
         if settings.sequential:
-            both = of.side(baseline), of.side(candidate, model)
+            both = of.side(baseline, for_both(model)), of.side(candidate, model)
             verdict = gate_in_batches(*both, settings, lambda verdict: of.watcher.say(report.so_far(verdict)))
         else:
             verdict = decide(*of.both(baseline, candidate, model), settings)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.errors import for_people
-from untrue.cli.options import SEED_KEY, Dtype, Json, Model, default_model, keys_of, split_seed
+from untrue.cli.options import SEED_KEY, Dtype, Json, default_model, keys_of, split_seed
 from untrue.errors import UserError
 from untrue.progress import bar
 from untrue.settings import assignments, validate
@@ -37,8 +37,17 @@ Trajectories = Annotated[Path, typer.Argument(help="A file of trajectories, such
 def run(
     out: Annotated[Path, typer.Option(help="Folder for trajectories.jsonl and the Inspect log simulate.eval.")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys: see below.")] = None,
-    model: Model = None,
-    adapter: Annotated[Path | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="`smollm2-135m` (embedded), a hub id, a folder, or a served model (`vllm/BASE`), whose replies another"
+            " model rates: rater=untrue/BASE. By default the base that the adapter names, or `smollm2-135m`."
+        ),
+    ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a PEFT adapter. A served --model must first prove that it answers with it."),
+    ] = None,
     dtype: Dtype = "bfloat16",
     as_json: Json = False,
 ) -> None:
@@ -48,9 +57,10 @@ def run(
 
         untrue simulate run users=20 assistant=informed --out dialogues
     """
+    from untrue.engine.served import is_served, may_be_served, served, with_folder
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
-    from untrue.simulate.collect import collect
+    from untrue.simulate.collect import collect, refuse_likelihoods
     from untrue.simulate.environment import dialogues, read_environment
     from untrue.simulate.trajectory import summarise
 
@@ -60,12 +70,16 @@ def run(
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file. Give --out a folder.")
     path, log = out / "trajectories.jsonl", out / "simulate.eval"
-    model = model or default_model(adapter)
+    here = model is None  # what an adapter names as its base may look like a served model
+    model, adapter = with_folder(model or default_model(adapter), adapter)
     dialogues(read_environment(spec.environment), spec.users, part=spec.part)  # fails before a model is loaded
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        loaded = load(model, dtype=dtype, say=watcher.say)
+        if is_served(model) and not here:
+            refuse_likelihoods(model, spec)
+        assistant = None if here or not may_be_served(model) else served(model, adapter, watcher.say)
+        assistant = assistant or load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
         watcher.stage(str(out), "dialogues", 1)
-        trajectories = collect(loaded, adapter, spec, path, log, seed, watcher.step)
+        trajectories = collect(assistant, adapter, spec, path, log, seed, watcher.step)
     summaries = summarise(trajectories)
     if as_json:
         means = {"rating", "sycophancy"}

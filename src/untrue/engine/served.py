@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.request import Request, urlopen
 
 from platformdirs import user_cache_path
 
 from untrue.errors import MachineError, UntrueError, UserError, cause, one_line
 from untrue.models import fingerprint
-from untrue.models.adapter import adapter_hash
+from untrue.models.adapter import adapter_hash, is_adapter
 from untrue.models.fingerprint import ASKED, PROMPTS, Fingerprint, Proof
 
 if TYPE_CHECKING:
@@ -81,14 +84,18 @@ def named_model(name: str, **arguments: Any) -> Model:
     return model
 
 
-def served_model(model: str) -> Model | None:
+def served_model(model: str, **arguments: Any) -> Model | None:
     """Inspect's model of a name; None where Inspect has no such provider, so that it is a hub id.
+
+    Args:
+        model: The name.
+        **arguments: Further arguments of `get_model`.
 
     Raises:
         UserError: Something that the provider needs is missing.
     """
     try:
-        return named_model(model)
+        return named_model(model, **arguments)
     except UntrueError:
         raise
     except Exception as error:  # no such provider, no key, a package that is not installed
@@ -100,21 +107,119 @@ def served_model(model: str) -> Model | None:
         ) from None
 
 
-def serving_name(model: str, adapter: Path) -> str:
+class Served(NamedTuple):
+    """A served model that may be asked.
+
+    Attributes:
+        model: As a person names it, without its adapter where a server has any under its hash.
+        name: What Inspect is asked for.
+        adapter: What a log says of its adapter: `content_hash`, whose weights answered (`served`), and the `reason`.
+            Empty where none was named.
+    """
+
+    model: str
+    name: str
+    adapter: dict[str, str]
+
+    def connect(self) -> Model:
+        """Inspect's model, made anew: the connections of one end with the event loop in which it was asked."""
+        return named_model(self.name)
+
+
+def with_folder(model: str, adapter: Path | None = None) -> tuple[str, Path | None]:
+    """A model's name and the folder of its adapter, which may be a part of the name: `vllm/BASE:adapters/mine`.
+
+    Args:
+        model: The name.
+        adapter: The folder, where it is given apart.
+
+    Raises:
+        UserError: Both name one.
+    """
+    base, _, folder = model.partition(":")
+    if not takes_adapters(base) or not is_adapter(Path(folder)):
+        return model, adapter
+    if adapter:
+        raise UserError(f"{model}: names an adapter, and so does --adapter. Leave one of them out.")
+    return base, Path(folder)
+
+
+def takes_adapters(model: str) -> bool:
+    """Whether any adapter can be asked for beside the name of the model: `vllm/BASE`, and not `vllm/BASE:NAME`."""
+    provider, _, base = model.partition("/")
+    return provider == "vllm" and ":" not in base
+
+
+def served(
+    model: str,
+    adapter: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    unproved: bool = False,
+    **arguments: Any,
+) -> Served | None:
+    """A served model, once its server has proved that it answers with the adapter; None for what is no served model.
+
+    Args:
+        model: Its name.
+        adapter: Folder of the adapter, or None.
+        say: Called with a line on what was proved.
+        unproved: Whether it may be asked though nothing can be proved. `Served.adapter` says so.
+        **arguments: Of Inspect's model, such as `base_url`.
+
+    Raises:
+        UserError: It answers with other weights, or that cannot be told.
+        MachineError: It cannot be asked.
+    """
+    if served_model(model, **arguments) is None:
+        return None
+    if adapter is None:
+        return Served(model, model, {})
+    if model.startswith("hf/"):
+        raise UserError(f"--adapter: {model} takes none. Leave `hf/` out, and it goes on the model in this process.")
+    name = serving_name(model, adapter, arguments.get("base_url"))
+    [expected] = fingerprint.of([adapter], say=say)
+    proof = prove(name, expected, **arguments)
+    vouch = "leave the adapter out and name what the server has, which you then vouch for yourself."
+    if proof.weights in ("base", "other"):
+        whose = "its base, without it" if proof.weights == "base" else "other weights"
+        raise UserError(
+            f"{model}: does not answer with the adapter {adapter} but with {whose} ({proof.reason}). Load it there"
+            f" again, under a new name. If other precision or another chat template is meant, {vouch}"
+        )
+    if proof.weights == "unknown" and not unproved:
+        raise UserError(
+            f"{model}: it cannot be told whether it answers with the adapter {adapter} ({proof.reason}). Where that"
+            f" cannot be helped, {vouch}"
+        )
+    answers = "answers with the adapter" if proof.weights == "adapter" else "may or may not answer with the adapter"
+    say(f"{model}: {answers} {adapter} ({proof.reason}).")
+    about = {"content_hash": adapter_hash(adapter), "served": proof.weights, "reason": proof.reason}
+    return Served(model, name, about)
+
+
+def serving_name(model: str, adapter: Path, base_url: str | None = None) -> str:
     """What to ask Inspect for, so that a server can have no other adapter under the same name.
 
-    `vllm/BASE` becomes `vllm/BASE:FOLDER`, and a vLLM server loads an adapter under the name of its folder. So the
-    folder is a link in the user's cache that is named by the adapter's content: one that was trained again is another.
-    Other names are as they were: there the adapter has its name on the server already.
+    A vLLM server has it under the hash of its content. One that was started so, by the command of `engine.vllm`, is
+    asked for `vllm/BASE:HASH`. Another one loads it under the name of its folder, which is a link of that name in the
+    user's cache. So one that was trained again has another name. Other names are as they were: there the adapter has
+    its name on the server already.
+
+    Args:
+        model: The name without the adapter.
+        adapter: The folder.
+        base_url: Of the server; by default what VLLM_BASE_URL says.
 
     Raises:
         UserError: The folder holds no adapter.
         MachineError: The link cannot be made.
     """
-    provider, _, rest = model.partition("/")
-    if provider != "vllm" or ":" in rest:
+    if not takes_adapters(model):
         return model
-    link = user_cache_path("untrue") / "adapters" / adapter_hash(adapter)
+    content = adapter_hash(adapter)
+    if content in _names(base_url or os.environ.get("VLLM_BASE_URL")):
+        return f"{model}:{content}"
+    link = user_cache_path("untrue") / "adapters" / content
     try:
         link.parent.mkdir(parents=True, exist_ok=True)
         if link.resolve() != adapter.resolve():  # none yet, or the folder was moved since
@@ -125,21 +230,51 @@ def serving_name(model: str, adapter: Path) -> str:
     return f"{model}:{link}"
 
 
-def prove(name: str, expected: Fingerprint) -> Proof:
+def _names(base_url: str | None) -> list[str]:
+    """The names of the models that a vLLM server has; none where there is no server, which is found out when asked."""
+    if not base_url:
+        return []
+    key = {"Authorization": f"Bearer {os.environ.get('VLLM_API_KEY', 'none')}"}
+    try:
+        with urlopen(Request(f"{base_url.rstrip('/').removesuffix('/v1')}/v1/models", headers=key), timeout=30) as page:
+            return [str(model["id"]) for model in json.load(page)["data"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def prove(name: str, expected: Fingerprint, **arguments: Any) -> Proof:
     """Ask a served model the fingerprint prompts and say whose weights answer.
 
     Args:
         name: The model, as Inspect names it.
         expected: The fingerprint of the adapter that it should have.
+        **arguments: Of Inspect's model, such as `base_url`.
 
     Raises:
         UserError: There is no such provider, or something that it needs is missing.
         MachineError: It cannot be asked.
     """
-    model = served_model(name)  # made anew, since its connections end with this loop
+    model = served_model(name, **arguments)  # made anew, since its connections end with this loop
     if model is None:
         raise UserError(f"{name}: Inspect has no such provider. Name the model as Inspect does, such as vllm/BASE.")
     return fingerprint.whose(expected, asyncio.run(_first_tokens(model)))
+
+
+def refuse_no_base(model: str, adapter: Path, say: Callable[[str], None]) -> None:
+    """Refuse a served base that answers as no base of an adapter does: the two could not be compared.
+
+    Raises:
+        UserError: It answers with the adapter, or with other weights.
+        MachineError: It cannot be asked.
+    """
+    [expected] = fingerprint.of([adapter], say=say)
+    proof = prove(model, expected)
+    if proof.weights in ("adapter", "other"):
+        whose = "it" if proof.weights == "adapter" else "other weights"
+        raise UserError(
+            f"{model}: should answer as the base of the adapter {adapter}, and answers with {whose} ({proof.reason})."
+            " Name the base that the server has."
+        )
 
 
 async def reply(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> ModelOutput:

@@ -1,13 +1,13 @@
 """One eval on one model: run it, and read its log. `untrue eval`, `untrue.evaluate` and studies share the reading."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from untrue.engine.served import loading, may_be_served, prove, served_model, serving_name
+from untrue.engine.served import loading, may_be_served, served
 from untrue.errors import MachineError, UserError
 from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
@@ -18,8 +18,6 @@ from untrue.judge.check import JudgeNote, Judging, judge_note, judging
 from untrue.judge.models import check_named
 from untrue.logs import ADAPTER, failures, open_log, read_log
 from untrue.logs import results as results_of
-from untrue.models import fingerprint
-from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel, load
 from untrue.outcomes import Outcome, Result
 from untrue.progress import Watcher
@@ -153,6 +151,7 @@ def measure(
     watcher: Watcher,
     seed: int = 0,
     only: Collection[str] | None = None,
+    unproved: bool = False,
 ) -> str | LoadedModel:
     """Run one eval on one model and write its log.
 
@@ -166,6 +165,7 @@ def measure(
         watcher: Told how far it is.
         seed: Of the replies of a model in this process.
         only: Of a judged eval, ids of the items that are needed; see `evals.run.run`.
+        unproved: Whether a served model may be asked of which it cannot be told whether it has the adapter.
 
     Returns:
         The model: what was loaded, so that the next eval need not load it again.
@@ -177,14 +177,12 @@ def measure(
     record = EVALS[spec.name]
     if spec.judge_name:
         check_named(spec.judge_name)
-    served, weights = None, None
+    asked = None
     if isinstance(model, str) and not record.needs_likelihoods and may_be_served(model):
-        served = served_model(model)
-        if served and adapter:
-            served, weights = _proved(model, adapter, watcher.say)
-    if served:
+        asked = served(model, adapter, watcher.say, unproved)
+    if asked:
         watcher.stage(arm, spec.name, 1)
-        evals.run_model(served, spec, log, watcher.step, adapter=weights, only=only)
+        evals.run_model(asked.connect(), spec, log, watcher.step, asked.adapter, only=only)
     else:
         if isinstance(model, str):
             with loading(model, likelihoods_needed(spec.name)) if record.needs_likelihoods else nullcontext():
@@ -220,24 +218,3 @@ def refuse_nothing(spec: EvalSpec, log: Path) -> None:
     raise (MachineError if failed else UserError)(
         f"{spec.name}: nothing was measured. All {len(results)} samples are errors, first: {results[0].reason}{again}"
     )
-
-
-def _proved(model: str, adapter: Path, say: Callable[[str], None]) -> tuple[Any, dict[str, str]]:
-    """The model that has the adapter, once its server has proved that it answers with it, and what the log says of it.
-
-    Raises:
-        UserError: It answers with other weights.
-    """
-    if model.startswith("hf/"):
-        raise UserError(f"--adapter: {model} takes none. Leave `hf/` out, and it goes on the model in this process.")
-    name = serving_name(model, adapter)
-    proof = prove(name, fingerprint.of(adapter, say=say))
-    if proof.weights in ("base", "other"):
-        whose = "its base, without it" if proof.weights == "base" else "other weights"
-        raise UserError(
-            f"{model}: does not answer with the adapter {adapter} but with {whose} ({proof.reason}). Load it there"
-            " again, under a new name. If other precision or another chat template is meant, leave --adapter out."
-        )
-    proved = "answers with the adapter" if proof.weights == "adapter" else "may or may not answer with the adapter"
-    say(f"{model}: {proved} {adapter} ({proof.reason}).")
-    return served_model(name), {"content_hash": adapter_hash(adapter), "served": proof.weights, "reason": proof.reason}

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.data.items import items_hash
-from untrue.engine.served import may_be_served
+from untrue.engine.served import is_served, loading, may_be_served, refuse_no_base, takes_adapters, with_folder
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, arm_name, default_log, measure, read, refuse_nothing
-from untrue.evals.registry import EVALS, eval_spec
+from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.judge.check import judge_note
 from untrue.logs import ADAPTER, IN_BATCHES, MODEL, details_of, open_log, task_name
@@ -216,13 +216,15 @@ class Subjects:
         """
         self._specs, self._out, self.watcher, self._dtype, self._seed = specs, out, watcher, dtype, seed
         self._loaded: dict[str, LoadedModel] = {}
+        self._adapter_of: dict[str, Path] = {}  # a served base -> an adapter on it, by which the base can be proved too
 
     def of(self, source: str, model: str | None = None, only: Only | None = None) -> Subject:
         """The subject that a person names.
 
         Args:
             source: A `.eval` log, a folder of logs, an arm of a run (`runs/quickstart/severe-1`), the folder of an
-                adapter, or a model: a folder, a hub id, `smollm2-135m`, or one that Inspect names.
+                adapter, or a model: a folder, a hub id, `smollm2-135m`, or one that Inspect names
+                (`vllm/BASE:FOLDER` for an adapter on it).
             model: Base, or served model, of an adapter, instead of the base that it names.
             only: Items that are asked of judged evals, and that count; by default all.
 
@@ -238,14 +240,15 @@ class Subjects:
         Args:
             first: See `of`.
             second: Likewise.
-            model: Base, or served model, of the second, an adapter, instead of the base that it names.
+            model: Base, or served model, of the second, an adapter, instead of the base that it names. A server that
+                takes any adapter has that of the first too.
 
         Raises:
             UserError: See `of`.
         """
         if self._logged(second) is None:
             self._named(second, model)
-        return self.of(first), self.of(second, model)
+        return self.of(first, for_both(model)), self.of(second, model)
 
     def side(self, source: str, model: str | None = None) -> Side:
         """The same subject, to be asked item by item.
@@ -286,8 +289,15 @@ class Subjects:
         """The model to measure, and its adapter."""
         path = Path(source)
         if path.is_dir() and is_adapter(path):
-            return model or _here(base_of(path, self.watcher.say)), path
-        return source, None
+            named, adapter = model or _here(base_of(path, self.watcher.say)), path
+        else:
+            named, adapter = with_folder(source)
+        if is_served(named):
+            if needing := [spec.name for spec in self._specs if EVALS[spec.name].needs_likelihoods]:
+                raise UserError(f"{named}: {likelihoods_needed(needing[0])}")
+            if adapter:
+                self._adapter_of[named.partition(":")[0]] = adapter
+        return named, adapter
 
     def _of_arm(self, path: Path) -> Subject:
         cells = sorted((path.parent / "cells").glob(f"{path.name}-s*"))
@@ -321,16 +331,20 @@ class Subjects:
         from untrue.models.load import load
 
         arm, answers = arm_name(model, adapter), {}
+        if adapter is None and model in self._adapter_of:
+            refuse_no_base(model, self._adapter_of[model], self.watcher.say)
         for spec in self._specs:
             record = EVALS[spec.name]
             served = not record.needs_likelihoods and may_be_served(model)
             if not served and model not in self._loaded:
                 self._loaded.clear()
-                self._loaded[model] = load(model.removeprefix("untrue/"), dtype=self._dtype, say=self.watcher.say)
+                with loading(model, likelihoods_needed(spec.name)):
+                    self._loaded[model] = load(model.removeprefix("untrue/"), dtype=self._dtype, say=self.watcher.say)
             loaded = model if served else self._loaded[model]
             log = self._out / self._log_name(record, spec, loaded, adapter)
             if not log.is_file() or record.judged:
-                measure(spec, loaded, adapter, self._dtype, arm, log, self.watcher, self._seed, only.get(spec.name))
+                needed = only.get(spec.name)
+                measure(spec, loaded, adapter, self._dtype, arm, log, self.watcher, self._seed, needed, unproved=True)
                 refuse_nothing(spec, log)
             answers[spec.name] = _checked(Answers(record, spec, {0: log}))
         return Subject(arm, answers)
@@ -340,9 +354,10 @@ class Subjects:
         asked = record.identity(spec, items_hash(record.items(spec)))
         if isinstance(loaded, str):
             log = default_log(spec.name, loaded, adapter)
+            name = f"{log.stem}-{adapter_hash(adapter)[:8]}" if adapter else log.stem
             if record.judged:
-                return log.name  # what was answered stays when more is asked
-            return f"{log.stem}-{content_hash(json.dumps(asked, sort_keys=True))[:12]}.eval"
+                return f"{name}.eval"  # what was answered stays when more is asked
+            return f"{name}-{content_hash(json.dumps(asked, sort_keys=True))[:12]}.eval"
         how: dict[str, Any] = {
             "eval": asked,
             "model": loaded.about,
@@ -483,6 +498,11 @@ def doubts_of(
     if not in_batches:
         reasons += [Reason("stopped_early", arm) for arm, answers in sides if answers.is_stopped_early]
     return [*reasons, *(note.doubts if note else ())]
+
+
+def for_both(model: str | None) -> str | None:
+    """A served model that takes any adapter, so that it is the baseline's too; None for others."""
+    return model if model and takes_adapters(model) else None
 
 
 def _here(base: str) -> str:

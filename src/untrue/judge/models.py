@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from untrue import secrets
+from untrue.engine.served import named_model, served, takes_adapters, with_folder
 from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import content_hash
 from untrue.models.adapter import adapter_hash
@@ -60,6 +61,8 @@ def content(model: str | None) -> str | None:
     name, arguments, _ = parts(model)
     provider, _, base = name.partition("/")
     adapter, known = arguments.get("adapter"), [model]
+    if folder := with_folder(name)[1]:
+        known.append(adapter_hash(folder))
     if provider in (*HERE, "vllm") and (folder := Path(base)).joinpath("config.json").is_file():
         known.append(folder_hash(folder))
     if isinstance(adapter, str) and Path(adapter).is_dir():
@@ -70,20 +73,26 @@ def content(model: str | None) -> str | None:
 def judge_model(judge: str) -> Model:
     """Inspect's model of a judge. Variables `$NAME` in its arguments are read here; a log says `$NAME`.
 
+    Of a served adapter, `vllm/BASE:FOLDER`, the server must first prove that it answers with it.
+
     Raises:
-        UserError: There is no such provider or model, or something that it needs is missing, such as a variable.
+        UserError: There is no such provider or model, or something that it needs is missing, such as a variable, or the
+            server has another adapter.
+        MachineError: It must prove an adapter and cannot be asked.
     """
     from inspect_ai.model import GenerateConfig
-
-    from untrue.engine.served import named_model
 
     name, arguments, settings = parts(judge)
     try:
         resolved = secrets.from_environment(arguments)
     except ValueError as error:
         raise UserError(f"judge {name}: model_args.{error}.") from None
+    base, adapter = with_folder(name)
+    if takes_adapters(base) and "adapter" in arguments:  # to a server it would be an argument, which it passes over
+        raise UserError(f"judge {name}: model_args.adapter is of a model in this process. Name it {name}:FOLDER.")
     try:
-        model = named_model(name, config=GenerateConfig(**settings), **resolved)
+        proved = served(base, adapter, **resolved) if adapter else None
+        model = named_model(proved.name if proved else name, config=GenerateConfig(**settings), **resolved)
     except UntrueError:
         raise
     except ValidationError as error:

@@ -192,7 +192,7 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
         UserError: The folder holds no adapter, or one that names no base, or one whose base is not there.
         MachineError: The embedded model may be its base, and cannot be fetched.
     """
-    config = _config(adapter)
+    config = config_of(adapter)
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
         raise UserError(f"{adapter}: names no base model (base_model_name_or_path). {otherwise}")
@@ -221,7 +221,7 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     Raises:
         UserError: It does not.
     """
-    config = _config(adapter)
+    config = config_of(adapter)
     base, peft_type = str(config.get("base_model_name_or_path") or ""), config.get("peft_type")
     if peft_type not in ADAPTERS:
         raise UserError(f"{adapter}: is an adapter of type {peft_type}, expected one of {', '.join(ADAPTERS)}.")
@@ -272,7 +272,7 @@ def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _config(adapter: Path) -> dict[str, Any]:
+def config_of(adapter: Path) -> dict[str, Any]:
     """PEFT's configuration.
 
     Raises:

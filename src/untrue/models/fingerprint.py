@@ -12,7 +12,7 @@ prompt, in nats. docs/evals.md has what it is between kernels, between adapters,
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -74,23 +74,30 @@ class Proof(NamedTuple):
     reason: str
 
 
-def of(adapter: Path, base: str | None = None, say: Callable[[str], None] = lambda text: None) -> Fingerprint:
-    """The fingerprint of an adapter: the one in its folder, or else a new one, for which its base is loaded.
+def of(
+    adapters: Iterable[Path], base: str | None = None, say: Callable[[str], None] = lambda text: None
+) -> Iterator[Fingerprint]:
+    """The fingerprints of adapters: those in their folders, or else new ones, for which their base is loaded.
 
     Args:
-        adapter: Folder of a PEFT adapter.
-        base: Its base model; by default the one that its configuration names.
+        adapters: Folders of PEFT adapters.
+        base: Their base model; by default the one that each configuration names.
         say: Called with a line on what takes long.
 
     Raises:
-        UserError: The folder holds no adapter, or one of another base.
-        MachineError: The base does not fit, or the fingerprint cannot be written.
+        UserError: A folder holds no adapter, or one of another base.
+        MachineError: The base does not fit, or a fingerprint cannot be written.
     """
-    if known := read(adapter):
-        return known
-    base = base or base_of(adapter, say, otherwise="Give it to `untrue fingerprint` as --base.")
-    say(f"{adapter}: has no {FILE} yet, so {base} is loaded to make it …")
-    return record(load(base, say=say), adapter)
+    loaded: LoadedModel | None = None
+    for adapter in adapters:
+        if known := read(adapter):
+            yield known
+            continue
+        own = base or base_of(adapter, say, otherwise="Give it to `untrue fingerprint` as --base.")
+        if loaded is None or loaded.name != own:
+            say(f"{adapter}: has no {FILE} yet, so {own} is loaded to make it …")
+            loaded = load(own, say=say)
+        yield record(loaded, adapter)
 
 
 def record(loaded: LoadedModel, adapter: Path) -> Fingerprint:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from untrue.engine.served import Served
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.judge.models import content
@@ -23,30 +24,34 @@ from untrue.simulate.trajectory import (
 )
 
 
-def identity(loaded: LoadedModel, adapter: Path | None, spec: CollectSpec, seed: int) -> dict[str, Any]:
+def identity(assistant: LoadedModel | Served, adapter: Path | None, spec: CollectSpec, seed: int) -> dict[str, Any]:
     """Everything that determines the dialogues of a collection; two collections with equal identities are the same.
 
     Raises:
         UserError: The environment or the adapter cannot be read.
     """
     environment = read_environment(spec.environment)
-    if adapter:
-        check_adapter(loaded, adapter)
+    if isinstance(assistant, Served):
+        name, about, content_hash = assistant.model, {}, assistant.adapter.get("content_hash")
+    else:
+        if adapter:
+            check_adapter(assistant, adapter)
+        name, about, content_hash = assistant.name, assistant.about, adapter_hash(adapter) if adapter else None
     return {
         **spec.model_dump(mode="json"),
         "version": VERSION,
         "environment": environment.version,
         "environment_hash": environment.content_hash,
         "seed": seed,
-        "model": loaded.name,
-        "base": loaded.about,
+        "model": name,
+        "base": about,
         "roles": [content(spec.user), content(spec.rater)],
-        "adapter_hash": adapter_hash(adapter) if adapter else None,
+        "adapter_hash": content_hash,
     }
 
 
 def collect(
-    loaded: LoadedModel,
+    assistant: LoadedModel | Served,
     adapter: Path | None,
     spec: CollectSpec,
     out: Path,
@@ -60,8 +65,8 @@ def collect(
     It resumes: dialogues in `out`, or of a collection that was stopped, are kept; failed ones are retried.
 
     Args:
-        loaded: The base model.
-        adapter: Folder of an adapter, or None for the base itself.
+        assistant: The base model in memory, or a served model that has its adapter.
+        adapter: Folder of an adapter to put on a model in memory, or None for the base itself.
         spec: Which dialogues.
         out: JSON Lines of trajectories; it appears whole or not at all.
         log: The `.eval` file, likewise. Until it is complete, finished chunks lie in a folder beside it.
@@ -73,8 +78,8 @@ def collect(
         A trajectory for each dialogue, failed ones included, in the order of the environment.
 
     Raises:
-        UserError: `spec` is invalid, the files there were collected with other settings, or every dialogue of the
-            first chunk failed.
+        UserError: `spec` is invalid or asks for likelihoods of a served model, the files there were collected with
+            other settings, or every dialogue of the first chunk failed.
         KeyboardInterrupt: The user stopped it.
     """
     from inspect_ai.dataset import MemoryDataset
@@ -82,7 +87,9 @@ def collect(
     from untrue.engine.generation import ROWS
     from untrue.simulate.dialogue import dialogue_task
 
-    own = identity(loaded, adapter, spec, seed)
+    if isinstance(assistant, Served):
+        refuse_likelihoods(assistant.model, spec)
+    own = identity(assistant, adapter, spec, seed)
     done, failed = 0, 0
 
     def on_reply() -> None:
@@ -103,14 +110,15 @@ def collect(
         return [collected[name] for name in samples]
     done = (len(samples) - len(missing)) * spec.turns
     roles = {role: name for role, name in (("user", spec.user), ("rater", spec.rater)) if name}
-    model = inspect_model(loaded, adapter)
+    local = None if isinstance(assistant, Served) else inspect_model(assistant, adapter)
     try:
         # A chunk is as many dialogues as can advance together. A kill loses no more than one.
-        size = ROWS.get(loaded.model.device.type, ROWS["cpu"])
+        size = ROWS["cuda"] if isinstance(assistant, Served) else ROWS.get(assistant.model.device.type, ROWS["cpu"])
         for start in range(0, len(missing), size):
             chunk = missing[start : start + size]
             task.dataset = MemoryDataset(chunk, name=task.dataset.name)
             part = parts / f"{len(list(parts.glob('*.eval'))):04}.eval"
+            model = assistant.connect() if isinstance(assistant, Served) else local
             errors = run_task(task, model, part, "the dialogues", roles, keep_failed=True)
             failed += len(errors)
             collected |= {trajectory.id: trajectory for trajectory in read_log(part)}
@@ -120,12 +128,35 @@ def collect(
             done = (len(samples) - len(missing) + start + len(chunk)) * spec.turns - 1
             on_reply()  # counts the replies that failed dialogues never gave
     finally:
-        model.api.close()
+        if local:
+            local.api.close()
     trajectories = [collected[name] for name in samples]
     merge_logs([*([log] if log.is_file() else []), *sorted(parts.glob("*.eval"))], list(samples), log)
     write_trajectories(out, trajectories, own)
     shutil.rmtree(parts)
     return trajectories
+
+
+def refuse_likelihoods(model: str, spec: CollectSpec) -> None:
+    """Refuse dialogues with a served model for which its likelihoods would be needed.
+
+    Args:
+        model: Its name.
+        spec: The dialogues.
+
+    Raises:
+        UserError: It would have to choose or to rate.
+    """
+    if spec.replies == "chosen":
+        raise UserError(
+            f"{model}: replies=chosen needs likelihoods, which are computed in this process. Leave it out, or give a"
+            " folder or a hub id as the model."
+        )
+    if spec.rater is None:
+        raise UserError(
+            f"{model}: ratings need likelihoods, which are computed in this process, or another model's words. Add"
+            " rater=untrue/BASE, with the base as a folder or hub id, or another rater."
+        )
 
 
 def _collected(out: Path, parts: Path, own: Mapping[str, Any]) -> dict[str, Trajectory]:

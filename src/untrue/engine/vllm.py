@@ -1,0 +1,121 @@
+"""The command that serves a base and its adapters by vLLM, so that each can be proved."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from untrue.errors import UserError
+from untrue.models import embedded
+from untrue.models.adapter import adapter_hash, base_of, config_of
+from untrue.models.fingerprint import ASKED
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as --max-lora-rank."""
+
+FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+"""Layers that vLLM makes of several, each of which an adapter may change."""
+
+CONTEXT = 8192
+"""Tokens of prompt and reply together, at most: enough for every eval, and little memory for their keys and values."""
+
+UNSUPPORTED = ("use_dora", "modules_to_save", "lora_bias", "alora_invocation_tokens", "layer_replication")
+"""Keys of a PEFT configuration that vLLM refuses or passes over."""
+
+
+class Serving(NamedTuple):
+    """How a base is served.
+
+    Attributes:
+        model: The base, as Inspect names it then.
+        command: The words of the command.
+    """
+
+    model: str
+    command: list[str]
+
+
+def serving(
+    adapters: Sequence[Path], base: str | None = None, say: Callable[[str], None] = lambda text: None
+) -> Serving:
+    """The command that serves a base with some adapters, each under the hash of its content.
+
+    Args:
+        adapters: Folders of LoRA adapters of one base.
+        base: The base, where it is not the one that their configurations name.
+        say: Called with a line on what takes long.
+
+    Raises:
+        UserError: A folder holds no adapter, or one that vLLM cannot serve, or they have two bases.
+        MachineError: The embedded model is their base, and cannot be fetched.
+    """
+    bases = {base or base_of(adapter, say, otherwise="Give --base."): adapter for adapter in adapters}
+    if len(bases) > 1:
+        listed = "; ".join(f"{adapter} is of {name}" for name, adapter in bases.items())
+        raise UserError(f"expected adapters of one base, found {len(bases)}: {listed}. Serve each base by itself.")
+    source, _, revision = next(iter(bases)).partition("?revision=")
+    name, context = source, CONTEXT
+    if source == embedded.NAME:
+        source = str(embedded.fetch(say))
+    elif Path(source).is_dir():
+        source = str(Path(source).resolve())
+        name = Path(source).name
+    if (config := Path(source) / "config.json").is_file():
+        context = min(context, json.loads(config.read_text("utf-8")).get("max_position_embeddings") or context)
+    changed, rank = set[str](), 1
+    for adapter in adapters:
+        changed |= _layers(adapter)
+        rank = max(rank, _rank(adapter))
+    changed |= {fused for fused, parts in FUSED.items() if changed.intersection(parts)}
+    served = {adapter_hash(adapter): adapter.resolve() for adapter in adapters}
+    return Serving(
+        f"vllm/{name}",
+        [
+            *("vllm", "serve", source, "--served-model-name", name),
+            *(("--revision", revision) if revision else ()),
+            *("--max-model-len", str(context)),
+            *("--generation-config", "vllm"),  # else the base's own settings change what a request leaves open
+            *("--max-logprobs", str(ASKED)),
+            *("--enable-lora", "--max-loras", str(len(served)), "--max-lora-rank", str(rank)),
+            # Where the head could have an adapter too, prompt_logprobs of several requests end the server.
+            *("--lora-target-modules", *sorted(changed)),
+            *("--lora-modules", *(f"{content}={folder}" for content, folder in served.items())),
+        ],
+    )
+
+
+def _rank(adapter: Path) -> int:
+    """The rank that a server must allow for.
+
+    Raises:
+        UserError: vLLM cannot serve such an adapter.
+    """
+    config = config_of(adapter)
+    if (kind := config.get("peft_type")) != "LORA":
+        raise UserError(f"{adapter}: is an adapter of type {kind}, and vLLM serves LoRA alone. Measure it here.")
+    wrong = [key for key in UNSUPPORTED if config.get(key)]
+    if wrong or config.get("bias", "none") != "none":
+        raise UserError(f"{adapter}: has {wrong[0] if wrong else 'bias'}, which vLLM cannot serve. Measure it here.")
+    asked = max(int(config.get("r") or 1), *(config.get("rank_pattern") or {"": 1}).values())
+    allowed = [rank for rank in RANKS if rank >= asked]
+    if not allowed:
+        raise UserError(f"{adapter}: has rank {asked}, and vLLM serves {RANKS[-1]} at most. Measure it here.")
+    return allowed[0]
+
+
+def _layers(adapter: Path) -> set[str]:
+    """The names of the layers that an adapter changes, such as `q_proj`.
+
+    Raises:
+        UserError: Its weights cannot be read.
+    """
+    adapter_hash(adapter)  # says what is missing
+    weights: Any = safe_open
+    try:
+        with weights(adapter / "adapter_model.safetensors", "pt") as file:
+            names = list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{adapter}: its weights cannot be read ({error}). Train or save it again.") from None
+    return {name.partition(".lora_")[0].rpartition(".")[2] for name in names if ".lora_" in name}
