@@ -30,7 +30,7 @@ check: .venv/installed
 	$(BIN)/pyright
 
 test-vllm: .venv/installed .venv-vllm/installed
-	$(BIN)/python -m pytest tests/engine/test_vllm_server.py -m vllm --numprocesses 0
+	$(BIN)/python -m pytest tests/engine/test_vllm_server.py -m vllm --numprocesses 0 -s
 
 instrument: .venv/installed
 	$(BIN)/python benchmarks/instrument.py

@@ -142,11 +142,13 @@ def test_each_adapter_is_proved_and_no_other_passes_for_it(served: Callable[...,
     proved = served("fingerprint", "one", "two", "--model", MODEL, "--json")
     assert proved.code == 0, proved.err
     assert [one["weights"] for one in json.loads(proved.out)] == ["adapter", "adapter"]
+    print(*(f"{one['adapter']}: {one['reason']}" for one in json.loads(proved.out)), sep="\n")
     for name, weights in ((adapter_hash(place / "two"), "other"), ("smollm2-135m", "base")):
         refuted = [served("fingerprint", "one", "--model", f"{MODEL}:{name}", "--json") for _ in range(2)]
         assert [one.code for one in refuted] == [1, 1]
         found = [json.loads(one.out) for one in refuted]
         assert {one["weights"] for one in found} == {weights}
+        print(f"one, asked as {name}: {found[0]['reason']}")
         assert found[0]["reason"] == found[1]["reason"]  # though each drew tokens of its own
 
 
@@ -178,7 +180,7 @@ def test_the_gate_asks_base_and_adapter_of_one_server(served: Callable[..., Done
         done = served("gate", "one", f"evals=[{spec}]", "--model", MODEL, "--json")
         assert done.code == 3, done.err  # four items settle nothing
         assert judge.requests
-    assert json.loads(done.out)["status"] == "inconclusive"
+    assert json.loads(done.out)["verdict"] == "inconclusive"
     refused = served("gate", "one", "--model", MODEL)
     assert refused.code == 2
     assert "forced_choice needs likelihoods or hidden states, which are computed in this process" in refused.err
@@ -195,6 +197,8 @@ def test_simulated_users_talk_with_the_adapter(served: Callable[..., Done], plac
 
 def test_what_the_server_has_no_room_for_is_said_in_its_words(served: Callable[..., Done]):
     with JudgeServer() as judge:
-        done = served("eval", "unknowns", "limit=1", "max_tokens=9000", f"judge={judge.name}", "--model", MODEL)
+        done = served(
+            "eval", "unknowns", "limit=1", "max_tokens=9000", f"judge={judge.name}", "--model", MODEL, "--out", "room"
+        )
     assert done.code == 2
     assert "max_tokens=9000 cannot be greater than max_model_len=8192" in done.err
