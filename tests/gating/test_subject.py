@@ -182,7 +182,8 @@ def test_what_cannot_be_proved_is_inconclusive_here(
         monkeypatch.setenv("VLLM_BASE_URL", running.url)
         running.load(adapter_hash(new), new)
         base = f"vllm/base-{uuid4().hex}"
-        verdict = gate(*subjects.both(base, str(new), base), config)
+        before, after = subjects.both(base, str(new), base)
+        verdict = gate(before, after, config)
     assert verdict.status == "inconclusive"
     assert "adapter_unproved" in {reason.code for _, reason in verdict.doubts}
 
