@@ -90,8 +90,9 @@ def load_base(study: Study, watcher: Watcher) -> LoadedModel:
 def share(run: Run, study: Study, cell: Cell) -> None:
     """Make what a cell shares with others before it learns, unless it is there."""
     if name := study.mix.shared(cell):
-        with claims_of(run.store).hold(name):
-            study.mix.make_shared(run, cell)
+        claims = claims_of(run.store)
+        with claims.hold(name):
+            study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
 
 
 def train(run: Run, study: Study, cell: Cell) -> None:
