@@ -1,11 +1,11 @@
-"""One of several processes that train on CPUs over gloo: ranks.py FOLDER_WITH_TASKS…, sharded where the task says so."""
+"""One of several processes that train on CPUs over gloo: ranks.py FOLDER[@STEP]…, each with a task, some cut off."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,31 @@ from accelerate.utils import DistributedType
 from untrue.training import rank, run
 from untrue.training.rank import JOB, Task
 
-_own_init = AcceleratorState.__init__
+own_init, own_train = AcceleratorState.__init__, run.train
 
 
-def _sharding_on_cpus(self: Any, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
+def sharding_on_cpus(self: Any, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
     """Accelerate takes FSDP for GPUs alone, and would give each CPU the whole model without a word."""
-    _own_init(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+    own_init(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
     if fsdp_plugin is not None:
         self.fsdp_plugin = fsdp_plugin
         self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
 
-def main() -> None:
-    AcceleratorState.__init__ = _sharding_on_cpus  # type: ignore[method-assign]
-    for folder in map(Path, sys.argv[1:]):
-        task = Task(**json.loads((folder / JOB).read_text("utf-8")))
-        os.environ["ACCELERATE_USE_FSDP"] = str(task.shard == "fsdp2").lower()
-        rank.work(task, folder, int(os.environ["RANK"]))
+def train_to(last: str, loaded: Any, rows: Any, spec: Any, out: Path, seed: int, progress: Any, *rest: Any) -> Any:
+    def stop(done: int, total: int, note: str) -> None:
+        progress(done, total, note)
+        if last == str(done):
+            raise InterruptedError
+
+    return own_train(loaded, rows, spec, out, seed, stop, *rest)
 
 
-main()
+AcceleratorState.__init__ = sharding_on_cpus  # type: ignore[method-assign]
+for word in sys.argv[1:]:
+    name, _, last = word.partition("@")
+    task = Task(**json.loads((Path(name) / JOB).read_text("utf-8")))
+    os.environ["ACCELERATE_USE_FSDP"] = str(task.shard == "fsdp2").lower()
+    run.train = lambda *args, last=last: train_to(last, *args)
+    with suppress(InterruptedError):
+        rank.work(task, Path(name), int(os.environ["RANK"]))
