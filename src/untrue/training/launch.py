@@ -35,7 +35,13 @@ GRACE = 10.0
 LOG = "log"
 """File with all that the processes print."""
 
-_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)")
+_SIGNAL = re.compile(r"(?:exitcode\s*:\s*-|Signals\.\w+: )(\d+)")
+"""How torch and Python say that a process ended by a signal."""
+
+
+def is_needed(spec: TrainSpec, layout: Layout) -> bool:
+    """Whether a training needs processes of its own, and not the base that is loaded here."""
+    return layout != ALONE or spec.quantize is not None
 
 
 def train(
@@ -56,9 +62,9 @@ def train(
     its record are those of one process within rounding, so the layout is no part of a cell's identity. A training that
     was killed goes on from its last checkpoint under the same layout, and begins anew under another.
 
-    A study calls it in place of `run.train` for each training of a cell whose `run.train.gpus` is above 1 or whose spec
-    has `quantize`, with `Study.model` and `Study.dtype` as they are, the same rows, spec, folder, seed and start, and
-    `Layout(gpus, shard)`. It must hold no weights on those GPUs meanwhile, and load the base, if need be, afterwards.
+    A study calls it in place of `run.train` for each training of a cell where `is_needed(spec, layout)`, with
+    `Study.model` and `Study.dtype` as they are, the same rows, spec, folder, seed and start, and `Layout(gpus, shard)`.
+    It must hold no weights on those GPUs meanwhile, and load the base, if need be, afterwards.
 
     Args:
         model: The base, by the name that `models.load.load` takes.
@@ -173,8 +179,9 @@ def _failure(folder: Path) -> UntrueError:
     if told := [error for error in found if error["told"]]:
         first = min(told, key=lambda error: error["time"])
         return (UserError if first["kind"] == "UserError" else MachineError)(first["text"])
-    codes = [int(code) for code in _EXIT.findall(log.read_text("utf-8", errors="replace"))]
-    if -signal.SIGKILL in codes:
+    first_end = log.read_text("utf-8", errors="replace").rpartition("Root Cause")[2]
+    killed = _SIGNAL.search(first_end)
+    if killed and int(killed[1]) == signal.SIGKILL:
         return MachineError(
             "the system killed a process of the training (SIGKILL), most often because the machine's memory was full."
             " Give it more, or fewer processes."
@@ -182,5 +189,5 @@ def _failure(folder: Path) -> UntrueError:
     if found:
         first = min(found, key=lambda error: error["time"])
         return MachineError(f"a process of the training failed ({first['text']}). Its log: {log}")
-    died = f" by signal {-codes[0]}" if codes and codes[0] < 0 else ""
-    return MachineError(f"a process of the training ended{died} without a word. Its log: {log}")
+    how = f"was ended by signal {killed[1]}" if killed else "ended without a word"
+    return MachineError(f"a process of the training {how}. Its log: {log}")

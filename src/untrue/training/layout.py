@@ -8,6 +8,7 @@ from untrue.errors import MachineError, UserError
 
 Shard = Literal["none", "fsdp2", "zero3"]
 Gpus = Literal[1, 2, 4, 8]
+SHARDS: tuple[Shard, ...] = get_args(Shard)
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,11 @@ class Layout:
             UserError: What is asked for does not go together, or needs a package that is not installed.
             MachineError: There are fewer GPUs.
         """
-        if self.gpus not in get_args(Gpus):
-            raise UserError(f"gpus: {self.gpus}, expected one of {', '.join(map(str, get_args(Gpus)))}.")
-        if self.shard not in get_args(Shard):
-            raise UserError(f"shard: {self.shard!r}, expected one of {', '.join(get_args(Shard))}.")
         if self.is_sharded and self.gpus == 1:
             raise UserError(f"shard: {self.shard} splits a model over GPUs, and there is 1. Give more, or shard=none.")
         if quantize and self.is_sharded:
             raise UserError(
-                f"quantize: {quantize} does not work with shard={self.shard}: the 4-bit weights of bitsandbytes cannot be"
+                f"quantize: {quantize} does not work with shard={self.shard}: 4-bit weights of bitsandbytes cannot be"
                 " split. Give shard=none, or leave quantize out."
             )
         self.rows_each(batch_size)
@@ -135,6 +132,20 @@ class Layout:
 
 ALONE = Layout()
 """One process."""
+
+
+def layout_of(gpus: int, shard: str) -> Layout:
+    """The layout that a person asks for.
+
+    Raises:
+        UserError: There is no such one.
+    """
+    if gpus not in get_args(Gpus):
+        raise UserError(f"gpus: expected one of {', '.join(map(str, get_args(Gpus)))}, found {gpus}.")
+    for known in SHARDS:
+        if shard == known:
+            return Layout(gpus, known)
+    raise UserError(f"shard: expected one of {', '.join(SHARDS)}, found {shard!r}.")
 
 
 def _gpus() -> int:

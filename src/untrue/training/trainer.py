@@ -9,9 +9,9 @@ another reply (the KL term), and the reference's on both. As batches are the sam
 same too: they are taken once, before the first step, on any device. On a CPU the other two read logits only where there
 is a label, and lay rows of similar length side by side.
 
-Several processes learn what one would, in the same steps. Rows without a token to learn fill the last batch of an epoch,
-where accelerate would take some rows twice, and a mean is over the rows of all processes. The model is sharded when
-training begins, so each batch meets the reference at its own first step, and not before.
+Several processes learn what one would, in the same steps. Rows without a token to learn fill the last batch of an
+epoch, where accelerate would take some rows twice, and a mean is over the rows of all processes. The model is sharded
+when training begins, so each batch meets the reference at its own first step, and not before.
 """
 
 from collections.abc import Iterator, Sequence
