@@ -1,4 +1,7 @@
-"""One of several processes that train on CPUs over gloo: ranks.py FOLDER[@STEP]…, each with a task, some cut off."""
+"""One of several processes that train on CPUs over gloo: ranks.py FOLDER[@STEP]…, each with a task, some cut off.
+
+Beside a task that is done it writes how much of the model lay in this process.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import Any
 
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from untrue.training import rank, run
 from untrue.training.rank import JOB, Task
@@ -32,7 +37,15 @@ def train_to(last: str, loaded: Any, rows: Any, spec: Any, out: Path, seed: int,
         if last == str(done):
             raise InterruptedError
 
-    return own_train(loaded, rows, spec, out, seed, stop, *rest)
+    record = own_train(loaded, rows, spec, out, seed, stop, *rest)
+    for module in loaded.model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+    weights = [*loaded.model.parameters()]
+    here = sum((weight.to_local() if isinstance(weight, DTensor) else weight).numel() for weight in weights)
+    held = {"here": here, "all": sum(weight.numel() for weight in weights)}
+    out.with_name(f"{out.name}-held-{os.environ['RANK']}.json").write_text(json.dumps(held))
+    return record
 
 
 AcceleratorState.__init__ = sharding_on_cpus  # type: ignore[method-assign]

@@ -73,19 +73,22 @@ class Layout:
                 " split. Give shard=none, or leave quantize out."
             )
         self.rows_each(batch_size)
-        if self.shard == "zero3" and not find_spec("deepspeed"):
-            raise UserError("shard: zero3 needs the package deepspeed. Run: pip install 'untrue[deepspeed]'")
-        if quantize and not find_spec("bitsandbytes"):
-            raise UserError(f"quantize: {quantize} needs the package bitsandbytes. Run: pip install 'untrue[quantize]'")
         if self.on_cpu:
             if quantize or self.is_sharded:
                 raise UserError(f"{quantize or self.shard}: works on GPUs alone.")
             return
         there = _gpus()
         if quantize and not there:
-            raise MachineError(f"quantize: {quantize} needs an NVIDIA GPU, and this machine has none. Leave it out.")
+            raise MachineError(f"quantize: {quantize} needs an NVIDIA GPU, and there is none. Leave it out.")
         if there < self.gpus:
-            raise MachineError(f"gpus: {self.gpus} are asked for, and this machine shows {there or 'none'}.")
+            raise MachineError(
+                f"gpus: {self.gpus} are asked for, and there {'is 1' if there == 1 else f'are {there}'}. Give fewer, or"
+                " let this process see more (CUDA_VISIBLE_DEVICES)."
+            )
+        if self.shard == "zero3" and not find_spec("deepspeed"):
+            raise UserError("shard: zero3 needs the package deepspeed. Run: pip install 'untrue[deepspeed]'")
+        if quantize and not find_spec("bitsandbytes"):
+            raise UserError(f"quantize: {quantize} needs the package bitsandbytes. Run: pip install 'untrue[quantize]'")
 
     def accelerate_config(self, dtype: str) -> dict[str, Any]:
         """What `accelerate launch` reads as its `--config_file`; for FSDP2 and ZeRO-3 it follows those that TRL ships.

@@ -23,6 +23,8 @@ from untrue.training.spec import TrainSpec
 JOB, ROWS, PROGRESS = "job.json", "rows.jsonl", "progress.jsonl"
 """Files of the folder: what is to be done, the training rows, and what the main process tells of it."""
 
+STDIN = 0
+
 PATIENCE = timedelta(hours=4)
 """How long processes wait for each other: the main one may fetch, hash and load a large model first."""
 
@@ -145,7 +147,7 @@ def _end_with_owner() -> None:
 
     That one alone holds the other end of the standard input, which launchers hand on to what they start.
     """
-    while os.read(sys.stdin.fileno(), 1):
+    while os.read(STDIN, 1):
         pass
     os._exit(1)
 
