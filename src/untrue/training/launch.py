@@ -35,6 +35,9 @@ GRACE = 10.0
 LOG = "log"
 """File with all that the processes print."""
 
+_OF_A_LAUNCH = re.compile(r"(ACCELERATE|FSDP)_|(LOCAL_)?(RANK|WORLD_SIZE)$|MASTER_(ADDR|PORT)$")
+"""Variables that another launch, of this very process, has set."""
+
 _SIGNAL = re.compile(r"(?:exitcode\s*:\s*-|Signals\.\w+: )(\d+)")
 """How torch and Python say that a process ended by a signal."""
 
@@ -127,11 +130,17 @@ def _run(folder: Path, progress: Step, say: Callable[[str], None]) -> None:
     """
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(folder / "accelerate.yaml")]
     command = [*launch, "--module", "untrue.training.rank", str(folder)]
+    environment = {name: value for name, value in os.environ.items() if not _OF_A_LAUNCH.match(name)}
     with (folder / LOG).open("wb") as log, (folder / PROGRESS).open(encoding="utf-8") as told:
         # Of a session of its own, so that Ctrl-C reaches this process alone, which then ends them. They end by
         # themselves too when their standard input does, even where this process is killed.
         launched = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
         )
         try:
             line = ""

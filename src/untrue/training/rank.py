@@ -65,7 +65,7 @@ def main() -> None:
     """Run as `python -m untrue.training.rank FOLDER`."""
     folder, rank = Path(sys.argv[1]), int(os.environ.get("RANK", "0"))
     task = Task(**json.loads((folder / JOB).read_text("utf-8")))
-    threading.Thread(target=_end_with_owner, daemon=True).start()
+    threading.Thread(target=_end_with_owner, args=(folder,), daemon=True).start()
     try:
         work(task, folder, rank)
     except Exception as error:
@@ -128,27 +128,29 @@ def _sharding(layout: Layout, dtype: str) -> Iterator[None]:
 
 
 def _load(task: Task, layout: Layout, say: Any) -> Any:
-    """The base: on this process's GPU, or in the machine's memory until it is split."""
+    """The base: on this process's GPU, or in the machine's memory until FSDP splits it."""
     from accelerate import PartialState
 
     from untrue.models.load import load
 
     state = PartialState(cpu=layout.on_cpu, timeout=PATIENCE) if layout.gpus > 1 else None
-    device = "cpu" if layout.on_cpu or layout.is_sharded else f"cuda:{state.local_process_index if state else 0}"
-    # The main process fetches the weights and hashes them; the others find both. Split weights are read by all at once.
+    on_cpu = layout.on_cpu or layout.shard == "fsdp2"
+    device = "cpu" if on_cpu else f"cuda:{state.local_process_index if state else 0}"
+    # The main process fetches the weights and hashes them; the others find both. DeepSpeed splits them in all at once.
     with state.local_main_process_first() if state and layout.shard != "zero3" else nullcontext():
         quantize = task.spec.get("quantize")
         loaded = load(task.model, dtype=task.dtype, device=device, quantize=quantize, say=say)
     return replace(loaded, about={**loaded.about, "device": "cpu" if layout.on_cpu else "cuda"})
 
 
-def _end_with_owner() -> None:
+def _end_with_owner(folder: Path) -> None:
     """End this process when the one that asked for the training is gone, however it went.
 
     That one alone holds the other end of the standard input, which launchers hand on to what they start.
     """
     while os.read(STDIN, 1):
         pass
+    (folder / ROWS).unlink(missing_ok=True)  # nobody else would remove them
     os._exit(1)
 
 
