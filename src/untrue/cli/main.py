@@ -222,6 +222,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
     model: Model = None,
     dtype: Dtype = "bfloat16",
+    gpus: Annotated[int, typer.Option(help="GPUs of this machine that share the training: 1, 2, 4 or 8.")] = 1,
+    shard: Annotated[
+        str, typer.Option(help="What they split: `none` of the model, or all of it by `fsdp2` or `zero3` (DeepSpeed).")
+    ] = "none",
     as_json: Json = False,
 ) -> None:
     """Train a LoRA adapter on rows, by default with the paper's hyperparameters.
@@ -231,11 +235,15 @@ def train(
     untrue train rows.jsonl learning_rate=5e-4 epochs=3 --out adapters/mine
 
     untrue train labelled.jsonl learning_rate=1e-5 epochs=5 method=kto --out adapters/kto
+
+    untrue train rows.jsonl --model Qwen/Qwen3-32B --gpus 8 --shard fsdp2 --out adapters/large
     """
     from untrue.data import sets
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
     from untrue.settings import assignments, validate
+    from untrue.training import launch
+    from untrue.training.layout import layout_of
     from untrue.training.run import train as train_adapter
     from untrue.training.spec import TrainSpec
 
@@ -243,12 +251,19 @@ def train(
     values = assignments(overrides or [])
     seed = split_seed(values)
     spec = validate(TrainSpec, values, "override")
+    layout = layout_of(gpus, shard)
     training_rows = sets.rows(rows)
     model = model or default_model(start)
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        loaded = load(model, dtype=dtype, say=watcher.say)
-        watcher.stage(str(out), "training", 1)
-        record = train_adapter(loaded, training_rows, spec, out, seed, watcher.step, start)
+        if launch.is_needed(spec, layout):
+            watcher.stage(str(out), "training", 1)
+            record = launch.train(
+                model, training_rows, spec, out, seed, watcher.step, start, layout, dtype, watcher.say
+            )
+        else:
+            loaded = load(model, dtype=dtype, say=watcher.say)
+            watcher.stage(str(out), "training", 1)
+            record = train_adapter(loaded, training_rows, spec, out, seed, watcher.step, start)
     if as_json:
         typer.echo(json.dumps(record))
         return
