@@ -11,7 +11,10 @@ import pytest
 from tests.study.test_claims import dead
 from untrue.outcomes import Result
 from untrue.study import steps
+from untrue.study.plan import plan
+from untrue.study.routes.route import Run
 from untrue.study.store import Store
+from untrue.training.layout import Layout
 
 LINES = ["control-s0 train", "severe-0.5-s0 train", "base-s0 eval", "control-s0 eval", "severe-0.5-s0 eval"]
 
@@ -111,3 +114,41 @@ def test_a_claim_of_a_dead_process_does_not_stop_a_run(untrue, planned: Path, st
     (folder / "control-s0.json").write_text(json.dumps(vars(dead())), "utf-8")
     assert untrue("step", planned, "control-s0", "train").exit_code == 0
     assert not (folder / "control-s0.json").exists()
+
+
+def test_a_cell_is_trained_in_processes_of_its_own_where_its_layout_says_so(
+    tiny, make_study, recorder, finished: Path, tmp_path: Path
+):
+    study = make_study()
+    sources = study.mix.read()
+    cell = next(cell for cell in plan(study, sources) if cell.name == "control-s0")
+    (tmp_path / "cells" / cell.name).mkdir(parents=True)
+    apart = Run(Store(tmp_path), study.train, sources, tiny, recorder(), Layout(on_cpu=True))
+    study.mix.learn(apart, cell, 1.0)
+    [adapter] = tmp_path.glob("cells/*/adapter/adapter_model.safetensors")
+    assert adapter.read_bytes() == (finished / "cells/control-s0/adapter/adapter_model.safetensors").read_bytes()
+    assert json.loads((adapter.parent / "train.json").read_text())["layout"]["gpus"] == 1
+
+
+@pytest.mark.parametrize(
+    ("gpus", "shard", "message"),
+    [
+        (3, "none", "expected one of 1, 2, 4, 8, found 3"),
+        (1, "fsdp2", "fsdp2 splits a model over GPUs, so gpus must be 2, 4 or 8"),
+        (None, "zero3", "zero3 splits a model over GPUs, so gpus must be 2, 4 or 8"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(make_study, gpus: int | None, shard: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        make_study(run={"train": {"gpus": gpus, "shard": shard}})
+
+
+def test_several_gpus_are_part_of_what_a_cell_is_and_nothing_else_of_where_it_runs(make_study):
+    def identities(**run: object) -> list[str]:
+        study = make_study(run=run)
+        return [cell.identity for cell in plan(study, study.mix.read())]
+
+    usual = identities()
+    assert identities(on="ray", address="auto", retries=9, train={"gpus": 1, "cpus": 8}, eval={"gpus": 0}) == usual
+    assert not set(identities(train={"gpus": 2})) & set(usual)
+    assert not set(identities(train={"gpus": 2, "shard": "fsdp2"})) & set(identities(train={"gpus": 2}))

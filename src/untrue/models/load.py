@@ -63,6 +63,22 @@ class LoadedModel:
     about: dict[str, str]
     kept: dict[str, Any] = field(default_factory=dict, compare=False)
 
+    @contextmanager
+    def off_device(self) -> Iterator[None]:
+        """Keep the weights in the machine's memory meanwhile, so that other processes have the GPU to themselves."""
+        device = self.model.device
+        if device.type == "cpu":
+            yield
+            return
+        import torch
+
+        self.model.to("cpu")
+        torch.cuda.empty_cache()
+        try:
+            yield
+        finally:
+            self.model.to(device)
+
     @property
     def identity(self) -> str:
         """Hash of `about`."""

@@ -29,6 +29,7 @@ from untrue.files import read_text
 from untrue.simulate.environment import ModelName
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
+from untrue.training.layout import Layout, Shard, layout_of
 from untrue.training.spec import TrainSpec
 
 TRAINED_HERE = (
@@ -69,6 +70,31 @@ class Place(BaseModel):
     cpus: PositiveInt = Field(default=1, description="Cores.")
 
 
+class TrainPlace(Place):
+    """What one training gets; its GPUs lie in one machine."""
+
+    shard: Shard = Field(default="none", description="How several GPUs split the model: `none`, `fsdp2` or `zero3`.")
+
+    @property
+    def layout(self) -> Layout:
+        """The processes of a training.
+
+        Raises:
+            UserError: There can be no such number of GPUs.
+        """
+        return layout_of(self.gpus or 1, self.shard)
+
+    @model_validator(mode="after")
+    def _can_be(self) -> TrainPlace:
+        try:
+            layout = self.layout
+        except UserError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        if layout.is_sharded and layout.gpus == 1:
+            raise ValueError(f"shard: {self.shard} splits a model over GPUs, so gpus must be 2, 4 or 8")
+        return self
+
+
 class RunSpec(BaseModel):
     """Where the steps of a study are done. It changes none of its figures.
 
@@ -85,7 +111,7 @@ class RunSpec(BaseModel):
     on: Literal["local", "ray"] = "local"
     address: str | None = None
     retries: NonNegativeInt = 3
-    train: Place = Place()
+    train: TrainPlace = TrainPlace()
     eval: Place = Place()
 
 

@@ -65,7 +65,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             loaded = load_base(study, watcher)
             for cell in cells:
                 store.cell(cell).check_base(loaded.about)
-            context = Run(store, study.train, sources, loaded, watcher)
+            context = Run(store, study.train, sources, loaded, watcher, study.run.train.layout)
             if not all(store.cell(cell).has_adapter() for cell in missing):
                 study.mix.prepare(context)
             for cell in missing:

@@ -187,7 +187,7 @@ def step(out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel
             check_answers(judge)
     loaded = loaded or load_base(study, watcher)
     files.check_base(loaded.about)
-    run = Run(store, study.train, sources, loaded, watcher)
+    run = Run(store, study.train, sources, loaded, watcher, study.run.train.layout)
     if kind == "dialogues":
         study.mix.prepare(run)
         share(run, study, cell)

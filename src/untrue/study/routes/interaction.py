@@ -249,8 +249,6 @@ class InteractionRoute(DialogueSpec, Route):
 
     def learn(self, run: Run, cell: Cell, weight: float) -> None:
         """In each round collect, select, and train on from the round before."""
-        from untrue.training.run import train
-
         assert isinstance(cell.arm, UserArm)
         files, rounds = run.store.cell(cell), cell.arm.rounds
         spec, adapter = self.hyperparameters(run.train, cell.arm), None
@@ -263,7 +261,7 @@ class InteractionRoute(DialogueSpec, Route):
                 chosen = self.chosen_rows(run.sources, cell, rated)
                 write_rows(files.rows if number == rounds else target.parent / "rows.jsonl", chosen)
                 run.watcher.stage(cell.name, f"training{of}", weight / rounds / 1.5)
-                train(run.loaded, chosen, spec, target, cell.seed, run.watcher.step, start=adapter)
+                run.learn(chosen, spec, target, cell.seed, start=adapter)
             if number < rounds:
                 self._measure(run, cell, target, number)
             adapter = target

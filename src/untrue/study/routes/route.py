@@ -24,6 +24,7 @@ from untrue.simulate.environment import Environment
 from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
 from untrue.study.store import Store
+from untrue.training.layout import ALONE, Layout
 from untrue.training.spec import METHODS, TrainSpec
 
 
@@ -84,13 +85,47 @@ class DialogueFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What all cells of a run share."""
+    """What all cells of a run share.
+
+    Attributes:
+        store: The run directory.
+        train: Hyperparameters.
+        sources: The data sets.
+        loaded: The base model.
+        watcher: Told how far it is.
+        layout: On how many GPUs a cell is trained.
+    """
 
     store: Store
     train: TrainSpec
     sources: Sources
     loaded: LoadedModel
     watcher: Watcher
+    layout: Layout = ALONE
+
+    def learn(self, rows: Sequence[Row], spec: TrainSpec, out: Path, seed: int, start: Path | None = None) -> None:
+        """Train an adapter, here or in processes of their own, for which the base makes room on the GPU.
+
+        Args:
+            rows: Training rows.
+            spec: Hyperparameters.
+            out: Folder of the adapter; it appears whole or not at all.
+            seed: Of the adapter's first weights and of the order of rows.
+            start: Folder of an adapter to go on from.
+
+        Raises:
+            UserError: The data, the model or the layout is not as expected.
+            MachineError: Memory or disk is full, or there are fewer GPUs.
+        """
+        from untrue.training import launch
+        from untrue.training.run import train
+
+        if not launch.is_needed(spec, self.layout):
+            train(self.loaded, rows, spec, out, seed, self.watcher.step, start)
+            return
+        with self.loaded.off_device():
+            name, dtype = self.loaded.name, str(self.loaded.model.dtype).removeprefix("torch.")
+            launch.train(name, rows, spec, out, seed, self.watcher.step, start, self.layout, dtype, self.watcher.say)
 
 
 class Route(BaseModel, ABC):
@@ -190,13 +225,10 @@ class Route(BaseModel, ABC):
             UserError: The data or the model is not as expected.
             MachineError: Memory or disk is full.
         """
-        from untrue.training.run import train
-
         files, rows = run.store.cell(cell), self.rows(run.sources, cell)
         write_rows(files.rows, rows)
         run.watcher.stage(cell.name, "training", weight)
-        spec = self.hyperparameters(run.train, cell.arm)
-        train(run.loaded, rows, spec, files.adapter, cell.seed, run.watcher.step)
+        run.learn(rows, self.hyperparameters(run.train, cell.arm), files.adapter, cell.seed)
 
     def dialogues(self, store: Store, sources: Sources, cell: Cell) -> Sequence[DialogueFile]:
         """The rated dialogues that a cell learned from, round by round."""
