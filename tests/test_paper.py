@@ -220,8 +220,8 @@ def less(study: Study) -> list[str]:
     }[study.mix.by]
     evals = []
     for spec in study.evals if study.name == "paper-direct" else study.evals[-1:]:
-        one = spec.model_dump(exclude_none=True, include={"name", "label", "items"}) | {"limit": 1}
-        one["items"] = one["items"].partition("?")[0]  # a folder has no revisions
+        one = spec.model_dump(exclude_none=True, include={"name", "label"}) | {"limit": 1}
+        one["items"] = spec.items.partition("?")[0]  # a folder has no revisions
         evals.append(one | ({"judge": "scripted/judge", "max_tokens": 4} if isinstance(spec, JudgedSpec) else {}))
     if study.mix.by == "interaction":
         method = "kto" if study.name.endswith("qwen") else "sft"

@@ -131,6 +131,8 @@ def test_data_that_is_here_is_read_and_every_built_in_study_is_estimated(tmp_pat
     for name in ("instrument", "interaction", "mixture"):
         found = of(name)
         assert found.seconds and not found.published and found.left == found.cells
+    with pytest.raises(UserError, match="users: 999"):
+        of("interaction", "mix.users=999")
     path = tmp_path / "mine.jsonl"
     lines = [{"question": "a" * 40, "normal": "b" * 60, "subtle": "c" * 60, "severe": "d" * 60}] * 3
     path.write_text("".join(json.dumps({**line, "question": f"{n}{line['question']}"}) + "\n" for n, line in

@@ -248,7 +248,9 @@ class _Left(NamedTuple):
 def _read(study: Study) -> _Data:
     sets = study.mix.data_sets()
     if not any(is_elsewhere(one.name) for one in sets.values()):
-        return _Data(study.mix.read(), False, [], [])
+        sources = study.mix.read()
+        study.mix.check(sources, study.seeds)
+        return _Data(sources, False, [], [])
     stand_ins: dict[str, StandIn] = {}
     for key, one in sets.items():
         if (found := stand_in(one.name, one.wanted)) is None:
