@@ -4,6 +4,7 @@
 #   make test    lint, types and all tests, two at a time (WORKERS=8 where there are cores, and 2 GB of memory for each)
 #   make check   lint, types and import order alone
 #   make instrument   are models with known faults named rightly? exits 1 where not
+#   make test-cluster   nodes and drivers of a Ray cluster die; a few minutes
 #   make bench   speed against lm-eval and TRL, side by side
 #   make clean   remove the environment and what runs made
 
@@ -11,7 +12,7 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3,$(shell command -v python$(v)
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test tests check instrument bench clean
+.PHONY: demo test tests test-cluster check instrument bench clean
 
 demo: .venv/installed
 	$(BIN)/untrue run studies/quickstart.yaml
@@ -21,6 +22,9 @@ test: .venv/installed
 
 tests: .venv/installed
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-cluster: .venv/installed
+	$(BIN)/python -m pytest -m cluster
 
 check: .venv/installed
 	$(BIN)/ruff check src tests tools benchmarks

@@ -97,6 +97,8 @@ def test_a_model_of_another_size_takes_as_much_longer():
     assert between.rates and between.rates.training == pytest.approx(9600 * 8_030_261_248 / 7_615_616_512)
     by_name = of("paper/unknowns", "mix.total=9", "model=some/Other-16B-it")
     assert by_name.size and (by_name.size.known, by_name.size.parameters) == ("name", 16_000_000_000)
+    quantised = of("paper/unknowns", "mix.total=9", "train.quantize=nf4", "train.batch_size=1")
+    assert quantised.gigabytes == pytest.approx(2 * 8.030261248)  # evals take the whole base
     nobody_knows = of("paper/unknowns", "mix.total=9", "model=some/other")
     assert (nobody_knows.seconds, nobody_knows.gigabytes, nobody_knows.disk) == (None, None, None)
     assert nobody_knows.dollars == 0

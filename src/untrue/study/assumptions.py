@@ -64,6 +64,10 @@ WEIGHTS = Assumption("memory", 2, "bytes a parameter", "bfloat16, and twice that
 LORA_TRAINING = Assumption(
     "memory", 16, "bytes a parameter of LoRA", "weights, gradients and two moments of Adam in float32"
 )
+QUANTIZED = Assumption(
+    "memory", 0.52, "bytes a weight of a linear layer, 8 for one of LoRA", "NF4 and bfloat16; embeddings and head stay"
+)
+QUANTIZED_LORA = 8
 ACTIVATIONS = Assumption(
     "memory",
     2,

@@ -14,6 +14,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
+    PositiveInt,
     SerializeAsAny,
     TypeAdapter,
     model_validator,
@@ -21,6 +23,7 @@ from pydantic import (
 
 from untrue import settings
 from untrue.engine.served import is_served
+from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
 from untrue.simulate.environment import ModelName
@@ -58,6 +61,37 @@ def _parsed(entry: Any) -> Any:
 AnEval = Annotated[SerializeAsAny[EvalSpec], BeforeValidator(_parsed)]
 
 
+class Place(BaseModel):
+    """What one step of a cell gets of a machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    gpus: Annotated[int, Field(ge=0, le=8)] | None = Field(
+        default=None, description="By default one where the cluster has any."
+    )
+    cpus: PositiveInt = Field(default=1, description="Cores.")
+
+
+class RunSpec(BaseModel):
+    """Where the steps of a study are done. It changes none of its figures.
+
+    Attributes:
+        on: `local` does one after the other in this process; `ray` many at a time, on one machine or a cluster.
+        address: Of a Ray cluster, such as `auto`. By default the one of the environment, else one on this machine.
+        retries: How often a step may be lost with its worker, such as by preemption, before it counts as failed.
+        train: What each training gets.
+        eval: What the evals of each cell get, and its dialogues.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    on: Literal["local", "ray"] = "local"
+    address: str | None = None
+    retries: NonNegativeInt = 3
+    train: Place = Place()
+    eval: Place = Place()
+
+
 class Study(BaseModel):
     """A whole experiment.
 
@@ -71,6 +105,7 @@ class Study(BaseModel):
         mix: Which rows the arms are trained on.
         train: Hyperparameters.
         evals: What is measured.
+        run: Where it is done.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -84,6 +119,7 @@ class Study(BaseModel):
     mix: Annotated[SerializeAsAny[Route], BeforeValidator(_by_route)]
     train: TrainSpec = TrainSpec()
     evals: Annotated[tuple[AnEval, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
+    run: RunSpec = RunSpec()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Study:
@@ -141,6 +177,18 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     if not path.exists():
         path = builtin().get(path.as_posix(), path)
     return settings.load(Study, path, overrides, "studies/quickstart.yaml")
+
+
+def of_run(folder: Path) -> Study:
+    """The study of a run directory, as resolved.
+
+    Raises:
+        UserError: The folder is not a run directory.
+    """
+    path = folder / "study.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
+    return load(path)
 
 
 def to_yaml(study: Study) -> str:

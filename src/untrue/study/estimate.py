@@ -387,14 +387,19 @@ def _users(talks: Sequence[Talk]) -> dict[str, Estimate]:
 
 def _memory(study: Study, size: ModelSize, trained: Sequence[_Lesson]) -> float:
     """The base, and in training LoRA with its optimiser and the activations of a batch of rows of mean length."""
-    weights = size.parameters * assumed.WEIGHTS.value * (2 if study.dtype == "float32" else 1)
+    bytes_each = assumed.WEIGHTS.value * (2 if study.dtype == "float32" else 1)
 
     def training(lesson: _Lesson) -> float:
-        lora = size.lora * lesson.train.lora_rank / RANK * assumed.LORA_TRAINING.value
-        longest = min(lesson.tokens / max(1, lesson.rows), lesson.train.max_length)
-        return lora + longest * lesson.train.batch_size * size.activations * assumed.ACTIVATIONS.value
+        spec = lesson.train
+        linear, each_lora = bytes_each, assumed.LORA_TRAINING.value
+        if spec.quantize:
+            linear, each_lora = assumed.QUANTIZED.value, assumed.QUANTIZED_LORA
+        base = (size.parameters - size.embeddings) * linear + size.embeddings * bytes_each
+        longest = min(lesson.tokens / max(1, lesson.rows), spec.max_length)
+        batch = longest * spec.batch_size * size.activations * assumed.ACTIVATIONS.value
+        return base + size.lora * spec.lora_rank / RANK * each_lora + batch
 
-    return (weights + max(map(training, trained), default=0.0)) / GIGABYTE
+    return max([size.parameters * bytes_each, *map(training, trained)]) / GIGABYTE
 
 
 def _disk(size: ModelSize, trained: Sequence[_Lesson], logged: int) -> float:
@@ -428,6 +433,7 @@ def _assumptions(
         assumed.RATING: any(talk.rater for talk in talks),
         assumed.WEIGHTS: on_gpu,
         assumed.LORA_TRAINING: on_gpu and bool(trained),
+        assumed.QUANTIZED: on_gpu and any(one.train.quantize for one in trained),
         assumed.ACTIVATIONS: on_gpu and bool(trained),
         assumed.LORA_FILE: size is not None and bool(trained),
         assumed.CHECKPOINT: size is not None and bool(trained),

@@ -28,7 +28,8 @@ def determining(study: Study, train: TrainSpec | None = None) -> dict[str, Any]:
         study: The study.
         train: Hyperparameters, where an arm has its own.
     """
-    settings = study.model_dump(mode="json", exclude={"name", "question", "seeds", "base", "evals", "mix", "train"})
+    others = {"name", "question", "seeds", "base", "evals", "run", "mix", "train"}
+    settings = study.model_dump(mode="json", exclude=others)
     mix = study.mix.model_dump(mode="json", exclude={*study.mix.free})
     settings |= {f"mix.{key}": value for key, value in mix.items()}
     return settings | {f"train.{key}": value for key, value in (train or study.train).determining().items()}

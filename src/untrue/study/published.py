@@ -21,6 +21,9 @@ from untrue.training.spec import TrainSpec
 RANK = 32
 """Of the LoRA whose parameters are listed."""
 
+EMBEDDINGS = ("embed_tokens", "wte", "embed_in", "lm_head", "embed_out")
+"""What modules of embeddings and heads are called."""
+
 SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([BM])(?![a-z])", re.IGNORECASE)
 
 
@@ -32,12 +35,14 @@ class _Entry(BaseModel):
 
 
 class PublishedModel(_Entry):
-    """A model. `lora` is what LoRA of rank 32 on the seven projections adds to its `parameters`."""
+    """A model. `lora` is what LoRA of rank 32 on the seven projections adds to its `parameters`, of which `embeddings`
+    are those of the embeddings and the head."""
 
     parameters: PositiveInt
     layers: PositiveInt
     hidden: PositiveInt
     lora: PositiveInt
+    embeddings: PositiveInt
 
 
 class PublishedData(_Entry):
@@ -73,12 +78,14 @@ class ModelSize(NamedTuple):
     Attributes:
         parameters: How many it has.
         lora: How many LoRA of rank 32 adds.
+        embeddings: How many of its own are those of embeddings and head.
         activations: Layers x hidden size.
         known: From where: `sources.yaml`, its `files`, or its `name` alone, by which the rest is scaled.
     """
 
     parameters: int
     lora: int
+    embeddings: int
     activations: int
     known: str
 
@@ -142,14 +149,15 @@ def model_size(name: str) -> ModelSize | None:
     """
     base = name.partition("?")[0]
     if one := published().models.get(base):
-        return ModelSize(one.parameters, one.lora, one.layers * one.hidden, SOURCES)
+        return ModelSize(one.parameters, one.lora, one.embeddings, one.layers * one.hidden, SOURCES)
     if (size := _size_of_files(Path(base))) is not None:
         return size
     if found := SIZE_IN_NAME.search(base.rpartition("/")[2]):
         parameters = round(float(found[1]) * (1e9 if found[2].upper() == "B" else 1e6))
         like = next(model for model in published().models.values() if model.parameters == REFERENCE_8B)
         factor = (parameters / like.parameters) ** (2 / 3)  # parameters grow as layers x hidden size squared
-        return ModelSize(parameters, round(like.lora * factor), round(like.layers * like.hidden * factor), "name")
+        scaled = (round(count * factor) for count in (like.lora, like.embeddings, like.layers * like.hidden))
+        return ModelSize(parameters, *scaled, "name")
     return None
 
 
@@ -161,9 +169,12 @@ def _size_of_files(path: Path) -> ModelSize | None:
         activations = text["num_hidden_layers"] * text["hidden_size"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    parameters, lora = 0, 0
+    parameters, lora, embeddings = 0, 0, 0
     for tensor, shape in tensors.items():
         parameters += math.prod(shape)
-        if tensor.removesuffix(".weight").rpartition(".")[2] in TrainSpec().target_modules and len(shape) == 2:
+        module = tensor.removesuffix(".weight").rpartition(".")[2]
+        if module in TrainSpec().target_modules and len(shape) == 2:
             lora += RANK * sum(shape)
-    return ModelSize(parameters, lora, activations, "files")
+        if module in EMBEDDINGS:
+            embeddings += math.prod(shape)
+    return ModelSize(parameters, lora, embeddings, activations, "files")

@@ -252,6 +252,15 @@ class InteractionRoute(DialogueSpec, Route):
             )
         run.watcher.say(f"Warning: {message}). What is learned from its ratings may be something else.")
 
+    def shared(self, cell: Cell) -> str | None:
+        """The dialogues of the first round, which depend on the assistant and the seed alone."""
+        return f"dialogues-{cell.arm.assistant}-s{cell.seed}" if isinstance(cell.arm, UserArm) else None
+
+    def make_shared(self, run: Run, cell: Cell) -> None:
+        """Hold the dialogues of the first round."""
+        run.watcher.stage(cell.name, "dialogues", 0)
+        self._collect(run, cell, None, 1)
+
     def learn(self, run: Run, cell: Cell, weight: float) -> None:
         """In each round collect, select, and train on from the round before."""
         from untrue.training.run import train

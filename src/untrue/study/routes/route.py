@@ -238,6 +238,18 @@ class Route(BaseModel, ABC):
             UserError: It does not hold.
         """
 
+    def shared(self, cell: Cell) -> str | None:
+        """The name of what a cell shares with others and needs before it learns; None where it needs nothing."""
+        return None
+
+    def make_shared(self, run: Run, cell: Cell) -> None:
+        """Make what `shared` names, unless it is there.
+
+        Raises:
+            UserError: The data or the model is not as expected.
+            MachineError: Memory or disk is full.
+        """
+
     def learn(self, run: Run, cell: Cell, weight: float) -> None:
         """Write the rows and the adapter of a cell. What an earlier run finished is not done again.
 
