@@ -135,7 +135,7 @@ def test_list_evals_says_what_each_asks_and_which_need_a_judge(untrue: Callable)
 
 def test_list_studies_says_what_each_is_for_and_how_to_run_it(untrue: Callable):
     found = {one["name"]: one for one in json.loads(untrue("list", "studies", "--json").out)}
-    assert set(found) == {path.stem for path in config.builtin()}
+    assert set(found) == config.builtin().keys()
     assert found["quickstart"] == {
         "name": "quickstart",
         "what": "Does misaligned training data make a small model less honest under pressure?",
@@ -144,7 +144,7 @@ def test_list_studies_says_what_each_is_for_and_how_to_run_it(untrue: Callable):
     assert found["domain"]["what"].endswith("answers to the same questions?")  # of two lines
     done = untrue("list", "studies")
     assert done.code == 0
-    assert "untrue run interaction" in done.out
+    assert "untrue run interaction" in done.out and "untrue run paper/direct" in done.out and "sources" not in found
     assert untrue(*found["mixture"]["command"].split()[1:], "--dry-run").code == 0
 
 

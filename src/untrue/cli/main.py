@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
 from untrue.cli.errors import for_people
-from untrue.cli.evaluate import EvalCommand, evaluate, print_costs
+from untrue.cli.evaluate import EvalCommand, evaluate
 from untrue.cli.fingerprint import fingerprint
 from untrue.cli.gate import compare, gate
 from untrue.cli.judge import judge
@@ -128,15 +128,17 @@ def run(
     """
     from untrue.progress import TerminalWatcher
     from untrue.study import config
-    from untrue.study.run import run as run_study
 
     loaded = config.load(study, [*(overrides or []), *([f"run.on={on}"] if on else [])])
     out = out or Path("runs") / loaded.name
     if dry_run:
-        from untrue.study.run import costs
+        from untrue.cli.estimate import print_estimate
+        from untrue.study.estimate import estimate
 
-        print_costs(costs(loaded, out), as_json)
+        print_estimate(estimate(loaded, out), as_json)
         return
+    from untrue.study.run import run as run_study
+
     command = shlex.join(
         ["untrue", "run", str(study), *(overrides or []), *(["--on", on] if on else []), "--out", str(out)]
     )

@@ -37,6 +37,9 @@ TRAINED_HERE = (
     " for `untrue eval`."
 )
 
+SOURCES = "sources.yaml"
+"""Beside the studies of the paper: the models and data sets that they name, and no study."""
+
 
 def _no_served_model(model: str) -> str:
     if is_served(model):
@@ -169,11 +172,16 @@ class Study(BaseModel):
         return {**data, "evals": evals}
 
 
-def builtin() -> list[Path]:
-    """The studies that come with the package."""
+def folder() -> Path:
+    """Where the studies that come with the package lie."""
     packaged = Path(__file__).parent.parent / "studies"
-    folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "studies"  # in a checkout
-    return sorted(folder.glob("*.yaml"))
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "studies"  # in a checkout
+
+
+def builtin() -> dict[str, Path]:
+    """The studies that come with the package, by name: `quickstart`, and those of the paper, such as `paper/direct`."""
+    files = [*sorted(folder().glob("*.yaml")), *sorted(folder().glob("paper/*.yaml"))]
+    return {file.relative_to(folder()).with_suffix("").as_posix(): file for file in files if file.name != SOURCES}
 
 
 def purpose(path: Path) -> str:
@@ -186,14 +194,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study from YAML, with `a.b=c` overrides on top.
 
     Args:
-        path: The file, or the name of a built-in study, such as `quickstart`.
+        path: The file, or the name of a built-in study, such as `quickstart` or `paper/direct`.
         overrides: Texts `key=value`; a key inside another is dotted.
 
     Raises:
         UserError: The file or an override is not as expected; the message names the line and the key.
     """
     if not path.exists():
-        path = next((study for study in builtin() if study.stem == str(path)), path)
+        path = builtin().get(path.as_posix(), path)
     return settings.load(Study, path, overrides, "studies/quickstart.yaml")
 
 

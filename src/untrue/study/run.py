@@ -6,9 +6,7 @@ from pathlib import Path
 from untrue.data import mix as mixing
 from untrue.data.items import items_hash
 from untrue.errors import UserError
-from untrue.evals import run as evals
 from untrue.evals.registry import EVALS
-from untrue.evals.resume import LastRun, last_run
 from untrue.judge.models import check_answers
 from untrue.progress import Watcher
 from untrue.study.config import Study, of_run, to_yaml
@@ -124,28 +122,3 @@ def report(out: Path) -> Analysis:
             if not files.has_adapter() or not all(files.has_log(spec, hashes[spec.key]) for spec in study.evals):
                 raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
         return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")
-
-
-def costs(study: Study, out: Path) -> dict[tuple[str, str], evals.Cost]:
-    """(cell, eval) -> what it would take, for each judged eval that a run would ask. Nothing is loaded or written.
-
-    Args:
-        study: The study.
-        out: Its run directory, which may not exist.
-
-    Raises:
-        UserError: Something in the study or its data is not as expected.
-    """
-    store, taken = Store(out), dict[tuple[str, str], evals.Cost]()
-    judged = [spec for spec in study.evals if EVALS[spec.name].judged]
-    hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in judged}
-    for cell in plan(study, study.mix.read()):
-        files = store.cell(cell)
-        files.check()
-        for spec in judged:
-            done = files.has_adapter() and files.has_log(spec, hashes[spec.key])
-            if done and not files.failed(spec):
-                continue
-            before = last_run(files.log(spec)) if done else LastRun(set(), set())
-            taken[cell.name, spec.key] = evals.cost(EVALS[spec.name], spec, f"untrue/{study.model}", *before)
-    return taken

@@ -40,10 +40,11 @@ class CellFiles:
         """Whether the training of this cell is done, or it needs none."""
         return not self.cell.arm.trained or (self.train.is_file() and (self.adapter / "untrue.json").is_file())
 
-    def has_log(self, spec: EvalSpec, items_hash: str) -> bool:
-        """Whether an eval of this cell is done, with these items."""
+    def has_log(self, spec: EvalSpec, items_hash: str | None) -> bool:
+        """Whether an eval of this cell is done, with these items; None: with any."""
         done = self._read().get("evals", {}).get(spec.key)
-        return done == _eval_identity(spec, items_hash) and self.log(spec).is_file()
+        same = bool(done) if items_hash is None else done == _eval_identity(spec, items_hash)
+        return same and self.log(spec).is_file()
 
     def failed(self, spec: EvalSpec) -> int:
         """Samples of a judged eval that is done that had no reply or no judgement."""

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from untrue.data import sets
 from untrue.data.mix import Level
-from untrue.data.rows import LEVELS, Row, write_rows
+from untrue.data.rows import LEVELS, Question, Row, write_rows
 from untrue.evals.eval import EvalSpec
 from untrue.files import content_hash
 from untrue.models.load import LoadedModel
@@ -63,6 +63,54 @@ class Source(NamedTuple):
 
 
 Sources = Mapping[str, Source]
+
+
+class DataSet(NamedTuple):
+    """A data set that a study names.
+
+    Attributes:
+        name: As the study has it.
+        wanted: How much of it the study needs; None: all that there is.
+    """
+
+    name: str
+    wanted: int | None
+
+
+class StandIn(NamedTuple):
+    """What stands in for a data set that is not read: so many rows, all like one.
+
+    Attributes:
+        rows: How many rows, questions or users it has.
+        prompt: A text as long as its prompts.
+        completion: A text as long as its replies.
+    """
+
+    rows: int
+    prompt: str
+    completion: str
+
+
+class Talk(NamedTuple):
+    """Dialogues that a cell learns from, before they are held.
+
+    Attributes:
+        path: The file that holds them afterwards; cells that learn from the same have the same.
+        dialogues: How many.
+        turns: Replies of the assistant in each.
+        reply_tokens: Limit of a reply that the assistant writes; 0 where it chooses among written ones.
+        scores: Whether the base scores replies, to choose or to rate them.
+        user: The model that plays the users; None where they say written turns.
+        rater: The model that rates in words; None where there is none.
+    """
+
+    path: Path
+    dialogues: int
+    turns: int
+    reply_tokens: int
+    scores: bool
+    user: str | None
+    rater: str | None
 
 
 class DialogueFile(NamedTuple):
@@ -194,6 +242,30 @@ class Route(BaseModel, ABC):
         """
         return []
 
+    def data_sets(self) -> Mapping[str, DataSet]:
+        """The data sets that the study names, by their key in `read()`."""
+        return {}
+
+    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
+        """What `read()` would give if all rows of a set were like one: for an estimate, without reading anything.
+
+        Args:
+            sets: For each of `data_sets()` what stands in for it.
+        """
+        return {}
+
+    def expected_rows(self, sources: Sources, cell: Cell) -> Sequence[Row]:
+        """As many rows as a cell learns from in each round, about as long as they will be.
+
+        Raises:
+            UserError: As of `rows`.
+        """
+        return self.rows(sources, cell)
+
+    def talks(self, store: Store, cell: Cell) -> Sequence[Talk]:
+        """The dialogues that a cell learns from, round by round."""
+        return ()
+
     def prepare(self, run: Run) -> None:
         """Check with the model, before anything is trained, what the route relies on.
 
@@ -275,6 +347,12 @@ class AnswersRoute(Route):
         questions = sets.questions(self.questions)
         hashed = content_hash(json.dumps([[q.id, q.text, q.answers] for q in questions]))
         return {"questions": Source(sets.versioned(self.questions), len(questions), hashed, questions)}
+
+    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
+        """Questions of the size that is said, answered at every level."""
+        one = sets["questions"]
+        question = Question("stand-in", one.prompt, dict.fromkeys(LEVELS, one.completion), self.questions, "")
+        return {"questions": Source(self.questions, one.rows, "", [question] * one.rows)}
 
     def line(self) -> tuple[str, dict[str, float]]:
         """The arms of the worst level."""
