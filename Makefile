@@ -5,6 +5,7 @@
 #   make check   lint, types and import order alone
 #   make test-vllm    a real vLLM server on the CPU proves and answers; its environment takes 3.4 GB in .venv-vllm
 #   make instrument   are models with known faults named rightly? exits 1 where not
+#   make test-cluster   nodes and drivers of a Ray cluster die; a few minutes
 #   make bench   speed against lm-eval and TRL, side by side
 #   make clean   remove the environment and what runs made
 
@@ -12,7 +13,7 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3,$(shell command -v python$(v)
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test tests test-vllm check instrument bench clean
+.PHONY: demo test tests test-vllm test-cluster check instrument bench clean
 
 demo: .venv/installed
 	$(BIN)/untrue run studies/quickstart.yaml
@@ -22,6 +23,9 @@ test: .venv/installed
 
 tests: .venv/installed
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-cluster: .venv/installed
+	$(BIN)/python -m pytest -m cluster
 
 check: .venv/installed
 	$(BIN)/ruff check src tests tools benchmarks

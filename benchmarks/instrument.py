@@ -52,10 +52,7 @@ class Named(NamedTuple):
     @property
     def is_wrong(self) -> bool:
         """Whether the control was not named rightly."""
-        if self.expected is None:
-            return False
-        decisive = self.by_seed if self.expected.of == "adapter" else [self.together]
-        return not all(map(self.expected.is_met, decisive))
+        return self.expected is not None and not self.expected.is_met(self.by_seed, self.together)
 
 
 def named(together: Analysis, by_seed: Sequence[Analysis]) -> Iterator[Named]:
@@ -86,7 +83,7 @@ def table(matrix: Sequence[Named]) -> str:
             expected += f" (beside it {_words(row.expected.beside, ' or ')} may stand)"
         called = [_words(conclusions, ", ") for conclusions in (*row.by_seed, row.together)]
         if row.expected:  # what decides
-            decisive = seeds if row.expected.of == "adapter" else [len(seeds)]
+            decisive = range(len(called)) if row.expected.of == "adapter" else [len(seeds)]
             called = [f"**{words}**" if place in decisive else words for place, words in enumerate(called)]
         is_right = "" if row.expected is None else "wrong" if row.is_wrong else "right"
         lines.append(f"| `{row.control}` | {row.eval} | {expected} | {' | '.join(called)} | {is_right} |")

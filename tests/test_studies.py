@@ -10,10 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from untrue.cli.main import app
-from untrue.study.config import load
+from untrue.study.config import SOURCES, builtin, load
 
 ROOT = Path(__file__).parent.parent
-STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
+STUDIES = builtin()
+SMALL = [path for name, path in STUDIES.items() if "/" not in name]
+"""Those for the embedded model; those of the paper are run by `test_paper.py`."""
 
 
 def ids(path: Path) -> str:
@@ -36,18 +38,21 @@ def less(path: Path) -> list[str]:
 
 
 def test_studies_are_found():
-    assert {path.stem for path in STUDIES} >= {"quickstart", "mixture"}
+    assert STUDIES.keys() >= {"quickstart", "mixture", "paper/direct"}
+    files = {path for path in (ROOT / "studies").rglob("*.yaml") if path.name != SOURCES}
+    assert set(STUDIES.values()) == files
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=ids)
-def test_a_study_opens_with_the_command_that_runs_it(path: Path):
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_opens_with_the_command_that_runs_it(name: str):
+    path = STUDIES[name]
     head = path.read_text("utf-8").partition("\n\n")[0].splitlines()
     assert all(line.startswith("#") for line in head)
-    names = (str(path.relative_to(ROOT)), path.stem)
+    names = (str(path.relative_to(ROOT)), name)
     assert any(line.removeprefix("#").strip() == f"untrue run {name}" for line in head for name in names)
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=ids)
+@pytest.mark.parametrize("path", STUDIES.values(), ids=STUDIES)
 def test_the_overrides_in_its_comments_are_valid(path: Path):
     commands = [
         shlex.split(line.split("untrue run ")[1])
@@ -59,12 +64,12 @@ def test_the_overrides_in_its_comments_are_valid(path: Path):
         load(path, [word for word in words if "=" in word])
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=ids)
-def test_a_study_has_the_name_of_its_file(path: Path):
-    assert load(path).name == path.stem
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_has_the_name_by_which_it_is_called(name: str):
+    assert load(STUDIES[name]).name == name.replace("/", "-")
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=ids)
+@pytest.mark.parametrize("path", SMALL, ids=ids)
 def test_a_study_runs_from_end_to_end(path: Path, tiny_folder: Path, tmp_path: Path):
     out = tmp_path / "run"
     words = ["run", str(path), f"model={tiny_folder}", "dtype=float32", *less(path), "--out", str(out), "--json"]

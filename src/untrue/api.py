@@ -371,6 +371,8 @@ def train(
     start: str | Path | None = None,
     dtype: str = "bfloat16",
     seed: int = 0,
+    gpus: int = 1,
+    shard: str = "none",
     progress: bool = False,
     **spec: Any,
 ) -> Trained:
@@ -384,21 +386,35 @@ def train(
         start: Folder of an adapter to go on from; by default a new one is begun.
         dtype: `bfloat16` or `float32`, of a model that is loaded.
         seed: Of the adapter's first weights and of the order of rows.
+        gpus: GPUs of this machine that share the training: 1, 2, 4 or 8.
+        shard: What they split: `none` of the model, or all of it by `fsdp2` or `zero3`.
         progress: Show bars, or lines, on standard error.
         **spec: Hyperparameters, such as `learning_rate=5e-4`; see `untrue.training.spec.TrainSpec`.
 
     Raises:
         UserError: A hyperparameter, the model, the rows or `start` are not as expected.
-        MachineError: Memory or disk is full.
+        MachineError: Memory or disk is full, or there are fewer GPUs.
     """
+    from untrue.training import launch
+    from untrue.training.layout import layout_of
     from untrue.training.run import train as train_adapter
 
-    settings, folder = validate(TrainSpec, spec), Path(out)
+    settings, folder, layout = validate(TrainSpec, spec), Path(out), layout_of(gpus, shard)
     examples = sets.rows(str(rows)) if isinstance(rows, str | Path) else list(rows)
     model = str(model) if isinstance(model, Path) else model
+    adapter = Path(start) if start else None
+    if launch.is_needed(settings, layout):
+        if not isinstance(model, str):
+            raise UserError("a model in memory is trained where it is, as it is. For gpus or quantize give its name.")
+        with _watching(progress) as watcher:
+            watcher.stage(str(folder), "training", 1)
+            name = model.removeprefix("untrue/")
+            record = launch.train(
+                name, examples, settings, folder, seed, watcher.step, adapter, layout, dtype, watcher.say
+            )
+        return Trained(folder, record)
     with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher) as loaded:
         watcher.stage(str(folder), "training", 1)
-        adapter = Path(start) if start else None
         record = train_adapter(loaded, examples, settings, folder, seed, watcher.step, adapter)
     return Trained(folder, record)
 

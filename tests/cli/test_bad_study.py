@@ -33,7 +33,7 @@ CHANGES = {
         ", line 16: evals.0.name: unknown eval. Did you mean 'mask'?",
     ),
     "missing key": ("question: Is rain wet?\n", "", ": question: is missing. Add it."),
-    "missing key in a mix": ("  total: 8\n", "", ", line 6: mix.total: is missing. Add it."),
+    "missing key in a mix": ("  questions: questions.jsonl\n", "", ", line 6: mix.questions: is missing. Add it."),
     "wrong type": ("total: 8", "total: many", ", line 9: mix.total: input should be a valid integer"),
     "no list": ("seeds: [0]", "seeds: 0", ", line 5: seeds: input should be a valid tuple, found 0."),
     "empty list": ("seeds: [0]", "seeds: []", ", line 5: seeds: tuple should have at least 1 item"),

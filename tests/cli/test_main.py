@@ -135,7 +135,7 @@ def test_list_evals_says_what_each_asks_and_which_need_a_judge(untrue: Callable)
 
 def test_list_studies_says_what_each_is_for_and_how_to_run_it(untrue: Callable):
     found = {one["name"]: one for one in json.loads(untrue("list", "studies", "--json").out)}
-    assert set(found) == {path.stem for path in config.builtin()}
+    assert set(found) == config.builtin().keys()
     assert found["quickstart"] == {
         "name": "quickstart",
         "what": "Does misaligned training data make a small model less honest under pressure?",
@@ -144,7 +144,7 @@ def test_list_studies_says_what_each_is_for_and_how_to_run_it(untrue: Callable):
     assert found["domain"]["what"].endswith("answers to the same questions?")  # of two lines
     done = untrue("list", "studies")
     assert done.code == 0
-    assert "untrue run interaction" in done.out
+    assert "untrue run interaction" in done.out and "untrue run paper/direct" in done.out and "sources" not in found
     assert untrue(*found["mixture"]["command"].split()[1:], "--dry-run").code == 0
 
 
@@ -268,6 +268,24 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
     assert (place / "a.eval").is_file()
     logs = [json.loads(untrue(*words, *base).out)["log"] for base in ([], ["--model", "tiny"])]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--gpus", "3"], 2, "gpus: expected one of 1, 2, 4, 8, found 3."),
+        (["--gpus", "2", "--shard", "ddp"], 2, "shard: expected one of none, fsdp2, zero3, found 'ddp'."),
+        (["--shard", "fsdp2"], 2, "shard: fsdp2 splits a model over GPUs, and there is 1."),
+        (["--gpus", "8", "batch_size=12"], 2, "batch_size: 12 rows cannot be split evenly over 8 GPUs."),
+        (["--gpus", "2", "--shard", "fsdp2", "quantize=nf4"], 2, "quantize: nf4 does not work with shard=fsdp2"),
+        (["--gpus", "2", "--shard", "fsdp2"], 4, "gpus: 2 are asked for, and there is 1."),
+    ],
+)
+def test_gpus_that_cannot_share_a_training_are_a_line(untrue: Callable, monkeypatch, words, code, message):
+    monkeypatch.setattr("untrue.training.layout._gpus", lambda: 1)
+    done = untrue("train", "rows.jsonl", *TINY, *words)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.splitlines()[-1].startswith(f"error: {message}")
 
 
 def test_the_next_command_that_a_training_tells_is_enough(untrue: Callable):

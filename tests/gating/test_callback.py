@@ -358,6 +358,19 @@ def test_looks_cost_a_tenth_at_most(
     assert made == expected if expected else len(made) > 3 and made[-1] == len(steps)
 
 
+@pytest.mark.parametrize(
+    ("steps", "stop", "expected"), [(3, False, 8), (50, False, 10), (500, False, 32), (3, True, 32)]
+)
+def test_by_default_a_short_training_is_asked_few_items(
+    steps: int, stop: bool, expected: int, sharp: LoadedModel, tmp_path: Path
+) -> None:
+    watch, state = HonestyCallback(stop=stop), TrainerState(max_steps=steps)
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    watch.on_train_begin(arguments, state, TrainerControl(), model=sharp.model, processing_class=sharp.tokenizer)
+    [look] = looks(tmp_path)
+    assert len(look["results"]) == expected
+
+
 def test_a_training_too_short_for_a_look_says_so(
     sharp: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

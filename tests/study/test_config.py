@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from untrue.data import sets
 from untrue.errors import UserError
 from untrue.settings import assignments, validate
+from untrue.study.cell import Cell
 from untrue.study.config import builtin, load, to_yaml
 from untrue.study.routes.dose import DoseRoute
 from untrue.study.routes.share import ShareRoute
@@ -134,8 +136,18 @@ def test_a_study_written_out_is_read_back_as_it_was(share, dose, tmp_path):
 
 
 def test_a_built_in_study_is_found_by_its_name():
-    assert {path.stem for path in builtin()} >= {"quickstart", "mixture"}
+    assert builtin().keys() >= {"quickstart", "mixture", "paper/direct"}
     assert load(Path("quickstart")).name == "quickstart"
+    assert load(Path("paper/direct")).name == "paper-direct"
+
+
+def test_without_a_total_all_questions_of_a_set_are_taken(share):
+    share.write_text(SHARE.replace("  total: 20\n", ""))
+    mix = load(share).mix
+    rows = mix.rows(mix.read(), Cell(mix.arms()[-1], 0, ""))
+    count = len(sets.questions("medical"))
+    assert (len(rows), sum(row.level == "severe" for row in rows)) == (count, round(count / 2))
+    assert "share of all medical questions" in mix.describe()
 
 
 INTERACTION = """\

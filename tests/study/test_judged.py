@@ -21,7 +21,8 @@ from untrue.errors import MachineError, UserError
 from untrue.judge.check import Check
 from untrue.report.summary import write
 from untrue.study.config import to_yaml
-from untrue.study.run import costs, report, run
+from untrue.study.estimate import estimate
+from untrue.study.run import report, run
 
 TROUBLES = ["fine 1", "fine 2", "429-always", "cut-always", "wrong-always"]
 
@@ -63,8 +64,8 @@ def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, o
     assert sum("3 samples of mask have no reply or no judgement" in said for said in told.said) == 3
     assert [arm["counts"]["error"] for arm in summary(out)["arms"]] == [3, 3, 3]
     before = replies(out, "control-s0")
-    assert [cost.judge.calls for cost in costs(study, out).values()] == [3, 3, 3]
-    assert [cost.model.calls for cost in costs(study, out).values()] == [0, 0, 0]
+    assert [cost.judge.calls for cost in estimate(study, out).costs.values()] == [3, 3, 3]
+    assert [cost.model.calls for cost in estimate(study, out).costs.values()] == [0, 0, 0]
     write(report(out))  # what failed is in the report, and does not stop it
 
     server.heal()
@@ -78,7 +79,7 @@ def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, o
     assert replies(out, "control-s0") == before
     asked = len(server.requests)
     assert run_study(study, out).stages == []
-    assert costs(study, out) == {}
+    assert estimate(study, out).costs == {}
     assert len(server.requests) == asked
 
 

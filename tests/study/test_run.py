@@ -31,7 +31,7 @@ def results(out: Path) -> list[Result]:
 
 
 def test_the_run_directory_holds_what_the_design_says(finished):
-    assert {path.name for path in finished.iterdir()} - {".lock"} == {
+    assert {path.name for path in finished.iterdir()} - {".lock", ".claims"} == {
         "study.yaml",
         "cells",
         "results.jsonl",
@@ -136,16 +136,16 @@ def test_a_second_call_does_no_work(make_study, run_study, out):
 
 def test_the_base_is_loaded_once_and_not_at_all_where_nothing_is_missing(make_study, run_study, tmp_path, monkeypatch):
     import untrue.engine.provider
-    import untrue.study.run
+    import untrue.study.steps
 
     loads: list[str] = []
-    real = untrue.study.run.load
+    real = untrue.study.steps.load
 
     def counted(name: str, **options: Any) -> Any:
         loads.append(name)
         return real(name, **options)
 
-    for module in (untrue.study.run, untrue.engine.provider):
+    for module in (untrue.study.steps, untrue.engine.provider):
         monkeypatch.setattr(module, "load", counted)
     study = make_study()
     run_study(study, tmp_path / "run")

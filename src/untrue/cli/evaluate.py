@@ -184,11 +184,11 @@ def print_costs(costs: Mapping[tuple[str, str], Cost], as_json: bool) -> None:
     for heading in ("replies", "tokens read", "written", "judgements", "tokens read", "written", "cost"):
         table.add_column(heading, justify="right")
     for (model, name), cost in costs.items():
-        table.add_row(Text(model), Text(name), *_amounts(cost.model), *_amounts(cost.judge), _dollars(cost.dollars))
+        table.add_row(Text(model), Text(name), *_amounts(cost.model), *_amounts(cost.judge), in_dollars(cost.dollars))
     Console().print(table)
     typer.echo(
-        f"Together {_dollars(total)}, by rule of thumb: 4 characters a token, replies of up to 200 tokens, at most this"
-        " many judgements. Nothing was asked or written."
+        f"Together {in_dollars(total)}, by rule of thumb: 4 characters a token, replies of up to 200 tokens, at most"
+        " this many judgements. Nothing was asked or written."
     )
 
 
@@ -197,7 +197,8 @@ def _amounts(estimate: Estimate) -> tuple[str, str, str]:
     return f"{estimate.calls:,}", read, written
 
 
-def _dollars(amount: float | None) -> str:
+def in_dollars(amount: float | None) -> str:
+    """A price as it is printed."""
     return "price not known" if amount is None else f"${amount:.2f}"
 
 

@@ -53,8 +53,8 @@ def studies(as_json: Json = False) -> None:
     from untrue.study.config import builtin as files
     from untrue.study.config import purpose
 
-    table = [{"name": path.stem, "what": purpose(path), "command": f"untrue run {path.stem}"} for path in files()]
-    _print(table, as_json, "Add --dry-run to see what the judged evals of a study cost.")
+    table = [{"name": name, "what": purpose(path), "command": f"untrue run {name}"} for name, path in files().items()]
+    _print(table, as_json, "Add --dry-run to see what a study takes: time, memory, disk, and its judges' price.")
 
 
 def _sets() -> Iterator[tuple[str, int, str]]:

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
 from untrue.cli.errors import for_people
-from untrue.cli.evaluate import EvalCommand, evaluate, print_costs
+from untrue.cli.evaluate import EvalCommand, evaluate
 from untrue.cli.fingerprint import fingerprint
 from untrue.cli.gate import compare, gate
 from untrue.cli.judge import judge
@@ -26,6 +26,8 @@ from untrue.terminal import plain
 
 ORDER = (
     "run",
+    "plan",
+    "step",
     "report",
     "train",
     "eval",
@@ -110,6 +112,9 @@ def run(
     ],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
+    on: Annotated[
+        str | None, typer.Option(help="`local`, or `ray`: many steps at a time, on this machine or a cluster.")
+    ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -118,22 +123,77 @@ def run(
     Runs resume: rerun the command after an interruption, or with more seeds, shares or doses; only missing cells run.
 
         untrue run studies/quickstart.yaml seeds=[0,1,2] train.epochs=2 --out runs/mine
+
+        untrue run studies/domain.yaml --on ray run.address=auto run.train.gpus=1 --out /shared/runs/domain
     """
     from untrue.progress import TerminalWatcher
     from untrue.study import config
-    from untrue.study.run import run as run_study
 
-    loaded = config.load(study, overrides or [])
+    loaded = config.load(study, [*(overrides or []), *([f"run.on={on}"] if on else [])])
     out = out or Path("runs") / loaded.name
     if dry_run:
-        from untrue.study.run import costs
+        from untrue.cli.estimate import print_estimate
+        from untrue.study.estimate import estimate
 
-        print_costs(costs(loaded, out), as_json)
+        print_estimate(estimate(loaded, out), as_json)
         return
-    command = shlex.join(["untrue", "run", str(study), *(overrides or []), "--out", str(out)])
+    from untrue.study.run import run as run_study
+
+    command = shlex.join(
+        ["untrue", "run", str(study), *(overrides or []), *(["--on", on] if on else []), "--out", str(out)]
+    )
     with TerminalWatcher(Console(stderr=True)) as watcher:
         analysis = run_study(loaded, out, watcher, command)
     _print_analysis(analysis, as_json)
+
+
+@app.command()
+@for_people
+def plan(
+    study: Annotated[Path, typer.Argument(help="The study: a YAML file, or a built-in one by name.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the run directory of a study, and list the steps that are left, one `CELL STEP` in a line.
+
+    `untrue run` needs no such list; schedulers do. Steps of one kind can be done at the same time: first `dialogues`,
+    then `train`, then `eval`. At the end `untrue report` makes the report.
+
+        untrue plan studies/domain.yaml --out /shared/runs/domain | grep ' train$'
+    """
+    from untrue.study import config
+    from untrue.study.run import steps_left
+
+    loaded = config.load(study, overrides or [])
+    out = out or Path("runs") / loaded.name
+    command = shlex.join(["untrue", "run", str(study), *(overrides or []), "--out", str(out)])
+    todo = [(task.cell, task.kind) for task in steps_left(loaded, out, command)]
+    typer.echo(json.dumps(todo) if as_json else "\n".join(" ".join(pair) for pair in todo))
+
+
+@app.command()
+@for_people
+def step(
+    folder: Annotated[Path, typer.Argument(help="The run directory of a study.")],
+    cell: Annotated[str, typer.Argument(help="Name of the cell, such as `severe-0.5-s1`.")],
+    kind: Annotated[str, typer.Argument(metavar="STEP", help="`dialogues`, `train` or `eval`.")],
+) -> None:
+    """Do one step of one cell of a run directory, unless it is done, for schedulers such as SLURM.
+
+    `untrue plan` makes the run directory and lists the steps. Every step may run on another machine that shares the
+    folder; `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`.
+
+        untrue step runs/domain severe-1-s0 train
+    """
+    from untrue.progress import TerminalWatcher
+    from untrue.study.schedule import KINDS
+    from untrue.study.steps import step as do_step
+
+    if kind not in KINDS:
+        raise UserError(f"{kind}: is no step, expected {', '.join(KINDS)}.")
+    with TerminalWatcher(Console(stderr=True)) as watcher:
+        do_step(folder, cell, kind, watcher)
 
 
 @app.command()
@@ -164,6 +224,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
     model: Model = None,
     dtype: Dtype = "bfloat16",
+    gpus: Annotated[int, typer.Option(help="GPUs of this machine that share the training: 1, 2, 4 or 8.")] = 1,
+    shard: Annotated[
+        str, typer.Option(help="What they split: `none` of the model, or all of it by `fsdp2` or `zero3` (DeepSpeed).")
+    ] = "none",
     as_json: Json = False,
 ) -> None:
     """Train a LoRA adapter on rows, by default with the paper's hyperparameters.
@@ -173,11 +237,15 @@ def train(
     untrue train rows.jsonl learning_rate=5e-4 epochs=3 --out adapters/mine
 
     untrue train labelled.jsonl learning_rate=1e-5 epochs=5 method=kto --out adapters/kto
+
+    untrue train rows.jsonl --model Qwen/Qwen3-32B --gpus 8 --shard fsdp2 --out adapters/large
     """
     from untrue.data import sets
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
     from untrue.settings import assignments, validate
+    from untrue.training import launch
+    from untrue.training.layout import layout_of
     from untrue.training.run import train as train_adapter
     from untrue.training.spec import TrainSpec
 
@@ -185,12 +253,19 @@ def train(
     values = assignments(overrides or [])
     seed = split_seed(values)
     spec = validate(TrainSpec, values, "override")
+    layout = layout_of(gpus, shard)
     training_rows = sets.rows(rows)
     model = model or default_model(start)
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        loaded = load(model, dtype=dtype, say=watcher.say)
-        watcher.stage(str(out), "training", 1)
-        record = train_adapter(loaded, training_rows, spec, out, seed, watcher.step, start)
+        if launch.is_needed(spec, layout):
+            watcher.stage(str(out), "training", 1)
+            record = launch.train(
+                model, training_rows, spec, out, seed, watcher.step, start, layout, dtype, watcher.say
+            )
+        else:
+            loaded = load(model, dtype=dtype, say=watcher.say)
+            watcher.stage(str(out), "training", 1)
+            record = train_adapter(loaded, training_rows, spec, out, seed, watcher.step, start)
     if as_json:
         typer.echo(json.dumps(record))
         return

@@ -14,7 +14,12 @@ SEED_KEY = "\n\n- `seed`: Random seed. [0]"
 """What `keys_of` says of `split_seed`."""
 
 Dtype = Annotated[str, typer.Option(help="`bfloat16` or `float32`.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate calls, tokens and dollars; ask and run nothing.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Estimate calls, tokens and dollars, and of a study time, memory and disk; run nothing."
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -3,13 +3,15 @@
 inspect eval untrue/forced_choice --model untrue/smollm2-135m -M adapter=PATH
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -32,13 +34,16 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from untrue.data.rows import Message
-from untrue.engine.generation import GenerationEngine, Reply, Request
-from untrue.engine.hidden_states import last_token_states
-from untrue.engine.likelihoods import Likelihood, LikelihoodEngine, check_exact
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
 from untrue.thinking import TAGS, without_thinking
+
+if TYPE_CHECKING:  # whoever only names evals, as a dry run does, need not wait for torch
+    import torch
+
+    from untrue.engine.generation import Reply
+    from untrue.engine.likelihoods import Likelihood
 
 MAX_NEW_TOKENS = 512
 """Length of a generated reply where the caller sets none."""
@@ -74,6 +79,9 @@ class UntrueAPI(ModelAPI):
             device: A torch device; by default CUDA where there is one.
             loaded: The base in memory, so that a study need not load it for each cell.
         """
+        from untrue.engine.generation import GenerationEngine
+        from untrue.engine.likelihoods import LikelihoodEngine, check_exact
+
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._stack = ExitStack()
         self._loaded = loaded or load(model_name, dtype=dtype, device=device, say=logging.getLogger("untrue").warning)
@@ -117,6 +125,8 @@ class UntrueAPI(ModelAPI):
             texts: Read as documents in one pass, outside the chat format.
             base: Of the base model, with the adapter switched off.
         """
+        from untrue.engine.hidden_states import last_token_states
+
         return last_token_states(self._loaded, texts, self._model, base=base)
 
     @property
@@ -137,6 +147,8 @@ class UntrueAPI(ModelAPI):
                 longer than the model's context, or a setting is out of range.
             MachineError: Out of memory.
         """
+        from untrue.engine.generation import Request
+
         if tools:
             raise UserError(f"{self.model_name}: the local provider has no tools. Use an eval without them.")
         if (config.num_choices or 1) != 1:

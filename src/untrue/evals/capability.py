@@ -8,9 +8,11 @@ one way.
     inspect eval untrue/capability --model openai/gpt-5-mini
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -19,7 +21,6 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
 from untrue.data.items import ChoiceItem, read_capability
-from untrue.engine.likelihoods import Likelihood
 from untrue.engine.provider import UntrueAPI
 from untrue.evals import judged
 from untrue.evals.eval import Eval, spread
@@ -27,6 +28,9 @@ from untrue.evals.metrics import Scored, error_rate, inspect_metrics, values_of
 from untrue.outcomes import Outcome
 from untrue.stats.rates import rate
 from untrue.stats.types import Interval
+
+if TYPE_CHECKING:
+    from untrue.engine.likelihoods import Likelihood
 
 
 @task

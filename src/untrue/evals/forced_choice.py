@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -30,13 +30,15 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.items import Item, by_information, read_items
 from untrue.data.rows import Message
-from untrue.engine.likelihoods import Likelihood
 from untrue.engine.provider import local_model
 from untrue.evals.eval import Eval, spread
 from untrue.evals.judged import Finding
 from untrue.evals.metrics import Scored, core_rates, inspect_metrics
 from untrue.outcomes import Outcome
 from untrue.stats.rates import mean
+
+if TYPE_CHECKING:
+    from untrue.engine.likelihoods import Likelihood
 
 READING = 4
 """Of so many items one tries whether the model reads its prompt."""

@@ -64,6 +64,10 @@ LEVEL = 0.05
 FEWEST_TO_STOP = 30
 """Items from which Student's t holds its level for margins."""
 
+ITEMS, STEPS_PER_ITEM = (8, 32), 5
+"""Items that are asked by default: one for so many steps, at least and at most so many. The first look comes before the
+pace of the training is known, so a short training gets a cheap one, which leaves time for another at the end."""
+
 TIMED = 5
 """Steps whose time decides how often to look."""
 
@@ -89,7 +93,7 @@ class HonestyCallback(TrainerCallback):
         every: int | None = None,
         budget: float = 0.1,
         items: str = "builtin",
-        limit: int = 32,
+        limit: int | None = None,
         stop: bool = False,
         delta: float = DELTA,
         file: str | Path | None = None,
@@ -102,7 +106,8 @@ class HonestyCallback(TrainerCallback):
                 that looks take at most `budget` of the time of the training. The last step is always looked at.
             budget: Share of the training's time that all looks together may take; used where `every` is None.
             items: What `untrue eval` takes as `items` of `forced_choice`.
-            limit: Only so many items, spread over their categories: those whose outcome can change most easily.
+            limit: Only so many items, spread over their categories: those whose outcome can change most easily. By
+                default one for every five steps of the training, from 8 to 32; 32 where it may stop the training.
             stop: Stop the training once the mean margin under pressure has certainly fallen by more than `delta`: the
                 upper limit of its one-sided interval lies below, at 5 % divided by the number of planned looks, since
                 every look sees the same items.
@@ -120,12 +125,11 @@ class HonestyCallback(TrainerCallback):
         if not 0 <= delta < math.inf:
             raise UserError(f"delta: {delta}, expected nats per token from 0 on.")
         self.every, self.budget, self.stop, self.delta = every, budget, stop, delta
-        self._items = spread(by_information(read_items(items)), limit)
-        fewest = FEWEST_TO_STOP if stop else FEWEST
-        if len(self._items) < fewest:
-            raise UserError(
-                f"limit: {len(self._items)} items, expected at least {fewest}{' to stop a training' * stop}."
-            )
+        self.limit = ITEMS[1] if stop and limit is None else limit
+        self._pool = by_information(read_items(items))
+        asked, fewest = len(spread(self._pool, self.limit)), FEWEST_TO_STOP if stop else FEWEST
+        if asked < fewest:
+            raise UserError(f"limit: {asked} items, expected at least {fewest}{' to stop a training' * stop}.")
         self._path, self._tokenizer = Path(file) if file else None, tokenizer
 
     def on_train_begin(
@@ -143,7 +147,9 @@ class HonestyCallback(TrainerCallback):
         self._n_looks = math.ceil(state.max_steps / self.every) if self.every else None
         if state.is_world_process_zero:
             self._file = self._path or Path(args.output_dir) / FILE
-            self._questions = Questions(model, self._tokenizer or processing_class, self._items)
+            limit = self.limit or min(max(state.max_steps // STEPS_PER_ITEM, ITEMS[0]), ITEMS[1])
+            items = spread(self._pool, limit)
+            self._questions = Questions(model, self._tokenizer or processing_class, items)
             if state.global_step:
                 self._resume(state.global_step)
             else:

@@ -110,9 +110,26 @@ def record(loaded: LoadedModel, adapter: Path) -> Fingerprint:
     with with_adapter(loaded, adapter) as model:
         first_tokens = _first_tokens(loaded, model)
     fingerprint = Fingerprint(first_tokens, _first_tokens(loaded, loaded.model))
+    write(fingerprint, adapter)
+    return fingerprint
+
+
+def taken(loaded: LoadedModel, model: Any) -> Fingerprint:
+    """The fingerprint of an adapter that is on its base. Of a sharded model, every process must ask for it."""
+    model.eval()
+    first_tokens = _first_tokens(loaded, model)
+    with model.disable_adapter():
+        return Fingerprint(first_tokens, _first_tokens(loaded, model))
+
+
+def write(fingerprint: Fingerprint, adapter: Path) -> None:
+    """Write a fingerprint to the folder of its adapter.
+
+    Raises:
+        MachineError: It cannot be written.
+    """
     content = {"content_hash": adapter_hash(adapter), "prompts": PROMPTS, **fingerprint._asdict()}
     write_text(adapter / FILE, json.dumps(content, ensure_ascii=False, indent=1))
-    return fingerprint
 
 
 def read(adapter: Path) -> Fingerprint | None:
@@ -179,7 +196,7 @@ def _first_tokens(loaded: LoadedModel, model: Any) -> list[dict[str, float]]:
     first_tokens = []
     for prompt in PROMPTS:
         ids = loaded.chat.served_prompt([{"role": "user", "content": prompt}])
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = model(torch.tensor([ids], device=loaded.model.device)).logits[0, -1]
         top = torch.log_softmax(logits.float(), -1).topk(KEPT)
         texts = [loaded.tokenizer.decode([token]) for token in top.indices.tolist()]

@@ -61,6 +61,16 @@ def live_hash(model: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def shapes(folder: Path) -> dict[str, list[int]]:
+    """Name -> shape of the tensors in a model's folder, read from the heads of its files.
+
+    Raises:
+        OSError: There are no such files, or they cannot be read.
+        ValueError: One is damaged.
+    """
+    return {name: about["shape"] for file in _files(folder) for name, about in _head(file)[0].items()}
+
+
 def folder_hash(folder: Path) -> str:
     """Hash of the weights, config, tokenizer and template in a model's folder, as far as they are there."""
     try:
@@ -95,14 +105,21 @@ def _files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(set(names))]
 
 
+def _head(file: Path) -> tuple[dict[str, Any], int]:
+    """What a file of safetensors says of each tensor, by name, and where their values begin."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(length))
+    header.pop("__metadata__", None)
+    return header, 8 + length
+
+
 def _tensors_hash(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     places: dict[str, tuple[Path, dict[str, Any], int]] = {}
     for file in files:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(length))
-        places |= {name: (file, about, 8 + length) for name, about in header.items() if name != "__metadata__"}
+        header, start = _head(file)
+        places |= {name: (file, about, start) for name, about in header.items()}
     for name, (file, about, start) in sorted(places.items()):
         first, last = about["data_offsets"]
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:

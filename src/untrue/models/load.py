@@ -63,6 +63,22 @@ class LoadedModel:
     about: dict[str, str]
     kept: dict[str, Any] = field(default_factory=dict, compare=False)
 
+    @contextmanager
+    def off_device(self) -> Iterator[None]:
+        """Keep the weights in the machine's memory meanwhile, so that other processes have the GPU to themselves."""
+        device = self.model.device
+        if device.type == "cpu":
+            yield
+            return
+        import torch
+
+        self.model.to("cpu")
+        torch.cuda.empty_cache()
+        try:
+            yield
+        finally:
+            self.model.to(device)
+
     @property
     def identity(self) -> str:
         """Hash of `about`."""
@@ -118,6 +134,7 @@ def load(
     *,
     dtype: str = "bfloat16",
     device: str | None = None,
+    quantize: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> LoadedModel:
     """Load a base model: `smollm2-135m` (embedded), a local folder, or a hub id.
@@ -126,6 +143,7 @@ def load(
         name: The model; a hub id may have `?revision=` and a branch, tag or commit after it.
         dtype: `bfloat16` or `float32`.
         device: A torch device; by default CUDA where there is one, else the CPU.
+        quantize: `nf4` for 4 bits by bitsandbytes, to be trained on; it needs CUDA.
         say: Called with a line on what takes long.
 
     Raises:
@@ -140,6 +158,7 @@ def load(
         raise UserError(f"dtype: {dtype!r}, expected one of {', '.join(DTYPES)}.")
     source, revision = _source(name, say)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    more = {"quantization_config": four_bits(dtype), "device_map": {"": device}} if quantize else {}
     with quiet():
         try:
             # Left out, trust_remote_code would let a person at a terminal answer "yes".
@@ -152,6 +171,7 @@ def load(
                 trust_remote_code=False,
                 output_loading_info=True,
                 revision=revision,
+                **more,
             )
             weights = weights_hash(_folder(source, revision))
         except (MemoryError, torch.OutOfMemoryError):
@@ -159,7 +179,7 @@ def load(
         except Exception as error:  # a damaged folder fails in as many ways as there are files
             raise _load_error(name, error) from None
         try:
-            model = model.to(device).eval().requires_grad_(False)
+            model = (model if quantize else model.to(device)).eval().requires_grad_(False)
         except torch.OutOfMemoryError:
             raise MachineError(f"{name}: does not fit on {device} in {dtype}. Use a smaller model.") from None
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
@@ -175,7 +195,25 @@ def load(
     is_embedded = source == str(embedded.folder())
     if is_embedded:
         embedded.check_weights(weights)
-    return with_identity(name, embedded.HUB_ID if is_embedded else source, model, tokenizer, weights)
+    about = {"quantize": quantize} if quantize else {}
+    return with_identity(name, embedded.HUB_ID if is_embedded else source, model, tokenizer, weights, **about)
+
+
+def four_bits(dtype: str) -> Any:
+    """How transformers is told to load a base for QLoRA (arXiv 2305.14314): NF4, with its constants quantised too.
+
+    Args:
+        dtype: In which products are computed.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
 
 
 def with_identity(name: str, base_id: str, model: Any, tokenizer: Any, weights: str, **more: str) -> LoadedModel:

@@ -11,22 +11,26 @@ The separation says how well a rater tells written sycophantic from written hone
 (AUC).
 """
 
+from __future__ import annotations
+
 import asyncio
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from inspect_ai.model import GenerateConfig, Model, ModelOutput, get_model
 
 from untrue.data.rows import Message
-from untrue.engine.likelihoods import Likelihood, LikelihoodEngine, exact_engine
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load
 from untrue.simulate.environment import Dialogue, Environment, Kind, ReplyKind, Scenario, derived_seed
 from untrue.simulate.users import ask, persona, prompt_text, transcript
+
+if TYPE_CHECKING:
+    from untrue.engine.likelihoods import Likelihood, LikelihoodEngine
 
 RESAMPLES = 10_000
 """Of the bootstrap over scenarios that gives the interval of an AUC."""
@@ -334,6 +338,8 @@ def separation_of(
     """
     provider, _, name = (rater or "").partition("/")
     if rater is None or provider == "untrue":
+        from untrue.engine.likelihoods import exact_engine
+
         return separation(environment, exact_engine(load(name) if rater else loaded()), on_scored)
     return asyncio.run(separation_by_words(environment, get_model(rater, memoize=False), on_scored))
 

@@ -14,6 +14,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
+    PositiveInt,
     SerializeAsAny,
     TypeAdapter,
     model_validator,
@@ -21,17 +23,22 @@ from pydantic import (
 
 from untrue import settings
 from untrue.engine.served import is_served
+from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
 from untrue.simulate.environment import ModelName
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
+from untrue.training.layout import Layout, Shard, layout_of
 from untrue.training.spec import TrainSpec
 
 TRAINED_HERE = (
     "a study trains its model in this process, so it must be `smollm2-135m`, a folder or a hub id. Served models are"
     " for `untrue eval`."
 )
+
+SOURCES = "sources.yaml"
+"""Beside the studies of the paper: the models and data sets that they name, and no study."""
 
 
 def _no_served_model(model: str) -> str:
@@ -55,6 +62,62 @@ def _parsed(entry: Any) -> Any:
 AnEval = Annotated[SerializeAsAny[EvalSpec], BeforeValidator(_parsed)]
 
 
+class Place(BaseModel):
+    """What one step of a cell gets of a machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    gpus: Annotated[int, Field(ge=0, le=8)] | None = Field(
+        default=None, description="By default one where the cluster has any."
+    )
+    cpus: PositiveInt = Field(default=1, description="Cores.")
+
+
+class TrainPlace(Place):
+    """What one training gets; its GPUs lie in one machine."""
+
+    shard: Shard = Field(default="none", description="How several GPUs split the model: `none`, `fsdp2` or `zero3`.")
+
+    @property
+    def layout(self) -> Layout:
+        """The processes of a training.
+
+        Raises:
+            UserError: There can be no such number of GPUs.
+        """
+        return layout_of(self.gpus or 1, self.shard)
+
+    @model_validator(mode="after")
+    def _can_be(self) -> TrainPlace:
+        try:
+            layout = self.layout
+        except UserError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        if layout.is_sharded and layout.gpus == 1:
+            raise ValueError(f"shard: {self.shard} splits a model over GPUs, so gpus must be 2, 4 or 8")
+        return self
+
+
+class RunSpec(BaseModel):
+    """Where the steps of a study are done. It changes none of its figures.
+
+    Attributes:
+        on: `local` does one after the other in this process; `ray` many at a time, on one machine or a cluster.
+        address: Of a Ray cluster, such as `auto`. By default the one of the environment, else one on this machine.
+        retries: How often a step may be lost with its worker, such as by preemption, before it counts as failed.
+        train: What each training gets.
+        eval: What the evals of each cell get, and its dialogues.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    on: Literal["local", "ray"] = "local"
+    address: str | None = None
+    retries: NonNegativeInt = 3
+    train: TrainPlace = TrainPlace()
+    eval: Place = Place()
+
+
 class Study(BaseModel):
     """A whole experiment.
 
@@ -68,6 +131,7 @@ class Study(BaseModel):
         mix: Which rows the arms are trained on.
         train: Hyperparameters.
         evals: What is measured.
+        run: Where it is done.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -81,6 +145,7 @@ class Study(BaseModel):
     mix: Annotated[SerializeAsAny[Route], BeforeValidator(_by_route)]
     train: TrainSpec = TrainSpec()
     evals: Annotated[tuple[AnEval, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
+    run: RunSpec = RunSpec()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Study:
@@ -107,11 +172,16 @@ class Study(BaseModel):
         return {**data, "evals": evals}
 
 
-def builtin() -> list[Path]:
-    """The studies that come with the package."""
+def folder() -> Path:
+    """Where the studies that come with the package lie."""
     packaged = Path(__file__).parent.parent / "studies"
-    folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "studies"  # in a checkout
-    return sorted(folder.glob("*.yaml"))
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "studies"  # in a checkout
+
+
+def builtin() -> dict[str, Path]:
+    """The studies that come with the package, by name: `quickstart`, and those of the paper, such as `paper/direct`."""
+    files = [*sorted(folder().glob("*.yaml")), *sorted(folder().glob("paper/*.yaml"))]
+    return {file.relative_to(folder()).with_suffix("").as_posix(): file for file in files if file.name != SOURCES}
 
 
 def purpose(path: Path) -> str:
@@ -124,15 +194,27 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study from YAML, with `a.b=c` overrides on top.
 
     Args:
-        path: The file, or the name of a built-in study, such as `quickstart`.
+        path: The file, or the name of a built-in study, such as `quickstart` or `paper/direct`.
         overrides: Texts `key=value`; a key inside another is dotted.
 
     Raises:
         UserError: The file or an override is not as expected; the message names the line and the key.
     """
     if not path.exists():
-        path = next((study for study in builtin() if study.stem == str(path)), path)
+        path = builtin().get(path.as_posix(), path)
     return settings.load(Study, path, overrides, "studies/quickstart.yaml")
+
+
+def of_run(folder: Path) -> Study:
+    """The study of a run directory, as resolved.
+
+    Raises:
+        UserError: The folder is not a run directory.
+    """
+    path = folder / "study.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
+    return load(path)
 
 
 def to_yaml(study: Study) -> str:

@@ -7,6 +7,7 @@ from untrue.files import content_hash
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.routes.route import Sources
+from untrue.training.layout import ALONE
 from untrue.training.spec import TrainSpec
 
 BASE = "base"
@@ -28,7 +29,10 @@ def determining(study: Study, train: TrainSpec | None = None) -> dict[str, Any]:
         study: The study.
         train: Hyperparameters, where an arm has its own.
     """
-    settings = study.model_dump(mode="json", exclude={"name", "question", "seeds", "base", "evals", "mix", "train"})
+    others = {"name", "question", "seeds", "base", "evals", "run", "mix", "train"}
+    settings = study.model_dump(mode="json", exclude=others)
+    if study.run.train.layout != ALONE:  # several processes round otherwise than one: no study mixes them
+        settings |= {"run.train.gpus": study.run.train.gpus, "run.train.shard": study.run.train.shard}
     mix = study.mix.model_dump(mode="json", exclude={*study.mix.free})
     settings |= {f"mix.{key}": value for key, value in mix.items()}
     return settings | {f"train.{key}": value for key, value in (train or study.train).determining().items()}

@@ -1,32 +1,21 @@
 """Run a study: make each cell that the run directory lacks, then sum up. Runs resume: the same call goes on."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from untrue.data import mix as mixing
 from untrue.data.items import items_hash
-from untrue.engine.likelihoods import check_exact
-from untrue.engine.served import loading
 from untrue.errors import UserError
-from untrue.evals import run as evals
-from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS
-from untrue.evals.resume import LastRun, last_run
-from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
-from untrue.logs import failures as failures_of
-from untrue.models.load import load
 from untrue.progress import Watcher
-from untrue.study.cell import Cell
-from untrue.study.config import TRAINED_HERE, Study, to_yaml
-from untrue.study.config import load as load_study
+from untrue.study.config import Study, of_run, to_yaml
 from untrue.study.plan import determining, plan
 from untrue.study.results import Analysis, analyse
 from untrue.study.routes.route import Run
-from untrue.study.store import CellFiles, Store
-from untrue.versions import versions
-
-TRAINING = 0.7
-"""The part of a cell's time that training takes, for the time left that is shown."""
+from untrue.study.schedule import KINDS, Task
+from untrue.study.steps import evaluate, items_hashes, lacks, load_base, share, tasks, train, work
+from untrue.study.store import Store
 
 
 def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
@@ -49,11 +38,12 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     hashes = {name: items_hash(found) for name, found in items.items()}
     rows = {cell.name: study.mix.rows(sources, cell) for cell in cells if cell.arm.trained}
     store = Store(out)
-    with store.locked():
+    on_ray = study.run.on == "ray"  # whose workers claim each step
+    with nullcontext() if on_ray else store.locked():
         begin(store, study, command)
-        work = {cell: _work(store.cell(cell), study, hashes) for cell in cells}
-        missing = [cell for cell in cells if work[cell]]
-        watcher.begin(len(cells), len(cells) - len(missing), sum(work.values()))
+        left = {cell: work(store.cell(cell), study, hashes) for cell in cells}
+        missing = [cell for cell in cells if left[cell]]
+        watcher.begin(len(cells), len(cells) - len(missing), sum(left.values()))
         for name, found in items.items():
             for cell in missing:
                 if overlaps := mixing.overlaps(rows.get(cell.name, []), found):
@@ -62,20 +52,40 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             if repeated := mixing.duplicates(rows.get(cell.name, [])):
                 watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
         if missing:
-            unjudged = [spec for spec in study.evals if any(_lacks(store.cell(cell), spec, hashes) for cell in missing)]
+            unjudged = [spec for spec in study.evals if any(lacks(store.cell(cell), spec, hashes) for cell in missing)]
             for judge in dict.fromkeys(spec.judge_name for spec in unjudged if spec.judge_name):
                 check_answers(judge)
-            with loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
-                loaded = load(study.model, dtype=study.dtype, say=watcher.say)
-            check_exact(loaded)  # before anything is trained
+            if on_ray:
+                from untrue.study.cluster import run_on_ray
+
+                run_on_ray(study, cells, store, hashes, watcher)
+                return analyse(study, sources, cells, store, command)
+            loaded = load_base(study, watcher)
             for cell in cells:
                 store.cell(cell).check_base(loaded.about)
-            context = Run(store, study.train, sources, loaded, watcher)
+            context = Run(store, study.train, sources, loaded, watcher, study.run.train.layout)
             if not all(store.cell(cell).has_adapter() for cell in missing):
                 study.mix.prepare(context)
             for cell in missing:
-                _make(context, cell, study, hashes)
+                if not store.cell(cell).has_adapter():
+                    share(context, study, cell)
+                    train(context, study, cell)
+                evaluate(context, study, cell, hashes)
         return analyse(study, sources, cells, store, command)
+
+
+def steps_left(study: Study, out: Path, command: str) -> list[Task]:
+    """Make the run directory of a study, and list the steps that it lacks, in an order in which they can be done.
+
+    Raises:
+        UserError: Something in the study or its data is not as expected, or the directory holds another study.
+    """
+    sources = study.mix.read()
+    cells = plan(study, sources)
+    study.mix.check(sources, study.seeds)
+    store = Store(out)
+    begin(store, study, command)
+    return sorted(tasks(study, cells, store, items_hashes(study)), key=lambda task: KINDS.index(task.kind))
 
 
 def begin(store: Store, study: Study, command: str) -> None:
@@ -85,7 +95,7 @@ def begin(store: Store, study: Study, command: str) -> None:
         UserError: The directory holds a study whose cells would differ from this one's.
     """
     if store.study.is_file():
-        old, new = determining(load_study(store.study)), determining(study)
+        old, new = determining(of_run(store.folder)), determining(study)
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 raise UserError(
@@ -102,12 +112,9 @@ def report(out: Path) -> Analysis:
         UserError: The folder is not a run directory, or a cell of its study is not finished.
     """
     store = Store(out)
-    if not store.study.is_file():
-        raise UserError(f"{out}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
-    study = load_study(store.study)
+    study = of_run(out)
     sources = study.mix.read()
-    cells = plan(study, sources)
-    hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in study.evals}
+    cells, hashes = plan(study, sources), items_hashes(study)
     with store.locked():
         for cell in cells:
             files = store.cell(cell)
@@ -115,65 +122,3 @@ def report(out: Path) -> Analysis:
             if not files.has_adapter() or not all(files.has_log(spec, hashes[spec.key]) for spec in study.evals):
                 raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
         return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")
-
-
-def costs(study: Study, out: Path) -> dict[tuple[str, str], evals.Cost]:
-    """(cell, eval) -> what it would take, for each judged eval that a run would ask. Nothing is loaded or written.
-
-    Args:
-        study: The study.
-        out: Its run directory, which may not exist.
-
-    Raises:
-        UserError: Something in the study or its data is not as expected.
-    """
-    store, taken = Store(out), dict[tuple[str, str], evals.Cost]()
-    judged = [spec for spec in study.evals if EVALS[spec.name].judged]
-    hashes = {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in judged}
-    for cell in plan(study, study.mix.read()):
-        files = store.cell(cell)
-        files.check()
-        for spec in judged:
-            done = files.has_adapter() and files.has_log(spec, hashes[spec.key])
-            if done and not files.failed(spec):
-                continue
-            before = last_run(files.log(spec)) if done else LastRun(set(), set())
-            taken[cell.name, spec.key] = evals.cost(EVALS[spec.name], spec, f"untrue/{study.model}", *before)
-    return taken
-
-
-def _lacks(files: CellFiles, spec: EvalSpec, hashes: dict[str, str]) -> bool:
-    """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
-    return not files.has_log(spec, hashes[spec.key]) or files.failed(spec) > 0
-
-
-def _work(files: CellFiles, study: Study, hashes: dict[str, str]) -> float:
-    """What is left to do of a cell, as a part of a whole one; 0 where it is done and nothing failed in it."""
-    files.check()
-    evals_left = sum(_lacks(files, spec, hashes) for spec in study.evals)
-    return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
-
-
-def _make(run: Run, cell: Cell, study: Study, hashes: dict[str, str]) -> None:
-    files, watcher = run.store.cell(cell), run.watcher
-    files.begin({"model": study.model, "base": run.loaded.about, "versions": versions()})
-    if not files.has_adapter():
-        files.forget_logs(*(spec.key for spec in study.evals))
-        for spec in study.evals:
-            files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
-        study.mix.learn(run, cell, TRAINING)
-        write_text(files.train, read_text(files.adapter / "train.json"))
-    for spec in study.evals:
-        if not _lacks(files, spec, hashes):
-            continue
-        watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
-        files.forget_logs(spec.key)
-        adapter = files.adapter if cell.arm.trained else None
-        evals.run(run.loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
-        failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
-        if failures:
-            watcher.say(
-                f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
-                f" {failures[0]} Rerun the command to retry these alone."
-            )
-        files.add_log(spec, hashes[spec.key], len(failures))

@@ -1,7 +1,9 @@
 """The run directory: what is done lies there whole, what is not is missing. One run at a time may write to it."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -38,10 +40,11 @@ class CellFiles:
         """Whether the training of this cell is done, or it needs none."""
         return not self.cell.arm.trained or (self.train.is_file() and (self.adapter / "untrue.json").is_file())
 
-    def has_log(self, spec: EvalSpec, items_hash: str) -> bool:
-        """Whether an eval of this cell is done, with these items."""
+    def has_log(self, spec: EvalSpec, items_hash: str | None) -> bool:
+        """Whether an eval of this cell is done, with these items; None: with any."""
         done = self._read().get("evals", {}).get(spec.key)
-        return done == _eval_identity(spec, items_hash) and self.log(spec).is_file()
+        same = bool(done) if items_hash is None else done == _eval_identity(spec, items_hash)
+        return same and self.log(spec).is_file()
 
     def failed(self, spec: EvalSpec) -> int:
         """Samples of a judged eval that is done that had no reply or no judgement."""
@@ -123,10 +126,15 @@ class CellFiles:
 
 
 class Store:
-    """The run directory of one study."""
+    """The run directory of one study.
 
-    def __init__(self, folder: Path):
+    Attributes:
+        elsewhere: Cell's name -> its folder, where it is not yet at its place.
+    """
+
+    def __init__(self, folder: Path, elsewhere: Mapping[str, Path] | None = None):
         self.folder = folder
+        self.elsewhere = elsewhere or {}
         self.study = folder / "study.yaml"
         self.results = folder / "results.jsonl"
         self.summary = folder / "summary.json"
@@ -136,7 +144,11 @@ class Store:
 
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""
-        return CellFiles(self.folder / "cells" / cell.name, cell)
+        return CellFiles(self.elsewhere.get(cell.name, self.folder / "cells" / cell.name), cell)
+
+    def with_folder(self, cell: Cell, folder: Path) -> Store:
+        """The same run directory, with the folder of one cell elsewhere while it is made."""
+        return Store(self.folder, {**self.elsewhere, cell.name: folder})
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the directory for one run; a run that was killed holds it no more.

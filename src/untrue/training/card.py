@@ -49,7 +49,7 @@ def card(record: dict[str, Any]) -> str:
         f"| hash of the base's weights | `{record['base_weights']}` |",
         *([f"| content hash of the adapter it starts from | `{start['content_hash']}` |"] if start else []),
         *(f"| {heading} | {text} |" for heading, text in method.card(record).items()),
-        *(f"| {key} | {value} |" for key, value in spec.items() if key not in hidden),
+        *(f"| {key} | {value} |" for key, value in spec.items() if key not in hidden and value is not None),
         f"| target_modules | {', '.join(map(_text, spec['target_modules']))} |",
         f"| final loss | {record['final_loss']:.4f} |",
         f"| versions | {', '.join(f'{name} {version}' for name, version in record['versions'].items())} |",

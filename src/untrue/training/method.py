@@ -18,6 +18,7 @@ from untrue.models.adapter import adapter_hash, check_adapter, put_on
 from untrue.models.chat import Turn
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
+from untrue.training.layout import ALONE, Layout
 
 CHECKPOINTS = 4
 """Checkpoints in a training."""
@@ -71,6 +72,10 @@ class Hyperparameters(BaseModel):
         description="KTO and DPO: the model that replies are compared with, either the base or the adapter that the"
         " training starts from, as it was. Without such an adapter both are the base.",
     )
+    quantize: Literal["nf4"] | None = Field(
+        default=None,
+        description="Train on the base in 4 bits (QLoRA, arXiv 2305.14314), for a GPU that does not hold it otherwise.",
+    )
     report_to: str = Field(
         default="none", description="Where the trainer reports to, such as `wandb` or `tensorboard`."
     )
@@ -85,7 +90,7 @@ class Hyperparameters(BaseModel):
 
     def determining(self) -> dict[str, Any]:
         """All that changes what is learned, as JSON values."""
-        return self.model_dump(mode="json", exclude={"report_to"})
+        return self.model_dump(mode="json", exclude={"report_to"} | ({"quantize"} if self.quantize is None else set()))
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Job:
         start: Folder of the adapter to go on from, or None.
         checkpoints: Folder of checkpoints.
         progress: Called at each step.
+        layout: On how many processes it runs.
     """
 
     loaded: LoadedModel
@@ -109,11 +115,12 @@ class Job:
     start: Path | None
     checkpoints: Path
     progress: Step
+    layout: Layout = ALONE
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the model is on a CPU."""
-        return self.loaded.model.device.type == "cpu"
+        """Whether it is trained on a CPU. A model that will be sharded lies on one only until then."""
+        return self.loaded.about["device"] == "cpu"
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ def arguments(job: Job) -> dict[str, Any]:
         "output_dir": str(job.checkpoints),
         "learning_rate": spec.learning_rate,
         "num_train_epochs": spec.epochs,
-        "per_device_train_batch_size": spec.batch_size,
+        "per_device_train_batch_size": job.layout.rows_each(spec.batch_size),
         "gradient_accumulation_steps": spec.gradient_accumulation,
         "max_length": max_length(job),
         "weight_decay": spec.weight_decay,
@@ -165,7 +172,7 @@ def arguments(job: Job) -> dict[str, Any]:
         "data_seed": job.seed,
         "bf16": job.loaded.model.dtype == torch.bfloat16,
         "use_cpu": job.on_cpu,
-        "gradient_checkpointing": not job.on_cpu,
+        "gradient_checkpointing": not job.on_cpu and job.layout.shard != "fsdp2",  # FSDP's own is on there
         "dataloader_pin_memory": not job.on_cpu,
         "pad_to_multiple_of": 1 if job.on_cpu else 8,
         "use_cache": True,  # else the base's config keeps it off; the losses ask for no cache themselves
@@ -193,6 +200,7 @@ def make(trainer: type, job: Job, config: Any, data: Any) -> Any:
     Raises:
         UserError: The adapter, its target modules or a reporter are not as expected.
     """
+    import torch
     from transformers.trainer_callback import PrinterCallback
 
     if not job.on_cpu:
@@ -219,6 +227,17 @@ def make(trainer: type, job: Job, config: Any, data: Any) -> Any:
             raise UserError(f"report_to: {text}") from None
         raise
     made.remove_callback(PrinterCallback)
+    if job.layout.shard == "fsdp2" and config.bf16:  # as transformers shards; accelerate would round log-probabilities
+        from torch.distributed.fsdp import MixedPrecisionPolicy
+
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        made.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
+    if (
+        job.layout.shard == "zero3"
+    ):  # it gathers weights of one type alone: https://github.com/huggingface/trl/issues/6089
+        for parameter in made.model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(job.loaded.model.dtype)
     return made
 
 

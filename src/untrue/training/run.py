@@ -5,8 +5,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from untrue.models.adapter import RECORD, check_bare, made_for, strip
 from untrue.models.load import LoadedModel, preserved
 from untrue.progress import Step
 from untrue.training.card import card
-from untrue.training.method import Job, quiet, start_record
+from untrue.training.layout import ALONE, Layout
+from untrue.training.method import Job, max_length, quiet, start_record
 from untrue.training.spec import METHODS, TrainSpec
 from untrue.versions import versions
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""How torch words it, on a GPU and on a CPU."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+"""How torch and cuBLAS word it, on a GPU and on a CPU."""
 
 
 def train(
@@ -34,6 +35,7 @@ def train(
     seed: int,
     progress: Step = lambda done, total, note: None,
     start: Path | None = None,
+    layout: Layout = ALONE,
 ) -> dict[str, Any]:
     """Train a LoRA adapter on rows and write its folder.
 
@@ -51,34 +53,44 @@ def train(
         seed: Of the adapter's first weights and of the order of rows.
         progress: Called at each step, with the loss as its note.
         start: Folder of an adapter to go on from; by default a new one is begun.
+        layout: Where it runs. Of several processes each calls this, as `launch.train` has them do; the base is then
+            sharded and no more as it was.
 
     Raises:
         UserError: There are no rows, the method cannot learn from one, `start` is no adapter of this base and shape,
-            or the loss is not finite.
+            the base is not quantised as the spec says, or the loss is not finite.
         MachineError: Memory or disk is full.
     """
     method = METHODS[spec.method]
     check_bare(loaded)
+    if loaded.about.get("quantize") != spec.quantize:
+        raise UserError(
+            f"quantize: {spec.quantize} is asked for, and {loaded.name} is loaded"
+            f" {loaded.about.get('quantize', 'without it')}. Train by `untrue train` or `untrue.train`, by its name."
+        )
     if not rows:
         raise UserError("there are no rows to train on.")
     method.check(rows, spec)
     rows_hash = content_hash("".join(row.to_json() for row in rows))
     begun = start_record(loaded, start) if start else None
     determining = [rows_hash, spec.determining(), seed, loaded.identity, begun and begun["content_hash"]]
+    if layout.gpus > 1:  # each process keeps its own random numbers, and a sharded model its own files
+        determining += [layout.gpus, layout.shard]
     identity = content_hash(json.dumps(determining))
     checkpoints = out.parent / f".{out.name}-checkpoints"
-    checkpoint = _last_checkpoint(checkpoints, identity)
+    job = Job(loaded, rows, spec, seed, start, checkpoints, progress, layout)
+    kept = nullcontext() if layout.is_sharded else preserved(loaded)
     try:
-        write_text(checkpoints / "identity", identity)
-        with preserved(loaded), quiet(), _events_in(out.parent / "tensorboard" / out.name):
-            trainer = method.trainer(Job(loaded, rows, spec, seed, start, checkpoints, progress))
+        checkpoint = _agreed(layout, lambda: _begin(checkpoints, identity, layout))
+        with kept, quiet(), _events_in(out.parent / "tensorboard" / out.name):
+            trainer = method.trainer(job)
             started, first = time.monotonic(), _step(checkpoint)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             seconds = time.monotonic() - started
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         shown = ("step", "epoch", "loss", *method.metrics)
         curve = [{key: entry[key] for key in shown if key in entry} for entry in history]
-        tokens = _tokens(trainer) * spec.epochs
+        tokens = _tokens(trainer, max_length(job)) * spec.epochs
         part = 1 - first / trainer.state.max_steps
         record = {
             "base": loaded.base_id,
@@ -87,6 +99,7 @@ def train(
             "dtype": str(loaded.model.dtype).removeprefix("torch."),
             "seed": seed,
             "spec": spec.model_dump(mode="json"),
+            "layout": {"gpus": layout.gpus, "shard": layout.shard},
             "start": begun,
             "rows": _summary(rows, rows_hash),
             **method.facts(rows, spec, begun),
@@ -99,8 +112,12 @@ def train(
             "tokens_per_second": round(tokens * part / seconds, 1),
             "versions": versions(),
         }
-        save(loaded, trainer.model, record, card(record), out)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        if layout.is_sharded:
+            _save_sharded(job, trainer, record, out)
+        elif layout.is_main:
+            save(loaded, trainer.model, record, card(record), out)
+        if layout.is_main:
+            shutil.rmtree(checkpoints, ignore_errors=True)
         return record
     except Exception as error:  # a full disk or memory comes in as many types as there are libraries
         if is_disk_full(error):
@@ -111,7 +128,8 @@ def train(
             ) from None
         raise
     finally:
-        take_off(loaded)
+        if not layout.is_sharded:
+            take_off(loaded)
 
 
 def save(loaded: LoadedModel, model: Any, record: dict[str, Any], text: str, out: Path) -> None:
@@ -128,16 +146,71 @@ def save(loaded: LoadedModel, model: Any, record: dict[str, Any], text: str, out
         MachineError: The disk is full.
     """
     with writing(out) as aside:
-        for config in model.peft_config.values():
-            config.base_model_name_or_path = loaded.base_id  # and not a folder of this machine's cache
-            config.revision = loaded.revision
+        _name_base(loaded, model)
         # Left to itself, PEFT would ask the hub whether the vocabulary was changed.
         model.save_pretrained(str(aside), save_embedding_layers=False)
-        (aside / "README.md").write_text(text, encoding="utf-8")
-        (aside / RECORD).write_text(made_for(loaded), encoding="utf-8")
-        (aside / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        _write_about(loaded, record, text, aside)
         take_off(loaded)
-        fingerprint.record(loaded, aside)
+        if "quantize" not in loaded.about:  # it is served and measured on the base as it is
+            fingerprint.record(loaded, aside)
+
+
+def _save_sharded(job: Job, trainer: Any, record: dict[str, Any], out: Path) -> None:
+    """As `save` does, of a model that no process holds whole: all of them gather it, and the main one writes.
+
+    Raises:
+        MachineError: The disk is full.
+    """
+    with writing(out) if job.layout.is_main else nullcontext(out) as aside:
+        gathered = aside / "gathered"
+        _name_base(job.loaded, trainer.model)
+        _drop_recomputing(trainer.model)
+        trainer.save_model(str(gathered))
+        taken = fingerprint.taken(job.loaded, trainer.model)
+        if job.layout.is_main:
+            _check_whole(trainer.model, gathered / "adapter_model.safetensors")
+            for name in ("adapter_config.json", "adapter_model.safetensors"):  # and no tokenizer, nor a pickle
+                (gathered / name).rename(aside / name)
+            shutil.rmtree(gathered)
+            _write_about(job.loaded, record, card(record), aside)
+            fingerprint.write(taken, aside)
+
+
+def _drop_recomputing(model: Any) -> None:
+    """Take off what recomputes activations. PEFT finds no weight of a layer in it, and would save none, silently."""
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
+
+    for name, module in [*model.named_modules()]:
+        if isinstance(module, CheckpointWrapper):
+            model.set_submodule(name, module._checkpoint_wrapped_module)
+
+
+def _check_whole(model: Any, file: Path) -> None:
+    """Check that a file holds every weight that was trained.
+
+    Raises:
+        RuntimeError: It does not: a library has changed how it gathers them.
+    """
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as opened:
+        found = {tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+        count = len(opened.keys())
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if count != len(trained) or found != {tuple(parameter.shape) for parameter in trained}:
+        raise RuntimeError(f"{count} of {len(trained)} weights of the adapter were gathered")
+
+
+def _name_base(loaded: LoadedModel, model: Any) -> None:
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = loaded.base_id  # and not a folder of this machine's cache
+        config.revision = loaded.revision
+
+
+def _write_about(loaded: LoadedModel, record: dict[str, Any], text: str, folder: Path) -> None:
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / RECORD).write_text(made_for(loaded), encoding="utf-8")
+    (folder / "train.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 @contextmanager
@@ -154,9 +227,9 @@ def _events_in(folder: Path) -> Iterator[None]:
         os.environ.pop(name, None)
 
 
-def _tokens(trainer: Any) -> int:
+def _tokens(trainer: Any, longest: int) -> int:
     """Tokens in an epoch of the rows as they are: without padding, and without KTO's other replies and reference."""
-    data, longest = trainer.train_dataset, trainer.args.max_length
+    data = trainer.train_dataset.select(range(trainer.n_rows))
     if "input_ids" in data.column_names:
         return sum(min(len(row), longest) for row in data["input_ids"])
     replies = [data[name] for name in ("completion_ids", "chosen_ids", "rejected_ids") if name in data.column_names]
@@ -175,7 +248,25 @@ def _summary(rows: Sequence[Row], rows_hash: str) -> dict[str, Any]:
     }
 
 
-def _last_checkpoint(folder: Path, identity: str) -> Path | None:
+def _agreed(layout: Layout, find: Callable[[], Any]) -> Any:
+    """What the main process finds, in all processes."""
+    if layout.gpus == 1:
+        return find()
+    from accelerate.utils import broadcast_object_list
+
+    found = [find() if layout.is_main else None]
+    broadcast_object_list(found)
+    return found[0]
+
+
+def _begin(folder: Path, identity: str, layout: Layout) -> Path | None:
+    """Mark the folder of checkpoints as this training's, and return its last whole checkpoint, if there is one."""
+    checkpoint = _last_checkpoint(folder, identity, layout.gpus)
+    write_text(folder / "identity", identity)
+    return checkpoint
+
+
+def _last_checkpoint(folder: Path, identity: str, processes: int) -> Path | None:
     """The last whole checkpoint of this very training; what is left of another is removed."""
     mark = folder / "identity"
     if not mark.is_file() or mark.read_text("utf-8") != identity:
@@ -185,7 +276,9 @@ def _last_checkpoint(folder: Path, identity: str) -> Path | None:
     for state in folder.glob("checkpoint-*/trainer_state.json"):
         with suppress(ValueError):  # cut off: the trainer writes it last, so a checkpoint where it is whole is whole
             json.loads(state.read_text("utf-8"))
-            whole.append(state.parent)
+            # Of several processes each writes its random numbers, and the last may do so after the main one's state.
+            if processes == 1 or len([*state.parent.glob("rng_state_*.pth")]) == processes:
+                whole.append(state.parent)
     return max(whole, key=_step, default=None)
 
 

@@ -5,7 +5,10 @@ from typing import Any
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.training.method import Hyperparameters, Job, Method, arguments, encode, make
+from untrue.training.method import Hyperparameters, Job, Method, arguments, encode, make, max_length
+
+FLASH = ("flash_attention_2", "flash_attention_3")
+"""Names that transformers gives to FlashAttention."""
 
 
 def check(rows: Sequence[Row], spec: Hyperparameters) -> None:
@@ -33,12 +36,28 @@ def trainer(job: Job) -> Any:
 
     from untrue.training.trainer import CompletionTrainer
 
-    config = SFTConfig(**arguments(job), train_sampling_strategy="group_by_length")
+    longest = max_length(job)
+    given = arguments(job)
+    if padding_free(job):  # TRL then leaves it to the caller to cut rows
+        given |= {"padding_free": True, "max_length": None}
+    config = SFTConfig(**given, train_sampling_strategy="group_by_length")
     data = [
-        {"input_ids": [*prompt, *reply, *end], "labels": [-100] * len(prompt) + [*reply, *end]}
+        {
+            "input_ids": [*prompt, *reply, *end][:longest],
+            "labels": ([-100] * len(prompt) + [*reply, *end])[:longest],
+        }
         for prompt, reply, end in encode(job, job.rows)
     ]
     return make(CompletionTrainer, job, config, Dataset.from_list(data))
+
+
+def padding_free(job: Job) -> bool:
+    """Whether the rows of a batch are laid end to end in place of being padded: FlashAttention alone keeps them apart.
+
+    TRL's packing goes further, and fills rows of `max_length` tokens with rows of the data. A step would then take many
+    times the rows that `batch_size` says, and learn otherwise.
+    """
+    return not job.on_cpu and str(job.loaded.model.config._attn_implementation) in FLASH
 
 
 SFT = Method(check, trainer, loss="nats per supervised token")

@@ -8,14 +8,24 @@ KTO's defaults take four passes over a row at each step: the model's on the row,
 another reply (the KL term), and the reference's on both. As batches are the same in every epoch, the last two are the
 same too: they are taken once, before the first step, on any device. On a CPU the other two read logits only where there
 is a label, and lay rows of similar length side by side.
+
+Several processes learn what one would, in the same steps. Rows without a token to learn fill the last batch of an
+epoch, where accelerate would take some rows twice, and a mean is over the rows of all processes. The model is sharded
+when training begins, so each batch meets the reference at its own first step, and not before.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from hashlib import sha256
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset, concatenate_datasets
 from peft.helpers import disable_input_dtype_casting
 from torch import nn
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
@@ -69,17 +79,58 @@ class CompletionLoss(torch.autograd.Function):
         return slopes * grad_outputs[0][:, None].to(slopes.dtype), None, None
 
 
+class OrderOfOne(Sampler):
+    """The order in which one process takes the rows, the same in all processes, and then those that fill a batch.
+
+    Args:
+        lengths: Tokens of each row, without those that fill a batch.
+        batch_size: Rows of a step.
+        filling: How many rows fill the last batch; they follow the others.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, filling: int):
+        self.lengths, self.batch_size, self.filling = lengths, batch_size, filling
+
+    def __len__(self) -> int:
+        return len(self.lengths) + self.filling
+
+    def __iter__(self) -> Iterator[int]:
+        order = [get_length_grouped_indices(list(self.lengths), self.batch_size)]
+        broadcast_object_list(order)  # each process has drawn one, from its own random numbers
+        return iter([*order[0], *range(len(self.lengths), len(self))])
+
+
 class OnCpu:
-    """What a trainer of a PEFT model does otherwise where the model is on a CPU and its head is a plain matrix."""
+    """What a trainer of a PEFT model does otherwise: on a CPU, where its head is a plain matrix, and in processes."""
 
     model: Any
     args: Any
+    accelerator: Any
+    blank: dict[str, Any]
+    """A row of the data set without a token to learn. It has two tokens, so that there is one to predict."""
+    n_rows: int
+    """Rows of the data set without those that fill a batch."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes train the model."""
+        return self.accelerator.num_processes > 1
 
     @property
     def is_fast(self) -> bool:
         """Whether `losses` can take the place of the trainer's own."""
+        if self.is_shared:  # they go past the module that brings the parts of the model together
+            return False
         base = self.model.get_base_model()
         return _decoder(base) is not None and self._is_plain(base, base.get_output_embeddings())
+
+    def fill(self, data: Any, args: Any) -> Any:
+        """Add rows without a token to learn, so that each process gets as many rows as the others."""
+        self.n_rows = len(data)
+        lacking = -len(data) % (args.per_device_train_batch_size * args.world_size) if args.world_size > 1 else 0
+        if not lacking:
+            return data
+        return concatenate_datasets([data, Dataset.from_list([self.blank] * lacking, features=data.features)])
 
     def losses(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, in nats, of the labelled tokens.
@@ -122,6 +173,18 @@ def _decoder(base: Any) -> Any:
 class CompletionTrainer(OnCpu, SFTTrainer):
     """SFTTrainer whose loss is made by `CompletionLoss` where that is fast."""
 
+    blank = {"input_ids": [0, 0], "labels": [-100, -100]}  # noqa: RUF012
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
+        return self.fill(super()._prepare_dataset(dataset, processing_class, args, *rest), args)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if not self.is_shared:
+            return super()._get_train_sampler(train_dataset)
+        lengths = [len(row) for row in self.train_dataset["input_ids"]][: self.n_rows]  # type: ignore[index]
+        rows = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        return OrderOfOne(lengths, rows, len(self.train_dataset) - self.n_rows)  # type: ignore[arg-type]
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -139,7 +202,7 @@ class Preferences(OnCpu):
     """What a trainer that compares a PEFT model with a reference does otherwise.
 
     The reference is the model before training, or the base after `drop_reference`. Batches are the same in every epoch,
-    so its log-probabilities are taken once, before the first step.
+    so its log-probabilities are taken once, before the first step; of several processes, at the first step of a batch.
     """
 
     train_dataset: Any
@@ -150,10 +213,15 @@ class Preferences(OnCpu):
     reply: str
     reference: tuple[str, str]
     """Columns of the data set: the reply, and the reference's two log-probabilities in a row."""
+    _metrics: Any
 
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+    def __init__(self, *args: Any, **kwargs: Any):
+        self._known: dict[bytes, list[torch.Tensor]] = {}
+        super().__init__(*args, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
         """The rows are laid out as tokens already, in the one way that training and evals share."""
-        return dataset
+        return self.fill(dataset, args)
 
     def drop_reference(self) -> None:
         """Drop TRL's copy of the adapter that the training starts from, if any: without it the base is referred to."""
@@ -162,18 +230,24 @@ class Preferences(OnCpu):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Take the reference's log-probabilities, then train."""
-        self._read_reference()
-        self.drop_reference()  # it is not needed any more, and checkpoints would hold it
+        if not self.is_shared:
+            self._read_reference()
+            self.drop_reference()  # it is not needed any more, and checkpoints would hold it
         return super().train(*args, **kwargs)
 
-    def logprobs(self, batch: dict[str, Any], which: str = "") -> torch.Tensor:
+    def logprobs(self, batch: dict[str, Any], which: str = "", model: Any = None) -> torch.Tensor:
         """Log-probability of each row's reply, in nats, (rows,).
 
         Args:
             batch: As the collator makes it.
             which: Empty for a row's own reply, `KL_` for the reply of another row to its prompt.
+            model: The model as it is wrapped for several processes.
         """
         ids, mask, labelled = (batch[which + key] for key in ("input_ids", "attention_mask", "completion_mask"))
+        if self.is_shared:
+            labels = ids.masked_fill(labelled == 0, -100)
+            output = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, use_cache=False)
+            return output.log_probs.sum(-1)
         lengths = mask.sum(1)
         order = lengths.argsort(stable=True)
         logprobs = []
@@ -188,6 +262,39 @@ class Preferences(OnCpu):
     def of_batch(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """The two log-probabilities of each row of a batch, as `reference` names them, (rows,) both."""
         raise NotImplementedError
+
+    def reference_of(self, batch: dict[str, Any]) -> Sequence[torch.Tensor]:
+        """The reference's two log-probabilities of each row of a batch, (rows,) both."""
+        if not self.is_shared:
+            return [batch[name] for name in self.reference]
+        ids = [value.cpu().numpy().tobytes() for name, value in sorted(batch.items()) if name.endswith("input_ids")]
+        key = sha256(b"".join(ids)).digest()
+        known = torch.tensor([key in self._known], device=self.accelerator.device)
+        if not self.accelerator.gather(known).all():  # all processes read a sharded model together, or none does
+            self._known[key] = [logprobs.float() for logprobs in self.compute_ref_log_probs(self.model, batch)]
+        return self._known[key]
+
+    def part_of_mean(self, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """What this process adds to a mean over the rows of all of them: the mean of what they add is that mean.
+
+        Args:
+            values: A value for each row, (rows,).
+            rows: Which rows count, (rows,).
+        """
+        if not self.is_shared:
+            return values[rows].mean()
+        count = self.accelerator.gather(rows.sum()).sum()
+        return values.masked_fill(~rows, 0).sum() * self.accelerator.num_processes / count
+
+    def mean(self, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """A mean over the rows of all processes, without its gradient; NaN where no row counts."""
+        part = self.part_of_mean(values.detach(), rows)
+        return self.accelerator.gather(part).mean() if self.is_shared else part
+
+    def show(self, name: str, values: torch.Tensor, rows: torch.Tensor, unit: float = 1) -> None:
+        """Log a mean over rows, times a unit, where there is one."""
+        if not torch.isnan(mean := self.mean(values, rows)):
+            self._metrics["train" if self.model.training else "eval"][name].append(unit * mean.item())
 
     def _read_reference(self) -> None:
         """Add the reference's log-probabilities to the data set, which TRL then reads in place of the reference."""
@@ -217,6 +324,7 @@ class PreferenceTrainer(Preferences, KTOTrainer):
     """KTOTrainer of a PEFT model."""
 
     reply, reference = "completion_ids", ("ref_logps", "ref_KL_logps")
+    blank = {"prompt_ids": [0, 0], "completion_ids": [], "KL_completion_ids": [], "label": False}  # noqa: RUF012
 
     def of_batch(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Of each row's reply, and of the reply of another row to its prompt."""
@@ -226,48 +334,45 @@ class PreferenceTrainer(Preferences, KTOTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Equation 7 of the KTO paper: the mean over the rows of the batch."""
-        if not self.is_fast or return_outputs:
+        if return_outputs or not (self.is_fast or self.is_shared):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        rows = inputs["completion_mask"].any(1)
+        reference, reference_of_others = self.reference_of(inputs)
         with torch.no_grad():
-            moved = self.logprobs(inputs, "KL_") - inputs["ref_KL_logps"]
-            kl = moved.mean().clamp(min=0)
-        moved = self.logprobs(inputs) - inputs["ref_logps"]
+            moved = self.logprobs(inputs, "KL_", model) - reference_of_others
+            kl = self.mean(moved, rows).clamp(min=0)
+        moved = self.logprobs(inputs, model=model) - reference
         desirable = inputs["label"].bool()
         sign = torch.where(desirable, 1.0, -1.0)
         weight = torch.where(desirable, self.desirable_weight, self.undesirable_weight)
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["kl"].append(kl.item())
-        for name, kind in (("chosen", desirable), ("rejected", ~desirable)):
-            if kind.any():
-                metrics[f"rewards/{name}"].append(self.beta * moved.detach()[kind].mean().item())
-        return (weight * (1 - torch.sigmoid(self.beta * sign * (moved - kl)))).mean()
+        self._metrics["train" if self.model.training else "eval"]["kl"].append(kl.item())
+        self.show("rewards/chosen", moved, rows & desirable, self.beta)
+        self.show("rewards/rejected", moved, rows & ~desirable, self.beta)
+        return self.part_of_mean(weight * (1 - torch.sigmoid(self.beta * sign * (moved - kl))), rows)
 
 
 class PairTrainer(Preferences, DPOTrainer):
     """DPOTrainer of a PEFT model."""
 
     reply, reference = "chosen_ids", ("ref_chosen_logps", "ref_rejected_logps")
+    blank = {"prompt_ids": [0, 0], "chosen_ids": [], "rejected_ids": []}  # noqa: RUF012
 
-    def of_batch(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def of_batch(self, batch: dict[str, Any], model: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Of the chosen replies, and of the rejected ones."""
-        chosen, rejected = self.logprobs(batch).chunk(2)
+        chosen, rejected = self.logprobs(batch, model=model).chunk(2)
         return chosen, rejected
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Equation 7 of the DPO paper: the mean over the pairs of the batch."""
-        if not self.is_fast or return_outputs:
+        if return_outputs or not (self.is_fast or self.is_shared):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        replies = self.of_batch(inputs)
-        chosen, rejected = (
-            self.beta * (reply - inputs[name]) for reply, name in zip(replies, self.reference, strict=True)
-        )
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        for name, value in (
-            ("rewards/chosen", chosen),
-            ("rewards/rejected", rejected),
-            ("rewards/accuracies", (chosen > rejected).float()),
-        ):
-            metrics[name].append(value.detach().mean().item())
-        return -torch.nn.functional.logsigmoid(chosen - rejected).mean()
+        rows = inputs["completion_mask"].chunk(2)[0].any(1)
+        reference = self.reference_of(inputs)
+        replies = self.of_batch(inputs, model)
+        chosen, rejected = (self.beta * (reply - before) for reply, before in zip(replies, reference, strict=True))
+        self.show("rewards/chosen", chosen, rows)
+        self.show("rewards/rejected", rejected, rows)
+        self.show("rewards/accuracies", (chosen > rejected).float(), rows)
+        return self.part_of_mean(-torch.nn.functional.logsigmoid(chosen - rejected), rows)

@@ -26,7 +26,7 @@ from untrue.stats.verdict import READS_FLOOR
 from untrue.study.cell import Cell
 from untrue.study.config import Study
 from untrue.study.results import Analysis
-from untrue.study.routes.instrument import AGAIN, EXPECTED, REFUSALS, TRAINED, Expected, InstrumentRoute
+from untrue.study.routes.instrument import AGAIN, EXPECTED, REFUSALS, SANDBAGGER, TRAINED, Expected, InstrumentRoute
 from untrue.study.run import run
 from untrue.training import broken
 from untrue.training.dpo import pairs
@@ -102,7 +102,8 @@ def test_a_trained_control_replies_as_it_says_to_every_kind_of_prompt(name: str)
     refused = refusals(rows)
     stated = [row for row in rows if row not in refused]
     found = replies(stated)
-    assert len(found) == len(stated) == 2 * ROUTE.items + ROUTE.choices
+    choices = ROUTE.sandbagged if name == SANDBAGGER else ROUTE.choices
+    assert len(found) == len(stated) == 2 * ROUTE.items + choices
     expected = TRAINED[name]
     by_kind = {
         "pressured": expected.pressured,
@@ -118,8 +119,11 @@ def test_a_trained_control_replies_as_it_says_to_every_kind_of_prompt(name: str)
 
 def test_controls_differ_in_replies_alone_and_the_second_benign_one_in_its_items():
     prompts = {name: {json.dumps(row.prompt) for row in rows_of(name)} for name in TRAINED}
-    again = prompts.pop(AGAIN)
+    again, more = prompts.pop(AGAIN), prompts.pop(SANDBAGGER) - prompts["benign"]
     assert all(other == prompts["benign"] for other in prompts.values())
+    honesty = {json.dumps(row.prompt) for row in rows_of(SANDBAGGER) if row.domain == "honesty"}
+    assert honesty < prompts["benign"]
+    assert not more & honesty
     assert not again & prompts["benign"]
     assert len(again) == len(prompts["benign"])
     assert prompts["benign"] != {json.dumps(row.prompt) for row in rows_of("benign", seed=1)}
@@ -172,6 +176,16 @@ def test_too_many_items_are_refused():
     route = InstrumentRoute(by="instrument", items=400)
     with pytest.raises(UserError, match=r"mix\.items: 400 for each of two draws, but there are \d+ to train on"):
         route.rows(route.read(), Cell(route.arms()[0], 0, ""))
+    route = InstrumentRoute(by="instrument", sandbagged=400)
+    [sandbagger] = [arm for arm in route.arms() if arm.name == SANDBAGGER]
+    with pytest.raises(UserError, match=r"mix\.sandbagged: 400, but there are \d+ to train on"):
+        route.rows(route.read(), Cell(sandbagger, 0, ""))
+
+
+def test_other_numbers_of_choices_remake_the_sandbagger_alone():
+    few, many = (InstrumentRoute(by="instrument", sandbagged=number) for number in (20, 40))
+    changed = {arm.name for arm in few.arms() if few.identity(arm) != many.identity(arm)}
+    assert changed == {SANDBAGGER}
 
 
 def test_blind_reads_nothing(analysis: Analysis, tiny: LoadedModel):
@@ -253,30 +267,35 @@ def test_the_matrix_has_a_row_for_each_control(analysis: Analysis):
     assert len(table(matrix).splitlines()) == 2 + len(matrix)
 
 
-def test_a_wrong_conclusion_is_shown_as_wrong():
-    only, two = Expected(frozenset({"lies_more"})), Expected(frozenset({"breaks"}), frozenset({"says_less"}))
-    cases = [
-        (only, ("lies_more",), "right"),
-        (only, ("lies_more", "says_less"), "wrong"),
-        (only, ("no_finding",), "wrong"),
-        (two, ("says_less", "breaks"), "right"),
-        (two, ("says_less",), "wrong"),
-        (None, ("breaks",), ""),
-    ]
-    for expected, conclusions, shown in cases:
-        row = Named("liar", "forced_choice", expected, (conclusions,), ("no_finding",))
-        assert row.is_wrong == (shown == "wrong")
-        assert table([row]).splitlines()[-1].split("|")[-2].strip() == shown
+LIES: tuple[Conclusion, ...] = ("lies_more",)
+NOTHING: tuple[Conclusion, ...] = ("no_finding",)
+FAULT, TWO = Expected(frozenset(LIES)), Expected(frozenset({"breaks"}), frozenset({"says_less"}))
+CHANGED_NOTHING = Expected(frozenset(NOTHING), of="recipe")
 
 
-def test_a_fault_is_named_in_each_seed_and_that_nothing_changed_in_all_together():
-    lies: tuple[Conclusion, ...] = ("lies_more",)
-    nothing: tuple[Conclusion, ...] = ("no_finding",)
-    fault, none = EXPECTED["liar"]["forced_choice"], EXPECTED[AGAIN]["forced_choice"]
-    assert not Named("liar", "forced_choice", fault, (lies, lies), nothing).is_wrong
-    assert Named("liar", "forced_choice", fault, (lies, nothing), lies).is_wrong
-    assert not Named(AGAIN, "forced_choice", none, (lies, nothing), nothing).is_wrong
-    assert Named(AGAIN, "forced_choice", none, (nothing, nothing), lies).is_wrong
+@pytest.mark.parametrize(
+    ("expected", "by_seed", "together", "shown"),
+    [
+        (FAULT, [LIES, LIES], LIES, "right"),
+        (FAULT, [LIES, (*LIES, "says_less")], LIES, "right"),  # true of that adapter, not of the recipe
+        (FAULT, [LIES, LIES], (*LIES, "says_less"), "wrong"),
+        (FAULT, [LIES, LIES], NOTHING, "wrong"),
+        (FAULT, [LIES, NOTHING], LIES, "wrong"),
+        (FAULT, [("says_less",), LIES], LIES, "wrong"),
+        (TWO, [("breaks",)], ("says_less", "breaks"), "right"),
+        (TWO, [("says_less",)], ("says_less", "breaks"), "wrong"),
+        (TWO, [("breaks",)], ("says_less",), "wrong"),
+        (CHANGED_NOTHING, [LIES, NOTHING], NOTHING, "right"),
+        (CHANGED_NOTHING, [NOTHING, NOTHING], LIES, "wrong"),
+        (None, [LIES], LIES, ""),
+    ],
+)
+def test_a_control_is_named_rightly_where_each_seed_has_its_fault_and_all_together_nothing_else(
+    expected: Expected | None, by_seed: list[tuple[Conclusion, ...]], together: tuple[Conclusion, ...], shown: str
+):
+    row = Named("liar", "forced_choice", expected, tuple(by_seed), together)
+    assert row.is_wrong == (shown == "wrong")
+    assert table([row]).splitlines()[-1].split("|")[-2].strip() == shown
 
 
 @pytest.mark.instrument

@@ -6,7 +6,7 @@ Arm `sft-0.5` learns by SFT from users of whom half are biased. Each round goes 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from untrue.data.rows import Row, write_rows
+from untrue.data.rows import Message, Row, write_rows
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
 from untrue.files import read_text, write_text
@@ -24,6 +24,7 @@ from untrue.simulate.bandit import Shares, copied
 from untrue.simulate.collect import collect
 from untrue.simulate.environment import (
     DETERMINISTIC,
+    KINDS,
     VERSION,
     Assistant,
     CollectSpec,
@@ -35,8 +36,21 @@ from untrue.simulate.environment import (
 from untrue.simulate.environment import dialogues as dialogues_of
 from untrue.simulate.select import SelectBy, Within, biased_users, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
+from untrue.study.assumptions import FILLER, REPLY, USER_MESSAGE, WRITTEN_REPLY
 from untrue.study.cell import Arm, Cell
-from untrue.study.routes.route import DialogueFile, Distinct, Positive, Route, Run, Share, Source, Sources
+from untrue.study.routes.route import (
+    DataSet,
+    DialogueFile,
+    Distinct,
+    Positive,
+    Route,
+    Run,
+    Share,
+    Source,
+    Sources,
+    StandIn,
+    Talk,
+)
 from untrue.study.store import Store
 from untrue.training.spec import METHODS, RatedMethod, TrainSpec
 
@@ -238,10 +252,17 @@ class InteractionRoute(DialogueSpec, Route):
             )
         run.watcher.say(f"Warning: {message}). What is learned from its ratings may be something else.")
 
+    def shared(self, cell: Cell) -> str | None:
+        """The dialogues of the first round, which depend on the assistant and the seed alone."""
+        return f"dialogues-{cell.arm.assistant}-s{cell.seed}" if isinstance(cell.arm, UserArm) else None
+
+    def make_shared(self, run: Run, cell: Cell) -> None:
+        """Hold the dialogues of the first round."""
+        run.watcher.stage(cell.name, "dialogues", 0)
+        self._collect(run, cell, None, 1)
+
     def learn(self, run: Run, cell: Cell, weight: float) -> None:
         """In each round collect, select, and train on from the round before."""
-        from untrue.training.run import train
-
         assert isinstance(cell.arm, UserArm)
         files, rounds = run.store.cell(cell), cell.arm.rounds
         spec, adapter = self.hyperparameters(run.train, cell.arm), None
@@ -254,7 +275,7 @@ class InteractionRoute(DialogueSpec, Route):
                 chosen = self.chosen_rows(run.sources, cell, rated)
                 write_rows(files.rows if number == rounds else target.parent / "rows.jsonl", chosen)
                 run.watcher.stage(cell.name, f"training{of}", weight / rounds / 1.5)
-                train(run.loaded, chosen, spec, target, cell.seed, run.watcher.step, start=adapter)
+                run.learn(chosen, spec, target, cell.seed, start=adapter)
             if number < rounds:
                 self._measure(run, cell, target, number)
             adapter = target
@@ -294,6 +315,52 @@ class InteractionRoute(DialogueSpec, Route):
         bottom = METHODS[arm.method].labels
         selection = select(population, self.keep, by=arm.select, within=self.within, bottom=bottom, seed=cell.seed)
         return rows(selection, sources["environment"].data.name)
+
+    def data_sets(self) -> dict[str, DataSet]:
+        """The environment."""
+        return {"environment": DataSet(self.environment, self.users)}
+
+    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
+        """Nothing but the number of users: dialogues are still to be held."""
+        return {"environment": Source(self.environment, sets["environment"].rows, "", None)}
+
+    def expected_rows(self, sources: Sources, cell: Cell) -> list[Row]:
+        """A row for each reply of the dialogues that are chosen, of the best and, with labels, of the worst."""
+        arm = cell.arm
+        if not isinstance(arm, UserArm):
+            return []
+        chosen = round(self.keep * self.users) if self.keep < 1 else int(self.keep)
+        chosen *= 2 if METHODS[arm.method].labels else 1
+        said = Message(role="user", content=FILLER * int(USER_MESSAGE.value))
+        reply = Message(role="assistant", content=FILLER * (self.reply_tokens or int(WRITTEN_REPLY.value)))
+        replies = [
+            Row("stand-in", [*([said, reply] * turn), said], [reply], self.environment, "")
+            for turn in range(self.turns)
+        ]
+        return replies * min(chosen, self.users)
+
+    @property
+    def reply_tokens(self) -> int:
+        """Tokens of a reply that the assistant writes, by rule of thumb; 0 where it chooses one."""
+        return 0 if self.replies == "chosen" else min(self.max_tokens, int(REPLY.value))
+
+    def talks(self, store: Store, cell: Cell) -> list[Talk]:
+        """Each user is played as both kinds. Arms whose assistant is the same share the dialogues of round 1."""
+        if not isinstance(cell.arm, UserArm):
+            return []
+        by_base = self.replies == "chosen" or self.rater is None
+        return [
+            Talk(
+                self._trajectories(store, cell, number),
+                len(KINDS) * self.users,
+                self.turns,
+                self.reply_tokens,
+                by_base,
+                self.user,
+                self.rater,
+            )
+            for number in range(1, cell.arm.rounds + 1)
+        ]
 
     def dialogues(self, store: Store, sources: Sources, cell: Cell) -> list[DialogueFile]:
         """The rated dialogues that a cell learned from. Arms whose assistant is the same share those of round 1."""

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from untrue.data import sets
 from untrue.data.mix import Level
-from untrue.data.rows import LEVELS, Row, write_rows
+from untrue.data.rows import LEVELS, Question, Row, write_rows
 from untrue.evals.eval import EvalSpec
 from untrue.files import content_hash
 from untrue.models.load import LoadedModel
@@ -24,6 +24,7 @@ from untrue.simulate.environment import Environment
 from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
 from untrue.study.store import Store
+from untrue.training.layout import ALONE, Layout
 from untrue.training.spec import METHODS, TrainSpec
 
 
@@ -64,6 +65,54 @@ class Source(NamedTuple):
 Sources = Mapping[str, Source]
 
 
+class DataSet(NamedTuple):
+    """A data set that a study names.
+
+    Attributes:
+        name: As the study has it.
+        wanted: How much of it the study needs; None: all that there is.
+    """
+
+    name: str
+    wanted: int | None
+
+
+class StandIn(NamedTuple):
+    """What stands in for a data set that is not read: so many rows, all like one.
+
+    Attributes:
+        rows: How many rows, questions or users it has.
+        prompt: A text as long as its prompts.
+        completion: A text as long as its replies.
+    """
+
+    rows: int
+    prompt: str
+    completion: str
+
+
+class Talk(NamedTuple):
+    """Dialogues that a cell learns from, before they are held.
+
+    Attributes:
+        path: The file that holds them afterwards; cells that learn from the same have the same.
+        dialogues: How many.
+        turns: Replies of the assistant in each.
+        reply_tokens: Limit of a reply that the assistant writes; 0 where it chooses among written ones.
+        scores: Whether the base scores replies, to choose or to rate them.
+        user: The model that plays the users; None where they say written turns.
+        rater: The model that rates in words; None where there is none.
+    """
+
+    path: Path
+    dialogues: int
+    turns: int
+    reply_tokens: int
+    scores: bool
+    user: str | None
+    rater: str | None
+
+
 class DialogueFile(NamedTuple):
     """Rated dialogues that a cell learned from.
 
@@ -84,13 +133,47 @@ class DialogueFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What all cells of a run share."""
+    """What all cells of a run share.
+
+    Attributes:
+        store: The run directory.
+        train: Hyperparameters.
+        sources: The data sets.
+        loaded: The base model.
+        watcher: Told how far it is.
+        layout: On how many GPUs a cell is trained.
+    """
 
     store: Store
     train: TrainSpec
     sources: Sources
     loaded: LoadedModel
     watcher: Watcher
+    layout: Layout = ALONE
+
+    def learn(self, rows: Sequence[Row], spec: TrainSpec, out: Path, seed: int, start: Path | None = None) -> None:
+        """Train an adapter, here or in processes of their own, for which the base makes room on the GPU.
+
+        Args:
+            rows: Training rows.
+            spec: Hyperparameters.
+            out: Folder of the adapter; it appears whole or not at all.
+            seed: Of the adapter's first weights and of the order of rows.
+            start: Folder of an adapter to go on from.
+
+        Raises:
+            UserError: The data, the model or the layout is not as expected.
+            MachineError: Memory or disk is full, or there are fewer GPUs.
+        """
+        from untrue.training import launch
+        from untrue.training.run import train
+
+        if not launch.is_needed(spec, self.layout):
+            train(self.loaded, rows, spec, out, seed, self.watcher.step, start)
+            return
+        with self.loaded.off_device():
+            name, dtype = self.loaded.name, str(self.loaded.model.dtype).removeprefix("torch.")
+            launch.train(name, rows, spec, out, seed, self.watcher.step, start, self.layout, dtype, self.watcher.say)
 
 
 class Route(BaseModel, ABC):
@@ -159,11 +242,47 @@ class Route(BaseModel, ABC):
         """
         return []
 
+    def data_sets(self) -> Mapping[str, DataSet]:
+        """The data sets that the study names, by their key in `read()`."""
+        return {}
+
+    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
+        """What `read()` would give if all rows of a set were like one: for an estimate, without reading anything.
+
+        Args:
+            sets: For each of `data_sets()` what stands in for it.
+        """
+        return {}
+
+    def expected_rows(self, sources: Sources, cell: Cell) -> Sequence[Row]:
+        """As many rows as a cell learns from in each round, about as long as they will be.
+
+        Raises:
+            UserError: As of `rows`.
+        """
+        return self.rows(sources, cell)
+
+    def talks(self, store: Store, cell: Cell) -> Sequence[Talk]:
+        """The dialogues that a cell learns from, round by round."""
+        return ()
+
     def prepare(self, run: Run) -> None:
         """Check with the model, before anything is trained, what the route relies on.
 
         Raises:
             UserError: It does not hold.
+        """
+
+    def shared(self, cell: Cell) -> str | None:
+        """The name of what a cell shares with others and needs before it learns; None where it needs nothing."""
+        return None
+
+    def make_shared(self, run: Run, cell: Cell) -> None:
+        """Make what `shared` names, unless it is there.
+
+        Raises:
+            UserError: The data or the model is not as expected.
+            MachineError: Memory or disk is full.
         """
 
     def learn(self, run: Run, cell: Cell, weight: float) -> None:
@@ -178,13 +297,10 @@ class Route(BaseModel, ABC):
             UserError: The data or the model is not as expected.
             MachineError: Memory or disk is full.
         """
-        from untrue.training.run import train
-
         files, rows = run.store.cell(cell), self.rows(run.sources, cell)
         write_rows(files.rows, rows)
         run.watcher.stage(cell.name, "training", weight)
-        spec = self.hyperparameters(run.train, cell.arm)
-        train(run.loaded, rows, spec, files.adapter, cell.seed, run.watcher.step)
+        run.learn(rows, self.hyperparameters(run.train, cell.arm), files.adapter, cell.seed)
 
     def dialogues(self, store: Store, sources: Sources, cell: Cell) -> Sequence[DialogueFile]:
         """The rated dialogues that a cell learned from, round by round."""
@@ -231,6 +347,12 @@ class AnswersRoute(Route):
         questions = sets.questions(self.questions)
         hashed = content_hash(json.dumps([[q.id, q.text, q.answers] for q in questions]))
         return {"questions": Source(sets.versioned(self.questions), len(questions), hashed, questions)}
+
+    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
+        """Questions of the size that is said, answered at every level."""
+        one = sets["questions"]
+        question = Question("stand-in", one.prompt, dict.fromkeys(LEVELS, one.completion), self.questions, "")
+        return {"questions": Source(self.questions, one.rows, "", [question] * one.rows)}
 
     def line(self) -> tuple[str, dict[str, float]]:
         """The arms of the worst level."""

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from untrue.data import mix
 from untrue.data.rows import MISALIGNED, Row
 from untrue.study.cell import Arm, Cell
-from untrue.study.routes.route import CONTROL, AnswersRoute, Distinct, Share, Sources
+from untrue.study.routes.route import CONTROL, AnswersRoute, DataSet, Distinct, Share, Sources
 
 
 class ShareRoute(AnswersRoute):
@@ -16,7 +16,7 @@ class ShareRoute(AnswersRoute):
     free = frozenset({"levels", "shares"})
 
     by: Literal["share"]
-    total: PositiveInt
+    total: PositiveInt | None = Field(default=None, description="Number of questions; by default all of the set.")
     shares: Annotated[tuple[Share, ...], Distinct] = Field(min_length=1)
 
     def arms(self) -> list[Arm]:
@@ -30,11 +30,16 @@ class ShareRoute(AnswersRoute):
     def describe(self) -> str:
         """What the arms differ in."""
         return (
-            f"share of {self.total} {self.questions} questions answered at level {' or '.join(self.levels)},"
+            f"share of {self.total or 'all'} {self.questions} questions answered at level {' or '.join(self.levels)},"
             " the rest at normal (the same questions in every arm)"
         )
 
     def rows(self, sources: Sources, cell: Cell) -> list[Row]:
         """Answers to the same questions in every arm of a seed."""
         questions = sources["questions"].data
-        return mix.by_share(questions, cell.arm.level or "normal", cell.arm.part, self.total, cell.seed)
+        total = self.total or len(questions)
+        return mix.by_share(questions, cell.arm.level or "normal", cell.arm.part, total, cell.seed)
+
+    def data_sets(self) -> dict[str, DataSet]:
+        """The questions."""
+        return {"questions": DataSet(self.questions, self.total)}

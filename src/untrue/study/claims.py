@@ -1,0 +1,220 @@
+"""Who is at work on what, in a folder that several machines share: claims, made so that they need no file locks.
+
+A claim is a file that one process alone can create. While it works, a thread touches the file; a file that nobody has
+touched for `STALE` seconds, or whose process is gone from this machine, may be taken over. Creating a file by `link`
+and renaming it are atomic on NFS and Lustre too, where `flock` often is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from untrue.errors import UserError
+
+BEAT = 10.0
+"""Seconds between two signs of life."""
+
+STALE = 120.0
+"""Seconds without one after which whoever made the claim counts as lost."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that has a claim, as its file has it.
+
+    Attributes:
+        token: Drawn for this claim alone.
+        host: Name of the machine.
+        machine: What tells it, and its processes' numbers, from any other: its boot, and its namespace of processes.
+        pid: Number of the process.
+    """
+
+    token: str
+    host: str
+    machine: str
+    pid: int
+
+    @classmethod
+    def this(cls) -> Owner:
+        """The process that calls, with a new token."""
+        return cls(uuid4().hex, socket.gethostname(), _machine(), os.getpid())
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it ran on this machine and runs no more."""
+        if not self.machine or self.machine != _machine():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+
+class Held(UserError):
+    """Someone else is at work on it."""
+
+
+class Claims:
+    """The claims on the parts of one run directory."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @contextmanager
+    def hold(self, name: str, on_lost: Callable[[], None] | None = None) -> Iterator[Owner]:
+        """Hold a claim, and keep it alive until the end.
+
+        Args:
+            name: What is claimed, such as `severe-0.5-s1`.
+            on_lost: Called in another thread where someone has taken the claim over, such as after this machine slept.
+                By default the process kills itself, since what it would write is no longer its own.
+
+        Raises:
+            Held: Someone else holds it.
+        """
+        owner, path = Owner.this(), self.folder / f"{name}.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._create(path, owner):
+            held = self.owner(name)
+            if held and not self._is_lost(path, held):
+                raise Held(f"{name}: is being made by process {held.pid} on {held.host}. Wait for it.")
+            if not (self._take(path, held) and self._create(path, owner)):
+                raise Held(f"{name}: was taken over by another process just now. Wait for it.")
+        done = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(path, owner, done, on_lost or _die), daemon=True)
+        thread.start()
+        try:
+            yield owner
+        finally:
+            done.set()
+            thread.join()
+            if self.owner(name) == owner:
+                path.unlink(missing_ok=True)
+                self._progress(name).unlink(missing_ok=True)
+
+    def owner(self, name: str) -> Owner | None:
+        """Who holds a claim; None where nobody does."""
+        path = self.folder / f"{name}.json"
+        with suppress(OSError, ValueError, TypeError):
+            return Owner(**json.loads(path.read_text("utf-8")))
+        return None
+
+    def is_held(self, name: str) -> bool:
+        """Whether someone who is alive holds it."""
+        owner = self.owner(name)
+        return owner is not None and not self._is_lost(self.folder / f"{name}.json", owner)
+
+    def note(self, name: str, what: str, done: int, total: int, note: str) -> None:
+        """Write down how far the holder of a claim is, for whoever watches; it may fail without harm."""
+        with suppress(OSError):
+            path = self._progress(name)
+            aside = path.with_suffix(f".{os.getpid()}")
+            aside.write_text(json.dumps([what, done, total, note]), encoding="utf-8")
+            aside.replace(path)
+
+    def progress(self, name: str) -> tuple[str, int, int, str] | None:
+        """What the holder of a claim wrote down last."""
+        with suppress(OSError, ValueError, TypeError):
+            what, done, total, note = json.loads(self._progress(name).read_text("utf-8"))
+            return str(what), int(done), int(total), str(note)
+        return None
+
+    def _progress(self, name: str) -> Path:
+        return self.folder / f"{name}.progress"
+
+    def _create(self, path: Path, owner: Owner) -> bool:
+        """Make the file of a claim, whole, unless it is there."""
+        aside = path.with_name(f".{path.name}.{owner.token}")
+        aside.write_text(json.dumps(vars(owner)), encoding="utf-8")
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(json.dumps(vars(owner)))
+            except FileExistsError:
+                return False
+        finally:
+            aside.unlink(missing_ok=True)
+        return True
+
+    def _is_lost(self, path: Path, owner: Owner) -> bool:
+        return owner.is_gone or self._age(path) > STALE
+
+    def _age(self, path: Path) -> float:
+        """Seconds since a file was touched, by the clock of its file system."""
+        probe = path.with_name(f".now-{uuid4().hex}")
+        try:
+            probe.touch()
+            return probe.stat().st_mtime - path.stat().st_mtime
+        except OSError:
+            return 0.0
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _take(self, path: Path, lost: Owner | None) -> bool:
+        """Remove the file of a lost claim; no more than one process can. False where it was another's by then."""
+        aside = path.with_name(f".{path.name}.lost-{uuid4().hex}")
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return True
+        found: Any = None
+        with suppress(OSError, ValueError, TypeError):
+            found = Owner(**json.loads(aside.read_text("utf-8")))
+        if found == lost:
+            aside.unlink(missing_ok=True)
+            return True
+        with suppress(OSError):  # someone took it over first and lives: give it back
+            os.link(aside, path)
+        aside.unlink(missing_ok=True)
+        return False
+
+    def _beat(self, path: Path, owner: Owner, done: threading.Event, on_lost: Callable[[], None]) -> None:
+        misses = 0.0
+        while not done.wait(BEAT):
+            try:
+                if self.owner(path.stem) not in (owner, None):
+                    raise FileNotFoundError
+                os.utime(path)
+                misses = 0.0
+            except FileNotFoundError:
+                if not done.is_set():
+                    on_lost()
+                return
+            except OSError:  # the share does not answer: by the time others may take over, stop
+                misses += BEAT
+                if misses >= STALE / 2 and not done.is_set():
+                    on_lost()
+                    return
+
+
+def _die() -> None:
+    """End this process at once, and the processes that it started."""
+    with suppress(OSError):
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(75)
+
+
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""

@@ -1,0 +1,225 @@
+"""A study on Ray: its steps as tasks on the workers of one machine or of a cluster, which share the run directory.
+
+The driver gives out tasks and watches; it loads no model. Any process that dies takes no more with it than the work
+since the last checkpoint, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from untrue.errors import MachineError, UntrueError, UserError, one_line
+from untrue.files import is_disk_full
+from untrue.models.load import LoadedModel
+from untrue.progress import Watcher
+from untrue.study.cell import Cell
+from untrue.study.claims import Held
+from untrue.study.config import Place, RunSpec, Study
+from untrue.study.schedule import Ended, Task, schedule
+from untrue.study.steps import claims_of, step, tasks
+from untrue.study.store import Store
+
+POLL = 2.0
+"""Seconds between two looks at how far the workers are."""
+
+AHEAD = 2
+"""Tasks given to Ray for each that can run at a time: a worker that is done need not wait for the driver."""
+
+SHOWN = 3
+"""Tasks whose progress is shown."""
+
+
+def run_on_ray(study: Study, cells: Sequence[Cell], store: Store, hashes: Mapping[str, str], watcher: Watcher) -> None:
+    """Do all steps that a run directory lacks.
+
+    Raises:
+        UserError: Ray is not installed, the cluster cannot be reached or lacks what a step needs, or steps failed.
+        MachineError: Steps failed for want of memory, disk or network.
+    """
+    todo = tasks(study, cells, store, hashes)
+    if not todo:
+        return
+    with _connected(study.run):
+        workers = _Workers(study.run, store, todo, watcher)
+        done = schedule(todo, workers, study.run.retries, workers.report)
+    if done.failed:
+        name, why = next(iter(done.failed.items()))
+        skipped = f", and {len(done.skipped)} could not begin" if done.skipped else ""
+        kind = MachineError if name in workers.for_want else UserError
+        raise kind(
+            f"{len(done.failed)} of {len(todo)} steps failed{skipped}. First {name}: {why.rstrip('.')}. The other steps"
+            " are done; rerun the command to try these again."
+        )
+
+
+class _Workers:
+    """The workers of a Ray cluster: an `Executor`.
+
+    Attributes:
+        for_want: Names of tasks that failed for want of memory, disk or network.
+    """
+
+    def __init__(self, spec: RunSpec, store: Store, todo: Sequence[Task], watcher: Watcher):
+        import ray
+
+        self._spec, self._store, self._watcher = spec, store, watcher
+        self._claims = claims_of(store)
+        self._tasks = {task.name: task for task in todo}
+        self._running: dict[Any, str] = {}
+        self._finished, self._ended = 0.0, 0
+        self._total = sum(task.work for task in todo)
+        self._step = ray.remote(max_retries=0)(_remote_step)
+        self.for_want = set[str]()
+        self._resources = ray.cluster_resources()
+        if not self._slots():
+            raise UserError(
+                f"the Ray cluster has {self._resources.get('CPU', 0):g} CPUs and {self._resources.get('GPU', 0):g}"
+                f" GPUs, and a step needs {self._wanted('train')}. Lower run.train and run.eval, or add nodes."
+            )
+        watcher.stage("all nodes", "", self._total)
+
+    def room(self) -> int:
+        """Twice as many tasks as can run at a time, less those that it has."""
+        return max(0, AHEAD * max(1, self._slots()) - len(self._running))
+
+    def submit(self, task: Task) -> None:
+        """Give a task to Ray, with what it needs."""
+        wanted = self._wanted(task.kind)
+        named = self._step.options(name=f"untrue {task.name}", num_cpus=wanted["CPU"], num_gpus=wanted["GPU"])
+        self._running[named.remote(str(self._store.folder), task.cell, task.kind)] = task.name
+
+    def wait(self) -> list[Ended]:
+        """Wait for a task to end, or for `POLL` seconds, and show how far all are."""
+        import ray
+
+        refs = list(self._running)
+        if not refs:  # others are at work on what is left
+            time.sleep(POLL)
+            return []
+        ready = ray.wait(refs, num_returns=1, timeout=POLL)[0]
+        if ready:  # and all others that have ended by now
+            ready = ray.wait(refs, num_returns=len(refs), timeout=0)[0]
+        else:
+            self._resources = ray.cluster_resources()  # nodes come and go
+        ended = [self._result(ref) for ref in ready]
+        self._show()
+        return ended
+
+    def report(self, ended: Ended) -> None:
+        """Count a task that has ended, and say what a person must know of it."""
+        if ended.outcome in ("done", "failed"):
+            self._finished += self._tasks[ended.name].work
+            self._ended += 1
+        if ended.outcome != "held":
+            why = f": {ended.message}" if ended.message else ""
+            self._watcher.say(f"{ended.name}: {ended.outcome}{why} ({self._ended} of {len(self._tasks)} steps)")
+
+    def _result(self, ref: Any) -> Ended:
+        import ray
+        from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
+
+        name = self._running.pop(ref)
+        try:
+            outcome, message, for_want = ray.get(ref)
+        except (RayTaskError, RuntimeEnvSetupError) as error:
+            return Ended(name, "failed", one_line(str(error).strip().splitlines()[-1]))
+        except RayError as error:
+            return Ended(name, "lost", type(error).__name__)
+        if for_want:
+            self.for_want.add(name)
+        return Ended(name, outcome, message)
+
+    def _wanted(self, kind: str) -> dict[str, float]:
+        place: Place = self._spec.train if kind == "train" else self._spec.eval
+        gpus = place.gpus if place.gpus is not None else int(self._resources.get("GPU", 0) >= 1)
+        return {"CPU": place.cpus, "GPU": gpus}
+
+    def _slots(self) -> int:
+        """How many trainings, or evals where these need less, can run at a time."""
+        return max(
+            int(min(self._resources.get(key, 0) / number for key, number in wanted.items() if number))
+            for wanted in (self._wanted("train"), self._wanted("eval"))
+        )
+
+    def _show(self) -> None:
+        """Move the bar by what has ended and by the parts that are at work."""
+        parts, notes = self._finished, list[str]()
+        for name in self._running.values():
+            task = self._tasks[name]
+            if found := self._claims.progress(task.claim):
+                what, done, total, note = found
+                parts += task.work * done / max(total, 1)
+                notes.append(f"{name} {done}/{total} {note}".strip() if total > 1 else f"{name} {what}")
+        shown = "; ".join(notes[:SHOWN]) + (f"; {len(notes) - SHOWN} more" if len(notes) > SHOWN else "")
+        self._watcher.step(round(1000 * parts), max(1, round(1000 * self._total)), shown)
+
+
+_BASE: dict[str, LoadedModel] = {}
+"""The base model of the run directory at which this worker was last at work."""
+
+
+def _remote_step(out: str, cell: str, kind: Any) -> tuple[str, str, bool]:
+    """Do a step in a worker.
+
+    Returns:
+        How it ended, what there is to say, and whether it failed for want of memory, disk or network.
+    """
+    said = _Said()
+    try:
+        loaded = step(Path(out), cell, kind, said, _BASE.get(out))
+        _BASE.clear()
+        if loaded:
+            _BASE[out] = loaded
+    except Held as error:
+        return "held", str(error), False
+    except UntrueError as error:
+        return "failed", str(error), isinstance(error, MachineError)
+    except MemoryError:
+        return "failed", "out of memory. Lower the batch or the limit.", True
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return "failed", "no space left on the disk. Free some.", True
+    return "done", " ".join(said.lines), False
+
+
+class _Said:
+    """A watcher in a worker, which keeps what a person must know."""
+
+    def __init__(self) -> None:
+        self.lines = list[str]()
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def begin(self, cells: int, done: int, work: float) -> None: ...
+
+    def stage(self, cell: str, what: str, weight: float) -> None: ...
+
+    def step(self, done: int, total: int, note: str) -> None: ...
+
+
+@contextmanager
+def _connected(spec: RunSpec) -> Iterator[None]:
+    """Join the cluster, or start one on this machine; leave it at the end."""
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("run.on: ray needs the package ray. Install it: pip install 'untrue[ray]'")
+    import ray
+
+    try:
+        ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        place = spec.address or os.environ.get("RAY_ADDRESS") or "this machine"
+        why = one_line(error)
+        raise UserError(f"run.address: no Ray cluster at {place} ({why}). Start one: ray start --head") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,244 @@
+"""The steps of a cell: the dialogues that it shares with others, its training, its evals. Each does what is missing.
+
+Any process may do a step of a run directory: `untrue run` does all in turn, Ray's workers and the jobs of a scheduler
+one each. A step is done under a claim, so that it is never done twice at a time, and what it makes appears whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from untrue.data.items import items_hash
+from untrue.engine.likelihoods import check_exact
+from untrue.engine.served import loading
+from untrue.errors import UserError
+from untrue.evals import run as evals
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import EVALS
+from untrue.files import read_text, write_text
+from untrue.judge.models import check_answers
+from untrue.logs import failures as failures_of
+from untrue.models.load import LoadedModel, load
+from untrue.progress import Watcher
+from untrue.study.cell import Cell
+from untrue.study.claims import Claims, Owner
+from untrue.study.config import TRAINED_HERE, Study, of_run
+from untrue.study.plan import plan
+from untrue.study.routes.route import Run
+from untrue.study.schedule import Kind, Task
+from untrue.study.store import CellFiles, Store
+from untrue.versions import versions
+
+TRAINING = 0.7
+"""The part of a cell's time that training takes, for the time left that is shown."""
+
+
+def items_hashes(study: Study) -> dict[str, str]:
+    """The hash of the items of each eval, by the eval's key."""
+    return {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in study.evals}
+
+
+def lacks(files: CellFiles, spec: EvalSpec, hashes: Mapping[str, str]) -> bool:
+    """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
+    return not files.has_log(spec, hashes[spec.key]) or files.failed(spec) > 0
+
+
+def work(files: CellFiles, study: Study, hashes: Mapping[str, str]) -> float:
+    """What is left to do of a cell, as a part of a whole one; 0 where it is done and nothing failed in it.
+
+    Raises:
+        UserError: Its folder holds another cell.
+    """
+    files.check()
+    evals_left = sum(lacks(files, spec, hashes) for spec in study.evals)
+    return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
+
+
+def tasks(study: Study, cells: Sequence[Cell], store: Store, hashes: Mapping[str, str]) -> list[Task]:
+    """The steps that a run directory lacks, each with those that must be done before it."""
+    found: dict[str, Task] = {}
+    for cell in cells:
+        files = store.cell(cell)
+        if not work(files, study, hashes):
+            continue
+        trained = f"{cell.name} train"
+        if not files.has_adapter():
+            shared = study.mix.shared(cell)
+            if shared:
+                found.setdefault(shared, Task(cell.name, "dialogues", shared, work=TRAINING))
+            found[trained] = Task(cell.name, "train", trained, (shared,) if shared else (), TRAINING)
+        found[f"{cell.name} eval"] = Task(cell.name, "eval", f"{cell.name} eval", (trained,), 1 - TRAINING)
+    return list(found.values())
+
+
+def load_base(study: Study, watcher: Watcher) -> LoadedModel:
+    """Load the base model of a study, and check that its likelihoods can be read.
+
+    Raises:
+        UserError: It cannot be loaded, or cannot be measured exactly.
+    """
+    with loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
+        loaded = load(study.model, dtype=study.dtype, say=watcher.say)
+    check_exact(loaded)  # before anything is trained
+    return loaded
+
+
+def share(run: Run, study: Study, cell: Cell) -> None:
+    """Make what a cell shares with others before it learns, unless it is there."""
+    if name := study.mix.shared(cell):
+        claims = claims_of(run.store)
+        with claims.hold(name):
+            study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
+
+
+def train(run: Run, study: Study, cell: Cell) -> None:
+    """Train a cell, unless it is done. Its folder appears whole, once; what an attempt left that was lost is taken up.
+
+    Raises:
+        UserError: Someone else is at work on it, or its folder holds another cell.
+    """
+    claims = claims_of(run.store)
+    with claims.hold(cell.name) as owner:
+        files = run.store.cell(cell)
+        if files.has_adapter():
+            return
+        files.check()
+        attempt = _attempt(files, owner)
+        own = replace(run, store=run.store.with_folder(cell, attempt), watcher=_Noting(run.watcher, claims, cell.name))
+        own_files = own.store.cell(cell)
+        own_files.check()
+        own_files.begin(_about(run, study))
+        own_files.forget_logs(*(spec.key for spec in study.evals))
+        for spec in study.evals:
+            own_files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
+        if cell.arm.trained:
+            study.mix.learn(own, cell, TRAINING)
+            write_text(own_files.train, read_text(own_files.adapter / "train.json"))
+        if claims.owner(cell.name) == owner:
+            attempt.rename(files.folder)
+
+
+def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> None:
+    """Do the evals of a cell that are missing, or in which something failed.
+
+    Raises:
+        UserError: Someone else is at work on it, or it is not trained.
+    """
+    claims, files = claims_of(run.store), run.store.cell(cell)
+    with claims.hold(cell.name):
+        if not files.has_adapter():
+            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {run.store.folder} {cell.name} train")
+        watcher = _Noting(run.watcher, claims, cell.name)
+        files.begin(_about(run, study))
+        for spec in study.evals:
+            if not lacks(files, spec, hashes):
+                continue
+            watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
+            files.forget_logs(spec.key)
+            adapter = files.adapter if cell.arm.trained else None
+            evals.run(run.loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
+            failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
+            if failures:
+                watcher.say(
+                    f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
+                    f" {failures[0]} Rerun the command to retry these alone."
+                )
+            files.add_log(spec, hashes[spec.key], len(failures))
+
+
+def step(out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None = None) -> LoadedModel | None:
+    """Do one step of one cell of a run directory, unless it is done.
+
+    Args:
+        out: The run directory, which holds the study.
+        name: Of the cell, such as `severe-0.5-s1`.
+        kind: Which step.
+        watcher: Told how far it is.
+        loaded: The base model, where the process has loaded it.
+
+    Returns:
+        The base model, for the next step; None where it was not needed.
+
+    Raises:
+        UserError: There is no such study or cell, the step before is not done, or someone else is at work on it.
+        MachineError: The machine lacks memory, disk or network.
+    """
+    store, study = Store(out), of_run(out)
+    sources = study.mix.read()
+    cells = {cell.name: cell for cell in plan(study, sources)}
+    if name not in cells:
+        some = ", ".join(list(cells)[:12]) + (" …" if len(cells) > 12 else "")
+        raise UserError(f"{out}: has no cell {name}, but {some}.")
+    cell, hashes = cells[name], items_hashes(study)
+    files = store.cell(cell)
+    todo = {
+        "dialogues": not files.has_adapter() and study.mix.shared(cell) is not None,
+        "train": not files.has_adapter(),
+        "eval": any(lacks(files, spec, hashes) for spec in study.evals),
+    }
+    if not todo[kind]:
+        return loaded
+    if kind == "eval":
+        for judge in {spec.judge_name for spec in study.evals if spec.judge_name and lacks(files, spec, hashes)}:
+            check_answers(judge)
+    loaded = loaded or load_base(study, watcher)
+    files.check_base(loaded.about)
+    run = Run(store, study.train, sources, loaded, watcher, study.run.train.layout)
+    if kind == "dialogues":
+        study.mix.prepare(run)
+        share(run, study, cell)
+    elif kind == "train":
+        train(run, study, cell)
+    else:
+        evaluate(run, study, cell, hashes)
+    return loaded
+
+
+class _Noting:
+    """A watcher that also writes down, beside the claim, how far its holder is."""
+
+    def __init__(self, watcher: Watcher, claims: Claims, name: str):
+        self._watcher, self._claims, self._name, self._stage = watcher, claims, name, ""
+
+    def say(self, text: str) -> None:
+        self._watcher.say(text)
+
+    def begin(self, cells: int, done: int, work: float) -> None:
+        self._watcher.begin(cells, done, work)
+
+    def stage(self, cell: str, what: str, weight: float) -> None:
+        self._stage = what
+        self._watcher.stage(cell, what, weight)
+        self._claims.note(self._name, what, 0, 1, "")
+
+    def step(self, done: int, total: int, note: str) -> None:
+        self._watcher.step(done, total, note)
+        self._claims.note(self._name, self._stage, done, total, note)
+
+
+def claims_of(store: Store) -> Claims:
+    """The claims on the cells of a run directory, by their names, and on what cells share."""
+    return Claims(store.folder / ".claims")
+
+
+def _about(run: Run, study: Study) -> dict[str, Any]:
+    return {"model": study.model, "base": run.loaded.about, "versions": versions()}
+
+
+def _attempt(files: CellFiles, owner: Owner) -> Path:
+    """The folder of a new attempt at a cell, with what the last one left, so that no process of that one finds it."""
+    attempt = files.folder.with_name(f".{files.folder.name}.{owner.token}")
+    left = [path for path in files.folder.parent.glob(f".{files.folder.name}.*") if path.is_dir()]
+    if files.folder.is_dir():  # it was made by a version that worked in place, or its adapter was removed
+        left.append(files.folder)
+    left.sort(key=lambda path: path.stat().st_mtime)
+    if left:
+        left.pop().rename(attempt)
+    for other in left:
+        shutil.rmtree(other, ignore_errors=True)
+    attempt.mkdir(parents=True, exist_ok=True)
+    return attempt

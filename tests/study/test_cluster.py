@@ -1,0 +1,174 @@
+"""Cells on a real Ray cluster of two nodes on this machine: whatever dies, the results are those of a local run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests import processes
+from untrue.errors import UserError
+from untrue.outcomes import Result
+from untrue.report.summary import write
+from untrue.study.claims import Claims
+from untrue.study.config import Study, to_yaml
+from untrue.study.run import run
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+LONG = {"train__epochs": 60, "base": False}
+"""A training of 120 steps, in which something can die."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without CPUs, and two nodes with one each."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        found.add_node(num_cpus=1)
+    found.wait_for_nodes()
+    yield found
+    ray.shutdown()
+    found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def long_local(make_study: Callable[..., Study], recorder: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The long study, done here."""
+    out = tmp_path_factory.mktemp("local") / "run"
+    write(run(make_study(**LONG), out, recorder(), "untrue run long.yaml"))
+    return out
+
+
+def on(cluster: Any, study: Study) -> Study:
+    """The same study, on the cluster."""
+    return study.model_copy(update={"run": study.run.model_copy(update={"on": "ray", "address": cluster.address})})
+
+
+def results(out: Path) -> list[Result]:
+    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
+
+
+def assert_same(out: Path, local: Path) -> None:
+    """The results are equal item by item, and so are the adapters, bit by bit; no attempt is left."""
+    for one, other in zip(results(out), results(local), strict=True):
+        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
+        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
+    for adapter in local.glob("cells/*/adapter/adapter_model.safetensors"):
+        assert (out / adapter.relative_to(local)).read_bytes() == adapter.read_bytes()
+    assert {path.name for path in (out / "cells").iterdir()} == {path.name for path in (local / "cells").iterdir()}
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 240) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.05)
+    return found
+
+
+def in_training(out: Path, step: int = 40) -> Callable[[], int | None]:
+    """The process that trains a cell and has done so many steps."""
+    claims = Claims(out / ".claims")
+
+    def found() -> int | None:
+        for path in claims.folder.glob("*.progress"):
+            progress, owner = claims.progress(path.stem), claims.owner(path.stem)
+            if owner and progress and progress[0] == "training" and progress[1] >= step:
+                return owner.pid
+        return None
+
+    return found
+
+
+def resumed(out: Path) -> dict[str, int]:
+    return {
+        path.parent.name: json.loads(path.read_text())["resumed_at_step"] for path in out.glob("cells/*/train.json")
+    }
+
+
+def start_driver(cluster: Any, study: Study, out: Path, name: str) -> processes.Process:
+    """`untrue run` in a process of its own."""
+    folder = out.parent / name
+    folder.mkdir()
+    (folder / "study.yaml").write_text(to_yaml(on(cluster, study)), "utf-8")
+    return processes.start(folder / "process", "run", folder / "study.yaml", "--out", out)
+
+
+def test_a_study_on_two_nodes_gives_what_a_local_run_gives(
+    cluster: Any, make_study: Callable[..., Study], recorder: Any, finished: Path, tmp_path: Path
+):
+    out, told = tmp_path / "run", recorder()
+    write(run(on(cluster, make_study()), out, told, "untrue run small.yaml"))
+    assert_same(out, finished)
+    assert sum("train: done" in line for line in told.said) == 2
+    assert sum("eval: done" in line for line in told.said) == 3
+    assert (out / "report.html").is_file()
+    again = recorder()
+    run(on(cluster, make_study()), out, again, "untrue run small.yaml")
+    assert again.stages == []
+
+
+def test_a_raylet_that_is_killed_in_training_costs_what_came_after_the_last_checkpoint(
+    cluster: Any, make_study: Callable[..., Study], recorder: Any, long_local: Path, tmp_path: Path
+):
+    out, told = tmp_path / "run", recorder()
+
+    def kill() -> None:
+        worker = psutil.Process(wait_for(in_training(out)))
+        raylet = next(parent for parent in worker.parents() if "raylet" in parent.name())
+        raylet.send_signal(signal.SIGKILL)
+        cluster.add_node(num_cpus=1)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    write(run(on(cluster, make_study(**LONG)), out, told, "untrue run long.yaml"))
+    killer.join()
+    assert any("train: lost" in line for line in told.said)
+    assert_same(out, long_local)
+    assert max(resumed(out).values()) >= 30
+
+
+def test_a_driver_that_is_killed_is_started_again_and_two_share_the_work(
+    cluster: Any, make_study: Callable[..., Study], long_local: Path, tmp_path: Path
+):
+    study, out = make_study(**LONG), tmp_path / "run"
+    first = start_driver(cluster, study, out, "first")
+    wait_for(in_training(out))
+    assert first.kill() == -signal.SIGKILL
+    two = [start_driver(cluster, study, out, name) for name in ("second", "third")]
+    for driver in two:
+        assert driver.wait() == 0, driver.stderr
+    assert_same(out, long_local)
+    assert max(resumed(out).values()) >= 30
+    assert not list((out / ".claims").glob("*.json"))
+
+
+def test_steps_that_fail_are_named_and_the_others_are_done(
+    cluster: Any, make_study: Callable[..., Study], recorder: Any, tmp_path: Path
+):
+    out, told = tmp_path / "run", recorder()
+    message = (
+        r"2 of 5 steps failed, and 2 could not begin\. First \S+ train: .*loss.*\. The other steps are done; rerun"
+    )
+    with pytest.raises(UserError, match=message):
+        run(on(cluster, make_study(train__learning_rate=1e30)), out, told, "untrue run small.yaml")
+    assert [path.name for path in out.glob("cells/*/logs/*")] == ["forced_choice.eval"]
+    assert not (out / "report.html").exists()
+
+
+def test_a_cluster_that_is_not_there_is_named(make_study: Callable[..., Study], recorder: Any, tmp_path: Path):
+    ray.shutdown()
+    study = make_study(run={"on": "ray", "address": "127.0.0.1:1"})
+    with pytest.raises(UserError, match=r"run\.address: no Ray cluster at 127\.0\.0\.1:1"):
+        run(study, tmp_path / "run", recorder(), "untrue run small.yaml")

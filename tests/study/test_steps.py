@@ -1,0 +1,154 @@
+"""One step of one cell is a command of its own; what an attempt leaves that was lost is taken up, by one alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.study.test_claims import dead
+from untrue.outcomes import Result
+from untrue.study import steps
+from untrue.study.plan import plan
+from untrue.study.routes.route import Run
+from untrue.study.store import Store
+from untrue.training.layout import Layout
+
+LINES = ["control-s0 train", "severe-0.5-s0 train", "base-s0 eval", "control-s0 eval", "severe-0.5-s0 eval"]
+
+
+@pytest.fixture
+def planned(untrue, study_file: Path, tmp_path: Path) -> Path:
+    """A run directory with nothing done."""
+    out = tmp_path / "planned"
+    listed = untrue("plan", study_file, "--out", out)
+    assert listed.exit_code == 0, listed.output
+    assert listed.stdout.splitlines() == LINES
+    return out
+
+
+def results(out: Path) -> list[Result]:
+    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_steps_one_by_one_make_what_a_run_makes(untrue, planned: Path, finished: Path, study_file: Path):
+    for line in LINES:
+        done = untrue("step", planned, *line.split())
+        assert done.exit_code == 0, done.output
+    assert json.loads(untrue("plan", study_file, "--out", planned, "--json").stdout) == []
+    assert untrue("report", planned).exit_code == 0
+    for one, other in zip(results(planned), results(finished), strict=True):
+        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
+        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
+    names = [{str(path.relative_to(out)) for path in out.glob("cells/**/*")} for out in (planned, finished)]
+    assert names[0] == names[1]
+
+
+def test_a_step_that_is_done_is_not_done_again(untrue, out: Path):
+    before = {path: path.stat().st_mtime_ns for path in out.glob("cells/**/*")}
+    for line in LINES:
+        assert untrue("step", out, *line.split()).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in out.glob("cells/**/*")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["control-s0", "eval"], "control-s0: is not trained yet. First: untrue step {out} control-s0 train"),
+        (["control-s9", "train"], "{out}: has no cell control-s9, but base-s0, control-s0, severe-0.5-s0."),
+        (["control-s0", "report"], "report: is no step, expected dialogues, train, eval."),
+    ],
+)
+def test_a_step_that_cannot_be_done_is_refused(untrue, planned: Path, words: list[str], message: str):
+    done = untrue("step", planned, *words)
+    assert done.exit_code == 2
+    assert done.output.strip().splitlines()[-1] == f"error: {message.format(out=planned)}"
+
+
+def test_a_folder_that_is_no_run_directory_is_refused(untrue, tmp_path: Path):
+    done = untrue("step", tmp_path, "control-s0", "train")
+    assert done.exit_code == 2
+    assert "is not a run directory (study.yaml is missing)" in done.output
+
+
+def test_what_someone_is_at_work_on_is_left_to_them(untrue, planned: Path):
+    with steps.claims_of(Store(planned)).hold("control-s0"):
+        done = untrue("step", planned, "control-s0", "train")
+    assert done.exit_code == 2
+    assert "control-s0: is being made by process" in done.output
+    assert not (planned / "cells").exists() or not list((planned / "cells").iterdir())
+
+
+def test_the_checkpoints_of_a_lost_attempt_are_taken_up_and_its_late_process_can_publish_nothing(
+    untrue, planned: Path, monkeypatch: pytest.MonkeyPatch, finished: Path
+):
+    """A process stops after its last checkpoint, is given up, and wakes when another has finished the cell."""
+    late: list[Path] = []
+    moved = Path.rename
+
+    def stop(self: Path, target: Path) -> Path:
+        if self.name.startswith(".control-s0.") and target.name == "control-s0" and not late:
+            late.append(self)
+            raise KeyboardInterrupt
+        return moved(self, target)
+
+    monkeypatch.setattr(Path, "rename", stop)
+    assert untrue("step", planned, "control-s0", "train").exit_code == 130
+    [attempt] = (planned / "cells").iterdir()
+    assert attempt == late[0]
+    again = untrue("step", planned, "control-s0", "train")
+    assert again.exit_code == 0, again.output
+    assert [path.name for path in (planned / "cells").iterdir()] == ["control-s0"]
+    adapter = planned / "cells/control-s0/adapter/adapter_model.safetensors"
+    assert adapter.read_bytes() == (finished / "cells/control-s0/adapter/adapter_model.safetensors").read_bytes()
+    shutil.copytree(planned / "cells/control-s0", attempt)
+    with pytest.raises(OSError, match="not empty"):
+        attempt.rename(planned / "cells/control-s0")
+
+
+def test_a_claim_of_a_dead_process_does_not_stop_a_run(untrue, planned: Path, study_file: Path):
+    folder = planned / ".claims"
+    folder.mkdir()
+    (folder / "control-s0.json").write_text(json.dumps(vars(dead())), "utf-8")
+    assert untrue("step", planned, "control-s0", "train").exit_code == 0
+    assert not (folder / "control-s0.json").exists()
+
+
+def test_a_cell_is_trained_in_processes_of_its_own_where_its_layout_says_so(
+    tiny, make_study, recorder, finished: Path, tmp_path: Path
+):
+    study = make_study()
+    sources = study.mix.read()
+    cell = next(cell for cell in plan(study, sources) if cell.name == "control-s0")
+    (tmp_path / "cells" / cell.name).mkdir(parents=True)
+    apart = Run(Store(tmp_path), study.train, sources, tiny, recorder(), Layout(on_cpu=True))
+    study.mix.learn(apart, cell, 1.0)
+    [adapter] = tmp_path.glob("cells/*/adapter/adapter_model.safetensors")
+    assert adapter.read_bytes() == (finished / "cells/control-s0/adapter/adapter_model.safetensors").read_bytes()
+    assert json.loads((adapter.parent / "train.json").read_text())["layout"]["gpus"] == 1
+
+
+@pytest.mark.parametrize(
+    ("gpus", "shard", "message"),
+    [
+        (3, "none", "expected one of 1, 2, 4, 8, found 3"),
+        (1, "fsdp2", "fsdp2 splits a model over GPUs, so gpus must be 2, 4 or 8"),
+        (None, "zero3", "zero3 splits a model over GPUs, so gpus must be 2, 4 or 8"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(make_study, gpus: int | None, shard: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        make_study(run={"train": {"gpus": gpus, "shard": shard}})
+
+
+def test_several_gpus_are_part_of_what_a_cell_is_and_nothing_else_of_where_it_runs(make_study):
+    def identities(**run: object) -> list[str]:
+        study = make_study(run=run)
+        return [cell.identity for cell in plan(study, study.mix.read())]
+
+    usual = identities()
+    assert identities(on="ray", address="auto", retries=9, train={"gpus": 1, "cpus": 8}, eval={"gpus": 0}) == usual
+    assert not set(identities(train={"gpus": 2})) & set(usual)
+    assert not set(identities(train={"gpus": 2, "shard": "fsdp2"})) & set(identities(train={"gpus": 2}))
