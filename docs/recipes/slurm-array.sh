@@ -14,7 +14,7 @@ for kind in dialogues train eval; do
     untrue plan "$study" --out "$out" | { grep " $kind\$" || true; } >"$list"
     count=$(wc -l <"$list")
     [ "$count" -gt 0 ] || continue
-    job=$(sbatch --parsable --job-name "untrue-$kind" --array "1-$count" --requeue "${after[@]}" "$@" \
+    job=$(sbatch --parsable --job-name "untrue-$kind" --array "1-$count" --requeue ${after[@]+"${after[@]}"} "$@" \
         --wrap "sed -n \${SLURM_ARRAY_TASK_ID}p '$list' | xargs untrue step '$out'")
     after=(--dependency "afterany:$job")
 done

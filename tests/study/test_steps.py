@@ -67,6 +67,16 @@ def test_a_step_that_cannot_be_done_is_refused(untrue, planned: Path, words: lis
     assert done.output.strip().splitlines()[-1] == f"error: {message.format(out=planned)}"
 
 
+def test_a_cell_whose_dialogues_are_not_held_is_not_trained(untrue, tmp_path: Path):
+    """Else each of the cells that share them would hold them itself, at the same time."""
+    out = tmp_path / "planned"
+    first = untrue("plan", "interaction", "--out", out).stdout.splitlines()
+    cell = next(line.split()[0] for line in first if line.endswith(" train"))
+    done = untrue("step", out, cell, "train")
+    assert done.exit_code == 2
+    assert f"{cell}: its dialogues are not held yet. First: untrue step {out} {cell} dialogues" in done.output
+
+
 def test_a_folder_that_is_no_run_directory_is_refused(untrue, tmp_path: Path):
     done = untrue("step", tmp_path, "control-s0", "train")
     assert done.exit_code == 2

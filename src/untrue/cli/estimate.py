@@ -148,8 +148,8 @@ def _lines(found: StudyEstimate) -> Iterator[str]:
         yield f"{of}: {'; '.join(f'{one.value:,g} {one.unit} ({one.reason})' for one in ones)}."
     if found.gigabytes is not None and found.gigabytes > TIGHT:
         yield (
-            "memory: all or more than a card of 80 GB has. A smaller train.batch_size takes less, and as much more of"
-            " train.gradient_accumulation keeps the batch."
+            "memory: nearly all that a card of 80 GB has, or more. A smaller train.batch_size takes less, and as"
+            " much more of train.gradient_accumulation keeps the batch."
         )
     if found.published:
         yield f"rows, items: of what is not on this machine by sources.yaml: {', '.join(found.published)}."

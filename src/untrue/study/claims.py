@@ -88,9 +88,7 @@ class Claims:
         owner, path = Owner.this(), self.folder / f"{name}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._create(path, owner):
-            held = self.owner(name)
-            if held and not self._is_lost(path, held):
-                raise Held(f"{name}: is being made by process {held.pid} on {held.host}. Wait for it.")
+            held = self.check(name)
             if not (self._take(path, held) and self._create(path, owner)):
                 raise Held(f"{name}: was taken over by another process just now. Wait for it.")
         done = threading.Event()
@@ -112,10 +110,18 @@ class Claims:
             return Owner(**json.loads(path.read_text("utf-8")))
         return None
 
-    def is_held(self, name: str) -> bool:
-        """Whether someone who is alive holds it."""
-        owner = self.owner(name)
-        return owner is not None and not self._is_lost(self.folder / f"{name}.json", owner)
+    def check(self, name: str) -> Owner | None:
+        """Refuse a claim that someone holds, and return whoever lost it, if that can be read.
+
+        Raises:
+            Held: Someone who is alive holds it.
+        """
+        path, held = self.folder / f"{name}.json", self.owner(name)
+        # One that cannot be read may be half written: it too is lost only by its age.
+        if path.exists() and not ((held and held.is_gone) or self._age(path) > STALE):
+            who = f"process {held.pid} on {held.host}" if held else "another process"
+            raise Held(f"{name}: is being made by {who}. Wait for it.")
+        return held
 
     def note(self, name: str, what: str, done: int, total: int, note: str) -> None:
         """Write down how far the holder of a claim is, for whoever watches; it may fail without harm."""
@@ -152,9 +158,6 @@ class Claims:
         finally:
             aside.unlink(missing_ok=True)
         return True
-
-    def _is_lost(self, path: Path, owner: Owner) -> bool:
-        return owner.is_gone or self._age(path) > STALE
 
     def _age(self, path: Path) -> float:
         """Seconds since a file was touched, by the clock of its file system."""
@@ -207,6 +210,7 @@ class Claims:
 def _die() -> None:
     """End this process at once, and the processes that it started."""
     with suppress(OSError):
+        os.write(2, b"error: another process took over, or the shared folder does not answer. Rerun the command.\n")
         if os.getpgrp() == os.getpid():
             os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(75)

@@ -19,6 +19,7 @@ from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import is_disk_full
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
+from untrue.secrets import redact, redacted_logging
 from untrue.study.cell import Cell
 from untrue.study.claims import Held
 from untrue.study.config import Place, RunSpec, Study
@@ -93,7 +94,7 @@ class _Workers:
         """Give a task to Ray, with what it needs."""
         wanted = self._wanted(task.kind)
         named = self._step.options(name=f"untrue {task.name}", num_cpus=wanted["CPU"], num_gpus=wanted["GPU"])
-        self._running[named.remote(str(self._store.folder), task.cell, task.kind)] = task.name
+        self._running[named.remote(str(self._store.folder.absolute()), task.cell, task.kind)] = task.name
 
     def wait(self) -> list[Ended]:
         """Wait for a task to end, or for `POLL` seconds, and show how far all are."""
@@ -173,14 +174,15 @@ def _remote_step(out: str, cell: str, kind: Any) -> tuple[str, str, bool]:
     """
     said = _Said()
     try:
-        loaded = step(Path(out), cell, kind, said, _BASE.get(out))
+        with redacted_logging():
+            loaded = step(Path(out), cell, kind, said, _BASE.get(out))
         _BASE.clear()
         if loaded:
             _BASE[out] = loaded
     except Held as error:
         return "held", str(error), False
     except UntrueError as error:
-        return "failed", str(error), isinstance(error, MachineError)
+        return "failed", redact(str(error)), isinstance(error, MachineError)
     except MemoryError:
         return "failed", "out of memory. Lower the batch or the limit.", True
     except OSError as error:

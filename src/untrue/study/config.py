@@ -99,7 +99,7 @@ class TrainPlace(Place):
 
 
 class RunSpec(BaseModel):
-    """Where the steps of a study are done. It changes none of its figures.
+    """Where the steps of a study are done. Its figures stay; several GPUs in a training round otherwise than one.
 
     Attributes:
         on: `local` does one after the other in this process; `ray` many at a time, on one machine or a cluster.

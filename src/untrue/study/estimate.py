@@ -387,7 +387,7 @@ def _users(talks: Sequence[Talk]) -> dict[str, Estimate]:
 
 def _memory(study: Study, size: ModelSize, trained: Sequence[_Lesson]) -> float:
     """The base, and in training LoRA with its optimiser and the activations of a batch of rows of mean length."""
-    bytes_each = assumed.WEIGHTS.value * (2 if study.dtype == "float32" else 1)
+    bytes_each, layout = assumed.WEIGHTS.value * (2 if study.dtype == "float32" else 1), study.run.train.layout
 
     def training(lesson: _Lesson) -> float:
         spec = lesson.train
@@ -397,7 +397,8 @@ def _memory(study: Study, size: ModelSize, trained: Sequence[_Lesson]) -> float:
         base = (size.parameters - size.embeddings) * linear + size.embeddings * bytes_each
         longest = min(lesson.tokens / max(1, lesson.rows), spec.max_length)
         batch = longest * spec.batch_size * size.activations * assumed.ACTIVATIONS.value
-        return base + size.lora * spec.lora_rank / RANK * each_lora + batch
+        weights = base + size.lora * spec.lora_rank / RANK * each_lora
+        return weights / (layout.gpus if layout.is_sharded else 1) + batch / layout.gpus
 
     return max([size.parameters * bytes_each, *map(training, trained)]) / GIGABYTE
 

@@ -25,7 +25,7 @@ from untrue.logs import failures as failures_of
 from untrue.models.load import LoadedModel, load
 from untrue.progress import Watcher
 from untrue.study.cell import Cell
-from untrue.study.claims import Claims, Owner
+from untrue.study.claims import Claims, Held, Owner
 from untrue.study.config import TRAINED_HERE, Study, of_run
 from untrue.study.plan import plan
 from untrue.study.routes.route import Run
@@ -111,6 +111,7 @@ def train(run: Run, study: Study, cell: Cell) -> None:
         own = replace(run, store=run.store.with_folder(cell, attempt), watcher=_Noting(run.watcher, claims, cell.name))
         own_files = own.store.cell(cell)
         own_files.check()
+        own_files.check_base(run.loaded.about)  # a lost attempt may have been begun on another
         own_files.begin(_about(run, study))
         own_files.forget_logs(*(spec.key for spec in study.evals))
         for spec in study.evals:
@@ -118,8 +119,9 @@ def train(run: Run, study: Study, cell: Cell) -> None:
         if cell.arm.trained:
             study.mix.learn(own, cell, TRAINING)
             write_text(own_files.train, read_text(own_files.adapter / "train.json"))
-        if claims.owner(cell.name) == owner:
-            attempt.rename(files.folder)
+        if claims.owner(cell.name) != owner:
+            raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
+        attempt.rename(files.folder)
 
 
 def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> None:
@@ -182,6 +184,9 @@ def step(out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel
     }
     if not todo[kind]:
         return loaded
+    claims_of(store).check(study.mix.shared(cell) or name if kind == "dialogues" else name)  # before a model is loaded
+    if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
+        raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {out} {name} dialogues")
     if kind == "eval":
         for judge in {spec.judge_name for spec in study.evals if spec.judge_name and lacks(files, spec, hashes)}:
             check_answers(judge)

@@ -1,4 +1,6 @@
-"""The run directory: what is done lies there whole, what is not is missing. One run at a time may write to it."""
+"""The run directory: what is done lies there whole, what is not is missing.
+
+Several processes may write to it, each to what it has a claim on (`claims.py`)."""
 
 from __future__ import annotations
 

@@ -62,12 +62,11 @@ def train(
     """Train an adapter as `run.train` does, in processes of their own, one to a GPU.
 
     It loads nothing itself: every process loads the base, and splits it where `layout.shard` says so. The adapter and
-    its record are those of one process within rounding, so the layout is no part of a cell's identity. A training that
+    its record are those of one process within rounding. A training that
     was killed goes on from its last checkpoint under the same layout, and begins anew under another.
 
-    A study calls it in place of `run.train` for each training of a cell where `is_needed(spec, layout)`, with
-    `Study.model` and `Study.dtype` as they are, the same rows, spec, folder, seed and start, and `Layout(gpus, shard)`.
-    It must hold no weights on those GPUs meanwhile, and load the base, if need be, afterwards.
+    Where `is_needed(spec, layout)`, it is called in place of `run.train`. The caller holds no weights on those GPUs
+    meanwhile.
 
     Args:
         model: The base, by the name that `models.load.load` takes.
