@@ -272,8 +272,8 @@ class Preferences(OnCpu):
         """The reference's two log-probabilities of each row of a batch, (rows,) both."""
         if not self.is_shared:
             return [batch[name] for name in self.reference]
-        ids = [value.cpu().numpy().tobytes() for name, value in sorted(batch.items()) if name.endswith("input_ids")]
-        key = sha256(b"".join(ids)).digest()
+        parts = [value for name, value in sorted(batch.items()) if name.endswith(("input_ids", "completion_mask"))]
+        key = sha256(b"".join(part.cpu().numpy().tobytes() for part in parts)).digest()
         known = torch.tensor([key in self._known], device=self.accelerator.device)
         if not self.accelerator.gather(known).all():  # all processes read a sharded model together, or none does
             self._known[key] = [logprobs.float() for logprobs in self.compute_ref_log_probs(self.model, batch)]
