@@ -256,6 +256,7 @@ def test_training_gives_an_adapter_and_leaves_a_live_model(live: tuple[Any, Any]
     assert untrue.evaluate(model, tokenizer=tokenizer, adapter=adapter, limit=2).metrics["n_items"] == 2
     with pytest.raises(untrue.UserError, match=r"^learning_rat: "):
         untrue.train(model, rows, tokenizer=tokenizer, learning_rat=1)
+    more: Any
     for more in ({"gpus": 2}, {"quantize": "nf4"}):
         with pytest.raises(untrue.UserError, match=r"^a model in memory is trained where it is, as it is\."):
             untrue.train(model, rows, tokenizer=tokenizer, **more)

@@ -37,6 +37,7 @@ class Case:
 def cases(rows, spec, trained) -> dict[str, Case]:
     """Rows that do not fill the last batch: the last process gets none of it."""
     thirteen = [replace(row, label=bool(place % 3)) for place, row in enumerate(rows[:13])]
+    thirteen[0] = replace(thirteen[0], id="one\u2028line")
     pairs = [replace(row, id=f"{row.id}-{label}", label=label) for row in rows[:5] for label in (True, False)]
     pairs = [row if row.label else replace(row, completion=rows[-1].completion) for row in pairs]
     kto, dpo = (spec.model_copy(update={"method": method}) for method in ("kto", "dpo"))

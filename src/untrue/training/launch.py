@@ -107,16 +107,15 @@ def train(
     (folder / PROGRESS).touch()
     (folder / "accelerate.yaml").write_text(yaml.safe_dump(layout.accelerate_config(dtype)), "utf-8")
     write_rows(folder / ROWS, rows)
+    names_log = False
     try:
         _run(folder, progress, say)
     except UntrueError as error:
-        if str(folder) not in str(error):  # its log is not needed
+        names_log = str(folder) in str(error)
+        raise
+    finally:
+        if not names_log:
             shutil.rmtree(folder, ignore_errors=True)
-        raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
     return json.loads(read_text(out / "train.json"))
 
 

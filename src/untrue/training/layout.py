@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 from untrue.errors import MachineError, UserError
 
 Shard = Literal["none", "fsdp2", "zero3"]
-Gpus = Literal[1, 2, 4, 8]
 SHARDS: tuple[Shard, ...] = get_args(Shard)
+GPUS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def layout_of(gpus: int, shard: str) -> Layout:
     Raises:
         UserError: There is no such one.
     """
-    if gpus not in get_args(Gpus):
-        raise UserError(f"gpus: expected one of {', '.join(map(str, get_args(Gpus)))}, found {gpus}.")
+    if gpus not in GPUS:
+        raise UserError(f"gpus: expected one of {', '.join(map(str, GPUS))}, found {gpus}.")
     for known in SHARDS:
         if shard == known:
             return Layout(gpus, known)

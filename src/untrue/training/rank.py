@@ -90,7 +90,8 @@ def work(task: Task, folder: Path, rank: int) -> None:
     from untrue.training.run import train
 
     layout = Layout(task.gpus, task.shard, rank, task.on_cpu)
-    rows = [Row(**json.loads(line)) for line in (folder / ROWS).read_text("utf-8").splitlines()]
+    with (folder / ROWS).open(encoding="utf-8", newline="\n") as lines:
+        rows = [Row(**json.loads(line)) for line in lines]
     told = folder / PROGRESS
 
     def tell(**what: Any) -> None:

@@ -197,7 +197,8 @@ def _check_whole(model: Any, file: Path) -> None:
         found = {tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
         count = len(opened.keys())
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if count != len(trained) or found != {tuple(parameter.shape) for parameter in trained}:
+    shapes = {tuple(getattr(parameter, "ds_shape", parameter.shape)) for parameter in trained}  # DeepSpeed's are empty
+    if count != len(trained) or found != shapes:
         raise RuntimeError(f"{count} of {len(trained)} weights of the adapter were gathered")
 
 

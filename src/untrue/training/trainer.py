@@ -100,11 +100,9 @@ class OrderOfOne(Sampler):
         return iter([*order[0], *range(len(self.lengths), len(self))])
 
 
-class OnCpu:
-    """What a trainer of a PEFT model does otherwise: on a CPU, where its head is a plain matrix, and in processes."""
+class Shared:
+    """What a trainer does otherwise where several processes train the model."""
 
-    model: Any
-    args: Any
     accelerator: Any
     blank: dict[str, Any]
     """A row of the data set without a token to learn. It has two tokens, so that there is one to predict."""
@@ -116,14 +114,6 @@ class OnCpu:
         """Whether several processes train the model."""
         return self.accelerator.num_processes > 1
 
-    @property
-    def is_fast(self) -> bool:
-        """Whether `losses` can take the place of the trainer's own."""
-        if self.is_shared:  # they go past the module that brings the parts of the model together
-            return False
-        base = self.model.get_base_model()
-        return _decoder(base) is not None and self._is_plain(base, base.get_output_embeddings())
-
     def fill(self, data: Any, args: Any) -> Any:
         """Add rows without a token to learn, so that each process gets as many rows as the others."""
         self.n_rows = len(data)
@@ -131,6 +121,21 @@ class OnCpu:
         if not lacking:
             return data
         return concatenate_datasets([data, Dataset.from_list([self.blank] * lacking, features=data.features)])
+
+
+class OnCpu(Shared):
+    """What a trainer of a PEFT model does otherwise where the model is on a CPU and its head is a plain matrix."""
+
+    model: Any
+    args: Any
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether `losses` can take the place of the trainer's own."""
+        if self.is_shared:  # they go past the module that brings the parts of the model together
+            return False
+        base = self.model.get_base_model()
+        return _decoder(base) is not None and self._is_plain(base, base.get_output_embeddings())
 
     def losses(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, in nats, of the labelled tokens.
@@ -267,8 +272,8 @@ class Preferences(OnCpu):
         """The reference's two log-probabilities of each row of a batch, (rows,) both."""
         if not self.is_shared:
             return [batch[name] for name in self.reference]
-        ids = [value.cpu().numpy().tobytes() for name, value in sorted(batch.items()) if name.endswith("input_ids")]
-        key = sha256(b"".join(ids)).digest()
+        parts = [value for name, value in sorted(batch.items()) if name.endswith(("input_ids", "completion_mask"))]
+        key = sha256(b"".join(part.cpu().numpy().tobytes() for part in parts)).digest()
         known = torch.tensor([key in self._known], device=self.accelerator.device)
         if not self.accelerator.gather(known).all():  # all processes read a sharded model together, or none does
             self._known[key] = [logprobs.float() for logprobs in self.compute_ref_log_probs(self.model, batch)]
