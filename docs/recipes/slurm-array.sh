@@ -9,7 +9,7 @@ shift 2
 
 after=()
 for kind in dialogues train eval; do
-    list=$out/$kind.steps
+    list=$out/$kind-$(date +%s).steps
     mkdir -p "$out"
     untrue plan "$study" --out "$out" | { grep " $kind\$" || true; } >"$list"
     count=$(wc -l <"$list")

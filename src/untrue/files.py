@@ -21,6 +21,9 @@ _DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:\..*)?", re.
 _NO_MEMBER = re.compile(r"[\\\x00-\x1f\x7f-\x9f]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)")
 _LONGEST_ID = 1000
 
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What a file system says that has no locks. The steps of a study are claimed there all the same."""
+
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
@@ -177,9 +180,12 @@ def locked(lock: Path, place: Path, otherwise: str) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout:
         raise UserError(f"{place}: another run is at work there. Wait for it, or {otherwise}.") from None
+    except NotImplementedError:
+        pass  # as FileLock says where the file system, such as some shared ones, has no locks
     except OSError as error:
-        problem = f"{lock.parent}: cannot be made or written ({error.strerror})."
-        raise MachineError(f"{problem} {otherwise.capitalize()}.") from None
+        if error.errno not in NO_LOCKS:
+            problem = f"{lock.parent}: cannot be made or written ({error.strerror})."
+            raise MachineError(f"{problem} {otherwise.capitalize()}.") from None
     try:
         yield
     finally:

@@ -27,7 +27,8 @@ def claimed_by(claims: Claims, owner: Owner, age: float = 0.0) -> Path:
     claims.folder.mkdir(exist_ok=True)
     path = claims.folder / "cell.json"
     path.write_text(json.dumps(vars(owner)), "utf-8")
-    os.utime(path, (time.time() - age,) * 2)
+    now = time.time()
+    os.utime(path, (now - age, now - age))
     return path
 
 

@@ -187,13 +187,14 @@ def step(
         untrue step runs/domain severe-1-s0 train
     """
     from untrue.progress import TerminalWatcher
+    from untrue.study.claims import BEAT, STALE
     from untrue.study.schedule import KINDS
     from untrue.study.steps import step as do_step
 
     if kind not in KINDS:
         raise UserError(f"{kind}: is no step, expected {', '.join(KINDS)}.")
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        do_step(folder, cell, kind, watcher)
+        do_step(folder, cell, kind, watcher, patience=STALE + BEAT)  # of a process that a scheduler has just killed
 
 
 @app.command()

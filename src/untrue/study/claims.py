@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -74,11 +75,12 @@ class Claims:
         self.folder = folder
 
     @contextmanager
-    def hold(self, name: str, on_lost: Callable[[], None] | None = None) -> Iterator[Owner]:
+    def hold(self, name: str, on_lost: Callable[[], None] | None = None, patience: float = 0.0) -> Iterator[Owner]:
         """Hold a claim, and keep it alive until the end.
 
         Args:
             name: What is claimed, such as `severe-0.5-s1`.
+            patience: Seconds to wait for whoever holds it.
             on_lost: Called in another thread where someone has taken the claim over, such as after this machine slept.
                 By default the process kills itself, since what it would write is no longer its own.
 
@@ -88,7 +90,7 @@ class Claims:
         owner, path = Owner.this(), self.folder / f"{name}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._create(path, owner):
-            held = self.check(name)
+            held = self.check(name, patience)
             if not (self._take(path, held) and self._create(path, owner)):
                 raise Held(f"{name}: was taken over by another process just now. Wait for it.")
         done = threading.Event()
@@ -110,18 +112,22 @@ class Claims:
             return Owner(**json.loads(path.read_text("utf-8")))
         return None
 
-    def check(self, name: str) -> Owner | None:
-        """Refuse a claim that someone holds, and return whoever lost it, if that can be read.
+    def check(self, name: str, patience: float = 0.0) -> Owner | None:
+        """Refuse a claim that someone still holds after so many seconds; else return who lost it, if that can be read.
 
         Raises:
             Held: Someone who is alive holds it.
         """
-        path, held = self.folder / f"{name}.json", self.owner(name)
-        # One that cannot be read may be half written: it too is lost only by its age.
-        if path.exists() and not ((held and held.is_gone) or self._age(path) > STALE):
-            who = f"process {held.pid} on {held.host}" if held else "another process"
-            raise Held(f"{name}: is being made by {who}. Wait for it.")
-        return held
+        path, deadline = self.folder / f"{name}.json", time.monotonic() + patience
+        while True:
+            held = self.owner(name)
+            # One that cannot be read may be half written: it too is lost only by its age.
+            if not path.exists() or (held and held.is_gone) or self._age(path) > STALE:
+                return held
+            if time.monotonic() >= deadline:
+                who = f"process {held.pid} on {held.host}" if held else "another process"
+                raise Held(f"{name}: is being made by {who}. Wait for it.")
+            time.sleep(min(2.0, patience))
 
     def note(self, name: str, what: str, done: int, total: int, note: str) -> None:
         """Write down how far the holder of a claim is, for whoever watches; it may fail without harm."""
@@ -148,7 +154,7 @@ class Claims:
         try:
             os.link(aside, path)
         except FileExistsError:
-            return False
+            return self.owner(path.stem) == owner  # a share may have made it and lost its answer
         except OSError:  # a file system without hard links
             try:
                 with path.open("x", encoding="utf-8") as file:

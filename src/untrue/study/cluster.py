@@ -33,6 +33,9 @@ POLL = 2.0
 AHEAD = 2
 """Tasks given to Ray for each that can run at a time: a worker that is done need not wait for the driver."""
 
+NODES_COME = 600.0
+"""Seconds to wait for nodes of a cluster that begins without them."""
+
 SHOWN = 3
 """Tasks whose progress is shown."""
 
@@ -78,17 +81,15 @@ class _Workers:
         self._total = sum(task.work for task in todo)
         self._step = ray.remote(max_retries=0)(_remote_step)
         self.for_want = set[str]()
-        self._resources = ray.cluster_resources()
-        if not self._slots():
-            raise UserError(
-                f"the Ray cluster has {self._resources.get('CPU', 0):g} CPUs and {self._resources.get('GPU', 0):g}"
-                f" GPUs, and a step needs {self._wanted('train')}. Lower run.train and run.eval, or add nodes."
-            )
+        self._kinds = sorted({task.kind for task in todo})
+        self._nodes = list[Mapping[str, float]]()
+        self._shown = 0.0
+        self._wait_for_nodes()
         watcher.stage("all nodes", "", self._total)
 
     def room(self) -> int:
         """Twice as many tasks as can run at a time, less those that it has."""
-        return max(0, AHEAD * max(1, self._slots()) - len(self._running))
+        return max(0, AHEAD * max(1, *map(self._slots, self._kinds)) - len(self._running))
 
     def submit(self, task: Task) -> None:
         """Give a task to Ray, with what it needs."""
@@ -108,7 +109,7 @@ class _Workers:
         if ready:  # and all others that have ended by now
             ready = ray.wait(refs, num_returns=len(refs), timeout=0)[0]
         else:
-            self._resources = ray.cluster_resources()  # nodes come and go
+            self._nodes = _nodes() or self._nodes  # they come and go
         ended = [self._result(ref) for ref in ready]
         self._show()
         return ended
@@ -124,13 +125,16 @@ class _Workers:
 
     def _result(self, ref: Any) -> Ended:
         import ray
-        from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
+        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, RuntimeEnvSetupError
 
         name = self._running.pop(ref)
         try:
             outcome, message, for_want = ray.get(ref)
         except (RayTaskError, RuntimeEnvSetupError) as error:
             return Ended(name, "failed", one_line(str(error).strip().splitlines()[-1]))
+        except OutOfMemoryError:
+            self.for_want.add(name)
+            return Ended(name, "lost", "the node was out of memory")
         except RayError as error:
             return Ended(name, "lost", type(error).__name__)
         if for_want:
@@ -139,18 +143,43 @@ class _Workers:
 
     def _wanted(self, kind: str) -> dict[str, float]:
         place: Place = self._spec.train if kind == "train" else self._spec.eval
-        gpus = place.gpus if place.gpus is not None else int(self._resources.get("GPU", 0) >= 1)
+        gpus = place.gpus if place.gpus is not None else int(any(node.get("GPU", 0) >= 1 for node in self._nodes))
         return {"CPU": place.cpus, "GPU": gpus}
 
-    def _slots(self) -> int:
-        """How many trainings, or evals where these need less, can run at a time."""
-        return max(
-            int(min(self._resources.get(key, 0) / number for key, number in wanted.items() if number))
-            for wanted in (self._wanted("train"), self._wanted("eval"))
-        )
+    def _slots(self, kind: str) -> int:
+        """How many steps of a kind can run at a time, each on one node."""
+        wanted = {key: number for key, number in self._wanted(kind).items() if number}
+        return sum(int(min(node.get(key, 0) / number for key, number in wanted.items())) for node in self._nodes)
+
+    def _wait_for_nodes(self) -> None:
+        """Wait until every kind of step finds a node, as nodes may be on their way.
+
+        Raises:
+            UserError: None came.
+        """
+        deadline = time.monotonic() + (NODES_COME if self._spec.address or "RAY_ADDRESS" in os.environ else 0)
+        said = False
+        while True:
+            self._nodes = _nodes()
+            lacking = next((kind for kind in self._kinds if not self._slots(kind)), None)
+            if lacking is None:
+                return
+            wanted = " and ".join(f"{number:g} {key}s" for key, number in self._wanted(lacking).items() if number)
+            if time.monotonic() >= deadline:
+                raise UserError(
+                    f"no node of the Ray cluster has the {wanted} that a step of the kind {lacking} needs. Lower"
+                    " run.train or run.eval, or add such nodes."
+                )
+            if not said:
+                self._watcher.say(f"Waiting for a node with {wanted} …")
+                said = True
+            time.sleep(POLL)
 
     def _show(self) -> None:
-        """Move the bar by what has ended and by the parts that are at work."""
+        """Move the bar by what has ended and by the parts that are at work, now and then."""
+        if time.monotonic() < self._shown + POLL:
+            return
+        self._shown = time.monotonic()
         parts, notes = self._finished, list[str]()
         for name in self._running.values():
             task = self._tasks[name]
@@ -208,6 +237,13 @@ class _Said:
     def step(self, done: int, total: int, note: str) -> None: ...
 
 
+def _nodes() -> list[Mapping[str, float]]:
+    """What each living node has."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 @contextmanager
 def _connected(spec: RunSpec) -> Iterator[None]:
     """Join the cluster, or start one on this machine; leave it at the end."""
@@ -215,8 +251,11 @@ def _connected(spec: RunSpec) -> Iterator[None]:
         raise UserError("run.on: ray needs the package ray. Install it: pip install 'untrue[ray]'")
     import ray
 
+    if ray.is_initialized():  # by the program that calls
+        yield
+        return
     try:
-        ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+        ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         place = spec.address or os.environ.get("RAY_ADDRESS") or "this machine"
         why = one_line(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from untrue.study.routes.route import Run
 from untrue.study.schedule import Kind, Task
 from untrue.study.store import CellFiles, Store
 from untrue.versions import versions
+
+PREPARED = 3600.0
+"""Seconds that a step waits for another to measure what all of them rely on, such as a rater."""
 
 TRAINING = 0.7
 """The part of a cell's time that training takes, for the time left that is shown."""
@@ -122,6 +126,8 @@ def train(run: Run, study: Study, cell: Cell) -> None:
         if claims.owner(cell.name) != owner:
             raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
         attempt.rename(files.folder)
+        for other in _attempts(files):  # of processes that woke up late
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> None:
@@ -131,7 +137,7 @@ def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> N
         UserError: Someone else is at work on it, or it is not trained.
     """
     claims, files = claims_of(run.store), run.store.cell(cell)
-    with claims.hold(cell.name):
+    with claims.hold(cell.name) as owner:
         if not files.has_adapter():
             raise UserError(f"{cell.name}: is not trained yet. First: untrue step {run.store.folder} {cell.name} train")
         watcher = _Noting(run.watcher, claims, cell.name)
@@ -149,10 +155,14 @@ def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> N
                     f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
                     f" {failures[0]} Rerun the command to retry these alone."
                 )
+            if claims.owner(cell.name) != owner:
+                raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
             files.add_log(spec, hashes[spec.key], len(failures))
 
 
-def step(out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None = None) -> LoadedModel | None:
+def step(
+    out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None = None, patience: float = 0.0
+) -> LoadedModel | None:
     """Do one step of one cell of a run directory, unless it is done.
 
     Args:
@@ -161,6 +171,7 @@ def step(out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel
         kind: Which step.
         watcher: Told how far it is.
         loaded: The base model, where the process has loaded it.
+        patience: Seconds to wait for whoever is at work on it.
 
     Returns:
         The base model, for the next step; None where it was not needed.
@@ -170,6 +181,8 @@ def step(out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel
         MachineError: The machine lacks memory, disk or network.
     """
     store, study = Store(out), of_run(out)
+    with suppress(OSError):
+        list((out / "cells").iterdir())  # so that a share shows what other machines have just made
     sources = study.mix.read()
     cells = {cell.name: cell for cell in plan(study, sources)}
     if name not in cells:
@@ -184,7 +197,8 @@ def step(out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel
     }
     if not todo[kind]:
         return loaded
-    claims_of(store).check(study.mix.shared(cell) or name if kind == "dialogues" else name)  # before a model is loaded
+    claims = claims_of(store)
+    claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
     if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
         raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {out} {name} dialogues")
     if kind == "eval":
@@ -194,7 +208,8 @@ def step(out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel
     files.check_base(loaded.about)
     run = Run(store, study.train, sources, loaded, watcher, study.run.train.layout)
     if kind == "dialogues":
-        study.mix.prepare(run)
+        with claims.hold("rater", patience=PREPARED):
+            study.mix.prepare(run)
         share(run, study, cell)
     elif kind == "train":
         train(run, study, cell)
@@ -237,13 +252,27 @@ def _about(run: Run, study: Study) -> dict[str, Any]:
 def _attempt(files: CellFiles, owner: Owner) -> Path:
     """The folder of a new attempt at a cell, with what the last one left, so that no process of that one finds it."""
     attempt = files.folder.with_name(f".{files.folder.name}.{owner.token}")
-    left = [path for path in files.folder.parent.glob(f".{files.folder.name}.*") if path.is_dir()]
+    left = _attempts(files)
     if files.folder.is_dir():  # it was made by a version that worked in place, or its adapter was removed
         left.append(files.folder)
-    left.sort(key=lambda path: path.stat().st_mtime)
+    left.sort(key=_last_saved)
     if left:
         left.pop().rename(attempt)
     for other in left:
         shutil.rmtree(other, ignore_errors=True)
     attempt.mkdir(parents=True, exist_ok=True)
     return attempt
+
+
+def _attempts(files: CellFiles) -> list[Path]:
+    return [path for path in files.folder.parent.glob(f".{files.folder.name}.*") if path.is_dir()]
+
+
+def _last_saved(attempt: Path) -> float:
+    """When an attempt last had a checkpoint or a round; 0 where it never had."""
+    saved = [*attempt.rglob("checkpoint-*"), *attempt.glob("round-*/adapter"), *attempt.glob("adapter")]
+    times = []
+    for path in saved:
+        with suppress(OSError):
+            times.append(path.stat().st_mtime)
+    return max(times, default=0.0)
