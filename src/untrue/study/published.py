@@ -156,8 +156,10 @@ def model_size(name: str) -> ModelSize | None:
         parameters = round(float(found[1]) * (1e9 if found[2].upper() == "B" else 1e6))
         like = next(model for model in published().models.values() if model.parameters == REFERENCE_8B)
         factor = (parameters / like.parameters) ** (2 / 3)  # parameters grow as layers x hidden size squared
-        scaled = (round(count * factor) for count in (like.lora, like.embeddings, like.layers * like.hidden))
-        return ModelSize(parameters, *scaled, "name")
+        lora, embeddings, activations = (
+            round(count * factor) for count in (like.lora, like.embeddings, like.layers * like.hidden)
+        )
+        return ModelSize(parameters, lora, embeddings, activations, "name")
     return None
 
 
