@@ -100,7 +100,8 @@ def test_a_claim_that_is_half_written_is_lost_only_by_its_age(claims: Claims):
     path.write_text("", "utf-8")
     with pytest.raises(Held, match="by another process"), claims.hold("cell"):
         pytest.fail("it may live")
-    os.utime(path, (time.time() - STALE - 20,) * 2)
+    long_ago = time.time() - STALE - 20
+    os.utime(path, (long_ago, long_ago))
     with claims.hold("cell") as owner:
         assert claims.owner("cell") == owner
 
