@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -31,6 +32,7 @@ model, out = sys.argv[1], Path(sys.argv[2])
 rows = [Row(**fields) for fields in json.loads(sys.argv[4])]
 spec = TrainSpec.model_validate_json(sys.argv[5])
 if sys.argv[6:]:
+    tempfile.tempdir = str(out.with_name("owner"))
     layout = Layout(int(sys.argv[6]), on_cpu=True)
     launch.train(model, rows, spec, out, 0, kill, layout=layout, dtype="float32")
 else:

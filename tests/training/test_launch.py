@@ -18,7 +18,7 @@ from tests import processes
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.training import launch
 from untrue.training.layout import Layout
-from untrue.training.rank import JOB, Task, error_file
+from untrue.training.rank import JOB, ROWS, Task, error_file
 from untrue.training.spec import TrainSpec
 
 HERE = Path(__file__)
@@ -72,6 +72,8 @@ def test_where_the_owner_is_killed_all_processes_end(tiny_folder, rows, spec, tm
         assert time.monotonic() < end, alive
         time.sleep(0.1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".adapter-checkpoints", "owner"]
+    [left] = (tmp_path / "owner").glob("untrue-training-*")
+    assert (left / JOB).is_file() and not (left / ROWS).exists()
 
 
 @pytest.fixture
