@@ -62,7 +62,7 @@ class Done(NamedTuple):
 def place(tmp_path_factory: pytest.TempPathFactory, smollm: LoadedModel) -> Path:
     """A folder with two random adapters of the embedded model, `one` and `two`, which move its first tokens."""
     place = tmp_path_factory.mktemp("vllm")
-    for seed, name in enumerate(("one", "two")):
+    for seed, name in enumerate(("one", "two"), start=1):
         folder, random = place / name, torch.Generator().manual_seed(seed)
         folder.mkdir()
         weights = {}

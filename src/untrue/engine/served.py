@@ -7,8 +7,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
 from platformdirs import user_cache_path
@@ -107,7 +108,8 @@ def served_model(model: str, **arguments: Any) -> Model | None:
         ) from None
 
 
-class Served(NamedTuple):
+@dataclass
+class Served:
     """A served model that may be asked.
 
     Attributes:
@@ -120,10 +122,12 @@ class Served(NamedTuple):
     model: str
     name: str
     adapter: dict[str, str]
+    _unused: Model | None = None
 
     def connect(self) -> Model:
-        """Inspect's model, made anew: the connections of one end with the event loop in which it was asked."""
-        return named_model(self.name)
+        """Inspect's model, which is made anew each time: its connections end with the loop in which it is asked."""
+        unused, self._unused = self._unused, None
+        return unused or named_model(self.name)
 
 
 def with_folder(model: str, adapter: Path | None = None) -> tuple[str, Path | None]:
@@ -170,10 +174,11 @@ def served(
         UserError: It answers with other weights, or that cannot be told.
         MachineError: It cannot be asked.
     """
-    if served_model(model, **arguments) is None:
+    unused = served_model(model, **arguments)
+    if unused is None:
         return None
     if adapter is None:
-        return Served(model, model, {})
+        return Served(model, model, {}, unused)
     if model.startswith("hf/"):
         raise UserError(f"--adapter: {model} takes none. Leave `hf/` out, and it goes on the model in this process.")
     name = serving_name(model, adapter, arguments.get("base_url"))
