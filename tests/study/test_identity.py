@@ -35,6 +35,7 @@ TRAIN: dict[str, Any] = {
     "target_modules": ["q_proj"],
     "beta": 0.3,
     "reference": "base",
+    "quantize": "nf4",
     "report_to": None,  # changes no figure
 }
 OPTIONS: dict[str, dict[str, Any]] = {

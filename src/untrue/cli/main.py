@@ -26,8 +26,6 @@ from untrue.terminal import plain
 
 ORDER = (
     "run",
-    "plan",
-    "step",
     "report",
     "train",
     "eval",
@@ -37,6 +35,8 @@ ORDER = (
     "simulate",
     "data",
     "judge",
+    "plan",
+    "step",
     "list",
     "doctor",
 )
