@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ POLL = 2.0
 
 AHEAD = 2
 """Tasks given to Ray for each that can run at a time: a worker that is done need not wait for the driver."""
+
+CONNECT = 10.0
+"""Seconds in which the head of a cluster must answer."""
 
 NODES_COME = 600.0
 """Seconds to wait for nodes of a cluster that begins without them."""
@@ -237,6 +241,21 @@ class _Said:
     def step(self, done: int, total: int, note: str) -> None: ...
 
 
+def _check_answers(address: str | None) -> None:
+    """Fail at once where nothing listens at `host:port`, for which Ray would try for minutes.
+
+    Raises:
+        ConnectionError: Nothing does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+    except OSError as error:
+        raise ConnectionError(error.strerror or "no answer") from None
+
+
 def _nodes() -> list[Mapping[str, float]]:
     """What each living node has."""
     import ray
@@ -255,6 +274,7 @@ def _connected(spec: RunSpec) -> Iterator[None]:
         yield
         return
     try:
+        _check_answers(spec.address)
         ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         place = spec.address or os.environ.get("RAY_ADDRESS") or "this machine"
