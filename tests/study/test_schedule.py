@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from benchmarks.cluster import CELLS, Faults, Simulated, cells, measure
-from untrue.study.schedule import Ended, Outcome, Task, schedule
+from untrue.study.schedule import Ended, Ending, Task, schedule
 
 
 class OneByOne:
     """Does one task at a time, and ends each as a function says."""
 
-    def __init__(self, ends: Callable[[Task, int], Outcome] = lambda task, times: "done"):
+    def __init__(self, ends: Callable[[Task, int], Ending] = lambda task, times: "done"):
         self.begun: list[str] = []
         self._ends, self._now = ends, list[Task]()
 

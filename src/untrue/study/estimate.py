@@ -1,6 +1,6 @@
 """What a study takes: time, memory, disk, and its judges' price, before anything is loaded, fetched or asked.
 
-What is done in the run directory is left out. Data that is not on this machine is stood in for by as many equal rows as
+What is done in the run directory is left out. Data that is not on this machine is replaced by as many equal rows as
 `studies/paper/sources.yaml` says, so that rows are mixed and questions counted by the code that runs later. What else
 is assumed is in `assumptions.py`.
 """
@@ -210,7 +210,7 @@ def estimate(study: Study, out: Path) -> StudyEstimate:
 
 
 class _Data(NamedTuple):
-    """What a study mixes from, read or stood in for."""
+    """What a study mixes from: the data read, or rows in its place."""
 
     sources: Sources
     elsewhere: bool

@@ -15,7 +15,7 @@ Kind = Literal["dialogues", "train", "eval"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The steps of a cell, in their order."""
 
-Outcome = Literal["done", "lost", "held", "failed"]
+Ending = Literal["done", "lost", "held", "failed"]
 """How a task ended: done; lost with its worker; not begun, since someone else is at work on it; or failed."""
 
 
@@ -47,7 +47,7 @@ class Ended(NamedTuple):
     """A task that has ended, and what there is to say of it."""
 
     name: str
-    outcome: Outcome
+    outcome: Ending
     message: str = ""
 
 
