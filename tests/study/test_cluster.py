@@ -164,7 +164,7 @@ def test_a_node_that_dies_in_an_eval_costs_that_eval(
 def test_a_node_that_dies_in_dialogues_costs_no_dialogue_that_was_held(
     cluster: Any, make_study: Callable[..., Study], recorder: Any, tmp_path: Path
 ):
-    mix = {"by": "interaction", "users": 190, "turns": 3, "methods": {"sft": {}}, "shares": [1.0]}
+    mix = {"by": "interaction", "users": 190, "methods": {"sft": {}}, "shares": [1.0]}
     study, told = make_study(mix=mix, train__epochs=1, base=False), recorder()
     out, local = tmp_path / "run", tmp_path / "local"
     write(run(study, local, recorder(), "untrue run small.yaml"))
