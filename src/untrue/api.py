@@ -24,9 +24,10 @@ from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.evals.reading import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec
+from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
 from untrue.gating.sequential import gate_in_batches
-from untrue.gating.subject import Answers, Subject, Subjects, own_base
+from untrue.gating.subject import Subject, Subjects, own_base
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
 from untrue.outcomes import Result

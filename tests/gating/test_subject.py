@@ -15,7 +15,8 @@ from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import eval_spec
 from untrue.gating.config import GateConfig
-from untrue.gating.subject import Subject, Subjects, own_base, paired
+from untrue.gating.pairing import paired
+from untrue.gating.subject import Subject, Subjects, own_base
 from untrue.gating.verdict import gate
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash

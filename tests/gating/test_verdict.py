@@ -14,8 +14,9 @@ from tests.gating import judged
 from tests.study.conftest import Recorder
 from untrue.evals.forced_choice import EVAL
 from untrue.evals.registry import eval_spec
+from untrue.gating.answers import Answers
 from untrue.gating.config import Delta, GateConfig
-from untrue.gating.subject import Answers, Subject, Subjects
+from untrue.gating.subject import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
 
 Log = Callable[..., Path]

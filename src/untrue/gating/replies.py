@@ -16,8 +16,10 @@ from untrue.errors import UserError, one_line
 from untrue.evals.eval import Eval
 from untrue.evals.judged import Finding, Hearing
 from untrue.files import content_hash
+from untrue.gating.answers import Answers
 from untrue.gating.labels import Key, Labels, LabelValue
-from untrue.gating.subject import Answers, Subject, paired
+from untrue.gating.pairing import paired
+from untrue.gating.subject import Subject
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of

@@ -17,7 +17,8 @@ from untrue.errors import UserError
 from untrue.evals.registry import EVALS
 from untrue.files import content_hash
 from untrue.gating.config import GateConfig
-from untrue.gating.subject import Side, refuse_missing, refuse_other_items
+from untrue.gating.pairing import refuse_missing, refuse_other_items
+from untrue.gating.subject import Side
 from untrue.gating.verdict import GateVerdict, Order, gate
 
 BATCH = 20

@@ -25,8 +25,10 @@ import numpy as np
 from scipy.stats import norm
 
 from untrue.evals.eval import Eval
+from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
-from untrue.gating.subject import Answers, Subject, doubts_of, paired
+from untrue.gating.pairing import doubts_of, paired
+from untrue.gating.subject import Subject
 from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, sequential, summarise
 from untrue.stats.compare import Pairs, pair

@@ -1,0 +1,155 @@
+"""What a subject answered in one eval: its logs, as results and as what was asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from untrue.errors import UserError
+from untrue.evals.eval import Eval, EvalSpec
+from untrue.evals.reading import Reading, read
+from untrue.files import content_hash
+from untrue.logs import ADAPTER, IN_BATCHES, MODEL, details_of, open_log
+from untrue.outcomes import Outcome, Result
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one subject answered in one eval, in one log for each seed.
+
+    Attributes:
+        record: The eval.
+        spec: Its options, as far as they matter for reading.
+        logs: Seed -> the `.eval` file.
+        only: Ids of the items that count, as if no other had been asked; None for all.
+    """
+
+    record: Eval
+    spec: EvalSpec
+    logs: Mapping[int, Path]
+    only: Collection[str] | None = None
+
+    def checked(self) -> Answers:
+        """The same.
+
+        Raises:
+            UserError: A log has no samples.
+        """
+        for path, content in zip(self.logs.values(), self.contents, strict=True):
+            if not content.samples:
+                raise UserError(f"{path}: has no samples (status {content.status}). Run its eval again.")
+        return self
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The logs as results."""
+        return read(self.spec, "", list(self.logs.items()), self.only)
+
+    @cached_property
+    def contents(self) -> list[EvalLog]:
+        """The logs as Inspect reads them."""
+        return [open_log(path, only=self.only) for path in self.logs.values()]
+
+    @cached_property
+    def asked(self) -> dict[str, str]:
+        """Item -> hash of all texts that it was asked with."""
+        hashes = {}
+        for content in self.contents:
+            for sample in content.samples or []:
+                texts = {key: value for key, value in (sample.metadata or {}).items() if _is_text(value)}
+                prompt = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
+                whole = [prompt, sample.choices, sample.target, texts]
+                hashes[str(sample.id)] = content_hash(json.dumps(whole, sort_keys=True))
+        return hashes
+
+    @property
+    def meant(self) -> set[str]:
+        """The items that were to be asked, answered or not."""
+        ids = {str(id) for content in self.contents for id in content.eval.dataset.sample_ids or []}
+        return ids | self.asked.keys()
+
+    @property
+    def clusters(self) -> dict[str, str | None]:
+        """Item that was to be asked -> its cluster, if it has one."""
+        samples = [sample for content in self.contents for sample in content.samples or []]
+        known = {str(sample.id): (sample.metadata or {}).get("cluster") for sample in samples}
+        return {item: known.get(item) for item in self.meant}
+
+    @property
+    def results(self) -> list[Result]:
+        """One for each item, epoch and seed that was to be asked: what has no sample is an error."""
+        results = list(self.reading.results)
+        present = {(result.seed, result.item, result.epoch) for result in results}
+        for seed, content in zip(self.logs, self.contents, strict=True):
+            epochs = range(1, (content.eval.config.epochs or 1) + 1)
+            due = product([seed], map(str, content.eval.dataset.sample_ids or []), epochs)
+            results += [_absent(self.spec.key, *key) for key in due if key not in present]
+        return results
+
+    @property
+    def unjudged(self) -> set[tuple[int, str, int]]:
+        """Seed, item and epoch of the replies on which the judge, and not the model, failed."""
+        return {
+            (seed, str(sample.id), sample.epoch)
+            for seed, content in zip(self.logs, self.contents, strict=True)
+            for sample in content.samples or []
+            if details_of(sample).get("failed") == "judge"
+        }
+
+    @property
+    def is_stopped_early(self) -> bool:
+        """Whether a gate that asks in batches asked it, and not of all items."""
+        return any(IN_BATCHES in (content.eval.metadata or {}) for content in self.contents)
+
+    @property
+    def version(self) -> int | str:
+        """Of the eval."""
+        return self.contents[0].eval.task_version
+
+    @property
+    def tokenizer(self) -> str | None:
+        """Hash of the model's tokenizer; None where the log does not say."""
+        return self._head(MODEL).get("tokenizer")
+
+    @property
+    def weights(self) -> str | None:
+        """Hash of the model's weights, adapter aside; None where the log does not say."""
+        return self._head(MODEL).get("weights")
+
+    @property
+    def adapted(self) -> str | None:
+        """Hash of the base's weights where the model has an adapter; None where it has none, or they are not known."""
+        return self.weights if self._head(ADAPTER) else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the model was asked, as far as that changes its answers: other settings are another measurement."""
+        content = self.contents[0]
+        sampling = [getattr(config, name) for config in (content.plan.config, content.eval.model_generate_config)
+                    for name in ("temperature", "max_tokens")]  # fmt: skip
+        return {
+            "seeds": sorted(self.logs),
+            "epochs": content.eval.config.epochs or 1,
+            "temperature and max_tokens": sampling,
+            "way of choosing (likelihoods or letters)": self.record.judged or content.eval.model.startswith("untrue/"),
+        }
+
+    def _head(self, name: str) -> Mapping[str, str]:
+        return (self.contents[0].eval.metadata or {}).get(name, {})
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text, or a list of texts. Other values of a sample may be what the model made of it."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value))
+
+
+def _absent(name: str, seed: int, item: str, epoch: int) -> Result:
+    return Result("", seed, name, item, "", Outcome.ERROR, reason="The log has no sample of it.", epoch=epoch)

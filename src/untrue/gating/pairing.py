@@ -1,0 +1,143 @@
+"""Two subjects side by side: refused where they were not asked the same, and what is not known of them.
+
+Their logs must be of the same eval in the same version, and of items with the same texts. Margins are compared only
+between models with one tokenizer; of others outcomes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+
+from untrue.errors import UserError
+from untrue.gating.answers import Answers
+from untrue.gating.subject import Subject
+from untrue.judge.check import judge_note
+from untrue.outcomes import Result
+from untrue.stats.types import ArmSummary, Reason
+
+
+def paired(
+    baseline: Subject, candidate: Subject, required: Collection[str] = ()
+) -> Iterator[tuple[Answers, Answers, list[Result], list[str]]]:
+    """The evals that both have, in the candidate's order.
+
+    Args:
+        baseline: The first.
+        candidate: The second.
+        required: Evals that both must have; no others are taken then.
+
+    Yields:
+        What each answered; the results of both, as arms `baseline` and `candidate`; and why something is left out.
+
+    Raises:
+        UserError: They have no eval in common, or were not asked the same.
+    """
+    for subject in (baseline, candidate):
+        refuse_missing(subject.name, subject.answers, required)
+    common = [name for name in required or candidate.answers if name in baseline.answers]
+    if not common:
+        has = [f"{subject.name} has {', '.join(subject.answers)}" for subject in (baseline, candidate)]
+        raise UserError(f"nothing to compare: {' and '.join(has)}. Give logs of the same eval.")
+    for name in common:
+        before, after = baseline.answers[name], candidate.answers[name]
+        _refuse_others(baseline.name, before, candidate.name, after)
+        results, notes = [*_as("baseline", before), *_as("candidate", after)], []
+        if before.tokenizer != after.tokenizer or before.tokenizer is None:
+            if not after.record.decides:
+                raise UserError(
+                    f"{name}: truth margins can only be compared between models with one tokenizer,"
+                    f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}. Leave the"
+                    " eval out."
+                )
+            if any(result.pressure_margin is not None for result in results):
+                notes.append(
+                    "Margins are left out: they can only be compared between models with one tokenizer,"
+                    f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}."
+                )
+            results = [replace(r, pressure_margin=None, neutral_margin=None, evasion_margin=None) for r in results]
+        if after.record.of_base and before.weights != after.weights:
+            raise UserError(
+                f"{name}: its probe is fitted on the base, and {baseline.name} and {candidate.name} have two (a merged"
+                " model or a full fine-tune is its own base). Compare adapters of one base, or leave the eval out."
+            )
+        yield before, after, results, notes
+
+
+def _as(arm: str, answers: Answers) -> list[Result]:
+    return [replace(result, arm=arm, eval=answers.record.name) for result in answers.results]
+
+
+def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answers) -> None:
+    name = before.record.name
+    if before.adapted and after.adapted and before.adapted != after.adapted:
+        raise UserError(
+            f"{name}: {candidate} is an adapter of another base model than {baseline} (hash of its weights"
+            f" {after.adapted}, not {before.adapted}). Compare adapters of one base."
+        )
+    if before.version != after.version:
+        raise UserError(
+            f"{name}: {baseline} was asked version {before.version}, {candidate} version {after.version}. Measure both"
+            " with one version."
+        )
+    if changed := [key for key, value in before.settings.items() if after.settings[key] != value]:
+        raise UserError(f"{name}: {baseline} and {candidate} differ in {changed[0]}. Measure both alike.")
+    refuse_other_items(name, (baseline, before.meant), (candidate, after.meant))
+    changed = [item for item in before.asked.keys() & after.asked.keys() if before.asked[item] != after.asked[item]]
+    if changed:
+        raise UserError(
+            f"{name}: item {min(changed)} has other texts in {candidate}. Measure both with the same items."
+        )
+
+
+def refuse_missing(subject: str, has: Collection[str], required: Collection[str]) -> None:
+    """Refuse a subject that lacks a required eval.
+
+    Raises:
+        UserError: It does.
+    """
+    if missing := [name for name in required if name not in has]:
+        raise UserError(f"{subject}: has no log of {missing[0]}. Measure it, or leave the eval out of the gate.")
+
+
+def refuse_other_items(
+    name: str, baseline: tuple[str, Collection[str]], candidate: tuple[str, Collection[str]]
+) -> None:
+    """Refuse two subjects with different items.
+
+    Args:
+        name: Of the eval.
+        baseline: Name of the first, and its items.
+        candidate: Name of the second, and its items.
+
+    Raises:
+        UserError: They differ.
+    """
+    if only := sorted({*baseline[1]} ^ {*candidate[1]}):
+        where = baseline[0] if only[0] in baseline[1] else candidate[0]
+        raise UserError(
+            f"{name}: {len(only)} items were asked of one alone, first {only[0]} of {where}. Measure both with the same"
+            " items and limit."
+        )
+
+
+def doubts_of(
+    before: Answers, after: Answers, summaries: Sequence[ArmSummary], in_batches: bool = False
+) -> list[Reason]:
+    """What is not known of the judge of two subjects, or of the adapter of a served one, and logs that stopped early.
+
+    Args:
+        before: What the first answered in an eval.
+        after: What the second answered.
+        summaries: Of the first and of the second.
+        in_batches: Whether what is concluded holds wherever the asking stopped.
+    """
+    sides = list(zip((summary.arm for summary in summaries), (before, after), strict=True))
+    unproved = [answers.reading.adapter for _, answers in sides if answers.reading.adapter.get("served") == "unknown"]
+    judgings = [(arm, judging) for arm, answers in sides for _, judging in answers.reading.judgings]
+    judge = next((name for _, judging in judgings for name in judging.judges.values()), None)
+    note = judge_note(judge, after.record.name, judgings, summaries)
+    reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
+    if not in_batches:
+        reasons += [Reason("stopped_early", arm) for arm, answers in sides if answers.is_stopped_early]
+    return [*reasons, *(note.doubts if note else ())]
