@@ -7,7 +7,7 @@ import torch
 from scipy.stats import chisquare
 
 from untrue.engine import generation
-from untrue.engine.generation import Draw, sample
+from untrue.engine.sampling import Draw, sample
 
 DRAWS = 20_000
 LOGITS = torch.tensor([0.3, 2.0, -1.0, 1.5, -30.0, 1.0, 0.0, -2.0])

@@ -2,8 +2,7 @@
 
 Prompts that enter together are laid into one prefix tree, so that what they share is computed once and nothing is
 padding. A row whose reply is done leaves at once and another enters its place. What a reply shares a batch with changes
-its logits by the rounding of a matrix product and by nothing else: its random numbers are its own. Tokens are drawn
-greedily, or by temperature and top-p, with one uniform number for each row.
+its logits by the rounding of a matrix product and by nothing else: its random numbers are its own.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import Cache, DynamicLayer
 
 from untrue.engine.attention import Layout, attending, is_plain
 from untrue.engine.batcher import Batcher, Job
 from untrue.engine.likelihoods import Continuation, PrefixTree, layout
+from untrue.engine.sampling import Draw, TokenLogprob, logprobs, sample
+from untrue.engine.slots import Slots
 from untrue.errors import MachineError, UserError
 from untrue.models.load import LoadedModel
 from untrue.thinking import TAGS, without_thinking
@@ -38,38 +38,6 @@ PROMPT_TOKENS = 4096
 
 GRAIN = 128
 """A row's capacity is a multiple of this many tokens, so that the cache need not grow with each longer dialogue."""
-
-HEAD = 1024
-"""Most likely tokens that top-p looks at before it sorts the whole vocabulary."""
-
-BELOW_1 = 1 - 2**-22
-"""A uniform number is kept below this, so that in float32 the token it falls on has a probability."""
-
-
-class Draw(NamedTuple):
-    """How one row's token is drawn.
-
-    Attributes:
-        temperature: What logits are divided by; 0 takes the most likely token.
-        top_p: The most likely tokens whose probabilities reach this sum are kept; 1 keeps all.
-        uniform: Where in the cumulative distribution the token is read, in [0, 1).
-    """
-
-    temperature: float
-    top_p: float
-    uniform: float
-
-
-class TokenLogprob(NamedTuple):
-    """Log-probability of a generated token in nats, at temperature 1 and before top-p.
-
-    Attributes:
-        logprob: Of the token itself.
-        top: Pairs of token id and log-probability, the most likely first.
-    """
-
-    logprob: float
-    top: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -376,148 +344,6 @@ class GenerationEngine(Batcher[Ongoing]):
 
     def _capacity(self, rows: Sequence[Ongoing]) -> int:
         return -(-max([0, *map(self._need, rows)]) // GRAIN) * GRAIN
-
-
-def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
-    """Draw a token for each row by inverting its cumulative distribution.
-
-    A row's token depends on its own logits and uniform number alone, whatever the other rows are, and a change of the
-    logits by rounding rarely changes it.
-
-    Args:
-        logits: (rows, vocabulary), in any dtype, and finite.
-        draws: One for each row.
-
-    Returns:
-        Token ids.
-    """
-    tokens = torch.empty(len(draws), dtype=torch.long, device=logits.device)
-    kinds: dict[str, list[int]] = {"greedy": [], "nucleus": [], "whole": []}
-    for row, draw in enumerate(draws):
-        kinds["greedy" if draw.temperature == 0 else "nucleus" if draw.top_p < 1 else "whole"].append(row)
-    for kind, rows in kinds.items():
-        if not rows:
-            continue
-        own = logits if len(rows) == len(draws) else logits[rows]
-        peaks, most_likely = own.max(-1, keepdim=True)
-        if kind == "greedy":
-            tokens[rows] = most_likely[:, 0]
-            continue
-        temperature, top_p, uniform = (
-            torch.tensor(column, device=logits.device)[:, None]
-            for column in zip(*(draws[row] for row in rows), strict=True)
-        )
-        weights = torch.exp((own.float() - peaks.float()) / temperature)
-        if kind == "whole":
-            tokens[rows] = _invert(weights, uniform)
-        else:
-            kept, ids = _nucleus(weights, top_p)
-            tokens[rows] = ids.gather(1, _invert(kept, uniform)[:, None])[:, 0]
-    return tokens.tolist()
-
-
-def logprobs(logits: torch.Tensor, tokens: Sequence[int], tops: Sequence[int]) -> list[TokenLogprob]:
-    """Log-probabilities of the tokens that were drawn, and of the most likely ones.
-
-    Args:
-        logits: (rows, vocabulary).
-        tokens: The token drawn in each row.
-        tops: How many of the most likely tokens each row reports.
-    """
-    all_of_them = torch.log_softmax(logits.float(), -1)
-    own = all_of_them.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0].tolist()
-    values, ids = (column.tolist() for column in all_of_them.topk(max(tops)))
-    pairs = [list(zip(*columns, strict=True)) for columns in zip(ids, values, strict=True)]
-    return [TokenLogprob(logprob, tuple(top[:most])) for logprob, top, most in zip(own, pairs, tops, strict=True)]
-
-
-def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    cumulative = weights.cumsum(-1)
-    return torch.searchsorted(cumulative, uniform.clamp(max=BELOW_1) * cumulative[:, -1:], right=True)[:, 0]
-
-
-def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights in descending order, with those beyond the nucleus at 0, and their token ids."""
-    mass = top_p * weights.sum(-1, keepdim=True)
-    ordered, ids = weights.topk(min(HEAD, weights.shape[1]))
-    if (ordered.sum(-1, keepdim=True) < mass).any():
-        ordered, ids = weights.sort(-1, descending=True)
-    return ordered.masked_fill(ordered.cumsum(-1) - ordered >= mass, 0), ids
-
-
-class Slots(Cache):
-    """Keys and values of the rows of a batch, written in place at each row's own length.
-
-    transformers' own caches either grow by copying all they hold for each token, or give every row the same length.
-
-    Attributes:
-        rows: Rows that there is room for.
-        capacity: Tokens that a row has room for.
-    """
-
-    def __init__(self, like: Cache, rows: int, capacity: int, *, columns: bool):
-        """Allocate, in the shapes of a filled cache.
-
-        Args:
-            like: A cache of the same model.
-            rows: Rows that there is room for.
-            capacity: Tokens that a row has room for.
-            columns: Keep keys token by token side by side, which `attention.py` reads faster; SDPA wants the other.
-        """
-        self.rows, self.capacity = rows, capacity
-        self._place = _Place()
-        self._own: list[Any] = [_Layer(layer, rows, capacity, columns, self._place) for layer in like.layers]
-        super().__init__(layers=self._own)
-
-    def fill(self, row: int, source: Cache, source_row: int, places: torch.Tensor | slice) -> None:
-        """Copy the keys and values at some places of another cache's row into the start of a row."""
-        sources: list[Any] = source.layers
-        for layer, other in zip(self._own, sources, strict=True):
-            for mine, theirs in ((layer.keys, other.keys), (layer.values, other.values)):
-                copied = theirs[source_row, :, places]
-                mine[row, :, : copied.shape[1]] = copied
-
-    def append_at(self, lengths: list[int]) -> None:
-        """Say where the next forward pass writes: row i at its length."""
-        device = self._own[0].keys.device
-        self._place.lengths = torch.tensor(lengths, device=device)
-        self._place.rows = torch.arange(len(lengths), device=device)
-        self._place.tokens = max(lengths) + 1
-
-
-class _Place:
-    """Where a forward pass writes, the same in all layers. (They do not hold the cache: a circle would keep it.)"""
-
-    rows: torch.Tensor
-    lengths: torch.Tensor
-    tokens: int = 0
-
-
-class _Layer(DynamicLayer):
-    def __init__(self, like: Any, rows: int, capacity: int, columns: bool, place: _Place):
-        super().__init__()
-        self._place = place
-        _, heads, _, width = like.keys.shape
-        # Zeros: what lies beyond a row's length is multiplied by a weight of 0, and must be a number.
-        if columns:
-            self.keys = like.keys.new_zeros(rows, heads, width, capacity).transpose(2, 3)
-        else:
-            self.keys = like.keys.new_zeros(rows, heads, capacity, width)
-        self.values = like.values.new_zeros(rows, heads, capacity, like.values.shape[3])
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        place, keys, values = self._place, self.keys, self.values
-        assert keys is not None and values is not None
-        keys[place.rows, :, place.lengths] = key_states[:, :, 0]
-        values[place.rows, :, place.lengths] = value_states[:, :, 0]
-        rows = len(place.rows)
-        return keys[:rows, :, : place.tokens], values[:rows, :, : place.tokens]
-
-    def get_seq_length(self) -> int:
-        return self._place.tokens
 
 
 @contextmanager
