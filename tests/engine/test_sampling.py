@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from untrue.engine import generation
+from untrue.engine import sampling
 from untrue.engine.sampling import Draw, sample
 
 DRAWS = 20_000
@@ -31,7 +31,7 @@ def test_frequencies_are_the_softmax_at_the_temperature(temperature: float):
 
 @pytest.mark.parametrize("head", [2, 1024], ids=["whole vocabulary sorted", "head alone"])
 def test_top_p_keeps_the_fewest_tokens_that_reach_it_in_their_proportions(head: int, monkeypatch):
-    monkeypatch.setattr(generation, "HEAD", head)
+    monkeypatch.setattr(sampling, "HEAD", head)
     found, probabilities = counts(1.0, 0.75), torch.softmax(LOGITS.double(), -1)
     kept = [1, 3, 5]  # 0.43 + 0.26 + 0.16: two of them do not reach 0.75
     assert probabilities[kept[:2]].sum() < 0.75 < probabilities[kept].sum()
