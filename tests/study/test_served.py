@@ -129,7 +129,7 @@ def test_without_the_right_server_nothing_is_begun(make, serve, base, new_record
     monkeypatch.delenv("VLLM_BASE_URL", raising=False)
     assert refused(UserError).startswith(f"vllm/{base.name}: VLLM_BASE_URL names no server. Start one that can read")
     assert start in refused(UserError)
-    assert "--max-lora-rank 8 " in refused(UserError)
+    assert "--max-lora-rank 8 --lora-target-modules down_proj gate_proj gate_up_proj k_proj" in refused(UserError)
     monkeypatch.setenv("VLLM_BASE_URL", "http://127.0.0.1:9/v1")
     assert refused(MachineError).startswith("http://127.0.0.1:9/v1: no vLLM server answers (")
     server = serve(make_tiny_model(tmp_path / "another"))

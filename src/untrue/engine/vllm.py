@@ -56,6 +56,7 @@ def serving(
     base: str | None = None,
     say: Callable[[str], None] = lambda text: None,
     rank: int = 1,
+    layers: Sequence[str] = (),
 ) -> Serving:
     """The command that serves a base with some adapters, each under the hash of its content.
 
@@ -64,6 +65,7 @@ def serving(
         base: The base, where it is not the one that their configurations name.
         say: Called with a line on what takes long.
         rank: The greatest rank of adapters that the server is given while it runs.
+        layers: The names of the layers that these change, such as `q_proj`.
 
     Raises:
         UserError: A folder holds no adapter, or one that vLLM cannot serve, or they have two bases.
@@ -74,7 +76,7 @@ def serving(
         listed = "; ".join(f"{adapter} is of {name}" for name, adapter in bases.items())
         raise UserError(f"expected adapters of one base, found {len(bases)}: {listed}. Serve each base by itself.")
     [one] = bases
-    assert one, "without an adapter there must be a base"
+    assert one and (adapters or layers), "without an adapter there must be a base, and layers"
     model, context = served_name(one), CONTEXT
     source, _, revision = one.partition("?revision=")
     if source == embedded.NAME:
@@ -83,7 +85,7 @@ def serving(
         source = str(Path(source).resolve())
     if (config := Path(source) / "config.json").is_file():
         context = min(context, json.loads(config.read_text("utf-8")).get("max_position_embeddings") or context)
-    changed, rank = set[str](), _allowed(rank, one)
+    changed, rank = set(layers), _allowed(rank, one)
     for adapter in adapters:
         changed |= _layers(adapter)
         rank = max(rank, _rank(adapter))
@@ -99,7 +101,7 @@ def serving(
             *("--max-logprobs", str(ASKED)),
             *("--enable-lora", "--max-loras", str(len(served) or LATER), "--max-lora-rank", str(rank)),
             # Where the head could have an adapter too, prompt_logprobs of several requests end the server.
-            *(("--lora-target-modules", *sorted(changed)) if changed else ()),
+            *("--lora-target-modules", *sorted(changed)),
             *(("--lora-modules", *(f"{content}={folder}" for content, folder in served.items())) if served else ()),
         ],
     )

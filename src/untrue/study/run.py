@@ -53,6 +53,10 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             undone = [
                 spec for spec in study.evals if any(lacks(store.cell(cell), spec, identities) for cell in missing)
             ]
+            untrained = [cell for cell in missing if not store.cell(cell).has_adapter()]
+            served = any(map(study.is_served, undone)) or (study.serves_dialogues and bool(untrained))
+            if served and not on_ray:  # whose workers have a server each
+                check_server(study, out)
             for judge in dict.fromkeys(spec.judge_name for spec in undone if spec.judge_name):
                 check_answers(judge)
             if on_ray:
@@ -60,9 +64,6 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
 
                 run_on_ray(study, cells, store, identities, watcher)
                 return analyse(study, sources, cells, store, command)
-            untrained = [cell for cell in missing if not store.cell(cell).has_adapter()]
-            if any(map(study.is_served, undone)) or (untrained and study.serves_dialogues):
-                check_server(study, out)
             loaded = load_base(study, watcher)
             for cell in cells:
                 store.cell(cell).check_base(loaded.about)

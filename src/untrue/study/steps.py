@@ -100,8 +100,9 @@ def check_server(study: Study, out: Path) -> None:
     """
 
     def start() -> str:
-        rank = max(study.mix.hyperparameters(study.train, arm).lora_rank for arm in study.mix.arms())
-        command = shlex.join(serving((), study.model, rank=rank).command)
+        specs = [study.mix.hyperparameters(study.train, arm) for arm in study.mix.arms()]
+        rank, layers = max(spec.lora_rank for spec in specs), {name for spec in specs for name in spec.target_modules}
+        command = shlex.join(serving((), study.model, rank=rank, layers=sorted(layers)).command)
         return (
             f"Start one that can read {out.absolute()}: VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {command} and set"
             " VLLM_BASE_URL=http://localhost:8000/v1"
@@ -254,11 +255,11 @@ def step(
     claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
     if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
         raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {out} {name} dialogues")
+    if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues:
+        check_server(study, out)
     if kind == "eval":
         for judge in {spec.judge_name for spec in missing if spec.judge_name}:
             check_answers(judge)
-    if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues:
-        check_server(study, out)
     if kind == "eval" and not needs_base(study, cell, missing):
         evaluate(store, study, cell, identities, watcher, None)
         return loaded
