@@ -34,7 +34,7 @@ from untrue.training.spec import TrainSpec
 
 TRAINED_HERE = (
     "a study trains its model in this process, so it must be `smollm2-135m`, a folder or a hub id. Served models are"
-    " for `untrue eval`."
+    " for `untrue eval`; to have the replies of this study from a vLLM server: run.eval.engine=vllm."
 )
 
 SOURCES = "sources.yaml"
@@ -164,7 +164,7 @@ class Study(BaseModel):
             if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.key} needs a judge: add its model, such as judge: openai/gpt-5-mini")
         self.mix.check_train(self.train)
-        if self.run.eval.engine == "vllm" and not (self.mix.generates or any(map(self.is_served, self.evals))):
+        if self.run.eval.engine == "vllm" and not (self.serves_dialogues or self.serves_evals):
             raise ValueError(
                 "run.eval.engine: vllm would write nothing, since no eval has a judge and no dialogues are generated;"
                 " leave it out"
@@ -174,6 +174,11 @@ class Study(BaseModel):
     def is_served(self, spec: EvalSpec) -> bool:
         """Whether a vLLM server writes the replies to an eval."""
         return self.run.eval.engine == "vllm" and isinstance(spec, JudgedSpec)
+
+    @property
+    def serves_evals(self) -> bool:
+        """Whether a vLLM server writes the replies to any eval."""
+        return any(map(self.is_served, self.evals))
 
     @property
     def serves_dialogues(self) -> bool:
