@@ -127,13 +127,13 @@ def test_without_the_right_server_nothing_is_begun(make, serve, base, new_record
 
     start = f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {base} --served-model-name {base.name} "
     monkeypatch.delenv("VLLM_BASE_URL", raising=False)
-    assert refused(UserError).startswith(f"vllm/{base.name}: VLLM_BASE_URL names no server. Start one that can read")
+    assert refused(UserError).startswith(f"vllm/{base.name}: VLLM_BASE_URL names no server. Set VLLM_BASE_URL=http://")
     assert start in refused(UserError)
     assert "--max-lora-rank 8 --lora-target-modules down_proj gate_proj gate_up_proj k_proj" in refused(UserError)
     monkeypatch.setenv("VLLM_BASE_URL", "http://127.0.0.1:9/v1")
     assert refused(MachineError).startswith("http://127.0.0.1:9/v1: no vLLM server answers (")
     server = serve(make_tiny_model(tmp_path / "another"))
-    assert refused(UserError).startswith(f"{server.url}: serves base, another, and not {base.name}. Start one")
+    assert refused(UserError).startswith(f"{server.url}: serves base, another, and not {base.name}. Set VLLM_BASE_URL")
 
 
 def test_generated_dialogues_are_written_by_the_server_and_rated_here(make, serve, tea, base, new_recorder, tmp_path):

@@ -104,8 +104,8 @@ def check_server(study: Study, out: Path) -> None:
         rank, layers = max(spec.lora_rank for spec in specs), {name for spec in specs for name in spec.target_modules}
         command = shlex.join(serving((), study.model, rank=rank, layers=sorted(layers)).command)
         return (
-            f"Start one that can read {out.absolute()}: VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {command} and set"
-            " VLLM_BASE_URL=http://localhost:8000/v1"
+            f"Set VLLM_BASE_URL=http://localhost:8000/v1 for one that can read {out.absolute()}, started by:"
+            f" VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {command}"
         )
 
     served.check_server(served_name(study.model), start)
