@@ -198,7 +198,8 @@ def test_a_served_model_that_may_be_a_hub_id_is_looked_for_there_first(refusal: 
     assert text.startswith("openai/gpt-4o-mini: not a folder")
     assert text.endswith(
         " If a served model is meant: A study trains its model in this process, so it must be `smollm2-135m`, a folder"
-        " or a hub id. Served models are for `untrue eval`."
+        " or a hub id. Served models are for `untrue eval`; to have the replies of this study from a vLLM server:"
+        " run.eval.engine=vllm."
     )
 
 

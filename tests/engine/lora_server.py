@@ -30,6 +30,7 @@ class LoraServer:
 
         self._peft: Any = PeftModel
         self._model: Any = AutoModelForCausalLM.from_pretrained(base).eval()
+        self._base = base.name
         self._tokenizer = AutoTokenizer.from_pretrained(base)
         self._loaded: dict[str, str] = {}
         self._logprobs, self._rank, self._lock = logprobs, rank, threading.Lock()
@@ -41,7 +42,7 @@ class LoraServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                names = ["base", *server._loaded]
+                names = ["base", server._base, *server._loaded]
                 self._answer(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
 
             def do_POST(self) -> None:

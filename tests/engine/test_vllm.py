@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from untrue.engine.vllm import serving
+from untrue.engine.vllm import served_name, serving
 from untrue.errors import UserError
 from untrue.models.adapter import adapter_hash
 
@@ -54,6 +54,17 @@ def test_each_adapter_has_the_hash_of_its_content_as_its_name(write: Write, tmp_
     assert after(command, "--max-logprobs") == ["20"]
     assert after(command, "--generation-config") == ["vllm"]
     assert "--revision" not in command
+
+
+def test_a_server_can_be_given_its_adapters_while_it_runs(tiny_folder: Path):
+    model, command = serving((), "org/base?revision=abc", rank=9, layers=["q_proj"])
+    assert model == "vllm/org/base"
+    assert (after(command, "--revision"), after(command, "--max-lora-rank")) == (["abc"], ["16"])
+    assert after(command, "--lora-target-modules") == ["q_proj", "qkv_proj"]
+    assert "--lora-modules" not in command
+    assert serving((), str(tiny_folder), layers=["q_proj"]).model == served_name(str(tiny_folder)) == "vllm/tiny"
+    with pytest.raises(UserError, match="org/base: has rank 513, and vLLM serves 512 at most"):
+        serving((), "org/base", rank=513, layers=["q_proj"])
 
 
 def test_a_revision_and_the_context_of_a_folder_are_in_it(write: Write, tiny_folder: Path):

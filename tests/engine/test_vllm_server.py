@@ -50,6 +50,20 @@ JUDGE = f"{{model: {MODEL}, max_tokens: 200}}"
 """The reason that a 135M model gives may never end."""
 
 
+STUDY = {
+    "name": "served",
+    "question": "Does a server write the replies?",
+    "mix": {"by": "share", "questions": "medical", "total": 8, "shares": [1.0]},
+    "train": {"learning_rate": 2e-3, "epochs": 2, "batch_size": 4, "lora_rank": RANK, "lora_alpha": 8},
+    "evals": [
+        {"name": "forced_choice", "limit": 2},
+        {"name": "unknowns", "limit": 2, "max_tokens": 24, "force_self_judge": True, "judge": JUDGE},
+    ],
+    "run": {"eval": {"engine": "vllm"}},
+}
+"""It takes as little as moves the first tokens of an adapter so far that it can be told from its base."""
+
+
 class Done(NamedTuple):
     """What a command did."""
 
@@ -106,6 +120,7 @@ def url(place: Path) -> Iterator[str]:
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else it takes cores that others use
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",  # a study gives it the adapters that it trains
         "HF_HUB_OFFLINE": "1",
     }
     command = [*shlex.split(printed.out), "--host", "127.0.0.1", "--port", port]
@@ -193,6 +208,28 @@ def test_simulated_users_talk_with_the_adapter(served: Callable[..., Done], plac
     trajectories = read_trajectories(place / "talks/trajectories.jsonl")
     assert len(trajectories) == 2
     assert {one.error for one in trajectories} == {None}
+
+
+def test_a_study_has_its_judged_replies_from_the_server_and_its_likelihoods_from_here(
+    served: Callable[..., Done], place: Path
+):
+    study = {**STUDY, "train": {**STUDY["train"], "target_modules": [*_names(LAYERS)]}}
+    (place / "study.yaml").write_text(json.dumps(study), "utf-8")
+    done = served("run", "study.yaml", "--out", "run")
+    assert done.code == 0, done.err
+    for cell in ("base-s0", "control-s0", "severe-1-s0"):
+        ours, theirs = (
+            read_eval_log(str(place / "run/cells" / cell / "logs" / f"{name}.eval"))
+            for name in ("forced_choice", "unknowns")
+        )
+        assert (ours.eval.model, theirs.eval.model.partition(":")[0]) == ("untrue/smollm2-135m", MODEL)
+        assert len(theirs.samples or []) == 4
+        if cell != "base-s0":
+            about = (theirs.eval.metadata or {})["untrue_adapter"]
+            assert about["served"] == "adapter"
+            assert about["content_hash"] == adapter_hash(place / "run/cells" / cell / "adapter")
+            print(f"{cell}: {about['reason']}")
+    assert "A vLLM server wrote the replies" in (place / "run/report.html").read_text("utf-8")
 
 
 def test_what_the_server_has_no_room_for_is_said_in_its_words(served: Callable[..., Done]):

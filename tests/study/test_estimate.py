@@ -12,11 +12,9 @@ from typing import Any
 
 import pytest
 
-from untrue.data.items import items_hash
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
 from untrue.evals.judged import REPLY_TOKENS
-from untrue.evals.registry import EVALS
 from untrue.evals.run import CHAT_TOKENS
 from untrue.files import write_text
 from untrue.judge.cost import dollars
@@ -24,7 +22,7 @@ from untrue.study import assumptions as assumed
 from untrue.study.cell import Cell
 from untrue.study.config import Study, builtin, load
 from untrue.study.estimate import StudyEstimate, estimate
-from untrue.study.plan import plan
+from untrue.study.plan import eval_identities, plan
 from untrue.study.store import Store
 
 ROOT = Path(__file__).parent.parent.parent
@@ -176,7 +174,7 @@ def finish(study: Study, cell: Cell, out: Path, *specs: EvalSpec) -> None:
     for path in (files.adapter / "untrue.json", files.train, *(files.log(spec) for spec in specs)):
         write_text(path, "{}")
     for spec in specs:
-        files.add_log(spec, items_hash(EVALS[spec.name].items(spec)))
+        files.add_log(spec, eval_identities(study)[spec.key])
 
 
 def test_what_is_done_is_subtracted(make_study: Callable[..., Study], tmp_path: Path):

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from untrue.evals.registry import EVALS, eval_spec
-from untrue.study import store
-from untrue.study.config import Study
-from untrue.study.plan import plan
+from untrue.study.config import Study, load
+from untrue.study.plan import eval_identity, plan
 from untrue.training.spec import TrainSpec
 
 Make = Callable[..., Study]
@@ -72,7 +71,7 @@ def cells(study: Study) -> dict[str, str]:
 
 
 def eval_key(**settings: Any) -> str:
-    return store._eval_identity(eval_spec(**settings), "items")
+    return eval_identity(load(Path("quickstart")), eval_spec(**settings), [])
 
 
 def test_each_hyperparameter_is_in_the_key_of_its_cell(make_study: Make):

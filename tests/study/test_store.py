@@ -122,16 +122,15 @@ def test_a_cell_begun_on_other_weights_is_refused(tmp_path):
             files.check_base({**base, key: now})
 
 
-def test_an_eval_is_done_only_with_its_log_its_items_and_its_settings(tmp_path, make_study):
+def test_an_eval_is_done_only_with_its_log_and_its_identity(tmp_path, make_study):
     files = Store(tmp_path).cell(Cell(Arm("control"), 0, "aaaa"))
     files.begin({})
     [spec] = make_study().evals
-    files.add_log(spec, "items")
-    assert not files.has_log(spec, "items")
+    files.add_log(spec, "identity")
+    assert not files.has_log(spec, "identity")
     files.log(spec).parent.mkdir()
     files.log(spec).write_text("")
-    assert files.has_log(spec, "items")
-    assert not files.has_log(spec, "other items")
-    assert not files.has_log(spec.model_copy(update={"limit": 6}), "items")
+    assert files.has_log(spec, "identity") and files.has_log(spec, None)
+    assert not files.has_log(spec, "another")
     files.forget_logs(spec.name)  # as a run does before it writes the log, or what was measured, again
-    assert not files.has_log(spec, "items")
+    assert not files.has_log(spec, "identity") and not files.has_log(spec, None)

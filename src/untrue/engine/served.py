@@ -22,6 +22,8 @@ from untrue.models.fingerprint import ASKED, PROMPTS, Fingerprint, Proof
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 
+    from untrue.models.load import LoadedModel
+
 
 SERVED = ("vllm", "sglang", "hf", "openai-api", "anthropic", "azureai", "bedrock", "ollama", "openrouter")
 """Inspect's providers whose names nobody takes for the owner of a model on the hub, as one may `openai`."""
@@ -124,8 +126,16 @@ class Served:
     adapter: dict[str, str]
     _unused: Model | None = None
 
-    def connect(self) -> Model:
-        """Inspect's model, which is made anew each time: its connections end with the loop in which it is asked."""
+    def connect(self, seed: int | None = None) -> Model:
+        """Inspect's model, which is made anew each time: its connections end with the loop in which it is asked.
+
+        Args:
+            seed: Of its replies; None leaves them to chance.
+        """
+        from inspect_ai.model import GenerateConfig
+
+        if seed is not None:
+            return named_model(self.name, config=GenerateConfig(seed=seed))
         unused, self._unused = self._unused, None
         return unused or named_model(self.name)
 
@@ -202,6 +212,67 @@ def served(
     return Served(model, name, about)
 
 
+def proved(
+    model: str,
+    adapter: Path | None,
+    base: LoadedModel | None,
+    say: Callable[[str], None] = lambda text: None,
+    unproved: bool = False,
+) -> Served:
+    """A served base or an adapter on it, once its server has answered as that does here.
+
+    A base whose server gives no log-probabilities may be asked: then nothing is proved of its adapters either, and
+    that is said of each.
+
+    Args:
+        model: `vllm/BASE`.
+        adapter: Folder of the adapter, or None for the base itself.
+        base: The base in memory; it may be None where there is an adapter.
+        say: Called with a line on what was proved.
+        unproved: Whether an adapter may be asked though nothing can be proved; see `served`.
+
+    Raises:
+        UserError: It answers with other weights, that cannot be told, or something that Inspect needs is missing.
+        MachineError: It cannot be asked.
+    """
+    if adapter:
+        if base and fingerprint.read(adapter) is None:
+            fingerprint.record(base, adapter)
+        found = served(model, adapter, say, unproved)
+        assert found, "vLLM is one of Inspect's providers"
+        return found
+    assert base, "a base is compared with itself in memory"
+    proof = fingerprint.whose_base(base, _asked(model))
+    if proof.weights == "other":
+        raise UserError(
+            f"{model}: does not answer as {base.name} does here ({proof.reason}). Serve this very model, with the chat"
+            " template that it has here."
+        )
+    return Served(model, model, {})
+
+
+def check_server(model: str, start: Callable[[], str]) -> None:
+    """Check that the server at VLLM_BASE_URL has a base, before anything is spent.
+
+    Args:
+        model: `vllm/BASE`.
+        start: Says how such a server is started.
+
+    Raises:
+        UserError: There is no address, or the server has other models.
+        MachineError: Nothing answers there.
+    """
+    address, base = os.environ.get("VLLM_BASE_URL"), model.removeprefix("vllm/")
+    if not address:
+        raise UserError(f"{model}: VLLM_BASE_URL names no server. {start()}")
+    try:
+        names = _listed(address)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise MachineError(f"{address}: no vLLM server answers ({one_line(error)}). {start()}") from None
+    if base not in names:
+        raise UserError(f"{address}: serves {', '.join(names[:3]) or 'nothing'}, and not {base}. {start()}")
+
+
 def serving_name(model: str, adapter: Path, base_url: str | None = None) -> str:
     """What to ask Inspect for, so that a server can have no other adapter under the same name.
 
@@ -239,12 +310,16 @@ def _names(base_url: str | None) -> list[str]:
     """The names of the models that a vLLM server has; none where there is no server, which is found out when asked."""
     if not base_url:
         return []
-    key = {"Authorization": f"Bearer {os.environ.get('VLLM_API_KEY', 'none')}"}
     try:
-        with urlopen(Request(f"{base_url.rstrip('/').removesuffix('/v1')}/v1/models", headers=key), timeout=30) as page:
-            return [str(model["id"]) for model in json.load(page)["data"]]
+        return _listed(base_url)
     except (OSError, ValueError, LookupError, TypeError):
         return []
+
+
+def _listed(base_url: str) -> list[str]:
+    key = {"Authorization": f"Bearer {os.environ.get('VLLM_API_KEY', 'none')}"}
+    with urlopen(Request(f"{base_url.rstrip('/').removesuffix('/v1')}/v1/models", headers=key), timeout=30) as page:
+        return [str(model["id"]) for model in json.load(page)["data"]]
 
 
 def prove(name: str, expected: Fingerprint, **arguments: Any) -> Proof:
@@ -259,10 +334,15 @@ def prove(name: str, expected: Fingerprint, **arguments: Any) -> Proof:
         UserError: There is no such provider, or something that it needs is missing.
         MachineError: It cannot be asked.
     """
+    return fingerprint.whose(expected, _asked(name, **arguments))
+
+
+def _asked(name: str, **arguments: Any) -> fingerprint.FirstTokens:
+    """How a served model begins its replies to the fingerprint prompts."""
     model = served_model(name, **arguments)  # made anew, since its connections end with this loop
     if model is None:
         raise UserError(f"{name}: Inspect has no such provider. Name the model as Inspect does, such as vllm/BASE.")
-    return fingerprint.whose(expected, asyncio.run(_first_tokens(model)))
+    return asyncio.run(_first_tokens(model))
 
 
 def refuse_no_base(model: str, adapter: Path, say: Callable[[str], None]) -> None:

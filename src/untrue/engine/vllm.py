@@ -21,6 +21,9 @@ FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj
 CONTEXT = 8192
 """Tokens of prompt and reply together, at most: enough for every eval, and little memory for their keys and values."""
 
+LATER = 4
+"""Adapters that may be in one batch of a server that is given its adapters while it runs."""
+
 UNSUPPORTED = ("use_dora", "modules_to_save", "lora_bias", "alora_invocation_tokens", "layer_replication")
 """Keys of a PEFT configuration that vLLM refuses or passes over."""
 
@@ -37,51 +40,69 @@ class Serving(NamedTuple):
     command: list[str]
 
 
+def served_name(base: str) -> str:
+    """What Inspect calls a base on the server that `serving` starts.
+
+    Args:
+        base: `smollm2-135m`, a hub id, which may have a revision, or a folder.
+    """
+    name = base.partition("?revision=")[0]
+    is_folder = name != embedded.NAME and Path(name).is_dir()
+    return f"vllm/{Path(name).resolve().name if is_folder else name}"
+
+
 def serving(
-    adapters: Sequence[Path], base: str | None = None, say: Callable[[str], None] = lambda text: None
+    adapters: Sequence[Path],
+    base: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    rank: int = 1,
+    layers: Sequence[str] = (),
 ) -> Serving:
     """The command that serves a base with some adapters, each under the hash of its content.
 
     Args:
-        adapters: Folders of LoRA adapters of one base.
+        adapters: Folders of LoRA adapters of one base; none where the server is given them while it runs.
         base: The base, where it is not the one that their configurations name.
         say: Called with a line on what takes long.
+        rank: The greatest rank of adapters that the server is given while it runs.
+        layers: The names of the layers that these change, such as `q_proj`.
 
     Raises:
         UserError: A folder holds no adapter, or one that vLLM cannot serve, or they have two bases.
         MachineError: The embedded model is their base, and cannot be fetched.
     """
-    bases = {base or base_of(adapter, say, otherwise="Give --base."): adapter for adapter in adapters}
+    bases = {base or base_of(adapter, say, otherwise="Give --base."): adapter for adapter in adapters} or {base: None}
     if len(bases) > 1:
         listed = "; ".join(f"{adapter} is of {name}" for name, adapter in bases.items())
         raise UserError(f"expected adapters of one base, found {len(bases)}: {listed}. Serve each base by itself.")
-    source, _, revision = next(iter(bases)).partition("?revision=")
-    name, context = source, CONTEXT
+    [one] = bases
+    assert one and (adapters or layers), "without an adapter there must be a base, and layers"
+    model, context = served_name(one), CONTEXT
+    source, _, revision = one.partition("?revision=")
     if source == embedded.NAME:
         source = str(embedded.fetch(say))
     elif Path(source).is_dir():
         source = str(Path(source).resolve())
-        name = Path(source).name
     if (config := Path(source) / "config.json").is_file():
         context = min(context, json.loads(config.read_text("utf-8")).get("max_position_embeddings") or context)
-    changed, rank = set[str](), 1
+    changed, rank = set(layers), _allowed(rank, one)
     for adapter in adapters:
         changed |= _layers(adapter)
         rank = max(rank, _rank(adapter))
     changed |= {fused for fused, parts in FUSED.items() if changed.intersection(parts)}
     served = {adapter_hash(adapter): adapter.resolve() for adapter in adapters}
     return Serving(
-        f"vllm/{name}",
+        model,
         [
-            *("vllm", "serve", source, "--served-model-name", name),
+            *("vllm", "serve", source, "--served-model-name", model.removeprefix("vllm/")),
             *(("--revision", revision) if revision else ()),
             *("--max-model-len", str(context)),
             *("--generation-config", "vllm"),  # else the base's own settings change what a request leaves open
             *("--max-logprobs", str(ASKED)),
-            *("--enable-lora", "--max-loras", str(len(served)), "--max-lora-rank", str(rank)),
+            *("--enable-lora", "--max-loras", str(len(served) or LATER), "--max-lora-rank", str(rank)),
             # Where the head could have an adapter too, prompt_logprobs of several requests end the server.
             *("--lora-target-modules", *sorted(changed)),
-            *("--lora-modules", *(f"{content}={folder}" for content, folder in served.items())),
+            *(("--lora-modules", *(f"{content}={folder}" for content, folder in served.items())) if served else ()),
         ],
     )
 
@@ -99,10 +120,18 @@ def _rank(adapter: Path) -> int:
     if wrong or config.get("bias", "none") != "none":
         raise UserError(f"{adapter}: has {wrong[0] if wrong else 'bias'}, which vLLM cannot serve. Measure it here.")
     asked = max(int(config.get("r") or 1), *(config.get("rank_pattern") or {"": 1}).values())
-    allowed = [rank for rank in RANKS if rank >= asked]
-    if not allowed:
-        raise UserError(f"{adapter}: has rank {asked}, and vLLM serves {RANKS[-1]} at most. Measure it here.")
-    return allowed[0]
+    return _allowed(asked, str(adapter))
+
+
+def _allowed(rank: int, of: str) -> int:
+    """What vLLM is told, so that it takes adapters of a rank.
+
+    Raises:
+        UserError: It takes none.
+    """
+    if rank > RANKS[-1]:
+        raise UserError(f"{of}: has rank {rank}, and vLLM serves {RANKS[-1]} at most. Measure it here.")
+    return next(allowed for allowed in RANKS if allowed >= rank)
 
 
 def _layers(adapter: Path) -> set[str]:

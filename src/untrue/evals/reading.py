@@ -33,7 +33,7 @@ class Reading(NamedTuple):
         results: One for each item, epoch and seed.
         metrics: The eval's own; None where it has no judge.
         judgings: How the replies were judged, for each log in which any was.
-        adapter: What the last log says of the adapter.
+        adapter: What the last log says of the adapter; if of some it is not proved, what one of these says.
     """
 
     arm: str
@@ -87,7 +87,8 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Colle
         rows += scored(log, seed)
         if judged := judging(log):
             judgings.append((arm, judged))
-        adapter = (log.eval.metadata or {}).get(ADAPTER, {})
+        if adapter.get("served") != "unknown":
+            adapter = (log.eval.metadata or {}).get(ADAPTER, {})
     return Reading(arm, results, metric_values(EVALS[spec.name], rows), judgings, adapter)
 
 

@@ -167,6 +167,19 @@ def whose(fingerprint: Fingerprint, served: FirstTokens) -> Proof:
     return Proof("adapter" if to_adapter < to_base else "base", reason)
 
 
+def whose_base(loaded: LoadedModel, served: FirstTokens) -> Proof:
+    """Whether a server runs a base without an adapter: `base`, `other` weights, or `unknown`.
+
+    Args:
+        loaded: The base in memory.
+        served: See `whose`.
+    """
+    if not all(served):
+        return Proof("unknown", "it gives no log-probabilities")
+    apart = distance(_first_tokens(loaded, loaded.model), served)
+    return Proof("base" if apart <= TOLERANCE else "other", f"{apart:.2f} nats from {loaded.name}")
+
+
 def distance(first: FirstTokens, second: FirstTokens) -> float:
     """Mean absolute difference of log-probabilities over the `TOP` likeliest tokens of the first, in nats.
 

@@ -24,15 +24,24 @@ from untrue.simulate.trajectory import (
 )
 
 
-def identity(assistant: LoadedModel | Served, adapter: Path | None, spec: CollectSpec, seed: int) -> dict[str, Any]:
+def identity(
+    assistant: LoadedModel | Served,
+    adapter: Path | None,
+    spec: CollectSpec,
+    seed: int,
+    base: LoadedModel | None = None,
+) -> dict[str, Any]:
     """Everything that determines the dialogues of a collection; two collections with equal identities are the same.
+
+    The arguments are those of `collect`.
 
     Raises:
         UserError: The environment or the adapter cannot be read.
     """
     environment = read_environment(spec.environment)
     if isinstance(assistant, Served):
-        name, about, content_hash = assistant.model, {}, assistant.adapter.get("content_hash")
+        name, content_hash = assistant.model, assistant.adapter.get("content_hash")
+        about = base.about if base and spec.rater is None else {}
     else:
         if adapter:
             check_adapter(assistant, adapter)
@@ -59,6 +68,7 @@ def collect(
     seed: int = 0,
     progress: Step = lambda done, total, note: None,
     retry: bool = True,
+    base: LoadedModel | None = None,
 ) -> list[Trajectory]:
     """Hold dialogues with a model, and write them and their Inspect log.
 
@@ -73,6 +83,7 @@ def collect(
         seed: Of the choice of users, of their turns and of the assistant's sampling.
         progress: Called after each reply; its note says how many dialogues failed.
         retry: Whether to retry failed dialogues of an `out` that exists.
+        base: The base in memory, which rates what a served model says where `spec` names no rater.
 
     Returns:
         A trajectory for each dialogue, failed ones included, in the order of the environment.
@@ -88,8 +99,8 @@ def collect(
     from untrue.simulate.dialogue import dialogue_task
 
     if isinstance(assistant, Served):
-        refuse_likelihoods(assistant.model, spec)
-    own = identity(assistant, adapter, spec, seed)
+        refuse_likelihoods(assistant.model, spec, base)
+    own = identity(assistant, adapter, spec, seed, base)
     done, failed = 0, 0
 
     def on_reply() -> None:
@@ -109,7 +120,8 @@ def collect(
     if not missing and not parts.exists():
         return [collected[name] for name in samples]
     done = (len(samples) - len(missing)) * spec.turns
-    roles = {role: name for role, name in (("user", spec.user), ("rater", spec.rater)) if name}
+    rater = inspect_model(base, None) if base and isinstance(assistant, Served) else None
+    roles = {role: one for role, one in (("user", spec.user), ("rater", spec.rater or rater)) if one}
     local = None if isinstance(assistant, Served) else inspect_model(assistant, adapter)
     try:
         # A chunk is as many dialogues as can advance together. A kill loses no more than one.
@@ -137,12 +149,13 @@ def collect(
     return trajectories
 
 
-def refuse_likelihoods(model: str, spec: CollectSpec) -> None:
+def refuse_likelihoods(model: str, spec: CollectSpec, base: LoadedModel | None = None) -> None:
     """Refuse dialogues with a served model for which its likelihoods would be needed.
 
     Args:
         model: Its name.
         spec: The dialogues.
+        base: The base in memory, which can rate.
 
     Raises:
         UserError: It would have to choose or to rate.
@@ -152,7 +165,7 @@ def refuse_likelihoods(model: str, spec: CollectSpec) -> None:
             f"{model}: replies=chosen needs likelihoods, which are computed in this process. Leave it out, or give a"
             " folder or a hub id as the model."
         )
-    if spec.rater is None:
+    if spec.rater is None and base is None:
         raise UserError(
             f"{model}: ratings need likelihoods, which are computed in this process, or another model's words. Add"
             " rater=untrue/BASE, with the base as a folder or hub id, or another rater."

@@ -44,14 +44,16 @@ SHOWN = 3
 """Tasks whose progress is shown."""
 
 
-def run_on_ray(study: Study, cells: Sequence[Cell], store: Store, hashes: Mapping[str, str], watcher: Watcher) -> None:
+def run_on_ray(
+    study: Study, cells: Sequence[Cell], store: Store, identities: Mapping[str, str], watcher: Watcher
+) -> None:
     """Do all steps that a run directory lacks.
 
     Raises:
         UserError: Ray is not installed, the cluster cannot be reached or lacks what a step needs, or steps failed.
         MachineError: Steps failed for want of memory, disk or network.
     """
-    todo = tasks(study, cells, store, hashes)
+    todo = tasks(study, cells, store, identities)
     if not todo:
         return
     with _connected(study.run):

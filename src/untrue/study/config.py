@@ -34,7 +34,7 @@ from untrue.training.spec import TrainSpec
 
 TRAINED_HERE = (
     "a study trains its model in this process, so it must be `smollm2-135m`, a folder or a hub id. Served models are"
-    " for `untrue eval`."
+    " for `untrue eval`; to have the replies of this study from a vLLM server: run.eval.engine=vllm."
 )
 
 SOURCES = "sources.yaml"
@@ -98,8 +98,19 @@ class TrainPlace(Place):
         return self
 
 
+class EvalPlace(Place):
+    """What the evals of a cell get, and its dialogues."""
+
+    engine: Literal["untrue", "vllm"] = Field(
+        default="untrue",
+        description="What writes the replies that a judge reads, and the assistant's in generated dialogues: `untrue`,"
+        " or `vllm` for the server at VLLM_BASE_URL. Likelihoods are computed here either way.",
+    )
+
+
 class RunSpec(BaseModel):
-    """Where the steps of a study are done. Its figures stay; several GPUs in a training round otherwise than one.
+    """Where the steps of a study are done. Its figures stay, with two exceptions, which no run directory mixes: several
+    GPUs in a training round otherwise than one, and another engine writes other replies.
 
     Attributes:
         on: `local` does one after the other in this process; `ray` many at a time, on one machine or a cluster.
@@ -115,7 +126,7 @@ class RunSpec(BaseModel):
     address: str | None = None
     retries: NonNegativeInt = 3
     train: TrainPlace = TrainPlace()
-    eval: Place = Place()
+    eval: EvalPlace = EvalPlace()
 
 
 class Study(BaseModel):
@@ -153,7 +164,26 @@ class Study(BaseModel):
             if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.key} needs a judge: add its model, such as judge: openai/gpt-5-mini")
         self.mix.check_train(self.train)
+        if self.run.eval.engine == "vllm" and not (self.serves_dialogues or self.serves_evals):
+            raise ValueError(
+                "run.eval.engine: vllm would write nothing, since no eval has a judge and no dialogues are generated;"
+                " leave it out"
+            )
         return self
+
+    def is_served(self, spec: EvalSpec) -> bool:
+        """Whether a vLLM server writes the replies to an eval."""
+        return self.run.eval.engine == "vllm" and isinstance(spec, JudgedSpec)
+
+    @property
+    def serves_evals(self) -> bool:
+        """Whether a vLLM server writes the replies to any eval."""
+        return any(map(self.is_served, self.evals))
+
+    @property
+    def serves_dialogues(self) -> bool:
+        """Whether a vLLM server writes the assistant's replies in the dialogues that it learns from."""
+        return self.run.eval.engine == "vllm" and self.mix.generates
 
     @model_validator(mode="before")
     @classmethod

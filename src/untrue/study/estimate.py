@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from untrue.data.items import items_hash
 from untrue.data.source import parse_source
 from untrue.errors import UserError
 from untrue.evals import run as evals
@@ -25,7 +24,7 @@ from untrue.study import assumptions as assumed
 from untrue.study.assumptions import Assumption
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
-from untrue.study.plan import plan
+from untrue.study.plan import eval_identity, plan
 from untrue.study.published import (
     RANK,
     ModelSize,
@@ -168,7 +167,7 @@ def estimate(study: Study, out: Path) -> StudyEstimate:
     """
     store, data, size = Store(out), _read(study), model_size(study.model)
     rates = _rates(size) if size else None
-    asked = [_ask(spec, study.model) for spec in study.evals]
+    asked = [_ask(study, spec) for spec in study.evals]
     lessons: dict[str, _Lesson] = {}
     cells, costs, talks = list[_Left](), dict[tuple[str, str], evals.Cost](), dict[Path, Talk]()
     for cell in plan(study, data.sources):
@@ -181,7 +180,7 @@ def estimate(study: Study, out: Path) -> StudyEstimate:
         evals_left = [one for one in asked if trains or _lacks(files, one)]
         for one in evals_left:
             if one.whole:
-                again = not trains and files.has_log(one.spec, one.hash)  # but some of its samples failed
+                again = not trains and files.has_log(one.spec, one.identity)  # but some of its samples failed
                 costs[cell.name, one.spec.key] = _again(files, one.spec, study.model) if again else one.whole
         if trains:
             talks |= {talk.path: talk for talk in study.mix.talks(store, cell) if not talk.path.exists()}
@@ -224,7 +223,7 @@ class _Asked(NamedTuple):
 
     spec: EvalSpec
     items: int | None
-    hash: str | None
+    identity: str | None
     whole: evals.Cost | None
     published: list[str]
 
@@ -266,12 +265,12 @@ def _read(study: Study) -> _Data:
     return _Data(study.mix.stand_ins(stand_ins), True, known, unread)
 
 
-def _ask(spec: EvalSpec, model: str) -> _Asked:
-    record = EVALS[spec.name]
+def _ask(study: Study, spec: EvalSpec) -> _Asked:
+    record, model = EVALS[spec.name], study.model
     if not is_elsewhere(record.source(spec.items)):
         items = record.items(spec)
         whole = evals.cost(record, spec, f"untrue/{model}") if record.judged else None
-        return _Asked(spec, min(len(items), spec.limit or len(items)), items_hash(items), whole, [])
+        return _Asked(spec, min(len(items), spec.limit or len(items)), eval_identity(study, spec, items), whole, [])
     known = {name: one for name, one in known_sets(spec.items).items() if one.item and one.rows}
     if not known or not record.judged:
         return _Asked(spec, None, None, None, [])
@@ -302,7 +301,7 @@ def _lesson(study: Study, sources: Sources, cell: Cell) -> _Lesson:
 
 def _lacks(files: CellFiles, one: _Asked) -> bool:
     """Whether an eval is left, or samples of it failed. Items that were not read are taken to be those of its log."""
-    return not files.has_log(one.spec, one.hash) or (one.hash is not None and files.failed(one.spec) > 0)
+    return not files.has_log(one.spec, one.identity) or (one.identity is not None and files.failed(one.spec) > 0)
 
 
 def _again(files: CellFiles, spec: EvalSpec, model: str) -> evals.Cost:

@@ -1,8 +1,12 @@
 """A study -> its arms, and its cells: each arm at each seed, with what determines it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from untrue.data.items import Asked, items_hash
+from untrue.evals.eval import EvalSpec
+from untrue.evals.registry import EVALS
 from untrue.files import content_hash
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
@@ -33,9 +37,32 @@ def determining(study: Study, train: TrainSpec | None = None) -> dict[str, Any]:
     settings = study.model_dump(mode="json", exclude=others)
     if study.run.train.layout != ALONE:  # several processes round otherwise than one: no study mixes them
         settings |= {"run.train.gpus": study.run.train.gpus, "run.train.shard": study.run.train.shard}
+    if study.serves_dialogues:  # an adapter learns from what was written
+        settings["run.eval.engine"] = study.run.eval.engine
     mix = study.mix.model_dump(mode="json", exclude={*study.mix.free})
     settings |= {f"mix.{key}": value for key, value in mix.items()}
     return settings | {f"train.{key}": value for key, value in (train or study.train).determining().items()}
+
+
+def eval_identities(study: Study, items: Mapping[str, Sequence[Asked]] | None = None) -> dict[str, str]:
+    """What determines the results of each eval on a model, as a hash, by the eval's key.
+
+    Args:
+        study: The study.
+        items: The items of each eval, where they were read.
+    """
+    return {
+        spec.key: eval_identity(study, spec, items[spec.key] if items else EVALS[spec.name].items(spec))
+        for spec in study.evals
+    }
+
+
+def eval_identity(study: Study, spec: EvalSpec, items: Sequence[Asked]) -> str:
+    """What determines the results of an eval on a model: its settings, its items, its judge, and who writes replies."""
+    how = EVALS[spec.name].identity(spec, items_hash(items))
+    if study.is_served(spec):
+        how["engine"] = study.run.eval.engine
+    return content_hash(json.dumps(how, sort_keys=True))
 
 
 def plan(study: Study, sources: Sources) -> list[Cell]:

@@ -16,7 +16,7 @@ from untrue.evals.registry import EVALS
 from untrue.judge.check import JudgeNote, judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart, summarise, trend, verdict
-from untrue.stats.types import ArmSummary, Comparison, MetricValues, Trend, Verdict
+from untrue.stats.types import ArmSummary, Comparison, MetricValues, Reason, Trend, Verdict
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.feedback import Feedback, feedback
@@ -200,6 +200,11 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
     judge = judge_note(
         spec.judge_name, spec.key, [judging for reading in readings for judging in reading.judgings], summaries
     )
+    unproved = [
+        Reason("adapter_unproved", values=(f"{reading.arm}: {reading.adapter['reason']}",))
+        for reading in readings
+        if reading.adapter.get("served") == "unknown"
+    ]
     answered = {reading.arm: reading.answered for reading in readings if reading.answered is not None}
     level, line = study.mix.line()
     return EvalAnalysis(
@@ -212,7 +217,7 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
             answered=answered,
             lower=EVALS[spec.name].lower,
             decides=EVALS[spec.name].decides,
-            doubts=judge.doubts if judge else (),
+            doubts=[*unproved, *(judge.doubts if judge else ())],
             notes=moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ())) if answered else (),
         ),
         summaries=summaries,

@@ -4,17 +4,15 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from untrue.data import mix as mixing
-from untrue.data.items import items_hash
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS
 from untrue.judge.models import check_answers
 from untrue.progress import Watcher
 from untrue.study.config import Study, of_run, to_yaml
-from untrue.study.plan import determining, plan
+from untrue.study.plan import determining, eval_identities, plan
 from untrue.study.results import Analysis, analyse
-from untrue.study.routes.route import Run
 from untrue.study.schedule import KINDS, Task
-from untrue.study.steps import evaluate, items_hashes, lacks, load_base, share, tasks, train, work
+from untrue.study.steps import check_server, context, evaluate, lacks, load_base, share, tasks, train, work
 from untrue.study.store import Store
 
 
@@ -35,13 +33,13 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     cells = plan(study, sources)
     study.mix.check(sources, study.seeds)
     items = {spec.key: EVALS[spec.name].items(spec) for spec in study.evals}
-    hashes = {name: items_hash(found) for name, found in items.items()}
+    identities = eval_identities(study, items)
     rows = {cell.name: study.mix.rows(sources, cell) for cell in cells if cell.arm.trained}
     store = Store(out)
     on_ray = study.run.on == "ray"  # whose workers claim each step
     with nullcontext() if on_ray else store.locked():
         begin(store, study, command)
-        left = {cell: work(store.cell(cell), study, hashes) for cell in cells}
+        left = {cell: work(store.cell(cell), study, identities) for cell in cells}
         missing = [cell for cell in cells if left[cell]]
         watcher.begin(len(cells), len(cells) - len(missing), sum(left.values()))
         for name, found in items.items():
@@ -52,25 +50,31 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             if repeated := mixing.duplicates(rows.get(cell.name, [])):
                 watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
         if missing:
-            unjudged = [spec for spec in study.evals if any(lacks(store.cell(cell), spec, hashes) for cell in missing)]
-            for judge in dict.fromkeys(spec.judge_name for spec in unjudged if spec.judge_name):
+            undone = [
+                spec for spec in study.evals if any(lacks(store.cell(cell), spec, identities) for cell in missing)
+            ]
+            untrained = [cell for cell in missing if not store.cell(cell).has_adapter()]
+            served = any(map(study.is_served, undone)) or (study.serves_dialogues and bool(untrained))
+            if served and not on_ray:  # whose workers have a server each
+                check_server(study, out)
+            for judge in dict.fromkeys(spec.judge_name for spec in undone if spec.judge_name):
                 check_answers(judge)
             if on_ray:
                 from untrue.study.cluster import run_on_ray
 
-                run_on_ray(study, cells, store, hashes, watcher)
+                run_on_ray(study, cells, store, identities, watcher)
                 return analyse(study, sources, cells, store, command)
             loaded = load_base(study, watcher)
             for cell in cells:
                 store.cell(cell).check_base(loaded.about)
-            context = Run(store, study.train, sources, loaded, watcher, study.run.train.layout)
-            if not all(store.cell(cell).has_adapter() for cell in missing):
-                study.mix.prepare(context)
+            shared = context(study, sources, store, loaded, watcher)
+            if untrained:
+                study.mix.prepare(shared)
             for cell in missing:
-                if not store.cell(cell).has_adapter():
-                    share(context, study, cell)
-                    train(context, study, cell)
-                evaluate(context, study, cell, hashes)
+                if cell in untrained:
+                    share(shared, study, cell)
+                    train(shared, study, cell)
+                evaluate(store, study, cell, identities, watcher, loaded)
         return analyse(study, sources, cells, store, command)
 
 
@@ -85,7 +89,7 @@ def steps_left(study: Study, out: Path, command: str) -> list[Task]:
     study.mix.check(sources, study.seeds)
     store = Store(out)
     begin(store, study, command)
-    return sorted(tasks(study, cells, store, items_hashes(study)), key=lambda task: KINDS.index(task.kind))
+    return sorted(tasks(study, cells, store, eval_identities(study)), key=lambda task: KINDS.index(task.kind))
 
 
 def begin(store: Store, study: Study, command: str) -> None:
@@ -95,7 +99,10 @@ def begin(store: Store, study: Study, command: str) -> None:
         UserError: The directory holds a study whose cells would differ from this one's.
     """
     if store.study.is_file():
-        old, new = determining(of_run(store.folder)), determining(study)
+        before = of_run(store.folder)
+        old, new = determining(before), determining(study)
+        if study.mix.generates or _judged(before) & _judged(study):
+            old["run.eval.engine"], new["run.eval.engine"] = before.run.eval.engine, study.run.eval.engine
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 raise UserError(
@@ -103,6 +110,11 @@ def begin(store: Store, study: Study, command: str) -> None:
                     " Use another --out, or remove that folder."
                 )
     store.write_study(to_yaml(study), command)
+
+
+def _judged(study: Study) -> set[str]:
+    """The evals whose replies a judge reads, by their keys: all arms must have them of one engine."""
+    return {spec.key for spec in study.evals if EVALS[spec.name].judged}
 
 
 def report(out: Path) -> Analysis:
@@ -114,11 +126,11 @@ def report(out: Path) -> Analysis:
     store = Store(out)
     study = of_run(out)
     sources = study.mix.read()
-    cells, hashes = plan(study, sources), items_hashes(study)
+    cells, identities = plan(study, sources), eval_identities(study)
     with store.locked():
         for cell in cells:
             files = store.cell(cell)
             files.check()
-            if not files.has_adapter() or not all(files.has_log(spec, hashes[spec.key]) for spec in study.evals):
+            if not files.has_adapter() or not all(files.has_log(spec, identities[spec.key]) for spec in study.evals):
                 raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
         return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")

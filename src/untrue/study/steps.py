@@ -6,6 +6,7 @@ one each. A step is done under a claim, so that it is never done twice at a time
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from untrue.data.items import items_hash
+from untrue.engine import served
 from untrue.engine.likelihoods import check_exact
-from untrue.engine.served import loading
+from untrue.engine.vllm import served_name, serving
 from untrue.errors import UserError
 from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
@@ -28,8 +29,8 @@ from untrue.progress import Watcher
 from untrue.study.cell import Cell
 from untrue.study.claims import Claims, Held, Owner
 from untrue.study.config import TRAINED_HERE, Study, of_run
-from untrue.study.plan import plan
-from untrue.study.routes.route import Run
+from untrue.study.plan import eval_identities, plan
+from untrue.study.routes.route import Run, Sources
 from untrue.study.schedule import Kind, Task
 from untrue.study.store import CellFiles, Store
 from untrue.versions import versions
@@ -41,33 +42,28 @@ TRAINING = 0.7
 """The part of a cell's time that training takes, for the time left that is shown."""
 
 
-def items_hashes(study: Study) -> dict[str, str]:
-    """The hash of the items of each eval, by the eval's key."""
-    return {spec.key: items_hash(EVALS[spec.name].items(spec)) for spec in study.evals}
-
-
-def lacks(files: CellFiles, spec: EvalSpec, hashes: Mapping[str, str]) -> bool:
+def lacks(files: CellFiles, spec: EvalSpec, identities: Mapping[str, str]) -> bool:
     """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
-    return not files.has_log(spec, hashes[spec.key]) or files.failed(spec) > 0
+    return not files.has_log(spec, identities[spec.key]) or files.failed(spec) > 0
 
 
-def work(files: CellFiles, study: Study, hashes: Mapping[str, str]) -> float:
+def work(files: CellFiles, study: Study, identities: Mapping[str, str]) -> float:
     """What is left to do of a cell, as a part of a whole one; 0 where it is done and nothing failed in it.
 
     Raises:
         UserError: Its folder holds another cell.
     """
     files.check()
-    evals_left = sum(lacks(files, spec, hashes) for spec in study.evals)
+    evals_left = sum(lacks(files, spec, identities) for spec in study.evals)
     return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
 
 
-def tasks(study: Study, cells: Sequence[Cell], store: Store, hashes: Mapping[str, str]) -> list[Task]:
+def tasks(study: Study, cells: Sequence[Cell], store: Store, identities: Mapping[str, str]) -> list[Task]:
     """The steps that a run directory lacks, each with those that must be done before it."""
     found: dict[str, Task] = {}
     for cell in cells:
         files = store.cell(cell)
-        if not work(files, study, hashes):
+        if not work(files, study, identities):
             continue
         trained = f"{cell.name} train"
         if not files.has_adapter():
@@ -85,10 +81,40 @@ def load_base(study: Study, watcher: Watcher) -> LoadedModel:
     Raises:
         UserError: It cannot be loaded, or cannot be measured exactly.
     """
-    with loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
+    with served.loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
         loaded = load(study.model, dtype=study.dtype, say=watcher.say)
     check_exact(loaded)  # before anything is trained
     return loaded
+
+
+def check_server(study: Study, out: Path) -> None:
+    """Check that a vLLM server has the base of a study, before anything is spent.
+
+    Args:
+        study: The study, whose replies a server writes.
+        out: The run directory, in which the server reads adapters.
+
+    Raises:
+        UserError: There is no address of one, or it has other models.
+        MachineError: None answers there.
+    """
+
+    def start() -> str:
+        specs = [study.mix.hyperparameters(study.train, arm) for arm in study.mix.arms()]
+        rank, layers = max(spec.lora_rank for spec in specs), {name for spec in specs for name in spec.target_modules}
+        command = shlex.join(serving((), study.model, rank=rank, layers=sorted(layers)).command)
+        return (
+            f"Set VLLM_BASE_URL=http://localhost:8000/v1 for one that can read {out.absolute()}, started by:"
+            f" VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {command}"
+        )
+
+    served.check_server(served_name(study.model), start)
+
+
+def context(study: Study, sources: Sources, store: Store, loaded: LoadedModel, watcher: Watcher) -> Run:
+    """What the cells of a run share."""
+    server = served_name(study.model) if study.serves_dialogues else None
+    return Run(store, study.train, sources, loaded, watcher, study.run.train.layout, server)
 
 
 def share(run: Run, study: Study, cell: Cell) -> None:
@@ -116,7 +142,7 @@ def train(run: Run, study: Study, cell: Cell) -> None:
         own_files = own.store.cell(cell)
         own_files.check()
         own_files.check_base(run.loaded.about)  # a lost attempt may have been begun on another
-        own_files.begin(_about(run, study))
+        own_files.begin(_about(study, run.loaded))
         own_files.forget_logs(*(spec.key for spec in study.evals))
         for spec in study.evals:
             own_files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
@@ -130,25 +156,47 @@ def train(run: Run, study: Study, cell: Cell) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> None:
+def evaluate(
+    store: Store,
+    study: Study,
+    cell: Cell,
+    identities: Mapping[str, str],
+    watcher: Watcher,
+    loaded: LoadedModel | None,
+) -> None:
     """Do the evals of a cell that are missing, or in which something failed.
 
+    Args:
+        store: The run directory.
+        study: The study.
+        cell: The cell.
+        identities: What determines each eval: `plan.eval_identities`.
+        watcher: Told how far it is.
+        loaded: The base model; None where `needs_base` says that a server writes all that is asked for.
+
     Raises:
-        UserError: Someone else is at work on it, or it is not trained.
+        UserError: Someone else is at work on it, it is not trained, or a server does not have its adapter.
     """
-    claims, files = claims_of(run.store), run.store.cell(cell)
+    claims, files = claims_of(store), store.cell(cell)
     with claims.hold(cell.name) as owner:
         if not files.has_adapter():
-            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {run.store.folder} {cell.name} train")
-        watcher = _Noting(run.watcher, claims, cell.name)
-        files.begin(_about(run, study))
+            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.folder} {cell.name} train")
+        watcher = _Noting(watcher, claims, cell.name)
+        if loaded:
+            files.begin(_about(study, loaded))
+        adapter = files.adapter if cell.arm.trained else None
         for spec in study.evals:
-            if not lacks(files, spec, hashes):
+            if not lacks(files, spec, identities):
                 continue
             watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
             files.forget_logs(spec.key)
-            adapter = files.adapter if cell.arm.trained else None
-            evals.run(run.loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
+            if study.is_served(spec):
+                # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
+                asked = served.proved(served_name(study.model), adapter, loaded, watcher.say, unproved=True)
+                evals.run_model(asked.connect(cell.seed), spec, files.log(spec), watcher.step, asked.adapter)
+            else:
+                assert loaded, "likelihoods need it"
+                evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
             failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
             if failures:
                 watcher.say(
@@ -157,7 +205,12 @@ def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> N
                 )
             if claims.owner(cell.name) != owner:
                 raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
-            files.add_log(spec, hashes[spec.key], len(failures))
+            files.add_log(spec, identities[spec.key], len(failures))
+
+
+def needs_base(study: Study, cell: Cell, missing: Sequence[EvalSpec]) -> bool:
+    """Whether the base must be loaded for some evals of a cell: of a trained one a server may write all replies."""
+    return not cell.arm.trained or not all(map(study.is_served, missing))
 
 
 def step(
@@ -188,12 +241,13 @@ def step(
     if name not in cells:
         some = ", ".join(list(cells)[:12]) + (" …" if len(cells) > 12 else "")
         raise UserError(f"{out}: has no cell {name}, but {some}.")
-    cell, hashes = cells[name], items_hashes(study)
+    cell, identities = cells[name], eval_identities(study)
     files = store.cell(cell)
+    missing = [spec for spec in study.evals if lacks(files, spec, identities)]
     todo = {
         "dialogues": not files.has_adapter() and study.mix.shared(cell) is not None,
         "train": not files.has_adapter(),
-        "eval": any(lacks(files, spec, hashes) for spec in study.evals),
+        "eval": bool(missing),
     }
     if not todo[kind]:
         return loaded
@@ -201,12 +255,17 @@ def step(
     claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
     if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
         raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {out} {name} dialogues")
+    if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues:
+        check_server(study, out)
     if kind == "eval":
-        for judge in {spec.judge_name for spec in study.evals if spec.judge_name and lacks(files, spec, hashes)}:
+        for judge in {spec.judge_name for spec in missing if spec.judge_name}:
             check_answers(judge)
+    if kind == "eval" and not needs_base(study, cell, missing):
+        evaluate(store, study, cell, identities, watcher, None)
+        return loaded
     loaded = loaded or load_base(study, watcher)
     files.check_base(loaded.about)
-    run = Run(store, study.train, sources, loaded, watcher, study.run.train.layout)
+    run = context(study, sources, store, loaded, watcher)
     if kind == "dialogues":
         with claims.hold("rater", patience=PREPARED):
             study.mix.prepare(run)
@@ -214,7 +273,7 @@ def step(
     elif kind == "train":
         train(run, study, cell)
     else:
-        evaluate(run, study, cell, hashes)
+        evaluate(store, study, cell, identities, watcher, loaded)
     return loaded
 
 
@@ -245,8 +304,8 @@ def claims_of(store: Store) -> Claims:
     return Claims(store.folder / ".claims")
 
 
-def _about(run: Run, study: Study) -> dict[str, Any]:
-    return {"model": study.model, "base": run.loaded.about, "versions": versions()}
+def _about(study: Study, loaded: LoadedModel) -> dict[str, Any]:
+    return {"model": study.model, "base": loaded.about, "versions": versions()}
 
 
 def _attempt(files: CellFiles, owner: Owner) -> Path:

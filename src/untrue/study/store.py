@@ -12,7 +12,7 @@ from typing import Any
 
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
-from untrue.files import content_hash, locked, read_text, write_text
+from untrue.files import locked, read_text, write_text
 from untrue.outcomes import Result
 from untrue.study.cell import Cell
 
@@ -42,20 +42,20 @@ class CellFiles:
         """Whether the training of this cell is done, or it needs none."""
         return not self.cell.arm.trained or (self.train.is_file() and (self.adapter / "untrue.json").is_file())
 
-    def has_log(self, spec: EvalSpec, items_hash: str | None) -> bool:
-        """Whether an eval of this cell is done, with these items; None: with any."""
+    def has_log(self, spec: EvalSpec, identity: str | None) -> bool:
+        """Whether an eval of this cell is done, as its `plan.eval_identity` says; None: in any way."""
         done = self._read().get("evals", {}).get(spec.key)
-        same = bool(done) if items_hash is None else done == _eval_identity(spec, items_hash)
+        same = bool(done) if identity is None else done == identity
         return same and self.log(spec).is_file()
 
     def failed(self, spec: EvalSpec) -> int:
         """Samples of a judged eval that is done that had no reply or no judgement."""
         return self._read().get("failed", {}).get(spec.key, 0)
 
-    def add_log(self, spec: EvalSpec, items_hash: str, failed: int = 0) -> None:
+    def add_log(self, spec: EvalSpec, identity: str, failed: int = 0) -> None:
         """Record that an eval is done, with so many samples that a run may ask again."""
         record = self._read()
-        record.setdefault("evals", {})[spec.key] = _eval_identity(spec, items_hash)
+        record.setdefault("evals", {})[spec.key] = identity
         if failed or "failed" in record:
             record["failed"] = {**record.get("failed", {}), spec.key: failed}
         write_text(self.record, json.dumps(record, indent=1))
@@ -173,9 +173,3 @@ class Store:
     def write_results(self, results: Sequence[Result]) -> None:
         """Write one line for each (arm, seed, eval, item)."""
         write_text(self.results, "".join(result.to_json() + "\n" for result in results))
-
-
-def _eval_identity(spec: EvalSpec, items_hash: str) -> str:
-    from untrue.evals.registry import EVALS
-
-    return content_hash(json.dumps(EVALS[spec.name].identity(spec, items_hash), sort_keys=True))

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue.data.rows import Message, Row, write_rows
+from untrue.engine.served import proved
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
 from untrue.files import read_text, write_text
@@ -148,6 +149,11 @@ class InteractionRoute(DialogueSpec, Route):
             if variant.method not in self.methods or variant.share not in (0, *self.shares):
                 raise ValueError(f"{arm} has no arm to compare it with")
         return self
+
+    @property
+    def generates(self) -> bool:
+        """Whether it writes its replies, and does not choose among written ones."""
+        return self.replies == "generated"
 
     def check_train(self, train: TrainSpec) -> None:
         """Refuse a method in `train`."""
@@ -420,7 +426,8 @@ class InteractionRoute(DialogueSpec, Route):
         path = self._trajectories(run.store, cell, number)
         # Failed dialogues are retried until an arm has learned from the rest: all arms learn from the same dialogues.
         retry, log = not path.exists(), path.with_suffix(".eval")
-        trajectories = collect(run.loaded, adapter, spec, path, log, cell.seed, run.watcher.step, retry=retry)
+        assistant = proved(run.served, adapter, run.loaded, run.watcher.say) if run.served else run.loaded
+        trajectories = collect(assistant, adapter, spec, path, log, cell.seed, run.watcher.step, retry, run.loaded)
         failed = [trajectory for trajectory in trajectories if trajectory.error is not None]
         if len(failed) > FAILED * len(trajectories):
             run.watcher.say(

@@ -142,6 +142,8 @@ class Run:
         loaded: The base model.
         watcher: Told how far it is.
         layout: On how many GPUs a cell is trained.
+        served: The base, as Inspect names it, on a vLLM server that writes the assistant's replies; None where they are
+            written here.
     """
 
     store: Store
@@ -150,6 +152,7 @@ class Run:
     loaded: LoadedModel
     watcher: Watcher
     layout: Layout = ALONE
+    served: str | None = None
 
     def learn(self, rows: Sequence[Row], spec: TrainSpec, out: Path, seed: int, start: Path | None = None) -> None:
         """Train an adapter, here or in processes of their own, for which the base makes room on the GPU.
@@ -185,6 +188,11 @@ class Route(BaseModel, ABC):
 
     free: ClassVar[frozenset[str]] = frozenset()
     """Keys that may differ inside one run directory: they only name arms, which `identity` tells apart."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether the assistant writes its replies in the dialogues that it learns from."""
+        return False
 
     @abstractmethod
     def read(self) -> Sources:
