@@ -28,7 +28,8 @@ from untrue.progress import Watcher
 from untrue.study.cell import Cell
 from untrue.study.claims import Claims, Held, Owner
 from untrue.study.config import TRAINED_HERE, Study, of_run
-from untrue.study.plan import plan
+from untrue.study.mirror import open_store
+from untrue.study.plan import folders, plan
 from untrue.study.routes.route import Run
 from untrue.study.schedule import Kind, Task
 from untrue.study.store import CellFiles, Store
@@ -91,12 +92,24 @@ def load_base(study: Study, watcher: Watcher) -> LoadedModel:
     return loaded
 
 
+def prepare(run: Run, study: Study) -> None:
+    """Check with the model what all cells rely on, such as a rater, unless it was checked before."""
+    with run.store.claims().hold("rater", patience=PREPARED):
+        run.store.fetch_files(run.store.rater)
+        study.mix.prepare(run)
+        run.store.publish_files(run.store.rater)
+
+
 def share(run: Run, study: Study, cell: Cell) -> None:
     """Make what a cell shares with others before it learns, unless it is there."""
     if name := study.mix.shared(cell):
-        claims = claims_of(run.store)
+        claims, folder = run.store.claims(), study.mix.talks(run.store, cell)[0].path.parent
         with claims.hold(name):
-            study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
+            run.store.fetch([folder])
+            run.store.resume(folder, folder)
+            with run.store.saving(folder, folder):
+                study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
+            run.store.publish(folder)
 
 
 def train(run: Run, study: Study, cell: Cell) -> None:
@@ -105,12 +118,13 @@ def train(run: Run, study: Study, cell: Cell) -> None:
     Raises:
         UserError: Someone else is at work on it, or its folder holds another cell.
     """
-    claims = claims_of(run.store)
+    claims, files = run.store.claims(), run.store.cell(cell)
     with claims.hold(cell.name) as owner:
-        files = run.store.cell(cell)
+        run.store.fetch(folders(study, run.store, [cell]))
         if files.has_adapter():
             return
         files.check()
+        run.store.resume(files.folder, files.folder.with_name(f".{files.folder.name}.left"))
         attempt = _attempt(files, owner)
         own = replace(run, store=run.store.with_folder(cell, attempt), watcher=_Noting(run.watcher, claims, cell.name))
         own_files = own.store.cell(cell)
@@ -120,11 +134,13 @@ def train(run: Run, study: Study, cell: Cell) -> None:
         own_files.forget_logs(*(spec.key for spec in study.evals))
         for spec in study.evals:
             own_files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
-        if cell.arm.trained:
-            study.mix.learn(own, cell, TRAINING)
-            write_text(own_files.train, read_text(own_files.adapter / "train.json"))
-        if claims.owner(cell.name) != owner:
-            raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
+        with run.store.saving(files.folder, attempt):
+            if cell.arm.trained:
+                study.mix.learn(own, cell, TRAINING)
+                write_text(own_files.train, read_text(own_files.adapter / "train.json"))
+            if claims.owner(cell.name) != owner:
+                raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
+        run.store.publish(files.folder, attempt)
         attempt.rename(files.folder)
         for other in _attempts(files):  # of processes that woke up late
             shutil.rmtree(other, ignore_errors=True)
@@ -136,10 +152,12 @@ def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> N
     Raises:
         UserError: Someone else is at work on it, or it is not trained.
     """
-    claims, files = claims_of(run.store), run.store.cell(cell)
+    claims, files = run.store.claims(), run.store.cell(cell)
     with claims.hold(cell.name) as owner:
+        run.store.fetch([files.folder], weights=True)
         if not files.has_adapter():
-            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {run.store.folder} {cell.name} train")
+            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {run.store.place} {cell.name} train")
+        run.store.resume(files.folder, files.folder)
         watcher = _Noting(run.watcher, claims, cell.name)
         files.begin(_about(run, study))
         for spec in study.evals:
@@ -148,7 +166,8 @@ def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> N
             watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
             files.forget_logs(spec.key)
             adapter = files.adapter if cell.arm.trained else None
-            evals.run(run.loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
+            with run.store.saving(files.folder, files.folder):
+                evals.run(run.loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
             failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
             if failures:
                 watcher.say(
@@ -158,10 +177,11 @@ def evaluate(run: Run, study: Study, cell: Cell, hashes: Mapping[str, str]) -> N
             if claims.owner(cell.name) != owner:
                 raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
             files.add_log(spec, hashes[spec.key], len(failures))
+            run.store.publish(files.folder)
 
 
 def step(
-    out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None = None, patience: float = 0.0
+    out: str | Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None = None, patience: float = 0.0
 ) -> LoadedModel | None:
     """Do one step of one cell of a run directory, unless it is done.
 
@@ -180,15 +200,15 @@ def step(
         UserError: There is no such study or cell, the step before is not done, or someone else is at work on it.
         MachineError: The machine lacks memory, disk or network.
     """
-    store, study = Store(out), of_run(out)
-    with suppress(OSError):
-        list((out / "cells").iterdir())  # so that a share shows what other machines have just made
+    store = open_store(out)
+    study = of_run(store.folder, store.place)
     sources = study.mix.read()
     cells = {cell.name: cell for cell in plan(study, sources)}
     if name not in cells:
         some = ", ".join(list(cells)[:12]) + (" …" if len(cells) > 12 else "")
         raise UserError(f"{out}: has no cell {name}, but {some}.")
     cell, hashes = cells[name], items_hashes(study)
+    store.fetch(folders(study, store, [cell]))
     files = store.cell(cell)
     todo = {
         "dialogues": not files.has_adapter() and study.mix.shared(cell) is not None,
@@ -197,7 +217,8 @@ def step(
     }
     if not todo[kind]:
         return loaded
-    claims = claims_of(store)
+    store.check()
+    claims = store.claims()
     claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
     if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
         raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {out} {name} dialogues")
@@ -208,8 +229,7 @@ def step(
     files.check_base(loaded.about)
     run = Run(store, study.train, sources, loaded, watcher, study.run.train.layout)
     if kind == "dialogues":
-        with claims.hold("rater", patience=PREPARED):
-            study.mix.prepare(run)
+        prepare(run, study)
         share(run, study, cell)
     elif kind == "train":
         train(run, study, cell)
@@ -238,11 +258,6 @@ class _Noting:
     def step(self, done: int, total: int, note: str) -> None:
         self._watcher.step(done, total, note)
         self._claims.note(self._name, self._stage, done, total, note)
-
-
-def claims_of(store: Store) -> Claims:
-    """The claims on the cells of a run directory, by their names, and on what cells share."""
-    return Claims(store.folder / ".claims")
 
 
 def _about(run: Run, study: Study) -> dict[str, Any]:
