@@ -11,7 +11,10 @@ from typing import Any
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-SECRET = "moto-takes-any-key-0123456789"
+SECRET = "moto-takes-any-secret-0123456789"
+
+BUCKETS = ("runs", "denied", "strict", "old")
+"""One like S3's; one that denies access; one that refuses a condition as unknown; one that does not heed it."""
 
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 UNKNOWN = b"<Error><Code>NotImplemented</Code><Message>A header is not implemented</Message></Error>"
@@ -23,6 +26,7 @@ class Server:
     Attributes:
         url: Its address.
         asked: Method and path of each request.
+        denies: Below which path it denies access.
     """
 
     def __init__(self) -> None:
@@ -30,11 +34,12 @@ class Server:
         self._server = make_server("127.0.0.1", 0, self, threaded=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.asked = list[tuple[str, str]]()
+        self.denies = "/denied/"
 
     def __call__(self, request: dict[str, Any], respond: Callable[..., Any]) -> Iterable[bytes]:
         path = request["PATH_INFO"]
         self.asked.append((request["REQUEST_METHOD"], path))
-        if path.startswith("/denied/"):
+        if path.startswith(self.denies):
             respond("403 Forbidden", [("Content-Type", "application/xml")])
             return [DENIED]
         if path.startswith("/strict/") and "HTTP_IF_NONE_MATCH" in request:

@@ -48,7 +48,7 @@ class Objects:
         self.place = place.rstrip("/")
         scheme = place.partition("://")[0]
         try:
-            self._files, root = url_to_fs(self.place, use_listings_cache=False, skip_instance_cache=True)
+            self._files, root = url_to_fs(self.place, use_listings_cache=False)
         except ImportError as error:
             raise UserError(f"{place}: {one_line(error)}. Or use another --out.") from None
         except ValueError:
@@ -222,7 +222,7 @@ class ObjectClaims(Claims):
         self._notes[name] = [what, done, total, note]
 
     def progress(self, name: str) -> tuple[str, int, int, str] | None:
-        """What the holder of a claim wrote down, asked for about as often as it changes, at most five times a second."""
+        """What the holder of a claim wrote down last; the store is asked as often as that changes, or less."""
         at, noted = self._seen.get(name, (float("-inf"), None))
         if time.monotonic() - at > max(claims.BEAT, len(self._seen) / 5):
             noted = self._state(self._names(name)[-1:]).get("progress")

@@ -137,6 +137,5 @@ def report(out: str | Path) -> Analysis:
             files.check()
             if not files.has_adapter() or not all(files.has_log(spec, hashes[spec.key]) for spec in study.evals):
                 raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
-        return analyse(
-            study, sources, cells, store, store.command() or f"untrue run {store.place}/study.yaml --out {out}"
-        )
+        command = store.command() or f"untrue run {store.place}/study.yaml --out {out}"
+        return analyse(study, sources, cells, store, command)

@@ -138,8 +138,8 @@ def train(run: Run, study: Study, cell: Cell) -> None:
             if cell.arm.trained:
                 study.mix.learn(own, cell, TRAINING)
                 write_text(own_files.train, read_text(own_files.adapter / "train.json"))
-            if claims.owner(cell.name) != owner:
-                raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
+        if claims.owner(cell.name) != owner:
+            raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
         run.store.publish(files.folder, attempt)
         attempt.rename(files.folder)
         for other in _attempts(files):  # of processes that woke up late

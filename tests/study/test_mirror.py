@@ -1,0 +1,318 @@
+"""A run directory in an object store: any machine does any step, and what is published is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import processes
+from tests.study.s3 import SECRET, Server
+from untrue.errors import UserError
+from untrue.study import claims
+from untrue.study.claims import Held
+from untrue.study.mirror import Mirror, open_store
+from untrue.study.objects import Objects
+
+KILLED = """
+import sys, time
+from untrue.cli import main
+from untrue.progress import TerminalWatcher
+from untrue.study import claims
+
+claims.BEAT, step = 0.05, TerminalWatcher.step
+
+def stop_at_six(self, done, total, note):
+    step(self, done, total, note)
+    time.sleep(60 if done == 6 else 0)
+
+TerminalWatcher.step = stop_at_six
+main()
+"""
+"""`untrue …` that works no more after the sixth training step; its last checkpoint is of the fourth."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Go to another machine: the place of its local folders."""
+
+    def go(name: str) -> Path:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        return tmp_path / name / "untrue" / "runs"
+
+    return go
+
+
+@pytest.fixture
+def cell(bucket: str) -> tuple[Mirror, Path]:
+    """A run directory with one folder, published once, in which are two files."""
+    mirror = Mirror(bucket)
+    folder = mirror.folder / "cells" / "one"
+    made(folder, {"rows.jsonl": "rows", "adapter/adapter_model.safetensors": "weights"})
+    mirror.publish(folder)
+    return mirror, folder
+
+
+def made(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+
+
+def there(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def adapter(mirror: Mirror, cell: str) -> bytes:
+    folder = mirror.folder / "cells" / cell
+    mirror.fetch([folder], weights=True)
+    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def test_a_study_on_two_machines_is_as_in_a_folder(
+    untrue, bucket: str, machine, study_file: Path, finished: Path, s3: Server
+):
+    machine("first")
+    planned = untrue("plan", study_file, "--out", bucket)
+    assert planned.exit_code == 0, planned.output
+    first, *others = planned.stdout.splitlines()
+    done = untrue("step", bucket, *first.split())
+    assert done.exit_code == 0, done.output
+    machine("second")
+    assert untrue("plan", study_file, "--out", bucket).stdout.splitlines() == others
+    ran = untrue("run", study_file, "--out", bucket)
+    assert ran.exit_code == 0, ran.output
+    assert f"It is in {bucket} too" in ran.output
+    objects, folder = Objects(bucket), machine("third")
+    begun = len(s3.asked)
+    reported = untrue("report", bucket, "--json")
+    assert reported.exit_code == 0, reported.output
+    assert {method for method, path in s3.asked[begun:]} == {"GET", "HEAD", "PUT"}  # it uploads what it makes
+    assert not list(folder.rglob("*.safetensors"))
+    results = (finished / "results.jsonl").read_bytes()
+    assert objects.read("results.jsonl") == results
+    assert objects.read("report.html")
+    assert json.loads(reported.stdout) == json.loads(objects.read("summary.json") or b"")
+    mirror = Mirror(bucket)
+    for path in finished.glob("cells/*/adapter/adapter_model.safetensors"):
+        assert adapter(mirror, path.parts[-3]) == path.read_bytes()
+    paths = {str(path.relative_to(finished)) for path in finished.glob("cells/**/*") if path.is_file()}
+    mirror.fetch([mirror.folder / "cells" / name.name for name in (finished / "cells").iterdir()])
+    assert {str(p.relative_to(mirror.folder)) for p in mirror.folder.glob("cells/**/*") if p.is_file()} <= paths
+    assert not objects.names("attempts")
+    shown = [planned.output, done.output, ran.output, reported.output]
+    texts = [*map(str.encode, shown), *(objects.read(name) or b"" for name in objects.names(""))]
+    assert not any(SECRET.encode() in text for text in texts)
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_on_another_machine(
+    untrue, bucket: str, machine, study_file: Path, finished: Path, tmp_path: Path
+):
+    machine("first")
+    assert untrue("plan", study_file, "--out", bucket).exit_code == 0
+    (tmp_path / "killed.py").write_text(KILLED, "utf-8")
+    words = ["step", bucket, "control-s0", "train"]
+    process = processes.start(tmp_path / "process", *words, script=tmp_path / "killed.py")
+    objects, deadline = Objects(bucket), time.monotonic() + 120
+    saved = list[str]()
+    while not any("checkpoint-4/" in name for name in saved) or "marker.json" not in saved[-1]:
+        assert process.is_alive and time.monotonic() < deadline, process.stderr
+        time.sleep(0.1)
+        saved = objects.names("attempts/cells/control-s0")
+    process.kill()
+    assert objects.names("cells") == []
+    machine("second")
+    done = untrue(*words)
+    assert done.exit_code == 0, done.output
+    mirror = Mirror(bucket)
+    trained = finished / "cells/control-s0/adapter/adapter_model.safetensors"
+    assert adapter(mirror, "control-s0") == trained.read_bytes()
+    assert json.loads((mirror.folder / "cells/control-s0/train.json").read_text())["resumed_at_step"] == 4
+    assert objects.names("attempts") == []
+    assert untrue("step", bucket, "control-s0", "eval").exit_code == 0
+
+
+def test_what_someone_is_at_work_on_is_left_to_them(
+    untrue, bucket: str, study_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert untrue("plan", study_file, "--out", bucket).exit_code == 0
+    monkeypatch.setattr(claims, "BEAT", 0.1)
+    monkeypatch.setattr(claims, "STALE", 1.0)  # so long it waits
+    with open_store(bucket).claims().hold("control-s0"):
+        done = untrue("step", bucket, "control-s0", "train")
+    assert done.exit_code == 2
+    assert "control-s0: is being made by process" in done.output
+    assert Objects(bucket).names("cells") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report", "{bucket}"], "{bucket}: is not a run directory (study.yaml is missing)."),
+        (["step", "{bucket}", "control-s0", "train"], "{bucket}: is not a run directory (study.yaml is missing)."),
+        (["run", "{study}", "--out", "s3://old/run"], "s3://old/run: this store has no conditional put"),
+        (["plan", "{study}", "--out", "s3://nowhere/run"], "s3://nowhere/run: there is no such bucket."),
+        (["run", "{study}", "--out", "s3:/runs/run"], "s3:/runs/run: is an address that became a path."),
+        (["run", "{study}", "--out", "s3://key:password@runs/run"], "out: has a password or key in it"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(untrue, bucket, study_file, words, message):
+    refused = untrue(*(word.format(bucket=bucket, study=study_file) for word in words))
+    assert refused.exit_code == 2
+    assert refused.output.strip().splitlines()[-1].startswith(f"error: {message.format(bucket=bucket)}")
+
+
+def test_other_data_under_the_same_address_is_refused(untrue, bucket: str, study_file: Path):
+    assert untrue("plan", study_file, "--out", bucket).exit_code == 0
+    refused = untrue("plan", study_file, "train.epochs=2", "--out", bucket)
+    assert refused.exit_code == 2
+    assert f"{bucket}: holds a study with train.epochs 4, now 2." in refused.output
+
+
+def test_a_folder_is_published_whole_and_read_as_it_was(cell: tuple[Mirror, Path], machine):
+    mirror, folder = cell
+    machine("second")
+    other = Mirror(mirror.place)
+    copy = other.folder / "cells" / "one"
+    made(copy, {"left.json": "of a process that was killed"})
+    other.fetch([copy])
+    assert there(copy) == {"rows.jsonl": "rows"}
+    other.fetch([copy], weights=True)
+    assert there(copy) == there(folder)
+
+
+def test_a_late_process_publishes_nothing(cell: tuple[Mirror, Path], machine):
+    mirror, folder = cell
+    machine("second")
+    late = Mirror(mirror.place)
+    copy = late.folder / "cells" / "one"
+    late.fetch([copy])
+    made(folder, {"logs/a.eval": "log"})
+    mirror.publish(folder)
+    objects = Objects(mirror.place)
+    before = objects.names("")
+    made(copy, {"logs/a.eval": "another"})
+    with pytest.raises(Held, match=r"one: was made by another process meanwhile\. Rerun the command\."):
+        late.publish(copy)
+    assert objects.names("") == before
+    late.fetch([copy], weights=True)
+    assert there(copy) == there(folder)
+
+
+def test_nothing_new_is_not_published_again_and_what_is_as_before_not_uploaded(cell, s3: Server):
+    mirror, folder = cell
+    objects = Objects(mirror.place)
+    before = objects.names("")
+    mirror.publish(folder)
+    assert objects.names("") == before
+    made(folder, {"logs/a.eval": "log", "logs/.journal": "hidden"})
+    mirror.publish(folder)
+    new = set(objects.names("")) - set(before)
+    assert sorted(name.rpartition("/")[2] for name in new) == ["000002.json", "a.eval"]
+
+
+def test_an_upload_that_was_cut_off_is_invisible(cell: tuple[Mirror, Path], machine):
+    mirror, folder = cell
+    Objects(mirror.place).write("files/cells/one/000002-cut/rows.jsonl", b"other rows")
+    Objects(mirror.place).write("files/cells/two/000001-cut/rows.jsonl", b"rows")
+    machine("second")
+    other = Mirror(mirror.place)
+    places = [other.folder / "cells" / name for name in ("one", "two")]
+    other.fetch(places)
+    assert there(other.folder / "cells") == {"one/rows.jsonl": "rows"}
+
+
+def test_what_is_damaged_is_refused_with_what_to_remove(cell: tuple[Mirror, Path], machine):
+    mirror, folder = cell
+    objects = Objects(mirror.place)
+    [rows] = [name for name in objects.names("files") if name.endswith("rows.jsonl")]
+    machine("second")
+    other = Mirror(mirror.place)
+    copy = other.folder / "cells" / "one"
+    message = rf"{mirror.place}/{rows}: is missing, or not what was published\. Remove .*{mirror.place}/cells/one/ and"
+    for damage in (lambda: objects.write(rows, b"ROWS"), lambda: objects.remove([rows])):
+        damage()
+        with pytest.raises(UserError, match=message):
+            other.fetch([copy])
+        assert there(copy) == {}
+    for text in (b"{", b'{"number": 1, "files": {"../../up": {"object": "x", "size": 1, "sha256": ""}}}'):
+        objects.write("cells/one/000001.json", text)
+        with pytest.raises(UserError, match=r"cells/one/000001\.json: is missing or damaged"):
+            other.fetch([copy])
+
+
+def saved_by(mirror: Mirror, folder: Path, files: dict[str, str]) -> None:
+    """An attempt that ends by an error once it has made files."""
+    with pytest.raises(ZeroDivisionError), mirror.saving(folder, folder):
+        made(folder, files)
+        _ = 1 / 0
+
+
+def test_what_a_lost_attempt_saved_is_taken_up_and_what_was_unfinished_left_out(cell, machine):
+    mirror, folder = cell
+    whole = {".adapter-checkpoints/checkpoint-2/trainer_state.json": "{}", ".adapter-checkpoints/checkpoint-2/a": "a"}
+    saved_by(mirror, folder, {**whole, ".adapter-checkpoints/checkpoint-4/a": "a", ".x.part/b": "b", "logs/.kept": "1"})
+    machine("second")
+    other = Mirror(mirror.place)
+    copy = other.folder / "cells" / "one"
+    other.fetch([copy])
+    other.resume(copy, copy)
+    assert there(copy) == {"rows.jsonl": "rows", "logs/.kept": "1", **whole}
+
+
+def test_what_was_saved_before_others_published_is_not_taken_up(cell, machine):
+    mirror, folder = cell
+    saved_by(mirror, folder, {"logs/.kept": "1"})
+    attempt = shutil.copytree(folder, folder.with_name("late"))
+    made(folder, {"logs/a.eval": "log"})
+    mirror.publish(folder)
+    objects = Objects(mirror.place)
+    assert objects.names("attempts") == []
+    late = Mirror(mirror.place)  # another process of this machine
+    assert late.folder != mirror.folder
+    saved_by(late, late.folder / "cells" / "one", {"logs/.late": "1"})
+    assert objects.names("attempts")
+    machine("second")
+    other = Mirror(mirror.place)
+    copy = other.folder / "cells" / "one"
+    other.fetch([copy])
+    other.resume(copy, copy)
+    assert there(copy) == {"rows.jsonl": "rows", "logs/a.eval": "log"}
+    assert attempt.exists()
+
+
+def test_old_checkpoints_of_an_attempt_are_removed(cell, monkeypatch: pytest.MonkeyPatch):
+    mirror, folder = cell
+    monkeypatch.setattr(claims, "BEAT", 0.02)
+    objects = Objects(mirror.place)
+
+    def kept() -> set[str]:
+        return {name.split("/")[-2] for name in objects.names("attempts") if name.endswith("trainer_state.json")}
+
+    with mirror.saving(folder, folder):
+        for number in (2, 4):
+            made(folder, {f".adapter-checkpoints/checkpoint-{number}/trainer_state.json": "{}"})
+            shutil.rmtree(
+                folder / ".adapter-checkpoints/checkpoint-2", ignore_errors=number == 2
+            ) if number > 2 else None
+            deadline = time.monotonic() + 10
+            while kept() != {f"checkpoint-{number}"}:
+                assert time.monotonic() < deadline, kept()
+                time.sleep(0.02)
+
+
+def test_processes_of_one_machine_have_local_folders_of_their_own(bucket: str):
+    first, second = Mirror(bucket), Mirror(bucket)
+    assert first.folder != second.folder
+    again = first.folder
+    del first
+    assert Mirror(bucket).folder == again
+    unused: Any = second
+    assert unused.folder.is_dir()
