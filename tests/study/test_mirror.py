@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -58,16 +58,22 @@ def cell(bucket: str) -> tuple[Mirror, Path]:
     return mirror, folder
 
 
+def there_too(mirror: Mirror, machine: Callable[[str], Path]) -> tuple[Mirror, Path]:
+    """The same run directory on another machine, and the place of its folder."""
+    machine(uuid4().hex)
+    other = Mirror(mirror.place)
+    return other, other.folder / "cells" / "one"
+
+
 def made(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")
 
 
-def there(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()
-    }
+def read(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in files}
 
 
 def adapter(mirror: Mirror, cell: str) -> bytes:
@@ -173,26 +179,22 @@ def test_other_data_under_the_same_address_is_refused(untrue, bucket: str, study
     assert untrue("plan", study_file, "--out", bucket).exit_code == 0
     refused = untrue("plan", study_file, "train.epochs=2", "--out", bucket)
     assert refused.exit_code == 2
-    assert f"{bucket}: holds a study with train.epochs 4, now 2." in refused.output
+    assert f"{bucket}: holds a study with train.epochs 4.0, now 2.0." in refused.output
 
 
 def test_a_folder_is_published_whole_and_read_as_it_was(cell: tuple[Mirror, Path], machine):
     mirror, folder = cell
-    machine("second")
-    other = Mirror(mirror.place)
-    copy = other.folder / "cells" / "one"
+    other, copy = there_too(mirror, machine)
     made(copy, {"left.json": "of a process that was killed"})
     other.fetch([copy])
-    assert there(copy) == {"rows.jsonl": "rows"}
+    assert read(copy) == {"rows.jsonl": "rows"}
     other.fetch([copy], weights=True)
-    assert there(copy) == there(folder)
+    assert read(copy) == read(folder)
 
 
 def test_a_late_process_publishes_nothing(cell: tuple[Mirror, Path], machine):
     mirror, folder = cell
-    machine("second")
-    late = Mirror(mirror.place)
-    copy = late.folder / "cells" / "one"
+    late, copy = there_too(mirror, machine)
     late.fetch([copy])
     made(folder, {"logs/a.eval": "log"})
     mirror.publish(folder)
@@ -203,10 +205,10 @@ def test_a_late_process_publishes_nothing(cell: tuple[Mirror, Path], machine):
         late.publish(copy)
     assert objects.names("") == before
     late.fetch([copy], weights=True)
-    assert there(copy) == there(folder)
+    assert read(copy) == read(folder)
 
 
-def test_nothing_new_is_not_published_again_and_what_is_as_before_not_uploaded(cell, s3: Server):
+def test_only_what_is_new_is_uploaded(cell: tuple[Mirror, Path]):
     mirror, folder = cell
     objects = Objects(mirror.place)
     before = objects.names("")
@@ -219,100 +221,89 @@ def test_nothing_new_is_not_published_again_and_what_is_as_before_not_uploaded(c
 
 
 def test_an_upload_that_was_cut_off_is_invisible(cell: tuple[Mirror, Path], machine):
-    mirror, folder = cell
-    Objects(mirror.place).write("files/cells/one/000002-cut/rows.jsonl", b"other rows")
-    Objects(mirror.place).write("files/cells/two/000001-cut/rows.jsonl", b"rows")
-    machine("second")
-    other = Mirror(mirror.place)
-    places = [other.folder / "cells" / name for name in ("one", "two")]
-    other.fetch(places)
-    assert there(other.folder / "cells") == {"one/rows.jsonl": "rows"}
+    objects = Objects(cell[0].place)
+    objects.write("files/cells/one/000002-cut/rows.jsonl", b"other rows")
+    objects.write("files/cells/two/000001-cut/rows.jsonl", b"rows")
+    other, copy = there_too(cell[0], machine)
+    other.fetch([copy, copy.with_name("two")])
+    assert read(copy.parent) == {"one/rows.jsonl": "rows"}
 
 
-def test_what_is_damaged_is_refused_with_what_to_remove(cell: tuple[Mirror, Path], machine):
-    mirror, folder = cell
-    objects = Objects(mirror.place)
+@pytest.mark.parametrize("damaged", [b"ROWS", None])
+def test_a_damaged_object_is_refused_with_what_to_remove(cell: tuple[Mirror, Path], machine, damaged: bytes | None):
+    place, objects = cell[0].place, Objects(cell[0].place)
     [rows] = [name for name in objects.names("files") if name.endswith("rows.jsonl")]
-    machine("second")
-    other = Mirror(mirror.place)
-    copy = other.folder / "cells" / "one"
-    message = rf"{mirror.place}/{rows}: is missing, or not what was published\. Remove .*{mirror.place}/cells/one/ and"
-    for damage in (lambda: objects.write(rows, b"ROWS"), lambda: objects.remove([rows])):
-        damage()
-        with pytest.raises(UserError, match=message):
-            other.fetch([copy])
-        assert there(copy) == {}
-    for text in (b"{", b'{"number": 1, "files": {"../../up": {"object": "x", "size": 1, "sha256": ""}}}'):
-        objects.write("cells/one/000001.json", text)
-        with pytest.raises(UserError, match=r"cells/one/000001\.json: is missing or damaged"):
-            other.fetch([copy])
+    objects.write(rows, damaged) if damaged else objects.remove([rows])
+    other, copy = there_too(cell[0], machine)
+    message = (
+        rf"{place}/{rows}: is missing, or not what was published\. Remove all objects below {place}/cells/one/ and"
+    )
+    with pytest.raises(UserError, match=message):
+        other.fetch([copy])
+    assert read(copy) == {}
+
+
+OUTSIDE = b'{"number": 1, "files": {"../up": {"object": "x", "size": 1, "sha256": ""}}}'
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", OUTSIDE])
+def test_a_damaged_marker_is_refused(cell: tuple[Mirror, Path], machine, text: bytes):
+    Objects(cell[0].place).write("cells/one/000001.json", text)
+    other, copy = there_too(cell[0], machine)
+    with pytest.raises(UserError, match=r"cells/one/000001\.json: is missing or damaged\. Remove it and run again\."):
+        other.fetch([copy])
 
 
 def saved_by(mirror: Mirror, folder: Path, files: dict[str, str]) -> None:
-    """An attempt that ends by an error once it has made files."""
+    """An attempt that makes files and fails."""
     with pytest.raises(ZeroDivisionError), mirror.saving(folder, folder):
         made(folder, files)
         _ = 1 / 0
 
 
-def test_what_a_lost_attempt_saved_is_taken_up_and_what_was_unfinished_left_out(cell, machine):
+def test_what_a_lost_attempt_saved_is_taken_up_without_what_it_had_not_finished(cell: tuple[Mirror, Path], machine):
     mirror, folder = cell
-    whole = {".adapter-checkpoints/checkpoint-2/trainer_state.json": "{}", ".adapter-checkpoints/checkpoint-2/a": "a"}
-    saved_by(mirror, folder, {**whole, ".adapter-checkpoints/checkpoint-4/a": "a", ".x.part/b": "b", "logs/.kept": "1"})
-    machine("second")
-    other = Mirror(mirror.place)
-    copy = other.folder / "cells" / "one"
+    whole = {".adapter-checkpoints/checkpoint-2/trainer_state.json": "{}", "logs/.kept": "a reply"}
+    saved_by(mirror, folder, {**whole, ".adapter-checkpoints/checkpoint-4/optimizer.pt": "half", ".x.part/b": "half"})
+    other, copy = there_too(mirror, machine)
     other.fetch([copy])
     other.resume(copy, copy)
-    assert there(copy) == {"rows.jsonl": "rows", "logs/.kept": "1", **whole}
+    assert read(copy) == {"rows.jsonl": "rows", **whole}
 
 
-def test_what_was_saved_before_others_published_is_not_taken_up(cell, machine):
+def test_what_was_saved_before_someone_published_is_not_taken_up(cell: tuple[Mirror, Path], machine):
     mirror, folder = cell
-    saved_by(mirror, folder, {"logs/.kept": "1"})
-    attempt = shutil.copytree(folder, folder.with_name("late"))
+    late, copy = there_too(mirror, machine)
+    late.fetch([copy])
+    saved_by(mirror, folder, {"logs/.kept": "a reply"})
     made(folder, {"logs/a.eval": "log"})
     mirror.publish(folder)
-    objects = Objects(mirror.place)
-    assert objects.names("attempts") == []
-    late = Mirror(mirror.place)  # another process of this machine
-    assert late.folder != mirror.folder
-    saved_by(late, late.folder / "cells" / "one", {"logs/.late": "1"})
-    assert objects.names("attempts")
-    machine("second")
-    other = Mirror(mirror.place)
-    copy = other.folder / "cells" / "one"
+    assert Objects(mirror.place).names("attempts") == []
+    saved_by(late, copy, {"logs/.late": "a reply"})
+    assert Objects(mirror.place).names("attempts")
+    other, copy = there_too(mirror, machine)
     other.fetch([copy])
     other.resume(copy, copy)
-    assert there(copy) == {"rows.jsonl": "rows", "logs/a.eval": "log"}
-    assert attempt.exists()
+    assert read(copy) == {"rows.jsonl": "rows", "logs/a.eval": "log"}
 
 
-def test_old_checkpoints_of_an_attempt_are_removed(cell, monkeypatch: pytest.MonkeyPatch):
+def test_an_old_checkpoint_of_an_attempt_is_removed(cell: tuple[Mirror, Path], monkeypatch: pytest.MonkeyPatch):
     mirror, folder = cell
     monkeypatch.setattr(claims, "BEAT", 0.02)
-    objects = Objects(mirror.place)
-
-    def kept() -> set[str]:
-        return {name.split("/")[-2] for name in objects.names("attempts") if name.endswith("trainer_state.json")}
-
+    objects, checkpoints = Objects(mirror.place), folder / ".adapter-checkpoints"
     with mirror.saving(folder, folder):
         for number in (2, 4):
-            made(folder, {f".adapter-checkpoints/checkpoint-{number}/trainer_state.json": "{}"})
-            shutil.rmtree(
-                folder / ".adapter-checkpoints/checkpoint-2", ignore_errors=number == 2
-            ) if number > 2 else None
-            deadline = time.monotonic() + 10
-            while kept() != {f"checkpoint-{number}"}:
-                assert time.monotonic() < deadline, kept()
+            made(checkpoints, {f"checkpoint-{number}/trainer_state.json": "{}"})
+            shutil.rmtree(checkpoints / f"checkpoint-{number - 2}", ignore_errors=True)
+            deadline, saved = time.monotonic() + 10, list[str]()
+            while [name.split("/")[-2] for name in saved if "checkpoint-" in name] != [f"checkpoint-{number}"]:
+                assert time.monotonic() < deadline, saved
                 time.sleep(0.02)
+                saved = objects.names("attempts")
 
 
 def test_processes_of_one_machine_have_local_folders_of_their_own(bucket: str):
     first, second = Mirror(bucket), Mirror(bucket)
     assert first.folder != second.folder
-    again = first.folder
-    del first
-    assert Mirror(bucket).folder == again
-    unused: Any = second
-    assert unused.folder.is_dir()
+    first.close()
+    assert Mirror(bucket).folder == first.folder

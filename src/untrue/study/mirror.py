@@ -216,6 +216,11 @@ class Mirror(Store):
             raise
         stop()
 
+    def close(self) -> None:
+        """Let another process have the local folder."""
+        if self._lock:
+            self._lock.release()
+
     def write_study(self, text: str, command: str) -> None:
         """Record the study, here and in the store."""
         super().write_study(text, command)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,13 +200,19 @@ def step(
         UserError: There is no such study or cell, the step before is not done, or someone else is at work on it.
         MachineError: The machine lacks memory, disk or network.
     """
-    store = open_store(out)
+    with closing(open_store(out)) as store:
+        return _step(store, name, kind, watcher, loaded, patience)
+
+
+def _step(
+    store: Store, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None, patience: float
+) -> LoadedModel | None:
     study = of_run(store.folder, store.place)
     sources = study.mix.read()
     cells = {cell.name: cell for cell in plan(study, sources)}
     if name not in cells:
         some = ", ".join(list(cells)[:12]) + (" …" if len(cells) > 12 else "")
-        raise UserError(f"{out}: has no cell {name}, but {some}.")
+        raise UserError(f"{store.place}: has no cell {name}, but {some}.")
     cell, hashes = cells[name], items_hashes(study)
     store.fetch(folders(study, store, [cell]))
     files = store.cell(cell)
@@ -221,7 +227,7 @@ def step(
     claims = store.claims()
     claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
     if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
-        raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {out} {name} dialogues")
+        raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {store.place} {name} dialogues")
     if kind == "eval":
         for judge in {spec.judge_name for spec in study.evals if spec.judge_name and lacks(files, spec, hashes)}:
             check_answers(judge)

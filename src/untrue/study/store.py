@@ -205,6 +205,9 @@ class Store:
     def resume(self, folder: Path, into: Path) -> None:
         """Add what a lost attempt at a folder had made, if it lies elsewhere."""
 
+    def close(self) -> None:
+        """Let others have what this process alone has of it; it is used no more."""
+
     def saving(self, folder: Path, made: Path) -> AbstractContextManager[None]:
         """Save what is made, where what a lost process leaves would be lost too."""
         return nullcontext()
