@@ -121,13 +121,10 @@ def bucket(s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """An address in its bucket where there is nothing, on a machine without an earlier local folder."""
     from fsspec import filesystem
 
-    from tests.study.s3 import BUCKETS, SECRET
+    from tests.study.s3 import BUCKETS
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "moto-takes-any-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, value in {**s3.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
     files = filesystem("s3", use_listings_cache=False)
     for name in BUCKETS:
         if not files.exists(name):

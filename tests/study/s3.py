@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 SECRET = "moto-takes-any-secret-0123456789"
@@ -25,6 +25,7 @@ class Server:
 
     Attributes:
         url: Its address.
+        environment: What its users need.
         asked: Method and path of each request.
         denies: Below which path it denies access.
     """
@@ -33,6 +34,12 @@ class Server:
         self._moto, self._lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.environment = {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "moto-takes-any-key",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
         self.asked = list[tuple[str, str]]()
         self.denies = "/denied/"
 

@@ -16,6 +16,7 @@ from tests.study.s3 import SECRET, Server
 from untrue.errors import UserError
 from untrue.study import claims
 from untrue.study.claims import Held
+from untrue.study.config import Study, to_yaml
 from untrue.study.mirror import Mirror, open_store
 from untrue.study.objects import Objects
 
@@ -143,6 +144,44 @@ def test_a_killed_training_goes_on_from_its_checkpoint_on_another_machine(
     assert json.loads((mirror.folder / "cells/control-s0/train.json").read_text())["resumed_at_step"] == 4
     assert objects.names("attempts") == []
     assert untrue("step", bucket, "control-s0", "eval").exit_code == 0
+
+
+def test_dialogues_and_the_rater_are_shared_by_machines(
+    untrue, bucket: str, machine, make_study: Callable[..., Study], tea_lines: list[str], tmp_path: Path
+):
+    (tmp_path / "tea.jsonl").write_text("".join(tea_lines), "utf-8")
+    mix = {
+        "by": "interaction",
+        "environment": str(tmp_path / "tea.jsonl"),
+        "users": 4,
+        "methods": {"sft": {}},
+        "shares": [1.0],
+        "keep": 0.25,
+        "replies": "generated",
+        "max_tokens": 6,
+        "accept_weak_rater": True,
+    }
+    study = make_study(mix=mix, evals=["sycophancy"], train__epochs=1, base=False)
+    (tmp_path / "tea.yaml").write_text(to_yaml(study), "utf-8")
+    machine("first")
+    planned = untrue("plan", tmp_path / "tea.yaml", "--out", bucket).stdout.splitlines()
+    assert planned[0] == "sft-0-s0 dialogues"
+    done = untrue("step", bucket, "sft-0-s0", "dialogues")
+    assert done.exit_code == 0, done.output
+    objects = Objects(bucket)
+    held = objects.names("files/dialogues/blind-s0")
+    assert {name.rpartition("/")[2] for name in held} == {"trajectories.jsonl", "trajectories.eval"}
+    rater = objects.read("rater.json")
+    assert rater
+    machine("second")
+    done = untrue("step", bucket, "sft-1-s0", "train")
+    assert done.exit_code == 0, done.output
+    ran = untrue("run", tmp_path / "tea.yaml", "--out", bucket)
+    assert ran.exit_code == 0, ran.output
+    assert objects.names("files/dialogues/blind-s0") == held
+    assert objects.read("rater.json") == rater
+    assert objects.read("dialogues.html")
+    assert objects.names("attempts") == []
 
 
 def test_what_someone_is_at_work_on_is_left_to_them(
