@@ -98,6 +98,8 @@ def test_a_study_on_two_machines_is_as_in_a_folder(
     assert ran.exit_code == 0, ran.output
     assert f"It is in {bucket} too" in ran.output
     objects, folder = Objects(bucket), machine("third")
+    left = json.loads(untrue("run", study_file, "--out", bucket, "--dry-run", "--json").stdout)
+    assert (left["cells"], left["cells_left"]) == (3, 0)
     begun = len(s3.asked)
     reported = untrue("report", bucket, "--json")
     assert reported.exit_code == 0, reported.output

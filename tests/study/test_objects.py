@@ -85,6 +85,12 @@ def test_what_a_person_can_mend_is_one_line(bucket, address, change, message, an
     assert SECRET not in str(refused.value)
 
 
+def test_a_key_in_the_address_is_refused_and_not_repeated():
+    with pytest.raises(UserError, match="s3://@runs/run: the address had a password or key in it") as refused:
+        Objects("s3://someone:5f3c9a1b7d@runs/run")
+    assert "5f3c9a1b7d" not in str(refused.value)
+
+
 def test_a_store_that_does_not_answer_is_the_machine_s(bucket: str, anew, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -108,7 +114,7 @@ def test_a_claim_keeps_all_others_out_until_it_ends(claims: ObjectClaims, object
 
 
 def test_of_many_at_once_one_gets_it(objects: Objects):
-    begin, end, got = threading.Barrier(6), threading.Barrier(6), []
+    begin, end, got = threading.Barrier(6, timeout=60), threading.Barrier(6, timeout=60), []
 
     def take() -> None:
         own = ObjectClaims(objects)

@@ -186,8 +186,8 @@ def step(
 ) -> None:
     """Do one step of one cell of a run directory, unless it is done, for schedulers such as SLURM.
 
-    `untrue plan` makes the run directory and lists the steps. Every step may run on another machine that shares the
-    folder; `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`.
+    `untrue plan` makes the run directory and lists the steps. Every step may run on another machine that reaches it;
+    `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`.
 
         untrue step runs/domain severe-1-s0 train
     """

@@ -33,6 +33,7 @@ from platformdirs import user_cache_path
 from untrue.errors import UntrueError, UserError
 from untrue.files import NO_LOCKS, content_hash, member_name
 from untrue.study import claims
+from untrue.study.cell import Cell
 from untrue.study.claims import Held
 from untrue.study.objects import ObjectClaims, Objects, together
 from untrue.study.store import Store
@@ -87,11 +88,15 @@ class Mirror(Store):
         """
         self._objects = Objects(place)
         folder, self._lock = _own_folder(self._objects.place)
-        super().__init__(folder)
-        self.place = self.address = self._objects.place
+        super().__init__(folder, place=self._objects.place)
+        self.address = self.place
         self._markers = dict[str, Marker]()
         self._hashes = dict[tuple[Path, int, int], str]()
         self.fetch_files(self.study, self.rater)
+
+    def with_folder(self, cell: Cell, folder: Path) -> Store:
+        """The same run directory, with the folder of one cell elsewhere while it is made."""
+        return Store(self.folder, {cell.name: folder}, f"{self.place}/attempts")
 
     def check(self) -> None:
         """Refuse a store in which no step could be claimed."""

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from untrue.errors import MachineError, UserError, one_line
+from untrue.secrets import without_secrets
 from untrue.study import claims
 from untrue.study.claims import Claims, Owner
 
@@ -41,10 +42,15 @@ class Objects:
         """Open it; nothing is asked yet.
 
         Raises:
-            UserError: There is no such kind of store, or its package is not installed.
+            UserError: There is no such kind of store, its package is not installed, or the address has a key in it.
         """
         from fsspec.core import url_to_fs
 
+        if (shown := without_secrets(place)) != place:
+            raise UserError(
+                f"{shown}: the address had a password or key in it, which would be stored. Leave it out: credentials"
+                " are taken from the environment."
+            )
         self.place = place.rstrip("/")
         scheme = place.partition("://")[0]
         try:
@@ -121,7 +127,8 @@ class Objects:
         """The names of all objects below a folder."""
         with self._asking():
             found = self._files.find(self._path(folder))
-        return sorted(path.removeprefix(f"{self._root}/") for path in found)
+        below = self._path(folder).rstrip("/") + "/"  # s3fs names the folder itself if it comes up between two looks
+        return sorted(path.removeprefix(f"{self._root}/") for path in found if path.startswith(below))
 
     def modified(self, name: str) -> datetime | None:
         """When an object was written last, by the store's clock; None where there is none."""

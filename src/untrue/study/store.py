@@ -27,9 +27,9 @@ class CellFiles:
         place: What errors name as its place.
     """
 
-    def __init__(self, folder: Path, cell: Cell, place: str = ""):
+    def __init__(self, folder: Path, cell: Cell, place: str):
         self.folder = folder
-        self.place = place or str(folder)
+        self.place = place
         self.cell = cell
         self.rows = folder / "rows.jsonl"
         self.adapter = folder / "adapter"
@@ -143,9 +143,9 @@ class Store:
         elsewhere: Cell's name -> its folder, where it is not yet at its place.
     """
 
-    def __init__(self, folder: Path, elsewhere: Mapping[str, Path] | None = None):
+    def __init__(self, folder: Path, elsewhere: Mapping[str, Path] | None = None, place: str = ""):
         self.folder = folder
-        self.place = str(folder)
+        self.place = place or str(folder)
         self.address = str(folder.absolute())
         self.elsewhere = elsewhere or {}
         self.study = folder / "study.yaml"
@@ -157,13 +157,12 @@ class Store:
 
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""
-        folder = self.elsewhere.get(cell.name)
-        place = f"{self.place}/cells/{cell.name}"
-        return CellFiles(folder or self.folder / "cells" / cell.name, cell, str(folder) if folder else place)
+        folder = self.elsewhere.get(cell.name, self.folder / "cells" / cell.name)
+        return CellFiles(folder, cell, str(folder).replace(str(self.folder), self.place, 1))
 
     def with_folder(self, cell: Cell, folder: Path) -> Store:
         """The same run directory, with the folder of one cell elsewhere while it is made."""
-        return Store(self.folder, {**self.elsewhere, cell.name: folder})
+        return Store(self.folder, {**self.elsewhere, cell.name: folder}, self.place)
 
     def check(self) -> None:
         """Refuse a place in which no step could be claimed.
