@@ -233,6 +233,15 @@ def test_a_folder_is_published_whole_and_read_as_it_was(cell: tuple[Mirror, Path
     assert read(copy) == read(folder)
 
 
+def test_adapters_that_were_left_out_stay_published(cell: tuple[Mirror, Path], machine):
+    other, copy = there_too(cell[0], machine)
+    other.fetch([copy])
+    made(copy, {"logs/a.eval": "log"})
+    other.publish(copy)
+    other.fetch([copy], weights=True)
+    assert read(copy) == {**read(cell[1]), "logs/a.eval": "log"}
+
+
 def test_a_late_process_publishes_nothing(cell: tuple[Mirror, Path], machine):
     mirror, folder = cell
     late, copy = there_too(mirror, machine)

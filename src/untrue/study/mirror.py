@@ -157,7 +157,8 @@ class Mirror(Store):
         before = self._published(name)
         new = f"files/{name}/{before.number + 1:06}-{uuid4().hex[:12]}"
         shown = {path: made / path for path in _paths(made) if not path.startswith(".") and "/." not in path}
-        marker = Marker(before.number + 1, self._upload(shown, new, before.files))
+        left_out = {path: file for path, file in before.files.items() if path.endswith(WEIGHTS) and path not in shown}
+        marker = Marker(before.number + 1, left_out | self._upload(shown, new, before.files))
         if marker.files == before.files:
             return
         if not self._objects.create(f"{name}/{marker.number:06}.json", _written(marker)):
