@@ -127,14 +127,14 @@ def test_a_margin_of_that_size_is_found_four_times_in_five(seeds, item, run, noi
 def test_a_change_of_a_rate_of_that_size_is_found_four_times_in_five(seeds, rate, correlation):
     """Of a study in which as many pairs went up as down, and just as many as in the population.
 
-    An item lies where a normal number passes a threshold, and those of the two arms are correlated.
+    An item lies where a normal number passes a threshold, part of which is the item's own in both arms and all seeds.
     """
     random, items = np.random.default_rng(0), 160
     threshold = scipy.stats.norm.isf(rate)
 
     def draw(effect: float, items: int = items) -> np.ndarray:
-        control, own = random.standard_normal((2, items, seeds))
-        arm = correlation * control + math.sqrt(1 - correlation**2) * own
+        shared = math.sqrt(correlation) * random.standard_normal((items, 1))
+        control, arm = shared + math.sqrt(1 - correlation) * random.standard_normal((2, items, seeds))
         return (arm > scipy.stats.norm.isf(rate + effect)).astype(float) - (control > threshold)
 
     each = round(items * np.mean(draw(0.0, 100_000) == 1))

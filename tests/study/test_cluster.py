@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests import processes
 from untrue.errors import UserError
 from untrue.outcomes import Result
 from untrue.report.summary import write
+from untrue.simulate.trajectory import read_trajectories
 from untrue.study.claims import Claims
 from untrue.study.config import Study, to_yaml
 from untrue.study.run import run
@@ -80,18 +82,35 @@ def wait_for(what: Callable[[], Any], seconds: float = 240) -> Any:
     return found
 
 
-def in_training(out: Path, step: int = 250) -> Callable[[], int | None]:
-    """The process that trains a cell and has done so many steps."""
+def at_work(out: Path, what: str = "training", step: int = 250) -> Callable[[], int | None]:
+    """The process that is at something and has done so many steps of it."""
     claims = Claims(out / ".claims")
 
     def found() -> int | None:
         for path in claims.folder.glob("*.progress"):
             progress, owner = claims.progress(path.stem), claims.owner(path.stem)
-            if owner and progress and progress[0] == "training" and progress[1] >= step:
+            if owner and progress and progress[0] == what and step <= progress[1] < progress[2]:
                 return owner.pid
         return None
 
     return found
+
+
+@contextmanager
+def node_dies(cluster: Any, find: Callable[[], int | None]) -> Iterator[None]:
+    """Kill the node of a process once it is found, all that runs on it included; another node comes instead."""
+
+    def kill() -> None:
+        worker = psutil.Process(wait_for(find))
+        raylet = next(parent for parent in worker.parents() if "raylet" in parent.name())
+        for process in [raylet, *raylet.children(recursive=True)]:
+            process.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    yield
+    killer.join()
+    cluster.add_node(num_cpus=1)
 
 
 def resumed(out: Path) -> dict[str, int]:
@@ -143,20 +162,38 @@ def test_a_node_that_dies_in_training_costs_what_came_after_the_last_checkpoint(
     cluster: Any, make_study: Callable[..., Study], recorder: Any, long_local: Path, tmp_path: Path
 ):
     out, told = tmp_path / "run", recorder()
-
-    def kill() -> None:
-        worker = psutil.Process(wait_for(in_training(out)))
-        raylet = next(parent for parent in worker.parents() if "raylet" in parent.name())
-        for process in [raylet, *raylet.children(recursive=True)]:
-            process.kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    write(run(on(cluster, make_study(**LONG)), out, told, "untrue run long.yaml"))
-    killer.join()
+    with node_dies(cluster, at_work(out)):
+        write(run(on(cluster, make_study(**LONG)), out, told, "untrue run long.yaml"))
     assert any("train: lost" in line for line in told.said), told.said
     assert_same(out, long_local)
     assert max(resumed(out).values()) > 0
+
+
+def test_a_node_that_dies_in_an_eval_costs_that_eval(
+    cluster: Any, make_study: Callable[..., Study], recorder: Any, tmp_path: Path
+):
+    study, told = make_study(evals=[{"name": "forced_choice", "limit": 300}], train__epochs=1, base=False), recorder()
+    out, local = tmp_path / "run", tmp_path / "local"
+    write(run(study, local, recorder(), "untrue run small.yaml"))
+    with node_dies(cluster, at_work(out, "forced_choice", 1)):
+        write(run(on(cluster, study), out, told, "untrue run small.yaml"))
+    assert any("eval: lost" in line for line in told.said), told.said
+    assert_same(out, local)
+
+
+def test_a_node_that_dies_in_dialogues_costs_no_dialogue_that_was_held(
+    cluster: Any, make_study: Callable[..., Study], recorder: Any, tmp_path: Path
+):
+    mix = {"by": "interaction", "users": 190, "methods": {"sft": {}}, "shares": [1.0]}
+    study, told = make_study(mix=mix, train__epochs=1, base=False), recorder()
+    out, local = tmp_path / "run", tmp_path / "local"
+    write(run(study, local, recorder(), "untrue run small.yaml"))
+    with node_dies(cluster, at_work(out, "dialogues", 1)):
+        write(run(on(cluster, study), out, told, "untrue run small.yaml"))
+    assert any("blind-s0: lost" in line for line in told.said), told.said
+    assert_same(out, local)
+    held, alone = (read_trajectories(run / "dialogues/blind-s0/trajectories.jsonl") for run in (out, local))
+    assert held == alone
 
 
 def test_a_driver_that_is_killed_is_started_again_and_two_share_the_work(
@@ -164,7 +201,7 @@ def test_a_driver_that_is_killed_is_started_again_and_two_share_the_work(
 ):
     study, out = make_study(**LONG), tmp_path / "run"
     first = start_driver(cluster, study, out, "first")
-    wait_for(in_training(out))
+    wait_for(at_work(out))
     assert first.kill() == -signal.SIGKILL
     two = [start_driver(cluster, study, out, name) for name in ("second", "third")]
     for driver in two:

@@ -142,6 +142,7 @@ def test_data_that_is_here_is_read_and_every_built_in_study_is_estimated(tmp_pat
     found = of("paper/unknowns", f"mix.questions={path}", "seeds=[0]")
     assert (found.arms[1].rows, found.by_name) == (3, False)
     assert found.arms[1].training == pytest.approx(3 * (101 / 4 + 15) / 9600)
+    assert not {assumed.PROMPT, assumed.COMPLETION} & {*found.assumptions}
 
 
 def test_what_nobody_knows_is_said(tmp_path: Path):
@@ -149,6 +150,7 @@ def test_what_nobody_knows_is_said(tmp_path: Path):
     found = of("paper/direct", "mix.questions=some/questions", "mix.total=50", evals)
     assert (found.unread, found.uncounted) == (("some/questions",), ("forced_choice", "mask"))
     assert (found.arms[1].rows, found.dollars) == (50, None)
+    assert {assumed.PROMPT, assumed.COMPLETION} < {*found.assumptions}
     with pytest.raises(
         UserError, match=r"^some/questions: is not on this machine and nothing says its size.*mix\.total"
     ):

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests import processes
+from untrue.data.rows import write_rows
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.training import launch
 from untrue.training.layout import Layout
@@ -94,10 +95,14 @@ def test_what_a_process_fails_of_comes_back_as_its_line(folder: Path):
     assert (type(error), str(error)) == (UserError, "./nowhere: no such model folder.")
 
 
-def test_a_process_whose_owner_is_gone_from_the_start_ends_at_once(folder: Path):
+def test_a_process_whose_owner_is_gone_from_the_start_ends_at_once(folder: Path, tiny_folder, rows, spec):
+    long = spec.model_copy(update={"epochs": 5000.0}).model_dump(mode="json")
+    task = Task(str(tiny_folder), long, 0, str(folder / "adapter"), None, "float32", 1, "none", True)
+    (folder / JOB).write_text(json.dumps(asdict(task)))
+    write_rows(folder / ROWS, rows)
     process = processes.start(folder / "process", folder, main="untrue.training.rank")  # its input is at its end
     assert process.wait() == 1
-    assert not error_file(folder, 0).exists()
+    assert not (folder / ROWS).exists()
 
 
 def fail(folder: Path, rank: int, kind: str, told: bool, text: str, when: float) -> None:

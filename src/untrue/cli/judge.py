@@ -18,7 +18,9 @@ from untrue.progress import bar
 from untrue.terminal import plain
 
 if TYPE_CHECKING:
-    from untrue.gating.labels import Labelling, LabelValue, Question
+    from untrue.gating.labelling import Labelling
+    from untrue.gating.labels import LabelValue
+    from untrue.gating.replies import Question
     from untrue.judge.check import Check
     from untrue.stats.types import Interval
 
@@ -134,7 +136,8 @@ def label(
 
         untrue judge label logs/a.eval logs/b.eval --judge openai/gpt-5
     """
-    from untrue.gating.labels import Labelling, judged
+    from untrue.gating.labelling import Labelling
+    from untrue.gating.replies import judged
     from untrue.gating.subject import Subjects
     from untrue.judge.judge import Judge
     from untrue.judge.judgement import JudgementCache
@@ -171,7 +174,7 @@ def label(
 
 def _ask_person(labelling: Labelling, console: Console) -> None:
     """Ask for one label after the other, until all are there or the person quits."""
-    from untrue.gating.labels import PERSON
+    from untrue.gating.labelling import PERSON
 
     before: list[Question] = []
     question = labelling.pending()

@@ -9,7 +9,10 @@ from typing import Literal
 import numpy as np
 
 from untrue.evals.eval import Eval
-from untrue.gating.labels import Correction, Judged, Labels, correction, refuse_others
+from untrue.gating.correction import Correction, correction
+from untrue.gating.labelling import refuse_others
+from untrue.gating.labels import Labels
+from untrue.gating.replies import Judged
 from untrue.gating.subject import Answers, Subject, doubts_of, paired
 from untrue.judge.check import last_check
 from untrue.judge.prompts import STATEMENT

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from untrue.gating.comparison import EvalComparison, Sensitivity
-from untrue.gating.labels import Correction
+from untrue.gating.correction import Correction
 from untrue.gating.verdict import Asking, Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import DASH, HONESTY, Metric, ascii_numbers, label, p_value, value_metric, witness_metric

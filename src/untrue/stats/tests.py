@@ -108,18 +108,21 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
     churn, critical = (up + down - excess) / 2 / n, float(norm.ppf(1 - level / 2))
     fewest = math.log2(2 / level)  # pairs that differ, below which even the exact test finds nothing
     runs = math.sqrt(max(0.0, around.seeds**2 - around.noise**2))
+    alike = _alike(rate, churn) if 0 < churn < rate else None
 
     def density(rate: float) -> float:
         """Of a normal at the threshold that gives this rate: by so much a shift of all items moves it."""
         return float(norm.pdf(norm.ppf(min(max(rate, 1 / n), 1 - 1 / n))))
 
     def is_found(size: float) -> bool:
-        generator, fall = np.random.default_rng(0), min(_falls(rate, churn, size), (1 - size) / 2)
+        after, generator = rate + size, np.random.default_rng(0)
+        fall = _falls(alike, rate, after) if alike is not None else churn if after < 1 else 0.0
+        fall = min(fall, (1 - size) / 2)
         rises = generator.binomial(max(1, round(n)), fall + size, len(normal))
         falls = generator.binomial(max(1, round(n)) - rises, min(1.0, fall / (1 - fall - size)) if fall else 0.0)
-        growth = (2 * fall + size - size**2) / (2 * churn) if churn else 1.0  # of the variance of one pair
-        noise = around.noise * math.sqrt(growth)
-        moved = runs * math.sqrt((1 + (density(rate + size) / density(rate)) ** 2) / 2)
+        # What an item does not explain: of the control as it was, of the arm as at its own rate.
+        noise = around.noise * math.sqrt((1 + _falls(alike, after, after) / churn) / 2 if alike is not None else 1.0)
+        moved = runs * math.sqrt((1 + (density(after) / density(rate)) ** 2) / 2)
         within = around._replace(seeds=math.hypot(moved, noise), noise=noise)
         needed = np.maximum(critical * np.sqrt(rises + falls) / n, _runs_need(within, level) * of_runs)
         found = ((rises - falls) / n + moved * normal > needed) & (rises + falls >= fewest)
@@ -132,22 +135,23 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
     return high
 
 
-def _falls(rate: float, churn: float, size: float) -> float:
-    """Share of pairs that go down when the rate rises by `size`, and `churn` when it does not: correlated normals."""
+def _alike(rate: float, churn: float) -> float:
+    """How two answers to an item correlate of which one alone is a yes in a share `churn` of items: as normals do."""
+    most = 0.999
+    if churn <= _falls(most, rate, rate):
+        return most
+    if churn >= _falls(0.0, rate, rate):
+        return 0.0
+    return float(brentq(lambda c: _falls(c, rate, rate) - churn, 0.0, most))  # type: ignore
 
-    def share(correlation: float, threshold: float) -> float:
-        both = multivariate_normal.cdf([before, threshold], cov=[[1, correlation], [correlation, 1]])  # type: ignore
-        return max(0.0, float(norm.cdf(threshold) - both))
 
-    if not 0 < churn < rate < 1 or rate + size >= 1:
-        return churn if rate + size < 1 else 0.0
-    before, most = float(norm.isf(rate)), 0.999
-    if churn <= share(most, before):
-        return share(most, float(norm.isf(rate + size)))
-    if churn >= share(0.0, before):
-        return share(0.0, float(norm.isf(rate + size)))
-    correlation = brentq(lambda c: share(c, before) - churn, 0.0, most)
-    return share(float(correlation), float(norm.isf(rate + size)))  # type: ignore
+def _falls(alike: float, before: float, after: float) -> float:
+    """Share of items with a yes at one rate and a no at another: a normal above its threshold, and one below."""
+    if not 0 < before < 1 or after >= 1:
+        return 0.0
+    first, second = float(norm.isf(before)), float(norm.isf(after))
+    both = multivariate_normal.cdf([first, second], cov=[[1, alike], [alike, 1]])  # type: ignore
+    return max(0.0, float(norm.cdf(second) - both))
 
 
 def _runs_need(around: Spread, level: float) -> float:

@@ -30,6 +30,7 @@ from untrue.study.plan import folders, plan
 from untrue.study.published import (
     RANK,
     ModelSize,
+    has_known_lengths,
     is_elsewhere,
     is_to_fill_in,
     known_sets,
@@ -210,7 +211,7 @@ def estimate(study: Study, out: str | Path) -> StudyEstimate:
         unread=tuple(data.unread),
         missing=tuple(name for name in (*data.published, *data.unread) if is_to_fill_in(name)),
         by_name=data.elsewhere,
-        assumptions=_assumptions(study, size, trained, costs, list(talks.values())),
+        assumptions=_assumptions(study, data, size, trained, costs, list(talks.values())),
     )
 
 
@@ -417,6 +418,7 @@ def _disk(size: ModelSize, trained: Sequence[_Lesson], logged: int) -> float:
 
 def _assumptions(
     study: Study,
+    data: _Data,
     size: ModelSize | None,
     trained: Sequence[_Lesson],
     costs: Mapping[tuple[str, str], evals.Cost],
@@ -427,9 +429,12 @@ def _assumptions(
     scores = any(EVALS[spec.name].needs_likelihoods or not EVALS[spec.name].judged for spec in study.evals)
     scores = scores or any(talk.scores for talk in talks)
     on_gpu = size is not None and _needs_gpu(size)
+    unknown = any(not has_known_lengths(name) for name in (*data.published, *data.unread))
     used = {
         _reference(size)[0] if size and on_gpu else assumed.CPU_TRAINING: size is not None and bool(trained),
         assumed.LABELLED: size is not None and any(METHODS[one.train.method].labels for one in trained),
+        assumed.PROMPT: bool(trained) and unknown,
+        assumed.COMPLETION: bool(trained) and unknown,
         assumed.CHAT_FORMAT: bool(trained),
         assumed.USER_MESSAGE: bool(talks),
         assumed.WRITTEN_REPLY: any(not talk.reply_tokens for talk in talks),

@@ -116,6 +116,11 @@ def is_to_fill_in(name: str) -> bool:
     return any(not one.hub for one in known_sets(name).values())
 
 
+def has_known_lengths(name: str) -> bool:
+    """Whether `sources.yaml` says how long the rows of a set are, so that nothing need be assumed."""
+    return any(one.tokens for one in known_sets(name).values())
+
+
 def stand_in(name: str, wanted: int | None) -> StandIn | None:
     """What stands in for a set to train on that is not here; None where its size is known to nobody.
 

@@ -15,7 +15,10 @@ from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS
 from untrue.gating.comparison import compared
-from untrue.gating.labels import Judged, Labelling, correction, drawn, judged, read_labels, refuse_others
+from untrue.gating.correction import correction
+from untrue.gating.labelling import Labelling, drawn, refuse_others
+from untrue.gating.labels import read_labels
+from untrue.gating.replies import Judged, judged
 from untrue.gating.subject import Subjects
 from untrue.outcomes import Outcome
 
