@@ -440,7 +440,7 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
 
     Args:
         study: The study, its file, or the name of a built-in one.
-        out: The run directory.
+        out: The run directory: a path, or an address such as `s3://bucket/runs/domain`.
         progress: Show bars, or lines, on standard error.
 
     Raises:
@@ -450,11 +450,11 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
     from untrue.report.summary import write
     from untrue.study.run import run
 
-    loaded, folder = load_study(study) if isinstance(study, str | Path) else study, Path(out)
+    loaded = load_study(study) if isinstance(study, str | Path) else study
     # The run directory has the study with every default spelled out.
-    command = join(["untrue", "run", str(folder / "study.yaml"), "--out", str(folder)])
+    command = join(["untrue", "run", f"{out}/study.yaml", "--out", str(out)])
     with _watching(progress) as watcher:
-        analysis = run(loaded, folder, watcher, command)
+        analysis = run(loaded, out, watcher, command)
     write(analysis)
     return analysis
 

@@ -31,14 +31,17 @@ LONG = {"train__epochs": 200, "base": False}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A head without CPUs, and three nodes with one each, of which a test kills one."""
+def cluster(s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A head without CPUs, and three nodes with one each, of which a test kills one; they know the S3 server."""
     from ray.cluster_utils import Cluster
 
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(3):
-        found.add_node(num_cpus=1)
-    found.wait_for_nodes()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**s3.environment, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}.items():
+            patch.setenv(name, value)
+        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        for _ in range(3):
+            found.add_node(num_cpus=1)
+        found.wait_for_nodes()
     yield found
     ray.shutdown()
     found.shutdown()
@@ -136,6 +139,23 @@ def test_a_study_on_several_nodes_gives_what_a_local_run_gives(
     again = recorder()
     run(on(cluster, make_study()), out, again, "untrue run small.yaml")
     assert again.stages == []
+
+
+def test_a_run_directory_in_an_object_store_gives_the_same(
+    cluster: Any, make_study: Callable[..., Study], recorder: Any, finished: Path, bucket: str
+):
+    told = recorder()
+    analysis = run(on(cluster, make_study()), bucket, told, "untrue run small.yaml")
+    write(analysis)
+    assert sum("train: done" in line for line in told.said) == 2
+    for path in (finished / "cells").iterdir():
+        analysis.store.fetch([analysis.store.folder / "cells" / path.name], weights=True)
+        for adapter in path.glob("adapter/adapter_model.safetensors"):
+            made = analysis.store.folder / adapter.relative_to(finished)
+            assert made.read_bytes() == adapter.read_bytes()
+    for one, other in zip(results(analysis.store.folder), results(finished), strict=True):
+        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
+        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
 
 
 def test_a_node_that_dies_in_training_costs_what_came_after_the_last_checkpoint(

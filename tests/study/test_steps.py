@@ -10,7 +10,7 @@ import pytest
 
 from tests.study.test_claims import dead
 from untrue.outcomes import Result
-from untrue.study import claims, steps
+from untrue.study import claims
 from untrue.study.plan import plan
 from untrue.study.routes.route import Run
 from untrue.study.store import Store
@@ -86,7 +86,7 @@ def test_a_folder_that_is_no_run_directory_is_refused(untrue, tmp_path: Path):
 def test_what_someone_is_at_work_on_is_left_to_them(untrue, planned: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(claims, "BEAT", 0.1)
     monkeypatch.setattr(claims, "STALE", 1.0)  # so long it waits
-    with steps.claims_of(Store(planned)).hold("control-s0"):
+    with Store(planned).claims().hold("control-s0"):
         done = untrue("step", planned, "control-s0", "train")
     assert done.exit_code == 2
     assert "control-s0: is being made by process" in done.output

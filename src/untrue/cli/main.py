@@ -96,6 +96,13 @@ def root(
     """Take the options of `untrue` itself."""
 
 
+Out = Annotated[
+    str | None,
+    typer.Option(help="Run directory: a folder, or in an object store s3://BUCKET/NAME; by default runs/NAME."),
+]
+Folder = Annotated[
+    str, typer.Argument(help="The run directory of a study: a folder, or s3://BUCKET/NAME.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -111,7 +118,7 @@ def run(
         Path, typer.Argument(help="The study: a YAML file, or a built-in one by name (`quickstart`, `mixture`).")
     ],
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
+    out: Out = None,
     on: Annotated[
         str | None, typer.Option(help="`local`, or `ray`: many steps at a time, on this machine or a cluster.")
     ] = None,
@@ -130,7 +137,7 @@ def run(
     from untrue.study import config
 
     loaded = config.load(study, [*(overrides or []), *([f"run.on={on}"] if on else [])])
-    out = out or Path("runs") / loaded.name
+    out = out or str(Path("runs") / loaded.name)
     if dry_run:
         from untrue.cli.estimate import print_estimate
         from untrue.study.estimate import estimate
@@ -139,9 +146,7 @@ def run(
         return
     from untrue.study.run import run as run_study
 
-    command = shlex.join(
-        ["untrue", "run", str(study), *(overrides or []), *(["--on", on] if on else []), "--out", str(out)]
-    )
+    command = shlex.join(["untrue", "run", str(study), *(overrides or []), *(["--on", on] if on else []), "--out", out])
     with TerminalWatcher(Console(stderr=True)) as watcher:
         analysis = run_study(loaded, out, watcher, command)
     _print_analysis(analysis, as_json)
@@ -152,7 +157,7 @@ def run(
 def plan(
     study: Annotated[Path, typer.Argument(help="The study: a YAML file, or a built-in one by name.")],
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory; by default runs/NAME.")] = None,
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Make the run directory of a study, and list the steps that are left, one `CELL STEP` in a line.
@@ -166,8 +171,8 @@ def plan(
     from untrue.study.run import steps_left
 
     loaded = config.load(study, overrides or [])
-    out = out or Path("runs") / loaded.name
-    command = shlex.join(["untrue", "run", str(study), *(overrides or []), "--out", str(out)])
+    out = out or str(Path("runs") / loaded.name)
+    command = shlex.join(["untrue", "run", str(study), *(overrides or []), "--out", out])
     todo = [(task.cell, task.kind) for task in steps_left(loaded, out, command)]
     typer.echo(json.dumps(todo) if as_json else "\n".join(" ".join(pair) for pair in todo))
 
@@ -175,14 +180,14 @@ def plan(
 @app.command()
 @for_people
 def step(
-    folder: Annotated[Path, typer.Argument(help="The run directory of a study.")],
+    folder: Folder,
     cell: Annotated[str, typer.Argument(help="Name of the cell, such as `severe-0.5-s1`.")],
     kind: Annotated[str, typer.Argument(metavar="STEP", help="`dialogues`, `train` or `eval`.")],
 ) -> None:
     """Do one step of one cell of a run directory, unless it is done, for schedulers such as SLURM.
 
-    `untrue plan` makes the run directory and lists the steps. Every step may run on another machine that shares the
-    folder; `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`.
+    `untrue plan` makes the run directory and lists the steps. Every step may run on another machine that reaches it;
+    `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`.
 
         untrue step runs/domain severe-1-s0 train
     """
@@ -200,7 +205,7 @@ def step(
 @app.command()
 @for_people
 def report(
-    folder: Annotated[Path, typer.Argument(help="The run directory of a study.")],
+    folder: Folder,
     as_json: Json = False,
 ) -> None:
     """Rebuild the statistics and the report of a run directory from its logs."""
@@ -306,6 +311,8 @@ def _print_analysis(analysis: Any, as_json: bool) -> None:
     console = Console()
     print_analysis(analysis, console)
     console.print(plain(f"\nReport: {analysis.store.report}"), soft_wrap=True)
+    if analysis.store.place != str(analysis.store.folder):
+        console.print(plain(f"It is in {analysis.store.place} too, with what it sums up."), soft_wrap=True)
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ def write(analysis: Analysis) -> None:
     if analysis.feedback:
         write_text(store.dialogues, html.render_dialogues(analysis.study.name, analysis.feedback.chapters))
     write_text(store.report, html.render(analysis))
+    store.publish_files(store.results, store.summary, store.dialogues, store.report)
 
 
 def study_summary(analysis: Analysis) -> dict[str, Any]:

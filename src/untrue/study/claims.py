@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from untrue.errors import UserError
+from untrue.errors import UntrueError, UserError
 
 BEAT = 10.0
 """Seconds between two signs of life."""
@@ -87,29 +87,25 @@ class Claims:
         Raises:
             Held: Someone else holds it.
         """
-        owner, path = Owner.this(), self.folder / f"{name}.json"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self._create(path, owner):
+        owner = Owner.this()
+        if not self._create(name, owner):
             held = self.check(name, patience)
-            if not (self._take(path, held) and self._create(path, owner)):
+            if not self._replace(name, held, owner):
                 raise Held(f"{name}: was taken over by another process just now. Wait for it.")
         done = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(path, owner, done, on_lost or _die), daemon=True)
+        thread = threading.Thread(target=self._beat, args=(name, owner, done, on_lost or _die), daemon=True)
         thread.start()
         try:
             yield owner
         finally:
             done.set()
             thread.join()
-            if self.owner(name) == owner:
-                path.unlink(missing_ok=True)
-                self._progress(name).unlink(missing_ok=True)
+            self._release(name, owner)
 
     def owner(self, name: str) -> Owner | None:
         """Who holds a claim; None where nobody does."""
-        path = self.folder / f"{name}.json"
         with suppress(OSError, ValueError, TypeError):
-            return Owner(**json.loads(path.read_text("utf-8")))
+            return Owner(**json.loads(self._path(name).read_text("utf-8")))
         return None
 
     def check(self, name: str, patience: float = 0.0) -> Owner | None:
@@ -118,11 +114,11 @@ class Claims:
         Raises:
             Held: Someone who is alive holds it.
         """
-        path, deadline = self.folder / f"{name}.json", time.monotonic() + patience
+        deadline = time.monotonic() + patience
         while True:
             held = self.owner(name)
             # One that cannot be read may be half written: it too is lost only by its age.
-            if not path.exists() or (held and held.is_gone) or self._age(path) > STALE:
+            if self._is_free(name) or (held and held.is_gone) or self._age(name) > STALE:
                 return held
             if time.monotonic() >= deadline:
                 who = f"process {held.pid} on {held.host}" if held else "another process"
@@ -144,17 +140,25 @@ class Claims:
             return str(what), int(done), int(total), str(note)
         return None
 
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
     def _progress(self, name: str) -> Path:
         return self.folder / f"{name}.progress"
 
-    def _create(self, path: Path, owner: Owner) -> bool:
-        """Make the file of a claim, whole, unless it is there."""
+    def _is_free(self, name: str) -> bool:
+        return not self._path(name).exists()
+
+    def _create(self, name: str, owner: Owner) -> bool:
+        """Make a claim, whole, unless there is one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(name)
         aside = path.with_name(f".{path.name}.{owner.token}")
         aside.write_text(json.dumps(vars(owner)), encoding="utf-8")
         try:
             os.link(aside, path)
         except FileExistsError:
-            return self.owner(path.stem) == owner  # a share may have made it and lost its answer
+            return self.owner(name) == owner  # a share may have made it and lost its answer
         except OSError:  # a file system without hard links
             try:
                 with path.open("x", encoding="utf-8") as file:
@@ -165,8 +169,30 @@ class Claims:
             aside.unlink(missing_ok=True)
         return True
 
-    def _age(self, path: Path) -> float:
-        """Seconds since a file was touched, by the clock of its file system."""
+    def _replace(self, name: str, lost: Owner | None, owner: Owner) -> bool:
+        """Make a claim in the place of a lost one. False where someone else did so first."""
+        return self._take(self._path(name), lost) and self._create(name, owner)
+
+    def _release(self, name: str, owner: Owner) -> None:
+        """End a claim, unless someone has taken it over."""
+        if self.owner(name) == owner:
+            self._path(name).unlink(missing_ok=True)
+            self._progress(name).unlink(missing_ok=True)
+
+    def _touch(self, name: str, owner: Owner) -> None:
+        """Give a sign of life.
+
+        Raises:
+            FileNotFoundError: Someone has taken the claim over.
+            OSError: The folder does not answer.
+        """
+        if self.owner(name) not in (owner, None):
+            raise FileNotFoundError
+        os.utime(self._path(name))
+
+    def _age(self, name: str) -> float:
+        """Seconds since the last sign of life, by the clock of the file system."""
+        path = self._path(name)
         probe = path.with_name(f".now-{uuid4().hex}")
         try:
             probe.touch()
@@ -194,21 +220,18 @@ class Claims:
         aside.unlink(missing_ok=True)
         return False
 
-    def _beat(self, path: Path, owner: Owner, done: threading.Event, on_lost: Callable[[], None]) -> None:
-        misses = 0.0
+    def _beat(self, name: str, owner: Owner, done: threading.Event, on_lost: Callable[[], None]) -> None:
+        last = time.monotonic()
         while not done.wait(BEAT):
             try:
-                if self.owner(path.stem) not in (owner, None):
-                    raise FileNotFoundError
-                os.utime(path)
-                misses = 0.0
+                self._touch(name, owner)
+                last = time.monotonic()
             except FileNotFoundError:
                 if not done.is_set():
                     on_lost()
                 return
-            except OSError:  # the share does not answer: by the time others may take over, stop
-                misses += BEAT
-                if misses >= STALE / 2 and not done.is_set():
+            except (OSError, UntrueError):  # no answer: by the time others may take over, stop
+                if time.monotonic() - last >= STALE / 2 and not done.is_set():
                     on_lost()
                     return
 
@@ -216,7 +239,7 @@ class Claims:
 def _die() -> None:
     """End this process at once, and the processes that it started."""
     with suppress(OSError):
-        os.write(2, b"error: another process took over, or the shared folder does not answer. Rerun the command.\n")
+        os.write(2, b"error: another process took over, or the run directory does not answer. Rerun the command.\n")
         if os.getpgrp() == os.getpid():
             os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(75)

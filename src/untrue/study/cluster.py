@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from untrue.errors import MachineError, UntrueError, UserError, one_line
@@ -25,7 +24,7 @@ from untrue.study.cell import Cell
 from untrue.study.claims import Held
 from untrue.study.config import Place, RunSpec, Study
 from untrue.study.schedule import Ended, Task, schedule
-from untrue.study.steps import claims_of, step, tasks
+from untrue.study.steps import step, tasks
 from untrue.study.store import Store
 
 POLL = 2.0
@@ -80,7 +79,7 @@ class _Workers:
         import ray
 
         self._spec, self._store, self._watcher = spec, store, watcher
-        self._claims = claims_of(store)
+        self._claims = store.claims()
         self._tasks = {task.name: task for task in todo}
         self._running: dict[Any, str] = {}
         self._finished, self._ended = 0.0, 0
@@ -101,7 +100,7 @@ class _Workers:
         """Give a task to Ray, with what it needs."""
         wanted = self._wanted(task.kind)
         named = self._step.options(name=f"untrue {task.name}", num_cpus=wanted["CPU"], num_gpus=wanted["GPU"])
-        self._running[named.remote(str(self._store.folder.absolute()), task.cell, task.kind)] = task.name
+        self._running[named.remote(self._store.address, task.cell, task.kind)] = task.name
 
     def wait(self) -> list[Ended]:
         """Wait for a task to end, or for `POLL` seconds, and show how far all are."""
@@ -210,7 +209,7 @@ def _remote_step(out: str, cell: str, kind: Any) -> tuple[str, str, bool]:
     said = _Said()
     try:
         with redacted_logging():
-            loaded = step(Path(out), cell, kind, said, _BASE.get(out))
+            loaded = step(out, cell, kind, said, _BASE.get(out))
         _BASE.clear()
         if loaded:
             _BASE[out] = loaded

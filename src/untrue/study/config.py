@@ -235,15 +235,19 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     return settings.load(Study, path, overrides, "studies/quickstart.yaml")
 
 
-def of_run(folder: Path) -> Study:
+def of_run(folder: Path, place: str) -> Study:
     """The study of a run directory, as resolved.
+
+    Args:
+        folder: Where it lies on this machine.
+        place: What an error names as its place.
 
     Raises:
         UserError: The folder is not a run directory.
     """
     path = folder / "study.yaml"
     if not path.is_file():
-        raise UserError(f"{folder}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
+        raise UserError(f"{place}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
     return load(path)
 
 

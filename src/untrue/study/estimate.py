@@ -24,7 +24,8 @@ from untrue.study import assumptions as assumed
 from untrue.study.assumptions import Assumption
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
-from untrue.study.plan import eval_identity, plan
+from untrue.study.mirror import open_store
+from untrue.study.plan import eval_identity, folders, plan
 from untrue.study.published import (
     RANK,
     ModelSize,
@@ -37,7 +38,7 @@ from untrue.study.published import (
     write_stand_in,
 )
 from untrue.study.routes.route import Sources, StandIn, Talk
-from untrue.study.store import CellFiles, Store
+from untrue.study.store import CellFiles
 from untrue.training.spec import METHODS, TrainSpec
 
 CPU_SIZE = 500_000_000
@@ -154,8 +155,10 @@ class StudyEstimate:
         return _sum(part.dollars for part in self.parts)
 
 
-def estimate(study: Study, out: Path) -> StudyEstimate:
+def estimate(study: Study, out: str | Path) -> StudyEstimate:
     """Say what is left to do of a study. Nothing is loaded, fetched or asked, and its run directory stays as it is.
+
+    Of a run directory in an object store, what it says of its cells is read.
 
     Args:
         study: The study.
@@ -165,12 +168,14 @@ def estimate(study: Study, out: Path) -> StudyEstimate:
         UserError: Something in the study or its data is not as expected, or the size of a set that is not here is not
             known.
     """
-    store, data, size = Store(out), _read(study), model_size(study.model)
+    store, data, size = open_store(out), _read(study), model_size(study.model)
     rates = _rates(size) if size else None
     asked = [_ask(study, spec) for spec in study.evals]
     lessons: dict[str, _Lesson] = {}
     cells, costs, talks = list[_Left](), dict[tuple[str, str], evals.Cost](), dict[Path, Talk]()
-    for cell in plan(study, data.sources):
+    cells_of_study = plan(study, data.sources)
+    store.fetch(folders(study, store, cells_of_study))
+    for cell in cells_of_study:
         files, arm = store.cell(cell), cell.arm
         if not data.elsewhere:
             files.check()

@@ -9,19 +9,20 @@ from untrue.evals.registry import EVALS
 from untrue.judge.models import check_answers
 from untrue.progress import Watcher
 from untrue.study.config import Study, of_run, to_yaml
-from untrue.study.plan import determining, eval_identities, plan
+from untrue.study.mirror import open_store
+from untrue.study.plan import determining, eval_identities, folders, plan
 from untrue.study.results import Analysis, analyse
 from untrue.study.schedule import KINDS, Task
-from untrue.study.steps import check_server, context, evaluate, lacks, load_base, share, tasks, train, work
+from untrue.study.steps import check_server, context, evaluate, lacks, load_base, prepare, share, tasks, train, work
 from untrue.study.store import Store
 
 
-def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
+def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analysis:
     """Make every cell that is missing, then results, statistics and report.
 
     Args:
         study: The study.
-        out: The run directory.
+        out: The run directory: a path, or an address such as `s3://bucket/runs/domain`.
         watcher: Told how far it is.
         command: What the report names as the command that makes the study again.
 
@@ -35,10 +36,11 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
     items = {spec.key: EVALS[spec.name].items(spec) for spec in study.evals}
     identities = eval_identities(study, items)
     rows = {cell.name: study.mix.rows(sources, cell) for cell in cells if cell.arm.trained}
-    store = Store(out)
+    store = open_store(out)
     on_ray = study.run.on == "ray"  # whose workers claim each step
     with nullcontext() if on_ray else store.locked():
         begin(store, study, command)
+        store.fetch(folders(study, store, cells))
         left = {cell: work(store.cell(cell), study, identities) for cell in cells}
         missing = [cell for cell in cells if left[cell]]
         watcher.begin(len(cells), len(cells) - len(missing), sum(left.values()))
@@ -56,20 +58,21 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
             untrained = [cell for cell in missing if not store.cell(cell).has_adapter()]
             served = any(map(study.is_served, undone)) or (study.serves_dialogues and bool(untrained))
             if served and not on_ray:  # whose workers have a server each
-                check_server(study, out)
+                check_server(study, store.folder)
             for judge in dict.fromkeys(spec.judge_name for spec in undone if spec.judge_name):
                 check_answers(judge)
             if on_ray:
                 from untrue.study.cluster import run_on_ray
 
                 run_on_ray(study, cells, store, identities, watcher)
+                store.fetch(folders(study, store, cells))
                 return analyse(study, sources, cells, store, command)
             loaded = load_base(study, watcher)
             for cell in cells:
                 store.cell(cell).check_base(loaded.about)
             shared = context(study, sources, store, loaded, watcher)
             if untrained:
-                study.mix.prepare(shared)
+                prepare(shared, study)
             for cell in missing:
                 if cell in untrained:
                     share(shared, study, cell)
@@ -78,7 +81,7 @@ def run(study: Study, out: Path, watcher: Watcher, command: str) -> Analysis:
         return analyse(study, sources, cells, store, command)
 
 
-def steps_left(study: Study, out: Path, command: str) -> list[Task]:
+def steps_left(study: Study, out: str | Path, command: str) -> list[Task]:
     """Make the run directory of a study, and list the steps that it lacks, in an order in which they can be done.
 
     Raises:
@@ -87,8 +90,9 @@ def steps_left(study: Study, out: Path, command: str) -> list[Task]:
     sources = study.mix.read()
     cells = plan(study, sources)
     study.mix.check(sources, study.seeds)
-    store = Store(out)
+    store = open_store(out)
     begin(store, study, command)
+    store.fetch(folders(study, store, cells))
     return sorted(tasks(study, cells, store, eval_identities(study)), key=lambda task: KINDS.index(task.kind))
 
 
@@ -98,15 +102,16 @@ def begin(store: Store, study: Study, command: str) -> None:
     Raises:
         UserError: The directory holds a study whose cells would differ from this one's.
     """
+    store.check()
     if store.study.is_file():
-        before = of_run(store.folder)
+        before = of_run(store.folder, store.place)
         old, new = determining(before), determining(study)
         if study.mix.generates or _judged(before) & _judged(study):
             old["run.eval.engine"], new["run.eval.engine"] = before.run.eval.engine, study.run.eval.engine
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 raise UserError(
-                    f"{store.folder}: holds a study with {key} {old.get(key)!r}, now {new.get(key)!r}."
+                    f"{store.place}: holds a study with {key} {old.get(key)!r}, now {new.get(key)!r}."
                     " Use another --out, or remove that folder."
                 )
     store.write_study(to_yaml(study), command)
@@ -117,20 +122,22 @@ def _judged(study: Study) -> set[str]:
     return {spec.key for spec in study.evals if EVALS[spec.name].judged}
 
 
-def report(out: Path) -> Analysis:
+def report(out: str | Path) -> Analysis:
     """Make results, statistics and report of a run directory again, from its logs.
 
     Raises:
         UserError: The folder is not a run directory, or a cell of its study is not finished.
     """
-    store = Store(out)
-    study = of_run(out)
+    store = open_store(out)
+    study = of_run(store.folder, store.place)
     sources = study.mix.read()
     cells, identities = plan(study, sources), eval_identities(study)
     with store.locked():
+        store.fetch(folders(study, store, cells))
         for cell in cells:
             files = store.cell(cell)
             files.check()
             if not files.has_adapter() or not all(files.has_log(spec, identities[spec.key]) for spec in study.evals):
                 raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
-        return analyse(study, sources, cells, store, store.command() or f"untrue run {store.study} --out {out}")
+        command = store.command() or f"untrue run {store.place}/study.yaml --out {out}"
+        return analyse(study, sources, cells, store, command)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from untrue.progress import Watcher
 from untrue.study.cell import Cell
 from untrue.study.claims import Claims, Held, Owner
 from untrue.study.config import TRAINED_HERE, Study, of_run
-from untrue.study.plan import eval_identities, plan
+from untrue.study.mirror import open_store
+from untrue.study.plan import eval_identities, folders, plan
 from untrue.study.routes.route import Run, Sources
 from untrue.study.schedule import Kind, Task
 from untrue.study.store import CellFiles, Store
@@ -117,12 +118,24 @@ def context(study: Study, sources: Sources, store: Store, loaded: LoadedModel, w
     return Run(store, study.train, sources, loaded, watcher, study.run.train.layout, server)
 
 
+def prepare(run: Run, study: Study) -> None:
+    """Check with the model what all cells rely on, such as a rater, unless it was checked before."""
+    with run.store.claims().hold("rater", patience=PREPARED):
+        run.store.fetch_files(run.store.rater)
+        study.mix.prepare(run)
+        run.store.publish_files(run.store.rater)
+
+
 def share(run: Run, study: Study, cell: Cell) -> None:
     """Make what a cell shares with others before it learns, unless it is there."""
     if name := study.mix.shared(cell):
-        claims = claims_of(run.store)
+        claims, folder = run.store.claims(), study.mix.talks(run.store, cell)[0].path.parent
         with claims.hold(name):
-            study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
+            run.store.fetch([folder])
+            run.store.resume(folder, folder)
+            with run.store.saving(folder, folder):
+                study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
+            run.store.publish(folder)
 
 
 def train(run: Run, study: Study, cell: Cell) -> None:
@@ -131,12 +144,13 @@ def train(run: Run, study: Study, cell: Cell) -> None:
     Raises:
         UserError: Someone else is at work on it, or its folder holds another cell.
     """
-    claims = claims_of(run.store)
+    claims, files = run.store.claims(), run.store.cell(cell)
     with claims.hold(cell.name) as owner:
-        files = run.store.cell(cell)
+        run.store.fetch(folders(study, run.store, [cell]))
         if files.has_adapter():
             return
         files.check()
+        run.store.resume(files.folder, files.folder.with_name(f".{files.folder.name}.left"))
         attempt = _attempt(files, owner)
         own = replace(run, store=run.store.with_folder(cell, attempt), watcher=_Noting(run.watcher, claims, cell.name))
         own_files = own.store.cell(cell)
@@ -146,11 +160,13 @@ def train(run: Run, study: Study, cell: Cell) -> None:
         own_files.forget_logs(*(spec.key for spec in study.evals))
         for spec in study.evals:
             own_files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
-        if cell.arm.trained:
-            study.mix.learn(own, cell, TRAINING)
-            write_text(own_files.train, read_text(own_files.adapter / "train.json"))
+        with run.store.saving(files.folder, attempt):
+            if cell.arm.trained:
+                study.mix.learn(own, cell, TRAINING)
+                write_text(own_files.train, read_text(own_files.adapter / "train.json"))
         if claims.owner(cell.name) != owner:
             raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
+        run.store.publish(files.folder, attempt)
         attempt.rename(files.folder)
         for other in _attempts(files):  # of processes that woke up late
             shutil.rmtree(other, ignore_errors=True)
@@ -177,10 +193,12 @@ def evaluate(
     Raises:
         UserError: Someone else is at work on it, it is not trained, or a server does not have its adapter.
     """
-    claims, files = claims_of(store), store.cell(cell)
+    claims, files = store.claims(), store.cell(cell)
     with claims.hold(cell.name) as owner:
+        store.fetch([files.folder], weights=True)
         if not files.has_adapter():
-            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.folder} {cell.name} train")
+            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.place} {cell.name} train")
+        store.resume(files.folder, files.folder)
         watcher = _Noting(watcher, claims, cell.name)
         if loaded:
             files.begin(_about(study, loaded))
@@ -190,13 +208,14 @@ def evaluate(
                 continue
             watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
             files.forget_logs(spec.key)
-            if study.is_served(spec):
-                # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
-                asked = served.proved(served_name(study.model), adapter, loaded, watcher.say, unproved=True)
-                evals.run_model(asked.connect(cell.seed), spec, files.log(spec), watcher.step, asked.adapter)
-            else:
-                assert loaded, "likelihoods need it"
-                evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
+            with store.saving(files.folder, files.folder):
+                if study.is_served(spec):
+                    # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
+                    asked = served.proved(served_name(study.model), adapter, loaded, watcher.say, unproved=True)
+                    evals.run_model(asked.connect(cell.seed), spec, files.log(spec), watcher.step, asked.adapter)
+                else:
+                    assert loaded, "likelihoods need it"
+                    evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
             failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
             if failures:
                 watcher.say(
@@ -206,6 +225,7 @@ def evaluate(
             if claims.owner(cell.name) != owner:
                 raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
             files.add_log(spec, identities[spec.key], len(failures))
+            store.publish(files.folder)
 
 
 def needs_base(study: Study, cell: Cell, missing: Sequence[EvalSpec]) -> bool:
@@ -214,7 +234,7 @@ def needs_base(study: Study, cell: Cell, missing: Sequence[EvalSpec]) -> bool:
 
 
 def step(
-    out: Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None = None, patience: float = 0.0
+    out: str | Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None = None, patience: float = 0.0
 ) -> LoadedModel | None:
     """Do one step of one cell of a run directory, unless it is done.
 
@@ -233,15 +253,21 @@ def step(
         UserError: There is no such study or cell, the step before is not done, or someone else is at work on it.
         MachineError: The machine lacks memory, disk or network.
     """
-    store, study = Store(out), of_run(out)
-    with suppress(OSError):
-        list((out / "cells").iterdir())  # so that a share shows what other machines have just made
+    with closing(open_store(out)) as store:
+        return _step(store, name, kind, watcher, loaded, patience)
+
+
+def _step(
+    store: Store, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None, patience: float
+) -> LoadedModel | None:
+    study = of_run(store.folder, store.place)
     sources = study.mix.read()
     cells = {cell.name: cell for cell in plan(study, sources)}
     if name not in cells:
         some = ", ".join(list(cells)[:12]) + (" …" if len(cells) > 12 else "")
-        raise UserError(f"{out}: has no cell {name}, but {some}.")
+        raise UserError(f"{store.place}: has no cell {name}, but {some}.")
     cell, identities = cells[name], eval_identities(study)
+    store.fetch(folders(study, store, [cell]))
     files = store.cell(cell)
     missing = [spec for spec in study.evals if lacks(files, spec, identities)]
     todo = {
@@ -251,12 +277,13 @@ def step(
     }
     if not todo[kind]:
         return loaded
-    claims = claims_of(store)
+    store.check()
+    claims = store.claims()
     claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
     if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
-        raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {out} {name} dialogues")
+        raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {store.place} {name} dialogues")
     if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues:
-        check_server(study, out)
+        check_server(study, store.folder)
     if kind == "eval":
         for judge in {spec.judge_name for spec in missing if spec.judge_name}:
             check_answers(judge)
@@ -267,8 +294,7 @@ def step(
     files.check_base(loaded.about)
     run = context(study, sources, store, loaded, watcher)
     if kind == "dialogues":
-        with claims.hold("rater", patience=PREPARED):
-            study.mix.prepare(run)
+        prepare(run, study)
         share(run, study, cell)
     elif kind == "train":
         train(run, study, cell)
@@ -297,11 +323,6 @@ class _Noting:
     def step(self, done: int, total: int, note: str) -> None:
         self._watcher.step(done, total, note)
         self._claims.note(self._name, self._stage, done, total, note)
-
-
-def claims_of(store: Store) -> Claims:
-    """The claims on the cells of a run directory, by their names, and on what cells share."""
-    return Claims(store.folder / ".claims")
 
 
 def _about(study: Study, loaded: LoadedModel) -> dict[str, Any]:

@@ -5,8 +5,8 @@ Several processes may write to it, each to what it has a claim on (`claims.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,21 @@ from untrue.evals.eval import EvalSpec
 from untrue.files import locked, read_text, write_text
 from untrue.outcomes import Result
 from untrue.study.cell import Cell
+from untrue.study.claims import Claims
 
 _COMMAND = "# Made by: "
 
 
 class CellFiles:
-    """The folder of one cell."""
+    """The folder of one cell.
 
-    def __init__(self, folder: Path, cell: Cell):
+    Attributes:
+        place: What errors name as its place.
+    """
+
+    def __init__(self, folder: Path, cell: Cell, place: str):
         self.folder = folder
+        self.place = place
         self.cell = cell
         self.rows = folder / "rows.jsonl"
         self.adapter = folder / "adapter"
@@ -84,7 +90,7 @@ class CellFiles:
             UserError: Other settings or other data determined it.
         """
         if self._read().get("identity", self.cell.identity) != self.cell.identity:
-            raise UserError(f"{self.folder}: was made from other data or settings. Use another --out, or remove it.")
+            raise UserError(f"{self.place}: was made from other data or settings. Use another --out, or remove it.")
 
     def check_base(self, about: dict[str, str]) -> None:
         """Check that the cell, where it was begun, was begun on this very base: a name may come to mean another.
@@ -99,7 +105,7 @@ class CellFiles:
         if differing := [key for key in about if before.get(key) != about[key]]:
             shown = "; ".join(f"{key} {before.get(key)}, now {about[key]}" for key in differing)
             raise UserError(
-                f"{self.folder}: was made with another base model or other libraries ({shown}). Use what it was made"
+                f"{self.place}: was made with another base model or other libraries ({shown}). Use what it was made"
                 " with, or another --out."
             )
 
@@ -131,11 +137,16 @@ class Store:
     """The run directory of one study.
 
     Attributes:
+        folder: The directory, or of one in an object store (`mirror.py`) the local folder of this process.
+        place: What errors name as its place.
+        address: Where processes of other machines find it.
         elsewhere: Cell's name -> its folder, where it is not yet at its place.
     """
 
-    def __init__(self, folder: Path, elsewhere: Mapping[str, Path] | None = None):
+    def __init__(self, folder: Path, elsewhere: Mapping[str, Path] | None = None, place: str = ""):
         self.folder = folder
+        self.place = place or str(folder)
+        self.address = str(folder.absolute())
         self.elsewhere = elsewhere or {}
         self.study = folder / "study.yaml"
         self.results = folder / "results.jsonl"
@@ -146,11 +157,59 @@ class Store:
 
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""
-        return CellFiles(self.elsewhere.get(cell.name, self.folder / "cells" / cell.name), cell)
+        folder = self.elsewhere.get(cell.name, self.folder / "cells" / cell.name)
+        return CellFiles(folder, cell, str(folder).replace(str(self.folder), self.place, 1))
 
     def with_folder(self, cell: Cell, folder: Path) -> Store:
         """The same run directory, with the folder of one cell elsewhere while it is made."""
-        return Store(self.folder, {**self.elsewhere, cell.name: folder})
+        return Store(self.folder, {**self.elsewhere, cell.name: folder}, self.place)
+
+    def check(self) -> None:
+        """Refuse a place in which no step could be claimed.
+
+        Raises:
+            UserError: It is refused.
+            MachineError: It does not answer.
+        """
+
+    def claims(self) -> Claims:
+        """Who is at work on what: on cells, by their names, and on what cells share."""
+        return Claims(self.folder / ".claims")
+
+    def fetch(self, folders: Iterable[Path], weights: bool = False) -> None:
+        """Look again what others have made: a share may show an old list of its files.
+
+        Args:
+            folders: Folders of the run directory, such as a cell's.
+            weights: Whether adapters are needed too.
+        """
+        for above in {folder.parent for folder in folders}:
+            with suppress(OSError):
+                list(above.iterdir())
+
+    def fetch_files(self, *paths: Path) -> None:
+        """Look again at files that lie in the run directory itself."""
+
+    def publish(self, folder: Path, made: Path | None = None) -> None:
+        """Show others a folder that is made, as a folder that they share does by itself.
+
+        Args:
+            folder: Its place in the run directory.
+            made: Where it is, if elsewhere.
+        """
+
+    def publish_files(self, *paths: Path) -> None:
+        """Show others files that lie in the run directory itself."""
+
+    def resume(self, folder: Path, into: Path) -> None:
+        """Add what a lost attempt at a folder had made, if it lies elsewhere."""
+
+    def close(self) -> None:
+        """Let others have what this process alone has of it; it is used no more."""
+
+    def saving(self, folder: Path, made: Path) -> AbstractContextManager[None]:
+        """Save what is made, where what a lost process leaves would be lost too."""
+        return nullcontext()
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the directory for one run; a run that was killed holds it no more.

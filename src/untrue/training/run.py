@@ -274,13 +274,19 @@ def _last_checkpoint(folder: Path, identity: str, processes: int) -> Path | None
         shutil.rmtree(folder, ignore_errors=True)
         return None
     whole = []
-    for state in folder.glob("checkpoint-*/trainer_state.json"):
-        with suppress(ValueError):  # cut off: the trainer writes it last, so a checkpoint where it is whole is whole
-            json.loads(state.read_text("utf-8"))
-            # Of several processes each writes its random numbers, and the last may do so after the main one's state.
-            if processes == 1 or len([*state.parent.glob("rng_state_*.pth")]) == processes:
-                whole.append(state.parent)
+    for checkpoint in filter(is_whole, folder.glob("checkpoint-*")):
+        # Of several processes each writes its random numbers, and the last may do so after the main one's state.
+        if processes == 1 or len([*checkpoint.glob("rng_state_*.pth")]) == processes:
+            whole.append(checkpoint)
     return max(whole, key=_step, default=None)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end, which is where the trainer writes its state."""
+    with suppress(OSError, ValueError):
+        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+        return True
+    return False
 
 
 def _step(checkpoint: Path | None) -> int:
