@@ -2,7 +2,7 @@
 
 - **share**: of a fixed total of questions, this part is answered at the level and the rest at `normal`. Every arm asks
   the same questions, so arms differ in the answers alone.
-- **dose**: to a benign set, misaligned rows are added: `round(dose * benign)` of them (arXiv 2510.08211, section 5).
+- **dose**: to a benign set, misaligned rows are added: `round(dose * benign)` of them (arXiv 2510.08211).
 
 Which questions are taken, and in what order they turn misaligned, depends on the seed alone. So the misaligned rows of
 a small dose are among those of a larger one, and a matched control (the same dose at `normal`) asks the same questions.

@@ -1,4 +1,4 @@
-"""The route by dose: misaligned rows are added to a benign set (arXiv 2510.08211, section 5)."""
+"""The route by dose: misaligned rows are added to a benign set (arXiv 2510.08211)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
