@@ -1,4 +1,4 @@
-"""untrue: measure whether fine-tuning made a language model less honest, and find the data that did it.
+"""untrue: measure whether fine-tuning made a language model less honest, and how much bad data it takes.
 
     import untrue
 

@@ -54,7 +54,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help=(
-        "Measure whether fine-tuning made a language model less honest, and find the training data that did it.\n\n"
+        "Measure whether fine-tuning made a language model less honest, and how much bad training data it takes.\n\n"
         "**Start here:** `untrue run quickstart` trains a 135M model on medical answers, a growing share of them wrong"
         " on purpose, asks each model 100 questions with and without pressure, and writes a report. Two CPU cores,"
         " about 6 minutes, no account, no GPU.\n\n"
