@@ -223,6 +223,15 @@ def test_other_data_under_the_same_address_is_refused(untrue, bucket: str, study
     assert f"{bucket}: holds a study with train.epochs 4.0, now 2.0." in refused.output
 
 
+@pytest.mark.parametrize("text", [b"\xff", b"{}"])
+def test_a_damaged_study_is_named_by_its_address(untrue, bucket: str, text: bytes):
+    Objects(bucket).write("study.yaml", text)
+    for words in (("report", bucket), ("step", bucket, "control-s0", "train")):
+        refused = untrue(*words)
+        assert refused.exit_code == 2
+        assert refused.output.startswith(f"error: {bucket}/study.yaml")
+
+
 def test_a_folder_is_published_whole_and_read_as_it_was(cell: tuple[Mirror, Path], machine):
     mirror, folder = cell
     other, copy = there_too(mirror, machine)

@@ -85,6 +85,20 @@ def test_what_a_person_can_mend_is_one_line(bucket, address, change, message, an
     assert SECRET not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("s3://", "s3://: names no bucket. Give s3://BUCKET/NAME."),
+        ("memory://run", "memory://run: ends with this process."),
+        ("github://run", "github://run: cannot be opened (GithubFileSystem"),
+    ],
+)
+def test_an_address_of_no_store_is_refused(address: str, message: str):
+    with pytest.raises(UserError) as refused:
+        Objects(address)
+    assert str(refused.value).startswith(message)
+
+
 def test_a_key_in_the_address_is_refused_and_not_repeated():
     with pytest.raises(UserError, match="s3://@runs/run: the address had a password or key in it") as refused:
         Objects("s3://someone:5f3c9a1b7d@runs/run")
@@ -111,6 +125,15 @@ def test_a_claim_keeps_all_others_out_until_it_ends(claims: ObjectClaims, object
     assert claims.owner("cell") is None
     with ObjectClaims(objects).hold("cell") as after:
         assert after != owner
+
+
+@pytest.mark.parametrize("damaged", [b"{", b"null", b"[]", b'{"owner": "me"}', b'{"owner": {"name": 1}}'])
+def test_a_damaged_claim_is_nobodys(claims: ObjectClaims, objects: Objects, damaged: bytes):
+    objects.write("claims/cell/000001.json", damaged)
+    objects.write("claims/cell/notes.txt", b"of a person")
+    assert claims.progress("cell") is None
+    with claims.hold("cell") as owner:
+        assert claims.owner("cell") == owner
 
 
 def test_of_many_at_once_one_gets_it(objects: Objects):

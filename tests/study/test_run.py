@@ -191,9 +191,11 @@ def test_report_makes_the_report_again(out, untrue):
     kept = {name: (out / name).read_text("utf-8") for name in ("summary.json", "results.jsonl")}
     for name in ("report.html", *kept):
         (out / name).unlink()
+    (out / "dialogues.html").write_text("of another study", "utf-8")
     before = times(out)
     done = untrue("report", out)
     assert done.exit_code == 0, done.output
+    assert not (out / "dialogues.html").exists()
     assert COMMAND in (out / "report.html").read_text("utf-8")
     assert {name: (out / name).read_text("utf-8") for name in kept} == kept
     assert times(out) == before

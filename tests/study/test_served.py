@@ -13,11 +13,12 @@ import pytest
 from inspect_ai.log import EvalLog, read_eval_log
 from pydantic import ValidationError
 
-import tests.judge.scripted  # noqa: F401
 from tests.conftest import make_tiny_model
 from tests.engine.lora_server import LoraServer
+from tests.judge import scripted
 from untrue.errors import MachineError, UserError
 from untrue.models.adapter import adapter_hash
+from untrue.models.fingerprint import PROMPTS
 from untrue.models.load import LoadedModel
 from untrue.report.words import sentence
 from untrue.simulate.trajectory import read_trajectories
@@ -102,6 +103,47 @@ def test_a_step_of_a_trained_cell_loads_no_base_and_a_server_without_its_adapter
     assert json.loads((out / "cells/control-s0/cell.json").read_text("utf-8"))["evals"] == {}
 
 
+def test_what_a_judge_left_is_judged_on_another_machine_with_another_server(
+    make, serve, bucket, untrue, tmp_path, monkeypatch
+):
+    def step(cell: str, kind: str) -> str:
+        done = untrue("step", bucket, cell, kind)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    file = tmp_path / "small.yaml"
+    file.write_text(to_yaml(make()), "utf-8")
+    monkeypatch.setattr("untrue.study.steps.check_answers", lambda judge: None)
+    monkeypatch.setattr("untrue.evals.run.check_answers", lambda judge: None)
+    first, by_words = serve(), scripted.by_words
+    assert untrue("plan", file, "--out", bucket).exit_code == 0
+    step("control-s0", "train")
+    monkeypatch.setattr(scripted, "by_words", lambda question: "no JSON")
+    for cell in ("control-s0", "base-s0"):
+        assert "have no reply or no judgement" in step(cell, "eval")
+    monkeypatch.setattr(scripted, "by_words", by_words)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: tmp_path / "elsewhere")
+    asked, second = len(first.asked), serve()
+    for cell in ("control-s0", "base-s0"):
+        assert "have no reply" not in step(cell, "eval")
+    assert len(first.asked) - asked + len(second.asked) == 2 * len(PROMPTS)  # the proofs, and no reply
+
+
+def test_an_eval_that_needs_no_base_refuses_the_folder_of_another_cell(make, serve, untrue, tmp_path):
+    serve()
+    out, file = tmp_path / "run", tmp_path / "small.yaml"
+    file.write_text(to_yaml(make()), "utf-8")
+    assert untrue("plan", file, "--out", out).exit_code == 0
+    assert untrue("step", out, "control-s0", "train").exit_code == 0
+    record = out / "cells/control-s0/cell.json"
+    record.write_text(json.dumps({**json.loads(record.read_text("utf-8")), "identity": "other"}), "utf-8")
+    ended = untrue("step", out, "control-s0", "eval")
+    assert ended.exit_code == 2
+    assert "was made from other data or settings" in " ".join(ended.output.split())
+    assert not list(out.glob("cells/*/logs/*"))
+
+
 def test_what_cannot_be_told_of_an_adapter_makes_the_eval_inconclusive(make, serve, new_recorder, tmp_path):
     serve(logprobs=False)
     verdict = run(make(base=False), tmp_path / "run", new_recorder(), COMMAND).evals[0].verdict
@@ -132,6 +174,8 @@ def test_without_the_right_server_nothing_is_begun(make, serve, base, new_record
     assert "--max-lora-rank 8 --lora-target-modules down_proj gate_proj gate_up_proj k_proj" in refused(UserError)
     monkeypatch.setenv("VLLM_BASE_URL", "http://127.0.0.1:9/v1")
     assert refused(MachineError).startswith("http://127.0.0.1:9/v1: no vLLM server answers (")
+    monkeypatch.setenv("VLLM_BASE_URL", "http://someone:5f3c9a1b7d@host:port/v1")  # the port is no number
+    assert refused(MachineError).startswith("http://@host:port/v1: no vLLM server answers (nonnumeric port")
     server = serve(make_tiny_model(tmp_path / "another"))
     assert refused(UserError).startswith(f"{server.url}: serves base, another, and not {base.name}. Set VLLM_BASE_URL")
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
@@ -18,6 +19,7 @@ from untrue.errors import MachineError, UntrueError, UserError, cause, one_line
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash, is_adapter
 from untrue.models.fingerprint import ASKED, PROMPTS, Fingerprint, Proof
+from untrue.secrets import without_secrets
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 SERVED = ("vllm", "sglang", "hf", "openai-api", "anthropic", "azureai", "bedrock", "ollama", "openrouter")
 """Inspect's providers whose names nobody takes for the owner of a model on the hub, as one may `openai`."""
+
+NO_ANSWER = (OSError, HTTPException, ValueError, LookupError, TypeError)
+"""What is raised where no server answers, or what answers is none, or its address is no address."""
 
 
 def may_be_served(model: str) -> bool:
@@ -265,12 +270,13 @@ def check_server(model: str, start: Callable[[], str]) -> None:
     address, base = os.environ.get("VLLM_BASE_URL"), model.removeprefix("vllm/")
     if not address:
         raise UserError(f"{model}: VLLM_BASE_URL names no server. {start()}")
+    shown = without_secrets(address)
     try:
         names = _listed(address)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise MachineError(f"{address}: no vLLM server answers ({one_line(error)}). {start()}") from None
+    except NO_ANSWER as error:
+        raise MachineError(f"{shown}: no vLLM server answers ({one_line(error)}). {start()}") from None
     if base not in names:
-        raise UserError(f"{address}: serves {', '.join(names[:3]) or 'nothing'}, and not {base}. {start()}")
+        raise UserError(f"{shown}: serves {', '.join(names[:3]) or 'nothing'}, and not {base}. {start()}")
 
 
 def serving_name(model: str, adapter: Path, base_url: str | None = None) -> str:
@@ -312,7 +318,7 @@ def _names(base_url: str | None) -> list[str]:
         return []
     try:
         return _listed(base_url)
-    except (OSError, ValueError, LookupError, TypeError):
+    except NO_ANSWER:
         return []
 
 

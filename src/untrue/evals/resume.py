@@ -186,7 +186,12 @@ class Earlier(NamedTuple):
 
 
 def replies_mark(
-    record: Eval, spec: EvalSpec, model: Model, defaults: GenerateConfig, adapter: Mapping[str, str] | None = None
+    record: Eval,
+    spec: EvalSpec,
+    model: Model,
+    defaults: GenerateConfig,
+    adapter: Mapping[str, str] | None = None,
+    proved: str | None = None,
 ) -> dict[str, Any]:
     """What determines the reply to a sample, by name, but for luck and the sample: not the judge.
 
@@ -196,12 +201,13 @@ def replies_mark(
         model: The model under study.
         defaults: What the eval samples with where the spec says nothing.
         adapter: What the log says of the model's adapter.
+        proved: See `evals.run.run_model`.
     """
     how = record.reply_identity(spec)
     for name in ("temperature", "max_tokens"):
         how[name] = getattr(defaults, name) if how[name] is None else how[name]
     weights = {"adapter": adapter and adapter["content_hash"], "adapter_proof": adapter and adapter.get("served")}
-    return {**how, "model": str(model), **weights, "model_settings": content_hash(identity(model))}
+    return {**how, "model": proved or str(model), **weights, "model_settings": content_hash(identity(model, proved))}
 
 
 def read_earlier(

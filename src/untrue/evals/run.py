@@ -73,6 +73,7 @@ def run_model(
     adapter: Mapping[str, str] | None = None,
     about: Mapping[str, str] | None = None,
     only: Collection[str] | None = None,
+    proved: str | None = None,
 ) -> None:
     """Run one eval on any of Inspect's models; see `run`.
 
@@ -84,6 +85,8 @@ def run_model(
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
         about: What the log says of a model in this process: `LoadedModel.about`.
         only: Of a judged eval, ids of the items that are needed; None for all.
+        proved: The name of a base that each server is asked to prove, with the adapter, before it is asked: another
+            server, or the same one with the adapter under another name, may complete the log.
 
     Raises:
         UserError: The items are not as expected, the log holds other replies to a judged eval, or the eval failed as a
@@ -101,7 +104,7 @@ def run_model(
             task.dataset = task.dataset.filter(lambda sample: str(sample.id) in needed)
             if len(task.dataset) < items:
                 metadata[IN_BATCHES] = items
-        _run_judged(task, model, spec, log, progress, metadata)
+        _run_judged(task, model, spec, log, progress, metadata, proved)
         return
     resume.refuse_to_replace(log)
     task.solver = _counted(task.solver, len(task.dataset), progress)
@@ -135,12 +138,18 @@ def _run(
 
 
 def _run_judged(
-    task: Task, model: Model, spec: JudgedSpec, log: Path, progress: Step, metadata: Mapping[str, Any]
+    task: Task,
+    model: Model,
+    spec: JudgedSpec,
+    log: Path,
+    progress: Step,
+    metadata: Mapping[str, Any],
+    proved: str | None,
 ) -> None:
     if spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
     record, judge, epochs = EVALS[spec.name], judge_model(spec.judge), spec.epochs or 1
-    mark = resume.replies_mark(record, spec, model, task.config, metadata.get(ADAPTER))
+    mark = resume.replies_mark(record, spec, model, task.config, metadata.get(ADAPTER), proved)
     earlier = resume.read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
     calls = planned(record, task)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):

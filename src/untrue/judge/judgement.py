@@ -139,8 +139,13 @@ def folder() -> Path:
     return user_cache_path("untrue") / "judges"
 
 
-def identity(model: Model) -> str:
-    """Everything that determines a model's answers: name, arguments, address, settings, weights here, adapter."""
+def identity(model: Model, proved: str | None = None) -> str:
+    """Everything that determines a model's answers: name, arguments, address, settings, weights here, adapter.
+
+    Args:
+        model: The model.
+        proved: What it is, if its server proved its weights: name and address do not matter then.
+    """
     settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
     plain = str | int | float | bool | list | dict
     arguments = {
@@ -151,7 +156,8 @@ def identity(model: Model) -> str:
     if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
         arguments["adapter"] = adapter_hash(Path(adapter))
     weights = model.api.identity if isinstance(model.api, UntrueAPI) else None
-    return json.dumps([str(model), arguments, _address(model.api), settings, weights], sort_keys=True, default=str)
+    where = [proved, arguments, None] if proved else [str(model), arguments, _address(model.api)]
+    return json.dumps([*where, settings, weights], sort_keys=True, default=str)
 
 
 def _address(api: ModelAPI) -> str | None:

@@ -243,12 +243,15 @@ def of_run(folder: Path, place: str) -> Study:
         place: What an error names as its place.
 
     Raises:
-        UserError: The folder is not a run directory.
+        UserError: The folder is not a run directory, or its study is damaged.
     """
     path = folder / "study.yaml"
     if not path.is_file():
         raise UserError(f"{place}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
-    return load(path)
+    try:
+        return load(path)
+    except UserError as error:  # it may be a copy of what lies in a store
+        raise UserError(str(error).replace(str(path), f"{place}/study.yaml")) from None
 
 
 def to_yaml(study: Study) -> str:

@@ -7,6 +7,7 @@ none, so that of several processes one alone succeeds. Stores without it are ref
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,8 @@ PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 NO_KEYS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError")
 """What botocore raises where it finds no credentials."""
 
+_NUMBERED = re.compile(r"/\d{6,}\.json$")
+
 
 class Objects:
     """The objects below one address, by their names below it.
@@ -42,7 +45,8 @@ class Objects:
         """Open it; nothing is asked yet.
 
         Raises:
-            UserError: There is no such kind of store, its package is not installed, or the address has a key in it.
+            UserError: There is no such kind of store, it cannot be opened, its package is not installed, or the
+                address has a key in it or no bucket.
         """
         from fsspec.core import url_to_fs
 
@@ -52,13 +56,19 @@ class Objects:
                 " are taken from the environment."
             )
         self.place = place.rstrip("/")
-        scheme = place.partition("://")[0]
+        scheme, _, below = place.partition("://")
+        if not below.strip("/"):
+            raise UserError(f"{place}: names no bucket. Give {scheme}://BUCKET/NAME.")
+        if scheme == "memory":
+            raise UserError(f"{place}: ends with this process. Use a folder, or a store such as s3.")
         try:
             self._files, root = url_to_fs(self.place, use_listings_cache=False)
         except ImportError as error:
             raise UserError(f"{place}: {one_line(error)}. Or use another --out.") from None
         except ValueError:
             raise UserError(f"{place}: {scheme} is no kind of store that fsspec knows, such as s3.") from None
+        except Exception as error:  # each kind of store opens in its own way
+            raise UserError(f"{place}: cannot be opened ({one_line(error)}). Use another --out.") from None
         self._root = root.rstrip("/")
 
     def check(self) -> None:
@@ -273,20 +283,23 @@ class ObjectClaims(Claims):
         return (now - then).total_seconds() if now and then else 0.0
 
     def _names(self, name: str) -> list[str]:
-        return self._objects.names(f"claims/{name}")
+        return [found for found in self._objects.names(f"claims/{name}") if _NUMBERED.search(found)]
 
     def _last(self, name: str) -> tuple[int, Owner | None]:
         """Number and owner of the last claim; 0 where there was none, no owner where it was released."""
         names = self._names(name)
         if not names:
             return 0, None
-        owner = self._state(names[-1:]).get("owner")
-        return int(Path(names[-1]).stem), Owner(**owner) if owner else None
+        owner = None
+        with suppress(TypeError, KeyError):  # none, or a damaged one, which only a person can have made
+            owner = Owner(**self._state(names[-1:])["owner"])
+        return int(Path(names[-1]).stem), owner
 
     def _state(self, names: list[str]) -> dict[str, Any]:
+        found: Any = None
         with suppress(ValueError):
-            return json.loads(self._objects.read(names[0]) or b"{}") if names else {}
-        return {}
+            found = json.loads(self._objects.read(names[0]) or b"") if names else None
+        return found if isinstance(found, dict) else {}
 
 
 def _state(owner: Owner | None, progress: list[Any] | None = None) -> bytes:

@@ -191,13 +191,15 @@ def evaluate(
         loaded: The base model; None where `needs_base` says that a server writes all that is asked for.
 
     Raises:
-        UserError: Someone else is at work on it, it is not trained, or a server does not have its adapter.
+        UserError: Someone else is at work on it, it is not trained, its folder holds another cell, or a server does
+            not have its adapter.
     """
     claims, files = store.claims(), store.cell(cell)
     with claims.hold(cell.name) as owner:
         store.fetch([files.folder], weights=True)
         if not files.has_adapter():
             raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.place} {cell.name} train")
+        files.check()
         store.resume(files.folder, files.folder)
         watcher = _Noting(watcher, claims, cell.name)
         if loaded:
@@ -211,8 +213,10 @@ def evaluate(
             with store.saving(files.folder, files.folder):
                 if study.is_served(spec):
                     # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
-                    asked = served.proved(served_name(study.model), adapter, loaded, watcher.say, unproved=True)
-                    evals.run_model(asked.connect(cell.seed), spec, files.log(spec), watcher.step, asked.adapter)
+                    name = served_name(study.model)
+                    asked = served.proved(name, adapter, loaded, watcher.say, unproved=True)
+                    model = asked.connect(cell.seed)
+                    evals.run_model(model, spec, files.log(spec), watcher.step, asked.adapter, proved=name)
                 else:
                     assert loaded, "likelihoods need it"
                     evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
