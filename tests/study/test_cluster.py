@@ -169,6 +169,31 @@ def test_a_node_that_dies_in_training_costs_what_came_after_the_last_checkpoint(
     assert max(resumed(out).values()) > 0
 
 
+def test_a_worker_that_outlives_its_node_publishes_nothing(
+    cluster: Any, make_study: Callable[..., Study], recorder: Any, long_local: Path, tmp_path: Path
+):
+    """It is frozen, so that its claim gets stale; another trains its cell, and then it wakes up and finds that."""
+    out, told, frozen = tmp_path / "run", recorder(), list[psutil.Process]()
+
+    def freeze() -> None:
+        worker = psutil.Process(wait_for(at_work(out)))
+        raylet = next(parent for parent in worker.parents() if "raylet" in parent.name())
+        worker.suspend()
+        frozen.append(worker)
+        raylet.kill()
+
+    killer = threading.Thread(target=freeze)
+    killer.start()
+    write(run(on(cluster, make_study(**LONG)), out, told, "untrue run long.yaml"))
+    killer.join()
+    [worker] = frozen
+    assert any("train: lost" in line for line in told.said), told.said
+    worker.resume()
+    worker.wait(60)
+    assert_same(out, long_local)
+    cluster.add_node(num_cpus=1)
+
+
 def test_a_node_that_dies_in_an_eval_costs_that_eval(
     cluster: Any, make_study: Callable[..., Study], recorder: Any, tmp_path: Path
 ):

@@ -39,7 +39,7 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     if analysis.misaligned:
         console.print(Text("Warning: ", "bold yellow") + safe_text(words.MISALIGNED))
     console.print(Text("Bold: p < 0.05 after Holm's correction and an interval without 0.", "dim"))
-    console.print(Text("MDE: minimum detectable effect at 80 % power.", "dim"))
+    console.print(Text("MDE: minimum detectable effect at about 80 % power.", "dim"))
 
 
 def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
