@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -20,7 +21,7 @@ from untrue.data.rows import Row
 from untrue.report.table import print_analysis
 from untrue.simulate.environment import Environment, ReplyKind
 from untrue.simulate.trajectory import Trajectory
-from untrue.study.cell import Cell
+from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.routes.interaction import InteractionRoute, UserArm
 from untrue.study.routes.route import Sources
@@ -30,6 +31,9 @@ STUDY = Path(__file__).parents[1] / "studies" / "interaction.yaml"
 
 class Taught(InteractionRoute):
     """Honest replies alone where there are no biased users, sycophantic ones alone where all are."""
+
+    def identity(self, arm: Arm) -> dict[str, Any]:
+        return {**super().identity(arm), "taught": True}
 
     def chosen_rows(self, sources: Sources, cell: Cell, rated: Sequence[Trajectory]) -> list[Row]:
         assert isinstance(cell.arm, UserArm)
@@ -54,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("settings", nargs="*", help="Changes of the study, such as seeds=[0,1,2,3,4].")
     options = parser.parse_args(arguments)
     study = load_study(STUDY, options.settings)
+    if study.run.on != "local":
+        parser.error("run.on: workers would train the study itself. Run it here.")
     mix = Taught(**study.mix.model_dump())
     changed: Study = study.model_copy(update={"name": "taught", "mix": mix, "base": False})
     print_analysis(run_study(changed, options.out, progress=True), Console())

@@ -452,7 +452,8 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
 
     loaded = load_study(study) if isinstance(study, str | Path) else study
     # The run directory has the study with every default spelled out.
-    command = join(["untrue", "run", f"{out}/study.yaml", "--out", str(out)])
+    recorded = "study.yaml" if "://" in str(out) else f"{out}/study.yaml"  # which lies at that address
+    command = join(["untrue", "run", recorded, "--out", str(out)])
     with _watching(progress) as watcher:
         analysis = run(loaded, out, watcher, command)
     write(analysis)

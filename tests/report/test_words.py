@@ -229,6 +229,6 @@ def test_a_reason_without_words_is_a_mistake_of_ours():
 
 def test_what_a_server_wrote_is_said():
     assert server_wrote(True, True).startswith(
-        "A vLLM server wrote the replies in the dialogues and those that a judge read. Its weights were proved"
+        "A vLLM server wrote the replies in the dialogues and those that a judge read. Each adapter was proved"
     )
     assert server_wrote(False, True).startswith("A vLLM server wrote the replies that a judge read. ")

