@@ -5,7 +5,7 @@
 #   make check   lint, types and import order alone
 #   make test-vllm    a real vLLM server on the CPU proves and answers; its environment takes 3.4 GB in .venv-vllm
 #   make instrument   are models with known faults named rightly? exits 1 where not
-#   make test-cluster   nodes and drivers of a Ray cluster die; a few minutes
+#   make test-cluster   nodes and drivers of a Ray cluster die; a quarter of an hour
 #   make bench   speed against lm-eval and TRL, side by side
 #   make clean   remove the environment and what runs made
 
