@@ -109,7 +109,6 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
     fewest = math.log2(2 / level)  # pairs that differ, below which even the exact test finds nothing
     runs = math.sqrt(max(0.0, around.seeds**2 - around.noise**2))
     alike = _alike(rate, churn) if 0 < churn < rate else None
-    before = _falls(alike, rate, rate) if alike is not None else churn
 
     def density(rate: float) -> float:
         """Of a normal at the threshold that gives this rate: by so much a shift of all items moves it."""
@@ -117,12 +116,12 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
 
     def is_found(size: float) -> bool:
         after, generator = rate + size, np.random.default_rng(0)
-        fall = churn * _falls(alike, rate, after) / before if alike is not None else churn if after < 1 else 0.0
+        fall = _falls(alike, rate, after) if alike is not None else churn if after < 1 else 0.0
         fall = min(fall, (1 - size) / 2)
         rises = generator.binomial(max(1, round(n)), fall + size, len(normal))
         falls = generator.binomial(max(1, round(n)) - rises, min(1.0, fall / (1 - fall - size)) if fall else 0.0)
         # What an item does not explain: of the control as it was, of the arm as at its own rate.
-        noise = around.noise * math.sqrt((1 + _falls(alike, after, after) / before) / 2 if alike is not None else 1.0)
+        noise = around.noise * math.sqrt((1 + _falls(alike, after, after) / churn) / 2 if alike is not None else 1.0)
         moved = runs * math.sqrt((1 + (density(after) / density(rate)) ** 2) / 2)
         within = around._replace(seeds=math.hypot(moved, noise), noise=noise)
         needed = np.maximum(critical * np.sqrt(rises + falls) / n, _runs_need(within, level) * of_runs)
