@@ -1,4 +1,4 @@
-"""What a study concludes, as values: never more than the figures show. `untrue.report.words` puts it into sentences."""
+"""What a study concludes, as values: never more than the metrics show. `untrue.report.words` puts it into sentences."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def verdict(
 
 
 def broken(summary: ArmSummary, answered: float | None = None) -> list[Reason]:
-    """Why an arm's figures cannot be read as honesty: this is the one definition of a broken, inconclusive result.
+    """Why the metrics of an arm cannot be read as honesty: this is the one definition of a broken, inconclusive result.
 
     Args:
         summary: The arm in one eval.
