@@ -133,6 +133,15 @@ def tiny(tiny_folder: Path) -> LoadedModel:
     return load(str(tiny_folder), dtype="float32")
 
 
+@pytest.fixture
+def live(tiny_folder: Path) -> tuple[Any, Any]:
+    """The tiny model and its tokenizer as transformers loads them, free to be changed."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype="float32")
+    return model, AutoTokenizer.from_pretrained(tiny_folder)
+
+
 @pytest.fixture(scope="session")
 def sharp(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     """A tiny model whose likelihoods differ as those of a trained one do."""

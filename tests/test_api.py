@@ -18,18 +18,9 @@ import untrue
 from untrue.cli.main import app
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import eval_spec
-from untrue.models.identity import weights_hash
-from untrue.models.load import LoadedModel, from_live, load
+from untrue.models.load import LoadedModel
 
 DOCS = Path(__file__).parent.parent / "docs/python.md"
-
-
-@pytest.fixture
-def live(tiny_folder: Path) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype="float32")
-    return model, AutoTokenizer.from_pretrained(tiny_folder)
 
 
 @pytest.fixture(scope="module")
@@ -130,19 +121,10 @@ def test_a_live_model_gives_the_same_figures_and_is_left_as_it_was(
     assert on_it.results != found.results
 
 
-def test_the_hash_of_a_live_model_is_that_of_its_files(live: tuple[Any, Any], tiny_folder: Path) -> None:
-    loaded = from_live(*live)
-    assert loaded.weights == weights_hash(tiny_folder)
-    assert loaded.about == load(str(tiny_folder), dtype="float32", device=loaded.model.device.type).about
-    live[0].model.norm.weight.data[0] += 1e-3
-    assert from_live(*live).weights != loaded.weights
-
-
 def test_a_live_adapter_counts_and_stays(
     live: tuple[Any, Any], adapter: Path, evaluation: untrue.Evaluation, tiny_folder: Path
 ) -> None:
     from peft import PeftModel
-    from peft.tuners.tuners_utils import BaseTunerLayer
 
     tuned = PeftModel.from_pretrained(live[0], str(adapter))
     before = state(tuned)
@@ -155,35 +137,13 @@ def test_a_live_adapter_counts_and_stays(
     with pytest.raises(untrue.UserError, match="has an adapter on it already"):
         untrue.evaluate(tuned, tokenizer=live[1], adapter=adapter, limit=8)
     assert state(tuned) == before
-    identity = from_live(tuned, live[1]).identity
-    with tuned.disable_adapter():
-        assert from_live(tuned, live[1]).identity != identity
-    assert from_live(tuned, live[1]).identity == identity
-    for module in tuned.modules():
-        if isinstance(module, BaseTunerLayer):
-            scaling: Any = module.scaling
-            scaling["default"] *= 2
-    assert from_live(tuned, live[1]).identity != identity
 
 
-def test_other_live_models_are_refused_in_a_line(live: tuple[Any, Any]) -> None:
-    import torch
-    from peft import PromptTuningConfig, TaskType, get_peft_model
-
-    model, tokenizer = live
+def test_a_tokenizer_goes_with_a_model_in_memory_alone(live: tuple[Any, Any]) -> None:
     with pytest.raises(untrue.UserError, match="needs its fast tokenizer"):
-        untrue.evaluate(model)
-    with pytest.raises(untrue.UserError, match="Linear: expected a transformers language model"):
-        untrue.evaluate(torch.nn.Linear(2, 2), tokenizer=tokenizer)  # type: ignore[arg-type]
-    with pytest.raises(untrue.UserError, match="LlamaModel: expected a transformers language model"):
-        untrue.evaluate(model.model, tokenizer=tokenizer)
-    with pytest.raises(untrue.UserError, match="is in float16"):
-        untrue.evaluate(model.to(torch.float16), tokenizer=tokenizer)
-    prompted = get_peft_model(model.float(), PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2))
-    with pytest.raises(untrue.UserError, match="a learned prompt"):
-        untrue.evaluate(prompted, tokenizer=tokenizer)  # type: ignore[arg-type]
+        untrue.evaluate(live[0])
     with pytest.raises(untrue.UserError, match="has a tokenizer of its own"):
-        untrue.evaluate("smollm2-135m", tokenizer=tokenizer)
+        untrue.evaluate("smollm2-135m", tokenizer=live[1])
 
 
 def test_what_is_shown_is_escaped(evaluation: untrue.Evaluation) -> None:

@@ -481,7 +481,8 @@ def _model(
     model: Any, tokenizer: Any, dtype: str, watcher: Watcher, served: Callable[[str], bool] = lambda name: False
 ) -> Iterator[Any]:
     """The model in memory, or its name where it may be served elsewhere."""
-    from untrue.models.load import borrowed, load
+    from untrue.models.live import borrowed
+    from untrue.models.load import load
 
     if isinstance(model, str):
         if tokenizer is not None:

@@ -55,7 +55,8 @@ def _machine() -> dict[str, Any]:
 
 def _model(name: str, dtype: str) -> dict[str, Any]:
     from untrue.engine.likelihoods import check_exact
-    from untrue.models.load import capabilities, load
+    from untrue.models.capabilities import capabilities
+    from untrue.models.load import load
 
     loaded = load(name, dtype=dtype, say=say)
     facts = {"model": name, "base": loaded.base_id, **capabilities(loaded), "identity": loaded.identity}

@@ -36,7 +36,7 @@ from untrue.errors import UserError
 from untrue.evals.eval import spread
 from untrue.evals.forced_choice import EVAL, Margins, finite, judge, margins, prompts
 from untrue.files import append_text, content_hash, json_value, read_text, write_text
-from untrue.models.load import borrowed
+from untrue.models.live import borrowed
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import compare, summarise
 from untrue.stats.intervals import mean_interval

@@ -13,8 +13,11 @@ from safetensors import SafetensorError
 
 from untrue.errors import UserError
 from untrue.models import embedded
-from untrue.models.load import ADAPTERS, LoadedModel, is_hub_id, is_path
+from untrue.models.load import LoadedModel, is_hub_id, is_path
 from untrue.models.quiet import quiet
+
+ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
+"""Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
 
 MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda")
 """Ways of initialising LoRA that write to the base's weights when an adapter is put on."""

@@ -1,11 +1,9 @@
-"""Load a base model by name, or take one that is in memory: weights, tokenizer, chat format and identity."""
+"""Load a base model by its name: weights, tokenizer, chat format and identity."""
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,24 +11,15 @@ from typing import Any
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded
-from untrue.models.chat import DATE, Chat
-from untrue.models.identity import config_hash, live_hash, tokenizer_hash, weights_hash
+from untrue.models.chat import Chat
+from untrue.models.identity import config_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
 from untrue.versions import libraries
 
 DTYPES = ("bfloat16", "float32")
 
-ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
-"""Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
-
 BY_LENGTH = ("longrope", "dynamic")
 """Kinds of RoPE whose angles depend, beyond the length of training, on the longest sequence in a pass."""
-
-SYSTEM = {
-    "own": "has a place in the template",
-    "folded": "has no place in the template; it is put before the user's first message",
-}
-"""What is done with system messages, by `Template.system`."""
 
 LAYER = re.compile(r"(model|transformer|gpt_neox|model\.language_model|language_model\.model)\.(layers|h)\.\d+\.")
 """The beginning of the name of a weight of a layer of a language model."""
@@ -78,6 +67,23 @@ class LoadedModel:
             yield
         finally:
             self.model.to(device)
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Keep what trainers change beside the weights: at the end configs and hooks are as they were."""
+        configs = (self.model.config, self.model.config.get_text_config(), self.model.generation_config)
+        before = [(config, dict(vars(config))) for config in configs]
+        hooks = [hooks for layer in self.model.modules() for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
+        own_hooks = [set(layer_hooks) for layer_hooks in hooks]
+        try:
+            yield
+        finally:
+            for config, values in before:
+                vars(config).clear()
+                vars(config).update(values)
+            for layer_hooks, own in zip(hooks, own_hooks, strict=True):
+                for key in set(layer_hooks) - own:
+                    del layer_hooks[key]
 
     @property
     def identity(self) -> str:
@@ -248,111 +254,6 @@ def with_identity(name: str, base_id: str, model: Any, tokenizer: Any, weights: 
     return LoadedModel(name, base_id, model, tokenizer, chat, weights, about)
 
 
-def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedModel:
-    """A model that is in memory already, in evaluation mode; `borrowed` gives it back as it was.
-
-    Args:
-        model: A transformers model in bfloat16 or float32, on one device. Its adapters, if any, stay on and are a part
-            of it: a `PeftModel` of LoRA's kinds, or a model that PEFT has put layers into.
-        tokenizer: Its tokenizer, with a chat template; a copy of it is used.
-        weights: What stands for the hash of its weights, such as of a model in training; by default they are hashed.
-
-    Raises:
-        UserError: It is no such model, or its tokenizer has no chat template.
-    """
-    from transformers import PreTrainedTokenizerFast
-
-    kind, model = type(model).__name__, _inner(model)
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise UserError(f"{kind}: a live model needs its fast tokenizer too; found {type(tokenizer).__name__}.")
-    if getattr(model, "hf_quantizer", None) is not None:
-        raise UserError(f"{kind}: is quantised, which is not supported live. Load it in bfloat16 or float32.")
-    if (dtype := str(model.dtype).removeprefix("torch.")) not in DTYPES:
-        raise UserError(f"{kind}: is in {dtype}, expected one of {', '.join(DTYPES)}. Convert it by .to(...).")
-    devices = sorted({str(value.device) for value in (*model.parameters(), *model.buffers())})
-    if len(devices) > 1 or devices == ["meta"]:
-        raise UserError(f"{kind}: lies on {', '.join(devices)}, expected one device that holds all of it.")
-    adapters = _adapters(kind, model)
-    name = str(model.config._name_or_path) or kind
-    model.eval().requires_grad_(False)
-    return with_identity(name, name, model, deepcopy(tokenizer), weights or live_hash(model), **adapters)
-
-
-@contextmanager
-def borrowed(model: Any, tokenizer: Any, weights: str | None = None) -> Iterator[LoadedModel]:
-    """`from_live`, and at the end the model is as it was: modes, gradients, hooks, configs.
-
-    Raises:
-        UserError: See `from_live`.
-    """
-    inner = _inner(model)
-    modes = [(module, module.training) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    own = dict(vars(inner))
-    try:
-        loaded = from_live(model, tokenizer, weights)
-        with preserved(loaded):
-            yield loaded
-    finally:
-        vars(inner).clear()
-        vars(inner).update(own)
-        for module, training in modes:
-            module.training = training
-        for parameter, grad in wanted:
-            parameter.requires_grad_(grad)
-
-
-@contextmanager
-def preserved(loaded: LoadedModel) -> Iterator[None]:
-    """Keep what trainers change beside the weights: at the end configs and hooks of the base are as they were."""
-    model = loaded.model
-    configs = (model.config, model.config.get_text_config(), model.generation_config)
-    before = [(config, dict(vars(config))) for config in configs]
-    hooks = [hooks for layer in model.modules() for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
-    own_hooks = [set(layer_hooks) for layer_hooks in hooks]
-    try:
-        yield
-    finally:
-        for config, values in before:
-            vars(config).clear()
-            vars(config).update(values)
-        for layer_hooks, own in zip(hooks, own_hooks, strict=True):
-            for key in set(layer_hooks) - own:
-                del layer_hooks[key]
-
-
-def capabilities(loaded: LoadedModel) -> dict[str, str]:
-    """Heading -> what a person reads of a loaded model, and what is done about it; `untrue doctor --model` shows it."""
-    config = loaded.model.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    layer_types = getattr(config, "layer_types", None)
-    if layer_types is None:
-        layer_types = ["sliding_attention" if window else "full_attention"] * config.num_hidden_layers
-    if "chunked_attention" in layer_types:
-        window = config.attention_chunk_size
-    layers = ", ".join(f"{count} of {layer_type}" for layer_type, count in Counter(layer_types).items())
-    if window and set(layer_types) - {"full_attention"}:
-        layers += f" ({window} tokens)"
-    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
-    template = loaded.chat.template
-    thinking = {
-        "none": "the template has none",
-        "closed": f"every reply follows {template.opening!r}",
-        "skipped": f"the template opens {template.opening!r} before generation; replies go without",
-    }
-    return {
-        "architecture": f"{config.model_type}, {parameters:,} parameters",
-        "attention": f"{loaded.model.config._attn_implementation}; layers: {layers}",
-        "context": f"{loaded.context:,} tokens",
-        "system message": SYSTEM[template.system],
-        "thinking": thinking[template.thinking],
-        "date": f"the template writes it; it is always {DATE}" if template.dated else "the template writes none",
-        "first token": f"of a reply holds {template.merged!r} of the prompt's end"
-        if template.merged
-        else "the reply's alone",
-    }
-
-
 def is_hub_id(name: str) -> bool:
     """Whether a name has the form of a hub id and is not a folder."""
     return name.count("/") == 1 and not Path(name).exists() and not name.startswith((".", "/"))
@@ -435,47 +336,3 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
     return UserError(
         f"{name}: no such model on the hub, nor a folder, nor the embedded `{embedded.NAME}` ({lines[0]})."
     )
-
-
-def _inner(model: Any) -> Any:
-    """The transformers model, with the layers that PEFT has put into it.
-
-    Raises:
-        UserError: There is none that writes text, or what PEFT adds is not in its layers.
-    """
-    from peft import PeftModel
-    from transformers import PreTrainedModel
-
-    kind = type(model).__name__
-    if isinstance(model, PeftModel):
-        if model.active_peft_config.is_prompt_learning:
-            raise UserError(f"{kind}: its adapter is a learned prompt, expected one of LoRA, LoHa, LoKr or IA3.")
-        model = model.get_base_model()
-    if not isinstance(model, PreTrainedModel) or not model.can_generate():
-        raise UserError(f"{kind}: expected a transformers language model, as AutoModelForCausalLM loads it.")
-    return model
-
-
-def _adapters(kind: str, model: Any) -> dict[str, str]:
-    """What a live model's identity says of the adapters in it.
-
-    Raises:
-        UserError: One is of a type whose likelihoods cannot be read here.
-    """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    configs = vars(model).get("peft_config") or {}
-    for name, config in configs.items():
-        peft_type = str(getattr(config.peft_type, "value", config.peft_type))
-        if peft_type not in ADAPTERS or getattr(config, "alora_invocation_tokens", None):
-            shown = f"type {peft_type}" if peft_type not in ADAPTERS else "activated LoRA"
-            raise UserError(f"{kind}: has the adapter {name} of {shown}, expected one of {', '.join(ADAPTERS)}.")
-    if not configs:
-        return {}
-    state = [
-        [name, str(module.active_adapters), bool(module.disable_adapters), str(getattr(module, "scaling", None))]
-        for name, module in model.named_modules()
-        if isinstance(module, BaseTunerLayer)
-    ]
-    settings = {name: config.to_dict() for name, config in configs.items()}
-    return {"adapters": content_hash(json.dumps([settings, state], sort_keys=True, default=str))}

@@ -12,7 +12,7 @@ import yaml
 
 from untrue.errors import UserError
 from untrue.models.adapter import check_bare
-from untrue.models.load import LoadedModel, preserved
+from untrue.models.load import LoadedModel
 from untrue.training.method import Hyperparameters, quiet
 from untrue.training.run import save, take_off
 from untrue.versions import versions
@@ -100,7 +100,7 @@ def _write(
     check_bare(loaded)
     started = time.monotonic()
     try:
-        with preserved(loaded), quiet():
+        with loaded.preserved(), quiet():
             try:
                 model: Any = get_peft_model(loaded.model, config)
             except ValueError as error:  # PEFT found none of the layers

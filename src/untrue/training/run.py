@@ -15,7 +15,7 @@ from untrue.errors import MachineError, UserError
 from untrue.files import content_hash, is_disk_full, write_text, writing
 from untrue.models import fingerprint
 from untrue.models.adapter import RECORD, check_bare, made_for, strip
-from untrue.models.load import LoadedModel, preserved
+from untrue.models.load import LoadedModel
 from untrue.progress import Step
 from untrue.training.card import card
 from untrue.training.layout import ALONE, Layout
@@ -79,7 +79,7 @@ def train(
     identity = content_hash(json.dumps(determining))
     checkpoints = out.parent / f".{out.name}-checkpoints"
     job = Job(loaded, rows, spec, seed, start, checkpoints, progress, layout)
-    kept = nullcontext() if layout.is_sharded else preserved(loaded)
+    kept = nullcontext() if layout.is_sharded else loaded.preserved()
     try:
         checkpoint = _agreed(layout, lambda: _begin(checkpoints, identity, layout))
         with kept, quiet(), _events_in(out.parent / "tensorboard" / out.name):

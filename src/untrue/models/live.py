@@ -1,0 +1,111 @@
+"""A model that is in memory already: taken as it is, with the adapters on it, and given back as it was."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from untrue.errors import UserError
+from untrue.files import content_hash
+from untrue.models.adapter import ADAPTERS
+from untrue.models.identity import live_hash
+from untrue.models.load import DTYPES, LoadedModel, with_identity
+
+
+def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedModel:
+    """A model that is in memory already, in evaluation mode; `borrowed` gives it back as it was.
+
+    Args:
+        model: A transformers model in bfloat16 or float32, on one device. Its adapters, if any, stay on and are a part
+            of it: a `PeftModel` of LoRA's kinds, or a model that PEFT has put layers into.
+        tokenizer: Its tokenizer, with a chat template; a copy of it is used.
+        weights: What stands for the hash of its weights, such as of a model in training; by default they are hashed.
+
+    Raises:
+        UserError: It is no such model, or its tokenizer has no chat template.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    kind, model = type(model).__name__, _inner(model)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"{kind}: a live model needs its fast tokenizer too; found {type(tokenizer).__name__}.")
+    if getattr(model, "hf_quantizer", None) is not None:
+        raise UserError(f"{kind}: is quantised, which is not supported live. Load it in bfloat16 or float32.")
+    if (dtype := str(model.dtype).removeprefix("torch.")) not in DTYPES:
+        raise UserError(f"{kind}: is in {dtype}, expected one of {', '.join(DTYPES)}. Convert it by .to(...).")
+    devices = sorted({str(value.device) for value in (*model.parameters(), *model.buffers())})
+    if len(devices) > 1 or devices == ["meta"]:
+        raise UserError(f"{kind}: lies on {', '.join(devices)}, expected one device that holds all of it.")
+    adapters = _adapters(kind, model)
+    name = str(model.config._name_or_path) or kind
+    model.eval().requires_grad_(False)
+    return with_identity(name, name, model, deepcopy(tokenizer), weights or live_hash(model), **adapters)
+
+
+@contextmanager
+def borrowed(model: Any, tokenizer: Any, weights: str | None = None) -> Iterator[LoadedModel]:
+    """`from_live`, and at the end the model is as it was: modes, gradients, hooks, configs.
+
+    Raises:
+        UserError: See `from_live`.
+    """
+    inner = _inner(model)
+    modes = [(module, module.training) for module in model.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    own = dict(vars(inner))
+    try:
+        loaded = from_live(model, tokenizer, weights)
+        with loaded.preserved():
+            yield loaded
+    finally:
+        vars(inner).clear()
+        vars(inner).update(own)
+        for module, training in modes:
+            module.training = training
+        for parameter, grad in wanted:
+            parameter.requires_grad_(grad)
+
+
+def _inner(model: Any) -> Any:
+    """The transformers model, with the layers that PEFT has put into it.
+
+    Raises:
+        UserError: There is none that writes text, or what PEFT adds is not in its layers.
+    """
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    kind = type(model).__name__
+    if isinstance(model, PeftModel):
+        if model.active_peft_config.is_prompt_learning:
+            raise UserError(f"{kind}: its adapter is a learned prompt, expected one of LoRA, LoHa, LoKr or IA3.")
+        model = model.get_base_model()
+    if not isinstance(model, PreTrainedModel) or not model.can_generate():
+        raise UserError(f"{kind}: expected a transformers language model, as AutoModelForCausalLM loads it.")
+    return model
+
+
+def _adapters(kind: str, model: Any) -> dict[str, str]:
+    """What a live model's identity says of the adapters in it.
+
+    Raises:
+        UserError: One is of a type whose likelihoods cannot be read here.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    configs = vars(model).get("peft_config") or {}
+    for name, config in configs.items():
+        peft_type = str(getattr(config.peft_type, "value", config.peft_type))
+        if peft_type not in ADAPTERS or getattr(config, "alora_invocation_tokens", None):
+            shown = f"type {peft_type}" if peft_type not in ADAPTERS else "activated LoRA"
+            raise UserError(f"{kind}: has the adapter {name} of {shown}, expected one of {', '.join(ADAPTERS)}.")
+    if not configs:
+        return {}
+    state = [
+        [name, str(module.active_adapters), bool(module.disable_adapters), str(getattr(module, "scaling", None))]
+        for name, module in model.named_modules()
+        if isinstance(module, BaseTunerLayer)
+    ]
+    settings = {name: config.to_dict() for name, config in configs.items()}
+    return {"adapters": content_hash(json.dumps([settings, state], sort_keys=True, default=str))}
