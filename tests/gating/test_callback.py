@@ -17,8 +17,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from safetensors.torch import load_file
-from transformers import AttentionInterface, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
@@ -33,7 +32,8 @@ import untrue
 from tests import processes
 from untrue.data.items import read_items
 from untrue.gating import callback
-from untrue.gating.callback import HonestyCallback, Questions, refuse_sharded
+from untrue.gating.callback import HonestyCallback
+from untrue.gating.look import Questions
 from untrue.models.load import LoadedModel
 from untrue.training.trainer import CompletionTrainer
 
@@ -154,29 +154,6 @@ def test_a_callback_that_draws_once_would_be_seen(make: Make) -> None:
             torch.rand(1)
 
     assert not same(train(make("sft", out="without")), train(make("sft", [Draws()], out="with")))
-
-
-def test_no_state_of_the_model_is_changed(make: Make) -> None:
-    trainer = make("sft bf16", [HonestyCallback(every=1, limit=6)])
-    model = trainer.model
-
-    def state() -> dict[str, Any]:
-        return {
-            "modules": {name: {**vars(module)} for name, module in model.named_modules()},
-            "config": model.config.to_dict(),
-            "wanted": [parameter.requires_grad for parameter in model.parameters()],
-            "hooks": [(*module._forward_hooks, *module._forward_pre_hooks) for module in model.modules()],
-            "buffers": {name: (id(value), value._version) for name, value in model.named_buffers()},
-            "gradients": [id(parameter.grad) for parameter in model.parameters()],
-        }
-
-    model.train()
-    model.base_model.model.model.layers[0].eval()
-    before = state()
-    untouched = trainer.callback_handler.callbacks[-2]
-    assert isinstance(untouched, HonestyCallback)
-    trainer.callback_handler.on_train_begin(trainer.args, TrainerState(max_steps=5), trainer.control)
-    assert str(state()) == str(before)
 
 
 @pytest.mark.parametrize("kind", ["sft", "sft bf16", "sft full bf16"])
@@ -320,14 +297,14 @@ def timed(
     sharp: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Sequence[float], look: float
 ) -> tuple[list[int], float]:
     """The looks at defaults in a training whose steps take so long, and the seconds that they take together."""
-    clock, asked = Clock(), callback.Questions.ask
+    clock, asked = Clock(), Questions.ask
 
     def ask(self: Any, arm: str) -> Any:
         clock.seconds += look
         return asked(self, arm)
 
     monkeypatch.setattr(callback, "_clock", clock)
-    monkeypatch.setattr(callback.Questions, "ask", ask)
+    monkeypatch.setattr(Questions, "ask", ask)
     watch, state, control = HonestyCallback(limit=6), TrainerState(max_steps=len(steps)), TrainerControl()
     arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
     watch.on_train_begin(arguments, state, control, model=sharp.model, processing_class=sharp.tokenizer)
@@ -452,41 +429,6 @@ def test_what_cannot_be_asked_is_refused_before_the_first_step(sharp: LoadedMode
     trainer = plain(HonestyCallback(limit=6, every=1, tokenizer=sharp.tokenizer, file=tmp_path / "mine.jsonl"))
     trainer.train()
     assert (tmp_path / "mine.jsonl").read_text("utf-8").count("\n") == 2
-
-
-def test_sharded_weights_are_refused(sharp: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from accelerate.state import PartialState
-    from accelerate.utils import DistributedType
-    from torch import distributed
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import distribute_module
-
-    refuse_sharded(sharp.model)
-    with monkeypatch.context() as patch:
-        patch.setitem(PartialState._shared_state, "distributed_type", DistributedType.DEEPSPEED)
-        with pytest.raises(untrue.UserError, match=r"sharded \(DEEPSPEED\)"):
-            refuse_sharded(sharp.model)
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)  # type: ignore
-    try:
-        with pytest.raises(untrue.UserError, match=r"sharded \(DTensor\)"):
-            refuse_sharded(distribute_module(deepcopy(sharp.model), init_device_mesh("cpu", (1,))))
-    finally:
-        distributed.destroy_process_group()
-
-
-def test_attention_without_masks_is_replaced_for_a_look(make: Make, sharp: LoadedModel, tmp_path: Path) -> None:
-    def causal(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
-        assert attention_mask is None or attention_mask.dim() == 2, "takes no masks of its own"
-        return sdpa_attention_forward(module, query, key, value, None, is_causal=True, **kwargs)
-
-    AttentionInterface.register("causal", causal)
-    trainer = make("sft full", [HonestyCallback(every=5, limit=6)])
-    trainer.model.set_attn_implementation("causal")
-    trainer.train()
-    assert trainer.model.config._attn_implementation == "causal"
-    expected = {result.item: result for result in untrue.evaluate(sharp.name, dtype="float32", limit=6).results}
-    for fields in looks(tmp_path / "out")[0]["results"]:
-        assert fields["pressure_margin"] == pytest.approx(expected[fields["item"]].pressure_margin, abs=1e-4)
 
 
 @pytest.mark.parametrize(
