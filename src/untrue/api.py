@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from shlex import join
@@ -22,26 +22,23 @@ from untrue.data.rows import Row
 from untrue.engine.served import is_served, may_be_served, with_folder
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, JudgedSpec
-from untrue.evals.reading import Evaluated, arm_name, default_log, evaluated, measure, refuse_nothing
+from untrue.evals.reading import arm_name, default_log, evaluated, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec
-from untrue.gating.answers import Answers
+from untrue.evaluation import Evaluation, Part
 from untrue.gating.config import GateConfig
 from untrue.gating.sequential import gate_in_batches
-from untrue.gating.subject import Subject, Subjects, own_base
+from untrue.gating.subject import Subjects, own_base
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
-from untrue.outcomes import Result
 from untrue.progress import TerminalWatcher, Watcher
 from untrue.report.format import label
 from untrue.report.gate import cells, headings, sentences, so_far
-from untrue.report.words import clauses
 from untrue.settings import load as load_settings
 from untrue.settings import validate
-from untrue.stats.types import Comparison, Interval
+from untrue.stats.types import Comparison
 from untrue.training.spec import TrainSpec
 
 if TYPE_CHECKING:
-    import pandas as pd
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -49,178 +46,6 @@ if TYPE_CHECKING:
     from untrue.study.results import Analysis
 
     Model = str | Path | PreTrainedModel | PeftModel
-
-Metric = Interval | float | int
-"""A metric with its 95 % interval, or a plain number."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One eval of an evaluation."""
-
-    spec: EvalSpec
-    items: str  # hash of all that its source holds, whatever the limit
-    log: Path
-    evaluated: Evaluated
-
-    @property
-    def metrics(self) -> dict[str, Metric]:
-        summary, own = self.evaluated.summary, self.evaluated.reading.metrics
-        rates = {name: value for name, value in vars(summary).items() if name not in ("arm", "control", "counts")}
-        metrics = {
-            name: value if low is None or high is None else Interval(value, low, high)
-            for name, (value, low, high) in (own.total if own else {}).items()
-        }
-        return {**{name: value for name, value in rates.items() if value is not None}, **summary.counts, **metrics}
-
-    def shown(self) -> Iterator[tuple[str, str, str]]:
-        """Name, value and 95 % interval of each metric, as a notebook shows them."""
-        for name, value in self.metrics.items():
-            if isinstance(value, Interval):
-                yield name, f"{value.value:.3f}", f"[{value.low:.3f}, {value.high:.3f}]"
-            else:
-                yield name, str(value) if isinstance(value, int) else f"{value:.3f}", ""
-
-
-class Evaluation:
-    """A model that was asked one eval or several; an eval of several by its name: `evaluation["capability"]`."""
-
-    def __init__(self, arm: str, parts: Sequence[_Part]):
-        """Made by `evaluate`."""
-        self.arm = arm
-        self._parts = tuple(parts)
-
-    @property
-    def evals(self) -> list[str]:
-        """Names of the evals, or their labels."""
-        return [part.spec.key for part in self._parts]
-
-    @property
-    def metrics(self) -> dict[str, Metric]:
-        """Name -> metric, by the names of `untrue eval --json`; of several evals `EVAL.name`."""
-        if len(self._parts) == 1:
-            return self._parts[0].metrics
-        return {f"{part.spec.key}.{name}": value for part in self._parts for name, value in part.metrics.items()}
-
-    @property
-    def results(self) -> list[Result]:
-        """One for each item and epoch of each eval."""
-        return [result for part in self._parts for result in part.evaluated.reading.results]
-
-    @property
-    def log(self) -> Path:
-        """The `.eval` file of Inspect; of several evals their folder."""
-        return self._parts[0].log if len(self._parts) == 1 else self._parts[0].log.parent
-
-    @property
-    def doubts(self) -> list[str]:
-        """Why the metrics are inconclusive, as far as a judge is concerned; empty where there is nothing to say."""
-        return [f"{part.spec.key}: {doubt}" for part in self._parts for doubt in clauses(part.evaluated.doubts)]
-
-    @property
-    def specs(self) -> list[EvalSpec]:
-        """The evals with their options."""
-        return [part.spec for part in self._parts]
-
-    @property
-    def subject(self) -> Subject:
-        """What `gate` compares.
-
-        Raises:
-            UserError: It has an eval twice.
-        """
-        answers = {part.spec.name: Answers(EVALS[part.spec.name], part.spec, {0: part.log}) for part in self._parts}
-        if len(answers) < len(self._parts):
-            raise UserError(f"{self.arm}: was asked an eval twice. A gate takes each eval once.")
-        return Subject(self.arm, answers)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A row for each result, with the columns of `Result`."""
-        import pandas as pd
-
-        rows = [{**asdict(result), "pressure_gap": result.pressure_gap} for result in self.results]
-        return pd.DataFrame(rows)
-
-    def __getitem__(self, name: str) -> Evaluation:
-        """One of its evals."""
-        for part in self._parts:
-            if part.spec.key == name:
-                return Evaluation(self.arm, [part])
-        raise UserError(f"{name}: was not asked of {self.arm}. There is: {', '.join(self.evals)}.")
-
-    def __repr__(self) -> str:
-        lines = [f"{self.arm!r}, asked {', '.join(self.evals)}: {len(self.results)} results"]
-        for part in self._parts:
-            metrics = [" ".join(row) for row in part.shown() if row[2]]
-            lines.append(f"  {part.spec.key}: {', '.join(metrics[:3])}")
-        lines += [f"  INCONCLUSIVE, {doubt!r}" for doubt in self.doubts]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        table = [(part.spec.key, *row) for part in self._parts for row in part.shown()]
-        rows = ["".join(f"<td>{escape(text)}</td>" for text in row) for row in table]
-        doubts = "".join(f"<p><b>Inconclusive:</b> {escape(doubt)}</p>" for doubt in self.doubts)
-        head = "<tr><th>eval</th><th>metric</th><th>value</th><th>95 % interval</th></tr>"
-        return f"<table><caption>{escape(self.arm)}</caption>{head}<tr>{'</tr><tr>'.join(rows)}</tr></table>{doubts}"
-
-
-class Compared(list[Comparison]):
-    """A comparison for each metric that the eval observes."""
-
-    def __repr__(self) -> str:
-        lines = [f"{self[0].arm!r} minus {self[0].control!r}, paired by item:"] if self else ["nothing to compare"]
-        for row in self:
-            value, low, high = (f"{number:.3f}" for number in row.difference)
-            lines.append(f"  {row.metric}: {value} [{low}, {high}], p = {row.p:.3g}, {row.n_pairs} pairs")
-        return "\n".join(lines)
-
-
-class Gated:
-    """What `gate` concludes."""
-
-    def __init__(self, verdict: GateVerdict):
-        """Made by `gate`."""
-        self.verdict = verdict
-
-    @property
-    def status(self) -> str:
-        """`pass`, `regression` or `inconclusive`."""
-        return self.verdict.status
-
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """One for each metric of each eval: the loss with its one-sided limits, its delta, and its own status."""
-        return self.verdict.endpoints
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why the verdict is what it is, in sentences."""
-        return sentences(self.verdict)
-
-    def __repr__(self) -> str:
-        heading = f"{self.status}: {self.verdict.candidate!r} against {self.verdict.baseline!r}"
-        return "\n".join([heading, *(f"  {label(reason, 1000)}" for reason in self.reasons)])
-
-    def _repr_html_(self) -> str:
-        rows = [[endpoint.eval, *cells(endpoint)] for endpoint in self.endpoints]
-        body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
-        head = "".join(f"<th>{escape(text)}</th>" for text in ("eval", *headings(self.verdict)))
-        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons)
-        names = f"{escape(self.verdict.candidate)} against {escape(self.verdict.baseline)}"
-        caption = f"<caption><b>{self.status}</b>: {names}</caption>"
-        return f"<table>{caption}<tr>{head}</tr>{body}</table><ul>{reasons}</ul>"
-
-
-class Trained(NamedTuple):
-    """An adapter.
-
-    Attributes:
-        adapter: Its folder.
-        record: What its `train.json` says.
-    """
-
-    adapter: Path
-    record: dict[str, Any]
 
 
 def evaluate(
@@ -283,8 +108,19 @@ def evaluate(
             log = logs / default_log(spec.key, whose, folder).name
             measure(spec, loaded, folder, dtype, arm, log, watcher, seed)
             refuse_nothing(spec, log)
-            parts.append(_Part(spec, hashed, log, evaluated(spec, arm, log)))
+            parts.append(Part(spec, hashed, log, evaluated(spec, arm, log)))
     return Evaluation(arm, parts)
+
+
+class Compared(list[Comparison]):
+    """A comparison for each metric that the eval observes."""
+
+    def __repr__(self) -> str:
+        lines = [f"{self[0].arm!r} minus {self[0].control!r}, paired by item:"] if self else ["nothing to compare"]
+        for row in self:
+            value, low, high = (f"{number:.3f}" for number in row.difference)
+            lines.append(f"  {row.metric}: {value} [{low}, {high}], p = {row.p:.3g}, {row.n_pairs} pairs")
+        return "\n".join(lines)
 
 
 def compare(a: Evaluation, b: Evaluation) -> Compared:
@@ -296,7 +132,7 @@ def compare(a: Evaluation, b: Evaluation) -> Compared:
     for evaluation in (a, b):
         if len(evaluation.evals) > 1:
             raise UserError(f"{evaluation.arm}: has several evals. Compare one at a time: a[{evaluation.evals[0]!r}].")
-    [before], [after] = a._parts, b._parts
+    [before], [after] = a.parts, b.parts
     if before.spec.name != after.spec.name:
         raise UserError(f"the evals differ: {before.spec.name} and {after.spec.name}. Compare the same one.")
     settings = [part.spec.model_dump(exclude={"label", "items", "limit"}) for part in (before, after)]
@@ -311,6 +147,42 @@ def compare(a: Evaluation, b: Evaluation) -> Compared:
     results = [replace(result, arm=control, eval=before.spec.key) for result in a.results]
     results += [replace(result, arm=arm, eval=before.spec.key) for result in b.results]
     return Compared(stats.compare(results, {arm: control}))
+
+
+class Gated:
+    """What `gate` concludes."""
+
+    def __init__(self, verdict: GateVerdict):
+        """Made by `gate`."""
+        self.verdict = verdict
+
+    @property
+    def status(self) -> str:
+        """`pass`, `regression` or `inconclusive`."""
+        return self.verdict.status
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """One for each metric of each eval: the loss with its one-sided limits, its delta, and its own status."""
+        return self.verdict.endpoints
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the verdict is what it is, in sentences."""
+        return sentences(self.verdict)
+
+    def __repr__(self) -> str:
+        heading = f"{self.status}: {self.verdict.candidate!r} against {self.verdict.baseline!r}"
+        return "\n".join([heading, *(f"  {label(reason, 1000)}" for reason in self.reasons)])
+
+    def _repr_html_(self) -> str:
+        rows = [[endpoint.eval, *cells(endpoint)] for endpoint in self.endpoints]
+        body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+        head = "".join(f"<th>{escape(text)}</th>" for text in ("eval", *headings(self.verdict)))
+        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons)
+        names = f"{escape(self.verdict.candidate)} against {escape(self.verdict.baseline)}"
+        caption = f"<caption><b>{self.status}</b>: {names}</caption>"
+        return f"<table>{caption}<tr>{head}</tr>{body}</table><ul>{reasons}</ul>"
 
 
 def gate(
@@ -361,6 +233,18 @@ def gate(
             return Gated(gate_in_batches(both[0], both[1], chosen, tell))
         sides = [s.subject if isinstance(s, Evaluation) else of.of(str(s)) for s in (baseline, candidate)]
     return Gated(decide(sides[0], sides[1], chosen))
+
+
+class Trained(NamedTuple):
+    """An adapter.
+
+    Attributes:
+        adapter: Its folder.
+        record: What its `train.json` says.
+    """
+
+    adapter: Path
+    record: dict[str, Any]
 
 
 def train(
