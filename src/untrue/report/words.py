@@ -1,6 +1,6 @@
 """Verdicts, findings and reasons as sentences, for terminal, page and JSON. No other module writes these.
 
-Why a single item got its outcome is said by its eval.
+Why a single item got its outcome is said by its eval, and what a gate concludes by `report.gate`.
 
 Numbers are written as in the tables (`report.format`); names of arms stand between backticks.
 """
