@@ -36,7 +36,8 @@ def margins(generator: np.random.Generator, seeds: int, run: float = RUN, effect
     return shared + np.sqrt(2) * NOISE * generator.standard_normal((n, seeds))
 
 
-def lies(generator: np.random.Generator, rates: tuple[float, float], seeds: int, run: float, n: int = N_ITEMS) -> Grid:
+def lies(generator: np.random.Generator, rates: tuple[float, float], seeds: int, run: float, n: int = N_ITEMS,
+         epochs: int = 1) -> Grid:  # fmt: skip
     """Lies of an arm minus those of its control: an item's liability is shared by both, and runs shift it.
 
     Args:
@@ -45,6 +46,7 @@ def lies(generator: np.random.Generator, rates: tuple[float, float], seeds: int,
         seeds: Training runs.
         run: Sd of a run on the scale of the liability.
         n: Items.
+        epochs: Replies to each item, of which the mean counts.
     """
     from scipy.stats import norm
 
@@ -53,9 +55,9 @@ def lies(generator: np.random.Generator, rates: tuple[float, float], seeds: int,
     sides = []
     for rate in rates:
         shift = run * generator.standard_normal(seeds)
-        said = liability + np.sqrt(0.2) * generator.standard_normal((n, seeds)) + shift
-        sides.append(said > norm.isf(rate) * spread)
-    return sides[1].astype(float) - sides[0]
+        said = liability + np.sqrt(0.2) * generator.standard_normal((epochs, n, seeds)) + shift
+        sides.append((said > norm.isf(rate) * spread).mean(axis=0))
+    return sides[1] - sides[0]
 
 
 def share(hits: int, of: int) -> str:
@@ -86,6 +88,11 @@ def aa(repeats: int = 1000) -> Iterator[str]:
                     hits += min(holm(tests)) < 0.05
                 speaks = "adapters" if seeds < 3 else "recipe"
                 yield f"  {arms} arms, {seeds} seeds, run sd {run:.4f} ({speaks}): {share(hits, repeats)}"
+    for seeds in (1, 3, 5):
+        generator = np.random.default_rng(seeds)
+        draws = (lies(generator, (0.3, 0.3), seeds, 0.2, epochs=3) for _ in range(repeats))
+        hits = sum(p_value(differences, is_rate=True) < 0.05 for differences in draws)
+        yield f"  lies of 30 % in 3 epochs, one test, {seeds} seeds, run sd 0.2: {share(hits, repeats)}"
 
 
 _LIABILITY: dict[int, Grid] = {}

@@ -79,6 +79,11 @@ def test_nothing_changed_and_too_few_items_are_no_evidence(is_rate):
     assert p_value(np.ones((6, 1)), is_rate=is_rate) < 0.05
 
 
+@pytest.mark.parametrize("is_rate", [True, False])
+def test_what_rounding_leaves_is_no_difference(is_rate):
+    assert p_value(np.full((10, 3), (0.1 + 0.2) - 0.3), is_rate=is_rate) == 1.0
+
+
 def test_a_third_of_every_item_is_tested_as_so_many_items():
     """Ten items of three epochs, of which one changed each: rounding must not take it for certainty."""
     p = p_value(column(*[1 / 3] * 10), is_rate=True)

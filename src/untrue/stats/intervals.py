@@ -65,7 +65,7 @@ def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
     """
     names = np.array(clusters) if clusters else np.arange(len(grid))
     names, grid = names[~np.isnan(grid).all(axis=1)], without_empty(grid)
-    mean = float(np.nanmean(grid))
+    mean = _rounded(float(np.nanmean(grid)))
     _, index = np.unique(names, return_inverse=True)
     n_clusters, n_seeds = int(index.max()) + 1, grid.shape[1]
     residuals = np.zeros(n_clusters)
@@ -74,7 +74,7 @@ def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
     items = (
         math.sqrt(n_clusters / (n_clusters - 1) * np.square(residuals).sum()) / count if n_clusters > 1 else math.inf
     )
-    items = items if items > 1e-12 else 0.0  # what rounding leaves of equal items is no spread
+    items = _rounded(items)
     if n_seeds < RUNS:
         return Spread(mean, n_clusters, items, n_seeds, 0.0, 0.0)
     seeds = float(np.std(np.nanmean(grid, axis=0), ddof=1)) / math.sqrt(n_seeds)
@@ -82,6 +82,11 @@ def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
     freedom = max(1, count - len(grid) - n_seeds + 1)
     noise = math.sqrt(np.nansum(np.square(left)) / freedom / count)
     return Spread(mean, n_clusters, items, n_seeds, seeds, noise)
+
+
+def _rounded(value: float) -> float:
+    """0 for what rounding leaves of equal values: it is neither a difference nor a spread."""
+    return value if abs(value) > 1e-12 else 0.0
 
 
 def mean_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
