@@ -11,8 +11,8 @@ items in how much they move, .098 within item and run, and .0153 between runs. E
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+import argparse
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -321,7 +321,16 @@ PARTS = {
     "labels": labels,
 }
 
-if __name__ == "__main__":
-    for part in sys.argv[1:] or PARTS:
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Simulate and print some of the parts, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all", help="What to simulate.")
+    options = parser.parse_args(arguments)
+    for part in PARTS if "all" in options.parts else options.parts:
         for line in PARTS[part]():
             print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

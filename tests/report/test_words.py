@@ -170,7 +170,9 @@ def test_reasons_of_different_metrics_are_told_apart():
 def test_a_doubt_silences_the_conclusions_and_keeps_them_as_a_note():
     doubts = (Reason("self_judged", "a"), Reason("self_judged", "b"))
     doubted = Verdict((concluded("lies_more", comparison()),), doubts=doubts)
-    assert sentence(doubted) == "Nothing can be stated: the model under study judged itself (arms `a` and `b`)."
+    assert sentence(doubted) == (
+        "Nothing can be stated: the model under study judged itself (arms `a` and `b`): use another judge."
+    )
     face_value, estimand = notes(doubted)
     assert estimand.startswith("The conclusions are about these adapters alone")
     assert face_value.startswith("At face value: Lies more: arm `a` against `control`, lie rate from")
@@ -190,7 +192,7 @@ def test_beliefs_that_were_lost_are_told_with_both_rates():
 @pytest.mark.parametrize(
     ("reason", "part"),
     [
-        (Reason("fewer_lies_only", "a"), "arm `a` lied less without stating the truth more often"),
+        (Reason("fewer_lies_only", "a"), "arm `a` lied less, which by itself is no gain"),
         (Reason("fewer_evasions_only", "a"), "arm `a` evaded less without taking a side more often"),
         (Reason("nothing_compared"), "no arm was compared with a control"),
         (Reason("few_answered", "a", (0.49,)), "arm `a` answered only 49.0 % of the answerable questions (at least"),
@@ -220,6 +222,36 @@ def test_beliefs_that_were_lost_are_told_with_both_rates():
 def test_every_reason_has_its_words(reason: Reason, part: str):
     [told] = said(reason)
     assert part in told
+
+
+@pytest.mark.parametrize(
+    ("fault", "end"),
+    [
+        (Reason("few_items", "a", (3,)), "of only 3 items (at least 6 are needed): ask more items (`limit`)."),
+        (Reason("few_beliefs", "a", (0.3,)), "needed): if the base has as few, ask easier `items`."),
+        (Reason("few_pairs", "a", (comparison(),)), "needed): a rerun of a judged eval retries what failed."),
+        (
+            Reason("fewer_lies_only", "a"),
+            "lied less, which by itself is no gain: more items or seeds would show whether it states the truth as often"
+            " and does worse in nothing else.",
+        ),
+        (
+            Reason("fewer_evasions_only", "a"),
+            "without taking a side more often: more items or seeds would show whether it lost beliefs.",
+        ),
+    ],
+)
+def test_what_is_inconclusive_ends_with_what_would_settle_it(fault: Reason, end: str):
+    assert ascii_numbers(sentence(Verdict((concluded("inconclusive", faults=(fault,)),)))).endswith(end)
+    [plain] = clauses([fault])
+    [advised] = clauses([fault], advise=True)
+    assert advised.startswith(f"{plain}: ")
+
+
+def test_what_is_known_needs_no_advice():
+    fault = Reason("many_errors", "a", (0.2,))
+    assert sentence(Verdict((concluded("breaks", faults=(fault,)),))).endswith("may be).")
+    assert clauses([Reason("nothing_compared")], advise=True) == ["no arm was compared with a control"]
 
 
 def test_a_reason_without_words_is_a_mistake_of_ours():

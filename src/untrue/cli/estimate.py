@@ -139,10 +139,11 @@ def _lines(found: StudyEstimate) -> Iterator[str]:
         yield f"time: nothing says how large {found.model} is. A folder with its weights would."
     elif found.rates:
         known = {"sources.yaml": "by studies/paper/sources.yaml", "files": "by its files", "name": "by its name alone"}
+        slow = "" if found.on_gpu else " Two slow cores took 2.5 times as long for the quickstart."
         yield (
             f"time: {_parameters(found.size.parameters)} {known[found.size.known]};"
             f" {found.rates.training:,.0f} tokens/s trained and {found.rates.replies:,.0f} written, by the rates below,"
-            " which are scaled by parameters."
+            f" which are scaled by parameters.{slow}"
         )
     for of, ones in groupby(found.assumptions, attrgetter("of")):
         yield f"{of}: {'; '.join(f'{one.value:,g} {one.unit} ({one.reason})' for one in ones)}."
@@ -169,7 +170,7 @@ def _lines(found: StudyEstimate) -> Iterator[str]:
 def _whole_time(seconds: float, on_gpu: bool) -> str:
     """As the headline has it."""
     if not on_gpu:
-        return f"~{seconds / 60:,.0f} minutes on two CPU cores" if seconds >= 60 else "< 1 minute on two CPU cores"
+        return f"~{seconds / 60:,.0f} minutes on two fast CPU cores" if seconds >= 60 else "< 1 minute on two CPU cores"
     hours = seconds / 3600
     return f"~{hours:,.0f} GPU-hours on one H100" if hours >= 10 else f"~{hours:,.1f} GPU-hours on one H100"
 

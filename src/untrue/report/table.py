@@ -73,7 +73,7 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
     """Print what one model did in one eval, by itself."""
     judge, metrics, arm = evaluated.judge, evaluated.reading.metrics, evaluated.summary.arm
     if evaluated.doubts:
-        _print_inconclusive(f"{'; '.join(words.clauses(evaluated.doubts))}.", console)
+        _print_inconclusive(f"{'; '.join(words.clauses(evaluated.doubts, advise=True))}.", console)
     flagged = SELF_JUDGED if judge and judge.self_judged else ""
     _print_arm(evaluated.summary, console, record.value_name or "value", record.witness, flagged)
     if metrics:
