@@ -126,11 +126,21 @@ def prepare(run: Run, study: Study) -> None:
         run.store.publish_files(run.store.rater)
 
 
-def share(run: Run, study: Study, cell: Cell) -> None:
-    """Make what a cell shares with others before it learns, unless it is there."""
+def share(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
+    """Make what a cell shares with others before it learns, unless it is there.
+
+    Args:
+        run: What it works with.
+        study: The study.
+        cell: The cell.
+        patience: Seconds to wait for whoever is at work on it.
+
+    Raises:
+        UserError: Someone else is at work on it.
+    """
     if name := study.mix.shared(cell):
         claims, folder = run.store.claims(), study.mix.talks(run.store, cell)[0].path.parent
-        with claims.hold(name):
+        with claims.hold(name, patience=patience):
             run.store.fetch([folder])
             run.store.resume(folder, folder)
             with run.store.saving(folder, folder):
@@ -138,14 +148,20 @@ def share(run: Run, study: Study, cell: Cell) -> None:
             run.store.publish(folder)
 
 
-def train(run: Run, study: Study, cell: Cell) -> None:
+def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
     """Train a cell, unless it is done. Its folder appears whole, once; what an attempt left that was lost is taken up.
+
+    Args:
+        run: What it works with.
+        study: The study.
+        cell: The cell.
+        patience: Seconds to wait for whoever is at work on it.
 
     Raises:
         UserError: Someone else is at work on it, or its folder holds another cell.
     """
     claims, files = run.store.claims(), run.store.cell(cell)
-    with claims.hold(cell.name) as owner:
+    with claims.hold(cell.name, patience=patience) as owner:
         run.store.fetch(folders(study, run.store, [cell]))
         if files.has_adapter():
             return
@@ -179,6 +195,7 @@ def evaluate(
     identities: Mapping[str, str],
     watcher: Watcher,
     loaded: LoadedModel | None,
+    patience: float = 0.0,
 ) -> None:
     """Do the evals of a cell that are missing, or in which something failed.
 
@@ -189,13 +206,14 @@ def evaluate(
         identities: What determines each eval: `plan.eval_identities`.
         watcher: Told how far it is.
         loaded: The base model; None where `needs_base` says that a server writes all that is asked for.
+        patience: Seconds to wait for whoever is at work on it.
 
     Raises:
         UserError: Someone else is at work on it, it is not trained, its folder holds another cell, or a server does
             not have its adapter.
     """
     claims, files = store.claims(), store.cell(cell)
-    with claims.hold(cell.name) as owner:
+    with claims.hold(cell.name, patience=patience) as owner:
         store.fetch([files.folder], weights=True)
         if not files.has_adapter():
             raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.place} {cell.name} train")
@@ -292,18 +310,18 @@ def _step(
         for judge in {spec.judge_name for spec in missing if spec.judge_name}:
             check_answers(judge)
     if kind == "eval" and not needs_base(study, cell, missing):
-        evaluate(store, study, cell, identities, watcher, None)
+        evaluate(store, study, cell, identities, watcher, None, patience)
         return loaded
     loaded = loaded or load_base(study, watcher)
     files.check_base(loaded.about)
     run = context(study, sources, store, loaded, watcher)
     if kind == "dialogues":
         prepare(run, study)
-        share(run, study, cell)
+        share(run, study, cell, patience)
     elif kind == "train":
-        train(run, study, cell)
+        train(run, study, cell, patience)
     else:
-        evaluate(store, study, cell, identities, watcher, loaded)
+        evaluate(store, study, cell, identities, watcher, loaded, patience)
     return loaded
 
 
