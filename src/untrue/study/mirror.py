@@ -98,6 +98,15 @@ class Mirror(Store):
         """The same run directory, with the folder of one cell elsewhere while it is made."""
         return Store(self.folder, {cell.name: folder}, f"{self.place}/attempts")
 
+    def shown(self, path: Path) -> str:
+        """What errors name as the place of a file or folder: of a file that is published, the object that holds it."""
+        objects = {
+            self.folder / name / file: about.object
+            for name, marker in self._markers.items()
+            for file, about in marker.files.items()
+        }
+        return f"{self.place}/{objects[path]}" if path in objects else super().shown(path)
+
     def check(self) -> None:
         """Refuse a store in which no step could be claimed."""
         self._objects.check()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from untrue.errors import UserError
 from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS
+from untrue.evals.resume import ELSEWHERE
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
@@ -228,7 +229,7 @@ def evaluate(
                 continue
             watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
             files.forget_logs(spec.key)
-            with store.saving(files.folder, files.folder):
+            with store.saving(files.folder, files.folder), _named_by(store, files.log(spec)):
                 if study.is_served(spec):
                     # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
                     name = served_name(study.model)
@@ -248,6 +249,17 @@ def evaluate(
                 raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
             files.add_log(spec, identities[spec.key], len(failures))
             store.publish(files.folder)
+
+
+@contextmanager
+def _named_by(store: Store, log: Path) -> Iterator[None]:
+    """Let errors that name a log name it by its place in the store, where the one here is a copy."""
+    try:
+        yield
+    except UserError as error:
+        if (place := store.shown(log)) == str(log):
+            raise
+        raise UserError(str(error).replace(str(log), place).replace(ELSEWHERE, "Give the eval a `label`.")) from None
 
 
 def needs_base(study: Study, cell: Cell, missing: Sequence[EvalSpec]) -> bool:

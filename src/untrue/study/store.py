@@ -158,7 +158,11 @@ class Store:
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""
         folder = self.elsewhere.get(cell.name, self.folder / "cells" / cell.name)
-        return CellFiles(folder, cell, str(folder).replace(str(self.folder), self.place, 1))
+        return CellFiles(folder, cell, self.shown(folder))
+
+    def shown(self, path: Path) -> str:
+        """What errors name as the place of a file or folder."""
+        return str(path).replace(str(self.folder), self.place, 1)
 
     def with_folder(self, cell: Cell, folder: Path) -> Store:
         """The same run directory, with the folder of one cell elsewhere while it is made."""
