@@ -164,6 +164,13 @@ class Store:
         """What errors name as the place of a file or folder."""
         return str(path).replace(str(self.folder), self.place, 1)
 
+    def final(self, path: Path) -> Path:
+        """Where a file or folder of a cell will be, once the cell is at its place."""
+        for name, folder in self.elsewhere.items():
+            if path.is_relative_to(folder):
+                return self.folder / "cells" / name / path.relative_to(folder)
+        return path
+
     def with_folder(self, cell: Cell, folder: Path) -> Store:
         """The same run directory, with the folder of one cell elsewhere while it is made."""
         return Store(self.folder, {**self.elsewhere, cell.name: folder}, self.place)

@@ -293,7 +293,7 @@ class InteractionRoute(DialogueSpec, Route):
         log, spec = self._policy_log(run.store, cell, number), self.policy_eval(cell.arm)
         if spec and not log.is_file():
             run.watcher.stage(cell.name, f"policy {number}", 0)
-            evaluate(run.loaded, adapter, spec, log, run.watcher.step)
+            evaluate(run.loaded, adapter, spec, log, run.watcher.step, named=run.store.final(adapter))
 
     def policy_eval(self, arm: Arm) -> EvalSpec | None:
         """With few users, and as the assistant chooses when it learns."""
@@ -427,7 +427,8 @@ class InteractionRoute(DialogueSpec, Route):
         # Failed dialogues are retried until an arm has learned from the rest: all arms learn from the same dialogues.
         retry, log = not path.exists(), path.with_suffix(".eval")
         assistant = proved(run.served, adapter, run.loaded, run.watcher.say) if run.served else run.loaded
-        trajectories = collect(assistant, adapter, spec, path, log, cell.seed, run.watcher.step, retry, run.loaded)
+        named, step = adapter and run.store.final(adapter), run.watcher.step
+        trajectories = collect(assistant, adapter, spec, path, log, cell.seed, step, retry, run.loaded, named)
         failed = [trajectory for trajectory in trajectories if trajectory.error is not None]
         if len(failed) > FAILED * len(trajectories):
             run.watcher.say(
