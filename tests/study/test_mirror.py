@@ -13,12 +13,14 @@ import pytest
 
 from tests import processes
 from tests.study.s3 import SECRET, Server
+from untrue import load_study
 from untrue.errors import UserError
 from untrue.study import claims
 from untrue.study.claims import Held
-from untrue.study.config import Study, to_yaml
+from untrue.study.config import Study, load, to_yaml
 from untrue.study.mirror import Mirror, open_store
 from untrue.study.objects import Objects
+from untrue.study.store import Store
 
 KILLED = """
 import sys, time
@@ -222,6 +224,22 @@ def test_other_data_under_the_same_address_is_refused(untrue, bucket: str, study
     refused = untrue("plan", study_file, "train.epochs=2", "--out", bucket)
     assert refused.exit_code == 2
     assert f"{bucket}: holds a study with train.epochs 4.0, now 2.0." in refused.output
+
+
+def test_a_study_is_read_from_the_store(untrue, bucket: str, study_file: Path, tmp_path: Path):
+    place = f"{bucket}/mine.yaml"
+    missing = untrue("plan", place, "--out", tmp_path / "run")
+    assert missing.exit_code == 2
+    assert missing.output == f"error: {place}: there is no such object. Check the address.\n"
+    Objects(bucket).write("mine.yaml", study_file.read_bytes())
+    planned = untrue("plan", place, "seeds=[3]", "--out", tmp_path / "run")
+    assert planned.stdout.splitlines()[0] == "control-s3 train"
+    assert Store(tmp_path / "run").command() == f"untrue run {place} 'seeds=[3]' --out {tmp_path / 'run'}"
+    assert load_study(place) == load(study_file)
+    Objects(bucket).write("mine.yaml", b"nam: small")
+    damaged = untrue("run", place, "--out", tmp_path / "run")
+    assert damaged.exit_code == 2
+    assert damaged.output.startswith(f"error: {place}, line 1: ")
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"{}"])

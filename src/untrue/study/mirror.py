@@ -35,13 +35,11 @@ from untrue.files import NO_LOCKS, content_hash, member_name
 from untrue.study import claims
 from untrue.study.cell import Cell
 from untrue.study.claims import Held
-from untrue.study.objects import ObjectClaims, Objects, together
+from untrue.study.objects import ObjectClaims, Objects, is_address, together
 from untrue.study.store import Store
 
 WEIGHTS = ".safetensors"
 """How files end that are large, and that only who trains or asks a cell needs."""
-
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def open_store(out: str | Path) -> Store:
@@ -51,11 +49,7 @@ def open_store(out: str | Path) -> Store:
         UserError: There is no such store, or it refuses to be read.
         MachineError: It does not answer.
     """
-    if _ADDRESS.match(str(out)):
-        return Mirror(str(out))
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]", str(out)):
-        raise UserError(f"{out}: is an address that became a path. Give it as text.")
-    return Store(Path(out))
+    return Mirror(str(out)) if is_address(out) else Store(Path(out))
 
 
 class File(NamedTuple):
