@@ -119,7 +119,7 @@ def collect(
     again = retry or not out.exists()
     kept = {name for name, trajectory in collected.items() if trajectory.error is None or not again}
     missing = [sample for name, sample in samples.items() if name not in kept]
-    if not missing and not parts.exists():
+    if not missing and not (again and parts.exists()):
         return [collected[name] for name in samples]
     done = (len(samples) - len(missing)) * spec.turns
     rater = inspect_model(base, None) if base and isinstance(assistant, Served) else None

@@ -70,7 +70,7 @@ def tasks(study: Study, cells: Sequence[Cell], store: Store, identities: Mapping
         trained = f"{cell.name} train"
         if not files.has_adapter():
             shared = study.mix.shared(cell)
-            if shared:
+            if shared and not study.mix.talks(store, cell)[0].path.exists():
                 found.setdefault(shared, Task(cell.name, "dialogues", shared, work=TRAINING))
             found[trained] = Task(cell.name, "train", trained, (shared,) if shared else (), TRAINING)
         found[f"{cell.name} eval"] = Task(cell.name, "eval", f"{cell.name} eval", (trained,), 1 - TRAINING)
@@ -304,8 +304,9 @@ def _step(
     store.fetch(folders(study, store, [cell]))
     files = store.cell(cell)
     missing = [spec for spec in study.evals if lacks(files, spec, identities)]
+    held = [talk.path.exists() for talk in study.mix.talks(store, cell)]
     todo = {
-        "dialogues": not files.has_adapter() and study.mix.shared(cell) is not None,
+        "dialogues": not files.has_adapter() and held[:1] == [False],
         "train": not files.has_adapter(),
         "eval": bool(missing),
     }
@@ -314,9 +315,9 @@ def _step(
     store.check()
     claims = store.claims()
     claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
-    if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
+    if kind == "train" and held[:1] == [False]:
         raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {store.place} {name} dialogues")
-    if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues:
+    if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues and not all(held):
         check_server(study, store.folder)
     if kind == "eval":
         for judge in {spec.judge_name for spec in missing if spec.judge_name}:
