@@ -130,6 +130,23 @@ def test_in_a_store_they_are_named_by_their_object(make_study, bucket: str, item
     assert refused.output.strip().splitlines()[-1] == f"error: {message}"
 
 
+def test_a_judged_eval_that_could_not_be_published_is_published_by_the_next_run(
+    make_study, bucket: str, items, server, s3, untrue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server.heal()
+    (tmp_path / "small.yaml").write_text(to_yaml(make_study(evals=[judged(items, server.name)])), "utf-8")
+    assert untrue("plan", tmp_path / "small.yaml", "--out", bucket).exit_code == 0
+    with monkeypatch.context() as away:
+        away.setattr(s3, "denies", f"{bucket.removeprefix('s3:/')}/files")
+        failed = untrue("step", bucket, "base-s0", "eval")
+        assert failed.exit_code == 2 and "access is denied" in failed.output
+    asked = len(server.requests)
+    done = untrue("step", bucket, "base-s0", "eval")
+    assert done.exit_code == 0, done.output
+    assert len(server.requests) == asked + 1  # whether it answers
+    assert [name for name in Objects(bucket).names("files") if name.endswith("/logs/mask.eval")]
+
+
 def test_a_cell_that_is_trained_again_forgets_the_replies_of_its_old_adapter(make_study, run_study, out, items):
     study = make_study(evals=[judged(items)])
     run_study(study, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -149,6 +150,25 @@ def test_a_killed_training_goes_on_from_its_checkpoint_on_another_machine(
     assert json.loads((mirror.folder / "cells/control-s0/train.json").read_text())["resumed_at_step"] == 4
     assert objects.names("attempts") == []
     assert untrue("step", bucket, "control-s0", "eval").exit_code == 0
+
+
+def test_a_training_that_could_not_be_published_is_published_by_the_next_run(
+    untrue, bucket: str, study_file: Path, finished: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
+):
+    assert untrue("plan", study_file, "--out", bucket).exit_code == 0
+    with monkeypatch.context() as away:
+        away.setattr(s3, "denies", f"{bucket.removeprefix('s3:/')}/files")
+        assert untrue("step", bucket, "control-s0", "train").exit_code == 2
+        assert untrue("step", bucket, "severe-0.5-s0", "train").exit_code == 2
+    monkeypatch.setattr("untrue.study.routes.route.Run.learn", lambda *_: pytest.fail("it is trained again"))
+    for cell in ("severe-0.5-s0", "control-s0"):
+        done = untrue("step", bucket, cell, "train")
+        assert done.exit_code == 0, done.output
+    mirror = Mirror(bucket)
+    for cell in ("severe-0.5-s0", "control-s0"):
+        trained = finished / "cells" / cell / "adapter/adapter_model.safetensors"
+        assert adapter(mirror, cell) == trained.read_bytes()
+    assert not list(mirror.folder.parent.glob("finished/cells/*"))
 
 
 def test_dialogues_and_the_rater_are_shared_by_machines(
@@ -347,6 +367,34 @@ def test_what_a_lost_attempt_saved_is_taken_up_without_what_it_had_not_finished(
     other.fetch([copy])
     other.resume(copy, copy)
     assert read(copy) == {"rows.jsonl": "rows", **whole}
+
+
+def test_what_could_not_be_published_is_taken_up_unless_someone_published_since(
+    cell: tuple[Mirror, Path], machine, s3: Server, monkeypatch: pytest.MonkeyPatch
+):
+    mirror, folder = cell
+    made(folder, {"logs/a.eval": "log", "logs/.kept": "hidden"})
+    mirror.keep(folder)
+    with monkeypatch.context() as away, pytest.raises(UserError, match="access is denied"):
+        away.setattr(s3, "denies", "/runs/")
+        mirror.publish(folder)
+    again = Mirror(mirror.place)
+    copy = again.folder / "cells" / "one"
+    for _ in range(2):  # and it stays until it is published
+        again.fetch([copy])
+        assert read(copy) == {"rows.jsonl": "rows"}
+        again.resume(copy, copy)
+        assert read(copy) == {"rows.jsonl": "rows", "logs/a.eval": "log"}
+    here = os.environ["XDG_CACHE_HOME"]
+    other, elsewhere = there_too(mirror, machine)
+    other.fetch([elsewhere], weights=True)
+    made(elsewhere, {"logs/b.eval": "another"})
+    other.publish(elsewhere)
+    monkeypatch.setenv("XDG_CACHE_HOME", here)
+    again.fetch([copy])
+    again.resume(copy, copy)
+    assert read(copy) == {"rows.jsonl": "rows", "logs/b.eval": "another"}
+    assert not list(again.folder.parent.glob("finished/cells/*"))
 
 
 def test_what_was_saved_before_someone_published_is_not_taken_up(cell: tuple[Mirror, Path], machine):

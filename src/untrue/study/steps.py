@@ -146,6 +146,7 @@ def share(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
             run.store.resume(folder, folder)
             with run.store.saving(folder, folder):
                 study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
+            run.store.keep(folder)
             run.store.publish(folder)
 
 
@@ -179,8 +180,10 @@ def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
             own_files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
         with run.store.saving(files.folder, attempt):
             if cell.arm.trained:
-                study.mix.learn(own, cell, TRAINING)
+                if not own_files.has_adapter():  # else it was finished, and could not be published
+                    study.mix.learn(own, cell, TRAINING)
                 write_text(own_files.train, read_text(own_files.adapter / "train.json"))
+        run.store.keep(files.folder, attempt)
         if claims.owner(cell.name) != owner:
             raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
         run.store.publish(files.folder, attempt)
@@ -245,6 +248,7 @@ def evaluate(
                     f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
                     f" {failures[0]} Rerun the command to retry these alone."
                 )
+            store.keep(files.folder)
             if claims.owner(cell.name) != owner:
                 raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
             files.add_log(spec, identities[spec.key], len(failures))

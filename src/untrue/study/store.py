@@ -201,6 +201,14 @@ class Store:
     def fetch_files(self, *paths: Path) -> None:
         """Look again at files that lie in the run directory itself."""
 
+    def keep(self, folder: Path, made: Path | None = None) -> None:
+        """Keep what is finished for the next run on this machine, in case that it cannot be published now.
+
+        Args:
+            folder: Its place in the run directory.
+            made: Where it is, if elsewhere.
+        """
+
     def publish(self, folder: Path, made: Path | None = None) -> None:
         """Show others a folder that is made, as a folder that they share does by itself.
 
@@ -213,7 +221,7 @@ class Store:
         """Show others files that lie in the run directory itself."""
 
     def resume(self, folder: Path, into: Path) -> None:
-        """Add what a lost attempt at a folder had made, if it lies elsewhere."""
+        """Add what a lost attempt at a folder had made, or what could not be published, if it lies elsewhere."""
 
     def close(self) -> None:
         """Let others have what this process alone has of it; it is used no more."""
