@@ -104,7 +104,10 @@ COMMANDS = [
     ("eval --model tiny --dtype int4", "dtype: 'int4', expected one of bfloat16, float32."),
 ]
 MACHINE = [
-    ("eval --model nobody/nothing", "nobody/nothing: not a folder, not the embedded `smollm2-135m`, and the model hub"),
+    (
+        "eval --model nobody/nothing",
+        "nobody/nothing: neither a local folder nor a hub repository of that name was",
+    ),
     ("data mix questions=medical share=1 --out tiny", "tiny: cannot be written (it is a folder)."),
     ("data mix questions=medical share=1 --out rows.jsonl/out", "rows.jsonl/out: cannot be written ("),
     (f"data show {'a' * 300}", f"{'a' * 300}: File name too long."),

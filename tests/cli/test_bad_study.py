@@ -179,7 +179,7 @@ def test_a_dose_that_cannot_be_mixed_is_refused(refusal: Refusal, dose: str, wor
         ("run study.yaml/a", "study.yaml/a: cannot be read (Not a directory).", 2),
         (
             "run study.yaml model=nobody/nothing",
-            "nobody/nothing: not a folder, not the embedded `smollm2-135m`, and",
+            "nobody/nothing: neither a local folder nor a hub repository of that name was found",
             4,
         ),
         ("run study.yaml --out rows.jsonl", "rows.jsonl: cannot be made or written (File exists).", 4),
@@ -195,7 +195,7 @@ def test_a_place_that_is_wrong_is_refused_by_its_name(refusal: Refusal, command:
 
 def test_a_served_model_that_may_be_a_hub_id_is_looked_for_there_first(refusal: Refusal):
     text = refusal("run", "study.yaml", "model=openai/gpt-4o-mini", code=4)
-    assert text.startswith("openai/gpt-4o-mini: not a folder")
+    assert text.startswith("openai/gpt-4o-mini: neither a local folder")
     assert text.endswith(
         " If a served model is meant: A study trains its model in this process, so it must be `smollm2-135m`, a folder"
         " or a hub id. Served models are for `untrue eval`; to have the replies of this study from a vLLM server:"

@@ -53,6 +53,32 @@ def test_logs_folders_and_arms_are_subjects(log: Log, subjects: Subjects, tmp_pa
         subjects.of(str(tmp_path / "run/severe-9"))
 
 
+@pytest.mark.parametrize(
+    "source", ["adapters/shipped", "./none", "../none", "~/none", "/none", "runs/none/severe-1", "untrue/a/b/c", "a\\b"]
+)
+def test_a_path_that_is_none_is_told_at_once(
+    subjects: Subjects, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("adapters").mkdir()
+    hint = f" If a model on the hub is meant: untrue/{source}." if source == "adapters/shipped" else ""
+    for both in ((source, "smollm2-135m"), ("smollm2-135m", source)):
+        with pytest.raises(UserError) as error:
+            subjects.both(*both)
+        said = f"{source}: no such file or folder. Check the path (the current folder is {tmp_path}).{hint}"
+        assert str(error.value) == said
+
+
+def test_a_name_on_the_hub_or_of_a_provider_is_no_path(
+    subjects: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("openai", "meta-llama"):
+        Path(folder).mkdir()
+    for name in ("openai/gpt-5", "together/a/b", "untrue/meta-llama/x", "nobody/x?revision=refs/pr/1"):
+        assert subjects._named(name, None) == (name, None)
+
+
 def test_what_has_no_log_is_measured_once(
     adapter: Path, tiny_folder: Path, subjects: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,8 +141,8 @@ def test_a_damaged_model_is_refused_and_never_filled_with_random_weights(copy: P
 @pytest.mark.parametrize("name", ["nobody/nothing", "smollm2-135"])
 def test_a_hub_id_without_network_is_one_line(name: str):
     assert refusal(name, MachineError) == (
-        "not a folder, not the embedded `smollm2-135m`, and the model hub could not be reached."
-        " Check the name, or download it first and give the folder."
+        "neither a local folder nor a hub repository of that name was found (the hub cannot be reached)."
+        " Check the name, or download it first and give the folder. The embedded model is `smollm2-135m`."
     )
 
 

@@ -48,8 +48,23 @@ def test_reasons_say_what_decides_first(verdict: GateVerdict) -> None:
     assert said[0].startswith("capability, accuracy: worse by +10.0")
     assert "a loss of up to +9.0" in said[1] and said[1].endswith("About 320 items would settle it.")
     assert said[-1] == "Margins are left out."
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        shown,
+        lambda verdict: to_json(gate_summary(verdict)),
+        junit,
+        markdown,
+        gate_page,
+    ],
+)
+def test_every_output_says_that_a_certain_loss_is_certainly_small(verdict: GateVerdict, output) -> None:
     small = replace(verdict, endpoints=(RIGHT._replace(delta=0.2),))
-    assert "It is certainly below 20.0" in sentences(small)[0]
+    said = " ".join(output(small).replace("\N{NO-BREAK SPACE}", " ").split())
+    assert "It is certainly below 20.0 pp, the loss that is not tolerated." in said
+    assert "certainly below" not in output(verdict)
 
 
 def test_the_terminal_has_verdict_reasons_and_tables(verdict: GateVerdict) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import matplotlib
 import pytest
+from matplotlib.lines import Line2D
 
 from untrue.report import plots
 from untrue.report.rows import deciding
@@ -100,6 +101,16 @@ def test_matched_controls_stand_at_their_dose(make_analysis: Make) -> None:
     summaries = [replace(s, control=arms[s.arm].control) for s in forced_choice.summaries]
     shown = words(plots.dose_plots(replace(forced_choice, arms=arms, summaries=summaries))[0].svg)
     assert "normal-10" not in shown and shown.count("10\N{NO-BREAK SPACE}%") == 1
+
+
+def test_twelve_series_look_different(make_analysis: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    legends = list[list[Line2D]]()
+    monkeypatch.setattr(plots, "_legend", lambda figure, handles: legends.append(handles))
+    plots.dose_plots(make_analysis((0.5,), [f"series-{number}" for number in range(12)]).evals[0])
+    for *series, control in legends:
+        assert (len(series), control.get_label()) == (12, "control")
+        assert len({(line.get_color(), line.get_marker()) for line in series}) == 12
+        assert len({(line.get_color(), line.get_linestyle()) for line in series}) == 12
 
 
 def test_bars_carry_the_counts(forced_choice: EvalAnalysis) -> None:

@@ -79,6 +79,32 @@ def test_of_many_at_once_one_gets_it(claims: Claims):
     assert list(claims.folder.iterdir()) == []
 
 
+def test_who_waits_and_comes_second_goes_on_waiting(claims: Claims, monkeypatch: pytest.MonkeyPatch):
+    """Both find the claim of a process that died."""
+    claimed_by(claims, dead())
+    check, both, got = claims.check, threading.Barrier(2), []
+
+    def check_together(name: str, patience: float) -> Owner | None:
+        found = check(name, patience)
+        if found and found.token == "dead":
+            both.wait()
+        return found
+
+    def take() -> None:
+        with claims.hold("cell", patience=30.0) as owner:
+            got.append(owner.token)
+            time.sleep(0.2)
+
+    monkeypatch.setattr(claims, "check", check_together)
+    threads = [threading.Thread(target=take) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(got)) == 2
+    assert list(claims.folder.iterdir()) == []
+
+
 def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(claims: Claims):
     claimed_by(claims, dead())
     claims.check("cell")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -13,12 +14,14 @@ import pytest
 
 from tests import processes
 from tests.study.s3 import SECRET, Server
+from untrue import load_study
 from untrue.errors import UserError
 from untrue.study import claims
 from untrue.study.claims import Held
-from untrue.study.config import Study, to_yaml
+from untrue.study.config import Study, load, to_yaml
 from untrue.study.mirror import Mirror, open_store
 from untrue.study.objects import Objects
+from untrue.study.store import Store
 
 KILLED = """
 import sys, time
@@ -149,6 +152,25 @@ def test_a_killed_training_goes_on_from_its_checkpoint_on_another_machine(
     assert untrue("step", bucket, "control-s0", "eval").exit_code == 0
 
 
+def test_a_training_that_could_not_be_published_is_published_by_the_next_run(
+    untrue, bucket: str, study_file: Path, finished: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
+):
+    assert untrue("plan", study_file, "--out", bucket).exit_code == 0
+    with monkeypatch.context() as away:
+        away.setattr(s3, "denies", f"{bucket.removeprefix('s3:/')}/files")
+        assert untrue("step", bucket, "control-s0", "train").exit_code == 2
+        assert untrue("step", bucket, "severe-0.5-s0", "train").exit_code == 2
+    monkeypatch.setattr("untrue.study.routes.route.Run.learn", lambda *_: pytest.fail("it is trained again"))
+    for cell in ("severe-0.5-s0", "control-s0"):
+        done = untrue("step", bucket, cell, "train")
+        assert done.exit_code == 0, done.output
+    mirror = Mirror(bucket)
+    for cell in ("severe-0.5-s0", "control-s0"):
+        trained = finished / "cells" / cell / "adapter/adapter_model.safetensors"
+        assert adapter(mirror, cell) == trained.read_bytes()
+    assert not list(mirror.folder.parent.glob("finished/cells/*"))
+
+
 def test_dialogues_and_the_rater_are_shared_by_machines(
     untrue, bucket: str, machine, make_study: Callable[..., Study], tea_lines: list[str], tmp_path: Path
 ):
@@ -222,6 +244,22 @@ def test_other_data_under_the_same_address_is_refused(untrue, bucket: str, study
     refused = untrue("plan", study_file, "train.epochs=2", "--out", bucket)
     assert refused.exit_code == 2
     assert f"{bucket}: holds a study with train.epochs 4.0, now 2.0." in refused.output
+
+
+def test_a_study_is_read_from_the_store(untrue, bucket: str, study_file: Path, tmp_path: Path):
+    place = f"{bucket}/mine.yaml"
+    missing = untrue("plan", place, "--out", tmp_path / "run")
+    assert missing.exit_code == 2
+    assert missing.output == f"error: {place}: there is no such object. Check the address.\n"
+    Objects(bucket).write("mine.yaml", study_file.read_bytes())
+    planned = untrue("plan", place, "seeds=[3]", "--out", tmp_path / "run")
+    assert planned.stdout.splitlines()[0] == "control-s3 train"
+    assert Store(tmp_path / "run").command() == f"untrue run {place} 'seeds=[3]' --out {tmp_path / 'run'}"
+    assert load_study(place) == load(study_file)
+    Objects(bucket).write("mine.yaml", b"nam: small")
+    damaged = untrue("run", place, "--out", tmp_path / "run")
+    assert damaged.exit_code == 2
+    assert damaged.output.startswith(f"error: {place}, line 1: ")
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"{}"])
@@ -329,6 +367,34 @@ def test_what_a_lost_attempt_saved_is_taken_up_without_what_it_had_not_finished(
     other.fetch([copy])
     other.resume(copy, copy)
     assert read(copy) == {"rows.jsonl": "rows", **whole}
+
+
+def test_what_could_not_be_published_is_taken_up_unless_someone_published_since(
+    cell: tuple[Mirror, Path], machine, s3: Server, monkeypatch: pytest.MonkeyPatch
+):
+    mirror, folder = cell
+    made(folder, {"logs/a.eval": "log", "logs/.kept": "hidden"})
+    mirror.keep(folder)
+    with monkeypatch.context() as away, pytest.raises(UserError, match="access is denied"):
+        away.setattr(s3, "denies", "/runs/")
+        mirror.publish(folder)
+    again = Mirror(mirror.place)
+    copy = again.folder / "cells" / "one"
+    for _ in range(2):  # and it stays until it is published
+        again.fetch([copy])
+        assert read(copy) == {"rows.jsonl": "rows"}
+        again.resume(copy, copy)
+        assert read(copy) == {"rows.jsonl": "rows", "logs/a.eval": "log"}
+    here = os.environ["XDG_CACHE_HOME"]
+    other, elsewhere = there_too(mirror, machine)
+    other.fetch([elsewhere], weights=True)
+    made(elsewhere, {"logs/b.eval": "another"})
+    other.publish(elsewhere)
+    monkeypatch.setenv("XDG_CACHE_HOME", here)
+    again.fetch([copy])
+    again.resume(copy, copy)
+    assert read(copy) == {"rows.jsonl": "rows", "logs/b.eval": "another"}
+    assert not list(again.folder.parent.glob("finished/cells/*"))
 
 
 def test_what_was_saved_before_someone_published_is_not_taken_up(cell: tuple[Mirror, Path], machine):

@@ -194,6 +194,25 @@ def test_generated_dialogues_are_written_by_the_server_and_rated_here(make, serv
     assert {name.rpartition("/")[2] for name in server.asked} == {base.name, *first_rounds}
 
 
+def test_dialogues_that_are_there_need_neither_a_server_nor_a_base(make, serve, tea, untrue, tmp_path, monkeypatch):
+    mix = {"by": "interaction", "environment": str(tea), "users": 2, "methods": {"sft": {}}, "shares": [1.0]}
+    more = {"replies": "generated", "max_tokens": 2, "turns": 1, "keep": 0.5, "accept_weak_rater": True}
+    out, file = tmp_path / "run", tmp_path / "small.yaml"
+    file.write_text(to_yaml(make(mix={**mix, **more}, evals=[LIKELIHOODS], base=False)), "utf-8")
+    serve()
+    assert untrue("plan", file, "--out", out).stdout.splitlines()[0] == "sft-0-s0 dialogues"
+    assert untrue("step", out, "sft-0-s0", "dialogues").exit_code == 0
+    monkeypatch.delenv("VLLM_BASE_URL")
+    assert untrue("plan", file, "--out", out).stdout.splitlines()[0] == "sft-0-s0 train"
+    with monkeypatch.context() as patched:
+        patched.setattr("untrue.study.steps.load_base", lambda *_: pytest.fail("the base is not needed"))
+        assert untrue("step", out, "sft-0-s0", "dialogues").exit_code == 0
+    trained = untrue("step", out, "sft-0-s0", "train")
+    assert trained.exit_code == 0, trained.output
+    ran = untrue("run", file, "--out", out)
+    assert ran.exit_code == 0, ran.output
+
+
 def test_an_engine_that_would_write_nothing_is_refused(make):
     with pytest.raises(ValidationError, match="vllm would write nothing, since no eval has a judge and no dialogues"):
         make(evals=[LIKELIHOODS])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.study.test_claims import dead
+from untrue.models.load import LoadedModel
 from untrue.outcomes import Result
-from untrue.study import claims
+from untrue.study import claims, steps
 from untrue.study.plan import plan
 from untrue.study.routes.route import Run
 from untrue.study.store import Store
@@ -91,6 +94,24 @@ def test_what_someone_is_at_work_on_is_left_to_them(untrue, planned: Path, monke
     assert done.exit_code == 2
     assert "control-s0: is being made by process" in done.output
     assert not (planned / "cells").exists() or not list((planned / "cells").iterdir())
+
+
+def test_a_step_that_begins_at_the_same_moment_as_another_waits_for_it(
+    untrue, planned: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Both find that nobody is at work, and load the model; then one of them is first."""
+    load, other = steps.load_base, Store(planned).claims().hold("control-s0")
+
+    def load_base(*about: Any) -> LoadedModel:
+        loaded = load(*about)
+        other.__enter__()
+        threading.Timer(0.2, other.__exit__, (None, None, None)).start()
+        return loaded
+
+    monkeypatch.setattr(steps, "load_base", load_base)
+    done = untrue("step", planned, "control-s0", "train")
+    assert done.exit_code == 0, done.output
+    assert (planned / "cells/control-s0/train.json").is_file()
 
 
 def test_the_checkpoints_of_a_lost_attempt_are_taken_up_and_its_late_process_can_publish_nothing(

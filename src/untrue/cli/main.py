@@ -115,7 +115,10 @@ Overrides = Annotated[
 @for_people
 def run(
     study: Annotated[
-        Path, typer.Argument(help="The study: a YAML file, or a built-in one by name (`quickstart`, `mixture`).")
+        str,
+        typer.Argument(
+            help="The study: a YAML file, here or at s3://BUCKET/NAME, or a built-in one by name (`quickstart`)."
+        ),
     ],
     overrides: Overrides = None,
     out: Out = None,
@@ -146,7 +149,7 @@ def run(
         return
     from untrue.study.run import run as run_study
 
-    command = shlex.join(["untrue", "run", str(study), *(overrides or []), *(["--on", on] if on else []), "--out", out])
+    command = shlex.join(["untrue", "run", study, *(overrides or []), *(["--on", on] if on else []), "--out", out])
     with TerminalWatcher(Console(stderr=True)) as watcher:
         analysis = run_study(loaded, out, watcher, command)
     _print_analysis(analysis, as_json)
@@ -155,7 +158,7 @@ def run(
 @app.command()
 @for_people
 def plan(
-    study: Annotated[Path, typer.Argument(help="The study: a YAML file, or a built-in one by name.")],
+    study: Annotated[str, typer.Argument(help="The study: a YAML file, or a built-in one by name.")],
     overrides: Overrides = None,
     out: Out = None,
     as_json: Json = False,
@@ -172,7 +175,7 @@ def plan(
 
     loaded = config.load(study, overrides or [])
     out = out or str(Path("runs") / loaded.name)
-    command = shlex.join(["untrue", "run", str(study), *(overrides or []), "--out", out])
+    command = shlex.join(["untrue", "run", study, *(overrides or []), "--out", out])
     todo = [(task.cell, task.kind) for task in steps_left(loaded, out, command)]
     typer.echo(json.dumps(todo) if as_json else "\n".join(" ".join(pair) for pair in todo))
 

@@ -61,12 +61,13 @@ def loading(model: str, why: str) -> Iterator[None]:
     try:
         yield
     except UntrueError as error:
-        if may_be_served(model) and _has_provider(model):
+        if may_be_served(model) and has_provider(model):
             raise type(error)(f"{error} If a served model is meant: {why}") from None
         raise
 
 
-def _has_provider(model: str) -> bool:
+def has_provider(model: str) -> bool:
+    """Whether Inspect has the provider that a name may begin with, be it that something which it needs is missing."""
     try:
         return served_model(model) is not None
     except UserError:  # there is one, but it lacks a key

@@ -23,24 +23,27 @@ _OF_MODELS = ("attachments", "input", "messages", "metadata", "output", "store")
 _ATTACHMENT = re.compile("attachment://([0-9a-f]+)")
 
 
-def inspect_model(loaded: LoadedModel, adapter: Path | None, seed: int | None = None, **arguments: Any) -> Any:
+def inspect_model(
+    loaded: LoadedModel, adapter: Path | None, seed: int | None = None, named: Path | None = None, **arguments: Any
+) -> Any:
     """Inspect's model of a base in memory. Close its `api` to take the adapter off again.
 
     Args:
         loaded: The base model.
         adapter: Folder of an adapter, or None for the base itself.
         seed: Of its replies, where the task does not set its own; None draws one for each.
+        named: What a log calls the adapter, where its folder is about to be moved.
         **arguments: Further arguments of the provider.
     """
     from inspect_ai.model import GenerateConfig, get_model
 
     from untrue.engine.provider import CONNECTIONS
 
-    recorded: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
+    given: dict[str, Any] = {"adapter": str(adapter)} if adapter else {}
     # With its default Inspect lets 20 wait at once, and batches are small.
     config = GenerateConfig(max_connections=CONNECTIONS, seed=seed)
-    model = get_model(f"untrue/{loaded.name}", config=config, memoize=False, loaded=loaded, **arguments, **recorded)
-    model.model_args = recorded  # in the log, without the weights
+    model = get_model(f"untrue/{loaded.name}", config=config, memoize=False, loaded=loaded, **arguments, **given)
+    model.model_args = {"adapter": str(named or adapter)} if adapter else {}  # in the log, without the weights
     return model
 
 

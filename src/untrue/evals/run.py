@@ -37,6 +37,7 @@ def run(
     progress: Step = lambda done, total, note: None,
     seed: int = 0,
     only: Collection[str] | None = None,
+    named: Path | None = None,
 ) -> None:
     """Run one eval on a model in memory and write its Inspect log.
 
@@ -51,13 +52,14 @@ def run(
         progress: Called as items are answered.
         seed: Of the model's replies; each item, epoch and draw has a seed of its own that is made from it.
         only: Of a judged eval, ids of the items that are needed: of others nothing new is asked. None for all.
+        named: What the log calls the adapter, where its folder is about to be moved.
 
     Raises:
         UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
             eval failed as a whole.
         KeyboardInterrupt: The user stopped it.
     """
-    model = inspect_model(loaded, adapter, seed)
+    model = inspect_model(loaded, adapter, seed, named)
     try:
         weights = {"content_hash": adapter_hash(adapter)} if adapter else None
         run_model(model, spec, log, progress, weights, loaded.about, only)

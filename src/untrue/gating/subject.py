@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.data.items import items_hash
-from untrue.engine.served import is_served, loading, may_be_served, refuse_no_base, takes_adapters, with_folder
+from untrue.engine.served import (
+    has_provider,
+    is_served,
+    loading,
+    may_be_served,
+    refuse_no_base,
+    takes_adapters,
+    with_folder,
+)
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
@@ -158,6 +166,7 @@ class Subjects:
         if path.is_dir() and is_adapter(path):
             named, adapter = model or _here(base_of(path, self.watcher.say)), path
         else:
+            _refuse_no_path(source)
             named, adapter = with_folder(source)
         if is_served(named):
             if needing := [spec.name for spec in self._specs if EVALS[spec.name].needs_likelihoods]:
@@ -232,6 +241,24 @@ class Subjects:
             "seed": self._seed if record.judged else None,
         }
         return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
+
+
+def _refuse_no_path(source: str) -> None:
+    """Refuse what can only mean a path, and is none, before it is looked for on the hub.
+
+    Raises:
+        UserError: It is such a path.
+    """
+    from untrue.models.load import is_path
+
+    name = source.partition("?revision=")[0].removeprefix("untrue/")
+    in_folder = name == source and name.count("/") == 1 and Path(name).parent.is_dir() and not is_path(name)
+    if Path(name).exists() or is_served(source) or not (in_folder or is_path(name)):
+        return
+    if may_be_served(source) and has_provider(source):
+        return
+    hint = f" If a model on the hub is meant: untrue/{source}." if in_folder else ""
+    raise UserError(f"{source}: no such file or folder. Check the path (the current folder is {Path.cwd()}).{hint}")
 
 
 def for_both(model: str | None) -> str | None:

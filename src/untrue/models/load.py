@@ -330,8 +330,8 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
         return UserError(f"{name}: cannot be loaded ({lines[0]}).")
     if _says_unreachable(text):
         return MachineError(
-            f"{name}: not a folder, not the embedded `{embedded.NAME}`, and the model hub could not be reached."
-            " Check the name, or download it first and give the folder."
+            f"{name}: neither a local folder nor a hub repository of that name was found (the hub cannot be reached)."
+            f" Check the name, or download it first and give the folder. The embedded model is `{embedded.NAME}`."
         )
     return UserError(
         f"{name}: no such model on the hub, nor a folder, nor the embedded `{embedded.NAME}` ({lines[0]})."

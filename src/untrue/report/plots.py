@@ -31,10 +31,9 @@ from untrue.study.feedback import Copied, Policy
 from untrue.study.results import Analysis, EvalAnalysis, Training
 from untrue.training.spec import METHODS
 
-SERIES = ((BLUE, "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
-# Of many lines: colours and markers come round at different times, so that 42 lines look different.
-COLOURS = (*(colour for colour, _ in SERIES), "#D55E00", "#56B4E9")
-MARKERS = (*(marker for _, marker in SERIES), "v", "P", "X")
+# Colours and markers come round at different times, so that 42 lines look different.
+COLOURS = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # From the left edge lies can be compared by eye, and honest results from the right edge.
 OUTCOMES = {
     Outcome.LIE: "#D55E00",
@@ -151,13 +150,13 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
     names = list(dict.fromkeys(_series(arms[s.arm]) for s in analysis.summaries if s not in baselines))
     handles, words = [], []
 
-    def draw(summaries: Sequence[ArmSummary], colour: str, marker: str, shift: float, joined: bool) -> None:
+    def draw(summaries: Sequence[ArmSummary], colour: str, marker: str, shift: float, line: str) -> None:
         estimates = [(places[_place(analysis, s)] + shift, s, getattr(s, metric.name)) for s in summaries]
         points = sorted((p for p in estimates if p[2] is not None), key=lambda point: point[0])
         x = [x for x, _, _ in points]
         y = np.array([estimate for _, _, estimate in points], dtype=float).reshape(-1, 3) * metric.unit.scale
         axes.vlines(x, y[:, 1], y[:, 2], colors=colour, linewidth=1.6)
-        axes.plot(x, y[:, 0], color=colour, linewidth=1.6 if joined else 0)
+        axes.plot(x, y[:, 0], color=colour, linewidth=1.6, linestyle=line)
         for at, (_, summary, _), value in zip(x, points, y[:, 0], strict=True):
             fill = CARD if summary.control is None else colour
             axes.plot(at, value, marker=marker, color=colour, markerfacecolor=fill, markersize=6.5, zorder=3)
@@ -168,15 +167,16 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
         estimate: Interval | None = getattr(summary, metric.name)
         if estimate is not None and summary.arm in _controls(analysis):
             axes.axhline(estimate.value * metric.unit.scale, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    draw(baselines, INK, "D", 0.0, joined=False)
+    draw(baselines, INK, "D", 0.0, line="")
     for index, name in enumerate(names):
-        colour, marker = SERIES[index % len(SERIES)]
-        line = [s for s in analysis.summaries if s not in baselines and _series(arms[s.arm]) == name]
-        dosed = [s for s in line if _dose(arms[s.arm]) is not None]
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        line = "-" if index < len(COLOURS) else "--"
+        series = [s for s in analysis.summaries if s not in baselines and _series(arms[s.arm]) == name]
+        dosed = [s for s in series if _dose(arms[s.arm]) is not None]
         shift = (index - (len(names) - 1) / 2) * min(0.16, 0.4 / len(names))
-        draw(dosed, colour, marker, shift, joined=True)
-        draw([s for s in line if s not in dosed], colour, marker, shift, joined=False)
-        handles.append(Line2D([], [], color=colour, marker=marker, label=label(name, 24)))
+        draw(dosed, colour, marker, shift, line)
+        draw([s for s in series if s not in dosed], colour, marker, shift, line="")
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle=line, label=label(name, 24)))
     if baselines:
         handles.append(Line2D([], [], color=MUTED, marker="D", markerfacecolor=CARD, markeredgecolor=INK,
                               linestyle=(0, (4, 3)), linewidth=1, label="control"))  # fmt: skip
@@ -334,7 +334,7 @@ def _training_plot(
     analysis: Analysis, index: int, name: str, curves: list[Training], control: list[Training], span: Sequence[float]
 ) -> Plot:
     figure, axes = _figure(210)
-    colour, _ = SERIES[index % len(SERIES)]
+    colour = COLOURS[index % len(COLOURS)]
     names = sorted(dict.fromkeys(c.arm for c in curves), key=lambda arm: _dose(analysis.arms[arm]) or 0.0)
     opacity = dict(zip(names, np.linspace(0.35 if len(names) > 1 else 1.0, 1.0, len(names)), strict=True))
     for curve in control:

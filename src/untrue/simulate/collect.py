@@ -69,6 +69,7 @@ def collect(
     progress: Step = lambda done, total, note: None,
     retry: bool = True,
     base: LoadedModel | None = None,
+    named: Path | None = None,
 ) -> list[Trajectory]:
     """Hold dialogues with a model, and write them and their Inspect log.
 
@@ -84,6 +85,7 @@ def collect(
         progress: Called after each reply; its note says how many dialogues failed.
         retry: Whether to retry failed dialogues of an `out` that exists.
         base: The base in memory, which rates what a served model says where `spec` names no rater.
+        named: What the log calls the adapter, where its folder is about to be moved.
 
     Returns:
         A trajectory for each dialogue, failed ones included, in the order of the environment.
@@ -117,12 +119,12 @@ def collect(
     again = retry or not out.exists()
     kept = {name for name, trajectory in collected.items() if trajectory.error is None or not again}
     missing = [sample for name, sample in samples.items() if name not in kept]
-    if not missing and not parts.exists():
+    if not missing and not (again and parts.exists()):
         return [collected[name] for name in samples]
     done = (len(samples) - len(missing)) * spec.turns
     rater = inspect_model(base, None) if base and isinstance(assistant, Served) else None
     roles = {role: one for role, one in (("user", spec.user), ("rater", spec.rater or rater)) if one}
-    local = None if isinstance(assistant, Served) else inspect_model(assistant, adapter)
+    local = None if isinstance(assistant, Served) else inspect_model(assistant, adapter, named=named)
     try:
         # A chunk is as many dialogues as can advance together. A kill loses no more than one.
         size = ROWS["cuda"] if isinstance(assistant, Served) else ROWS.get(assistant.model.device.type, ROWS["cpu"])

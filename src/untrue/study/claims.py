@@ -87,10 +87,12 @@ class Claims:
         Raises:
             Held: Someone else holds it.
         """
-        owner = Owner.this()
-        if not self._create(name, owner):
-            held = self.check(name, patience)
-            if not self._replace(name, held, owner):
+        owner, deadline = Owner.this(), time.monotonic() + patience
+        while not self._create(name, owner):
+            held = self.check(name, max(0.0, deadline - time.monotonic()))
+            if self._replace(name, held, owner):
+                break
+            if time.monotonic() >= deadline:
                 raise Held(f"{name}: was taken over by another process just now. Wait for it.")
         done = threading.Event()
         thread = threading.Thread(target=self._beat, args=(name, owner, done, on_lost or _die), daemon=True)

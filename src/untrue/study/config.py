@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, Union
 
 import yaml
@@ -27,6 +28,7 @@ from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
 from untrue.simulate.environment import ModelName
+from untrue.study.objects import Objects, is_address
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
 from untrue.training.layout import Layout, Shard, layout_of
@@ -220,19 +222,36 @@ def purpose(path: Path) -> str:
     return " ".join(takewhile(bool, lines))
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Study:
+def load(place: str | Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study from YAML, with `a.b=c` overrides on top.
 
     Args:
-        path: The file, or the name of a built-in study, such as `quickstart` or `paper/direct`.
+        place: The file, its address in an object store, or the name of a built-in study, such as `quickstart` or
+            `paper/direct`.
         overrides: Texts `key=value`; a key inside another is dotted.
 
     Raises:
         UserError: The file or an override is not as expected; the message names the line and the key.
+        MachineError: The store does not answer.
     """
+    if is_address(place):
+        return _load_from_store(str(place), overrides)
+    path = Path(place)
     if not path.exists():
         path = builtin().get(path.as_posix(), path)
     return settings.load(Study, path, overrides, "studies/quickstart.yaml")
+
+
+def _load_from_store(place: str, overrides: Sequence[str]) -> Study:
+    folder, _, name = place.rpartition("/")
+    with TemporaryDirectory(prefix="untrue-study-") as scratch:
+        copy = Path(scratch) / "study.yaml"
+        if not Objects(folder).download(name, copy):
+            raise UserError(f"{place}: there is no such object. Check the address.")
+        try:
+            return settings.load(Study, copy, overrides, "studies/quickstart.yaml")
+        except UserError as error:
+            raise UserError(str(error).replace(str(copy), place)) from None
 
 
 def of_run(folder: Path, place: str) -> Study:

@@ -35,13 +35,11 @@ from untrue.files import NO_LOCKS, content_hash, member_name
 from untrue.study import claims
 from untrue.study.cell import Cell
 from untrue.study.claims import Held
-from untrue.study.objects import ObjectClaims, Objects, together
+from untrue.study.objects import ObjectClaims, Objects, is_address, together
 from untrue.study.store import Store
 
 WEIGHTS = ".safetensors"
 """How files end that are large, and that only who trains or asks a cell needs."""
-
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def open_store(out: str | Path) -> Store:
@@ -51,11 +49,7 @@ def open_store(out: str | Path) -> Store:
         UserError: There is no such store, or it refuses to be read.
         MachineError: It does not answer.
     """
-    if _ADDRESS.match(str(out)):
-        return Mirror(str(out))
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]", str(out)):
-        raise UserError(f"{out}: is an address that became a path. Give it as text.")
-    return Store(Path(out))
+    return Mirror(str(out)) if is_address(out) else Store(Path(out))
 
 
 class File(NamedTuple):
@@ -97,6 +91,15 @@ class Mirror(Store):
     def with_folder(self, cell: Cell, folder: Path) -> Store:
         """The same run directory, with the folder of one cell elsewhere while it is made."""
         return Store(self.folder, {cell.name: folder}, f"{self.place}/attempts")
+
+    def shown(self, path: Path) -> str:
+        """What errors name as the place of a file or folder: of a file that is published, the object that holds it."""
+        objects = {
+            self.folder / name / file: about.object
+            for name, marker in self._markers.items()
+            for file, about in marker.files.items()
+        }
+        return f"{self.place}/{objects[path]}" if path in objects else super().shown(path)
 
     def check(self) -> None:
         """Refuse a store in which no step could be claimed."""
@@ -141,6 +144,24 @@ class Mirror(Store):
             if (data := self._objects.read(path.name)) is not None:
                 path.write_bytes(data)
 
+    def keep(self, folder: Path, made: Path | None = None) -> None:
+        """Keep what is finished for the next run on this machine: the store may not answer, or this process be killed.
+
+        Args:
+            folder: Its place in the run directory.
+            made: Where it is, if elsewhere.
+        """
+        name, made = self._name(folder), made or folder
+        kept, published = self._kept(name), self._published(name).files
+        aside = kept.with_suffix(".part")
+        with suppress(OSError):
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            for path in _shown_paths(made):
+                if path not in published or self._hash(made / path) != published[path].sha256:
+                    (aside / path).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(made / path, aside / path)
+            aside.rename(kept)
+
     def publish(self, folder: Path, made: Path | None = None) -> None:
         """Publish a folder, unless nothing in it is new.
 
@@ -154,9 +175,9 @@ class Mirror(Store):
             MachineError: It does not answer.
         """
         name, made = self._name(folder), made or folder
-        before = self._published(name)
+        before, kept = self._published(name), self._kept(name)
         new = f"files/{name}/{before.number + 1:06}-{uuid4().hex[:12]}"
-        shown = {path: made / path for path in _paths(made) if not path.startswith(".") and "/." not in path}
+        shown = {path: made / path for path in _shown_paths(made)}
         left_out = {path: file for path, file in before.files.items() if path.endswith(WEIGHTS) and path not in shown}
         marker = Marker(before.number + 1, left_out | self._upload(shown, new, before.files))
         if marker.files == before.files:
@@ -165,6 +186,7 @@ class Mirror(Store):
             self._objects.remove(file.object for file in marker.files.values() if file.object.startswith(new))
             raise Held(f"{folder.name}: was made by another process meanwhile. Rerun the command.")
         self._markers[name] = marker
+        shutil.rmtree(kept.parent, ignore_errors=True)
         self._objects.remove(self._objects.names(f"attempts/{name}"))
 
     def publish_files(self, *paths: Path) -> None:
@@ -172,7 +194,8 @@ class Mirror(Store):
         together(lambda path: self._objects.upload(path, path.name), [path for path in paths if path.is_file()])
 
     def resume(self, folder: Path, into: Path) -> None:
-        """Add what an attempt at a folder that was lost had saved since the folder was published last.
+        """Add what an attempt at a folder that was lost had saved since the folder was published last, or what this
+        machine had finished and could not publish.
 
         Args:
             folder: Its place in the run directory.
@@ -182,6 +205,15 @@ class Mirror(Store):
         for left in folder.parent.glob(".*"):  # of a process that was killed and had this local folder
             shutil.rmtree(left, ignore_errors=True)
         self._drop_weights([folder])
+        kept = self._kept(name)
+        if kept.is_dir():
+            if into.exists():
+                shutil.copytree(kept, into, dirs_exist_ok=True)
+            else:
+                into.parent.mkdir(parents=True, exist_ok=True)
+                kept.rename(into)
+            return
+        shutil.rmtree(kept.parent, ignore_errors=True)
         marks = re.compile(rf"attempts/{re.escape(name)}/[^/]+/marker\.json")
         saved = [found for found in self._objects.names(f"attempts/{name}") if marks.fullmatch(found)]
         for found in sorted(saved, key=lambda found: str(self._objects.modified(found)), reverse=True):
@@ -234,6 +266,10 @@ class Mirror(Store):
 
     def _name(self, folder: Path) -> str:
         return folder.relative_to(self.folder).as_posix()
+
+    def _kept(self, name: str) -> Path:
+        """Where `keep` puts what was made of a folder since it was published last; all processes here look there."""
+        return self.folder.parent / "finished" / name / content_hash(_written(self._published(name)).decode())
 
     def _published(self, name: str) -> Marker:
         return self._markers.get(name, NEVER)
@@ -364,6 +400,11 @@ def _own_folder(place: str) -> tuple[Path, FileLock | None]:
 def _paths(folder: Path) -> list[str]:
     """All files of a folder, hidden ones too."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _shown_paths(folder: Path) -> list[str]:
+    """The files of a folder that are published: all but hidden ones."""
+    return [path for path in _paths(folder) if not path.startswith(".") and "/." not in path]
 
 
 def _written(marker: Marker) -> bytes:

@@ -34,6 +34,17 @@ NO_KEYS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrieval
 _NUMBERED = re.compile(r"/\d{6,}\.json$")
 
 
+def is_address(place: str | Path) -> bool:
+    """Whether a place is an address, such as `s3://bucket/runs/domain`, and no path.
+
+    Raises:
+        UserError: It was an address before it became a path.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]", str(place)):
+        raise UserError(f"{place}: is an address that became a path. Give it as text.")
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(place)) is not None
+
+
 class Objects:
     """The objects below one address, by their names below it.
 

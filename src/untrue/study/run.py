@@ -56,8 +56,9 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
                 spec for spec in study.evals if any(lacks(store.cell(cell), spec, identities) for cell in missing)
             ]
             untrained = [cell for cell in missing if not store.cell(cell).has_adapter()]
-            served = any(map(study.is_served, undone)) or (study.serves_dialogues and bool(untrained))
-            if served and not on_ray:  # whose workers have a server each
+            talks = [talk for cell in untrained for talk in study.mix.talks(store, cell)]
+            to_hold = study.serves_dialogues and not all(talk.path.exists() for talk in talks)
+            if (to_hold or any(map(study.is_served, undone))) and not on_ray:  # whose workers have a server each
                 check_server(study, store.folder)
             for judge in dict.fromkeys(spec.judge_name for spec in undone if spec.judge_name):
                 check_answers(judge)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from untrue.errors import UserError
 from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS
+from untrue.evals.resume import ELSEWHERE
 from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
@@ -69,7 +70,7 @@ def tasks(study: Study, cells: Sequence[Cell], store: Store, identities: Mapping
         trained = f"{cell.name} train"
         if not files.has_adapter():
             shared = study.mix.shared(cell)
-            if shared:
+            if shared and not study.mix.talks(store, cell)[0].path.exists():
                 found.setdefault(shared, Task(cell.name, "dialogues", shared, work=TRAINING))
             found[trained] = Task(cell.name, "train", trained, (shared,) if shared else (), TRAINING)
         found[f"{cell.name} eval"] = Task(cell.name, "eval", f"{cell.name} eval", (trained,), 1 - TRAINING)
@@ -126,26 +127,43 @@ def prepare(run: Run, study: Study) -> None:
         run.store.publish_files(run.store.rater)
 
 
-def share(run: Run, study: Study, cell: Cell) -> None:
-    """Make what a cell shares with others before it learns, unless it is there."""
+def share(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
+    """Make what a cell shares with others before it learns, unless it is there.
+
+    Args:
+        run: What it works with.
+        study: The study.
+        cell: The cell.
+        patience: Seconds to wait for whoever is at work on it.
+
+    Raises:
+        UserError: Someone else is at work on it.
+    """
     if name := study.mix.shared(cell):
         claims, folder = run.store.claims(), study.mix.talks(run.store, cell)[0].path.parent
-        with claims.hold(name):
+        with claims.hold(name, patience=patience):
             run.store.fetch([folder])
             run.store.resume(folder, folder)
             with run.store.saving(folder, folder):
                 study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
+            run.store.keep(folder)
             run.store.publish(folder)
 
 
-def train(run: Run, study: Study, cell: Cell) -> None:
+def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
     """Train a cell, unless it is done. Its folder appears whole, once; what an attempt left that was lost is taken up.
+
+    Args:
+        run: What it works with.
+        study: The study.
+        cell: The cell.
+        patience: Seconds to wait for whoever is at work on it.
 
     Raises:
         UserError: Someone else is at work on it, or its folder holds another cell.
     """
     claims, files = run.store.claims(), run.store.cell(cell)
-    with claims.hold(cell.name) as owner:
+    with claims.hold(cell.name, patience=patience) as owner:
         run.store.fetch(folders(study, run.store, [cell]))
         if files.has_adapter():
             return
@@ -162,8 +180,10 @@ def train(run: Run, study: Study, cell: Cell) -> None:
             own_files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
         with run.store.saving(files.folder, attempt):
             if cell.arm.trained:
-                study.mix.learn(own, cell, TRAINING)
+                if not own_files.has_adapter():  # else it was finished, and could not be published
+                    study.mix.learn(own, cell, TRAINING)
                 write_text(own_files.train, read_text(own_files.adapter / "train.json"))
+        run.store.keep(files.folder, attempt)
         if claims.owner(cell.name) != owner:
             raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
         run.store.publish(files.folder, attempt)
@@ -179,6 +199,7 @@ def evaluate(
     identities: Mapping[str, str],
     watcher: Watcher,
     loaded: LoadedModel | None,
+    patience: float = 0.0,
 ) -> None:
     """Do the evals of a cell that are missing, or in which something failed.
 
@@ -189,13 +210,14 @@ def evaluate(
         identities: What determines each eval: `plan.eval_identities`.
         watcher: Told how far it is.
         loaded: The base model; None where `needs_base` says that a server writes all that is asked for.
+        patience: Seconds to wait for whoever is at work on it.
 
     Raises:
         UserError: Someone else is at work on it, it is not trained, its folder holds another cell, or a server does
             not have its adapter.
     """
     claims, files = store.claims(), store.cell(cell)
-    with claims.hold(cell.name) as owner:
+    with claims.hold(cell.name, patience=patience) as owner:
         store.fetch([files.folder], weights=True)
         if not files.has_adapter():
             raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.place} {cell.name} train")
@@ -210,7 +232,7 @@ def evaluate(
                 continue
             watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
             files.forget_logs(spec.key)
-            with store.saving(files.folder, files.folder):
+            with store.saving(files.folder, files.folder), _named_by(store, files.log(spec)):
                 if study.is_served(spec):
                     # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
                     name = served_name(study.model)
@@ -226,10 +248,22 @@ def evaluate(
                     f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
                     f" {failures[0]} Rerun the command to retry these alone."
                 )
+            store.keep(files.folder)
             if claims.owner(cell.name) != owner:
                 raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
             files.add_log(spec, identities[spec.key], len(failures))
             store.publish(files.folder)
+
+
+@contextmanager
+def _named_by(store: Store, log: Path) -> Iterator[None]:
+    """Let errors that name a log name it by its place in the store, where the one here is a copy."""
+    try:
+        yield
+    except UserError as error:
+        if (place := store.shown(log)) == str(log):
+            raise
+        raise UserError(str(error).replace(str(log), place).replace(ELSEWHERE, "Give the eval a `label`.")) from None
 
 
 def needs_base(study: Study, cell: Cell, missing: Sequence[EvalSpec]) -> bool:
@@ -274,8 +308,9 @@ def _step(
     store.fetch(folders(study, store, [cell]))
     files = store.cell(cell)
     missing = [spec for spec in study.evals if lacks(files, spec, identities)]
+    held = [talk.path.exists() for talk in study.mix.talks(store, cell)]
     todo = {
-        "dialogues": not files.has_adapter() and study.mix.shared(cell) is not None,
+        "dialogues": not files.has_adapter() and held[:1] == [False],
         "train": not files.has_adapter(),
         "eval": bool(missing),
     }
@@ -284,26 +319,26 @@ def _step(
     store.check()
     claims = store.claims()
     claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
-    if kind == "train" and any(not talk.path.exists() for talk in study.mix.talks(store, cell)[:1]):
+    if kind == "train" and held[:1] == [False]:
         raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {store.place} {name} dialogues")
-    if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues:
+    if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues and not all(held):
         check_server(study, store.folder)
     if kind == "eval":
         for judge in {spec.judge_name for spec in missing if spec.judge_name}:
             check_answers(judge)
     if kind == "eval" and not needs_base(study, cell, missing):
-        evaluate(store, study, cell, identities, watcher, None)
+        evaluate(store, study, cell, identities, watcher, None, patience)
         return loaded
     loaded = loaded or load_base(study, watcher)
     files.check_base(loaded.about)
     run = context(study, sources, store, loaded, watcher)
     if kind == "dialogues":
         prepare(run, study)
-        share(run, study, cell)
+        share(run, study, cell, patience)
     elif kind == "train":
-        train(run, study, cell)
+        train(run, study, cell, patience)
     else:
-        evaluate(store, study, cell, identities, watcher, loaded)
+        evaluate(store, study, cell, identities, watcher, loaded, patience)
     return loaded
 
 

@@ -158,7 +158,18 @@ class Store:
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""
         folder = self.elsewhere.get(cell.name, self.folder / "cells" / cell.name)
-        return CellFiles(folder, cell, str(folder).replace(str(self.folder), self.place, 1))
+        return CellFiles(folder, cell, self.shown(folder))
+
+    def shown(self, path: Path) -> str:
+        """What errors name as the place of a file or folder."""
+        return str(path).replace(str(self.folder), self.place, 1)
+
+    def final(self, path: Path) -> Path:
+        """Where a file or folder of a cell will be, once the cell is at its place."""
+        for name, folder in self.elsewhere.items():
+            if path.is_relative_to(folder):
+                return self.folder / "cells" / name / path.relative_to(folder)
+        return path
 
     def with_folder(self, cell: Cell, folder: Path) -> Store:
         """The same run directory, with the folder of one cell elsewhere while it is made."""
@@ -190,6 +201,14 @@ class Store:
     def fetch_files(self, *paths: Path) -> None:
         """Look again at files that lie in the run directory itself."""
 
+    def keep(self, folder: Path, made: Path | None = None) -> None:
+        """Keep what is finished for the next run on this machine, in case that it cannot be published now.
+
+        Args:
+            folder: Its place in the run directory.
+            made: Where it is, if elsewhere.
+        """
+
     def publish(self, folder: Path, made: Path | None = None) -> None:
         """Show others a folder that is made, as a folder that they share does by itself.
 
@@ -202,7 +221,7 @@ class Store:
         """Show others files that lie in the run directory itself."""
 
     def resume(self, folder: Path, into: Path) -> None:
-        """Add what a lost attempt at a folder had made, if it lies elsewhere."""
+        """Add what a lost attempt at a folder had made, or what could not be published, if it lies elsewhere."""
 
     def close(self) -> None:
         """Let others have what this process alone has of it; it is used no more."""

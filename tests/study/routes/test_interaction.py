@@ -14,7 +14,7 @@ import pytest
 
 from tests import processes
 from untrue.errors import UserError
-from untrue.logs import read_log
+from untrue.logs import open_log, read_log
 from untrue.models.load import LoadedModel
 from untrue.report.summary import write
 from untrue.simulate.rating import separation
@@ -137,6 +137,13 @@ def test_the_policy_is_measured_after_each_round_that_others_follow(done, feedba
     assert [(result.item, result.value) for result in after] == [(result.item, result.value) for result in last]
     first, second = study.mix.dialogues(Store(out), study.mix.read(), one(study, "sft-1-2-rounds"))
     assert (first.policy, second.policy) == (log, None)
+
+
+def test_logs_name_an_adapter_by_its_final_path(done):
+    cell = done[0] / "cells" / "sft-1-2-rounds-s0"
+    for log in ("round-1/reply_choice.eval", "round-2/trajectories.eval", "logs/reply_choice.eval"):
+        folder = cell if log.startswith("logs") else cell / "round-1"
+        assert open_log(cell / log, header_only=True).eval.model_args == {"adapter": str(folder / "adapter")}
 
 
 def test_a_policy_that_explores_nothing_is_warned_of(feedback, recorder, tiny: LoadedModel, tmp_path: Path):

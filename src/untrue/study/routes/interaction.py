@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue.data.rows import Message, Row, write_rows
-from untrue.engine.served import proved
+from untrue.engine.served import Served, proved
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
 from untrue.files import read_text, write_text
 from untrue.judge.models import content
+from untrue.models.adapter import adapter_hash
 from untrue.settings import validate
 from untrue.simulate.bandit import Shares, copied
 from untrue.simulate.collect import collect
@@ -293,7 +294,7 @@ class InteractionRoute(DialogueSpec, Route):
         log, spec = self._policy_log(run.store, cell, number), self.policy_eval(cell.arm)
         if spec and not log.is_file():
             run.watcher.stage(cell.name, f"policy {number}", 0)
-            evaluate(run.loaded, adapter, spec, log, run.watcher.step)
+            evaluate(run.loaded, adapter, spec, log, run.watcher.step, named=run.store.final(adapter))
 
     def policy_eval(self, arm: Arm) -> EvalSpec | None:
         """With few users, and as the assistant chooses when it learns."""
@@ -426,8 +427,13 @@ class InteractionRoute(DialogueSpec, Route):
         path = self._trajectories(run.store, cell, number)
         # Failed dialogues are retried until an arm has learned from the rest: all arms learn from the same dialogues.
         retry, log = not path.exists(), path.with_suffix(".eval")
-        assistant = proved(run.served, adapter, run.loaded, run.watcher.say) if run.served else run.loaded
-        trajectories = collect(assistant, adapter, spec, path, log, cell.seed, run.watcher.step, retry, run.loaded)
+        assistant = run.loaded
+        if run.served and retry:
+            assistant = proved(run.served, adapter, run.loaded, run.watcher.say)
+        elif run.served:  # nothing is asked of it
+            assistant = Served(run.served, run.served, {"content_hash": adapter_hash(adapter)} if adapter else {})
+        named, step = adapter and run.store.final(adapter), run.watcher.step
+        trajectories = collect(assistant, adapter, spec, path, log, cell.seed, step, retry, run.loaded, named)
         failed = [trajectory for trajectory in trajectories if trajectory.error is not None]
         if len(failed) > FAILED * len(trajectories):
             run.watcher.say(
