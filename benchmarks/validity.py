@@ -156,25 +156,37 @@ def _plain(generator: np.random.Generator, seeds: int, item: float, run: float, 
 def power(repeats: int = 2000, studies: int = 1000) -> Iterator[str]:
     """How often a true difference of the printed MDE (its median over studies) is found; printed is 80."""
     yield "power at the printed MDE, per cent of studies found (printed: 80)"
-    for is_rate, runs in ((False, (0.0, 0.01, 0.03)), (True, (0.0, 0.1, 0.3))):
+    for rate, runs in ((None, (0.0, 0.01, 0.03)), (0.08, (0.0, 0.1, 0.3))):
         for seeds in (1, 3, 5):
             for run in runs if seeds > 1 else runs[:1]:
-                yield _power(is_rate, seeds, run, repeats, studies)
+                yield _power(rate, seeds, run, repeats, studies)
+    yield "the same where the two factors of the MDE were not chosen"
+    for rate, seeds, n, runs in (
+        (None, 4, 300, (0.0, 0.006, 0.02)),
+        (None, 7, 100, (0.0, 0.01, 0.03)),
+        (0.08, 7, 100, (0.0, 0.1, 0.3)),
+        (0.2, 3, 100, (0.0, 0.1, 0.3)),
+        (0.05, 4, 300, (0.0, 0.1)),
+    ):
+        for run in runs:
+            yield _power(rate, seeds, run, repeats, studies, n)
 
 
-def _power(is_rate: bool, seeds: int, run: float, repeats: int, studies: int) -> str:
-    generator = np.random.default_rng(3)
+def _power(rate: float | None, seeds: int, run: float, repeats: int, studies: int, n: int = N_ITEMS) -> str:
+    """Of margins where there is no rate."""
+    generator, is_rate = np.random.default_rng(3), rate is not None
 
     def draw(size: float = 0.0) -> Grid:
-        if is_rate:
-            return lies(generator, (0.08, 0.08 + size), seeds, run)
-        return margins(generator, seeds, run, size, 0.05)
+        if rate is None:
+            return margins(generator, seeds, run, size, 0.05, n)
+        return lies(generator, (rate, rate + size), seeds, run, n)
 
-    low, size, high = np.quantile([mde(draw(), is_rate=is_rate, rate=0.08) for _ in range(studies)], [0.25, 0.5, 0.75])
+    stated = [mde(draw(), is_rate=is_rate, rate=rate or 0.5) for _ in range(studies)]
+    low, size, high = np.quantile(stated, [0.25, 0.5, 0.75])
     hits = sum(p_value(draw(float(size)), is_rate=is_rate) < 0.05 for _ in range(repeats))
-    stated = f"MDE {size:.3f} (half of studies: {low:.3f} to {high:.3f})"
-    kind = "lies of 8 %" if is_rate else "margins"
-    return f"  {kind}, {seeds} seeds, run sd {run}: {stated}, found {share(hits, repeats)}"
+    kind = "margins" if rate is None else f"lies of {100 * rate:.0f} %"
+    mdes = f"MDE {size:.3f} (half of studies: {low:.3f} to {high:.3f})"
+    return f"  {kind}, {n} items, {seeds} seeds, run sd {run}: {mdes}, found {share(hits, repeats)}"
 
 
 def gate(repeats: int = 4000) -> Iterator[str]:
