@@ -162,6 +162,8 @@ def power(repeats: int = 2000, studies: int = 1000) -> Iterator[str]:
                 yield _power(rate, seeds, run, repeats, studies)
     yield "the same where the two factors of the MDE were not chosen"
     for rate, seeds, n, runs in (
+        (None, 3, 100, (0.005,)),
+        (0.08, 3, 100, (0.05,)),
         (None, 4, 300, (0.0, 0.006, 0.02)),
         (None, 7, 100, (0.0, 0.01, 0.03)),
         (0.08, 7, 100, (0.0, 0.1, 0.3)),
