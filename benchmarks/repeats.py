@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
 from pathlib import Path
-from random import Random
 
 from rich.console import Console
 
@@ -31,9 +30,6 @@ from untrue.study.config import Study
 from untrue.study.routes.share import ShareRoute
 
 STUDY = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
-MOST = 300
-"""Splits that are looked at; where there are more, so many are drawn."""
-
 Split = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -46,13 +42,12 @@ class Repeats(ShareRoute):
 
 def splits(seeds: int, size: int) -> list[Split]:
     """Two disjoint groups of runs, in each way but for which is which."""
-    found = [
+    return [
         (group, other)
         for group in combinations(range(seeds), size)
         for other in combinations(sorted({*range(seeds)} - {*group}), size)
         if group < other
     ]
-    return found if len(found) <= MOST else Random(0).sample(found, MOST)
 
 
 def is_found(results: Sequence[Result], split: Split) -> bool:
