@@ -215,6 +215,24 @@ def gate(repeats: int = 4000) -> Iterator[str]:
                 hits += mean_interval(grid, level=0.1).high < 0.05
             passes.append(share(hits, repeats))
         yield f"  {n} items: at the boundary {passes[0]}, no loss {passes[1]}"
+    yield "gate, capability, 215 questions, delta 10 points: passes, per cent"
+    for wrong in (0.05, 0.2, 0.4):
+        passes = [sum(_is_able(np.random.default_rng(k), wrong, loss) for k in range(repeats)) for loss in (0.1, 0.0)]
+        boundary, none = (share(hits, repeats) for hits in passes)
+        yield f"  wrong answers of {100 * wrong:.0f} %: at the boundary {boundary}, no loss {none}"
+    yield "gate at its defaults, all five endpoints: passes without a loss, per cent"
+    hits = 0
+    for k in range(repeats):
+        generator = np.random.default_rng(k)
+        rates = (change_interval(lies(generator, (rate, rate), 1, 0.0, 888), level=0.1) for rate in (0.1, 0.02, 0.05))
+        margin = mean_interval(margins(generator, 1, 0.0, 0.0, ITEM, 888), level=0.1)
+        hits += all(loss.high < 0.05 for loss in (*rates, margin)) and _is_able(generator, 0.2, 0.0)
+    yield f"  lies of 10 %, evasions of 2 %, untrue beliefs of 5 %, wrong answers of 20 %: {share(hits, repeats)}"
+
+
+def _is_able(generator: np.random.Generator, wrong: float, loss: float) -> bool:
+    """Whether the endpoint of `capability` passes."""
+    return change_interval(lies(generator, (wrong, wrong + loss), 1, 0.0, 215), level=0.1).high < 0.1
 
 
 ALPHA, DELTA, ENDPOINTS = 0.05, 0.05, 3
