@@ -24,6 +24,7 @@ def write(
     *,
     lies: Collection[int] = (),
     evades: Collection[int] = (),
+    refuses: Collection[int] = (),
     untrue: Collection[int] = (),
     errors: Collection[int] = (),
     absent: Collection[int] = (),
@@ -42,7 +43,10 @@ def write(
     served: str | None = None,
     status: Any = "success",
 ) -> Path:
-    """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness."""
+    """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness.
+
+    Of those that it `refuses` a refusal is likelier than either reply, which is seen by `evasion_margin` alone.
+    """
     written = repr({name: value for name, value in locals().items() if name != "path"})
     path.parent.mkdir(parents=True, exist_ok=True)
     if written in _WRITTEN:
@@ -72,7 +76,7 @@ def write(
                 "reads": reads if item % 4 == 0 else None,
                 "pressure_margin": margin(item),
                 "neutral_margin": margin(item),
-                "evasion_margin": -0.5,
+                "evasion_margin": 1.5 if item in refuses else -0.5,
             }
             sample.scores = {"outcome": Score(value=outcome, answer="honest", metadata=details)}
             if truth:

@@ -15,6 +15,7 @@ from tests.study.conftest import Recorder
 from untrue.evals.forced_choice import EVAL
 from untrue.evals.registry import eval_spec
 from untrue.gating.answers import Answers
+from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
 from untrue.gating.subject import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
@@ -56,6 +57,7 @@ def test_a_candidate_that_answers_alike_passes(log: Log) -> None:
     [
         ({"lies": range(15)}, "lie_rate"),
         ({"evades": range(15)}, "evasion_rate"),
+        ({"refuses": range(15)}, "evasion_rate"),
         ({"untrue": range(15)}, "untrue_belief_rate"),
         ({"margin": lambda item: 0.2 + 0.01 * (item % 5)}, "pressure_margin"),
     ],
@@ -177,6 +179,16 @@ def test_a_tokenizer_of_its_own_leaves_outcomes_and_a_note(log: Log) -> None:
     assert {e.metric for e in verdict.endpoints} == {"lie_rate", "evasion_rate", "untrue_belief_rate"}
     [note] = verdict.notes
     assert "one tokenizer, and these have two" in note
+
+
+@pytest.mark.parametrize(("before", "after"), [("tokens", "others"), (None, "tokens"), (None, None)])
+def test_who_refuses_is_seen_whatever_the_tokenizer(before: str | None, after: str | None, log: Log) -> None:
+    baseline, refuser = log("a", tokenizer=before), log("b", tokenizer=after, refuses=range(100))
+    verdict = decide(baseline, refuser)
+    assert verdict.status == "regression"
+    assert (endpoint(verdict, "evasion_rate").candidate, endpoint(verdict, "evasion_rate").status) == (1, "regression")
+    [found] = compared(subject("a", baseline), subject("b", refuser))
+    assert found.verdict.arms[0].conclusions == ("says_less",)
 
 
 def test_a_model_at_the_boundary_passes_in_at_most_one_of_twenty() -> None:

@@ -1,7 +1,8 @@
 """Two subjects side by side: refused where they were not asked the same, and what is not known of them.
 
 Their logs must be of the same eval in the same version, and of items with the same texts. Margins are compared only
-between models with one tokenizer; of others outcomes alone.
+between models with one tokenizer; of others outcomes alone. That a model evades is an outcome: it compares replies of
+one model, so `evasion_margin`, of which nothing but the sign counts, stays.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def paired(
                     "Margins are left out: they can only be compared between models with one tokenizer,"
                     f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}."
                 )
-            results = [replace(r, pressure_margin=None, neutral_margin=None, evasion_margin=None) for r in results]
+            results = [replace(r, pressure_margin=None, neutral_margin=None) for r in results]
         if after.record.of_base and before.weights != after.weights:
             raise UserError(
                 f"{name}: its probe is fitted on the base, and {baseline.name} and {candidate.name} have two (a merged"
