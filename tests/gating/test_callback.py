@@ -205,7 +205,7 @@ def test_figures_reach_the_loggers_of_the_trainer(make: Make) -> None:
     trainer.train()
     logged = {step: logs for step, logs in reporter.logged if "honesty/lie_rate" in logs}
     assert [*logged] == [0, 2, 4, 5]
-    metrics = {"pressure_margin", "neutral_margin", "pressure_gap", "lie_rate", "untrue_belief_rate"}
+    metrics = {"pressure_margin", "neutral_margin", "pressure_gap", "lie_rate", "evasion_rate", "untrue_belief_rate"}
     assert {f"honesty/{name}" for name in metrics} <= set(logged[0])
     changes = {f"honesty/{name}_change{end}" for name in metrics for end in ("", "_low", "_high")}
     assert changes <= set(logged[2]) and not changes & set(logged[0])
