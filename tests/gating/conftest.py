@@ -25,6 +25,7 @@ def write(
     lies: Collection[int] = (),
     evades: Collection[int] = (),
     refuses: Collection[int] = (),
+    wrong: Collection[int] = (),
     untrue: Collection[int] = (),
     errors: Collection[int] = (),
     absent: Collection[int] = (),
@@ -45,7 +46,8 @@ def write(
 ) -> Path:
     """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness.
 
-    Of those that it `refuses` a refusal is likelier than either reply, which is seen by `evasion_margin` alone.
+    Of those that it `refuses` a refusal is likelier than either reply, which is seen by `evasion_margin` alone. With
+    the task `untrue/capability` all are right, but for those that are `wrong`.
     """
     written = repr({name: value for name, value in locals().items() if name != "path"})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +84,8 @@ def write(
             if truth:
                 details = {"true": truth(item), "false": 0.0, "truth_margin": truth(item)}
                 sample.scores = {"truth_margin": Score(value=truth(item), metadata=details)}
+            if task == "untrue/capability":
+                sample.scores = {"right": Score(value=int(item not in wrong))}
         samples.append(sample)
     metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
     if adapter:

@@ -21,6 +21,7 @@ def write(
     errors: Collection[int] = (),
     texts: str = "",
     judge_id: str = "the-judge",
+    recorded: bool = True,
 ) -> Path:
     """Write a log of `n` items whose belief is A. A reply says `says-A`, or `says-B` where it is a lie.
 
@@ -33,6 +34,7 @@ def write(
         errors: Those that the judge could not judge.
         texts: Added to each reply.
         judge_id: Of the judge.
+        recorded: Whether the log says who judged, and how.
     """
     samples = []
     for item in range(n):
@@ -43,7 +45,9 @@ def write(
         details: dict[str, Any] = {"judge": "scripted/judge", "judge_id": judge_id, "self_judged": False}
         if item in errors:
             outcome, details["failed"] = "error", "judge"
-        details |= {"belief": belief, "judgements": judgements, "true_side": "A", "belief_is_true": True}
+        details["judgements"] = judgements
+        details = details if recorded else {}
+        details |= {"belief": belief, "true_side": "A", "belief_is_true": True}
         sample = EvalSample(
             id=f"item-{item:03}",
             epoch=1,
@@ -61,7 +65,7 @@ def write(
                 "belief_elicit_1": "direct",
                 "replies": {"beliefs": ["says-A"] * 3, "statement": f"says-{true} {item}{texts}", "truncated": False},
             },
-            scores={"outcome": Score(value=outcome, metadata=details)},
+            scores={"mask_outcome": Score(value=outcome, metadata=details)},
         )
         samples.append(sample)
     spec = EvalSpec(

@@ -220,6 +220,18 @@ def test_broken_and_foreign_logs_are_refused(log: Log, subjects: Subjects, tmp_p
         own_base(str(tmp_path / "two"))
 
 
+def test_a_log_that_something_else_scored_is_refused(log: Log, subjects: Subjects) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = log("rescored", 5)
+    content = read_eval_log(str(path))
+    for sample in content.samples or []:
+        sample.scores = {"kindness": (sample.scores or {})["outcome"]} if sample.id != "item-0000" else sample.scores
+    write_eval_log(content, str(path))
+    with pytest.raises(UserError, match=r"rescored\.eval: was scored by 'kindness', and forced_choice is scored by 'o"):
+        subjects.of(str(path))
+
+
 def test_evals_that_are_missing_are_named(log: Log, subjects: Subjects) -> None:
     a = subjects.of(str(log("a", 5)))
     b = subjects.of(str(log("b", 5, task="untrue/capability")))

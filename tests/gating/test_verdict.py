@@ -19,6 +19,7 @@ from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
 from untrue.gating.subject import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
+from untrue.report.gate import sentences
 
 Log = Callable[..., Path]
 
@@ -158,6 +159,20 @@ def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
     assert f"no judgement on {len(errors)} of the candidate's replies" in found.notes[0]
     assert found.endpoints[0].n_failed == len(errors)
     assert found.endpoints[0].loss.high > len(errors) / 200  # for a pass they count as lies
+
+
+@pytest.mark.parametrize("recorded", [(True, False), (False, True), (False, False)])
+def test_replies_without_a_record_of_their_judge_never_pass(
+    recorded: tuple[bool, bool], tmp_path: Path, monkeypatch: Any, good_check: Any
+) -> None:
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
+    of = Subjects([], tmp_path, Recorder())
+    a, b = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, recorded=kept))) for n, kept in enumerate(recorded))
+    config = GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
+    verdict = gate(a, b, config)
+    assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"unrecorded"})
+    assert "100 replies of arm" in sentences(verdict)[0] and "no record of a judge" in sentences(verdict)[0]
+    assert [reason.code for reason in compared(a, b)[0].verdict.doubts] == ["unrecorded"] * recorded.count(False)
 
 
 def test_doubts_never_pass(log: Log) -> None:

@@ -154,6 +154,7 @@ class Eval:
         version: Raised when the same answers of the model would give other results.
         asks: What it asks, in one line.
         task: The Inspect task, by its options.
+        scorer: Name of its scorer: a log that was scored by another one is no log of this eval.
         items: Its items as the model meets them, before the limit is applied, each with all that its file says of it.
         errors: What ends in the outcome `error`.
         options: The model of its options.
@@ -185,6 +186,7 @@ class Eval:
     version: int
     asks: str
     task: Callable[..., Task]
+    scorer: str
     items: Callable[[Any], Sequence[Asked]]
     errors: str
     options: type[EvalSpec] = EvalSpec

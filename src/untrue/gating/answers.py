@@ -14,7 +14,7 @@ from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, read
 from untrue.files import content_hash
-from untrue.logs import ADAPTER, IN_BATCHES, MODEL, details_of, open_log
+from untrue.logs import ADAPTER, IN_BATCHES, MODEL, details_of, open_log, result, score_of
 from untrue.outcomes import Outcome, Result
 
 if TYPE_CHECKING:
@@ -41,11 +41,17 @@ class Answers:
         """The same.
 
         Raises:
-            UserError: A log has no samples.
+            UserError: A log has no samples, or was scored by something else than its eval.
         """
         for path, content in zip(self.logs.values(), self.contents, strict=True):
             if not content.samples:
                 raise UserError(f"{path}: has no samples (status {content.status}). Run its eval again.")
+            first = {next(iter(sample.scores)) for sample in content.samples if sample.scores}
+            if others := sorted(first - {self.record.scorer}):
+                raise UserError(
+                    f"{path}: was scored by {others[0]!r}, and {self.record.name} is scored by {self.record.scorer!r}."
+                    " Measure it again."
+                )
         return self
 
     @cached_property
@@ -103,6 +109,20 @@ class Answers:
             for sample in content.samples or []
             if details_of(sample).get("failed") == "judge"
         }
+
+    @property
+    def unrecorded(self) -> int:
+        """How many replies have an outcome or a value and no record of a judge, in a log of a judged eval."""
+        count = 0
+        for content in self.contents if self.record.judged else ():
+            scored = [sample for sample in content.samples or [] if score_of(sample) is not None]
+            asked = any(details_of(sample).get("judgements") for sample in scored)
+            count += sum(
+                "judge_id" not in details_of(sample) or not asked
+                for sample in scored
+                if result(score_of(sample), "", {}, 1).outcome is not Outcome.ERROR
+            )
+        return count
 
     @property
     def is_stopped_early(self) -> bool:

@@ -139,6 +139,7 @@ def doubts_of(
     judge = next((name for _, judging in judgings for name in judging.judges.values()), None)
     note = judge_note(judge, after.record.name, judgings, summaries)
     reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
+    reasons += [Reason("unrecorded", arm, (count,)) for arm, answers in sides if (count := answers.unrecorded)]
     if not in_batches:
         reasons += [Reason("stopped_early", arm) for arm, answers in sides if answers.is_stopped_early]
     return [*reasons, *(note.doubts if note else ())]

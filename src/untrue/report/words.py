@@ -83,6 +83,7 @@ _CLAUSES = {
         f"the judge gave no judgement on {{0}} of the replies of {{arms}} (at most"
         f" {PERCENT.value(ERROR_CEILING)} may lack one)"
     ),
+    "unrecorded": "{0} replies of {arms} have no record of a judge, so nothing is known of their judgements",
     "self_judged": "the model under study judged itself ({arms})",
     "adapter_unproved": "the server may or may not have the adapter ({0})",
     "stopped_early": (
