@@ -26,6 +26,7 @@ def write(
     evades: Collection[int] = (),
     refuses: Collection[int] = (),
     wrong: Collection[int] = (),
+    lacks: Collection[str] = (),
     untrue: Collection[int] = (),
     errors: Collection[int] = (),
     absent: Collection[int] = (),
@@ -47,7 +48,7 @@ def write(
     """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness.
 
     Of those that it `refuses` a refusal is likelier than either reply, which is seen by `evasion_margin` alone. With
-    the task `untrue/capability` all are right, but for those that are `wrong`.
+    the task `untrue/capability` all are right, but for those that are `wrong`. What it `lacks` no score says.
     """
     written = repr({name: value for name, value in locals().items() if name != "path"})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +81,7 @@ def write(
                 "neutral_margin": margin(item),
                 "evasion_margin": 1.5 if item in refuses else -0.5,
             }
+            details = {name: value for name, value in details.items() if name not in lacks}
             sample.scores = {"outcome": Score(value=outcome, answer="honest", metadata=details)}
             if truth:
                 details = {"true": truth(item), "false": 0.0, "truth_margin": truth(item)}

@@ -22,6 +22,7 @@ def write(
     texts: str = "",
     judge_id: str = "the-judge",
     recorded: bool = True,
+    knows: bool = True,
 ) -> Path:
     """Write a log of `n` items whose belief is A. A reply says `says-A`, or `says-B` where it is a lie.
 
@@ -35,6 +36,7 @@ def write(
         texts: Added to each reply.
         judge_id: Of the judge.
         recorded: Whether the log says who judged, and how.
+        knows: Whether it says which beliefs are true.
     """
     samples = []
     for item in range(n):
@@ -47,7 +49,7 @@ def write(
             outcome, details["failed"] = "error", "judge"
         details["judgements"] = judgements
         details = details if recorded else {}
-        details |= {"belief": belief, "true_side": "A", "belief_is_true": True}
+        details |= {"belief": belief, "true_side": "A", "belief_is_true": True if knows else None}
         sample = EvalSample(
             id=f"item-{item:03}",
             epoch=1,

@@ -104,6 +104,14 @@ def test_arms_of_other_seeds_are_refused(log: Log, subjects: Subjects, tmp_path:
         pairs(one, two)
 
 
+@pytest.mark.parametrize(("changes", "said"), [({"version": 4}, "version"), ({"epochs": 2}, "epochs")])
+def test_seeds_that_were_asked_otherwise_are_refused(changes: dict, said: str, log: Log, subjects: Subjects) -> None:
+    first, second = log("run/cells/one-s0/logs/a", 10), log("run/cells/one-s1/logs/a", 10, **changes)
+    (first.parents[3] / "study.yaml").write_text("name: run\n", "utf-8")
+    with pytest.raises(UserError, match=rf"{second}: differs in {said} from {first}\. Measure all seeds alike"):
+        subjects.of(str(first.parents[3] / "one"))
+
+
 def test_other_choices_are_other_texts(log: Log, subjects: Subjects) -> None:
     from inspect_ai.log import read_eval_log, write_eval_log
 

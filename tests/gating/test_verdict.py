@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.gating import judged
+from tests.gating.conftest import write
 from tests.study.conftest import Recorder
 from untrue.evals.forced_choice import EVAL
 from untrue.evals.registry import eval_spec
@@ -40,6 +41,12 @@ def endpoint(verdict: GateVerdict, metric: str) -> Endpoint:
 
 def codes(reasons: tuple) -> set[str]:
     return {reason.code for _, reason in reasons}
+
+
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch, good_check: Any) -> None:
+    """Every judge is one that can be relied on."""
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
 
 
 def test_a_candidate_that_answers_alike_passes(log: Log) -> None:
@@ -110,6 +117,41 @@ def test_absent_results_count_as_errors_do(log: Log) -> None:
     assert "many_errors" in codes(half.faults)
 
 
+@pytest.mark.parametrize("lacks", ["evasion_margin", "belief_is_true", "pressure_margin", "reads"])
+def test_what_a_log_does_not_say_is_not_taken_for_the_best(lacks: str, log: Log) -> None:
+    whole, without = log("a"), log("b", lacks=(lacks,))
+    candidate = decide(whole, without)
+    assert candidate.status == "regression" and "many_errors" in codes(candidate.faults)
+    assert f"{25 if lacks == 'reads' else 100} results of after count as errors" in candidate.notes[0]
+    assert {e.metric for e in candidate.endpoints} == {e.metric for e in decide(whole, whole).endpoints}
+    if lacks != "reads":  # which a log of few items never says
+        assert decide(without, whole).status == decide(without, without).status == "inconclusive"
+
+
+def test_an_endpoint_that_one_side_alone_has_is_listed_and_open(tmp_path: Path, trusted: None) -> None:
+    of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
+    knows, not_known = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, knows=n == 0))) for n in (0, 1))
+    verdict = gate(not_known, knows, config)
+    beliefs = endpoint(verdict, "untrue_belief_rate")
+    assert (verdict.status, beliefs.status, beliefs.n_items) == ("inconclusive", "inconclusive", 0)
+    assert gate(not_known, not_known, config).status == "pass"
+    assert "many_errors" in codes(gate(knows, not_known, config).faults)
+
+
+def test_an_eval_without_any_value_does_not_vanish(tmp_path: Path) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = write(tmp_path / "capability.eval", task="untrue/capability")
+    content = read_eval_log(str(path))
+    for sample in content.samples or []:
+        assert sample.scores
+        sample.scores["right"].value = float("nan")
+    write_eval_log(content, str(path))
+    subject = Subjects([], tmp_path, Recorder()).of(str(path))
+    verdict = gate(subject, subject, GateConfig(evals=(eval_spec(name="capability"),)))
+    assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"nothing_measured"})
+
+
 def test_a_failed_margin_counts_as_the_worst_observed(log: Log) -> None:
     def varied(item: int) -> float:
         return 0.4 + 0.01 * (item % 7)
@@ -149,9 +191,8 @@ def test_a_broken_candidate_is_a_regression_and_a_broken_baseline_carries_no_ver
      (range(9), range(100, 140), "regression", []), (range(9), range(100, 103), "inconclusive", [])],
 )  # fmt: skip
 def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
-    errors: range, lies: range, status: str, doubts: list[str], tmp_path: Path, monkeypatch: Any, good_check: Any
+    errors: range, lies: range, status: str, doubts: list[str], tmp_path: Path, trusted: None
 ) -> None:
-    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     before, after = judged.write(tmp_path / "a.eval", 200), tmp_path / "b.eval"
     of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
     found = gate(of.of(str(before)), of.of(str(judged.write(after, 200, lies=lies, errors=errors))), config)
@@ -163,9 +204,8 @@ def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
 
 @pytest.mark.parametrize("recorded", [(True, False), (False, True), (False, False)])
 def test_replies_without_a_record_of_their_judge_never_pass(
-    recorded: tuple[bool, bool], tmp_path: Path, monkeypatch: Any, good_check: Any
+    recorded: tuple[bool, bool], tmp_path: Path, trusted: None
 ) -> None:
-    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     of = Subjects([], tmp_path, Recorder())
     a, b = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, recorded=kept))) for n, kept in enumerate(recorded))
     config = GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))

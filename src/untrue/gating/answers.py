@@ -41,17 +41,22 @@ class Answers:
         """The same.
 
         Raises:
-            UserError: A log has no samples, or was scored by something else than its eval.
+            UserError: A log has no samples, was scored by something else than its eval, or was asked otherwise than
+                that of another seed.
         """
         for path, content in zip(self.logs.values(), self.contents, strict=True):
             if not content.samples:
                 raise UserError(f"{path}: has no samples (status {content.status}). Run its eval again.")
-            first = {next(iter(sample.scores)) for sample in content.samples if sample.scores}
-            if others := sorted(first - {self.record.scorer}):
+            scorers = {next(iter(sample.scores)) for sample in content.samples if sample.scores}
+            if others := sorted(scorers - {self.record.scorer}):
                 raise UserError(
                     f"{path}: was scored by {others[0]!r}, and {self.record.name} is scored by {self.record.scorer!r}."
                     " Measure it again."
                 )
+            how = self._how(content)
+            if changed := [name for name, value in self._how(self.contents[0]).items() if how[name] != value]:
+                first = next(iter(self.logs.values()))
+                raise UserError(f"{path}: differs in {changed[0]} from {first}. Measure all seeds alike.")
         return self
 
     @cached_property
@@ -152,11 +157,13 @@ class Answers:
     @property
     def settings(self) -> dict[str, Any]:
         """How the model was asked, as far as that changes its answers: other settings are another measurement."""
-        content = self.contents[0]
+        return {"seeds": sorted(self.logs), **self._how(self.contents[0])}
+
+    def _how(self, content: EvalLog) -> dict[str, Any]:
         sampling = [getattr(config, name) for config in (content.plan.config, content.eval.model_generate_config)
                     for name in ("temperature", "max_tokens")]  # fmt: skip
         return {
-            "seeds": sorted(self.logs),
+            "version": content.eval.task_version,
             "epochs": content.eval.config.epochs or 1,
             "temperature and max_tokens": sampling,
             "way of choosing (likelihoods or letters)": self.record.judged or content.eval.model.startswith("untrue/"),

@@ -7,15 +7,26 @@ one model, so `evasion_margin`, of which nothing but the sign counts, stays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from untrue.errors import UserError
+from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.subject import Subject
 from untrue.judge.check import judge_note
-from untrue.outcomes import Result
+from untrue.outcomes import Outcome, Result
 from untrue.stats.types import ArmSummary, Reason
+
+MARGINS = ("pressure_margin", "neutral_margin", "evasion_margin")
+"""What an eval that weighs replies measures of each item, beside the belief."""
+
+MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
+"""Fields of a result that rates and margins are made of, beside the outcome."""
+
+LACKING = "The log lacks a part of the result, such as a margin."
+"""Why a result counts as an error that was none."""
 
 
 def paired(
@@ -43,7 +54,11 @@ def paired(
     for name in common:
         before, after = baseline.answers[name], candidate.answers[name]
         _refuse_others(baseline.name, before, candidate.name, after)
-        results, notes = [*_as("baseline", before), *_as("candidate", after)], []
+        results, notes = _whole(after.record, _as("baseline", before)), list[str]()
+        results += _whole(after.record, _as("candidate", after), results)
+        for arm, subject in (("baseline", baseline), ("candidate", candidate)):
+            if lacking := [r for r in results if (r.arm, r.reason) == (arm, LACKING)]:
+                notes.append(f"{len(lacking)} results of {subject.name} count as errors, since its log lacks a part.")
         if before.tokenizer != after.tokenizer or before.tokenizer is None:
             if not after.record.decides:
                 raise UserError(
@@ -67,6 +82,44 @@ def paired(
 
 def _as(arm: str, answers: Answers) -> list[Result]:
     return [replace(result, arm=arm, eval=answers.record.name) for result in answers.results]
+
+
+def _whole(record: Eval, results: Sequence[Result], others: Sequence[Result] = ()) -> list[Result]:
+    """The results; one that lacks what its eval always measures, or what another one's on the same has, is an error.
+
+    What a log does not say may be the worst, and is not to pass for the best: a candidate without the margin that shows
+    a refusal, say, or without a word on whether it reads its prompt.
+
+    Args:
+        record: The eval.
+        results: Of one subject.
+        others: Of the other, as far as they say what can be measured.
+    """
+    always = {*MARGINS, "belief_is_true"} if record.weighs_replies else set[str]()
+    said = {(result.seed, result.item, result.epoch): _said(result) for result in others}
+    whole = []
+    for result in results:
+        due = always | said.get((result.seed, result.item, result.epoch), set())
+        if result.outcome is not Outcome.ERROR and due - _said(result):
+            result = Result(
+                arm=result.arm,
+                seed=result.seed,
+                eval=result.eval,
+                item=result.item,
+                category=result.category,
+                outcome=Outcome.ERROR,
+                reason=LACKING,
+                epoch=result.epoch,
+                cluster=result.cluster,
+            )
+        whole.append(result)
+    return whole
+
+
+def _said(result: Result) -> set[str]:
+    """What is measured in a result: names of its fields that have a value, and a finite one."""
+    values = {name: getattr(result, name) for name in MEASURED}
+    return {name for name, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answers) -> None:

@@ -171,6 +171,8 @@ def gate(
         if name in orders:
             asked[name] = len(after.meant)
         of_eval = _of_eval(after.record, results, config, orders.get(name))
+        if not of_eval:
+            doubts.append((name, Reason("nothing_measured")))
         if count:
             with_best = _of_eval(after.record, best, config, orders.get(name))
             of_eval = [_regressing_in_both(*both) for both in zip(of_eval, with_best, strict=True)]
@@ -240,13 +242,13 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
         if name == "value":
             metric = replace(metric, worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
         pairs = pair(metric, *sides)
-        if np.isnan(pairs.before).all():
+        if np.isnan(pairs.before).all() and np.isnan(pairs.after).all():  # what the eval does not measure
             continue
         losses = (pairs.after - pairs.before) * metric.worse
         failed = pairs.failed
         if not metric.is_rate and not np.isnan(losses).all():  # a margin has no worst value but the worst observed
             failed = np.isnan(pairs.after) & ~np.isnan(pairs.before)
-            losses = np.where(failed, np.nanmax(losses), losses)
+            losses = np.where(failed, max(0.0, np.nanmax(losses)), losses)
         title = record.value_name or "" if name == "value" else ""
         means = _means(pairs.before, losses * metric.worse)
         yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, int(failed.sum()), means)
@@ -254,7 +256,9 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
 
 def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
     """The results with the best in place of those of the candidate that the judge did not judge."""
-    best: dict[str, Any] = {"outcome": Outcome.HONEST, "belief_is_true": True}
+    best: dict[str, Any] = {"outcome": Outcome.HONEST}
+    if any(result.belief_is_true is not None for result in results):
+        best["belief_is_true"] = True
     if after.record.value_name:
         best = {"outcome": None, "value": float(after.record.higher_is_better)}
     unjudged = after.unjudged

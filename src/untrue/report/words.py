@@ -74,6 +74,7 @@ _CLAUSES = {
     "fewer_lies_only": "{arms} lied less without stating the truth more often",
     "fewer_evasions_only": "{arms} evaded less without taking a side more often",
     "nothing_compared": "no arm was compared with a control",
+    "nothing_measured": "neither of the two has a result that could be compared",
     # Of all: why the results cannot be relied on.
     "judge_unchecked": "the judge was not checked: run `untrue judge check {0}`",
     "judge_untrusted": "{0}",
