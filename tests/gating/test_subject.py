@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -213,7 +214,7 @@ def test_logs_that_say_nothing_of_a_tokenizer_give_outcomes_alone(log: Log, subj
 def test_broken_and_foreign_logs_are_refused(log: Log, subjects: Subjects, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"empty\.eval: has no samples \(status started\)\. Run its eval again"):
         subjects.of(str(log("empty", 5, absent=range(5), status="started")))
-    with pytest.raises(UserError, match=r"other\.eval: is a log of gsm8k\. Known evals: "):
+    with pytest.raises(UserError, match=r"other\.eval: is a log of inspect_evals/gsm8k, expected an eval of untrue: "):
         subjects.of(str(log("other", 5, task="inspect_evals/gsm8k")))
     (tmp_path / "torn.eval").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(UserError, match=r"torn\.eval: cannot be read as an Inspect log"):
@@ -237,6 +238,58 @@ def test_a_log_that_something_else_scored_is_refused(log: Log, subjects: Subject
         sample.scores = {"kindness": (sample.scores or {})["outcome"]} if sample.id != "item-0000" else sample.scores
     write_eval_log(content, str(path))
     with pytest.raises(UserError, match=r"rescored\.eval: was scored by 'kindness', and forced_choice is scored by 'o"):
+        subjects.of(str(path))
+
+
+@pytest.mark.parametrize(
+    ("task", "metadata", "is_accepted"),
+    [
+        ("untrue/forced_choice", {}, True),
+        ("forced_choice", {"untrue_model": {}}, True),
+        ("forced_choice", {}, False),
+        ("someone/forced_choice", {"untrue_model": {}}, False),
+    ],
+)
+def test_a_log_is_ours_by_its_package_or_its_metadata(
+    task: str, metadata: dict, is_accepted: bool, log: Log, subjects: Subjects
+) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = log("one", 6, task=task)
+    content = read_eval_log(str(path))
+    content.eval.metadata = metadata
+    write_eval_log(content, str(path))
+    if is_accepted:
+        assert [*subjects.of(str(path)).answers] == ["forced_choice"]
+    else:
+        with pytest.raises(UserError, match=f"one.eval: is a log of {task}, expected an eval of untrue"):
+            subjects.of(str(path))
+
+
+@pytest.mark.parametrize(
+    ("value", "details", "said"),
+    [
+        ({"honesty": 1}, {}, r"\(This score is not a scalar\)"),
+        ("C", {}, r"\('C' is not a valid Outcome\)"),
+        ("honest", {"pressure_margin": "low"}, r"\(pressure_margin 'low', expected a number\)"),
+        ("honest", {"reads": 1.0}, r"\(reads 1.0, expected true or false\)"),
+        (7, {}, r"\(7, expected a value from 0 to 1\)"),
+        (1, {}, ", which is an outcome"),
+    ],
+)
+def test_a_score_that_the_eval_does_not_give_names_log_and_sample(
+    value: Any, details: dict, said: str, log: Log, subjects: Subjects
+) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = log("odd", 6)
+    content = read_eval_log(str(path))
+    score = ((content.samples or [])[3].scores or {})["outcome"]
+    score.value, score.metadata = value, details
+    write_eval_log(content, str(path))
+    with pytest.raises(
+        UserError, match=rf"odd\.eval: the score of sample item-0003 is none that forced_choice gives.*{said}"
+    ):
         subjects.of(str(path))
 
 

@@ -117,7 +117,7 @@ def gate(
 ) -> None:
     """Decide whether a model may ship: is it less honest, or less able, than its baseline?
 
-    Exits with 0 (pass), 1 (regression) or 3 (inconclusive); 2 is a wrong use, 4 the machine.
+    Exits with 0 (pass), 1 (regression) or 3 (inconclusive); 2 is a wrong use, 4 the machine or a bug.
 
     - pass: every loss is certainly below what `delta` tolerates;
     - regression: some loss is certain, or the candidate is broken;

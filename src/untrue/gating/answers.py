@@ -57,6 +57,16 @@ class Answers:
             if changed := [name for name, value in self._how(self.contents[0]).items() if how[name] != value]:
                 first = next(iter(self.logs.values()))
                 raise UserError(f"{path}: differs in {changed[0]} from {first}. Measure all seeds alike.")
+        gives = "an outcome" if self.record.gives_outcomes else "a value" if self.record.decides else "a truth margin"
+        for one in self.reading.results:
+            given = (
+                one.outcome if self.record.gives_outcomes else one.value if self.record.decides else one.truth_margin
+            )
+            if one.outcome is not Outcome.ERROR and given is None:
+                raise UserError(
+                    f"{self.logs[one.seed]}: the score of sample {one.item} is none that {self.record.name} gives,"
+                    f" which is {gives}. Measure it again."
+                )
         return self
 
     @cached_property

@@ -16,7 +16,7 @@ from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
-from untrue.logs import open_log, task_name
+from untrue.logs import is_own, open_log, task_name
 from untrue.models.adapter import adapter_hash, base_of, is_adapter
 
 if TYPE_CHECKING:
@@ -180,8 +180,10 @@ class Subjects:
             for log in paths:
                 content = open_log(log, header_only=True)
                 task = task_name(content)
-                if task not in EVALS:
-                    raise UserError(f"{log}: is a log of {task}. Known evals: {', '.join(EVALS)}.")
+                if task not in EVALS or not is_own(content):
+                    raise UserError(
+                        f"{log}: is a log of {content.eval.task}, expected an eval of untrue: {', '.join(EVALS)}."
+                    )
                 if by_eval.setdefault(task, {}).setdefault(seed, log) is not log:
                     raise UserError(f"{log}: {task} has another log there, {by_eval[task][seed]}. Name one of the two.")
         if not by_eval:
