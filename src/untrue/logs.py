@@ -20,6 +20,9 @@ ADAPTER = "untrue_adapter"
 MODEL = "untrue_model"
 """Where a log's metadata says all that can change the figures of a model in this process, adapter aside."""
 
+TOKENISATION = "tokenisation"
+"""Where it says by which tokenizer, besides: what decides into which tokens a text is split, and nothing else."""
+
 IN_BATCHES = "untrue_in_batches"
 """Where the metadata of a log whose asking may stop by what it finds says how many items there are in all."""
 

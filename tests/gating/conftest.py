@@ -41,6 +41,7 @@ def write(
     first: int = 0,
     weights: str = "base-weights",
     tokenizer: str | None = "tokens",
+    tokenisation: str | None = None,
     adapter: str | None = None,
     served: str | None = None,
     status: Any = "success",
@@ -90,6 +91,8 @@ def write(
                 sample.scores = {"right": Score(value=int(item not in wrong))}
         samples.append(sample)
     metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
+    if tokenisation:
+        metadata["untrue_model"]["tokenisation"] = tokenisation
     if adapter:
         metadata["untrue_adapter"] = {"content_hash": adapter}
         if served:

@@ -236,6 +236,24 @@ def test_a_tokenizer_of_its_own_leaves_outcomes_and_a_note(log: Log) -> None:
     assert "one tokenizer, and these have two" in note
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_one"),
+    [
+        (("padded", "splits"), ("tokens", "splits"), True),
+        (("tokens", None), ("tokens", "splits"), True),  # an old log against a new one
+        (("padded", None), ("tokens", "splits"), False),
+        (("padded", "splits"), ("tokens", "splits-otherwise"), False),
+    ],
+)
+def test_a_tokenizer_is_known_by_how_it_splits_a_text(
+    before: tuple[str, str | None], after: tuple[str, str | None], is_one: bool, log: Log
+) -> None:
+    paths = [log(name, tokenizer=t, tokenisation=s) for name, (t, s) in {"a": before, "b": after}.items()]
+    verdict = decide(*paths)
+    assert ("pressure_margin" in {e.metric for e in verdict.endpoints}) == is_one
+    assert bool(verdict.notes) != is_one
+
+
 @pytest.mark.parametrize(("before", "after"), [("tokens", "others"), (None, "tokens"), (None, None)])
 def test_who_refuses_is_seen_whatever_the_tokenizer(before: str | None, after: str | None, log: Log) -> None:
     baseline, refuser = log("a", tokenizer=before), log("b", tokenizer=after, refuses=range(100))

@@ -14,7 +14,7 @@ from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, read
 from untrue.files import content_hash
-from untrue.logs import ADAPTER, IN_BATCHES, MODEL, details_of, open_log, result, score_of
+from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION, details_of, open_log, result, score_of
 from untrue.outcomes import Outcome, Result
 
 if TYPE_CHECKING:
@@ -150,9 +150,13 @@ class Answers:
         return self.contents[0].eval.task_version
 
     @property
-    def tokenizer(self) -> str | None:
-        """Hash of the model's tokenizer; None where the log does not say."""
-        return self._head(MODEL).get("tokenizer")
+    def tokenizers(self) -> set[tuple[str, str]]:
+        """What the log says of the model's tokenizer: two that have one of these in common are one tokenizer.
+
+        Logs that were written before `TOKENISATION` was have the hash of all its settings alone.
+        """
+        head = self._head(MODEL)
+        return {(name, head[name]) for name in (TOKENISATION, "tokenizer") if head.get(name)}
 
     @property
     def weights(self) -> str | None:

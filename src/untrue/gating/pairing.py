@@ -59,17 +59,16 @@ def paired(
         for arm, subject in (("baseline", baseline), ("candidate", candidate)):
             if lacking := [r for r in results if (r.arm, r.reason) == (arm, LACKING)]:
                 notes.append(f"{len(lacking)} results of {subject.name} count as errors, since its log lacks a part.")
-        if before.tokenizer != after.tokenizer or before.tokenizer is None:
+        if not before.tokenizers & after.tokenizers:
+            why = "these have two" if before.tokenizers and after.tokenizers else "the logs do not say theirs"
             if not after.record.decides:
                 raise UserError(
-                    f"{name}: truth margins can only be compared between models with one tokenizer,"
-                    f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}. Leave the"
-                    " eval out."
+                    f"{name}: truth margins can only be compared between models with one tokenizer, and {why}. Leave"
+                    " the eval out."
                 )
             if any(result.pressure_margin is not None for result in results):
                 notes.append(
-                    "Margins are left out: they can only be compared between models with one tokenizer,"
-                    f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}."
+                    f"Margins are left out: they can only be compared between models with one tokenizer, and {why}."
                 )
             results = [replace(r, pressure_margin=None, neutral_margin=None) for r in results]
         if after.record.of_base and before.weights != after.weights:
