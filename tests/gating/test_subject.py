@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+import untrue
 from tests.engine.lora_server import LoraServer
 from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
@@ -133,6 +134,24 @@ def test_adapters_of_two_bases_are_refused_and_a_base_is_not(log: Log, subjects:
     assert len(pairs(one, same)) == len(pairs(one, whole)) == 1
     with pytest.raises(UserError, match=r"other is an adapter of another base model than one .*more-weights, not base"):
         pairs(one, other)
+
+
+def test_adapters_of_two_bases_are_refused_before_anything_is_asked(
+    adapter: Path, sharp_adapter: Callable[..., Path], log: Log, subjects: Subjects, tmp_path: Path
+) -> None:
+    other = sharp_adapter(tmp_path / "other", 1)
+    measured = log("measured", 10, adapter="a1", weights="more-weights")
+    for first in (str(other), str(measured), subjects.of(str(measured))):
+        for pair in (subjects.both, subjects.sides):
+            with pytest.raises(UserError, match=r"random is an adapter of another base model than (other|measured)"):
+                pair(first, str(adapter))
+    with pytest.raises(UserError, match="other is an adapter of another base model than random"):
+        untrue.gate(adapter, other, log_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_model_is_no_other_base(adapter: Path, sharp: LoadedModel, subjects: Subjects) -> None:
+    assert len(pairs(*subjects.both(sharp.name, str(adapter)))) == 1
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def gate(
     from untrue.files import write_text
     from untrue.gating.config import GateConfig
     from untrue.gating.sequential import gate_in_batches
-    from untrue.gating.subject import for_both, own_base
+    from untrue.gating.subject import own_base
     from untrue.gating.verdict import gate as decide
     from untrue.report import gate as report
     from untrue.settings import assignments, load, validate
@@ -149,7 +149,7 @@ def gate(
         candidate = sides[-1]
         baseline = sides[0] if len(sides) == 2 else model or own_base(candidate)
         if settings.sequential:
-            both = of.side(baseline, for_both(model)), of.side(candidate, model)
+            both = of.sides(baseline, candidate, model)
             verdict = gate_in_batches(*both, settings, lambda verdict: of.watcher.say(report.so_far(verdict)))
         else:
             verdict = decide(*of.both(baseline, candidate, model), settings)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from untrue.errors import UserError
 from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
-from untrue.gating.subject import Subject
+from untrue.gating.subject import Subject, refuse_other_base
 from untrue.judge.check import judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats.types import ArmSummary, Reason
@@ -123,11 +123,7 @@ def _said(result: Result) -> set[str]:
 
 def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answers) -> None:
     name = before.record.name
-    if before.adapted and after.adapted and before.adapted != after.adapted:
-        raise UserError(
-            f"{name}: {candidate} is an adapter of another base model than {baseline} (hash of its weights"
-            f" {after.adapted}, not {before.adapted}). Compare adapters of one base."
-        )
+    refuse_other_base((baseline, before.adapted), (candidate, after.adapted))
     if before.version != after.version:
         raise UserError(
             f"{name}: {baseline} was asked version {before.version}, {candidate} version {after.version}. Measure both"

@@ -17,7 +17,8 @@ from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.logs import is_own, open_log, task_name
-from untrue.models.adapter import adapter_hash, base_of, is_adapter
+from untrue.models.adapter import adapter_hash, base_of, is_adapter, recorded_weights
+from untrue.models.load import load, weights_here
 
 if TYPE_CHECKING:
     from untrue.models.load import LoadedModel
@@ -101,21 +102,49 @@ class Subjects:
         subject = self._logged(source) or self._measured(*self._named(source, model), only or {})
         return subject.of_items(only) if only else subject
 
-    def both(self, first: str, second: str, model: str | None = None) -> tuple[Subject, Subject]:
-        """Two subjects. What is wrong with the name of the second is said before the first is asked.
+    def both(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Subject, Subject]:
+        """Two subjects. What is wrong with their names, or with their bases, is said before anything is asked.
 
         Args:
-            first: See `of`.
+            first: See `of`; or a subject that there is already.
             second: Likewise.
             model: Base, or served model, of the second, an adapter, instead of the base that it names. A server that
                 takes any adapter has that of the first too.
 
         Raises:
-            UserError: See `of`.
+            UserError: See `of`, or they are adapters of two bases.
         """
-        if self._logged(second) is None:
-            self._named(second, model)
-        return self.of(first, for_both(model)), self.of(second, model)
+        before, after = self._ready(first, second, model)
+        return before or self.of(str(first), _for_both(model)), after or self.of(str(second), model)
+
+    def sides(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Side, Side]:
+        """The same two, to be asked item by item.
+
+        Raises:
+            UserError: See `both` and `side`.
+        """
+        before, after = self._ready(first, second, model)
+        return (
+            before.side if before else self.side(str(first), _for_both(model)),
+            after.side if after else self.side(str(second), model),
+        )
+
+    def _ready(self, first: str | Subject, second: str | Subject, model: str | None) -> list[Subject | None]:
+        """Those of the two that have logs; refuses adapters of two bases, as far as files, records and logs tell."""
+        found, bases = list[Subject | None](), list[tuple[str, str | None]]()
+        for source, base in ((first, _for_both(model)), (second, model)):
+            subject = source if isinstance(source, Subject) else self._logged(source)
+            found.append(subject)
+            if subject:
+                bases.append((subject.name, next((of.adapted for of in subject.answers.values() if of.adapted), None)))
+                continue
+            named, adapter = self._named(str(source), base)
+            weights = None
+            if adapter:
+                weights = recorded_weights(adapter) or weights_here(named.removeprefix("untrue/"))
+            bases.append((arm_name(named, adapter), weights))
+        refuse_other_base(*bases)
+        return found
 
     def side(self, source: str, model: str | None = None) -> Side:
         """The same subject, to be asked item by item.
@@ -197,8 +226,6 @@ class Subjects:
         return Subject(name, answers)
 
     def _measured(self, model: str, adapter: Path | None, only: Only) -> Subject:
-        from untrue.models.load import load
-
         arm, answers = arm_name(model, adapter), {}
         if adapter is None and model in self._adapter_of:
             refuse_no_base(model, self._adapter_of[model], self.watcher.say)
@@ -236,7 +263,25 @@ class Subjects:
         return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
 
 
-def for_both(model: str | None) -> str | None:
+def refuse_other_base(baseline: tuple[str, str | None], candidate: tuple[str, str | None]) -> None:
+    """Refuse adapters of two base models.
+
+    Args:
+        baseline: Name of the first, and the hash of its base's weights; None where it is no adapter, or where they are
+            not known.
+        candidate: The same of the second.
+
+    Raises:
+        UserError: They are.
+    """
+    if baseline[1] and candidate[1] and baseline[1] != candidate[1]:
+        raise UserError(
+            f"{candidate[0]} is an adapter of another base model than {baseline[0]} (hash of its weights"
+            f" {candidate[1]}, not {baseline[1]}). Compare adapters of one base."
+        )
+
+
+def _for_both(model: str | None) -> str | None:
     """A served model that takes any adapter, so that it is the baseline's too; None for others."""
     return model if model and takes_adapters(model) else None
 

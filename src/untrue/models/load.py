@@ -270,6 +270,16 @@ def is_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
+def weights_here(name: str) -> str | None:
+    """Hash of the weights of a model by its name, as `load` has it; None where its files are not on this machine."""
+    base, _, revision = name.partition("?revision=")
+    with quiet():
+        try:
+            return weights_hash(embedded.folder() if base == embedded.NAME else _folder(base, revision or None))
+        except (OSError, ValueError, LookupError):
+            return None
+
+
 def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:
     """The folder or hub id to load, and its revision.
 
