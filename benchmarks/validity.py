@@ -2,7 +2,7 @@
 intervals that miss the truth, power that is not what was printed, and gates that pass what they must not.
 
     python benchmarks/validity.py                   all, about 10 minutes on one core
-    python benchmarks/validity.py aa coverage       some of: aa, coverage, power, gate, sequential, labels
+    python benchmarks/validity.py aa coverage       some of: aa, coverage, power, gate, capability, sequential, labels
 
 Components of the noise are those of eight real trainings of the quickstart's control: margins have an sd of .15 between
 items in how much they move, .098 within item and run, and .0153 between runs. Each figure has its Monte Carlo interval
@@ -196,6 +196,22 @@ def gate(repeats: int = 4000) -> Iterator[str]:
         yield f"  {n} items: at the boundary {passes[0]}, no loss {passes[1]}"
 
 
+def capability(repeats: int = 1000) -> Iterator[str]:
+    """How often the accuracy of `capability` passes, by the share of its 215 questions whose answer changes."""
+    yield "gate, capability, 215 questions, one-sided 5 %: passes, per cent"
+    for delta in (0.05, 0.1):
+        for change in (0.08, 0.14):
+            passes = []
+            for loss in (delta, 0.0, 0.2):
+                generator, hits = np.random.default_rng(215), 0
+                for _ in range(repeats):
+                    grid = changes(generator, (215, 1), change / 2, loss)
+                    hits += change_interval(grid, level=0.1).high < delta
+                passes.append(share(hits, repeats))
+            shown = f"at the boundary {passes[0]}, no loss {passes[1]}, twenty points {passes[2]}"
+            yield f"  delta {delta}, {100 * change:.0f} % change: {shown}"
+
+
 ALPHA, DELTA, ENDPOINTS = 0.05, 0.05, 3
 
 
@@ -310,6 +326,7 @@ PARTS = {
     "coverage": coverage,
     "power": power,
     "gate": gate,
+    "capability": capability,
     "sequential": sequential,
     "labels": labels,
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import UserError
-from untrue.gating.config import GateConfig
+from untrue.evals.registry import EVALS
+from untrue.gating.config import Delta, GateConfig
 from untrue.settings import load, validate
 
 
@@ -23,7 +24,16 @@ def test_evals_are_names_or_have_options(tmp_path: Path) -> None:
     path.write_text("evals: [forced_choice, {name: capability, limit: 9}]\ndelta: {lie_rate: 0.02}\n", "utf-8")
     config = load(GateConfig, path, ["alpha=0.025"])
     assert [(spec.name, spec.limit) for spec in config.evals] == [("forced_choice", None), ("capability", 9)]
-    assert (config.alpha, config.delta.lie_rate, config.delta.value) == (0.025, 0.02, 0.05)
+    assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.025, 0.02, 0.05)
+
+
+def test_capability_has_a_delta_of_its_own() -> None:
+    def deltas(settings: dict) -> list[float]:
+        delta = validate(GateConfig, settings).delta
+        return [delta.of("value", EVALS[name]) for name in ("capability", "reply_choice")]
+
+    assert (deltas({}), deltas({"delta": {"value": 0.02}})) == ([0.10, 0.05], [0.02, 0.02])
+    assert Delta().of("lie_rate", EVALS["capability"]) == 0.05
 
 
 @pytest.mark.parametrize(
@@ -33,6 +43,7 @@ def test_evals_are_names_or_have_options(tmp_path: Path) -> None:
         ("delta:\n  lie_rte: 0.1\n", r"gate\.yaml, line 2: delta\.lie_rte: unknown key\. Did you mean 'lie_rate'\?"),
         ("delta: {lie_rate: 5}\n", r"gate\.yaml, line 1: delta\.lie_rate: .*less than 1"),
         ("delta: {lie_rate: 0}\n", r"delta\.lie_rate: .*greater than 0"),
+        ("delta: {value: 5}\n", r"gate\.yaml, line 1: delta\.value: .*less than 1"),
         ("delta: {pressure_margin: .inf}\n", r"delta\.pressure_margin: .*finite"),
         ("alpha: 0.5\n", r"gate\.yaml, line 1: alpha: "),
         ("evals: []\n", r"gate\.yaml, line 1: evals: "),

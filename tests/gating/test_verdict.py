@@ -86,6 +86,21 @@ def test_a_certain_loss_below_delta_is_a_small_regression(log: Log) -> None:
     assert endpoint(verdict, "lie_rate").is_small
 
 
+def test_sixteen_of_215_questions_that_change_pass_and_a_lost_ability_does_not(tmp_path: Path) -> None:
+    """As many changed between two trainings of one recipe, six of them the one way and ten the other."""
+    config, of = GateConfig(evals=(eval_spec(name="capability"),)), Subjects([], tmp_path, Recorder())
+    logs = [range(10), range(10, 16), range(10, 40), range(40)]
+    a, alike, broken, worse = (
+        of.of(str(write(tmp_path / f"{n}.eval", 215, task="untrue/capability", wrong=wrong)))
+        for n, wrong in enumerate(logs)
+    )
+    assert [gate(a, one, config).status for one in (alike, broken)] == ["pass", "regression"]
+    assert gate(alike, a, config).status == "pass"
+    small = gate(alike, worse, GateConfig(evals=config.evals, delta=Delta(value=0.3)))
+    assert small.status == "regression" and small.endpoints[0].is_small
+    assert gate(alike, a, GateConfig(evals=config.evals, delta=Delta(value=0.05))).status == "inconclusive"
+
+
 def test_what_may_be_a_loss_is_inconclusive_and_says_how_many_items_settle_it(log: Log) -> None:
     verdict = decide(log("a", lies=range(10)), log("b", lies=range(5, 16)))
     assert verdict.status == "inconclusive"

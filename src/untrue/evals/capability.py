@@ -140,5 +140,6 @@ EVAL = Eval(
     errors="no single choice was made",
     value_name="accuracy",
     lower="breaks",
+    delta=0.10,
     builtin="capability",
 )

@@ -237,7 +237,7 @@ class _Losses(NamedTuple):
 
 def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
     sides = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
-    for name, delta in config.delta.model_dump().items():
+    for name in type(config.delta).model_fields:
         metric = METRICS[name]
         if name == "value":
             metric = replace(metric, worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
@@ -251,7 +251,8 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
             losses = np.where(failed, max(0.0, np.nanmax(losses)), losses)
         title = record.value_name or "" if name == "value" else ""
         means = _means(pairs.before, losses * metric.worse)
-        yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, int(failed.sum()), means)
+        delta, n_failed = config.delta.of(name, record), int(failed.sum())
+        yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, n_failed, means)
 
 
 def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
