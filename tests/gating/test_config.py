@@ -10,6 +10,7 @@ from untrue.errors import UserError
 from untrue.evals.registry import EVALS
 from untrue.gating.config import Delta, GateConfig
 from untrue.settings import load, validate
+from untrue.study.config import Study
 
 
 def test_no_file_is_needed() -> None:
@@ -17,6 +18,16 @@ def test_no_file_is_needed() -> None:
     assert [spec.name for spec in config.evals] == ["forced_choice", "capability"]
     assert [spec.limit for spec in config.evals] == [None, None]
     assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.05, 0.05, 0.05)
+
+
+@pytest.mark.parametrize("text", ["", "# alpha: 0.1\n", "---\n"])
+def test_an_empty_file_leaves_all_at_its_default(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(text, "utf-8")
+    assert load(GateConfig, path) == GateConfig()
+    assert load(GateConfig, path, ["alpha=0.01"]).alpha == 0.01
+    with pytest.raises(UserError, match=r"gate\.yaml: expected a mapping of keys, found NoneType"):
+        load(Study, path)
 
 
 def test_evals_are_names_or_have_options(tmp_path: Path) -> None:

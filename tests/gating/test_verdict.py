@@ -108,6 +108,7 @@ def test_what_may_be_a_loss_is_inconclusive_and_says_how_many_items_settle_it(lo
     assert lies.status == "inconclusive"
     # 11 pairs of 100 differ and the loss is 0.01: (1.645 + 0.842)^2 x 0.11 / 0.04^2
     assert lies.needed == pytest.approx(6.18 * 0.11 / 0.04**2, rel=0.05)
+    assert lies.available == 888
     few = decide(log("c", 20), log("d", 20))
     assert few.status == "inconclusive"
     assert endpoint(few, "lie_rate").needed > 20
@@ -226,7 +227,7 @@ def test_replies_without_a_record_of_their_judge_never_pass(
     config = GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
     verdict = gate(a, b, config)
     assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"unrecorded"})
-    assert "100 replies of arm" in sentences(verdict)[0] and "no record of a judge" in sentences(verdict)[0]
+    assert "100 replies of the " in sentences(verdict)[0] and "no record of a judge" in sentences(verdict)[0]
     assert [reason.code for reason in compared(a, b)[0].verdict.doubts] == ["unrecorded"] * recorded.count(False)
 
 

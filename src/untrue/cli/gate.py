@@ -121,7 +121,7 @@ def gate(
 
     - pass: every loss is certainly below what `delta` tolerates;
     - regression: some loss is certain, or the candidate is broken;
-    - inconclusive: neither. The output says how many items would settle it.
+    - inconclusive: neither. The output says how many items would settle it, where that can be said.
 
     Keys are those of `gate.yaml`, such as delta.lie_rate=0.03 or alpha=0.025. With sequential=true a judged eval is
     asked in batches and stops as soon as the verdict is decided. Runs resume: rerun the command. Where

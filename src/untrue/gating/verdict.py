@@ -19,11 +19,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
+from untrue.errors import UserError
 from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
@@ -59,6 +61,7 @@ class Endpoint(NamedTuple):
         p_holm: One-sided p that there is no loss, after Holm's correction over the endpoints.
         needed: Items that would settle it in 80 % of cases, if the true loss were the one found; 0 where unknown.
         status: `pass`, `regression` or `inconclusive`.
+        available: Items that its eval has in all; None where nobody looked, or they cannot be read.
         pass_evidence: Of a sequential eval, the largest capital of bets that the loss is below delta: 1 / alpha passes.
             None in the fixed design.
         loss_evidence: The same of bets that there is a loss; p is 1 over it.
@@ -76,6 +79,7 @@ class Endpoint(NamedTuple):
     p_holm: float
     needed: int
     status: Status
+    available: int | None = None
     pass_evidence: float | None = None
     loss_evidence: float | None = None
 
@@ -176,7 +180,8 @@ def gate(
         if count:
             with_best = _of_eval(after.record, best, config, orders.get(name))
             of_eval = [_regressing_in_both(*both) for both in zip(of_eval, with_best, strict=True)]
-        endpoints += of_eval
+        items = {name: _available(after, orders.get(name))} if any(e.needed > e.n_items for e in of_eval) else {}
+        endpoints += [endpoint._replace(available=items.get(name)) for endpoint in of_eval]
     corrected = holm([endpoint.p_holm for endpoint in endpoints])
     endpoints = [
         _settled(endpoint._replace(p_holm=p), config.alpha) for endpoint, p in zip(endpoints, corrected, strict=True)
@@ -285,6 +290,16 @@ def _of_eval(record: Eval, results: list[Result], config: GateConfig, order: Ord
     if order:
         return list(_sequential_endpoints(record, results, config, order))
     return list(_endpoints(record, results, config))
+
+
+def _available(answers: Answers, order: Order | None) -> int | None:
+    """How many items an eval could ask in all; None where they are on the hub, or cannot be read."""
+    if not order and "/" in answers.spec.items and not Path(answers.spec.items).exists():
+        return None
+    try:
+        return len(order or answers.record.items(answers.spec))
+    except UserError:
+        return None
 
 
 def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:

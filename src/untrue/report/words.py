@@ -183,18 +183,24 @@ def notes(verdict: Verdict, value_name: str | None = None) -> list[str]:
     return said + clauses(verdict.notes, value_name)
 
 
-def clauses(reasons: Iterable[Reason], value_name: str | None = None) -> list[str]:
-    """Each reason once, for all arms of which it is to be said; their numbers follow in the order of the arms."""
+def clauses(reasons: Iterable[Reason], value_name: str | None = None, noun: str = "arm") -> list[str]:
+    """Each reason once, for all arms of which it is to be said; their numbers follow in the order of the arms.
+
+    Args:
+        reasons: The reasons.
+        value_name: What the mean value is called where the eval gives values.
+        noun: What an arm is called.
+    """
 
     def kind(reason: Reason) -> tuple[str, ...]:
         return reason.code, *(value.metric for value in reason.values if isinstance(value, Comparison))
 
-    return [_clause(key[0], group, value_name) for key, group in _grouped(reasons, kind).items()]
+    return [_clause(key[0], group, value_name, noun) for key, group in _grouped(reasons, kind).items()]
 
 
-def clause(reason: Reason) -> str:
-    """One reason by itself."""
-    return clauses([reason])[0]
+def clause(reason: Reason, noun: str = "arm") -> str:
+    """One reason by itself; see `clauses`."""
+    return clauses([reason], noun=noun)[0]
 
 
 def _estimand(verdict: Verdict) -> str:
@@ -288,9 +294,9 @@ class _Compared(NamedTuple):
     p: str
 
 
-def _clause(code: str, reasons: Sequence[Reason], value_name: str | None) -> str:
+def _clause(code: str, reasons: Sequence[Reason], value_name: str | None, noun: str) -> str:
     """What reasons with one code say of their arms."""
-    arms = _arms(reason.arm for reason in reasons) if reasons[0].arm else ""
+    arms = _arms((reason.arm for reason in reasons), noun) if reasons[0].arm else ""
     first = [reason.values[0] for reason in reasons if reason.values]
     match code:
         case "few_items":
@@ -463,10 +469,10 @@ def _grouped(values: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
     return groups
 
 
-def _arms(names: Iterable[str]) -> str:
+def _arms(names: Iterable[str], noun: str = "arm") -> str:
     """Such as ``arms `a`, `b` and `c` ``."""
     names = list(names)
-    return f"{plural('arm', len(names))} {_listed([f'`{name}`' for name in names])}"
+    return f"{plural(noun, len(names))} {_listed([f'`{name}`' for name in names])}"
 
 
 def _each(texts: Iterable[str]) -> str:
