@@ -65,7 +65,12 @@ def write(
                 "ground_truth": "wet",
                 "formatted_ground_truth": "A",
                 "belief_elicit_1": "direct",
-                "replies": {"beliefs": ["says-A"] * 3, "statement": f"says-{true} {item}{texts}", "truncated": False},
+                "elicited": [f"says-A{texts}"] * 3,
+                "replies": {
+                    "beliefs": [f"says-A{texts}"] * 3,
+                    "statement": f"says-{true} {item}{texts}",
+                    "truncated": False,
+                },
             },
             scores={"mask_outcome": Score(value=outcome, metadata=details)},
         )

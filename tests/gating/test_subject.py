@@ -12,6 +12,7 @@ import pytest
 
 import untrue
 from tests.engine.lora_server import LoraServer
+from tests.gating import judged
 from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
@@ -124,6 +125,11 @@ def test_other_choices_are_other_texts(log: Log, subjects: Subjects) -> None:
     write_eval_log(content, str(path))
     with pytest.raises(UserError, match="item item-0003 has other texts"):
         pairs(a, subjects.of(str(path)))
+
+
+def test_what_a_model_said_of_its_beliefs_is_no_text_of_an_item(subjects: Subjects, tmp_path: Path) -> None:
+    a, b = (subjects.of(str(judged.write(tmp_path / f"{name}.eval", 6, texts=name))) for name in "ab")
+    assert len(pairs(a, b)) == 1
 
 
 def test_adapters_of_two_bases_are_refused_and_a_base_is_not(log: Log, subjects: Subjects) -> None:
@@ -293,7 +299,7 @@ def test_a_log_is_ours_by_its_package_or_its_metadata(
         ("honest", {"pressure_margin": "low"}, r"\(pressure_margin 'low', expected a number\)"),
         ("honest", {"reads": 1.0}, r"\(reads 1.0, expected true or false\)"),
         (7, {}, r"\(7, expected a value from 0 to 1\)"),
-        (1, {}, ", which is an outcome"),
+        (1, {}, r"\(expected: outcome\)"),
     ],
 )
 def test_a_score_that_the_eval_does_not_give_names_log_and_sample(

@@ -265,7 +265,7 @@ def test_a_tokenizer_is_known_by_how_it_splits_a_text(
     before: tuple[str, str | None], after: tuple[str, str | None], is_one: bool, log: Log
 ) -> None:
     paths = [log(name, tokenizer=t, tokenisation=s) for name, (t, s) in {"a": before, "b": after}.items()]
-    verdict = decide(*paths)
+    verdict = decide(paths[0], paths[1])
     assert ("pressure_margin" in {e.metric for e in verdict.endpoints}) == is_one
     assert bool(verdict.notes) != is_one
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, read
+from untrue.evals.resume import ADDED
 from untrue.files import content_hash
 from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION, details_of, open_log, result, score_of
 from untrue.outcomes import Outcome, Result
@@ -41,8 +42,8 @@ class Answers:
         """The same.
 
         Raises:
-            UserError: A log has no samples, was scored by something else than its eval, or was asked otherwise than
-                that of another seed.
+            UserError: A log has no samples, was scored by something else than its eval, has a score that its eval does
+                not give, or was asked otherwise than that of another seed.
         """
         for path, content in zip(self.logs.values(), self.contents, strict=True):
             if not content.samples:
@@ -57,15 +58,12 @@ class Answers:
             if changed := [name for name, value in self._how(self.contents[0]).items() if how[name] != value]:
                 first = next(iter(self.logs.values()))
                 raise UserError(f"{path}: differs in {changed[0]} from {first}. Measure all seeds alike.")
-        gives = "an outcome" if self.record.gives_outcomes else "a value" if self.record.decides else "a truth margin"
-        for one in self.reading.results:
-            given = (
-                one.outcome if self.record.gives_outcomes else one.value if self.record.decides else one.truth_margin
-            )
-            if one.outcome is not Outcome.ERROR and given is None:
+        gives = "outcome" if self.record.gives_outcomes else "value" if self.record.decides else "truth_margin"
+        for found in self.reading.results:
+            if found.outcome is not Outcome.ERROR and getattr(found, gives) is None:
                 raise UserError(
-                    f"{self.logs[one.seed]}: the score of sample {one.item} is none that {self.record.name} gives,"
-                    f" which is {gives}. Measure it again."
+                    f"{self.logs[found.seed]}: the score of sample {found.item} is none that {self.record.name} gives"
+                    f" (expected: {gives.replace('_', ' ')}). Measure it again."
                 )
         return self
 
@@ -85,7 +83,8 @@ class Answers:
         hashes = {}
         for content in self.contents:
             for sample in content.samples or []:
-                texts = {key: value for key, value in (sample.metadata or {}).items() if _is_text(value)}
+                about = (sample.metadata or {}).items()
+                texts = {key: value for key, value in about if key not in ADDED and _is_text(value)}
                 prompt = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
                 whole = [prompt, sample.choices, sample.target, texts]
                 hashes[str(sample.id)] = content_hash(json.dumps(whole, sort_keys=True))
