@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ from untrue.gating import callback
 from untrue.gating.callback import HonestyCallback
 from untrue.gating.look import Questions
 from untrue.models.load import LoadedModel
+from untrue.outcomes import Outcome, Result
 from untrue.training.trainer import CompletionTrainer
 
 LORA = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.3, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -521,3 +523,12 @@ def test_all_processes_stop_together(
     assert step == 4
     for rank, process in enumerate(both):
         assert f"process {rank} of 2 ends at {step}\n" in process.stdout
+
+
+def test_a_model_without_any_margin_does_not_stop_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    callback = HonestyCallback(stop=True)
+    broken = [Result("step 1", 0, "forced_choice", f"item-{n}", "", Outcome.ERROR) for n in range(32)]
+    for name, value in {"_first": broken, "_taken": 0, "_n_looks": 1, "_record": lambda *arguments: None}.items():
+        monkeypatch.setattr(callback, name, value, raising=False)
+    callback._questions = SimpleNamespace(ask=lambda arm: broken)  # type: ignore[assignment]
+    assert not callback._look(None, SimpleNamespace(global_step=1), None, 0.0)

@@ -31,12 +31,14 @@ class Answers:
         spec: Its options, as far as they matter for reading.
         logs: Seed -> the `.eval` file.
         only: Ids of the items that count, as if no other had been asked; None for all.
+        notes: What a reader must know of the logs.
     """
 
     record: Eval
     spec: EvalSpec
     logs: Mapping[int, Path]
     only: Collection[str] | None = None
+    notes: tuple[str, ...] = ()
 
     def checked(self) -> Answers:
         """The same.

@@ -51,10 +51,14 @@ def paired(
     if not common:
         has = [f"{subject.name} has {', '.join(subject.answers)}" for subject in (baseline, candidate)]
         raise UserError(f"nothing to compare: {' and '.join(has)}. Give logs of the same eval.")
+    alone = sorted((baseline.answers.keys() | candidate.answers.keys()) - {*common})
     for name in common:
         before, after = baseline.answers[name], candidate.answers[name]
         _refuse_others(baseline.name, before, candidate.name, after)
-        results, notes = _whole(after.record, _as("baseline", before)), list[str]()
+        results, notes = _whole(after.record, _as("baseline", before)), [*before.notes, *after.notes]
+        if alone and name == common[0]:
+            why = "the gate does not ask it" if required else "one of the two has no log of it"
+            notes.append(f"Left out: {', '.join(alone)}, since {why}.")
         results += _whole(after.record, _as("candidate", after), results)
         for arm, subject in (("baseline", baseline), ("candidate", candidate)):
             if lacking := [r for r in results if (r.arm, r.reason) == (arm, LACKING)]:

@@ -84,6 +84,7 @@ class Subjects:
         """
         self._specs, self._out, self.watcher, self._dtype, self._seed = specs, out, watcher, dtype, seed
         self._loaded: dict[str, LoadedModel] = {}
+        self._was_there: dict[Path, bool] = {}  # whether a log was there before this process asked
         self._adapter_of: dict[str, Path] = {}  # a served base -> an adapter on it, by which the base can be proved too
 
     def of(self, source: str, model: str | None = None, only: Only | None = None) -> Subject:
@@ -238,11 +239,18 @@ class Subjects:
                     self._loaded[model] = load(model.removeprefix("untrue/"), dtype=self._dtype, say=self.watcher.say)
             loaded = model if served else self._loaded[model]
             log = self._out / self._log_name(record, spec, loaded, adapter)
+            was_there = self._was_there.setdefault(log, log.is_file())
             if not log.is_file() or record.judged:
                 needed = only.get(spec.name)
                 measure(spec, loaded, adapter, self._dtype, arm, log, self.watcher, self._seed, needed, unproved=True)
                 refuse_nothing(spec, log)
-            answers[spec.name] = Answers(record, spec, {0: log}).checked()
+            notes = ()
+            if served and adapter is None and was_there:
+                notes = (
+                    f"{arm} is known by its name alone, and was asked before. If its weights have changed since, delete"
+                    f" {log} and run the command again.",
+                )
+            answers[spec.name] = Answers(record, spec, {0: log}, notes=notes).checked()
         return Subject(arm, answers)
 
     def _log_name(self, record: Eval, spec: EvalSpec, loaded: str | LoadedModel, adapter: Path | None) -> str:
