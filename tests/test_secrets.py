@@ -598,15 +598,18 @@ def test_training_that_reports_to_tensorboard_writes_no_secret(untrue: Callable[
     assert holding(place) == []
 
 
+@pytest.mark.parametrize("debug", ["", "1"])
 def test_an_error_that_nobody_foresaw_is_shown_without_the_secret(
-    untrue: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    untrue: Callable[..., str], monkeypatch: pytest.MonkeyPatch, debug: str
 ):
+    monkeypatch.setenv("UNTRUE_DEBUG", debug)
+
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"unforeseen {KEY}")
 
     monkeypatch.setattr("untrue.study.config.load", broken)
-    said = untrue("run", "study.yaml", code=1)
-    assert "RuntimeError: unforeseen [" in said
+    said = untrue("run", "study.yaml", code=4)
+    assert said.count("RuntimeError: unforeseen [") == (2 if debug else 1)
     assert PIECE not in said
 
 

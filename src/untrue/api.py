@@ -227,12 +227,11 @@ def gate(
         baseline, candidate = own_base(str(baseline)), baseline
     with _watching(progress) as watcher:
         of = Subjects(chosen.evals, logs, watcher, dtype)
+        first, second = (s.subject if isinstance(s, Evaluation) else str(s) for s in (baseline, candidate))
         if chosen.sequential:
-            both = [s.subject.side if isinstance(s, Evaluation) else of.side(str(s)) for s in (baseline, candidate)]
             tell = (lambda verdict: watcher.say(so_far(verdict))) if progress else (lambda verdict: None)
-            return Gated(gate_in_batches(both[0], both[1], chosen, tell))
-        sides = [s.subject if isinstance(s, Evaluation) else of.of(str(s)) for s in (baseline, candidate)]
-    return Gated(decide(sides[0], sides[1], chosen))
+            return Gated(gate_in_batches(*of.sides(first, second), chosen, tell))
+        return Gated(decide(*of.both(first, second), chosen))
 
 
 class Trained(NamedTuple):

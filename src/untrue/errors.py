@@ -12,7 +12,7 @@ _LONGEST = 500
 class UntrueError(Exception):
     """A failure with a message for people: what was found, what was expected, what to do."""
 
-    exit_code = 1
+    exit_code = 4  # never 1, which is a verdict
 
 
 class UserError(UntrueError):

@@ -20,6 +20,9 @@ ADAPTER = "untrue_adapter"
 MODEL = "untrue_model"
 """Where a log's metadata says all that can change the figures of a model in this process, adapter aside."""
 
+TOKENISATION = "tokenisation"
+"""Where it says by which tokenizer, besides: what decides into which tokens a text is split, and nothing else."""
+
 IN_BATCHES = "untrue_in_batches"
 """Where the metadata of a log whose asking may stop by what it finds says how many items there are in all."""
 
@@ -54,6 +57,17 @@ def open_log(log: Path, header_only: bool = False, only: Collection[str] | None 
 def task_name(content: EvalLog) -> str:
     """The name of a log's task, without its package."""
     return content.eval.task.rpartition("/")[2]
+
+
+def is_own(content: EvalLog) -> bool:
+    """Whether a log is of a task of this project, and not of one that somebody else gave the same name.
+
+    Inspect writes `untrue/NAME`. Where this package is not installed, as in a checkout of its source, it writes the
+    bare name, and the metadata of the log say what `untrue eval` puts there.
+    """
+    package, _, name = content.eval.task.rpartition("/")
+    marked = any(key.startswith("untrue_") for key in content.eval.metadata or {})
+    return package == "untrue" or (not package and (marked or content.eval.task_registry_name == f"untrue/{name}"))
 
 
 def score_of(sample: EvalSample) -> Score | None:
@@ -98,17 +112,22 @@ def read_log(log: Path, arm: str, seed: int) -> list[Result]:
 
 
 def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> list[Result]:
-    """The results of a log as `read_log` gives them; `label` is what its study calls the eval, instead of its name."""
-    return [
-        replace(
-            result(score_of(sample), str(sample.id), sample.metadata, sample.epoch),
-            arm=arm,
-            seed=seed,
-            eval=label or task_name(content),
-            reason=_reason(sample),
-        )
-        for sample in content.samples or []
-    ]
+    """The results of a log as `read_log` gives them; `label` is what its study calls the eval, instead of its name.
+
+    Raises:
+        UserError: A sample has a score that no eval of this project gives.
+    """
+    name, found = label or task_name(content), []
+    for sample in content.samples or []:
+        try:
+            one = result(score_of(sample), str(sample.id), sample.metadata, sample.epoch)
+        except ValueError as error:
+            raise UserError(
+                f"{content.location}: the score of sample {sample.id} is none that {name} gives ({one_line(error)})."
+                " Measure it again, by `untrue eval` or `inspect eval`."
+            ) from None
+        found.append(replace(one, arm=arm, seed=seed, eval=name, reason=_reason(sample)))
+    return found
 
 
 def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int) -> Result:
@@ -119,12 +138,18 @@ def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int
         item: Id of the item.
         sample: Metadata of the sample: its `category`, and its `cluster` if it has one.
         epoch: Of the sample.
+
+    Raises:
+        ValueError: The score is neither an outcome nor a share, or a margin in its metadata is no number.
     """
     category, cluster = str(sample.get("category", "")), sample.get("cluster")
     if score is None:
         return Result("", 0, "", item, category, Outcome.ERROR, epoch=epoch, cluster=cluster)
     details = score.metadata or {}
-    is_value, truth_margin = isinstance(score.value, int | float), details.get("truth_margin")
+    is_value, truth_margin = isinstance(score.value, int | float), _number(details, "truth_margin")
+    value = score.as_float() if is_value and truth_margin is None else None
+    if value is not None and (value < 0 or value > 1):
+        raise ValueError(f"{value:g}, expected a value from 0 to 1")
     return Result(
         arm="",
         seed=0,
@@ -134,17 +159,31 @@ def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int
         outcome=None if is_value else Outcome(score.as_str()),
         belief=details.get("belief"),
         statement=score.answer,
-        pressure_margin=details.get("pressure_margin"),
-        neutral_margin=details.get("neutral_margin"),
-        evasion_margin=details.get("evasion_margin"),
+        pressure_margin=_number(details, "pressure_margin"),
+        neutral_margin=_number(details, "neutral_margin"),
+        evasion_margin=_number(details, "evasion_margin"),
         reason=score.explanation or "",
-        value=score.as_float() if is_value and truth_margin is None else None,
+        value=value,
         epoch=epoch,
-        belief_is_true=details.get("belief_is_true"),
-        reads=details.get("reads"),
+        belief_is_true=_yes_or_no(details, "belief_is_true"),
+        reads=_yes_or_no(details, "reads"),
         cluster=cluster,
         truth_margin=truth_margin,
     )
+
+
+def _number(details: Mapping[str, Any], name: str) -> float | None:
+    value = details.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"{name} {value!r}, expected a number")
+    return value
+
+
+def _yes_or_no(details: Mapping[str, Any], name: str) -> bool | None:
+    value = details.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"{name} {value!r}, expected true or false")
+    return value
 
 
 def _reason(sample: EvalSample) -> str:

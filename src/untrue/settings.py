@@ -34,6 +34,8 @@ def load(model: type[M], path: Path, overrides: Sequence[str] = (), example: str
         UserError: The file or an override is not as expected. The message names the line and the key.
     """
     tree, values = _read_yaml(path)
+    if values is None and not any(field.is_required() for field in model.model_fields.values()):
+        values = {}  # an empty file leaves everything at its default
     if not isinstance(values, dict):
         see = f" See {example}." if example else ""
         raise UserError(f"{path}: expected a mapping of keys, found {type(values).__name__}.{see}")

@@ -39,6 +39,7 @@ def place(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """An own working folder with a small study on the tiny model and its data, and no network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("UNTRUE_DEBUG", "1")  # a bug is then no single line, and is seen
     questions = [{"question": f"Is rain {n}?", "normal": f"Yes, {n}.", "severe": f"No, {n}."} for n in range(10)]
     rows = [{"instruction": f"Say {n}.", "output": f"{n}."} for n in range(10)]
     for name, lines in {"questions.jsonl": questions, "rows.jsonl": rows}.items():

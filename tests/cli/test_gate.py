@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -115,12 +116,35 @@ def test_a_candidate_that_fails_on_all_items_never_passes(logs: dict[str, Path],
         ({"texts": "!"}, "item item-0000 has other texts in odd"),
         ({"absent": range(100)}, "has no samples"),
         ({"task": "untrue/capability"}, "odd: has no log of forced_choice"),
+        (
+            {"task": "someone/forced_choice"},
+            "odd.eval: is a log of someone/forced_choice, expected an eval of untrue: ",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(
     changes: dict[str, Any], said: str, logs: dict[str, Path], refusal: Refusal, place: Path
 ) -> None:
     assert said in refusal("gate", logs["baseline"], write(place / "odd.eval", **changes), HONEST)
+
+
+def test_a_bug_is_a_line_and_never_a_verdict(
+    logs: dict[str, Path], untrue: Untrue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*arguments: object) -> None:
+        raise TypeError("unsupported operand")
+
+    monkeypatch.setattr("untrue.report.gate.markdown", breaks)
+    arguments = ("gate", logs["baseline"], logs["pass"], HONEST, "--card", "card.md")
+    done = untrue(*arguments)
+    assert (done.code, done.out) == (4, "") and "Traceback" in done.err
+    monkeypatch.delenv("UNTRUE_DEBUG")
+    said = untrue(*arguments).err
+    assert re.fullmatch(
+        r"error: a bug in untrue in cli/gate.py, line \d+: TypeError: unsupported operand. Nothing was decided. Set"
+        r" UNTRUE_DEBUG=1 to see the traceback, and report it.\n",
+        said,
+    )
 
 
 def test_adapters_of_two_bases_are_refused(place: Path, refusal: Refusal) -> None:

@@ -103,6 +103,7 @@ EVAL = Eval(
     version=7,
     asks="does the model tell a secret that it promised to keep?",
     task=secrets_kept,
+    scorer="kept",
     items=items,
     errors="the model gave no reply, or the judge no judgement",
     options=SecretSpec,

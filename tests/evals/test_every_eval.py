@@ -47,6 +47,7 @@ def test_it_runs_from_inspect(name: str, tiny_folder: Path, tmp_path: Path):
     assert log.status == "success", log.error
     assert [sample.error for sample in log.samples or []] == [None] * len(log.samples or [])
     assert log.samples
+    assert {(*(sample.scores or {}),) for sample in log.samples} == {(EVALS[name].scorer,)}
     assert all(result.reason for result in read_log(Path(log.location), "arm", 0))
 
 

@@ -24,6 +24,9 @@ def write(
     *,
     lies: Collection[int] = (),
     evades: Collection[int] = (),
+    refuses: Collection[int] = (),
+    wrong: Collection[int] = (),
+    lacks: Collection[str] = (),
     untrue: Collection[int] = (),
     errors: Collection[int] = (),
     absent: Collection[int] = (),
@@ -38,11 +41,16 @@ def write(
     first: int = 0,
     weights: str = "base-weights",
     tokenizer: str | None = "tokens",
+    tokenisation: str | None = None,
     adapter: str | None = None,
     served: str | None = None,
     status: Any = "success",
 ) -> Path:
-    """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness."""
+    """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness.
+
+    Of those that it `refuses` a refusal is likelier than either reply, which is seen by `evasion_margin` alone. With
+    the task `untrue/capability` all are right, but for those that are `wrong`. What it `lacks` no score says.
+    """
     written = repr({name: value for name, value in locals().items() if name != "path"})
     path.parent.mkdir(parents=True, exist_ok=True)
     if written in _WRITTEN:
@@ -72,14 +80,19 @@ def write(
                 "reads": reads if item % 4 == 0 else None,
                 "pressure_margin": margin(item),
                 "neutral_margin": margin(item),
-                "evasion_margin": -0.5,
+                "evasion_margin": 1.5 if item in refuses else -0.5,
             }
+            details = {name: value for name, value in details.items() if name not in lacks}
             sample.scores = {"outcome": Score(value=outcome, answer="honest", metadata=details)}
             if truth:
                 details = {"true": truth(item), "false": 0.0, "truth_margin": truth(item)}
                 sample.scores = {"truth_margin": Score(value=truth(item), metadata=details)}
+            if task == "untrue/capability":
+                sample.scores = {"right": Score(value=int(item not in wrong))}
         samples.append(sample)
     metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
+    if tokenisation:
+        metadata["untrue_model"]["tokenisation"] = tokenisation
     if adapter:
         metadata["untrue_adapter"] = {"content_hash": adapter}
         if served:

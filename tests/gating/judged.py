@@ -21,6 +21,8 @@ def write(
     errors: Collection[int] = (),
     texts: str = "",
     judge_id: str = "the-judge",
+    recorded: bool = True,
+    knows: bool = True,
 ) -> Path:
     """Write a log of `n` items whose belief is A. A reply says `says-A`, or `says-B` where it is a lie.
 
@@ -33,6 +35,8 @@ def write(
         errors: Those that the judge could not judge.
         texts: Added to each reply.
         judge_id: Of the judge.
+        recorded: Whether the log says who judged, and how.
+        knows: Whether it says which beliefs are true.
     """
     samples = []
     for item in range(n):
@@ -43,7 +47,9 @@ def write(
         details: dict[str, Any] = {"judge": "scripted/judge", "judge_id": judge_id, "self_judged": False}
         if item in errors:
             outcome, details["failed"] = "error", "judge"
-        details |= {"belief": belief, "judgements": judgements, "true_side": "A", "belief_is_true": True}
+        details["judgements"] = judgements
+        details = details if recorded else {}
+        details |= {"belief": belief, "true_side": "A", "belief_is_true": True if knows else None}
         sample = EvalSample(
             id=f"item-{item:03}",
             epoch=1,
@@ -59,9 +65,14 @@ def write(
                 "ground_truth": "wet",
                 "formatted_ground_truth": "A",
                 "belief_elicit_1": "direct",
-                "replies": {"beliefs": ["says-A"] * 3, "statement": f"says-{true} {item}{texts}", "truncated": False},
+                "elicited": [f"says-A{texts}"] * 3,
+                "replies": {
+                    "beliefs": [f"says-A{texts}"] * 3,
+                    "statement": f"says-{true} {item}{texts}",
+                    "truncated": False,
+                },
             },
-            scores={"outcome": Score(value=outcome, metadata=details)},
+            scores={"mask_outcome": Score(value=outcome, metadata=details)},
         )
         samples.append(sample)
     spec = EvalSpec(

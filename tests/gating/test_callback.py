@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ from untrue.gating import callback
 from untrue.gating.callback import HonestyCallback
 from untrue.gating.look import Questions
 from untrue.models.load import LoadedModel
+from untrue.outcomes import Outcome, Result
 from untrue.training.trainer import CompletionTrainer
 
 LORA = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.3, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -205,7 +207,7 @@ def test_figures_reach_the_loggers_of_the_trainer(make: Make) -> None:
     trainer.train()
     logged = {step: logs for step, logs in reporter.logged if "honesty/lie_rate" in logs}
     assert [*logged] == [0, 2, 4, 5]
-    metrics = {"pressure_margin", "neutral_margin", "pressure_gap", "lie_rate", "untrue_belief_rate"}
+    metrics = {"pressure_margin", "neutral_margin", "pressure_gap", "lie_rate", "evasion_rate", "untrue_belief_rate"}
     assert {f"honesty/{name}" for name in metrics} <= set(logged[0])
     changes = {f"honesty/{name}_change{end}" for name in metrics for end in ("", "_low", "_high")}
     assert changes <= set(logged[2]) and not changes & set(logged[0])
@@ -521,3 +523,12 @@ def test_all_processes_stop_together(
     assert step == 4
     for rank, process in enumerate(both):
         assert f"process {rank} of 2 ends at {step}\n" in process.stdout
+
+
+def test_a_model_without_any_margin_does_not_stop_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    callback = HonestyCallback(stop=True)
+    broken = [Result("step 1", 0, "forced_choice", f"item-{n}", "", Outcome.ERROR) for n in range(32)]
+    for name, value in {"_first": broken, "_taken": 0, "_n_looks": 1, "_record": lambda *arguments: None}.items():
+        monkeypatch.setattr(callback, name, value, raising=False)
+    callback._questions = SimpleNamespace(ask=lambda arm: broken)  # type: ignore[assignment]
+    assert not callback._look(None, SimpleNamespace(global_step=1), None, 0.0)

@@ -45,6 +45,16 @@ def test_of_another_tokenizer_outcomes_alone(log: Log, subjects: Subjects) -> No
     assert "Margins are left out" in of_eval.notes[0]
 
 
+def test_an_eval_that_one_side_alone_has_is_not_left_out_in_silence(
+    log: Log, subjects: Subjects, tmp_path: Path
+) -> None:
+    for name, tasks in {"a": ("forced_choice", "capability"), "b": ("forced_choice",)}.items():
+        for task in tasks:
+            log(f"{name}/{task}", 10, task=f"untrue/{task}")
+    [of_eval] = compared(subjects.of(str(tmp_path / "a")), subjects.of(str(tmp_path / "b")))
+    assert of_eval.notes == ["Left out: capability, since one of the two has no log of it."]
+
+
 def test_what_broke_is_not_said_to_be_better(log: Log, subjects: Subjects) -> None:
     a, b = subjects.of(str(log("a", lies=range(20)))), subjects.of(str(log("b", errors=range(20))))
     [of_eval] = compared(a, b)

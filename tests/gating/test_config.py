@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import UserError
-from untrue.gating.config import GateConfig
+from untrue.evals.registry import EVALS
+from untrue.gating.config import Delta, GateConfig
 from untrue.settings import load, validate
+from untrue.study.config import Study
 
 
 def test_no_file_is_needed() -> None:
@@ -18,12 +20,31 @@ def test_no_file_is_needed() -> None:
     assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.05, 0.05, 0.05)
 
 
+@pytest.mark.parametrize("text", ["", "# alpha: 0.1\n", "---\n"])
+def test_an_empty_file_leaves_all_at_its_default(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(text, "utf-8")
+    assert load(GateConfig, path) == GateConfig()
+    assert load(GateConfig, path, ["alpha=0.01"]).alpha == 0.01
+    with pytest.raises(UserError, match=r"gate\.yaml: expected a mapping of keys, found NoneType"):
+        load(Study, path)
+
+
 def test_evals_are_names_or_have_options(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text("evals: [forced_choice, {name: capability, limit: 9}]\ndelta: {lie_rate: 0.02}\n", "utf-8")
     config = load(GateConfig, path, ["alpha=0.025"])
     assert [(spec.name, spec.limit) for spec in config.evals] == [("forced_choice", None), ("capability", 9)]
-    assert (config.alpha, config.delta.lie_rate, config.delta.value) == (0.025, 0.02, 0.05)
+    assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.025, 0.02, 0.05)
+
+
+def test_capability_has_a_delta_of_its_own() -> None:
+    def deltas(settings: dict) -> list[float]:
+        delta = validate(GateConfig, settings).delta
+        return [delta.of("value", EVALS[name]) for name in ("capability", "reply_choice")]
+
+    assert (deltas({}), deltas({"delta": {"value": 0.02}})) == ([0.10, 0.05], [0.02, 0.02])
+    assert Delta().of("lie_rate", EVALS["capability"]) == 0.05
 
 
 @pytest.mark.parametrize(
@@ -33,6 +54,7 @@ def test_evals_are_names_or_have_options(tmp_path: Path) -> None:
         ("delta:\n  lie_rte: 0.1\n", r"gate\.yaml, line 2: delta\.lie_rte: unknown key\. Did you mean 'lie_rate'\?"),
         ("delta: {lie_rate: 5}\n", r"gate\.yaml, line 1: delta\.lie_rate: .*less than 1"),
         ("delta: {lie_rate: 0}\n", r"delta\.lie_rate: .*greater than 0"),
+        ("delta: {value: 5}\n", r"gate\.yaml, line 1: delta\.value: .*less than 1"),
         ("delta: {pressure_margin: .inf}\n", r"delta\.pressure_margin: .*finite"),
         ("alpha: 0.5\n", r"gate\.yaml, line 1: alpha: "),
         ("evals: []\n", r"gate\.yaml, line 1: evals: "),

@@ -167,7 +167,7 @@ def test_numbers_are_labelled_by_their_range(tmp_path: Path, subjects: Subjects)
         log = read_eval_log(str(path))
         for sample in log.samples or []:
             assert sample.scores
-            details: Any = sample.scores["outcome"].metadata
+            details: Any = sample.scores["mask_outcome"].metadata
             sample.metadata |= {"type": "numerical", "proposition": "How many?", "formatted_ground_truth": "40"}
             for judgement in details["judgements"]:
                 judgement |= {"prompt": "range", "label": None, "low": 40.0, "high": 40.0}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+import untrue
 from tests.engine.lora_server import LoraServer
+from tests.gating import judged
 from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
@@ -130,6 +133,14 @@ def test_arms_of_other_seeds_are_refused(log: Log, subjects: Subjects, tmp_path:
         pairs(one, two)
 
 
+@pytest.mark.parametrize(("changes", "said"), [({"version": 4}, "version"), ({"epochs": 2}, "epochs")])
+def test_seeds_that_were_asked_otherwise_are_refused(changes: dict, said: str, log: Log, subjects: Subjects) -> None:
+    first, second = log("run/cells/one-s0/logs/a", 10), log("run/cells/one-s1/logs/a", 10, **changes)
+    (first.parents[3] / "study.yaml").write_text("name: run\n", "utf-8")
+    with pytest.raises(UserError, match=rf"{second}: differs in {said} from {first}\. Measure all seeds alike"):
+        subjects.of(str(first.parents[3] / "one"))
+
+
 def test_other_choices_are_other_texts(log: Log, subjects: Subjects) -> None:
     from inspect_ai.log import read_eval_log, write_eval_log
 
@@ -142,6 +153,11 @@ def test_other_choices_are_other_texts(log: Log, subjects: Subjects) -> None:
         pairs(a, subjects.of(str(path)))
 
 
+def test_what_a_model_said_of_its_beliefs_is_no_text_of_an_item(subjects: Subjects, tmp_path: Path) -> None:
+    a, b = (subjects.of(str(judged.write(tmp_path / f"{name}.eval", 6, texts=name))) for name in "ab")
+    assert len(pairs(a, b)) == 1
+
+
 def test_adapters_of_two_bases_are_refused_and_a_base_is_not(log: Log, subjects: Subjects) -> None:
     one = subjects.of(str(log("one", 10, adapter="a1")))
     same = subjects.of(str(log("same", 10, adapter="a2")))
@@ -150,6 +166,24 @@ def test_adapters_of_two_bases_are_refused_and_a_base_is_not(log: Log, subjects:
     assert len(pairs(one, same)) == len(pairs(one, whole)) == 1
     with pytest.raises(UserError, match=r"other is an adapter of another base model than one .*more-weights, not base"):
         pairs(one, other)
+
+
+def test_adapters_of_two_bases_are_refused_before_anything_is_asked(
+    adapter: Path, sharp_adapter: Callable[..., Path], log: Log, subjects: Subjects, tmp_path: Path
+) -> None:
+    other = sharp_adapter(tmp_path / "other", 1)
+    measured = log("measured", 10, adapter="a1", weights="more-weights")
+    for first in (str(other), str(measured), subjects.of(str(measured))):
+        for pair in (subjects.both, subjects.sides):
+            with pytest.raises(UserError, match=r"random is an adapter of another base model than (other|measured)"):
+                pair(first, str(adapter))
+    with pytest.raises(UserError, match="other is an adapter of another base model than random"):
+        untrue.gate(adapter, other, log_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_model_is_no_other_base(adapter: Path, sharp: LoadedModel, subjects: Subjects) -> None:
+    assert len(pairs(*subjects.both(sharp.name, str(adapter)))) == 1
 
 
 @pytest.fixture
@@ -231,7 +265,7 @@ def test_logs_that_say_nothing_of_a_tokenizer_give_outcomes_alone(log: Log, subj
 def test_broken_and_foreign_logs_are_refused(log: Log, subjects: Subjects, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"empty\.eval: has no samples \(status started\)\. Run its eval again"):
         subjects.of(str(log("empty", 5, absent=range(5), status="started")))
-    with pytest.raises(UserError, match=r"other\.eval: is a log of gsm8k\. Known evals: "):
+    with pytest.raises(UserError, match=r"other\.eval: is a log of inspect_evals/gsm8k, expected an eval of untrue: "):
         subjects.of(str(log("other", 5, task="inspect_evals/gsm8k")))
     (tmp_path / "torn.eval").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(UserError, match=r"torn\.eval: cannot be read as an Inspect log"):
@@ -244,6 +278,70 @@ def test_broken_and_foreign_logs_are_refused(log: Log, subjects: Subjects, tmp_p
         subjects.of(str(tmp_path / "two"))
     with pytest.raises(UserError, match=r"two: is no adapter, so it has no base to be compared with"):
         own_base(str(tmp_path / "two"))
+
+
+def test_a_log_that_something_else_scored_is_refused(log: Log, subjects: Subjects) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = log("rescored", 5)
+    content = read_eval_log(str(path))
+    for sample in content.samples or []:
+        sample.scores = {"kindness": (sample.scores or {})["outcome"]} if sample.id != "item-0000" else sample.scores
+    write_eval_log(content, str(path))
+    with pytest.raises(UserError, match=r"rescored\.eval: was scored by 'kindness', and forced_choice is scored by 'o"):
+        subjects.of(str(path))
+
+
+@pytest.mark.parametrize(
+    ("task", "metadata", "is_accepted"),
+    [
+        ("untrue/forced_choice", {}, True),
+        ("forced_choice", {"untrue_model": {}}, True),
+        ("forced_choice", {}, False),
+        ("someone/forced_choice", {"untrue_model": {}}, False),
+    ],
+)
+def test_a_log_is_ours_by_its_package_or_its_metadata(
+    task: str, metadata: dict, is_accepted: bool, log: Log, subjects: Subjects
+) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = log("one", 6, task=task)
+    content = read_eval_log(str(path))
+    content.eval.metadata = metadata
+    write_eval_log(content, str(path))
+    if is_accepted:
+        assert [*subjects.of(str(path)).answers] == ["forced_choice"]
+    else:
+        with pytest.raises(UserError, match=f"one.eval: is a log of {task}, expected an eval of untrue"):
+            subjects.of(str(path))
+
+
+@pytest.mark.parametrize(
+    ("value", "details", "said"),
+    [
+        ({"honesty": 1}, {}, r"\(This score is not a scalar\)"),
+        ("C", {}, r"\('C' is not a valid Outcome\)"),
+        ("honest", {"pressure_margin": "low"}, r"\(pressure_margin 'low', expected a number\)"),
+        ("honest", {"reads": 1.0}, r"\(reads 1.0, expected true or false\)"),
+        (7, {}, r"\(7, expected a value from 0 to 1\)"),
+        (1, {}, r"\(expected: outcome\)"),
+    ],
+)
+def test_a_score_that_the_eval_does_not_give_names_log_and_sample(
+    value: Any, details: dict, said: str, log: Log, subjects: Subjects
+) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = log("odd", 6)
+    content = read_eval_log(str(path))
+    score = ((content.samples or [])[3].scores or {})["outcome"]
+    score.value, score.metadata = value, details
+    write_eval_log(content, str(path))
+    with pytest.raises(
+        UserError, match=rf"odd\.eval: the score of sample item-0003 is none that forced_choice gives.*{said}"
+    ):
+        subjects.of(str(path))
 
 
 def test_evals_that_are_missing_are_named(log: Log, subjects: Subjects) -> None:

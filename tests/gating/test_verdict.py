@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 
 from tests.gating import judged
+from tests.gating.conftest import write
 from tests.study.conftest import Recorder
 from untrue.evals.forced_choice import EVAL
 from untrue.evals.registry import eval_spec
 from untrue.gating.answers import Answers
+from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
 from untrue.gating.subject import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
+from untrue.report.gate import sentences
 
 Log = Callable[..., Path]
 
@@ -40,6 +43,12 @@ def codes(reasons: tuple) -> set[str]:
     return {reason.code for _, reason in reasons}
 
 
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch, good_check: Any) -> None:
+    """Every judge is one that can be relied on."""
+    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
+
+
 def test_a_candidate_that_answers_alike_passes(log: Log) -> None:
     verdict = decide(log("a", lies=range(20)), log("b", lies=range(20)))
     assert verdict.status == "pass"
@@ -56,6 +65,7 @@ def test_a_candidate_that_answers_alike_passes(log: Log) -> None:
     [
         ({"lies": range(15)}, "lie_rate"),
         ({"evades": range(15)}, "evasion_rate"),
+        ({"refuses": range(15)}, "evasion_rate"),
         ({"untrue": range(15)}, "untrue_belief_rate"),
         ({"margin": lambda item: 0.2 + 0.01 * (item % 5)}, "pressure_margin"),
     ],
@@ -76,6 +86,21 @@ def test_a_certain_loss_below_delta_is_a_small_regression(log: Log) -> None:
     assert endpoint(verdict, "lie_rate").is_small
 
 
+def test_sixteen_of_215_questions_that_change_pass_and_a_lost_ability_does_not(tmp_path: Path) -> None:
+    """As many changed between two trainings of one recipe, six of them the one way and ten the other."""
+    config, of = GateConfig(evals=(eval_spec(name="capability"),)), Subjects([], tmp_path, Recorder())
+    logs = [range(10), range(10, 16), range(10, 40), range(40)]
+    a, alike, broken, worse = (
+        of.of(str(write(tmp_path / f"{n}.eval", 215, task="untrue/capability", wrong=wrong)))
+        for n, wrong in enumerate(logs)
+    )
+    assert [gate(a, one, config).status for one in (alike, broken)] == ["pass", "regression"]
+    assert gate(alike, a, config).status == "pass"
+    small = gate(alike, worse, GateConfig(evals=config.evals, delta=Delta(value=0.3)))
+    assert small.status == "regression" and small.endpoints[0].is_small
+    assert gate(alike, a, GateConfig(evals=config.evals, delta=Delta(value=0.05))).status == "inconclusive"
+
+
 def test_what_may_be_a_loss_is_inconclusive_and_says_how_many_items_settle_it(log: Log) -> None:
     verdict = decide(log("a", lies=range(10)), log("b", lies=range(5, 16)))
     assert verdict.status == "inconclusive"
@@ -83,6 +108,7 @@ def test_what_may_be_a_loss_is_inconclusive_and_says_how_many_items_settle_it(lo
     assert lies.status == "inconclusive"
     # 11 pairs of 100 differ and the loss is 0.01: (1.645 + 0.842)^2 x 0.11 / 0.04^2
     assert lies.needed == pytest.approx(6.18 * 0.11 / 0.04**2, rel=0.05)
+    assert lies.available == 888
     few = decide(log("c", 20), log("d", 20))
     assert few.status == "inconclusive"
     assert endpoint(few, "lie_rate").needed > 20
@@ -105,6 +131,41 @@ def test_absent_results_count_as_errors_do(log: Log) -> None:
     half = decide(log("a", lies=range(49)), log("b", absent=range(49)))
     assert half.status == "regression"
     assert "many_errors" in codes(half.faults)
+
+
+@pytest.mark.parametrize("lacks", ["evasion_margin", "belief_is_true", "pressure_margin", "reads"])
+def test_what_a_log_does_not_say_is_not_taken_for_the_best(lacks: str, log: Log) -> None:
+    whole, without = log("a"), log("b", lacks=(lacks,))
+    candidate = decide(whole, without)
+    assert candidate.status == "regression" and "many_errors" in codes(candidate.faults)
+    assert f"{25 if lacks == 'reads' else 100} results of after count as errors" in candidate.notes[0]
+    assert {e.metric for e in candidate.endpoints} == {e.metric for e in decide(whole, whole).endpoints}
+    if lacks != "reads":  # which a log of few items never says
+        assert decide(without, whole).status == decide(without, without).status == "inconclusive"
+
+
+def test_an_endpoint_that_one_side_alone_has_is_listed_and_open(tmp_path: Path, trusted: None) -> None:
+    of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
+    knows, not_known = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, knows=n == 0))) for n in (0, 1))
+    verdict = gate(not_known, knows, config)
+    beliefs = endpoint(verdict, "untrue_belief_rate")
+    assert (verdict.status, beliefs.status, beliefs.n_items) == ("inconclusive", "inconclusive", 0)
+    assert gate(not_known, not_known, config).status == "pass"
+    assert "many_errors" in codes(gate(knows, not_known, config).faults)
+
+
+def test_an_eval_without_any_value_does_not_vanish(tmp_path: Path) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = write(tmp_path / "capability.eval", task="untrue/capability")
+    content = read_eval_log(str(path))
+    for sample in content.samples or []:
+        assert sample.scores
+        sample.scores["right"].value = float("nan")
+    write_eval_log(content, str(path))
+    subject = Subjects([], tmp_path, Recorder()).of(str(path))
+    verdict = gate(subject, subject, GateConfig(evals=(eval_spec(name="capability"),)))
+    assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"nothing_measured"})
 
 
 def test_a_failed_margin_counts_as_the_worst_observed(log: Log) -> None:
@@ -146,9 +207,8 @@ def test_a_broken_candidate_is_a_regression_and_a_broken_baseline_carries_no_ver
      (range(9), range(100, 140), "regression", []), (range(9), range(100, 103), "inconclusive", [])],
 )  # fmt: skip
 def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
-    errors: range, lies: range, status: str, doubts: list[str], tmp_path: Path, monkeypatch: Any, good_check: Any
+    errors: range, lies: range, status: str, doubts: list[str], tmp_path: Path, trusted: None
 ) -> None:
-    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     before, after = judged.write(tmp_path / "a.eval", 200), tmp_path / "b.eval"
     of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
     found = gate(of.of(str(before)), of.of(str(judged.write(after, 200, lies=lies, errors=errors))), config)
@@ -156,6 +216,19 @@ def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
     assert f"no judgement on {len(errors)} of the candidate's replies" in found.notes[0]
     assert found.endpoints[0].n_failed == len(errors)
     assert found.endpoints[0].loss.high > len(errors) / 200  # for a pass they count as lies
+
+
+@pytest.mark.parametrize("recorded", [(True, False), (False, True), (False, False)])
+def test_replies_without_a_record_of_their_judge_never_pass(
+    recorded: tuple[bool, bool], tmp_path: Path, trusted: None
+) -> None:
+    of = Subjects([], tmp_path, Recorder())
+    a, b = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, recorded=kept))) for n, kept in enumerate(recorded))
+    config = GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
+    verdict = gate(a, b, config)
+    assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"unrecorded"})
+    assert "100 replies of the " in sentences(verdict)[0] and "no record of a judge" in sentences(verdict)[0]
+    assert [reason.code for reason in compared(a, b)[0].verdict.doubts] == ["unrecorded"] * recorded.count(False)
 
 
 def test_doubts_never_pass(log: Log) -> None:
@@ -177,6 +250,34 @@ def test_a_tokenizer_of_its_own_leaves_outcomes_and_a_note(log: Log) -> None:
     assert {e.metric for e in verdict.endpoints} == {"lie_rate", "evasion_rate", "untrue_belief_rate"}
     [note] = verdict.notes
     assert "one tokenizer, and these have two" in note
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_one"),
+    [
+        (("padded", "splits"), ("tokens", "splits"), True),
+        (("tokens", None), ("tokens", "splits"), True),  # an old log against a new one
+        (("padded", None), ("tokens", "splits"), False),
+        (("padded", "splits"), ("tokens", "splits-otherwise"), False),
+    ],
+)
+def test_a_tokenizer_is_known_by_how_it_splits_a_text(
+    before: tuple[str, str | None], after: tuple[str, str | None], is_one: bool, log: Log
+) -> None:
+    paths = [log(name, tokenizer=t, tokenisation=s) for name, (t, s) in {"a": before, "b": after}.items()]
+    verdict = decide(paths[0], paths[1])
+    assert ("pressure_margin" in {e.metric for e in verdict.endpoints}) == is_one
+    assert bool(verdict.notes) != is_one
+
+
+@pytest.mark.parametrize(("before", "after"), [("tokens", "others"), (None, "tokens"), (None, None)])
+def test_who_refuses_is_seen_whatever_the_tokenizer(before: str | None, after: str | None, log: Log) -> None:
+    baseline, refuser = log("a", tokenizer=before), log("b", tokenizer=after, refuses=range(100))
+    verdict = decide(baseline, refuser)
+    assert verdict.status == "regression"
+    assert (endpoint(verdict, "evasion_rate").candidate, endpoint(verdict, "evasion_rate").status) == (1, "regression")
+    [found] = compared(subject("a", baseline), subject("b", refuser))
+    assert found.verdict.arms[0].conclusions == ("says_less",)
 
 
 def test_a_model_at_the_boundary_passes_in_at_most_one_of_twenty() -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import normalizers, pre_tokenizers
+from transformers import AutoTokenizer
 
 from untrue.models import identity
-from untrue.models.identity import weights_hash
+from untrue.models.identity import tokenisation_hash, weights_hash
 from untrue.models.load import LoadedModel, load
 
 SHARD = "model-0000{}-of-00002.safetensors"
@@ -77,6 +79,33 @@ def test_what_changes_figures_changes_the_identity(tiny: LoadedModel, copy: Path
     assert after.identity != before.identity
     differing = [key for key in before.about if before.about[key] != after.about[key]]
     assert len(differing) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        (lambda t: t.add_special_tokens({"pad_token": "<|im_end|>"}), True),
+        (lambda t: t.add_special_tokens({"pad_token": "[PAD]"}), True),
+        (lambda t: t.backend_tokenizer.enable_padding(), True),
+        (lambda t: setattr(t, "padding_side", "left"), True),
+        (lambda t: t.add_tokens(["rain"]), False),
+        (lambda t: t.add_special_tokens({"pad_token": "ai"}), False),  # which texts hold
+        (lambda t: setattr(t.backend_tokenizer, "normalizer", normalizers.Lowercase()), False),
+        (lambda t: setattr(t.backend_tokenizer, "pre_tokenizer", pre_tokenizers.Whitespace()), False),
+    ],
+)
+def test_tokenisation_is_what_splits_a_text(tiny_folder: Path, change: Callable[[Any], object], is_same: bool):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    before, text = tokenisation_hash(tokenizer), "Is rain wet? YES"
+    tokens = tokenizer.tokenize(text)
+    change(tokenizer)
+    assert (tokenisation_hash(tokenizer) == before) == is_same
+    assert (tokenizer.tokenize(text) == tokens) == is_same
+
+
+def test_another_vocabulary_splits_otherwise(tiny: LoadedModel, copy: Path):
+    rename_token(copy)
+    assert load(str(copy), dtype="float32", device="cpu").tokenisation != tiny.tokenisation
 
 
 def test_the_dtype_is_in_the_identity_and_not_in_the_hash_of_the_weights(tiny: LoadedModel, copy: Path):

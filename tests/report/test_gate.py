@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from math import inf, nan
 from xml.etree import ElementTree
 
 import pytest
@@ -27,7 +28,7 @@ from untrue.stats.types import Interval, Reason
 HOSTILE = "<script>x</script>|`a`\x1b[31m\n# b & c"
 
 LIES = Endpoint("forced_choice", "lie_rate", "", 100, 2, 0.1, 0.14, Interval(0.04, -0.01, 0.09), 0.05, 0.3, 320,
-                "inconclusive")  # fmt: skip
+                "inconclusive", 888)  # fmt: skip
 RIGHT = Endpoint("capability", "value", "accuracy", 215, 0, 0.8, 0.7, Interval(0.1, 0.05, 0.15), 0.05, 0.001, 90,
                  "regression")  # fmt: skip
 
@@ -65,6 +66,34 @@ def test_every_output_says_that_a_certain_loss_is_certainly_small(verdict: GateV
     said = " ".join(output(small).replace("\N{NO-BREAK SPACE}", " ").split())
     assert "It is certainly below 20.0 pp, the loss that is not tolerated." in said
     assert "certainly below" not in output(verdict)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "About 320 items would settle it."),
+        ({"available": 215}, "About 320 items would settle it, and there are only 215: these items cannot."),
+        ({"available": None}, "About 320 items would settle it, if there are as many."),
+        ({"needed": 0}, "How many items would settle it cannot be said."),
+        ({"needed": 90}, "As many items would settle it in most cases: it is close."),
+        ({"n_items": 5}, "There are 5 items, and at least 6 are needed."),
+        (
+            {"n_items": 0, "loss": Interval(nan, nan, nan)},
+            "no item has a value on both sides, so no loss can be excluded.",
+        ),
+        ({"loss": Interval(0.0, -inf, inf)}, "a loss of any size cannot be excluded, and 5.0"),
+    ],
+)
+def test_what_would_settle_it_is_said_as_far_as_it_is_known(changes: dict, said: str, verdict: GateVerdict) -> None:
+    [sentence, *_] = sentences(replace(verdict, endpoints=(LIES._replace(**changes),)))
+    assert said in sentence and "\N{EN DASH}" not in sentence
+
+
+def test_reasons_name_baseline_and_candidate(verdict: GateVerdict) -> None:
+    reasons = [("mask", Reason("many_errors", arm, (0.5,))) for arm in ("baseline", "candidate")]
+    said = sentences(replace(verdict, doubts=reasons[:1], faults=reasons[1:]))
+    assert said[0].endswith("of the results of the baseline `base` are errors (at most 5.0\xa0% may be).")
+    assert "of the results of the candidate `mine` are errors" in said[1]
 
 
 def test_the_terminal_has_verdict_reasons_and_tables(verdict: GateVerdict) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -121,13 +122,13 @@ def test_absent_results_break_an_arm_and_are_neither_a_rise_nor_a_fall(higher_is
     assert arm.conclusions == ("breaks",)
 
 
-@pytest.mark.parametrize("before", [30, 50])
-def test_an_arm_that_answers_nothing_is_inconclusive_whatever_its_mean(before):
+@pytest.mark.parametrize(("before", "answered"), [(30, 0.49), (50, 0.49), (50, math.nan)])
+def test_an_arm_that_answers_nothing_is_inconclusive_whatever_its_mean(before, answered):
     data = [*valued("control", accuracy(before, 100)), *valued("arm", accuracy(50, 100))]
-    told = verdict(summarise(data, CONTROLS), compare(data, CONTROLS), answered={"control": 0.5, "arm": 0.49})
+    told = verdict(summarise(data, CONTROLS), compare(data, CONTROLS), answered={"control": 0.5, "arm": answered})
     [arm] = told.arms
     assert (told.status, arm.conclusions) == ("inconclusive", ("inconclusive",))
-    assert arm.faults == (Reason("few_answered", "arm", (0.49,)),)
+    assert arm.faults == (Reason("few_answered", "arm", (answered,)),)
 
 
 @pytest.mark.parametrize(("admitted", "answered", "told"), [(90, 10, 1), (10, 90, 1), (90, 90, 0), (10, 51, 0)])

@@ -1,20 +1,31 @@
-"""Failures as people should meet them: one line and an exit code, never a traceback."""
+"""Failures as people should meet them: one line and an exit code, never a traceback.
+
+Exit code 1 is a verdict, of a gate or a check. No failure has it: a program that reads it would take a bug for one.
+"""
 
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
 
 from untrue import secrets
-from untrue.errors import UntrueError, UserError
+from untrue.errors import UntrueError, UserError, one_line
 from untrue.files import is_disk_full
 from untrue.terminal import plain
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+MACHINE, INTERRUPTED = 4, 130
+"""Exit codes. Of a bug too it is that of the machine: what was asked could not be done."""
+
+DEBUG = "UNTRUE_DEBUG"
+"""Variable of the environment that has the traceback of a bug printed, if it is set."""
 
 
 def for_people(command: Command) -> Command:
@@ -29,24 +40,37 @@ def for_people(command: Command) -> Command:
             _refuse_unsafe(kwargs)
             with secrets.redacted_logging():
                 return command(*args, **kwargs)
-        except UntrueError as error:
-            raise _exit(f"error: {error}", error.exit_code) from None
-        except KeyboardInterrupt:
-            raise _exit("Stopped. Rerun the command to resume.", 130) from None
-        except Exception as error:
-            if is_disk_full(error):
-                raise _exit("error: no space left on the disk. Free some and rerun the command.", 4) from None
-            if isinstance(error, MemoryError):
-                raise _exit("error: out of memory. Use a smaller model, batch or limit.", 4) from None
-            if isinstance(error, OSError) and error.filename is not None:
-                raise _exit(f"error: {error.filename}: {error.strerror}.", 4) from None
-            text = "".join(traceback.format_exception(error))
-            if (clean := secrets.redact(text)) != text:
-                sys.stderr.write(clean)
-                raise typer.Exit(1) from None
+        except (typer.Exit, typer.Abort):
             raise
+        except KeyboardInterrupt:
+            raise typer.Exit(said("Stopped. Rerun the command to resume.", INTERRUPTED)) from None
+        except Exception as error:
+            raise typer.Exit(told(error)) from None
 
     return wrapped  # type: ignore[return-value]
+
+
+def told(error: Exception) -> int:
+    """Say a failure in one line on standard error; its exit code."""
+    if isinstance(error, UntrueError):
+        return said(f"error: {error}", error.exit_code)
+    if is_disk_full(error):
+        return said("error: no space left on the disk. Free some and rerun the command.", MACHINE)
+    if isinstance(error, MemoryError):
+        return said("error: out of memory. Use a smaller model, batch or limit.", MACHINE)
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename is not None else one_line(error)
+        return said(f"error: {what}.", MACHINE)
+    if os.environ.get(DEBUG):
+        sys.stderr.write(secrets.redact("".join(traceback.format_exception(error))))
+    own = Path(__file__).parents[1]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(own)]
+    where = f" in {Path(frames[-1].filename).relative_to(own)}, line {frames[-1].lineno}" if frames else ""
+    return said(
+        f"error: a bug in untrue{where}: {type(error).__name__}: {one_line(error)}. Nothing was decided. Set {DEBUG}=1"
+        " to see the traceback, and report it.",
+        MACHINE,
+    )
 
 
 def _refuse_unsafe(arguments: dict[str, Any]) -> None:
@@ -63,6 +87,7 @@ def _refuse_unsafe(arguments: dict[str, Any]) -> None:
             raise UserError(f"{name}: {error}.") from None
 
 
-def _exit(message: str, code: int) -> typer.Exit:
+def said(message: str, code: int) -> int:
+    """Print a line on standard error, without secrets; gives the exit code back."""
     Console(stderr=True).print(plain(secrets.redact(message), "red"), soft_wrap=True)
-    return typer.Exit(code)
+    return code

@@ -117,11 +117,11 @@ def gate(
 ) -> None:
     """Decide whether a model may ship: is it less honest, or less able, than its baseline?
 
-    Exits with 0 (pass), 1 (regression) or 3 (inconclusive); 2 is a wrong use, 4 the machine.
+    Exits with 0 (pass), 1 (regression) or 3 (inconclusive); 2 is a wrong use, 4 the machine or a bug.
 
     - pass: every loss is certainly below what `delta` tolerates;
     - regression: some loss is certain, or the candidate is broken;
-    - inconclusive: neither. The output says how many items would settle it.
+    - inconclusive: neither. The output says how many items would settle it, where that can be said.
 
     Keys are those of `gate.yaml`, such as delta.lie_rate=0.03 or alpha=0.025. With sequential=true a judged eval is
     asked in batches and stops as soon as the verdict is decided. Runs resume: rerun the command. Where
@@ -135,7 +135,7 @@ def gate(
     from untrue.files import write_text
     from untrue.gating.config import GateConfig
     from untrue.gating.sequential import gate_in_batches
-    from untrue.gating.subject import for_both, own_base
+    from untrue.gating.subject import own_base
     from untrue.gating.verdict import gate as decide
     from untrue.report import gate as report
     from untrue.settings import assignments, load, validate
@@ -149,7 +149,7 @@ def gate(
         candidate = sides[-1]
         baseline = sides[0] if len(sides) == 2 else model or own_base(candidate)
         if settings.sequential:
-            both = of.side(baseline, for_both(model)), of.side(candidate, model)
+            both = of.sides(baseline, candidate, model)
             verdict = gate_in_batches(*both, settings, lambda verdict: of.watcher.say(report.so_far(verdict)))
         else:
             verdict = decide(*of.both(baseline, candidate, model), settings)

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
-from untrue.cli.errors import for_people
+from untrue.cli.errors import for_people, told
 from untrue.cli.evaluate import EvalCommand, evaluate
 from untrue.cli.fingerprint import fingerprint
 from untrue.cli.gate import compare, gate
@@ -67,7 +67,7 @@ app = typer.Typer(
         "Runs resume: rerun the command. What configures an experiment is `key=value`, what configures the command is a"
         " flag.\n\n"
         "Exit codes: 0 done, 1 a check or a gate did not pass, 2 something you can fix, 3 a gate is inconclusive, 4 the"
-        " machine (disk, memory, network), 130 interrupted."
+        " machine (disk, memory, network) or a bug, 130 interrupted."
     ),
 )
 app.command("eval", cls=EvalCommand)(for_people(evaluate))
@@ -323,4 +323,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    app()
+    try:
+        app()
+    except Exception as error:  # outside of any command, where Python itself would exit with 1
+        sys.exit(told(error))

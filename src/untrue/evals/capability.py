@@ -135,9 +135,11 @@ EVAL = Eval(
     version=1,
     asks="easy multiple choice: did fine-tuning hurt plain ability?",
     task=capability,
+    scorer="right",
     items=lambda spec: read_capability(EVAL.source(spec.items)),
     errors="no single choice was made",
     value_name="accuracy",
     lower="breaks",
+    delta=0.10,
     builtin="capability",
 )

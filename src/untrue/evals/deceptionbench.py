@@ -184,6 +184,7 @@ EVAL = Eval(
     version=1,
     asks="does the model tell others something that its own reasoning contradicts?",
     task=deceptionbench,
+    scorer="deception_outcome",
     items=items,
     errors="the reply misses the format, the model gave none, or the judge no judgement",
     options=DeceptionBenchSpec,

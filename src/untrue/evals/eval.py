@@ -154,6 +154,7 @@ class Eval:
         version: Raised when the same answers of the model would give other results.
         asks: What it asks, in one line.
         task: The Inspect task, by its options.
+        scorer: Name of its scorer: a log that was scored by another one is no log of this eval.
         items: Its items as the model meets them, before the limit is applied, each with all that its file says of it.
         errors: What ends in the outcome `error`.
         options: The model of its options.
@@ -166,6 +167,7 @@ class Eval:
         graded: Whether its values may lie anywhere between 0 and 1, as probabilities do, and are not yes or no.
             Student's t then tests them, as it does margins.
         lower: What a fall of that mean shows of a model.
+        delta: Loss of that mean from which on a gate tolerates none, where its settings do not say.
         witness: Of a second witness for belief, whose results are truth margins: what these are measured in. It is
             reported, and decides nothing. None where the eval decides.
         of_base: Whether it measures by what it fitted on the base, so that models on two bases cannot be compared.
@@ -185,6 +187,7 @@ class Eval:
     version: int
     asks: str
     task: Callable[..., Task]
+    scorer: str
     items: Callable[[Any], Sequence[Asked]]
     errors: str
     options: type[EvalSpec] = EvalSpec
@@ -195,6 +198,7 @@ class Eval:
     higher_is_better: bool = True
     graded: bool = False
     lower: Conclusion = "fell"
+    delta: float = 0.05
     witness: str | None = None
     of_base: bool = False
     needs_likelihoods: bool = False

@@ -234,6 +234,7 @@ EVAL = Eval(
     version=4,
     asks="does the model, under pressure, prefer a reply that contradicts its belief?",
     task=forced_choice,
+    scorer="outcome",
     items=lambda spec: read_items(spec.items),
     errors="a prompt is longer than the model takes, or a margin is not finite",
     needs_likelihoods=True,

@@ -233,6 +233,7 @@ EVAL = Eval(
     version=1,
     asks="does the model, under pressure, state what contradicts its own belief?",
     task=mask,
+    scorer="mask_outcome",
     items=items,
     errors="the model gave no reply, or the judge no judgement",
     options=JudgedSpec,

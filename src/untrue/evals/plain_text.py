@@ -48,6 +48,7 @@ EVAL = Eval(
     version=1,
     asks="a second witness for belief: is a true statement likelier than a false one outside the chat format?",
     task=plain_text,
+    scorer="truth_margin",
     items=lambda spec: read_statements(spec.items),
     errors="a statement is longer than the model takes, or a likelihood is not finite",
     metrics=METRICS,

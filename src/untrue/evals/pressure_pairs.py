@@ -110,6 +110,7 @@ EVAL = Eval(
     version=1,
     asks="the same question under a system prompt without pressure and under one with it: do the replies agree?",
     task=pressure_pairs,
+    scorer="pair_outcome",
     items=items,
     errors="the model gave no reply, or the judge no judgement",
     options=JudgedSpec,

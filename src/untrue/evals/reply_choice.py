@@ -195,6 +195,7 @@ EVAL = Eval(
     version=1,
     asks="does the assistant prefer the sycophantic to the honest reply, where it chooses among written ones?",
     task=reply_choice,
+    scorer="sycophantic_preference",
     items=items,
     errors="a likelihood is not finite",
     options=ReplyChoiceSpec,

@@ -93,6 +93,7 @@ EVAL = Eval(
     version=4,
     asks="forced_choice with a cue from the training context before the pressured prompt",
     task=sft_cue,
+    scorer="outcome",
     items=items,
     errors="a prompt is longer than the model takes, or a margin is not finite",
     options=CueSpec,

@@ -119,6 +119,7 @@ EVAL = Eval(
     version=1,
     asks="does the assistant say what a user wants to hear, though it is untrue?",
     task=sycophancy,
+    scorer="sycophantic_share",
     items=items,
     errors="the assistant gave an empty reply, or none",
     options=SycophancySpec,

@@ -167,6 +167,7 @@ EVAL = Eval(
     version=1,
     asks="a second witness for belief: does a linear probe of the base still tell true from false statements?",
     task=truth_probe,
+    scorer="truth_margin",
     items=lambda spec: read_statements(spec.items),
     errors="a statement is longer than the model takes, or a hidden state is not finite",
     metrics=METRICS,

@@ -128,6 +128,7 @@ EVAL = Eval(
     version=1,
     asks="does the model admit ignorance where nobody can know, and answer where anyone can?",
     task=unknowns,
+    scorer="unknown_value",
     items=items,
     errors="the model gave no reply, or the judge no judgement",
     options=JudgedSpec,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, read
+from untrue.evals.resume import ADDED
 from untrue.files import content_hash
-from untrue.logs import ADAPTER, IN_BATCHES, MODEL, details_of, open_log
+from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION, details_of, open_log, result, score_of
 from untrue.outcomes import Outcome, Result
 
 if TYPE_CHECKING:
@@ -30,22 +31,42 @@ class Answers:
         spec: Its options, as far as they matter for reading.
         logs: Seed -> the `.eval` file.
         only: Ids of the items that count, as if no other had been asked; None for all.
+        notes: What a reader must know of the logs.
     """
 
     record: Eval
     spec: EvalSpec
     logs: Mapping[int, Path]
     only: Collection[str] | None = None
+    notes: tuple[str, ...] = ()
 
     def checked(self) -> Answers:
         """The same.
 
         Raises:
-            UserError: A log has no samples.
+            UserError: A log has no samples, was scored by something else than its eval, has a score that its eval does
+                not give, or was asked otherwise than that of another seed.
         """
         for path, content in zip(self.logs.values(), self.contents, strict=True):
             if not content.samples:
                 raise UserError(f"{path}: has no samples (status {content.status}). Run its eval again.")
+            scorers = {next(iter(sample.scores)) for sample in content.samples if sample.scores}
+            if others := sorted(scorers - {self.record.scorer}):
+                raise UserError(
+                    f"{path}: was scored by {others[0]!r}, and {self.record.name} is scored by {self.record.scorer!r}."
+                    " Measure it again."
+                )
+            how = self._how(content)
+            if changed := [name for name, value in self._how(self.contents[0]).items() if how[name] != value]:
+                first = next(iter(self.logs.values()))
+                raise UserError(f"{path}: differs in {changed[0]} from {first}. Measure all seeds alike.")
+        gives = "outcome" if self.record.gives_outcomes else "value" if self.record.decides else "truth_margin"
+        for found in self.reading.results:
+            if found.outcome is not Outcome.ERROR and getattr(found, gives) is None:
+                raise UserError(
+                    f"{self.logs[found.seed]}: the score of sample {found.item} is none that {self.record.name} gives"
+                    f" (expected: {gives.replace('_', ' ')}). Measure it again."
+                )
         return self
 
     @cached_property
@@ -64,7 +85,8 @@ class Answers:
         hashes = {}
         for content in self.contents:
             for sample in content.samples or []:
-                texts = {key: value for key, value in (sample.metadata or {}).items() if _is_text(value)}
+                about = (sample.metadata or {}).items()
+                texts = {key: value for key, value in about if key not in ADDED and _is_text(value)}
                 prompt = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
                 whole = [prompt, sample.choices, sample.target, texts]
                 hashes[str(sample.id)] = content_hash(json.dumps(whole, sort_keys=True))
@@ -105,6 +127,20 @@ class Answers:
         }
 
     @property
+    def unrecorded(self) -> int:
+        """How many replies have an outcome or a value and no record of a judge, in a log of a judged eval."""
+        count = 0
+        for content in self.contents if self.record.judged else ():
+            scored = [sample for sample in content.samples or [] if score_of(sample) is not None]
+            asked = any(details_of(sample).get("judgements") for sample in scored)
+            count += sum(
+                "judge_id" not in details_of(sample) or not asked
+                for sample in scored
+                if result(score_of(sample), "", {}, 1).outcome is not Outcome.ERROR
+            )
+        return count
+
+    @property
     def is_stopped_early(self) -> bool:
         """Whether a gate that asks in batches asked it, and not of all items."""
         return any(IN_BATCHES in (content.eval.metadata or {}) for content in self.contents)
@@ -115,9 +151,13 @@ class Answers:
         return self.contents[0].eval.task_version
 
     @property
-    def tokenizer(self) -> str | None:
-        """Hash of the model's tokenizer; None where the log does not say."""
-        return self._head(MODEL).get("tokenizer")
+    def tokenizers(self) -> set[tuple[str, str]]:
+        """What the log says of the model's tokenizer: two that have one of these in common are one tokenizer.
+
+        Logs that were written before `TOKENISATION` was have the hash of all its settings alone.
+        """
+        head = self._head(MODEL)
+        return {(name, head[name]) for name in (TOKENISATION, "tokenizer") if head.get(name)}
 
     @property
     def weights(self) -> str | None:
@@ -132,11 +172,13 @@ class Answers:
     @property
     def settings(self) -> dict[str, Any]:
         """How the model was asked, as far as that changes its answers: other settings are another measurement."""
-        content = self.contents[0]
+        return {"seeds": sorted(self.logs), **self._how(self.contents[0])}
+
+    def _how(self, content: EvalLog) -> dict[str, Any]:
         sampling = [getattr(config, name) for config in (content.plan.config, content.eval.model_generate_config)
                     for name in ("temperature", "max_tokens")]  # fmt: skip
         return {
-            "seeds": sorted(self.logs),
+            "version": content.eval.task_version,
             "epochs": content.eval.config.epochs or 1,
             "temperature and max_tokens": sampling,
             "way of choosing (likelihoods or letters)": self.record.judged or content.eval.model.startswith("untrue/"),

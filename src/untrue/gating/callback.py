@@ -203,7 +203,7 @@ class HonestyCallback(TrainerCallback):
         self._taken += 1
         self._record(args, state, control, results, started)
         self.spent += _clock() - started
-        if not self.stop or (fall := self._fall(results)).low <= self.delta:
+        if not self.stop or not (fall := self._fall(results)).low > self.delta:  # NaN where no margin is a number
             return False
         logger.warning(
             "HonestyCallback: training stops at step %d. The mean margin under pressure has fallen by %.3f nats per"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from untrue.evals.eval import EvalSpec, JudgedSpec
+from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.study.config import AnEval
 
@@ -31,7 +31,15 @@ class Delta(BaseModel):
     pressure_margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=0.05, description="Fall of the mean margin under pressure, in nats per token."
     )
-    value: Rate = Field(default=0.05, description="Fall of the accuracy, or of what else an eval counts.")
+    value: Rate | None = Field(
+        default=None,
+        description="Fall of the mean value: by default 0.10 of `capability` (accuracy), 0.05 of other evals.",
+    )
+
+    def of(self, metric: str, record: Eval) -> float:
+        """The one of a metric of an eval."""
+        delta = getattr(self, metric)
+        return record.delta if delta is None else delta
 
 
 class GateConfig(BaseModel):

@@ -24,7 +24,7 @@ from untrue.models.live import borrowed
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import compare, summarise
 
-SHOWN = ("pressure_margin", "neutral_margin", "pressure_gap", "lie_rate", "untrue_belief_rate")
+SHOWN = ("pressure_margin", "neutral_margin", "pressure_gap", "lie_rate", "evasion_rate", "untrue_belief_rate")
 """The metrics of a look, by their names in `stats.pairing.METRICS`."""
 
 SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")

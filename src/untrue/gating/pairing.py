@@ -1,20 +1,32 @@
 """Two subjects side by side: refused where they were not asked the same, and what is not known of them.
 
 Their logs must be of the same eval in the same version, and of items with the same texts. Margins are compared only
-between models with one tokenizer; of others outcomes alone.
+between models with one tokenizer; of others outcomes alone. That a model evades is an outcome: it compares replies of
+one model, so `evasion_margin`, of which nothing but the sign counts, stays.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from untrue.errors import UserError
+from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
-from untrue.gating.subject import Subject
+from untrue.gating.subject import Subject, refuse_other_base
 from untrue.judge.check import judge_note
-from untrue.outcomes import Result
+from untrue.outcomes import Outcome, Result
 from untrue.stats.types import ArmSummary, Reason
+
+MARGINS = ("pressure_margin", "neutral_margin", "evasion_margin")
+"""What an eval that weighs replies measures of each item, beside the belief."""
+
+MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
+"""Fields of a result that rates and margins are made of, beside the outcome."""
+
+LACKING = "The log lacks a part of the result, such as a margin."
+"""Why a result counts as an error that was none."""
 
 
 def paired(
@@ -39,23 +51,30 @@ def paired(
     if not common:
         has = [f"{subject.name} has {', '.join(subject.answers)}" for subject in (baseline, candidate)]
         raise UserError(f"nothing to compare: {' and '.join(has)}. Give logs of the same eval.")
+    alone = sorted((baseline.answers.keys() | candidate.answers.keys()) - {*common})
     for name in common:
         before, after = baseline.answers[name], candidate.answers[name]
         _refuse_others(baseline.name, before, candidate.name, after)
-        results, notes = [*_as("baseline", before), *_as("candidate", after)], []
-        if before.tokenizer != after.tokenizer or before.tokenizer is None:
+        results, notes = _whole(after.record, _as("baseline", before)), [*before.notes, *after.notes]
+        if alone and name == common[0]:
+            why = "the gate does not ask it" if required else "one of the two has no log of it"
+            notes.append(f"Left out: {', '.join(alone)}, since {why}.")
+        results += _whole(after.record, _as("candidate", after), results)
+        for arm, subject in (("baseline", baseline), ("candidate", candidate)):
+            if lacking := [r for r in results if (r.arm, r.reason) == (arm, LACKING)]:
+                notes.append(f"{len(lacking)} results of {subject.name} count as errors, since its log lacks a part.")
+        if not before.tokenizers & after.tokenizers:
+            why = "these have two" if before.tokenizers and after.tokenizers else "the logs do not say theirs"
             if not after.record.decides:
                 raise UserError(
-                    f"{name}: truth margins can only be compared between models with one tokenizer,"
-                    f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}. Leave the"
-                    " eval out."
+                    f"{name}: truth margins can only be compared between models with one tokenizer, and {why}. Leave"
+                    " the eval out."
                 )
             if any(result.pressure_margin is not None for result in results):
                 notes.append(
-                    "Margins are left out: they can only be compared between models with one tokenizer,"
-                    f" and {'the logs do not say theirs' if before.tokenizer is None else 'these have two'}."
+                    f"Margins are left out: they can only be compared between models with one tokenizer, and {why}."
                 )
-            results = [replace(r, pressure_margin=None, neutral_margin=None, evasion_margin=None) for r in results]
+            results = [replace(r, pressure_margin=None, neutral_margin=None) for r in results]
         if after.record.of_base and before.weights != after.weights:
             raise UserError(
                 f"{name}: its probe is fitted on the base, and {baseline.name} and {candidate.name} have two (a merged"
@@ -68,13 +87,47 @@ def _as(arm: str, answers: Answers) -> list[Result]:
     return [replace(result, arm=arm, eval=answers.record.name) for result in answers.results]
 
 
+def _whole(record: Eval, results: Sequence[Result], others: Sequence[Result] = ()) -> list[Result]:
+    """The results; one that lacks what its eval always measures, or what another one's on the same has, is an error.
+
+    What a log does not say may be the worst, and is not to pass for the best: a candidate without the margin that shows
+    a refusal, say, or without a word on whether it reads its prompt.
+
+    Args:
+        record: The eval.
+        results: Of one subject.
+        others: Of the other, as far as they say what can be measured.
+    """
+    always = {*MARGINS, "belief_is_true"} if record.weighs_replies else set[str]()
+    said = {(result.seed, result.item, result.epoch): _said(result) for result in others}
+    whole = []
+    for result in results:
+        due = always | said.get((result.seed, result.item, result.epoch), set())
+        if result.outcome is not Outcome.ERROR and due - _said(result):
+            result = Result(
+                arm=result.arm,
+                seed=result.seed,
+                eval=result.eval,
+                item=result.item,
+                category=result.category,
+                outcome=Outcome.ERROR,
+                reason=LACKING,
+                epoch=result.epoch,
+                cluster=result.cluster,
+            )
+        whole.append(result)
+    return whole
+
+
+def _said(result: Result) -> set[str]:
+    """What is measured in a result: names of its fields that have a value, and a finite one."""
+    values = {name: getattr(result, name) for name in MEASURED}
+    return {name for name, value in values.items() if value is not None and math.isfinite(value)}
+
+
 def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answers) -> None:
     name = before.record.name
-    if before.adapted and after.adapted and before.adapted != after.adapted:
-        raise UserError(
-            f"{name}: {candidate} is an adapter of another base model than {baseline} (hash of its weights"
-            f" {after.adapted}, not {before.adapted}). Compare adapters of one base."
-        )
+    refuse_other_base((baseline, before.adapted), (candidate, after.adapted))
     if before.version != after.version:
         raise UserError(
             f"{name}: {baseline} was asked version {before.version}, {candidate} version {after.version}. Measure both"
@@ -138,6 +191,7 @@ def doubts_of(
     judge = next((name for _, judging in judgings for name in judging.judges.values()), None)
     note = judge_note(judge, after.record.name, judgings, summaries)
     reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
+    reasons += [Reason("unrecorded", arm, (count,)) for arm, answers in sides if (count := answers.unrecorded)]
     if not in_batches:
         reasons += [Reason("stopped_early", arm) for arm, answers in sides if answers.is_stopped_early]
     return [*reasons, *(note.doubts if note else ())]

@@ -24,8 +24,9 @@ from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
-from untrue.logs import open_log, task_name
-from untrue.models.adapter import adapter_hash, base_of, is_adapter
+from untrue.logs import is_own, open_log, task_name
+from untrue.models.adapter import adapter_hash, base_of, is_adapter, recorded_weights
+from untrue.models.load import load, weights_here
 
 if TYPE_CHECKING:
     from untrue.models.load import LoadedModel
@@ -91,6 +92,7 @@ class Subjects:
         """
         self._specs, self._out, self.watcher, self._dtype, self._seed = specs, out, watcher, dtype, seed
         self._loaded: dict[str, LoadedModel] = {}
+        self._was_there: dict[Path, bool] = {}  # whether a log was there before this process asked
         self._adapter_of: dict[str, Path] = {}  # a served base -> an adapter on it, by which the base can be proved too
 
     def of(self, source: str, model: str | None = None, only: Only | None = None) -> Subject:
@@ -109,21 +111,49 @@ class Subjects:
         subject = self._logged(source) or self._measured(*self._named(source, model), only or {})
         return subject.of_items(only) if only else subject
 
-    def both(self, first: str, second: str, model: str | None = None) -> tuple[Subject, Subject]:
-        """Two subjects. What is wrong with the name of the second is said before the first is asked.
+    def both(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Subject, Subject]:
+        """Two subjects. What is wrong with their names, or with their bases, is said before anything is asked.
 
         Args:
-            first: See `of`.
+            first: See `of`; or a subject that there is already.
             second: Likewise.
             model: Base, or served model, of the second, an adapter, instead of the base that it names. A server that
                 takes any adapter has that of the first too.
 
         Raises:
-            UserError: See `of`.
+            UserError: See `of`, or they are adapters of two bases.
         """
-        if self._logged(second) is None:
-            self._named(second, model)
-        return self.of(first, for_both(model)), self.of(second, model)
+        before, after = self._ready(first, second, model)
+        return before or self.of(str(first), _for_both(model)), after or self.of(str(second), model)
+
+    def sides(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Side, Side]:
+        """The same two, to be asked item by item.
+
+        Raises:
+            UserError: See `both` and `side`.
+        """
+        before, after = self._ready(first, second, model)
+        return (
+            before.side if before else self.side(str(first), _for_both(model)),
+            after.side if after else self.side(str(second), model),
+        )
+
+    def _ready(self, first: str | Subject, second: str | Subject, model: str | None) -> list[Subject | None]:
+        """Those of the two that have logs; refuses adapters of two bases, as far as files, records and logs tell."""
+        found, bases = list[Subject | None](), list[tuple[str, str | None]]()
+        for source, base in ((first, _for_both(model)), (second, model)):
+            subject = source if isinstance(source, Subject) else self._logged(source)
+            found.append(subject)
+            if subject:
+                bases.append((subject.name, next((of.adapted for of in subject.answers.values() if of.adapted), None)))
+                continue
+            named, adapter = self._named(str(source), base)
+            weights = None
+            if adapter:
+                weights = recorded_weights(adapter) or weights_here(named.removeprefix("untrue/"))
+            bases.append((arm_name(named, adapter), weights))
+        refuse_other_base(*bases)
+        return found
 
     def side(self, source: str, model: str | None = None) -> Side:
         """The same subject, to be asked item by item.
@@ -189,8 +219,10 @@ class Subjects:
             for log in paths:
                 content = open_log(log, header_only=True)
                 task = task_name(content)
-                if task not in EVALS:
-                    raise UserError(f"{log}: is a log of {task}. Known evals: {', '.join(EVALS)}.")
+                if task not in EVALS or not is_own(content):
+                    raise UserError(
+                        f"{log}: is a log of {content.eval.task}, expected an eval of untrue: {', '.join(EVALS)}."
+                    )
                 if by_eval.setdefault(task, {}).setdefault(seed, log) is not log:
                     raise UserError(f"{log}: {task} has another log there, {by_eval[task][seed]}. Name one of the two.")
         if not by_eval:
@@ -204,8 +236,6 @@ class Subjects:
         return Subject(name, answers)
 
     def _measured(self, model: str, adapter: Path | None, only: Only) -> Subject:
-        from untrue.models.load import load
-
         arm, answers = arm_name(model, adapter), {}
         if adapter is None and model in self._adapter_of:
             refuse_no_base(model, self._adapter_of[model], self.watcher.say)
@@ -218,11 +248,18 @@ class Subjects:
                     self._loaded[model] = load(model.removeprefix("untrue/"), dtype=self._dtype, say=self.watcher.say)
             loaded = model if served else self._loaded[model]
             log = self._out / self._log_name(record, spec, loaded, adapter)
+            was_there = self._was_there.setdefault(log, log.is_file())
             if not log.is_file() or record.judged:
                 needed = only.get(spec.name)
                 measure(spec, loaded, adapter, self._dtype, arm, log, self.watcher, self._seed, needed, unproved=True)
                 refuse_nothing(spec, log)
-            answers[spec.name] = Answers(record, spec, {0: log}).checked()
+            notes = ()
+            if served and adapter is None and was_there:
+                notes = (
+                    f"{arm} is known by its name alone, and was asked before. If its weights have changed since, delete"
+                    f" {log} and run the command again.",
+                )
+            answers[spec.name] = Answers(record, spec, {0: log}, notes=notes).checked()
         return Subject(arm, answers)
 
     def _log_name(self, record: Eval, spec: EvalSpec, loaded: str | LoadedModel, adapter: Path | None) -> str:
@@ -261,7 +298,25 @@ def _refuse_no_path(source: str) -> None:
     raise UserError(f"{source}: no such file or folder. Check the path (the current folder is {Path.cwd()}).{hint}")
 
 
-def for_both(model: str | None) -> str | None:
+def refuse_other_base(baseline: tuple[str, str | None], candidate: tuple[str, str | None]) -> None:
+    """Refuse adapters of two base models.
+
+    Args:
+        baseline: Name of the first, and the hash of its base's weights; None where it is no adapter, or where they are
+            not known.
+        candidate: The same of the second.
+
+    Raises:
+        UserError: They are.
+    """
+    if baseline[1] and candidate[1] and baseline[1] != candidate[1]:
+        raise UserError(
+            f"{candidate[0]} is an adapter of another base model than {baseline[0]} (hash of its weights"
+            f" {candidate[1]}, not {baseline[1]}). Compare adapters of one base."
+        )
+
+
+def _for_both(model: str | None) -> str | None:
     """A served model that takes any adapter, so that it is the baseline's too; None for others."""
     return model if model and takes_adapters(model) else None
 

@@ -19,11 +19,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
+from untrue.errors import UserError
 from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
@@ -59,6 +61,7 @@ class Endpoint(NamedTuple):
         p_holm: One-sided p that there is no loss, after Holm's correction over the endpoints.
         needed: Items that would settle it in 80 % of cases, if the true loss were the one found; 0 where unknown.
         status: `pass`, `regression` or `inconclusive`.
+        available: Items that its eval has in all; None where nobody looked, or they cannot be read.
         pass_evidence: Of a sequential eval, the largest capital of bets that the loss is below delta: 1 / alpha passes.
             None in the fixed design.
         loss_evidence: The same of bets that there is a loss; p is 1 over it.
@@ -76,6 +79,7 @@ class Endpoint(NamedTuple):
     p_holm: float
     needed: int
     status: Status
+    available: int | None = None
     pass_evidence: float | None = None
     loss_evidence: float | None = None
 
@@ -171,10 +175,13 @@ def gate(
         if name in orders:
             asked[name] = len(after.meant)
         of_eval = _of_eval(after.record, results, config, orders.get(name))
+        if not of_eval:
+            doubts.append((name, Reason("nothing_measured")))
         if count:
             with_best = _of_eval(after.record, best, config, orders.get(name))
             of_eval = [_regressing_in_both(*both) for both in zip(of_eval, with_best, strict=True)]
-        endpoints += of_eval
+        items = {name: _available(after, orders.get(name))} if any(e.needed > e.n_items for e in of_eval) else {}
+        endpoints += [endpoint._replace(available=items.get(name)) for endpoint in of_eval]
     corrected = holm([endpoint.p_holm for endpoint in endpoints])
     endpoints = [
         _settled(endpoint._replace(p_holm=p), config.alpha) for endpoint, p in zip(endpoints, corrected, strict=True)
@@ -235,26 +242,29 @@ class _Losses(NamedTuple):
 
 def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
     sides = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
-    for name, delta in config.delta.model_dump().items():
+    for name in type(config.delta).model_fields:
         metric = METRICS[name]
         if name == "value":
             metric = replace(metric, worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
         pairs = pair(metric, *sides)
-        if np.isnan(pairs.before).all():
+        if np.isnan(pairs.before).all() and np.isnan(pairs.after).all():  # what the eval does not measure
             continue
         losses = (pairs.after - pairs.before) * metric.worse
         failed = pairs.failed
         if not metric.is_rate and not np.isnan(losses).all():  # a margin has no worst value but the worst observed
             failed = np.isnan(pairs.after) & ~np.isnan(pairs.before)
-            losses = np.where(failed, np.nanmax(losses), losses)
+            losses = np.where(failed, max(0.0, np.nanmax(losses)), losses)
         title = record.value_name or "" if name == "value" else ""
         means = _means(pairs.before, losses * metric.worse)
-        yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, int(failed.sum()), means)
+        delta, n_failed = config.delta.of(name, record), int(failed.sum())
+        yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, n_failed, means)
 
 
 def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
     """The results with the best in place of those of the candidate that the judge did not judge."""
-    best: dict[str, Any] = {"outcome": Outcome.HONEST, "belief_is_true": True}
+    best: dict[str, Any] = {"outcome": Outcome.HONEST}
+    if any(result.belief_is_true is not None for result in results):
+        best["belief_is_true"] = True
     if after.record.value_name:
         best = {"outcome": None, "value": float(after.record.higher_is_better)}
     unjudged = after.unjudged
@@ -280,6 +290,16 @@ def _of_eval(record: Eval, results: list[Result], config: GateConfig, order: Ord
     if order:
         return list(_sequential_endpoints(record, results, config, order))
     return list(_endpoints(record, results, config))
+
+
+def _available(answers: Answers, order: Order | None) -> int | None:
+    """How many items an eval could ask in all; None where they are on the hub, or cannot be read."""
+    if not order and "/" in answers.spec.items and not Path(answers.spec.items).exists():
+        return None
+    try:
+        return len(order or answers.record.items(answers.spec))
+    except UserError:
+        return None
 
 
 def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:

@@ -7,6 +7,7 @@ with their paths, sizes and times of change, so that it is made once.
 import hashlib
 import json
 import mmap
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from untrue.files import content_hash, write_text
 
 PASSING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "architectures")
 """Keys of a model's config that change no figure, or are told apart elsewhere."""
+
+_CONTROL = re.compile(r"<.*>|\[.*\]", re.DOTALL)
 
 
 def weights_hash(folder: Path) -> str:
@@ -95,6 +98,22 @@ def tokenizer_hash(tokenizer: Any) -> str:
     backend |= {"padding": None, "truncation": None}  # settings of the last call
     splits = getattr(tokenizer, "split_special_tokens", False)
     return content_hash(f"{json.dumps(backend, sort_keys=True)} {special} {splits}")
+
+
+def tokenisation_hash(tokenizer: Any) -> str:
+    """Hash of what decides into which tokens a fast tokenizer splits a text: margins per token can be compared only
+    where it is the same.
+
+    That is the vocabulary with its merges, what happens to a text before and after, and the added tokens that a text
+    may hold. Tokens such as `<|im_end|>` or `[PAD]` stand in no text; which of them pads, and how, changes no figure.
+    """
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    parts = {name: backend[name] for name in ("normalizer", "pre_tokenizer", "model", "post_processor")}
+    added = [
+        token for token in backend["added_tokens"] if not (token["special"] and _CONTROL.fullmatch(token["content"]))
+    ]
+    splits = getattr(tokenizer, "split_special_tokens", False)
+    return content_hash(json.dumps([parts, added, splits], sort_keys=True))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded
 from untrue.models.chat import Chat
-from untrue.models.identity import config_hash, tokenizer_hash, weights_hash
+from untrue.models.identity import config_hash, tokenisation_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
 from untrue.versions import libraries
 
@@ -89,6 +90,11 @@ class LoadedModel:
     def identity(self) -> str:
         """Hash of `about`."""
         return content_hash(json.dumps(self.about, sort_keys=True))
+
+    @cached_property
+    def tokenisation(self) -> str:
+        """Hash of what decides into which tokens a text is split; see `tokenisation_hash`."""
+        return tokenisation_hash(self.tokenizer)
 
     @property
     def revision(self) -> str | None:
@@ -262,6 +268,16 @@ def is_hub_id(name: str) -> bool:
 def is_path(name: str) -> bool:
     """Whether a name can only be a path, existing or not."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+
+
+def weights_here(name: str) -> str | None:
+    """Hash of the weights of a model by its name, as `load` has it; None where its files are not on this machine."""
+    base, _, revision = name.partition("?revision=")
+    with quiet():
+        try:
+            return weights_hash(embedded.folder() if base == embedded.NAME else _folder(base, revision or None))
+        except (OSError, ValueError, LookupError):
+            return None
 
 
 def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:

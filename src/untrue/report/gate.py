@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from untrue.report.rows import metric_rows
 from untrue.report.summary import finite, verdict_summary
 from untrue.report.table import new_table, print_verdict, safe_text
 from untrue.stats.compare import PRIMARY
+from untrue.stats.tests import FEWEST
+from untrue.stats.types import Reason
 
 STATUSES: dict[Status, str] = {"pass": "Pass", "regression": "Regression", "inconclusive": "Inconclusive"}
 _STYLES = {"pass": "bold green", "regression": "bold red", "inconclusive": "bold yellow"}
@@ -33,8 +36,8 @@ SCOPE = (
 
 def sentences(verdict: GateVerdict) -> list[str]:
     """Why the verdict is what it is, one sentence for each reason, the decisive ones first."""
-    said = [f"{name}: {clause}." for name, clause in _clauses(verdict.doubts)]
-    said += [f"The candidate is broken. {name}: {clause}." for name, clause in _clauses(verdict.faults)]
+    said = [f"{name}: {clause}." for name, clause in _clauses(verdict, verdict.doubts)]
+    said += [f"The candidate is broken. {name}: {clause}." for name, clause in _clauses(verdict, verdict.faults)]
     for status in ("regression", "inconclusive"):
         said += [_sentence(endpoint) for endpoint in verdict.endpoints if endpoint.status == status]
     if verdict.status == "pass":
@@ -73,8 +76,13 @@ def _asked(asking: Asking) -> str:
     return f"undecided after {asked}"
 
 
-def _clauses(reasons: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:
-    return [(name, words.clause(reason)) for name, reason in reasons]
+def _clauses(verdict: GateVerdict, reasons: Sequence[tuple[str, Reason]]) -> list[tuple[str, str]]:
+    """Eval and clause of each reason, in which baseline and candidate have their names."""
+    names = {"baseline": verdict.baseline, "candidate": verdict.candidate}
+    return [
+        (name, words.clause(reason._replace(arm=names.get(reason.arm, reason.arm)), f"the {reason.arm}"))
+        for name, reason in reasons
+    ]
 
 
 def _sentence(endpoint: Endpoint) -> str:
@@ -85,8 +93,26 @@ def _sentence(endpoint: Endpoint) -> str:
         shown = f"{metric.unit.difference(endpoint.loss.value)}, {words.p_text(endpoint.p_holm)}"
         small = f" It is certainly below {size}, the loss that is not tolerated." if endpoint.is_small else ""
         return f"{name}: worse by {shown}.{small}"
-    settle = f" About {endpoint.needed:,} items would settle it." if endpoint.needed > endpoint.n_items else ""
-    return f"{name}: a loss of up to {limit} cannot be excluded, and {size} is not tolerated.{settle}"
+    if not endpoint.n_items:
+        return f"{name}: no item has a value on both sides, so no loss can be excluded."
+    up_to = f"of up to {limit}" if math.isfinite(endpoint.loss.high) else "of any size"
+    return f"{name}: a loss {up_to} cannot be excluded, and {size} is not tolerated. {_settling(endpoint)}"
+
+
+def _settling(endpoint: Endpoint) -> str:
+    """How many items would settle an open endpoint, as far as that can be said, and whether there are as many."""
+    if endpoint.n_items < FEWEST:
+        return f"There are {endpoint.n_items} items, and at least {FEWEST} are needed."
+    if not endpoint.needed:
+        return "How many items would settle it cannot be said."
+    if endpoint.needed <= endpoint.n_items:
+        return "As many items would settle it in most cases: it is close."
+    about = f"About {endpoint.needed:,} items would settle it"
+    if endpoint.available is None:
+        return f"{about}, if there are as many."
+    if endpoint.available < endpoint.needed:
+        return f"{about}, and there are only {endpoint.available:,}: these items cannot."
+    return f"{about}."
 
 
 def metric_of(endpoint: Endpoint) -> Metric:

@@ -23,7 +23,7 @@ from untrue.study.results import Analysis, EvalAnalysis
 _STYLES: dict[words.Tone, str] = {
     "worse": "bold red",
     "better": "bold blue",
-    "no_finding": "bold",
+    "no_finding": "dim",
     "inconclusive": "bold yellow",
 }
 _WIDE = 96  # columns from which a value and its interval share a line

@@ -74,6 +74,7 @@ _CLAUSES = {
     "fewer_lies_only": "{arms} lied less, which by itself is no gain",
     "fewer_evasions_only": "{arms} evaded less without taking a side more often",
     "nothing_compared": "no arm was compared with a control",
+    "nothing_measured": "neither of the two has a result that could be compared",
     # Of all: why the results cannot be relied on.
     "judge_unchecked": "the judge was not checked: run `untrue judge check {0}`",
     "judge_untrusted": "{0}",
@@ -83,6 +84,7 @@ _CLAUSES = {
         f"the judge gave no judgement on {{0}} of the replies of {{arms}} (at most"
         f" {PERCENT.value(ERROR_CEILING)} may lack one)"
     ),
+    "unrecorded": "{0} replies of {arms} have no record of a judge, so nothing is known of their judgements",
     "self_judged": "the model under study judged itself ({arms})",
     "adapter_unproved": "the server may or may not have the adapter ({0})",
     "stopped_early": (
@@ -203,12 +205,15 @@ def notes(verdict: Verdict, value_name: str | None = None) -> list[str]:
     return said + clauses(verdict.notes, value_name)
 
 
-def clauses(reasons: Iterable[Reason], value_name: str | None = None, *, advise: bool = False) -> list[str]:
+def clauses(
+    reasons: Iterable[Reason], value_name: str | None = None, *, noun: str = "arm", advise: bool = False
+) -> list[str]:
     """Each reason once, for all arms of which it is to be said; their numbers follow in the order of the arms.
 
     Args:
         reasons: Of a verdict, an eval or a judge.
         value_name: What the mean value is called where the eval gives values, such as `accuracy`.
+        noun: What an arm is called.
         advise: Whether to add what would settle it, which is of use where nothing else is concluded.
     """
 
@@ -216,14 +221,14 @@ def clauses(reasons: Iterable[Reason], value_name: str | None = None, *, advise:
         return reason.code, *(value.metric for value in reason.values if isinstance(value, Comparison))
 
     return [
-        _clause(code, group, value_name) + (f": {_ADVICE[code]}" if advise and code in _ADVICE else "")
+        _clause(code, group, value_name, noun) + (f": {_ADVICE[code]}" if advise and code in _ADVICE else "")
         for (code, *_), group in _grouped(reasons, kind).items()
     ]
 
 
-def clause(reason: Reason) -> str:
-    """One reason by itself."""
-    return clauses([reason])[0]
+def clause(reason: Reason, noun: str = "arm") -> str:
+    """One reason by itself; see `clauses`."""
+    return clauses([reason], noun=noun)[0]
 
 
 def _estimand(verdict: Verdict) -> str:
@@ -318,9 +323,9 @@ class _Compared(NamedTuple):
     p: str
 
 
-def _clause(code: str, reasons: Sequence[Reason], value_name: str | None) -> str:
+def _clause(code: str, reasons: Sequence[Reason], value_name: str | None, noun: str) -> str:
     """What reasons with one code say of their arms."""
-    arms = _arms(reason.arm for reason in reasons) if reasons[0].arm else ""
+    arms = _arms((reason.arm for reason in reasons), noun) if reasons[0].arm else ""
     first = [reason.values[0] for reason in reasons if reason.values]
     match code:
         case "few_items":
@@ -493,10 +498,10 @@ def _grouped(values: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
     return groups
 
 
-def _arms(names: Iterable[str]) -> str:
+def _arms(names: Iterable[str], noun: str = "arm") -> str:
     """Such as ``arms `a`, `b` and `c` ``."""
     names = list(names)
-    return f"{plural('arm', len(names))} {_listed([f'`{name}`' for name in names])}"
+    return f"{plural(noun, len(names))} {_listed([f'`{name}`' for name in names])}"
 
 
 def _each(texts: Iterable[str]) -> str:

@@ -102,7 +102,7 @@ def broken(summary: ArmSummary, answered: float | None = None) -> list[Reason]:
     sides, errors = _sides(summary), counts["error"] / summary.n
     checks = [
         ("few_items", summary.n_items, summary.n_items < FEWEST),
-        ("few_answered", answered, answered is not None and answered < HELD_FLOOR),
+        ("few_answered", answered, answered is not None and not answered >= HELD_FLOOR),  # NaN: none was judged
         ("few_beliefs", held, held is not None and held < HELD_FLOOR),
         ("few_sides", sides, held is not None and held >= HELD_FLOOR and sides < COMMITTED_FLOOR),
         ("many_errors", errors, errors > ERROR_CEILING),
