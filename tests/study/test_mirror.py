@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -369,6 +370,11 @@ def test_what_a_lost_attempt_saved_is_taken_up_without_what_it_had_not_finished(
     assert read(copy) == {"rows.jsonl": "rows", **whole}
 
 
+def kept_by(mirror: Mirror) -> list[dict[str, str]]:
+    """What this machine keeps of a folder that it could not publish, and what lies beside that."""
+    return [read(kept) for kept in mirror.folder.parent.glob("finished/cells/one/*")]
+
+
 def test_what_could_not_be_published_is_taken_up_unless_someone_published_since(
     cell: tuple[Mirror, Path], machine, s3: Server, monkeypatch: pytest.MonkeyPatch
 ):
@@ -394,7 +400,85 @@ def test_what_could_not_be_published_is_taken_up_unless_someone_published_since(
     again.fetch([copy])
     again.resume(copy, copy)
     assert read(copy) == {"rows.jsonl": "rows", "logs/b.eval": "another"}
-    assert not list(again.folder.parent.glob("finished/cells/*"))
+    assert kept_by(again) == []
+
+
+ADAPTER = {"adapter/adapter_model.safetensors": "weights", "adapter/train.json": "{}"}
+
+
+def test_what_could_not_be_published_stays_kept_if_who_takes_it_up_is_refused_or_killed(bucket: str):
+    mirror = Mirror(bucket)
+    folder = mirror.folder / "cells" / "one"
+    made(folder, ADAPTER)
+    mirror.keep(folder)
+    for _ in range(2):
+        mirror.fetch([folder])
+        assert not folder.exists()
+        mirror.resume(folder, folder.with_name(".one.left"))
+        assert read(folder.with_name(".one.left")) == ADAPTER
+    mirror.publish(folder, folder.with_name(".one.left"))
+    assert kept_by(mirror) == []
+
+
+def test_what_was_kept_before_someone_published_is_not_taken_up_when_all_is_removed(
+    bucket: str, machine, monkeypatch: pytest.MonkeyPatch
+):
+    mirror = Mirror(bucket)
+    folder = mirror.folder / "cells" / "one"
+    made(folder, ADAPTER)
+    mirror.keep(folder)
+    here = os.environ["XDG_CACHE_HOME"]
+    other, elsewhere = there_too(mirror, machine)
+    made(elsewhere, {"adapter/train.json": "of another"})
+    other.publish(elsewhere)
+    monkeypatch.setenv("XDG_CACHE_HOME", here)
+    mirror.fetch([folder])
+    assert kept_by(mirror) == []
+    objects = Objects(bucket)
+    objects.remove(objects.names(""))
+    mirror.fetch([folder])
+    mirror.resume(folder, folder)
+    assert not folder.exists()
+
+
+def test_what_was_kept_before_stays_on_a_full_disk_and_no_half_of_a_copy(bucket: str, monkeypatch: pytest.MonkeyPatch):
+    mirror, copy = Mirror(bucket), shutil.copy2
+    folder = mirror.folder / "cells" / "one"
+    made(folder, ADAPTER)
+    mirror.keep(folder)
+    made(folder, {"adapter/adapter_model.safetensors": "other weights"})
+
+    def full(source: Path, target: Path) -> None:
+        if source.name == "train.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        copy(source, target)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(shutil, "copy2", full)
+        mirror.keep(folder)
+    assert kept_by(mirror) == [ADAPTER]
+    shutil.rmtree(folder)
+    assert read(mirror.folder) == {}
+
+
+def test_two_processes_that_keep_a_folder_at_once_do_not_mix_it(bucket: str, monkeypatch: pytest.MonkeyPatch):
+    first, second, copy = Mirror(bucket), Mirror(bucket), shutil.copy2
+    folders = {mirror: mirror.folder / "cells" / "one" for mirror in (first, second)}
+    made(folders[first], ADAPTER)
+    made(folders[second], {**ADAPTER, "logs/a.eval": "log"})
+    paused = list[Path]()
+
+    def pausing(source: Path, target: Path) -> None:
+        copy(source, target)
+        if not paused:
+            paused.append(source)
+            second.keep(folders[second])
+            assert kept_by(second) == [read(folders[second])]
+
+    monkeypatch.setattr(shutil, "copy2", pausing)
+    first.keep(folders[first])
+    assert paused
+    assert kept_by(first) == [ADAPTER]
 
 
 def test_what_was_saved_before_someone_published_is_not_taken_up(cell: tuple[Mirror, Path], machine):

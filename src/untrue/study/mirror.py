@@ -126,7 +126,10 @@ class Mirror(Store):
         self._markers |= self._last_markers(by_name)
         missing = list[tuple[str, Path, File]]()
         for name, folder in by_name.items():
-            files = self._markers[name].files
+            kept, files = self._kept(name), self._markers[name].files
+            for other in kept.parent.glob("*"):  # of what has been published or removed since: never to be taken up
+                if other != kept:
+                    shutil.rmtree(other, ignore_errors=True)
             for path in _paths(folder):
                 if path not in files:
                     (folder / path).unlink()
@@ -153,14 +156,17 @@ class Mirror(Store):
         """
         name, made = self._name(folder), made or folder
         kept, published = self._kept(name), self._published(name).files
-        aside = kept.with_suffix(".part")
-        with suppress(OSError):
-            shutil.rmtree(kept.parent, ignore_errors=True)
+        aside = self.folder / ".kept"  # where no other process writes or removes anything
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # such as a full disk: then what was kept before stays
             for path in _shown_paths(made):
                 if path not in published or self._hash(made / path) != published[path].sha256:
                     (aside / path).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(made / path, aside / path)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
             aside.rename(kept)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def publish(self, folder: Path, made: Path | None = None) -> None:
         """Publish a folder, unless nothing in it is new.
@@ -195,7 +201,7 @@ class Mirror(Store):
 
     def resume(self, folder: Path, into: Path) -> None:
         """Add what an attempt at a folder that was lost had saved since the folder was published last, or what this
-        machine had finished and could not publish.
+        machine had finished and could not publish, which stays kept until it is published.
 
         Args:
             folder: Its place in the run directory.
@@ -207,13 +213,8 @@ class Mirror(Store):
         self._drop_weights([folder])
         kept = self._kept(name)
         if kept.is_dir():
-            if into.exists():
-                shutil.copytree(kept, into, dirs_exist_ok=True)
-            else:
-                into.parent.mkdir(parents=True, exist_ok=True)
-                kept.rename(into)
+            shutil.copytree(kept, into, dirs_exist_ok=True)
             return
-        shutil.rmtree(kept.parent, ignore_errors=True)
         marks = re.compile(rf"attempts/{re.escape(name)}/[^/]+/marker\.json")
         saved = [found for found in self._objects.names(f"attempts/{name}") if marks.fullmatch(found)]
         for found in sorted(saved, key=lambda found: str(self._objects.modified(found)), reverse=True):
