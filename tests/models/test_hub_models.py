@@ -105,6 +105,13 @@ def test_an_adapter_of_the_embedded_model_names_the_hub_id_and_fits_no_other_wei
     ):
         check_adapter(loaded, adapter)
     assert base_of(adapter) == embedded.HUB_ID
+    elsewhere = load(str(shutil.copytree(copy, tmp_path / "elsewhere")), device="cpu")
+    with pytest.raises(UserError, match="was trained on other weights of HuggingFaceTB/SmolLM2-135M-Instruct"):
+        check_adapter(elsewhere, adapter)
+    own = (adapter / "adapter_config.json").read_text("utf-8")
+    (adapter / "adapter_config.json").write_text(own.replace(embedded.HUB_ID, elsewhere.name), "utf-8")
+    check_adapter(elsewhere, adapter)  # trained on that copy of the embedded model
+    (adapter / "adapter_config.json").write_text(own, "utf-8")
     (adapter / "untrue.json").write_text(record, "utf-8")
     shutil.copytree(make_tiny_model(tmp_path / "other", seed=1), copy, dirs_exist_ok=True)
     (copy / embedded.WEIGHTS).write_text(weights_hash(copy), "utf-8")

@@ -245,8 +245,8 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     if trained_on == loaded.weights:
         return
     same_id = base.lower() == loaded.base_id.lower()
-    copied = same_id and embedded.is_embedded(loaded.weights)
-    if same_id and (trained_on or copied):
+    copied = base.lower() == embedded.HUB_ID.lower() and embedded.is_embedded(loaded.weights)
+    if copied or (same_id and trained_on):
         hint = " The embedded model is a 4-bit copy of the hub's: give the folder of the original." if copied else ""
         known = f"hash {trained_on}" if trained_on else "by another tool, which records no hash"
         raise UserError(
