@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from untrue.errors import UserError
+from untrue.models import embedded
 from untrue.models.adapter import base_of, check_adapter, with_adapter
 from untrue.models.load import LoadedModel, load
 
@@ -316,6 +317,13 @@ def test_its_base_is_the_folder_or_the_hub_id_that_it_names(make_adapter: Make, 
     assert base_of(named(make_adapter, "meta-llama/Llama-3.1-8B-Instruct")) == "meta-llama/Llama-3.1-8B-Instruct"
     assert base_of(named(make_adapter, "gpt2")) == "gpt2"
     assert base_of(named(make_adapter, "owner/name", revision="v2")) == "owner/name?revision=v2"
+
+
+def test_a_folder_of_the_embedded_model_in_another_cache_is_the_embedded_model_here(make_adapter: Make):
+    here = embedded.folder().name
+    assert base_of(named(make_adapter, f"/home/other/.cache/untrue/models/{here}")) == "smollm2-135m"
+    with pytest.raises(UserError, match="is not there"):
+        base_of(named(make_adapter, f"/home/other/.cache/untrue/models/{here}0"))
 
 
 def test_a_relative_folder_is_one_of_the_working_folder_as_in_peft(

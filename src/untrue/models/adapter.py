@@ -184,7 +184,8 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
 
     It is the one that `base_model_name_or_path` and `revision` of its configuration name, a relative folder being one
     of the working folder, as in PEFT. Where that is the hub id of the embedded model's original, `untrue.json` says
-    which of the two it is.
+    which of the two it is. A folder of the embedded model that is not there, such as that in another person's cache,
+    is the embedded model here.
 
     Args:
         adapter: Folder of a PEFT adapter.
@@ -202,6 +203,8 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
     if Path(base).is_dir():
         return base
     if is_path(base):
+        if Path(base).name == embedded.folder().name:  # made elsewhere; the hash in the name says of what
+            return embedded.NAME
         raise UserError(f"{adapter}: its base {base} is not there. {otherwise}")
     if base == embedded.HUB_ID and (trained_on := recorded_weights(adapter)):
         embedded.fetch(say)  # before, the hash of its weights is not known
