@@ -182,6 +182,22 @@ def test_adapters_of_two_bases_are_refused_before_anything_is_asked(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("pair", ["both", "sides"])
+def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_asked(
+    pair: str, adapter: Path, tiny_folder: Path, sharp: LoadedModel, subjects: Subjects, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(adapter, tmp_path / "broken")
+    weights = broken / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"broken: does not fit .*It is damaged or was made for another base"):
+        getattr(subjects, pair)(str(tiny_folder), str(broken))
+    config = broken / "adapter_config.json"
+    config.write_text(config.read_text("utf-8").replace('"LORA"', '"VERA"'), "utf-8")
+    with pytest.raises(UserError, match="broken: is an adapter of type VERA"):
+        getattr(subjects, pair)(sharp.name, str(broken))
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_model_is_no_other_base(adapter: Path, sharp: LoadedModel, subjects: Subjects) -> None:
     assert len(pairs(*subjects.both(sharp.name, str(adapter)))) == 1
 

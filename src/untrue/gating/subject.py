@@ -25,7 +25,7 @@ from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.logs import is_own, open_log, task_name
-from untrue.models.adapter import adapter_hash, base_of, is_adapter, recorded_weights
+from untrue.models.adapter import adapter_hash, base_of, check_kind, is_adapter, recorded_weights, with_adapter
 from untrue.models.load import load, weights_here
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Subjects:
         return subject.of_items(only) if only else subject
 
     def both(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Subject, Subject]:
-        """Two subjects. What is wrong with their names, or with their bases, is said before anything is asked.
+        """Two subjects. What is wrong with their names, bases or adapters is said before anything is asked.
 
         Args:
             first: See `of`; or a subject that there is already.
@@ -121,7 +121,7 @@ class Subjects:
                 takes any adapter has that of the first too.
 
         Raises:
-            UserError: See `of`, or they are adapters of two bases.
+            UserError: See `of`, or they are adapters of two bases, or one does not fit its base.
         """
         before, after = self._ready(first, second, model)
         return before or self.of(str(first), _for_both(model)), after or self.of(str(second), model)
@@ -139,8 +139,13 @@ class Subjects:
         )
 
     def _ready(self, first: str | Subject, second: str | Subject, model: str | None) -> list[Subject | None]:
-        """Those of the two that have logs; refuses adapters of two bases, as far as files, records and logs tell."""
+        """Those of the two that have logs; refuses adapters of two bases, as far as files, records and logs tell.
+
+        It refuses an adapter that does not fit its base too. Where that is not the model which is asked first, it would
+        have to be loaded for that alone, so the adapter's kind is looked at and no more.
+        """
         found, bases = list[Subject | None](), list[tuple[str, str | None]]()
+        measured = list[tuple[str, Path | None]]()
         for source, base in ((first, _for_both(model)), (second, model)):
             subject = source if isinstance(source, Subject) else self._logged(source)
             found.append(subject)
@@ -152,7 +157,15 @@ class Subjects:
             if adapter:
                 weights = recorded_weights(adapter) or weights_here(named.removeprefix("untrue/"))
             bases.append((arm_name(named, adapter), weights))
+            measured.append((named, adapter))
         refuse_other_base(*bases)
+        for named, adapter in measured:
+            here = next((spec for spec in self._specs if not _may_be_asked_of_server(spec, named)), None)
+            if adapter and here:
+                check_kind(adapter)
+                if named == measured[0][0]:
+                    with with_adapter(self._model(named, here), adapter):
+                        pass
         return found
 
     def side(self, source: str, model: str | None = None) -> Side:
@@ -241,12 +254,8 @@ class Subjects:
             refuse_no_base(model, self._adapter_of[model], self.watcher.say)
         for spec in self._specs:
             record = EVALS[spec.name]
-            served = not record.needs_likelihoods and may_be_served(model)
-            if not served and model not in self._loaded:
-                self._loaded.clear()
-                with loading(model, likelihoods_needed(spec.name)):
-                    self._loaded[model] = load(model.removeprefix("untrue/"), dtype=self._dtype, say=self.watcher.say)
-            loaded = model if served else self._loaded[model]
+            served = _may_be_asked_of_server(spec, model)
+            loaded = model if served else self._model(model, spec)
             log = self._out / self._log_name(record, spec, loaded, adapter)
             was_there = self._was_there.setdefault(log, log.is_file())
             if not log.is_file() or record.judged:
@@ -261,6 +270,14 @@ class Subjects:
                 )
             answers[spec.name] = Answers(record, spec, {0: log}, notes=notes).checked()
         return Subject(arm, answers)
+
+    def _model(self, name: str, spec: EvalSpec) -> LoadedModel:
+        """A model in this process, for this eval; it takes the place of the one before."""
+        if name not in self._loaded:
+            self._loaded.clear()
+            with loading(name, likelihoods_needed(spec.name)):
+                self._loaded[name] = load(name.removeprefix("untrue/"), dtype=self._dtype, say=self.watcher.say)
+        return self._loaded[name]
 
     def _log_name(self, record: Eval, spec: EvalSpec, loaded: str | LoadedModel, adapter: Path | None) -> str:
         """By all that determines what the log says."""
@@ -278,6 +295,11 @@ class Subjects:
             "seed": self._seed if record.judged else None,
         }
         return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
+
+
+def _may_be_asked_of_server(spec: EvalSpec, model: str) -> bool:
+    """Whether an eval is asked of a server, if it is one that the model's name means."""
+    return not EVALS[spec.name].needs_likelihoods and may_be_served(model)
 
 
 def _refuse_no_path(source: str) -> None:

@@ -218,17 +218,14 @@ def is_adapter(folder: Path) -> bool:
     return (folder / "adapter_config.json").is_file()
 
 
-def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
-    """Check that a folder holds a safetensors PEFT adapter made for this base.
-
-    Adapters made by this project record the hash of their base's weights; of others the name of the base is compared,
-    where both are hub ids.
+def check_kind(adapter: Path) -> None:
+    """Check that a folder holds a safetensors PEFT adapter of a kind that can be put on a base and taken off again.
 
     Raises:
         UserError: It does not.
     """
     config = config_of(adapter)
-    base, peft_type = str(config.get("base_model_name_or_path") or ""), config.get("peft_type")
+    peft_type = config.get("peft_type")
     if peft_type not in ADAPTERS:
         raise UserError(f"{adapter}: is an adapter of type {peft_type}, expected one of {', '.join(ADAPTERS)}.")
     start = str(config.get("init_lora_weights") or "").lower()
@@ -244,6 +241,19 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
             f"{adapter}: is an activated LoRA, which begins at certain tokens of a pass (alora_invocation_tokens). Its"
             " likelihoods cannot be read here."
         )
+
+
+def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
+    """Check that a folder holds a safetensors PEFT adapter made for this base.
+
+    Adapters made by this project record the hash of their base's weights; of others the name of the base is compared,
+    where both are hub ids.
+
+    Raises:
+        UserError: It does not.
+    """
+    check_kind(adapter)
+    base = str(config_of(adapter).get("base_model_name_or_path") or "")
     trained_on = recorded_weights(adapter)
     if trained_on == loaded.weights:
         return
