@@ -29,6 +29,42 @@ def test_without_a_terminal_each_stage_is_a_line():
     assert file.getvalue() == "3 cells, 1 of them done.\ncontrol-s0: training …\ncontrol-s0: forced_choice …\n"
 
 
+def test_without_a_terminal_a_long_stage_says_once_a_minute_how_far_it_is(monkeypatch: pytest.MonkeyPatch):
+    now = 1000.0
+    monkeypatch.setattr("untrue.progress.monotonic", lambda: now)
+    watcher, file = watched(terminal=False)
+    with watcher:
+        watcher.stage("tiny", "training", 1)
+        for done in range(1000, 1021):  # it resumes; a step takes 10 s
+            now += 10
+            watcher.step(done, 1060, "loss 2.000")
+        watcher.stage("tiny", "mask", 1)
+        now += 61
+        watcher.step(7, 8, "")
+        now += 61
+        watcher.step(8, 8, "")
+    assert file.getvalue().splitlines() == [
+        "tiny: training …",
+        "tiny: training: 1,005 of 1,060, about 9 min left, loss 2.000",
+        "tiny: training: 1,011 of 1,060, about 8 min left, loss 2.000",
+        "tiny: training: 1,017 of 1,060, about 7 min left, loss 2.000",
+        "tiny: mask …",
+        "tiny: mask: 7 of 8",
+        "tiny: mask: 8 of 8, less than 1 min left",
+    ]
+
+
+def test_on_a_terminal_no_line_is_said_beside_the_bars(monkeypatch: pytest.MonkeyPatch):
+    now = 1000.0
+    monkeypatch.setattr("untrue.progress.monotonic", lambda: now)
+    watcher, file = watched(terminal=True)
+    with watcher:
+        watcher.stage("tiny", "training", 1)
+        now += 61
+        watcher.step(1, 8, "")
+    assert "1 of 8" not in file.getvalue()
+
+
 def test_text_is_shown_as_it_is_and_not_as_markup():
     watcher, file = watched(terminal=False)
     watcher.say("[bold]seeds[/bold] [0, 1]")

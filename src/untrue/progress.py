@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from rich.console import Console
@@ -23,6 +24,9 @@ Step = Callable[[int, int, str], None]
 
 PERIOD = 900
 """Seconds of the past from which the speed is estimated."""
+
+SILENCE = 60
+"""Seconds from one line of a stage to the next, where there is no terminal."""
 
 
 class Watcher(Protocol):
@@ -48,7 +52,7 @@ def bar(console: Console) -> Progress:
 
 
 class TerminalWatcher:
-    """Shows a study's progress as two bars; where there is no terminal, a line for each stage.
+    """Shows a study's progress as two bars; where there is no terminal, a line for each stage and, then, each minute.
 
     Use it as a context manager around the run.
     """
@@ -71,6 +75,9 @@ class TerminalWatcher:
         self._stage: TaskID | None = None
         self._finished = 0.0
         self._weight = 0.0
+        self._name = ""
+        self._said = 0.0
+        self._first: tuple[float, int] | None = None  # when the stage first told how much was done, and how much
 
     def __enter__(self) -> TerminalWatcher:
         self._bars.start()
@@ -92,16 +99,34 @@ class TerminalWatcher:
         """Close the stage before and open the next."""
         self._close()
         self._weight = weight
+        self._name, self._said, self._first = f"{cell}: {what}", monotonic(), None
         if not self._console.is_terminal:
-            self.say(f"{cell}: {what} …")
-        self._stage = self._bars.add_task(f"{cell}: {what}", total=None, note="")
+            self.say(f"{self._name} …")
+        self._stage = self._bars.add_task(self._name, total=None, note="")
 
     def step(self, done: int, total: int, note: str) -> None:
-        """Move both bars."""
+        """Move both bars, or say a line if there was none for a while."""
+        if not self._console.is_terminal:
+            self._say_step(done, total, note)
         if self._stage is not None:
             self._bars.update(self._stage, completed=done, total=total, note=note)
         if self._all is not None:
             self._bars.update(self._all, completed=self._finished + self._weight * done / total)
+
+    def _say_step(self, done: int, total: int, note: str) -> None:
+        now = monotonic()
+        since, before = self._first or (now, done)
+        if now < since + 1:  # what a batch gives comes at once
+            before = done
+        self._first = since, before
+        if now < self._said + SILENCE:
+            return
+        self._said = now
+        parts = [f"{self._name}: {done:,} of {total:,}"]
+        if done > before:
+            minutes = (now - since) * (total - done) / (done - before) / 60
+            parts.append(f"about {minutes:.0f} min left" if minutes >= 1 else "less than 1 min left")
+        self.say(", ".join([*parts, note] if note else parts))
 
     def _close(self) -> None:
         self._finished += self._weight
