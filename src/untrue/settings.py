@@ -191,7 +191,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[list[str |
         aliases = [name for field in fields.values() for name in getattr(field.validation_alias, "choices", ())]
         close = difflib.get_close_matches(str(last), [*names, *aliases], 1)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(names)}."
-        return [*key, last], f"unknown key. {hint}"
+        return [*key, last], f"unknown key. {hint}{_belongs(str(last), fields)}"
     if first["type"] == "missing":
         return key, "is missing. Add it."
     message = first["msg"].removeprefix("Value error, ")
@@ -202,6 +202,20 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[list[str |
     if shown is None:
         return key, f"{message}."
     return key, f"{message}, found {shown if len(shown) < 80 else shown[:77] + '...'}."
+
+
+def _belongs(key: str, fields: Mapping[str, FieldInfo]) -> str:
+    """Where a key that is unknown here is known: in a field beside it."""
+    for name, field in fields.items():
+        if any(key in inner.model_fields for inner in _models(field.annotation)):
+            if isinstance(field.annotation, type):
+                return f" It belongs to {name}: write {name}.{key}=VALUE, or put it under {name} in a file."
+            example = "".join(
+                f", such as '{name}={yaml.safe_dump(value, default_flow_style=True, sort_keys=False).strip()}'"
+                for value in field.examples or ()
+            )
+            return f" It belongs to an entry of {name}{example}."
+    return ""
 
 
 def _resolve(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str | int], dict[str, FieldInfo]]:

@@ -73,6 +73,17 @@ def test_what_is_refused_names_its_place(text: str, said: str, tmp_path: Path) -
     assert "\n" not in str(refused.value)
 
 
+def test_a_key_of_an_eval_or_of_delta_is_told_its_place() -> None:
+    with pytest.raises(UserError) as refused:
+        validate(GateConfig, {"limit": 20})
+    assert str(refused.value) == (
+        "limit: unknown key. Known keys: alpha, delta, evals, sequential."
+        " It belongs to an entry of evals, such as 'evals=[{name: forced_choice, limit: 20}]'."
+    )
+    with pytest.raises(UserError, match=r"It belongs to delta: write delta\.lie_rate=VALUE, or"):
+        validate(GateConfig, {"lie_rate": 0.1})
+
+
 def test_values_from_a_program_are_refused_too() -> None:
     with pytest.raises(UserError, match="alpha"):
         validate(GateConfig, {"alpha": 0})

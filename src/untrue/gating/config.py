@@ -51,6 +51,7 @@ class GateConfig(BaseModel):
         default=(eval_spec(name="forced_choice"), eval_spec(name="capability")),
         min_length=1,
         description="Evals with their options, as in a study. By default all built-in items of both.",
+        examples=[[{"name": "forced_choice", "limit": 20}]],
     )
     delta: Delta = Field(default=Delta(), description="Losses that are not tolerated, by metric.")
     alpha: Annotated[float, Field(gt=0, le=0.1)] = Field(default=0.05, description="One-sided level.")
