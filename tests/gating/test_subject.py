@@ -19,7 +19,7 @@ from untrue.errors import UserError
 from untrue.evals.registry import eval_spec
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import paired
-from untrue.gating.subject import Subject, Subjects, own_base
+from untrue.gating.subject import Subject, Subjects, of_random_items, own_base
 from untrue.gating.verdict import gate
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash
@@ -351,3 +351,9 @@ def test_evals_that_are_missing_are_named(log: Log, subjects: Subjects) -> None:
         pairs(a, b)
     with pytest.raises(UserError, match=r"a: has no log of capability. Measure it, or leave the eval out of the gate"):
         list(paired(a, a, ["capability"]))
+
+
+def test_a_limit_of_a_gate_asks_random_items_since_chosen_ones_flatter_the_base():
+    assert of_random_items(eval_spec(name="forced_choice", limit=8)).arguments["order"] == "random"
+    for same in (eval_spec(name="forced_choice"), eval_spec(name="capability", limit=8)):
+        assert of_random_items(same) == same

@@ -30,11 +30,11 @@ Html = Annotated[Path | None, typer.Option(help="Write a page.")]
 
 @contextmanager
 def _subjects(specs: Sequence[EvalSpec], out: Path, dtype: str) -> Iterator[Subjects]:
-    from untrue.gating.subject import Subjects
+    from untrue.gating.subject import Subjects, of_random_items
     from untrue.progress import TerminalWatcher
 
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        yield Subjects(specs, out, watcher, dtype)
+        yield Subjects([of_random_items(spec) for spec in specs], out, watcher, dtype)
 
 
 def compare(

@@ -19,7 +19,7 @@ from untrue.engine.served import (
     with_folder,
 )
 from untrue.errors import UserError
-from untrue.evals.eval import Eval, EvalSpec
+from untrue.evals.eval import ChosenSpec, Eval, EvalSpec
 from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
@@ -278,6 +278,11 @@ class Subjects:
             "seed": self._seed if record.judged else None,
         }
         return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
+
+
+def of_random_items(spec: EvalSpec) -> EvalSpec:
+    """An eval that asks random items where it has a limit: those that the base's margins choose flatter the base."""
+    return spec.model_copy(update={"order": "random"}) if isinstance(spec, ChosenSpec) and spec.limit else spec
 
 
 def _refuse_no_path(source: str) -> None:

@@ -379,7 +379,7 @@ def _settled(endpoint: Endpoint, alpha: float) -> Endpoint:
     if endpoint.n_items < FEWEST:
         return endpoint
     is_tolerable = endpoint.loss.high < endpoint.delta
-    # A loss that would pass but for its certainty must be twice as certain, else 1 in 20 harmless candidates would fail.
+    # A loss that is tolerable must be twice as certain, else one in twenty harmless candidates would fail.
     if endpoint.loss.low > 0 and endpoint.p_holm < (alpha / 2 if is_tolerable else alpha):
         return endpoint._replace(status="regression")
     return endpoint._replace(status="pass") if is_tolerable else endpoint
