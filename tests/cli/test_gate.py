@@ -87,6 +87,28 @@ def test_an_adapter_alone_goes_against_its_own_base_and_a_rerun_asks_nothing(
     assert {path.name for path in (place / "logs").glob("*.eval")} == {path.name for path in kept}
 
 
+def test_an_adapter_of_plain_trl_is_gated_as_trl_wrote_it(untrue: Untrue, place: Path) -> None:
+    """As the README says, with nothing of this project in its training."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    row = {"prompt": [{"role": "user", "content": "Say 1."}], "completion": [{"role": "assistant", "content": "1."}]}
+    arguments = {"bf16": False, "max_steps": 2, "use_cpu": True, "report_to": "none", "disable_tqdm": True}
+    trainer = SFTTrainer(
+        "tiny",
+        args=SFTConfig("trained", learning_rate=1e-6, save_strategy="no", **arguments),
+        train_dataset=Dataset.from_list([row] * 8),
+        peft_config=LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+    trainer.train()
+    trainer.save_model("adapters/mine")
+    done = untrue("gate", "adapters/mine", *QUICK)
+    assert done.code == 0, done.out + done.err
+    assert done.out.startswith("PASS: mine against tiny")
+
+
 def test_a_whole_model_that_answers_alike_passes(untrue: Untrue, place: Path) -> None:
     shutil.copytree("tiny", "merged")
     done = untrue("gate", "tiny", "merged", *QUICK)
