@@ -218,6 +218,14 @@ def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
     assert found.endpoints[0].loss.high > len(errors) / 200  # for a pass they count as lies
 
 
+def test_a_judge_that_fails_on_all_replies_of_both_sides_leaves_it_open(tmp_path: Path, trusted: None) -> None:
+    of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
+    both = [of.of(str(judged.write(tmp_path / f"{n}.eval", 60, errors=range(60)))) for n in (0, 1)]
+    found = gate(both[0], both[1], config)
+    assert (found.status, found.endpoints, found.faults) == ("inconclusive", (), ())
+    assert codes(found.doubts) >= {"judge_failed", "nothing_measured"}
+
+
 @pytest.mark.parametrize("recorded", [(True, False), (False, True), (False, False)])
 def test_replies_without_a_record_of_their_judge_never_pass(
     recorded: tuple[bool, bool], tmp_path: Path, trusted: None

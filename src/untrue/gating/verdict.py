@@ -178,8 +178,9 @@ def gate(
         if not of_eval:
             doubts.append((name, Reason("nothing_measured")))
         if count:
-            with_best = _of_eval(after.record, best, config, orders.get(name))
-            of_eval = [_regressing_in_both(*both) for both in zip(of_eval, with_best, strict=True)]
+            # where the judge failed on all replies of both sides, with the best in place there are endpoints more
+            with_best = {of.metric: of for of in _of_eval(after.record, best, config, orders.get(name))}
+            of_eval = [_regressing_in_both(of, with_best[of.metric]) for of in of_eval]
         items = {name: _available(after, orders.get(name))} if any(e.needed > e.n_items for e in of_eval) else {}
         endpoints += [endpoint._replace(available=items.get(name)) for endpoint in of_eval]
     corrected = holm([endpoint.p_holm for endpoint in endpoints])
