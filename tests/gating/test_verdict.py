@@ -154,18 +154,28 @@ def test_an_endpoint_that_one_side_alone_has_is_listed_and_open(tmp_path: Path, 
     assert "many_errors" in codes(gate(knows, not_known, config).faults)
 
 
-def test_an_eval_without_any_value_does_not_vanish(tmp_path: Path) -> None:
-    from inspect_ai.log import read_eval_log, write_eval_log
+@pytest.mark.parametrize(
+    ("before", "after", "doubts"),
+    [
+        ({"without_value": range(100)}, {"without_value": range(100)}, {"many_errors", "nothing_measured"}),
+        ({"without_value": range(50)}, {"wrong": range(50)}, {"many_errors"}),
+    ],
+)
+def test_what_has_no_value_does_not_vanish(before: dict, after: dict, doubts: set[str], tmp_path: Path) -> None:
+    one, two = (
+        Subjects([], tmp_path, Recorder()).of(str(write(tmp_path / f"{n}.eval", task="untrue/capability", **how)))
+        for n, how in enumerate((before, after))
+    )
+    verdict = gate(one, two, GateConfig(evals=(eval_spec(name="capability"),)))
+    assert verdict.status == "inconclusive" and codes(verdict.doubts) >= doubts
+    assert f"{len(before['without_value'])} results of 0 count as errors" in verdict.notes[0]
 
-    path = write(tmp_path / "capability.eval", task="untrue/capability")
-    content = read_eval_log(str(path))
-    for sample in content.samples or []:
-        assert sample.scores
-        sample.scores["right"].value = float("nan")
-    write_eval_log(content, str(path))
-    subject = Subjects([], tmp_path, Recorder()).of(str(path))
-    verdict = gate(subject, subject, GateConfig(evals=(eval_spec(name="capability"),)))
-    assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"nothing_measured"})
+
+def test_a_log_that_never_says_whether_the_model_reads_counts_as_errors(log: Log) -> None:
+    silent = [log(name, lacks=("reads",), tries=True) for name in "ab"]
+    verdict = decide(silent[0], silent[1])
+    assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"many_errors"})
+    assert decide(log("c", tries=True), log("d", tries=True)).status == "pass"
 
 
 def test_a_failed_margin_counts_as_the_worst_observed(log: Log) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import (
@@ -221,6 +221,11 @@ class Eval:
     def gives_outcomes(self) -> bool:
         """Whether its results are outcomes of honesty."""
         return self.decides and self.value_name is None
+
+    @property
+    def gives(self) -> Literal["outcome", "value", "truth_margin"]:
+        """Field of a result that each of its results has, but for errors."""
+        return "outcome" if self.gives_outcomes else "value" if self.decides else "truth_margin"
 
     @property
     def judged(self) -> bool:
