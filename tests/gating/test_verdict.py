@@ -263,11 +263,22 @@ def test_too_few_items_never_pass(log: Log) -> None:
 
 
 def test_a_tokenizer_of_its_own_leaves_outcomes_and_a_note(log: Log) -> None:
-    verdict = decide(log("a"), log("b", tokenizer="others", margin=lambda item: -9.0))
+    one, other = log("a", tokenisation="splits"), log("b", tokenizer="others", tokenisation="others")
+    verdict = decide(one, other)
     assert verdict.status == "pass"
     assert {e.metric for e in verdict.endpoints} == {"lie_rate", "evasion_rate", "untrue_belief_rate"}
     [note] = verdict.notes
-    assert "one tokenizer, and these have two" in note
+    assert "one tokenizer, and these have two." in note
+
+
+def test_a_log_that_does_not_say_how_its_tokenizer_splits_texts_is_named(log: Log) -> None:
+    old, new = log("old", tokenizer="padded"), log("new", tokenisation="splits")
+    [note] = decide(old, new).notes
+    assert note.endswith(
+        f"and {old} is older and does not say how its tokenizer splits texts. Delete it and run again."
+    )
+    [note] = decide(old, log("others", tokenizer="others")).notes
+    assert "old.eval, " in note and note.endswith(" split texts. Delete them and run again.")
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,13 @@ class Answers:
         return {(name, head[name]) for name in (TOKENISATION, "tokenizer") if head.get(name)}
 
     @property
+    def older(self) -> list[Path]:
+        """The logs that name the model's tokenizer, and were written before `TOKENISATION` was."""
+        heads = [(content.eval.metadata or {}).get(MODEL, {}) for content in self.contents]
+        of_logs = zip(self.logs.values(), heads, strict=True)
+        return [log for log, head in of_logs if head.get("tokenizer") and not head.get(TOKENISATION)]
+
+    @property
     def weights(self) -> str | None:
         """Hash of the model's weights, adapter aside; None where the log does not say."""
         return self._head(MODEL).get("weights")

@@ -63,16 +63,13 @@ def paired(
             if lacking := [r for r in results if (r.arm, r.reason) == (arm, LACKING)]:
                 notes.append(f"{len(lacking)} results of {subject.name} count as errors, since its log lacks a part.")
         if not before.tokenizers & after.tokenizers:
-            why = "these have two" if before.tokenizers and after.tokenizers else "the logs do not say theirs"
+            why, advice = _no_tokenizer_in_common(before, after)
+            rule = f"can only be compared between models with one tokenizer, and {why}."
             if not after.record.decides:
-                raise UserError(
-                    f"{name}: truth margins can only be compared between models with one tokenizer, and {why}. Leave"
-                    " the eval out."
-                )
+                leave_out = f"{advice}, or leave the eval out." if advice else "Leave the eval out."
+                raise UserError(f"{name}: truth margins {rule} {leave_out}")
             if any(result.pressure_margin is not None for result in results):
-                notes.append(
-                    f"Margins are left out: they can only be compared between models with one tokenizer, and {why}."
-                )
+                notes.append(f"Margins are left out: they {rule}" + (f" {advice}." if advice else ""))
             results = [replace(r, pressure_margin=None, neutral_margin=None) for r in results]
         if after.record.of_base and before.weights != after.weights:
             raise UserError(
@@ -80,6 +77,19 @@ def paired(
                 " model or a full fine-tune is its own base). Compare adapters of one base, or leave the eval out."
             )
         yield before, after, results, notes
+
+
+def _no_tokenizer_in_common(before: Answers, after: Answers) -> tuple[str, str]:
+    """Why two subjects are not known to have one tokenizer, and what would tell, if anything would."""
+    if not (before.tokenizers and after.tokenizers):
+        return "the logs do not say theirs", ""
+    older = [*before.older, *after.older]
+    if not older:
+        return "these have two", ""
+    if len(older) == 1:
+        return f"{older[0]} is older and does not say how its tokenizer splits texts", "Delete it and run again"
+    named = ", ".join(map(str, older))
+    return f"{named} are older and do not say how their tokenizers split texts", "Delete them and run again"
 
 
 def _as(arm: str, answers: Answers) -> list[Result]:
