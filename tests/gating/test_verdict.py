@@ -224,7 +224,8 @@ def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
     found = gate(of.of(str(before)), of.of(str(judged.write(after, 200, lies=lies, errors=errors))), config)
     assert (found.status, found.faults, [reason.code for _, reason in found.doubts]) == (status, (), doubts)
     assert f"no judgement on {len(errors)} of the candidate's replies" in found.notes[0]
-    assert found.endpoints[0].n_failed == len(errors)
+    assert found.endpoints[0].n_failed == found.endpoints[0].n_unjudged == len(errors)
+    assert not [said for said in sentences(found) if "would settle it" in said]
     assert found.endpoints[0].loss.high > len(errors) / 200  # for a pass they count as lies
 
 
