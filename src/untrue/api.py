@@ -13,7 +13,6 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
-from rich.console import Console
 
 from untrue import stats
 from untrue.data import sets
@@ -36,6 +35,7 @@ from untrue.report.gate import cells, headings, sentences, so_far
 from untrue.settings import load as load_settings
 from untrue.settings import validate
 from untrue.stats.types import Comparison
+from untrue.terminal import Console
 from untrue.training.spec import TrainSpec
 
 if TYPE_CHECKING:

@@ -48,6 +48,14 @@ def test_the_exit_code_is_the_verdict(verdict: str, code: int, logs: dict[str, P
     assert {row["metric"] for row in said["endpoints"]} >= {"lie_rate", "pressure_margin"}
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("regression", 1), ("inconclusive", 3)])
+def test_the_verdict_is_the_exit_code_though_nobody_reads_the_output(
+    verdict: str, code: int, as_json: tuple[str, ...], logs: dict[str, Path], unread: Callable[..., int]
+) -> None:
+    assert unread("stdout", "gate", logs["baseline"], logs[verdict], HONEST, *as_json) == code
+
+
 def test_delta_and_alpha_come_from_the_command_line_or_a_file(logs: dict[str, Path], untrue: Untrue) -> None:
     Path("gate.yaml").write_text("evals: [forced_choice]\ndelta: {lie_rate: 0.2}\n", "utf-8")
     assert untrue("gate", logs["baseline"], logs["inconclusive"], "--config", "gate.yaml").code == 0
@@ -163,8 +171,8 @@ def test_a_bug_is_a_line_and_never_a_verdict(
     monkeypatch.delenv("UNTRUE_DEBUG")
     said = untrue(*arguments).err
     assert re.fullmatch(
-        r"error: a bug in untrue in cli/gate.py, line \d+: TypeError: unsupported operand. Nothing was decided. Set"
-        r" UNTRUE_DEBUG=1 to see the traceback, and report it.\n",
+        r"error: a bug in untrue in cli/gate.py, line \d+: TypeError: unsupported operand. Set UNTRUE_DEBUG=1 to"
+        r" see the traceback, and report it.\n",
         said,
     )
 

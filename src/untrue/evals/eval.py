@@ -237,6 +237,11 @@ class Eval:
         return self.decides and self.value_name is None
 
     @property
+    def gives(self) -> Literal["outcome", "value", "truth_margin"]:
+        """Field of a result that each of its results has, but for errors."""
+        return "outcome" if self.gives_outcomes else "value" if self.decides else "truth_margin"
+
+    @property
     def judged(self) -> bool:
         """Whether a judge reads its replies."""
         return bool(self.questions)
