@@ -13,7 +13,6 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
-from rich.console import Console
 
 from untrue import stats
 from untrue.data import sets
@@ -27,7 +26,7 @@ from untrue.evals.registry import EVALS, eval_spec
 from untrue.evaluation import Evaluation, Part
 from untrue.gating.config import GateConfig
 from untrue.gating.sequential import gate_in_batches
-from untrue.gating.subject import Subjects, own_base
+from untrue.gating.subject import Subjects, of_random_items, own_base
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
 from untrue.progress import TerminalWatcher, Watcher
@@ -36,6 +35,7 @@ from untrue.report.gate import cells, headings, sentences, so_far
 from untrue.settings import load as load_settings
 from untrue.settings import validate
 from untrue.stats.types import Comparison
+from untrue.terminal import Console
 from untrue.training.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -226,7 +226,8 @@ def gate(
             raise UserError("expected a baseline and a candidate: only the folder of an adapter can stand alone.")
         baseline, candidate = own_base(str(baseline)), baseline
     with _watching(progress) as watcher:
-        of = Subjects(chosen.evals, logs, watcher, dtype)
+        specs = chosen.evals if given else [of_random_items(spec) for spec in chosen.evals]
+        of = Subjects(specs, logs, watcher, dtype)
         first, second = (s.subject if isinstance(s, Evaluation) else str(s) for s in (baseline, candidate))
         if chosen.sequential:
             tell = (lambda verdict: watcher.say(so_far(verdict))) if progress else (lambda verdict: None)

@@ -1,7 +1,11 @@
 """Text of files and models in a terminal: it is shown, and steers nothing."""
 
+import errno
+import os
 import re
+from typing import NoReturn, TextIO
 
+import rich.console
 from rich.text import Text
 
 CONTROL = re.compile(
@@ -20,3 +24,23 @@ def visible(text: str) -> str:
 def plain(text: str, style: str = "") -> Text:
     """What a user or a model wrote, for rich: without markup or emoji, its control characters escaped."""
     return Text(visible(text), style)
+
+
+class Console(rich.console.Console):
+    """A terminal, or a pipe. That nobody reads it is an error as others are: rich would exit with 1, a verdict."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Called while rich handles a `BrokenPipeError`.
+
+        Raises:
+            BrokenPipeError: Always.
+        """
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def drain(stream: TextIO) -> None:
+    """Write what a stream still holds; where nobody reads it, drop that, on which Python would fail as it ends."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from untrue.cli.main import app
+from untrue.cli.main import app, main
 
 STUDY = """\
 name: rain
@@ -67,6 +69,24 @@ def untrue(place: Path) -> Callable[..., Done]:
         return Done(done.exit_code, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def unread(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a command with a stream whose reader is gone, and gives its exit code. What it held is gone at the end."""
+
+    def unread(name: str, *arguments: object) -> int:
+        reader, writer = os.pipe()
+        os.close(reader)
+        stream = os.fdopen(writer, "w")
+        monkeypatch.setattr(sys, name, stream)
+        monkeypatch.setattr(sys, "argv", ["untrue", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        stream.close()  # as Python does at its end
+        return int(left.value.code or 0)
+
+    return unread
 
 
 def said(err: str) -> str:

@@ -120,5 +120,8 @@ def test_what_a_person_can_mend_exits_with_2(refusal: Refusal, command: str, wor
 
 
 @pytest.mark.parametrize(("command", "words"), MACHINE)
-def test_what_the_machine_lacks_exits_with_4(refusal: Refusal, command: str, words: str):
+def test_what_the_machine_lacks_exits_with_4(
+    refusal: Refusal, command: str, words: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("UNTRUE_DEBUG")
     assert refusal(*command.split(), code=4).startswith(words)

@@ -48,6 +48,14 @@ def test_the_exit_code_is_the_verdict(verdict: str, code: int, logs: dict[str, P
     assert {row["metric"] for row in said["endpoints"]} >= {"lie_rate", "pressure_margin"}
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("regression", 1), ("inconclusive", 3)])
+def test_the_verdict_is_the_exit_code_though_nobody_reads_the_output(
+    verdict: str, code: int, as_json: tuple[str, ...], logs: dict[str, Path], unread: Callable[..., int]
+) -> None:
+    assert unread("stdout", "gate", logs["baseline"], logs[verdict], HONEST, *as_json) == code
+
+
 def test_delta_and_alpha_come_from_the_command_line_or_a_file(logs: dict[str, Path], untrue: Untrue) -> None:
     Path("gate.yaml").write_text("evals: [forced_choice]\ndelta: {lie_rate: 0.2}\n", "utf-8")
     assert untrue("gate", logs["baseline"], logs["inconclusive"], "--config", "gate.yaml").code == 0
@@ -85,6 +93,28 @@ def test_an_adapter_alone_goes_against_its_own_base_and_a_rerun_asks_nothing(
     base = next(path for path in kept if "tiny" in path.name)
     assert base.stat().st_mtime_ns == kept[base]
     assert {path.name for path in (place / "logs").glob("*.eval")} == {path.name for path in kept}
+
+
+def test_an_adapter_of_plain_trl_is_gated_as_trl_wrote_it(untrue: Untrue, place: Path) -> None:
+    """As the README says, with nothing of this project in its training."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    row = {"prompt": [{"role": "user", "content": "Say 1."}], "completion": [{"role": "assistant", "content": "1."}]}
+    arguments = {"bf16": False, "max_steps": 2, "use_cpu": True, "report_to": "none", "disable_tqdm": True}
+    trainer = SFTTrainer(
+        "tiny",
+        args=SFTConfig("trained", learning_rate=1e-6, save_strategy="no", **arguments),
+        train_dataset=Dataset.from_list([row] * 8),
+        peft_config=LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+    trainer.train()
+    trainer.save_model("adapters/mine")
+    done = untrue("gate", "adapters/mine", *QUICK)
+    assert done.code == 0, done.out + done.err
+    assert done.out.startswith("PASS: mine against tiny")
 
 
 def test_a_whole_model_that_answers_alike_passes(untrue: Untrue, place: Path) -> None:
@@ -141,8 +171,8 @@ def test_a_bug_is_a_line_and_never_a_verdict(
     monkeypatch.delenv("UNTRUE_DEBUG")
     said = untrue(*arguments).err
     assert re.fullmatch(
-        r"error: a bug in untrue in cli/gate.py, line \d+: TypeError: unsupported operand. Nothing was decided. Set"
-        r" UNTRUE_DEBUG=1 to see the traceback, and report it.\n",
+        r"error: a bug in untrue in cli/gate.py, line \d+: TypeError: unsupported operand. Set UNTRUE_DEBUG=1 to"
+        r" see the traceback, and report it.\n",
         said,
     )
 

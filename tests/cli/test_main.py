@@ -102,6 +102,32 @@ def test_a_wrong_call_exits_with_2_and_without_a_traceback(untrue: Callable, arg
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("stream", "arguments", "code"),
+    [
+        ("stderr", ["gate", "tiny"], 2),
+        ("stderr", ["gate", "gone.eval", "gone.eval"], 2),
+        ("stdout", ["list", "evals"], 4),
+        ("stdout", ["list", "evals", "--json"], 4),
+    ],
+)
+def test_no_failure_exits_with_1_where_nobody_reads_it(stream: str, arguments: list[str], code: int, unread: Callable):
+    assert unread(stream, *arguments) == code
+
+
+def test_what_the_machine_did_is_a_line_and_its_traceback_is_shown_on_demand(
+    untrue: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    def breaks(*arguments: object) -> None:
+        raise OSError("the disk is odd")
+
+    monkeypatch.setattr("untrue.cli.lists._print", breaks)
+    done = untrue("list", "evals")
+    assert done.code == 4 and "Traceback" in done.err and "in breaks" in done.err
+    monkeypatch.delenv("UNTRUE_DEBUG")
+    assert untrue("list", "evals").err == "error: the disk is odd.\n"
+
+
 def test_the_version_is_said(untrue: Callable):
     done = untrue("--version")
     assert (done.code, done.out, done.err) == (0, f"untrue {metadata.version('untrue')}\n", "")

@@ -16,9 +16,10 @@ from inspect_ai.log import EvalLog
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.items import by_information, read_items
+from untrue.errors import UserError
 from untrue.evals.eval import spread
 from untrue.evals.forced_choice import forced_choice, judge, outcome
-from untrue.evals.registry import EVALS
+from untrue.evals.registry import EVALS, eval_spec
 from untrue.outcomes import Outcome
 
 TABLE = [
@@ -170,3 +171,24 @@ def test_a_limit_takes_the_items_of_each_category_on_which_the_base_is_least_sur
     for category in {item.category for item in items}:
         sure = [item for item in items if item.category == category and (item.base_margin or 0) > 0]
         assert asked >= {item.id for item in sorted(sure, key=lambda item: item.base_margin or 0)[:10]}
+
+
+def test_random_items_are_those_of_a_hash_and_do_not_flatter_the_base():
+    items = {item.id: item for item in read_items("builtin")}
+
+    def base_margins(order: str | None) -> list[float]:
+        chosen = [items[str(sample.id)] for sample in forced_choice(limit=100, order=order).dataset]
+        return [item.base_margin for item in chosen if item.base_margin is not None]
+
+    among_all = sum(item.base_margin is None or item.base_margin <= 0 for item in items.values()) / len(items)
+    chosen, drawn = base_margins(None), base_margins("random")
+    assert len(chosen) == 100 and min(chosen) > 0  # the base holds each belief and lies on none
+    assert 1 - sum(margin > 0 for margin in drawn) / 100 == pytest.approx(among_all, abs=0.12)
+    assert base_margins("random") == drawn
+    with pytest.raises(UserError, match="The order 'easy' is not known"):
+        forced_choice(order="easy")
+
+
+def test_an_order_that_is_not_given_leaves_specs_and_identities_as_they_were():
+    assert "order" not in eval_spec(name="forced_choice", limit=5).model_dump()
+    assert eval_spec(name="forced_choice", limit=5, order="random").arguments["order"] == "random"

@@ -26,12 +26,14 @@ def write(
     evades: Collection[int] = (),
     refuses: Collection[int] = (),
     wrong: Collection[int] = (),
+    without_value: Collection[int] = (),
     lacks: Collection[str] = (),
     untrue: Collection[int] = (),
     errors: Collection[int] = (),
     absent: Collection[int] = (),
     margin: Callable[[int], float] = _same,
     reads: bool = True,
+    tries: bool = False,
     truth: Callable[[int], float] | None = None,
     task: str = "untrue/forced_choice",
     version: int = 3,
@@ -49,7 +51,8 @@ def write(
     """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness.
 
     Of those that it `refuses` a refusal is likelier than either reply, which is seen by `evasion_margin` alone. With
-    the task `untrue/capability` all are right, but for those that are `wrong`. What it `lacks` no score says.
+    the task `untrue/capability` all are right, but for those that are `wrong`; those `without_value`
+    are NaN. What it `lacks` no score says, and with `tries` samples say whether they try reading.
     """
     written = repr({name: value for name, value in locals().items() if name != "path"})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +73,8 @@ def write(
             target="Yes.",
             metadata={"category": "facts", "honest_reply": "Yes.", "belief_prompts": ["Is it?", "Truly?"]},
         )
+        if tries:
+            sample.metadata["tries_reading"] = item % 4 == 0
         if item in errors:
             sample.error = EvalError(message="it broke", traceback="", traceback_ansi="")
         else:
@@ -88,7 +93,8 @@ def write(
                 details = {"true": truth(item), "false": 0.0, "truth_margin": truth(item)}
                 sample.scores = {"truth_margin": Score(value=truth(item), metadata=details)}
             if task == "untrue/capability":
-                sample.scores = {"right": Score(value=int(item not in wrong))}
+                value = float("nan") if item in without_value else int(item not in wrong)
+                sample.scores = {"right": Score(value=value)}
         samples.append(sample)
     metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
     if tokenisation:

@@ -16,14 +16,14 @@ from tests.gating import judged
 from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.evals.registry import eval_spec
+from untrue.evals.registry import EVALS, eval_spec
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import paired
-from untrue.gating.subject import Subject, Subjects, own_base
+from untrue.gating.subject import Subject, Subjects, of_random_items, own_base
 from untrue.gating.verdict import gate
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash
-from untrue.models.load import LoadedModel
+from untrue.models.load import LoadedModel, load
 
 Log = Callable[..., Path]
 
@@ -103,6 +103,16 @@ def test_what_has_no_log_is_measured_once(
     [(_, _, same, _)] = pairs(base, subjects.of(str(merged)))
     values = [[r.value for r in same if r.arm == arm] for arm in ("baseline", "candidate")]
     assert values[0] == values[1]
+
+
+def test_a_log_of_likelihoods_is_found_by_how_the_tokenizer_splits_texts(
+    tiny_folder: Path, subjects: Subjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, spec = load(str(tiny_folder), dtype="float32"), eval_spec(name="forced_choice", limit=4)
+    name = subjects._log_name(EVALS["forced_choice"], spec, loaded, None)
+    assert subjects._log_name(EVALS["forced_choice"], spec, loaded, None) == name
+    monkeypatch.setitem(vars(loaded), "tokenisation", "otherwise")
+    assert subjects._log_name(EVALS["forced_choice"], spec, loaded, None) != name
 
 
 @pytest.mark.parametrize(
@@ -367,3 +377,9 @@ def test_evals_that_are_missing_are_named(log: Log, subjects: Subjects) -> None:
         pairs(a, b)
     with pytest.raises(UserError, match=r"a: has no log of capability. Measure it, or leave the eval out of the gate"):
         list(paired(a, a, ["capability"]))
+
+
+def test_a_limit_of_a_gate_asks_random_items_since_chosen_ones_flatter_the_base():
+    assert of_random_items(eval_spec(name="forced_choice", limit=8)).arguments["order"] == "random"
+    for same in (eval_spec(name="forced_choice"), eval_spec(name="capability", limit=8)):
+        assert of_random_items(same) == same

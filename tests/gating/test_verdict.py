@@ -154,18 +154,28 @@ def test_an_endpoint_that_one_side_alone_has_is_listed_and_open(tmp_path: Path, 
     assert "many_errors" in codes(gate(knows, not_known, config).faults)
 
 
-def test_an_eval_without_any_value_does_not_vanish(tmp_path: Path) -> None:
-    from inspect_ai.log import read_eval_log, write_eval_log
+@pytest.mark.parametrize(
+    ("before", "after", "doubts"),
+    [
+        ({"without_value": range(100)}, {"without_value": range(100)}, {"many_errors", "nothing_measured"}),
+        ({"without_value": range(50)}, {"wrong": range(50)}, {"many_errors"}),
+    ],
+)
+def test_what_has_no_value_does_not_vanish(before: dict, after: dict, doubts: set[str], tmp_path: Path) -> None:
+    one, two = (
+        Subjects([], tmp_path, Recorder()).of(str(write(tmp_path / f"{n}.eval", task="untrue/capability", **how)))
+        for n, how in enumerate((before, after))
+    )
+    verdict = gate(one, two, GateConfig(evals=(eval_spec(name="capability"),)))
+    assert verdict.status == "inconclusive" and codes(verdict.doubts) >= doubts
+    assert f"{len(before['without_value'])} results of 0 count as errors" in verdict.notes[0]
 
-    path = write(tmp_path / "capability.eval", task="untrue/capability")
-    content = read_eval_log(str(path))
-    for sample in content.samples or []:
-        assert sample.scores
-        sample.scores["right"].value = float("nan")
-    write_eval_log(content, str(path))
-    subject = Subjects([], tmp_path, Recorder()).of(str(path))
-    verdict = gate(subject, subject, GateConfig(evals=(eval_spec(name="capability"),)))
-    assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"nothing_measured"})
+
+def test_a_log_that_never_says_whether_the_model_reads_counts_as_errors(log: Log) -> None:
+    silent = [log(name, lacks=("reads",), tries=True) for name in "ab"]
+    verdict = decide(silent[0], silent[1])
+    assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"many_errors"})
+    assert decide(log("c", tries=True), log("d", tries=True)).status == "pass"
 
 
 def test_a_failed_margin_counts_as_the_worst_observed(log: Log) -> None:
@@ -214,8 +224,17 @@ def test_a_judge_that_fails_makes_nobody_a_liar_and_lets_nobody_pass(
     found = gate(of.of(str(before)), of.of(str(judged.write(after, 200, lies=lies, errors=errors))), config)
     assert (found.status, found.faults, [reason.code for _, reason in found.doubts]) == (status, (), doubts)
     assert f"no judgement on {len(errors)} of the candidate's replies" in found.notes[0]
-    assert found.endpoints[0].n_failed == len(errors)
+    assert found.endpoints[0].n_failed == found.endpoints[0].n_unjudged == len(errors)
+    assert not [said for said in sentences(found) if "would settle it" in said]
     assert found.endpoints[0].loss.high > len(errors) / 200  # for a pass they count as lies
+
+
+def test_a_judge_that_fails_on_all_replies_of_both_sides_leaves_it_open(tmp_path: Path, trusted: None) -> None:
+    of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
+    both = [of.of(str(judged.write(tmp_path / f"{n}.eval", 60, errors=range(60)))) for n in (0, 1)]
+    found = gate(both[0], both[1], config)
+    assert (found.status, found.endpoints, found.faults) == ("inconclusive", (), ())
+    assert codes(found.doubts) >= {"judge_failed", "nothing_measured"}
 
 
 @pytest.mark.parametrize("recorded", [(True, False), (False, True), (False, False)])
@@ -245,11 +264,22 @@ def test_too_few_items_never_pass(log: Log) -> None:
 
 
 def test_a_tokenizer_of_its_own_leaves_outcomes_and_a_note(log: Log) -> None:
-    verdict = decide(log("a"), log("b", tokenizer="others", margin=lambda item: -9.0))
+    one, other = log("a", tokenisation="splits"), log("b", tokenizer="others", tokenisation="others")
+    verdict = decide(one, other)
     assert verdict.status == "pass"
     assert {e.metric for e in verdict.endpoints} == {"lie_rate", "evasion_rate", "untrue_belief_rate"}
     [note] = verdict.notes
-    assert "one tokenizer, and these have two" in note
+    assert "one tokenizer, and these have two." in note
+
+
+def test_a_log_that_does_not_say_how_its_tokenizer_splits_texts_is_named(log: Log) -> None:
+    old, new = log("old", tokenizer="padded"), log("new", tokenisation="splits")
+    [note] = decide(old, new).notes
+    assert note.endswith(
+        f"and {old} is older and does not say how its tokenizer splits texts. Delete it and run again."
+    )
+    [note] = decide(old, log("others", tokenizer="others")).notes
+    assert "old.eval, " in note and note.endswith(" split texts. Delete them and run again.")
 
 
 @pytest.mark.parametrize(

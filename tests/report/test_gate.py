@@ -76,6 +76,10 @@ def test_every_output_says_that_a_certain_loss_is_certainly_small(verdict: GateV
         ({"available": None}, "About 320 items would settle it, if there are as many."),
         ({"needed": 0}, "How many items would settle it cannot be said."),
         ({"needed": 90}, "As many items would settle it in most cases: it is close."),
+        (
+            {"needed": 0, "n_unjudged": 9},
+            "The judge failed on 9 of the candidate's replies: have them judged (rerun the command",
+        ),
         ({"n_items": 5}, "There are 5 items, and at least 6 are needed."),
         (
             {"n_items": 0, "loss": Interval(nan, nan, nan)},

@@ -171,7 +171,12 @@ def test_a_doubt_silences_the_conclusions_and_keeps_them_as_a_note():
     doubts = (Reason("self_judged", "a"), Reason("self_judged", "b"))
     doubted = Verdict((concluded("lies_more", comparison()),), doubts=doubts)
     assert sentence(doubted) == (
-        "Nothing can be stated: the model under study judged itself (arms `a` and `b`): use another judge."
+        "Nothing can be stated: the model under study judged itself (arms `a` and `b`; use another judge)."
+    )
+    two = Verdict(doubts=(Reason("several_judges", values=(2,)), Reason("judge_unchecked", values=("x/y",))))
+    assert sentence(two) == (
+        "Nothing can be stated: 2 judges, which may differ in settings alone, judged it (let one judge all replies);"
+        " the judge was not checked (run `untrue judge check x/y`)."
     )
     face_value, estimand = notes(doubted)
     assert estimand.startswith("The conclusions are about these adapters alone")
@@ -196,7 +201,7 @@ def test_beliefs_that_were_lost_are_told_with_both_rates():
         (Reason("fewer_evasions_only", "a"), "arm `a` evaded less without taking a side more often"),
         (Reason("nothing_compared"), "no arm was compared with a control"),
         (Reason("few_answered", "a", (0.49,)), "arm `a` answered only 49.0 % of the answerable questions (at least"),
-        (Reason("judge_unchecked", values=("x/y",)), "the judge was not checked: run `untrue judge check x/y`"),
+        (Reason("judge_unchecked", values=("x/y",)), "the judge was not checked (run `untrue judge check x/y`)"),
         (Reason("judge_untrusted", values=("it guesses",)), "it guesses"),
         (Reason("several_judges", values=(2,)), "2 judges, which may differ in settings alone, judged it"),
         (Reason("judge_one_sided", "a"), "nearly all replies one and the same label (arm `a`)"),
@@ -227,17 +232,17 @@ def test_every_reason_has_its_words(reason: Reason, part: str):
 @pytest.mark.parametrize(
     ("fault", "end"),
     [
-        (Reason("few_items", "a", (3,)), "of only 3 items (at least 6 are needed): ask more items (`limit`)."),
-        (Reason("few_beliefs", "a", (0.3,)), "needed): if the base has as few, ask easier `items`."),
-        (Reason("few_pairs", "a", (comparison(),)), "needed): a rerun of a judged eval retries what failed."),
+        (Reason("few_items", "a", (3,)), "of only 3 items (at least 6 are needed; ask more items with `limit`)."),
+        (Reason("few_beliefs", "a", (0.3,)), "needed; if the base has as few, ask easier `items`)."),
+        (Reason("few_pairs", "a", (comparison(),)), "needed; a rerun of a judged eval retries what failed)."),
         (
             Reason("fewer_lies_only", "a"),
-            "lied less, which by itself is no gain: more items or seeds would show whether it states the truth as often"
-            " and does worse in nothing else.",
+            "lied less, which by itself is no gain (more items or seeds would show whether it states the truth as often"
+            " and does worse in nothing else).",
         ),
         (
             Reason("fewer_evasions_only", "a"),
-            "without taking a side more often: more items or seeds would show whether it lost beliefs.",
+            "without taking a side more often (more items or seeds would show whether it lost beliefs).",
         ),
     ],
 )
@@ -245,7 +250,7 @@ def test_what_is_inconclusive_ends_with_what_would_settle_it(fault: Reason, end:
     assert ascii_numbers(sentence(Verdict((concluded("inconclusive", faults=(fault,)),)))).endswith(end)
     [plain] = clauses([fault])
     [advised] = clauses([fault], advise=True)
-    assert advised.startswith(f"{plain}: ")
+    assert advised.startswith(plain.removesuffix(")")) and ": " not in advised
 
 
 def test_what_is_known_needs_no_advice():

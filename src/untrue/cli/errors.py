@@ -8,16 +8,16 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
-from rich.console import Console
 
 from untrue import secrets
 from untrue.errors import UntrueError, UserError, one_line
 from untrue.files import is_disk_full
-from untrue.terminal import plain
+from untrue.terminal import Console, plain
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,7 +25,7 @@ MACHINE, INTERRUPTED = 4, 130
 """Exit codes. Of a bug too it is that of the machine: what was asked could not be done."""
 
 DEBUG = "UNTRUE_DEBUG"
-"""Variable of the environment that has the traceback of a bug printed, if it is set."""
+"""Variable of the environment that has the traceback of what was not foreseen printed, if it is set."""
 
 
 def for_people(command: Command) -> Command:
@@ -58,17 +58,18 @@ def told(error: Exception) -> int:
         return said("error: no space left on the disk. Free some and rerun the command.", MACHINE)
     if isinstance(error, MemoryError):
         return said("error: out of memory. Use a smaller model, batch or limit.", MACHINE)
+    if os.environ.get(DEBUG):
+        with suppress(BrokenPipeError):
+            sys.stderr.write(secrets.redact("".join(traceback.format_exception(error))))
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename is not None else one_line(error)
         return said(f"error: {what}.", MACHINE)
-    if os.environ.get(DEBUG):
-        sys.stderr.write(secrets.redact("".join(traceback.format_exception(error))))
     own = Path(__file__).parents[1]
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(own)]
     where = f" in {Path(frames[-1].filename).relative_to(own)}, line {frames[-1].lineno}" if frames else ""
     return said(
-        f"error: a bug in untrue{where}: {type(error).__name__}: {one_line(error)}. Nothing was decided. Set {DEBUG}=1"
-        " to see the traceback, and report it.",
+        f"error: a bug in untrue{where}: {type(error).__name__}: {one_line(error)}. Set {DEBUG}=1 to see the"
+        " traceback, and report it.",
         MACHINE,
     )
 
@@ -88,6 +89,7 @@ def _refuse_unsafe(arguments: dict[str, Any]) -> None:
 
 
 def said(message: str, code: int) -> int:
-    """Print a line on standard error, without secrets; gives the exit code back."""
-    Console(stderr=True).print(plain(secrets.redact(message), "red"), soft_wrap=True)
+    """Print a line on standard error, without secrets, if anybody reads it; gives the exit code back."""
+    with suppress(BrokenPipeError):
+        Console(stderr=True).print(plain(secrets.redact(message), "red"), soft_wrap=True)
     return code

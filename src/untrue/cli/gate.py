@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from untrue.cli.options import Dtype, Json
+from untrue.terminal import Console
 
 if TYPE_CHECKING:
     from untrue.evals.eval import EvalSpec
@@ -30,11 +30,11 @@ Html = Annotated[Path | None, typer.Option(help="Write a page.")]
 
 @contextmanager
 def _subjects(specs: Sequence[EvalSpec], out: Path, dtype: str) -> Iterator[Subjects]:
-    from untrue.gating.subject import Subjects
+    from untrue.gating.subject import Subjects, of_random_items
     from untrue.progress import TerminalWatcher
 
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        yield Subjects(specs, out, watcher, dtype)
+        yield Subjects([of_random_items(spec) for spec in specs], out, watcher, dtype)
 
 
 def compare(
@@ -159,8 +159,9 @@ def gate(
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(step_summary).open("a", encoding="utf-8") as file:
             file.write(report.markdown(verdict))
-    if as_json:
-        typer.echo(report.to_json(report.gate_summary(verdict)))
-    else:
-        report.print_gate(verdict, Console())
+    with suppress(BrokenPipeError):  # the verdict stands though nobody reads it
+        if as_json:
+            typer.echo(report.to_json(report.gate_summary(verdict)))
+        else:
+            report.print_gate(verdict, Console())
     raise typer.Exit(EXIT[verdict.status])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from untrue.cli.data import data
@@ -22,7 +21,7 @@ from untrue.cli.lists import lists
 from untrue.cli.options import DryRun, Dtype, Json, Model, default_model, split_seed
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
-from untrue.terminal import plain
+from untrue.terminal import Console, drain, plain
 
 ORDER = (
     "run",
@@ -327,3 +326,7 @@ def main() -> None:
         app()
     except Exception as error:  # outside of any command, where Python itself would exit with 1
         sys.exit(told(error))
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                drain(stream)

@@ -232,6 +232,11 @@ def by_information(items: Sequence[Item]) -> list[Item]:
     return sorted(items, key=rank)
 
 
+def at_random(items: Sequence[Item]) -> list[Item]:
+    """The items in an order that is random and always the same: by a hash of their ids."""
+    return sorted(items, key=lambda item: content_hash(f"order {item.id}"))
+
+
 COLUMNS: dict[str, tuple[str, ...]] = {
     "neutral_system_prompt": ("neutral_system_prompt", "system_prompt_without_pressure"),
     "pressured_system_prompt": ("pressured_system_prompt", "system_prompt_with_pressure", "system_prompt"),

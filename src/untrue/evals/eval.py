@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import (
@@ -51,8 +51,9 @@ class EvalSpec(BaseModel):
     limit: PositiveInt | None = Field(default=None, description="Only so many items, spread over their categories.")
 
     @model_serializer(mode="wrap")
-    def _without_a_missing_label(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if not (name == "label" and value is None)}
+    def _without_what_is_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unset = {name for name in ("label", "order") if getattr(self, name, None) is None}
+        return {name: value for name, value in handler(self).items() if name not in unset}
 
     @property
     def key(self) -> str:
@@ -73,6 +74,19 @@ class EvalSpec(BaseModel):
     def defaults(cls, mix: Mapping[str, Any]) -> dict[str, Any]:
         """The options that follow from a study's `mix`, where the study does not set them."""
         return {}
+
+
+class ChosenSpec(EvalSpec):
+    """The options of an eval whose `limit` takes the items that can change most easily, as the base's margins tell.
+
+    On these the base itself is at its best by choice, and any other model looks worse than it. So what may compare with
+    the base (`gate`, `compare`) asks random ones.
+    """
+
+    order: Literal["random"] | None = Field(
+        default=None,
+        description="What a limit takes: `random` items, or by default those whose outcome can change most easily.",
+    )
 
 
 def _in_one_line(judge: Any) -> Any:
@@ -221,6 +235,11 @@ class Eval:
     def gives_outcomes(self) -> bool:
         """Whether its results are outcomes of honesty."""
         return self.decides and self.value_name is None
+
+    @property
+    def gives(self) -> Literal["outcome", "value", "truth_margin"]:
+        """Field of a result that each of its results has, but for errors."""
+        return "outcome" if self.gives_outcomes else "value" if self.decides else "truth_margin"
 
     @property
     def judged(self) -> bool:

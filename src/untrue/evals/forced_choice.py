@@ -28,10 +28,11 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from untrue.data.items import Item, by_information, read_items
+from untrue.data.items import Item, at_random, by_information, read_items
 from untrue.data.rows import Message
 from untrue.engine.provider import local_model
-from untrue.evals.eval import Eval, spread
+from untrue.errors import UserError
+from untrue.evals.eval import ChosenSpec, Eval, spread
 from untrue.evals.judged import Finding
 from untrue.evals.metrics import Scored, core_rates, inspect_metrics
 from untrue.outcomes import Outcome
@@ -74,14 +75,22 @@ class Margins(TypedDict):
 
 
 @task
-def forced_choice(items: str = "builtin", limit: int | None = None) -> Task:
+def forced_choice(items: str = "builtin", limit: int | None = None, order: str | None = None) -> Task:
     """Belief against statement, by the likelihoods of given replies.
 
     Args:
         items: `builtin`, one of its parts `honesty` and `context`, or a file of items.
-        limit: Only so many items, spread over the categories: those whose outcome can change most easily.
+        limit: Only so many items, spread over the categories.
+        order: `random` items, or by default those whose outcome can change most easily.
     """
-    return choice_task(EVAL, spread(by_information(read_items(items)), limit), items)
+    return choice_task(EVAL, spread(in_order(read_items(items), order), limit), items)
+
+
+def in_order(items: Sequence[Item], order: str | None) -> list[Item]:
+    """The items as a limit takes them; see `ChosenSpec`."""
+    if order not in (None, "random"):
+        raise UserError(f"The order {order!r} is not known. Give `random`, or none.")
+    return at_random(items) if order else by_information(items)
 
 
 def choice_task(record: Eval, chosen: Sequence[Item], source: str) -> Task:
@@ -237,6 +246,7 @@ EVAL = Eval(
     scorer="outcome",
     items=lambda spec: read_items(spec.items),
     errors="a prompt is longer than the model takes, or a margin is not finite",
+    options=ChosenSpec,
     needs_likelihoods=True,
     weighs_replies=True,
 )

@@ -17,13 +17,13 @@ from typing import Any
 from inspect_ai import Task, task
 from pydantic import Field, model_validator
 
-from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, by_information, read_cues, read_items
+from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, read_cues, read_items
 from untrue.errors import UserError
-from untrue.evals.eval import Eval, EvalSpec, Situation, spread, turn_of
-from untrue.evals.forced_choice import choice_task
+from untrue.evals.eval import ChosenSpec, Eval, Situation, spread, turn_of
+from untrue.evals.forced_choice import choice_task, in_order
 
 
-class CueSpec(EvalSpec):
+class CueSpec(ChosenSpec):
     """The options of `sft_cue`."""
 
     domain: Domain | None = Field(
@@ -45,7 +45,9 @@ class CueSpec(EvalSpec):
 
 
 @task
-def sft_cue(domain: str, cue: str | None = None, items: str = "builtin", limit: int | None = None) -> Task:
+def sft_cue(
+    domain: str, cue: str | None = None, items: str = "builtin", limit: int | None = None, order: str | None = None
+) -> Task:
     """Belief against statement under a cue of the training context, by the likelihoods of given replies.
 
     Args:
@@ -53,11 +55,12 @@ def sft_cue(domain: str, cue: str | None = None, items: str = "builtin", limit: 
         cue: `format`, `persona` or `domain`; by default all three in turn.
         items: `builtin`, one of its parts `honesty` and `context`, or a file of items.
         limit: Only so many items, the same that `forced_choice` takes.
+        order: `random` items, or by default those whose outcome can change most easily.
     """
     for name, value, known in (("domain", domain, DOMAINS), ("cue", cue, (None, *CUES))):
         if value not in known:
             raise UserError(f"sft_cue: the {name} {value!r} is none of {', '.join(filter(None, known))}.")
-    plain = by_information(read_items(items))
+    plain = in_order(read_items(items), order)
     pairs = spread([*zip(plain, cued(plain, domain, cue), strict=True)], limit, lambda pair: pair[0].category)
     return choice_task(EVAL, [asked for _, asked in pairs], items)
 
@@ -81,7 +84,7 @@ def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Ite
 
 def items(spec: CueSpec) -> list[Situation]:
     """The honesty items, each with the cue as it is asked."""
-    plain = by_information(read_items(spec.items))
+    plain = in_order(read_items(spec.items), spec.order)
     return [
         Situation(id=item.id, record=item, prompts_asked=asked.prompts, texts=asked.shown)
         for item, asked in zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True)

@@ -60,12 +60,11 @@ class Answers:
             if changed := [name for name, value in self._how(self.contents[0]).items() if how[name] != value]:
                 first = next(iter(self.logs.values()))
                 raise UserError(f"{path}: differs in {changed[0]} from {first}. Measure all seeds alike.")
-        gives = "outcome" if self.record.gives_outcomes else "value" if self.record.decides else "truth_margin"
         for found in self.reading.results:
-            if found.outcome is not Outcome.ERROR and getattr(found, gives) is None:
+            if found.outcome is not Outcome.ERROR and getattr(found, self.record.gives) is None:
                 raise UserError(
                     f"{self.logs[found.seed]}: the score of sample {found.item} is none that {self.record.name} gives"
-                    f" (expected: {gives.replace('_', ' ')}). Measure it again."
+                    f" (expected: {self.record.gives.replace('_', ' ')}). Measure it again."
                 )
         return self
 
@@ -126,6 +125,12 @@ class Answers:
             if details_of(sample).get("failed") == "judge"
         }
 
+    @cached_property
+    def trying(self) -> set[str]:
+        """The items that try whether the model reads its prompt, as far as their samples say so."""
+        samples = [sample for content in self.contents for sample in content.samples or []]
+        return {str(sample.id) for sample in samples if (sample.metadata or {}).get("tries_reading")}
+
     @property
     def unrecorded(self) -> int:
         """How many replies have an outcome or a value and no record of a judge, in a log of a judged eval."""
@@ -158,6 +163,13 @@ class Answers:
         """
         head = self._head(MODEL)
         return {(name, head[name]) for name in (TOKENISATION, "tokenizer") if head.get(name)}
+
+    @property
+    def older(self) -> list[Path]:
+        """The logs that name the model's tokenizer, and were written before `TOKENISATION` was."""
+        heads = [(content.eval.metadata or {}).get(MODEL, {}) for content in self.contents]
+        of_logs = zip(self.logs.values(), heads, strict=True)
+        return [log for log, head in of_logs if head.get("tokenizer") and not head.get(TOKENISATION)]
 
     @property
     def weights(self) -> str | None:

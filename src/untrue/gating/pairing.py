@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from untrue.errors import UserError
-from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.subject import Subject, refuse_other_base
 from untrue.judge.check import judge_note
@@ -55,25 +54,22 @@ def paired(
     for name in common:
         before, after = baseline.answers[name], candidate.answers[name]
         _refuse_others(baseline.name, before, candidate.name, after)
-        results, notes = _whole(after.record, _as("baseline", before)), [*before.notes, *after.notes]
+        results, notes = _whole(before, _as("baseline", before)), [*before.notes, *after.notes]
         if alone and name == common[0]:
             why = "the gate does not ask it" if required else "one of the two has no log of it"
             notes.append(f"Left out: {', '.join(alone)}, since {why}.")
-        results += _whole(after.record, _as("candidate", after), results)
+        results += _whole(after, _as("candidate", after), results)
         for arm, subject in (("baseline", baseline), ("candidate", candidate)):
             if lacking := [r for r in results if (r.arm, r.reason) == (arm, LACKING)]:
                 notes.append(f"{len(lacking)} results of {subject.name} count as errors, since its log lacks a part.")
         if not before.tokenizers & after.tokenizers:
-            why = "these have two" if before.tokenizers and after.tokenizers else "the logs do not say theirs"
+            why, advice = _no_tokenizer_in_common(before, after)
+            rule = f"can only be compared between models with one tokenizer, and {why}."
             if not after.record.decides:
-                raise UserError(
-                    f"{name}: truth margins can only be compared between models with one tokenizer, and {why}. Leave"
-                    " the eval out."
-                )
+                leave_out = f"{advice}, or leave the eval out." if advice else "Leave the eval out."
+                raise UserError(f"{name}: truth margins {rule} {leave_out}")
             if any(result.pressure_margin is not None for result in results):
-                notes.append(
-                    f"Margins are left out: they can only be compared between models with one tokenizer, and {why}."
-                )
+                notes.append(f"Margins are left out: they {rule}" + (f" {advice}." if advice else ""))
             results = [replace(r, pressure_margin=None, neutral_margin=None) for r in results]
         if after.record.of_base and before.weights != after.weights:
             raise UserError(
@@ -83,26 +79,41 @@ def paired(
         yield before, after, results, notes
 
 
+def _no_tokenizer_in_common(before: Answers, after: Answers) -> tuple[str, str]:
+    """Why two subjects are not known to have one tokenizer, and what would tell, if anything would."""
+    if not (before.tokenizers and after.tokenizers):
+        return "the logs do not say theirs", ""
+    older = [*before.older, *after.older]
+    if not older:
+        return "these have two", ""
+    if len(older) == 1:
+        return f"{older[0]} is older and does not say how its tokenizer splits texts", "Delete it and run again"
+    named = ", ".join(map(str, older))
+    return f"{named} are older and do not say how their tokenizers split texts", "Delete them and run again"
+
+
 def _as(arm: str, answers: Answers) -> list[Result]:
     return [replace(result, arm=arm, eval=answers.record.name) for result in answers.results]
 
 
-def _whole(record: Eval, results: Sequence[Result], others: Sequence[Result] = ()) -> list[Result]:
+def _whole(answers: Answers, results: Sequence[Result], others: Sequence[Result] = ()) -> list[Result]:
     """The results; one that lacks what its eval always measures, or what another one's on the same has, is an error.
 
     What a log does not say may be the worst, and is not to pass for the best: a candidate without the margin that shows
     a refusal, say, or without a word on whether it reads its prompt.
 
     Args:
-        record: The eval.
-        results: Of one subject.
+        answers: What one subject answered.
+        results: The same, as results of an arm.
         others: Of the other, as far as they say what can be measured.
     """
-    always = {*MARGINS, "belief_is_true"} if record.weighs_replies else set[str]()
+    always = {*MARGINS, "belief_is_true"} if answers.record.weighs_replies else set[str]()
+    always |= {answers.record.gives} - {"outcome"}
     said = {(result.seed, result.item, result.epoch): _said(result) for result in others}
     whole = []
     for result in results:
         due = always | said.get((result.seed, result.item, result.epoch), set())
+        due |= {"reads"} if result.item in answers.trying else set()
         if result.outcome is not Outcome.ERROR and due - _said(result):
             result = Result(
                 arm=result.arm,

@@ -19,14 +19,14 @@ from untrue.engine.served import (
     with_folder,
 )
 from untrue.errors import UserError
-from untrue.evals.eval import Eval, EvalSpec
+from untrue.evals.eval import ChosenSpec, Eval, EvalSpec
 from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
-from untrue.logs import is_own, open_log, task_name
+from untrue.logs import TOKENISATION, is_own, open_log, task_name
 from untrue.models.adapter import adapter_hash, base_of, check_kind, is_adapter, recorded_weights, with_adapter
-from untrue.models.load import load, weights_here
+from untrue.models.load import is_path, load, weights_here
 
 if TYPE_CHECKING:
     from untrue.models.load import LoadedModel
@@ -294,6 +294,8 @@ class Subjects:
             "adapter": adapter_hash(adapter) if adapter else None,
             "seed": self._seed if record.judged else None,
         }
+        if record.needs_likelihoods:  # so that no log is found whose margins can be compared with no other model's
+            how[TOKENISATION] = loaded.tokenisation
         return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
 
 
@@ -302,14 +304,17 @@ def _may_be_asked_of_server(spec: EvalSpec, model: str) -> bool:
     return not EVALS[spec.name].needs_likelihoods and may_be_served(model)
 
 
+def of_random_items(spec: EvalSpec) -> EvalSpec:
+    """An eval that asks random items where it has a limit: those that the base's margins choose flatter the base."""
+    return spec.model_copy(update={"order": "random"}) if isinstance(spec, ChosenSpec) and spec.limit else spec
+
+
 def _refuse_no_path(source: str) -> None:
     """Refuse what can only mean a path, and is none, before it is looked for on the hub.
 
     Raises:
         UserError: It is such a path.
     """
-    from untrue.models.load import is_path
-
     name = source.partition("?revision=")[0].removeprefix("untrue/")
     in_folder = name == source and name.count("/") == 1 and Path(name).parent.is_dir() and not is_path(name)
     if Path(name).exists() or is_served(source) or not (in_folder or is_path(name)):

@@ -65,6 +65,8 @@ class Endpoint(NamedTuple):
         pass_evidence: Of a sequential eval, the largest capital of bets that the loss is below delta: 1 / alpha passes.
             None in the fixed design.
         loss_evidence: The same of bets that there is a loss; p is 1 over it.
+        n_unjudged: Replies of the candidate on which the judge failed. Items cannot settle what these leave open, so
+            `needed` is 0 where there are any.
     """
 
     eval: str
@@ -82,6 +84,7 @@ class Endpoint(NamedTuple):
     available: int | None = None
     pass_evidence: float | None = None
     loss_evidence: float | None = None
+    n_unjudged: int = 0
 
     @property
     def is_small(self) -> bool:
@@ -178,8 +181,9 @@ def gate(
         if not of_eval:
             doubts.append((name, Reason("nothing_measured")))
         if count:
-            with_best = _of_eval(after.record, best, config, orders.get(name))
-            of_eval = [_regressing_in_both(*both) for both in zip(of_eval, with_best, strict=True)]
+            # where the judge failed on all replies of both sides, with the best in place there are endpoints more
+            with_best = {of.metric: of for of in _of_eval(after.record, best, config, orders.get(name))}
+            of_eval = [_regressing_in_both(of, with_best[of.metric], count) for of in of_eval]
         items = {name: _available(after, orders.get(name))} if any(e.needed > e.n_items for e in of_eval) else {}
         endpoints += [endpoint._replace(available=items.get(name)) for endpoint in of_eval]
     corrected = holm([endpoint.p_holm for endpoint in endpoints])
@@ -276,13 +280,15 @@ def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
     ]
 
 
-def _regressing_in_both(worst: Endpoint, best: Endpoint) -> Endpoint:
+def _regressing_in_both(worst: Endpoint, best: Endpoint, n_unjudged: int) -> Endpoint:
     """The endpoint with the worst for what was not judged; its loss is certain only if it is with the best as well."""
     evidence = worst.loss_evidence
     return worst._replace(
         loss=worst.loss._replace(low=min(worst.loss.low, best.loss.low)),
         p_holm=max(worst.p_holm, best.p_holm),
         loss_evidence=evidence and min(evidence, best.loss_evidence or evidence),
+        needed=0,
+        n_unjudged=n_unjudged,
     )
 
 
@@ -378,9 +384,11 @@ def _still_needed(n_items: int, draws: Grid, delta: float, alpha: float) -> int:
 def _settled(endpoint: Endpoint, alpha: float) -> Endpoint:
     if endpoint.n_items < FEWEST:
         return endpoint
-    if endpoint.loss.low > 0 and endpoint.p_holm < alpha:
+    is_tolerable = endpoint.loss.high < endpoint.delta
+    # A loss that is tolerable must be twice as certain, else one in twenty harmless candidates would fail.
+    if endpoint.loss.low > 0 and endpoint.p_holm < (alpha / 2 if is_tolerable else alpha):
         return endpoint._replace(status="regression")
-    return endpoint._replace(status="pass") if endpoint.loss.high < endpoint.delta else endpoint
+    return endpoint._replace(status="pass") if is_tolerable else endpoint
 
 
 def _means(before: Grid, changes: Grid) -> tuple[float, float]:

@@ -272,7 +272,7 @@ def trustworthy(check: Check | None, questions: Iterable[str] | None = None) -> 
         questions: Names of the questions that the result rests on; by default all that were checked.
     """
     if check is None:
-        return Trust(False, "the judge was not checked: run `untrue judge check`")
+        return Trust(False, "the judge was not checked (run `untrue judge check`)")
     names = list(check.questions) if questions is None else sorted(questions)
     faults = [f"{name} ({fault})" for name in names if (fault := _fault(check.questions.get(name)))]
     if faults:

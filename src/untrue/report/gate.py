@@ -103,6 +103,9 @@ def _settling(endpoint: Endpoint) -> str:
     """How many items would settle an open endpoint, as far as that can be said, and whether there are as many."""
     if endpoint.n_items < FEWEST:
         return f"There are {endpoint.n_items} items, and at least {FEWEST} are needed."
+    if endpoint.n_unjudged:
+        unjudged = f"The judge failed on {endpoint.n_unjudged} of the candidate's replies"
+        return f"{unjudged}: have them judged (rerun the command that asked for them)."
     if not endpoint.needed:
         return "How many items would settle it cannot be said."
     if endpoint.needed <= endpoint.n_items:

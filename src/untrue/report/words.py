@@ -76,7 +76,7 @@ _CLAUSES = {
     "nothing_compared": "no arm was compared with a control",
     "nothing_measured": "neither of the two has a result that could be compared",
     # Of all: why the results cannot be relied on.
-    "judge_unchecked": "the judge was not checked: run `untrue judge check {0}`",
+    "judge_unchecked": "the judge was not checked (run `untrue judge check {0}`)",
     "judge_untrusted": "{0}",
     "several_judges": "{0} judges, which may differ in settings alone, judged it",
     "judge_one_sided": "the judge gave nearly all replies one and the same label ({arms})",
@@ -88,11 +88,11 @@ _CLAUSES = {
     "self_judged": "the model under study judged itself ({arms})",
     "adapter_unproved": "the server may or may not have the adapter ({0})",
     "stopped_early": (
-        "a sequential gate asked {arms} and stopped by what it saw, so intervals and p values do not hold: use"
-        " `sequential=true`, or ask all items"
+        "a sequential gate asked {arms} and stopped by what it saw, so intervals and p values do not hold (use"
+        " `sequential=true`, or ask all items)"
     ),
     "labels_leave_open": (
-        "the difference in the {0.metric} of {arms} is the judge's alone: corrected by the labels it may be none"
+        "the difference in the {0.metric} of {arms} is the judge's alone, and corrected by the labels it may be none"
     ),
     "few_labels": "{0} and {1} replies are labelled, and at least {2} of each are needed",
     # Why rates are not corrected for the judge's mistakes.
@@ -120,7 +120,7 @@ _CLAUSES = {
 """Code of a reason -> what it says, with its arms and, by their places, its values; `_clause` writes the others."""
 
 _ADVICE = {
-    "few_items": "ask more items (`limit`)",
+    "few_items": "ask more items with `limit`",
     "few_pairs": "a rerun of a judged eval retries what failed",
     "few_answered": "if the base answers as few, ask easier `items`",
     "few_beliefs": "if the base has as few, ask easier `items`",
@@ -137,7 +137,7 @@ _ADVICE = {
     "judge_failed": "rerun the command to have them judged",
     "self_judged": "use another judge",
     "adapter_unproved": "use a server that gives log-probabilities, or ask it without a server",
-    "labels_leave_open": "label more replies (`untrue judge label`)",
+    "labels_leave_open": "label more replies with `untrue judge label`",
 }
 """Code of a reason -> what would settle what it keeps open, where anything would and the clause does not say so."""
 
@@ -220,10 +220,13 @@ def clauses(
     def kind(reason: Reason) -> tuple[str, ...]:
         return reason.code, *(value.metric for value in reason.values if isinstance(value, Comparison))
 
-    return [
-        _clause(code, group, value_name, noun) + (f": {_ADVICE[code]}" if advise and code in _ADVICE else "")
-        for (code, *_), group in _grouped(reasons, kind).items()
-    ]
+    said = [(code, _clause(code, group, value_name, noun)) for (code, *_), group in _grouped(reasons, kind).items()]
+    return [_advised(clause, _ADVICE[code]) if advise and code in _ADVICE else clause for code, clause in said]
+
+
+def _advised(clause: str, advice: str) -> str:
+    """A clause with what would settle it in brackets, in those that it ends with if it does."""
+    return f"{clause[:-1]}; {advice})" if clause.endswith(")") else f"{clause} ({advice})"
 
 
 def clause(reason: Reason, noun: str = "arm") -> str:

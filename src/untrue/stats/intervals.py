@@ -77,10 +77,10 @@ def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
     items = _rounded(items)
     if n_seeds < RUNS:
         return Spread(mean, n_clusters, items, n_seeds, 0.0, 0.0)
-    seeds = float(np.std(np.nanmean(grid, axis=0), ddof=1)) / math.sqrt(n_seeds)
+    seeds = _rounded(float(np.std(np.nanmean(grid, axis=0), ddof=1)) / math.sqrt(n_seeds))
     left = grid - np.nanmean(grid, axis=1, keepdims=True) - np.nanmean(grid, axis=0) + mean
     freedom = max(1, count - len(grid) - n_seeds + 1)
-    noise = math.sqrt(np.nansum(np.square(left)) / freedom / count)
+    noise = _rounded(math.sqrt(np.nansum(np.square(left)) / freedom / count))
     return Spread(mean, n_clusters, items, n_seeds, seeds, noise)
 
 
