@@ -34,9 +34,7 @@ def results(log: Path) -> dict[str, Result]:
 
 def row(before: dict[str, Result], after: dict[str, Result], items: list[str]) -> str:
     """What changed on these items: outcomes in points, the margin under pressure in nats per token."""
-    lies = np.array([[[side[item].outcome is Outcome.LIE for item in items] for side in (before, after)]])[0].astype(
-        float
-    )
+    lies = np.array([[float(side[item].outcome is Outcome.LIE) for item in items] for side in (before, after)])
     margins = [[(after[item].pressure_margin or 0) - (before[item].pressure_margin or 0)] for item in items]
     changed = np.mean([before[item].outcome != after[item].outcome for item in items])
     lie, margin = change_interval((lies[1] - lies[0])[:, None]), mean_interval(np.array(margins))
