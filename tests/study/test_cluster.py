@@ -176,7 +176,7 @@ def test_a_worker_that_outlives_its_node_publishes_nothing(
     out, told, frozen = tmp_path / "run", recorder(), list[psutil.Process]()
 
     def freeze() -> None:
-        worker = psutil.Process(wait_for(at_work(out)))
+        worker = psutil.Process(wait_for(at_work(out, step=50)))  # long before its end, however fast it is
         raylet = next(parent for parent in worker.parents() if "raylet" in parent.name())
         worker.suspend()
         frozen.append(worker)
