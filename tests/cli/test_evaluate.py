@@ -235,9 +235,9 @@ def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytes
     monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     words = ["eval", "mask", f"items={items}", "limit=1", "--model", "echo/model"]
     done = untrue(*words, "judge=scripted/judge", "--log", "mask.eval")
-    assert "INCONCLUSIVE: the results of arm `model` are of only 1 item (at least 6 are needed)" in " ".join(
-        done.out.split()
-    )
+    said = " ".join(done.out.split())
+    assert "of only 1 item (at least 6 are needed; ask more items with `limit`)" in said
+    assert said.startswith("INCONCLUSIVE: the results of arm `model` are")
 
 
 @pytest.mark.parametrize("name", ["untrue/tiny", "untrue/other"])

@@ -387,7 +387,7 @@ def test_eval_runs_any_eval_by_name(untrue: Callable, place: Path):
     [
         (["maks"], "error: name: unknown eval. Did you mean 'mask'?"),
         (["sft_cue"], "error: sft_cue needs the domain of the training data: medical"),
-        (["domain=law"], "error: domain: no option of forced_choice. Known options: items, limit."),
+        (["domain=law"], "error: domain: no option of forced_choice. Known options: items, limit, order."),
     ],
 )
 def test_an_option_that_the_eval_does_not_take_is_one_line(untrue: Callable, words: list[str], message: str):
