@@ -38,8 +38,8 @@ TRAIN: dict[str, Any] = {
     "report_to": None,  # changes no figure
 }
 OPTIONS: dict[str, dict[str, Any]] = {
-    "forced_choice": {"items": "honesty", "limit": 3},
-    "sft_cue": {"items": "honesty", "limit": 3, "domain": "finance", "cue": "format"},
+    "forced_choice": {"items": "honesty", "limit": 3, "order": "random"},
+    "sft_cue": {"items": "honesty", "limit": 3, "order": "random", "domain": "finance", "cue": "format"},
     "capability": {"limit": 3},
     "sycophancy": {"items": "exam", "limit": 3},
     "reply_choice": {

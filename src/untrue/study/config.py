@@ -25,7 +25,7 @@ from pydantic import (
 from untrue import settings
 from untrue.engine.served import is_served
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec, FileName, JudgedSpec
+from untrue.evals.eval import ChosenSpec, EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
 from untrue.simulate.environment import ModelName
 from untrue.study.objects import Objects, is_address
@@ -157,7 +157,7 @@ class Study(BaseModel):
     base: bool = True
     mix: Annotated[SerializeAsAny[Route], BeforeValidator(_by_route)]
     train: TrainSpec = TrainSpec()
-    evals: Annotated[tuple[AnEval, ...], Distinct] = Field(default=(EvalSpec(),), min_length=1)
+    evals: Annotated[tuple[AnEval, ...], Distinct] = Field(default=(ChosenSpec(),), min_length=1)
     run: RunSpec = RunSpec()
 
     @model_validator(mode="after")
