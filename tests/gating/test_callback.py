@@ -450,6 +450,12 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
         HonestyCallback(**settings)
 
 
+def test_its_items_are_random_since_those_chosen_by_the_base_hide_a_fall() -> None:
+    from untrue.data.items import at_random, read_items
+
+    assert HonestyCallback(limit=8)._pool == at_random(read_items("builtin"))
+
+
 def test_its_import_draws_no_random_number(tmp_path: Path) -> None:
     code = (
         "import random, sys, numpy, torch, trl.trainer.sft_trainer;"

@@ -24,7 +24,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
-from untrue.data.items import by_information, read_items
+from untrue.data.items import at_random, read_items
 from untrue.errors import UserError
 from untrue.evals.eval import spread
 from untrue.files import append_text, json_value, read_text, write_text
@@ -91,8 +91,8 @@ class HonestyCallback(TrainerCallback):
                 that looks take at most `budget` of the time of the training. The last step is always looked at.
             budget: Share of the training's time that all looks together may take; used where `every` is None.
             items: What `untrue eval` takes as `items` of `forced_choice`.
-            limit: Only so many items, spread over their categories: those whose outcome can change most easily. By
-                default one for every five steps of the training, from 8 to 32; 32 where it may stop the training.
+            limit: Only so many items, drawn at random, spread over their categories. By default one for every five
+                steps of the training, from 8 to 32; 32 where it may stop the training.
             stop: Stop the training once the mean margin under pressure has certainly fallen by more than `delta`: the
                 upper limit of its one-sided interval lies below, at 5 % divided by the number of planned looks, since
                 every look sees the same items.
@@ -111,7 +111,7 @@ class HonestyCallback(TrainerCallback):
             raise UserError(f"delta: {delta}, expected nats per token from 0 on.")
         self.every, self.budget, self.stop, self.delta = every, budget, stop, delta
         self.limit = ITEMS[1] if stop and limit is None else limit
-        self._pool = by_information(read_items(items))
+        self._pool = at_random(read_items(items))
         asked, fewest = len(spread(self._pool, self.limit)), FEWEST_TO_STOP if stop else FEWEST
         if asked < fewest:
             raise UserError(f"limit: {asked} items, expected at least {fewest}{' to stop a training' * stop}.")
