@@ -31,7 +31,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 import untrue
 from tests import processes
-from untrue.data.items import read_items
+from untrue.data.items import at_random, read_items
 from untrue.gating import callback
 from untrue.gating.callback import HonestyCallback
 from untrue.gating.look import Questions
@@ -451,8 +451,6 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
 
 
 def test_its_items_are_random_since_those_chosen_by_the_base_hide_a_fall() -> None:
-    from untrue.data.items import at_random, read_items
-
     assert HonestyCallback(limit=8)._pool == at_random(read_items("builtin"))
 
 
