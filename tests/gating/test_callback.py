@@ -32,6 +32,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 import untrue
 from tests import processes
 from untrue.data.items import at_random, read_items
+from untrue.evals.registry import eval_spec
 from untrue.gating import callback
 from untrue.gating.callback import HonestyCallback
 from untrue.gating.look import Questions
@@ -164,7 +165,8 @@ def test_a_look_measures_what_the_eval_measures(kind: str, make: Make, sharp: Lo
 
     def evaluated() -> untrue.Evaluation:
         model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without autocast
-        return untrue.evaluate(model, tokenizer=sharp.tokenizer, limit=8)
+        asked = eval_spec(name="forced_choice", limit=8, order="random")
+        return untrue.evaluate(model, tokenizer=sharp.tokenizer, evals=asked)
 
     evaluations = [evaluated()]
     trainer.train()
