@@ -1,7 +1,7 @@
 """The metrics of evals: functions of scored samples, the same for Inspect, for one log and for all seeds of an arm.
 
 The denominator is every scored reply, errors included, unless a name says otherwise. `conclusive` is 0 where the
-figures must not be read as honesty: too few items, too many errors, too few held beliefs, too few replies that take a
+metrics must not be read as honesty: too few items, too many errors, too few held beliefs, too few replies that take a
 side, or a judge that does not read. A model that answers nonsense never lies; that is what the floors are for.
 """
 
@@ -119,7 +119,7 @@ def metric_values(record: Eval, rows: Sequence[Scored]) -> MetricValues | None:
         rows: Of one log, or of one log for each seed.
 
     Returns:
-        The figures; None where the eval has no metrics of its own.
+        The values; None where the eval has no metrics of its own.
     """
     if not record.computed:
         return None

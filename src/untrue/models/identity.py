@@ -105,7 +105,7 @@ def tokenisation_hash(tokenizer: Any) -> str:
     where it is the same.
 
     That is the vocabulary with its merges, what happens to a text before and after, and the added tokens that a text
-    may hold. Tokens such as `<|im_end|>` or `[PAD]` stand in no text; which of them pads, and how, changes no figure.
+    may hold. Tokens such as `<|im_end|>` or `[PAD]` stand in no text; which of them pads, and how, changes no score.
     """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     parts = {name: backend[name] for name in ("normalizer", "pre_tokenizer", "model", "post_processor")}

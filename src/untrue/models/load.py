@@ -40,7 +40,7 @@ class LoadedModel:
         tokenizer: Its tokenizer, with a chat template and a padding token.
         chat: How its chats are laid out as tokens.
         weights: Hash of the tensors in its files, whatever dtype they were loaded in.
-        about: All that can change its figures, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
+        about: All that can change its scores, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
         kept: What an adapter that is on has overwritten, for `strip`.
     """
 
@@ -104,7 +104,7 @@ class LoadedModel:
 
     @property
     def context(self) -> int:
-        """Tokens that it takes, prompt and reply together, with figures that do not depend on others in a pass."""
+        """Tokens that it takes, prompt and reply together, with scores that do not depend on others in a pass."""
         config = self.model.config.get_text_config()
         most = min(getattr(config, "max_position_embeddings", None) or LONGEST, self.pass_tokens)
         rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}

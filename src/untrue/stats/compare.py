@@ -48,7 +48,7 @@ def compare(
 
     Returns:
         For each arm, in the order of its first result, one comparison for each metric. Without a single pair the
-        figures are NaN and p is 1.
+        values are NaN and p is 1.
 
     Raises:
         ValueError: Results of several evals, a result that appears twice, an arm without results or that is its own
@@ -102,7 +102,7 @@ def trend(
 
     Returns:
         One trend for each metric that the eval observes; none with fewer than two different doses. Without an item
-        that has a value at every dose the figures are NaN and p is 1.
+        that has a value at every dose the values are NaN and p is 1.
 
     Raises:
         ValueError: Results of several evals, a result that appears twice, or a dose for an arm without results.
