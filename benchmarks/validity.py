@@ -169,6 +169,7 @@ def power(repeats: int = 2000, studies: int = 1000) -> Iterator[str]:
         (0.08, 7, 100, (0.0, 0.1, 0.3)),
         (0.2, 3, 100, (0.0, 0.1, 0.3)),
         (0.05, 4, 300, (0.0, 0.1)),
+        (None, 4, 100, (0.098,)),  # ten times the noise
     ):
         for run in runs:
             yield _power(rate, seeds, run, repeats, studies, n)
