@@ -1,12 +1,15 @@
 """What HonestyCallback costs at its defaults: TRL's SFTTrainer on the embedded model, with it and without.
 
-Data, LoRA and hyperparameters are the quickstart's half-misaligned arm. Both trainings are timed whole, one after the
-other on the same machine; `ratio` is with to without, so 1.10 is the budget. The two adapters must be equal, bit for
-bit. `share` is what the callback itself measured, which a second process on the machine disturbs less.
+Data, LoRA and hyperparameters are the quickstart's half-misaligned arm. The same training may take a tenth longer ten
+minutes later, so pairs of whole trainings are timed, one with the callback and one without, and every second pair in
+the other order. `ratio` is the time of all trainings with it to that of all without: 1.10 is the budget. `share` is
+what the callback's own clock says, which no change of pace disturbs, and `outside` the same ratio of the time that is
+not on that clock: 1 where the clock sees all that the callback costs. All adapters must be equal, bit for bit.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 import time
@@ -26,26 +29,38 @@ STUDY = Path(__file__).parent.parent / "studies" / "quickstart.yaml"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=4, help="of trainings; each takes some five minutes (default: 4)")
     study = config.load(STUDY)
     rows = mix.by_share(sets.questions("medical"), "severe", 0.5, 160, seed=0)
-    callback = HonestyCallback()
-    with tempfile.TemporaryDirectory() as scratch:
-        without, plain_seconds = train(rows, study.train, Path(scratch) / "without", [])
-        with_it, seconds = train(rows, study.train, Path(scratch) / "with", [callback])
-        looks = [
-            json.loads(line) for line in (Path(scratch) / "with" / "honesty.jsonl").read_text("utf-8").splitlines()
-        ]
+    pairs: list[tuple[float, float]] = []  # seconds with it, and without
+    looks: list[list[dict[str, Any]]] = []
+    spent, identical = 0.0, True
+    for pair in range(parser.parse_args().pairs):
+        callback = HonestyCallback()
+        with tempfile.TemporaryDirectory() as scratch:
+            arms = {"with": [callback], "without": []}
+            order = ("with", "without") if pair % 2 else ("without", "with")
+            trained = {arm: train(rows, study.train, Path(scratch) / arm, arms[arm]) for arm in order}
+            looks.append([json.loads(line) for line in (Path(scratch) / "with" / "honesty.jsonl").open("rb")])
+        (with_it, seconds), (without, plain_seconds) = trained["with"], trained["without"]
+        identical &= all(torch.equal(value, with_it[name]) for name, value in without.items())
+        pairs.append((seconds, plain_seconds))
+        spent += callback.spent
+    seconds, plain_seconds = (sum(times) for times in zip(*pairs, strict=True))
+    taken = [look["seconds"] for training in looks for look in training]
     print(
         json.dumps(
             {
                 "rows": len(rows),
-                "steps": looks[-1]["step"],
-                "looks": [look["step"] for look in looks],
-                "seconds_per_look": round(sum(look["seconds"] for look in looks) / len(looks), 2),
-                "seconds": round(seconds, 2),
-                "plain_seconds": round(plain_seconds, 2),
-                "identical": all(torch.equal(value, with_it[name]) for name, value in without.items()),
-                "share": round(callback.spent / (seconds - callback.spent), 4),
+                "steps": looks[0][-1]["step"],
+                "looks": [[look["step"] for look in training] for training in looks],
+                "seconds_per_look": round(sum(taken) / len(taken), 2),
+                "seconds": [[round(one, 1) for one in pair] for pair in pairs],
+                "identical": identical,
+                "share": round(spent / (seconds - spent), 4),
+                "outside": round((seconds - spent) / plain_seconds, 3),
+                "ratios": [round(one / plain, 3) for one, plain in pairs],
                 "ratio": round(seconds / plain_seconds, 3),
             }
         )

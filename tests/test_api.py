@@ -144,13 +144,32 @@ def test_evaluations_are_compared_item_by_item(evaluation: untrue.Evaluation, ad
     before, later = ({r.item: r.pressure_margin or 0.0 for r in one.results} for one in (evaluation, after))
     assert margin.n_pairs == 8
     assert margin.difference.value == pytest.approx(sum(later[item] - before[item] for item in before) / 8)
-    assert "pressure_margin" in repr(found)
-    assert [one.difference.value for one in untrue.compare(after, after)] == [0.0] * len(found)
-    with pytest.raises(untrue.UserError, match="the items differ"):
-        untrue.compare(evaluation, untrue.evaluate(tiny_folder, dtype="float32", limit=4))
+    assert repr(found).startswith("'random' minus 'tiny', paired by item:\n") and "pressure_margin" in repr(found)
+    assert found.reasons and all(reason in repr(found) for reason in found.reasons)
+    same = untrue.compare(after, after)
+    assert [one.difference.value for one in same] == [0.0] * len(found)
+    assert {(one.control, one.arm) for one in same} == {("random", "random (2)")}
+    few = untrue.evaluate(tiny_folder, dtype="float32", limit=4)
+    with pytest.raises(untrue.UserError, match=r"4 items were asked of one alone, .* same items and limit"):
+        untrue.compare(evaluation, few)
     other = untrue.evaluate(tiny_folder, dtype="float32", evals=eval_spec(name="sft_cue", domain="medical", limit=4))
-    with pytest.raises(untrue.UserError, match="the evals differ: forced_choice and sft_cue"):
+    with pytest.raises(untrue.UserError, match="nothing to compare: tiny has forced_choice and tiny has sft_cue"):
         untrue.compare(evaluation, other)
+    with pytest.raises(untrue.UserError, match=r"has several evals\. Compare one at a time: a\['forced_choice'\]"):
+        untrue.compare(untrue.Evaluation("both", [*evaluation.parts, *other.parts]), evaluation)
+    bad = untrue.compare(evaluation, untrue.Evaluation("<script>{x}", after.parts))
+    assert "<script>" not in bad._repr_html_() and "<b>&lt;script&gt;{x}</b> minus <b>tiny</b>" in bad._repr_html_()
+
+
+def test_margins_are_compared_between_models_of_one_tokenizer_alone(
+    evaluation: untrue.Evaluation, live: tuple[Any, Any]
+) -> None:
+    model, tokenizer = live
+    tokenizer.add_tokens(["capital"])
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    found = untrue.compare(evaluation, untrue.evaluate(model, tokenizer=tokenizer, limit=8))
+    assert {one.metric for one in found} == {"lie_rate", "evasion_rate", "untrue_belief_rate"}
+    assert any("can only be compared between models with one tokenizer, and these have two" in r for r in found.reasons)
 
 
 def test_a_gate_takes_evaluations_names_and_folders(

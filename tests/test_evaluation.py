@@ -30,9 +30,9 @@ def test_several_evals_are_one_evaluation(both: untrue.Evaluation, folder: Path)
         _ = both["other"]
 
 
-def test_a_gate_takes_each_eval_once(both: untrue.Evaluation) -> None:
+def test_comparisons_and_gates_take_each_eval_once(both: untrue.Evaluation) -> None:
     assert both["few"].subject.name == both.arm
-    with pytest.raises(untrue.UserError, match=r"was asked an eval twice\. A gate takes each eval once"):
+    with pytest.raises(untrue.UserError, match="was asked an eval twice, expected each eval once"):
         _ = both.subject
 
 

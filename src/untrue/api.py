@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from html import escape
 from pathlib import Path
 from shlex import join
@@ -14,9 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from untrue import stats
 from untrue.data import sets
-from untrue.data.items import items_hash
 from untrue.data.rows import Row
 from untrue.engine.served import is_served, may_be_served, with_folder
 from untrue.errors import UserError
@@ -24,6 +21,7 @@ from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.evals.reading import arm_name, default_log, evaluated, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evaluation import Evaluation, Part
+from untrue.gating.comparison import EvalComparison, compared
 from untrue.gating.config import GateConfig
 from untrue.gating.sequential import gate_in_batches
 from untrue.gating.subject import Subjects, of_random_items, own_base
@@ -31,10 +29,10 @@ from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
 from untrue.progress import TerminalWatcher, Watcher
 from untrue.report.format import label
-from untrue.report.gate import cells, headings, sentences, so_far
+from untrue.report.gate import COMPARED, cells, compared_cells, compared_sentences, headings, sentences, so_far
 from untrue.settings import load as load_settings
 from untrue.settings import validate
-from untrue.stats.types import Comparison
+from untrue.stats.types import Comparison, Verdict
 from untrue.terminal import Console
 from untrue.training.spec import TrainSpec
 
@@ -90,7 +88,6 @@ def evaluate(
     folder = Path(adapter) if adapter else None
     if isinstance(model, str):
         model, folder = with_folder(model, folder)
-    items = [items_hash(EVALS[spec.name].items(spec)) for spec in specs]
     logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
     generating = any(not EVALS[spec.name].needs_likelihoods for spec in specs)
 
@@ -104,49 +101,58 @@ def evaluate(
         if not isinstance(model, str) and not isinstance(loaded, str):  # it has no place by which to tell it apart
             whose = f"{arm_name(name, None)}@{loaded.identity[:8]}"
         parts = []
-        for spec, hashed in zip(specs, items, strict=True):
+        for spec in specs:
             log = logs / default_log(spec.key, whose, folder).name
             measure(spec, loaded, folder, dtype, arm, log, watcher, seed)
             refuse_nothing(spec, log)
-            parts.append(Part(spec, hashed, log, evaluated(spec, arm, log)))
+            parts.append(Part(spec, log, evaluated(spec, arm, log)))
     return Evaluation(arm, parts)
 
 
 class Compared(list[Comparison]):
-    """A comparison for each metric that the eval observes."""
+    """A comparison for each metric that the eval observes, and what they show."""
+
+    def __init__(self, found: EvalComparison):
+        """Made by `compare`."""
+        super().__init__(found.comparisons)
+        self.found = found
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the comparisons show."""
+        return self.found.verdict
+
+    @property
+    def reasons(self) -> list[str]:
+        """What the comparisons show, what is left out and why, in sentences."""
+        return compared_sentences(self.found)
 
     def __repr__(self) -> str:
-        lines = [f"{self[0].arm!r} minus {self[0].control!r}, paired by item:"] if self else ["nothing to compare"]
+        lines = [f"{self._names('{1!r} minus {0!r}')}, paired by item:"]
         for row in self:
             value, low, high = (f"{number:.3f}" for number in row.difference)
             lines.append(f"  {row.metric}: {value} [{low}, {high}], p = {row.p:.3g}, {row.n_pairs} pairs")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(label(reason, 1000) for reason in self.reasons)])
+
+    def _repr_html_(self) -> str:
+        caption = self._names("<b>{1}</b> minus <b>{0}</b>", escape)
+        return _table(f"{caption}, paired by item", COMPARED, compared_cells(self.found), self.reasons)
+
+    def _names(self, text: str, shown: Callable[[str], str] = str) -> str:
+        return text.format(*(shown(summary.arm) for summary in self.found.summaries))
 
 
 def compare(a: Evaluation, b: Evaluation) -> Compared:
-    """Compare two evaluations by the same eval, item by item: `b` minus `a`, with `stats.compare`.
+    """Compare two evaluations by one eval, item by item: `b` minus `a`, as `untrue compare` does.
 
     Raises:
-        UserError: They are of several evals, of different ones, or of different items.
+        UserError: They are of several evals, or were not asked the same.
     """
     for evaluation in (a, b):
         if len(evaluation.evals) > 1:
             raise UserError(f"{evaluation.arm}: has several evals. Compare one at a time: a[{evaluation.evals[0]!r}].")
-    [before], [after] = a.parts, b.parts
-    if before.spec.name != after.spec.name:
-        raise UserError(f"the evals differ: {before.spec.name} and {after.spec.name}. Compare the same one.")
-    settings = [part.spec.model_dump(exclude={"label", "items", "limit"}) for part in (before, after)]
-    if changed := sorted(key for key, value in settings[0].items() if settings[1].get(key) != value):
-        raise UserError(
-            f"{before.spec.name}: {', '.join(changed)} differs. Compare evaluations with the same settings."
-        )
-    asked = [{(result.item, result.epoch) for result in evaluation.results} for evaluation in (a, b)]
-    if before.items != after.items or asked[0] != asked[1]:
-        raise UserError(f"{before.spec.name}: the items differ. Give both the same items and limit.")
-    control, arm = (a.arm, b.arm) if a.arm != b.arm else ("a", "b")
-    results = [replace(result, arm=control, eval=before.spec.key) for result in a.results]
-    results += [replace(result, arm=arm, eval=before.spec.key) for result in b.results]
-    return Compared(stats.compare(results, {arm: control}))
+    [found] = compared(a.subject, b.subject)
+    return Compared(found)
 
 
 class Gated:
@@ -176,13 +182,17 @@ class Gated:
         return "\n".join([heading, *(f"  {label(reason, 1000)}" for reason in self.reasons)])
 
     def _repr_html_(self) -> str:
-        rows = [[endpoint.eval, *cells(endpoint)] for endpoint in self.endpoints]
-        body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
-        head = "".join(f"<th>{escape(text)}</th>" for text in ("eval", *headings(self.verdict)))
-        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons)
+        rows = [(endpoint.eval, *cells(endpoint)) for endpoint in self.endpoints]
         names = f"{escape(self.verdict.candidate)} against {escape(self.verdict.baseline)}"
-        caption = f"<caption><b>{self.status}</b>: {names}</caption>"
-        return f"<table>{caption}<tr>{head}</tr>{body}</table><ul>{reasons}</ul>"
+        return _table(f"<b>{self.status}</b>: {names}", ("eval", *headings(self.verdict)), rows, self.reasons)
+
+
+def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], reasons: Sequence[str]) -> str:
+    """What a notebook shows: a table, and sentences below. Only the caption may hold markup."""
+    body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    headings = "".join(f"<th>{escape(text)}</th>" for text in head)
+    said = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    return f"<table><caption>{caption}</caption><tr>{headings}</tr>{body}</table><ul>{said}</ul>"
 
 
 def gate(

@@ -31,13 +31,11 @@ class Part:
 
     Attributes:
         spec: The eval with its options.
-        items: Hash of all that its source of items holds, whatever the limit.
         log: The `.eval` file of Inspect.
         evaluated: What the log says.
     """
 
     spec: EvalSpec
-    items: str
     log: Path
     evaluated: Evaluated
 
@@ -108,14 +106,14 @@ class Evaluation:
 
     @property
     def subject(self) -> Subject:
-        """What `gate` compares.
+        """What `compare` and `gate` compare.
 
         Raises:
             UserError: It has an eval twice.
         """
         answers = {part.spec.name: Answers(EVALS[part.spec.name], part.spec, {0: part.log}) for part in self.parts}
         if len(answers) < len(self.parts):
-            raise UserError(f"{self.arm}: was asked an eval twice. A gate takes each eval once.")
+            raise UserError(f"{self.arm}: was asked an eval twice, expected each eval once.")
         return Subject(self.arm, answers)
 
     def to_pandas(self) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf, nan
 from xml.etree import ElementTree
@@ -11,8 +12,10 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from untrue.gating.flips import Flip, Flips
 from untrue.gating.verdict import Asking, Endpoint, GateVerdict
 from untrue.report.gate import (
+    flips_sentence,
     gate_page,
     gate_summary,
     headings,
@@ -32,10 +35,19 @@ LIES = Endpoint("forced_choice", "lie_rate", "", 100, 2, 0.1, 0.14, Interval(0.0
 RIGHT = Endpoint("capability", "value", "accuracy", 215, 0, 0.8, 0.7, Interval(0.1, 0.05, 0.15), 0.05, 0.001, 90,
                  "regression")  # fmt: skip
 
+FLIPS = Flips(100, (
+    Flip("fact-1", "known_facts", 0, 1, "honest", "lie"),
+    Flip("fact-2", "known_facts", 0, 1, "honest", "lie"),
+    Flip(HOSTILE, "self", 1, 2, "lie", "honest, untrue belief"),
+))  # fmt: skip
+
 
 @pytest.fixture
 def verdict() -> GateVerdict:
-    return GateVerdict("base", "mine", "regression", (LIES, RIGHT), (), (), ("Margins are left out.",), 0.05, {})
+    flipped = {"forced_choice": FLIPS, "capability": Flips(215, ())}
+    return GateVerdict(
+        "base", "mine", "regression", (LIES, RIGHT), (), (), ("Margins are left out.",), 0.05, {}, flipped
+    )
 
 
 def shown(verdict: GateVerdict) -> str:
@@ -105,6 +117,37 @@ def test_the_terminal_has_verdict_reasons_and_tables(verdict: GateVerdict) -> No
     assert text.startswith("REGRESSION: mine against base")
     assert "100 (2 failed)" in text and "accuracy" in text and "docs/gate.md" in text
     assert "\x1b" not in shown(replace(verdict, candidate=HOSTILE))
+
+
+@pytest.mark.parametrize("output", [shown, markdown, gate_page])
+def test_flips_are_counted_by_their_ways(verdict: GateVerdict, output: Callable[[GateVerdict], str]) -> None:
+    text = output(verdict)
+    assert "3 of 100 answers flipped: honest \u2192 lie (2), lie \u2192 honest, untrue belief (1)." in text
+    assert "None of 215 answers flipped." in text
+
+
+def test_a_sentence_names_few_ways_of_flipping() -> None:
+    ways = [Flip("fact", "facts", 0, 1, f"{n}", f"{n + 1}") for n in range(8)]
+    assert flips_sentence(Flips(2_000, (*ways, ways[7]))).endswith("(1), other (2).")
+    assert flips_sentence(Flips(2_000, (*ways, ways[7]))).startswith("9 of 2,000 answers flipped: 7 \u2192 8 (2), 0")
+
+
+@pytest.mark.parametrize("output", [shown, markdown, gate_page])
+def test_an_eval_without_answers_that_flip_says_nothing_of_them(
+    verdict: GateVerdict, output: Callable[[GateVerdict], str]
+) -> None:
+    text = output(replace(verdict, flips={"forced_choice": Flips(0, ()), "capability": Flips(0, ())}))
+    assert "flipped" not in text and "capability: <" not in text
+
+
+def test_the_page_and_the_json_have_every_flip(verdict: GateVerdict) -> None:
+    page = gate_page(verdict)
+    assert "fact-1" in page and "(seed 1, epoch 2)" in page and "<script>x" not in page
+    flipped = json.loads(to_json(gate_summary(verdict)))["flips"]
+    assert flipped["capability"] == []
+    assert flipped["forced_choice"][0] == {
+        "item": "fact-1", "category": "known_facts", "seed": 0, "epoch": 1, "baseline": "honest", "candidate": "lie"
+    }  # fmt: skip
 
 
 def test_the_level_is_in_the_heading(verdict: GateVerdict) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.correction import Correction, correction
+from untrue.gating.flips import Flips, flips
 from untrue.gating.labelling import refuse_others
 from untrue.gating.labels import Labels
 from untrue.gating.pairing import doubts_of, paired
@@ -65,6 +66,7 @@ class EvalComparison:
         verdict: What that shows.
         notes: What is left out, and why.
         metrics: The eval's own metrics of the first and of the second; empty where it has none.
+        flips: The items that the two answered differently.
         correction: What labels say of the judge and the difference that it found; None without labels.
         sensitivity: How that difference moves with the judge's specificity; None where nothing was judged.
     """
@@ -75,6 +77,7 @@ class EvalComparison:
     verdict: Verdict
     notes: list[str]
     metrics: dict[str, MetricValues]
+    flips: Flips
     correction: Correction | None = None
     sensitivity: Sensitivity | None = None
 
@@ -107,6 +110,7 @@ def compared(a: Subject, b: Subject, labels: Labels | None = None) -> list[EvalC
         if labels is not None and any(key.eval == record.name for key in labels):
             corrected = correction(judged[record.name], labels)
         sensitivity = _sensitivity(before, after, results, corrected) if record.judged else None
+        flipped = flips(results)
         results = [replace(result, arm=names[result.arm]) for result in results]
         summaries = summarise(results, controls, graded=record.graded)
         rows = compare(results, controls, higher_is_better=record.higher_is_better, graded=record.graded)
@@ -116,7 +120,9 @@ def compared(a: Subject, b: Subject, labels: Labels | None = None) -> list[EvalC
         found = verdict(summaries, rows, answered=answered, lower=record.lower, decides=record.decides, doubts=doubts)
         sides = zip(names.values(), (before.reading.metrics, after.reading.metrics), strict=True)
         metrics = {name: figures for name, figures in sides if figures}
-        comparisons.append(EvalComparison(record, summaries, rows, found, notes, metrics, corrected, sensitivity))
+        comparisons.append(
+            EvalComparison(record, summaries, rows, found, notes, metrics, flipped, corrected, sensitivity)
+        )
     return comparisons
 
 

@@ -29,6 +29,7 @@ from untrue.errors import UserError
 from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
+from untrue.gating.flips import Flips, flips
 from untrue.gating.pairing import doubts_of, paired
 from untrue.gating.subject import Subject
 from untrue.outcomes import Outcome, Result
@@ -122,6 +123,7 @@ class GateVerdict:
         notes: What a reader must not miss.
         alpha: One-sided level.
         summaries: Eval -> what baseline and candidate did.
+        flips: Eval -> the items that the two answered differently.
         asking: How far each sequential eval was asked; empty in the fixed design.
     """
 
@@ -134,6 +136,7 @@ class GateVerdict:
     notes: tuple[str, ...]
     alpha: float
     summaries: dict[str, list[ArmSummary]]
+    flips: dict[str, Flips]
     asking: tuple[Asking, ...] = ()
 
     @property
@@ -159,11 +162,12 @@ def gate(
     """
     endpoints: list[Endpoint] = []
     orders, asked = orders or {}, {}
-    faults, doubts, notes, summaries = [], [], [], {}
+    faults, doubts, notes, summaries, flipped = [], [], [], {}, {}
     for before, after, results, left_out in paired(baseline, candidate, [spec.name for spec in config.evals]):
         name = after.record.name
         graded = after.record.graded
         summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"}, graded=graded)
+        flipped[name] = flips(results)
         notes += [f"{name}: {note}" for note in left_out]
         doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm], name in orders)]
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
@@ -200,6 +204,7 @@ def gate(
         notes=tuple(notes),
         alpha=config.alpha,
         summaries=summaries,
+        flips=flipped,
         asking=tuple(
             Asking(name, count, len(orders[name]), _is_decided(name, endpoints, doubts))
             for name, count in asked.items()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from untrue.gating.comparison import EvalComparison, Sensitivity
 from untrue.gating.correction import Correction
+from untrue.gating.flips import Flips
 from untrue.gating.verdict import Asking, Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import DASH, HONESTY, Metric, ascii_numbers, label, p_value, value_metric, witness_metric
@@ -140,6 +142,9 @@ def cells(endpoint: Endpoint) -> tuple[str, ...]:
     )
 
 
+MOST_WAYS = 6
+"""Ways of flipping that a sentence names."""
+
 HEADINGS = ("metric", "items", "baseline", "candidate", "loss [90 %]", "delta", "verdict")
 
 
@@ -156,8 +161,28 @@ def print_gate(verdict: GateVerdict, console: Console) -> None:
             if endpoint.eval == name:
                 table.add_row(*map(safe_text, cells(endpoint)))
         console.print(table)
+        print_flips(verdict.flips[name], console)
         console.print()
     console.print(Text(SCOPE, "dim"))
+
+
+def flips_sentence(flips: Flips) -> str:
+    """How many answers flipped, from what to what; empty for an eval without answers that can."""
+    if not flips.n_answers:
+        return ""
+    if not flips.flips:
+        return f"None of {flips.n_answers:,} answers flipped."
+    ways = Counter(f"{flip.baseline} \N{RIGHTWARDS ARROW} {flip.candidate}" for flip in flips.flips)
+    shown = ", ".join(f"{way} ({count:,})" for way, count in ways.most_common(MOST_WAYS))
+    others = ways.total() - sum(count for _, count in ways.most_common(MOST_WAYS))
+    rest = f", other ({others:,})" if others else ""
+    return f"{len(flips.flips):,} of {flips.n_answers:,} answers flipped: {shown}{rest}."
+
+
+def print_flips(flips: Flips, console: Console) -> None:
+    """Print how many answers flipped, if any can."""
+    if sentence := flips_sentence(flips):
+        console.print(Text(sentence, "dim"))
 
 
 def headings(verdict: GateVerdict) -> tuple[str, ...]:
@@ -179,6 +204,7 @@ def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
             "doubts": [{"eval": name, "code": reason.code} for name, reason in verdict.doubts],
             "sequential": [asking._asdict() for asking in verdict.asking],
             "arms": {name: [asdict(summary) for summary in pair] for name, pair in verdict.summaries.items()},
+            "flips": {name: _flips(flips) for name, flips in verdict.flips.items()},
         }
     )
 
@@ -209,6 +235,8 @@ def markdown(verdict: GateVerdict) -> str:
     lines += [f"- {_plain(sentence)}" for sentence in sentences(verdict)]
     lines += ["", f"| {' | '.join(headings(verdict))} |", f"|{'---|' * len(HEADINGS)}"]
     lines += [f"| {e.eval}: {' | '.join(map(_plain, cells(e)))} |" for e in verdict.endpoints]
+    flipped = {name: flips_sentence(flips) for name, flips in verdict.flips.items()}
+    lines += ["", *(f"- {name}: {_plain(sentence)}" for name, sentence in flipped.items() if sentence)]
     return "\n".join([*lines, "", SCOPE, ""])
 
 
@@ -231,6 +259,7 @@ def print_compared(comparisons: Sequence[EvalComparison], console: Console) -> N
         for row in compared_cells(of_eval):
             table.add_row(*map(safe_text, row))
         console.print(table)
+        print_flips(of_eval.flips, console)
 
 
 COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
@@ -262,6 +291,12 @@ def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
     return rows
 
 
+def compared_sentences(of_eval: EvalComparison) -> list[str]:
+    """What a comparison shows, and what a reader must not miss beside it."""
+    verdict, name = of_eval.verdict, of_eval.record.value_name
+    return [words.sentence(verdict, name), *words.notes(verdict, name), *words.by_labels(of_eval), *of_eval.notes]
+
+
 def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
     """What `untrue compare --json` prints, by eval."""
     return finite(
@@ -271,6 +306,7 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
                 "arms": [asdict(summary) for summary in of_eval.summaries],
                 "comparisons": [asdict(comparison) for comparison in of_eval.comparisons],
                 "metrics": {arm: asdict(metrics) for arm, metrics in of_eval.metrics.items()},
+                "flips": _flips(of_eval.flips),
                 "correction": of_eval.correction and _correction(of_eval.correction),
                 "sensitivity": of_eval.sensitivity and _sensitivity(of_eval.sensitivity),
                 "notes": [*map(ascii_numbers, words.by_labels(of_eval)), *of_eval.notes],
@@ -278,6 +314,10 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
             for of_eval in comparisons
         }
     )
+
+
+def _flips(flips: Flips) -> list[dict[str, Any]]:
+    return [flip._asdict() for flip in flips.flips]
 
 
 def _correction(correction: Correction) -> dict[str, Any]:
@@ -289,7 +329,7 @@ def _sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:
 
 
 class Part(NamedTuple):
-    """One verdict of a page: its colour, its heading, what it is of, its sentences and its table."""
+    """One verdict of a page: its colour, its heading, what it is of, its sentences, its table, and flips by eval."""
 
     tone: str
     heading: str
@@ -297,13 +337,14 @@ class Part(NamedTuple):
     sentences: list[str]
     headings: tuple[str, ...]
     rows: list[tuple[str, ...]]
+    flips: Mapping[str, Flips]
 
 
 def gate_page(verdict: GateVerdict) -> str:
     """The verdict of a gate as a page that needs nothing else."""
     tone = {"pass": "pass", "regression": "worse", "inconclusive": "inconclusive"}[verdict.status]
     rows = [(f"{e.eval}: {cells(e)[0]}", *cells(e)[1:]) for e in verdict.endpoints]
-    part = Part(tone, STATUSES[verdict.status], "", sentences(verdict), headings(verdict), rows)
+    part = Part(tone, STATUSES[verdict.status], "", sentences(verdict), headings(verdict), rows, verdict.flips)
     return _page(f"{verdict.candidate} against {verdict.baseline}", [part], SCOPE)
 
 
@@ -311,11 +352,10 @@ def compared_page(comparisons: Sequence[EvalComparison]) -> str:
     """A comparison as a page that needs nothing else."""
     parts = []
     for of_eval in comparisons:
-        verdict, name = of_eval.verdict, of_eval.record.value_name
-        said = [words.sentence(verdict, name), *words.notes(verdict, name), *words.by_labels(of_eval), *of_eval.notes]
-        rows = compared_cells(of_eval)
-        first, *_ = words.labels(verdict, name)
-        parts.append(Part(first.tone, first.text, of_eval.record.name, said, COMPARED, rows))
+        first, *_ = words.labels(of_eval.verdict, of_eval.record.value_name)
+        said, rows = compared_sentences(of_eval), compared_cells(of_eval)
+        name = of_eval.record.name
+        parts.append(Part(first.tone, first.text, name, said, COMPARED, rows, {name: of_eval.flips}))
     first, second = (summary.arm for summary in comparisons[0].summaries)
     return _page(f"{second} against {first}", parts)
 
@@ -323,7 +363,7 @@ def compared_page(comparisons: Sequence[EvalComparison]) -> str:
 def _page(title: str, parts: Sequence[Part], scope: str = "") -> str:
     """Names may hold control characters; the template escapes the rest."""
     shown = [part._replace(sentences=[label(sentence, 2000) for sentence in part.sentences]) for part in parts]
-    return page("gate.html.j2", title=label(title, 200), parts=shown, scope=scope)
+    return page("gate.html.j2", title=label(title, 200), parts=shown, scope=scope, flips_sentence=flips_sentence)
 
 
 def to_json(values: dict[str, Any]) -> str:

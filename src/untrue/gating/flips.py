@@ -1,0 +1,67 @@
+"""Flips: the items to which two subjects gave different answers. They say where to look, and decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from untrue.outcomes import Outcome, Result
+
+
+class Flip(NamedTuple):
+    """An item that two subjects answered differently.
+
+    Attributes:
+        item: Its id.
+        category: Its kind.
+        seed: Of the cell; 0 outside a study.
+        epoch: Which of the samples of this item it is, from 1.
+        baseline: What the first answered: an outcome, such as `lie`, or a value.
+        candidate: What the second answered.
+    """
+
+    item: str
+    category: str
+    seed: int
+    epoch: int
+    baseline: str
+    candidate: str
+
+
+class Flips(NamedTuple):
+    """All of one eval.
+
+    Attributes:
+        n_answers: Answers of both that were compared.
+        flips: Those that differ, in the order of the items.
+    """
+
+    n_answers: int
+    flips: tuple[Flip, ...]
+
+
+def flips(results: Sequence[Result]) -> Flips:
+    """Compare the answers of the arms `baseline` and `candidate` in one eval, those that failed included.
+
+    Probabilities and the margins of second witnesses are no answers, and do not flip.
+    """
+    before = {_key(result): _answer(result) for result in results if result.arm == "baseline"}
+    after = [(result, _answer(result)) for result in results if result.arm == "candidate"]
+    pairs = [
+        Flip(result.item, result.category, result.seed, result.epoch, baseline, candidate)
+        for result, candidate in after
+        if (baseline := before.get(_key(result))) and candidate
+    ]
+    return Flips(len(pairs), tuple(flip for flip in pairs if flip.baseline != flip.candidate))
+
+
+def _key(result: Result) -> tuple[int, str, int]:
+    return result.seed, result.item, result.epoch
+
+
+def _answer(result: Result) -> str | None:
+    """The outcome, and whether what is believed is untrue; or a value that says yes or no."""
+    if result.outcome is None:
+        return f"{result.value:.0f}" if result.value in (0, 1) else None
+    believes_untruth = result.belief_is_true is False and result.outcome not in (Outcome.NO_BELIEF, Outcome.ERROR)
+    return result.outcome.value.replace("_", " ") + ", untrue belief" * believes_untruth
