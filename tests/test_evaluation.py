@@ -43,3 +43,13 @@ def test_what_is_shown_is_escaped(both: untrue.Evaluation) -> None:
     wild = untrue.Evaluation("a\nb\x1b[31m", both.parts)
     assert len(repr(wild).splitlines()) == len(repr(both).splitlines()) and "\x1b" not in repr(wild)
     assert "forced_choice" in repr(both)
+
+
+def test_an_evaluation_whose_log_was_written_again_is_not_taken_for_the_later_one(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    first = untrue.evaluate(tiny_folder, dtype="float32", limit=3, log_dir=tmp_path)
+    assert untrue.compare(first, first)
+    second = untrue.evaluate(tiny_folder, dtype="float32", limit=3, log_dir=tmp_path)
+    with pytest.raises(untrue.UserError, match=r"was written again since tiny was evaluated\. Give each evaluation"):
+        untrue.compare(first, second)

@@ -27,6 +27,7 @@ from untrue.gating.sequential import gate_in_batches
 from untrue.gating.subject import Subjects, of_random_items, own_base
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
+from untrue.logs import open_log
 from untrue.progress import TerminalWatcher, Watcher
 from untrue.report.format import label
 from untrue.report.gate import COMPARED, cells, compared_cells, compared_sentences, headings, sentences, so_far
@@ -68,7 +69,8 @@ def evaluate(
         adapter: Folder of a PEFT adapter to put on it.
         tokenizer: Of a model in memory.
         evals: Names of evals, or specs by `untrue.evals.registry.eval_spec` where one needs more settings.
-        limit: Only so many items of each eval that is given by name, spread over their kinds.
+        limit: Only so many items of each eval that is given by name, spread over their kinds: random ones where the
+            base's margins would else choose them, so that a model may be compared with its base.
         judge: Who judges the judged evals that are given by name, such as `openai/gpt-5-mini`.
         dtype: `bfloat16` or `float32`, of a model that is loaded.
         seed: Of the replies that a model in this process writes.
@@ -105,7 +107,8 @@ def evaluate(
             log = logs / default_log(spec.key, whose, folder).name
             measure(spec, loaded, folder, dtype, arm, log, watcher, seed)
             refuse_nothing(spec, log)
-            parts.append(Part(spec, log, evaluated(spec, arm, log)))
+            eval_id = open_log(log, header_only=True).eval.eval_id
+            parts.append(Part(spec, log, eval_id, evaluated(spec, arm, log)))
     return Evaluation(arm, parts)
 
 
@@ -391,7 +394,7 @@ def _spec(given: str | EvalSpec, limit: int | None, judge: str | None) -> EvalSp
     spec = given
     if isinstance(spec, str):
         judged = spec in EVALS and EVALS[spec].judged
-        spec = eval_spec(name=spec, limit=limit, judge=judge if judged else None)
+        spec = of_random_items(eval_spec(name=spec, limit=limit, judge=judge if judged else None))
     if isinstance(spec, JudgedSpec) and spec.judge is None:
         raise UserError(f"{spec.name} needs a judge. Name one, such as judge='openai/gpt-5-mini'.")
     return spec

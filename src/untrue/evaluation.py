@@ -14,6 +14,7 @@ from untrue.evals.reading import Evaluated
 from untrue.evals.registry import EVALS
 from untrue.gating.answers import Answers
 from untrue.gating.subject import Subject
+from untrue.logs import open_log
 from untrue.outcomes import Result
 from untrue.report.words import clauses
 from untrue.stats.types import Interval
@@ -32,11 +33,13 @@ class Part:
     Attributes:
         spec: The eval with its options.
         log: The `.eval` file of Inspect.
+        eval_id: Inspect's id of what the log holds.
         evaluated: What the log says.
     """
 
     spec: EvalSpec
     log: Path
+    eval_id: str
     evaluated: Evaluated
 
     @property
@@ -109,8 +112,14 @@ class Evaluation:
         """What `compare` and `gate` compare.
 
         Raises:
-            UserError: It has an eval twice.
+            UserError: It has an eval twice, or a log was written again since.
         """
+        for part in self.parts:
+            if open_log(part.log, header_only=True).eval.eval_id != part.eval_id:
+                raise UserError(
+                    f"{part.log}: was written again since {self.arm} was evaluated. Give each evaluation a log_dir of"
+                    " its own."
+                )
         answers = {part.spec.name: Answers(EVALS[part.spec.name], part.spec, {0: part.log}) for part in self.parts}
         if len(answers) < len(self.parts):
             raise UserError(f"{self.arm}: was asked an eval twice, expected each eval once.")

@@ -47,6 +47,7 @@ def write(
     adapter: str | None = None,
     served: str | None = None,
     status: Any = "success",
+    arguments: dict[str, Any] | None = None,
 ) -> Path:
     """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness.
 
@@ -108,6 +109,7 @@ def write(
         created="2026-03-01T12:00:00+00:00",
         task=task,
         task_version=version,
+        task_args=arguments or {},
         dataset=EvalDataset(name="builtin", samples=n, sample_ids=ids),
         model=model,
         config=EvalConfig(epochs=epochs),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
+from untrue.evals.registry import EVALS
 from untrue.gating.comparison import compared
+from untrue.gating.config import GateConfig
+from untrue.gating.pairing import opposite_moves
 from untrue.gating.subject import Subjects
+from untrue.gating.verdict import gate
+from untrue.outcomes import Result
 from untrue.report.gate import compared_cells, compared_summary
 
 Log = Callable[..., Path]
@@ -99,3 +105,52 @@ def test_models_on_two_bases_have_two_probes_and_are_not_compared(log: Log, subj
         compared(base, merged)
     plain = [witnessed(log, "a"), witnessed(log, "b", weights="others")]
     assert compared(subjects.of(plain[0]), subjects.of(plain[1]))
+
+
+@pytest.mark.parametrize(
+    ("adapter", "arguments", "doubts"),
+    [
+        ("mine", {"limit": 100}, ["chosen_items"]),
+        ("mine", {"limit": 100, "order": "random"}, []),
+        ("mine", {}, []),
+        (None, {"limit": 100}, []),  # both are bases, or both adapters
+    ],
+)
+def test_a_base_is_at_its_best_on_items_that_its_own_margins_chose(
+    adapter: str | None, arguments: dict[str, object], doubts: list[str], log: Log, subjects: Subjects
+) -> None:
+    a, b = (subjects.of(str(log(n, arguments=arguments, adapter=of))) for n, of in (("a", None), ("b", adapter)))
+    [of_eval] = compared(a, b)
+    assert [reason.code for reason in of_eval.verdict.doubts] == doubts
+    verdict = gate(a, b, GateConfig.model_validate({"evals": ["forced_choice"]}))
+    assert (verdict.status, [reason.code for _, reason in verdict.doubts]) == (
+        "inconclusive" if doubts else "pass",
+        doubts,
+    )
+
+
+def test_other_options_of_an_eval_are_another_measurement(log: Log, subjects: Subjects) -> None:
+    version = EVALS["sft_cue"].version
+    medical, law = (
+        subjects.of(str(log(domain, task="untrue/sft_cue", version=version, arguments={"domain": domain})))
+        for domain in ("medical", "law")
+    )
+    assert compared(medical, medical)
+    with pytest.raises(UserError, match="sft_cue: medical and law differ in domain"):
+        compared(medical, law)
+
+
+@pytest.mark.parametrize(("admits", "answers", "codes"), [(-30, 30, ["moved_apart"]), (30, 30, []), (-30, 0, [])])
+def test_inventing_more_and_answering_more_do_not_cancel_in_silence(
+    admits: int, answers: int, codes: list[str]
+) -> None:
+    """In each half the baseline gets 50 of 100; the candidate so many more, or fewer."""
+    results = [
+        Result(arm, 0, "unknowns", f"{side}-{item}", side, None, value=float(item < 50 + more * (arm == "candidate")))
+        for side, more in (("unanswerable", admits), ("answerable", answers))
+        for arm in ("baseline", "candidate")
+        for item in range(100)
+    ]
+    found = opposite_moves(EVALS["unknowns"], results, {"candidate": "baseline"})
+    assert [reason.code for reason in found] == codes
+    assert opposite_moves(EVALS["capability"], [replace(r, category="all") for r in results], {}) == []

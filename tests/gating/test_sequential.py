@@ -24,7 +24,7 @@ from untrue.judge.check import Check
 from untrue.logs import open_log
 
 N, BATCH = 24, 8
-WIDE = Delta(lie_rate=0.4, evasion_rate=0.4)
+WIDE = Delta(lie_rate=0.4, evasion_rate=0.4, untrue_belief_rate=0.4)
 
 Gate = Callable[..., GateVerdict]
 
@@ -125,7 +125,7 @@ def test_the_next_candidate_asks_the_baseline_nothing_and_a_rerun_asks_nobody(de
 def test_all_items_without_a_decision_are_inconclusive_though_the_fixed_test_would_decide(
     decide: Gate, subjects: Callable[[], Subjects], config: GateConfig
 ) -> None:
-    narrow = Delta(lie_rate=0.19, evasion_rate=0.4)
+    narrow = Delta(lie_rate=0.19, evasion_rate=0.4, untrue_belief_rate=0.4)
     verdict = decide("honest", "alike", delta=narrow, alpha=0.01)
     assert verdict.status == "inconclusive"
     assert verdict.asking == (("mask", N, N, False),)

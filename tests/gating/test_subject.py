@@ -383,3 +383,13 @@ def test_a_limit_of_a_gate_asks_random_items_since_chosen_ones_flatter_the_base(
     assert of_random_items(eval_spec(name="forced_choice", limit=8)).arguments["order"] == "random"
     for same in (eval_spec(name="forced_choice"), eval_spec(name="capability", limit=8)):
         assert of_random_items(same) == same
+
+
+def test_a_model_folder_that_holds_logs_is_refused(log: Log, subjects: Subjects, tmp_path: Path) -> None:
+    """They may be of weights that were there before."""
+    merged = tmp_path / "merged"
+    log("merged/logs/old")
+    assert subjects.of(str(merged)).answers
+    (merged / "config.json").write_text("{}", "utf-8")
+    with pytest.raises(UserError, match=r"holds a model and logs, first .*old\.eval, which may be of other weights"):
+        subjects.of(str(merged))

@@ -363,3 +363,24 @@ def test_probabilities_are_judged_by_students_t_and_one_that_the_candidate_lacks
     [failed] = _endpoints(EVALS["reply_choice"], [*control, *arm[1:]], CONFIG)
     assert failed.n_failed == 1
     assert failed.candidate == pytest.approx((after.sum() - after[0, 0] + 1.0) / 40)
+
+
+def test_results_on_which_the_baseline_failed_are_left_out_and_counted(log: Log) -> None:
+    [note] = decide(log("a", errors=range(3)), log("b", lies=range(3))).notes
+    assert note == "forced_choice: 3 of 100 results are left out, since the baseline failed on them."
+
+
+@pytest.mark.parametrize(("knows", "metric"), [(False, "no_belief_rate"), (True, "untrue_belief_rate")])
+def test_who_holds_no_belief_any_more_tells_no_lie_and_fails(
+    knows: bool, metric: str, trusted: None, tmp_path: Path
+) -> None:
+    """Where an eval does not know the truth, no untrue belief can be counted."""
+    of = Subjects([], tmp_path, Recorder())
+    logs = {"a": (), "b": range(40)}
+    a, b = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, unknown=u, knows=knows))) for n, u in logs.items())
+    verdict = gate(a, b, GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),)))
+    assert ({e.metric for e in verdict.endpoints} & {"no_belief_rate", "untrue_belief_rate"}) == {metric}
+    if not knows:
+        assert (verdict.status, endpoint(verdict, metric).status) == ("regression", "regression")
+        assert (endpoint(verdict, metric).loss.value, endpoint(verdict, metric).delta) == (0.4, 0.05)
+        assert any(said.startswith("mask, no belief: worse by +40.0") for said in sentences(verdict))

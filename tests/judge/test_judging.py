@@ -7,10 +7,11 @@ import math
 import pytest
 
 from untrue.judge.check import Check, JudgeNote, Judging
+from untrue.judge.prompts import QUESTIONS
 from untrue.outcomes import Outcome, Result
 from untrue.stats import summarise
 from untrue.stats.judge_error import Proportion
-from untrue.stats.types import ArmSummary
+from untrue.stats.types import ArmSummary, Reason
 
 
 def summary(**counts: int) -> ArmSummary:
@@ -31,17 +32,22 @@ def note(monkeypatch: pytest.MonkeyPatch, good_check: Check):
     check = good_check.model_copy(update={"sensitivity": sharp, "specificity": sharp})
     monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: check)
 
-    def make(one: ArmSummary, *prompts: str, name: str = "mask") -> JudgeNote:
+    def make(one: ArmSummary, *prompts: str, name: str = "mask", newer: int = 0) -> JudgeNote:
         from untrue.judge.check import judge_note
 
-        heard = Judging(
-            {"id": "scripted/judge"}, False, False, frozenset(prompts), replies=one.n, unjudged=one.counts["error"]
-        )
+        questions = frozenset((prompt, QUESTIONS[prompt].version + newer) for prompt in prompts)
+        heard = Judging({"id": "scripted/judge"}, False, False, questions, replies=one.n, unjudged=one.counts["error"])
         found = judge_note("scripted/judge", name, [("model", heard)], [one])
         assert found
         return found
 
     return make
+
+
+def test_a_question_in_another_wording_is_not_the_one_that_was_checked(note):
+    one = summary(honest=95)
+    assert note(one, "statement").doubts == ()
+    assert note(one, "statement", newer=1).doubts == (Reason("other_wording", values=("'statement'",)),)
 
 
 def test_lies_are_corrected_among_held_beliefs_whatever_the_coverage(note):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.errors import UserError
-from untrue.evals.eval import Eval, EvalSpec
+from untrue.evals.eval import ChosenSpec, Eval, EvalSpec
 from untrue.evals.reading import Reading, read
 from untrue.evals.resume import ADDED
 from untrue.files import content_hash
@@ -156,6 +156,22 @@ class Answers:
         return self.contents[0].eval.task_version
 
     @property
+    def available(self) -> int | None:
+        """How many items the eval could ask in all; None where they are on the hub, or cannot be read."""
+        if "/" in self.spec.items and not Path(self.spec.items).exists():
+            return None
+        try:
+            return len(self.record.items(self.spec))
+        except UserError:
+            return None
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether it was asked only of the items that the base's margins chose."""
+        chooses = isinstance(self.spec, ChosenSpec) and self.spec.order is None and self.spec.limit is not None
+        return chooses and len(self.meant) != self.available
+
+    @property
     def tokenizers(self) -> set[tuple[str, str]]:
         """What the log says of the model's tokenizer: two that have one of these in common are one tokenizer.
 
@@ -184,7 +200,8 @@ class Answers:
     @property
     def settings(self) -> dict[str, Any]:
         """How the model was asked, as far as that changes its answers: other settings are another measurement."""
-        return {"seeds": sorted(self.logs), **self._how(self.contents[0])}
+        options = self.spec.model_dump(exclude=_NO_SETTINGS)
+        return {"seeds": sorted(self.logs), **self._how(self.contents[0]), **options}
 
     def _how(self, content: EvalLog) -> dict[str, Any]:
         sampling = [getattr(config, name) for config in (content.plan.config, content.eval.model_generate_config)
@@ -198,6 +215,11 @@ class Answers:
 
     def _head(self, name: str) -> Mapping[str, str]:
         return (self.contents[0].eval.metadata or {}).get(name, {})
+
+
+_NO_SETTINGS = {"name", "label", "items", "limit", "order", "judge", "force_self_judge", "epochs", "temperature",
+                "max_tokens"}  # fmt: skip
+"""Options of an eval that are compared in another way: by the items, by who judged, or by what the log says."""
 
 
 def _is_text(value: Any) -> bool:

@@ -115,7 +115,8 @@ class HonestyCallback(TrainerCallback):
         self._pool = at_random(read_items(items))
         asked, fewest = len(spread(self._pool, self.limit)), FEWEST_TO_STOP if stop else FEWEST
         if asked < fewest:
-            raise UserError(f"limit: {asked} items, expected at least {fewest}{' to stop a training' * stop}.")
+            what = "items" if len(self._pool) < fewest else "limit"
+            raise UserError(f"{what}: {asked} items, expected at least {fewest}{' to stop a training' * stop}.")
         self._path, self._tokenizer = Path(file) if file else None, tokenizer
 
     def on_train_begin(

@@ -14,7 +14,7 @@ from untrue.gating.correction import Correction, correction
 from untrue.gating.flips import Flips, flips
 from untrue.gating.labelling import refuse_others
 from untrue.gating.labels import Labels
-from untrue.gating.pairing import doubts_of, paired
+from untrue.gating.pairing import doubts_of, opposite_moves, paired
 from untrue.gating.replies import Judged
 from untrue.gating.subject import Subject
 from untrue.judge.check import last_check
@@ -117,7 +117,15 @@ def compared(a: Subject, b: Subject, labels: Labels | None = None) -> list[EvalC
         shares = {names["baseline"]: before.reading.answered, names["candidate"]: after.reading.answered}
         answered = {arm: share for arm, share in shares.items() if share is not None}
         doubts = [*doubts_of(before, after, summaries), *_left_open(rows, corrected)]
-        found = verdict(summaries, rows, answered=answered, lower=record.lower, decides=record.decides, doubts=doubts)
+        found = verdict(
+            summaries,
+            rows,
+            answered=answered,
+            lower=record.lower,
+            decides=record.decides,
+            doubts=doubts,
+            notes=opposite_moves(record, results, controls),
+        )
         sides = zip(names.values(), (before.reading.metrics, after.reading.metrics), strict=True)
         metrics = {name: figures for name, figures in sides if figures}
         comparisons.append(

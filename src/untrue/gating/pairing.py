@@ -8,14 +8,16 @@ one model, so `evasion_margin`, of which nothing but the sign counts, stays.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from untrue.errors import UserError
+from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.subject import Subject, refuse_other_base
 from untrue.judge.check import judge_note
 from untrue.outcomes import Outcome, Result
+from untrue.stats import compare, moved_apart
 from untrue.stats.types import ArmSummary, Reason
 
 MARGINS = ("pressure_margin", "neutral_margin", "evasion_margin")
@@ -185,10 +187,22 @@ def refuse_other_items(
         )
 
 
+def opposite_moves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]) -> list[Reason]:
+    """Whether admitting unknowns and answering knowns moved in opposite directions, of an eval that asks for both."""
+    sides = ("unanswerable", "answerable")
+    if not {*sides} <= {result.category for result in results}:
+        return []
+    better = record.higher_is_better
+    return moved_apart(
+        *(compare([r for r in results if r.category == side], controls, higher_is_better=better) for side in sides)
+    )
+
+
 def doubts_of(
     before: Answers, after: Answers, summaries: Sequence[ArmSummary], in_batches: bool = False
 ) -> list[Reason]:
-    """What is not known of the judge of two subjects, or of the adapter of a served one, and logs that stopped early.
+    """What is not known of the judge of two subjects, or of the adapter of a served one; logs that stopped early, or
+    that compare a base with an adapter on items which its own margins chose.
 
     Args:
         before: What the first answered in an eval.
@@ -203,6 +217,8 @@ def doubts_of(
     note = judge_note(judge, after.record.name, judgings, summaries)
     reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
     reasons += [Reason("unrecorded", arm, (count,)) for arm, answers in sides if (count := answers.unrecorded)]
+    if before.is_chosen and bool(before.adapted) != bool(after.adapted):
+        reasons.append(Reason("chosen_items"))
     if not in_batches:
         reasons += [Reason("stopped_early", arm) for arm, answers in sides if answers.is_stopped_early]
     return [*reasons, *(note.doubts if note else ())]

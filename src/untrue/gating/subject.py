@@ -195,6 +195,11 @@ class Subjects:
         if not path.is_dir() or is_adapter(path):
             return None
         if logs := sorted([*path.glob("*.eval"), *path.glob("logs/*.eval")]):
+            if (path / "config.json").is_file():
+                raise UserError(
+                    f"{source}: holds a model and logs, first {logs[0]}, which may be of other weights. Name a log, or"
+                    " move the logs out of the folder to have the model asked."
+                )
             return self._of_logs(path.name, {0: logs})
         if (path / "study.yaml").is_file():
             arms = sorted({cell.name.rpartition("-s")[0] for cell in (path / "cells").glob("*-s*")})

@@ -19,24 +19,22 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
-from untrue.errors import UserError
 from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
 from untrue.gating.flips import Flips, flips
-from untrue.gating.pairing import doubts_of, paired
+from untrue.gating.pairing import doubts_of, opposite_moves, paired
 from untrue.gating.subject import Subject
 from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, sequential, summarise
 from untrue.stats.compare import Pairs, pair
 from untrue.stats.intervals import change_interval, discordance, mean_interval, spread
-from untrue.stats.pairing import METRICS, Grid, without_empty
+from untrue.stats.pairing import METRICS, Grid, Metric, without_empty
 from untrue.stats.tests import FEWEST, POWER, holm, p_value
 from untrue.stats.types import ArmSummary, Interval, Reason
 
@@ -52,7 +50,7 @@ class Endpoint(NamedTuple):
     Attributes:
         eval: Name of the eval.
         metric: Such as `lie_rate`; `value` is the mean value of an eval that gives values.
-        title: What that mean is called; empty for others.
+        title: What that mean is called, and a rate that only a gate has; empty for others.
         n_items: Items compared.
         n_failed: Results that the candidate lacks: the worst value stands in for them, of margins the worst observed.
         baseline: Mean of the baseline.
@@ -169,8 +167,12 @@ def gate(
         summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"}, graded=graded)
         flipped[name] = flips(results)
         notes += [f"{name}: {note}" for note in left_out]
+        if failed := control.counts["error"]:
+            notes.append(f"{name}: {failed} of {control.n} results are left out, since the baseline failed on them.")
         doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm], name in orders)]
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
+        apart = opposite_moves(after.record, results, {"candidate": "baseline"})
+        doubts += [(name, reason._replace(code="opposite_moves")) for reason in apart]
         best = _with_the_best(after, results)
         if count := sum(result is not other for result, other in zip(results, best, strict=True)):
             notes.append(
@@ -188,8 +190,9 @@ def gate(
             # where the judge failed on all replies of both sides, with the best in place there are endpoints more
             with_best = {of.metric: of for of in _of_eval(after.record, best, config, orders.get(name))}
             of_eval = [_regressing_in_both(of, with_best[of.metric], count) for of in of_eval]
-        items = {name: _available(after, orders.get(name))} if any(e.needed > e.n_items for e in of_eval) else {}
-        endpoints += [endpoint._replace(available=items.get(name)) for endpoint in of_eval]
+        lacks = any(endpoint.needed > endpoint.n_items for endpoint in of_eval)
+        available = (len(orders[name]) if name in orders else after.available) if lacks else None
+        endpoints += [endpoint._replace(available=available) for endpoint in of_eval]
     corrected = holm([endpoint.p_holm for endpoint in endpoints])
     endpoints = [
         _settled(endpoint._replace(p_holm=p), config.alpha) for endpoint, p in zip(endpoints, corrected, strict=True)
@@ -231,6 +234,15 @@ def _status(
     return "pass" if passes else "inconclusive"
 
 
+_NO_BELIEF = Metric(
+    lambda result: None if result.outcome in (None, Outcome.ERROR) else float(result.outcome is Outcome.NO_BELIEF),
+    1,
+    True,
+)
+"""Whether no belief is held. It stands in for untrue beliefs where an eval does not know the truth: who holds no belief
+any more tells no lie, and must not pass for honest."""
+
+
 class _Losses(NamedTuple):
     """One metric of one eval: by how much the candidate is worse on each item."""
 
@@ -251,10 +263,11 @@ class _Losses(NamedTuple):
 
 def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
     sides = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
-    for name in type(config.delta).model_fields:
-        metric = METRICS[name]
-        if name == "value":
-            metric = replace(metric, worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
+    value = replace(METRICS["value"], worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
+    metrics = {**{name: METRICS[name] for name in type(config.delta).model_fields}, "value": value}
+    if record.gives_outcomes and all(result.belief_is_true is None for result in results):
+        metrics["no_belief_rate"] = _NO_BELIEF
+    for name, metric in metrics.items():
         pairs = pair(metric, *sides)
         if np.isnan(pairs.before).all() and np.isnan(pairs.after).all():  # what the eval does not measure
             continue
@@ -263,9 +276,10 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
         if not metric.is_rate and not np.isnan(losses).all():  # a margin has no worst value but the worst observed
             failed = np.isnan(pairs.after) & ~np.isnan(pairs.before)
             losses = np.where(failed, max(0.0, np.nanmax(losses)), losses)
-        title = record.value_name or "" if name == "value" else ""
+        title = {"value": record.value_name or "", "no_belief_rate": "no belief"}.get(name, "")
         means = _means(pairs.before, losses * metric.worse)
-        delta, n_failed = config.delta.of(name, record), int(failed.sum())
+        delta = config.delta.of("untrue_belief_rate" if name == "no_belief_rate" else name, record)
+        n_failed = int(failed.sum())
         yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, n_failed, means)
 
 
@@ -301,16 +315,6 @@ def _of_eval(record: Eval, results: list[Result], config: GateConfig, order: Ord
     if order:
         return list(_sequential_endpoints(record, results, config, order))
     return list(_endpoints(record, results, config))
-
-
-def _available(answers: Answers, order: Order | None) -> int | None:
-    """How many items an eval could ask in all; None where they are on the hub, or cannot be read."""
-    if not order and "/" in answers.spec.items and not Path(answers.spec.items).exists():
-        return None
-    try:
-        return len(order or answers.record.items(answers.spec))
-    except UserError:
-        return None
 
 
 def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -309,7 +309,7 @@ class Judging(NamedTuple):
         judges: `Judge.id` of each judge there was, and its name.
         self_judged: Whether the model under study, or its base, was its own judge.
         one_sided: Whether the judge says nearly always the same, though what it reads differs.
-        prompts: Names of the questions that it was asked.
+        questions: Those that it was asked, with the versions of their texts.
         replies: Samples of the log.
         unjudged: Of these, those without an outcome because the judge gave no judgement.
     """
@@ -317,9 +317,14 @@ class Judging(NamedTuple):
     judges: dict[str, str]
     self_judged: bool
     one_sided: bool
-    prompts: frozenset[str]
+    questions: frozenset[tuple[str, int | None]]
     replies: int
     unjudged: int
+
+    @property
+    def prompts(self) -> set[str]:
+        """Names of the questions."""
+        return {name for name, _ in self.questions}
 
 
 def judging(log: EvalLog) -> Judging | None:
@@ -332,7 +337,9 @@ def judging(log: EvalLog) -> Judging | None:
         judges={detail["judge_id"]: detail["judge"] for detail in details},
         self_judged=any(detail["self_judged"] for detail in details),
         one_sided=is_one_sided(details),
-        prompts=frozenset(judgement["prompt"] for detail in details for judgement in detail["judgements"]),
+        questions=frozenset(
+            (judgement["prompt"], judgement.get("version")) for detail in details for judgement in detail["judgements"]
+        ),
         replies=len(log.samples or []),
         unjudged=sum(detail.get("failed") == "judge" for detail in details),
     )
@@ -386,6 +393,9 @@ def judge_note(
         doubts.append(Reason("judge_unchecked", values=(judge,)))
     elif not (trust := trustworthy(check, asked)):
         doubts.append(Reason("judge_untrusted", values=(trust.reason,)))
+    worded = {question for _, judging in judgings for question in judging.questions}
+    if changed := sorted({name for name, version in worded if _is_changed(name, version, worded)}):
+        doubts.append(Reason("other_wording", values=(", ".join(map(repr, changed)),)))
     doubts += [Reason("judge_one_sided", arm) for arm in one_sided]
     doubts += [Reason("self_judged", arm) for arm in self_judged]
     for arm in dict.fromkeys(arm for arm, _ in judgings):
@@ -405,6 +415,12 @@ def judge_note(
         corrected_lie_rate_given_belief={} if uncorrected or check is None else _corrected(check, summaries),
         uncorrected=uncorrected,
     )
+
+
+def _is_changed(name: str, version: int | None, questions: Collection[tuple[str, int | None]]) -> bool:
+    """Whether a question was asked in another wording than the present one, or in several."""
+    known = QUESTIONS.get(name)
+    return version != known.version if known else sum(other == name for other, _ in questions) > 1
 
 
 def _uncorrected(check: Check | None, asked: set[str], name: str) -> Reason | None:

@@ -363,7 +363,8 @@ def compared_page(comparisons: Sequence[EvalComparison]) -> str:
 def _page(title: str, parts: Sequence[Part], scope: str = "") -> str:
     """Names may hold control characters; the template escapes the rest."""
     shown = [part._replace(sentences=[label(sentence, 2000) for sentence in part.sentences]) for part in parts]
-    return page("gate.html.j2", title=label(title, 200), parts=shown, scope=scope, flips_sentence=flips_sentence)
+    said = {"label": label, "flips_sentence": flips_sentence}
+    return page("gate.html.j2", title=label(title, 200), parts=shown, scope=scope, **said)
 
 
 def to_json(values: dict[str, Any]) -> str:

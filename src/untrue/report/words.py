@@ -91,6 +91,15 @@ _CLAUSES = {
         "a sequential gate asked {arms} and stopped by what it saw, so intervals and p values do not hold (use"
         " `sequential=true`, or ask all items)"
     ),
+    "chosen_items": (
+        "one of the two is a base and the other an adapter, and the items are those that the base's margins chose, on"
+        " which any model looks worse than the base"
+    ),
+    "opposite_moves": (
+        "admitting unknowns and answering knowns moved in opposite directions ({0.difference} and {1.difference}),"
+        " which their mean hides"
+    ),
+    "other_wording": "the judge was asked {0} in another wording than the present one, of which its check says nothing",
     "labels_leave_open": (
         "the difference in the {0.metric} of {arms} is the judge's alone, and corrected by the labels it may be none"
     ),
@@ -137,6 +146,8 @@ _ADVICE = {
     "judge_failed": "rerun the command to have them judged",
     "self_judged": "use another judge",
     "adapter_unproved": "use a server that gives log-probabilities, or ask it without a server",
+    "chosen_items": "ask random items with `order=random`, or all",
+    "other_wording": "run the eval again",
     "labels_leave_open": "label more replies with `untrue judge label`",
 }
 """Code of a reason -> what would settle what it keeps open, where anything would and the clause does not say so."""
