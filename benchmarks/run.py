@@ -1,7 +1,7 @@
 """Run each speed benchmark beside its peer, print the ratios and write benchmarks/results.json.
 
 make bench
-python benchmarks/run.py kto_vs_trl     only this one; the others keep their figures
+python benchmarks/run.py kto_vs_trl     only this one; the others keep their figures and versions
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from untrue.versions import versions
@@ -33,19 +34,17 @@ def main() -> None:
         sys.exit(f"{', '.join(unknown)}: no such benchmark. There are {', '.join(BENCHMARKS)}.")
     results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {"details": {}}
     details = results.pop("details")
+    packages = {**versions(), "lm-eval": metadata.version("lm-eval")}
     for name in asked:
         script = BENCHMARKS[name]
         print(f"{name}: {HERE.name}/{script} …", flush=True)
         # A process each, so that one benchmark's threads and memory do not slow the other.
         done = subprocess.run([sys.executable, str(HERE / script)], stdout=subprocess.PIPE, text=True, check=True)
-        details[name] = json.loads(done.stdout.strip().splitlines()[-1])
+        details[name] = {**json.loads(done.stdout.strip().splitlines()[-1]), "versions": packages}
         results[name] = details[name]["ratio"]
         print(json.dumps(details[name], indent=1), flush=True)
-    from importlib import metadata
-
     machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    packages = {**versions(), "lm-eval": metadata.version("lm-eval")}
-    results |= {"details": details, "machine": machine, "versions": packages}
+    results |= {"details": details, "machine": machine}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(", ".join(f"{name} {results[name]}x" for name in asked))
 
