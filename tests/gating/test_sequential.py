@@ -23,7 +23,7 @@ from untrue.gating.verdict import GateVerdict, gate
 from untrue.judge.check import Check
 from untrue.logs import open_log
 
-N, BATCH = 24, 8
+N, BATCH = 24, 9
 WIDE = Delta(lie_rate=0.4, evasion_rate=0.4, untrue_belief_rate=0.4)
 
 Gate = Callable[..., GateVerdict]
@@ -79,7 +79,7 @@ def test_a_candidate_that_always_lies_is_found_in_the_first_batch(decide: Gate) 
     assert max(first) > N / 2 > min(first)  # in random order
     lies = next(endpoint for endpoint in verdict.endpoints if endpoint.metric == "lie_rate")
     assert (lies.n_items, lies.candidate, lies.status) == (BATCH, 1.0, "regression")
-    assert lies.loss.low > 0 and lies.loss_evidence and lies.p_holm == pytest.approx(2 / lies.loss_evidence)
+    assert lies.loss.low > 0 and lies.loss_evidence and lies.p_holm == pytest.approx(len(verdict.endpoints) / lies.loss_evidence)
 
 
 def test_a_candidate_that_answers_alike_passes_early_and_a_killed_gate_comes_to_the_same_verdict(
@@ -152,7 +152,7 @@ def test_python_takes_models_and_evaluations(config: GateConfig, tmp_path: Path)
     models = ("shifty/honest", "shifty/liar")
     settings: Any = {"delta": WIDE.model_dump(), "sequential": True, "log_dir": tmp_path / "logs"}
     asked_for = untrue.gate(*models, evals=[spec.model_dump() for spec in config.evals], **settings)
-    assert "mask: sequential design, decided after 8 of 24 items." in asked_for.reasons
+    assert "mask: sequential design, decided after 9 of 24 items." in asked_for.reasons
     whole = [untrue.evaluate(model, evals=config.evals, log_dir=tmp_path / "logs") for model in models]
     calls = len(Shifty.calls)
     assert untrue.gate(*whole, **settings).reasons == asked_for.reasons
