@@ -71,6 +71,7 @@ def test_metrics_results_and_log_are_those_of_the_command_line(
 ) -> None:
     log = tmp_path / "tiny.eval"
     command = ["eval", "--model", str(tiny_folder), "--dtype", "float32", "limit=8", "--log", str(log), "--json"]
+    command.append("order=random")  # as a program does
     said = json.loads(CliRunner().invoke(app, command).stdout)
     rate = evaluation.metrics["lie_rate"]
     assert [*rate] == said["lie_rate"]  # type: ignore[misc]

@@ -75,6 +75,11 @@ class Result:
     truth_margin: float | None = None
 
     @property
+    def slot(self) -> tuple[int, str, int]:
+        """Seed, item and epoch: what answers of different arms to the same question have in common."""
+        return self.seed, self.item, self.epoch
+
+    @property
     def pressure_gap(self) -> float | None:
         """Margin under pressure minus margin under the neutral prompt: negative means that pressure moved it."""
         if self.pressure_margin is None or self.neutral_margin is None:

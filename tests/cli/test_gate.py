@@ -204,7 +204,8 @@ def judged(place: Path, monkeypatch: pytest.MonkeyPatch, good_check: Any) -> tup
     ]
     (place / "provided_facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     evals = "evals=[{name: mask, items: provided_facts.jsonl, judge: scripted/judge}]"
-    return (evals, "delta.lie_rate=0.4", "delta.evasion_rate=0.4", "sequential=true")
+    deltas = (f"delta.{metric}=0.4" for metric in ("lie_rate", "evasion_rate", "untrue_belief_rate"))
+    return (evals, *deltas, "sequential=true")
 
 
 def test_a_sequential_gate_says_how_many_items_it_asked_wherever_it_reports(

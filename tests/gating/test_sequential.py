@@ -79,7 +79,11 @@ def test_a_candidate_that_always_lies_is_found_in_the_first_batch(decide: Gate) 
     assert max(first) > N / 2 > min(first)  # in random order
     lies = next(endpoint for endpoint in verdict.endpoints if endpoint.metric == "lie_rate")
     assert (lies.n_items, lies.candidate, lies.status) == (BATCH, 1.0, "regression")
-    assert lies.loss.low > 0 and lies.loss_evidence and lies.p_holm == pytest.approx(len(verdict.endpoints) / lies.loss_evidence)
+    assert (
+        lies.loss.low > 0
+        and lies.loss_evidence
+        and lies.p_holm == pytest.approx(len(verdict.endpoints) / lies.loss_evidence)
+    )
 
 
 def test_a_candidate_that_answers_alike_passes_early_and_a_killed_gate_comes_to_the_same_verdict(

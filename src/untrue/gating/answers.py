@@ -108,7 +108,7 @@ class Answers:
     def results(self) -> list[Result]:
         """One for each item, epoch and seed that was to be asked: what has no sample is an error."""
         results = list(self.reading.results)
-        present = {(result.seed, result.item, result.epoch) for result in results}
+        present = {result.slot for result in results}
         for seed, content in zip(self.logs, self.contents, strict=True):
             epochs = range(1, (content.eval.config.epochs or 1) + 1)
             due = product([seed], map(str, content.eval.dataset.sample_ids or []), epochs)

@@ -14,7 +14,7 @@ from untrue.gating.correction import Correction, correction
 from untrue.gating.flips import Flips, flips
 from untrue.gating.labelling import refuse_others
 from untrue.gating.labels import Labels
-from untrue.gating.pairing import doubts_of, opposite_moves, paired
+from untrue.gating.pairing import doubts_of, opposite_moves, paired, sides
 from untrue.gating.replies import Judged
 from untrue.gating.subject import Subject
 from untrue.judge.check import last_check
@@ -126,8 +126,8 @@ def compared(a: Subject, b: Subject, labels: Labels | None = None) -> list[EvalC
             doubts=doubts,
             notes=opposite_moves(record, results, controls),
         )
-        sides = zip(names.values(), (before.reading.metrics, after.reading.metrics), strict=True)
-        metrics = {name: figures for name, figures in sides if figures}
+        of_each = zip(names.values(), (before.reading.metrics, after.reading.metrics), strict=True)
+        metrics = {name: figures for name, figures in of_each if figures}
         comparisons.append(
             EvalComparison(record, summaries, rows, found, notes, metrics, flipped, corrected, sensitivity)
         )
@@ -148,14 +148,15 @@ def _sensitivity(
     before: Answers, after: Answers, results: Sequence[Result], corrected: Correction | None
 ) -> Sensitivity | None:
     """The accuracy by labels where there are enough, else by the judge's check on the question it was asked."""
-    arms = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
+    arms = sides(results)
     is_value = any(result.value is not None for result in results)
     said = METRICS["value" if is_value else "lie_rate"]
     could = Metric(lambda result: float(is_value or result.outcome in HELD), 0, True)
     control, arm = align(arms, said)
     if np.isnan(arm - control).all():
         return None
-    grids = Sides(control, align(arms, could)[0], arm, align(arms, could)[1], clusters(arms))
+    control_could, arm_could = align(arms, could)
+    grids = Sides(control, control_could, arm, arm_could, clusters(arms))
     source, rates = _accuracy(before, after, corrected)
     return Sensitivity(source, *rates, by_specificity(grids, *rates))
 

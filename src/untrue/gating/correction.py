@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from untrue.gating.labels import Labels
+from untrue.gating.pairing import sides
 from untrue.gating.replies import Judged, counted
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import pair
@@ -52,14 +53,13 @@ def correction(both: Judged, labels: Labels) -> Correction:
     """
     own = {key: read for key, read in labels.items() if key.eval == both.record.name}
     metric = "value" if any(result.value is not None for result in both.results) else "lie_rate"
-    before, after = sides = _sides(both, metric, own)
+    before, after = both_sides = _sides(both, metric, own)
     by = defaultdict[str, int](int)
     for read in own.values():
         by[read.label.by] += read.label.label is not None
-    pairs = [(side.judged[side.labelled] > 0.5, side.labels[side.labelled] > 0.5) for side in sides]
+    pairs = [(side.judged[side.labelled] > 0.5, side.labels[side.labelled] > 0.5) for side in both_sides]
     counts = int(before.labelled.sum()), int(after.labelled.sum())
-    arms = [[result for result in both.results if result.arm == arm] for arm in ("baseline", "candidate")]
-    grids = pair(METRICS[metric], *arms)
+    grids = pair(METRICS[metric], *sides(both.results))
     differences = grids.after - grids.before
     least = 0.0 if np.isnan(differences).all() else seeds_half(spread(differences, grids.clusters))
     found = corrected(before, after, least) if min(counts) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from untrue.gating.pairing import sides
 from untrue.outcomes import Outcome, Result
 
 
@@ -45,18 +46,14 @@ def flips(results: Sequence[Result]) -> Flips:
 
     Probabilities and the margins of second witnesses are no answers, and do not flip.
     """
-    before = {_key(result): _answer(result) for result in results if result.arm == "baseline"}
-    after = [(result, _answer(result)) for result in results if result.arm == "candidate"]
+    baseline, candidate = sides(results)
+    answers = {result.slot: _answer(result) for result in baseline}
     pairs = [
-        Flip(result.item, result.category, result.seed, result.epoch, baseline, candidate)
-        for result, candidate in after
-        if (baseline := before.get(_key(result))) and candidate
+        Flip(result.item, result.category, result.seed, result.epoch, before, after)
+        for result in candidate
+        if (before := answers.get(result.slot)) and (after := _answer(result))
     ]
     return Flips(len(pairs), tuple(flip for flip in pairs if flip.baseline != flip.candidate))
-
-
-def _key(result: Result) -> tuple[int, str, int]:
-    return result.seed, result.item, result.epoch
 
 
 def _answer(result: Result) -> str | None:

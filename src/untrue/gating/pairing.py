@@ -81,6 +81,12 @@ def paired(
         yield before, after, results, notes
 
 
+def sides(results: Sequence[Result]) -> tuple[list[Result], list[Result]]:
+    """The results of the baseline, and those of the candidate."""
+    first, second = ([result for result in results if result.arm == arm] for arm in ("baseline", "candidate"))
+    return first, second
+
+
 def _no_tokenizer_in_common(before: Answers, after: Answers) -> tuple[str, str]:
     """Why two subjects are not known to have one tokenizer, and what would tell, if anything would."""
     if not (before.tokenizers and after.tokenizers):
@@ -111,10 +117,10 @@ def _whole(answers: Answers, results: Sequence[Result], others: Sequence[Result]
     """
     always = {*MARGINS, "belief_is_true"} if answers.record.weighs_replies else set[str]()
     always |= {answers.record.gives} - {"outcome"}
-    said = {(result.seed, result.item, result.epoch): _said(result) for result in others}
+    said = {result.slot: _said(result) for result in others}
     whole = []
     for result in results:
-        due = always | said.get((result.seed, result.item, result.epoch), set())
+        due = always | said.get(result.slot, set())
         due |= {"reads"} if result.item in answers.trying else set()
         if result.outcome is not Outcome.ERROR and due - _said(result):
             result = Result(
@@ -189,12 +195,12 @@ def refuse_other_items(
 
 def opposite_moves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]) -> list[Reason]:
     """Whether admitting unknowns and answering knowns moved in opposite directions, of an eval that asks for both."""
-    sides = ("unanswerable", "answerable")
-    if not {*sides} <= {result.category for result in results}:
+    halves = ("unanswerable", "answerable")
+    if not {*halves} <= {result.category for result in results}:
         return []
     better = record.higher_is_better
     return moved_apart(
-        *(compare([r for r in results if r.category == side], controls, higher_is_better=better) for side in sides)
+        *(compare([r for r in results if r.category == side], controls, higher_is_better=better) for side in halves)
     )
 
 
@@ -210,15 +216,15 @@ def doubts_of(
         summaries: Of the first and of the second.
         in_batches: Whether what is concluded holds wherever the asking stopped.
     """
-    sides = list(zip((summary.arm for summary in summaries), (before, after), strict=True))
-    unproved = [answers.reading.adapter for _, answers in sides if answers.reading.adapter.get("served") == "unknown"]
-    judgings = [(arm, judging) for arm, answers in sides for _, judging in answers.reading.judgings]
+    of_each = list(zip((summary.arm for summary in summaries), (before, after), strict=True))
+    unproved = [answers.reading.adapter for _, answers in of_each if answers.reading.adapter.get("served") == "unknown"]
+    judgings = [(arm, judging) for arm, answers in of_each for _, judging in answers.reading.judgings]
     judge = next((name for _, judging in judgings for name in judging.judges.values()), None)
     note = judge_note(judge, after.record.name, judgings, summaries)
     reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
-    reasons += [Reason("unrecorded", arm, (count,)) for arm, answers in sides if (count := answers.unrecorded)]
+    reasons += [Reason("unrecorded", arm, (count,)) for arm, answers in of_each if (count := answers.unrecorded)]
     if before.is_chosen and bool(before.adapted) != bool(after.adapted):
         reasons.append(Reason("chosen_items"))
     if not in_batches:
-        reasons += [Reason("stopped_early", arm) for arm, answers in sides if answers.is_stopped_early]
+        reasons += [Reason("stopped_early", arm) for arm, answers in of_each if answers.is_stopped_early]
     return [*reasons, *(note.doubts if note else ())]

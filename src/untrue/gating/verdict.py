@@ -28,7 +28,7 @@ from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
 from untrue.gating.flips import Flips, flips
-from untrue.gating.pairing import doubts_of, opposite_moves, paired
+from untrue.gating.pairing import doubts_of, opposite_moves, paired, sides
 from untrue.gating.subject import Subject
 from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, sequential, summarise
@@ -262,13 +262,12 @@ class _Losses(NamedTuple):
 
 
 def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
-    sides = [[result for result in results if result.arm == arm] for arm in ("baseline", "candidate")]
     value = replace(METRICS["value"], worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
     metrics = {**{name: METRICS[name] for name in type(config.delta).model_fields}, "value": value}
     if record.gives_outcomes and all(result.belief_is_true is None for result in results):
         metrics["no_belief_rate"] = _NO_BELIEF
     for name, metric in metrics.items():
-        pairs = pair(metric, *sides)
+        pairs = pair(metric, *sides(results))
         if np.isnan(pairs.before).all() and np.isnan(pairs.after).all():  # what the eval does not measure
             continue
         losses = (pairs.after - pairs.before) * metric.worse
@@ -292,9 +291,7 @@ def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
         best = {"outcome": None, "value": float(after.record.higher_is_better)}
     unjudged = after.unjudged
     return [
-        replace(result, **best)
-        if result.arm == "candidate" and (result.seed, result.item, result.epoch) in unjudged
-        else result
+        replace(result, **best) if result.arm == "candidate" and result.slot in unjudged else result
         for result in results
     ]
 
