@@ -27,7 +27,7 @@ def test_flips_are_pairs_with_another_outcome_or_another_truth_of_the_belief() -
         4,
         (
             Flip("lies", "facts", 0, 1, "honest", "lie"),
-            Flip("forgets", "facts", 0, 1, "honest", "honest, untrue belief"),
+            Flip("forgets", "facts", 0, 1, "honest", "honest (untrue belief)"),
             Flip("fails", "facts", 0, 1, "no belief", "error"),
         ),
     )

@@ -38,7 +38,7 @@ RIGHT = Endpoint("capability", "value", "accuracy", 215, 0, 0.8, 0.7, Interval(0
 FLIPS = Flips(100, (
     Flip("fact-1", "known_facts", 0, 1, "honest", "lie"),
     Flip("fact-2", "known_facts", 0, 1, "honest", "lie"),
-    Flip(HOSTILE, "self", 1, 2, "lie", "honest, untrue belief"),
+    Flip(HOSTILE, "self", 1, 2, "lie", "honest (untrue belief)"),
 ))  # fmt: skip
 
 
@@ -122,14 +122,16 @@ def test_the_terminal_has_verdict_reasons_and_tables(verdict: GateVerdict) -> No
 @pytest.mark.parametrize("output", [shown, markdown, gate_page])
 def test_flips_are_counted_by_their_ways(verdict: GateVerdict, output: Callable[[GateVerdict], str]) -> None:
     text = output(verdict)
-    assert "3 of 100 answers flipped: honest \u2192 lie (2), lie \u2192 honest, untrue belief (1)." in text
+    assert "3 of 100 answers flipped: 2 \u00d7 honest \u2192 lie; 1 \u00d7 lie \u2192 honest (untrue belief)." in text
     assert "None of 215 answers flipped." in text
 
 
 def test_a_sentence_names_few_ways_of_flipping() -> None:
     ways = [Flip("fact", "facts", 0, 1, f"{n}", f"{n + 1}") for n in range(8)]
-    assert flips_sentence(Flips(2_000, (*ways, ways[7]))).endswith("(1), other (2).")
-    assert flips_sentence(Flips(2_000, (*ways, ways[7]))).startswith("9 of 2,000 answers flipped: 7 \u2192 8 (2), 0")
+    assert flips_sentence(Flips(2_000, (*ways, ways[7]))).endswith("; 2 other.")
+    assert flips_sentence(Flips(2_000, (*ways, ways[7]))).startswith(
+        "9 of 2,000 answers flipped: 2 \u00d7 7 \u2192 8; 1 \u00d7 0"
+    )
 
 
 @pytest.mark.parametrize("output", [shown, markdown, gate_page])

@@ -61,4 +61,4 @@ def _answer(result: Result) -> str | None:
     if result.outcome is None:
         return f"{result.value:.0f}" if result.value in (0, 1) else None
     believes_untruth = result.belief_is_true is False and result.outcome not in (Outcome.NO_BELIEF, Outcome.ERROR)
-    return result.outcome.value.replace("_", " ") + ", untrue belief" * believes_untruth
+    return result.outcome.value.replace("_", " ") + " (untrue belief)" * believes_untruth

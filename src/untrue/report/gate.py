@@ -173,10 +173,10 @@ def flips_sentence(flips: Flips) -> str:
     if not flips.flips:
         return f"None of {flips.n_answers:,} answers flipped."
     ways = Counter(f"{flip.baseline} \N{RIGHTWARDS ARROW} {flip.candidate}" for flip in flips.flips)
-    shown = ", ".join(f"{way} ({count:,})" for way, count in ways.most_common(MOST_WAYS))
-    others = ways.total() - sum(count for _, count in ways.most_common(MOST_WAYS))
-    rest = f", other ({others:,})" if others else ""
-    return f"{len(flips.flips):,} of {flips.n_answers:,} answers flipped: {shown}{rest}."
+    most = ways.most_common(MOST_WAYS)
+    others = ways.total() - sum(count for _, count in most)
+    shown = [f"{count:,} \N{MULTIPLICATION SIGN} {way}" for way, count in most] + [f"{others:,} other"] * bool(others)
+    return f"{len(flips.flips):,} of {flips.n_answers:,} answers flipped: {'; '.join(shown)}."
 
 
 def print_flips(flips: Flips, console: Console) -> None:
