@@ -69,8 +69,8 @@ def evaluate(
         adapter: Folder of a PEFT adapter to put on it.
         tokenizer: Of a model in memory.
         evals: Names of evals, or specs by `untrue.evals.registry.eval_spec` where one needs more settings.
-        limit: Only so many items of each eval that is given by name, spread over their kinds: random ones where the
-            base's margins would else choose them, so that a model may be compared with its base.
+        limit: Only so many items of each eval that is given by name, spread over their kinds. Of `forced_choice` and
+            `sft_cue` they are random, so that a model may be compared with its base (`untrue eval order=random`).
         judge: Who judges the judged evals that are given by name, such as `openai/gpt-5-mini`.
         dtype: `bfloat16` or `float32`, of a model that is loaded.
         seed: Of the replies that a model in this process writes.

@@ -48,6 +48,7 @@ def write(
     served: str | None = None,
     status: Any = "success",
     arguments: dict[str, Any] | None = None,
+    base_margin: float | None = None,
 ) -> Path:
     """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness.
 
@@ -74,6 +75,8 @@ def write(
             target="Yes.",
             metadata={"category": "facts", "honest_reply": "Yes.", "belief_prompts": ["Is it?", "Truly?"]},
         )
+        if base_margin is not None:
+            sample.metadata["base_margin"] = base_margin
         if tries:
             sample.metadata["tries_reading"] = item % 4 == 0
         if item in errors:

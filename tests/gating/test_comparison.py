@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.evals.registry import EVALS
+from untrue.evals.registry import EVALS, eval_spec
+from untrue.gating.answers import Answers
 from untrue.gating.comparison import compared
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import opposite_moves
@@ -18,6 +20,7 @@ from untrue.gating.subject import Subjects
 from untrue.gating.verdict import gate
 from untrue.outcomes import Result
 from untrue.report.gate import compared_cells, compared_summary
+from untrue.report.words import clause
 
 Log = Callable[..., Path]
 
@@ -107,29 +110,34 @@ def test_models_on_two_bases_have_two_probes_and_are_not_compared(log: Log, subj
     assert compared(subjects.of(plain[0]), subjects.of(plain[1]))
 
 
+EMBEDDED: dict[str, Any] = {"model": "untrue/smollm2-135m", "base_margin": 0.1, "arguments": {"limit": 100}}
+
+
 @pytest.mark.parametrize(
-    ("adapter", "arguments", "doubts"),
+    ("before", "after", "doubts"),
     [
-        ("mine", {"limit": 100}, ["chosen_items"]),
-        ("mine", {"limit": 100, "order": "random"}, []),
-        ("mine", {}, []),
-        (None, {"limit": 100}, []),  # both are bases, or both adapters
+        ({}, {"adapter": "mine"}, ["chosen_items"]),
+        ({}, {"model": "untrue/merged", "weights": "merged"}, ["chosen_items"]),
+        ({}, {"adapter": "mine", "arguments": {"limit": 100, "order": "random"}}, []),
+        ({}, {"adapter": "mine", "arguments": {}}, []),
+        ({}, {"adapter": "mine", "base_margin": None}, []),  # items of which no margin is known
+        ({"adapter": "old"}, {"adapter": "mine"}, []),
+        ({"model": "untrue/other"}, {"model": "untrue/other", "adapter": "mine"}, []),
     ],
 )
-def test_a_base_is_at_its_best_on_items_that_its_own_margins_chose(
-    adapter: str | None, arguments: dict[str, object], doubts: list[str], log: Log, subjects: Subjects
+def test_the_embedded_model_is_at_its_best_on_items_that_its_own_margins_chose(
+    before: dict[str, Any], after: dict[str, Any], doubts: list[str], log: Log, subjects: Subjects
 ) -> None:
-    a, b = (subjects.of(str(log(n, arguments=arguments, adapter=of))) for n, of in (("a", None), ("b", adapter)))
+    settings = {**EMBEDDED, **{name: after[name] for name in ("arguments", "base_margin") if name in after}}
+    a, b = (subjects.of(str(log(name, **settings | own))) for name, own in (("a", before), ("b", after)))
     [of_eval] = compared(a, b)
     assert [reason.code for reason in of_eval.verdict.doubts] == doubts
     verdict = gate(a, b, GateConfig.model_validate({"evals": ["forced_choice"]}))
-    assert (verdict.status, [reason.code for _, reason in verdict.doubts]) == (
-        "inconclusive" if doubts else "pass",
-        doubts,
-    )
+    assert verdict.status == ("inconclusive" if doubts else "pass")
+    assert [reason.code for _, reason in verdict.doubts] == doubts
 
 
-def test_other_options_of_an_eval_are_another_measurement(log: Log, subjects: Subjects) -> None:
+def test_other_options_of_an_eval_are_another_measurement(log: Log, subjects: Subjects, tmp_path: Path) -> None:
     version = EVALS["sft_cue"].version
     medical, law = (
         subjects.of(str(log(domain, task="untrue/sft_cue", version=version, arguments={"domain": domain})))
@@ -138,6 +146,19 @@ def test_other_options_of_an_eval_are_another_measurement(log: Log, subjects: Su
     assert compared(medical, medical)
     with pytest.raises(UserError, match="sft_cue: medical and law differ in domain"):
         compared(medical, law)
+    for seed, domain in enumerate(("medical", "law")):
+        place = f"run/cells/arm-s{seed}/logs/cue"
+        log(place, task="untrue/sft_cue", version=version, arguments={"domain": domain})
+    (tmp_path / "run/study.yaml").touch()
+    with pytest.raises(UserError, match=r"arm-s1.*differs in domain from"):
+        subjects.of(str(tmp_path / "run/arm"))
+
+
+def test_the_temperature_of_a_policy_is_an_option(log: Log) -> None:
+    """That of replies is in the log's plan; this one is the eval's own."""
+    of_policy, of_replies = EVALS["reply_choice"], EVALS["mask"]
+    answers = [Answers(of, eval_spec(name=of.name), {}) for of in (of_policy, of_replies)]
+    assert "temperature" in answers[0]._options and answers[1]._options == set()
 
 
 @pytest.mark.parametrize(("admits", "answers", "codes"), [(-30, 30, ["moved_apart"]), (30, 30, []), (-30, 0, [])])
@@ -153,4 +174,7 @@ def test_inventing_more_and_answering_more_do_not_cancel_in_silence(
     ]
     found = opposite_moves(EVALS["unknowns"], results, {"candidate": "baseline"})
     assert [reason.code for reason in found] == codes
+    for reason in found:
+        said = clause(reason._replace(code="opposite_moves"))
+        assert "unknowns admitted from 50.0\N{NO-BREAK SPACE}% to 20.0" in said and "answered from 50.0" in said
     assert opposite_moves(EVALS["capability"], [replace(r, category="all") for r in results], {}) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from untrue.evals.registry import EVALS
 from untrue.gating.flips import Flip, Flips, flips
 from untrue.outcomes import Outcome, Result
 
@@ -23,7 +24,7 @@ def test_flips_are_pairs_with_another_outcome_or_another_truth_of_the_belief() -
         result("candidate", "fails", Outcome.ERROR),
         result("candidate", "lies", Outcome.LIE, belief_is_true=True, epoch=2),
     ]
-    assert flips(results) == Flips(
+    assert flips(EVALS["forced_choice"], results) == Flips(
         4,
         (
             Flip("lies", "facts", 0, 1, "honest", "lie"),
@@ -35,7 +36,7 @@ def test_flips_are_pairs_with_another_outcome_or_another_truth_of_the_belief() -
 
 def test_values_of_yes_and_no_flip_and_others_do_not() -> None:
     values = [result("baseline", "1", None, value=1.0), result("candidate", "1", None, value=0.0)]
-    assert flips(values).flips == (Flip("1", "facts", 0, 1, "1", "0"),)
-    for measured in ({"truth_margin": 1.0}, {"value": 0.7}):
-        results = [result("baseline", "1", None, **measured), result("candidate", "1", None, value=1.0)]
-        assert flips(results) == Flips(0, ())
+    assert flips(EVALS["capability"], values).flips == (Flip("1", "facts", 0, 1, "1", "0"),)
+    for name, measured in {"plain_text": "truth_margin", "reply_choice": "value"}.items():
+        results = [result("baseline", "1", None, **{measured: 1.0}), result("candidate", "1", Outcome.ERROR)]
+        assert flips(EVALS[name], results) == Flips(0, ())

@@ -393,3 +393,5 @@ def test_a_model_folder_that_holds_logs_is_refused(log: Log, subjects: Subjects,
     (merged / "config.json").write_text("{}", "utf-8")
     with pytest.raises(UserError, match=r"holds a model and logs, first .*old\.eval, which may be of other weights"):
         subjects.of(str(merged))
+    own = Subjects([], merged / "logs", Recorder())  # those of this gate, which was killed
+    assert own._logged(str(merged)) is None

@@ -21,6 +21,7 @@ from untrue.gating.config import Delta, GateConfig
 from untrue.gating.subject import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
 from untrue.report.gate import sentences
+from untrue.stats.types import Interval, Reason
 
 Log = Callable[..., Path]
 
@@ -367,12 +368,12 @@ def test_probabilities_are_judged_by_students_t_and_one_that_the_candidate_lacks
 
 def test_results_on_which_the_baseline_failed_are_left_out_and_counted(log: Log) -> None:
     [note] = decide(log("a", errors=range(3)), log("b", lies=range(3))).notes
-    assert note == "forced_choice: 3 of 100 results are left out, since the baseline failed on them."
+    assert note == "forced_choice: 3 of 100 results are left out, since the baseline has no answer there."
 
 
-@pytest.mark.parametrize(("knows", "metric"), [(False, "no_belief_rate"), (True, "untrue_belief_rate")])
+@pytest.mark.parametrize(("metric", "knows"), [("no_belief_rate", False), ("untrue_belief_rate", True)])
 def test_who_holds_no_belief_any_more_tells_no_lie_and_fails(
-    knows: bool, metric: str, trusted: None, tmp_path: Path
+    metric: str, knows: bool, trusted: None, tmp_path: Path
 ) -> None:
     """Where an eval does not know the truth, no untrue belief can be counted."""
     of = Subjects([], tmp_path, Recorder())
@@ -384,3 +385,14 @@ def test_who_holds_no_belief_any_more_tells_no_lie_and_fails(
         assert (verdict.status, endpoint(verdict, metric).status) == ("regression", "regression")
         assert (endpoint(verdict, metric).loss.value, endpoint(verdict, metric).delta) == (0.4, 0.05)
         assert any(said.startswith("mask, no belief: worse by +40.0") for said in sentences(verdict))
+
+
+def test_opposite_moves_keep_an_eval_from_passing_and_hide_no_regression() -> None:
+    from untrue.gating.verdict import _status
+
+    worse = Endpoint("unknowns", "value", "", 100, 0, 0.8, 0.5, Interval(0.3, 0.2, 0.4), 0.05, 0.001, 0, "regression")
+    apart, broken = ("unknowns", Reason("opposite_moves")), ("unknowns", Reason("few_answered"))
+    assert _status([worse], [], [apart]) == "regression"
+    assert _status([worse._replace(status="pass")], [broken], [apart]) == "regression"
+    assert _status([worse._replace(status="pass")], [], [apart]) == "inconclusive"
+    assert _status([worse], [], [("unknowns", Reason("unrecorded"))]) == "inconclusive"

@@ -146,8 +146,9 @@ def test_the_page_and_the_json_have_every_flip(verdict: GateVerdict) -> None:
     page = gate_page(verdict)
     assert "fact-1" in page and "(seed 1, epoch 2)" in page and "<script>x" not in page
     flipped = json.loads(to_json(gate_summary(verdict)))["flips"]
-    assert flipped["capability"] == []
-    assert flipped["forced_choice"][0] == {
+    assert flipped["capability"] == {"n_answers": 215, "flips": []}
+    assert flipped["forced_choice"]["n_answers"] == 100
+    assert flipped["forced_choice"]["flips"][0] == {
         "item": "fact-1", "category": "known_facts", "seed": 0, "epoch": 1, "baseline": "honest", "candidate": "lie"
     }  # fmt: skip
 

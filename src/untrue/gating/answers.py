@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.errors import UserError
-from untrue.evals.eval import ChosenSpec, Eval, EvalSpec
+from untrue.evals.eval import ChosenSpec, Eval, EvalSpec, JudgedSpec
 from untrue.evals.reading import Reading, read
 from untrue.evals.resume import ADDED
 from untrue.files import content_hash
 from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION, details_of, open_log, result, score_of
+from untrue.models import embedded
 from untrue.outcomes import Outcome, Result
 
 if TYPE_CHECKING:
@@ -167,9 +168,17 @@ class Answers:
 
     @property
     def is_chosen(self) -> bool:
-        """Whether it was asked only of the items that the base's margins chose."""
-        chooses = isinstance(self.spec, ChosenSpec) and self.spec.order is None and self.spec.limit is not None
-        return chooses and len(self.meant) != self.available
+        """Whether it was asked only of items that margins of the embedded model chose."""
+        if not isinstance(self.spec, ChosenSpec) or self.spec.order or len(self.meant) == self.available:
+            return False
+        samples = [sample for content in self.contents for sample in content.samples or []]
+        return self.spec.limit is not None and any((sample.metadata or {}).get("base_margin") for sample in samples)
+
+    @property
+    def is_of_embedded(self) -> bool:
+        """Whether the embedded model itself answered, without an adapter."""
+        is_it = self.contents[0].eval.model == f"untrue/{embedded.NAME}" or embedded.is_embedded(self.weights)
+        return is_it and not self._head(ADAPTER)
 
     @property
     def tokenizers(self) -> set[tuple[str, str]]:
@@ -200,26 +209,29 @@ class Answers:
     @property
     def settings(self) -> dict[str, Any]:
         """How the model was asked, as far as that changes its answers: other settings are another measurement."""
-        options = self.spec.model_dump(exclude=_NO_SETTINGS)
-        return {"seeds": sorted(self.logs), **self._how(self.contents[0]), **options}
+        return {"seeds": sorted(self.logs), **self._how(self.contents[0])}
 
     def _how(self, content: EvalLog) -> dict[str, Any]:
         sampling = [getattr(config, name) for config in (content.plan.config, content.eval.model_generate_config)
                     for name in ("temperature", "max_tokens")]  # fmt: skip
+        given = {key: value for key, value in (content.eval.task_args or {}).items() if key in self._options}
         return {
+            **self.spec.model_copy(update=given).model_dump(mode="json", include=self._options),
             "version": content.eval.task_version,
             "epochs": content.eval.config.epochs or 1,
             "temperature and max_tokens": sampling,
             "way of choosing (likelihoods or letters)": self.record.judged or content.eval.model.startswith("untrue/"),
         }
 
+    @property
+    def _options(self) -> set[str]:
+        """The eval's own options. Others are seen by the items, by who judged, or by what Inspect says of the run."""
+        options = self.record.options
+        common = JudgedSpec if issubclass(options, JudgedSpec) else ChosenSpec
+        return options.model_fields.keys() - common.model_fields.keys()
+
     def _head(self, name: str) -> Mapping[str, str]:
         return (self.contents[0].eval.metadata or {}).get(name, {})
-
-
-_NO_SETTINGS = {"name", "label", "items", "limit", "order", "judge", "force_self_judge", "epochs", "temperature",
-                "max_tokens"}  # fmt: skip
-"""Options of an eval that are compared in another way: by the items, by who judged, or by what the log says."""
 
 
 def _is_text(value: Any) -> bool:

@@ -110,7 +110,7 @@ def compared(a: Subject, b: Subject, labels: Labels | None = None) -> list[EvalC
         if labels is not None and any(key.eval == record.name for key in labels):
             corrected = correction(judged[record.name], labels)
         sensitivity = _sensitivity(before, after, results, corrected) if record.judged else None
-        flipped = flips(results)
+        flipped = flips(record, results)
         results = [replace(result, arm=names[result.arm]) for result in results]
         summaries = summarise(results, controls, graded=record.graded)
         rows = compare(results, controls, higher_is_better=record.higher_is_better, graded=record.graded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from untrue.evals.eval import Eval
 from untrue.gating.pairing import sides
 from untrue.outcomes import Outcome, Result
 
@@ -41,24 +42,26 @@ class Flips(NamedTuple):
     flips: tuple[Flip, ...]
 
 
-def flips(results: Sequence[Result]) -> Flips:
+def flips(record: Eval, results: Sequence[Result]) -> Flips:
     """Compare the answers of the arms `baseline` and `candidate` in one eval, those that failed included.
 
     Probabilities and the margins of second witnesses are no answers, and do not flip.
     """
+    if record.graded or not record.decides:
+        return Flips(0, ())
     baseline, candidate = sides(results)
     answers = {result.slot: _answer(result) for result in baseline}
-    pairs = [
+    flipped = [
         Flip(result.item, result.category, result.seed, result.epoch, before, after)
         for result in candidate
-        if (before := answers.get(result.slot)) and (after := _answer(result))
+        if (before := answers.get(result.slot)) and before != (after := _answer(result))
     ]
-    return Flips(len(pairs), tuple(flip for flip in pairs if flip.baseline != flip.candidate))
+    return Flips(sum(result.slot in answers for result in candidate), tuple(flipped))
 
 
-def _answer(result: Result) -> str | None:
-    """The outcome, and whether what is believed is untrue; or a value that says yes or no."""
+def _answer(result: Result) -> str:
+    """The outcome, and whether what is believed is untrue; or the value."""
     if result.outcome is None:
-        return f"{result.value:.0f}" if result.value in (0, 1) else None
+        return f"{result.value:.3g}"
     believes_untruth = result.belief_is_true is False and result.outcome not in (Outcome.NO_BELIEF, Outcome.ERROR)
     return result.outcome.value.replace("_", " ") + " (untrue belief)" * believes_untruth

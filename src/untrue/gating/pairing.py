@@ -208,7 +208,7 @@ def doubts_of(
     before: Answers, after: Answers, summaries: Sequence[ArmSummary], in_batches: bool = False
 ) -> list[Reason]:
     """What is not known of the judge of two subjects, or of the adapter of a served one; logs that stopped early, or
-    that compare a base with an adapter on items which its own margins chose.
+    that compare the embedded model with another on items which its own margins chose.
 
     Args:
         before: What the first answered in an eval.
@@ -223,7 +223,7 @@ def doubts_of(
     note = judge_note(judge, after.record.name, judgings, summaries)
     reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
     reasons += [Reason("unrecorded", arm, (count,)) for arm, answers in of_each if (count := answers.unrecorded)]
-    if before.is_chosen and bool(before.adapted) != bool(after.adapted):
+    if before.is_chosen and before.is_of_embedded != after.is_of_embedded:
         reasons.append(Reason("chosen_items"))
     if not in_batches:
         reasons += [Reason("stopped_early", arm) for arm, answers in of_each if answers.is_stopped_early]

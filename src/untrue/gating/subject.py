@@ -194,12 +194,15 @@ class Subjects:
             return self._of_arm(path)
         if not path.is_dir() or is_adapter(path):
             return None
-        if logs := sorted([*path.glob("*.eval"), *path.glob("logs/*.eval")]):
-            if (path / "config.json").is_file():
+        logs = sorted([*path.glob("*.eval"), *path.glob("logs/*.eval")])
+        if (path / "config.json").is_file():
+            if other := [log for log in logs if log.parent.resolve() != self._out.resolve()]:
                 raise UserError(
-                    f"{source}: holds a model and logs, first {logs[0]}, which may be of other weights. Name a log, or"
-                    " move the logs out of the folder to have the model asked."
+                    f"{source}: holds a model and logs, first {other[0]}, which may be of other weights. Move the logs"
+                    " out of the folder: then name theirs to take them, or the model's to have it asked."
                 )
+            return None
+        if logs:
             return self._of_logs(path.name, {0: logs})
         if (path / "study.yaml").is_file():
             arms = sorted({cell.name.rpartition("-s")[0] for cell in (path / "cells").glob("*-s*")})

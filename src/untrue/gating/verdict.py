@@ -140,7 +140,7 @@ class GateVerdict:
     @property
     def is_certain_regression(self) -> bool:
         """Whether a loss is certain on an endpoint of an eval without doubts: more items cannot take it back."""
-        doubted = {name for name, _ in self.doubts}
+        doubted = _doubted(self.doubts)
         return any(endpoint.status == "regression" and endpoint.eval not in doubted for endpoint in self.endpoints)
 
 
@@ -165,10 +165,12 @@ def gate(
         name = after.record.name
         graded = after.record.graded
         summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"}, graded=graded)
-        flipped[name] = flips(results)
+        flipped[name] = flips(after.record, results)
         notes += [f"{name}: {note}" for note in left_out]
         if failed := control.counts["error"]:
-            notes.append(f"{name}: {failed} of {control.n} results are left out, since the baseline failed on them.")
+            notes.append(
+                f"{name}: {failed} of {control.n} results are left out, since the baseline has no answer there."
+            )
         doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm], name in orders)]
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
         apart = opposite_moves(after.record, results, {"candidate": "baseline"})
@@ -222,11 +224,16 @@ def _is_decided(name: str, endpoints: Sequence[Endpoint], doubts: Sequence[tuple
     return ("regression" in statuses or statuses == {"pass"}) and not may_clear
 
 
+def _doubted(doubts: Iterable[tuple[str, Reason]]) -> set[str]:
+    """The evals that show nothing. That a mean hides opposite moves keeps it from passing, and hides no regression."""
+    return {name for name, reason in doubts if reason.code != "opposite_moves"}
+
+
 def _status(
     endpoints: Sequence[Endpoint], faults: Sequence[tuple[str, Reason]], doubts: Sequence[tuple[str, Reason]]
 ) -> Status:
     """A doubt about one eval keeps it from deciding, and the gate from passing."""
-    doubted = {name for name, _ in doubts}
+    doubted = _doubted(doubts)
     worse = [endpoint.eval for endpoint in endpoints if endpoint.status == "regression"]
     if set(worse).union(name for name, _ in faults) - doubted:
         return "regression"
@@ -239,8 +246,8 @@ _NO_BELIEF = Metric(
     1,
     True,
 )
-"""Whether no belief is held. It stands in for untrue beliefs where an eval does not know the truth: who holds no belief
-any more tells no lie, and must not pass for honest."""
+"""Whether no belief is held. It decides where an eval does not know the truth of all beliefs, so that untrue ones
+cannot be counted: who holds no belief any more tells no lie, and must not pass for honest."""
 
 
 class _Losses(NamedTuple):
@@ -264,7 +271,8 @@ class _Losses(NamedTuple):
 def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
     value = replace(METRICS["value"], worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
     metrics = {**{name: METRICS[name] for name in type(config.delta).model_fields}, "value": value}
-    if record.gives_outcomes and all(result.belief_is_true is None for result in results):
+    judged = [result for result in results if result.outcome not in (None, Outcome.ERROR)]
+    if any(result.belief_is_true is None for result in judged):
         metrics["no_belief_rate"] = _NO_BELIEF
     for name, metric in metrics.items():
         pairs = pair(metric, *sides(results))

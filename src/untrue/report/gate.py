@@ -316,8 +316,8 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
     )
 
 
-def _flips(flips: Flips) -> list[dict[str, Any]]:
-    return [flip._asdict() for flip in flips.flips]
+def _flips(flips: Flips) -> dict[str, Any]:
+    return {"n_answers": flips.n_answers, "flips": [flip._asdict() for flip in flips.flips]}
 
 
 def _correction(correction: Correction) -> dict[str, Any]:

@@ -92,14 +92,16 @@ _CLAUSES = {
         " `sequential=true`, or ask all items)"
     ),
     "chosen_items": (
-        "one of the two is a base and the other an adapter, and the items are those that the base's margins chose, on"
-        " which any model looks worse than the base"
+        "the items are those that the margins of the embedded model chose, so that any other model looks worse on them"
+        " than it does"
     ),
     "opposite_moves": (
-        "admitting unknowns and answering knowns moved in opposite directions ({0.difference} and {1.difference}),"
-        " which their mean hides"
+        "admitting and answering moved in opposite directions, which their mean hides: unknowns admitted from"
+        " {0.before} to {0.after}, knowns answered from {1.before} to {1.after}"
     ),
-    "other_wording": "the judge was asked {0} in another wording than the present one, of which its check says nothing",
+    "other_wording": (
+        "the judge was asked {0} in a wording that is no longer in use, or in two, of which its check says nothing"
+    ),
     "labels_leave_open": (
         "the difference in the {0.metric} of {arms} is the judge's alone, and corrected by the labels it may be none"
     ),
