@@ -591,7 +591,6 @@ def test_data_and_training_write_and_show_no_secret(untrue: Callable[..., str], 
 
 
 def test_training_that_reports_to_tensorboard_writes_no_secret(untrue: Callable[..., str], place: Path):
-    pytest.importorskip("tensorboard")
     words = ["train", "rows.jsonl", "epochs=1", "lora_rank=4", "report_to=tensorboard", "--model", "tiny"]
     assert PIECE not in untrue(*words, "--dtype", "float32")
     assert any("tfevents" in name for name, _ in contents(place))
