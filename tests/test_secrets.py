@@ -328,7 +328,7 @@ def test_an_error_repeats_no_value_of_the_shape_of_a_key(
     said = untrue("run", "study.yaml", with_key(override, key), code=2).strip()
     assert OPAQUE.upper() not in said.upper() and "PLANTED7" not in said
     assert said.startswith("error: ") and "\n" not in said
-    assert holding(place, OPAQUE) == []
+    assert holding(place, key) == []
 
 
 @pytest.mark.parametrize(
