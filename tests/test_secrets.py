@@ -553,9 +553,11 @@ def test_an_eval_writes_and_shows_no_secret_and_leaves_replies_as_they_are(
     assert holding(place) == []
     log = read_eval_log("a.eval", resolve_attachments=True)
     assert (log.eval.model_roles or {})["judge"].base_url == "[GATEWAY_ADDRESS]"  # type: ignore[union-attr]
-    for sample in log.samples or []:
-        if studied == "leaky/studied":
-            assert sample.messages[-1].text == sample.metadata["replies"]["statement"] == "says-A well"
+    assert log.samples
+    for sample in log.samples:
+        said = sample.messages[-1].text
+        assert sample.metadata["replies"]["statement"] == said
+        assert studied == "untrue/tiny" or said == "says-A well"
 
 
 def test_a_model_under_study_that_fails_with_its_key_leaves_none_in_the_log(untrue: Callable[..., str], place: Path):
