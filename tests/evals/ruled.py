@@ -18,6 +18,7 @@ from inspect_ai.model import (
     ContentReasoning,
     ContentText,
     GenerateConfig,
+    Model,
     ModelAPI,
     ModelOutput,
     get_model,
@@ -71,6 +72,12 @@ class Ruled(ModelAPI):
 @modelapi(name="ruled")
 def ruled() -> type[ModelAPI]:
     return Ruled
+
+
+def api(model: Model) -> Ruled:
+    """What a ruled model was asked, and how."""
+    assert isinstance(model.api, Ruled)
+    return model.api
 
 
 def judged_run(task: Task | str, reply: Reply, folder: Path, judgement: Any = None, **options: Any) -> EvalLog:

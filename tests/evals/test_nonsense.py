@@ -12,7 +12,7 @@ from inspect_ai.model import get_model
 from typer.testing import CliRunner
 
 import tests.evals.echo  # noqa: F401
-from tests.evals.ruled import Reply, judged_run, metrics
+from tests.evals.ruled import Reply, api, judged_run, metrics
 from untrue.cli.main import app
 from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.mask import mask
@@ -141,7 +141,7 @@ def test_inspect_finds_each_eval_by_its_name(name, tmp_path):
     log = judged_run(f"untrue/{name}", NONSENSE, tmp_path, model=model, task_args={"limit": 1}, temperature=0.5)
     assert log.eval.task_version == 1
     assert log.results is not None
-    assert {config.temperature for config in model.api.configs} == {0.5}  # pyright: ignore[reportAttributeAccessIssue]
+    assert {config.temperature for config in api(model).configs} == {0.5}
 
 
 @pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
