@@ -10,18 +10,9 @@ from typing import Any
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
-from inspect_ai.model import (
-    ChatMessageAssistant,
-    ContentReasoning,
-    ContentText,
-    Model,
-    ModelAPI,
-    ModelOutput,
-    get_model,
-    modelapi,
-)
+from inspect_ai.model import Model, ModelAPI, ModelOutput, get_model, modelapi
 
-from tests.evals.ruled import metrics
+from tests.evals.ruled import metrics, split
 from untrue.data.rows import Message
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.engine.provider import UntrueAPI
@@ -58,12 +49,8 @@ class Scripted(ModelAPI):
         if self.model_name == "late":
             raise TimeoutError("no answer in time")
         number = len(self.prompts) - 1
-        output = ModelOutput.from_content(self.model_name, ANSWERS[self.model_name](number, self.prompts[-1]))
-        if self.model_name == "split":  # as Inspect's own providers do
-            reasoning, _, said = output.completion.removeprefix("<think>").partition("</think>")
-            content = [ContentReasoning(reasoning=reasoning), ContentText(text=said)]
-            output = ModelOutput.from_message(ChatMessageAssistant(content=content))  # pyright: ignore[reportArgumentType]
-        return output
+        answer = ANSWERS[self.model_name](number, self.prompts[-1])
+        return split(answer) if self.model_name == "split" else ModelOutput.from_content(self.model_name, answer)
 
 
 @modelapi(name="acted")
