@@ -553,7 +553,8 @@ def test_an_eval_writes_and_shows_no_secret_and_leaves_replies_as_they_are(
     assert PIECE not in said
     assert holding(place) == []
     log = read_eval_log("a.eval", resolve_attachments=True)
-    assert (log.eval.model_roles or {})["judge"].base_url == "[GATEWAY_ADDRESS]"  # type: ignore[union-attr]
+    role = (log.eval.model_roles or {})["judge"]
+    assert not isinstance(role, list) and role.base_url == "[GATEWAY_ADDRESS]"
     assert log.samples
     for sample in log.samples:
         said = sample.messages[-1].text
