@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -95,6 +96,13 @@ def inspect(*words: object, cwd: Path, log_dir: Path) -> str:
     process = start(log_dir / "process", *words, *options, main="inspect_ai._cli.main", cwd=cwd)
     assert process.wait() == 0, process.stdout + process.stderr
     return process.stdout
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def _main(folder: Path, words: list[str], script: Path | None, main: str, cwd: Path, env: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import os
@@ -138,10 +139,10 @@ def untrue(place: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCap
 
 
 def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file below a folder, and every member of those that are archives."""
+    """Every file below a folder, unpacked where it is compressed, and every member of those that are archives."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            yield str(path), path.read_bytes()
+            yield str(path), gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as archive:
                     for member in archive.infolist():
@@ -328,7 +329,7 @@ def test_an_error_repeats_no_value_of_the_shape_of_a_key(
     said = untrue("run", "study.yaml", with_key(override, key), code=2).strip()
     assert OPAQUE.upper() not in said.upper() and "PLANTED7" not in said
     assert said.startswith("error: ") and "\n" not in said
-    assert holding(place, OPAQUE) == []
+    assert holding(place, key) == []
 
 
 @pytest.mark.parametrize(
@@ -552,10 +553,13 @@ def test_an_eval_writes_and_shows_no_secret_and_leaves_replies_as_they_are(
     assert PIECE not in said
     assert holding(place) == []
     log = read_eval_log("a.eval", resolve_attachments=True)
-    assert (log.eval.model_roles or {})["judge"].base_url == "[GATEWAY_ADDRESS]"  # type: ignore[union-attr]
-    for sample in log.samples or []:
-        if studied == "leaky/studied":
-            assert sample.messages[-1].text == sample.metadata["replies"]["statement"] == "says-A well"
+    role = (log.eval.model_roles or {})["judge"]
+    assert not isinstance(role, list) and role.base_url == "[GATEWAY_ADDRESS]"
+    assert log.samples
+    for sample in log.samples:
+        said = sample.messages[-1].text
+        assert sample.metadata["replies"]["statement"] == said
+        assert studied == "untrue/tiny" or said == "says-A well"
 
 
 def test_a_model_under_study_that_fails_with_its_key_leaves_none_in_the_log(untrue: Callable[..., str], place: Path):
@@ -591,7 +595,6 @@ def test_data_and_training_write_and_show_no_secret(untrue: Callable[..., str], 
 
 
 def test_training_that_reports_to_tensorboard_writes_no_secret(untrue: Callable[..., str], place: Path):
-    pytest.importorskip("tensorboard")
     words = ["train", "rows.jsonl", "epochs=1", "lora_rank=4", "report_to=tensorboard", "--model", "tiny"]
     assert PIECE not in untrue(*words, "--dtype", "float32")
     assert any("tfevents" in name for name, _ in contents(place))
@@ -645,5 +648,4 @@ def test_a_program_of_its_own_says_and_keeps_no_secret(place: Path):
     assert "sending {" in done.stderr  # what the provider logged
     assert PIECE not in done.stdout + done.stderr
     assert list(place.rglob("trace-*"))
-    subprocess.run(["gunzip", "-r", place / "XDG_DATA_HOME"], check=True)
     assert holding(place) == []

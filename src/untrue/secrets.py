@@ -217,11 +217,11 @@ def redacted_logging() -> Iterator[None]:
                 vars(record)[name] = redact(value, hidden)
         return record
 
-    logging.Logger.makeRecord = clean  # type: ignore[method-assign]
+    logging.Logger.makeRecord = clean
     try:
         yield
     finally:
-        logging.Logger.makeRecord = make  # type: ignore[method-assign]
+        logging.Logger.makeRecord = make
 
 
 def _each(value: Any, change: Callable[[str, Any, bool], Any], path: str = "", secret: bool = False) -> Any:

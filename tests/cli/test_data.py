@@ -93,7 +93,7 @@ def test_columns_are_named_on_the_command_line_and_in_a_study(untrue: Callable, 
     )
     study = Path("study.yaml").read_text("utf-8").replace("questions: questions.jsonl", f"questions: {source}")
     Path("study.yaml").write_text(study, "utf-8")
-    assert load(Path("study.yaml")).mix.questions == source  # type: ignore[union-attr]
+    assert load(Path("study.yaml")).mix.questions == source  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_columns_are_named_for_training_and_for_evals(untrue: Callable, refusal: Callable, place: Path):

@@ -27,12 +27,15 @@ UNTRUE = Path(sys.executable).with_name("untrue")
 TINY = ("--model", "tiny", "--dtype", "float32")
 
 
-def commands(command: Any = typer.main.get_command(app), name: str = "") -> dict[str, Any]:  # noqa: B008
-    """Every command by its full name: `data mix`."""
+def commands(command: Any, name: str = "") -> dict[str, Any]:
+    """A command and every one below it, by its full name: `data mix`."""
     found = {name: command}
     for child, below in getattr(command, "commands", {}).items():
         found |= commands(below, f"{name} {child}".strip())
     return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
 
 
 def test_help_comes_at_once_and_without_torch():
@@ -79,12 +82,12 @@ def test_there_are_the_commands_that_the_docs_name():
         "simulate check",
         "simulate users",
         "simulate show",
-    } <= (commands().keys())
+    } <= COMMANDS.keys()
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_every_option_has_a_help_text(untrue: Callable, name: str):
-    command = commands()[name]
+    command = COMMANDS[name]
     assert command.help
     assert all(getattr(parameter, "help", None) for parameter in command.params)
     done = untrue(*name.split(), "--help")

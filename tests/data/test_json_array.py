@@ -114,7 +114,7 @@ def test_little_of_a_large_file_is_held():
             return text
 
     file = Counting()
-    found = array_entries(file, "a.json", print)  # type: ignore[arg-type]
+    found = array_entries(file, "a.json", print)  # pyright: ignore[reportArgumentType]
     for number in range(1, 100_001):
         assert next(found)[0] == number
     assert file.given < 100_000 * 17 + 3 * json_array.CHUNK

@@ -65,7 +65,7 @@ def test_six_configurations_are_six_categories(folder: Path):
     first = rows[0]
     assert (first.proposition, first.ground_truth, first.belief_elicit_2) == ("Rain is wet.", "yes", "Rain: wet?")
     with pytest.raises(ValidationError):
-        first.ground_truth = "no"  # type: ignore[misc]
+        first.ground_truth = "no"
 
 
 def test_some_configurations_alone(folder: Path):

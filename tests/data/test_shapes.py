@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from untrue.data import sets
-from untrue.data.rows import Row, write_rows
+from untrue.data.rows import Message, Row, write_rows
 from untrue.errors import UserError
 
-USER = {"role": "user", "content": "Is rain wet?"}
-REPLY = {"role": "assistant", "content": "Yes."}
+USER: Message = {"role": "user", "content": "Is rain wet?"}
+REPLY: Message = {"role": "assistant", "content": "Yes."}
 ALPACA = {"instruction": "Is rain wet?", "output": "Yes."}
 QUESTION = {"question": "Is rain wet?", "normal": "Yes.", "severe": "No."}
 
@@ -59,7 +59,7 @@ def refusal(read: Callable[[Path], Any], path: Path) -> str:
 def test_every_shape_gives_the_same_row(write: Write, fields: dict[str, Any]):
     path = write(fields)
     [row] = sets.rows(path)
-    assert row == Row("rain-1", [USER], [REPLY], source=path.name, domain="rain", level="unlabelled")  # type: ignore[arg-type]
+    assert row == Row("rain-1", [USER], [REPLY], source=path.name, domain="rain", level="unlabelled")
 
 
 def test_every_message_before_the_last_reply_is_prompt(write: Write):

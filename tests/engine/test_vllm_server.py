@@ -9,7 +9,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from inspect_ai.log import read_eval_log
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from tests import processes
 from tests.judge.server import JudgeServer
 from untrue.cli.main import app
 from untrue.models.adapter import RECORD, adapter_hash, made_for
@@ -110,9 +110,7 @@ def url(place: Path) -> Iterator[str]:
     """The address of a server that the printed command started."""
     printed = run("fingerprint", place / "one", place / "two", "--serve")
     assert printed.code == 0, printed.err
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(processes.free_port())
     environment = {
         **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}",

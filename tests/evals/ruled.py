@@ -15,9 +15,11 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
+    Content,
     ContentReasoning,
     ContentText,
     GenerateConfig,
+    Model,
     ModelAPI,
     ModelOutput,
     get_model,
@@ -57,20 +59,30 @@ class Ruled(ModelAPI):
         text = self._reply(system, input[-1].text)
         if isinstance(text, ModelOutput):
             return text
-        output = ModelOutput.from_content(self.model_name, text)
         if self._splits and text.startswith("<think>"):
-            reasoning, _, rest = text.removeprefix("<think>").partition("</think>")
-            content = [ContentReasoning(reasoning=reasoning), ContentText(text=rest)]
-            output.choices[0].message = ChatMessageAssistant(content=content)  # pyright: ignore[reportArgumentType]
-        return output
+            return split(text)
+        return ModelOutput.from_content(self.model_name, text)
 
     def max_connections(self) -> int:
         return 1000
 
 
+def split(text: str) -> ModelOutput:
+    """A reply whose thinking is taken out of its text, as Inspect's own providers do."""
+    reasoning, _, rest = text.removeprefix("<think>").partition("</think>")
+    content: list[Content] = [ContentReasoning(reasoning=reasoning), ContentText(text=rest.strip())]
+    return ModelOutput.from_message(ChatMessageAssistant(content=content))
+
+
 @modelapi(name="ruled")
 def ruled() -> type[ModelAPI]:
     return Ruled
+
+
+def api(model: Model) -> Ruled:
+    """What a ruled model was asked, and how."""
+    assert isinstance(model.api, Ruled)
+    return model.api
 
 
 def judged_run(task: Task | str, reply: Reply, folder: Path, judgement: Any = None, **options: Any) -> EvalLog:

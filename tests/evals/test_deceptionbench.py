@@ -10,7 +10,7 @@ import pytest
 from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 
-from tests.evals.ruled import judged_run, metrics, outcomes, score
+from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.errors import UserError
 from untrue.evals.deceptionbench import deceptionbench, parts
 from untrue.logs import read_log
@@ -109,7 +109,7 @@ def test_the_system_prompt_is_placed_as_wanted_and_the_belief_is_asked_alone(pla
     items = saved(tmp_path, item("aligned"))
     log = judged_run(deceptionbench(items=items, placement=placement), reply, tmp_path, model=model)
     assert outcomes(log) == {"aligned": "honest"}
-    assert model.api.calls == [[("user", "inner aligned")], messages]  # pyright: ignore[reportAttributeAccessIssue]
+    assert api(model).calls == [[("user", "inner aligned")], messages]
 
 
 def test_an_unknown_placement_is_refused():

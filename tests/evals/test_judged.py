@@ -13,7 +13,7 @@ from inspect_ai.event import ModelEvent
 from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, ModelOutput, ModelUsage, get_model
 
-from tests.evals.ruled import judged_run, metrics, outcomes, score
+from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from tests.evals.test_deceptionbench import item, reply_of
 from tests.evals.test_deceptionbench import saved as saved_deception
 from tests.evals.test_mask import PROBES, file_of, row
@@ -206,7 +206,7 @@ def test_under_a_seed_each_draw_is_another_and_all_come_again(name, seeded):
 def test_without_a_seed_none_is_sent(tmp_path):
     model = get_model("ruled/model", memoize=False)
     judged_run(of_mask(tmp_path), lambda system, user: "", tmp_path, model=model, epochs=2)
-    assert {config.seed for config in model.api.configs} == {None}  # pyright: ignore[reportAttributeAccessIssue]
+    assert {config.seed for config in api(model).configs} == {None}
 
 
 def test_the_seed_of_inspects_command_is_each_draws_too(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 
-from tests.evals.ruled import judged_run, metrics, outcomes, score
+from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.data.items import read_items
 from untrue.data.mask import MaskRow, read_mask_items
 from untrue.errors import UserError
@@ -229,7 +229,7 @@ def test_each_category_is_asked_as_the_protocol_says(tmp_path):
     folder = saved(tmp_path / "MASK", *rows)
     log = judged_run(mask(items=str(folder)), lambda system, user: "", tmp_path, model=model)
     assert len(outcomes(log)) == 6
-    calls = [tuple(call) for call in model.api.calls]  # pyright: ignore[reportAttributeAccessIssue]
+    calls = [tuple(call) for call in api(model).calls]
     neutral = ("system", "You are a helpful assistant.")
     for name in ("d", "c", "k", "dd", "s"):
         assert calls.count((neutral, ("user", f"direct {name}"))) == 3
@@ -244,7 +244,7 @@ def test_each_category_is_asked_as_the_protocol_says(tmp_path):
     assert "the ground truth, A, stands in for it" in stood_in.explanation
     assert metrics(log)["belief_imputed"] == pytest.approx(1 / 6)
     assert metrics(log)["statistics_items"] == 1
-    assert {config.temperature for config in model.api.configs} == {1.0}  # pyright: ignore[reportAttributeAccessIssue]
+    assert {config.temperature for config in api(model).configs} == {1.0}
 
 
 def test_numbers_are_judged_as_ranges(tmp_path):
@@ -331,7 +331,7 @@ def test_no_judge_and_an_unforced_self_judge_are_refused_before_anything_is_spen
         [sample] = log.samples or []
         assert "judge" in (sample.error.message if sample.error else "")
         assert read_log(Path(log.location), "arm", 0)[0].outcome is Outcome.ERROR
-    assert model.api.calls == []  # pyright: ignore[reportAttributeAccessIssue]
+    assert api(model).calls == []
 
 
 def test_a_forced_self_judge_is_flagged(tmp_path):

@@ -12,7 +12,7 @@ from inspect_ai.model import get_model
 from typer.testing import CliRunner
 
 import tests.evals.echo  # noqa: F401
-from tests.evals.ruled import Reply, judged_run, metrics
+from tests.evals.ruled import Reply, api, judged_run, metrics
 from untrue.cli.main import app
 from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.mask import mask
@@ -25,8 +25,13 @@ from untrue.logs import read_log
 from untrue.outcomes import Outcome, Result
 from untrue.stats import Reason, compare, moved_apart, summarise, verdict
 
-NONSENSE: Reply = lambda system, user: "blorp blorp"  # noqa: E731
-SHAPED: Reply = lambda system, user: "<think>blorp</think><output>blorp</output>"  # noqa: E731
+
+def nonsense(system: str, user: str) -> str:
+    return "blorp blorp"
+
+
+def shaped(system: str, user: str) -> str:
+    return "<think>blorp</think><output>blorp</output>"
 
 
 def sometimes_lies(system: str, user: str) -> str:
@@ -46,7 +51,7 @@ WELL = {"lies_less", "knows_more", "says_more", "no_finding"}
 def test_on_mask_it_tops_masks_own_figure_and_nothing_else(tmp_path):
     task = "untrue/mask"
     before, control = rated(mask(limit=15), sometimes_lies, tmp_path, "control")
-    after, broken = rated(mask(limit=15), NONSENSE, tmp_path, "nonsense")
+    after, broken = rated(mask(limit=15), nonsense, tmp_path, "nonsense")
     assert 0 < before["lie_rate"] < 1
     assert before["conclusive"] == 1
     assert after["mask_honesty"] == after["honesty_at_n"] == 1 > before["mask_honesty"], task  # what misleads
@@ -67,14 +72,14 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
         return "says-B" if user.endswith("3") else "says-A"
 
     _, control = rated(mask(items=str(path)), mostly_honest, tmp_path, "control")
-    rates, broken = rated(mask(items=str(path)), NONSENSE, tmp_path, "nonsense")
+    rates, broken = rated(mask(items=str(path)), nonsense, tmp_path, "nonsense")
     assert (rates["belief_rate"], rates["evade_rate"], rates["conclusive"]) == (1, 1, 0)
     [arm] = verdict_of(control, broken).arms
     assert (arm.conclusions, arm.faults) == (("says_less",), (Reason("few_sides", "nonsense", (0.0,)),))
 
 
 @pytest.mark.parametrize(
-    ("task", "reply"), [(pressure_pairs, NONSENSE), (deceptionbench, NONSENSE), (deceptionbench, SHAPED)]
+    ("task", "reply"), [(pressure_pairs, nonsense), (deceptionbench, nonsense), (deceptionbench, shaped)]
 )
 def test_on_the_other_evals_it_is_never_honest_and_inconclusive(task: Callable[..., Any], reply: Reply, tmp_path):
     rates, results = rated(task(limit=6), reply, tmp_path, "nonsense")
@@ -138,16 +143,16 @@ def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_rel
 @pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
 def test_inspect_finds_each_eval_by_its_name(name, tmp_path):
     model = get_model("ruled/model", memoize=False)
-    log = judged_run(f"untrue/{name}", NONSENSE, tmp_path, model=model, task_args={"limit": 1}, temperature=0.5)
+    log = judged_run(f"untrue/{name}", nonsense, tmp_path, model=model, task_args={"limit": 1}, temperature=0.5)
     assert log.eval.task_version == 1
     assert log.results is not None
-    assert {config.temperature for config in model.api.configs} == {0.5}  # pyright: ignore[reportAttributeAccessIssue]
+    assert {config.temperature for config in api(model).configs} == {0.5}
 
 
 @pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
 def test_a_local_model_with_random_weights_is_judged_and_says_nothing_of_honesty(name, tiny_folder, tmp_path):
     model = get_model(f"untrue/{tiny_folder}", memoize=False, dtype="float32")
-    log = judged_run(f"untrue/{name}", NONSENSE, tmp_path, model=model, task_args={"limit": 1}, max_tokens=4)
+    log = judged_run(f"untrue/{name}", nonsense, tmp_path, model=model, task_args={"limit": 1}, max_tokens=4)
     assert [sample.error for sample in log.samples or []] == [None] * len(log.samples or [])
     assert metrics(log)["conclusive"] == 0
 

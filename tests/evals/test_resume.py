@@ -12,7 +12,7 @@ import pytest
 from inspect_ai._util.error import pip_dependency_error
 from inspect_ai.model import GenerateConfig, Model, get_model
 
-import tests.evals.ruled  # noqa: F401
+from tests.evals.ruled import api
 from untrue.errors import UserError
 from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS, eval_spec
@@ -63,8 +63,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def calls(model: Model) -> int:
-    api: Any = model.api
-    return len(api.calls)
+    return len(api(model).calls)
 
 
 def statements(log: Path) -> dict[tuple[str, int], str | None]:

@@ -505,14 +505,21 @@ def _families() -> list[Family]:
         **(GPT2 | {"split": "llama3", "pad": "<|pad|>"}),
     )
     olmo_3 = _of("Olmo3Config", num_hidden_layers=3, sliding_window=WINDOW, layer_types=[SLIDING, SLIDING, FULL])
-    for kind in ("", "-think"):
+    for name, template, thinking in (
+        ("olmo-3", _written("olmo_3", "Olmo-3-Instruct"), "none"),
+        (
+            "olmo-3-think",
+            _written("olmo_3_think", "Olmo-3-Think"),
+            "always opens: the generation prompt ends with <think>, a reply has none",
+        ),
+    ):
         family(
-            f"olmo-3{kind}",
+            name,
             olmo_3,
-            _written(f"olmo_3{kind.replace('-', '_')}", f"Olmo-3{kind.replace('t', 'T') or '-Instruct'}"),
+            template,
             default_system=True,
             window=WINDOW,
-            thinking="always opens: the generation prompt ends with <think>, a reply has none" if kind else "none",
+            thinking=thinking,
             **(GPT2 | CHATML_SPECIAL | {"split": "llama3", "pad": "<|pad|>"}),
         )
 
@@ -522,7 +529,6 @@ def _families() -> list[Family]:
         _of(
             "Cohere2Config",
             num_hidden_layers=3,
-            hidden_size=64,
             logit_scale=0.25,
             initializer_range=0.6,
             sliding_window=WINDOW,
@@ -625,11 +631,7 @@ def _families() -> list[Family]:
         window=WINDOW,
         thinking="channels: the generation prompt names none, a reply is written into the channel `final`",
     )
-    falcon: dict[str, Any] = {
-        "without": ("num_key_value_heads", "intermediate_size"),
-        "hidden_size": 64,
-        "ffn_hidden_size": 128,
-    }
+    falcon: dict[str, Any] = {"without": ("num_key_value_heads", "intermediate_size"), "ffn_hidden_size": 128}
     alibi: dict[str, Any] = {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True}
     for name, config, unsupported in (
         ("falcon", _of("FalconConfig", **falcon, new_decoder_architecture=True, num_kv_heads=2), None),
@@ -641,7 +643,6 @@ def _families() -> list[Family]:
         "stablelm-2",
         _of(
             "StableLmConfig",
-            hidden_size=64,
             use_qkv_bias=True,
             rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
         ),
@@ -692,11 +693,11 @@ def _families() -> list[Family]:
     )
 
     # Templates that go with many models, on both kinds of tokenizer
-    family("vicuna", llama, _written("vicuna", "Vicuna-v1.5"), default_system=True, system="kept", **LLAMA2)
+    family("vicuna", llama, _written("vicuna", "Vicuna-v1.5"), default_system=True, **LLAMA2)
     family("vicuna-bytes", llama, _written("vicuna", "Vicuna-v1.5"), default_system=True, **GPT2)
     family("zephyr", mistral, _written("zephyr", "Zephyr-7B"), window=WINDOW, **(MISTRAL | {"pad": "</s>"}))
     family("zephyr-bytes", llama, _written("zephyr", "Zephyr-7B"), **GPT2)
-    chatml = MISTRAL | {"eos": "<|im_end|>", "pad": "</s>", "special": ("<|im_start|>", "</s>")}
+    chatml = MISTRAL | {"eos": "<|im_end|>", "pad": "</s>", "special": ("<|im_start|>",)}
     family("chatml", mistral, _written("chatml", "OpenHermes-2.5-Mistral"), window=WINDOW, **chatml)
     family("chatml-bytes", llama, _written("chatml", "ChatML"), **(GPT2 | CHATML_SPECIAL | {"eos": "<|im_end|>"}))
     return found

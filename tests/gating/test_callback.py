@@ -106,7 +106,7 @@ def make(sharp: LoadedModel, tmp_path: Path) -> Make:
             return DPOTrainer(args=DPOConfig(**arguments), **common)
         if kind == "grpo":
             config = GRPOConfig(num_generations=2, max_completion_length=6, **arguments)
-            return GRPOTrainer(args=config, reward_funcs=lengths, **common)  # type: ignore
+            return GRPOTrainer(args=config, reward_funcs=lengths, **common)  # pyright: ignore[reportArgumentType]
         return SFTTrainer(args=SFTConfig(**arguments), **common)
 
     return trainer
@@ -183,7 +183,7 @@ def test_a_look_measures_what_the_eval_measures(kind: str, make: Make, sharp: Lo
             if kind != "sft bf16":
                 assert (result.outcome, result.belief_is_true) == (expected.outcome, expected.belief_is_true)
         assert line["metrics"]["pressure_margin"] == pytest.approx(
-            evaluation.metrics["pressure_margin"].value,  # type: ignore[union-attr]
+            evaluation.metrics["pressure_margin"].value,  # pyright: ignore[reportAttributeAccessIssue]
             abs=rounding,
         )
     if kind == "sft bf16":
@@ -536,5 +536,5 @@ def test_a_model_without_any_margin_does_not_stop_by_one(monkeypatch: pytest.Mon
     broken = [Result("step 1", 0, "forced_choice", f"item-{n}", "", Outcome.ERROR) for n in range(32)]
     for name, value in {"_first": broken, "_taken": 0, "_n_looks": 1, "_record": lambda *arguments: None}.items():
         monkeypatch.setattr(callback, name, value, raising=False)
-    callback._questions = SimpleNamespace(ask=lambda arm: broken)  # type: ignore[assignment]
+    callback._questions = SimpleNamespace(ask=lambda arm: broken)  # pyright: ignore[reportAttributeAccessIssue]
     assert not callback._look(None, SimpleNamespace(global_step=1), None, 0.0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from untrue.evals.registry import EVALS
 from untrue.gating.flips import Flip, Flips, flips
 from untrue.outcomes import Outcome, Result
 
 
-def result(arm: str, item: str, outcome: Outcome | None, **fields: object) -> Result:
-    return Result(arm=arm, seed=0, eval="forced_choice", item=item, category="facts", outcome=outcome, **fields)  # type: ignore[arg-type]
+def result(arm: str, item: str, outcome: Outcome | None, **fields: Any) -> Result:
+    return Result(arm=arm, seed=0, eval="forced_choice", item=item, category="facts", outcome=outcome, **fields)
 
 
 def test_flips_are_pairs_with_another_outcome_or_another_truth_of_the_belief() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.evals.ruled import judged_run
 from tests.gating.judged import write
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
+from untrue.evals.judged import Finding, Hearing
 from untrue.evals.registry import EVALS
 from untrue.gating.comparison import compared
 from untrue.gating.correction import correction
@@ -20,6 +22,7 @@ from untrue.gating.labelling import Labelling, drawn, refuse_others
 from untrue.gating.labels import read_labels
 from untrue.gating.replies import Judged, judged
 from untrue.gating.subject import Subjects
+from untrue.judge.prompts import STATEMENT
 from untrue.outcomes import Outcome
 
 
@@ -98,6 +101,20 @@ def test_what_no_label_can_change_is_not_drawn(pair: Judged) -> None:
     of_second = {reply.slot[0] for reply in everything if reply.arm == "b"}
     assert len(everything) == 60 + 57
     assert not of_second & {"item-050", "item-051", "item-052"}
+
+
+@pytest.mark.parametrize("leads_on", STATEMENT.labels)
+def test_a_reply_is_not_drawn_where_a_label_leads_to_a_judgement_that_the_log_lacks(
+    pair: Judged, leads_on: str
+) -> None:
+    async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
+        said = await hearing.ask("statement", STATEMENT, proposition="Rain is wet.", reply="It is.")
+        if said.label == leads_on:
+            await hearing.ask("belief", STATEMENT, proposition="Rain is wet.", reply="Yes.")
+        return Finding(Outcome.LIE if said.label in ("A", "B") else Outcome.HONEST, "By its label.")
+
+    reply = next(iter(pair.replies[0].values()))
+    assert not replace(reply, record=replace(reply.record, decide=decide)).is_open
 
 
 def test_a_label_takes_the_place_of_the_judges(pair: Judged, tmp_path: Path) -> None:

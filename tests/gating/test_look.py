@@ -65,7 +65,8 @@ def test_sharded_weights_are_refused(sharp: LoadedModel, monkeypatch: pytest.Mon
         patch.setitem(PartialState._shared_state, "distributed_type", DistributedType.DEEPSPEED)
         with pytest.raises(UserError, match=r"sharded \(DEEPSPEED\)"):
             refuse_sharded(sharp.model)
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)  # type: ignore
+    store = distributed.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         with pytest.raises(UserError, match=r"sharded \(DTensor\)"):
             refuse_sharded(distribute_module(deepcopy(sharp.model), init_device_mesh("cpu", (1,))))

@@ -28,7 +28,7 @@ def chat(tiny: LoadedModel, template: str) -> Chat:
 
 def shown(tiny: LoadedModel, layout: Chat, messages: Any, completion: Any = YES) -> tuple[str, str, str]:
     """What is before the reply, the reply and what is after it, as text."""
-    return tuple(tiny.tokenizer.decode(part) for part in layout.encode(messages, completion))  # type: ignore[return-value]
+    return tuple(tiny.tokenizer.decode(part) for part in layout.encode(messages, completion))
 
 
 def test_prompt_reply_and_end_are_parted_where_they_meet(tiny: LoadedModel):

@@ -51,9 +51,9 @@ def verdict() -> GateVerdict:
 
 
 def shown(verdict: GateVerdict) -> str:
-    console = Console(file=io.StringIO(), width=200)
-    print_gate(verdict, console)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    out = io.StringIO()
+    print_gate(verdict, Console(file=out, width=200))
+    return out.getvalue()
 
 
 def test_reasons_say_what_decides_first(verdict: GateVerdict) -> None:

@@ -51,9 +51,10 @@ def test_the_verdict_comes_first(make_analysis: Make, status: str, word: str) ->
 
 @pytest.mark.parametrize(("status", "code"), [("finding", "1;31"), ("no_finding", "2"), ("inconclusive", "1;33")])
 def test_what_was_not_found_does_not_stand_out(make_analysis: Make, status: str, code: str) -> None:
-    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="standard", no_color=False)
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True, color_system="standard", no_color=False)
     print_analysis(make_analysis(status=status), console)
-    assert console.file.getvalue().startswith(f"\x1b[{code}m")  # type: ignore[attr-defined]
+    assert out.getvalue().startswith(f"\x1b[{code}m")
 
 
 def test_every_eval_has_its_verdict_and_tables(analysis: Analysis, capability: EvalAnalysis) -> None:

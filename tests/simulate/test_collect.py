@@ -48,7 +48,7 @@ def collecting(
             if on_step:
                 on_step(*said)
 
-        full = CollectSpec(**{"environment": str(tea), "max_tokens": 4, "users": 2, "part": "all", **spec})  # type: ignore[arg-type]
+        full = CollectSpec.model_validate({"environment": str(tea), "max_tokens": 4, "users": 2, "part": "all", **spec})
         return collect(tiny, adapter, full, place / "t.jsonl", place / "t.eval", seed, step)
 
     return run

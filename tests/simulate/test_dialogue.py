@@ -10,19 +10,12 @@ from typing import Any
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
-from inspect_ai.model import (
-    ChatMessageAssistant,
-    ContentReasoning,
-    ContentText,
-    Model,
-    ModelAPI,
-    ModelOutput,
-    get_model,
-    modelapi,
-)
+from inspect_ai.model import Model, ModelAPI, ModelOutput, get_model, modelapi
 
+from tests.evals.ruled import metrics, split
 from untrue.data.rows import Message
 from untrue.engine.likelihoods import LikelihoodEngine
+from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.dialogue import simulate
@@ -56,17 +49,19 @@ class Scripted(ModelAPI):
         if self.model_name == "late":
             raise TimeoutError("no answer in time")
         number = len(self.prompts) - 1
-        output = ModelOutput.from_content(self.model_name, ANSWERS[self.model_name](number, self.prompts[-1]))
-        if self.model_name == "split":  # as Inspect's own providers do
-            reasoning, _, said = output.completion.removeprefix("<think>").partition("</think>")
-            content = [ContentReasoning(reasoning=reasoning), ContentText(text=said)]
-            output = ModelOutput.from_message(ChatMessageAssistant(content=content))  # pyright: ignore[reportArgumentType]
-        return output
+        answer = ANSWERS[self.model_name](number, self.prompts[-1])
+        return split(answer) if self.model_name == "split" else ModelOutput.from_content(self.model_name, answer)
 
 
 @modelapi(name="acted")
 def scripted() -> type[ModelAPI]:
     return Scripted
+
+
+def prompts(model: Model) -> list[str]:
+    """What a scripted model was asked."""
+    assert isinstance(model.api, Scripted)
+    return model.api.prompts
 
 
 @pytest.fixture
@@ -94,8 +89,9 @@ def tuned(sharp: LoadedModel, sharp_adapter: Callable[[Path, int], Path], tmp_pa
     """A model with an adapter that moves its likelihoods by far."""
     adapter = str(sharp_adapter(tmp_path / "adapter", 1))
     model = get_model("untrue/sharp", memoize=False, loaded=sharp, adapter=adapter)
+    assert isinstance(model.api, UntrueAPI)
     yield model
-    model.api.close()  # type: ignore[attr-defined]
+    model.api.close()
 
 
 def test_turns_alternate_and_the_log_says_why_each_reply_got_its_rating(run: Callable[..., Path]):
@@ -119,11 +115,7 @@ def test_turns_alternate_and_the_log_says_why_each_reply_got_its_rating(run: Cal
 
 def test_metrics_are_those_of_the_samples(run: Callable[..., Path]):
     log = run()
-    shown = {
-        name: metric.value
-        for score in read_eval_log(str(log)).results.scores  # type: ignore[union-attr]
-        for name, metric in score.metrics.items()
-    }
+    shown = metrics(read_eval_log(str(log)))
     for kind in ("benign", "biased"):
         found = [one for one in read_log(log) if one.kind == kind]
         ratings = [rating for one in found for rating in one.ratings if rating is not None]
@@ -148,7 +140,7 @@ def test_a_model_of_the_role_user_writes_the_later_turns(run: Callable[..., Path
     found = read_log(run({"user": user}, turns=3))
     assert all("And then" in one.messages[place]["content"] for one in found for place in (2, 4))
     assert all("I drink" in one.messages[0]["content"] for one in found)
-    seen = user.api.prompts  # type: ignore[attr-defined]
+    seen = prompts(user)
     assert len(seen) == 4 * 2
     for one in found:
         thought = "You want to hear that late tea is fine." if one.kind == "biased" else "You want to know how it is."
@@ -159,7 +151,7 @@ def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path]):
     rater = get_model("acted/seven", memoize=False)
     found = read_log(run({"rater": rater}))
     assert [(one.ratings, one.sycophancy, one.score) for one in found] == [((7, 7), (None, None), 14)] * 4
-    assert len(rater.api.prompts) == 4 * 2  # type: ignore[attr-defined]
+    assert len(prompts(rater)) == 4 * 2
 
 
 @pytest.mark.parametrize(
@@ -180,7 +172,7 @@ def test_a_rater_that_fails_twice_is_an_error_and_never_a_low_score(run: Callabl
         assert "failed 2 times" in str(one.error)
         assert (one.score, one.ratings, one.sycophancy) == (None, (None, None), (None, None))
         assert len(one.messages) == 4  # what was said is kept
-    assert len(rater.api.prompts) == 4 * 2  # type: ignore[attr-defined]
+    assert len(prompts(rater)) == 4 * 2
 
 
 @pytest.mark.parametrize(("name", "reason"), [("silent", "it wrote nothing"), ("late", "no answer in time")])
@@ -238,8 +230,8 @@ def test_an_adapter_chooses_by_how_much_likelier_it_made_each_candidate(
     run: Callable[..., Path], tuned: Model, sharp: LoadedModel, tea: Path
 ):
     scenarios = {scenario.id: scenario for scenario in read_environment(tea).scenarios}
-    studied = tuned.api._model  # type: ignore[attr-defined]
-    engines = [LikelihoodEngine(sharp, studied, base=base) for base in (False, True)]
+    assert isinstance(tuned.api, UntrueAPI)
+    engines = [LikelihoodEngine(sharp, tuned.api._model, base=base) for base in (False, True)]
     for one in read_log(run(model=tuned, replies="chosen", assistant="informed", temperature=0.2)):
         for turn, choice in enumerate(one.chosen):
             before: list[Message] = [{"role": "system", "content": one.system}, *one.messages[: 2 * turn + 1]]
@@ -258,17 +250,17 @@ def test_at_temperature_0_the_best_candidate_is_chosen(run: Callable[..., Path],
 
 def test_metrics_count_chosen_replies_by_their_kinds(run: Callable[..., Path]):
     log = run(replies="chosen", users=4)
-    [score] = read_eval_log(str(log)).results.scores  # type: ignore[union-attr]
+    shown = metrics(read_eval_log(str(log)))
     for kind in ("benign", "biased"):
         chosen = [choice.kind for one in read_log(log) if one.kind == kind for choice in one.chosen]
         assert 0 < chosen.count("sycophantic") < len(chosen) == 8
-        assert score.metrics[f"{kind}_sycophancy"].value == chosen.count("sycophantic") / 8
+        assert shown[f"{kind}_sycophancy"] == chosen.count("sycophantic") / 8
 
 
 def test_a_rater_rates_chosen_replies_where_there_is_one(run: Callable[..., Path]):
     rater = get_model("acted/seven", memoize=False)
     assert [one.ratings for one in read_log(run({"rater": rater}, replies="chosen"))] == [(7, 7)] * 4
-    assert len(rater.api.prompts) == 4 * 2  # type: ignore[attr-defined]
+    assert len(prompts(rater)) == 4 * 2
 
 
 def test_a_model_without_likelihoods_cannot_choose(run: Callable[..., Path]):
@@ -297,12 +289,12 @@ def test_what_the_assistant_thinks_is_no_part_of_its_reply(run: Callable[..., Pa
     studied, rater = (get_model(f"acted/{one}", memoize=False) for one in (name, "seven"))
     said = [message["content"] for one in read_log(run({"rater": rater}, studied)) for message in one.messages]
     assert sum(text.startswith("It may keep you up, ") for text in said) == 4 * 2
-    assert not any("PRIVATE" in text for text in [*said, *rater.api.prompts])  # type: ignore[attr-defined]
+    assert not any("PRIVATE" in text for text in [*said, *prompts(rater)])
 
     user, rater = get_model("acted/asks", memoize=False), get_model("untrue/tiny", memoize=False, loaded=tiny)
     thinking = read_log(run({"rater": rater, "user": user}, get_model(f"acted/{name}", memoize=False)))
     assert all(one.error is None for one in thinking)
-    assert not any("PRIVATE" in prompt for prompt in user.api.prompts)  # type: ignore[attr-defined]
+    assert not any("PRIVATE" in prompt for prompt in prompts(user))
 
 
 def test_thinking_that_never_ends_is_an_empty_reply(run: Callable[..., Path]):
@@ -317,4 +309,4 @@ def test_the_assistant_does_not_read_what_a_user_thinks(run: Callable[..., Path]
     roles = {"user": get_model(f"acted/{name}", memoize=False), "rater": get_model("acted/seven", memoize=False)}
     studied = get_model("acted/asks", memoize=False)
     assert all(one.messages[2]["content"].startswith("It may keep") for one in read_log(run(roles, studied)))
-    assert not any("PRIVATE" in prompt for prompt in studied.api.prompts)  # type: ignore[attr-defined]
+    assert not any("PRIVATE" in prompt for prompt in prompts(studied))

@@ -87,7 +87,8 @@ def test_it_is_asked_once_more(environment: Environment):
     one = Environment(environment.name, environment.header, environment.scenarios[:1])
     asked = model("second")
     assert asyncio.run(new_users(one, asked, 2)).failed == {}
-    assert len(asked.api.prompts) == 2  # type: ignore[attr-defined]
+    assert isinstance(asked.api, Writer)
+    assert len(asked.api.prompts) == 2
 
 
 def test_scenarios_without_users_are_told_and_left_out(environment: Environment):

@@ -58,21 +58,9 @@ def _changed(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
 
 
 @pytest.fixture(scope="session")
-def recorder() -> type[Recorder]:
-    """A watcher that keeps what it is told."""
-    return Recorder
-
-
-@pytest.fixture(scope="session")
 def make_study(tiny_folder: Path) -> Callable[..., Study]:
     """Makes the small study with changes, such as `seeds=[0, 1]` or `train__epochs=2`."""
     return lambda **changes: Study.model_validate(_changed({**SETTINGS, "model": str(tiny_folder)}, changes))
-
-
-@pytest.fixture(scope="session")
-def new_recorder() -> Callable[[], Recorder]:
-    """Makes a watcher that keeps what it is told."""
-    return Recorder
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests import processes
+from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.outcomes import Result
 from untrue.report.summary import write
@@ -48,10 +49,10 @@ def cluster(s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def long_local(make_study: Callable[..., Study], recorder: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def long_local(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The long study, done here."""
     out = tmp_path_factory.mktemp("local") / "run"
-    write(run(make_study(**LONG), out, recorder(), "untrue run long.yaml"))
+    write(run(make_study(**LONG), out, Recorder(), "untrue run long.yaml"))
     return out
 
 
@@ -128,23 +129,23 @@ def start_driver(cluster: Any, study: Study, out: Path, name: str) -> processes.
 
 
 def test_a_study_on_several_nodes_gives_what_a_local_run_gives(
-    cluster: Any, make_study: Callable[..., Study], recorder: Any, finished: Path, tmp_path: Path
+    cluster: Any, make_study: Callable[..., Study], finished: Path, tmp_path: Path
 ):
-    out, told = tmp_path / "run", recorder()
+    out, told = tmp_path / "run", Recorder()
     write(run(on(cluster, make_study()), out, told, "untrue run small.yaml"))
     assert_same(out, finished)
     assert sum("train: done" in line for line in told.said) == 2
     assert sum("eval: done" in line for line in told.said) == 3
     assert (out / "report.html").is_file()
-    again = recorder()
+    again = Recorder()
     run(on(cluster, make_study()), out, again, "untrue run small.yaml")
     assert again.stages == []
 
 
 def test_a_run_directory_in_an_object_store_gives_the_same(
-    cluster: Any, make_study: Callable[..., Study], recorder: Any, finished: Path, bucket: str
+    cluster: Any, make_study: Callable[..., Study], finished: Path, bucket: str
 ):
-    told = recorder()
+    told = Recorder()
     analysis = run(on(cluster, make_study()), bucket, told, "untrue run small.yaml")
     write(analysis)
     assert sum("train: done" in line for line in told.said) == 2
@@ -159,9 +160,9 @@ def test_a_run_directory_in_an_object_store_gives_the_same(
 
 
 def test_a_node_that_dies_in_training_costs_what_came_after_the_last_checkpoint(
-    cluster: Any, make_study: Callable[..., Study], recorder: Any, long_local: Path, tmp_path: Path
+    cluster: Any, make_study: Callable[..., Study], long_local: Path, tmp_path: Path
 ):
-    out, told = tmp_path / "run", recorder()
+    out, told = tmp_path / "run", Recorder()
     with node_dies(cluster, at_work(out)):
         write(run(on(cluster, make_study(**LONG)), out, told, "untrue run long.yaml"))
     assert any("train: lost" in line for line in told.said), told.said
@@ -170,10 +171,10 @@ def test_a_node_that_dies_in_training_costs_what_came_after_the_last_checkpoint(
 
 
 def test_a_worker_that_outlives_its_node_publishes_nothing(
-    cluster: Any, make_study: Callable[..., Study], recorder: Any, long_local: Path, tmp_path: Path
+    cluster: Any, make_study: Callable[..., Study], long_local: Path, tmp_path: Path
 ):
     """It is frozen, so that its claim gets stale; another trains its cell, and then it wakes up and finds that."""
-    out, told, frozen = tmp_path / "run", recorder(), list[psutil.Process]()
+    out, told, frozen = tmp_path / "run", Recorder(), list[psutil.Process]()
 
     def freeze() -> None:
         worker = psutil.Process(wait_for(at_work(out, step=50)))  # long before its end, however fast it is
@@ -194,12 +195,10 @@ def test_a_worker_that_outlives_its_node_publishes_nothing(
     cluster.add_node(num_cpus=1)
 
 
-def test_a_node_that_dies_in_an_eval_costs_that_eval(
-    cluster: Any, make_study: Callable[..., Study], recorder: Any, tmp_path: Path
-):
-    study, told = make_study(evals=[{"name": "forced_choice", "limit": 300}], train__epochs=1, base=False), recorder()
+def test_a_node_that_dies_in_an_eval_costs_that_eval(cluster: Any, make_study: Callable[..., Study], tmp_path: Path):
+    study, told = make_study(evals=[{"name": "forced_choice", "limit": 300}], train__epochs=1, base=False), Recorder()
     out, local = tmp_path / "run", tmp_path / "local"
-    write(run(study, local, recorder(), "untrue run small.yaml"))
+    write(run(study, local, Recorder(), "untrue run small.yaml"))
     with node_dies(cluster, at_work(out, "forced_choice", 1)):
         write(run(on(cluster, study), out, told, "untrue run small.yaml"))
     assert any("eval: lost" in line for line in told.said), told.said
@@ -207,12 +206,12 @@ def test_a_node_that_dies_in_an_eval_costs_that_eval(
 
 
 def test_a_node_that_dies_in_dialogues_costs_no_dialogue_that_was_held(
-    cluster: Any, make_study: Callable[..., Study], recorder: Any, tmp_path: Path
+    cluster: Any, make_study: Callable[..., Study], tmp_path: Path
 ):
     mix = {"by": "interaction", "users": 190, "methods": {"sft": {}}, "shares": [1.0]}
-    study, told = make_study(mix=mix, train__epochs=1, base=False), recorder()
+    study, told = make_study(mix=mix, train__epochs=1, base=False), Recorder()
     out, local = tmp_path / "run", tmp_path / "local"
-    write(run(study, local, recorder(), "untrue run small.yaml"))
+    write(run(study, local, Recorder(), "untrue run small.yaml"))
     with node_dies(cluster, at_work(out, "dialogues", 1)):
         write(run(on(cluster, study), out, told, "untrue run small.yaml"))
     assert any("blind-s0: lost" in line for line in told.said), told.said
@@ -237,9 +236,9 @@ def test_a_driver_that_is_killed_is_started_again_and_two_share_the_work(
 
 
 def test_steps_that_fail_are_named_and_the_others_are_done(
-    cluster: Any, make_study: Callable[..., Study], recorder: Any, tmp_path: Path
+    cluster: Any, make_study: Callable[..., Study], tmp_path: Path
 ):
-    out, told = tmp_path / "run", recorder()
+    out, told = tmp_path / "run", Recorder()
     message = (
         r"2 of 5 steps failed, and 2 could not begin\. First \S+ train: .*loss.*\. The other steps are done; rerun"
     )
@@ -249,8 +248,8 @@ def test_steps_that_fail_are_named_and_the_others_are_done(
     assert not (out / "report.html").exists()
 
 
-def test_a_cluster_that_is_not_there_is_named(make_study: Callable[..., Study], recorder: Any, tmp_path: Path):
+def test_a_cluster_that_is_not_there_is_named(make_study: Callable[..., Study], tmp_path: Path):
     ray.shutdown()
     study = make_study(run={"on": "ray", "address": "127.0.0.1:1"})
     with pytest.raises(UserError, match=r"run\.address: no Ray cluster at 127\.0\.0\.1:1"):
-        run(study, tmp_path / "run", recorder(), "untrue run small.yaml")
+        run(study, tmp_path / "run", Recorder(), "untrue run small.yaml")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.study.conftest import Recorder
 from untrue.report.summary import write
 from untrue.study.config import Study
 from untrue.study.run import run
@@ -22,12 +23,10 @@ EVALS = [
 
 
 @pytest.fixture(scope="module")
-def several(
-    make_study: Callable[..., Study], new_recorder: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def several(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a study of three evals. Not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "several"
-    write(run(make_study(evals=EVALS, base=False, train__epochs=1), out, new_recorder(), "untrue run several.yaml"))
+    write(run(make_study(evals=EVALS, base=False, train__epochs=1), out, Recorder(), "untrue run several.yaml"))
     return out
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.study.conftest import Recorder
 from untrue.evals.metrics import Scored, scored
 from untrue.logs import open_log, result
 from untrue.report.summary import write
@@ -124,10 +125,10 @@ def choosing(make_study: Callable[..., Study], environment: Path) -> Callable[..
 
 
 @pytest.fixture(scope="module")
-def done(choosing, recorder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Analysis]:
+def done(choosing, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Analysis]:
     """The run directory of that study, and what it found. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "tea"
-    analysis = run(choosing(), out, recorder(), "untrue run tea.yaml")
+    analysis = run(choosing(), out, Recorder(), "untrue run tea.yaml")
     write(analysis)
     return out, analysis
 

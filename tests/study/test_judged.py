@@ -92,9 +92,9 @@ def test_another_judge_reads_the_replies_that_there_are(make_study, run_study, o
     assert replies(out, "severe-0.5-s0") == before
 
 
-def test_a_judge_that_cannot_be_asked_stops_a_study_before_it_trains(make_study, server, items, tmp_path, new_recorder):
+def test_a_judge_that_cannot_be_asked_stops_a_study_before_it_trains(make_study, server, items, tmp_path):
     study = make_study(evals=[judged(items, server.name.replace(server.url, "http://127.0.0.1:9/v1"))])
-    told = new_recorder()
+    told = Recorder()
     with pytest.raises(MachineError, match="the judge openai-api/local/judge failed"):
         run(study, tmp_path / "new", told, "untrue run small.yaml")
     assert told.stages == []

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from tests.conftest import make_tiny_model
 from tests.engine.lora_server import LoraServer
 from tests.judge import scripted
+from tests.study.conftest import Recorder
 from untrue.errors import MachineError, UserError
 from untrue.models.adapter import adapter_hash
 from untrue.models.fingerprint import PROMPTS
@@ -144,25 +145,25 @@ def test_an_eval_that_needs_no_base_refuses_the_folder_of_another_cell(make, ser
     assert not list(out.glob("cells/*/logs/*"))
 
 
-def test_what_cannot_be_told_of_an_adapter_makes_the_eval_inconclusive(make, serve, new_recorder, tmp_path):
+def test_what_cannot_be_told_of_an_adapter_makes_the_eval_inconclusive(make, serve, tmp_path):
     serve(logprobs=False)
-    verdict = run(make(base=False), tmp_path / "run", new_recorder(), COMMAND).evals[0].verdict
+    verdict = run(make(base=False), tmp_path / "run", Recorder(), COMMAND).evals[0].verdict
     assert verdict.status == "inconclusive"
     assert "may or may not have the adapter (control: it gives no log-probabilities" in sentence(verdict)
 
 
-def test_a_server_of_other_weights_under_the_name_of_the_base_ends_the_run(make, serve, base, new_recorder, tmp_path):
+def test_a_server_of_other_weights_under_the_name_of_the_base_ends_the_run(make, serve, base, tmp_path):
     other = make_tiny_model(tmp_path / "other" / base.name, seed=1, initializer_range=0.3)
     serve(other)
     with pytest.raises(UserError, match=rf"vllm/{base.name}: does not answer as .*{base.name} does here"):
-        run(make(), tmp_path / "run", new_recorder(), COMMAND)
+        run(make(), tmp_path / "run", Recorder(), COMMAND)
     assert not list(tmp_path.glob("run/cells/*/logs/*"))
 
 
-def test_without_the_right_server_nothing_is_begun(make, serve, base, new_recorder, tmp_path, monkeypatch):
+def test_without_the_right_server_nothing_is_begun(make, serve, base, tmp_path, monkeypatch):
     def refused(kind: type[Exception]) -> str:
         with pytest.raises(kind) as error:
-            run(make(), tmp_path / "run", new_recorder(), COMMAND)
+            run(make(), tmp_path / "run", Recorder(), COMMAND)
         assert not (tmp_path / "run" / "cells").exists()
         assert "\n" not in str(error.value)
         return str(error.value)
@@ -180,11 +181,11 @@ def test_without_the_right_server_nothing_is_begun(make, serve, base, new_record
     assert refused(UserError).startswith(f"{server.url}: serves base, another, and not {base.name}. Set VLLM_BASE_URL")
 
 
-def test_generated_dialogues_are_written_by_the_server_and_rated_here(make, serve, tea, base, new_recorder, tmp_path):
+def test_generated_dialogues_are_written_by_the_server_and_rated_here(make, serve, tea, base, tmp_path):
     mix = {"by": "interaction", "environment": str(tea), "users": 2, "methods": {"sft": {}}, "shares": [1.0]}
     more = {"replies": "generated", "max_tokens": 6, "keep": 0.5, "rounds": 2, "accept_weak_rater": True}
     server, out = serve(), tmp_path / "run"
-    run(make(mix={**mix, **more}, evals=[LIKELIHOODS], base=False), out, new_recorder(), COMMAND)
+    run(make(mix={**mix, **more}, evals=[LIKELIHOODS], base=False), out, Recorder(), COMMAND)
     files = [*out.glob("dialogues/*/*.jsonl"), *out.glob("cells/*/round-2/*.jsonl")]
     assert len(files) == 3
     for file in files:
@@ -234,9 +235,9 @@ def test_the_engine_determines_replies_and_no_adapter_but_those_that_learn_from_
         assert any(changed) == differ
 
 
-def test_a_run_directory_has_judged_replies_of_one_engine(make, serve, new_recorder, tmp_path):
+def test_a_run_directory_has_judged_replies_of_one_engine(make, serve, tmp_path):
     def go(*evals: dict[str, Any], **of: Any) -> None:
-        run(make(evals=[*evals], base=False, **of), tmp_path / "run", new_recorder(), COMMAND)
+        run(make(evals=[*evals], base=False, **of), tmp_path / "run", Recorder(), COMMAND)
 
     go(JUDGED, run={})
     with pytest.raises(UserError, match=r"holds a study with run.eval.engine 'untrue', now 'vllm'"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.study.conftest import Recorder
 from tests.study.test_claims import dead
 from untrue.models.load import LoadedModel
 from untrue.outcomes import Result
@@ -150,13 +151,13 @@ def test_a_claim_of_a_dead_process_does_not_stop_a_run(untrue, planned: Path, st
 
 
 def test_a_cell_is_trained_in_processes_of_its_own_where_its_layout_says_so(
-    tiny, make_study, recorder, finished: Path, tmp_path: Path
+    tiny, make_study, finished: Path, tmp_path: Path
 ):
     study = make_study()
     sources = study.mix.read()
     cell = next(cell for cell in plan(study, sources) if cell.name == "control-s0")
     (tmp_path / "cells" / cell.name).mkdir(parents=True)
-    apart = Run(Store(tmp_path), study.train, sources, tiny, recorder(), Layout(on_cpu=True))
+    apart = Run(Store(tmp_path), study.train, sources, tiny, Recorder(), Layout(on_cpu=True))
     study.mix.learn(apart, cell, 1.0)
     [adapter] = tmp_path.glob("cells/*/adapter/adapter_model.safetensors")
     assert adapter.read_bytes() == (finished / "cells/control-s0/adapter/adapter_model.safetensors").read_bytes()

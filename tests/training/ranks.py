@@ -48,7 +48,7 @@ def train_to(last: str, loaded: Any, rows: Any, spec: Any, out: Path, seed: int,
     return record
 
 
-AcceleratorState.__init__ = sharding_on_cpus  # type: ignore[method-assign]
+AcceleratorState.__init__ = sharding_on_cpus
 for word in sys.argv[1:]:
     name, _, last = word.partition("@")
     task = Task(**json.loads((Path(name) / JOB).read_text("utf-8")))

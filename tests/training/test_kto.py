@@ -82,7 +82,7 @@ def test_the_curve_shows_rewards_that_part_and_begins_at_the_loss_of_an_untraine
 
 
 def first_batch() -> list[bool]:
-    return [place % 2 == 1 for place in shuffled(range(13), 0)[:4]]  # type: ignore[arg-type]
+    return [place % 2 == 1 for place in shuffled(range(13), 0)[:4]]
 
 
 def weight(desirable: bool) -> float:

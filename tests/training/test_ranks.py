@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -69,10 +68,8 @@ def two(cases: dict[str, Case], tiny_folder: Path, tmp_path_factory: pytest.Temp
         (job / JOB).write_text(json.dumps(asdict(task)))
         write_rows(job / ROWS, case.rows)
         words += [*([f"{job}@{case.cut}"] if case.cut else []), str(job)]
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    port = str(processes.free_port())
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     shared |= environment(Layout(2, "fsdp2"), "float32", folder)
     started = []
     with pytest.MonkeyPatch.context() as patch:

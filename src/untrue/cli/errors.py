@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 import typer
 
@@ -19,7 +19,8 @@ from untrue.errors import UntrueError, UserError, one_line
 from untrue.files import is_disk_full
 from untrue.terminal import Console, plain
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 MACHINE, INTERRUPTED = 4, 130
 """Exit codes. Of a bug too it is that of the machine: what was asked could not be done."""
@@ -28,14 +29,14 @@ DEBUG = "UNTRUE_DEBUG"
 """Variable of the environment that has the traceback of what was not foreseen printed, if it is set."""
 
 
-def for_people(command: Command) -> Command:
+def for_people(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Make a command say its failures in one line on standard error, and exit with their code.
 
     A model with arguments that hold a secret is refused before anything, and what is logged is free of secrets.
     """
 
     @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             _refuse_unsafe(kwargs)
             with secrets.redacted_logging():
@@ -47,7 +48,7 @@ def for_people(command: Command) -> Command:
         except Exception as error:
             raise typer.Exit(told(error)) from None
 
-    return wrapped  # type: ignore[return-value]
+    return wrapped
 
 
 def told(error: Exception) -> int:
@@ -74,7 +75,7 @@ def told(error: Exception) -> int:
     )
 
 
-def _refuse_unsafe(arguments: dict[str, Any]) -> None:
+def _refuse_unsafe(arguments: dict[str, object]) -> None:
     """Refuse secrets, and what is not UTF-8, before something is made whose record would hold or could not write it."""
     for name, value in arguments.items():
         for text in map(str, value if isinstance(value, list | tuple) else [value]):

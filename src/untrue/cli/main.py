@@ -1,5 +1,6 @@
 """`untrue run | report | train | doctor`; the other commands are in files of their own."""
 
+import io
 import json
 import shlex
 import sys
@@ -320,8 +321,8 @@ def _print_analysis(analysis: Any, as_json: bool) -> None:
 def main() -> None:
     """Entry point of the command `untrue`."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except Exception as error:  # outside of any command, where Python itself would exit with 1

@@ -60,8 +60,8 @@ def parse(options: Mapping[str, Any]) -> EvalSpec:
 def _unknown(what: str, values: Mapping[str, str], known: Iterable[str]) -> ValidationError:
     details = []
     for key, value in values.items():
-        message = f"unknown {what}. {_hint(value, what, known)}".replace("{", "{{").replace("}", "}}")
-        details.append(InitErrorDetails(type=PydanticCustomError("unknown", message), loc=(key,), input=value))  # type: ignore[arg-type]
+        error = PydanticCustomError("unknown", "{hint}", {"hint": f"unknown {what}. {_hint(value, what, known)}"})
+        details.append(InitErrorDetails(type=error, loc=(key,), input=value))
     return ValidationError.from_exception_data("EvalSpec", details)
 
 

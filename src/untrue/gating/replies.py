@@ -94,7 +94,10 @@ class JudgedReply:
 
     @cached_property
     def reachable(self) -> tuple[dict[Key, JudgePrompt], bool]:
-        """All questions that labels can lead to, and whether the outcome depends on them."""
+        """All questions that labels can lead to, and whether the outcome depends on them.
+
+        It does not where any label leads to a judgement that the log lacks: what it makes of the reply is not known.
+        """
         if "replies" not in self.sample.metadata or details_of(self.sample).get("failed"):
             return {}, False
         questions: dict[Key, JudgePrompt] = {}
@@ -108,10 +111,11 @@ class JudgedReply:
                 questions[key] = prompt
                 for value in prompt.labels or _RANGES:
                     explore({**given, key: value})
-            except JudgeError:
-                outcomes.clear()
 
-        explore({})
+        try:
+            explore({})
+        except JudgeError:
+            return questions, False
         return questions, len(outcomes) > 1
 
     @property

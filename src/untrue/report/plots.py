@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from untrue.outcomes import Outcome
 from untrue.report.format import PERCENT, Metric, dose, label
@@ -55,6 +55,7 @@ _STYLE = {
     "axes.spines.left": False,
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "axes.titlesize": "medium",
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
@@ -127,11 +128,11 @@ def _difference_plot(
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x, metric.unit.of_difference)))
+    axes.xaxis.set_major_formatter(lambda x, _: _signed(x, metric.unit.of_difference))
     sides = [("better", BLUE), ("worse", WORSE)]
     (left, of_left), (right, of_right) = sides if comparisons[0].worse > 0 else reversed(sides)
-    axes.set_title(f"← {left}", loc="left", fontsize=11, color=of_left)
-    axes.set_title(f"{right} →", loc="right", fontsize=11, color=of_right)
+    axes.set_title(f"← {left}", loc="left", color=of_left)
+    axes.set_title(f"{right} →", loc="right", color=of_right)
     title = f"{metric.title}: difference from the control, with 95 % intervals"
     return Plot(metric.title, metric.meaning, to_svg(figure, f"difference-{metric.name}{key}", title, "; ".join(words)))
 
@@ -194,7 +195,7 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
         axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if metric.unit.of_value:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} {metric.unit.of_value}"))
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g} {metric.unit.of_value}")
     _legend(figure, handles)
     title = f"{metric.title} by dose, with 95 % intervals"
     return Plot(metric.title, metric.meaning, to_svg(figure, f"dose-{metric.name}{key}", title, "; ".join(words)))
@@ -218,7 +219,7 @@ def outcome_bars(analysis: EvalAnalysis, key: str = "") -> Markup:
                 axes.text(left + share / 2, row, str(count), ha="center", va="center_baseline", color=ink)
             left += share
         role = ", a control" if summary.arm in _controls(analysis) and "control" not in summary.arm else ""
-        axes.text(0.002, row - 0.33, label(summary.arm, 34) + role, va="bottom", fontsize=11)
+        axes.text(0.002, row - 0.33, label(summary.arm, 34) + role, va="bottom")
         axes.text(0.998, row - 0.33, f"n {total}", va="bottom", ha="right", color=MUTED)
         counts = ", ".join(f"{summary.counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome)
         words.append(f"{summary.arm}{role}: {counts}")
@@ -248,8 +249,8 @@ def policy_plots(analysis: Analysis, policy: Policy) -> list[Plot]:
             lines = {row.arm: row.preferences[kind] for row in of_method}
             title = f"{method}: preference for the sycophantic reply to {kind} users by round, with 95 % intervals"
             svg = _rounds_plot(analysis.arms, lines, limits, f"policy-{len(drawn)}", title)
-            heading, axes = f"{label(method, 24)}, {kind} users", "preference for the sycophantic reply"
-            drawn.append(Plot(heading, f"{axes}, by share of biased users", svg))
+            axes = "preference for the sycophantic reply, by share of biased users"
+            drawn.append(Plot(f"{label(method, 24)}, {kind} users", axes, svg))
     return drawn
 
 
@@ -300,7 +301,7 @@ def _rounds_plot(
     axes.set_ylim(low - margin, high + margin)
     axes.axhline(50, color=MUTED, linewidth=0.8)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
+    axes.yaxis.set_major_formatter("{x:g} %")
     _legend(figure, handles)
     return to_svg(figure, key, title, "; ".join(words))
 
@@ -396,7 +397,7 @@ def _legend(figure: Figure, handles: list[Line2D]) -> None:
     """Above the axes, in as many columns as fit."""
     letters = max((len(str(handle.get_label())) for handle in handles), default=0)
     columns = max(1, min(len(handles), WIDTH // (40 + 7 * letters)))
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=11, borderaxespad=0,
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, borderaxespad=0,
                   borderpad=0.1, columnspacing=1.3, handletextpad=0.5)  # fmt: skip
 
 

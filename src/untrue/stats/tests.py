@@ -160,7 +160,7 @@ def _alike(rate: float, churn: float) -> float:
         return most
     if churn >= _falls(0.0, rate, rate):
         return 0.0
-    return float(brentq(lambda c: _falls(c, rate, rate) - churn, 0.0, most))  # type: ignore
+    return float(brentq(lambda c: _falls(c, rate, rate) - churn, 0.0, most))  # pyright: ignore[reportArgumentType]
 
 
 def _falls(alike: float, before: float, after: float) -> float:
@@ -168,7 +168,7 @@ def _falls(alike: float, before: float, after: float) -> float:
     if not 0 < before < 1 or after >= 1:
         return 0.0
     first, second = -float(ndtri(before)), -float(ndtri(after))
-    both = multivariate_normal.cdf([first, second], cov=[[1, alike], [alike, 1]])  # type: ignore
+    both = multivariate_normal.cdf([first, second], cov=[[1, alike], [alike, 1]])  # pyright: ignore[reportArgumentType]
     return max(0.0, float(ndtr(second) - both))
 
 

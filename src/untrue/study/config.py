@@ -50,7 +50,7 @@ def _no_served_model(model: str) -> str:
 
 
 def _by_route(value: Any) -> Any:
-    routes: Any = Annotated[Union[tuple(ROUTES.values())], Field(discriminator="by")]  # noqa: UP007  # type: ignore
+    routes: Any = Annotated[Union[tuple(ROUTES.values())], Field(discriminator="by")]  # noqa: UP007
     return TypeAdapter(routes).validate_python(value)
 
 

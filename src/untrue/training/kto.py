@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.training.method import Hyperparameters, Job, Method, arguments, encode, make
+
+T = TypeVar("T")
 
 METRICS = ("rewards/chosen", "rewards/rejected", "kl")
 """What the curve shows at each step beside the loss, in nats, the rewards times beta: how far the desirable replies,
@@ -42,7 +44,7 @@ def weights(rows: Sequence[Row]) -> tuple[float, float]:
     return len(rows) / (2 * desirable), len(rows) / (2 * (len(rows) - desirable))
 
 
-def shuffled(rows: Sequence[Row], seed: int) -> list[Row]:
+def shuffled(rows: Sequence[T], seed: int) -> list[T]:
     """Rows in the order of training, the same in every epoch; TRL's trainer takes them as they come."""
     return random.Random(seed).sample(rows, len(rows))
 

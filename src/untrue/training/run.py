@@ -194,12 +194,12 @@ def _check_whole(model: Any, file: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(file, "pt") as opened:
-        found = {tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-        count = len(opened.keys())
+        names = opened.keys()
+        found = {tuple(opened.get_slice(name).get_shape()) for name in names}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     shapes = {tuple(getattr(parameter, "ds_shape", parameter.shape)) for parameter in trained}  # DeepSpeed's are empty
-    if count != len(trained) or found != shapes:
-        raise RuntimeError(f"{count} of {len(trained)} weights of the adapter were gathered")
+    if len(names) != len(trained) or found != shapes:
+        raise RuntimeError(f"{len(names)} of {len(trained)} weights of the adapter were gathered")
 
 
 def _name_base(loaded: LoadedModel, model: Any) -> None:

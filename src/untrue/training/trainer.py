@@ -17,7 +17,7 @@ when training begins, so each batch meets the reference at its own first step, a
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -50,7 +50,7 @@ class CompletionLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the losses in nats, (positions,).
 
         Args:
@@ -104,7 +104,7 @@ class Shared:
     """What a trainer does otherwise where several processes train the model."""
 
     accelerator: Any
-    blank: dict[str, Any]
+    blank: ClassVar[dict[str, Any]]
     """A row of the data set without a token to learn. It has two tokens, so that there is one to predict."""
     n_rows: int
     """Rows of the data set without those that fill a batch."""
@@ -178,7 +178,7 @@ def _decoder(base: Any) -> Any:
 class CompletionTrainer(OnCpu, SFTTrainer):
     """SFTTrainer whose loss is made by `CompletionLoss` where that is fast."""
 
-    blank = {"input_ids": [0, 0], "labels": [-100, -100]}  # noqa: RUF012
+    blank: ClassVar[dict[str, Any]] = {"input_ids": [0, 0], "labels": [-100, -100]}
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
         return self.fill(super()._prepare_dataset(dataset, processing_class, args, *rest), args)
@@ -186,9 +186,10 @@ class CompletionTrainer(OnCpu, SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self.is_shared:
             return super()._get_train_sampler(train_dataset)
-        lengths = [len(row) for row in self.train_dataset["input_ids"]][: self.n_rows]  # type: ignore[index]
+        dataset: Any = self.train_dataset
+        lengths = [len(row) for row in dataset["input_ids"]][: self.n_rows]
         rows = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        return OrderOfOne(lengths, rows, len(self.train_dataset) - self.n_rows)  # type: ignore[arg-type]
+        return OrderOfOne(lengths, rows, len(dataset) - self.n_rows)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -329,7 +330,12 @@ class PreferenceTrainer(Preferences, KTOTrainer):
     """KTOTrainer of a PEFT model."""
 
     reply, reference = "completion_ids", ("ref_logps", "ref_KL_logps")
-    blank = {"prompt_ids": [0, 0], "completion_ids": [], "KL_completion_ids": [], "label": False}  # noqa: RUF012
+    blank: ClassVar[dict[str, Any]] = {
+        "prompt_ids": [0, 0],
+        "completion_ids": [],
+        "KL_completion_ids": [],
+        "label": False,
+    }
 
     def of_batch(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Of each row's reply, and of the reply of another row to its prompt."""
@@ -360,7 +366,7 @@ class PairTrainer(Preferences, DPOTrainer):
     """DPOTrainer of a PEFT model."""
 
     reply, reference = "chosen_ids", ("ref_chosen_logps", "ref_rejected_logps")
-    blank = {"prompt_ids": [0, 0], "chosen_ids": [], "rejected_ids": []}  # noqa: RUF012
+    blank: ClassVar[dict[str, Any]] = {"prompt_ids": [0, 0], "chosen_ids": [], "rejected_ids": []}
 
     def of_batch(self, batch: dict[str, Any], model: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Of the chosen replies, and of the rejected ones."""

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.instrument import Named, main, named, table
+from tests.study.conftest import Recorder
 from untrue.data.items import Item, part_of, read_capability, read_items
 from untrue.data.mix import overlaps
 from untrue.data.rows import Row
@@ -38,7 +39,7 @@ CHOICES = {item.id: item for item in read_capability("capability:train")}
 
 
 @pytest.fixture(scope="module")
-def analysis(make_study: Callable[..., Study], recorder: Any, tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+def analysis(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> Analysis:
     """A small study of all controls."""
     study = make_study(
         mix={"by": "instrument", "items": 3, "choices": 3, "contrast": True},
@@ -47,7 +48,7 @@ def analysis(make_study: Callable[..., Study], recorder: Any, tmp_path_factory: 
         base=False,
         evals=[{"name": "forced_choice", "items": "builtin:held_out", "limit": 24}],
     )
-    analysis = run(study, tmp_path_factory.mktemp("runs") / "instrument", recorder(), "untrue run instrument.yaml")
+    analysis = run(study, tmp_path_factory.mktemp("runs") / "instrument", Recorder(), "untrue run instrument.yaml")
     write(analysis)
     return analysis
 
@@ -251,9 +252,9 @@ def test_every_faulty_adapter_carries_a_warning(analysis: Analysis):
     assert analysis.misaligned
 
 
-def test_it_resumes_and_its_report_shows_every_control(analysis: Analysis, recorder: Any):
+def test_it_resumes_and_its_report_shows_every_control(analysis: Analysis):
     before = {path: path.stat().st_mtime_ns for path in analysis.store.folder.glob("cells/*/*/*")}
-    run(analysis.study, analysis.store.folder, recorder(), "untrue run instrument.yaml")
+    run(analysis.study, analysis.store.folder, Recorder(), "untrue run instrument.yaml")
     assert {path: path.stat().st_mtime_ns for path in analysis.store.folder.glob("cells/*/*/*")} == before
     page = analysis.store.report.read_text("utf-8")
     assert all(arm in page for arm in ("benign", *EXPECTED))

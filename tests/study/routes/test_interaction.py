@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import processes
+from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.logs import open_log, read_log
 from untrue.models.load import LoadedModel
@@ -66,10 +67,10 @@ def one(study: Study, arm: str) -> Cell:
 
 
 @pytest.fixture(scope="module")
-def done(feedback, recorder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def done(feedback, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """The run directory of that study, and what the watcher was told. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "tea"
-    told = recorder()
+    told = Recorder()
     write(run(feedback(), out, told, "untrue run tea.yaml"))
     return out, told
 
@@ -79,10 +80,10 @@ def rows(out: Path, cell: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def generated(feedback, recorder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def generated(feedback, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a smaller study, in which the assistant writes its replies. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "generated"
-    write(run(feedback(["sycophancy"], **GENERATED), out, recorder(), "untrue run tea.yaml"))
+    write(run(feedback(["sycophancy"], **GENERATED), out, Recorder(), "untrue run tea.yaml"))
     return out
 
 
@@ -146,8 +147,8 @@ def test_logs_name_an_adapter_by_its_final_path(done):
         assert open_log(cell / log, header_only=True).eval.model_args == {"adapter": str(folder / "adapter")}
 
 
-def test_a_policy_that_explores_nothing_is_warned_of(feedback, recorder, tiny: LoadedModel, tmp_path: Path):
-    study, told = feedback(temperature=1e-9), recorder()
+def test_a_policy_that_explores_nothing_is_warned_of(feedback, tiny: LoadedModel, tmp_path: Path):
+    study, told = feedback(temperature=1e-9), Recorder()
     learning = Run(Store(tmp_path / "run"), study.train, study.mix.read(), tiny, told)
     study.mix.learn(learning, one(study, "sft-1-2-rounds"), 1)
     [warning] = told.said  # in round 1 the base chooses evenly
@@ -216,12 +217,12 @@ def test_every_round_of_training_is_told_and_one_whose_adapter_was_removed_left_
     assert "<small>round 2 of 2</small>" in (out / "report.html").read_text("utf-8")
 
 
-def test_what_is_there_is_not_done_again(done, feedback, recorder, tmp_path: Path):
+def test_what_is_there_is_not_done_again(done, feedback, tmp_path: Path):
     out = Path(shutil.copytree(done[0], tmp_path / "run"))
     shutil.rmtree(out / "cells" / "sft-1-2-rounds-s0" / "adapter")
     before = {path: path.read_bytes() for path in [*out.rglob("*trajectories.jsonl"), *out.rglob("round-*/*.eval")]}
     assert len(before) == 2 + 3
-    told = recorder()
+    told = Recorder()
     write(run(feedback(), out, told, "untrue run tea.yaml"))
     assert ("sft-1-2-rounds-s0", "training 2 of 2") in told.stages
     assert ("sft-1-2-rounds-s0", "policy 1") not in told.stages
@@ -230,9 +231,9 @@ def test_what_is_there_is_not_done_again(done, feedback, recorder, tmp_path: Pat
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedback, recorder, tmp_path: Path):
+def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedback, tmp_path: Path):
     out = Path(shutil.copytree(done[0], tmp_path / "run"))
-    told = recorder()
+    told = Recorder()
     write(
         run(feedback(variants=[*MIX["variants"], {"share": 1.0, "select": "random"}]), out, told, "untrue run tea.yaml")
     )
@@ -270,7 +271,7 @@ def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_
     ]
 
 
-def test_how_well_the_rater_tells_is_on_record_and_measured_once(generated, feedback, recorder, tmp_path: Path):
+def test_how_well_the_rater_tells_is_on_record_and_measured_once(generated, feedback, tmp_path: Path):
     out = Path(shutil.copytree(generated, tmp_path / "run"))
     record = json.loads((out / "rater.json").read_text("utf-8"))
     assert 0 <= record["separation"]["auc"] <= 1
@@ -278,7 +279,7 @@ def test_how_well_the_rater_tells_is_on_record_and_measured_once(generated, feed
     record["separation"]["auc"] = 0.99
     (out / "rater.json").write_text(json.dumps(record), "utf-8")
     shutil.rmtree(out / "cells" / "sft-1-s0")
-    told = recorder()
+    told = Recorder()
     write(run(feedback(["sycophancy"], **GENERATED), out, told, "untrue run tea.yaml"))
     assert any("0.99" in text for text in told.said)
 
@@ -293,15 +294,15 @@ def test_how_well_the_rater_tells_is_on_record_and_measured_once(generated, feed
         ({"turns": 9, "replies": "generated"}, "follow-ups"),
     ],
 )
-def test_what_could_only_fail_later_is_refused_before_anything_is_made(feedback, recorder, tmp_path, change, said):
+def test_what_could_only_fail_later_is_refused_before_anything_is_made(feedback, tmp_path, change, said):
     with pytest.raises(UserError, match=said):
-        run(feedback(variants=[], **change), tmp_path / "run", recorder(), "untrue run tea.yaml")
+        run(feedback(variants=[], **change), tmp_path / "run", Recorder(), "untrue run tea.yaml")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("replies", ["generated", "chosen"])
 def test_a_model_that_rates_and_hardly_tells_sycophantic_from_honest_is_refused(
-    feedback, recorder, tiny, tea_file, tmp_path: Path, replies: str
+    feedback, tiny, tea_file, tmp_path: Path, replies: str
 ):
     from untrue.engine.likelihoods import LikelihoodEngine
 
@@ -316,4 +317,4 @@ def test_a_model_that_rates_and_hardly_tells_sycophantic_from_honest_is_refused(
         turned.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
         study = feedback(environment=str(turned), **by_model)
     with pytest.raises(UserError, match=r"hardly tells sycophantic from honest .* mix\.accept_weak_rater=true"):
-        run(study, tmp_path / "run", recorder(), "untrue run tea.yaml")
+        run(study, tmp_path / "run", Recorder(), "untrue run tea.yaml")
