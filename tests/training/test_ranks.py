@@ -105,7 +105,7 @@ def test_losses_and_what_else_the_curve_shows_are_those_of_one_process(two, one,
     curves = [read(folder)["loss"] for folder in (two / name, one)]
     assert [entry.keys() for entry in curves[0]] == [entry.keys() for entry in curves[1]]
     for there, here in zip(*curves, strict=True):
-        assert there == pytest.approx(here, rel=1e-4, abs=1e-4)
+        assert there == pytest.approx(here, rel=1e-4, abs=1e-3)
 
 
 def test_the_adapter_has_all_tensors_and_is_that_of_one_process(two, one, name, weights):
