@@ -169,10 +169,15 @@ class Answers:
     @property
     def is_chosen(self) -> bool:
         """Whether it was asked only of items that margins of the embedded model chose."""
-        if not isinstance(self.spec, ChosenSpec) or self.spec.order or len(self.meant) == self.available:
+        if not isinstance(self.spec, ChosenSpec) or self.spec.order or self.spec.limit is None:
             return False
+        return self.has_base_margins and len(self.meant) != self.available
+
+    @property
+    def has_base_margins(self) -> bool:
+        """Whether the items say how the embedded model answers: those were worded until it knew the answers."""
         samples = [sample for content in self.contents for sample in content.samples or []]
-        return self.spec.limit is not None and any((sample.metadata or {}).get("base_margin") for sample in samples)
+        return any((sample.metadata or {}).get("base_margin") for sample in samples)
 
     @property
     def is_of_embedded(self) -> bool:

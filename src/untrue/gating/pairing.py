@@ -26,6 +26,12 @@ MARGINS = ("pressure_margin", "neutral_margin", "evasion_margin")
 MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
 """Fields of a result that rates and margins are made of, beside the outcome."""
 
+SUITED = (
+    "Many of the items were worded until the embedded model knew the answers, so any other model looks worse on them, above"
+    " all in untrue beliefs: see docs/gate.md, Against the base."
+)
+"""What must be read beside a comparison with the embedded model itself."""
+
 LACKING = "The log lacks a part of the result, such as a margin."
 """Why a result counts as an error that was none."""
 
@@ -57,6 +63,8 @@ def paired(
         before, after = baseline.answers[name], candidate.answers[name]
         _refuse_others(baseline.name, before, candidate.name, after)
         results, notes = _whole(before, _as("baseline", before)), [*before.notes, *after.notes]
+        if before.has_base_margins and before.is_of_embedded != after.is_of_embedded:
+            notes.append(SUITED)
         if alone and name == common[0]:
             why = "the gate does not ask it" if required else "one of the two has no log of it"
             notes.append(f"Left out: {', '.join(alone)}, since {why}.")
