@@ -27,7 +27,7 @@ MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
 """Fields of a result that rates and margins are made of, beside the outcome."""
 
 SUITED = (
-    "Many of the items were worded until the embedded model knew the answers, so any other model looks worse on them, above"
+    "Many items were worded until the embedded model knew the answers, so any other model looks worse on them, above"
     " all in untrue beliefs: see docs/gate.md, Against the base."
 )
 """What must be read beside a comparison with the embedded model itself."""
