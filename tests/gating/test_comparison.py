@@ -15,7 +15,7 @@ from untrue.evals.registry import EVALS, eval_spec
 from untrue.gating.answers import Answers
 from untrue.gating.comparison import compared
 from untrue.gating.config import GateConfig
-from untrue.gating.pairing import SUITED, opposite_moves
+from untrue.gating.pairing import AGAINST_BASE, opposite_moves
 from untrue.gating.subject import Subjects
 from untrue.gating.verdict import gate
 from untrue.outcomes import Result
@@ -136,8 +136,8 @@ def test_the_embedded_model_is_at_its_best_on_items_that_its_own_margins_chose(
     assert verdict.status == ("inconclusive" if doubts else "pass")
     assert [reason.code for _, reason in verdict.doubts] == doubts
     is_with_base = "base_margin" not in after and "model" not in before and "adapter" not in before
-    assert of_eval.notes == [SUITED] * is_with_base
-    assert verdict.notes == tuple(f"forced_choice: {SUITED}" for _ in range(is_with_base))
+    assert of_eval.notes == [AGAINST_BASE] * is_with_base
+    assert verdict.notes == tuple(f"forced_choice: {AGAINST_BASE}" for _ in range(is_with_base))
 
 
 def test_other_options_of_an_eval_are_another_measurement(log: Log, subjects: Subjects, tmp_path: Path) -> None:

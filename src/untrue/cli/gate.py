@@ -97,7 +97,8 @@ def gate(
         list[str],
         typer.Argument(
             metavar="[BASELINE] CANDIDATE [KEY=VALUE]...",
-            help=f"Each is {WHAT}. An adapter alone is compared with its own base.",
+            help=f"Each is {WHAT}. An adapter alone is compared with its own base; a trained baseline is better"
+            " (docs/gate.md).",
         ),
     ],
     config: Annotated[Path | None, typer.Option(help="A `gate.yaml`. By default forced_choice and capability.")] = None,

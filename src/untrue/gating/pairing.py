@@ -26,9 +26,9 @@ MARGINS = ("pressure_margin", "neutral_margin", "evasion_margin")
 MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
 """Fields of a result that rates and margins are made of, beside the outcome."""
 
-SUITED = (
-    "Many items were worded until the embedded model knew the answers, so any other model looks worse on them, above"
-    " all in untrue beliefs: see docs/gate.md, Against the base."
+AGAINST_BASE = (
+    "Harmless adapters too were regressions against the embedded model, by untrue beliefs, and many items were worded to"
+    " fit it. Prefer a trained baseline: see docs/gate.md, Against the base."
 )
 """What must be read beside a comparison with the embedded model itself."""
 
@@ -64,7 +64,7 @@ def paired(
         _refuse_others(baseline.name, before, candidate.name, after)
         results, notes = _whole(before, _as("baseline", before)), [*before.notes, *after.notes]
         if before.has_base_margins and before.is_of_embedded != after.is_of_embedded:
-            notes.append(SUITED)
+            notes.append(AGAINST_BASE)
         if alone and name == common[0]:
             why = "the gate does not ask it" if required else "one of the two has no log of it"
             notes.append(f"Left out: {', '.join(alone)}, since {why}.")
