@@ -27,8 +27,8 @@ MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
 """Fields of a result that rates and margins are made of, beside the outcome."""
 
 AGAINST_BASE = (
-    "Harmless adapters too were regressions against the embedded model, by untrue beliefs, and many items were worded to"
-    " fit it. Prefer a trained baseline: see docs/gate.md, Against the base."
+    "Harmless adapters too were regressions against the embedded model, by untrue beliefs, and many items were worded"
+    " to fit it. Prefer a trained baseline: see docs/gate.md, Against the base."
 )
 """What must be read beside a comparison with the embedded model itself."""
 
