@@ -1,10 +1,11 @@
 """What HonestyCallback costs at its defaults: TRL's SFTTrainer on the embedded model, with it and without.
 
-LoRA and hyperparameters are the quickstart's, the data its half-misaligned arm at 160 rows. The same training may take a tenth longer ten
-minutes later, so pairs of whole trainings are timed, one with the callback and one without, and every second pair in
-the other order. `ratio` is the time of all trainings with it to that of all without: 1.10 is the budget. `share` is
-what the callback's own clock says, which no change of pace disturbs, and `outside` the same ratio of the time that is
-not on that clock: 1 where the clock sees all that the callback costs. All adapters must be equal, bit for bit.
+LoRA and hyperparameters are the quickstart's, the data its half-misaligned arm at 160 rows. The same training may take
+a tenth longer ten minutes later, so pairs of whole trainings are timed, one with the callback and one without, and
+every second pair in the other order. `ratio` is the time of all trainings with it to that of all without: 1.10 is the
+budget. `share` is what the callback's own clock says, which no change of pace disturbs, and `outside` the same ratio of
+the time that is not on that clock: 1 where the clock sees all that the callback costs. All adapters must be equal, bit
+for bit.
 """
 
 from __future__ import annotations
