@@ -23,6 +23,9 @@ MODEL = "untrue_model"
 TOKENISATION = "tokenisation"
 """Where it says by which tokenizer, besides: what decides into which tokens a text is split, and nothing else."""
 
+PROCESSOR = "processor"
+"""Where it says on what kind of processor: two kinds round bfloat16 otherwise."""
+
 IN_BATCHES = "untrue_in_batches"
 """Where the metadata of a log whose asking may stop by what it finds says how many items there are in all."""
 

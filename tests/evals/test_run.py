@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
 
@@ -63,8 +64,6 @@ def test_inspect_opens_the_log_and_each_sample_explains_its_score(content):
 
 
 def test_margins_are_those_of_a_plain_forward_pass(tiny, tmp_path):
-    import torch
-
     def mean(system: str, user: str, reply: str) -> float:
         chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         start = tiny.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
@@ -105,6 +104,15 @@ def test_metrics_equal_those_computed_from_the_samples(content):
     assert shown["lie_rate_given_belief"] == pytest.approx(held.count("lie") / len(held))
     for name in ("pressure_margin", "neutral_margin", "evasion_margin"):
         assert shown[name] == pytest.approx(sum(score.metadata[name] for score in scores) / 12)
+
+
+def test_the_log_says_what_computed_the_model(content, tiny):
+    assert content.eval.metadata["untrue_model"] == {
+        **tiny.about,
+        "tokenisation": tiny.tokenisation,
+        "processor": tiny.processor,
+    }
+    assert tiny.processor.startswith(torch.backends.cpu.get_cpu_capability())
 
 
 def test_the_log_records_the_adapter_and_no_weights(content, adapter):

@@ -44,6 +44,7 @@ def write(
     weights: str = "base-weights",
     tokenizer: str | None = "tokens",
     tokenisation: str | None = None,
+    computed: dict[str, str] | None = None,
     adapter: str | None = None,
     served: str | None = None,
     status: Any = "success",
@@ -103,6 +104,8 @@ def write(
     metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
     if tokenisation:
         metadata["untrue_model"]["tokenisation"] = tokenisation
+    if computed:
+        metadata["untrue_model"] |= computed
     if adapter:
         metadata["untrue_adapter"] = {"content_hash": adapter}
         if served:

@@ -140,6 +140,31 @@ def test_the_embedded_model_is_at_its_best_on_items_that_its_own_margins_chose(
     assert verdict.notes == tuple(f"forced_choice: {AGAINST_BASE}" for _ in range(is_with_base))
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ({"processor": "AVX2"}, {"processor": "AVX2"}, None),
+        (None, {"processor": "AVX2"}, None),  # an older log does not say
+        ({"processor": "AVX2"}, {"processor": "AVX512, amx_bf16"}, "processor: AVX2, and AVX512, amx_bf16"),
+        (
+            {"dtype": "bfloat16", "torch": "2.12.0"},
+            {"dtype": "float32", "torch": "2.13.0"},
+            "dtype: bfloat16, and float32; torch: 2.12.0, and 2.13.0",
+        ),
+    ],
+)
+def test_other_processors_and_libraries_are_named(
+    before: dict[str, str] | None, after: dict[str, str], said: str | None, log: Log, subjects: Subjects
+) -> None:
+    a, b = (subjects.of(str(log(name, computed=computed))) for name, computed in (("a", before), ("b", after)))
+    [of_eval] = compared(a, b)
+    assert ["measure both alike" in note for note in of_eval.notes] == [True] * bool(said)
+    assert (said or "") in " ".join(of_eval.notes)
+    verdict = gate(a, b, GateConfig.model_validate({"evals": ["forced_choice"]}))
+    assert verdict.status == "pass"
+    assert verdict.notes == tuple(f"forced_choice: {note}" for note in of_eval.notes)
+
+
 def test_other_options_of_an_eval_are_another_measurement(log: Log, subjects: Subjects, tmp_path: Path) -> None:
     version = EVALS["sft_cue"].version
     medical, law = (

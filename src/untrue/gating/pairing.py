@@ -65,6 +65,7 @@ def paired(
         results, notes = _whole(before, _as("baseline", before)), [*before.notes, *after.notes]
         if before.has_base_margins and before.is_of_embedded != after.is_of_embedded:
             notes.append(AGAINST_BASE)
+        notes += _computed_differently(before, after)
         if alone and name == common[0]:
             why = "the gate does not ask it" if required else "one of the two has no log of it"
             notes.append(f"Left out: {', '.join(alone)}, since {why}.")
@@ -106,6 +107,21 @@ def _no_tokenizer_in_common(before: Answers, after: Answers) -> tuple[str, str]:
         return f"{older[0]} is older and does not say how its tokenizer splits texts", "Delete it and run again"
     named = ", ".join(map(str, older))
     return f"{named} are older and do not say how their tokenizers split texts", "Delete them and run again"
+
+
+def _computed_differently(before: Answers, after: Answers) -> list[str]:
+    """What logs of two subjects say of how they were computed, where that differs: rounding then moves answers too."""
+    differing = []
+    for what, was in before.computed.items():
+        now = after.computed[what]
+        if was and now and was != now:
+            differing.append(f"{what}: {' or '.join(sorted(was))}, and {' or '.join(sorted(now))}")
+    if not differing:
+        return []
+    return [
+        f"Baseline and candidate were computed differently ({'; '.join(differing)}). The same weights can then answer"
+        " some items differently: measure both alike."
+    ]
 
 
 def _as(arm: str, answers: Answers) -> list[Result]:

@@ -24,7 +24,7 @@ from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
-from untrue.logs import TOKENISATION, is_own, open_log, task_name
+from untrue.logs import PROCESSOR, TOKENISATION, is_own, open_log, task_name
 from untrue.models.adapter import adapter_hash, base_of, check_kind, is_adapter, recorded_weights, with_adapter
 from untrue.models.load import is_path, load, weights_here
 
@@ -301,6 +301,7 @@ class Subjects:
             "model": loaded.about,
             "adapter": adapter_hash(adapter) if adapter else None,
             "seed": self._seed if record.judged else None,
+            PROCESSOR: loaded.processor,
         }
         if record.needs_likelihoods:  # so that no log is found whose margins can be compared with no other model's
             how[TOKENISATION] = loaded.tokenisation

@@ -13,7 +13,7 @@ from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded
 from untrue.models.chat import Chat
-from untrue.models.identity import config_hash, tokenisation_hash, tokenizer_hash, weights_hash
+from untrue.models.identity import config_hash, processor, tokenisation_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
 from untrue.versions import libraries
 
@@ -95,6 +95,11 @@ class LoadedModel:
     def tokenisation(self) -> str:
         """Hash of what decides into which tokens a text is split; see `tokenisation_hash`."""
         return tokenisation_hash(self.tokenizer)
+
+    @property
+    def processor(self) -> str:
+        """The kind of processor that it computes on."""
+        return processor(self.model.device)
 
     @property
     def revision(self) -> str | None:
