@@ -26,6 +26,9 @@ TOKENISATION = "tokenisation"
 PROCESSOR = "processor"
 """Where it says on what kind of processor: two kinds round bfloat16 otherwise."""
 
+COMPUTED = ("dtype", "attention", PROCESSOR, "torch", "transformers")
+"""What it says of how the model was computed: rounding moves figures where this differs."""
+
 IN_BATCHES = "untrue_in_batches"
 """Where the metadata of a log whose asking may stop by what it finds says how many items there are in all."""
 

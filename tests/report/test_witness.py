@@ -83,7 +83,7 @@ def test_terminal_page_and_json_show_margin_and_auroc(analysis: Analysis, witnes
 
 def test_one_model_has_its_margin_with_its_unit(witness: EvalAnalysis) -> None:
     [summary, *_] = witness.summaries
-    reading = Reading("control", [], witness.metrics["control"], [], {})
+    reading = Reading("control", [], witness.metrics["control"], [], {}, {})
     out = io.StringIO()
     evaluated = Evaluated(reading, summary, [summary, summary], None, [])
     print_evaluated(RECORD, evaluated, Console(file=out, width=100, color_system=None))

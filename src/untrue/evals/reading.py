@@ -16,7 +16,7 @@ from untrue.evals.registry import EVALS, likelihoods_needed
 from untrue.files import content_hash
 from untrue.judge.check import JudgeNote, Judging, judge_note, judging
 from untrue.judge.models import check_named
-from untrue.logs import ADAPTER, failures, open_log, read_log
+from untrue.logs import ADAPTER, COMPUTED, MODEL, failures, open_log, read_log
 from untrue.logs import results as results_of
 from untrue.models.load import LoadedModel, load
 from untrue.outcomes import Outcome, Result
@@ -34,6 +34,7 @@ class Reading(NamedTuple):
         metrics: The eval's own; None where it has no judge.
         judgings: How the replies were judged, for each log in which any was.
         adapter: What the last log says of the adapter; if of some it is not proved, what one of these says.
+        computed: How the model was computed, by name: what the logs say, where they do.
     """
 
     arm: str
@@ -41,6 +42,7 @@ class Reading(NamedTuple):
     metrics: MetricValues | None
     judgings: list[tuple[str, Judging]]
     adapter: Mapping[str, str]
+    computed: Mapping[str, set[str]]
 
     @property
     def answered(self) -> float | None:
@@ -81,6 +83,7 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Colle
         UserError: A file is not a whole Inspect log.
     """
     results, rows, judgings, adapter = [], [], [], {}
+    computed: dict[str, set[str]] = {name: set() for name in COMPUTED}
     for seed, path in logs:
         log = open_log(path, only=only)
         results += results_of(log, arm, seed, spec.key)
@@ -89,7 +92,10 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Colle
             judgings.append((arm, judged))
         if adapter.get("served") != "unknown":
             adapter = (log.eval.metadata or {}).get(ADAPTER, {})
-    return Reading(arm, results, metric_values(EVALS[spec.name], rows), judgings, adapter)
+        model = (log.eval.metadata or {}).get(MODEL, {})
+        for name in model.keys() & {*COMPUTED}:
+            computed[name].add(model[name])
+    return Reading(arm, results, metric_values(EVALS[spec.name], rows), judgings, adapter, computed)
 
 
 def evaluated(spec: EvalSpec, arm: str, log: Path) -> Evaluated:

@@ -15,15 +15,12 @@ from untrue.evals.eval import ChosenSpec, Eval, EvalSpec, JudgedSpec
 from untrue.evals.reading import Reading, read
 from untrue.evals.resume import ADDED
 from untrue.files import content_hash
-from untrue.logs import ADAPTER, IN_BATCHES, MODEL, PROCESSOR, TOKENISATION, details_of, open_log, result, score_of
+from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION, details_of, open_log, result, score_of
 from untrue.models import embedded
 from untrue.outcomes import Outcome, Result
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
-
-COMPUTED = ("dtype", "attention", PROCESSOR, "torch", "transformers")
-"""What logs say of how a model in this process was computed."""
 
 
 @dataclass(frozen=True)
@@ -203,12 +200,6 @@ class Answers:
         heads = [(content.eval.metadata or {}).get(MODEL, {}) for content in self.contents]
         of_logs = zip(self.logs.values(), heads, strict=True)
         return [log for log, head in of_logs if head.get("tokenizer") and not head.get(TOKENISATION)]
-
-    @property
-    def computed(self) -> dict[str, set[str]]:
-        """How the model was computed, as far as its logs say: `COMPUTED` -> what they say."""
-        heads = [(content.eval.metadata or {}).get(MODEL, {}) for content in self.contents]
-        return {name: {head[name] for head in heads if head.get(name)} for name in COMPUTED}
 
     @property
     def weights(self) -> str | None:

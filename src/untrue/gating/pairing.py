@@ -112,8 +112,8 @@ def _no_tokenizer_in_common(before: Answers, after: Answers) -> tuple[str, str]:
 def _computed_differently(before: Answers, after: Answers) -> list[str]:
     """What logs of two subjects say of how they were computed, where that differs: rounding then moves answers too."""
     differing = []
-    for what, was in before.computed.items():
-        now = after.computed[what]
+    for what, was in before.reading.computed.items():
+        now = after.reading.computed[what]
         if was and now and was != now:
             differing.append(f"{what}: {' or '.join(sorted(was))}, and {' or '.join(sorted(now))}")
     if not differing:
