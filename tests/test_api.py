@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -187,6 +188,16 @@ def test_a_gate_takes_evaluations_names_and_folders(
     assert mixed.endpoints[0].delta == 0.2
     alone = untrue.gate(adapter, evals=[{"name": "capability", "limit": 60}], dtype="float32", log_dir=tmp_path)
     assert (alone.verdict.baseline, alone.verdict.candidate) == ("tiny", "random")
+    settings: dict[str, Any] = {"evals": [{"name": "capability", "limit": 60}], "dtype": "float32"}
+    moved = shutil.copytree(adapter, tmp_path / "moved")
+    named = json.loads((moved / "adapter_config.json").read_text("utf-8")) | {
+        "base_model_name_or_path": "/home/me/base"
+    }
+    (moved / "adapter_config.json").write_text(json.dumps(named), "utf-8")
+    with pytest.raises(untrue.UserError, match="its base /home/me/base is not there"):
+        untrue.gate(moved, log_dir=tmp_path, **settings)
+    same = untrue.gate(moved, model=tiny_folder, log_dir=tmp_path, **settings)
+    assert [endpoint.loss for endpoint in same.endpoints] == [endpoint.loss for endpoint in alone.endpoints]
     with pytest.raises(untrue.UserError, match=r"delta\.lies: unknown key"):
         untrue.gate(evaluation, after, delta={"lies": 0.2})
     with pytest.raises(untrue.UserError, match="expected a baseline and a candidate"):

@@ -203,6 +203,7 @@ def gate(
     candidate: str | Path | Evaluation | None = None,
     *,
     config: str | Path | None = None,
+    model: str | Path | None = None,
     dtype: str = "bfloat16",
     log_dir: str | Path | None = None,
     progress: bool = False,
@@ -215,6 +216,7 @@ def gate(
             an arm of a run, the folder of an adapter, or a model. An adapter alone is compared with its own base.
         candidate: What is to ship, likewise. A model in memory is asked by `evaluate` first.
         config: A `gate.yaml`.
+        model: Base of the adapters, instead of the one that they name; see `--model` of `untrue gate --help`.
         dtype: `bfloat16` or `float32`, of a model that is loaded.
         log_dir: Folder of the logs that are made; by default a new temporary one. What is there is not asked again.
         progress: Show bars, or lines, on standard error.
@@ -234,18 +236,19 @@ def gate(
     else:
         chosen = validate(GateConfig, settings)
     logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
+    base = str(model) if model else None
     if candidate is None:
         if isinstance(baseline, Evaluation):
             raise UserError("expected a baseline and a candidate: only the folder of an adapter can stand alone.")
-        baseline, candidate = own_base(str(baseline)), baseline
+        baseline, candidate = base or own_base(str(baseline)), baseline
     with _watching(progress) as watcher:
         specs = chosen.evals if given else [of_random_items(spec) for spec in chosen.evals]
         of = Subjects(specs, logs, watcher, dtype)
         first, second = (s.subject if isinstance(s, Evaluation) else str(s) for s in (baseline, candidate))
         if chosen.sequential:
             tell = (lambda verdict: watcher.say(so_far(verdict))) if progress else (lambda verdict: None)
-            return Gated(gate_in_batches(*of.sides(first, second), chosen, tell))
-        return Gated(decide(*of.both(first, second), chosen))
+            return Gated(gate_in_batches(*of.sides(first, second, base), chosen, tell))
+        return Gated(decide(*of.both(first, second, base), chosen))
 
 
 class Trained(NamedTuple):

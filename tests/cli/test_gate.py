@@ -115,6 +115,19 @@ def test_an_adapter_of_plain_trl_is_gated_as_trl_wrote_it(untrue: Untrue, place:
     done = untrue("gate", "adapters/mine", *QUICK)
     assert done.code == 0, done.out + done.err
     assert done.out.startswith("PASS: mine against tiny")
+    config = Path("adapters/mine/adapter_config.json")
+    config.write_text(config.read_text("utf-8").replace('"tiny"', '"/home/me/tiny"'), "utf-8")
+    shutil.copytree("adapters/mine", "adapters/shipped")
+    for command in ("gate", "compare"):
+        words = (
+            command,
+            "adapters/shipped",
+            "adapters/mine",
+            *(QUICK if command == "gate" else ("capability", "limit=8")),
+        )
+        assert "shipped: its base /home/me/tiny is not there. Give --model" in untrue(*words).err
+        done = untrue(*words, "--model", "tiny")
+        assert done.code == 0, done.out + done.err
 
 
 def test_a_whole_model_that_answers_alike_passes(untrue: Untrue, place: Path) -> None:

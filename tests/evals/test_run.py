@@ -113,6 +113,12 @@ def test_the_log_says_what_computed_the_model(content, tiny):
         "processor": tiny.processor,
     }
     assert tiny.processor.startswith(torch.backends.cpu.get_cpu_capability())
+    before, threads = tiny.processor, torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert tiny.processor != before
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_the_log_records_the_adapter_and_no_weights(content, adapter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+import tests.evals.echo  # noqa: F401 - the provider
 import untrue
 from tests.engine.lora_server import LoraServer
 from tests.gating import judged
@@ -21,6 +23,7 @@ from untrue.gating.config import GateConfig
 from untrue.gating.pairing import paired
 from untrue.gating.subject import Subject, Subjects, of_random_items, own_base
 from untrue.gating.verdict import gate
+from untrue.logs import open_log
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel, load
@@ -78,8 +81,9 @@ def test_a_name_on_the_hub_or_of_a_provider_is_no_path(
     monkeypatch.chdir(tmp_path)
     for folder in ("openai", "meta-llama"):
         Path(folder).mkdir()
-    for name in ("openai/gpt-5", "together/a/b", "untrue/meta-llama/x", "nobody/x?revision=refs/pr/1"):
+    for name in ("openai/gpt-5", "together/a/b", "untrue/meta-llama/x"):
         assert subjects._named(name, None) == (name, None)
+    assert subjects._named("nobody/x?revision=refs/pr/1", None) == ("untrue/nobody/x?revision=refs/pr/1", None)
 
 
 def test_what_has_no_log_is_measured_once(
@@ -192,6 +196,77 @@ def test_adapters_of_two_bases_are_refused_before_anything_is_asked(
     with pytest.raises(UserError, match="other is an adapter of another base model than random"):
         untrue.gate(adapter, other, log_dir=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def moved(adapter: Path, base: str = "/home/me/models/base") -> str:
+    """An adapter as its trainer wrote it on another machine, with the base in a folder there."""
+    config = adapter / "adapter_config.json"
+    named = json.loads(config.read_text("utf-8")) | {"base_model_name_or_path": base}
+    config.write_text(json.dumps(named), "utf-8")
+    return str(adapter)
+
+
+def test_one_base_is_named_for_both_adapters(
+    sharp: LoadedModel, sharp_adapter: Callable[..., Path], tiny_folder: Path, subjects: Subjects, tmp_path: Path
+) -> None:
+    shipped, new = (moved(sharp_adapter(tmp_path / name, seed)) for seed, name in enumerate(("shipped", "new")))
+    with pytest.raises(UserError, match=r"shipped: its base /home/me/models/base is not there\. Give --model \("):
+        subjects.both(shipped, new)
+    before, after = subjects.both(shipped, new, sharp.name)
+    assert before.answers["capability"].weights == after.answers["capability"].weights == sharp.weights
+    assert len(pairs(before, after)) == 1
+    one, other = subjects.sides(shipped, new, sharp.name)
+    assert one.ask({}).answers["capability"].logs == before.answers["capability"].logs
+    assert other.ask({}).answers["capability"].logs == after.answers["capability"].logs
+
+
+def test_a_model_in_place_of_one_base_is_not_taken_for_another(
+    sharp: LoadedModel, sharp_adapter: Callable[..., Path], tiny_folder: Path, subjects: Subjects, tmp_path: Path
+) -> None:
+    """A baseline on a base that it was not trained on is worse than it is, and the candidate would look good."""
+    shipped, new = sharp_adapter(tmp_path / "shipped", 0), moved(sharp_adapter(tmp_path / "new", 1))
+    copy = shutil.copytree(sharp.name, tmp_path / "copy")
+    before, after = subjects.both(str(shipped), new, str(copy))
+    assert [of.answers["capability"].contents[0].eval.model for of in (before, after)] == [
+        f"untrue/{sharp.name}",
+        f"untrue/{copy}",
+    ]
+    elsewhere = moved(shipped, "/home/other/base")
+    for pair in (subjects.both, subjects.sides):
+        with pytest.raises(UserError, match=r"its base /home/other/base is not there. --model stands for .*new alone"):
+            pair(elsewhere, new, str(copy))
+
+
+def test_a_served_candidate_is_not_asked_for_the_baseline(
+    sharp: LoadedModel, sharp_adapter: Callable[..., Path], subjects: Subjects, tmp_path: Path
+) -> None:
+    shipped, new = (str(sharp_adapter(tmp_path / name, seed)) for seed, name in enumerate(("shipped", "new")))
+    with pytest.raises(UserError, match="nothing was measured"):  # it echoes, and chooses no letter
+        subjects.both(shipped, new, "echo/mine")
+    [baseline] = (tmp_path / "out").glob("*shipped*.eval")
+    assert open_log(baseline, header_only=True).eval.model == f"untrue/{sharp.name}"
+    moved(tmp_path / "shipped")
+    with pytest.raises(UserError, match=r"its base /home/me/models/base is not there. --model stands for .*new alone"):
+        subjects.both(shipped, new, "echo/mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("Qwen/Qwen3-0.6B", "untrue/Qwen/Qwen3-0.6B"),
+        ("untrue/google/gemma-2-2b-it", "untrue/google/gemma-2-2b-it"),
+        ("smollm2-135m", "smollm2-135m"),
+        ("hf/google/gemma-2-2b-it", "hf/google/gemma-2-2b-it"),
+        ("vllm/base:mine", "vllm/base:mine"),
+        ("echo/mine", "echo/mine"),
+    ],
+)
+def test_a_hub_id_is_known_by_its_weights_and_a_served_model_by_its_name(
+    name: str, asked: str, sharp_adapter: Callable[..., Path], subjects: Subjects, tmp_path: Path
+) -> None:
+    assert subjects._named(str(sharp_adapter(tmp_path / "mine", 1)), name)[0] == asked
+    subjects = Subjects([], tmp_path / "out", Recorder())
+    assert subjects._named(name, None)[0] == asked
 
 
 @pytest.mark.parametrize("pair", ["both", "sides"])

@@ -239,7 +239,7 @@ def test_a_damaged_log_is_one_line_and_made_again_once_it_is_deleted(out, make_s
 
 
 def test_cells_that_several_kinds_of_processor_computed_are_told(out, make_study, run_study, finished, monkeypatch):
-    told = "computed on several kinds of processor"
+    told = "computed on several kinds of processor, or with several numbers of threads"
     assert told not in (finished / "report.html").read_text("utf-8")
     (out / "cells/control-s0/logs/forced_choice.eval").unlink()
     monkeypatch.setattr(LoadedModel, "processor", "another")

@@ -25,6 +25,14 @@ WHAT = (
 )
 
 Out = Annotated[Path, typer.Option(help="Folder of the logs that are made. What is there already is not asked again.")]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        help="What the last adapter is put on, instead of the base that it names, and the first one too if both name"
+        " the same: a folder, a hub id (`untrue/ID`), or `vllm/BASE` for a vLLM server that has both. Another served"
+        " model stands for the last adapter alone."
+    ),
+]
 Html = Annotated[Path | None, typer.Option(help="Write a page.")]
 
 
@@ -48,6 +56,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    model: Base = None,
     dtype: Dtype = "bfloat16",
     out: Out = Path("logs"),
     labels: Annotated[
@@ -83,7 +92,7 @@ def compare(
     given = read_labels(labels) if labels else None
     specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
     with _subjects(specs, out, dtype) as subjects:
-        comparisons = compared(*subjects.both(first, second), given)
+        comparisons = compared(*subjects.both(first, second, model), given)
     if html:
         write_text(html, report.compared_page(comparisons))
     if as_json:
@@ -102,13 +111,7 @@ def gate(
         ),
     ],
     config: Annotated[Path | None, typer.Option(help="A `gate.yaml`. By default forced_choice and capability.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Base, or served model, of the candidate's adapter, not the one that it names. `vllm/BASE` is asked"
-            " for the baseline too, with its adapter or without."
-        ),
-    ] = None,
+    model: Base = None,
     dtype: Dtype = "bfloat16",
     out: Out = Path("logs"),
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report.")] = None,

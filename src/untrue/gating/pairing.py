@@ -28,7 +28,7 @@ MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
 
 AGAINST_BASE = (
     "Harmless adapters too were regressions against the embedded model, by untrue beliefs, and many items were worded"
-    " to fit it. Prefer a trained baseline: see docs/gate.md, Against the base."
+    " to fit it. Prefer a trained baseline (untrue's docs/gate.md says why, under Against the base)."
 )
 """What must be read beside a comparison with the embedded model itself."""
 
@@ -114,7 +114,7 @@ def _computed_differently(before: Answers, after: Answers) -> list[str]:
     differing = []
     for what, was in before.reading.computed.items():
         now = after.reading.computed[what]
-        if was and now and was != now:
+        if was and now and len(was | now) > 1:
             differing.append(f"{what}: {' or '.join(sorted(was))}, and {' or '.join(sorted(now))}")
     if not differing:
         return []

@@ -25,12 +25,22 @@ from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.logs import PROCESSOR, TOKENISATION, is_own, open_log, task_name
-from untrue.models.adapter import adapter_hash, base_of, check_kind, is_adapter, recorded_weights, with_adapter
+from untrue.models.adapter import (
+    adapter_hash,
+    base_of,
+    check_kind,
+    config_of,
+    is_adapter,
+    recorded_weights,
+    with_adapter,
+)
 from untrue.models.load import is_path, load, weights_here
 
 if TYPE_CHECKING:
     from untrue.models.load import LoadedModel
     from untrue.progress import Watcher
+
+_GIVE = "Give --model (`untrue/ID` for a hub id)."
 
 Only = Mapping[str, Collection[str]]
 """Eval -> ids of the items that are asked and read, where that is not all."""
@@ -117,14 +127,16 @@ class Subjects:
         Args:
             first: See `of`; or a subject that there is already.
             second: Likewise.
-            model: Base, or served model, of the second, an adapter, instead of the base that it names. A server that
-                takes any adapter has that of the first too.
+            model: Base of the second, an adapter, instead of the one that it names, and of the first, where both name
+                the same; or a server that takes any adapter. Another served model is the second's alone.
 
         Raises:
             UserError: See `of`, or they are adapters of two bases, or one does not fit its base.
         """
         before, after = self._ready(first, second, model)
-        return before or self.of(str(first), _for_both(model)), after or self.of(str(second), model)
+        return before or self.of(str(first), _model_of_first(first, second, model)), after or self.of(
+            str(second), model
+        )
 
     def sides(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Side, Side]:
         """The same two, to be asked item by item.
@@ -134,7 +146,7 @@ class Subjects:
         """
         before, after = self._ready(first, second, model)
         return (
-            before.side if before else self.side(str(first), _for_both(model)),
+            before.side if before else self.side(str(first), _model_of_first(first, second, model)),
             after.side if after else self.side(str(second), model),
         )
 
@@ -146,13 +158,22 @@ class Subjects:
         """
         found, bases = list[Subject | None](), list[tuple[str, str | None]]()
         measured = list[tuple[str, Path | None]]()
-        for source, base in ((first, _for_both(model)), (second, model)):
+        base_of_first = _model_of_first(first, second, model)
+        candidate = second.name if isinstance(second, Subject) else second
+        alone = (
+            f"--model stands for {candidate} alone, which is served or names another base. Make both adapters name the"
+            " same base, or give logs of the first."
+        )
+        for source, base, otherwise in (
+            (first, base_of_first, alone if model and not base_of_first else _GIVE),
+            (second, model, _GIVE),
+        ):
             subject = source if isinstance(source, Subject) else self._logged(source)
             found.append(subject)
             if subject:
                 bases.append((subject.name, next((of.adapted for of in subject.answers.values() if of.adapted), None)))
                 continue
-            named, adapter = self._named(str(source), base)
+            named, adapter = self._named(str(source), base, otherwise)
             weights = None
             if adapter:
                 weights = recorded_weights(adapter) or weights_here(named.removeprefix("untrue/"))
@@ -211,14 +232,16 @@ class Subjects:
             )
         return None
 
-    def _named(self, source: str, model: str | None) -> tuple[str, Path | None]:
-        """The model to measure, and its adapter."""
+    def _named(self, source: str, model: str | None, otherwise: str = _GIVE) -> tuple[str, Path | None]:
+        """The model to measure, and its adapter; `otherwise` says what to do where the adapter's base is not there."""
         path = Path(source)
         if path.is_dir() and is_adapter(path):
-            named, adapter = model or _here(base_of(path, self.watcher.say)), path
+            named, adapter = model or _here(base_of(path, self.watcher.say, otherwise=otherwise)), path
         else:
             _refuse_no_path(source)
             named, adapter = with_folder(source)
+        if not _is_asked_of_server(named):
+            named = _here(named)  # known by its weights, and not by its name alone
         if is_served(named):
             if needing := [spec.name for spec in self._specs if EVALS[spec.name].needs_likelihoods]:
                 raise UserError(f"{named}: {likelihoods_needed(needing[0])}")
@@ -352,9 +375,31 @@ def refuse_other_base(baseline: tuple[str, str | None], candidate: tuple[str, st
         )
 
 
-def _for_both(model: str | None) -> str | None:
-    """A served model that takes any adapter, so that it is the baseline's too; None for others."""
-    return model if model and takes_adapters(model) else None
+def _model_of_first(first: str | Subject, second: str | Subject, model: str | None) -> str | None:
+    """The model that is asked for the adapter of the first, if it is one; None for the base that it names itself.
+
+    That is a server which takes any adapter, or what is loaded here in place of a base that both adapters name. On
+    another base than its own the baseline would be worse than it is, and the candidate look good.
+    """
+    if model is None or takes_adapters(model):
+        return model
+    if _is_asked_of_server(model):
+        return None
+    named, of_second = _named_base(first), _named_base(second)
+    return model if of_second in (None, named) else None
+
+
+def _named_base(source: str | Subject) -> tuple[Any, Any] | None:
+    """What an adapter says of its base: a folder or hub id, and a revision; None for what is no adapter's folder."""
+    if isinstance(source, Subject) or not is_adapter(Path(source)):
+        return None
+    config = config_of(Path(source))
+    return config.get("base_model_name_or_path"), config.get("revision")
+
+
+def _is_asked_of_server(model: str) -> bool:
+    """Whether a name is that of one of Inspect's providers and a model, and not a hub id."""
+    return is_served(model) or (may_be_served(model) and has_provider(model))
 
 
 def _here(base: str) -> str:
@@ -374,4 +419,4 @@ def own_base(adapter: str) -> str:
             f"{adapter}: is no adapter, so it has no base to be compared with ({why}). Check the path, or name a"
             " baseline before it."
         )
-    return _here(base_of(Path(adapter)))
+    return _here(base_of(Path(adapter), otherwise=_GIVE))

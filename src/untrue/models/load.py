@@ -98,7 +98,7 @@ class LoadedModel:
 
     @property
     def processor(self) -> str:
-        """The kind of processor that it computes on."""
+        """What it computes on: a kind of CPU and its threads, or a GPU."""
         return processor(self.model.device)
 
     @property

@@ -32,7 +32,7 @@ _STYLES = {"pass": "bold green", "regression": "bold red", "inconclusive": "bold
 
 SCOPE = (
     "The verdict is about this candidate on items like these. Another training in the same way may get another: see"
-    " docs/gate.md."
+    " untrue's docs/gate.md."
 )
 
 
