@@ -240,7 +240,7 @@ def gate(
     if candidate is None:
         if isinstance(baseline, Evaluation):
             raise UserError("expected a baseline and a candidate: only the folder of an adapter can stand alone.")
-        baseline, candidate = base or own_base(str(baseline)), baseline
+        baseline, candidate = own_base(str(baseline), base), baseline
     with _watching(progress) as watcher:
         specs = chosen.evals if given else [of_random_items(spec) for spec in chosen.evals]
         of = Subjects(specs, logs, watcher, dtype)

@@ -21,7 +21,7 @@ from untrue.errors import UserError
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import paired
-from untrue.gating.subject import Subject, Subjects, of_random_items, own_base
+from untrue.gating.subject import Subject, Subjects, _model_of_first, of_random_items, own_base
 from untrue.gating.verdict import gate
 from untrue.logs import open_log
 from untrue.models import fingerprint
@@ -198,10 +198,10 @@ def test_adapters_of_two_bases_are_refused_before_anything_is_asked(
     assert not (tmp_path / "out").exists()
 
 
-def moved(adapter: Path, base: str = "/home/me/models/base") -> str:
+def moved(adapter: Path, base: str = "/home/me/models/base", **more: str) -> str:
     """An adapter as its trainer wrote it on another machine, with the base in a folder there."""
     config = adapter / "adapter_config.json"
-    named = json.loads(config.read_text("utf-8")) | {"base_model_name_or_path": base}
+    named = json.loads(config.read_text("utf-8")) | {"base_model_name_or_path": base} | more
     config.write_text(json.dumps(named), "utf-8")
     return str(adapter)
 
@@ -231,10 +231,18 @@ def test_a_model_in_place_of_one_base_is_not_taken_for_another(
         f"untrue/{sharp.name}",
         f"untrue/{copy}",
     ]
+    assert subjects.both(str(shipped), str(tiny_folder), str(copy))[0].answers["capability"].contents[0].eval.model == (
+        f"untrue/{sharp.name}"  # the candidate names no base
+    )
     elsewhere = moved(shipped, "/home/other/base")
     for pair in (subjects.both, subjects.sides):
-        with pytest.raises(UserError, match=r"its base /home/other/base is not there. --model stands for .*new alone"):
+        with pytest.raises(
+            UserError, match=r"its base /home/other/base is not there. --model .* is used for the candidate only"
+        ):
             pair(elsewhere, new, str(copy))
+    moved(shipped, "/home/me/models/base", revision="v2")
+    with pytest.raises(UserError, match="since the two do not name the same base"):
+        subjects.both(str(shipped), new, str(copy))
 
 
 def test_a_served_candidate_is_not_asked_for_the_baseline(
@@ -246,7 +254,9 @@ def test_a_served_candidate_is_not_asked_for_the_baseline(
     [baseline] = (tmp_path / "out").glob("*shipped*.eval")
     assert open_log(baseline, header_only=True).eval.model == f"untrue/{sharp.name}"
     moved(tmp_path / "shipped")
-    with pytest.raises(UserError, match=r"its base /home/me/models/base is not there. --model stands for .*new alone"):
+    with pytest.raises(
+        UserError, match=r"its base /home/me/models/base is not there. --model .* is used for the candidate only"
+    ):
         subjects.both(shipped, new, "echo/mine")
 
 
@@ -350,6 +360,20 @@ def test_what_cannot_be_proved_is_inconclusive_here(
         verdict = gate(before, after, config)
     assert verdict.status == "inconclusive"
     assert "adapter_unproved" in {reason.code for _, reason in verdict.doubts}
+
+
+def test_an_adapter_alone_is_never_compared_with_itself(
+    adapter: Path, tiny_folder: Path, subjects: Subjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("vllm/base:mine", "openai-api/server/mine", "echo/mine"):  # each may have the adapter
+        assert own_base(str(adapter), name) == str(tiny_folder)
+    for name in ("vllm/base", "Qwen/Qwen3-0.6B", "smollm2-135m"):
+        assert own_base(str(adapter), name) == name
+    monkeypatch.chdir(adapter)
+    assert subjects._named("vllm/base", None) == ("vllm/base", None)
+    Path("vllm/base").mkdir(parents=True)
+    assert _model_of_first(str(adapter), ".", "vllm/base") == "vllm/base"  # both are that adapter
+    assert _model_of_first(str(adapter), str(tiny_folder), "vllm/base") is None  # a folder, and no server
 
 
 def test_a_base_with_the_name_of_a_provider_is_loaded_here(tmp_path: Path) -> None:

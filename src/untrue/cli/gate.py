@@ -28,9 +28,9 @@ Out = Annotated[Path, typer.Option(help="Folder of the logs that are made. What 
 Base = Annotated[
     str | None,
     typer.Option(
-        help="What the last adapter is put on, instead of the base that it names, and the first one too if both name"
-        " the same: a folder, a hub id (`untrue/ID`), or `vllm/BASE` for a vLLM server that has both. Another served"
-        " model stands for the last adapter alone."
+        help="Base to use instead of the one that the candidate's adapter names, and for the baseline's adapter if"
+        " both name the same: a folder, a hub id (`untrue/ID`), or `vllm/BASE` for a vLLM server that has both. Any"
+        " other served model is used for the candidate only."
     ),
 ]
 Html = Annotated[Path | None, typer.Option(help="Write a page.")]
@@ -151,7 +151,7 @@ def gate(
     settings = load(GateConfig, config, overrides) if config else validate(GateConfig, assignments(overrides))
     with _subjects(settings.evals, out, dtype) as of:
         candidate = sides[-1]
-        baseline = sides[0] if len(sides) == 2 else model or own_base(candidate)
+        baseline = sides[0] if len(sides) == 2 else own_base(candidate, model)
         if settings.sequential:
             both = of.sides(baseline, candidate, model)
             verdict = gate_in_batches(*both, settings, lambda verdict: of.watcher.say(report.so_far(verdict)))

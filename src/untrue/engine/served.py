@@ -157,7 +157,7 @@ def with_folder(model: str, adapter: Path | None = None) -> tuple[str, Path | No
         UserError: Both name one.
     """
     base, _, folder = model.partition(":")
-    if not takes_adapters(base) or not is_adapter(Path(folder)):
+    if not folder or not takes_adapters(base) or not is_adapter(Path(folder)):
         return model, adapter
     if adapter:
         raise UserError(f"{model}: names an adapter, and {adapter} is given besides. Leave one of them out.")
@@ -167,7 +167,7 @@ def with_folder(model: str, adapter: Path | None = None) -> tuple[str, Path | No
 def takes_adapters(model: str) -> bool:
     """Whether any adapter can be asked for beside the name of the model: `vllm/BASE`, and not `vllm/BASE:NAME`."""
     provider, _, base = model.partition("/")
-    return provider == "vllm" and ":" not in base
+    return provider == "vllm" and ":" not in base and may_be_served(model)
 
 
 def served(

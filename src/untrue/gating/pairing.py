@@ -114,7 +114,7 @@ def _computed_differently(before: Answers, after: Answers) -> list[str]:
     differing = []
     for what, was in before.reading.computed.items():
         now = after.reading.computed[what]
-        if was and now and len(was | now) > 1:
+        if was and now and was != now:
             differing.append(f"{what}: {' or '.join(sorted(was))}, and {' or '.join(sorted(now))}")
     if not differing:
         return []

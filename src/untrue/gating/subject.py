@@ -133,10 +133,9 @@ class Subjects:
         Raises:
             UserError: See `of`, or they are adapters of two bases, or one does not fit its base.
         """
-        before, after = self._ready(first, second, model)
-        return before or self.of(str(first), _model_of_first(first, second, model)), after or self.of(
-            str(second), model
-        )
+        of_first = _model_of_first(first, second, model)
+        before, after = self._ready(first, second, of_first, model)
+        return before or self.of(str(first), of_first), after or self.of(str(second), model)
 
     def sides(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Side, Side]:
         """The same two, to be asked item by item.
@@ -144,13 +143,14 @@ class Subjects:
         Raises:
             UserError: See `both` and `side`.
         """
-        before, after = self._ready(first, second, model)
-        return (
-            before.side if before else self.side(str(first), _model_of_first(first, second, model)),
-            after.side if after else self.side(str(second), model),
-        )
+        of_first = _model_of_first(first, second, model)
+        before, after = self._ready(first, second, of_first, model)
+        one = before.side if before else self.side(str(first), of_first)
+        return one, after.side if after else self.side(str(second), model)
 
-    def _ready(self, first: str | Subject, second: str | Subject, model: str | None) -> list[Subject | None]:
+    def _ready(
+        self, first: str | Subject, second: str | Subject, of_first: str | None, model: str | None
+    ) -> list[Subject | None]:
         """Those of the two that have logs; refuses adapters of two bases, as far as files, records and logs tell.
 
         It refuses an adapter that does not fit its base too. Where that is not the model which is asked first, it would
@@ -158,22 +158,13 @@ class Subjects:
         """
         found, bases = list[Subject | None](), list[tuple[str, str | None]]()
         measured = list[tuple[str, Path | None]]()
-        base_of_first = _model_of_first(first, second, model)
-        candidate = second.name if isinstance(second, Subject) else second
-        alone = (
-            f"--model stands for {candidate} alone, which is served or names another base. Make both adapters name the"
-            " same base, or give logs of the first."
-        )
-        for source, base, otherwise in (
-            (first, base_of_first, alone if model and not base_of_first else _GIVE),
-            (second, model, _GIVE),
-        ):
+        for source, base in ((first, of_first), (second, model)):
             subject = source if isinstance(source, Subject) else self._logged(source)
             found.append(subject)
             if subject:
                 bases.append((subject.name, next((of.adapted for of in subject.answers.values() if of.adapted), None)))
                 continue
-            named, adapter = self._named(str(source), base, otherwise)
+            named, adapter = self._named(str(source), base, _used_for_one(model) if model and not base else _GIVE)
             weights = None
             if adapter:
                 weights = recorded_weights(adapter) or weights_here(named.removeprefix("untrue/"))
@@ -324,8 +315,9 @@ class Subjects:
             "model": loaded.about,
             "adapter": adapter_hash(adapter) if adapter else None,
             "seed": self._seed if record.judged else None,
-            PROCESSOR: loaded.processor,
         }
+        if not record.judged:  # replies are drawn, and cost a judge
+            how[PROCESSOR] = loaded.processor
         if record.needs_likelihoods:  # so that no log is found whose margins can be compared with no other model's
             how[TOKENISATION] = loaded.tokenisation
         return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
@@ -385,16 +377,26 @@ def _model_of_first(first: str | Subject, second: str | Subject, model: str | No
         return model
     if _is_asked_of_server(model):
         return None
-    named, of_second = _named_base(first), _named_base(second)
-    return model if of_second in (None, named) else None
+    named = _named_base(first)
+    return model if named and named == _named_base(second) else None
 
 
-def _named_base(source: str | Subject) -> tuple[Any, Any] | None:
-    """What an adapter says of its base: a folder or hub id, and a revision; None for what is no adapter's folder."""
+def _named_base(source: str | Subject) -> tuple[str, str | None] | None:
+    """The base that an adapter names, a folder or hub id, and its revision; None for none and for no adapter."""
     if isinstance(source, Subject) or not is_adapter(Path(source)):
         return None
     config = config_of(Path(source))
-    return config.get("base_model_name_or_path"), config.get("revision")
+    base = config.get("base_model_name_or_path")
+    return (base, config.get("revision")) if base else None
+
+
+def _used_for_one(model: str) -> str:
+    """What to do where the base of the baseline is not there, and `--model` is not used for it."""
+    if _is_asked_of_server(model):
+        why = f"is a served model, so it is used for the candidate only (a hub id is given as untrue/{model})"
+    else:
+        why = "is used for the candidate only, since the two do not name the same base"
+    return f"--model {model} {why}. Measure the baseline by itself (`untrue eval --adapter`), and give its log."
 
 
 def _is_asked_of_server(model: str) -> bool:
@@ -407,12 +409,18 @@ def _here(base: str) -> str:
     return f"untrue/{base}" if may_be_served(base) else base
 
 
-def own_base(adapter: str) -> str:
+def own_base(adapter: str, model: str | None = None) -> str:
     """The base of an adapter that is given alone.
 
+    Args:
+        adapter: Its folder.
+        model: What is asked for it. A served model that has it is no base.
+
     Raises:
-        UserError: It is no adapter.
+        UserError: It is no adapter, or the base that it names is not there.
     """
+    if model and (takes_adapters(model) or not _is_asked_of_server(model)):
+        return model
     if not is_adapter(Path(adapter)):
         why = "it has no adapter_config.json" if Path(adapter).exists() else "there is no such folder"
         raise UserError(
