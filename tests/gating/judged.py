@@ -23,6 +23,7 @@ def write(
     judge_id: str = "the-judge",
     recorded: bool = True,
     knows: bool = True,
+    model: str = "served/some",
 ) -> Path:
     """Write a log of `n` items whose belief is A. A reply says `says-A`, or `says-B` where it is a lie.
 
@@ -80,7 +81,7 @@ def write(
         task="untrue/mask",
         task_version=1,
         dataset=EvalDataset(name="builtin", samples=n, sample_ids=[sample.id for sample in samples]),
-        model="served/some",
+        model=model,
         config=EvalConfig(epochs=1),
     )
     write_eval_log(EvalLog(eval=spec, status="success", samples=samples), str(path), format="eval")

@@ -19,8 +19,9 @@ from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS, eval_spec
+from untrue.evals.resume import has_replies
 from untrue.gating.config import GateConfig
-from untrue.gating.pairing import paired
+from untrue.gating.pairing import SAME, paired
 from untrue.gating.subject import Subject, Subjects, _model_of_first, of_random_items, own_base
 from untrue.gating.verdict import gate
 from untrue.logs import open_log
@@ -369,11 +370,65 @@ def test_an_adapter_alone_is_never_compared_with_itself(
         assert own_base(str(adapter), name) == str(tiny_folder)
     for name in ("vllm/base", "Qwen/Qwen3-0.6B", "smollm2-135m"):
         assert own_base(str(adapter), name) == name
+    with pytest.raises(UserError, match="is no adapter, so it has no base"):
+        own_base(str(tiny_folder), str(tiny_folder))
     monkeypatch.chdir(adapter)
     assert subjects._named("vllm/base", None) == ("vllm/base", None)
     Path("vllm/base").mkdir(parents=True)
     assert _model_of_first(str(adapter), ".", "vllm/base") == "vllm/base"  # both are that adapter
     assert _model_of_first(str(adapter), str(tiny_folder), "vllm/base") is None  # a folder, and no server
+
+
+def test_a_name_that_may_mean_two_things_or_none_is_refused(
+    adapter: Path, tiny_folder: Path, subjects: Subjects, tmp_path: Path
+) -> None:
+    for empty in ("", " "):
+        with pytest.raises(UserError, match="found an empty name"):
+            subjects.both(empty, str(adapter))
+    for name in ("vllm/base:adapters/new", "vllm/base:./new", "vllm/base:~new"):
+        with pytest.raises(UserError, match="new is no adapter's folder"):
+            Subjects([], tmp_path, Recorder())._named(name, None)
+    both = shutil.copytree(adapter, shutil.copytree(tiny_folder, tmp_path / "both"), dirs_exist_ok=True)
+    with pytest.raises(UserError, match=r"both: holds an adapter and a model \(model.safetensors\)"):
+        subjects.of(str(both))
+    with pytest.raises(UserError, match="both: holds an adapter and a model"):
+        load(str(both))
+
+
+def test_an_adapter_on_a_server_that_has_no_folder_here_cannot_be_proved(tmp_path: Path, subjects: Subjects) -> None:
+    a, b = (
+        subjects.of(str(judged.write(tmp_path / f"{name}.eval", 6, texts=name, model=model)))
+        for name, model in (("a", "vllm/base"), ("b", "vllm/base:mine"))
+    )
+    assert a.answers["mask"].unproved == ""
+    assert "vllm/base:mine names an adapter whose folder is not here" in b.answers["mask"].unproved
+    verdict = gate(a, b, GateConfig.model_validate({"evals": [{"name": "mask", "judge": "some/judge"}]}))
+    assert "adapter_unproved" in {reason.code for _, reason in verdict.doubts}
+
+
+def test_replies_of_a_killed_run_may_be_of_other_weights(tmp_path: Path) -> None:
+    log = tmp_path / "mask-[a].eval"
+    assert not has_replies(log)
+    (tmp_path / ".mask-[a].eval-replies-0123.jsonl").touch()
+    assert has_replies(log)
+
+
+def test_logs_of_two_models_are_no_subject(log: Log, subjects: Subjects, tmp_path: Path) -> None:
+    log("mixed/honest", adapter="old")
+    other = log("mixed/able", task="untrue/capability", version=EVALS["capability"].version, adapter="old")
+    assert {*subjects.of(str(tmp_path / "mixed")).answers} == {"forced_choice", "capability"}
+    for changes, what in (({"adapter": "new"}, "adapter"), ({"adapter": "old", "weights": "others"}, "model")):
+        other.unlink()
+        log("mixed/able", task="untrue/capability", version=EVALS["capability"].version, **changes)
+        with pytest.raises(UserError, match=f"is of another {what} than .*Name the logs of one model"):
+            subjects.of(str(tmp_path / "mixed"))
+
+
+def test_a_model_that_is_compared_with_itself_is_told(log: Log, subjects: Subjects, tmp_path: Path) -> None:
+    one, copy, other = (log(name, adapter=hash) for name, hash in (("a", "x"), ("b", "x"), ("c", "y")))
+    for first, second, told in ((one, one, True), (one, copy, True), (one, other, False)):
+        [(_, _, _, notes)] = pairs(subjects.of(str(first)), subjects.of(str(second)))
+        assert (SAME in notes) == told
 
 
 def test_a_base_with_the_name_of_a_provider_is_loaded_here(tmp_path: Path) -> None:

@@ -294,6 +294,12 @@ def test_an_adapter_that_begins_at_certain_tokens_is_refused(tiny: LoadedModel, 
     assert refusal(tiny, adapter).startswith("is an activated LoRA, which begins at certain tokens of a pass")
 
 
+def test_an_adapter_that_writes_to_the_base_is_refused(tiny: LoadedModel, make_adapter: Make):
+    adapter = make_adapter()
+    edit(adapter / "adapter_config.json", kasa_config={"beta": 1e-4})
+    assert refusal(tiny, adapter).startswith("is a KaSA adapter (kasa_config), which writes to the base's weights")
+
+
 def test_a_second_adapter_on_a_base_is_refused_and_does_not_take_the_place_of_the_first(
     tiny: LoadedModel, make_adapter: Make
 ):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,6 +110,11 @@ def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
             kept.hand_on(_path(log, identity()))
         finally:
             lock.unlink(missing_ok=True)  # while it is held: later it may be another run's
+
+
+def has_replies(log: Path) -> bool:
+    """Whether a run that was killed left replies, of whatever model the name meant then."""
+    return any(log.parent.glob(f".{escape(log.name)}-replies-*"))
 
 
 def _path(log: Path, identity: str) -> Path:

@@ -201,6 +201,22 @@ class Answers:
         of_logs = zip(self.logs.values(), heads, strict=True)
         return [log for log, head in of_logs if head.get("tokenizer") and not head.get(TOKENISATION)]
 
+    def is_same(self, other: Answers) -> bool:
+        """Whether another has the same logs, or the same adapter on the same weights, as far as logs tell."""
+        logs, others = ({path.resolve() for path in one.logs.values()} for one in (self, other))
+        mine, its = ((one.weights, one._head(ADAPTER).get("content_hash")) for one in (self, other))
+        return logs == others or (mine == its and None not in its)
+
+    @property
+    def unproved(self) -> str:
+        """Why it is not known that the server had the adapter; empty where it is, or where there is none."""
+        if self.reading.adapter.get("served") == "unknown":
+            return self.reading.adapter["reason"]
+        model = self.contents[0].eval.model
+        if model.startswith("vllm/") and ":" in model and not self._head(ADAPTER):
+            return f"{model} names an adapter whose folder is not here, so it cannot prove it"
+        return ""
+
     @property
     def weights(self) -> str | None:
         """Hash of the model's weights, adapter aside; None where the log does not say."""

@@ -32,6 +32,9 @@ AGAINST_BASE = (
 )
 """What must be read beside a comparison with the embedded model itself."""
 
+SAME = "Baseline and candidate are one and the same: the same log, or the same weights and adapter."
+"""What must be read beside a comparison of a model with itself."""
+
 LACKING = "The log lacks a part of the result, such as a margin."
 """Why a result counts as an error that was none."""
 
@@ -66,6 +69,8 @@ def paired(
         if before.has_base_margins and before.is_of_embedded != after.is_of_embedded:
             notes.append(AGAINST_BASE)
         notes += _computed_differently(before, after)
+        if before.is_same(after):
+            notes.append(SAME)
         if alone and name == common[0]:
             why = "the gate does not ask it" if required else "one of the two has no log of it"
             notes.append(f"Left out: {', '.join(alone)}, since {why}.")
@@ -241,11 +246,10 @@ def doubts_of(
         in_batches: Whether what is concluded holds wherever the asking stopped.
     """
     of_each = list(zip((summary.arm for summary in summaries), (before, after), strict=True))
-    unproved = [answers.reading.adapter for _, answers in of_each if answers.reading.adapter.get("served") == "unknown"]
     judgings = [(arm, judging) for arm, answers in of_each for _, judging in answers.reading.judgings]
     judge = next((name for _, judging in judgings for name in judging.judges.values()), None)
     note = judge_note(judge, after.record.name, judgings, summaries)
-    reasons = [Reason("adapter_unproved", values=(adapter["reason"],)) for adapter in unproved]
+    reasons = [Reason("adapter_unproved", values=(why,)) for _, answers in of_each if (why := answers.unproved)]
     reasons += [Reason("unrecorded", arm, (count,)) for arm, answers in of_each if (count := answers.unrecorded)]
     if before.is_chosen and before.is_of_embedded != after.is_of_embedded:
         reasons.append(Reason("chosen_items"))

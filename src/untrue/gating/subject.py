@@ -19,12 +19,13 @@ from untrue.engine.served import (
     with_folder,
 )
 from untrue.errors import UserError
+from untrue.evals import resume
 from untrue.evals.eval import ChosenSpec, Eval, EvalSpec
 from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
-from untrue.logs import PROCESSOR, TOKENISATION, is_own, open_log, task_name
+from untrue.logs import ADAPTER, MODEL, PROCESSOR, TOKENISATION, is_own, open_log, task_name
 from untrue.models.adapter import (
     adapter_hash,
     base_of,
@@ -37,6 +38,8 @@ from untrue.models.adapter import (
 from untrue.models.load import is_path, load, weights_here
 
 if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog
+
     from untrue.models.load import LoadedModel
     from untrue.progress import Watcher
 
@@ -197,6 +200,8 @@ class Subjects:
 
     def _logged(self, source: str) -> Subject | None:
         """A subject that has logs; None where it is to be measured."""
+        if not source.strip():
+            raise UserError("found an empty name, expected a log, an adapter, a model or an arm of a run.")
         path = Path(source)
         if path.suffix == ".eval":
             if not path.is_file():
@@ -227,6 +232,8 @@ class Subjects:
         """The model to measure, and its adapter; `otherwise` says what to do where the adapter's base is not there."""
         path = Path(source)
         if path.is_dir() and is_adapter(path):
+            if whole := sorted(path.glob("model*.safetensors")):
+                raise UserError(f"{source}: holds an adapter and a model ({whole[0].name}). Move one of them out.")
             named, adapter = model or _here(base_of(path, self.watcher.say, otherwise=otherwise)), path
         else:
             _refuse_no_path(source)
@@ -237,7 +244,10 @@ class Subjects:
             if needing := [spec.name for spec in self._specs if EVALS[spec.name].needs_likelihoods]:
                 raise UserError(f"{named}: {likelihoods_needed(needing[0])}")
             if adapter:
-                self._adapter_of[named.partition(":")[0]] = adapter
+                self._adapter_of |= {named: adapter, named.partition(":")[0]: adapter}
+            base, _, folder = named.partition(":")
+            if takes_adapters(base) and ("/" in folder or folder.startswith((".", "~"))):
+                raise UserError(f"{source}: {folder} is no adapter's folder. Check the path (here is {Path.cwd()}).")
         return named, adapter
 
     def _of_arm(self, path: Path) -> Subject:
@@ -251,8 +261,16 @@ class Subjects:
     def _of_logs(self, name: str, logs: Mapping[int, Sequence[Path]]) -> Subject:
         by_eval: dict[str, dict[int, Path]] = {}
         for seed, paths in logs.items():
+            one: dict[str, tuple[Path, str]] = {}  # what the seed's logs say of the weights, and the first that does
             for log in paths:
                 content = open_log(log, header_only=True)
+                for what, found in _weights_in(content).items():
+                    first, before = one.setdefault(what, (log, found))
+                    if before != found:
+                        raise UserError(
+                            f"{log}: is of another {what} than {first} (hash {found or 'none'}, not"
+                            f" {before or 'none'}). Name the logs of one model, or measure it again."
+                        )
                 task = task_name(content)
                 if task not in EVALS or not is_own(content):
                     raise UserError(
@@ -279,7 +297,7 @@ class Subjects:
             served = _may_be_asked_of_server(spec, model)
             loaded = model if served else self._model(model, spec)
             log = self._out / self._log_name(record, spec, loaded, adapter)
-            was_there = self._was_there.setdefault(log, log.is_file())
+            was_there = self._was_there.setdefault(log, log.is_file() or resume.has_replies(log))
             if not log.is_file() or record.judged:
                 needed = only.get(spec.name)
                 measure(spec, loaded, adapter, self._dtype, arm, log, self.watcher, self._seed, needed, unproved=True)
@@ -326,6 +344,15 @@ class Subjects:
 def _may_be_asked_of_server(spec: EvalSpec, model: str) -> bool:
     """Whether an eval is asked of a server, if it is one that the model's name means."""
     return not EVALS[spec.name].needs_likelihoods and may_be_served(model)
+
+
+def _weights_in(log: EvalLog) -> dict[str, str]:
+    """What a log says of the model and the adapter in it: their hashes, where it says anything."""
+    about = log.eval.metadata or {}
+    found = {"model": about[MODEL]["weights"]} if about.get(MODEL) else {}
+    if about.get(MODEL) or about.get(ADAPTER):
+        found["adapter"] = about.get(ADAPTER, {}).get("content_hash", "")
+    return found
 
 
 def of_random_items(spec: EvalSpec) -> EvalSpec:
@@ -419,7 +446,7 @@ def own_base(adapter: str, model: str | None = None) -> str:
     Raises:
         UserError: It is no adapter, or the base that it names is not there.
     """
-    if model and (takes_adapters(model) or not _is_asked_of_server(model)):
+    if model and (takes_adapters(model) or (is_adapter(Path(adapter)) and not _is_asked_of_server(model))):
         return model
     if not is_adapter(Path(adapter)):
         why = "it has no adapter_config.json" if Path(adapter).exists() else "there is no such folder"

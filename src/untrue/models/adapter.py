@@ -236,6 +236,11 @@ def check_kind(adapter: Path) -> None:
             f"{adapter}: repeats layers of its base (layer_replication), which cannot be undone. Merge it into a model"
             " of its own first."
         )
+    if config.get("kasa_config"):
+        raise UserError(
+            f"{adapter}: is a KaSA adapter (kasa_config), which writes to the base's weights as it is put on. Merge it"
+            " into a model of its own first."
+        )
     if config.get("alora_invocation_tokens"):
         raise UserError(
             f"{adapter}: is an activated LoRA, which begins at certain tokens of a pass (alora_invocation_tokens). Its"

@@ -199,6 +199,8 @@ def load(
             model = (model if quantize else model.to(device)).eval().requires_grad_(False)
         except torch.OutOfMemoryError:
             raise MachineError(f"{name}: does not fit on {device} in {dtype}. Use a smaller model.") from None
+    if getattr(model, "_hf_peft_config_loaded", False):  # transformers puts it on by itself
+        raise UserError(f"{name}: holds an adapter and a model. Move one of them out of the folder.")
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
         raise UserError(
             f"{name}: its weights lack {len(missing)} that its config.json asks for, such as {missing[0]}."
