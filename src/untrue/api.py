@@ -21,10 +21,11 @@ from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.evals.reading import arm_name, default_log, evaluated, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evaluation import Evaluation, Part
+from untrue.gating.bases import own_base
 from untrue.gating.comparison import EvalComparison, compared
 from untrue.gating.config import GateConfig
 from untrue.gating.sequential import gate_in_batches
-from untrue.gating.subject import Subjects, of_random_items, own_base
+from untrue.gating.subject import Subjects, of_random_items
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
 from untrue.logs import open_log

@@ -18,7 +18,7 @@ ADAPTER = "untrue_adapter"
 """Where a log's metadata says which adapter the model has."""
 
 MODEL = "untrue_model"
-"""Where a log's metadata says all that can change the figures of a model in this process, adapter aside."""
+"""Where a log's metadata says all that can change the scores of a model in this process, adapter aside."""
 
 TOKENISATION = "tokenisation"
 """Where it says by which tokenizer, besides: what decides into which tokens a text is split, and nothing else."""
@@ -27,7 +27,7 @@ PROCESSOR = "processor"
 """Where it says on what kind of processor, and with how many threads: bfloat16 is rounded otherwise on others."""
 
 COMPUTED = ("dtype", "attention", "device", PROCESSOR, "torch", "transformers")
-"""What it says of how the model was computed: rounding moves figures where this differs."""
+"""What it says of how the model was computed: rounding moves scores where this differs."""
 
 IN_BATCHES = "untrue_in_batches"
 """Where the metadata of a log whose asking may stop by what it finds says how many items there are in all."""

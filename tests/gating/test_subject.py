@@ -20,9 +20,10 @@ from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.resume import has_replies
+from untrue.gating.bases import base_of_first, own_base
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import SAME, paired
-from untrue.gating.subject import Subject, Subjects, _model_of_first, of_random_items, own_base
+from untrue.gating.subject import Subject, Subjects, of_random_items
 from untrue.gating.verdict import gate
 from untrue.logs import open_log
 from untrue.models import fingerprint
@@ -375,8 +376,8 @@ def test_an_adapter_alone_is_never_compared_with_itself(
     monkeypatch.chdir(adapter)
     assert subjects._named("vllm/base", None) == ("vllm/base", None)
     Path("vllm/base").mkdir(parents=True)
-    assert _model_of_first(str(adapter), ".", "vllm/base") == "vllm/base"  # both are that adapter
-    assert _model_of_first(str(adapter), str(tiny_folder), "vllm/base") is None  # a folder, and no server
+    assert base_of_first(str(adapter), ".", "vllm/base") == "vllm/base"  # both are that adapter
+    assert base_of_first(str(adapter), str(tiny_folder), "vllm/base") is None  # a folder, and no server
 
 
 def test_a_name_that_may_mean_two_things_or_none_is_refused(

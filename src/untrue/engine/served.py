@@ -74,6 +74,11 @@ def has_provider(model: str) -> bool:
         return True
 
 
+def is_asked_of_server(model: str) -> bool:
+    """Whether a name is that of one of Inspect's providers and a model, and not a hub id."""
+    return is_served(model) or (may_be_served(model) and has_provider(model))
+
+
 def named_model(name: str, **arguments: Any) -> Model:
     """A model of its own of any of Inspect's providers.
 

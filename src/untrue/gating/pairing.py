@@ -14,7 +14,8 @@ from dataclasses import replace
 from untrue.errors import UserError
 from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
-from untrue.gating.subject import Subject, refuse_other_base
+from untrue.gating.bases import refuse_other_base
+from untrue.gating.subject import Subject
 from untrue.judge.check import judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart

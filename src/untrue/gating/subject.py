@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from untrue.data.items import items_hash
 from untrue.engine.served import (
-    has_provider,
+    is_asked_of_server,
     is_served,
     loading,
     may_be_served,
@@ -25,12 +25,12 @@ from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
+from untrue.gating.bases import GIVE, base_of_first, loaded_here, refuse_other_base, used_for_one
 from untrue.logs import ADAPTER, MODEL, PROCESSOR, TOKENISATION, is_own, open_log, task_name
 from untrue.models.adapter import (
     adapter_hash,
     base_of,
     check_kind,
-    config_of,
     is_adapter,
     recorded_weights,
     with_adapter,
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
     from untrue.models.load import LoadedModel
     from untrue.progress import Watcher
-
-_GIVE = "Give --model (`untrue/ID` for a hub id)."
 
 Only = Mapping[str, Collection[str]]
 """Eval -> ids of the items that are asked and read, where that is not all."""
@@ -136,7 +134,7 @@ class Subjects:
         Raises:
             UserError: See `of`, or they are adapters of two bases, or one does not fit its base.
         """
-        of_first = _model_of_first(first, second, model)
+        of_first = base_of_first(first, second, model)
         before, after = self._ready(first, second, of_first, model)
         return before or self.of(str(first), of_first), after or self.of(str(second), model)
 
@@ -146,7 +144,7 @@ class Subjects:
         Raises:
             UserError: See `both` and `side`.
         """
-        of_first = _model_of_first(first, second, model)
+        of_first = base_of_first(first, second, model)
         before, after = self._ready(first, second, of_first, model)
         one = before.side if before else self.side(str(first), of_first)
         return one, after.side if after else self.side(str(second), model)
@@ -167,7 +165,7 @@ class Subjects:
             if subject:
                 bases.append((subject.name, next((of.adapted for of in subject.answers.values() if of.adapted), None)))
                 continue
-            named, adapter = self._named(str(source), base, _used_for_one(model) if model and not base else _GIVE)
+            named, adapter = self._named(str(source), base, used_for_one(model) if model and not base else GIVE)
             weights = None
             if adapter:
                 weights = recorded_weights(adapter) or weights_here(named.removeprefix("untrue/"))
@@ -228,18 +226,18 @@ class Subjects:
             )
         return None
 
-    def _named(self, source: str, model: str | None, otherwise: str = _GIVE) -> tuple[str, Path | None]:
+    def _named(self, source: str, model: str | None, otherwise: str = GIVE) -> tuple[str, Path | None]:
         """The model to measure, and its adapter; `otherwise` says what to do where the adapter's base is not there."""
         path = Path(source)
         if path.is_dir() and is_adapter(path):
             if whole := sorted(path.glob("model*.safetensors")):
                 raise UserError(f"{source}: holds an adapter and a model ({whole[0].name}). Move one of them out.")
-            named, adapter = model or _here(base_of(path, self.watcher.say, otherwise=otherwise)), path
+            named, adapter = model or loaded_here(base_of(path, self.watcher.say, otherwise=otherwise)), path
         else:
             _refuse_no_path(source)
             named, adapter = with_folder(source)
-        if not _is_asked_of_server(named):
-            named = _here(named)  # known by its weights, and not by its name alone
+        if not is_asked_of_server(named):
+            named = loaded_here(named)  # known by its weights, and not by its name alone
         if is_served(named):
             if needing := [spec.name for spec in self._specs if EVALS[spec.name].needs_likelihoods]:
                 raise UserError(f"{named}: {likelihoods_needed(needing[0])}")
@@ -264,6 +262,11 @@ class Subjects:
             one: dict[str, tuple[Path, str]] = {}  # what the seed's logs say of the weights, and the first that does
             for log in paths:
                 content = open_log(log, header_only=True)
+                task = task_name(content)
+                if task not in EVALS or not is_own(content):
+                    raise UserError(
+                        f"{log}: is a log of {content.eval.task}, expected an eval of untrue: {', '.join(EVALS)}."
+                    )
                 for what, found in _weights_in(content).items():
                     first, before = one.setdefault(what, (log, found))
                     if before != found:
@@ -271,11 +274,6 @@ class Subjects:
                             f"{log}: is of another {what} than {first} (hash {found or 'none'}, not"
                             f" {before or 'none'}). Name the logs of one model, or measure it again."
                         )
-                task = task_name(content)
-                if task not in EVALS or not is_own(content):
-                    raise UserError(
-                        f"{log}: is a log of {content.eval.task}, expected an eval of untrue: {', '.join(EVALS)}."
-                    )
                 if by_eval.setdefault(task, {}).setdefault(seed, log) is not log:
                     raise UserError(f"{log}: {task} has another log there, {by_eval[task][seed]}. Name one of the two.")
         if not by_eval:
@@ -349,7 +347,7 @@ def _may_be_asked_of_server(spec: EvalSpec, model: str) -> bool:
 def _weights_in(log: EvalLog) -> dict[str, str]:
     """What a log says of the model and the adapter in it: their hashes, where it says anything."""
     about = log.eval.metadata or {}
-    found = {"model": about[MODEL]["weights"]} if about.get(MODEL) else {}
+    found = {"model": about[MODEL].get("weights", "")} if about.get(MODEL) else {}
     if about.get(MODEL) or about.get(ADAPTER):
         found["adapter"] = about.get(ADAPTER, {}).get("content_hash", "")
     return found
@@ -368,90 +366,7 @@ def _refuse_no_path(source: str) -> None:
     """
     name = source.partition("?revision=")[0].removeprefix("untrue/")
     in_folder = name == source and name.count("/") == 1 and Path(name).parent.is_dir() and not is_path(name)
-    if Path(name).exists() or is_served(source) or not (in_folder or is_path(name)):
-        return
-    if may_be_served(source) and has_provider(source):
+    if Path(name).exists() or not (in_folder or is_path(name)) or is_asked_of_server(source):
         return
     hint = f" If a model on the hub is meant: untrue/{source}." if in_folder else ""
     raise UserError(f"{source}: no such file or folder. Check the path (the current folder is {Path.cwd()}).{hint}")
-
-
-def refuse_other_base(baseline: tuple[str, str | None], candidate: tuple[str, str | None]) -> None:
-    """Refuse adapters of two base models.
-
-    Args:
-        baseline: Name of the first, and the hash of its base's weights; None where it is no adapter, or where they are
-            not known.
-        candidate: The same of the second.
-
-    Raises:
-        UserError: They are.
-    """
-    if baseline[1] and candidate[1] and baseline[1] != candidate[1]:
-        raise UserError(
-            f"{candidate[0]} is an adapter of another base model than {baseline[0]} (hash of its weights"
-            f" {candidate[1]}, not {baseline[1]}). Compare adapters of one base."
-        )
-
-
-def _model_of_first(first: str | Subject, second: str | Subject, model: str | None) -> str | None:
-    """The model that is asked for the adapter of the first, if it is one; None for the base that it names itself.
-
-    That is a server which takes any adapter, or what is loaded here in place of a base that both adapters name. On
-    another base than its own the baseline would be worse than it is, and the candidate look good.
-    """
-    if model is None or takes_adapters(model):
-        return model
-    if _is_asked_of_server(model):
-        return None
-    named = _named_base(first)
-    return model if named and named == _named_base(second) else None
-
-
-def _named_base(source: str | Subject) -> tuple[str, str | None] | None:
-    """The base that an adapter names, a folder or hub id, and its revision; None for none and for no adapter."""
-    if isinstance(source, Subject) or not is_adapter(Path(source)):
-        return None
-    config = config_of(Path(source))
-    base = config.get("base_model_name_or_path")
-    return (base, config.get("revision")) if base else None
-
-
-def _used_for_one(model: str) -> str:
-    """What to do where the base of the baseline is not there, and `--model` is not used for it."""
-    if _is_asked_of_server(model):
-        why = f"is a served model, so it is used for the candidate only (a hub id is given as untrue/{model})"
-    else:
-        why = "is used for the candidate only, since the two do not name the same base"
-    return f"--model {model} {why}. Measure the baseline by itself (`untrue eval --adapter`), and give its log."
-
-
-def _is_asked_of_server(model: str) -> bool:
-    """Whether a name is that of one of Inspect's providers and a model, and not a hub id."""
-    return is_served(model) or (may_be_served(model) and has_provider(model))
-
-
-def _here(base: str) -> str:
-    """The base that an adapter names, so that no provider of Inspect's is taken for the owner of a hub id."""
-    return f"untrue/{base}" if may_be_served(base) else base
-
-
-def own_base(adapter: str, model: str | None = None) -> str:
-    """The base of an adapter that is given alone.
-
-    Args:
-        adapter: Its folder.
-        model: What is asked for it. A served model that has it is no base.
-
-    Raises:
-        UserError: It is no adapter, or the base that it names is not there.
-    """
-    if model and (takes_adapters(model) or (is_adapter(Path(adapter)) and not _is_asked_of_server(model))):
-        return model
-    if not is_adapter(Path(adapter)):
-        why = "it has no adapter_config.json" if Path(adapter).exists() else "there is no such folder"
-        raise UserError(
-            f"{adapter}: is no adapter, so it has no base to be compared with ({why}). Check the path, or name a"
-            " baseline before it."
-        )
-    return _here(base_of(Path(adapter), otherwise=_GIVE))

@@ -1,0 +1,95 @@
+"""Which base the two adapters of a comparison are put on, and which pairs are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from untrue.engine.served import is_asked_of_server, is_served, may_be_served, takes_adapters
+from untrue.errors import UserError
+from untrue.models.adapter import base_of, config_of, is_adapter
+
+GIVE = "Give --model (`untrue/ID` for a hub id)."
+"""What to do where the base that an adapter names is not there."""
+
+
+def own_base(adapter: str, model: str | None = None) -> str:
+    """The base of an adapter that is given alone.
+
+    Args:
+        adapter: Its folder.
+        model: What is asked for it. A served model that has it is no base.
+
+    Raises:
+        UserError: It is no adapter, or the base that it names is not there.
+    """
+    if model and (takes_adapters(model) or (is_adapter(Path(adapter)) and not is_asked_of_server(model))):
+        return model
+    if not is_adapter(Path(adapter)):
+        why = "it has no adapter_config.json" if Path(adapter).exists() else "there is no such folder"
+        raise UserError(
+            f"{adapter}: is no adapter, so it has no base to be compared with ({why}). Check the path, or name a"
+            " baseline before it."
+        )
+    return loaded_here(base_of(Path(adapter), otherwise=GIVE))
+
+
+def base_of_first(first: object, second: object, model: str | None) -> str | None:
+    """What the first adapter is put on, if it is not the base that it names itself.
+
+    That is a server which takes any adapter, or what is loaded here in place of a base that both adapters name. On
+    another base than its own the baseline would be worse than it is, and the candidate look good.
+
+    Args:
+        first: The name that a person gave, or a subject that there is already.
+        second: Likewise.
+        model: What `--model` says.
+    """
+    if model is None or takes_adapters(model):
+        return model
+    if is_asked_of_server(model):
+        return None
+    named = _named_base(first)
+    return model if named and named == _named_base(second) else None
+
+
+def used_for_one(model: str) -> str:
+    """What to do where the base of the first adapter is not there, and `--model` is not used for it."""
+    why = "since the two do not name the same base"
+    if is_asked_of_server(model):
+        why = "since it is served" + ("" if is_served(model) else f" (a hub id is given as untrue/{model})")
+    return (
+        f"--model {model} is used for the candidate only, {why}. Measure the baseline by itself (`untrue eval"
+        " --adapter`), and give its log."
+    )
+
+
+def loaded_here(base: str) -> str:
+    """The name of a base that is loaded here, so that no provider of Inspect's is taken for the owner of a hub id."""
+    return f"untrue/{base}" if may_be_served(base) else base
+
+
+def refuse_other_base(baseline: tuple[str, str | None], candidate: tuple[str, str | None]) -> None:
+    """Refuse adapters of two base models.
+
+    Args:
+        baseline: Name of the first, and the hash of its base's weights; None where it is no adapter, or where they are
+            not known.
+        candidate: The same of the second.
+
+    Raises:
+        UserError: They are.
+    """
+    if baseline[1] and candidate[1] and baseline[1] != candidate[1]:
+        raise UserError(
+            f"{candidate[0]} is an adapter of another base model than {baseline[0]} (hash of its weights"
+            f" {candidate[1]}, not {baseline[1]}). Compare adapters of one base."
+        )
+
+
+def _named_base(source: object) -> tuple[str, str | None] | None:
+    """The base that an adapter names, a folder or hub id, and its revision; None for none and for no adapter."""
+    if not isinstance(source, str) or not is_adapter(Path(source)):
+        return None
+    config = config_of(Path(source))
+    base = config.get("base_model_name_or_path")
+    return (base, config.get("revision")) if base else None
