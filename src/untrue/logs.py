@@ -23,10 +23,7 @@ MODEL = "untrue_model"
 TOKENISATION = "tokenisation"
 """Where it says by which tokenizer, besides: what decides into which tokens a text is split, and nothing else."""
 
-PROCESSOR = "processor"
-"""Where it says on what kind of processor, and with how many threads: bfloat16 is rounded otherwise on others."""
-
-COMPUTED = ("dtype", "attention", "device", PROCESSOR, "torch", "transformers")
+COMPUTED = ("dtype", "attention", "device", "torch", "transformers")
 """What it says of how the model was computed: rounding moves scores where this differs."""
 
 IN_BATCHES = "untrue_in_batches"

@@ -15,7 +15,7 @@ def doctor(
     model: Annotated[
         str | None, typer.Option(help="Look at this model: `smollm2-135m`, a hub id, or a folder. It is loaded for it.")
     ] = None,
-    dtype: Dtype = "bfloat16",
+    dtype: Dtype = "auto",
     as_json: Json = False,
 ) -> None:
     """Show this machine's setup; with --model, that model's chat layout and whether its likelihoods are exact.

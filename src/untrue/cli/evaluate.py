@@ -83,7 +83,7 @@ def evaluate(
             " that it answers with it; a server of `vllm/BASE` is given it where it does not have it."
         ),
     ] = None,
-    dtype: Dtype = "bfloat16",
+    dtype: Dtype = "auto",
     out: Annotated[Path, typer.Option(help="Folder of the Inspect logs, each named by its eval and model.")] = Path(
         "logs"
     ),

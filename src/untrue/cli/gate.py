@@ -57,7 +57,7 @@ def compare(
         ),
     ] = None,
     model: Base = None,
-    dtype: Dtype = "bfloat16",
+    dtype: Dtype = "auto",
     out: Out = Path("logs"),
     labels: Annotated[
         Path | None,
@@ -112,7 +112,7 @@ def gate(
     ],
     config: Annotated[Path | None, typer.Option(help="A `gate.yaml`. By default forced_choice and capability.")] = None,
     model: Base = None,
-    dtype: Dtype = "bfloat16",
+    dtype: Dtype = "auto",
     out: Out = Path("logs"),
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report.")] = None,
     html: Html = None,

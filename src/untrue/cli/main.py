@@ -232,7 +232,7 @@ def train(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the adapter.")] = Path("adapter"),
     model: Model = None,
-    dtype: Dtype = "bfloat16",
+    dtype: Dtype = "auto",
     gpus: Annotated[int, typer.Option(help="GPUs of this machine that share the training: 1, 2, 4 or 8.")] = 1,
     shard: Annotated[
         str, typer.Option(help="What they split: `none` of the model, or all of it by `fsdp2` or `zero3` (DeepSpeed).")

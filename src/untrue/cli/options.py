@@ -13,7 +13,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 SEED_KEY = "\n\n- `seed`: Random seed. [0]"
 """What `keys_of` says of `split_seed`."""
 
-Dtype = Annotated[str, typer.Option(help="`bfloat16` or `float32`.")]
+Dtype = Annotated[
+    str, typer.Option(help="`float32`, `bfloat16`, or `auto`: float32 on a CPU, bfloat16 on a GPU that computes in it.")
+]
 DryRun = Annotated[
     bool,
     typer.Option(

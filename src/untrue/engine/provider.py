@@ -63,7 +63,7 @@ class UntrueAPI(ModelAPI):
         api_key: str | None = None,
         config: GenerateConfig | None = None,
         adapter: str | None = None,
-        dtype: str = "bfloat16",
+        dtype: str = "auto",
         device: str | None = None,
         loaded: LoadedModel | None = None,
     ):
@@ -75,7 +75,7 @@ class UntrueAPI(ModelAPI):
             api_key: Not used.
             config: Inspect's generation defaults.
             adapter: Folder of a PEFT adapter.
-            dtype: `bfloat16` or `float32`.
+            dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`.
             device: A torch device; by default CUDA where there is one.
             loaded: The base in memory, so that a study need not load it for each cell.
         """

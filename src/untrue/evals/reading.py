@@ -166,7 +166,7 @@ def measure(
         spec: The eval.
         model: As `--model` has it, or in memory.
         adapter: Folder of the adapter, or None.
-        dtype: `bfloat16` or `float32`, of a model that is loaded here.
+        dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`. Of a model that is loaded here.
         arm: What the watcher is told that the model is called.
         log: The `.eval` file; see `evals.run.run`.
         watcher: Told how far it is.

@@ -20,7 +20,7 @@ from untrue.evals.resume import Key
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
-from untrue.logs import ADAPTER, IN_BATCHES, MODEL, PROCESSOR, TOKENISATION
+from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
@@ -62,7 +62,7 @@ def run(
     model = inspect_model(loaded, adapter, seed, named)
     try:
         weights = {"content_hash": adapter_hash(adapter)} if adapter else None
-        about = {**loaded.about, TOKENISATION: loaded.tokenisation, PROCESSOR: loaded.processor}
+        about = {**loaded.about, TOKENISATION: loaded.tokenisation}
         run_model(model, spec, log, progress, weights, about, only)
     finally:
         model.api.close()
@@ -86,8 +86,8 @@ def run_model(
         log: The `.eval` file.
         progress: Called as items are answered.
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
-        about: What the log says of a model in this process: `LoadedModel.about`, how it splits texts into tokens,
-            and on what it computes.
+        about: What the log says of a model in this process: `LoadedModel.about`, and how it splits texts into
+            tokens.
         only: Of a judged eval, ids of the items that are needed; None for all.
         proved: The name of a base that each server is asked to prove, with the adapter, before it is asked: another
             server, or the same one with the adapter under another name, may complete the log.

@@ -26,7 +26,7 @@ from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.gating.bases import GIVE, base_of_first, loaded_here, refuse_other_base, used_for_one
-from untrue.logs import ADAPTER, MODEL, PROCESSOR, TOKENISATION, is_own, open_log, task_name
+from untrue.logs import ADAPTER, MODEL, TOKENISATION, is_own, open_log, task_name
 from untrue.models.adapter import (
     adapter_hash,
     base_of,
@@ -91,14 +91,14 @@ class Subjects:
         watcher: Told how far it is.
     """
 
-    def __init__(self, specs: Sequence[EvalSpec], out: Path, watcher: Watcher, dtype: str = "bfloat16", seed: int = 0):
+    def __init__(self, specs: Sequence[EvalSpec], out: Path, watcher: Watcher, dtype: str = "auto", seed: int = 0):
         """Measure with these evals.
 
         Args:
             specs: What a subject without logs is asked.
             out: Folder of the logs that are made, each named by all that determines it, so that it is reused.
             watcher: Told how far it is.
-            dtype: `bfloat16` or `float32`, of models that are loaded here.
+            dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`, of models that are loaded here.
             seed: Of the replies of a model in this process.
         """
         self._specs, self._out, self.watcher, self._dtype, self._seed = specs, out, watcher, dtype, seed
@@ -332,8 +332,6 @@ class Subjects:
             "adapter": adapter_hash(adapter) if adapter else None,
             "seed": self._seed if record.judged else None,
         }
-        if not record.judged:  # replies are drawn, and cost a judge
-            how[PROCESSOR] = loaded.processor
         if record.needs_likelihoods:  # so that no log is found whose margins can be compared with no other model's
             how[TOKENISATION] = loaded.tokenisation
         return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"

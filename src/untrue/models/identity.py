@@ -116,22 +116,6 @@ def tokenisation_hash(tokenizer: Any) -> str:
     return content_hash(json.dumps([parts, added, splits], sort_keys=True))
 
 
-def processor(device: Any) -> str:
-    """What computes on a torch device: the name of a GPU, or the kind of CPU and its threads, such as
-    `AVX512, amx_bf16, 2 threads`.
-
-    The same model in bfloat16 has slightly other scores on another kind, and with another number of threads.
-    """
-    import torch
-
-    if device.type != "cpu":
-        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    can = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
-    units = [unit for unit in ("avx512_bf16", "amx_bf16", "bf16") if can.get(unit)]
-    threads = torch.get_num_threads()
-    return ", ".join([torch.backends.cpu.get_cpu_capability(), *units, f"{threads} thread{'s' * (threads > 1)}"])
-
-
 def _files(folder: Path) -> list[Path]:
     if (whole := folder / "model.safetensors").is_file():
         return [whole]

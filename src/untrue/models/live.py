@@ -9,8 +9,9 @@ from typing import Any
 from untrue.errors import UserError
 from untrue.files import content_hash
 from untrue.models.adapter import ADAPTERS
+from untrue.models.dtype import FORMATS
 from untrue.models.identity import live_hash
-from untrue.models.load import DTYPES, LoadedModel, with_identity
+from untrue.models.load import LoadedModel, with_identity
 
 
 def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedModel:
@@ -32,8 +33,8 @@ def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedM
         raise UserError(f"{kind}: a live model needs its fast tokenizer too; found {type(tokenizer).__name__}.")
     if getattr(model, "hf_quantizer", None) is not None:
         raise UserError(f"{kind}: is quantised, which is not supported live. Load it in bfloat16 or float32.")
-    if (dtype := str(model.dtype).removeprefix("torch.")) not in DTYPES:
-        raise UserError(f"{kind}: is in {dtype}, expected one of {', '.join(DTYPES)}. Convert it by .to(...).")
+    if (dtype := str(model.dtype).removeprefix("torch.")) not in FORMATS:
+        raise UserError(f"{kind}: is in {dtype}, expected one of {', '.join(FORMATS)}. Convert it by .to(...).")
     devices = sorted({str(value.device) for value in (*model.parameters(), *model.buffers())})
     if len(devices) > 1 or devices == ["meta"]:
         raise UserError(f"{kind}: lies on {', '.join(devices)}, expected one device that holds all of it.")

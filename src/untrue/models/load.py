@@ -1,6 +1,7 @@
 """Load a base model by its name: weights, tokenizer, chat format and identity."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +14,10 @@ from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded
 from untrue.models.chat import Chat
-from untrue.models.identity import config_hash, processor, tokenisation_hash, tokenizer_hash, weights_hash
+from untrue.models.dtype import number_format
+from untrue.models.identity import config_hash, shapes, tokenisation_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
 from untrue.versions import libraries
-
-DTYPES = ("bfloat16", "float32")
 
 BY_LENGTH = ("longrope", "dynamic")
 """Kinds of RoPE whose angles depend, beyond the length of training, on the longest sequence in a pass."""
@@ -97,11 +97,6 @@ class LoadedModel:
         return tokenisation_hash(self.tokenizer)
 
     @property
-    def processor(self) -> str:
-        """What it computes on: a kind of CPU and its threads, or a GPU."""
-        return processor(self.model.device)
-
-    @property
     def revision(self) -> str | None:
         """Branch, tag or commit of the hub id that was asked for."""
         base, _, revision = self.name.partition("?revision=")
@@ -149,18 +144,20 @@ class LoadedModel:
 def load(
     name: str,
     *,
-    dtype: str = "bfloat16",
+    dtype: str = "auto",
     device: str | None = None,
     quantize: str | None = None,
+    computed_on: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> LoadedModel:
     """Load a base model: `smollm2-135m` (embedded), a local folder, or a hub id.
 
     Args:
         name: The model; a hub id may have `?revision=` and a branch, tag or commit after it.
-        dtype: `bfloat16` or `float32`.
+        dtype: `float32`, `bfloat16`, or `auto`: float32 on a CPU, bfloat16 on a GPU that computes in it.
         device: A torch device; by default CUDA where there is one, else the CPU.
         quantize: `nf4` for 4 bits by bitsandbytes, to be trained on; it needs CUDA.
+        computed_on: Type of the device that the weights are moved to later, such as `cuda` by FSDP.
         say: Called with a line on what takes long.
 
     Raises:
@@ -171,10 +168,11 @@ def load(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loader: Any = AutoModelForCausalLM
-    if dtype not in DTYPES:
-        raise UserError(f"dtype: {dtype!r}, expected one of {', '.join(DTYPES)}.")
-    source, revision = _source(name, say)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = number_format(dtype, computed_on or device)
+    source, revision = _source(name, say)
+    if device == "cpu":
+        _check_memory(name, source, revision, dtype)
     more = {"quantization_config": four_bits(dtype), "device_map": {"": device}} if quantize else {}
     with quiet():
         try:
@@ -192,13 +190,13 @@ def load(
             )
             weights = weights_hash(_folder(source, revision))
         except (MemoryError, torch.OutOfMemoryError):
-            raise MachineError(f"{name}: does not fit into memory in {dtype}. Use a smaller model.") from None
+            raise MachineError(f"{name}: does not fit into memory in {dtype}. {_smaller(dtype)}") from None
         except Exception as error:  # a damaged folder fails in as many ways as there are files
             raise _load_error(name, error) from None
         try:
             model = (model if quantize else model.to(device)).eval().requires_grad_(False)
         except torch.OutOfMemoryError:
-            raise MachineError(f"{name}: does not fit on {device} in {dtype}. Use a smaller model.") from None
+            raise MachineError(f"{name}: does not fit on {device} in {dtype}. {_smaller(dtype)}") from None
     if getattr(model, "_hf_peft_config_loaded", False):  # transformers puts it on by itself
         raise UserError(f"{name}: holds an adapter and a model. Move one of them out of the folder.")
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
@@ -214,8 +212,33 @@ def load(
     is_embedded = source == str(embedded.folder())
     if is_embedded:
         embedded.check_weights(weights)
-    about = {"quantize": quantize} if quantize else {}
+    about = {"quantize": quantize, "device": computed_on}
+    about = {key: value for key, value in about.items() if value}
     return with_identity(name, embedded.HUB_ID if is_embedded else source, model, tokenizer, weights, **about)
+
+
+def _check_memory(name: str, source: str, revision: str | None, dtype: str) -> None:
+    """Check that the weights fit into memory, if their files are here: the system would kill the process.
+
+    Raises:
+        MachineError: They do not.
+    """
+    import psutil
+
+    try:
+        weights = sum(math.prod(shape) for shape in shapes(_folder(source, revision)).values())
+    except (OSError, ValueError, LookupError):
+        return
+    needed, free = weights * (4 if dtype == "float32" else 2) / 1e9, psutil.virtual_memory().available / 1e9
+    if needed > free:
+        raise MachineError(
+            f"{name}: needs {needed:.1f} GB of memory in {dtype}, and {free:.1f} GB are free. {_smaller(dtype)}"
+        )
+
+
+def _smaller(dtype: str) -> str:
+    half = "dtype=bfloat16 takes half, if the processor computes in it. " if dtype == "float32" else ""
+    return f"{half}Use a GPU with more memory or a smaller model."
 
 
 def four_bits(dtype: str) -> Any:

@@ -111,11 +111,6 @@ _CLAUSES = {
     "no_check": "the judge has no check",
     "other_questions": "sensitivity and specificity are those of the question 'statement', and {0} asks others ({1})",
     # Notes.
-    "several_processors": (
-        "The models were computed on several kinds of processor, or with several numbers of threads ({0}), which round"
-        " differently: the same weights can then answer some items differently. A study on one kind would show whether"
-        " that matters."
-    ),
     "weaker_beliefs_and_more_pressure": (
         "In {arms} the neutral margin fell ({0.difference}): beliefs are weaker. The effect of pressure grew as"
         " well: the pressure gap changed ({1.difference})."

@@ -27,6 +27,7 @@ from untrue.engine.served import is_served
 from untrue.errors import UserError
 from untrue.evals.eval import ChosenSpec, EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
+from untrue.models.dtype import Dtype
 from untrue.simulate.environment import ModelName
 from untrue.study.objects import Objects, is_address
 from untrue.study.routes import ROUTES
@@ -138,7 +139,7 @@ class Study(BaseModel):
         name: Short name, used in the report.
         question: What the study asks, in a sentence.
         model: Base model: `smollm2-135m`, a hub id or a folder.
-        dtype: Of the weights.
+        dtype: Of the weights: `float32`, `bfloat16`, or `auto`; see `models.dtype`.
         seeds: Each arm is trained once for each.
         base: Whether the model before training is evaluated too, for reference.
         mix: Which rows the arms are trained on.
@@ -152,7 +153,7 @@ class Study(BaseModel):
     name: FileName
     question: str
     model: Annotated[ModelName, AfterValidator(_no_served_model)] = "smollm2-135m"
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Dtype = "auto"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Distinct] = Field(default=(0,), min_length=1)
     base: bool = True
     mix: Annotated[SerializeAsAny[Route], BeforeValidator(_by_route)]

@@ -392,7 +392,8 @@ def _users(talks: Sequence[Talk]) -> dict[str, Estimate]:
 
 def _memory(study: Study, size: ModelSize, trained: Sequence[_Lesson]) -> float:
     """The base, and in training LoRA with its optimiser and the activations of a batch of rows of mean length."""
-    bytes_each, layout = assumed.WEIGHTS.value * (2 if study.dtype == "float32" else 1), study.run.train.layout
+    in_float32 = study.dtype == "float32" or (study.dtype == "auto" and not _needs_gpu(size))
+    bytes_each, layout = assumed.WEIGHTS.value * (2 if in_float32 else 1), study.run.train.layout
 
     def training(lesson: _Lesson) -> float:
         spec = lesson.train

@@ -14,7 +14,6 @@ from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, read
 from untrue.evals.registry import EVALS
 from untrue.judge.check import JudgeNote, judge_note
-from untrue.logs import PROCESSOR
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart, summarise, trend, verdict
 from untrue.stats.types import ArmSummary, Comparison, MetricValues, Reason, Trend, Verdict
@@ -207,10 +206,7 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
         if reading.adapter.get("served") == "unknown"
     ]
     answered = {reading.arm: reading.answered for reading in readings if reading.answered is not None}
-    processors = set[str]().union(*(reading.computed[PROCESSOR] for reading in readings))
-    notes = [Reason("several_processors", values=("; ".join(sorted(processors)),))] if len(processors) > 1 else []
-    if answered:
-        notes += moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ()))
+    notes = moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ())) if answered else []
     level, line = study.mix.line()
     return EvalAnalysis(
         spec=spec,

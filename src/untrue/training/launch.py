@@ -21,6 +21,7 @@ import yaml
 from untrue.data.rows import Row, write_rows
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.files import read_text
+from untrue.models.dtype import number_format
 from untrue.progress import Step
 from untrue.training.layout import ALONE, Layout
 from untrue.training.rank import JOB, PROGRESS, ROWS, Task
@@ -56,7 +57,7 @@ def train(
     progress: Step = lambda done, total, note: None,
     start: Path | None = None,
     layout: Layout = ALONE,
-    dtype: str = "bfloat16",
+    dtype: str = "auto",
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Train an adapter as `run.train` does, in processes of their own, one to a GPU.
@@ -77,7 +78,7 @@ def train(
         progress: Called at each step, with the loss as its note.
         start: Folder of an adapter to go on from; by default a new one is begun.
         layout: How many processes, and what they share.
-        dtype: `bfloat16` or `float32`.
+        dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`.
         say: Called with a line on what takes long.
 
     Returns:
@@ -91,6 +92,7 @@ def train(
         raise UserError("there are no rows to train on.")
     METHODS[spec.method].check(rows, spec)
     layout.check(spec.batch_size, spec.quantize)
+    dtype = number_format(dtype, "cpu" if layout.on_cpu else "cuda")
     task = Task(
         model=model,
         spec=spec.model_dump(mode="json"),

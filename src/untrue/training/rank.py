@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -140,8 +140,8 @@ def _load(task: Task, layout: Layout, say: Any) -> Any:
     # The main process fetches the weights and hashes them; the others find both. DeepSpeed splits them in all at once.
     with state.local_main_process_first() if state and layout.shard != "zero3" else nullcontext():
         quantize = task.spec.get("quantize")
-        loaded = load(task.model, dtype=task.dtype, device=device, quantize=quantize, say=say)
-    return replace(loaded, about={**loaded.about, "device": "cpu" if layout.on_cpu else "cuda"})
+        computed_on = "cpu" if layout.on_cpu else "cuda"
+        return load(task.model, dtype=task.dtype, device=device, quantize=quantize, computed_on=computed_on, say=say)
 
 
 def _end_with_owner(folder: Path) -> None:
