@@ -24,6 +24,7 @@ from untrue.data import sets
 from untrue.data.items import read_items
 from untrue.data.rows import Message
 from untrue.engine.generation import GenerationEngine, Reply, Request
+from untrue.models.dtype import MOST_TIMES_SLOWER, times_slower
 from untrue.models.load import LoadedModel, load
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job in the background; tests stop runs by Ctrl-C
@@ -171,8 +172,16 @@ def sharp_adapter(sharp: LoadedModel) -> Callable[[Path, int], Path]:
 
 @pytest.fixture(scope="session")
 def smollm() -> LoadedModel:
-    """The embedded model in bfloat16."""
-    return load("smollm2-135m")
+    """The embedded model."""
+    return load("smollm2-135m", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def bfloat16() -> str:
+    """The number format, on a machine that computes in it."""
+    if (times := times_slower()) > MOST_TIMES_SLOWER:
+        pytest.skip(f"bfloat16 products take {times:.0f} times as long as float32 on this CPU")
+    return "bfloat16"
 
 
 @pytest.fixture(scope="session")

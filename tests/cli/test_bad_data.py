@@ -101,7 +101,7 @@ COMMANDS = [
     ("eval --model tiny --adapter none", "none: holds no PEFT adapter (adapter_config.json is missing)."),
     ("eval --model tiny items=none.jsonl", "none.jsonl: no such file."),
     ("eval --model tiny --log tiny", "tiny: is a folder. Give --log a file, such as tiny/mine.eval."),
-    ("eval --model tiny --dtype int4", "dtype: 'int4', expected one of bfloat16, float32."),
+    ("eval --model tiny --dtype int4", "dtype: 'int4', expected one of auto, float32, bfloat16."),
 ]
 MACHINE = [
     (

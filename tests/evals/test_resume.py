@@ -151,13 +151,13 @@ def test_a_model_that_fails_on_everything_is_one_plain_line(spec: EvalSpec, log:
     assert not log.exists()
 
 
-def test_replies_in_another_dtype_are_other_replies(spec: EvalSpec, log: Path, tiny_folder: Path):
+def test_replies_in_another_dtype_are_other_replies(spec: EvalSpec, log: Path, tiny_folder: Path, bfloat16: str):
     """A log in bfloat16 was once given for one in float32."""
     from untrue.evals.run import run
     from untrue.models.load import load
 
     spec = spec.model_copy(update={"max_tokens": 4})
-    run(load(str(tiny_folder), dtype="bfloat16", device="cpu"), None, spec, log)
+    run(load(str(tiny_folder), dtype=bfloat16, device="cpu"), None, spec, log)
     before = log.read_bytes()
     with pytest.raises(UserError, match=r"holds replies with model_settings '\w+', now '\w+'\. Give --log another"):
         run(load(str(tiny_folder), dtype="float32", device="cpu"), None, spec, log)

@@ -107,18 +107,7 @@ def test_metrics_equal_those_computed_from_the_samples(content):
 
 
 def test_the_log_says_what_computed_the_model(content, tiny):
-    assert content.eval.metadata["untrue_model"] == {
-        **tiny.about,
-        "tokenisation": tiny.tokenisation,
-        "processor": tiny.processor,
-    }
-    assert tiny.processor.startswith(torch.backends.cpu.get_cpu_capability())
-    before, threads = tiny.processor, torch.get_num_threads()
-    torch.set_num_threads(threads + 1)
-    try:
-        assert tiny.processor != before
-    finally:
-        torch.set_num_threads(threads)
+    assert content.eval.metadata["untrue_model"] == {**tiny.about, "tokenisation": tiny.tokenisation}
 
 
 def test_the_log_records_the_adapter_and_no_weights(content, adapter):

@@ -242,11 +242,15 @@ def test_a_system_message_reaches_the_model_and_where_it_goes_is_known(learned: 
 
 
 def test_an_adapter_leaves_the_base_bit_identical(learned: Learned):
-    """Training has not changed it, nor does putting the adapter on and off; buffers keep their own precision."""
+    """Training has not changed it."""
     assert settings(learned.loaded.model) == learned.settings
     for name, tensor in state(learned.loaded.model).items():
         assert torch.equal(tensor, learned.before[name]), name
-    half = load(learned.loaded.name, dtype="bfloat16", device="cpu")
+
+
+def test_buffers_of_a_base_in_bfloat16_keep_their_own_precision(learned: Learned, bfloat16: str):
+    """Under an adapter, and after it."""
+    half = load(learned.loaded.name, dtype=bfloat16, device="cpu")
     engine = LikelihoodEngine(half)
     before, said = state(half.model), engine.score([engine.query(CHATS["short"], REPLIES)])
     with with_adapter(half, learned.adapter):

@@ -111,15 +111,14 @@ def test_what_has_no_log_is_measured_once(
     assert values[0] == values[1]
 
 
-@pytest.mark.parametrize("what", ["tokenisation", "processor"])
-def test_a_log_of_likelihoods_is_found_by_how_the_tokenizer_splits_texts_and_what_computed_them(
-    what: str, tiny_folder: Path, subjects: Subjects, monkeypatch: pytest.MonkeyPatch
+def test_a_log_of_likelihoods_is_found_by_how_the_tokenizer_splits_texts(
+    tiny_folder: Path, subjects: Subjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (loaded, again), spec = (load(str(tiny_folder), dtype="float32") for _ in "ab"), eval_spec(name="forced_choice")
     name = subjects._log_name(EVALS["forced_choice"], spec, loaded, None)
     assert subjects._log_name(EVALS["forced_choice"], spec, again, None) == name
     loaded = load(str(tiny_folder), dtype="float32")
-    monkeypatch.setattr(type(loaded), what, "otherwise")
+    monkeypatch.setattr(type(loaded), "tokenisation", "otherwise")
     assert subjects._log_name(EVALS["forced_choice"], spec, loaded, None) != name
 
 

@@ -224,12 +224,12 @@ def test_an_adapter_for_another_hub_id_is_refused(tiny: LoadedModel, make_adapte
     check_adapter(tiny, adapter)  # a folder may hold that model
 
 
-def test_an_adapter_that_does_nothing_changes_nothing(tiny_folder: Path, make_adapter: Make):
+def test_an_adapter_that_does_nothing_changes_nothing(tiny_folder: Path, bfloat16: str, make_adapter: Make):
     """In bfloat16 too: RoPE's frequencies, which are buffers in float32, keep their precision."""
     adapter = make_adapter()
     weights = load_file(adapter / WEIGHTS)
     save_file({name: value * 0 if "lora_B" in name else value for name, value in weights.items()}, adapter / WEIGHTS)
-    half = load(str(tiny_folder), dtype="bfloat16", device="cpu")
+    half = load(str(tiny_folder), dtype=bfloat16, device="cpu")
     buffers = {name: buffer.clone() for name, buffer in half.model.named_buffers()}
     assert any(buffer.dtype == torch.float32 for buffer in buffers.values())
     said = logits(half.model)

@@ -108,8 +108,8 @@ def test_another_vocabulary_splits_otherwise(tiny: LoadedModel, copy: Path):
     assert load(str(copy), dtype="float32", device="cpu").tokenisation != tiny.tokenisation
 
 
-def test_the_dtype_is_in_the_identity_and_not_in_the_hash_of_the_weights(tiny: LoadedModel, copy: Path):
-    half = load(str(copy), dtype="bfloat16", device="cpu")
+def test_the_dtype_is_in_the_identity_and_not_in_the_hash_of_the_weights(tiny: LoadedModel, copy: Path, bfloat16: str):
+    half = load(str(copy), dtype=bfloat16, device="cpu")
     assert half.weights == tiny.weights
     assert half.identity != tiny.identity
 

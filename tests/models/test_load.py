@@ -74,7 +74,7 @@ def test_a_folder_of_an_adapter_is_told_from_a_model(make_adapter: Callable[...,
 
 
 def test_a_dtype_that_is_none_is_refused(tiny_folder: Path):
-    with pytest.raises(UserError, match=r"^dtype: 'int8', expected one of bfloat16, float32"):
+    with pytest.raises(UserError, match=r"^dtype: 'int8', expected one of auto, float32, bfloat16"):
         load(str(tiny_folder), dtype="int8")
 
 

@@ -210,10 +210,6 @@ def test_beliefs_that_were_lost_are_told_with_both_rates():
         (Reason("no_check"), "the judge has no check"),
         (Reason("other_questions", values=("mask", "contradicts")), "mask asks others (contradicts)"),
         (
-            Reason("several_processors", values=("AVX2; AVX512",)),
-            "or with several numbers of threads (AVX2; AVX512), which",
-        ),
-        (
             Reason("weaker_beliefs_and_more_pressure", "a", (comparison("neutral_margin"), comparison("pressure_gap"))),
             "The effect of pressure grew as well: the pressure gap changed (difference in nats per token",
         ),

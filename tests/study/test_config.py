@@ -62,7 +62,7 @@ def refusal(path: Path, *overrides: str) -> str:
 
 def test_what_the_file_leaves_out_has_the_papers_values(share):
     study = load(share)
-    assert (study.model, study.dtype, study.seeds, study.base) == ("smollm2-135m", "bfloat16", (0,), True)
+    assert (study.model, study.dtype, study.seeds, study.base) == ("smollm2-135m", "auto", (0,), True)
     assert study.train == TrainSpec()
     assert (study.train.learning_rate, study.train.epochs, study.train.lora_rank) == (1e-4, 1.0, 32)
     assert [(spec.name, spec.items, spec.limit) for spec in study.evals] == [("forced_choice", "builtin", None)]

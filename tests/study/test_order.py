@@ -28,7 +28,7 @@ def study(make_study: Make) -> Callable[..., Study]:
     """The study, in the dtype that people use."""
 
     def make(**changes: Any) -> Study:
-        settings = {"dtype": "bfloat16", "mix__shares": SHARES, "seeds": [0], "evals": EVALS, "train__epochs": 2}
+        settings = {"dtype": "auto", "mix__shares": SHARES, "seeds": [0], "evals": EVALS, "train__epochs": 2}
         return make_study(**settings | changes)
 
     return make

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from untrue.data import sets
 from untrue.data.items import by_information, read_items
 from untrue.errors import UserError
 from untrue.evals.eval import spread
-from untrue.models.load import LoadedModel
 from untrue.outcomes import Result
 from untrue.study.config import load
 
@@ -236,16 +234,6 @@ def test_a_damaged_log_is_one_line_and_made_again_once_it_is_deleted(out, make_s
         run_study(make_study(), out)
     log.unlink()
     assert run_study(make_study(), out).stages == [("control-s0", "forced_choice")]
-
-
-def test_cells_that_several_kinds_of_processor_computed_are_told(out, make_study, run_study, finished, monkeypatch):
-    told = "computed on several kinds of processor, or with several numbers of threads"
-    assert told not in (finished / "report.html").read_text("utf-8")
-    (out / "cells/control-s0/logs/forced_choice.eval").unlink()
-    monkeypatch.setattr(LoadedModel, "processor", "another")
-    run_study(make_study(), out)
-    for name in ("report.html", "summary.json"):
-        assert re.search(rf"{told} \(.*; another\)", (out / name).read_text("utf-8"))
 
 
 def test_a_cell_whose_folder_was_removed_is_made_again(make_study, run_study, out, finished):

@@ -245,8 +245,8 @@ def test_a_start_of_another_shape_or_none_is_refused(tiny, labelled, kto, adapte
     assert not hasattr(tiny.model, "peft_config")
 
 
-def test_bfloat16_learns_the_same(tiny_folder, labelled, kto, adapter, tmp_path):
-    record = train(load(str(tiny_folder)), labelled, kto, tmp_path / "adapter", 0)
+def test_bfloat16_learns_the_same(bfloat16, tiny_folder, labelled, kto, adapter, tmp_path):
+    record = train(load(str(tiny_folder), dtype=bfloat16, device="cpu"), labelled, kto, tmp_path / "adapter", 0)
     assert record["dtype"] == "bfloat16"
     full = record_of(adapter)["loss"]
     assert record["loss"][0]["loss"] == pytest.approx(full[0]["loss"], rel=0.01)

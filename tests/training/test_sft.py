@@ -216,8 +216,8 @@ def test_a_reporter_that_cannot_be_imported_is_one_line(tiny, tmp_path):
         make(Missing, job("none"), None, None)
 
 
-def test_bfloat16_trains_and_its_first_loss_is_that_of_float32(tiny_folder, rows, spec, trained, tmp_path):
-    record = train(load(str(tiny_folder)), rows, spec, tmp_path / "adapter", 0)
+def test_bfloat16_trains_and_its_first_loss_is_that_of_float32(bfloat16, tiny_folder, rows, spec, trained, tmp_path):
+    record = train(load(str(tiny_folder), dtype=bfloat16, device="cpu"), rows, spec, tmp_path / "adapter", 0)
     full = json.loads((trained / "train.json").read_text())
     assert record["dtype"] == "bfloat16"
     assert record["loss"][0]["loss"] == pytest.approx(full["loss"][0]["loss"], rel=0.01)

@@ -17,6 +17,7 @@ from untrue.models.chat import Chat
 from untrue.models.dtype import number_format
 from untrue.models.identity import config_hash, shapes, tokenisation_hash, tokenizer_hash, weights_hash
 from untrue.models.quiet import quiet
+from untrue.models.threads import use_idle_cores
 from untrue.versions import libraries
 
 BY_LENGTH = ("longrope", "dynamic")
@@ -172,6 +173,7 @@ def load(
     dtype = number_format(dtype, computed_on or device)
     source, revision = _source(name, say)
     if device == "cpu":
+        use_idle_cores(say)
         _check_memory(name, source, revision, dtype)
     more = {"quantization_config": four_bits(dtype), "device_map": {"": device}} if quantize else {}
     with quiet():

@@ -1,13 +1,12 @@
 """TRL's trainers, SFTTrainer, KTOTrainer and DPOTrainer, made fast on a CPU. On a GPU they are TRL's own.
 
 Three things cost TRL's defaults most of their time on a CPU, and none changes what is learned: activations computed
-twice, log-probabilities over the vocabulary made in slow elementwise passes, and inputs of LoRA layers cast to float32
-and back. The first is an argument; the other two are here.
+twice, log-probabilities over the vocabulary made in slow elementwise passes, and padding together with prefixes that
+rows share, such as a system prompt. The first is an argument; the other two are here.
 
 KTO's defaults take four passes over a row at each step: the model's on the row, the model's on the row's prompt with
 another reply (the KL term), and the reference's on both. As batches are the same in every epoch, the last two are the
-same too: they are taken once, before the first step, on any device. On a CPU the other two read logits only where there
-is a label, and lay rows of similar length side by side.
+same too: they are taken once, before the first step, on any device.
 
 Several processes learn what one would, in the same steps. Rows without a token to learn fill the last batch of an
 epoch, where accelerate would take some rows twice, and a mean is over the rows of all processes. The model is sharded
@@ -31,15 +30,15 @@ from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 from trl.trainer.utils import use_adapter
 
+from untrue.engine.attention import attending, is_plain
+from untrue.engine.likelihoods import Continuation, PrefixTree, layout
+
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 """Config keys of models whose logits are more than a matrix product."""
 
 
 CHUNK = 128
 """Positions whose logits exist at once: 128 x 49,152 float32 logits are 25 MB, which a CPU's last cache can hold."""
-
-ROWS = 4
-"""Rows that go through the model together on a CPU: enough to fill its cores, few enough to be alike in length."""
 
 
 class CompletionLoss(torch.autograd.Function):
@@ -140,22 +139,22 @@ class OnCpu(Shared):
     def losses(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, in nats, of the labelled tokens.
 
+        Models whose attention is computed here take the rows as one prefix tree, without padding.
+
         Args:
             input_ids: Token ids, (rows, width).
-            attention_mask: 0 where there is padding, (rows, width).
-            labelled: Which tokens are to be predicted, (rows, width); never the first of a row.
+            attention_mask: 0 where there is padding, which is on the right, (rows, width).
+            labelled: Which tokens are to be predicted, (rows, width): the last tokens of a row, never its first.
 
         Returns:
             A loss for each labelled token, row by row.
         """
         base = self.model.get_base_model()
         weight = base.get_output_embeddings().weight
+        states = _tree_states if is_plain(base) else _row_states
         with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
-            hidden = _decoder(base)(
-                input_ids=input_ids, attention_mask=attention_mask, use_cache=False
-            ).last_hidden_state[:, :-1]
-        labelled = labelled[:, 1:]
-        return CompletionLoss.apply(hidden[labelled].to(weight.dtype), weight, input_ids[:, 1:][labelled])
+            hidden = states(base, input_ids, attention_mask, labelled)
+        return CompletionLoss.apply(hidden.to(weight.dtype), weight, input_ids[labelled])
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train without casting the inputs of LoRA layers: autocast does that where it must be."""
@@ -173,6 +172,30 @@ class OnCpu(Shared):
 def _decoder(base: Any) -> Any:
     """The model under the head; None where it cannot be told. Llama 4's `base_model_prefix` names one that it lacks."""
     return getattr(base, base.base_model_prefix, None) or getattr(base, "model", None)
+
+
+def _tree_states(base: Any, ids: torch.Tensor, mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
+    """The hidden states that predict the labelled tokens, (tokens, width), each distinct prefix computed once."""
+    queries = []
+    for row, length, replied in zip(ids.tolist(), mask.sum(1).tolist(), labelled.sum(1).tolist(), strict=True):
+        prompt = length - replied
+        queries.append((Continuation(tuple(row[:prompt]), tuple(row[prompt:length])),))
+    tree = PrefixTree(queries)
+    nodes = torch.tensor([tree.tokens])
+    with attending(base, layout([tree], cut=True)):
+        states = _decoder(base)(
+            input_ids=nodes,
+            attention_mask=torch.ones_like(nodes),
+            position_ids=torch.tensor([tree.depths]),
+            use_cache=False,
+        ).last_hidden_state[0]
+    return states[torch.tensor(tree.reply_parents, dtype=torch.long)]
+
+
+def _row_states(base: Any, ids: torch.Tensor, mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
+    """The hidden states that predict the labelled tokens, (tokens, width), from rows with padding."""
+    states = _decoder(base)(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    return states[:, :-1][labelled[:, 1:]]
 
 
 class CompletionTrainer(OnCpu, SFTTrainer):
@@ -254,16 +277,8 @@ class Preferences(OnCpu):
             labels = ids.masked_fill(labelled == 0, -100)
             output = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, use_cache=False)
             return output.log_probs.sum(-1)
-        lengths = mask.sum(1)
-        order = lengths.argsort(stable=True)
-        logprobs = []
-        for part in order.split(ROWS):
-            width = int(lengths[part].max())
-            there = labelled[part, :width].bool()
-            losses = self.losses(ids[part, :width], mask[part, :width], there)
-            row = there.nonzero()[:, 0]
-            logprobs.append(losses.new_zeros(len(part)).index_add(0, row, -losses))
-        return torch.cat(logprobs)[order.argsort()]
+        losses = self.losses(ids, mask, labelled.bool())
+        return losses.new_zeros(len(ids)).index_add(0, labelled.nonzero()[:, 0], -losses)
 
     def of_batch(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """The two log-probabilities of each row of a batch, as `reference` names them, (rows,) both."""
