@@ -1,4 +1,5 @@
-# Two commands: `make demo` and `make test`. Both make the environment in .venv first, if need be.
+# Two commands: `make demo` and `make test`. Both first make the environment in .venv: `demo` installs what running needs
+# (1.8 GB), `test` adds tools for lint, types and tests (1 GB).
 #
 #   make demo    the quickstart study on the embedded model, and its report
 #   make test    lint, types and all tests, two at a time (WORKERS=8 where there are cores, and 2 GB of memory for each)
@@ -18,22 +19,22 @@ WORKERS ?= 2
 demo: .venv/installed
 	$(BIN)/untrue run studies/quickstart.yaml
 
-test: .venv/installed
+test: .venv/dev
 	@$(MAKE) --no-print-directory --jobs 2 check tests
 
-tests: .venv/installed
+tests: .venv/dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test-cluster: .venv/installed
+test-cluster: .venv/dev
 	$(BIN)/python -m pytest -m cluster
 
-check: .venv/installed
+check: .venv/dev
 	$(BIN)/ruff check src tests tools benchmarks
 	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-test-vllm: .venv/installed .venv-vllm/installed
+test-vllm: .venv/dev .venv-vllm/installed
 	$(BIN)/python -m pytest tests/engine/test_vllm_server.py -m vllm --numprocesses 0 -s
 
 instrument: .venv/installed
@@ -44,7 +45,14 @@ bench: .venv/bench
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Installing untrue and its libraries into .venv: 1.8 GB with a CPU build of torch, about two minutes."
+	@echo "On Linux, pip takes a build of torch with CUDA, several GB more, unless .venv has a CPU build already."
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/dev: .venv/installed
+	@echo "Installing tools for lint, types and tests into .venv: 1 GB, about two minutes."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
