@@ -74,7 +74,9 @@ def main() -> None:
     again = f"trained {first}; evaluated {last}"
     results[again] = evaluated(folder / "adapter-0", folder / "again.eval", WAYS[last])
     losses[again] = losses[first]
-    print("way: final loss, lie rate, mean neutral margin, |difference| of margins mean / largest, outcomes that differ")
+    print(
+        "way: final loss, lie rate, mean neutral margin, |difference| of margins mean / largest, outcomes that differ"
+    )
     for way, found in results.items():
         pairs = list(zip(results[first], found, strict=True))
         margins = ("pressure_margin", "neutral_margin")
