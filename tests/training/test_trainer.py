@@ -52,7 +52,10 @@ def cosine(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> flo
 
 
 @pytest.mark.parametrize("count", [None, torch.tensor(1000)], ids=["one batch", "part of a step"])
-def test_loss_and_gradients_equal_trls(trainer, count):
+@pytest.mark.parametrize("attention", ["sdpa", "eager"], ids=["tree", "padded rows"])
+def test_loss_and_gradients_equal_trls(trainer, count, attention):
+    trainer.model.get_base_model().set_attn_implementation(attention)
+
     def theirs(*args: Any, **kwargs: Any) -> Any:
         return SFTTrainer.compute_loss(trainer, *args, **kwargs)
 
@@ -69,6 +72,19 @@ def test_loss_and_gradients_equal_trls(trainer, count):
     assert loss == pytest.approx(expected, rel=1e-6)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-3, atol=1e-6)
+
+
+def test_rows_share_their_prefix_and_have_no_padding(trainer):
+    batch = next(iter(trainer.get_train_dataloader()))
+    rows = [tuple(ids[:length]) for ids, length in zip(batch["input_ids"].tolist(), batch["attention_mask"].sum(1))]
+    widths: list[int] = []
+    embeddings = trainer.model.get_input_embeddings()
+    hook = embeddings.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[1]))
+    trainer.compute_loss(trainer.model, batch)
+    hook.remove()
+    distinct = {row[: place + 1] for row in rows for place in range(len(row) - 1)}  # nothing follows a last token
+    assert widths == [len(distinct)]
+    assert len(distinct) < batch["attention_mask"].sum() < batch["input_ids"].numel()
 
 
 def test_only_the_completion_is_learned(trainer, tiny, rows):

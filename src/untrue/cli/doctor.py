@@ -41,14 +41,18 @@ def _machine() -> dict[str, Any]:
     import torch
 
     from untrue.models import embedded
+    from untrue.models.dtype import number_format, times_slower
     from untrue.versions import versions
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (the CPU is used)"
+    has_gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if has_gpu else "none (the CPU is used)"
+    slower = "" if has_gpu else f" (products in bfloat16 take {times_slower():.1f} times as long)"
     there = embedded.folder().is_dir()
     return {
         **versions(),
         "GPU": device,
         "CPU cores": f"{os.cpu_count()} ({torch.get_num_threads()} threads)",
+        "number format": number_format("auto", "cuda" if has_gpu else "cpu") + slower,
         embedded.NAME: str(embedded.folder()) if there else "not fetched yet (93 MB, at first use)",
     }
 
