@@ -16,13 +16,14 @@ import untrue
 from tests.engine.lora_server import LoraServer
 from tests.gating import judged
 from tests.judge.server import JudgeServer
+from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.resume import has_replies
 from untrue.gating.bases import base_of_first, own_base
 from untrue.gating.config import GateConfig
-from untrue.gating.pairing import SAME, paired
+from untrue.gating.pairing import SAME, TWO_FORMATS, paired
 from untrue.gating.subject import Subject, Subjects, of_random_items
 from untrue.gating.verdict import gate
 from untrue.logs import open_log
@@ -295,6 +296,22 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_asked(
     with pytest.raises(UserError, match="broken: is an adapter of type VERA"):
         getattr(subjects, pair)(sharp.name, str(broken))
     assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_in_another_chat_template_than_its_base_is_told(
+    adapter: Path, tiny_folder: Path, subjects: Subjects, tmp_path: Path
+) -> None:
+    own = bring_tokenizer(shutil.copytree(adapter, tmp_path / "own"), tiny_folder, chat_template=OWN_TEMPLATE)
+    before, after = subjects.both(str(tiny_folder), str(own))
+    [(of_base, of_own, _, notes)] = pairs(before, after)
+    assert notes == [TWO_FORMATS]
+    assert of_base.chat != of_own.chat
+    said: Any = subjects.watcher
+    assert [text for text in said.said if "brings a chat template" in text] == said.said
+    assert len(said.said) == 1
+    [(_, _, results, notes)] = pairs(subjects.of(str(adapter)), after)
+    assert notes == [TWO_FORMATS]
+    assert len({result.value for result in results}) > 1
 
 
 def test_another_model_is_no_other_base(adapter: Path, sharp: LoadedModel, subjects: Subjects) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from untrue.errors import UserError
 from untrue.models import fingerprint
 from untrue.models.adapter import with_adapter
@@ -32,6 +33,16 @@ def test_it_is_what_the_model_says_first(tiny: LoadedModel, make_adapter: Make):
         best = tiny.tokenizer.decode([int(logprobs.argmax())]).strip()
         assert first[3][best] == pytest.approx(logprobs.max().item(), abs=1e-3)
     assert read(adapter) == found
+
+
+def test_an_adapter_begins_its_replies_in_the_chat_template_that_its_folder_brings(
+    tiny: LoadedModel, make_adapter: Make
+):
+    plain, adapter = record(tiny, make_adapter()), bring_tokenizer(make_adapter("own"), tiny.name)
+    assert record(tiny, adapter) == plain
+    own = bring_tokenizer(make_adapter("other"), tiny.name, chat_template=OWN_TEMPLATE)
+    assert record(tiny, own).base == plain.base
+    assert distance(record(tiny, own).adapter, plain.adapter) > 0.01
 
 
 def test_other_weights_or_another_scale_make_it_void(tiny: LoadedModel, make_adapter: Make):

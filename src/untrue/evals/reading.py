@@ -18,6 +18,7 @@ from untrue.judge.check import JudgeNote, Judging, judge_note, judging
 from untrue.judge.models import check_named
 from untrue.logs import ADAPTER, COMPUTED, MODEL, failures, open_log, read_log
 from untrue.logs import results as results_of
+from untrue.models.adapter import in_format_of
 from untrue.models.load import LoadedModel, load
 from untrue.outcomes import Outcome, Result
 from untrue.progress import Watcher
@@ -199,6 +200,7 @@ def measure(
                 f"{spec.name}: measures the folder of an adapter against its base, and of a model alone it is known by"
                 " definition. Give --adapter."
             )
+        in_format_of(model, adapter, watcher.say)
         watcher.stage(arm, spec.name, 1)
         evals.run(model, adapter, spec, log, watcher.step, seed, only)
     failed = failures(log) if record.judged else []

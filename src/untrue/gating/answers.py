@@ -204,8 +204,8 @@ class Answers:
     def is_same(self, other: Answers) -> bool:
         """Whether another has the same logs, or the same adapter on the same weights, as far as logs tell."""
         logs, others = ({path.resolve() for path in one.logs.values()} for one in (self, other))
-        mine, its = ((one.weights, one._head(ADAPTER).get("content_hash")) for one in (self, other))
-        return logs == others or (mine == its and None not in its)
+        mine, its = ((one.weights, one.chat, one._head(ADAPTER).get("content_hash")) for one in (self, other))
+        return logs == others or (mine == its and None not in (its[0], its[2]))
 
     @property
     def unproved(self) -> str:
@@ -221,6 +221,11 @@ class Answers:
     def weights(self) -> str | None:
         """Hash of the model's weights, adapter aside; None where the log does not say."""
         return self._head(MODEL).get("weights")
+
+    @property
+    def chat(self) -> str | None:
+        """Hash of the chat format in which it was asked; None where the log does not say."""
+        return self._head(MODEL).get("chat")
 
     @property
     def adapted(self) -> str | None:

@@ -36,6 +36,12 @@ AGAINST_BASE = (
 SAME = "Baseline and candidate are one and the same: the same log, or the same weights and adapter."
 """What must be read beside a comparison of a model with itself."""
 
+TWO_FORMATS = (
+    "Baseline and candidate were asked in two chat templates, so what differs between them may be due to the template."
+    " Margins are per token of the same tokenisation."
+)
+"""What must be read beside a comparison across chat templates."""
+
 LACKING = "The log lacks a part of the result, such as a margin."
 """Why a result counts as an error that was none."""
 
@@ -70,6 +76,8 @@ def paired(
         if before.has_base_margins and before.is_of_embedded != after.is_of_embedded:
             notes.append(AGAINST_BASE)
         notes += _computed_differently(before, after)
+        if before.chat and after.chat and before.chat != after.chat and before.tokenizers & after.tokenizers:
+            notes.append(TWO_FORMATS)
         if before.is_same(after):
             notes.append(SAME)
         if alone and name == common[0]:

@@ -31,6 +31,7 @@ from untrue.models.adapter import (
     adapter_hash,
     base_of,
     check_kind,
+    in_format_of,
     is_adapter,
     recorded_weights,
     with_adapter,
@@ -177,7 +178,9 @@ class Subjects:
             if adapter and here:
                 check_kind(adapter)
                 if named == measured[0][0]:
-                    with with_adapter(self._model(named, here), adapter):
+                    loaded = self._model(named, here)
+                    in_format_of(loaded, adapter, self.watcher.say)
+                    with with_adapter(loaded, adapter):
                         pass
         return found
 
@@ -328,7 +331,7 @@ class Subjects:
             return f"{name}-{content_hash(json.dumps(asked, sort_keys=True))[:12]}.eval"
         how: dict[str, Any] = {
             "eval": asked,
-            "model": loaded.about,
+            "model": in_format_of(loaded, adapter, self.watcher.say).about,
             "adapter": adapter_hash(adapter) if adapter else None,
             "seed": self._seed if record.judged else None,
         }

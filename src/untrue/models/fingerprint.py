@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from untrue.files import write_text
-from untrue.models.adapter import adapter_hash, base_of, with_adapter
+from untrue.models.adapter import adapter_hash, base_of, in_format_of, with_adapter
 from untrue.models.load import LoadedModel, load
 
 PROMPTS = (
@@ -108,7 +108,7 @@ def record(loaded: LoadedModel, adapter: Path) -> Fingerprint:
         MachineError: It cannot be written.
     """
     with with_adapter(loaded, adapter) as model:
-        first_tokens = _first_tokens(loaded, model)
+        first_tokens = _first_tokens(in_format_of(loaded, adapter), model)
     fingerprint = Fingerprint(first_tokens, _first_tokens(loaded, loaded.model))
     write(fingerprint, adapter)
     return fingerprint

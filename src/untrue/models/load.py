@@ -42,6 +42,7 @@ class LoadedModel:
         weights: Hash of the tensors in its files, whatever dtype they were loaded in.
         about: All that can change its scores, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
         kept: What an adapter that is on has overwritten, for `strip`.
+        formats: Adapter -> the tokenizer and the chat format that its folder brings, None where they are these.
     """
 
     name: str
@@ -52,6 +53,7 @@ class LoadedModel:
     weights: str
     about: dict[str, str]
     kept: dict[str, Any] = field(default_factory=dict, compare=False)
+    formats: dict[Path, tuple[Any, Chat] | None] = field(default_factory=dict, compare=False)
 
     @contextmanager
     def off_device(self) -> Iterator[None]:
