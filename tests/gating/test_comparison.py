@@ -140,6 +140,20 @@ def test_the_embedded_model_is_at_its_best_on_items_that_its_own_margins_chose(
     assert verdict.notes == tuple(f"forced_choice: {AGAINST_BASE}" for _ in range(is_with_base))
 
 
+def test_an_adapter_that_inspects_own_command_was_given_is_not_the_embedded_model(log: Log, subjects: Subjects) -> None:
+    settings = {"model": "untrue/smollm2-135m", "tokenizer": None, "base_margin": 0.1}
+    base, tuned = (
+        subjects.of(str(log(name, **settings, model_args=args)))
+        for name, args in (("base", {}), ("tuned", {"adapter": "adapters/mine"}))
+    )
+    assert [of.answers["forced_choice"].is_of_embedded for of in (base, tuned)] == [True, False]
+    for pair in ((base, tuned), (tuned, base)):
+        [of_eval] = compared(*pair)
+        assert AGAINST_BASE in of_eval.notes
+    [of_eval] = compared(base, base)
+    assert AGAINST_BASE not in of_eval.notes
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [

@@ -442,6 +442,18 @@ def test_logs_of_two_models_are_no_subject(log: Log, subjects: Subjects, tmp_pat
             subjects.of(str(tmp_path / "mixed"))
 
 
+def test_logs_of_two_adapters_that_inspects_own_command_was_given_are_no_subject(
+    log: Log, subjects: Subjects, tmp_path: Path
+) -> None:
+    version = EVALS["capability"].version
+    log("mixed/honest", tokenizer=None, model_args={"adapter": "adapters/old"})
+    log("mixed/able", task="untrue/capability", version=version, tokenizer=None, model_args={"adapter": "adapters/old"})
+    assert len(subjects.of(str(tmp_path / "mixed")).answers) == 2
+    log("mixed/able", task="untrue/capability", version=version, tokenizer=None, model_args={"adapter": "adapters/new"})
+    with pytest.raises(UserError, match=r"is of another adapter than .* \(adapters/\w+, not adapters/\w+\)\. Name the"):
+        subjects.of(str(tmp_path / "mixed"))
+
+
 def test_a_model_that_is_compared_with_itself_is_told(log: Log, subjects: Subjects, tmp_path: Path) -> None:
     one, copy, other = (log(name, adapter=hash) for name, hash in (("a", "x"), ("b", "x"), ("c", "y")))
     for first, second, told in ((one, one, True), (one, copy, True), (one, other, False)):

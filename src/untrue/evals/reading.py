@@ -16,7 +16,7 @@ from untrue.evals.registry import EVALS, likelihoods_needed
 from untrue.files import content_hash
 from untrue.judge.check import JudgeNote, Judging, judge_note, judging
 from untrue.judge.models import check_named
-from untrue.logs import ADAPTER, COMPUTED, MODEL, failures, open_log, read_log
+from untrue.logs import COMPUTED, MODEL, adapter_in, failures, open_log, read_log
 from untrue.logs import results as results_of
 from untrue.models.adapter import in_format_of
 from untrue.models.load import LoadedModel, load
@@ -92,7 +92,7 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Colle
         if judged := judging(log):
             judgings.append((arm, judged))
         if adapter.get("served") != "unknown":
-            adapter = (log.eval.metadata or {}).get(ADAPTER, {})
+            adapter = adapter_in(log)
         model = (log.eval.metadata or {}).get(MODEL, {})
         for name in model.keys() & {*COMPUTED}:
             computed[name].add(model[name])

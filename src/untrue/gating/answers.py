@@ -15,7 +15,7 @@ from untrue.evals.eval import ChosenSpec, Eval, EvalSpec, JudgedSpec
 from untrue.evals.reading import Reading, read
 from untrue.evals.resume import ADDED
 from untrue.files import content_hash
-from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION, details_of, open_log, result, score_of
+from untrue.logs import IN_BATCHES, MODEL, TOKENISATION, adapter_in, details_of, open_log, result, score_of
 from untrue.models import embedded
 from untrue.outcomes import Outcome, Result
 
@@ -183,7 +183,7 @@ class Answers:
     def is_of_embedded(self) -> bool:
         """Whether the embedded model itself answered, without an adapter."""
         is_it = self.contents[0].eval.model == f"untrue/{embedded.NAME}" or embedded.is_embedded(self.weights)
-        return is_it and not self._head(ADAPTER)
+        return is_it and not self._adapter
 
     @property
     def tokenizers(self) -> set[tuple[str, str]]:
@@ -204,7 +204,7 @@ class Answers:
     def is_same(self, other: Answers) -> bool:
         """Whether another has the same logs, or the same adapter on the same weights, as far as logs tell."""
         logs, others = ({path.resolve() for path in one.logs.values()} for one in (self, other))
-        mine, its = ((one.weights, one.chat, one._head(ADAPTER).get("content_hash")) for one in (self, other))
+        mine, its = ((one.weights, one.chat, one._adapter.get("content_hash")) for one in (self, other))
         return logs == others or (mine == its and None not in (its[0], its[2]))
 
     @property
@@ -213,7 +213,7 @@ class Answers:
         if self.reading.adapter.get("served") == "unknown":
             return self.reading.adapter["reason"]
         model = self.contents[0].eval.model
-        if model.startswith("vllm/") and ":" in model and not self._head(ADAPTER):
+        if model.startswith("vllm/") and ":" in model and not self._adapter:
             return f"{model} names an adapter whose folder is not here, so it cannot prove it"
         return ""
 
@@ -230,7 +230,7 @@ class Answers:
     @property
     def adapted(self) -> str | None:
         """Hash of the base's weights where the model has an adapter; None where it has none, or they are not known."""
-        return self.weights if self._head(ADAPTER) else None
+        return self.weights if self._adapter else None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -255,6 +255,10 @@ class Answers:
         options = self.record.options
         common = JudgedSpec if issubclass(options, JudgedSpec) else ChosenSpec
         return options.model_fields.keys() - common.model_fields.keys()
+
+    @property
+    def _adapter(self) -> Mapping[str, str]:
+        return adapter_in(self.contents[0])
 
     def _head(self, name: str) -> Mapping[str, str]:
         return (self.contents[0].eval.metadata or {}).get(name, {})

@@ -26,7 +26,7 @@ from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.gating.bases import GIVE, base_of_first, loaded_here, refuse_other_base, used_for_one
-from untrue.logs import ADAPTER, MODEL, PROCESSOR, TOKENISATION, is_own, open_log, task_name
+from untrue.logs import MODEL, PROCESSOR, TOKENISATION, adapter_in, is_own, open_log, task_name
 from untrue.models.adapter import (
     adapter_hash,
     base_of,
@@ -274,8 +274,8 @@ class Subjects:
                     first, before = one.setdefault(what, (log, found))
                     if before != found:
                         raise UserError(
-                            f"{log}: is of another {what} than {first} (hash {found or 'none'}, not"
-                            f" {before or 'none'}). Name the logs of one model, or measure it again."
+                            f"{log}: is of another {what} than {first} ({found or 'none'}, not {before or 'none'})."
+                            " Name the logs of one model, or measure it again."
                         )
                 if by_eval.setdefault(task, {}).setdefault(seed, log) is not log:
                     raise UserError(f"{log}: {task} has another log there, {by_eval[task][seed]}. Name one of the two.")
@@ -348,11 +348,11 @@ def _may_be_asked_of_server(spec: EvalSpec, model: str) -> bool:
 
 
 def _weights_in(log: EvalLog) -> dict[str, str]:
-    """What a log says of the model and the adapter in it: their hashes, where it says anything."""
-    about = log.eval.metadata or {}
-    found = {"model": about[MODEL].get("weights", "")} if about.get(MODEL) else {}
-    if about.get(MODEL) or about.get(ADAPTER):
-        found["adapter"] = about.get(ADAPTER, {}).get("content_hash", "")
+    """What a log says of the model and the adapter in it: their hashes, or the folder of an adapter of unknown hash."""
+    model, adapter = (log.eval.metadata or {}).get(MODEL), adapter_in(log)
+    found = {"model": model.get("weights", "")} if model else {}
+    if model or adapter:
+        found["adapter"] = adapter.get("content_hash") or adapter.get("folder", "")
     return found
 
 
