@@ -410,6 +410,18 @@ def test_a_relative_folder_is_one_of_the_working_folder_as_in_peft(
     assert base_of(adapter) == "./base"
 
 
+def test_a_folder_with_the_name_of_the_embedded_model_is_not_that_model(
+    make_adapter: Make, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    adapter = named(make_adapter, "smollm2-135m")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="its base smollm2-135m is not there"):
+        base_of(adapter)
+    shutil.copytree(tiny_folder, "smollm2-135m")
+    assert base_of(adapter) == "./smollm2-135m"
+    assert load(base_of(adapter), device="cpu").base_id == "smollm2-135m"
+
+
 @pytest.mark.parametrize(
     ("base", "message"),
     [

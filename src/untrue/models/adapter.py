@@ -270,8 +270,8 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
     if not isinstance(base, str) or not base:
         raise UserError(f"{adapter}: names no base model (base_model_name_or_path). {otherwise}")
     if Path(base).is_dir():
-        return base
-    if is_path(base):
+        return f"./{base}" if base == embedded.NAME else base
+    if is_path(base) or base == embedded.NAME:  # a folder of that name, elsewhere
         if Path(base).name == embedded.folder().name:  # made elsewhere; the hash in the name says of what
             return embedded.NAME
         raise UserError(f"{adapter}: its base {base} is not there. {otherwise}")

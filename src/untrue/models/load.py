@@ -293,10 +293,10 @@ def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:
     """The folder or hub id to load, and its revision.
 
     Raises:
-        UserError: There is no such folder, or it holds no model.
+        UserError: There is no such folder, or it holds no model, or it has the name of the embedded model.
         MachineError: The embedded model cannot be fetched.
     """
-    if name == embedded.NAME:
+    if embedded.is_named(name):
         return str(embedded.fetch(say)), None
     path = Path(name)
     if path.is_dir():
