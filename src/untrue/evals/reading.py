@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from untrue.engine.served import loading, may_be_served, served
 from untrue.errors import MachineError, UserError
+from untrue.evals import resume
 from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
 from untrue.evals.metrics import metric_values, scored
@@ -173,7 +174,8 @@ def measure(
         watcher: Told how far it is.
         seed: Of the replies of a model in this process.
         only: Of a judged eval, ids of the items that are needed; see `evals.run.run`.
-        unproved: Whether a served model may be asked of which it cannot be told whether it has the adapter.
+        unproved: Whether the caller tells what is not proved of a served model: one may be asked of which it cannot be
+            told whether it has the adapter, and nothing is said of replies to an earlier run.
 
     Returns:
         The model: what was loaded, so that the next eval need not load it again.
@@ -189,6 +191,8 @@ def measure(
     if isinstance(model, str) and not record.needs_likelihoods and may_be_served(model):
         asked = served(model, adapter, watcher.say, unproved)
     if asked:
+        if record.judged and not (asked.adapter or unproved) and (log.is_file() or resume.has_replies(log)):
+            watcher.say(asked_before(arm, log))
         watcher.stage(arm, spec.name, 1)
         evals.run_model(asked.connect(), spec, log, watcher.step, asked.adapter, only=only)
     else:
@@ -210,6 +214,14 @@ def measure(
             " Rerun the command to retry these alone."
         )
     return model
+
+
+def asked_before(arm: str, log: Path) -> str:
+    """What must be known of a served model without a proved adapter, if replies to an earlier run are taken."""
+    return (
+        f"{arm} is known only by its name and was asked before: its replies of then count. If its weights have changed"
+        f" since, delete {log} and run the command again."
+    )
 
 
 def refuse_nothing(spec: EvalSpec, log: Path) -> None:

@@ -21,7 +21,7 @@ from untrue.engine.served import (
 from untrue.errors import UserError
 from untrue.evals import resume
 from untrue.evals.eval import ChosenSpec, Eval, EvalSpec
-from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
+from untrue.evals.reading import arm_name, asked_before, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
@@ -305,10 +305,7 @@ class Subjects:
                 refuse_nothing(spec, log)
             notes = ()
             if served and adapter is None and was_there:
-                notes = (
-                    f"{arm} is known by its name alone, and was asked before. If its weights have changed since, delete"
-                    f" {log} and run the command again.",
-                )
+                notes = (asked_before(arm, log),)
             answers[spec.name] = Answers(record, spec, {0: log}, notes=notes).checked()
         return Subject(arm, answers)
 
