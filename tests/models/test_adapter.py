@@ -298,6 +298,10 @@ def test_an_adapter_that_begins_at_certain_tokens_is_refused(tiny: LoadedModel, 
 
 def test_an_adapter_that_writes_to_the_base_is_refused(tiny: LoadedModel, make_adapter: Make):
     adapter = make_adapter()
+    for start in ("pissa_niter_4", "lora_ga"):
+        edit(adapter / "adapter_config.json", init_lora_weights=start)
+        assert refusal(tiny, adapter).startswith(f"was begun by {start}, which changes the base. Convert it to plain")
+    edit(adapter / "adapter_config.json", init_lora_weights=True)
     edit(adapter / "adapter_config.json", kasa_config={"beta": 1e-4})
     assert refusal(tiny, adapter).startswith("is a KaSA adapter (kasa_config), which writes to the base's weights")
 

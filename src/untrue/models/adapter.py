@@ -26,8 +26,8 @@ _LOG = logging.getLogger("untrue")
 ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
 """Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
 
-MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda")
-"""Ways of initialising LoRA that write to the base's weights when an adapter is put on."""
+MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
+"""Ways of initialising LoRA that write to the base's weights, as training begins or an adapter is put on."""
 
 DAMAGED = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, OSError, re.error, SafetensorError)
 """What PEFT and safetensors raise where an adapter does not fit."""
