@@ -107,7 +107,8 @@ def test_what_has_no_log_is_measured_once(
     assert len(kept) == 3 and logs.items() <= kept.items()
     assert own_base(str(adapter)) == str(tiny_folder)
     merged = shutil.copytree(tiny_folder, tmp_path / "merged")
-    [(_, _, same, _)] = pairs(base, subjects.of(str(merged)))
+    [(_, _, same, notes)] = pairs(base, subjects.of(str(merged)))
+    assert notes == [SAME]
     values = [[r.value for r in same if r.arm == arm] for arm in ("baseline", "candidate")]
     assert values[0] == values[1]
 
@@ -459,6 +460,15 @@ def test_a_model_that_is_compared_with_itself_is_told(log: Log, subjects: Subjec
     for first, second, told in ((one, one, True), (one, copy, True), (one, other, False)):
         [(_, _, _, notes)] = pairs(subjects.of(str(first)), subjects.of(str(second)))
         assert (SAME in notes) == told
+    whole = [
+        log(name, weights=weights, computed={"chat": chat, "dtype": name})
+        for name, weights, chat in (("d", "w", "c"), ("e", "w", "c"), ("f", "w", "other"), ("g", "v", "c"))
+    ]
+    for log_, told in zip(whole[1:], (True, False, False), strict=True):
+        [(_, _, _, notes)] = pairs(subjects.of(str(whole[0])), subjects.of(str(log_)))
+        assert (SAME in notes) == told
+    [(_, _, _, notes)] = pairs(subjects.of(str(whole[0])), subjects.of(str(log("h", weights="w", adapter="x"))))
+    assert SAME not in notes
 
 
 def test_a_base_with_the_name_of_a_provider_is_loaded_here(tmp_path: Path) -> None:

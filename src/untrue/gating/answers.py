@@ -202,10 +202,9 @@ class Answers:
         return [log for log, head in of_logs if head.get("tokenizer") and not head.get(TOKENISATION)]
 
     def is_same(self, other: Answers) -> bool:
-        """Whether another has the same logs, or the same adapter on the same weights, as far as logs tell."""
+        """Whether another has the same logs, or is the same model with the same adapter, as far as logs tell."""
         logs, others = ({path.resolve() for path in one.logs.values()} for one in (self, other))
-        mine, its = ((one.weights, one.chat, one._adapter.get("content_hash")) for one in (self, other))
-        return logs == others or (mine == its and None not in (its[0], its[2]))
+        return logs == others or (self._whose is not None and self._whose == other._whose)
 
     @property
     def unproved(self) -> str:
@@ -255,6 +254,14 @@ class Answers:
         options = self.record.options
         common = JudgedSpec if issubclass(options, JudgedSpec) else ChosenSpec
         return options.model_fields.keys() - common.model_fields.keys()
+
+    @property
+    def _whose(self) -> list[str | None] | None:
+        """What tells the model from others, however it was computed; None if the log does not say it."""
+        head, adapter = self._head(MODEL), self._adapter
+        if "weights" not in head or (adapter and "content_hash" not in adapter):
+            return None
+        return [*(head.get(name) for name in ("weights", "config", "chat", "adapters")), adapter.get("content_hash")]
 
     @property
     def _adapter(self) -> Mapping[str, str]:

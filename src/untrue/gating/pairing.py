@@ -33,7 +33,7 @@ AGAINST_BASE = (
 )
 """What must be read beside a comparison with the embedded model itself."""
 
-SAME = "Baseline and candidate are one and the same: the same log, or the same weights and adapter."
+SAME = "Baseline and candidate are one and the same: the same log, or the same weights with the same adapter or none."
 """What must be read beside a comparison of a model with itself."""
 
 TWO_FORMATS = (
