@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from untrue.errors import UserError, one_line
 from untrue.models import embedded
 from untrue.models.chat import Chat
-from untrue.models.identity import tokenisation_hash, tokenizer_hash
+from untrue.models.identity import stamp, tokenisation_hash, tokenizer_hash
 from untrue.models.load import LoadedModel, is_hub_id, is_path
 from untrue.models.quiet import quiet
 
@@ -351,11 +351,11 @@ def adapter_hash(adapter: Path) -> str:
         UserError: The folder holds no adapter in safetensors.
     """
     files = _adapter_files(adapter)
-    return _hash(files, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+    return _hash(files, tuple(map(stamp, files)))
 
 
 @lru_cache
-def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
+def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...]) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
