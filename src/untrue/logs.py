@@ -73,6 +73,15 @@ def is_own(content: EvalLog) -> bool:
     return package == "untrue" or (not package and (marked or content.eval.task_registry_name == f"untrue/{name}"))
 
 
+def adapter_in(content: EvalLog) -> Mapping[str, str]:
+    """What a log says of the model's adapter; empty if it has none.
+
+    `inspect eval … -M adapter=FOLDER` leaves only the folder, so what lay in it then is not known.
+    """
+    folder = content.eval.model_args.get("adapter") if content.eval.model.startswith("untrue/") else None
+    return (content.eval.metadata or {}).get(ADAPTER) or ({"folder": str(folder)} if folder else {})
+
+
 def score_of(sample: EvalSample) -> Score | None:
     """The one score of a sample, if it has one and did not fail."""
     return None if sample.error is not None else next(iter((sample.scores or {}).values()), None)

@@ -65,6 +65,7 @@ def test_nothing_is_lost_errors_are_counted_and_the_same_command_asks_only_for_w
     words += ["--log", "mask.eval", "--json"]
     first = untrue(*words)
     assert first.code == 0, first.err
+    assert "was asked before" not in first.err
     assert "5 samples have no reply or no judgement" in first.err
     assert json.loads(first.out)["counts"] == {"honest": 6, "lie": 0, "evade": 0, "no_belief": 0, "error": 5}
     assert {name for name, outcome in outcomes("mask.eval").items() if outcome == "error"} == FAILED
@@ -82,6 +83,10 @@ def test_nothing_is_lost_errors_are_counted_and_the_same_command_asks_only_for_w
 
     asked, replied = len(server.requests), len(Echo.calls)
     whole = untrue(*words)
+    assert " ".join(whole.err.split()).startswith(
+        "model is known only by its name and was asked before: its replies of then count. If its weights have changed"
+        " since, delete mask.eval and run the command again."
+    )
     assert json.loads(whole.out)["counts"]["honest"] == len(TEXTS)
     assert (len(server.requests), len(Echo.calls)) == (asked, replied)
 

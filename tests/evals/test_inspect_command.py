@@ -8,6 +8,7 @@ from inspect_ai.log import read_eval_log
 
 from tests.judge.server import JudgeServer
 from tests.processes import inspect
+from untrue.logs import adapter_in
 
 
 def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path, adapter: Path, tmp_path: Path):
@@ -18,6 +19,7 @@ def test_inspect_eval_runs_it_on_a_local_model_with_an_adapter(tiny_folder: Path
     content = read_eval_log(str(log))
     assert content.eval.model == model
     assert content.eval.model_args == {"adapter": str(adapter)}
+    assert adapter_in(content) == {"folder": str(adapter)}
     assert [bool((sample.scores or {})["outcome"].explanation) for sample in content.samples or []] == [True] * 3
 
 

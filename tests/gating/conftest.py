@@ -47,6 +47,7 @@ def write(
     computed: dict[str, str] | None = None,
     adapter: str | None = None,
     served: str | None = None,
+    model_args: dict[str, Any] | None = None,
     status: Any = "success",
     arguments: dict[str, Any] | None = None,
     base_margin: float | None = None,
@@ -118,6 +119,7 @@ def write(
         task_args=arguments or {},
         dataset=EvalDataset(name="builtin", samples=n, sample_ids=ids),
         model=model,
+        model_args=model_args or {},
         config=EvalConfig(epochs=epochs),
         metadata=metadata or None,
     )

@@ -15,7 +15,7 @@ from untrue.evals.registry import EVALS, eval_spec
 from untrue.gating.answers import Answers
 from untrue.gating.comparison import compared
 from untrue.gating.config import GateConfig
-from untrue.gating.pairing import AGAINST_BASE, opposite_moves
+from untrue.gating.pairing import AGAINST_BASE, hidden_loss, opposite_moves
 from untrue.gating.subject import Subjects
 from untrue.gating.verdict import gate
 from untrue.outcomes import Result
@@ -140,6 +140,20 @@ def test_the_embedded_model_is_at_its_best_on_items_that_its_own_margins_chose(
     assert verdict.notes == tuple(f"forced_choice: {AGAINST_BASE}" for _ in range(is_with_base))
 
 
+def test_an_adapter_that_inspects_own_command_was_given_is_not_the_embedded_model(log: Log, subjects: Subjects) -> None:
+    settings = {"model": "untrue/smollm2-135m", "tokenizer": None, "base_margin": 0.1}
+    base, tuned = (
+        subjects.of(str(log(name, **settings, model_args=args)))
+        for name, args in (("base", {}), ("tuned", {"adapter": "adapters/mine"}))
+    )
+    assert [of.answers["forced_choice"].is_of_embedded for of in (base, tuned)] == [True, False]
+    for pair in ((base, tuned), (tuned, base)):
+        [of_eval] = compared(*pair)
+        assert AGAINST_BASE in of_eval.notes
+    [of_eval] = compared(base, base)
+    assert AGAINST_BASE not in of_eval.notes
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
@@ -188,9 +202,19 @@ def test_the_temperature_of_a_policy_is_an_option(log: Log) -> None:
     assert "temperature" in answers[0]._options and answers[1]._options == set()
 
 
-@pytest.mark.parametrize(("admits", "answers", "codes"), [(-30, 30, ["moved_apart"]), (30, 30, []), (-30, 0, [])])
+@pytest.mark.parametrize(
+    ("admits", "answers", "codes", "hides"),
+    [
+        (-30, 30, ["moved_apart"], True),
+        (30, 30, [], False),
+        (-30, 0, [], False),
+        (-6, 6, [], True),
+        (4, -7, [], True),
+        (-4, 4, [], False),
+    ],
+)
 def test_inventing_more_and_answering_more_do_not_cancel_in_silence(
-    admits: int, answers: int, codes: list[str]
+    admits: int, answers: int, codes: list[str], hides: bool
 ) -> None:
     """In each half the baseline gets 50 of 100; the candidate so many more, or fewer."""
     results = [
@@ -201,7 +225,11 @@ def test_inventing_more_and_answering_more_do_not_cancel_in_silence(
     ]
     found = opposite_moves(EVALS["unknowns"], results, {"candidate": "baseline"})
     assert [reason.code for reason in found] == codes
+    notes = hidden_loss(EVALS["unknowns"], results, 0.05)
+    moved = f"moved by {admits:+.1f} points and answering by {answers:+.1f} points"
+    assert notes == [f"Admitting unknowns {moved}. The mean, which decides, hides it."] * hides
     for reason in found:
         said = clause(reason._replace(code="opposite_moves"))
         assert "unknowns admitted from 50.0\N{NO-BREAK SPACE}% to 20.0" in said and "answered from 50.0" in said
-    assert opposite_moves(EVALS["capability"], [replace(r, category="all") for r in results], {}) == []
+    others = [replace(r, category="all") for r in results]
+    assert opposite_moves(EVALS["capability"], others, {}) == hidden_loss(EVALS["capability"], others, 0.05) == []

@@ -123,7 +123,7 @@ def test_the_next_candidate_asks_the_baseline_nothing_and_a_rerun_asks_nobody(de
     assert replace(again, notes=first.notes) == first
     assert len(Shifty.calls) == calls
     assert not first.notes
-    assert "alike is known by its name alone, and was asked before" in again.notes[1]
+    assert "alike is known only by its name and was asked before" in again.notes[1]
 
 
 def test_all_items_without_a_decision_are_inconclusive_though_the_fixed_test_would_decide(

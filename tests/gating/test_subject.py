@@ -16,13 +16,14 @@ import untrue
 from tests.engine.lora_server import LoraServer
 from tests.gating import judged
 from tests.judge.server import JudgeServer
+from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.resume import has_replies
 from untrue.gating.bases import base_of_first, own_base
 from untrue.gating.config import GateConfig
-from untrue.gating.pairing import SAME, paired
+from untrue.gating.pairing import SAME, TWO_FORMATS, paired
 from untrue.gating.subject import Subject, Subjects, of_random_items
 from untrue.gating.verdict import gate
 from untrue.logs import open_log
@@ -106,7 +107,8 @@ def test_what_has_no_log_is_measured_once(
     assert len(kept) == 3 and logs.items() <= kept.items()
     assert own_base(str(adapter)) == str(tiny_folder)
     merged = shutil.copytree(tiny_folder, tmp_path / "merged")
-    [(_, _, same, _)] = pairs(base, subjects.of(str(merged)))
+    [(_, _, same, notes)] = pairs(base, subjects.of(str(merged)))
+    assert notes == [SAME]
     values = [[r.value for r in same if r.arm == arm] for arm in ("baseline", "candidate")]
     assert values[0] == values[1]
 
@@ -296,6 +298,22 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_asked(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_adapter_in_another_chat_template_than_its_base_is_told(
+    adapter: Path, tiny_folder: Path, subjects: Subjects, tmp_path: Path
+) -> None:
+    own = bring_tokenizer(shutil.copytree(adapter, tmp_path / "own"), tiny_folder, chat_template=OWN_TEMPLATE)
+    before, after = subjects.both(str(tiny_folder), str(own))
+    [(of_base, of_own, _, notes)] = pairs(before, after)
+    assert notes == [TWO_FORMATS]
+    assert of_base.chat != of_own.chat
+    said: Any = subjects.watcher
+    assert [text for text in said.said if "brings a chat template" in text] == said.said
+    assert len(said.said) == 1
+    [(_, _, results, notes)] = pairs(subjects.of(str(adapter)), after)
+    assert notes == [TWO_FORMATS]
+    assert len({result.value for result in results}) > 1
+
+
 def test_another_model_is_no_other_base(adapter: Path, sharp: LoadedModel, subjects: Subjects) -> None:
     assert len(pairs(*subjects.both(sharp.name, str(adapter)))) == 1
 
@@ -424,11 +442,32 @@ def test_logs_of_two_models_are_no_subject(log: Log, subjects: Subjects, tmp_pat
             subjects.of(str(tmp_path / "mixed"))
 
 
+def test_logs_of_two_adapters_that_inspects_own_command_was_given_are_no_subject(
+    log: Log, subjects: Subjects, tmp_path: Path
+) -> None:
+    version = EVALS["capability"].version
+    log("mixed/honest", tokenizer=None, model_args={"adapter": "adapters/old"})
+    log("mixed/able", task="untrue/capability", version=version, tokenizer=None, model_args={"adapter": "adapters/old"})
+    assert len(subjects.of(str(tmp_path / "mixed")).answers) == 2
+    log("mixed/able", task="untrue/capability", version=version, tokenizer=None, model_args={"adapter": "adapters/new"})
+    with pytest.raises(UserError, match=r"is of another adapter than .* \(adapters/\w+, not adapters/\w+\)\. Name the"):
+        subjects.of(str(tmp_path / "mixed"))
+
+
 def test_a_model_that_is_compared_with_itself_is_told(log: Log, subjects: Subjects, tmp_path: Path) -> None:
     one, copy, other = (log(name, adapter=hash) for name, hash in (("a", "x"), ("b", "x"), ("c", "y")))
     for first, second, told in ((one, one, True), (one, copy, True), (one, other, False)):
         [(_, _, _, notes)] = pairs(subjects.of(str(first)), subjects.of(str(second)))
         assert (SAME in notes) == told
+    whole = [
+        log(name, weights=weights, computed={"chat": chat, "dtype": name})
+        for name, weights, chat in (("d", "w", "c"), ("e", "w", "c"), ("f", "w", "other"), ("g", "v", "c"))
+    ]
+    for log_, told in zip(whole[1:], (True, False, False), strict=True):
+        [(_, _, _, notes)] = pairs(subjects.of(str(whole[0])), subjects.of(str(log_)))
+        assert (SAME in notes) == told
+    [(_, _, _, notes)] = pairs(subjects.of(str(whole[0])), subjects.of(str(log("h", weights="w", adapter="x"))))
+    assert SAME not in notes
 
 
 def test_a_base_with_the_name_of_a_provider_is_loaded_here(tmp_path: Path) -> None:

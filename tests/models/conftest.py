@@ -8,6 +8,25 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import CHAT_TEMPLATE
+
+OWN_TEMPLATE = CHAT_TEMPLATE.replace("message['role'] +", "message['role'] | upper +").replace("assistant", "ASSISTANT")
+"""A chat template that is not the tiny model's."""
+
+
+def bring_tokenizer(adapter: Path, base: Path | str, **changes: Any) -> Path:
+    """Put the base's tokenizer, with changes, into an adapter's folder, as TRL's `trainer.save_model` does."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(base)
+    added = changes.pop("added", {})
+    for name, value in changes.items():
+        setattr(tokenizer, name, value)
+    tokenizer.add_special_tokens(added)
+    tokenizer("a b c", truncation=True, max_length=2)  # a setting of a training, saved with it
+    tokenizer.save_pretrained(adapter)
+    return adapter
+
 
 @pytest.fixture
 def make_adapter(tiny_folder: Path, tmp_path: Path) -> Callable[..., Path]:

@@ -13,9 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.families.build import build
+from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from untrue.errors import UserError
 from untrue.models import embedded
-from untrue.models.adapter import base_of, check_adapter, with_adapter
+from untrue.models.adapter import base_of, check_adapter, in_format_of, with_adapter
 from untrue.models.load import LoadedModel, load
 
 Make = Callable[..., Path]
@@ -296,6 +298,10 @@ def test_an_adapter_that_begins_at_certain_tokens_is_refused(tiny: LoadedModel, 
 
 def test_an_adapter_that_writes_to_the_base_is_refused(tiny: LoadedModel, make_adapter: Make):
     adapter = make_adapter()
+    for start in ("pissa_niter_4", "lora_ga"):
+        edit(adapter / "adapter_config.json", init_lora_weights=start)
+        assert refusal(tiny, adapter).startswith(f"was begun by {start}, which changes the base. Convert it to plain")
+    edit(adapter / "adapter_config.json", init_lora_weights=True)
     edit(adapter / "adapter_config.json", kasa_config={"beta": 1e-4})
     assert refusal(tiny, adapter).startswith("is a KaSA adapter (kasa_config), which writes to the base's weights")
 
@@ -309,6 +315,63 @@ def test_a_second_adapter_on_a_base_is_refused_and_does_not_take_the_place_of_th
         with pytest.raises(UserError, match="has an adapter on it already"), with_adapter(tiny, second):
             pass
         assert torch.equal(logits(model), said)
+
+
+def test_an_adapter_is_measured_in_the_chat_template_that_its_folder_brings(tiny: LoadedModel, make_adapter: Make):
+    adapter, told = bring_tokenizer(make_adapter(), tiny.name, chat_template=OWN_TEMPLATE), []
+    own = in_format_of(tiny, adapter, told.append)
+    question = [{"role": "user", "content": "Hello"}]
+    said = own.tokenizer.decode(own.chat.prompt(question))
+    assert said == "<|im_start|>USER\nHello<|im_end|>\n<|im_start|>ASSISTANT\n"
+    assert told == [f"{adapter}: brings a chat template that {tiny.name} does not have, so it is measured in its own."]
+    assert {name for name in tiny.about if tiny.about[name] != own.about[name]} == {"chat"}
+    assert (own.model, own.weights, own.tokenisation) == (tiny.model, tiny.weights, tiny.tokenisation)
+    assert in_format_of(own, adapter, told.append) == in_format_of(tiny, adapter, told.append) == own
+    assert len(told) == 1
+    assert in_format_of(tiny, None) is tiny
+    with with_adapter(own, adapter) as model:
+        assert (logits(model) - logits(tiny_copy(tiny))).abs().max() > 1e-3
+
+
+def test_what_a_turn_ends_with_is_part_of_the_chat_format(tiny: LoadedModel, make_adapter: Make):
+    own = in_format_of(tiny, bring_tokenizer(make_adapter(), tiny.name, eos_token="<|endoftext|>"))
+    assert own.tokenizer.eos_token == "<|endoftext|>"
+    assert own.about["tokenizer"] != tiny.about["tokenizer"]
+    assert own.tokenizer.pad_token == tiny.tokenizer.pad_token
+
+
+@pytest.mark.parametrize("changes", [{}, {"added": {"pad_token": "[PAD]"}}, {"chat_template": None}])
+def test_a_format_that_is_the_bases_changes_nothing(tiny: LoadedModel, make_adapter: Make, changes: dict[str, Any]):
+    told: list[str] = []
+    assert in_format_of(tiny, make_adapter("plain"), told.append) is tiny
+    assert in_format_of(tiny, bring_tokenizer(make_adapter(), tiny.name, **changes), told.append) is tiny
+    assert told == []
+
+
+@pytest.mark.parametrize("family", ["qwen-2", "deepseek-r1-qwen", "llama-2", "gemma-1"])
+def test_the_tokenizer_of_a_family_that_is_saved_with_an_adapter_is_the_bases(
+    family: str, make_adapter: Make, tmp_path: Path
+):
+    loaded = load(str(build(family, tmp_path / family)), dtype="float32", device="cpu")
+    assert in_format_of(loaded, bring_tokenizer(make_adapter(), loaded.name)) is loaded
+
+
+@pytest.mark.parametrize("added", [{"additional_special_tokens": ["<|tool|>"]}, {"eos_token": "<|end|>"}])
+def test_a_tokenizer_of_another_vocabulary_is_refused(tiny: LoadedModel, make_adapter: Make, added: dict[str, Any]):
+    adapter = bring_tokenizer(make_adapter(), tiny.name, added=added)
+    with pytest.raises(UserError, match=r"its tokenizer\.json splits texts into other tokens than"):
+        in_format_of(tiny, adapter)
+
+
+def test_a_tokenizer_that_cannot_be_read_and_a_base_that_is_another_are_refused(tiny: LoadedModel, make_adapter: Make):
+    adapter = bring_tokenizer(make_adapter(), tiny.name)
+    (adapter / "tokenizer.json").write_text("{", "utf-8")
+    with pytest.raises(UserError, match="its tokenizer cannot be read") as caught:
+        in_format_of(tiny, adapter)
+    assert "\n" not in str(caught.value)
+    (adapter / "untrue.json").write_text(json.dumps({"base_weights": "0" * 16}), "utf-8")
+    with pytest.raises(UserError, match="was trained on other weights"):
+        in_format_of(tiny, adapter)
 
 
 def named(make_adapter: Make, base: str | None, **changes: Any) -> Path:
@@ -349,6 +412,18 @@ def test_a_relative_folder_is_one_of_the_working_folder_as_in_peft(
     shutil.move(adapter / "base", "base")
     AutoPeftModelForCausalLM.from_pretrained(str(adapter))
     assert base_of(adapter) == "./base"
+
+
+def test_a_folder_with_the_name_of_the_embedded_model_is_not_that_model(
+    make_adapter: Make, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    adapter = named(make_adapter, "smollm2-135m")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="its base smollm2-135m is not there"):
+        base_of(adapter)
+    shutil.copytree(tiny_folder, "smollm2-135m")
+    assert base_of(adapter) == "./smollm2-135m"
+    assert load(base_of(adapter), device="cpu").base_id == "smollm2-135m"
 
 
 @pytest.mark.parametrize(

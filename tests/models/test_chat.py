@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CHAT_TEMPLATE, make_tiny_model
+from tests.families.build import FAMILIES, make_tokenizer
 from untrue.errors import UserError
 from untrue.models.chat import DATE, MARK, Chat
 from untrue.models.load import LoadedModel, load
@@ -131,6 +132,26 @@ def test_a_message_that_the_template_drops_is_refused_and_never_left_out_in_sile
     assert "Be rude." in shown(tiny, tiny.chat, later)[0]
     with pytest.raises(UserError, match=r"drops or changes the system message 'Be rude\.', so the model would not"):
         chat(tiny, only_first).encode(later, YES)
+    short = [*TOLD, {"role": "assistant", "content": "Hi."}, {"role": "system", "content": "H"}, *HELLO]
+    with pytest.raises(UserError, match=r"drops or changes the system message 'H', so the model would not"):
+        chat(tiny, only_first).encode(short, YES)  # though an H stands elsewhere
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "roles",
+    ["system user", "system user assistant user", "user assistant system user", "system system user", "user user"],
+)
+def test_no_family_drops_a_short_message_in_silence(name: str, roles: str):
+    layout = Chat(name, make_tokenizer(FAMILIES[name]))
+    messages = [{"role": role, "content": "e"} for role in roles.split()]
+    try:
+        whole = layout.prompt(messages)
+    except UserError:
+        return
+    for place, message in enumerate(messages):
+        others = [*messages[:place], {**message, "content": "Something else."}, *messages[place + 1 :]]
+        assert layout.prompt(others) != whole
 
 
 def test_each_of_several_replies_is_held_to_the_template(tiny: LoadedModel):

@@ -11,10 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.conftest import make_tiny_model
+from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from untrue.errors import UserError
 from untrue.models import fingerprint
-from untrue.models.adapter import with_adapter
-from untrue.models.fingerprint import PROMPTS, TOLERANCE, Fingerprint, distance, named, of, read, record, whose
+from untrue.models.adapter import made_for, with_adapter
+from untrue.models.fingerprint import PROMPTS, TOLERANCE, Fingerprint, distance, named, of, of_base, read, record, whose
 from untrue.models.load import LoadedModel, load
 
 Make = Callable[..., Path]
@@ -34,6 +36,16 @@ def test_it_is_what_the_model_says_first(tiny: LoadedModel, make_adapter: Make):
     assert read(adapter) == found
 
 
+def test_an_adapter_begins_its_replies_in_the_chat_template_that_its_folder_brings(
+    tiny: LoadedModel, make_adapter: Make
+):
+    plain, adapter = record(tiny, make_adapter()), bring_tokenizer(make_adapter("own"), tiny.name)
+    assert record(tiny, adapter) == plain
+    own = bring_tokenizer(make_adapter("other"), tiny.name, chat_template=OWN_TEMPLATE)
+    assert record(tiny, own).base == plain.base
+    assert distance(record(tiny, own).adapter, plain.adapter) > 0.01
+
+
 def test_other_weights_or_another_scale_make_it_void(tiny: LoadedModel, make_adapter: Make):
     adapter = make_adapter()
     record(tiny, adapter)
@@ -46,6 +58,30 @@ def test_other_weights_or_another_scale_make_it_void(tiny: LoadedModel, make_ada
     weights = adapter / "adapter_model.safetensors"
     save_file({name: value * 2 for name, value in load_file(weights).items()}, weights)
     assert read(adapter) is None
+
+
+def test_another_base_or_chat_format_makes_it_void(tiny: LoadedModel, make_adapter: Make):
+    adapter = make_adapter()
+    found, base = record(tiny, adapter), of_base(tiny)
+    assert read(adapter, base) == read(adapter) == found
+    for name in ("weights", "chat", "tokenizer", "dtype"):
+        assert read(adapter, {**base, name: "another"}) is None
+    bring_tokenizer(adapter, tiny.name, chat_template=OWN_TEMPLATE)
+    assert read(adapter) is None
+
+
+def test_one_of_a_base_that_is_not_the_adapters_is_made_again(
+    tiny: LoadedModel, tiny_folder: Path, make_adapter: Make, tmp_path: Path
+):
+    other = make_tiny_model(tmp_path / "other", seed=1)
+    adapter = make_adapter()
+    stale = record(load(str(other), dtype="float32"), adapter)
+    assert list(of([adapter])) == [stale]
+    assert next(of([adapter], str(tiny_folder))).base != stale.base
+    assert read(adapter, {"weights": tiny.weights})
+    record(load(str(other), dtype="float32"), adapter)
+    (adapter / "untrue.json").write_text(made_for(tiny), "utf-8")  # whose weights it names
+    assert next(of([adapter])).base != stale.base
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"content_hash": 1}'])

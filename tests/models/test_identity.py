@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from tokenizers import normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from untrue.models import identity
+from untrue.models.adapter import adapter_hash
 from untrue.models.identity import tokenisation_hash, weights_hash
 from untrue.models.load import LoadedModel, load
 
@@ -146,6 +148,23 @@ def test_files_are_read_once_and_again_when_they_change(copy: Path, own_cache: P
     own_cache.write_text("{broken", "utf-8")
     assert weights_hash(copy) != first
     assert len(json.loads(own_cache.read_text("utf-8"))) == 1
+
+
+def test_a_file_that_is_replaced_with_its_size_and_time_kept_is_read_again(copy: Path, tmp_path: Path):
+    file = copy / "model.safetensors"
+    first, times = weights_hash(copy), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    nudge(copy, "lm_head.weight")
+    os.utime(file, ns=times)  # as rsync and tar do
+    assert weights_hash(copy) != first
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}", "utf-8")
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(b"old")
+    before, times = adapter_hash(adapter), (weights.stat().st_atime_ns, weights.stat().st_mtime_ns)
+    weights.write_bytes(b"new")
+    os.utime(weights, ns=times)
+    assert adapter_hash(adapter) != before
 
 
 def test_a_file_that_is_cut_off_has_no_hash(copy: Path):

@@ -37,6 +37,23 @@ def test_adapters_that_are_on_are_a_part_of_the_identity(live: tuple[Any, Any], 
     assert from_live(tuned, live[1]).identity != identity
 
 
+def test_a_base_that_an_adapter_has_written_to_is_not_taken_for_the_base(live: tuple[Any, Any]) -> None:
+    from peft import KasaConfig, LoraConfig, get_peft_model
+
+    model, tokenizer = live
+    pissa = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights="pissa"))
+    assert from_live(pissa, tokenizer).about["adapters"]  # on, it is the model as it is
+    with pissa.disable_adapter(), pytest.raises(UserError, match=r"default is off, and was begun by pissa, which has"):
+        from_live(pissa, tokenizer)
+    pissa.add_adapter("plain", LoraConfig(r=2, target_modules=["q_proj"]))
+    pissa.set_adapter("plain")
+    with pytest.raises(UserError, match=r"default is off, and was begun by pissa, which has written to the base"):
+        from_live(pissa, tokenizer)
+    kasa = LoraConfig(r=2, target_modules=["q_proj"], kasa_config=KasaConfig())
+    with pytest.raises(UserError, match="has the KaSA adapter default, which has written to the base's weights"):
+        from_live(get_peft_model(pissa.unload(), kasa), tokenizer)
+
+
 def test_other_live_models_are_refused_in_a_line(live: tuple[Any, Any]) -> None:
     import torch
     from peft import PromptTuningConfig, TaskType, get_peft_model

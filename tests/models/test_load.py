@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from untrue.engine.vllm import serving
 from untrue.errors import MachineError, UntrueError, UserError
+from untrue.models import embedded
 from untrue.models.load import LoadedModel, load
 
 
@@ -150,6 +152,20 @@ def test_a_hub_id_without_network_is_one_line(name: str):
 @pytest.mark.parametrize("name", ["two words", "trailing/"])
 def test_a_name_that_no_hub_id_can_have_is_the_users_to_mend(name: str):
     assert refusal(name).startswith("no such model on the hub, nor a folder, nor the embedded `smollm2-135m`")
+
+
+def test_a_name_that_means_two_models_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(copy.parent)
+    copy.rename("smollm2-135m")
+    assert refusal("smollm2-135m") == (
+        "means the embedded model, but a model's folder here has that name. Write ./smollm2-135m for the folder, or run"
+        " elsewhere for the embedded model."
+    )
+    with pytest.raises(UserError, match="means the embedded model, but a model's folder here"):
+        serving([], "smollm2-135m", layers=["q_proj"])
+    assert load("./smollm2-135m", device="cpu").base_id == "smollm2-135m"
+    (copy.parent / "smollm2-135m/config.json").unlink()
+    assert embedded.is_named("smollm2-135m")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from inspect_ai.log import read_eval_log
 
 from tests import processes
+from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from untrue.engine.generation import ROWS
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
@@ -236,7 +238,7 @@ def test_what_was_collected_with_something_else_is_refused(collecting: Collectin
 
 
 def test_another_adapter_or_environment_is_another_collection(
-    collecting: Collecting, place: Path, tea: Path, adapter: Path
+    collecting: Collecting, place: Path, tea: Path, adapter: Path, tiny_folder: Path, tmp_path: Path
 ):
     base = collecting()
     with pytest.raises(UserError, match="adapter_hash None, here '"):
@@ -244,6 +246,9 @@ def test_another_adapter_or_environment_is_another_collection(
     for path in place.iterdir():
         path.unlink()
     tuned = collecting(adapter)
+    own = bring_tokenizer(shutil.copytree(adapter, tmp_path / "own"), tiny_folder, chat_template=OWN_TEMPLATE)
+    with pytest.raises(UserError, match="base"):
+        collecting(own)
     assert [one.messages for one in tuned] != [one.messages for one in base]
     tea.write_text(tea.read_text("utf-8").replace("Tea 1", "Cocoa 1"), "utf-8")
     with pytest.raises(UserError, match="environment_hash"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from tests import processes
+from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from untrue.data.rows import Row
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.errors import UserError
@@ -242,6 +244,9 @@ def test_a_start_of_another_shape_or_none_is_refused(tiny, labelled, kto, adapte
     assert message == f"{adapter}: has lora_rank 4, but the training says 8. Give the adapter's."
     message = refusal(tiny, labelled, kto, tmp_path / "on", 0, start=tmp_path)
     assert message.startswith(f"{tmp_path}: holds no PEFT adapter")
+    own = bring_tokenizer(shutil.copytree(adapter, tmp_path / "own"), tiny.name, chat_template=OWN_TEMPLATE)
+    message = refusal(tiny, labelled, kto, tmp_path / "on", 0, start=own)
+    assert message.startswith(f"{own}: has a chat template of its own, and training goes on in that of {tiny.name}.")
     assert not hasattr(tiny.model, "peft_config")
 
 

@@ -35,7 +35,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from untrue.data.rows import Message
 from untrue.errors import UserError
-from untrue.models.adapter import with_adapter
+from untrue.models.adapter import in_format_of, with_adapter
 from untrue.models.load import LoadedModel, load
 from untrue.thinking import TAGS, without_thinking
 
@@ -84,9 +84,11 @@ class UntrueAPI(ModelAPI):
 
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self._stack = ExitStack()
-        self._loaded = loaded or load(model_name, dtype=dtype, device=device, say=logging.getLogger("untrue").warning)
+        folder = Path(adapter) if adapter else None
+        loaded = loaded or load(model_name, dtype=dtype, device=device, say=logging.getLogger("untrue").warning)
+        self._loaded = in_format_of(loaded, folder)
         check_exact(self._loaded)
-        self._model = self._stack.enter_context(with_adapter(self._loaded, Path(adapter) if adapter else None))
+        self._model = self._stack.enter_context(with_adapter(self._loaded, folder))
         self._engine = LikelihoodEngine(self._loaded, self._model)
         self._base_engine = LikelihoodEngine(self._loaded, self._model, base=True)
         self._generation = GenerationEngine(self._loaded, self._model)

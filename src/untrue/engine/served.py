@@ -247,7 +247,7 @@ def proved(
         MachineError: It cannot be asked.
     """
     if adapter:
-        if base and fingerprint.read(adapter) is None:
+        if base and fingerprint.read(adapter, fingerprint.of_base(base)) is None:
             fingerprint.record(base, adapter)
         found = served(model, adapter, say, unproved)
         assert found, "vLLM is one of Inspect's providers"

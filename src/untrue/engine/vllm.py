@@ -79,7 +79,7 @@ def serving(
     assert one and (adapters or layers), "without an adapter there must be a base, and layers"
     model, context = served_name(one), CONTEXT
     source, _, revision = one.partition("?revision=")
-    if source == embedded.NAME:
+    if embedded.is_named(source):
         source = str(embedded.fetch(say))
     elif Path(source).is_dir():
         source = str(Path(source).resolve())

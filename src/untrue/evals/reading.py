@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from untrue.engine.served import loading, may_be_served, served
 from untrue.errors import MachineError, UserError
+from untrue.evals import resume
 from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
 from untrue.evals.metrics import metric_values, scored
@@ -16,8 +17,9 @@ from untrue.evals.registry import EVALS, likelihoods_needed
 from untrue.files import content_hash
 from untrue.judge.check import JudgeNote, Judging, judge_note, judging
 from untrue.judge.models import check_named
-from untrue.logs import ADAPTER, COMPUTED, MODEL, failures, open_log, read_log
+from untrue.logs import COMPUTED, MODEL, adapter_in, failures, open_log, read_log
 from untrue.logs import results as results_of
+from untrue.models.adapter import in_format_of
 from untrue.models.load import LoadedModel, load
 from untrue.outcomes import Outcome, Result
 from untrue.progress import Watcher
@@ -91,7 +93,7 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Colle
         if judged := judging(log):
             judgings.append((arm, judged))
         if adapter.get("served") != "unknown":
-            adapter = (log.eval.metadata or {}).get(ADAPTER, {})
+            adapter = adapter_in(log)
         model = (log.eval.metadata or {}).get(MODEL, {})
         for name in model.keys() & {*COMPUTED}:
             computed[name].add(model[name])
@@ -172,7 +174,8 @@ def measure(
         watcher: Told how far it is.
         seed: Of the replies of a model in this process.
         only: Of a judged eval, ids of the items that are needed; see `evals.run.run`.
-        unproved: Whether a served model may be asked of which it cannot be told whether it has the adapter.
+        unproved: Whether the caller tells what is not proved of a served model: one may be asked of which it cannot be
+            told whether it has the adapter, and nothing is said of replies to an earlier run.
 
     Returns:
         The model: what was loaded, so that the next eval need not load it again.
@@ -188,6 +191,8 @@ def measure(
     if isinstance(model, str) and not record.needs_likelihoods and may_be_served(model):
         asked = served(model, adapter, watcher.say, unproved)
     if asked:
+        if record.judged and not (asked.adapter or unproved) and (log.is_file() or resume.has_replies(log)):
+            watcher.say(asked_before(arm, log))
         watcher.stage(arm, spec.name, 1)
         evals.run_model(asked.connect(), spec, log, watcher.step, asked.adapter, only=only)
     else:
@@ -199,6 +204,7 @@ def measure(
                 f"{spec.name}: measures the folder of an adapter against its base, and of a model alone it is known by"
                 " definition. Give --adapter."
             )
+        in_format_of(model, adapter, watcher.say)
         watcher.stage(arm, spec.name, 1)
         evals.run(model, adapter, spec, log, watcher.step, seed, only)
     failed = failures(log) if record.judged else []
@@ -208,6 +214,14 @@ def measure(
             " Rerun the command to retry these alone."
         )
     return model
+
+
+def asked_before(arm: str, log: Path) -> str:
+    """What must be known of a served model without a proved adapter, if replies to an earlier run are taken."""
+    return (
+        f"{arm} is known only by its name and was asked before: its replies of then count. If its weights have changed"
+        f" since, delete {log} and run the command again."
+    )
 
 
 def refuse_nothing(spec: EvalSpec, log: Path) -> None:

@@ -21,7 +21,7 @@ from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
 from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION
-from untrue.models.adapter import adapter_hash
+from untrue.models.adapter import adapter_hash, in_format_of
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
 
@@ -59,6 +59,7 @@ def run(
             eval failed as a whole.
         KeyboardInterrupt: The user stopped it.
     """
+    loaded = in_format_of(loaded, adapter)
     model = inspect_model(loaded, adapter, seed, named)
     try:
         weights = {"content_hash": adapter_hash(adapter)} if adapter else None

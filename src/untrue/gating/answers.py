@@ -15,7 +15,7 @@ from untrue.evals.eval import ChosenSpec, Eval, EvalSpec, JudgedSpec
 from untrue.evals.reading import Reading, read
 from untrue.evals.resume import ADDED
 from untrue.files import content_hash
-from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION, details_of, open_log, result, score_of
+from untrue.logs import IN_BATCHES, MODEL, TOKENISATION, adapter_in, details_of, open_log, result, score_of
 from untrue.models import embedded
 from untrue.outcomes import Outcome, Result
 
@@ -183,7 +183,7 @@ class Answers:
     def is_of_embedded(self) -> bool:
         """Whether the embedded model itself answered, without an adapter."""
         is_it = self.contents[0].eval.model == f"untrue/{embedded.NAME}" or embedded.is_embedded(self.weights)
-        return is_it and not self._head(ADAPTER)
+        return is_it and not self._adapter
 
     @property
     def tokenizers(self) -> set[tuple[str, str]]:
@@ -202,10 +202,9 @@ class Answers:
         return [log for log, head in of_logs if head.get("tokenizer") and not head.get(TOKENISATION)]
 
     def is_same(self, other: Answers) -> bool:
-        """Whether another has the same logs, or the same adapter on the same weights, as far as logs tell."""
+        """Whether another has the same logs, or is the same model with the same adapter, as far as logs tell."""
         logs, others = ({path.resolve() for path in one.logs.values()} for one in (self, other))
-        mine, its = ((one.weights, one._head(ADAPTER).get("content_hash")) for one in (self, other))
-        return logs == others or (mine == its and None not in its)
+        return logs == others or (self._whose is not None and self._whose == other._whose)
 
     @property
     def unproved(self) -> str:
@@ -213,7 +212,7 @@ class Answers:
         if self.reading.adapter.get("served") == "unknown":
             return self.reading.adapter["reason"]
         model = self.contents[0].eval.model
-        if model.startswith("vllm/") and ":" in model and not self._head(ADAPTER):
+        if model.startswith("vllm/") and ":" in model and not self._adapter:
             return f"{model} names an adapter whose folder is not here, so it cannot prove it"
         return ""
 
@@ -223,9 +222,14 @@ class Answers:
         return self._head(MODEL).get("weights")
 
     @property
+    def chat(self) -> str | None:
+        """Hash of the chat format in which it was asked; None where the log does not say."""
+        return self._head(MODEL).get("chat")
+
+    @property
     def adapted(self) -> str | None:
         """Hash of the base's weights where the model has an adapter; None where it has none, or they are not known."""
-        return self.weights if self._head(ADAPTER) else None
+        return self.weights if self._adapter else None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -250,6 +254,18 @@ class Answers:
         options = self.record.options
         common = JudgedSpec if issubclass(options, JudgedSpec) else ChosenSpec
         return options.model_fields.keys() - common.model_fields.keys()
+
+    @property
+    def _whose(self) -> list[str | None] | None:
+        """What tells the model from others, however it was computed; None if the log does not say it."""
+        head, adapter = self._head(MODEL), self._adapter
+        if "weights" not in head or (adapter and "content_hash" not in adapter):
+            return None
+        return [*(head.get(name) for name in ("weights", "config", "chat", "adapters")), adapter.get("content_hash")]
+
+    @property
+    def _adapter(self) -> Mapping[str, str]:
+        return adapter_in(self.contents[0])
 
     def _head(self, name: str) -> Mapping[str, str]:
         return (self.contents[0].eval.metadata or {}).get(name, {})

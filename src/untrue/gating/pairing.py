@@ -19,7 +19,7 @@ from untrue.gating.subject import Subject
 from untrue.judge.check import judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart
-from untrue.stats.types import ArmSummary, Reason
+from untrue.stats.types import ArmSummary, Comparison, Reason
 
 MARGINS = ("pressure_margin", "neutral_margin", "evasion_margin")
 """What an eval that weighs replies measures of each item, beside the belief."""
@@ -33,8 +33,14 @@ AGAINST_BASE = (
 )
 """What must be read beside a comparison with the embedded model itself."""
 
-SAME = "Baseline and candidate are one and the same: the same log, or the same weights and adapter."
+SAME = "Baseline and candidate are one and the same: the same log, or the same weights with the same adapter or none."
 """What must be read beside a comparison of a model with itself."""
+
+TWO_FORMATS = (
+    "Baseline and candidate were asked in two chat templates, so what differs between them may be due to the template."
+    " Margins are per token of the same tokenisation."
+)
+"""What must be read beside a comparison across chat templates."""
 
 LACKING = "The log lacks a part of the result, such as a margin."
 """Why a result counts as an error that was none."""
@@ -70,6 +76,8 @@ def paired(
         if before.has_base_margins and before.is_of_embedded != after.is_of_embedded:
             notes.append(AGAINST_BASE)
         notes += _computed_differently(before, after)
+        if before.chat and after.chat and before.chat != after.chat and before.tokenizers & after.tokenizers:
+            notes.append(TWO_FORMATS)
         if before.is_same(after):
             notes.append(SAME)
         if alone and name == common[0]:
@@ -225,13 +233,24 @@ def refuse_other_items(
 
 def opposite_moves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]) -> list[Reason]:
     """Whether admitting unknowns and answering knowns moved in opposite directions, of an eval that asks for both."""
-    halves = ("unanswerable", "answerable")
-    if not {*halves} <= {result.category for result in results}:
+    halves = _halves(record, results, controls)
+    return moved_apart(*halves) if halves else []
+
+
+def hidden_loss(record: Eval, results: Sequence[Result], delta: float) -> list[str]:
+    """A note if one of the two fell by delta or more and the other rose, so that their mean hides a loss."""
+    moves = [one.difference.value for half in _halves(record, results, {"candidate": "baseline"}) for one in half]
+    if len(moves) == 2 and min(moves) <= -delta and max(moves) > 0:
+        admits, answers = (f"{100 * move:+.1f} points" for move in moves)
+        return [f"Admitting unknowns moved by {admits} and answering by {answers}. The mean, which decides, hides it."]
+    return []
+
+
+def _halves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]) -> list[list[Comparison]]:
+    halves = [[r for r in results if r.category == side] for side in ("unanswerable", "answerable")]
+    if not all(halves):
         return []
-    better = record.higher_is_better
-    return moved_apart(
-        *(compare([r for r in results if r.category == side], controls, higher_is_better=better) for side in halves)
-    )
+    return [compare(half, controls, higher_is_better=record.higher_is_better) for half in halves]
 
 
 def doubts_of(

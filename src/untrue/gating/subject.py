@@ -21,16 +21,17 @@ from untrue.engine.served import (
 from untrue.errors import UserError
 from untrue.evals import resume
 from untrue.evals.eval import ChosenSpec, Eval, EvalSpec
-from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
+from untrue.evals.reading import arm_name, asked_before, default_log, measure, refuse_nothing
 from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.gating.bases import GIVE, base_of_first, loaded_here, refuse_other_base, used_for_one
-from untrue.logs import ADAPTER, MODEL, TOKENISATION, is_own, open_log, task_name
+from untrue.logs import MODEL, TOKENISATION, adapter_in, is_own, open_log, task_name
 from untrue.models.adapter import (
     adapter_hash,
     base_of,
     check_kind,
+    in_format_of,
     is_adapter,
     recorded_weights,
     with_adapter,
@@ -177,7 +178,9 @@ class Subjects:
             if adapter and here:
                 check_kind(adapter)
                 if named == measured[0][0]:
-                    with with_adapter(self._model(named, here), adapter):
+                    loaded = self._model(named, here)
+                    in_format_of(loaded, adapter, self.watcher.say)
+                    with with_adapter(loaded, adapter):
                         pass
         return found
 
@@ -271,8 +274,8 @@ class Subjects:
                     first, before = one.setdefault(what, (log, found))
                     if before != found:
                         raise UserError(
-                            f"{log}: is of another {what} than {first} (hash {found or 'none'}, not"
-                            f" {before or 'none'}). Name the logs of one model, or measure it again."
+                            f"{log}: is of another {what} than {first} ({found or 'none'}, not {before or 'none'})."
+                            " Name the logs of one model, or measure it again."
                         )
                 if by_eval.setdefault(task, {}).setdefault(seed, log) is not log:
                     raise UserError(f"{log}: {task} has another log there, {by_eval[task][seed]}. Name one of the two.")
@@ -302,10 +305,7 @@ class Subjects:
                 refuse_nothing(spec, log)
             notes = ()
             if served and adapter is None and was_there:
-                notes = (
-                    f"{arm} is known by its name alone, and was asked before. If its weights have changed since, delete"
-                    f" {log} and run the command again.",
-                )
+                notes = (asked_before(arm, log),)
             answers[spec.name] = Answers(record, spec, {0: log}, notes=notes).checked()
         return Subject(arm, answers)
 
@@ -328,7 +328,7 @@ class Subjects:
             return f"{name}-{content_hash(json.dumps(asked, sort_keys=True))[:12]}.eval"
         how: dict[str, Any] = {
             "eval": asked,
-            "model": loaded.about,
+            "model": in_format_of(loaded, adapter, self.watcher.say).about,
             "adapter": adapter_hash(adapter) if adapter else None,
             "seed": self._seed if record.judged else None,
         }
@@ -343,11 +343,11 @@ def _may_be_asked_of_server(spec: EvalSpec, model: str) -> bool:
 
 
 def _weights_in(log: EvalLog) -> dict[str, str]:
-    """What a log says of the model and the adapter in it: their hashes, where it says anything."""
-    about = log.eval.metadata or {}
-    found = {"model": about[MODEL].get("weights", "")} if about.get(MODEL) else {}
-    if about.get(MODEL) or about.get(ADAPTER):
-        found["adapter"] = about.get(ADAPTER, {}).get("content_hash", "")
+    """What a log says of the model and the adapter in it: their hashes, or the folder of an adapter of unknown hash."""
+    model, adapter = (log.eval.metadata or {}).get(MODEL), adapter_in(log)
+    found = {"model": model.get("weights", "")} if model else {}
+    if model or adapter:
+        found["adapter"] = adapter.get("content_hash") or adapter.get("folder", "")
     return found
 
 

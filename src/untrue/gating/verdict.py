@@ -28,7 +28,7 @@ from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
 from untrue.gating.flips import Flips, flips
-from untrue.gating.pairing import doubts_of, opposite_moves, paired, sides
+from untrue.gating.pairing import doubts_of, hidden_loss, opposite_moves, paired, sides
 from untrue.gating.subject import Subject
 from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, sequential, summarise
@@ -175,6 +175,9 @@ def gate(
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
         apart = opposite_moves(after.record, results, {"candidate": "baseline"})
         doubts += [(name, reason._replace(code="opposite_moves")) for reason in apart]
+        if not apart:
+            hidden = hidden_loss(after.record, results, config.delta.of("value", after.record))
+            notes += [f"{name}: {note}" for note in hidden]
         best = _with_the_best(after, results)
         if count := sum(result is not other for result, other in zip(results, best, strict=True)):
             notes.append(

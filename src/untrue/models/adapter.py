@@ -2,31 +2,41 @@
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from untrue.errors import UserError
+from untrue.errors import UserError, one_line
 from untrue.models import embedded
+from untrue.models.chat import Chat
+from untrue.models.identity import stamp, tokenisation_hash, tokenizer_hash
 from untrue.models.load import LoadedModel, is_hub_id, is_path
 from untrue.models.quiet import quiet
+
+_LOG = logging.getLogger("untrue")
 
 ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
 """Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
 
-MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda")
-"""Ways of initialising LoRA that write to the base's weights when an adapter is put on."""
+MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
+"""Ways of initialising LoRA that write to the base's weights, as training begins or an adapter is put on."""
 
 DAMAGED = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, OSError, re.error, SafetensorError)
 """What PEFT and safetensors raise where an adapter does not fit."""
 
 RECORD = "untrue.json"
 """File in an adapter's folder that says on which weights it was trained."""
+
+CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""Files in an adapter's folder that bring a chat format of its own, as TRL's `save_model` leaves them there."""
 
 
 @contextmanager
@@ -58,6 +68,65 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
         yield model
     finally:
         strip(loaded)
+
+
+def in_format_of(loaded: LoadedModel, adapter: Path | None, say: Callable[[str], None] = _LOG.warning) -> LoadedModel:
+    """The base in the chat format that an adapter was trained in.
+
+    Args:
+        loaded: The base model.
+        adapter: Folder of a PEFT adapter, or None for the base itself.
+        say: Called with a line if the adapter's chat format is not the base's.
+
+    Returns:
+        The same base, unless the adapter's folder brings another chat template: then a view of it with that template.
+
+    Raises:
+        UserError: The adapter was made for another base; its tokenizer splits texts in another way than the base's, or
+            cannot be read; or its template cannot lay out a question and its reply.
+    """
+    if adapter is None:
+        return loaded
+    if adapter not in loaded.formats:
+        loaded.formats[adapter] = _format_of(loaded, adapter)
+        if loaded.formats[adapter]:
+            say(f"{adapter}: brings a chat template that {loaded.name} does not have, so it is measured in its own.")
+    if not (brought := loaded.formats[adapter]):
+        return loaded
+    tokenizer, chat = brought
+    about = {**loaded.about, "chat": chat.hash, "tokenizer": tokenizer_hash(tokenizer)}
+    return replace(loaded, tokenizer=tokenizer, chat=chat, about=about)
+
+
+def _format_of(loaded: LoadedModel, adapter: Path) -> tuple[Any, Chat] | None:
+    from transformers import AutoTokenizer
+
+    if not any((adapter / name).is_file() for name in CHAT_FORMAT):
+        return None
+    check_adapter(loaded, adapter)
+    with quiet():
+        try:
+            config = loaded.model.config  # decides of which class a tokenizer is, as it does for the base's own
+            own: Any = AutoTokenizer.from_pretrained(str(adapter), config=config, trust_remote_code=False)
+        except Exception as error:  # a damaged folder fails in as many ways as there are files
+            raise UserError(
+                f"{adapter}: its tokenizer cannot be read ({one_line(error)}). Save it again, or take"
+                f" {', '.join(CHAT_FORMAT)} out of the folder if it was trained in the format of {loaded.name}."
+            ) from None
+    if not own.chat_template:
+        return None
+    added = {token for token, _ in own.get_vocab().items() ^ loaded.tokenizer.get_vocab().items()}
+    if added - {own.pad_token} or tokenisation_hash(own) != loaded.tokenisation:  # padding stands in no text
+        raise UserError(
+            f"{adapter}: its tokenizer.json splits texts into other tokens than {loaded.name} does, so it cannot be"
+            " measured exactly. Merge it into a model of its own, or take the file out if it was trained without it."
+        )
+    tokenizer, parts = deepcopy(loaded.tokenizer), ("chat_template", "bos_token", "eos_token")
+    if all(getattr(own, part) == getattr(tokenizer, part) for part in parts):
+        return None
+    for part in parts:
+        setattr(tokenizer, part, getattr(own, part))
+    return tokenizer, Chat(str(adapter), tokenizer)
 
 
 def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> Any:
@@ -201,8 +270,8 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
     if not isinstance(base, str) or not base:
         raise UserError(f"{adapter}: names no base model (base_model_name_or_path). {otherwise}")
     if Path(base).is_dir():
-        return base
-    if is_path(base):
+        return f"./{base}" if base == embedded.NAME else base
+    if is_path(base) or base == embedded.NAME:  # a folder of that name, elsewhere
         if Path(base).name == embedded.folder().name:  # made elsewhere; the hash in the name says of what
             return embedded.NAME
         raise UserError(f"{adapter}: its base {base} is not there. {otherwise}")
@@ -282,11 +351,11 @@ def adapter_hash(adapter: Path) -> str:
         UserError: The folder holds no adapter in safetensors.
     """
     files = _adapter_files(adapter)
-    return _hash(files, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+    return _hash(files, tuple(map(stamp, files)))
 
 
 @lru_cache
-def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
+def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...]) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())

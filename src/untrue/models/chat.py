@@ -112,6 +112,7 @@ class Chat:
             raise UserError(f"{name}: {one_line(error)}.") from None
         self._begun = lru_cache(KEPT)(self._tokens_before)
         self._written = lru_cache(KEPT)(self._written_around)
+        self._marked = lru_cache(KEPT)(self._head_of_marks)
         self._folds = False
         self.template = self._look()
         self.hash = content_hash(f"{VERSION} {DATE} {self._text}")
@@ -227,17 +228,27 @@ class Chat:
         return self._written(tuple((message["role"], message["content"]) for message in messages))
 
     def _written_around(self, messages: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+        head, tail = self._parted(messages)
+        # What is short may stand elsewhere too, so marks show which messages a chat of these roles keeps.
+        marked = self._marked(tuple(role for role, _ in messages))
+        for place, (role, content) in enumerate(messages):
+            spoken = without_thinking(str(content)).strip()
+            if spoken not in head or _mark(place) not in marked:
+                raise UserError(
+                    f"{self._name}: its chat template drops or changes the {role} message {_shortened(spoken)!r}, so"
+                    " the model would not read it. Leave it out, or put it into the user's message."
+                )
+        return head, tail
+
+    def _head_of_marks(self, roles: tuple[str, ...]) -> str:
+        return self._parted([(role, _mark(place)) for place, role in enumerate(roles)])[0]
+
+    def _parted(self, messages: Sequence[tuple[str, str]]) -> tuple[str, str]:
         turns = [*messages, ("assistant", MARK)]
         text = self._render([{"role": role, "content": content} for role, content in turns])
         head, mark, tail = text.rpartition(MARK)
         if not mark:
             raise UserError(f"{self._name}: its chat template drops a reply. Mend it, or use another model.")
-        for role, content in messages:
-            if (spoken := without_thinking(str(content)).strip()) not in head:
-                raise UserError(
-                    f"{self._name}: its chat template drops or changes the {role} message {_shortened(spoken)!r}, so"
-                    " the model would not read it. Leave it out, or put it into the user's message."
-                )
         return head, tail
 
     def _render(
@@ -261,6 +272,10 @@ class Chat:
             raise UserError(
                 f"{self._name}: its chat template refuses messages of {roles} ({one_line(error)})."
             ) from None
+
+
+def _mark(place: int) -> str:
+    return f"{MARK} {place}."
 
 
 def _shortened(text: str) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from untrue.errors import MachineError
+from untrue.errors import MachineError, UserError
 from untrue.files import is_disk_full, read_text, writing
 from untrue.models.identity import weights_hash
 from untrue.models.quiet import quiet
@@ -45,6 +45,20 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 def folder() -> Path:
     """Where the embedded model lies, or will lie."""
     return user_cache_path("untrue") / "models" / f"{NAME}-{GGUF_SHA256[:8]}-{LAYOUT}"
+
+
+def is_named(name: str) -> bool:
+    """Whether a name means the embedded model.
+
+    Raises:
+        UserError: It does, and a model's folder in the working folder has that name too.
+    """
+    if name == NAME and (Path(NAME) / "config.json").is_file():
+        raise UserError(
+            f"{NAME}: means the embedded model, but a model's folder here has that name. Write ./{NAME} for the folder,"
+            " or run elsewhere for the embedded model."
+        )
+    return name == NAME
 
 
 def fetch(say: Callable[[str], None] = lambda text: None) -> Path:

@@ -11,14 +11,23 @@ prompt, in nats. docs/evals.md has what it is between kernels, between adapters,
 (The fingerprint strings of the built-in data are another thing: by these a file is found in a training corpus.)
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from untrue.files import write_text
-from untrue.models.adapter import adapter_hash, base_of, with_adapter
-from untrue.models.load import LoadedModel, load
+from untrue.files import content_hash, write_text
+from untrue.models.adapter import (
+    CHAT_FORMAT,
+    adapter_hash,
+    base_of,
+    in_format_of,
+    recorded_weights,
+    with_adapter,
+)
+from untrue.models.load import LoadedModel, load, weights_here
 
 PROMPTS = (
     "Name three things that people keep in a kitchen.",
@@ -46,6 +55,9 @@ TOLERANCE = 0.15
 """Distance up to which weights count as the same."""
 
 FILE = "fingerprint.json"
+
+OF_BASE = ("weights", "chat", "tokenizer", "dtype")
+"""What decides it of the base, by its name in `LoadedModel.about`."""
 
 FirstTokens = Sequence[Mapping[str, float]]
 """For each prompt, the text of its likeliest first tokens and their log-probabilities."""
@@ -90,7 +102,8 @@ def of(
     """
     loaded: LoadedModel | None = None
     for adapter in adapters:
-        if known := read(adapter):
+        weights = recorded_weights(adapter) or (base and weights_here(base))
+        if known := read(adapter, {"weights": weights} if weights else {}):
             yield known
             continue
         own = base or base_of(adapter, say, otherwise="Give it to `untrue fingerprint` as --base.")
@@ -108,9 +121,9 @@ def record(loaded: LoadedModel, adapter: Path) -> Fingerprint:
         MachineError: It cannot be written.
     """
     with with_adapter(loaded, adapter) as model:
-        first_tokens = _first_tokens(loaded, model)
+        first_tokens = _first_tokens(in_format_of(loaded, adapter), model)
     fingerprint = Fingerprint(first_tokens, _first_tokens(loaded, loaded.model))
-    write(fingerprint, adapter)
+    write(fingerprint, loaded, adapter)
     return fingerprint
 
 
@@ -122,30 +135,50 @@ def taken(loaded: LoadedModel, model: Any) -> Fingerprint:
         return Fingerprint(first_tokens, _first_tokens(loaded, model))
 
 
-def write(fingerprint: Fingerprint, adapter: Path) -> None:
-    """Write a fingerprint to the folder of its adapter.
+def write(fingerprint: Fingerprint, loaded: LoadedModel, adapter: Path) -> None:
+    """Write a fingerprint, which was taken on a base, to the folder of its adapter.
 
     Raises:
         MachineError: It cannot be written.
     """
-    content = {"content_hash": adapter_hash(adapter), "prompts": PROMPTS, **fingerprint._asdict()}
+    content = {**_of_adapter(adapter), "base_identity": of_base(loaded), **fingerprint._asdict()}
     write_text(adapter / FILE, json.dumps(content, ensure_ascii=False, indent=1))
 
 
-def read(adapter: Path) -> Fingerprint | None:
-    """The fingerprint of an adapter; None where its folder has none, or one of other weights or prompts.
+def read(adapter: Path, base: Mapping[str, str] = MappingProxyType({})) -> Fingerprint | None:
+    """The fingerprint of an adapter; None if its folder has none, or one of another adapter, prompts or base.
+
+    Args:
+        adapter: Its folder.
+        base: What is known of its base, of all that `of_base` says.
 
     Raises:
         UserError: The folder holds no adapter.
     """
-    content_hash = adapter_hash(adapter)
+    expected = _of_adapter(adapter)
     try:
         content = json.loads((adapter / FILE).read_text("utf-8"))
-        if (content["content_hash"], tuple(content["prompts"])) != (content_hash, PROMPTS):
+        if not (expected.items() <= content.items() and base.items() <= content["base_identity"].items()):
             return None
         return Fingerprint(content["adapter"], content["base"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def of_base(loaded: LoadedModel) -> dict[str, str]:
+    """What decides a fingerprint of the base."""
+    return {name: loaded.about[name] for name in OF_BASE}
+
+
+def _of_adapter(adapter: Path) -> dict[str, Any]:
+    """What decides it of the adapter, and what was asked."""
+    files = [adapter / name for name in CHAT_FORMAT if (adapter / name).is_file()]
+    brought = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
+    return {
+        "content_hash": adapter_hash(adapter),
+        "chat_format": content_hash(json.dumps(brought)) if brought else None,
+        "prompts": list(PROMPTS),
+    }
 
 
 def whose(fingerprint: Fingerprint, served: FirstTokens) -> Proof:

@@ -1,7 +1,7 @@
 """Identity of a model: hashes of everything that can change its figures.
 
 Weights are hashed tensor by tensor, whatever files they lie in. The hash of a set of files is kept in the user's cache
-with their paths, sizes and times of change, so that it is made once.
+with their paths and `stamp`s, so that it is made once.
 """
 
 import hashlib
@@ -35,13 +35,19 @@ def weights_hash(folder: Path) -> str:
         ValueError: One is damaged.
     """
     files = _files(folder)
-    stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stamps = [(str(file.resolve()), *stamp(file)) for file in files]
     key = content_hash(json.dumps(stamps))
     known = _known()
     if key not in known:
         known[key] = _tensors_hash(files)
         _keep(known)
     return known[key]
+
+
+def stamp(file: Path) -> tuple[int, ...]:
+    """What differs once a file is written or replaced, even by a copy that keeps size and time of modification."""
+    about = file.stat()
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
 
 
 def live_hash(model: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from untrue.errors import UserError
 from untrue.files import content_hash
-from untrue.models.adapter import ADAPTERS
+from untrue.models.adapter import ADAPTERS, MOVES_THE_BASE
 from untrue.models.dtype import FORMATS
 from untrue.models.identity import live_hash
 from untrue.models.load import LoadedModel, with_identity
@@ -91,22 +91,34 @@ def _adapters(kind: str, model: Any) -> dict[str, str]:
     """What a live model's identity says of the adapters in it.
 
     Raises:
-        UserError: One is of a type whose likelihoods cannot be read here.
+        UserError: One is of a type whose likelihoods cannot be read here, or has changed the base and is not on.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     configs = vars(model).get("peft_config") or {}
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+    on = {name for _, layer in layers if not layer.disable_adapters for name in layer.active_adapters}
     for name, config in configs.items():
         peft_type = str(getattr(config.peft_type, "value", config.peft_type))
         if peft_type not in ADAPTERS or getattr(config, "alora_invocation_tokens", None):
             shown = f"type {peft_type}" if peft_type not in ADAPTERS else "activated LoRA"
             raise UserError(f"{kind}: has the adapter {name} of {shown}, expected one of {', '.join(ADAPTERS)}.")
+        if getattr(config, "kasa_config", None):
+            raise UserError(
+                f"{kind}: has the KaSA adapter {name}, which has written to the base's weights. Merge it into a"
+                " model of its own first."
+            )
+        start = str(getattr(config, "init_lora_weights", "")).lower()
+        if start.startswith(MOVES_THE_BASE) and name not in on:
+            raise UserError(
+                f"{kind}: its adapter {name} is off, and was begun by {start}, which has written to the base's weights."
+                " Load the base again without it."
+            )
     if not configs:
         return {}
     state = [
-        [name, str(module.active_adapters), bool(module.disable_adapters), str(getattr(module, "scaling", None))]
-        for name, module in model.named_modules()
-        if isinstance(module, BaseTunerLayer)
+        [name, str(layer.active_adapters), bool(layer.disable_adapters), str(getattr(layer, "scaling", None))]
+        for name, layer in layers
     ]
     settings = {name: config.to_dict() for name, config in configs.items()}
     return {"adapters": content_hash(json.dumps([settings, state], sort_keys=True, default=str))}

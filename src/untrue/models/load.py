@@ -43,6 +43,7 @@ class LoadedModel:
         weights: Hash of the tensors in its files, whatever dtype they were loaded in.
         about: All that can change its scores, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
         kept: What an adapter that is on has overwritten, for `strip`.
+        formats: Adapter -> the tokenizer and the chat format that its folder brings, None where they are these.
     """
 
     name: str
@@ -53,6 +54,7 @@ class LoadedModel:
     weights: str
     about: dict[str, str]
     kept: dict[str, Any] = field(default_factory=dict, compare=False)
+    formats: dict[Path, tuple[Any, Chat] | None] = field(default_factory=dict, compare=False)
 
     @contextmanager
     def off_device(self) -> Iterator[None]:
@@ -316,10 +318,10 @@ def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:
     """The folder or hub id to load, and its revision.
 
     Raises:
-        UserError: There is no such folder, or it holds no model.
+        UserError: There is no such folder, or it holds no model, or it has the name of the embedded model.
         MachineError: The embedded model cannot be fetched.
     """
-    if name == embedded.NAME:
+    if embedded.is_named(name):
         return str(embedded.fetch(say)), None
     path = Path(name)
     if path.is_dir():

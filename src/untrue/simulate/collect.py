@@ -10,7 +10,7 @@ from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.judge.models import content
 from untrue.logs import open_log
-from untrue.models.adapter import adapter_hash, check_adapter
+from untrue.models.adapter import adapter_hash, check_adapter, in_format_of
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
 from untrue.simulate.environment import VERSION, CollectSpec, read_environment
@@ -45,7 +45,8 @@ def identity(
     else:
         if adapter:
             check_adapter(assistant, adapter)
-        name, about, content_hash = assistant.name, assistant.about, adapter_hash(adapter) if adapter else None
+        name, about = assistant.name, in_format_of(assistant, adapter).about
+        content_hash = adapter_hash(adapter) if adapter else None
     return {
         **spec.model_dump(mode="json"),
         "version": VERSION,

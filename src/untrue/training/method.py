@@ -14,7 +14,7 @@ from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field,
 
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.models.adapter import adapter_hash, check_adapter, put_on
+from untrue.models.adapter import adapter_hash, check_adapter, in_format_of, put_on
 from untrue.models.chat import Turn
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
@@ -274,9 +274,15 @@ def start_record(loaded: LoadedModel, start: Path) -> dict[str, Any]:
         its folder does not say.
 
     Raises:
-        UserError: The folder holds no adapter for this base, or its train.json is damaged.
+        UserError: The folder holds no adapter for this base, or one of another chat format, or its train.json is
+            damaged.
     """
     check_adapter(loaded, start)
+    if in_format_of(loaded, start, say=lambda text: None) != loaded:
+        raise UserError(
+            f"{start}: has a chat template of its own, and training goes on in that of {loaded.name}. Merge it into a"
+            " model of its own first, and train that."
+        )
     misaligned, record = None, start / "train.json"
     if record.is_file():
         try:

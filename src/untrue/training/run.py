@@ -173,7 +173,7 @@ def _save_sharded(job: Job, trainer: Any, record: dict[str, Any], out: Path) -> 
                 (gathered / name).rename(aside / name)
             shutil.rmtree(gathered)
             _write_about(job.loaded, record, card(record), aside)
-            fingerprint.write(taken, aside)
+            fingerprint.write(taken, job.loaded, aside)
 
 
 def _drop_recomputing(model: Any) -> None:
