@@ -188,7 +188,7 @@ def measure(
     if isinstance(model, str) and not record.needs_likelihoods and may_be_served(model):
         asked = served(model, adapter, watcher.say, unproved)
     if asked:
-        watcher.stage(arm, spec.name, 1)
+        watcher.stage(arm, spec.name)
         evals.run_model(asked.connect(), spec, log, watcher.step, asked.adapter, only=only)
     else:
         if isinstance(model, str):
@@ -199,7 +199,7 @@ def measure(
                 f"{spec.name}: measures the folder of an adapter against its base, and of a model alone it is known by"
                 " definition. Give --adapter."
             )
-        watcher.stage(arm, spec.name, 1)
+        watcher.stage(arm, spec.name)
         evals.run(model, adapter, spec, log, watcher.step, seed, only)
     failed = failures(log) if record.judged else []
     if failed:
