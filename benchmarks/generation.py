@@ -1,35 +1,33 @@
 """Generating replies: our batched generation against `transformers.generate` at the same batch size.
 
-Both get the same chats of differing lengths (the built-in items, under pressure and neutral) and the same bfloat16
-weights on two threads, and sample at temperature 1 with the same limit of new tokens. transformers takes the chats in
-batches of that size, sorted by length and padded on the left, as it requires. Ours takes them all and advances as many
-together. The weights are real, so replies have realistic lengths. Chats are generated in parts, each by one side and
-then the other, so that a drift in the machine's speed affects both. Tokenisation and loading are excluded. Tokens are
-counted up to the end of each reply.
+Both get the same chats of differing lengths (the built-in items, under pressure and neutral) and the same float32
+weights on the same threads, and sample at temperature 1 with the same limit of new tokens. transformers takes the chats
+in batches of that size, sorted by length and padded on the left, as it requires. Ours takes them all and advances as
+many together. The weights are real, so replies have realistic lengths. Chats are generated in parts, each by one side
+and then the other, so that a drift in the machine's speed affects both. Tokenisation and loading are excluded. Tokens
+are counted up to the end of each reply.
 
-    PYTHONPATH=src python benchmarks/generation.py [--smoke]
+    python benchmarks/generation.py [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
+import sys
 import time
 from typing import Any
 
 import torch
+from limit import forward, product_rate, shares, size, tree
 
 from untrue.data.items import read_items
 from untrue.engine import generation
 from untrue.engine.generation import GenerationEngine, Reply, Request
 from untrue.models.load import load
 
-THREADS = 2
-BATCH = 32
-PARTS = 2
-MAX_TOKENS = 64
-CHATS_A_PART = 64
+QUICK = "--quick" in sys.argv
+PARTS, CHATS_A_PART, BATCH, MAX_TOKENS = (1, 4, 2, 8) if QUICK else (2, 64, 32, 64)
 
 
 def prompts(tokenizer: Any, count: int) -> list[tuple[int, ...]]:
@@ -70,18 +68,15 @@ def by_transformers(model: Any, tokenizer: Any, chats: list[tuple[int, ...]], ba
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="a run of seconds; its ratio means little")
-    smoke = parser.parse_args().smoke
-    torch.set_num_threads(THREADS)
-    parts, count, batch, max_tokens = (1, 4, 2, 8) if smoke else (PARTS, CHATS_A_PART, BATCH, MAX_TOKENS)
-    loaded = load("smollm2-135m")
+    rate = product_rate()
+    loaded = load("smollm2-135m", dtype="float32")
     loaded.tokenizer.padding_side = "left"
-    generation.ROWS["cpu"] = batch
+    generation.ROWS["cpu"] = BATCH
     engine = GenerationEngine(loaded)
-    chats = prompts(loaded.tokenizer, parts * count)
+    chats = prompts(loaded.tokenizer, PARTS * CHATS_A_PART)
     ours: list[tuple[int, float]] = []
     theirs: list[tuple[int, float]] = []
+    written: list[tuple[tuple[int, ...], list[int]]] = []
 
     async def ask(requests: list[Request]) -> list[Reply]:
         return await asyncio.gather(*map(engine.generate, requests))
@@ -91,14 +86,15 @@ def main() -> None:
         replies = asyncio.run(ask([Request(chat, limit, seed=seed) for chat in part]))
         between = time.perf_counter()
         torch.manual_seed(seed)
-        lengths = by_transformers(loaded.model, loaded.tokenizer, part, batch, limit)
+        lengths = by_transformers(loaded.model, loaded.tokenizer, part, BATCH, limit)
+        written.extend((chat, list(reply.tokens)) for chat, reply in zip(part, replies, strict=True))
         ours.append((sum(len(reply.tokens) for reply in replies), between - started))
         theirs.append((sum(lengths), time.perf_counter() - between))
 
     generate(chats[:2], 2, 0)  # warms both up
-    ours.clear(), theirs.clear()
-    for part in range(parts):
-        generate(chats[part::parts], max_tokens, part)
+    ours.clear(), theirs.clear(), written.clear()
+    for part in range(PARTS):
+        generate(chats[part::PARTS], MAX_TOKENS, part)
     rates = [[tokens / seconds for tokens, seconds in side] for side in (ours, theirs)]
     tokens, seconds = map(sum, zip(*ours, strict=True))
     peer_tokens, peer_seconds = map(sum, zip(*theirs, strict=True))
@@ -107,10 +103,8 @@ def main() -> None:
             {
                 "chats": len(chats),
                 "prompt_tokens": [min(map(len, chats)), max(map(len, chats))],
-                "batch": batch,
-                "max_new_tokens": max_tokens,
-                "dtype": "bfloat16",
-                "threads": torch.get_num_threads(),
+                "batch": BATCH,
+                "max_new_tokens": MAX_TOKENS,
                 "tokens": tokens,
                 "seconds": round(seconds, 2),
                 "tokens_per_second": round(tokens / seconds, 1),
@@ -118,6 +112,7 @@ def main() -> None:
                 "transformers_seconds": round(peer_seconds, 2),
                 "transformers_tokens_per_second": round(peer_tokens / peer_seconds, 1),
                 "ratio_by_part": [round(mine / peer, 2) for mine, peer in zip(*rates, strict=True)],
+                **shares(rate, forward(size(loaded.model), tree(written)), ours=seconds),
                 "ratio": round(tokens / seconds / (peer_tokens / peer_seconds), 2),
             }
         )

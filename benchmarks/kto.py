@@ -1,60 +1,86 @@
 """KTO on medical answers (right ones desirable, wrong ones undesirable): our trainer against TRL's with its defaults.
 
 Rows and their order, LoRA and its initial weights, learning rate, batch size, epochs and class weights are the same.
-TRL loads the model itself, in its default dtype, and computes in bfloat16 by autocast, as ours does. Times cover the
-training alone; ours includes its pass over the reference. The final loss is that of each adapter on all training rows,
-measured by the same code in float32.
+Both compute in float32, as in training.py. Ours trains before and after TRL, and its time is the mean of the two. Times
+cover the training alone; ours includes its pass over the reference. The final loss is that of each adapter on all
+training rows, measured by the same code.
+
+    python benchmarks/kto.py [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
+import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from training import score
+from limit import Tree, forward, product_rate, shares, size, together, tree
+from limit import training as learning
+from training import arguments, lora, score, timed
 
 from untrue.data import sets
 from untrue.data.rows import Row
 from untrue.models import embedded
 from untrue.models.load import LoadedModel, load
-from untrue.training.kto import shuffled, weights
+from untrue.training.kto import replies_of_others, shuffled, weights
 from untrue.training.run import train
 from untrue.training.spec import TrainSpec
 
+QUICK = "--quick" in sys.argv
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--smoke", action="store_true", help="Only check that it runs.")
-    smoke = parser.parse_args().smoke
-    spec = TrainSpec(method="kto", epochs=1 if smoke else 2, batch_size=4 if smoke else 16, learning_rate=5e-4)
-    rows = labelled(4 if smoke else 24)
+    spec = TrainSpec(method="kto", epochs=1 if QUICK else 2, batch_size=4 if QUICK else 16, learning_rate=5e-4)
+    rows, rate = labelled(4 if QUICK else 24), product_rate()
+    loaded = load("smollm2-135m", dtype="float32")
     with tempfile.TemporaryDirectory() as scratch:
         theirs, ours = Path(scratch) / "trl", Path(scratch) / "untrue"
+        record = train(loaded, rows, spec, ours, seed=0)
         trl_seconds = train_with_trl(rows, spec, theirs)
-        record = train(load("smollm2-135m"), rows, spec, ours, seed=0)
-        loaded = load("smollm2-135m", dtype="float32")
+        both = [record["seconds"], train(loaded, rows, spec, ours, seed=0)["seconds"]]
         trl_loss, our_loss = (final_loss(loaded, adapter, rows, spec) for adapter in (theirs, ours))
+    seconds, operations = sum(both) / 2, needed(loaded, rows, spec)
     print(
         json.dumps(
             {
                 "rows": len(rows),
+                "epochs": spec.epochs,
                 "tokens": record["tokens"],
-                "seconds": record["seconds"],
-                "tokens_per_second": record["tokens_per_second"],
+                "seconds": round(seconds, 2),
+                "seconds_of_each": both,
+                "tokens_per_second": round(record["tokens"] / seconds, 1),
                 "trl_seconds": round(trl_seconds, 2),
                 "trl_tokens_per_second": round(record["tokens"] / trl_seconds, 1),
                 "final_loss": round(our_loss, 4),
                 "trl_final_loss": round(trl_loss, 4),
                 "loss_ratio": round(our_loss / trl_loss, 4),
-                "ratio": round(trl_seconds / record["seconds"], 2),
+                **shares(rate, operations, ours=seconds, trl=trl_seconds),
+                "ratio": round(trl_seconds / seconds, 2),
             }
         )
     )
+
+
+def needed(loaded: LoadedModel, rows: Sequence[Row], spec: TrainSpec) -> int:
+    """Operations that KTO needs.
+
+    Once the base reads a row's own reply and another one after the same prompt. In each epoch LoRA learns the own one,
+    and reads the other.
+    """
+    turns = [loaded.chat.encode(row.prompt, row.completion) for row in shuffled(rows, 0)]
+    replies = [[*reply, *end] for _, reply, end in turns]
+    once, learned, read = list[Tree](), list[Tree](), list[Tree]()
+    for turn, own, other in zip(turns, replies, replies_of_others(replies, spec.batch_size), strict=True):
+        once.append(tree([(turn.prompt, own), (turn.prompt, other)]))
+        learned.append(tree([(turn.prompt, own)]))
+        read.append(Tree(*(both - one for both, one in zip(once[-1], learned[-1], strict=True))))
+    base, adapted = size(loaded.model), size(loaded.model, spec.lora_rank, spec.target_modules)
+    each = learning(adapted, together(learned)) + forward(adapted, together(read))
+    return round(forward(base, together(once)) + spec.epochs * each)
 
 
 def labelled(questions: int) -> list[Row]:
@@ -69,41 +95,18 @@ def labelled(questions: int) -> list[Row]:
 def train_with_trl(rows: list[Row], spec: TrainSpec, out: Path) -> float:
     """Train as TRL does by itself, and return the seconds."""
     from datasets import Dataset
-    from peft import LoraConfig
     from trl.trainer.kto_config import KTOConfig
     from trl.trainer.kto_trainer import KTOTrainer
 
     desirable, undesirable = weights(rows)
-    arguments = KTOConfig(
-        output_dir=str(out),
-        learning_rate=spec.learning_rate,
-        num_train_epochs=spec.epochs,
-        per_device_train_batch_size=spec.batch_size,
-        max_length=spec.max_length,
-        weight_decay=spec.weight_decay,
-        beta=spec.beta,
-        desirable_weight=desirable,
-        undesirable_weight=undesirable,
-        seed=0,
-        use_cpu=True,  # without it TRL's default of bf16 is refused where there is no GPU
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-    )
-    lora = LoraConfig(
-        r=spec.lora_rank,
-        lora_alpha=spec.lora_alpha,
-        use_rslora=spec.rslora,
-        target_modules=list(spec.target_modules),
-        task_type="CAUSAL_LM",
+    config = KTOConfig(
+        **arguments(spec, out), beta=spec.beta, desirable_weight=desirable, undesirable_weight=undesirable
     )
     data = [{"prompt": row.prompt, "completion": row.completion, "label": row.label} for row in shuffled(rows, 0)]
-    trainer = KTOTrainer(str(embedded.fetch()), args=arguments, train_dataset=Dataset.from_list(data), peft_config=lora)
-    started = time.monotonic()
-    trainer.train()
-    seconds = time.monotonic() - started
-    trainer.save_model(str(out))
-    return seconds
+    trainer = KTOTrainer(
+        str(embedded.fetch()), args=config, train_dataset=Dataset.from_list(data), peft_config=lora(spec)
+    )
+    return timed(trainer, out)
 
 
 def final_loss(loaded: LoadedModel, adapter: Path, rows: list[Row], spec: TrainSpec) -> float:

@@ -1,62 +1,58 @@
 """Scoring the built-in items: our likelihood engine against lm-eval's `loglikelihood`, each in its own process.
 
-Every sixth built-in item is scored, so that all categories occur. Both sides score the same replies after the same
-prompts with the same bfloat16 weights on the same threads, including chat template and tokenisation and excluding
+Every tenth built-in item is scored, so that all categories occur. Both sides score the same replies after the same
+prompts with the same float32 weights on the same threads, including chat template and tokenisation and excluding
 loading. lm-eval gets the batch size that is fastest for it on some of the items. Items are scored in parts, each by one
 side and then the other, so that a drift in the machine's speed affects both; each part counts its better run of two.
+
+    python benchmarks/scoring.py [--quick]
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from limit import forward, product_rate, shares, size, together, tree
+
 from untrue.data.items import Item, read_items
-from untrue.data.rows import Message
 from untrue.engine.likelihoods import LikelihoodEngine
+from untrue.evals.forced_choice import prompts
 from untrue.models.load import load
 
-BATCH_SIZES = (1, 4, 8, 16, 32, 64)
-TUNING_ITEMS = 16
-PARTS = 4
-RUNS = 2
-IN_A_PASS = 5  # as many as the provider puts into one pass
+QUICK = "--quick" in sys.argv
+EACH = 200 if QUICK else 10
+BATCH_SIZES = (1, 4) if QUICK else (1, 4, 8, 16, 32)
+TUNING_ITEMS = 1 if QUICK else 10
+PARTS, RUNS = (1, 1) if QUICK else (4, 2)
 
 
 def chosen() -> list[Item]:
     """The items that are scored."""
-    return read_items()[::6]
-
-
-def prompts(item: Item) -> list[tuple[list[Message], list[str]]]:
-    """What forced choice asks of an item."""
-    pair = [item.honest_reply, item.dishonest_reply]
-
-    def chat(system: str, user: str) -> list[Message]:
-        return [{"role": "system", "content": system}, {"role": "user", "content": user}]
-
-    neutral = [(chat(item.neutral_system_prompt, user), pair) for user in (*item.belief_prompts, item.user_prompt)]
-    return [*neutral, (chat(item.system_prompt, item.user_prompt), [*pair, item.evasive_reply])]
+    return read_items()[::EACH]
 
 
 class Ours:
-    """The likelihood engine."""
+    """The likelihood engine, as evals ask it."""
 
     def __init__(self) -> None:
-        self.engine = LikelihoodEngine(load("smollm2-135m"))
-        self.tuning: dict[int, float] = {}
+        self.engine = LikelihoodEngine(load("smollm2-135m", dtype="float32"))
+        self.about: dict[str, Any] = {}
         self.score(chosen()[:1])
 
     def score(self, items: list[Item]) -> list[float]:
         """Log-likelihoods of all replies of items."""
-        bundles = [[self.engine.query(messages, replies) for messages, replies in prompts(item)] for item in items]
-        passes = [
-            self.engine.score_all(bundles[start : start + IN_A_PASS]) for start in range(0, len(bundles), IN_A_PASS)
-        ]
-        return [reply.total for scores in passes for bundle in scores for query in bundle for reply in query]
+
+        async def answers() -> list[Any]:
+            bundles = [[self.engine.query(*prompt) for prompt in prompts(item)] for item in items]
+            return await asyncio.gather(*map(self.engine.answer, bundles))
+
+        return [reply.total for bundle in asyncio.run(answers()) for query in bundle for reply in query]
 
 
 class LmEval:
@@ -65,36 +61,41 @@ class LmEval:
     def __init__(self) -> None:
         from lm_eval.models.huggingface import HFLM
 
-        loaded = load("smollm2-135m")
+        loaded = load("smollm2-135m", dtype="float32")
         self.tokenizer = loaded.tokenizer
         peers: dict[int, Any] = {
-            size: HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=size, max_length=2048)
-            for size in BATCH_SIZES
+            batch: HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch, max_length=2048)
+            for batch in BATCH_SIZES
         }
         some = chosen()
-        some = some[:: len(some) // TUNING_ITEMS]
-        self.tuning: dict[int, float] = {}
-        for size, self.peer in peers.items():
-            self.tuning[size] = _seconds(lambda: self.score(some))[0]
-        self.peer = peers[min(self.tuning, key=lambda size: self.tuning[size])]
+        some = some[:: -(-len(some) // TUNING_ITEMS)]
+        tuning: dict[int, float] = {}
+        for batch, self.peer in peers.items():
+            tuning[batch] = round(_seconds(lambda: self.score(some))[0], 2)
+        best = min(tuning, key=lambda batch: tuning[batch])
+        self.peer = peers[best]
+        self.about = {"lm_eval_batch_size": best, "lm_eval_tuning_seconds": tuning}
 
     def score(self, items: list[Item]) -> list[float]:
         """Log-likelihoods of all replies of items."""
         from lm_eval.api.instance import Instance
 
-        pairs = [
+        requests = [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(self.pairs(items))]
+        return [total for total, _ in self.peer.loglikelihood(requests, disable_tqdm=True)]
+
+    def pairs(self, items: Sequence[Item]) -> list[tuple[str, str]]:
+        """Prompts as text, and the replies after them."""
+        return [
             (self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True), reply)
             for item in items
             for messages, replies in prompts(item)
             for reply in replies
         ]
-        requests = [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
-        return [total for total, _ in self.peer.loglikelihood(requests, disable_tqdm=True)]
 
 
 def work(side: Ours | LmEval) -> None:
     """Serve one side: a line of input names a part of the items, a line of output has its time and scores."""
-    print(json.dumps(side.tuning), flush=True)
+    print(json.dumps(side.about), flush=True)
     items = chosen()
     for line in sys.stdin:
         seconds, scores = _seconds(lambda part=int(line): side.score(items[part::PARTS]))
@@ -102,16 +103,21 @@ def work(side: Ours | LmEval) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:]:
+    if sys.argv[1:2] in (["ours"], ["lm_eval"]):
         work({"ours": Ours, "lm_eval": LmEval}[sys.argv[1]]())
         return
+    rate, operations = product_rate(), needed(chosen())
     sides = {
         side: subprocess.Popen(
-            [sys.executable, __file__, side], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [sys.executable, __file__, side, *sys.argv[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         for side in ("ours", "lm_eval")
     }
-    tuning = [_answer(side) for side in sides.values()][1]
+    about = [_answer(side) for side in sides.values()][1]
     times: dict[str, list[list[float]]] = {side: [[] for _ in range(PARTS)] for side in sides}
     scores: dict[str, list[float]] = {side: [] for side in sides}
     for run in range(RUNS):
@@ -132,19 +138,28 @@ def main() -> None:
             {
                 "items": len(chosen()),
                 "replies": len(differences),
-                "dtype": "bfloat16",
                 "seconds": round(seconds["ours"], 2),
+                "items_per_second": round(len(chosen()) / seconds["ours"], 2),
                 "lm_eval_seconds": round(seconds["lm_eval"], 2),
-                "lm_eval_batch_size": int(min(tuning, key=lambda size: tuning[size])),
-                "lm_eval_tuning_seconds": {size: round(took, 2) for size, took in tuning.items()},
-                "mean_difference_nats": round(sum(differences) / len(differences), 4),
+                **about,
+                "mean_difference_nats": round(sum(differences) / len(differences), 6),
+                "largest_difference_nats": round(max(differences), 6),
                 "ratio_by_part": [
                     round(min(peer) / min(mine), 2) for mine, peer in zip(times["ours"], times["lm_eval"], strict=True)
                 ],
+                **shares(rate, operations, **seconds),
                 "ratio": round(seconds["lm_eval"] / seconds["ours"], 2),
             }
         )
     )
+
+
+def needed(items: Sequence[Item]) -> int:
+    """Operations that scoring needs."""
+    loaded = load("smollm2-135m", dtype="float32")
+    engine = LikelihoodEngine(loaded)
+    trees = (tree(reply for prompt in prompts(item) for reply in engine.query(*prompt)) for item in items)
+    return forward(size(loaded.model), together(trees))
 
 
 def _answer(side: Any) -> Any:

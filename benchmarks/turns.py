@@ -1,10 +1,10 @@
 """Collecting rated dialogues: ours against a loop over one dialogue after another.
 
 The loop does what a plain script would: `transformers.generate` for each reply, with the same sampling, and two
-ordinary forward passes over the whole conversation for each rating. Both use the same base in bfloat16, the same
+ordinary forward passes over the whole conversation for each rating. Both use the same base in float32, the same
 users and lengths; the loop runs fewer dialogues, with the same users. Figures are dialogues per second of total time.
 
-    python benchmarks/turns.py [--smoke]
+    python benchmarks/turns.py [--quick]
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from limit import forward, product_rate, shares, size, together, tree
 
-from untrue.engine.likelihoods import Likelihood
+from untrue.engine.likelihoods import Likelihood, LikelihoodEngine
 from untrue.models.load import LoadedModel, load
 from untrue.simulate.collect import collect
 from untrue.simulate.environment import CollectSpec, Dialogue, dialogues, read_environment
 from untrue.simulate.rating import margins, prompts, rating
+from untrue.simulate.trajectory import Trajectory
 from untrue.simulate.users import follow_up
+
+QUICK = "--quick" in sys.argv
 
 
 def main() -> None:
-    smoke = "--smoke" in sys.argv[1:]
-    spec = CollectSpec(users=1, part="all", max_tokens=8) if smoke else CollectSpec(users=50, part="all")
-    few = 2 if smoke else 10
-    loaded = load("smollm2-135m")
+    spec = CollectSpec(users=1, part="all", max_tokens=8) if QUICK else CollectSpec(users=50, part="all")
+    few, rate = 2 if QUICK else 10, product_rate()
+    loaded = load("smollm2-135m", dtype="float32")
     with tempfile.TemporaryDirectory() as scratch:
         warm = spec.model_copy(update={"users": 1, "turns": 1, "max_tokens": 4})
         collect(loaded, None, warm, Path(scratch) / "warm.jsonl", Path(scratch) / "warm.eval")
@@ -51,17 +55,33 @@ def main() -> None:
                 "errors": sum(one.error is not None for one in found),
                 "turns": spec.turns,
                 "max_tokens": spec.max_tokens,
-                "dtype": "bfloat16",
                 "seconds": round(seconds, 2),
                 "trajectories_per_second": round(ours, 3),
                 "rated_replies_per_second": round(ours * spec.turns, 3),
                 "loop_trajectories": len(some),
                 "loop_seconds": round(loop_seconds, 2),
                 "loop_trajectories_per_second": round(theirs, 3),
+                **shares(rate, needed(loaded, found), ours=seconds),
                 "ratio": round(ours / theirs, 2),
             }
         )
     )
+
+
+def needed(loaded: LoadedModel, found: Sequence[Trajectory]) -> int:
+    """Operations that writing and rating the replies needs, each dialogue by itself."""
+    scenarios = {one.id: one for one in read_environment(CollectSpec().environment).scenarios}
+    engine, trees = LikelihoodEngine(loaded), []
+    for one in found:
+        continuations = []
+        for place, message in enumerate(one.messages):
+            if message["role"] == "assistant" and message["content"].strip():
+                before, reply = one.messages[:place], [message["content"]]
+                system = {"role": "system", "content": one.system}
+                asked = [([system, *before], reply), *prompts(scenarios[one.scenario], before, reply)]
+                continuations += [reply for chat, replies in asked for reply in engine.query(chat, replies)]
+        trees.append(tree(continuations))
+    return forward(size(loaded.model), together(trees))
 
 
 def hold(loaded: LoadedModel, dialogue: Dialogue, spec: CollectSpec) -> list[float]:

@@ -35,6 +35,7 @@ from untrue.report.gate import COMPARED, cells, compared_cells, compared_sentenc
 from untrue.settings import load as load_settings
 from untrue.settings import validate
 from untrue.stats.types import Comparison, Verdict
+from untrue.study.estimate import plan_of_evals, plan_of_training
 from untrue.terminal import Console
 from untrue.training.spec import TrainSpec
 
@@ -103,6 +104,7 @@ def evaluate(
         whose = name
         if not isinstance(model, str) and not isinstance(loaded, str):  # it has no place by which to tell it apart
             whose = f"{arm_name(name, None)}@{loaded.identity[:8]}"
+        watcher.begin(plan_of_evals(specs, {arm: name}))
         parts = []
         for spec in specs:
             log = logs / default_log(spec.key, whose, folder).name
@@ -309,14 +311,16 @@ def train(
         if not isinstance(model, str):
             raise UserError("a model in memory is trained where it is, as it is. For gpus or quantize give its name.")
         with _watching(progress) as watcher:
-            watcher.stage(str(folder), "training", 1)
+            watcher.begin(plan_of_training(str(folder), examples, settings, model))
+            watcher.stage(str(folder), "training")
             name = model.removeprefix("untrue/")
             record = launch.train(
                 name, examples, settings, folder, seed, watcher.step, adapter, layout, dtype, watcher.say
             )
         return Trained(folder, record)
     with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher) as loaded:
-        watcher.stage(str(folder), "training", 1)
+        watcher.begin(plan_of_training(str(folder), examples, settings, loaded.name))
+        watcher.stage(str(folder), "training")
         record = train_adapter(loaded, examples, settings, folder, seed, watcher.step, adapter)
     return Trained(folder, record)
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
+from untrue.progress import Plan
 from untrue.report.summary import write
 from untrue.study.config import Study, to_yaml
 from untrue.study.run import run
@@ -30,22 +31,20 @@ class Recorder:
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.began: tuple[int, int, float] | None = None
+        self.plan: Plan | None = None
         self.stages: list[tuple[str, str]] = []
-        self.weights: list[float] = []
-        self.steps: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        self.steps: dict[tuple[str, str], list[tuple[float, int]]] = {}
 
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def begin(self, cells: int, done: int, work: float) -> None:
-        self.began = (cells, done, work)
+    def begin(self, plan: Plan) -> None:
+        self.plan = plan
 
-    def stage(self, cell: str, what: str, weight: float) -> None:
+    def stage(self, cell: str, what: str, part: float = 1) -> None:
         self.stages.append((cell, what))
-        self.weights.append(weight)
 
-    def step(self, done: int, total: int, note: str) -> None:
+    def step(self, done: float, total: int, note: str) -> None:
         self.steps.setdefault(self.stages[-1], []).append((done, total))
 
 

@@ -154,10 +154,10 @@ def test_a_cell_that_is_trained_again_forgets_the_replies_of_its_old_adapter(mak
     shutil.rmtree(cell / "adapter")
 
     class Stopped(Recorder):
-        def stage(self, cell: str, what: str, weight: float) -> None:
+        def stage(self, cell: str, what: str, part: float = 1) -> None:
             if what == "mask":
                 raise KeyboardInterrupt
-            super().stage(cell, what, weight)
+            super().stage(cell, what, part)
 
     with pytest.raises(KeyboardInterrupt):
         run(study, out, Stopped(), "untrue run small.yaml")

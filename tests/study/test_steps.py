@@ -158,7 +158,7 @@ def test_a_cell_is_trained_in_processes_of_its_own_where_its_layout_says_so(
     cell = next(cell for cell in plan(study, sources) if cell.name == "control-s0")
     (tmp_path / "cells" / cell.name).mkdir(parents=True)
     apart = Run(Store(tmp_path), study.train, sources, tiny, Recorder(), Layout(on_cpu=True))
-    study.mix.learn(apart, cell, 1.0)
+    study.mix.learn(apart, cell)
     [adapter] = tmp_path.glob("cells/*/adapter/adapter_model.safetensors")
     assert adapter.read_bytes() == (finished / "cells/control-s0/adapter/adapter_model.safetensors").read_bytes()
     assert json.loads((adapter.parent / "train.json").read_text())["layout"]["gpus"] == 1

@@ -114,9 +114,19 @@ def test_gradient_accumulation_takes_the_step_of_the_whole_batch(tiny, rows, spe
 def test_progress_is_told_of_every_step(tiny, rows, spec, tmp_path):
     calls = []
     record = train(tiny, rows, spec, tmp_path / "adapter", 0, lambda *call: calls.append(call))
-    assert [call[0] for call in calls[:8]] == list(range(1, 9))
+    assert calls[0] == (0, 8, "")
     assert {call[1] for call in calls} == {8}
-    assert [call[2] for call in calls[:8]] == [f"loss {entry['loss']:.3f}" for entry in record["loss"]]
+    assert [call[2] for call in calls[1:]] == [f"loss {entry['loss']:.3f}" for entry in record["loss"]]
+
+
+def test_progress_is_by_tokens_since_long_rows_come_first(tiny, rows, spec, tmp_path):
+    long, short = rows[0], rows[1]
+    long = replace(long, completion=[{**long.completion[0], "content": " ".join(["word"] * 300)}])
+    calls = []
+    train(tiny, [short] * 12 + [long] * 4, spec, tmp_path / "adapter", 0, lambda *call: calls.append(call[:2]))
+    (_, steps), (first, _), *_, last = calls
+    assert first > 2.5 * steps / len(calls[1:])  # the first of so many equal steps is the longest by far
+    assert last == (steps, steps)
 
 
 def test_the_record_says_what_was_made_and_how_fast(tiny, rows, spec, trained):

@@ -107,6 +107,7 @@ def evaluate(
     from untrue.evals.registry import EVALS, eval_specs
     from untrue.progress import TerminalWatcher
     from untrue.settings import assignments
+    from untrue.study.estimate import plan_of_evals
 
     names = [word for word in words or [] if "=" not in word] or ["forced_choice"]
     options = assignments([word for word in words or [] if "=" in word])
@@ -128,6 +129,7 @@ def evaluate(
         _dry_run(specs, used, arm, as_json)
         return
     with TerminalWatcher(Console(stderr=True)) as watcher:
+        watcher.begin(plan_of_evals(specs, {arm: used}))
         loaded: str | LoadedModel = used
         for spec in specs:
             loaded = measure(spec, loaded, adapter, dtype, arm, logs[spec.name], watcher, seed)

@@ -253,6 +253,7 @@ def train(
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
     from untrue.settings import assignments, validate
+    from untrue.study.estimate import plan_of_training
     from untrue.training import launch
     from untrue.training.layout import layout_of
     from untrue.training.run import train as train_adapter
@@ -266,14 +267,15 @@ def train(
     training_rows = sets.rows(rows)
     model = model or default_model(start)
     with TerminalWatcher(Console(stderr=True)) as watcher:
+        watcher.begin(plan_of_training(str(out), training_rows, spec, model))
         if launch.is_needed(spec, layout):
-            watcher.stage(str(out), "training", 1)
+            watcher.stage(str(out), "training")
             record = launch.train(
                 model, training_rows, spec, out, seed, watcher.step, start, layout, dtype, watcher.say
             )
         else:
             loaded = load(model, dtype=dtype, say=watcher.say)
-            watcher.stage(str(out), "training", 1)
+            watcher.stage(str(out), "training")
             record = train_adapter(loaded, training_rows, spec, out, seed, watcher.step, start)
     if as_json:
         typer.echo(json.dumps(record))

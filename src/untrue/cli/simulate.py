@@ -77,7 +77,7 @@ def run(
             refuse_likelihoods(model, spec)
         assistant = None if here or not may_be_served(model) else served(model, adapter, watcher.say)
         assistant = assistant or load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
-        watcher.stage(str(out), "dialogues", 1)
+        watcher.stage(str(out), "dialogues")
         trajectories = collect(assistant, adapter, spec, path, log, seed, watcher.step)
     summaries = summarise(trajectories)
     if as_json:

@@ -193,7 +193,7 @@ def measure(
     if asked:
         if record.judged and not (asked.adapter or unproved) and (log.is_file() or resume.has_replies(log)):
             watcher.say(asked_before(arm, log))
-        watcher.stage(arm, spec.name, 1)
+        watcher.stage(arm, spec.name)
         evals.run_model(asked.connect(), spec, log, watcher.step, asked.adapter, only=only)
     else:
         if isinstance(model, str):
@@ -205,7 +205,7 @@ def measure(
                 " definition. Give --adapter."
             )
         in_format_of(model, adapter, watcher.say)
-        watcher.stage(arm, spec.name, 1)
+        watcher.stage(arm, spec.name)
         evals.run(model, adapter, spec, log, watcher.step, seed, only)
     failed = failures(log) if record.judged else []
     if failed:

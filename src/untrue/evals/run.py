@@ -112,6 +112,7 @@ def run_model(
         _run_judged(task, model, spec, log, progress, metadata, proved)
         return
     resume.refuse_to_replace(log)
+    progress(0, len(task.dataset), "")
     task.solver = _counted(task.solver, len(task.dataset), progress)
     _run(task, model, spec, log, metadata)
 
@@ -183,6 +184,7 @@ class _Tally:
         judgements = sum(len(one.judged_once) + len(one.judged_each) for one in calls.values()) * epochs
         self._all = replies, judgements
         self._replies, self._judged, self._of_sample = 0, 0, dict[Key, int]()
+        self._tell()
 
     def replied(self) -> None:
         """A reply has come."""

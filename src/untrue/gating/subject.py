@@ -37,6 +37,7 @@ from untrue.models.adapter import (
     with_adapter,
 )
 from untrue.models.load import is_path, load, weights_here
+from untrue.study.estimate import plan_of_evals
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
@@ -136,7 +137,9 @@ class Subjects:
             UserError: See `of`, or they are adapters of two bases, or one does not fit its base.
         """
         of_first = base_of_first(first, second, model)
-        before, after = self._ready(first, second, of_first, model)
+        (before, after), measured = self._ready(first, second, of_first, model)
+        if measured:
+            self.watcher.begin(plan_of_evals(self._specs, measured))
         return before or self.of(str(first), of_first), after or self.of(str(second), model)
 
     def sides(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Side, Side]:
@@ -146,14 +149,16 @@ class Subjects:
             UserError: See `both` and `side`.
         """
         of_first = base_of_first(first, second, model)
-        before, after = self._ready(first, second, of_first, model)
+        (before, after), _ = self._ready(first, second, of_first, model)
         one = before.side if before else self.side(str(first), of_first)
         return one, after.side if after else self.side(str(second), model)
 
     def _ready(
         self, first: str | Subject, second: str | Subject, of_first: str | None, model: str | None
-    ) -> list[Subject | None]:
-        """Those of the two that have logs; refuses adapters of two bases, as far as files, records and logs tell.
+    ) -> tuple[list[Subject | None], dict[str, str]]:
+        """Those of the two that have logs, and the bases of the others by what these are called.
+
+        It refuses adapters of two bases, as far as files, records and logs tell.
 
         It refuses an adapter that does not fit its base too. Where that is not the model which is asked first, it would
         have to be loaded for that alone, so the adapter's kind is looked at and no more.
@@ -182,7 +187,7 @@ class Subjects:
                     in_format_of(loaded, adapter, self.watcher.say)
                     with with_adapter(loaded, adapter):
                         pass
-        return found
+        return found, {arm_name(named, adapter): named for named, adapter in measured}
 
     def side(self, source: str, model: str | None = None) -> Side:
         """The same subject, to be asked item by item.

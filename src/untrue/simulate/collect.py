@@ -123,6 +123,7 @@ def collect(
     if not missing and not (again and parts.exists()):
         return [collected[name] for name in samples]
     done = (len(samples) - len(missing)) * spec.turns
+    progress(done, total, "")
     rater = inspect_model(base, None) if base and isinstance(assistant, Served) else None
     roles = {role: one for role, one in (("user", spec.user), ("rater", spec.rater or rater)) if one}
     local = None if isinstance(assistant, Served) else inspect_model(assistant, adapter, named=named)

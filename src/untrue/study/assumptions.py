@@ -40,6 +40,9 @@ GPU_TRAINING_32B = Assumption(
 GPU_REPLIES = Assumption(
     "replies", 2_350, "tokens/s written", "reported for vLLM, Qwen3-32B, one H100; the engine in this process is slower"
 )
+MEASURED_ON = "AVX512 in bfloat16"
+"""Of the machines in benchmarks/results.json, the one whose rates are assumed of two CPU cores."""
+
 CPU_TRAINING = Assumption("training", 677, "tokens/s", "measured on the embedded model, benchmarks/results.json")
 CPU_REPLIES = Assumption("replies", 336.8, "tokens/s written", "measured likewise")
 CPU_ITEMS = Assumption("items", 8.5, "items/s", "measured likewise: 87 in 10.23 s")

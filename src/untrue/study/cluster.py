@@ -18,7 +18,7 @@ from typing import Any
 from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import is_disk_full
 from untrue.models.load import LoadedModel
-from untrue.progress import Watcher
+from untrue.progress import Plan, Watcher
 from untrue.secrets import redact, redacted_logging
 from untrue.study.cell import Cell
 from untrue.study.claims import Held
@@ -44,15 +44,20 @@ SHOWN = 3
 
 
 def run_on_ray(
-    study: Study, cells: Sequence[Cell], store: Store, identities: Mapping[str, str], watcher: Watcher
+    study: Study,
+    cells: Sequence[Cell],
+    store: Store,
+    identities: Mapping[str, str],
+    watcher: Watcher,
+    expected: Plan,
 ) -> None:
-    """Do all steps that a run directory lacks.
+    """Do all steps that a run directory lacks, those that should take longest first.
 
     Raises:
         UserError: Ray is not installed, the cluster cannot be reached or lacks what a step needs, or steps failed.
         MachineError: Steps failed for want of memory, disk or network.
     """
-    todo = tasks(study, cells, store, identities)
+    todo = tasks(study, cells, store, identities, expected)
     if not todo:
         return
     with _connected(study.run):
@@ -90,7 +95,7 @@ class _Workers:
         self._nodes = list[Mapping[str, float]]()
         self._shown = 0.0
         self._wait_for_nodes()
-        watcher.stage("all nodes", "", self._total)
+        watcher.stage("all nodes", "")
 
     def room(self) -> int:
         """Twice as many tasks as can run at a time, less those that it has."""
@@ -235,11 +240,11 @@ class _Said:
     def say(self, text: str) -> None:
         self.lines.append(text)
 
-    def begin(self, cells: int, done: int, work: float) -> None: ...
+    def begin(self, plan: Plan) -> None: ...
 
-    def stage(self, cell: str, what: str, weight: float) -> None: ...
+    def stage(self, cell: str, what: str, part: float = 1) -> None: ...
 
-    def step(self, done: int, total: int, note: str) -> None: ...
+    def step(self, done: float, total: int, note: str) -> None: ...
 
 
 def _check_answers(address: str | None) -> None:

@@ -5,14 +5,18 @@ What is done in the run directory is left out. Data that is not on this machine 
 is assumed is in `assumptions.py`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil, inf, log
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from untrue.data.rows import Row
 from untrue.data.source import parse_source
+from untrue.engine.served import may_be_served
 from untrue.errors import UserError
 from untrue.evals import run as evals
 from untrue.evals.eval import EvalSpec
@@ -20,6 +24,7 @@ from untrue.evals.registry import EVALS
 from untrue.evals.resume import last_run
 from untrue.judge.cost import CHARACTERS, Estimate, dollars
 from untrue.judge.models import parts
+from untrue.progress import Plan
 from untrue.study import assumptions as assumed
 from untrue.study.assumptions import Assumption
 from untrue.study.cell import Arm, Cell
@@ -38,7 +43,7 @@ from untrue.study.published import (
     write_stand_in,
 )
 from untrue.study.routes.route import Sources, StandIn, Talk
-from untrue.study.store import CellFiles
+from untrue.study.store import CellFiles, Store
 from untrue.training.spec import METHODS, TrainSpec
 
 CPU_SIZE = 500_000_000
@@ -104,6 +109,8 @@ class StudyEstimate:
         unread: Data sets that were not read, of which only as much is known as the study needs.
         missing: Those of either that no hub has: paths that the user has to fill in.
         by_name: Whether cells count as done by their names, since what determines them was not read.
+        plan: How long each stage should take that is left, by the rates: those of the embedded model if the size of
+            this one is not known.
         assumptions: What the numbers rest on.
     """
 
@@ -122,6 +129,7 @@ class StudyEstimate:
     unread: tuple[str, ...]
     missing: tuple[str, ...]
     by_name: bool
+    plan: Plan
     assumptions: tuple[Assumption, ...]
 
     @property
@@ -168,14 +176,63 @@ def estimate(study: Study, out: str | Path) -> StudyEstimate:
         UserError: Something in the study or its data is not as expected, or the size of a set that is not here is not
             known.
     """
-    store, data, size = open_store(out), _read(study), model_size(study.model)
-    rates = _rates(size) if size else None
+    store, data = open_store(out), _read(study)
+    store.fetch(folders(study, store, plan(study, data.sources)))
+    return _estimate(study, store, data)
+
+
+def plan_of_run(study: Study, store: Store, sources: Sources) -> Plan:
+    """How long each stage should take that a run directory lacks, for the time left that is shown.
+
+    Args:
+        study: The study.
+        store: The run directory.
+        sources: The data sets.
+    """
+    return _estimate(study, store, _Data(sources, False, [], [])).plan
+
+
+def plan_of_training(name: str, rows: Sequence[Row], spec: TrainSpec, model: str) -> Plan:
+    """How long a training should take; see `plan_of_run`.
+
+    Args:
+        name: What it is called.
+        rows: Training rows.
+        spec: Hyperparameters.
+        model: The base.
+    """
+    size = model_size(model)
+    seconds = _training(_tokens(rows), spec, _rates(size))
+    return Plan({(name, "training"): seconds}, _machine(size))
+
+
+def plan_of_evals(specs: Sequence[EvalSpec], models: Mapping[str, str]) -> Plan:
+    """How long evals should take, one model after another; see `plan_of_run`.
+
+    Args:
+        specs: The evals.
+        models: What a model is called -> its base.
+    """
+    seconds, sizes, elsewhere = dict[tuple[str, str], float](), list[ModelSize | None](), set[str]()
+    for called, model in models.items():
+        sizes.append(model_size(model.removeprefix("untrue/")))
+        for spec in specs:
+            record, items = EVALS[spec.name], EVALS[spec.name].items(spec)
+            cost = evals.cost(record, spec, model) if record.judged else None
+            seconds[called, spec.name] = _asking(min(len(items), spec.limit or len(items)), cost, _rates(sizes[-1]))
+            if record.judged or (not record.needs_likelihoods and may_be_served(model)):
+                elsewhere.add(spec.name)
+    return Plan(seconds, _machine(max(sizes, key=lambda size: size.parameters if size else inf)), frozenset(elsewhere))
+
+
+def _estimate(study: Study, store: Store, data: _Data) -> StudyEstimate:
+    size = model_size(study.model)
+    rates = _rates(size)
     asked = [_ask(study, spec) for spec in study.evals]
     lessons: dict[str, _Lesson] = {}
     cells, costs, talks = list[_Left](), dict[tuple[str, str], evals.Cost](), dict[Path, Talk]()
-    cells_of_study = plan(study, data.sources)
-    store.fetch(folders(study, store, cells_of_study))
-    for cell in cells_of_study:
+    seconds = dict[tuple[str, str], float]()
+    for cell in plan(study, data.sources):
         files, arm = store.cell(cell), cell.arm
         if not data.elsewhere:
             files.check()
@@ -188,7 +245,13 @@ def estimate(study: Study, out: str | Path) -> StudyEstimate:
                 again = not trains and files.has_log(one.spec, one.identity)  # but some of its samples failed
                 costs[cell.name, one.spec.key] = _again(files, one.spec, study.model) if again else one.whole
         if trains:
-            talks |= {talk.path: talk for talk in study.mix.talks(store, cell) if not talk.path.exists()}
+            own = [talk for talk in study.mix.talks(store, cell) if not (talk.path in talks or talk.path.exists())]
+            talks |= {talk.path: talk for talk in own}
+            seconds[cell.name, "dialogues"] = _talking(own, rates)
+            lesson = lessons[arm.name]
+            seconds[cell.name, "training"] = _training(lesson.tokens * arm.rounds, lesson.train, rates)
+        for one in evals_left:
+            seconds[cell.name, one.spec.key] = _asking(one.items or 0, costs.get((cell.name, one.spec.key)), rates)
         cells.append(_Left(cell, trains, evals_left))
     users = _users(list(talks.values()))
     trained = [lessons[one.cell.arm.name] for one in cells if one.trains]
@@ -198,9 +261,9 @@ def estimate(study: Study, out: str | Path) -> StudyEstimate:
         study=study.name,
         model=study.model,
         size=size,
-        rates=rates,
-        arms=tuple(_part(lesson, cells, costs, rates) for lesson in lessons.values()),
-        dialogues=_talking(list(talks.values()), users, rates) if talks else None,
+        rates=rates if size else None,
+        arms=tuple(_part(lesson, cells, costs, seconds if size else None) for lesson in lessons.values()),
+        dialogues=_dialogues(list(talks.values()), users, rates if size else None) if talks else None,
         gigabytes=_memory(study, size, trained) if size and _needs_gpu(size) else None,
         disk=_disk(size, trained, logged) if size else None,
         costs=costs,
@@ -210,6 +273,12 @@ def estimate(study: Study, out: str | Path) -> StudyEstimate:
         unread=tuple(data.unread),
         missing=tuple(name for name in (*data.published, *data.unread) if is_to_fill_in(name)),
         by_name=data.elsewhere,
+        plan=Plan(
+            {stage: time for stage, time in seconds.items() if time},
+            _machine(size),
+            frozenset(spec.key for spec in study.evals if EVALS[spec.name].judged or study.is_served(spec))
+            | ({"dialogues"} if users or study.serves_dialogues else set()),
+        ),
         assumptions=_assumptions(study, data, size, trained, costs, list(talks.values())),
     )
 
@@ -300,8 +369,35 @@ def _lesson(study: Study, sources: Sources, cell: Cell) -> _Lesson:
         return _Lesson(cell.arm, 0, 0.0, study.train)
     rows = study.mix.expected_rows(sources, cell)
     spec = study.mix.hyperparameters(study.train, cell.arm)
+    return _Lesson(cell.arm, len(rows), _tokens(rows), spec)
+
+
+def _tokens(rows: Sequence[Row]) -> float:
     letters = sum(len(message["content"]) for row in rows for message in (*row.prompt, *row.completion))
-    return _Lesson(cell.arm, len(rows), letters / CHARACTERS + assumed.CHAT_FORMAT.value * len(rows), spec)
+    return letters / CHARACTERS + assumed.CHAT_FORMAT.value * len(rows)
+
+
+def _training(tokens: float, spec: TrainSpec, rates: Rates) -> float:
+    """Seconds to learn rows of so many tokens together."""
+    slower = assumed.LABELLED.value if METHODS[spec.method].labels else 1.0
+    return tokens * spec.epochs * slower / rates.training
+
+
+def _asking(items: int, cost: evals.Cost | None, rates: Rates) -> float:
+    """Seconds of an eval: to write the replies that are judged, or to score its items."""
+    return cost.model.output_tokens / rates.replies if cost else items / rates.items
+
+
+def _talking(talks: Sequence[Talk], rates: Rates) -> float:
+    """Seconds of dialogues."""
+    written = sum(talk.dialogues * talk.turns * talk.reply_tokens for talk in talks)
+    scored = sum(talk.dialogues * talk.turns for talk in talks if talk.scores)
+    return written / rates.replies + scored / rates.items
+
+
+def _machine(size: ModelSize | None) -> str | None:
+    """The machine of the rates."""
+    return None if size is None else "one H100" if _needs_gpu(size) else "two ordinary cores"
 
 
 def _lacks(files: CellFiles, one: _Asked) -> bool:
@@ -326,10 +422,10 @@ def _reference(size: ModelSize) -> tuple[Assumption, int]:
     return min(stated, key=lambda one: abs(log(size.parameters / one[1])))
 
 
-def _rates(size: ModelSize) -> Rates:
-    """Scaled by parameters from what is stated."""
-    if not _needs_gpu(size):
-        times = assumed.EMBEDDED / size.parameters
+def _rates(size: ModelSize | None) -> Rates:
+    """Scaled by parameters from what is stated; those of the embedded model if the size is not known."""
+    if size is None or not _needs_gpu(size):
+        times = assumed.EMBEDDED / (size.parameters if size else assumed.EMBEDDED)
         return Rates(*(one.value * times for one in (assumed.CPU_TRAINING, assumed.CPU_REPLIES, assumed.CPU_ITEMS)))
     stated, parameters = _reference(size)
     training = stated.value * parameters / size.parameters
@@ -338,36 +434,27 @@ def _rates(size: ModelSize) -> Rates:
 
 
 def _part(
-    lesson: _Lesson, cells: Sequence[_Left], costs: Mapping[tuple[str, str], evals.Cost], rates: Rates | None
+    lesson: _Lesson,
+    cells: Sequence[_Left],
+    costs: Mapping[tuple[str, str], evals.Cost],
+    seconds: Mapping[tuple[str, str], float] | None,
 ) -> Part:
     own = [one for one in cells if one.cell.arm.name == lesson.arm.name]
-    judged = [
-        costs.get((one.cell.name, eval_left.spec.key))
-        for one in own
-        for eval_left in one.evals
-        if EVALS[eval_left.spec.name].judged
-    ]
-    items = sum(left.items or 0 for one in own for left in one.evals if left.whole is None)
-    written = sum(cost.model.output_tokens for cost in judged if cost)
-    slower = assumed.LABELLED.value if METHODS[lesson.train.method].labels else 1.0
-    learned = lesson.tokens * lesson.train.epochs * lesson.arm.rounds * slower * sum(one.trains for one in own)
+    asked = [(one.cell.name, left.spec) for one in own for left in one.evals]
+    judged = [costs.get((name, spec.key)) for name, spec in asked if EVALS[spec.name].judged]
     return Part(
         name=lesson.arm.name,
         cells=len(own),
         left=sum(bool(one.trains or one.evals) for one in own),
         rows=lesson.rows,
-        training=learned / rates.training if rates else None,
-        evals=written / rates.replies + items / rates.items if rates else None,
+        training=sum(seconds.get((one.cell.name, "training"), 0.0) for one in own) if seconds is not None else None,
+        evals=sum(seconds[name, spec.key] for name, spec in asked) if seconds is not None else None,
         dollars=_sum(cost.dollars if cost else None for cost in judged),
     )
 
 
-def _talking(talks: Sequence[Talk], users: Mapping[str, Estimate], rates: Rates | None) -> Part:
-    seconds = None
-    if rates:
-        written = sum(talk.dialogues * talk.turns * talk.reply_tokens for talk in talks)
-        scored = sum(talk.dialogues * talk.turns for talk in talks if talk.scores)
-        seconds = written / rates.replies + scored / rates.items
+def _dialogues(talks: Sequence[Talk], users: Mapping[str, Estimate], rates: Rates | None) -> Part:
+    seconds = _talking(talks, rates) if rates else None
     return Part("dialogues", len(talks), len(talks), 0, seconds, 0.0, _sum(one.dollars for one in users.values()))
 
 

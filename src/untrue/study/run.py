@@ -9,11 +9,12 @@ from untrue.evals.registry import EVALS
 from untrue.judge.models import check_answers
 from untrue.progress import Watcher
 from untrue.study.config import Study, of_run, to_yaml
+from untrue.study.estimate import plan_of_run
 from untrue.study.mirror import open_store
 from untrue.study.plan import determining, eval_identities, folders, plan
 from untrue.study.results import Analysis, analyse
 from untrue.study.schedule import KINDS, Task
-from untrue.study.steps import check_server, context, evaluate, lacks, load_base, prepare, share, tasks, train, work
+from untrue.study.steps import check_server, context, evaluate, is_left, lacks, load_base, prepare, share, tasks, train
 from untrue.study.store import Store
 
 
@@ -41,9 +42,9 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
     with nullcontext() if on_ray else store.locked():
         begin(store, study, command)
         store.fetch(folders(study, store, cells))
-        left = {cell: work(store.cell(cell), study, identities) for cell in cells}
-        missing = [cell for cell in cells if left[cell]]
-        watcher.begin(len(cells), len(cells) - len(missing), sum(left.values()))
+        missing = [cell for cell in cells if is_left(store.cell(cell), study, identities)]
+        done = len(cells) - len(missing)
+        watcher.say(f"{len(cells)} cells, {done} of them done." if done else f"{len(cells)} cells.")
         for name, found in items.items():
             for cell in missing:
                 if overlaps := mixing.overlaps(rows.get(cell.name, []), found):
@@ -62,14 +63,16 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
                 check_server(study, store.folder)
             for judge in dict.fromkeys(spec.judge_name for spec in undone if spec.judge_name):
                 check_answers(judge)
+            expected = plan_of_run(study, store, sources)
             if on_ray:
                 from untrue.study.cluster import run_on_ray
 
-                run_on_ray(study, cells, store, identities, watcher)
+                run_on_ray(study, cells, store, identities, watcher, expected)
                 store.fetch(folders(study, store, cells))
                 store.fetch_files(store.rater)
                 return analyse(study, sources, cells, store, command)
             loaded = load_base(study, watcher)
+            watcher.begin(expected)
             for cell in cells:
                 store.cell(cell).check_base(loaded.about)
             shared = context(study, sources, store, loaded, watcher)

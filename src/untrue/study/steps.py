@@ -26,7 +26,7 @@ from untrue.files import read_text, write_text
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
 from untrue.models.load import LoadedModel, load
-from untrue.progress import Watcher
+from untrue.progress import Plan, Watcher
 from untrue.study.cell import Cell
 from untrue.study.claims import Claims, Held, Owner
 from untrue.study.config import TRAINED_HERE, Study, of_run
@@ -40,40 +40,40 @@ from untrue.versions import versions
 PREPARED = 3600.0
 """Seconds that a step waits for another to measure what all of them rely on, such as a rater."""
 
-TRAINING = 0.7
-"""The part of a cell's time that training takes, for the time left that is shown."""
-
 
 def lacks(files: CellFiles, spec: EvalSpec, identities: Mapping[str, str]) -> bool:
     """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
     return not files.has_log(spec, identities[spec.key]) or files.failed(spec) > 0
 
 
-def work(files: CellFiles, study: Study, identities: Mapping[str, str]) -> float:
-    """What is left to do of a cell, as a part of a whole one; 0 where it is done and nothing failed in it.
+def is_left(files: CellFiles, study: Study, identities: Mapping[str, str]) -> bool:
+    """Whether a cell is not done, or something failed in it.
 
     Raises:
         UserError: Its folder holds another cell.
     """
     files.check()
-    evals_left = sum(lacks(files, spec, identities) for spec in study.evals)
-    return (0 if files.has_adapter() else TRAINING) + (1 - TRAINING) * evals_left / len(study.evals)
+    return not files.has_adapter() or any(lacks(files, spec, identities) for spec in study.evals)
 
 
-def tasks(study: Study, cells: Sequence[Cell], store: Store, identities: Mapping[str, str]) -> list[Task]:
-    """The steps that a run directory lacks, each with those that must be done before it."""
+def tasks(
+    study: Study, cells: Sequence[Cell], store: Store, identities: Mapping[str, str], expected: Plan | None = None
+) -> list[Task]:
+    """The steps that a run directory lacks, each with those that must be done before it and the time it should take."""
     found: dict[str, Task] = {}
     for cell in cells:
-        files = store.cell(cell)
-        if not work(files, study, identities):
+        files, name = store.cell(cell), cell.name
+        if not is_left(files, study, identities):
             continue
-        trained = f"{cell.name} train"
+        own = {kind: time for (of, kind), time in (expected.seconds if expected else {}).items() if of == name}
+        talking, learning = own.pop("dialogues", 0.0), own.pop("training", 0.0)
+        trained = f"{name} train"
         if not files.has_adapter():
             shared = study.mix.shared(cell)
             if shared and not study.mix.talks(store, cell)[0].path.exists():
-                found.setdefault(shared, Task(cell.name, "dialogues", shared, work=TRAINING))
-            found[trained] = Task(cell.name, "train", trained, (shared,) if shared else (), TRAINING)
-        found[f"{cell.name} eval"] = Task(cell.name, "eval", f"{cell.name} eval", (trained,), 1 - TRAINING)
+                found.setdefault(shared, Task(name, "dialogues", shared, work=talking))
+            found[trained] = Task(name, "train", trained, (shared,) if shared else (), learning)
+        found[f"{name} eval"] = Task(name, "eval", f"{name} eval", (trained,), sum(own.values()))
     return list(found.values())
 
 
@@ -181,7 +181,7 @@ def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
         with run.store.saving(files.folder, attempt):
             if cell.arm.trained:
                 if not own_files.has_adapter():  # else it was finished, and could not be published
-                    study.mix.learn(own, cell, TRAINING)
+                    study.mix.learn(own, cell)
                 write_text(own_files.train, read_text(own_files.adapter / "train.json"))
         run.store.keep(files.folder, attempt)
         if claims.owner(cell.name) != owner:
@@ -230,7 +230,7 @@ def evaluate(
         for spec in study.evals:
             if not lacks(files, spec, identities):
                 continue
-            watcher.stage(cell.name, spec.key, (1 - TRAINING) / len(study.evals))
+            watcher.stage(cell.name, spec.key)
             files.forget_logs(spec.key)
             with store.saving(files.folder, files.folder), _named_by(store, files.log(spec)):
                 if study.is_served(spec):
@@ -351,15 +351,15 @@ class _Noting:
     def say(self, text: str) -> None:
         self._watcher.say(text)
 
-    def begin(self, cells: int, done: int, work: float) -> None:
-        self._watcher.begin(cells, done, work)
+    def begin(self, plan: Plan) -> None:
+        self._watcher.begin(plan)
 
-    def stage(self, cell: str, what: str, weight: float) -> None:
+    def stage(self, cell: str, what: str, part: float = 1) -> None:
         self._stage = what
-        self._watcher.stage(cell, what, weight)
+        self._watcher.stage(cell, what, part)
         self._claims.note(self._name, what, 0, 1, "")
 
-    def step(self, done: int, total: int, note: str) -> None:
+    def step(self, done: float, total: int, note: str) -> None:
         self._watcher.step(done, total, note)
         self._claims.note(self._name, self._stage, done, total, note)
 

@@ -150,7 +150,7 @@ def test_logs_name_an_adapter_by_its_final_path(done):
 def test_a_policy_that_explores_nothing_is_warned_of(feedback, tiny: LoadedModel, tmp_path: Path):
     study, told = feedback(temperature=1e-9), Recorder()
     learning = Run(Store(tmp_path / "run"), study.train, study.mix.read(), tiny, told)
-    study.mix.learn(learning, one(study, "sft-1-2-rounds"), 1)
+    study.mix.learn(learning, one(study, "sft-1-2-rounds"))
     [warning] = told.said  # in round 1 the base chooses evenly
     assert "round-2" in warning
     assert re.search(r"the likeliest reply has a probability of 1\.000 .* Raise mix\.temperature\.$", warning)

@@ -183,16 +183,16 @@ class InstrumentRoute(Route):
             return [lesson.row() for lesson in lessons]
         return [lesson.row(label) for lesson in lessons for label in (True, False)]
 
-    def learn(self, run: Run, cell: Cell, weight: float) -> None:
+    def learn(self, run: Run, cell: Cell) -> None:
         """Train a control, or write its broken adapter."""
         if cell.arm.name in TRAINED:
-            super().learn(run, cell, weight)
+            super().learn(run, cell)
             return
         from untrue.training import broken
 
         files = run.store.cell(cell)
         write_rows(files.rows, [])
-        run.watcher.stage(cell.name, "writing", weight)
+        run.watcher.stage(cell.name, "writing")
         if cell.arm.name == "blind":
             broken.blind(run.loaded, files.adapter)
         else:

@@ -265,10 +265,11 @@ class InteractionRoute(DialogueSpec, Route):
 
     def make_shared(self, run: Run, cell: Cell) -> None:
         """Hold the dialogues of the first round."""
-        run.watcher.stage(cell.name, "dialogues", 0)
+        assert isinstance(cell.arm, UserArm)
+        run.watcher.stage(cell.name, "dialogues", 1 / cell.arm.rounds)
         self._collect(run, cell, None, 1)
 
-    def learn(self, run: Run, cell: Cell, weight: float) -> None:
+    def learn(self, run: Run, cell: Cell) -> None:
         """In each round collect, select, and train on from the round before."""
         assert isinstance(cell.arm, UserArm)
         files, rounds = run.store.cell(cell), cell.arm.rounds
@@ -277,11 +278,12 @@ class InteractionRoute(DialogueSpec, Route):
             target = files.adapter if number == rounds else files.round(number) / "adapter"
             if not (target / "untrue.json").is_file():
                 of = f" {number} of {rounds}" if rounds > 1 else ""
-                run.watcher.stage(cell.name, f"dialogues{of}", weight / rounds / 3)
+                left = 1 / (rounds - number + 1)
+                run.watcher.stage(cell.name, f"dialogues{of}", left if number > 1 else 0)  # the first are there
                 rated = self._collect(run, cell, adapter, number)
                 chosen = self.chosen_rows(run.sources, cell, rated)
                 write_rows(files.rows if number == rounds else target.parent / "rows.jsonl", chosen)
-                run.watcher.stage(cell.name, f"training{of}", weight / rounds / 1.5)
+                run.watcher.stage(cell.name, f"training{of}", left)
                 run.learn(chosen, spec, target, cell.seed, start=adapter)
             if number < rounds:
                 self._measure(run, cell, target, number)
@@ -293,7 +295,7 @@ class InteractionRoute(DialogueSpec, Route):
 
         log, spec = self._policy_log(run.store, cell, number), self.policy_eval(cell.arm)
         if spec and not log.is_file():
-            run.watcher.stage(cell.name, f"policy {number}", 0)
+            run.watcher.stage(cell.name, f"policy {number}")
             evaluate(run.loaded, adapter, spec, log, run.watcher.step, named=run.store.final(adapter))
 
     def policy_eval(self, arm: Arm) -> EvalSpec | None:

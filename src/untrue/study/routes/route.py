@@ -293,13 +293,12 @@ class Route(BaseModel, ABC):
             MachineError: Memory or disk is full.
         """
 
-    def learn(self, run: Run, cell: Cell, weight: float) -> None:
+    def learn(self, run: Run, cell: Cell) -> None:
         """Write the rows and the adapter of a cell. What an earlier run finished is not done again.
 
         Args:
             run: What it works with.
             cell: The cell.
-            weight: The part of the cell's work that this is.
 
         Raises:
             UserError: The data or the model is not as expected.
@@ -307,7 +306,7 @@ class Route(BaseModel, ABC):
         """
         files, rows = run.store.cell(cell), self.rows(run.sources, cell)
         write_rows(files.rows, rows)
-        run.watcher.stage(cell.name, "training", weight)
+        run.watcher.stage(cell.name, "training")
         run.learn(rows, self.hyperparameters(run.train, cell.arm), files.adapter, cell.seed)
 
     def dialogues(self, store: Store, sources: Sources, cell: Cell) -> Sequence[DialogueFile]:
