@@ -307,7 +307,7 @@ def test_an_adapter_in_another_chat_template_than_its_base_is_told(
     assert notes == [TWO_FORMATS]
     assert of_base.chat != of_own.chat
     said: Any = subjects.watcher
-    assert [text for text in said.said if "brings a chat template" in text] == said.said
+    assert [text for text in said.said if "that its folder brings" in text] == said.said
     assert len(said.said) == 1
     [(_, _, results, notes)] = pairs(subjects.of(str(adapter)), after)
     assert notes == [TWO_FORMATS]

@@ -323,7 +323,9 @@ def test_an_adapter_is_measured_in_the_chat_template_that_its_folder_brings(tiny
     question = [{"role": "user", "content": "Hello"}]
     said = own.tokenizer.decode(own.chat.prompt(question))
     assert said == "<|im_start|>USER\nHello<|im_end|>\n<|im_start|>ASSISTANT\n"
-    assert told == [f"{adapter}: brings a chat template that {tiny.name} does not have, so it is measured in its own."]
+    assert told == [
+        f"{adapter}: is measured in the chat format that its folder brings, which is not that of {tiny.name}."
+    ]
     assert {name for name in tiny.about if tiny.about[name] != own.about[name]} == {"chat"}
     assert (own.model, own.weights, own.tokenisation) == (tiny.model, tiny.weights, tiny.tokenisation)
     assert in_format_of(own, adapter, told.append) == in_format_of(tiny, adapter, told.append) == own

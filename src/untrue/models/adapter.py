@@ -79,7 +79,8 @@ def in_format_of(loaded: LoadedModel, adapter: Path | None, say: Callable[[str],
         say: Called with a line if the adapter's chat format is not the base's.
 
     Returns:
-        The same base, unless the adapter's folder brings another chat template: then a view of it with that template.
+        The same base, or a view of it with the chat template and the tokens that begin and end a text which the
+        adapter's folder brings, if these are others.
 
     Raises:
         UserError: The adapter was made for another base; its tokenizer splits texts in another way than the base's, or
@@ -90,7 +91,9 @@ def in_format_of(loaded: LoadedModel, adapter: Path | None, say: Callable[[str],
     if adapter not in loaded.formats:
         loaded.formats[adapter] = _format_of(loaded, adapter)
         if loaded.formats[adapter]:
-            say(f"{adapter}: brings a chat template that {loaded.name} does not have, so it is measured in its own.")
+            say(
+                f"{adapter}: is measured in the chat format that its folder brings, which is not that of {loaded.name}."
+            )
     if not (brought := loaded.formats[adapter]):
         return loaded
     tokenizer, chat = brought
