@@ -2,16 +2,17 @@
 
     python benchmarks/flop.py
 
-Counts products of matrices: 2 operations for each weight and token forward, and as many again backward for the gradient
-of a layer's input. Weights that learn take a third product. What a plain loop would compute is counted beside it: rows
-padded to the longest of their batch, logits at every token, and each prompt with its reply by itself.
+*Plain* is what a usual loop computes: rows padded to the longest of their batch, logits at every token, and each prompt
+with its reply by itself.
 """
 
 from pathlib import Path
 
+from limit import Size, Tree, size, together, tree
+
 import untrue
 from untrue.data.items import by_information, read_items
-from untrue.engine.likelihoods import Continuation, LikelihoodEngine, PrefixTree
+from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.evals.eval import spread
 from untrue.evals.forced_choice import prompts
 from untrue.models.load import load
@@ -19,55 +20,49 @@ from untrue.study.plan import plan
 from untrue.training import method, sft
 from untrue.training.method import Job
 
-
-def show(name: str, operations: float, plain: float | None = None) -> None:
-    print(f"  {name:16}{operations / 1e9:8.0f} GFLOP" + (f"   plain {plain / 1e9:8.0f}" if plain else ""))
+ITEMS = 100
 
 
 def main() -> None:
     study = untrue.load_study("quickstart")
     loaded = load(study.model, device="cpu")
-    config = loaded.model.config
-    vocabulary = config.vocab_size * config.hidden_size
-    frozen = sum(parameter.numel() for parameter in loaded.model.parameters()) - vocabulary
     sources = study.mix.read()
     [cell] = [cell for cell in plan(study, sources) if cell.name == "severe-1-s0"]
     spec = study.mix.hyperparameters(study.train, cell.arm)
+    model = size(loaded.model, spec.lora_rank, spec.target_modules)  # before the trainer puts an adapter on
     job = Job(loaded, study.mix.rows(sources, cell), spec, 0, None, Path("unused"), lambda *_: None)
     with method.quiet():
         trainer = sft.trainer(job)
         batches = [batch for _ in range(int(spec.epochs)) for batch in trainer.get_train_dataloader()]
-    lora = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
-    width = config.num_attention_heads * config.head_dim * config.num_hidden_layers
-
-    trees, padded, labels = [], 0, 0
+    trees, padded = [], sum(batch["input_ids"].numel() for batch in batches)
     for batch in batches:
         lengths, replies = batch["attention_mask"].sum(1).tolist(), (batch["labels"] != -100).sum(1).tolist()
-        rows = [
-            (Continuation(tuple(ids[: length - reply]), tuple(ids[length - reply : length])),)
-            for ids, length, reply in zip(batch["input_ids"].tolist(), lengths, replies, strict=True)
-        ]
-        trees.append(PrefixTree(rows))
-        padded, labels = padded + batch["input_ids"].numel(), labels + sum(replies)
-    nodes, pairs = sum(len(tree.tokens) for tree in trees), sum(int(tree.ancestors().sum()) for tree in trees)
-    print(f"training: {len(batches)} steps, {nodes} tokens in trees, {padded} with padding, {labels} labelled")
-    show("frozen weights", 4 * frozen * nodes, 4 * frozen * padded)
-    show("adapter", 6 * lora * nodes, 6 * lora * padded)
-    show("vocabulary", 4 * vocabulary * labels, 4 * vocabulary * padded)
-    show("attention", 3 * 4 * width * pairs)
+        rows = zip(batch["input_ids"].tolist(), lengths, replies, strict=True)
+        trees.append(tree((ids[: length - reply], ids[length - reply : length]) for ids, length, reply in rows))
+    print(f"training: {len(batches)} steps")
+    show(model, together(trees), padded, backward=True)
 
     engine = LikelihoodEngine(loaded)
-    chosen = spread(by_information(read_items()), 100)
-    bundles = [[engine.query(messages, replies) for messages, replies in prompts(item)] for item in chosen]
-    trees = [PrefixTree(bundle) for bundle in bundles]
-    nodes, pairs = sum(len(tree.tokens) for tree in trees), sum(int(tree.ancestors().sum()) for tree in trees)
-    read = sum(len(set(tree.reply_parents)) for tree in trees)
-    lengths = [len(prompt) + len(reply) for bundle in bundles for query in bundle for prompt, reply in query]
-    print(f"scoring 100 items: {nodes} tokens in trees, {sum(lengths)} in {len(lengths)} sequences, {read} logits read")
-    show("frozen weights", 2 * frozen * nodes, 2 * frozen * sum(lengths))
-    show("adapter", 2 * lora * nodes, 2 * lora * sum(lengths))
-    show("vocabulary", 2 * vocabulary * read, 2 * vocabulary * sum(lengths))
-    show("attention", 4 * width * pairs)
+    items = spread(by_information(read_items()), ITEMS)
+    queries = [[engine.query(*prompt) for prompt in prompts(item)] for item in items]
+    replies = [reply for item in queries for query in item for reply in query]
+    trees = [tree(reply for query in item for reply in query) for item in queries]
+    print(f"scoring {ITEMS} items: {len(replies)} prompts with replies")
+    show(model, together(trees), sum(len(prompt) + len(reply) for prompt, reply in replies), backward=False)
+
+
+def show(model: Size, work: Tree, plain_tokens: int, backward: bool) -> None:
+    """Print operations by kind. Backward, a frozen matrix takes one more product and one that learns two."""
+    frozen, learning = (4, 6) if backward else (2, 2)
+    print(f"  {work.tokens} tokens in trees, {plain_tokens} in plain rows; {work.read} logits read")
+    kinds = {
+        "frozen weights": (frozen * model.linear, work.tokens),
+        "adapter": (learning * model.lora, work.tokens),
+        "vocabulary": (frozen * model.head, work.read),
+    }
+    for kind, (each, tokens) in kinds.items():
+        print(f"  {kind:15}{each * tokens / 1e9:8,.0f} GFLOP   plain {each * plain_tokens / 1e9:8,.0f}")
+    print(f"  {'attention':15}{(12 if backward else 4) * model.attention * work.pairs / 1e9:8,.0f} GFLOP")
 
 
 if __name__ == "__main__":
