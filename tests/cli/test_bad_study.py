@@ -179,8 +179,8 @@ def test_a_dose_that_cannot_be_mixed_is_refused(refusal: Refusal, dose: str, wor
         ("run study.yaml/a", "study.yaml/a: cannot be read (Not a directory).", 2),
         (
             "run study.yaml model=nobody/nothing",
-            "nobody/nothing: neither a local folder nor a hub repository of that name was found",
-            4,
+            "nobody/nothing: there is no such folder, and no such model in the hub's cache",
+            2,
         ),
         ("run study.yaml --out rows.jsonl", "rows.jsonl: cannot be made or written (File exists).", 4),
         ("run study.yaml --out rows.jsonl/run", "rows.jsonl/run: cannot be made or written (Not a directory).", 4),
@@ -194,8 +194,8 @@ def test_a_place_that_is_wrong_is_refused_by_its_name(refusal: Refusal, command:
 
 
 def test_a_served_model_that_may_be_a_hub_id_is_looked_for_there_first(refusal: Refusal):
-    text = refusal("run", "study.yaml", "model=openai/gpt-4o-mini", code=4)
-    assert text.startswith("openai/gpt-4o-mini: neither a local folder")
+    text = refusal("run", "study.yaml", "model=openai/gpt-4o-mini")
+    assert text.startswith("openai/gpt-4o-mini: there is no such folder")
     assert text.endswith(
         " If a served model is meant: A study trains its model in this process, so it must be `smollm2-135m`, a folder"
         " or a hub id. Served models are for `untrue eval`; to have the replies of this study from a vLLM server:"

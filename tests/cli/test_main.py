@@ -343,7 +343,7 @@ def test_a_base_that_is_gone_or_looks_like_a_served_model_is_told_as_it_is(untru
     assert said("./gone", "train", "rows.jsonl", "--start", "adapter", "--out", "b") == gone
     assert said("./gone", "simulate", "run", "--adapter", "adapter", "--out", "talks") == gone
     words = ("eval", "capability", "--adapter", "adapter")  # which takes served models too
-    assert said("openai/gpt-oss-20b", *words).startswith("error: openai/gpt-oss-20b: neither a local folder nor a hub")
+    assert said("openai/gpt-oss-20b", *words).startswith("error: openai/gpt-oss-20b: there is no such folder, and")
 
 
 def test_kto_trains_rows_with_labels_and_goes_on_from_its_adapter(untrue: Callable, place: Path):
