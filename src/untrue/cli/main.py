@@ -106,7 +106,10 @@ Folder = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Values that replace the file's, such as seeds=[0,1,2].", show_default=False
+        metavar="[KEY=VALUE]...",
+        help="Values that replace the file's. A list needs no brackets: mix.doses=0.1,0.5. A number of seeds means that"
+        " many: seeds=3 is 0, 1 and 2; the one seed 3 is `seeds=3,`.",
+        show_default=False,
     ),
 ]
 
@@ -132,7 +135,7 @@ def run(
 
     Runs resume: rerun the command after an interruption, or with more seeds, shares or doses; only missing cells run.
 
-        untrue run studies/quickstart.yaml seeds=[0,1,2] train.epochs=2 --out runs/mine
+        untrue run studies/quickstart.yaml seeds=3 train.epochs=2 --out runs/mine
 
         untrue run studies/domain.yaml --on ray run.address=auto run.train.gpus=1 --out /shared/runs/domain
     """
@@ -226,7 +229,10 @@ def train(
             help="Rows: a file (JSON, CSV, parquet), a hub id, `everyday`, or questions at a level: `medical:severe`."
         ),
     ],
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="How to train, such as epochs=3: see below.", show_default=False),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Adapter folder to continue training from; by default a new adapter.")
     ] = None,

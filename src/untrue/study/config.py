@@ -40,6 +40,9 @@ TRAINED_HERE = (
 )
 
 SOURCES = "sources.yaml"
+MOST_SEEDS = 100
+"""That a number may mean: a larger one is more likely meant as a seed."""
+
 """Beside the studies of the paper: the models and data sets that they name, and no study."""
 
 
@@ -55,6 +58,21 @@ def _by_route(value: Any) -> Any:
 
 
 def _parsed(entry: Any) -> Any:
+def _seeds(value: Any) -> Any:
+    """A number means that many seeds, from 0 on."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return settings.listed(value)
+    if not 1 <= value <= MOST_SEEDS:
+        raise ValueError(f"a number of seeds is from 1 to {MOST_SEEDS}, and a single seed is written `{value},`")
+    return list(range(value))
+
+
+def named_evals(value: Any) -> Any:
+    """A list of evals, in which one may be given by its name only."""
+    entries = settings.listed(value)
+    return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+
+
     """An eval with the options of its own."""
     from untrue.evals.registry import parse  # late: it loads every eval
 
@@ -139,7 +157,7 @@ class Study(BaseModel):
         question: What the study asks, in a sentence.
         model: Base model: `smollm2-135m`, a hub id or a folder.
         dtype: Of the weights.
-        seeds: Each arm is trained once for each.
+        seeds: Each arm is trained once for each. A number means that many: 3 is `[0, 1, 2]`.
         base: Whether the model before training is evaluated too, for reference.
         mix: Which rows the arms are trained on.
         train: Hyperparameters.
@@ -153,7 +171,9 @@ class Study(BaseModel):
     question: str
     model: Annotated[ModelName, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Distinct] = Field(default=(0,), min_length=1)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], BeforeValidator(_seeds), Distinct] = Field(
+        default=(0,), min_length=1
+    )
     base: bool = True
     mix: Annotated[SerializeAsAny[Route], BeforeValidator(_by_route)]
     train: TrainSpec = TrainSpec()
@@ -191,11 +211,11 @@ class Study(BaseModel):
     @classmethod
     def _eval_names(cls, data: Any) -> Any:
         """An eval may be given by its name alone, and some of its options follow from the mix."""
-        if not isinstance(data, dict) or not isinstance(data.get("evals"), list):
+        if not isinstance(data, dict) or "evals" not in data:
             return data
         from untrue.evals.registry import EVALS
 
-        evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
+        evals = named_evals(data["evals"])
         mix = data["mix"] if isinstance(data.get("mix"), dict) else {}
         for index, entry in enumerate(evals):
             name = entry.get("name") if isinstance(entry, dict) else None
