@@ -110,11 +110,14 @@ def test_a_wrong_call_exits_with_2_and_without_a_traceback(untrue: Callable, arg
     [
         ("stderr", ["gate", "tiny"], 2),
         ("stderr", ["gate", "gone.eval", "gone.eval"], 2),
-        ("stdout", ["list", "evals"], 4),
-        ("stdout", ["list", "evals", "--json"], 4),
+        ("stderr", ["gate", "--nope"], 2),
+        ("stderr", ["bogus"], 2),
+        ("stdout", ["list", "evals"], 0),
+        ("stdout", ["list", "evals", "--json"], 0),
+        ("stdout", ["gate", "--help"], 0),
     ],
 )
-def test_no_failure_exits_with_1_where_nobody_reads_it(stream: str, arguments: list[str], code: int, unread: Callable):
+def test_what_nobody_reads_changes_no_exit_code(stream: str, arguments: list[str], code: int, unread: Callable):
     assert unread(stream, *arguments) == code
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
 from untrue.cli.options import DryRun, Dtype, default_model, split_seed
 from untrue.errors import UserError
-from untrue.terminal import Console
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from rich.console import Console
 
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
@@ -22,7 +23,7 @@ from untrue.cli.lists import lists
 from untrue.cli.options import DryRun, Dtype, Json, Model, default_model, split_seed
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
-from untrue.terminal import Console, drain, plain
+from untrue.terminal import plain, unbroken
 
 ORDER = (
     "run",
@@ -326,14 +327,11 @@ def _print_analysis(analysis: Any, as_json: bool) -> None:
 
 def main() -> None:
     """Entry point of the command `untrue`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = unbroken(sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = unbroken(sys.stderr)
     try:
         app()
     except Exception as error:  # outside of any command, where Python itself would exit with 1
         sys.exit(told(error))
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                drain(stream)
