@@ -55,6 +55,19 @@ def test_help_comes_at_once_and_without_torch():
     assert time.monotonic() - began < 3  # 0.2 s where nothing else runs
 
 
+@pytest.mark.parametrize("command", ["report .", "step . control-s0 train"])
+def test_a_folder_that_is_no_run_directory_is_told_before_torch_is_imported(command: str, tmp_path: Path):
+    code = (
+        f"import sys; sys.argv = ['untrue', *{command.split()}]\n"
+        "from untrue.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as left: print(left.code, sorted({'torch', 'inspect_ai'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stderr.startswith("error: .: is not a run directory (study.yaml is missing).")
+    assert done.stdout == "2 []\n"
+
+
 def test_help_lists_the_commands_in_the_order_of_a_users_work(untrue: Callable):
     listed = re.findall(r"^\W ([a-z]+) ", untrue("--help").out.partition("Commands")[2], re.MULTILINE)
     assert listed == [*ORDER]

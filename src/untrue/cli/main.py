@@ -201,6 +201,7 @@ def step(
     from untrue.progress import TerminalWatcher
     from untrue.study.claims import BEAT, STALE
     from untrue.study.schedule import KINDS
+    _refuse_no_run(folder)
     from untrue.study.steps import step as do_step
 
     if kind not in KINDS:
@@ -218,6 +219,7 @@ def report(
     """Rebuild the statistics and the report of a run directory from its logs."""
     from untrue.study.run import report as report_study
 
+    _refuse_no_run(folder)
     _print_analysis(report_study(folder), as_json)
 
 
@@ -293,6 +295,15 @@ def train(
 
 def _refuse_place(out: Path) -> None:
     """Refuse a place where a trained adapter could not be written, before hours go into it.
+def _refuse_no_run(folder: str) -> None:
+    """Refuse a folder that is no run directory, before anything heavy is imported."""
+    from untrue.study.objects import is_address
+    from untrue.study.store import refuse_no_run
+
+    if not is_address(folder):
+        refuse_no_run(Path(folder), folder)
+
+
 
     Raises:
         UserError: It is not to be replaced, or cannot be made.

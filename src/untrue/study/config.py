@@ -31,6 +31,7 @@ from untrue.simulate.environment import ModelName
 from untrue.study.objects import Objects, is_address
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
+from untrue.study.store import refuse_no_run
 from untrue.training.layout import Layout, Shard, layout_of
 from untrue.training.spec import TrainSpec
 
@@ -284,9 +285,8 @@ def of_run(folder: Path, place: str) -> Study:
     Raises:
         UserError: The folder is not a run directory, or its study is damaged.
     """
+    refuse_no_run(folder, place)
     path = folder / "study.yaml"
-    if not path.is_file():
-        raise UserError(f"{place}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
     try:
         return load(path)
     except UserError as error:  # it may be a copy of what lies in a store
