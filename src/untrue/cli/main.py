@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shlex
 import sys
 from importlib import metadata
@@ -194,12 +195,12 @@ def step(
     """Do one step of one cell of a run directory, unless it is done, for schedulers such as SLURM.
 
     `untrue plan` makes the run directory and lists the steps. Every step may run on another machine that reaches it;
-    `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`.
+    `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`. If another process is at
+    work on the cell, it waits.
 
         untrue step runs/domain severe-1-s0 train
     """
     from untrue.progress import TerminalWatcher
-    from untrue.study.claims import BEAT, STALE
     from untrue.study.schedule import KINDS
     _refuse_no_run(folder)
     from untrue.study.steps import step as do_step
@@ -207,7 +208,7 @@ def step(
     if kind not in KINDS:
         raise UserError(f"{kind}: is no step, expected {', '.join(KINDS)}.")
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        do_step(folder, cell, kind, watcher, patience=STALE + BEAT)  # of a process that a scheduler has just killed
+        do_step(folder, cell, kind, watcher, patience=math.inf)
 
 
 @app.command()
