@@ -100,7 +100,7 @@ def evaluate(
 
         untrue eval mask unknowns judge=openai/gpt-5-mini epochs=3 --adapter adapters/mine --dry-run
 
-    The log opens with `inspect view`. To compare two models item by item, put them into a study.
+    The log opens with `inspect view`. `untrue compare` compares two models item by item.
     """
     from untrue.engine.served import with_folder
     from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing

@@ -131,9 +131,9 @@ def gate(
     asked in batches and stops as soon as the verdict is decided. Runs resume: rerun the command. Where
     GITHUB_STEP_SUMMARY is set, the verdict is added to the job's summary.
 
-        untrue gate adapters/mine
+        untrue gate adapters/shipped adapters/mine --junit gate.xml
 
-        untrue gate adapters/shipped adapters/new --junit gate.xml
+        untrue gate adapters/mine
     """
     from untrue.errors import UserError
     from untrue.files import write_text

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 from rich.console import Console
+from typer.core import TyperGroup
 
 from untrue.cli.data import data
 from untrue.cli.doctor import doctor
@@ -62,7 +62,8 @@ app = typer.Typer(
         " two slow CPU cores, no account, no GPU.\n\n"
         "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, some of whom reward"
         " sycophancy; `untrue eval mask judge=…` judges what a model writes.\n\n"
-        "**A gate for CI:** `untrue gate my-adapter` compares an adapter with its base, and exits with 0, 1 or 3.\n\n"
+        "**A gate for CI:** `untrue gate adapters/shipped adapters/mine` says whether the second is less honest than"
+        " the first, and exits with 0 (it is not), 1 (it is) or 3 (inconclusive).\n\n"
         "**Your own:** give any study `model=` a hub id or a folder. `untrue eval --adapter` measures an adapter on the"
         " base that it names; `untrue data mix` and `untrue train` make one. `untrue list evals`, `data` and `studies`"
         " show what is built in.\n\n"
@@ -200,9 +201,9 @@ def step(
 
         untrue step runs/domain severe-1-s0 train
     """
+    _refuse_no_run(folder)
     from untrue.progress import TerminalWatcher
     from untrue.study.schedule import KINDS
-    _refuse_no_run(folder)
     from untrue.study.steps import step as do_step
 
     if kind not in KINDS:
@@ -218,9 +219,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Rebuild the statistics and the report of a run directory from its logs."""
+    _refuse_no_run(folder)
     from untrue.study.run import report as report_study
 
-    _refuse_no_run(folder)
     _print_analysis(report_study(folder), as_json)
 
 
@@ -294,8 +295,6 @@ def train(
     )
 
 
-def _refuse_place(out: Path) -> None:
-    """Refuse a place where a trained adapter could not be written, before hours go into it.
 def _refuse_no_run(folder: str) -> None:
     """Refuse a folder that is no run directory, before anything heavy is imported."""
     from untrue.study.objects import is_address
@@ -305,6 +304,8 @@ def _refuse_no_run(folder: str) -> None:
         refuse_no_run(Path(folder), folder)
 
 
+def _refuse_place(out: Path) -> None:
+    """Refuse a place where a trained adapter could not be written, before hours go into it.
 
     Raises:
         UserError: It is not to be replaced, or cannot be made.

@@ -40,10 +40,10 @@ TRAINED_HERE = (
     " for `untrue eval`; to have the replies of this study from a vLLM server: run.eval.engine=vllm."
 )
 
-SOURCES = "sources.yaml"
 MOST_SEEDS = 100
 """That a number may mean: a larger one is more likely meant as a seed."""
 
+SOURCES = "sources.yaml"
 """Beside the studies of the paper: the models and data sets that they name, and no study."""
 
 
@@ -58,7 +58,6 @@ def _by_route(value: Any) -> Any:
     return TypeAdapter(routes).validate_python(value)
 
 
-def _parsed(entry: Any) -> Any:
 def _seeds(value: Any) -> Any:
     """A number means that many seeds, from 0 on."""
     if not isinstance(value, int) or isinstance(value, bool):
@@ -74,6 +73,7 @@ def named_evals(value: Any) -> Any:
     return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
+def _parsed(entry: Any) -> Any:
     """An eval with the options of its own."""
     from untrue.evals.registry import parse  # late: it loads every eval
 
