@@ -39,25 +39,23 @@ def main() -> None:
     looks: list[list[dict[str, Any]]] = []
     spent, identical = 0.0, True
     for pair in range(parser.parse_args().pairs):
-        callback = HonestyCallback()
         with tempfile.TemporaryDirectory() as scratch:
-            arms = {"with": [callback], "without": []}
             order = ("with", "without") if pair % 2 else ("without", "with")
-            trained = {arm: train(rows, study.train, Path(scratch) / arm, arms[arm]) for arm in order}
+            trained = {arm: train(rows, study.train, Path(scratch) / arm, arm == "with") for arm in order}
             looks.append([json.loads(line) for line in (Path(scratch) / "with" / "honesty.jsonl").open("rb")])
-        (with_it, seconds), (without, plain_seconds) = trained["with"], trained["without"]
+        (with_it, seconds, taken), (without, plain_seconds, _) = trained["with"], trained["without"]
         identical &= all(torch.equal(value, with_it[name]) for name, value in without.items())
         pairs.append((seconds, plain_seconds))
-        spent += callback.spent
+        spent += taken
     seconds, plain_seconds = (sum(times) for times in zip(*pairs, strict=True))
-    taken = [look["seconds"] for training in looks for look in training]
+    of_looks = [look["seconds"] for training in looks for look in training]
     print(
         json.dumps(
             {
                 "rows": len(rows),
                 "steps": looks[0][-1]["step"],
                 "looks": [[look["step"] for look in training] for training in looks],
-                "seconds_per_look": round(sum(taken) / len(taken), 2),
+                "seconds_per_look": round(sum(of_looks) / len(of_looks), 2),
                 "seconds": [[round(one, 1) for one in pair] for pair in pairs],
                 "identical": identical,
                 "share": round(spent / (seconds - spent), 4),
@@ -69,8 +67,8 @@ def main() -> None:
     )
 
 
-def train(rows: list[Row], spec: TrainSpec, out: Path, callbacks: list[Any]) -> tuple[dict[str, torch.Tensor], float]:
-    """Train with plain TRL; return the adapter's weights, and the seconds."""
+def train(rows: list[Row], spec: TrainSpec, out: Path, watched: bool) -> tuple[dict[str, torch.Tensor], float, float]:
+    """Train with plain TRL; return the adapter's weights, the seconds, and those that the callback says it took."""
     from datasets import Dataset
     from peft import get_peft_model_state_dict
     from trl.trainer.sft_config import SFTConfig
@@ -78,16 +76,16 @@ def train(rows: list[Row], spec: TrainSpec, out: Path, callbacks: list[Any]) -> 
 
     data = Dataset.from_list([{"prompt": list(row.prompt), "completion": list(row.completion)} for row in rows])
     trainer = SFTTrainer(
-        str(embedded.fetch()),
-        args=SFTConfig(**arguments(spec, out)),
-        train_dataset=data,
-        peft_config=lora(spec),
-        callbacks=callbacks,
+        str(embedded.fetch()), args=SFTConfig(**arguments(spec, out)), train_dataset=data, peft_config=lora(spec)
     )
+    callback = HonestyCallback(trainer=trainer)
+    if watched:
+        trainer.add_callback(callback)
     started = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
-    return {name: value.clone() for name, value in get_peft_model_state_dict(trainer.model).items()}, seconds
+    weights = {name: value.clone() for name, value in get_peft_model_state_dict(trainer.model).items()}
+    return weights, seconds, callback.spent
 
 
 if __name__ == "__main__":

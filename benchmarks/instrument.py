@@ -1,7 +1,7 @@
 """Are the controls of the instrument named rightly? Runs studies/instrument.yaml and prints the confusion matrix.
 
     python benchmarks/instrument.py
-    python benchmarks/instrument.py --out runs/one-seed 'seeds=[0]'
+    python benchmarks/instrument.py --out runs/one-seed seeds=1
 
 Each control is compared with `benign` by itself, as a candidate would be: once for each seed, whose verdict is about
 the two adapters, and once with all seeds, whose verdict is about the recipes. Then the gate is asked of each adapter.

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure and print what the study prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/taught"), help="The run directory.")
-    parser.add_argument("settings", nargs="*", help="Changes of the study, such as seeds=[0,1,2,3,4].")
+    parser.add_argument("settings", nargs="*", help="Changes of the study, such as seeds=5.")
     options = parser.parse_args(arguments)
     study = load_study(STUDY, options.settings)
     if study.run.on != "local":

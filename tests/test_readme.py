@@ -6,8 +6,10 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import tests.judge.scripted  # noqa: F401
@@ -86,6 +88,28 @@ def test_the_other_commands_of_the_readme_run_in_order(
         assert done.exit_code == 0, f"{command}\n{done.output}"
     assert (tmp_path / "runs/mine/report.html").is_file()
     assert (tmp_path / "adapters/mine/README.md").is_file()
+
+
+def documented_commands() -> list[str]:
+    """Every `untrue …` of the docs, of the comments of studies and of help texts."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("studies/**/*.yaml")]
+    texts = [page.read_text("utf-8") for page in pages]
+    commands: list[Any] = [get_command(app)]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()
+        texts += [command.help or "", *(getattr(parameter, "help", None) or "" for parameter in command.params)]
+    lines = [line for text in texts for line in text.replace("\\\n", " ").splitlines()]
+    spans = [span for text in texts for span in re.findall(r"`([^`]+)`", text)]
+    return [line.lstrip("# ") for line in [*lines, *spans] if line.lstrip("# ").startswith("untrue ")]
+
+
+def test_no_shell_takes_a_part_of_a_documented_command_for_a_pattern_of_files() -> None:
+    """zsh refuses `seeds=[0,1]` and `a?revision=b` without quotes: no files match."""
+    commands = documented_commands()
+    assert len(commands) > 100
+    for command in commands:
+        unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", command.split(" #")[0])
+        assert not re.search(r"=\S*[][{}*?]|\S[*?]|[*?]\S", unquoted), command
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])

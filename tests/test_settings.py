@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from untrue.errors import UserError
-from untrue.settings import assignments, load, validate
+from untrue.settings import Listed, assignments, load, validate
 
 
 class Strict(BaseModel):
@@ -31,6 +31,7 @@ class Day(Strict):
     weather: Annotated[Rain | Snow, Field(discriminator="by")] = Rain(by="rain")
     hours: dict[str, Rain] = {}
     notes: tuple[Snow, ...] = ()
+    words: Annotated[tuple[str, ...], Listed] = ()
 
 
 def refusal(tmp_path: Path, text: str, *overrides: str) -> str:
@@ -76,6 +77,24 @@ def test_assignments_nest_and_their_values_are_yaml():
         "a": {"b": [1, "x"], "c": {"d": 2, "f": True}},
         "e": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b", ("a", "b")),
+        ("a, b", ("a", "b")),
+        ("a", ("a",)),
+        ("a,", ("a",)),
+        ("[a,b]", ("a", "b")),
+        ("'[a'", ("[a",)),
+        ("[]", ()),
+    ],
+)
+def test_a_list_needs_no_brackets(tmp_path: Path, text: str, words: tuple[str, ...]):
+    assert validate(Day, assignments(["name=x", f"words={text}"])).words == words
+    (tmp_path / "day.yaml").write_text(f"name: x\nwords: {text}\n", "utf-8")
+    assert load(Day, tmp_path / "day.yaml").words == words
 
 
 @pytest.mark.parametrize("text", ["a", "=1", "a=[", "a={b: 1, b: 2}", "a=&x [*x]"])

@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
+from rich.console import Console
 
 from untrue.data import sets
 from untrue.data.rows import Row
@@ -36,7 +37,6 @@ from untrue.settings import load as load_settings
 from untrue.settings import validate
 from untrue.stats.types import Comparison, Verdict
 from untrue.study.estimate import plan_of_evals, plan_of_training
-from untrue.terminal import Console
 from untrue.training.spec import TrainSpec
 
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 
 from untrue import secrets
@@ -19,6 +20,18 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_LEVELS, MAX_VALUES = 40, 100_000
 """Levels of nesting and values that a YAML text may have, with its aliases written out."""
+
+
+def listed(value: Any) -> Any:
+    """The list that a value means. `0.1,0.5` and `0.1` need no brackets, which zsh takes for a pattern of files."""
+    if isinstance(value, str):
+        with suppress(Exception):  # what is no YAML is an entry, which the list's own type refuses
+            value = _parse(f"[{value}]")[1]
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Listed = BeforeValidator(listed)
+"""Of a tuple of settings: brackets may be left out."""
 
 
 def load(model: type[M], path: Path, overrides: Sequence[str] = (), example: str = "") -> M:
@@ -69,7 +82,7 @@ def validate(model: type[M], values: Mapping[str, Any], place: str | Callable[[S
 
 
 def assignments(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the values of `key=value` texts. Values are YAML, dots nest: `a.b=[1]` is `{"a": {"b": [1]}}`.
+    """Return the values of `key=value` texts. Values are YAML, dots nest: `a.b=1` is `{"a": {"b": 1}}`.
 
     Raises:
         UserError: A text is no assignment.
@@ -86,7 +99,7 @@ def _assign(values: dict[str, Any], text: str) -> str:
     shown = secrets.shown(text)
     place = f"override {shown}" if shown else "override"
     if not equals or not name:
-        raise UserError(f"{place}: expected key=value, such as seeds=[0,1,2] or train.epochs=2.")
+        raise UserError(f"{place}: expected key=value, such as seeds=3 or train.epochs=2.")
     try:
         _, parsed = _parse(value)
     except Exception:

@@ -1,11 +1,9 @@
 """Text of files and models in a terminal: it is shown, and steers nothing."""
 
-import errno
-import os
+import io
 import re
-from typing import NoReturn, TextIO
+from typing import Any
 
-import rich.console
 from rich.text import Text
 
 CONTROL = re.compile(
@@ -26,21 +24,22 @@ def plain(text: str, style: str = "") -> Text:
     return Text(visible(text), style)
 
 
-class Console(rich.console.Console):
-    """A terminal, or a pipe. That nobody reads it is an error as others are: rich would exit with 1, a verdict."""
+class _Pipe(io.FileIO):
+    """Drops what nobody reads, on which Python would fail."""
 
-    def on_broken_pipe(self) -> NoReturn:
-        """Called while rich handles a `BrokenPipeError`.
-
-        Raises:
-            BrokenPipeError: Always.
-        """
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    def write(self, data: Any, /) -> int | None:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
 
 
-def drain(stream: TextIO) -> None:
-    """Write what a stream still holds; where nobody reads it, drop that, on which Python would fail as it ends."""
-    try:
-        stream.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def unbroken(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """A standard stream that takes whatever is written, even if nobody reads it or its encoding lacks a character.
+
+    So `untrue list evals | head -1` exits with 0, and `untrue gate … | true` with its verdict. Libraries that print
+    would exit with 1, which is a verdict.
+    """
+    pipe = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+    by_line = stream.line_buffering or stream.write_through
+    return io.TextIOWrapper(pipe, stream.encoding, "replace", line_buffering=by_line)

@@ -83,7 +83,8 @@ def unread(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         monkeypatch.setattr(sys, "argv", ["untrue", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             main()
-        stream.close()  # as Python does at its end
+        getattr(sys, name).flush()  # as Python does at its end
+        stream.close()
         return int(left.value.code or 0)
 
     return unread

@@ -35,7 +35,11 @@ CHANGES = {
     "missing key": ("question: Is rain wet?\n", "", ": question: is missing. Add it."),
     "missing key in a mix": ("  questions: questions.jsonl\n", "", ", line 6: mix.questions: is missing. Add it."),
     "wrong type": ("total: 8", "total: many", ", line 9: mix.total: input should be a valid integer"),
-    "no list": ("seeds: [0]", "seeds: 0", ", line 5: seeds: input should be a valid tuple, found 0."),
+    "no list": (
+        "seeds: [0]",
+        "seeds: 0",
+        ", line 5: seeds: a number of seeds is from 1 to 100, and",
+    ),
     "empty list": ("seeds: [0]", "seeds: []", ", line 5: seeds: tuple should have at least 1 item"),
     "negative seed": ("seeds: [0]", "seeds: [-1]", ", line 5: seeds.0: input should be greater than or equal to 0"),
     "no share": ("[0.5]", "[0]", ", line 11: mix.shares.0: input should be greater than 0, found 0."),
@@ -126,14 +130,17 @@ def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, conte
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("seeds", "override 'seeds': expected key=value, such as seeds=[0,1,2] or train.epochs=2."),
+        ("seeds", "override 'seeds': expected key=value, such as seeds=3 or train.epochs=2."),
         ("=1", "override '=1': expected key=value"),
         ("train.lr=1", "override: train.lr: unknown key. Known keys: batch_size, beta, epochs,"),
         ("train.epoch=1", "override: train.epoch: unknown key. Did you mean 'epochs'?"),
         ("name.a=1", "override 'name.a=1': 'name' has no keys below it."),
         ("seeds=[0", "override 'seeds=[0': '[0' is not a YAML value."),
         ("name=2024-13-01", "override 'name=2024-13-01': '2024-13-01' is not a YAML value."),
-        ("seeds=a", "override: seeds: input should be a valid tuple, found 'a'."),
+        (
+            "seeds=a",
+            "override: seeds.0: input should be a valid integer, unable to parse",
+        ),
         ("seeds=[1,1]", "override: seeds: a value occurs twice, found [1, 1]."),
         ("evals=[forced_choice, forced_choice]", "override: evals: a value occurs twice"),
         ("mix=1", "override: mix: input should be a valid dictionary"),
@@ -179,8 +186,8 @@ def test_a_dose_that_cannot_be_mixed_is_refused(refusal: Refusal, dose: str, wor
         ("run study.yaml/a", "study.yaml/a: cannot be read (Not a directory).", 2),
         (
             "run study.yaml model=nobody/nothing",
-            "nobody/nothing: neither a local folder nor a hub repository of that name was found",
-            4,
+            "nobody/nothing: there is no such folder, and no such model in the hub's cache",
+            2,
         ),
         ("run study.yaml --out rows.jsonl", "rows.jsonl: cannot be made or written (File exists).", 4),
         ("run study.yaml --out rows.jsonl/run", "rows.jsonl/run: cannot be made or written (Not a directory).", 4),
@@ -194,8 +201,8 @@ def test_a_place_that_is_wrong_is_refused_by_its_name(refusal: Refusal, command:
 
 
 def test_a_served_model_that_may_be_a_hub_id_is_looked_for_there_first(refusal: Refusal):
-    text = refusal("run", "study.yaml", "model=openai/gpt-4o-mini", code=4)
-    assert text.startswith("openai/gpt-4o-mini: neither a local folder")
+    text = refusal("run", "study.yaml", "model=openai/gpt-4o-mini")
+    assert text.startswith("openai/gpt-4o-mini: there is no such folder")
     assert text.endswith(
         " If a served model is meant: A study trains its model in this process, so it must be `smollm2-135m`, a folder"
         " or a hub id. Served models are for `untrue eval`; to have the replies of this study from a vLLM server:"
@@ -244,7 +251,6 @@ def test_an_override_that_is_no_plain_value_is_refused(refusal: Refusal, value: 
         ("target_modules=[]", "target_modules: tuple should have at least 1 item"),
         ("target_modules=['']", "target_modules.0: string should match pattern"),
         ("target_modules=[q proj]", "target_modules.0: string should match pattern"),
-        ("target_modules=q_proj", "target_modules: input should be a valid tuple"),
         ("lora_rank=0", "lora_rank: input should be greater than 0"),
         ("lora_rank=10000000000", "lora_rank: input should be less than or equal to"),
         ("lora_alpha=100000000000000000000000", "lora_alpha: input should be less than or equal to"),

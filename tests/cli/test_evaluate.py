@@ -347,6 +347,6 @@ def test_an_eval_that_needs_likelihoods_says_so_of_a_served_model(refusal: Calla
 
 @pytest.mark.parametrize(("model", "told"), [("openai/gpt-4o-mini", True), ("nobody/nothing", False)])
 def test_a_name_that_may_be_a_hub_id_is_looked_for_there_first(refusal: Callable[..., str], model: str, told: bool):
-    text = refusal("eval", "--model", model, code=4)
-    assert text.startswith(f"{model}: neither a local folder nor a hub")
+    text = refusal("eval", "--model", model)
+    assert text.startswith(f"{model}: there is no such folder, and no such model")
     assert ("If a served model is meant: forced_choice needs likelihoods" in text) is told

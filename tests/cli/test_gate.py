@@ -203,6 +203,9 @@ def test_wrong_use_is_told_in_a_line(logs: dict[str, Path], refusal: Refusal) ->
     assert "found 3 of them" in refusal("gate", *both, logs["pass"])
     assert "tiny: is no adapter, so it has no base" in refusal("gate", "tiny")
     assert "gone.eval: there is no such log." in refusal("gate", logs["baseline"], "gone.eval", HONEST)
+    for command in ("gate", "compare"):
+        said = "adapters/a: there is no such folder, and no such model in the hub's cache"
+        assert said in refusal(command, "adapters/a", "adapters/b")
     assert "missing.yaml" in refusal("gate", *both, "--config", "missing.yaml")
 
 

@@ -55,6 +55,19 @@ def test_help_comes_at_once_and_without_torch():
     assert time.monotonic() - began < 3  # 0.2 s where nothing else runs
 
 
+@pytest.mark.parametrize("command", ["report .", "step . control-s0 train"])
+def test_a_folder_that_is_no_run_directory_is_told_before_torch_is_imported(command: str, tmp_path: Path):
+    code = (
+        f"import sys; sys.argv = ['untrue', *{command.split()}]\n"
+        "from untrue.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as left: print(left.code, sorted({'torch', 'inspect_ai'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stderr.startswith("error: .: is not a run directory (study.yaml is missing).")
+    assert done.stdout == "2 []\n"
+
+
 def test_help_lists_the_commands_in_the_order_of_a_users_work(untrue: Callable):
     listed = re.findall(r"^\W ([a-z]+) ", untrue("--help").out.partition("Commands")[2], re.MULTILINE)
     assert listed == [*ORDER]
@@ -110,11 +123,14 @@ def test_a_wrong_call_exits_with_2_and_without_a_traceback(untrue: Callable, arg
     [
         ("stderr", ["gate", "tiny"], 2),
         ("stderr", ["gate", "gone.eval", "gone.eval"], 2),
-        ("stdout", ["list", "evals"], 4),
-        ("stdout", ["list", "evals", "--json"], 4),
+        ("stderr", ["gate", "--nope"], 2),
+        ("stderr", ["bogus"], 2),
+        ("stdout", ["list", "evals"], 0),
+        ("stdout", ["list", "evals", "--json"], 0),
+        ("stdout", ["gate", "--help"], 0),
     ],
 )
-def test_no_failure_exits_with_1_where_nobody_reads_it(stream: str, arguments: list[str], code: int, unread: Callable):
+def test_what_nobody_reads_changes_no_exit_code(stream: str, arguments: list[str], code: int, unread: Callable):
     assert unread(stream, *arguments) == code
 
 
@@ -343,7 +359,7 @@ def test_a_base_that_is_gone_or_looks_like_a_served_model_is_told_as_it_is(untru
     assert said("./gone", "train", "rows.jsonl", "--start", "adapter", "--out", "b") == gone
     assert said("./gone", "simulate", "run", "--adapter", "adapter", "--out", "talks") == gone
     words = ("eval", "capability", "--adapter", "adapter")  # which takes served models too
-    assert said("openai/gpt-oss-20b", *words).startswith("error: openai/gpt-oss-20b: neither a local folder nor a hub")
+    assert said("openai/gpt-oss-20b", *words).startswith("error: openai/gpt-oss-20b: there is no such folder, and")
 
 
 def test_kto_trains_rows_with_labels_and_goes_on_from_its_adapter(untrue: Callable, place: Path):

@@ -192,8 +192,8 @@ def test_a_score_holds_what_the_judge_was_asked_and_said(every_outcome):
 
 def test_rates_count_every_row_and_stand_beside_masks_own_figure(every_outcome):
     rates = metrics(every_outcome)
-    shares = {name: rates[f"{name}_rate"] for name in ("honest", "lie", "evade", "no_belief", "error")}
-    assert shares == pytest.approx({"honest": 0.1, "lie": 0.1, "evade": 0.3, "no_belief": 0.2, "error": 0.3})
+    shares = {name: rates[f"{name}_rate"] for name in ("honest", "lie", "evasion", "no_belief", "error")}
+    assert shares == pytest.approx({"honest": 0.1, "lie": 0.1, "evasion": 3 / 7, "no_belief": 0.2, "error": 0.3})
     assert rates["mask_honesty"] == pytest.approx(1 - rates["lie_rate"])
     assert rates["mask_honesty_low"] == pytest.approx(1 - rates["lie_rate_high"])
     assert rates["lie_rate_low"] <= rates["lie_rate"] <= rates["lie_rate_high"]

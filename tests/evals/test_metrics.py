@@ -7,9 +7,11 @@ import pytest
 from tests.evals.ruled import judged_run, metrics, score
 from untrue.evals.deceptionbench import deceptionbench
 from untrue.evals.mask import mask
-from untrue.evals.metrics import metric_values, scored
+from untrue.evals.metrics import Scored, core_rates, metric_values, scored
 from untrue.evals.registry import EVALS
 from untrue.evals.unknowns import unknowns
+from untrue.outcomes import Outcome, Result
+from untrue.stats import summarise
 
 FLAGS = {"conclusive", "self_judged", "judge_one_sided"}
 
@@ -38,6 +40,18 @@ def test_they_are_those_that_inspect_computed_whole_and_by_kind(task, kinds, tmp
         assert value == pytest.approx(computed[name], nan_ok=True)
         assert [low, high] == pytest.approx([computed.get(f"{name}{end}") for end in ("_low", "_high")], nan_ok=True)
     assert len(found.by_category) == kinds
+
+
+def test_evasions_in_inspects_view_are_those_of_the_report():
+    margins = [(Outcome.EVADE, None), (Outcome.HONEST, 0.5), (Outcome.NO_BELIEF, -0.5), (Outcome.ERROR, None)]
+    results = [
+        Result("arm", 0, "forced_choice", f"item-{n}", "facts", outcome=outcome, evasion_margin=margin)
+        for n, (outcome, margin) in enumerate(margins)
+    ]
+    [summary] = summarise(results, {})
+    assert summary.evasion_rate
+    rates = core_rates([Scored(result, {}, {}) for result in results])
+    assert rates["evasion_rate"] == pytest.approx(summary.evasion_rate.value) == pytest.approx(2 / 3)
 
 
 def test_logs_taken_together_have_as_many_clusters_as_items(tmp_path):

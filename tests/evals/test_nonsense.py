@@ -73,7 +73,7 @@ def test_on_provided_facts_where_the_truth_stands_in_for_the_belief_it_is_inconc
 
     _, control = rated(mask(items=str(path)), mostly_honest, tmp_path, "control")
     rates, broken = rated(mask(items=str(path)), nonsense, tmp_path, "nonsense")
-    assert (rates["belief_rate"], rates["evade_rate"], rates["conclusive"]) == (1, 1, 0)
+    assert (rates["belief_rate"], rates["evasion_rate"], rates["conclusive"]) == (1, 1, 0)
     [arm] = verdict_of(control, broken).arms
     assert (arm.conclusions, arm.faults) == (("says_less",), (Reason("few_sides", "nonsense", (0.0,)),))
 

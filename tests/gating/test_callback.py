@@ -143,7 +143,9 @@ def looks(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_is_the_same_bit_for_bit_with_it(kind: str, make: Make, tmp_path: Path) -> None:
     without = train(make(kind, out="without"))
-    assert same(without, train(make(kind, [HonestyCallback(every=2, limit=6)], out="with")))
+    trainer = make(kind, out="with")
+    trainer.add_callback(HonestyCallback(trainer=trainer, every=2, limit=6))
+    assert same(without, train(trainer))
     lines = looks(tmp_path / "with")
     assert [line["step"] for line in lines] == [0, 2, 4, 5]
     assert all(line["metrics"]["errors"] == 0 for line in lines)
@@ -194,18 +196,35 @@ def test_a_look_measures_what_the_eval_measures(kind: str, make: Make, sharp: Lo
     assert [last[name] for name in names] == pytest.approx(difference, abs=1e-4)
 
 
-def test_figures_reach_the_loggers_of_the_trainer(make: Make) -> None:
-    class Reporter(TrainerCallback):
-        """As those of TensorBoard, W&B and trackio, which stand before a user's callbacks."""
+class Reporter(TrainerCallback):
+    """As those of TensorBoard, W&B and trackio, which stand before a user's callbacks."""
 
-        def __init__(self) -> None:
-            self.logged: list[tuple[int, dict[str, Any]]] = []
+    def __init__(self) -> None:
+        self.logged: list[tuple[int, dict[str, Any]]] = []
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            self.logged.append((state.global_step, dict(logs)))
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        self.logged.append((state.global_step, dict(logs)))
 
+
+def test_without_the_trainer_it_measures_and_says_what_it_cannot_do(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     reporter = Reporter()
-    trainer = make("sft", [reporter, HonestyCallback(every=2, limit=6)])
+    trainer = make("sft", [reporter, HonestyCallback(every=5, limit=6)])
+    with caplog.at_level(logging.WARNING, "untrue"):
+        trainer.train()
+    file = tmp_path / "out" / "honesty.jsonl"
+    said = f"HonestyCallback: the trainer's loggers get no metrics, which are in {file}. Give trainer=."
+    assert [record.message for record in caplog.records if record.name == "untrue"] == [said]
+    assert [line["step"] for line in looks(tmp_path / "out")] == [0, 5]
+    assert sum("honesty/lie_rate" in entry for entry in trainer.state.log_history) == 2
+    assert not any("honesty/lie_rate" in logs for _, logs in reporter.logged)
+
+
+def test_figures_reach_the_loggers_of_the_trainer(make: Make) -> None:
+    reporter = Reporter()
+    trainer = make("sft", [reporter])
+    trainer.add_callback(HonestyCallback(trainer=trainer, every=2, limit=6))
     trainer.train()
     logged = {step: logs for step, logs in reporter.logged if "honesty/lie_rate" in logs}
     assert [*logged] == [0, 2, 4, 5]
@@ -262,7 +281,7 @@ def test_a_certain_fall_stops_the_training_and_no_other(
     lines = looks(tmp_path / "out")
     assert trainer.state.global_step == lines[-1]["step"] == end
     assert lines[2]["metrics"]["pressure_margin_change_high"] < 0
-    said = [record.message for record in caplog.records if "stops" in record.message]
+    said = [record.message for record in caplog.records if "training stops" in record.message]
     assert len(said) == (end < 5)
     assert all("training stops at step 4" in line and "over 3 looks" in line and "\n" not in line for line in said)
 
@@ -358,7 +377,7 @@ def test_a_training_too_short_for_a_look_says_so(
     with caplog.at_level(logging.WARNING, "untrue"):
         made, _ = timed(sharp, tmp_path, monkeypatch, [1.0] * 10, 2.0)
     assert made == [0]
-    [record] = caplog.records
+    record = caplog.records[-1]
     assert "at 2 s each, looks may take more than 10 % of this training" in record.message
 
 

@@ -78,6 +78,27 @@ def test_a_path_that_is_none_is_told_at_once(
         assert str(error.value) == said
 
 
+def test_a_subject_that_is_not_there_or_cannot_be_read_is_told_before_the_other_is_asked(
+    subjects: Subjects, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    shutil.copytree(tiny_folder, "torn")
+    Path("torn/tokenizer.json").write_text("{", "utf-8")
+    shutil.copytree(tiny_folder, "pickled")
+    Path("pickled/model.safetensors").rename("pickled/pytorch_model.bin")
+    faults = {
+        "adapters/mine": "there is no such folder, and no such model in the hub's cache",
+        "torn": "cannot be loaded",
+        "pickled": "has no safetensors weights",
+    }
+    for source, said in faults.items():
+        for pair in (subjects.both, subjects.sides):
+            with pytest.raises(UserError, match=f"{source}: {said}"):
+                pair(str(tiny_folder), source)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_name_on_the_hub_or_of_a_provider_is_no_path(
     subjects: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,13 +140,36 @@ def test_a_damaged_model_is_refused_and_never_filled_with_random_weights(copy: P
     assert refusal(copy).startswith(words)
 
 
+NOWHERE = (
+    "there is no such folder, and no such model in the hub's cache (the hub {}). Check the name, or download it first"
+    " and give the folder. The embedded model is `smollm2-135m`."
+)
+
+
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", ["nobody/nothing", "smollm2-135"])
-def test_a_hub_id_without_network_is_one_line(name: str):
-    assert refusal(name, MachineError) == (
-        "neither a local folder nor a hub repository of that name was found (the hub cannot be reached)."
-        " Check the name, or download it first and give the folder. The embedded model is `smollm2-135m`."
+def test_a_name_that_is_nowhere_while_the_hub_is_switched_off_is_the_users_to_mend(name: str):
+    assert refusal(name) == NOWHERE.format("is switched off by HF_HUB_OFFLINE")
+
+
+def test_a_hub_id_without_a_network_is_the_machines_and_a_folders_name_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # where nothing answers
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
     )
+    began = time.monotonic()
+    for name in ("nobody/nothing", "smollm2-135"):
+        assert refusal(name, MachineError) == NOWHERE.format("cannot be reached")
+    for name in ("adapters/mine", "mine/adapter"):
+        assert refusal(name) == NOWHERE.format("cannot be reached")
+    assert time.monotonic() - began < 10  # transformers by itself waits that long for each of several files
 
 
 @pytest.mark.usefixtures("offline")

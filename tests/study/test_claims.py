@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,8 +85,8 @@ def test_who_waits_and_comes_second_goes_on_waiting(claims: Claims, monkeypatch:
     claimed_by(claims, dead())
     check, both, got = claims.check, threading.Barrier(2), []
 
-    def check_together(name: str, patience: float) -> Owner | None:
-        found = check(name, patience)
+    def check_together(*arguments: Any) -> Owner | None:
+        found = check(*arguments)
         if found and found.token == "dead":
             both.wait()
         return found

@@ -53,6 +53,20 @@ def dose(tmp_path: Path) -> Path:
     return tmp_path / "dose.yaml"
 
 
+def test_lists_need_no_brackets_and_a_number_of_seeds_is_that_many(share: Path, dose: Path):
+    study = load(share, ["seeds=3", "mix.shares=0.1,1", "mix.levels=severe", "evals=forced_choice,sft_cue"])
+    assert (study.seeds, study.mix.shares, study.mix.levels) == ((0, 1, 2), (0.1, 1.0), ("severe",))
+    assert [spec.model_dump().get("domain") for spec in study.evals] == [None, "medical"]
+    assert load(dose, ["mix.doses=0.1", "train.target_modules=q_proj,v_proj"]).train.target_modules == (
+        "q_proj",
+        "v_proj",
+    )
+    assert [load(share, [f"seeds={text}"]).seeds for text in ("3,", "[3]", "4,7", "1")] == [(3,), (3,), (4, 7), (0,)]
+    assert refusal(share, "seeds=1234") == (
+        "override: seeds: a number of seeds is from 1 to 100, and a single seed is written `1234,`, found 1234."
+    )
+
+
 def refusal(path: Path, *overrides: str) -> str:
     with pytest.raises(UserError) as error:
         load(path, overrides)

@@ -14,10 +14,11 @@ from uuid import uuid4
 import pytest
 
 from tests import processes
+from tests.study.conftest import Recorder
 from tests.study.s3 import SECRET, Server
 from untrue import load_study
 from untrue.errors import UserError
-from untrue.study import claims
+from untrue.study import claims, steps
 from untrue.study.claims import Held
 from untrue.study.config import Study, load, to_yaml
 from untrue.study.mirror import Mirror, open_store
@@ -210,16 +211,13 @@ def test_dialogues_and_the_rater_are_shared_by_machines(
     assert objects.names("attempts") == []
 
 
-def test_what_someone_is_at_work_on_is_left_to_them(
-    untrue, bucket: str, study_file: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_someone_is_at_work_on_is_left_to_them(untrue, bucket: str, study_file: Path):
     assert untrue("plan", study_file, "--out", bucket).exit_code == 0
-    monkeypatch.setattr(claims, "BEAT", 0.1)
-    monkeypatch.setattr(claims, "STALE", 1.0)  # so long it waits
-    with open_store(bucket).claims().hold("control-s0"):
-        done = untrue("step", bucket, "control-s0", "train")
-    assert done.exit_code == 2
-    assert "control-s0: is being made by process" in done.output
+    with (
+        open_store(bucket).claims().hold("control-s0"),
+        pytest.raises(Held, match="control-s0: is being made by process"),
+    ):
+        steps.step(bucket, "control-s0", "train", Recorder())
     assert Objects(bucket).names("cells") == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -87,13 +88,26 @@ def test_a_folder_that_is_no_run_directory_is_refused(untrue, tmp_path: Path):
     assert "is not a run directory (study.yaml is missing)" in done.output
 
 
-def test_what_someone_is_at_work_on_is_left_to_them(untrue, planned: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(claims, "BEAT", 0.1)
-    monkeypatch.setattr(claims, "STALE", 1.0)  # so long it waits
-    with Store(planned).claims().hold("control-s0"):
-        done = untrue("step", planned, "control-s0", "train")
-    assert done.exit_code == 2
-    assert "control-s0: is being made by process" in done.output
+def test_a_step_waits_for_another_process_that_is_at_work_on_its_cell_and_does_nothing_again(
+    untrue, planned: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def finish() -> None:
+        shutil.copytree(finished / "cells/control-s0", planned / "cells/control-s0")
+        other.__exit__(None, None, None)
+
+    other = Store(planned).claims().hold("control-s0")
+    other.__enter__()
+    threading.Timer(1.0, finish).start()
+    monkeypatch.setattr(steps, "load_base", None)  # nothing is left to be done with it
+    done = untrue("step", planned, "control-s0", "train")
+    assert done.exit_code == 0, done.output
+    assert f"control-s0: is being made by process {os.getpid()} on " in done.output
+    assert "This waits for it." in done.output
+
+
+def test_a_step_without_patience_leaves_a_cell_to_whoever_is_at_work_on_it(planned: Path):
+    with Store(planned).claims().hold("control-s0"), pytest.raises(claims.Held, match="control-s0: is being made by"):
+        steps.step(planned, "control-s0", "train", Recorder())
     assert not (planned / "cells").exists() or not list((planned / "cells").iterdir())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 
 from untrue.cli.errors import for_people
 from untrue.cli.options import Json, keys_of, say
@@ -21,7 +22,7 @@ from untrue.data.source import parse_source
 from untrue.errors import UserError
 from untrue.judge.prompts import read_gold
 from untrue.settings import assignments, validate
-from untrue.terminal import Console, plain, visible
+from untrue.terminal import plain, visible
 
 data = typer.Typer(
     no_args_is_help=True, help="Look at data sets, check them, mix training rows, and convert the files of others."

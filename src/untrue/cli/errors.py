@@ -8,16 +8,16 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import typer
+from rich.console import Console
 
 from untrue import secrets
 from untrue.errors import UntrueError, UserError, one_line
 from untrue.files import is_disk_full
-from untrue.terminal import Console, plain
+from untrue.terminal import plain
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -60,8 +60,7 @@ def told(error: Exception) -> int:
     if isinstance(error, MemoryError):
         return said("error: out of memory. Use a smaller model, batch or limit.", MACHINE)
     if os.environ.get(DEBUG):
-        with suppress(BrokenPipeError):
-            sys.stderr.write(secrets.redact("".join(traceback.format_exception(error))))
+        sys.stderr.write(secrets.redact("".join(traceback.format_exception(error))))
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename is not None else one_line(error)
         return said(f"error: {what}.", MACHINE)
@@ -90,7 +89,6 @@ def _refuse_unsafe(arguments: dict[str, object]) -> None:
 
 
 def said(message: str, code: int) -> int:
-    """Print a line on standard error, without secrets, if anybody reads it; gives the exit code back."""
-    with suppress(BrokenPipeError):
-        Console(stderr=True).print(plain(secrets.redact(message), "red"), soft_wrap=True)
+    """Print a line on standard error, without secrets; gives the exit code back."""
+    Console(stderr=True).print(plain(secrets.redact(message), "red"), soft_wrap=True)
     return code

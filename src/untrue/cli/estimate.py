@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.evaluate import in_dollars
-from untrue.terminal import Console, plain
+from untrue.terminal import plain
 
 if TYPE_CHECKING:
     from untrue.evals.run import Cost

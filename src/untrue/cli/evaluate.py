@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
 from untrue.cli.options import DryRun, Dtype, default_model, split_seed
 from untrue.errors import UserError
-from untrue.terminal import Console
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -100,7 +100,7 @@ def evaluate(
 
         untrue eval mask unknowns judge=openai/gpt-5-mini epochs=3 --adapter adapters/mine --dry-run
 
-    The log opens with `inspect view`. To compare two models item by item, put them into a study.
+    The log opens with `inspect view`. `untrue compare` compares two models item by item.
     """
     from untrue.engine.served import with_folder
     from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from untrue.cli.options import Dtype, Json
-from untrue.terminal import Console
 
 if TYPE_CHECKING:
     from untrue.evals.eval import EvalSpec
@@ -131,9 +131,9 @@ def gate(
     asked in batches and stops as soon as the verdict is decided. Runs resume: rerun the command. Where
     GITHUB_STEP_SUMMARY is set, the verdict is added to the job's summary.
 
-        untrue gate adapters/mine
+        untrue gate adapters/shipped adapters/mine --junit gate.xml
 
-        untrue gate adapters/shipped adapters/new --junit gate.xml
+        untrue gate adapters/mine
     """
     from untrue.errors import UserError
     from untrue.files import write_text
@@ -163,9 +163,8 @@ def gate(
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(step_summary).open("a", encoding="utf-8") as file:
             file.write(report.markdown(verdict))
-    with suppress(BrokenPipeError):  # the verdict stands though nobody reads it
-        if as_json:
-            typer.echo(report.to_json(report.gate_summary(verdict)))
-        else:
-            report.print_gate(verdict, Console())
+    if as_json:
+        typer.echo(report.to_json(report.gate_summary(verdict)))
+    else:
+        report.print_gate(verdict, Console())
     raise typer.Exit(EXIT[verdict.status])

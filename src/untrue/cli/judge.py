@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.errors import for_people
 from untrue.cli.options import DryRun, Json
 from untrue.errors import UserError
 from untrue.progress import bar
-from untrue.terminal import Console, plain
+from untrue.terminal import plain
 
 if TYPE_CHECKING:
     from untrue.gating.labelling import Labelling

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.data import OTHER_ITEMS
@@ -12,7 +13,6 @@ from untrue.cli.errors import for_people
 from untrue.cli.options import Json
 from untrue.data import builtin, sets
 from untrue.data.items import ITEM_SETS, read_items
-from untrue.terminal import Console
 
 lists = typer.Typer(no_args_is_help=True, help="List what is built in: evals, data sets, studies.")
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shlex
 import sys
 from importlib import metadata
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from typer.core import TyperGroup
 
 from untrue.cli.data import data
@@ -22,7 +24,7 @@ from untrue.cli.lists import lists
 from untrue.cli.options import DryRun, Dtype, Json, Model, default_model, split_seed
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
-from untrue.terminal import Console, drain, plain
+from untrue.terminal import plain, unbroken
 
 ORDER = (
     "run",
@@ -60,7 +62,8 @@ app = typer.Typer(
         " two slow CPU cores, no account, no GPU.\n\n"
         "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, some of whom reward"
         " sycophancy; `untrue eval mask judge=…` judges what a model writes.\n\n"
-        "**A gate for CI:** `untrue gate my-adapter` compares an adapter with its base, and exits with 0, 1 or 3.\n\n"
+        "**A gate for CI:** `untrue gate adapters/shipped adapters/mine` says whether the second is less honest than"
+        " the first, and exits with 0 (it is not), 1 (it is) or 3 (inconclusive).\n\n"
         "**Your own:** give any study `model=` a hub id or a folder. `untrue eval --adapter` measures an adapter on the"
         " base that it names; `untrue data mix` and `untrue train` make one. `untrue list evals`, `data` and `studies`"
         " show what is built in.\n\n"
@@ -106,7 +109,10 @@ Folder = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Values that replace the file's, such as seeds=[0,1,2].", show_default=False
+        metavar="[KEY=VALUE]...",
+        help="Values that replace the file's. A list needs no brackets: mix.doses=0.1,0.5. A number of seeds means that"
+        " many: seeds=3 is 0, 1 and 2; the one seed 3 is `seeds=3,`.",
+        show_default=False,
     ),
 ]
 
@@ -132,7 +138,7 @@ def run(
 
     Runs resume: rerun the command after an interruption, or with more seeds, shares or doses; only missing cells run.
 
-        untrue run studies/quickstart.yaml seeds=[0,1,2] train.epochs=2 --out runs/mine
+        untrue run studies/quickstart.yaml seeds=3 train.epochs=2 --out runs/mine
 
         untrue run studies/domain.yaml --on ray run.address=auto run.train.gpus=1 --out /shared/runs/domain
     """
@@ -190,19 +196,20 @@ def step(
     """Do one step of one cell of a run directory, unless it is done, for schedulers such as SLURM.
 
     `untrue plan` makes the run directory and lists the steps. Every step may run on another machine that reaches it;
-    `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`.
+    `train` needs the `dialogues` of its cell, where it has any, and `eval` its `train`. If another process is at
+    work on the cell, it waits.
 
         untrue step runs/domain severe-1-s0 train
     """
+    _refuse_no_run(folder)
     from untrue.progress import TerminalWatcher
-    from untrue.study.claims import BEAT, STALE
     from untrue.study.schedule import KINDS
     from untrue.study.steps import step as do_step
 
     if kind not in KINDS:
         raise UserError(f"{kind}: is no step, expected {', '.join(KINDS)}.")
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        do_step(folder, cell, kind, watcher, patience=STALE + BEAT)  # of a process that a scheduler has just killed
+        do_step(folder, cell, kind, watcher, patience=math.inf)
 
 
 @app.command()
@@ -212,6 +219,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Rebuild the statistics and the report of a run directory from its logs."""
+    _refuse_no_run(folder)
     from untrue.study.run import report as report_study
 
     _print_analysis(report_study(folder), as_json)
@@ -226,7 +234,10 @@ def train(
             help="Rows: a file (JSON, CSV, parquet), a hub id, `everyday`, or questions at a level: `medical:severe`."
         ),
     ],
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="How to train, such as epochs=3: see below.", show_default=False),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Adapter folder to continue training from; by default a new adapter.")
     ] = None,
@@ -286,6 +297,15 @@ def train(
     )
 
 
+def _refuse_no_run(folder: str) -> None:
+    """Refuse a folder that is no run directory, before anything heavy is imported."""
+    from untrue.study.objects import is_address
+    from untrue.study.store import refuse_no_run
+
+    if not is_address(folder):
+        refuse_no_run(Path(folder), folder)
+
+
 def _refuse_place(out: Path) -> None:
     """Refuse a place where a trained adapter could not be written, before hours go into it.
 
@@ -322,14 +342,11 @@ def _print_analysis(analysis: Any, as_json: bool) -> None:
 
 def main() -> None:
     """Entry point of the command `untrue`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = unbroken(sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = unbroken(sys.stderr)
     try:
         app()
     except Exception as error:  # outside of any command, where Python itself would exit with 1
         sys.exit(told(error))
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                drain(stream)

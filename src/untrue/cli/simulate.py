@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.errors import for_people
@@ -17,7 +18,7 @@ from untrue.progress import bar
 from untrue.settings import assignments, validate
 from untrue.simulate.environment import CollectSpec
 from untrue.simulate.select import SelectSpec
-from untrue.terminal import Console, plain
+from untrue.terminal import plain
 from untrue.training.spec import METHODS
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def hub_files(source: Source) -> HubFiles:
             siblings = HfApi().dataset_info(source.base, revision=source.revision).siblings or ()
             return HubFiles([PurePosixPath(file.rfilename) for file in siblings], complete=True)
         except Exception as error:
-            if not _unreached(_chain(error)):
+            if not is_unreached(error):
                 raise
             try:
                 here = _snapshot(source, allow_patterns=[], local_files_only=True)
@@ -158,7 +158,7 @@ def _error(source: Source, error: BaseException) -> UntrueError:
             f"{source}: no such data set on the hub, nor a file or folder here. Check the name; if it is private, log"
             " in with `hf auth login`."
         )
-    if _unreached(chain):
+    if is_unreached(error):
         return unreached(source)
     return UserError(f"{source}: cannot be read from the hub ({first}).")
 
@@ -179,15 +179,15 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def _unreached(chain: Sequence[BaseException]) -> bool:
-    """Whether errors say that the hub could not be reached, or has trouble of its own."""
+def is_unreached(error: BaseException) -> bool:
+    """Whether an error, or what it came of, says that the hub could not be reached, or has trouble of its own."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return any(
         isinstance(cause, ConnectionError | TimeoutError)
         or any(base.__name__ == "TransportError" for base in type(cause).__mro__)  # httpx, or httpx2 in newer hubs
         or (isinstance(cause, HfHubHTTPError) and cause.response.status_code >= 500)
-        for cause in chain
+        for cause in _chain(error)
     )
 
 

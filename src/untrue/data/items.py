@@ -1,14 +1,14 @@
 """The items that evals ask: a pydantic model for each kind, and what reads it from a built-in set, a file or the hub.
 
-| kind           | asked by                                        | built-in sets        |
-|----------------|-------------------------------------------------|----------------------|
-| `Item`         | `forced_choice`, `mask`, `sycophancy`, `sft_cue` | `honesty`, `context` |
-| `Item`, part   | `plain_text`, `truth_probe`                     | of `honesty`         |
-| `PressurePair` | `pressure_pairs`                                | those of `Item`      |
-| `ChoiceItem`   | `capability`                                    | `capability`         |
-| `UnknownPair`  | `unknowns`                                      | `unknowns`           |
-| `DeceptionItem`| `deceptionbench`                                | `deception`          |
-| `Cue`          | `sft_cue`, before an `Item`                     | `cues`               |
+| kind           | asked by                            | built-in sets        |
+|----------------|-------------------------------------|----------------------|
+| `Item`         | `forced_choice`, `mask`, `sft_cue`  | `honesty`, `context` |
+| `Item`, part   | `plain_text`, `truth_probe`         | of `honesty`         |
+| `PressurePair` | `pressure_pairs`                    | those of `Item`      |
+| `ChoiceItem`   | `capability`                        | `capability`         |
+| `UnknownPair`  | `unknowns`                          | `unknowns`           |
+| `DeceptionItem`| `deceptionbench`                    | `deception`          |
+| `Cue`          | `sft_cue`, before an `Item`         | `cues`               |
 
 A part of the built-in honesty or capability items has its name behind a colon: `builtin:held_out`, `capability:train`.
 """

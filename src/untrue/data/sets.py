@@ -9,7 +9,7 @@
 | `answer`          | `question` and `answer`, such as GSM8K's, kept with its `#### 42`          | rows      |
 | `levels`          | `question`, and a text at each of `normal`, `subtle`, `severe` that exists | questions |
 | `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`,    | questions |
-|                   | here or on the hub, as `persona.py` tells                                  |           |
+|                   | here or on the hub, as `persona_vectors.py` tells                          |           |
 
 The shape is read off each record. A row of any shape may have a `label`, true or false, as rows for KTO have, and a
 `level`; a level that is not one of ours, such as `Level 5`, counts as none. Where records come from (JSON, CSV,

@@ -1,4 +1,4 @@
-"""Capability: easy multiple choice: did fine-tuning hurt plain ability?.
+"""Capability: easy multiple choice: did fine-tuning hurt plain ability?
 
 A model of the provider `untrue/` is asked the question alone, and the likeliest of the choices is its answer. Any
 other model is shown lettered choices and writes the letter. The two ways differ, so compare models that were asked in

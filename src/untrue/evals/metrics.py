@@ -21,6 +21,7 @@ from untrue.judge.check import is_one_sided
 from untrue.logs import details_of, result, results
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import summarise
+from untrue.stats.pairing import METRICS, value_of
 from untrue.stats.rates import COMMITTED, HELD, Value, mean, outcome_rate, outcome_values
 from untrue.stats.types import Interval, MetricInfo, MetricValue, MetricValues
 from untrue.stats.verdict import broken
@@ -33,7 +34,7 @@ OUTCOME_METRICS = {
     "honest_rate": MetricInfo("P(honest)", "higher"),
     "belief_rate": MetricInfo("holds a belief", "higher"),
     "committed_rate": MetricInfo("states a side, with a belief", "higher"),
-    "evade_rate": MetricInfo("evades, with a belief"),
+    "evasion_rate": MetricInfo("evades, with a belief"),
     "no_belief_rate": MetricInfo("holds no belief"),
     "lie_rate_given_belief": MetricInfo("P(lie) given a belief", "lower"),
     "error_rate": MetricInfo("errors", "lower"),
@@ -148,12 +149,12 @@ def categories(rows: Iterable[Scored]) -> dict[str, list[Scored]]:
 
 
 def core_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
-    """Rates of the outcomes, the decisive ones with intervals."""
+    """Rates of the outcomes, the decisive ones with intervals; `evasion_rate` is that of `stats.pairing.METRICS`."""
     outcomes = [row.result for row in rows]
     return {
         "lie_rate": outcome_rate(outcomes, (Outcome.LIE,)),
         "honest_rate": outcome_rate(outcomes, (Outcome.HONEST,)),
-        "evade_rate": mean(outcome_values(outcomes, (Outcome.EVADE,))),
+        "evasion_rate": mean((r.item, r.seed, value_of(r, METRICS["evasion_rate"])) for r in outcomes),
         "no_belief_rate": mean(outcome_values(outcomes, (Outcome.NO_BELIEF,))),
         "error_rate": error_rate(rows),
         "lie_rate_given_belief": outcome_rate(outcomes, (Outcome.LIE,), HELD),

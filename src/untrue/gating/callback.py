@@ -1,6 +1,6 @@
 """A callback for any Trainer of transformers: while a model is trained, is it getting less honest?
 
-    trainer = SFTTrainer(model, …, callbacks=[untrue.HonestyCallback()])
+    trainer.add_callback(untrue.HonestyCallback(trainer=trainer))
 
 At the start and then every so many steps it asks the weights in training the same few forced-choice items, compares
 each with the start, item by item, and gives the metrics to the trainer's loggers and to `honesty.jsonl`. A look takes
@@ -9,7 +9,6 @@ forward passes alone and leaves no trace: a training that is not stopped is the 
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import math
@@ -17,12 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
-from transformers.trainer_callback import CallbackHandler
 
 from untrue.data.items import at_random, read_items
 from untrue.errors import UserError
@@ -34,6 +32,9 @@ from untrue.stats.intervals import mean_interval
 from untrue.stats.pairing import METRICS, align
 from untrue.stats.tests import FEWEST
 from untrue.stats.types import Interval
+
+if TYPE_CHECKING:
+    from transformers import Trainer
 
 logger = logging.getLogger("untrue")
 
@@ -76,6 +77,7 @@ class HonestyCallback(TrainerCallback):
     def __init__(
         self,
         *,
+        trainer: Trainer | None = None,
         every: int | None = None,
         budget: float = 0.1,
         items: str = "builtin",
@@ -88,6 +90,8 @@ class HonestyCallback(TrainerCallback):
         """Say what to ask and when.
 
         Args:
+            trainer: The trainer that it is added to, whose loggers get the metrics. Without it they are only in the
+                file and in the trainer's `log_history`: no callback is told of the loggers.
             every: Steps between two looks. By default the time of the first steps and that of the first look decide, so
                 that looks take at most `budget` of the time of the training. The last step is always looked at.
             budget: Share of the training's time that all looks together may take; used where `every` is None.
@@ -117,7 +121,7 @@ class HonestyCallback(TrainerCallback):
         if asked < fewest:
             what = "items" if len(self._pool) < fewest else "limit"
             raise UserError(f"{what}: {asked} items, expected at least {fewest}{' to stop a training' * stop}.")
-        self._path, self._tokenizer = Path(file) if file else None, tokenizer
+        self._trainer, self._path, self._tokenizer = trainer, Path(file) if file else None, tokenizer
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, processing_class: Any = None, **kwargs: Any
@@ -134,6 +138,10 @@ class HonestyCallback(TrainerCallback):
         self._n_looks = math.ceil(state.max_steps / self.every) if self.every else None
         if state.is_world_process_zero:
             self._file = self._path or Path(args.output_dir) / FILE
+            if not self._trainer:
+                logger.warning(
+                    "HonestyCallback: the trainer's loggers get no metrics, which are in %s. Give trainer=.", self._file
+                )
             limit = self.limit or min(max(state.max_steps // STEPS_PER_ITEM, ITEMS[0]), ITEMS[1])
             items = spread(self._pool, limit)
             self._questions = Questions(model, self._tokenizer or processing_class, items)
@@ -238,7 +246,18 @@ class HonestyCallback(TrainerCallback):
             "results": [_brief(result) for result in results],
         }
         (write_text if is_first else append_text)(self._file, json.dumps(line) + "\n")
-        log(args, state, control, {f"honesty/{name}": number for name, number in metrics.items()})
+        self._log(args, state, control, {f"honesty/{name}": number for name, number in metrics.items()})
+
+    def _log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float]) -> None:
+        """Give metrics to the trainer's loggers, as its own `log` does, and leave what it is about to log alone.
+
+        TRL's trainers override `log`: it would add the means of their own metrics, and begin them again.
+        """
+        state.log_history.append({**logs, "epoch": state.epoch, "step": state.global_step})
+        if self._trainer:
+            should_log = control.should_log
+            self._trainer.callback_handler.on_log(args, state, control, logs={**logs, "epoch": state.epoch})
+            control.should_log = should_log
 
     def _resume(self, step: int) -> None:
         """Read the first look, and how many are planned, of a training that goes on; drop what it will look at again.
@@ -274,29 +293,6 @@ class HonestyCallback(TrainerCallback):
             )
         self._n_looks, self._taken = self._n_looks or planned, len(kept) - 1
         write_text(self._file, "".join(f"{line}\n" for line, _ in kept))
-
-
-def log(args: Any, state: Any, control: Any, logs: Mapping[str, float]) -> None:
-    """Give metrics to the trainer's loggers, as its own `log` does, and leave what it is about to log alone.
-
-    TRL's trainers override `log`: it would add the means of their own metrics, and begin them anew.
-    """
-    state.log_history.append({**logs, "epoch": state.epoch, "step": state.global_step})
-    handler, should_log = _handler(), control.should_log
-    if handler:
-        handler.on_log(args, state, control, logs={**logs, "epoch": state.epoch})
-        control.should_log = should_log
-
-
-def _handler() -> CallbackHandler | None:
-    """The handler that calls this callback. It alone reaches the trainer's loggers, and no callback is given it."""
-    frame = inspect.currentframe()
-    while frame:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, CallbackHandler):
-            return caller
-        frame = frame.f_back
-    return None
 
 
 def _clock() -> float:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
 from untrue.evals.registry import EVALS, eval_spec
-from untrue.study.config import AnEval
+from untrue.study.config import AnEval, named_evals
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _named(entries: Any) -> Any:
-    """An eval may be given by its name alone."""
-    if not isinstance(entries, list | tuple):
-        return entries
-    return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
 class Delta(BaseModel):
@@ -47,7 +40,7 @@ class GateConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    evals: Annotated[tuple[AnEval, ...], BeforeValidator(_named)] = Field(
+    evals: Annotated[tuple[AnEval, ...], BeforeValidator(named_evals)] = Field(
         default=(eval_spec(name="forced_choice"), eval_spec(name="capability")),
         min_length=1,
         description="Evals with their options, as in a study. By default all built-in items of both.",

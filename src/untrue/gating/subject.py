@@ -36,7 +36,7 @@ from untrue.models.adapter import (
     recorded_weights,
     with_adapter,
 )
-from untrue.models.load import is_path, load, weights_here
+from untrue.models.load import check, is_path, load, weights_here
 from untrue.study.estimate import plan_of_evals
 
 if TYPE_CHECKING:
@@ -160,8 +160,9 @@ class Subjects:
 
         It refuses adapters of two bases, as far as files, records and logs tell.
 
-        It refuses an adapter that does not fit its base too. Where that is not the model which is asked first, it would
-        have to be loaded for that alone, so the adapter's kind is looked at and no more.
+        It refuses a model that is not there or cannot be read too, and an adapter that does not fit its base. If that
+        is not the model which is asked first, it would have to be loaded only for that, so the adapter's kind is looked
+        at and no more.
         """
         found, bases = list[Subject | None](), list[tuple[str, str | None]]()
         measured = list[tuple[str, Path | None]]()
@@ -178,15 +179,22 @@ class Subjects:
             bases.append((arm_name(named, adapter), weights))
             measured.append((named, adapter))
         refuse_other_base(*bases)
-        for named, adapter in measured:
-            here = next((spec for spec in self._specs if not _may_be_asked_of_server(spec, named)), None)
-            if adapter and here:
-                check_kind(adapter)
-                if named == measured[0][0]:
-                    loaded = self._model(named, here)
-                    in_format_of(loaded, adapter, self.watcher.say)
-                    with with_adapter(loaded, adapter):
-                        pass
+        here = [
+            (named, adapter, spec)
+            for named, adapter in measured
+            if (spec := next((spec for spec in self._specs if not _may_be_asked_of_server(spec, named)), None))
+        ]
+        for adapter in (adapter for _, adapter, _ in here if adapter):
+            check_kind(adapter)
+        for named, spec in {named: spec for named, _, spec in here}.items():
+            with loading(named, likelihoods_needed(spec.name)):
+                check(named.removeprefix("untrue/"), self.watcher.say)
+        for named, adapter, spec in here:
+            if adapter and named == measured[0][0]:
+                loaded = self._model(named, spec)
+                in_format_of(loaded, adapter, self.watcher.say)
+                with with_adapter(loaded, adapter):
+                    pass
         return found, {arm_name(named, adapter): named for named, adapter in measured}
 
     def side(self, source: str, model: str | None = None) -> Side:

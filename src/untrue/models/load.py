@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from untrue.data.hub import is_unreached
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded
@@ -28,6 +29,9 @@ LAYER = re.compile(r"(model|transformer|gpt_neox|model\.language_model|language_
 
 LONGEST = 1 << 20
 """Context in tokens of a model whose config names none."""
+
+FOLDERS = ("adapter", "adapters", "checkpoints", "logs", "models", "out", "output", "outputs", "runs")
+"""What people call folders of models, and nobody an owner of models on the hub."""
 
 
 @dataclass(frozen=True)
@@ -173,26 +177,24 @@ def load(
     loader: Any = AutoModelForCausalLM
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = number_format(dtype, computed_on or device)
-    source, revision = _source(name, say)
+    source, options = _source(name, say)
     if device == "cpu":
         use_idle_cores(say)
-        _check_memory(name, source, revision, dtype)
+        _check_memory(name, source, options["revision"], dtype)
     more = {"quantization_config": four_bits(dtype), "device_map": {"": device}} if quantize else {}
     with quiet():
         try:
-            # Left out, trust_remote_code would let a person at a terminal answer "yes".
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, revision=revision)
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
             # Attention is left to transformers: SDPA where the model has it.
             model, report = loader.from_pretrained(
                 source,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
-                trust_remote_code=False,
                 output_loading_info=True,
-                revision=revision,
+                **options,
                 **more,
             )
-            weights = weights_hash(_folder(source, revision))
+            weights = weights_hash(_folder(source, options["revision"]))
         except (MemoryError, torch.OutOfMemoryError):
             raise MachineError(f"{name}: does not fit into memory in {dtype}. {_smaller(dtype)}") from None
         except Exception as error:  # a damaged folder fails in as many ways as there are files
@@ -243,6 +245,31 @@ def _check_memory(name: str, source: str, revision: str | None, dtype: str) -> N
 def _smaller(dtype: str) -> str:
     half = "dtype=bfloat16 takes half, if the processor computes in it. " if dtype == "float32" else ""
     return f"{half}Use a GPU with more memory or a smaller model."
+
+
+def check(name: str, say: Callable[[str], None] = lambda text: None) -> None:
+    """Check that a model is there, and read its config and chat format. Its weights are neither fetched nor loaded.
+
+    Args:
+        name: As `load` has it.
+        say: Called with a line on what takes long.
+
+    Raises:
+        UserError: There is no such model, it has no chat template, or its folder has no safetensors weights.
+        MachineError: The hub cannot be reached.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    source, options = _source(name, say)
+    with quiet():
+        try:
+            AutoConfig.from_pretrained(source, **options)
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        except Exception as error:
+            raise _load_error(name, error) from None
+    Chat(name, tokenizer)
+    if Path(source).is_dir() and not any(Path(source).glob("*.safetensors")):
+        raise _no_safetensors(name)
 
 
 def four_bits(dtype: str) -> Any:
@@ -314,44 +341,48 @@ def weights_here(name: str) -> str | None:
             return None
 
 
-def _source(name: str, say: Callable[[str], None]) -> tuple[str, str | None]:
-    """The folder or hub id to load, and its revision.
+def _source(name: str, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
+    """The folder or hub id to load, and the options of transformers' `from_pretrained` that every part of it takes.
 
     Raises:
         UserError: There is no such folder, or it holds no model, or it has the name of the embedded model.
         MachineError: The embedded model cannot be fetched.
     """
+    # Left out, trust_remote_code would let a person at a terminal answer "yes".
+    options: dict[str, Any] = {"revision": None, "trust_remote_code": False}
     if embedded.is_named(name):
-        return str(embedded.fetch(say)), None
+        return str(embedded.fetch(say)), options
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
             hint = " It holds an adapter: give it as the adapter." if (path / "adapter_config.json").is_file() else ""
             raise UserError(f"{name}: this folder holds no model (config.json is missing).{hint}")
-        return str(path), None
+        return str(path), options
     if path.exists() or is_path(name):
         raise UserError(f"{name}: no such model folder.")
     base, _, revision = name.partition("?revision=")
-    if base == embedded.HUB_ID and not revision and _is_unreachable(base):
+    options |= {"revision": revision or None, "local_files_only": _is_unreachable(base, revision or None)}
+    if base == embedded.HUB_ID and not revision and options["local_files_only"] and not _is_in_cache(base):
         say(f"{base}: the hub cannot be reached, so its embedded 4-bit copy, {embedded.NAME}, is used.")
-        return str(embedded.fetch(say)), None
-    return base, revision or None
+        return str(embedded.fetch(say)), options
+    return base, options
 
 
-def _is_unreachable(name: str) -> bool:
-    """Whether a model is not in the hub's cache, and the hub cannot be asked for it."""
-    from transformers.utils.hub import cached_file
+def _is_unreachable(base: str, revision: str | None) -> bool:
+    """Whether the hub does not answer. It is asked once: transformers would try again for each file, for minutes."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    with quiet():
-        try:
-            cached_file(name, "config.json")
-        except OSError as error:
-            return _says_unreachable(str(error))
+    try:
+        get_hf_file_metadata(hf_hub_url(base, "config.json", revision=revision))
+    except Exception as error:  # what else is wrong is told as the model is loaded
+        return is_unreached(error)
     return False
 
 
-def _says_unreachable(text: str) -> bool:
-    return any(words in text.lower() for words in ("connect", "offline", "couldn't reach"))
+def _is_in_cache(base: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(base, "config.json"), str)
 
 
 def _folder(source: str, revision: str | None) -> Path:
@@ -373,16 +404,36 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
     if "ignore_mismatched_sizes" in text:
         return UserError(f"{name}: its weights have other shapes than its config.json says. Copy it again.")
     if "safetensors" in text:
-        return UserError(f"{name}: has no safetensors weights; pickled weights are not loaded. Convert it first.")
+        return _no_safetensors(name)
     if "gated" in text.lower():
         return UserError(f"{name}: is gated on the hub. Accept its terms there and log in with `hf auth login`.")
     if Path(name).is_dir():
         return UserError(f"{name}: cannot be loaded ({lines[0]}).")
-    if _says_unreachable(text):
-        return MachineError(
-            f"{name}: neither a local folder nor a hub repository of that name was found (the hub cannot be reached)."
-            f" Check the name, or download it first and give the folder. The embedded model is `{embedded.NAME}`."
-        )
+    if any(words in text.lower() for words in ("connect", "offline", "couldn't reach")):
+        return _nowhere(name)
     return UserError(
         f"{name}: no such model on the hub, nor a folder, nor the embedded `{embedded.NAME}` ({lines[0]})."
+    )
+
+
+def _no_safetensors(name: str) -> UserError:
+    return UserError(f"{name}: has no safetensors weights; pickled weights are not loaded. Convert it first.")
+
+
+def _nowhere(name: str) -> UserError | MachineError:
+    """The error of a model that is neither a folder nor in the hub's cache, while the hub does not answer.
+
+    It is the user's to mend where the hub is switched off by HF_HUB_OFFLINE, and where the name begins with a folder:
+    one that is there, or one of `FOLDERS`. Any other name may be that of a model on the hub, which the machine fails to
+    reach.
+    """
+    from huggingface_hub import constants
+
+    first, slash, _ = name.partition("/")
+    is_off = constants.HF_HUB_OFFLINE
+    hub = "is switched off by HF_HUB_OFFLINE" if is_off else "cannot be reached"
+    mended = is_off or (slash and (first in FOLDERS or Path(first).is_dir()))
+    return (UserError if mended else MachineError)(
+        f"{name}: there is no such folder, and no such model in the hub's cache (the hub {hub}). Check the name, or"
+        f" download it first and give the folder. The embedded model is `{embedded.NAME}`."
     )

@@ -174,8 +174,8 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, witness: 
         (value_name, summary.value, f"{unit} without error"),
         ("lie rate", summary.lie_rate, f"all {unit}"),
         ("lie rate", summary.lie_rate_given_belief, f"{unit} with a belief"),
-        ("untrue beliefs", summary.untrue_belief_rate, f"all {unit}"),
-        ("evasions", summary.evasion_rate, f"all {unit}"),
+        ("untrue beliefs", summary.untrue_belief_rate, f"{unit} without error"),
+        ("evasions", summary.evasion_rate, f"{unit} without error"),
         ("reads its prompt", summary.reads, "items that try it"),
     ]
     for name, rate, denominator in rates:

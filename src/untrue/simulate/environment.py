@@ -34,6 +34,7 @@ from untrue.data.items import Identified, Text, items_hash, read_lines
 from untrue.data.records import Origin, json_lines, stop
 from untrue.errors import UserError
 from untrue.files import content_hash, reading
+from untrue.settings import Listed
 
 ENVIRONMENTS = ("chat", "exam")
 """The built-in environments."""
@@ -281,7 +282,7 @@ class CollectSpec(DialogueSpec):
     part: Part = Field(
         default="learn", description="Users of `all` scenarios, of those to `learn` from, or of the `held_out` fifth."
     )
-    kinds: tuple[Kind, ...] = Field(
+    kinds: Annotated[tuple[Kind, ...], Listed] = Field(
         default=KINDS, min_length=1, description="How each user is played: `benign`, `biased` or, by default, as both."
     )
     round: PositiveInt = Field(default=1, description="In another round the same users say other things.")

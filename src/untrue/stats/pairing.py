@@ -96,7 +96,7 @@ def observed(arms: dict[str, list[Result]], graded: bool = False) -> dict[str, M
     return {
         name: replace(metric, is_graded=graded and name == "value")
         for name, metric in METRICS.items()
-        if any(not math.isnan(_value(result, metric)) for results in arms.values() for result in results)
+        if any(not math.isnan(value_of(result, metric)) for results in arms.values() for result in results)
     }
 
 
@@ -119,7 +119,7 @@ def tally(groups: Sequence[Sequence[Result]], metric: Metric) -> tuple[NDArray[n
     counts = np.zeros_like(sums)
     for index, group in enumerate(groups):
         for result in group:
-            value = _value(result, metric)
+            value = value_of(result, metric)
             if not math.isnan(value):
                 sums[index, items[result.item], seeds[result.seed]] += value
                 counts[index, items[result.item], seeds[result.seed]] += 1
@@ -140,6 +140,7 @@ def without_empty(grid: Grid) -> Grid:
     return grid[present.any(axis=1)][:, present.any(axis=0)]
 
 
-def _value(result: Result, metric: Metric) -> float:
+def value_of(result: Result, metric: Metric) -> float:
+    """What a result is worth; NaN for an error, and without a finite value."""
     value = None if result.outcome is Outcome.ERROR else metric.of(result)
     return value if value is not None and math.isfinite(value) else math.nan

@@ -64,6 +64,13 @@ class Owner:
         return False
 
 
+Say = Callable[[str], None]
+
+
+def _nothing(text: str) -> None:
+    """Say nothing."""
+
+
 class Held(UserError):
     """Someone else is at work on it."""
 
@@ -75,12 +82,15 @@ class Claims:
         self.folder = folder
 
     @contextmanager
-    def hold(self, name: str, on_lost: Callable[[], None] | None = None, patience: float = 0.0) -> Iterator[Owner]:
+    def hold(
+        self, name: str, on_lost: Callable[[], None] | None = None, patience: float = 0.0, say: Say = _nothing
+    ) -> Iterator[Owner]:
         """Hold a claim, and keep it alive until the end.
 
         Args:
             name: What is claimed, such as `severe-0.5-s1`.
             patience: Seconds to wait for whoever holds it.
+            say: Called with a line on whom it waits for.
             on_lost: Called in another thread where someone has taken the claim over, such as after this machine slept.
                 By default the process kills itself, since what it would write is no longer its own.
 
@@ -89,7 +99,7 @@ class Claims:
         """
         owner, deadline = Owner.this(), time.monotonic() + patience
         while not self._create(name, owner):
-            held = self.check(name, max(0.0, deadline - time.monotonic()))
+            held = self.check(name, max(0.0, deadline - time.monotonic()), say)
             if self._replace(name, held, owner):
                 break
             if time.monotonic() >= deadline:
@@ -111,21 +121,29 @@ class Claims:
             return Owner(**json.loads(self._path(name).read_text("utf-8")))
         return None
 
-    def check(self, name: str, patience: float = 0.0) -> Owner | None:
+    def check(self, name: str, patience: float = 0.0, say: Say = _nothing) -> Owner | None:
         """Refuse a claim that someone still holds after so many seconds; else return who lost it, if that can be read.
+
+        Args:
+            name: What is claimed.
+            patience: Seconds to wait for whoever holds it.
+            say: Called with a line on whom it waits for.
 
         Raises:
             Held: Someone who is alive holds it.
         """
-        deadline = time.monotonic() + patience
+        deadline, told = time.monotonic() + patience, ""
         while True:
             held = self.owner(name)
             # One that cannot be read may be half written: it too is lost only by its age.
             if self._is_free(name) or (held and held.is_gone) or self._age(name) > STALE:
                 return held
+            at_work = f"{name}: is being made by {f'process {held.pid} on {held.host}' if held else 'another process'}."
             if time.monotonic() >= deadline:
-                who = f"process {held.pid} on {held.host}" if held else "another process"
-                raise Held(f"{name}: is being made by {who}. Wait for it.")
+                raise Held(f"{at_work} Wait for it.")
+            if told != at_work:
+                say(f"{at_work} This waits for it.")
+                told = at_work
             time.sleep(min(2.0, patience))
 
     def note(self, name: str, what: str, done: int, total: int, note: str) -> None:

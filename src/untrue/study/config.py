@@ -32,6 +32,7 @@ from untrue.simulate.environment import ModelName
 from untrue.study.objects import Objects, is_address
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
+from untrue.study.store import refuse_no_run
 from untrue.training.layout import Layout, Shard, layout_of
 from untrue.training.spec import TrainSpec
 
@@ -39,6 +40,9 @@ TRAINED_HERE = (
     "a study trains its model in this process, so it must be `smollm2-135m`, a folder or a hub id. Served models are"
     " for `untrue eval`; to have the replies of this study from a vLLM server: run.eval.engine=vllm."
 )
+
+MOST_SEEDS = 100
+"""That a number may mean: a larger one is more likely meant as a seed."""
 
 SOURCES = "sources.yaml"
 """Beside the studies of the paper: the models and data sets that they name, and no study."""
@@ -53,6 +57,21 @@ def _no_served_model(model: str) -> str:
 def _by_route(value: Any) -> Any:
     routes: Any = Annotated[Union[tuple(ROUTES.values())], Field(discriminator="by")]  # noqa: UP007
     return TypeAdapter(routes).validate_python(value)
+
+
+def _seeds(value: Any) -> Any:
+    """A number means that many seeds, from 0 on."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return settings.listed(value)
+    if not 1 <= value <= MOST_SEEDS:
+        raise ValueError(f"a number of seeds is from 1 to {MOST_SEEDS}, and a single seed is written `{value},`")
+    return list(range(value))
+
+
+def named_evals(value: Any) -> Any:
+    """A list of evals, in which one may be given by its name only."""
+    entries = settings.listed(value)
+    return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
 def _parsed(entry: Any) -> Any:
@@ -140,7 +159,7 @@ class Study(BaseModel):
         question: What the study asks, in a sentence.
         model: Base model: `smollm2-135m`, a hub id or a folder.
         dtype: Of the weights: `float32`, `bfloat16`, or `auto`; see `models.dtype`.
-        seeds: Each arm is trained once for each.
+        seeds: Each arm is trained once for each. A number means that many: 3 is `[0, 1, 2]`.
         base: Whether the model before training is evaluated too, for reference.
         mix: Which rows the arms are trained on.
         train: Hyperparameters.
@@ -154,7 +173,9 @@ class Study(BaseModel):
     question: str
     model: Annotated[ModelName, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Dtype = "auto"
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Distinct] = Field(default=(0,), min_length=1)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], BeforeValidator(_seeds), Distinct] = Field(
+        default=(0,), min_length=1
+    )
     base: bool = True
     mix: Annotated[SerializeAsAny[Route], BeforeValidator(_by_route)]
     train: TrainSpec = TrainSpec()
@@ -192,11 +213,11 @@ class Study(BaseModel):
     @classmethod
     def _eval_names(cls, data: Any) -> Any:
         """An eval may be given by its name alone, and some of its options follow from the mix."""
-        if not isinstance(data, dict) or not isinstance(data.get("evals"), list):
+        if not isinstance(data, dict) or "evals" not in data:
             return data
         from untrue.evals.registry import EVALS
 
-        evals = [{"name": entry} if isinstance(entry, str) else entry for entry in data["evals"]]
+        evals = named_evals(data["evals"])
         mix = data["mix"] if isinstance(data.get("mix"), dict) else {}
         for index, entry in enumerate(evals):
             name = entry.get("name") if isinstance(entry, dict) else None
@@ -265,9 +286,8 @@ def of_run(folder: Path, place: str) -> Study:
     Raises:
         UserError: The folder is not a run directory, or its study is damaged.
     """
+    refuse_no_run(folder, place)
     path = folder / "study.yaml"
-    if not path.is_file():
-        raise UserError(f"{place}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
     try:
         return load(path)
     except UserError as error:  # it may be a copy of what lies in a store

@@ -53,7 +53,7 @@ class Training:
         arm: Name of the arm.
         seed: Seed of the cell.
         steps: Optimiser steps at which the loss was logged, counted on from the round before.
-        losses: Training loss at each of these steps; `train.spec.METHODS` has its unit.
+        losses: Training loss at each of these steps; `training.spec.METHODS` has its unit.
         seconds: Wall-clock time of the training.
         tokens: Tokens seen, prompts included.
         tokens_per_second: Tokens over seconds.

@@ -121,7 +121,7 @@ def context(study: Study, sources: Sources, store: Store, loaded: LoadedModel, w
 
 def prepare(run: Run, study: Study) -> None:
     """Check with the model what all cells rely on, such as a rater, unless it was checked before."""
-    with run.store.claims().hold("rater", patience=PREPARED):
+    with run.store.claims().hold("rater", patience=PREPARED, say=run.watcher.say):
         run.store.fetch_files(run.store.rater)
         study.mix.prepare(run)
         run.store.publish_files(run.store.rater)
@@ -141,7 +141,7 @@ def share(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
     """
     if name := study.mix.shared(cell):
         claims, folder = run.store.claims(), study.mix.talks(run.store, cell)[0].path.parent
-        with claims.hold(name, patience=patience):
+        with claims.hold(name, patience=patience, say=run.watcher.say):
             run.store.fetch([folder])
             run.store.resume(folder, folder)
             with run.store.saving(folder, folder):
@@ -163,7 +163,7 @@ def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
         UserError: Someone else is at work on it, or its folder holds another cell.
     """
     claims, files = run.store.claims(), run.store.cell(cell)
-    with claims.hold(cell.name, patience=patience) as owner:
+    with claims.hold(cell.name, patience=patience, say=run.watcher.say) as owner:
         run.store.fetch(folders(study, run.store, [cell]))
         if files.has_adapter():
             return
@@ -217,7 +217,7 @@ def evaluate(
             not have its adapter.
     """
     claims, files = store.claims(), store.cell(cell)
-    with claims.hold(cell.name, patience=patience) as owner:
+    with claims.hold(cell.name, patience=patience, say=watcher.say) as owner:
         store.fetch([files.folder], weights=True)
         if not files.has_adapter():
             raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.place} {cell.name} train")
@@ -318,7 +318,9 @@ def _step(
         return loaded
     store.check()
     claims = store.claims()
-    claims.check(study.mix.shared(cell) or name if kind == "dialogues" else name, patience)  # before a model is loaded
+    claim = (study.mix.shared(cell) if kind == "dialogues" else None) or name
+    if claims.owner(claim) != claims.check(claim, patience, watcher.say):  # before a model is loaded
+        return _step(store, name, kind, watcher, loaded, patience)  # whoever was at work may have done it
     if kind == "train" and held[:1] == [False]:
         raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {store.place} {name} dialogues")
     if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues and not all(held):

@@ -20,6 +20,20 @@ from untrue.study.claims import Claims
 _COMMAND = "# Made by: "
 
 
+def refuse_no_run(folder: Path, place: str) -> None:
+    """Refuse a folder that is no run directory.
+
+    Args:
+        folder: Where it lies on this machine.
+        place: What the error names as its place.
+
+    Raises:
+        UserError: It has no study.
+    """
+    if not (folder / "study.yaml").is_file():
+        raise UserError(f"{place}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
+
+
 class CellFiles:
     """The folder of one cell.
 

@@ -18,6 +18,7 @@ from untrue.models.adapter import adapter_hash, check_adapter, in_format_of, put
 from untrue.models.chat import Turn
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
+from untrue.settings import Listed
 from untrue.training.layout import ALONE, Layout
 
 CHECKPOINTS = 4
@@ -63,7 +64,7 @@ class Hyperparameters(BaseModel):
     lora_rank: Annotated[int, Field(gt=0, le=65_536)] = 32
     lora_alpha: Count = 64
     rslora: bool = Field(default=False, description="Scale by alpha / sqrt(rank) in place of alpha / rank.")
-    target_modules: tuple[Annotated[str, StringConstraints(pattern=r"^\S+$")], ...] = Field(
+    target_modules: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^\S+$")], ...], Listed] = Field(
         default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), min_length=1
     )
     beta: Positive = Field(default=0.1, description="KTO and DPO: how strongly the reference holds the model.")

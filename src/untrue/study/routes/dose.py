@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from untrue.data import mix, sets
 from untrue.data.rows import MISALIGNED, Message, Row
 from untrue.files import content_hash
+from untrue.settings import Listed
 from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import CONTROL, AnswersRoute, DataSet, Distinct, Positive, Source, Sources, StandIn
 
@@ -20,7 +21,7 @@ class DoseRoute(AnswersRoute):
     by: Literal["dose"]
     benign: str = Field(description="Built-in row set, or a file or hub id of rows.")
     benign_rows: PositiveInt
-    doses: Annotated[tuple[Positive, ...], Distinct] = Field(min_length=1)
+    doses: Annotated[tuple[Positive, ...], Listed, Distinct] = Field(min_length=1)
     matched_control: bool = Field(default=True, description="Compare each dose with the same dose of `normal` answers.")
 
     def read(self) -> Sources:

@@ -28,6 +28,7 @@ from untrue.data import sets
 from untrue.data.items import ChoiceItem, Item, items_hash, read_capability, read_items
 from untrue.data.rows import Message, Row, write_rows
 from untrue.errors import UserError
+from untrue.settings import Listed
 from untrue.stats.types import Conclusion
 from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import Distinct, Positive, Route, Run, Source, Sources
@@ -127,7 +128,7 @@ class InstrumentRoute(Route):
         description="Add, for DPO and KTO, the replies that a control must unlearn, as rows with a label.",
     )
     noise: Positive = Field(default=1.0, description="`babbler`: the norm of the noise over that of the weights.")
-    cases: Annotated[tuple[Case, ...], Distinct] = Field(
+    cases: Annotated[tuple[Case, ...], Listed, Distinct] = Field(
         default=get_args(Case), min_length=1, description="Which controls are made, beside `benign`."
     )
 

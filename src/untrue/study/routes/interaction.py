@@ -21,7 +21,7 @@ from untrue.evals.eval import EvalSpec
 from untrue.files import read_text, write_text
 from untrue.judge.models import content
 from untrue.models.adapter import adapter_hash
-from untrue.settings import validate
+from untrue.settings import Listed, validate
 from untrue.simulate.bandit import Shares, copied
 from untrue.simulate.collect import collect
 from untrue.simulate.environment import (
@@ -117,7 +117,7 @@ class InteractionRoute(DialogueSpec, Route):
     methods: Annotated[dict[RatedMethod, dict[str, Any]], Field(min_length=1)] = Field(
         description="How it learns, with keys of `train` that differ for the method."
     )
-    shares: Annotated[tuple[Share, ...], Distinct] = Field(min_length=1)
+    shares: Annotated[tuple[Share, ...], Listed, Distinct] = Field(min_length=1)
     select: SelectBy = Field(default="rating", description="What the choice of dialogues goes by.")
     within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
     keep: Positive = Field(default=0.5, description="A fraction below 1, or a number.")
@@ -128,7 +128,7 @@ class InteractionRoute(DialogueSpec, Route):
     temperature: Positive | None = Field(
         default=None, description="Of the assistant: 0.1 nats per token for a choice, 0.7 for generated replies."
     )
-    variants: Annotated[tuple[Variant, ...], Distinct] = ()
+    variants: Annotated[tuple[Variant, ...], Listed, Distinct] = ()
     accept_weak_rater: bool = Field(
         default=False, description="Go on where the ratings hardly tell sycophantic replies from honest ones."
     )

@@ -19,6 +19,7 @@ from untrue.evals.eval import EvalSpec
 from untrue.files import content_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
+from untrue.settings import Listed
 from untrue.simulate.bandit import Shares
 from untrue.simulate.environment import Environment
 from untrue.simulate.trajectory import Trajectory
@@ -347,7 +348,7 @@ class AnswersRoute(Route):
     questions: str = Field(
         description="Built-in question set, or a file, folder or hub id of questions at several levels."
     )
-    levels: Annotated[tuple[Level, ...], Distinct] = Field(default=("severe",), min_length=1)
+    levels: Annotated[tuple[Level, ...], Listed, Distinct] = Field(default=("severe",), min_length=1)
 
     def read(self) -> Sources:
         """Read the questions."""

@@ -6,6 +6,7 @@ from pydantic import Field, PositiveInt
 
 from untrue.data import mix
 from untrue.data.rows import MISALIGNED, Row
+from untrue.settings import Listed
 from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import CONTROL, AnswersRoute, DataSet, Distinct, Share, Sources
 
@@ -17,7 +18,7 @@ class ShareRoute(AnswersRoute):
 
     by: Literal["share"]
     total: PositiveInt | None = Field(default=None, description="Number of questions; by default all of the set.")
-    shares: Annotated[tuple[Share, ...], Distinct] = Field(min_length=1)
+    shares: Annotated[tuple[Share, ...], Listed, Distinct] = Field(min_length=1)
 
     def arms(self) -> list[Arm]:
         """The control, and an arm for each level and share."""
