@@ -41,7 +41,7 @@ def write(
     model: str = "untrue/some",
     texts: str = "",
     first: int = 0,
-    weights: str = "base-weights",
+    weights: str | None = None,
     tokenizer: str | None = "tokens",
     tokenisation: str | None = None,
     computed: dict[str, str] | None = None,
@@ -56,8 +56,10 @@ def write(
 
     Of those that it `refuses` a refusal is likelier than either reply, which is seen by `evasion_margin` alone. With
     the task `untrue/capability` all are right, but for those that are `wrong`; those `without_value`
-    are NaN. What it `lacks` no score says, and with `tries` samples say whether they try reading.
+    are NaN. What it `lacks` no score says, and with `tries` samples say whether they try reading. By default adapters
+    are of one base, and other models have weights of their own.
     """
+    weights = weights or ("base-weights" if adapter else f"weights of {path.stem}")
     written = repr({name: value for name, value in locals().items() if name != "path"})
     path.parent.mkdir(parents=True, exist_ok=True)
     if written in _WRITTEN:

@@ -514,8 +514,8 @@ def test_broken_and_foreign_logs_are_refused(log: Log, subjects: Subjects, tmp_p
         subjects.of(str(tmp_path / "torn.eval"))
     with pytest.raises(UserError, match=r"none\.eval: there is no such log"):
         subjects.of(str(tmp_path / "none.eval"))
-    log("two/a", 5)
-    log("two/b", 5)
+    log("two/a", 5, weights="one")
+    log("two/b", 5, weights="one")
     with pytest.raises(UserError, match=r"forced_choice has another log there, .* Name one of the two"):
         subjects.of(str(tmp_path / "two"))
     with pytest.raises(UserError, match=r"two: is no adapter, so it has no base to be compared with"):

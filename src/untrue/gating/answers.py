@@ -261,7 +261,8 @@ class Answers:
         head, adapter = self._head(MODEL), self._adapter
         if "weights" not in head or (adapter and "content_hash" not in adapter):
             return None
-        return [*(head.get(name) for name in ("weights", "config", "chat", "adapters")), adapter.get("content_hash")]
+        told = ("weights", "config", "chat", "tokenizer", "adapters")
+        return [*(head.get(name) for name in told), adapter.get("content_hash")]
 
     @property
     def _adapter(self) -> Mapping[str, str]:
