@@ -153,17 +153,17 @@ def test_each_kind_of_stage_goes_on_at_its_own_speed_and_one_that_has_not_begun_
         "a: training: 3 of 7, about 14 min left in all",
         "a: training: 5 of 7, about 12 min left in all",
         "a: training: 7 of 7, about 11 min left in all",
-        "a: forced_choice … about 12 min left in all",  # with what the stage took after its last step
+        "a: forced_choice … about 12 min left in all",  # with what a training took after its last step
         "a: forced_choice: 1 of 3, about 23 min left in all",
         "a: forced_choice: 2 of 3, about 20 min left in all",
         "a: forced_choice: 3 of 3, about 17 min left in all",
-        "b: training … about 20 min left in all",
+        "b: training … about 19 min left in all",
         "b: training: 2 of 7, about 18 min left in all",
         "b: training: 4 of 7, about 16 min left in all",
         "b: training: 6 of 7, about 14 min left in all",
-        "b: forced_choice … about 13 min left in all",
-        "b: forced_choice: 1 of 3, about 8 min left in all",
-        "b: forced_choice: 2 of 3, about 4 min left in all",
+        "b: forced_choice … about 10 min left in all",
+        "b: forced_choice: 1 of 3, about 7 min left in all",
+        "b: forced_choice: 2 of 3, about 3 min left in all",
         "b: forced_choice: 3 of 3, less than 1 min left in all",
     ]
 

@@ -83,8 +83,11 @@ class Forecast:
     def __init__(self, plan: Plan):
         self.plan = plan
         self._left = dict(plan.seconds)
-        self._past: dict[str, tuple[float, float]] = {}  # kind -> of its last stage, the seconds planned and taken
-        self._kind, self._planned, self._began = "", 0.0, 0.0
+        self._past: dict[str, tuple[float, float]] = {}  # kind -> seconds planned and taken by steps of its last stage
+        self._beside: dict[
+            str, float
+        ] = {}  # kind -> seconds that the stage took before its first step and after its last
+        self._kind, self._planned, self._began, self._first = "", 0.0, 0.0, 0.0
         self._marks = deque[tuple[float, float]]()  # of this stage: when how large a part was done
 
     def stage(self, cell: str, what: str, part: float) -> None:
@@ -98,12 +101,14 @@ class Forecast:
         if key in self._left:
             self._left[key] -= self._planned
         if not self.plan.seconds:  # it is known by itself alone
-            self._past, self._planned = {}, 1.0
+            self._past, self._beside, self._planned = {}, {}, 1.0
 
     def step(self, share: float) -> None:
         """A share of the stage is done."""
-        self._marks.append((monotonic(), share))
-        while len(self._marks) > 2 and self._marks[1][0] < self._marks[-1][0] - PERIOD:
+        now = monotonic()
+        self._first = self._first if self._marks else now
+        self._marks.append((now, share))
+        while len(self._marks) > 2 and self._marks[1][0] < now - PERIOD:
             self._marks.popleft()
 
     @property
@@ -122,7 +127,8 @@ class Forecast:
         rest = [(kind, seconds) for (_, kind), seconds in self._left.items()]
         rest.append((self._kind, self.planned - sum(self._left.values())))
         times = {kind: took / of for kind, (of, took) in known.items() if of and took}
-        return sum(seconds * times.get(kind, taken / planned) for kind, seconds in rest)
+        beside = sum(self._beside.get(kind, 0.0) for (_, kind), seconds in self._left.items() if seconds)
+        return beside + sum(seconds * times.get(kind, taken / planned) for kind, seconds in rest)
 
     @property
     def slowness(self) -> float:
@@ -140,10 +146,11 @@ class Forecast:
         return planned, taken
 
     def _end(self) -> None:
-        """Keep how fast the stage was, with all that it took before its first step and after its last."""
+        """Keep how fast the stage was, and what it took beside its steps."""
         if len(self._marks) > 1 and self._planned:
-            done = self._planned * (self._marks[-1][1] - self._marks[0][1])
-            self._past[self._kind] = (done, monotonic() - self._began)
+            (since, before), (now, share) = self._marks[0], self._marks[-1]
+            self._past[self._kind] = self._planned * (share - before), now - since
+            self._beside[self._kind] = monotonic() - self._began - (now - self._first)
         self._marks.clear()
 
 

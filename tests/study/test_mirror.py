@@ -35,7 +35,7 @@ claims.BEAT, step = 0.05, TerminalWatcher.step
 
 def stop_at_six(self, done, total, note):
     step(self, done, total, note)
-    time.sleep(60 if done == 6 else 0)
+    time.sleep(60 if round(done) == 6 else 0)
 
 TerminalWatcher.step = stop_at_six
 main()

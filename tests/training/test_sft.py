@@ -64,8 +64,8 @@ def test_the_base_is_as_it_was_after_a_failure_too(tiny_folder: Path, rows, spec
     loaded = load(str(tiny_folder), dtype="float32")
     before = {key: value.clone() for key, value in loaded.model.state_dict().items()}
 
-    def stop(step: int, steps: int, note: str) -> None:
-        if step == 3:
+    def stop(step: float, steps: int, note: str) -> None:
+        if round(step) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -119,13 +119,12 @@ def test_progress_is_told_of_every_step(tiny, rows, spec, tmp_path):
     assert [call[2] for call in calls[1:]] == [f"loss {entry['loss']:.3f}" for entry in record["loss"]]
 
 
-def test_progress_is_by_tokens_since_long_rows_come_first(tiny, rows, spec, tmp_path):
-    long, short = rows[0], rows[1]
-    long = replace(long, completion=[{**long.completion[0], "content": " ".join(["word"] * 300)}])
+def test_progress_is_by_tokens_since_rows_of_like_length_come_together(tiny, rows, spec, tmp_path):
+    long = replace(rows[0], completion=[{**rows[0].completion[0], "content": " ".join(["word"] * 300)}])
     calls = []
-    train(tiny, [short] * 12 + [long] * 4, spec, tmp_path / "adapter", 0, lambda *call: calls.append(call[:2]))
+    train(tiny, [rows[1]] * 48 + [long] * 16, spec, tmp_path / "adapter", 0, lambda *call: calls.append(call[:2]))
     (_, steps), (first, _), *_, last = calls
-    assert first > 2.5 * steps / len(calls[1:])  # the first of so many equal steps is the longest by far
+    assert first > 2  # the first step, of the longest rows, is more than two mean ones
     assert last == (steps, steps)
 
 
