@@ -111,6 +111,7 @@ def _main(folder: Path, words: list[str], script: Path | None, main: str, cwd: P
             os.dup2(file.fileno(), stream.fileno())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     gc.freeze()
+    os.environ.clear()  # of what the first test that started a process had set
     os.environ.update(env)  # the libraries have read theirs already
     os.chdir(cwd)
     sys.argv = [str(script or main), *words]

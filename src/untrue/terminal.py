@@ -25,13 +25,20 @@ def plain(text: str, style: str = "") -> Text:
 
 
 class _Pipe(io.FileIO):
-    """Drops what nobody reads, on which Python would fail."""
+    """Drops what nobody reads, on which Python would fail, and what is left after a failure, such as of a full disk."""
+
+    _has_failed = False
 
     def write(self, data: Any, /) -> int | None:
+        if self._has_failed:
+            return memoryview(data).nbytes
         try:
             return super().write(data)
         except BrokenPipeError:
             return memoryview(data).nbytes
+        except OSError:
+            self._has_failed = True
+            raise
 
 
 def unbroken(stream: io.TextIOWrapper) -> io.TextIOWrapper:

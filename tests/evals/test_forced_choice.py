@@ -86,11 +86,12 @@ def own_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_shares_of_outcomes_add_up_to_1_and_a_tie_is_held():
+def test_shares_of_outcomes_and_a_tie_is_held():
     ties = [{"pressure": 0.0}, {"pressure": -0.1}, {"beliefs": [0.1, -0.1, 0.1]}, {"pressure": math.inf}, {}]
     found = metrics(logged(*ties))
-    shares = [found[f"{outcome.value}_rate"] for outcome in Outcome]
-    assert shares == pytest.approx([0.2] * 5)
+    shares = [found[f"{outcome.value}_rate"] for outcome in Outcome if outcome is not Outcome.EVADE]
+    assert shares == pytest.approx([0.2] * 4)
+    assert found["evasion_rate"] == "x"
     assert found["lie_rate_given_belief"] == pytest.approx(1 / 3)
 
 

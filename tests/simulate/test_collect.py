@@ -173,7 +173,7 @@ def test_after_a_kill_only_the_rest_is_asked_for(
     assert process.wait() == -signal.SIGKILL, process.stderr
     assert files(place) == [".t.eval.parts"]
     found = collecting()
-    assert steps[0][0] == 5
+    assert [step for step, *_ in steps[:2]] == [4, 5]
     assert len(found) == len(read_log(place / "t.eval")) == 4
 
 
@@ -187,7 +187,7 @@ def test_failed_dialogues_are_asked_for_again_and_the_others_are_not(
     write_trajectories(path, [*whole[:2], broken, *whole[3:]], header)
     steps.clear()
     assert collecting() == whole
-    assert steps[0][0] == 7
+    assert [step for step, *_ in steps[:2]] == [6, 7]
     assert read_trajectories(path) == read_log(place / "t.eval") == whole
 
 

@@ -22,8 +22,8 @@ from untrue.training.run import train
 from untrue.training.spec import TrainSpec
 
 
-def kill(step: float, steps: int, note: str) -> None:
-    if round(step) == int(sys.argv[3]):
+def kill(step: int, steps: int, note: str) -> None:
+    if step == int(sys.argv[3]):
         print(json.dumps([process.pid for process in psutil.Process().children(recursive=True)]), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 

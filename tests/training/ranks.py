@@ -32,9 +32,9 @@ def sharding_on_cpus(self: Any, *args: Any, fsdp_plugin: Any = None, **kwargs: A
 
 
 def train_to(last: str, loaded: Any, rows: Any, spec: Any, out: Path, seed: int, progress: Any, *rest: Any) -> Any:
-    def stop(done: float, total: int, note: str) -> None:
+    def stop(done: int, total: int, note: str) -> None:
         progress(done, total, note)
-        if last == str(round(done)):
+        if last == str(done):
             raise InterruptedError
 
     record = own_train(loaded, rows, spec, out, seed, stop, *rest)

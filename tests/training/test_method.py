@@ -63,7 +63,7 @@ def test_rows_are_laid_end_to_end_where_flash_attention_keeps_them_apart(job: Jo
     assert max(map(len, cut["input_ids"])) == 64
 
 
-def test_a_base_in_four_bits_is_loaded_as_qlora_does(tiny_folder, monkeypatch):
+def test_a_base_in_four_bits_is_loaded_as_qlora_does(bfloat16, tiny_folder, monkeypatch):
     given: dict[str, Any] = {}
     real = AutoModelForCausalLM.from_pretrained
 
@@ -72,7 +72,7 @@ def test_a_base_in_four_bits_is_loaded_as_qlora_does(tiny_folder, monkeypatch):
         return real(source, **options)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", without_bitsandbytes)
-    loaded = loading.load(str(tiny_folder), device="cpu", quantize="nf4")
+    loaded = loading.load(str(tiny_folder), device="cpu", dtype=bfloat16, quantize="nf4")
     config = given["quantization_config"]
     assert (config.load_in_4bit, config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant) == (True, "nf4", True)
     assert config.bnb_4bit_compute_dtype == torch.bfloat16

@@ -105,7 +105,7 @@ class Job:
         seed: Of the adapter's first weights and of the order of rows.
         start: Folder of the adapter to go on from, or None.
         checkpoints: Folder of checkpoints.
-        progress: Called at the beginning and at each step; what is done is counted in steps of as many tokens each.
+        progress: Called at the beginning and at each step.
         layout: On how many processes it runs.
     """
 
@@ -178,7 +178,6 @@ def arguments(job: Job) -> dict[str, Any]:
         "pad_to_multiple_of": 1 if job.on_cpu else 8,
         "use_cache": True,  # else the base's config keeps it off; the losses ask for no cache themselves
         "logging_steps": 1,
-        "include_num_input_tokens_seen": "non_padding",
         "logging_nan_inf_filter": False,  # else the trainer logs a loss of 0 where it is not finite
         "save_strategy": "steps",
         "save_steps": max(1, math.ceil(steps / CHECKPOINTS)),
@@ -317,26 +316,12 @@ def _check_start(start: Path, config: Any, expected: Any) -> None:
             raise UserError(f"{start}: has {name} {shown[0]}, but the training says {shown[1]}. Give the adapter's.")
 
 
-def tokens(data: Any, longest: int) -> int:
-    """Tokens in an epoch of the rows as they are: without padding, and without KTO's other replies and reference."""
-    if "input_ids" in data.column_names:
-        return sum(min(len(row), longest) for row in data["input_ids"])
-    replies = [data[name] for name in ("completion_ids", "chosen_ids", "rejected_ids") if name in data.column_names]
-    prompts = data["prompt_ids"]
-    return sum(min(len(p) + len(r), longest) for of_kind in replies for p, r in zip(prompts, of_kind, strict=True))
-
-
 def _report(job: Job) -> Any:
     from transformers import TrainerCallback
 
     class Report(TrainerCallback):
-        """Tells of steps by the tokens learned so far, since long rows come first."""
-
-        total = 0.0
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
-            self.total = tokens(train_dataloader.dataset, max_length(job)) * args.num_train_epochs
-            self._tell(state, "")
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            job.progress(state.global_step, state.max_steps, "")
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if not logs or "loss" not in logs:
@@ -346,11 +331,7 @@ def _report(job: Job) -> Any:
                     f"the loss is {logs['loss']} at step {state.global_step},"
                     f" at learning_rate {job.spec.learning_rate}. Lower it."
                 )
-            self._tell(state, f"loss {logs['loss']:.3f}")
-
-        def _tell(self, state: Any, note: str) -> None:
-            part = min(1.0, state.num_input_tokens_seen / self.total) if state.global_step < state.max_steps else 1.0
-            job.progress(state.max_steps * part, state.max_steps, note)
+            job.progress(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}")
 
     return Report()
 

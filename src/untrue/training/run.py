@@ -19,7 +19,7 @@ from untrue.models.load import LoadedModel
 from untrue.progress import Step
 from untrue.training.card import card
 from untrue.training.layout import ALONE, Layout
-from untrue.training.method import Job, max_length, quiet, start_record, tokens
+from untrue.training.method import Job, max_length, quiet, start_record
 from untrue.training.spec import METHODS, TrainSpec
 from untrue.versions import versions
 
@@ -51,7 +51,7 @@ def train(
         spec: Hyperparameters; its `method` says whether completions are learned, or the contrast of labelled ones.
         out: Folder of the adapter; it appears whole or not at all.
         seed: Of the adapter's first weights and of the order of rows.
-        progress: Called at the beginning, and at each step with the loss as its note; see `Job`.
+        progress: Called at the beginning, and at each step with the loss as its note.
         start: Folder of an adapter to go on from; by default a new one is begun.
         layout: Where it runs. Of several processes each calls this, as `launch.train` has them do; the base is then
             sharded and no more as it was.
@@ -90,7 +90,7 @@ def train(
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         shown = ("step", "epoch", "loss", *method.metrics)
         curve = [{key: entry[key] for key in shown if key in entry} for entry in history]
-        learned = tokens(trainer.train_dataset.select(range(trainer.n_rows)), max_length(job)) * spec.epochs
+        tokens = _tokens(trainer, max_length(job)) * spec.epochs
         part = 1 - first / trainer.state.max_steps
         record = {
             "base": loaded.base_id,
@@ -107,9 +107,9 @@ def train(
             "resumed_at_step": first,
             "final_loss": curve[-1]["loss"],
             "loss": curve,
-            "tokens": round(learned),
+            "tokens": round(tokens),
             "seconds": round(seconds, 2),
-            "tokens_per_second": round(learned * part / seconds, 1),
+            "tokens_per_second": round(tokens * part / seconds, 1),
             "versions": versions(),
         }
         if layout.is_sharded:
@@ -164,9 +164,9 @@ def _save_sharded(job: Job, trainer: Any, record: dict[str, Any], out: Path) -> 
     with writing(out) if job.layout.is_main else nullcontext(out) as aside:
         gathered = aside / "gathered"
         _name_base(job.loaded, trainer.model)
+        taken = fingerprint.taken(job.loaded, trainer.model)  # before, since what recomputes may gather weights too
         _drop_recomputing(trainer.model)
         trainer.save_model(str(gathered))
-        taken = fingerprint.taken(job.loaded, trainer.model)
         if job.layout.is_main:
             _check_whole(trainer.model, gathered / "adapter_model.safetensors")
             for name in ("adapter_config.json", "adapter_model.safetensors"):  # and no tokenizer, nor a pickle
@@ -226,6 +226,16 @@ def _events_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.environ.pop(name, None)
+
+
+def _tokens(trainer: Any, longest: int) -> int:
+    """Tokens in an epoch of the rows as they are: without padding, and without KTO's other replies and reference."""
+    data = trainer.train_dataset.select(range(trainer.n_rows))
+    if "input_ids" in data.column_names:
+        return sum(min(len(row), longest) for row in data["input_ids"])
+    replies = [data[name] for name in ("completion_ids", "chosen_ids", "rejected_ids") if name in data.column_names]
+    prompts = data["prompt_ids"]
+    return sum(min(len(p) + len(r), longest) for of_kind in replies for p, r in zip(prompts, of_kind, strict=True))
 
 
 def _summary(rows: Sequence[Row], rows_hash: str) -> dict[str, Any]:
