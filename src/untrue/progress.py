@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -23,7 +23,7 @@ from rich.progress import (
 
 from untrue.terminal import plain
 
-Step = Callable[[float, int, str], None]
+Step = Callable[[int, int, str], None]
 """Called with how much is done, of how much, and a note, such as the loss: when a stage begins its work, then often."""
 
 PERIOD = 900
@@ -69,7 +69,7 @@ class Watcher(Protocol):
     def stage(self, cell: str, what: str, part: float = 1) -> None:
         """A stage begins: `part` of what is left in the cell of its kind, which is the first word of `what`."""
 
-    def step(self, done: float, total: int, note: str) -> None:
+    def step(self, done: int, total: int, note: str) -> None:
         """The stage has progressed: a `Step`."""
 
 
@@ -185,7 +185,7 @@ class TerminalWatcher:
         self._due = 0.0  # when a line is due
         self._has_warned = False
 
-    def __enter__(self) -> TerminalWatcher:
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 
@@ -214,7 +214,7 @@ class TerminalWatcher:
         if not self._console.is_terminal:
             self.say(f"{self._name} … {left}".rstrip())
 
-    def step(self, done: float, total: int, note: str) -> None:
+    def step(self, done: int, total: int, note: str) -> None:
         """Move both bars, or say a line if there was none for a while."""
         self._forecast.step(done / total)
         if self._stage is not None:
@@ -222,7 +222,7 @@ class TerminalWatcher:
         left = self._show_left()
         if not self._console.is_terminal and monotonic() >= self._due:
             self._due = monotonic() + SILENCE
-            self.say(", ".join(filter(None, (f"{self._name}: {done:,.0f} of {total:,}", left, note))))
+            self.say(", ".join(filter(None, (f"{self._name}: {done:,} of {total:,}", left, note))))
         times, seconds = self._forecast.slowness, self._forecast.seconds or 0.0
         if not self._has_warned and times >= SLOW and seconds >= LONG:
             self._has_warned = True
@@ -286,6 +286,6 @@ def _gigaflops() -> float:
 
     left, right, best, end = torch.ones(1024, 576), torch.ones(576, 1536), inf, perf_counter() + 0.5
     while (started := perf_counter()) < end:
-        left @ right
+        torch.mm(left, right)
         best = min(best, perf_counter() - started)
     return 2 * 1024 * 576 * 1536 / best / 1e9

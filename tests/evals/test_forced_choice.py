@@ -91,7 +91,7 @@ def test_shares_of_outcomes_and_a_tie_is_held():
     found = metrics(logged(*ties))
     shares = [found[f"{outcome.value}_rate"] for outcome in Outcome if outcome is not Outcome.EVADE]
     assert shares == pytest.approx([0.2] * 4)
-    assert found["evasion_rate"] == "x"
+    assert found["evasion_rate"] == 1  # the evasive reply is likelier in all five
     assert found["lie_rate_given_belief"] == pytest.approx(1 / 3)
 
 

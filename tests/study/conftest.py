@@ -44,7 +44,7 @@ class Recorder:
     def stage(self, cell: str, what: str, part: float = 1) -> None:
         self.stages.append((cell, what))
 
-    def step(self, done: float, total: int, note: str) -> None:
+    def step(self, done: int, total: int, note: str) -> None:
         self.steps.setdefault(self.stages[-1], []).append((done, total))
 
 

@@ -20,9 +20,9 @@ def watched_stage(self: Any, *about: Any) -> None:
     stage(self, *about)
 
 
-def watched_step(self: Any, done: float, *about: Any) -> None:
+def watched_step(self: Any, done: int, *about: Any) -> None:
     step(self, done, *about)
-    if now == [cell, what] and round(done) == int(at):
+    if now == [cell, what] and done == int(at):
         os.kill(os.getpid(), signal.Signals[name])
 
 

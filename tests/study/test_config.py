@@ -55,7 +55,9 @@ def dose(tmp_path: Path) -> Path:
 
 def test_lists_need_no_brackets_and_a_number_of_seeds_is_that_many(share: Path, dose: Path):
     study = load(share, ["seeds=3", "mix.shares=0.1,1", "mix.levels=severe", "evals=forced_choice,sft_cue"])
-    assert (study.seeds, study.mix.shares, study.mix.levels) == ((0, 1, 2), (0.1, 1.0), ("severe",))
+    assert study.seeds == (0, 1, 2)
+    assert isinstance(study.mix, ShareRoute)
+    assert (study.mix.shares, study.mix.levels) == ((0.1, 1.0), ("severe",))
     assert [spec.model_dump().get("domain") for spec in study.evals] == [None, "medical"]
     assert load(dose, ["mix.doses=0.1", "train.target_modules=q_proj,v_proj"]).train.target_modules == (
         "q_proj",

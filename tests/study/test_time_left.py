@@ -40,7 +40,7 @@ class Simulated(TerminalWatcher):
         self._key, self._share = (cell, what), 0.0
         self.now += self._pause
 
-    def step(self, done: float, total: int, note: str) -> None:
+    def step(self, done: int, total: int, note: str) -> None:
         planned = self._forecast.plan.seconds[self._key] * (done / total - self._share)
         self.now, self._share = self.now + planned * self._factors[self._key[1]], done / total
         super().step(done, total, note)

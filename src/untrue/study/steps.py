@@ -361,7 +361,7 @@ class _Noting:
         self._watcher.stage(cell, what, part)
         self._claims.note(self._name, what, 0, 1, "")
 
-    def step(self, done: float, total: int, note: str) -> None:
+    def step(self, done: int, total: int, note: str) -> None:
         self._watcher.step(done, total, note)
         self._claims.note(self._name, self._stage, done, total, note)
 
