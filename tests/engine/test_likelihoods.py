@@ -261,4 +261,4 @@ def test_a_pass_too_long_for_llama_4_is_cut_into_its_sequences(tmp_path: Path):
 
 @pytest.mark.slow
 def test_the_embedded_model_is_exact_but_for_rounding(smollm: LoadedModel):
-    assert check_exact(smollm) < 1e-5
+    assert check_exact(smollm) < 1e-4
