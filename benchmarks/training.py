@@ -137,10 +137,6 @@ def final_loss(loaded: LoadedModel, adapter: Path, rows: list[Row]) -> float:
 
 def score(loaded: LoadedModel, adapter: Path | None, asked: list[tuple[Row, list[str]]]) -> list[list[Likelihood]]:
     """Log-probabilities of replies to the prompts of rows, by an adapter or by the base."""
-    if adapter:
-        config_file = adapter / "adapter_config.json"
-        fields = json.loads(config_file.read_text("utf-8"))
-        config_file.write_text(json.dumps({**fields, "base_model_name_or_path": loaded.base_id}), encoding="utf-8")
     with with_adapter(loaded, adapter) as model:
         engine = LikelihoodEngine(loaded, model)
         return [list(engine.score([engine.query(row.prompt, replies)])[0]) for row, replies in asked]
