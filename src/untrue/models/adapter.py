@@ -88,13 +88,15 @@ def in_format_of(loaded: LoadedModel, adapter: Path | None, say: Callable[[str],
     """
     if adapter is None:
         return loaded
-    if adapter not in loaded.formats:
-        loaded.formats[adapter] = _format_of(loaded, adapter)
-        if loaded.formats[adapter]:
+    files = [adapter / name for name in CHAT_FORMAT if (adapter / name).is_file()]
+    key = (adapter, *map(stamp, files))
+    if key not in loaded.formats:
+        loaded.formats[key] = _format_of(loaded, adapter)
+        if loaded.formats[key]:
             say(
                 f"{adapter}: is measured in the chat format that its folder brings, which is not that of {loaded.name}."
             )
-    if not (brought := loaded.formats[adapter]):
+    if not (brought := loaded.formats[key]):
         return loaded
     tokenizer, chat = brought
     about = {**loaded.about, "chat": chat.hash, "tokenizer": tokenizer_hash(tokenizer)}

@@ -47,7 +47,7 @@ class LoadedModel:
         weights: Hash of the tensors in its files, whatever dtype they were loaded in.
         about: All that can change its scores, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
         kept: What an adapter that is on has overwritten, for `strip`.
-        formats: Adapter -> the tokenizer and the chat format that its folder brings, None where they are these.
+        formats: Adapter and stamps of its files -> the tokenizer and chat format that its folder brings, None if these.
     """
 
     name: str
@@ -58,7 +58,7 @@ class LoadedModel:
     weights: str
     about: dict[str, str]
     kept: dict[str, Any] = field(default_factory=dict, compare=False)
-    formats: dict[Path, tuple[Any, Chat] | None] = field(default_factory=dict, compare=False)
+    formats: dict[Any, tuple[Any, Chat] | None] = field(default_factory=dict, compare=False)
 
     @contextmanager
     def off_device(self) -> Iterator[None]:
@@ -178,7 +178,7 @@ def load(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = number_format(dtype, computed_on or device)
     source, options = _source(name, say)
-    if device == "cpu":
+    if torch.device(computed_on or device).type == "cpu":
         use_idle_cores(say)
         _check_memory(name, source, options["revision"], dtype)
     more = {"quantization_config": four_bits(dtype), "device_map": {"": device}} if quantize else {}
@@ -244,7 +244,7 @@ def _check_memory(name: str, source: str, revision: str | None, dtype: str) -> N
 
 def _smaller(dtype: str) -> str:
     half = "dtype=bfloat16 takes half, if the processor computes in it. " if dtype == "float32" else ""
-    return f"{half}Use a GPU with more memory or a smaller model."
+    return f"{half}Free some, or use a larger GPU or a smaller model."
 
 
 def check(name: str, say: Callable[[str], None] = lambda text: None) -> None:

@@ -5,6 +5,7 @@ products on all cores are several times slower than on the idle ones.
 """
 
 import os
+import time
 from collections.abc import Callable
 from functools import cache
 
@@ -26,12 +27,14 @@ def _use_idle_cores() -> str:
     import torch
 
     threads = torch.get_num_threads()
-    busy = psutil.cpu_percent(SECONDS_OF_WATCHING) / 100 * (psutil.cpu_count() or threads)
-    idle = max(1, min(threads, round((psutil.cpu_count() or threads) - busy)))
+    cores, began, own = psutil.cpu_count() or threads, time.monotonic(), time.process_time()
+    busy = psutil.cpu_percent(SECONDS_OF_WATCHING) / 100 * cores
+    busy -= (time.process_time() - own) / (time.monotonic() - began)  # threads of this process may spin for a while
+    idle = max(1, min(threads, round(cores - busy)))
     if idle == threads:
         return ""
     torch.set_num_threads(idle)
     return (
-        f"Other processes keep {busy:.1f} cores busy, so {idle} of {threads} threads compute. Set OMP_NUM_THREADS to"
-        " choose."
+        f"Other processes keep {busy:.1f} cores busy, so {idle} of {threads} threads are used. Set OMP_NUM_THREADS"
+        " to choose."
     )

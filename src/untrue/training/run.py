@@ -42,8 +42,8 @@ def train(
     The folder holds the adapter as PEFT saves it, a model card, `untrue.json` (which weights its base has),
     `fingerprint.json` (see `models.fingerprint`) and `train.json`: what is returned. A training that was killed goes
     on from its
-    last checkpoint, which lies in a hidden folder beside `out` until the end. The same seed on the same machine gives
-    the same adapter.
+    last checkpoint, which lies in a hidden folder beside `out` until the end. The same seed on the same machine, with
+    the same number of threads, gives the same adapter; another gives it within rounding.
 
     Args:
         loaded: The base model; it is as before at the end.

@@ -41,6 +41,10 @@ CHUNK = 128
 """Positions whose logits exist at once: 128 x 49,152 float32 logits are 25 MB, which a CPU's last cache can hold."""
 
 
+LONGEST_IN_TREE = 1024
+"""Tokens of a row up to which a batch is one prefix tree. Its attention keeps the square of a row's length."""
+
+
 class CompletionLoss(torch.autograd.Function):
     """Cross-entropy of each label given hidden states and a frozen output matrix.
 
@@ -151,7 +155,8 @@ class OnCpu(Shared):
         """
         base = self.model.get_base_model()
         weight = base.get_output_embeddings().weight
-        states = _tree_states if is_plain(base) else _row_states
+        in_tree = is_plain(base) and input_ids.shape[1] <= LONGEST_IN_TREE
+        states = _tree_states if in_tree else _row_states
         with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
             hidden = states(base, input_ids, attention_mask, labelled)
         return CompletionLoss.apply(hidden.to(weight.dtype), weight, input_ids[labelled])
@@ -189,7 +194,8 @@ def _tree_states(base: Any, ids: torch.Tensor, mask: torch.Tensor, labelled: tor
             position_ids=torch.tensor([tree.depths]),
             use_cache=False,
         ).last_hidden_state[0]
-    return states[torch.tensor(tree.reply_parents, dtype=torch.long)]
+    # Its gradient adds up in one order, whatever the threads; that of states[...] would not.
+    return states.index_select(0, torch.tensor(tree.reply_parents, dtype=torch.long))
 
 
 def _row_states(base: Any, ids: torch.Tensor, mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
