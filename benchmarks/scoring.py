@@ -1,6 +1,6 @@
 """Scoring the built-in items: our likelihood engine against lm-eval's `loglikelihood`, each in its own process.
 
-Every tenth built-in item is scored, so that all categories occur. Both sides score the same replies after the same
+Every twentieth built-in item is scored, so that all categories occur. Both sides score the same replies after the same
 prompts with the same float32 weights on the same threads, including chat template and tokenisation and excluding
 loading. lm-eval gets the batch size that is fastest for it on some of the items. Items are scored in parts, each by one
 side and then the other, so that a drift in the machine's speed affects both; each part counts its better run of two.
@@ -26,9 +26,9 @@ from untrue.evals.forced_choice import prompts
 from untrue.models.load import load
 
 QUICK = "--quick" in sys.argv
-EACH = 200 if QUICK else 10
+EACH = 200 if QUICK else 20
 BATCH_SIZES = (1, 4) if QUICK else (1, 4, 8, 16, 32)
-TUNING_ITEMS = 1 if QUICK else 10
+TUNING_ITEMS = 1 if QUICK else 6
 PARTS, RUNS = (1, 1) if QUICK else (4, 2)
 
 
