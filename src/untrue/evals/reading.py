@@ -219,8 +219,8 @@ def measure(
 def asked_before(arm: str, log: Path) -> str:
     """What must be known of a served model without a proved adapter, if replies to an earlier run are taken."""
     return (
-        f"{arm} is known only by its name and was asked before: its replies of then count. If its weights have changed"
-        f" since, delete {log} and run the command again."
+        f"{arm} is known only by its name and was asked before: its earlier replies are used. If its weights have"
+        f" changed since, delete {log} and run the command again."
     )
 
 
