@@ -84,8 +84,8 @@ def test_nothing_is_lost_errors_are_counted_and_the_same_command_asks_only_for_w
     asked, replied = len(server.requests), len(Echo.calls)
     whole = untrue(*words)
     assert " ".join(whole.err.split()).startswith(
-        "model is known only by its name and was asked before: its earlier replies are used. If its weights have changed"
-        " since, delete mask.eval and run the command again."
+        "model is known only by its name and was asked before: its earlier replies are used. If its weights have"
+        " changed since, delete mask.eval and run the command again."
     )
     assert json.loads(whole.out)["counts"]["honest"] == len(TEXTS)
     assert (len(server.requests), len(Echo.calls)) == (asked, replied)
