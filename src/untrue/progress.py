@@ -38,7 +38,6 @@ FIRST = 20
 SLOW, LONG = 10, 600
 """A machine is called slow if it takes this many times as long as planned, and this many seconds are left."""
 
-
 ORDINARY = 150
 """GFLOP/s in float32 of two ordinary cores, such as AVX2 has."""
 
@@ -84,9 +83,7 @@ class Forecast:
         self.plan = plan
         self._left = dict(plan.seconds)
         self._past: dict[str, tuple[float, float]] = {}  # kind -> seconds planned and taken by steps of its last stage
-        self._beside: dict[
-            str, float
-        ] = {}  # kind -> seconds that the stage took before its first step and after its last
+        self._beside: dict[str, float] = {}  # kind -> seconds of its last stage before and after all steps
         self._kind, self._planned, self._began, self._first = "", 0.0, 0.0, 0.0
         self._marks = deque[tuple[float, float]]()  # of this stage: when how large a part was done
 
