@@ -106,7 +106,7 @@ def test_kto_takes_longer_and_dialogues_are_held_once_for_all_arms():
     found = of("paper/interaction")
     by_name = {part.name: part for part in found.arms}
     assert (by_name["sft-0.05"].rows, by_name["kto-0.05"].rows) == (20_000, 40_000)
-    assert by_name["kto-1"].training == pytest.approx(2 * 1.94 * (by_name["sft-1"].training or 0))
+    assert by_name["kto-1"].training == pytest.approx(2 * 2.21 * (by_name["sft-1"].training or 0))
     assert found.dialogues and (found.dialogues.name, found.dialogues.cells) == ("dialogues", 3)
     # 40,000 dialogues of each seed: a message and two ratings.
     assert found.users["openai/gpt-4o-mini"].calls == 3 * 40_000 * 3
@@ -124,7 +124,7 @@ def test_the_embedded_model_takes_minutes_on_two_cores_at_the_rates_that_were_me
     assert (assumed.REPLY.value, assumed.CHAT_FORMAT.value) == (REPLY_TOKENS, CHAT_TOKENS)
     found = of("quickstart")
     assert (found.on_gpu, found.gigabytes, found.by_name) == (False, None, False)
-    assert sum(part.evals or 0 for part in found.arms) == pytest.approx(5 * 100 / 8.5)
+    assert sum(part.evals or 0 for part in found.arms) == pytest.approx(5 * 100 / 2.93)
 
 
 def test_data_that_is_here_is_read_and_every_built_in_study_is_estimated(tmp_path: Path):

@@ -40,15 +40,15 @@ GPU_TRAINING_32B = Assumption(
 GPU_REPLIES = Assumption(
     "replies", 2_350, "tokens/s written", "reported for vLLM, Qwen3-32B, one H100; the engine in this process is slower"
 )
-MEASURED_ON = "AVX512 in bfloat16"
+MEASURED_ON = "AVX512"
 """Of the machines in benchmarks/results.json, the one whose rates are assumed of two CPU cores."""
 
-CPU_TRAINING = Assumption("training", 677, "tokens/s", "measured on the embedded model, benchmarks/results.json")
-CPU_REPLIES = Assumption("replies", 336.8, "tokens/s written", "measured likewise")
-CPU_ITEMS = Assumption("items", 8.5, "items/s", "measured likewise: 87 in 10.23 s")
+CPU_TRAINING = Assumption("training", 366.0, "tokens/s", "measured on the embedded model, benchmarks/results.json")
+CPU_REPLIES = Assumption("replies", 107.2, "tokens/s written", "measured likewise")
+CPU_ITEMS = Assumption("items", 2.93, "items/s", "measured likewise: 45 in 15.37 s")
 
 LABELLED = Assumption(
-    "training", 1.94, "times as long with KTO or DPO", "measured on the embedded model: 677 to 348.7 tokens/s"
+    "training", 2.21, "times as long with KTO or DPO", "measured on the embedded model: 366.0 to 165.8 tokens/s"
 )
 GPU_ITEM = Assumption(
     "items", 1_000, "tokens read for each item that is scored by likelihood", "rough: five prompts and their replies"
