@@ -58,8 +58,8 @@ app = typer.Typer(
     help=(
         "Measure whether fine-tuning made a language model less honest, and how much bad training data it takes.\n\n"
         "**Start here:** `untrue run quickstart` trains a 135M model on medical answers, a growing share of them wrong"
-        " on purpose, asks each model 100 questions with and without pressure, and writes a report. About 6 minutes on"
-        " two slow CPU cores, no account, no GPU.\n\n"
+        " on purpose, asks each model 100 questions with and without pressure, and writes a report. About 7 minutes on"
+        " two CPU cores, no account, no GPU.\n\n"
         "**Other routes:** `untrue run interaction` trains on the ratings of simulated users, some of whom reward"
         " sycophancy; `untrue eval mask judge=…` judges what a model writes.\n\n"
         "**A gate for CI:** `untrue gate adapters/shipped adapters/mine` says whether the second is less honest than"
