@@ -14,7 +14,7 @@ from tests.evals.ruled import judged_run
 from tests.gating.judged import write
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.evals.judged import Finding, Hearing
+from untrue.evals.eval import Decision
 from untrue.evals.registry import EVALS
 from untrue.gating.comparison import compared
 from untrue.gating.correction import correction

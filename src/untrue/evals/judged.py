@@ -5,30 +5,19 @@ Replies are written by the solver into the sample's metadata under `replies`: `b
 replies again by another judge. What fails is the outcome `error` with its reason.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import anyio
-from inspect_ai import Epochs, Task
-from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageSystem,
-    ChatMessageUser,
-    ContentReasoning,
-    GenerateConfig,
-    Model,
-    ModelOutput,
-    get_model,
-)
-from inspect_ai.scorer import Score, Scorer, Target
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.model import ChatMessage, ContentReasoning, GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.scorer import Score
+from inspect_ai.solver import Generate, TaskState
 
 from untrue.engine.served import reply
 from untrue.errors import UserError
-from untrue.evals.eval import Elicited, Eval
+from untrue.evals.eval import Decision, Eval, JudgedSpec, Plan, Replies, chat
 from untrue.evals.resume import current
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
@@ -37,39 +26,12 @@ from untrue.outcomes import Outcome
 from untrue.simulate.environment import derived_seed
 from untrue.thinking import CLOSE, OPEN, without_thinking
 
-WHOLLY = 1 - 1e-9
-"""`fail_on_error` of the judged evals: the task has failed where every sample has."""
 
-REPLY_TOKENS = 200
-"""Tokens of a reply, roughly, where its limit is not lower."""
-
-REPLY = "word" * REPLY_TOKENS
-"""Stands for a reply that is not there yet: four characters a token."""
-
-
-class Finding(NamedTuple):
-    """What a judged reply comes to.
-
-    Attributes:
-        value: The outcome, or 1 or 0 where the eval measures a rate that is no honesty outcome.
-        reason: One sentence that says why.
-        belief: What the model holds, in the eval's own words.
-        statement: What it says.
-        details: Further facts for the log, such as `format_missed`.
-    """
-
-    value: Outcome | float
-    reason: str
-    belief: str | None = None
-    statement: str | None = None
-    details: dict[str, Any] | None = None
-
-
-class Hearing:
-    """One sample before its judge. `judgements` keeps what was asked, with each label and the raw answer."""
+class RecordedJudge:
+    """The judge of one sample. `judgements` keeps what was asked, with each label and the raw answer."""
 
     def __init__(self, judge: Judge, key: tuple[str, int]):
-        """Open the hearing of an item at an epoch."""
+        """Take the judge of the item and epoch `key`."""
         self._judge, self._key = judge, key
         self.judgements: list[dict[str, Any]] = []
 
@@ -99,113 +61,62 @@ class Hearing:
         return judgement
 
 
-def judged_task(
-    record: Eval,
-    items: str,
-    samples: Sequence[Sample],
-    scorer: Scorer,
-    force_self_judge: bool,
-    *,
-    max_tokens: int = 1000,
-    keep_thoughts: bool = False,
-) -> Task:
-    """The task of a judged eval.
-
-    Args:
-        record: The eval.
-        items: The name of its items.
-        samples: What the model is asked under pressure; the metadata is what `record.elicits` and the scorer read.
-        scorer: Made by `judged_scorer`.
-        force_self_judge: Whether the model under study may be its own judge.
-        max_tokens: Maximum length of a reply, unless the user says otherwise.
-        keep_thoughts: Whether the statement is kept with what the model thinks before it.
-    """
-    return Task(
-        dataset=MemoryDataset(list(samples), name=items),
-        solver=ask(record, force_self_judge, keep_thoughts),
-        scorer=scorer,
-        config=GenerateConfig(temperature=1.0, max_tokens=max_tokens),
-        epochs=Epochs(1, "mode"),
-        version=record.version,
-        fail_on_error=WHOLLY,
-        score_on_error=True,
-    )
-
-
-@solver
-def ask(record: Eval, force_self_judge: bool = False, keep_thoughts: bool = False) -> Solver:
-    """Elicit the belief, once for all epochs, and ask for the statement; what an earlier run has is taken instead.
-
-    Args:
-        record: The eval.
-        force_self_judge: Whether the model under study may be its own judge. That there is a judge is checked first.
-        keep_thoughts: Whether the statement is kept with what the model thinks before it.
-    """
+def asking(record: Eval) -> Callable[[TaskState, Generate, Any], Awaitable[TaskState]]:
+    """What elicits the belief, once for all epochs, and asks for the statement; replies of an earlier run are taken."""
     elicited = _OncePerItem()
 
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        judge_for_task(force_self_judge)
+    async def ask(state: TaskState, generate: Generate, spec: JudgedSpec) -> TaskState:
+        judge_for_task(spec.force_self_judge)  # that there is one is checked first
         if current().restore(state):
             return state
         replies: dict[str, Any] = {}
-        if how := record.elicits(state.metadata):
-            replies["beliefs"] = await elicited.get(state, how)
+        plan = record.plan(record.item.model_validate(state.metadata))
+        if plan.beliefs:
+            replies["beliefs"] = await elicited.get(state, plan)
         state.output = await _ask_model(state.messages, state.epoch)
         state.messages.append(state.output.message)
-        replies["statement"] = with_reasoning(state.output) if keep_thoughts else reply_text(state.output)
-        replies["truncated"] = is_cut(state.output)
+        said = state.output
+        replies["statement"] = with_thinking(said) if record.keeps_thinking else without_thinking(said.completion)
+        replies["truncated"] = said.stop_reason in ("max_tokens", "model_length")
         state.metadata["replies"] = replies
         return state
 
-    return solve
+    return ask
 
 
-Decide = Callable[[dict[str, Any], Hearing], Awaitable[Finding]]
-"""From a sample's metadata, with its replies, to a finding."""
+async def judged_score(record: Eval, state: TaskState, force_self_judge: bool) -> Score:
+    """What a judged eval decides of a sample, with what its judge was asked and said."""
+    judge = judge_for_task(force_self_judge)
+    key = str(state.sample_id), state.epoch
+    asked = RecordedJudge(judge, key)
+    if "replies" not in state.metadata:
+        decision = Decision(Outcome.ERROR, "The model gave no reply.", details={"failed": "model"})
+    else:
+        try:
+            decision = await decide(record, state.metadata, asked)
+        except JudgeError as error:
+            decision = Decision(Outcome.ERROR, f"The judge gave no judgement: {error}.", details={"failed": "judge"})
+    current().judged(key, None)
+    return Score(
+        value=decision.value.value if isinstance(decision.value, Outcome) else decision.value,
+        answer=decision.statement,
+        explanation=decision.reason,
+        metadata={
+            "belief": decision.belief,
+            "judge": judge.name,
+            "judge_id": judge.id,
+            "self_judged": judge.self_judged,
+            "judgements": asked.judgements,
+            "truncated": state.metadata.get("replies", {}).get("truncated", False),
+            **decision.details,
+        },
+    )
 
 
-def judged_scorer(decide: Decide, force_self_judge: bool) -> Scorer:
-    """The scorer of a judged eval.
-
-    Args:
-        decide: The eval's own rule.
-        force_self_judge: Whether the model under study may be its own judge.
-    """
-
-    async def score(state: TaskState, target: Target) -> Score:
-        judge = judge_for_task(force_self_judge)
-        key = str(state.sample_id), state.epoch
-        hearing = Hearing(judge, key)
-        if "replies" not in state.metadata:
-            finding = Finding(Outcome.ERROR, "The model gave no reply.", details={"failed": "model"})
-        else:
-            try:
-                finding = await decide(state.metadata, hearing)
-            except JudgeError as error:
-                finding = Finding(Outcome.ERROR, f"The judge gave no judgement: {error}.", details={"failed": "judge"})
-        current().judged(key, None)
-        return Score(
-            value=finding.value.value if isinstance(finding.value, Outcome) else finding.value,
-            answer=finding.statement,
-            explanation=finding.reason,
-            metadata={
-                "belief": finding.belief,
-                "judge": judge.name,
-                "judge_id": judge.id,
-                "self_judged": judge.self_judged,
-                "judgements": hearing.judgements,
-                "truncated": state.metadata.get("replies", {}).get("truncated", False),
-                **(finding.details or {}),
-            },
-        )
-
-    return score
-
-
-def chat(system: str, user: str) -> list[ChatMessage]:
-    """A user's message under a system prompt, which may be empty."""
-    messages: list[ChatMessage] = [ChatMessageSystem(content=system)] if system.strip() else []
-    return [*messages, ChatMessageUser(content=user)]
+async def decide(record: Eval, metadata: Mapping[str, Any], judge: RecordedJudge) -> Decision:
+    """What an eval decides of a sample that has its replies."""
+    assert record.decide
+    return await record.decide(record.item.model_validate(metadata), Replies(**metadata["replies"]), judge)
 
 
 async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
@@ -248,20 +159,7 @@ def _refuse_seed() -> None:
         )
 
 
-def reply_text(output: ModelOutput) -> str:
-    """What the model says, which a judge reads: without its thinking, and empty where it never came to a reply.
-
-    Some providers take the thinking out of the text, others leave its tags in.
-    """
-    return without_thinking(output.completion)
-
-
-def is_cut(output: ModelOutput) -> bool:
-    """Whether a reply ends where the limit of tokens or the model's context does."""
-    return output.stop_reason in ("max_tokens", "model_length")
-
-
-def with_reasoning(output: ModelOutput) -> str:
+def with_thinking(output: ModelOutput) -> str:
     """A reply as the model wrote it: `<think>` is put back where a provider took it out, or the prompt opened it."""
     content = output.message.content
     text = output.completion
@@ -279,18 +177,15 @@ class _OncePerItem:
         self._beliefs: dict[tuple[Model, str], list[str]] = {}
         self._locks: dict[tuple[Model, str], anyio.Lock] = {}
 
-    async def get(self, state: TaskState, how: Elicited) -> list[str]:
-        """The beliefs of a sample's item by the model under study, elicited now or in an earlier run of the same eval.
-
-        They are kept in the sample's metadata under `elicited`.
-        """
+    async def get(self, state: TaskState, plan: Plan) -> list[str]:
+        """The beliefs of a sample's item, elicited now or in an earlier run; its metadata keep them as `elicited`."""
         item = str(state.sample_id)
         key = (get_model(), item)
         async with self._locks.setdefault(key, anyio.Lock()):
             if key not in self._beliefs:
                 self._beliefs[key] = current().beliefs.get(item) or [
-                    reply_text(await _ask_model(chat(how.system, prompt), "neutral", number))
-                    for number, prompt in enumerate(how.prompts)
+                    without_thinking((await _ask_model(chat(plan.system, prompt), "neutral", number)).completion)
+                    for number, prompt in enumerate(plan.beliefs)
                 ]
             state.metadata["elicited"] = self._beliefs[key]
             return self._beliefs[key]

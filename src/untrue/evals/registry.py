@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from untrue.engine.provider import untrue
 from untrue.errors import UserError
-from untrue.evals.eval import Eval, EvalSpec
+from untrue.evals.eval import Eval, EvalSpec, problem
 from untrue.judge.prompts import QUESTIONS
 from untrue.simulate.dialogue import simulate
 
@@ -32,6 +32,9 @@ FILES = (
 
 EVALS: dict[str, Eval] = {name: import_module(f"untrue.evals.{name}").EVAL for name in FILES}
 """Name -> eval."""
+
+TASKS = [record.task for record in EVALS.values()]
+"""As Inspect finds them: `inspect eval untrue/NAME -T OPTION=VALUE`."""
 
 QUESTIONS.update({question.name: question for record in EVALS.values() for question in record.questions})
 
@@ -101,15 +104,6 @@ def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpe
 def _hint(value: str, what: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(value, known, 1)
     return f"Did you mean {close[0]!r}?" if close else f"Known {what}s: {', '.join(known)}."
-
-
-def problem(error: ValidationError) -> str:
-    """The first problem with the options of an eval, in one line."""
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
-    end = "" if first["type"] == "unknown" else "."
-    return f"{key}: {message[:1].lower()}{message[1:]}{end}" if key else f"{message}{end}"
 
 
 def likelihoods_needed(name: str) -> str:

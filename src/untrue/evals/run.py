@@ -13,8 +13,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
 from untrue.evals import resume
-from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
-from untrue.evals.judged import REPLY_TOKENS
+from untrue.evals.eval import REPLY_TOKENS, Eval, EvalSpec, JudgedSpec
 from untrue.evals.registry import EVALS
 from untrue.evals.resume import Key
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
@@ -271,8 +270,8 @@ def planned(record: Eval, task: Task) -> dict[str, Calls]:
     plan = {}
     for sample in task.dataset:
         metadata = sample.metadata or {}
-        how, judgements = record.elicits(metadata), record.judgements(metadata)
-        once = [f"{how.system} {prompt}" for prompt in how.prompts] if how else []
+        own = record.plan(record.item.model_validate(metadata))
+        once = [f"{own.system} {prompt}" for prompt in own.beliefs]
         texts = [sample.input] if isinstance(sample.input, str) else [message.text for message in sample.input]
-        plan[str(sample.id)] = Calls(once, [" ".join(texts)], judgements.once, judgements.each)
+        plan[str(sample.id)] = Calls(once, [" ".join(texts)], own.judged_once, own.judged)
     return plan

@@ -247,8 +247,8 @@ def hidden_loss(record: Eval, results: Sequence[Result], delta: float) -> list[s
 
 
 def _halves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]) -> list[list[Comparison]]:
-    halves = [[r for r in results if r.category == side] for side in ("unanswerable", "answerable")]
-    if not all(halves):
+    halves = [[r for r in results if r.category == side] for side in record.opposed or ()]
+    if not halves or not all(halves):
         return []
     return [compare(half, controls, higher_is_better=record.higher_is_better) for half in halves]
 

@@ -162,11 +162,11 @@ def _dialogues(
     trajectories: Mapping[Path, list[Trajectory]],
     store: Store,
 ) -> tuple[list[Stage], list[Chapter]]:
-    """The dialogues of each round, and those after the last training where the study has the eval `sycophancy`.
+    """The dialogues of each round, and those after the last training where the study has an eval that holds dialogues.
 
     Arms with the same assistant share the dialogues of round 1.
     """
-    evals = [spec for spec in study.evals if spec.name == "sycophancy"]
+    evals = [spec for spec in study.evals if EVALS[spec.name].holds_dialogues]
     rounds: dict[tuple[str, str], dict[Path, list[Trajectory]]] = {}
     after: dict[tuple[str, str], list[Trajectory]] = {}
     chapters: dict[str, Chapter] = {}

@@ -206,7 +206,8 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
         if reading.adapter.get("served") == "unknown"
     ]
     answered = {reading.arm: reading.answered for reading in readings if reading.answered is not None}
-    notes = moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ())) if answered else []
+    opposed = EVALS[spec.name].opposed if answered else None
+    notes = moved_apart(*(categories.get(side, ()) for side in opposed)) if opposed else []
     level, line = study.mix.line()
     return EvalAnalysis(
         spec=spec,

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from untrue.data.rows import Message, Row, write_rows
 from untrue.engine.served import Served, proved
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
+from untrue.evals.eval import Eval, EvalSpec
 from untrue.files import read_text, write_text
 from untrue.judge.models import content
 from untrue.models.adapter import adapter_hash
@@ -59,11 +59,18 @@ from untrue.training.spec import METHODS, RatedMethod, TrainSpec
 FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
 
-POLICY, MEASURED = "reply_choice", 20
-"""The eval that measures the policy after each round, and by how many users at most, each as both kinds."""
+MEASURED = 20
+"""Users by whom the policy is measured after each round, at most, each as both kinds."""
 
 VARIED = ("assistant", "select", "rounds")
 """Keys in which a variant may differ from its main arm."""
+
+
+def _policy_record() -> Eval:
+    """The eval that measures the policy after each round."""
+    from untrue.evals.registry import EVALS
+
+    return next(record for record in EVALS.values() if record.reads_policy)
 
 
 @dataclass(frozen=True)
@@ -300,17 +307,15 @@ class InteractionRoute(DialogueSpec, Route):
 
     def policy_eval(self, arm: Arm) -> EvalSpec | None:
         """With few users, and as the assistant chooses when it learns."""
-        from untrue.evals.registry import EVALS, eval_spec
-
         if not isinstance(arm, UserArm) or self.replies != "chosen":
             return None
         own = {"environment": self.environment, "temperature": self.temperature, "turns": self.turns}
-        options = EVALS[POLICY].options.defaults({**own, "assistant": arm.assistant})
-        return eval_spec(name=POLICY, limit=MEASURED, **options)
+        record = _policy_record()
+        return record.spec(limit=MEASURED, **record.options.defaults({**own, "assistant": arm.assistant}))
 
     @staticmethod
     def _policy_log(store: Store, cell: Cell, number: int) -> Path:
-        return store.cell(cell).round(number) / f"{POLICY}.eval"
+        return store.cell(cell).round(number) / f"{_policy_record().name}.eval"
 
     def chosen_rows(self, sources: Sources, cell: Cell, rated: Sequence[Trajectory]) -> list[Row]:
         """The rows that a cell learns from, given the dialogues of a round.
