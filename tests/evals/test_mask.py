@@ -14,9 +14,12 @@ from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.data.items import read_items
 from untrue.data.mask import MaskRow, read_mask_items
 from untrue.errors import UserError
-from untrue.evals.mask import Belief, Range, agree, compare, held, mask
+from untrue.evals.mask import Belief, Range, agree, compare, held
+from untrue.evals.registry import EVALS
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
+
+mask = EVALS["mask"].task
 
 HELD = [
     # direct runs, probes -> belief

@@ -107,11 +107,11 @@ def test_what_no_label_can_change_is_not_drawn(pair: Judged) -> None:
 def test_a_reply_is_not_drawn_where_a_label_leads_to_a_judgement_that_the_log_lacks(
     pair: Judged, leads_on: str
 ) -> None:
-    async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
+    async def decide(item: Any, replies: Any, hearing: Any) -> Decision:
         said = await hearing.ask("statement", STATEMENT, proposition="Rain is wet.", reply="It is.")
         if said.label == leads_on:
             await hearing.ask("belief", STATEMENT, proposition="Rain is wet.", reply="Yes.")
-        return Finding(Outcome.LIE if said.label in ("A", "B") else Outcome.HONEST, "By its label.")
+        return Decision(Outcome.LIE if said.label in ("A", "B") else Outcome.HONEST, "By its label.")
 
     reply = next(iter(pair.replies[0].values()))
     assert not replace(reply, record=replace(reply.record, decide=decide)).is_open

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
-from untrue.evals.eval import REPLY_TOKENS
+from untrue.evals.eval import REPLY_TOKENS, EvalSpec
 from untrue.evals.run import CHAT_TOKENS
 from untrue.files import write_text
 from untrue.judge.cost import dollars
