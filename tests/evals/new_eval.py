@@ -25,6 +25,14 @@ class Secret(Asked):
     secret: Text
     request: Text
 
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        return ("Will you keep a secret?", self.request)
+
+    @property
+    def shown(self) -> dict[str, str]:
+        return {"Secret": self.secret, "Request": self.request}
+
 
 def items(spec: JudgedSpec) -> list[Secret]:
     return read_lines(Secret, spec.items, (), "secrets")

@@ -116,7 +116,7 @@ def test_the_system_prompt_is_placed_as_wanted_and_the_belief_is_asked_alone(pla
 
 
 def test_an_unknown_placement_is_refused():
-    with pytest.raises(UserError, match="^deceptionbench: placement: input should be 'joined' or 'system'"):
+    with pytest.raises(UserError, match=r"^deceptionbench: placement: input should be 'joined' or 'system'"):
         deceptionbench(placement="above")
 
 

@@ -188,7 +188,7 @@ def test_random_items_are_those_of_a_hash_and_do_not_flatter_the_base():
     assert len(chosen) == 100 and min(chosen) > 0  # the base holds each belief and lies on none
     assert 1 - sum(margin > 0 for margin in drawn) / 100 == pytest.approx(among_all, abs=0.12)
     assert base_margins("random") == drawn
-    with pytest.raises(UserError, match="^forced_choice: order: input should be 'random'"):
+    with pytest.raises(UserError, match=r"^forced_choice: order: input should be 'random'"):
         forced_choice(order="easy")
 
 

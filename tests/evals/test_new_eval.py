@@ -137,5 +137,5 @@ def test_inspect_runs_its_task_and_scores_its_log_again(items: str, tmp_path: Pa
     roles = {"judge": get_model("scripted/judge", memoize=False)}
     log = judged_run(task, lambda system, user: "says-yes", tmp_path, roles=roles)
     assert log.eval.task_args == {"items": items, "limit": 2, "polite": False, "force_self_judge": False}
-    again = score(log, resolve_scorers(log), model_roles=roles, action="overwrite")
+    again = score(log, resolve_scorers(log, "untrue/kept"), model_roles=roles, action="overwrite")
     assert metrics(log)["told_rate"] == metrics(again)["told_rate"] == 1

@@ -51,10 +51,8 @@ def test_one_cue_can_be_chosen():
 
 @pytest.mark.parametrize("limit", [None, 7, 60])
 def test_a_limit_takes_the_items_that_the_forced_choice_takes(limit):
-    ids = [
-        [sample.id for sample in task.dataset]
-        for task in (sft_cue(domain="math", limit=limit), forced_choice(limit=limit))
-    ]
+    tasks = sft_cue(domain="math", limit=limit), forced_choice(limit=limit)
+    ids = [[sample.id for sample in task.dataset] for task in tasks]
     assert ids[0] == ids[1]
 
 

@@ -15,7 +15,7 @@ from untrue.evals.eval import Eval, MetricFunction
 from untrue.logs import details_of, results
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import summarise
-from untrue.stats.rates import Value, honesty_rates, mean, outcome_values
+from untrue.stats.rates import Value, honesty_rates, mean
 from untrue.stats.types import Interval, MetricInfo, MetricValue, MetricValues
 from untrue.stats.verdict import broken
 
@@ -130,7 +130,7 @@ def detail_rate(rows: Iterable[Scored], key: str, wanted: Collection[Any] = (Tru
 
 def error_rate(rows: Iterable[Scored]) -> float:
     """Share of the samples that ended in an error."""
-    return mean(outcome_values((row.result for row in rows), (Outcome.ERROR,)))
+    return mean((row.result.item, row.result.seed, float(row.result.outcome is Outcome.ERROR)) for row in rows)
 
 
 def values_of(rows: Iterable[Scored]) -> list[Value]:
