@@ -77,7 +77,7 @@ def _without_thinking(generate: Generate) -> Generate:
         state.output.completion = without_thinking(state.output.completion)
         return state
 
-    return cast(Generate, generate_reply)
+    return cast("Generate", generate_reply)
 
 
 def likeliest(choices: Sequence[Likelihood]) -> int:
