@@ -71,8 +71,7 @@ def _unknown(what: str, values: Mapping[str, str], known: Iterable[str]) -> Vali
 def eval_spec(**options: Any) -> EvalSpec:
     """The eval that a program asks for, such as `eval_spec(name="mask", judge="openai/gpt-5-mini", epochs=3)`.
 
-    Args:
-        **options: Values by name; None where one is left open.
+    An option that is None is left open.
 
     Raises:
         UserError: There is no such eval, option or value.

@@ -44,14 +44,12 @@ def run(
         loaded: The base model.
         adapter: Folder of an adapter, or None for the base itself.
         spec: The eval.
-        log: The `.eval` file; it appears whole or not at all. Of a judged eval, one that is there and has replies by
-            the same model with the same settings is completed: what failed or is new is asked, and nothing else. Until
-            the log is written, the replies to a judged eval lie in a hidden file beside it, whence a later run takes
-            them.
+        log: The `.eval` file; it appears whole or not at all. A log of a judged eval that has replies by the same model
+            with the same settings is completed. Until it is written, replies lie in a hidden file beside it.
         progress: Called as items are answered.
         seed: Of the model's replies; each item, epoch and draw has a seed of its own that is made from it.
         only: Of a judged eval, ids of the items that are needed: of others nothing new is asked. None for all.
-        named: What the log calls the adapter, where its folder is about to be moved.
+        named: What the log calls the adapter, if its folder is about to be moved.
 
     Raises:
         UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
@@ -78,24 +76,13 @@ def run_model(
     only: Collection[str] | None = None,
     proved: str | None = None,
 ) -> None:
-    """Run one eval on any of Inspect's models; see `run`.
+    """Run one eval on any of Inspect's models; arguments and errors are those of `run`, besides these.
 
     Args:
-        model: The model under study.
-        spec: The eval.
-        log: The `.eval` file.
-        progress: Called as items are answered.
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
-        about: What the log says of a model in this process: `LoadedModel.about`, and how it splits texts into
-            tokens.
-        only: Of a judged eval, ids of the items that are needed; None for all.
-        proved: The name of a base that each server is asked to prove, with the adapter, before it is asked: another
-            server, or the same one with the adapter under another name, may complete the log.
-
-    Raises:
-        UserError: The items are not as expected, the log holds other replies to a judged eval, or the eval failed as a
-            whole.
-        KeyboardInterrupt: The user stopped it.
+        about: What the log says of a model in this process: `LoadedModel.about`, and its tokenisation.
+        proved: The name of a base that each server proves, with the adapter, before it is asked: another server, or
+            the same one with the adapter under another name, may complete the log.
     """
     task = EVALS[spec.name].task(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
@@ -191,7 +178,7 @@ class _Tally:
         self._tell()
 
     def judged(self, key: Key, count: int | None) -> None:
-        """A sample has so many judgements by now, or all that it takes, be it that some were not needed."""
+        """Update a sample's count of judgements; None marks it complete."""
         calls = self._calls[key[0]]
         count = len(calls.judged_once) + len(calls.judged_each) if count is None else count
         self._judged += count - self._of_sample.get(key, 0)
@@ -273,5 +260,5 @@ def planned(record: Eval, task: Task) -> dict[str, Calls]:
         own = record.plan(record.item.model_validate(metadata))
         once = [f"{own.system} {prompt}" for prompt in own.beliefs]
         texts = [sample.input] if isinstance(sample.input, str) else [message.text for message in sample.input]
-        plan[str(sample.id)] = Calls(once, [" ".join(texts)], own.judged_once, own.judged)
+        plan[str(sample.id)] = Calls(once, [" ".join(texts)], [*own.judged_once], [*own.judged])
     return plan

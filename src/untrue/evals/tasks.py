@@ -41,7 +41,7 @@ def inspect_task(record: Eval) -> Callable[..., Task]:
             solver=_solver(record, spec),
             scorer=make_scorer(**forced),
             epochs=Epochs(1, "mean" if record.graded else "mode"),  # the default would turn outcomes into numbers
-            config=GenerateConfig(**(JUDGED_SAMPLING if record.judged else {}) | record.sampling),
+            config=GenerateConfig(**{**(JUDGED_SAMPLING if record.judged else {}), **record.sampling}),
             version=record.version,
             fail_on_error=WHOLLY if record.judged else False,
             score_on_error=record.judged,

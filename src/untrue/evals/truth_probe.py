@@ -134,11 +134,7 @@ def probes(states: Mapping[str, States]) -> dict[str, Probe]:
 
 
 def probe(categories: Sequence[States]) -> Probe:
-    """Fit a probe.
-
-    Args:
-        categories: The states of each category to fit on.
-    """
+    """Fit a probe on the states of each of these categories."""
     parts = list(categories) if len(categories) > 1 else [categories[0][::2], categories[0][1::2]]
     found = np.zeros(parts[0].shape[2])
     for index, part in enumerate(parts):
