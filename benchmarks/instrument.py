@@ -409,15 +409,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_study(load_study(STUDY, [*options.overrides, *narrowed]), options.out, progress=progress)
 
     study = run(progress=True).study
+    assert isinstance(study.mix, InstrumentRoute)
+    cases = study.mix.cases
     matrix = []
-    for case in study.mix.cases:
+    for case in cases:
         alone = [run(f"mix.cases=[{case}]", f"seeds=[{seed}]") for seed in study.seeds]
         matrix += named(run(f"mix.cases=[{case}]"), alone)
     print(table(matrix))
     wrong = [row for row in matrix if row.is_wrong]
     judged = [row for row in matrix if row.expected]
     print(f"\n{len(judged) - len(wrong)} of {len(judged)} named rightly. Report: {run().store.report}\n")
-    verdicts = {case: [gated(options.out, case, seed) for seed in study.seeds] for case in study.mix.cases}
+    verdicts = {case: [gated(options.out, case, seed) for seed in study.seeds] for case in cases}
     print(gate_table(verdicts))
     passed = [case for case, of in verdicts.items() if case != AGAIN and any(v.status == "pass" for v in of)]
     return 1 if wrong or passed else 0

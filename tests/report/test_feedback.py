@@ -16,7 +16,7 @@ from untrue.outcomes import Result
 from untrue.report import plots, words
 from untrue.report.format import PERCENT, outcome_word
 from untrue.report.html import page, render_dialogues
-from untrue.report.rows import policy_rows
+from untrue.report.format import policy_rows
 from untrue.report.summary import study_summary
 from untrue.simulate.environment import KINDS, REPLY_KINDS, ReplyKind, read_environment
 from untrue.simulate.trajectory import Choice, Trajectory, summarise

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.lines import Line2D
 
 from untrue.report import plots
-from untrue.report.rows import deciding
+from untrue.report.format import deciding
 from untrue.stats.types import ArmVerdict, Finding, Interval, Reason, Verdict
 from untrue.study.cell import Arm
 from untrue.study.results import Analysis, EvalAnalysis

@@ -30,11 +30,11 @@ from untrue.engine.served import reply
 from untrue.errors import UserError
 from untrue.evals.eval import Elicited, Eval
 from untrue.evals.resume import current
+from untrue.files import derived_seed
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
 from untrue.outcomes import Outcome
-from untrue.simulate.environment import derived_seed
 from untrue.thinking import CLOSE, OPEN, without_thinking
 
 WHOLLY = 1 - 1e-9

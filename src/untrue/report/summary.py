@@ -45,7 +45,6 @@ def study_summary(analysis: Analysis) -> dict[str, Any]:
             "loop": [{"stage": s.stage, "who": s.who, **s.summary._asdict()} for s in loop.stages] if loop else [],
             "rater": loop.rater if loop else None,
             "policy": loop.policy if loop else None,
-            "bandit": loop.bandit if loop else [],
         }
     )
 

@@ -15,14 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from untrue.data import sets
 from untrue.data.mix import Level
 from untrue.data.rows import LEVELS, Question, Row, write_rows
-from untrue.evals.eval import EvalSpec
 from untrue.files import content_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
 from untrue.settings import Listed
-from untrue.simulate.bandit import Shares
-from untrue.simulate.environment import Environment
-from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
 from untrue.study.store import Store
 from untrue.training.layout import ALONE, Layout
@@ -112,24 +108,6 @@ class Talk(NamedTuple):
     scores: bool
     user: str | None
     rater: str | None
-
-
-class DialogueFile(NamedTuple):
-    """Rated dialogues that a cell learned from.
-
-    Attributes:
-        round: Of the cell's training, counted from 1.
-        model: The model that talked.
-        path: The file of trajectories.
-        environment: What the dialogues are about.
-        policy: The log of the policy after that round, where more rounds follow and replies are chosen.
-    """
-
-    round: int
-    model: str
-    path: Path
-    environment: Environment
-    policy: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -275,13 +253,6 @@ class Route(BaseModel, ABC):
         """The dialogues that a cell learns from, round by round."""
         return ()
 
-    def prepare(self, run: Run) -> None:
-        """Check with the model, before anything is trained, what the route relies on.
-
-        Raises:
-            UserError: It does not hold.
-        """
-
     def shared(self, cell: Cell) -> str | None:
         """The name of what a cell shares with others and needs before it learns; None where it needs nothing."""
         return None
@@ -309,37 +280,6 @@ class Route(BaseModel, ABC):
         write_rows(files.rows, rows)
         run.watcher.stage(cell.name, "training")
         run.learn(rows, self.hyperparameters(run.train, cell.arm), files.adapter, cell.seed)
-
-    def dialogues(self, store: Store, sources: Sources, cell: Cell) -> Sequence[DialogueFile]:
-        """The rated dialogues that a cell learned from, round by round."""
-        return ()
-
-    def rater_record(self, store: Store) -> dict[str, Any] | None:
-        """Who rates the dialogues, if there are any: the `noise` of ratings by kind, or the `rater` and how well it
-        tells replies apart (`separation`).
-
-        Raises:
-            UserError: The record is damaged.
-        """
-        return None
-
-    def policy_eval(self, arm: Arm) -> EvalSpec | None:
-        """How the policy of an arm is measured after each round; None where it has no policy that could be read."""
-        return None
-
-    def copied(self, arm: Arm, rated: Sequence[Trajectory], seed: int, draws: int) -> list[Shares]:
-        """What a learner would choose after each round that copies what an arm selects, without any model.
-
-        Args:
-            arm: The arm.
-            rated: The dialogues of its first round.
-            seed: Of the draws.
-            draws: How often the loop is drawn.
-
-        Returns:
-            The share of each kind of reply, round by round; empty where nothing is known of the kinds.
-        """
-        return []
 
 
 class AnswersRoute(Route):
