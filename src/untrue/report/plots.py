@@ -353,7 +353,8 @@ def to_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     box, body = re.findall(r'viewBox="([^"]+)"[^>]*>(.*)</svg>', buffer.getvalue(), re.DOTALL)[0]
-    body = re.sub(r"<!--.*?-->| id=\"[a-z]+(\.\w+)?_\d+\"|<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->|<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")
     # The page's own font; older matplotlibs write size and family as one property.
     body = re.sub(r"font-family: [^;\"]*(; |(?=\"))", "", re.sub(r"font: (\S+px)[^;\"]*", r"font-size: \1", body))
     for colour, variable in _THEME.items():

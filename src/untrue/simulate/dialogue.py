@@ -92,10 +92,7 @@ def simulate(
     """
     keys = {**locals(), "kinds": [kinds] if isinstance(kinds, str) else kinds}
     del keys["seed"]  # the other parameters are the keys of a `CollectSpec`
-    spec = validate(CollectSpec, keys)
-    if spec.lacks_rater and _role("rater") is None:
-        raise UserError(NEEDS_RATER)
-    return dialogue_task(spec, seed)
+    return dialogue_task(validate(CollectSpec, keys), seed)
 
 
 def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Task:
@@ -123,11 +120,24 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
     ]
     return Task(
         dataset=MemoryDataset(samples, name=spec.environment),
+        setup=check_rater(spec),
         solver=talk(spec, talk_seed, on_reply),
         scorer=ratings(spec, talk_seed),
         version=VERSION,
         fail_on_error=False,
     )
+
+
+@solver
+def check_rater(spec: CollectSpec) -> Solver:
+    """Refuse to hold dialogues that nobody can rate."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        if spec.lacks_rater and _role("rater") is None:
+            raise UserError(NEEDS_RATER)
+        return state
+
+    return solve
 
 
 @solver
