@@ -51,21 +51,23 @@ def check(
         _print_estimate(model, as_json)
         return
     from untrue.judge.check import check as check_judge
-    from untrue.judge.check import trustworthy
+    from untrue.judge.check import faults
     from untrue.judge.judge import Judge
     from untrue.judge.models import judge_model
+    from untrue.report.words import judge_faults
 
     asked = Judge(judge_model(model))
     with bar(Console(stderr=True)) as progress:
         task = progress.add_task(f"asking {model}", total=None)
         result = check_judge(asked, lambda done, total: progress.update(task, completed=done, total=total))
-    trust = trustworthy(result)
+    found = faults(result)
+    reason = judge_faults(found) if found else f"in its check the judge passes on {', '.join(result.questions)}"
     if as_json:
-        typer.echo(json.dumps({**result.model_dump(), "trustworthy": trust.holds, "reason": trust.reason}))
+        typer.echo(json.dumps({**result.model_dump(), "trustworthy": not found, "reason": reason}))
     else:
         _print_check(result)
-        typer.echo(f"\n{'Reliable' if trust else 'Not reliable'}: {trust.reason}.")
-    if not trust:
+        typer.echo(f"\n{'Not reliable' if found else 'Reliable'}: {reason}.")
+    if found:
         raise typer.Exit(1)
 
 

@@ -17,7 +17,7 @@ from inspect_ai.scorer import Metric as InspectMetric
 from inspect_ai.scorer import SampleScore, metric
 
 from untrue.evals.eval import Eval, Metric
-from untrue.judge.check import is_one_sided
+from untrue.judge.note import is_one_sided
 from untrue.logs import details_of, result, results
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import summarise

@@ -10,7 +10,7 @@ from typing import Any
 
 from untrue.evals.reading import Evaluated
 from untrue.files import write_text
-from untrue.judge.check import JudgeNote
+from untrue.judge.note import JudgeNote
 from untrue.report import words
 from untrue.report.format import ascii_numbers
 from untrue.stats.types import Reason, Verdict

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from untrue.evals.eval import Eval
 from untrue.evals.reading import Evaluated
-from untrue.judge.check import JudgeNote
+from untrue.judge.note import JudgeNote
 from untrue.report import words
 from untrue.report.format import (
     MARGINS,
