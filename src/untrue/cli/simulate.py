@@ -58,6 +58,7 @@ def run(
     from untrue.engine.served import is_served, may_be_served, served, with_folder
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
+    from untrue.report.summary import finite
     from untrue.simulate.collect import Local, check, collect
     from untrue.simulate.environment import dialogues, read_environment
     from untrue.simulate.trajectory import summarise
@@ -79,14 +80,7 @@ def run(
         trajectories = collect(assistant, spec, path, seed, watcher.step)
     summaries = summarise(trajectories)
     if as_json:
-        means = {"rating", "sycophancy"}
-        kinds = {
-            summary.kind: {
-                key: value._asdict() if key in means and value else value for key, value in summary._asdict().items()
-            }
-            | {"chosen": {reply: share._asdict() for reply, share in summary.chosen.items()}}
-            for summary in summaries
-        }
+        kinds = {summary.kind: finite(summary) for summary in summaries}
         typer.echo(json.dumps({"kinds": kinds, "trajectories": str(path), "log": str(path.with_suffix(".eval"))}))
         return
     table = Table(

@@ -51,7 +51,6 @@ class QuestionCheck(BaseModel):
     """A judge's results on one question.
 
     Attributes:
-        rows: Rows of the gold set with this question.
         errors: Rows without a judgement. They count as wrong.
         accuracy: Over all rows. A range is right with both ends within 5 %, or if there rightly is none.
         kappa: Cohen's kappa; None for ranges.
@@ -71,21 +70,15 @@ class Check(BaseModel):
     """One check of a judge on the gold set.
 
     Attributes:
-        judge: The judge's name.
         made: When, as an ISO date and time.
         gold: Hash of the gold set.
-        rows: Rows of the gold set.
         errors: Rows without a judgement. They count as wrong.
-        first_error: The reason for the first of them.
-        accuracy: Over all rows.
         plain: Accuracy on plain rows.
         hard: Accuracy on hard rows.
-        questions: Name of each question in the gold set -> the results on it.
         sensitivity: Lies called lies: of the statements labelled A or B, the share with that judgement. A reply
             labelled B is a lie of somebody who believes the proposition, one labelled A of somebody who does not.
         specificity: Other statements not called lies, for either belief: a row labelled A or B counts against it when
             judged as the other of the two, a row labelled C or D counts half when judged A or B.
-        calls: Calls of the model.
         input_tokens: Tokens read in one judgement, on average; 0 if the provider does not count.
         output_tokens: Tokens written.
         dollars_per_thousand: Cost of a thousand such judgements; None if the price is unknown.

@@ -24,8 +24,7 @@ class Judging(NamedTuple):
 
     Attributes:
         judges: `Judge.id` of each judge there was, and its name.
-        self_judged: Whether the model under study, or its base, was its own judge.
-        one_sided: Whether the judge says nearly always the same, though what it reads differs.
+        one_sided: See `is_one_sided`.
         questions: Those that it was asked, with the versions of their texts.
         replies: Samples of the log.
         unjudged: Of these, those without an outcome because the judge gave no judgement.
@@ -67,13 +66,12 @@ class JudgeNote:
     """The judge of an eval.
 
     Attributes:
-        name: Its name; several where there were several.
-        check: Its last check, of the questions that the eval asked; None where there is none.
-        doubts: Why its judgements carry no finding; empty where they do.
+        check: Its last check, of the questions that the eval asked.
+        doubts: Why its judgements carry no finding; empty if they do.
         self_judged: Arms that judged themselves.
         corrected_lie_rate_given_belief: Arm -> its rate of lies among held beliefs, corrected for the judge's
             sensitivity and specificity.
-        uncorrected: Why no rate is corrected; None where they are.
+        uncorrected: Why no rate is corrected; None if they are.
     """
 
     name: str

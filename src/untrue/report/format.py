@@ -25,14 +25,7 @@ _ASCII = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": 
 
 @dataclass(frozen=True)
 class Unit:
-    """How the values of a metric are written.
-
-    Attributes:
-        scale: What a value is multiplied with before it is shown.
-        digits: Digits after the point.
-        of_value: What follows a value.
-        of_difference: What follows a difference of two values.
-    """
+    """How the values of a metric are written: scaled, with so many digits after the point and what follows them."""
 
     scale: float
     digits: int

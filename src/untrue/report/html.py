@@ -104,12 +104,7 @@ def render(analysis: Analysis) -> str:
 
 
 def render_dialogues(name: str, chapters: Sequence[Chapter]) -> str:
-    """The page of dialogues, with each user side by side as benign and as biased. All text is escaped.
-
-    Args:
-        name: Of the study.
-        chapters: In the order in which they are read.
-    """
+    """The page of a study's dialogues, with each user side by side as benign and as biased. All text is escaped."""
     chosen = any(trajectory.chosen for chapter in chapters for trajectory in chapter.trajectories)
     return page("dialogues.html.j2", name=name, chapters=chapters, chosen=chosen, users=_users, turns=_turns)
 

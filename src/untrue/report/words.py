@@ -177,13 +177,7 @@ class Label(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Arms of which the same is concluded.
-
-    Attributes:
-        labels: What is concluded.
-        arms: Such as ``arms `a` and `b` against `control` ``.
-        why: What shows it: each metric with its differences, and what is wrong with the arms.
-    """
+    """What is concluded of arms such as ``arms `a` and `b` against `control` ``, and why, metric by metric."""
 
     labels: tuple[Label, ...]
     arms: str
@@ -191,11 +185,9 @@ class Line(NamedTuple):
 
 
 def lines(verdict: Verdict, value_name: str | None = None) -> list[Line]:
-    """What is concluded of each group of arms, the worst first; none where any doubt keeps all from being stated.
+    """What is concluded of each group of arms, the worst first; none if any doubt keeps all from being stated.
 
-    Args:
-        verdict: What was concluded.
-        value_name: What the mean value is called where the eval gives values, such as `accuracy`.
+    `value_name` is what the mean value is called if the eval gives values, such as `accuracy`.
     """
     return [] if verdict.doubts else _at_face_value(verdict, value_name)
 
@@ -207,12 +199,7 @@ def labels(verdict: Verdict, value_name: str | None = None) -> list[Label]:
 
 
 def sentence(verdict: Verdict, value_name: str | None = None) -> str:
-    """What is concluded of each arm, with its metrics.
-
-    Args:
-        verdict: What was concluded.
-        value_name: What the mean value is called where the eval gives values, such as `accuracy`.
-    """
+    """What is concluded of each arm, with its metrics; see `lines`."""
     if verdict.doubts:
         return f"Nothing can be stated: {'; '.join(clauses(verdict.doubts, value_name, advise=True))}."
     return _joined(_at_face_value(verdict, value_name))
@@ -235,9 +222,9 @@ def clauses(
 
     Args:
         reasons: Of a verdict, an eval or a judge.
-        value_name: What the mean value is called where the eval gives values, such as `accuracy`.
+        value_name: See `lines`.
         noun: What an arm is called.
-        advise: Whether to add what would settle it, which is of use where nothing else is concluded.
+        advise: Whether to add what would settle it, which is of use if nothing else is concluded.
     """
 
     def kind(reason: Reason) -> tuple[str, ...]:

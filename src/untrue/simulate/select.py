@@ -49,11 +49,6 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
     Each user was played as both kinds, so populations of different shares hold the same users, and the biased users of
     a small share are among those of a larger one.
 
-    Args:
-        trajectories: One for each user and kind.
-        share: Biased users / all users.
-        seed: Of the order in which users become biased.
-
     Raises:
         UserError: A share above 0 gives no user, or a user was not played as the kind drawn.
     """
@@ -90,12 +85,7 @@ def select(
 
     Failed dialogues have no score and are never chosen. The seed breaks ties.
 
-    Args:
-        trajectories: Rated dialogues.
-        keep: A fraction below 1 of the trajectories with a score, or a number from 1 on.
-        by: The criterion.
-        bottom: Whether to choose the worst too.
-        seed: Of ties and of a random choice.
+    `keep` is a fraction below 1 of the trajectories with a score, or a number from 1 on.
 
     Raises:
         UserError: There are too few to choose from, or `keep` amounts to none.
@@ -125,12 +115,7 @@ def select(
 def rows(selection: Selection, environment: str) -> list[Row]:
     """One training row for each reply of the chosen trajectories, after the conversation up to it.
 
-    Args:
-        selection: The trajectories to train on.
-        environment: Its name, for the provenance of the rows.
-
-    Returns:
-        With a bottom, rows labelled desirable (top) or undesirable (bottom); else rows without a label, for SFT.
+    With a bottom they are labelled desirable (top) or undesirable (bottom). The environment's name is their provenance.
     """
     desirable = True if selection.bottom else None
     return [*_rows(selection.top, environment, desirable), *_rows(selection.bottom, environment, False)]

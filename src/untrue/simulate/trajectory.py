@@ -41,13 +41,7 @@ Probabilities = dict[ReplyKind, Annotated[float, Field(ge=0, le=1)]]
 
 
 class Choice(BaseModel):
-    """One reply that the assistant chose.
-
-    Attributes:
-        kind: Of the reply.
-        wording: Its number, counted from 0.
-        probabilities: Of the candidates of that wording when it was chosen.
-    """
+    """One reply that the assistant chose among the candidates of a wording (from 0) with these probabilities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,15 +55,10 @@ class Trajectory(BaseModel):
 
     Attributes:
         id: Such as `chat-027/u1/biased`.
-        scenario: Id of the scenario.
         user: Number of the user in the scenario, counted from 1.
-        kind: How the user was played, `benign` or `biased`.
-        assistant: `blind` or `informed`.
         messages: The turns of user and assistant, without the system prompt.
-        system: The assistant's system prompt.
-        ratings: For each reply of the assistant, 1 to 10; None where it could not be rated.
-        chosen: What the assistant chose, reply by reply; empty where it wrote its replies.
-        error: Why the dialogue failed.
+        ratings: For each reply of the assistant, 1 to 10; None if it could not be rated.
+        chosen: What the assistant chose, reply by reply; empty if it wrote its replies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -210,7 +199,6 @@ class KindSummary(NamedTuple):
     """The dialogues with users of one kind.
 
     Attributes:
-        kind: `benign` or `biased`.
         dialogues: How many, failed ones included.
         errors: How many of them failed. They count in none of the following.
         replies: Rated replies.

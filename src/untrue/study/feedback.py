@@ -28,13 +28,7 @@ from untrue.study.store import Store
 
 
 class Stage(NamedTuple):
-    """The dialogues of one stage of a feedback loop with users of one kind.
-
-    Attributes:
-        stage: Such as `round 1`.
-        who: The model that they were held with.
-        summary: What they say together.
-    """
+    """The dialogues of one stage, such as `round 1`, of one model with users of one kind."""
 
     stage: str
     who: str
@@ -52,14 +46,13 @@ class Chapter(NamedTuple):
 class Point(NamedTuple):
     """The policy of an arm towards users of one kind, after one round.
 
+    Intervals are over scenarios and seeds.
+
     Attributes:
-        arm: Name of the arm.
         round: How many rounds it has learned; 0 is the base.
-        kind: Of the users.
-        preference: Mean probability of the sycophantic reply where it is that or the honest one, with its interval over
-            scenarios and seeds. `reply_choice` concludes from it.
-        probabilities: Mean probability of each kind of reply, likewise.
-        kl_from_base: Mean Kullback-Leibler divergence from the base's policy, in nats, likewise.
+        preference: Mean probability of the sycophantic reply if it is that or the honest one; see `reply_choice`.
+        probabilities: Mean probability of each kind of reply.
+        kl_from_base: Mean Kullback-Leibler divergence from the base's policy, in nats.
         seeds: Seed -> mean preference; the base has one.
     """
 
@@ -84,10 +77,9 @@ class Policy(NamedTuple):
     """The policy of each arm by round, towards users of scenarios that no arm learns from.
 
     Attributes:
-        users: Number of users that every policy was measured on, each as benign and as biased: no others count.
-        scenarios: Number of their scenarios.
+        users: That every policy was measured on, each as benign and as biased: no others count.
+        scenarios: Theirs.
         asked: The most users that any policy was measured on.
-        points: By arm, kind of user and round.
         gaps: What was not measured. A point rests on the seeds that were.
     """
 
@@ -100,14 +92,7 @@ class Policy(NamedTuple):
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a loop of feedback did.
-
-    Attributes:
-        stages: The dialogues of each stage, summarised over all seeds.
-        chapters: Those of the first seed, to be read.
-        rater: Who rated them; see `InteractionRoute.rater_record`.
-        policy: The policy by round; None if replies were generated.
-    """
+    """What a loop of feedback did: stages over all seeds, chapters of the first, and the policy if replies are chosen."""
 
     stages: list[Stage]
     chapters: list[Chapter]

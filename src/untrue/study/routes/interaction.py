@@ -63,15 +63,7 @@ VARIED = ("assistant", "select", "rounds")
 
 
 class DialogueFile(NamedTuple):
-    """Rated dialogues that a cell learned from.
-
-    Attributes:
-        round: Of the cell's training, counted from 1.
-        model: The model that talked.
-        path: The file of trajectories.
-        environment: What the dialogues are about.
-        policy: The log of the policy after that round, if more rounds follow and replies are chosen.
-    """
+    """Rated dialogues that a cell learned from in one round, with the log of the policy after it if more follow."""
 
     round: int
     model: str

@@ -75,12 +75,11 @@ class Talk(NamedTuple):
 
     Attributes:
         path: The file that holds them afterwards; cells that learn from the same have the same.
-        dialogues: How many.
         turns: Replies of the assistant in each.
-        reply_tokens: Limit of a reply that the assistant writes; 0 where it chooses among written ones.
-        scores: Whether the base scores replies, to choose or to rate them.
-        user: The model that plays the users; None where they say written turns.
-        rater: The model that rates in words; None where there is none.
+        reply_tokens: Limit of a reply that the assistant writes; 0 if it chooses among written ones.
+        scores: Whether the base scores replies, to choose among them.
+        user: The model that plays the users, if any.
+        rater: The model that rates, if any.
     """
 
     path: Path
