@@ -92,7 +92,7 @@ class Policy(NamedTuple):
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a loop of feedback did: stages over all seeds, chapters of the first, and the policy if replies are chosen."""
+    """What a loop of feedback did: stages over all seeds, chapters of the first, the policy if replies are chosen."""
 
     stages: list[Stage]
     chapters: list[Chapter]
