@@ -92,8 +92,7 @@ def test_there_are_the_commands_that_the_docs_name():
         "data mix",
         "data convert",
         "simulate run",
-        "simulate check",
-        "simulate users",
+        "simulate rows",
         "simulate show",
     } <= COMMANDS.keys()
 

@@ -12,7 +12,7 @@ from inspect_ai.log import EvalLog
 from tests.evals.ruled import judged_run, metrics, outcomes, score
 from untrue.data.items import read_unknowns
 from untrue.evals.registry import EVALS
-from untrue.judge.check import judging
+from untrue.judge.note import judging
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 

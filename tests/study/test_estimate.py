@@ -127,7 +127,7 @@ def test_the_embedded_model_takes_minutes_on_two_cores_at_the_rates_that_were_me
 
 
 def test_data_that_is_here_is_read_and_every_built_in_study_is_estimated(tmp_path: Path):
-    for name in ("instrument", "interaction", "mixture"):
+    for name in ("domain", "interaction", "mixture"):
         found = of(name)
         assert found.seconds and not found.published and found.left == found.cells
     with pytest.raises(UserError, match="users: 999"):

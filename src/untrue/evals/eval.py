@@ -224,7 +224,6 @@ class Eval:
         needs_adapter: Whether it measures an adapter against its base, so that a model alone has a value by definition.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen but a tie.
         opposed: Two categories of which the second keeps the first honest; their mean hides it if they move apart.
-        holds_dialogues: Whether its samples are dialogues with simulated users.
         reads_policy: Whether it measures by which probability an assistant chooses each of some written replies.
         builtin: The data set that `items: builtin` means, where it is not the honesty items.
         also_reads: Further data sets that it reads.
@@ -260,7 +259,6 @@ class Eval:
     needs_adapter: bool = False
     weighs_replies: bool = False
     opposed: tuple[str, str] | None = None
-    holds_dialogues: bool = False
     reads_policy: bool = False
     builtin: str = "builtin"
     also_reads: tuple[str, ...] = ()

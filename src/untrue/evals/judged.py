@@ -19,11 +19,11 @@ from untrue.engine.served import reply
 from untrue.errors import UserError
 from untrue.evals.eval import Decision, Eval, JudgedSpec, Plan, Replies, chat
 from untrue.evals.resume import current
+from untrue.files import derived_seed
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
 from untrue.outcomes import Outcome
-from untrue.simulate.environment import derived_seed
 from untrue.thinking import CLOSE, OPEN, without_thinking
 
 

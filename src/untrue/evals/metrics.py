@@ -111,7 +111,7 @@ def soundness(rows: Sequence[Scored], answered: float | None = None) -> dict[str
         rows: Scored samples.
         answered: In an eval with questions that anyone can answer: the share that is answered.
     """
-    from untrue.judge.check import is_one_sided
+    from untrue.judge.note import is_one_sided
 
     one_sided = is_one_sided([row.details for row in rows])
     summaries = summarise([row.result for row in rows], {})

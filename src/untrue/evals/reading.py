@@ -15,8 +15,8 @@ from untrue.evals.eval import EvalSpec
 from untrue.evals.metrics import metric_values, scored
 from untrue.evals.registry import EVALS, likelihoods_needed
 from untrue.files import content_hash
-from untrue.judge.check import JudgeNote, Judging, judge_note, judging
 from untrue.judge.models import check_named
+from untrue.judge.note import JudgeNote, Judging, judge_note, judging
 from untrue.logs import COMPUTED, MODEL, adapter_in, failures, open_log, read_log
 from untrue.logs import results as results_of
 from untrue.models.adapter import in_format_of

@@ -16,7 +16,7 @@ from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.bases import refuse_other_base
 from untrue.gating.subject import Subject
-from untrue.judge.check import judge_note
+from untrue.judge.note import judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart
 from untrue.stats.types import ArmSummary, Comparison, Reason

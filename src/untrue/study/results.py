@@ -13,7 +13,7 @@ from untrue.data.items import Asked, items_hash
 from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, read
 from untrue.evals.registry import EVALS
-from untrue.judge.check import JudgeNote, judge_note
+from untrue.judge.note import JudgeNote, judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart, summarise, trend, verdict
 from untrue.stats.types import ArmSummary, Comparison, MetricValues, Reason, Trend, Verdict

@@ -37,9 +37,6 @@ from untrue.study.schedule import Kind, Task
 from untrue.study.store import CellFiles, Store
 from untrue.versions import versions
 
-PREPARED = 3600.0
-"""Seconds that a step waits for another to measure what all of them rely on, such as a rater."""
-
 
 def lacks(files: CellFiles, spec: EvalSpec, identities: Mapping[str, str]) -> bool:
     """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
@@ -117,14 +114,6 @@ def context(study: Study, sources: Sources, store: Store, loaded: LoadedModel, w
     """What the cells of a run share."""
     server = served_name(study.model) if study.serves_dialogues else None
     return Run(store, study.train, sources, loaded, watcher, study.run.train.layout, server)
-
-
-def prepare(run: Run, study: Study) -> None:
-    """Check with the model what all cells rely on, such as a rater, unless it was checked before."""
-    with run.store.claims().hold("rater", patience=PREPARED, say=run.watcher.say):
-        run.store.fetch_files(run.store.rater)
-        study.mix.prepare(run)
-        run.store.publish_files(run.store.rater)
 
 
 def share(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
@@ -335,7 +324,6 @@ def _step(
     files.check_base(loaded.about)
     run = context(study, sources, store, loaded, watcher)
     if kind == "dialogues":
-        prepare(run, study)
         share(run, study, cell, patience)
     elif kind == "train":
         train(run, study, cell, patience)

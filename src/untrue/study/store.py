@@ -167,7 +167,6 @@ class Store:
         self.summary = folder / "summary.json"
         self.report = folder / "report.html"
         self.dialogues = folder / "dialogues.html"
-        self.rater = folder / "rater.json"
 
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""
