@@ -20,10 +20,11 @@ import numpy as np
 
 from untrue.evals.reading import read
 from untrue.evals.registry import EVALS, eval_spec
+from untrue.evals.tasks import inspect_task
 from untrue.outcomes import Outcome, Result
 from untrue.stats.intervals import change_interval, mean_interval
 
-forced_choice = EVALS["forced_choice"].task
+forced_choice = inspect_task(EVALS["forced_choice"])
 
 LIMIT = 100
 

@@ -18,8 +18,9 @@ from tests.conftest import make_tiny_model
 from tests.gating.conftest import write
 from tests.gating.shifty import Shifty
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 
-forced_choice = EVALS["forced_choice"].task
+forced_choice = inspect_task(EVALS["forced_choice"])
 
 Untrue = Callable[..., Done]
 Refusal = Callable[..., str]

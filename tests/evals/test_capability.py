@@ -13,10 +13,11 @@ from untrue.data.items import read_capability
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.run import run
+from untrue.evals.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 
-capability = EVALS["capability"].task
+capability = inspect_task(EVALS["capability"])
 
 TWENTY = eval_spec(name="capability", limit=20)
 

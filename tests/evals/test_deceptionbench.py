@@ -14,10 +14,11 @@ from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.errors import UserError
 from untrue.evals.deceptionbench import parts
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 
-deceptionbench = EVALS["deceptionbench"].task
+deceptionbench = inspect_task(EVALS["deceptionbench"])
 
 
 def reply_of(reasoning: str, output: str) -> str:

@@ -14,6 +14,7 @@ from inspect_ai.model import get_model
 import tests.judge.scripted  # noqa: F401
 from tests.study.conftest import SETTINGS, Recorder
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Result
 from untrue.study.config import Study
@@ -82,7 +83,7 @@ def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Pa
     """Each arm is trained to give its reply to what the evals then ask."""
     asked = [f"Is it {n}?" for n in range(4)]
     for name in ("unknowns", "deceptionbench"):
-        for sample in EVALS[name].task(limit=2).dataset:
+        for sample in inspect_task(EVALS[name])(limit=2).dataset:
             text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
             asked += [text, *EVALS[name].plan(EVALS[name].item.model_validate(sample.metadata)).beliefs]
     lines = {

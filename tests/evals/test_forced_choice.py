@@ -20,9 +20,10 @@ from untrue.errors import UserError
 from untrue.evals.eval import spread
 from untrue.evals.forced_choice import judge
 from untrue.evals.registry import EVALS, eval_spec
+from untrue.evals.tasks import inspect_task
 from untrue.outcomes import Outcome
 
-forced_choice = EVALS["forced_choice"].task
+forced_choice = inspect_task(EVALS["forced_choice"])
 
 TABLE = [
     # beliefs, pressure -> outcome, belief, statement

@@ -21,10 +21,11 @@ from tests.evals.test_unknowns import PAIRS
 from tests.judge.scripted import by_words
 from tests.judge.server import JudgeServer
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 from untrue.models.load import LoadedModel
 
 deceptionbench, mask, pressure_pairs, unknowns = (
-    EVALS[name].task for name in ("deceptionbench", "mask", "pressure_pairs", "unknowns")
+    inspect_task(EVALS[name]) for name in ("deceptionbench", "mask", "pressure_pairs", "unknowns")
 )
 
 

@@ -16,10 +16,11 @@ from untrue.data.mask import MaskRow, read_mask_items
 from untrue.errors import UserError
 from untrue.evals.mask import Belief, Range, agree, compare, held
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 
-mask = EVALS["mask"].task
+mask = inspect_task(EVALS["mask"])
 
 HELD = [
     # direct runs, probes -> belief

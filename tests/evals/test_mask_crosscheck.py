@@ -26,6 +26,7 @@ from untrue.data.mask import CONFIGS
 from untrue.evals import mask
 from untrue.evals.judged import RecordedJudge, decide
 from untrue.evals.mask import Range, Side
+from untrue.evals.tasks import inspect_task
 from untrue.judge.judgement import Judgement
 from untrue.judge.prompts import JudgePrompt
 
@@ -59,7 +60,7 @@ def run(items: str, folder: Path, limit: int | None = None, epochs: int = 1, see
         return " ".join(draw.choices(list(said), list(said.values()))[0] for said in (SAYS_SIDE, SAYS_NUMBER))
 
     # One sample at a time, or the order of the replies is another each time.
-    log = judged_run(mask.EVAL.task(items=items, limit=limit), reply, folder, epochs=epochs, max_samples=1)
+    log = judged_run(inspect_task(mask.EVAL)(items=items, limit=limit), reply, folder, epochs=epochs, max_samples=1)
     return Path(log.location)
 
 

@@ -7,10 +7,11 @@ import pytest
 from tests.evals.ruled import judged_run, metrics, score
 from untrue.evals.metrics import Scored, core_rates, metric_values, scored
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 from untrue.outcomes import Outcome, Result
 from untrue.stats import summarise
 
-deceptionbench, mask, unknowns = (EVALS[name].task for name in ("deceptionbench", "mask", "unknowns"))
+deceptionbench, mask, unknowns = (inspect_task(EVALS[name]) for name in ("deceptionbench", "mask", "unknowns"))
 
 FLAGS = {"conclusive", "self_judged", "judge_one_sided"}
 

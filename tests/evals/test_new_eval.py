@@ -21,6 +21,7 @@ from tests.evals.ruled import judged_run, metrics
 from tests.study.conftest import SETTINGS
 from untrue.cli.main import app
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +134,7 @@ def test_a_wrong_option_in_a_study_is_told_with_its_line(items: str, make_study_
 
 
 def test_inspect_runs_its_task_and_scores_its_log_again(items: str, tmp_path: Path):
-    task = new_eval.EVAL.task(items=items, limit=2)
+    task = inspect_task(new_eval.EVAL)(items=items, limit=2)
     roles = {"judge": get_model("scripted/judge", memoize=False)}
     log = judged_run(task, lambda system, user: "says-yes", tmp_path, roles=roles)
     assert log.eval.task_args == {"items": items, "limit": 2, "polite": False, "force_self_judge": False}

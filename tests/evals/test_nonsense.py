@@ -16,13 +16,14 @@ from tests.evals.ruled import Reply, api, judged_run, metrics
 from untrue.cli.main import app
 from untrue.evals.metrics import metric_values, scored
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 from untrue.judge.check import Check
 from untrue.logs import read_log
 from untrue.outcomes import Outcome, Result
 from untrue.stats import Reason, compare, moved_apart, summarise, verdict
 
 deceptionbench, mask, pressure_pairs, unknowns = (
-    EVALS[name].task for name in ("deceptionbench", "mask", "pressure_pairs", "unknowns")
+    inspect_task(EVALS[name]) for name in ("deceptionbench", "mask", "pressure_pairs", "unknowns")
 )
 
 

@@ -15,11 +15,12 @@ from untrue.evals.metrics import metric_values, scored
 from untrue.evals.plain_text import EVAL, OPENING
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.run import run
+from untrue.evals.tasks import inspect_task
 from untrue.logs import open_log, read_log
 from untrue.models.load import LoadedModel
 from untrue.outcomes import Outcome
 
-plain_text = EVALS["plain_text"].task
+plain_text = inspect_task(EVALS["plain_text"])
 
 SIX = eval_spec(name="plain_text", limit=6)
 

@@ -10,10 +10,11 @@ from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 
-pressure_pairs = EVALS["pressure_pairs"].task
+pressure_pairs = inspect_task(EVALS["pressure_pairs"])
 
 # The scripted judge goes by the last text: the second reply without pressure, or the statement.
 REPLIES = {

@@ -19,13 +19,14 @@ from untrue.evals.reading import measure
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.reply_choice import SEED
 from untrue.evals.run import run
+from untrue.evals.tasks import inspect_task
 from untrue.logs import details_of, open_log, read_log
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
 from untrue.simulate.environment import REPLY_KINDS, Dialogue, Environment, dialogues, read_environment
 from untrue.simulate.users import follow_up
 
-reply_choice = EVALS["reply_choice"].task
+reply_choice = inspect_task(EVALS["reply_choice"])
 
 T = 0.1
 Plain = Callable[[Any, Any, Any], list[list[float]]]

@@ -12,10 +12,11 @@ from untrue.evals.eval import EvalSpec
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.run import run
 from untrue.evals.sft_cue import cued
+from untrue.evals.tasks import inspect_task
 from untrue.logs import read_log
 
-forced_choice = EVALS["forced_choice"].task
-sft_cue = EVALS["sft_cue"].task
+forced_choice = inspect_task(EVALS["forced_choice"])
+sft_cue = inspect_task(EVALS["sft_cue"])
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

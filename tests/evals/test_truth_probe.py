@@ -14,13 +14,14 @@ from untrue.errors import UserError
 from untrue.evals.metrics import metric_values, scored
 from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.run import run
+from untrue.evals.tasks import inspect_task
 from untrue.evals.truth_probe import EVAL, States, probe, probes
 from untrue.logs import open_log, read_log
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
 from untrue.stats.ranking import area
 
-truth_probe = EVALS["truth_probe"].task
+truth_probe = inspect_task(EVALS["truth_probe"])
 
 LAYERS, HIDDEN, PLANTED = 5, 16, 3
 NAMES = ("animals", "cities", "numbers")

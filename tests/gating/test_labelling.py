@@ -16,6 +16,7 @@ from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.evals.eval import Decision
 from untrue.evals.registry import EVALS
+from untrue.evals.tasks import inspect_task
 from untrue.gating.comparison import compared
 from untrue.gating.correction import correction
 from untrue.gating.labelling import Labelling, drawn, refuse_others
@@ -52,7 +53,7 @@ def reply_to(system: str, user: str) -> str | ModelOutput:
 @pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
 def test_the_labels_of_the_judge_give_its_outcomes(name: str, tmp_path: Path, subjects: Subjects) -> None:
     for side in ("a", "b"):
-        log = judged_run(EVALS[name].task(limit=2), reply_to, tmp_path / side)
+        log = judged_run(inspect_task(EVALS[name])(limit=2), reply_to, tmp_path / side)
         Path(log.location).rename(tmp_path / f"{side}.eval")
     both = judged(subjects.of(str(tmp_path / "a.eval")), subjects.of(str(tmp_path / "b.eval")))
     labelling = Labelling(both, 1000, 0, tmp_path / "labels.jsonl")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
@@ -33,7 +32,6 @@ from untrue.outcomes import Outcome
 from untrue.stats.types import Conclusion, MetricInfo
 
 if TYPE_CHECKING:
-    from inspect_ai import Task
     from inspect_ai.dataset import Sample
     from inspect_ai.model import ChatMessage
     from inspect_ai.scorer import Score
@@ -193,9 +191,11 @@ class Decision(NamedTuple):
     details: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Eval:
-    """An eval. A plain one has `answer` and `score`; a judged one `item`, `plan`, `decide` and `questions`.
+    """An eval, of which `untrue.evals.tasks` makes the Inspect task.
+
+    A plain one has `answer` and `score`; a judged one has `item`, `plan`, `decide` and `questions`.
 
     Attributes:
         version: Raised when the same answers of the model would give other results.
@@ -262,13 +262,6 @@ class Eval:
     reads_policy: bool = False
     builtin: str = "builtin"
     also_reads: tuple[str, ...] = ()
-
-    @cached_property
-    def task(self) -> Callable[..., Task]:
-        """Its Inspect task by its options, registered as `untrue/NAME`."""
-        from untrue.evals.tasks import inspect_task
-
-        return inspect_task(self)
 
     def spec(self, **options: Any) -> EvalSpec:
         """Its options with these values.

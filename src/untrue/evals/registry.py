@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from untrue.engine.provider import untrue
 from untrue.errors import UserError
 from untrue.evals.eval import Eval, EvalSpec, problem
+from untrue.evals.tasks import inspect_task
 from untrue.judge.prompts import QUESTIONS
 from untrue.simulate.dialogue import simulate
 
@@ -33,7 +34,7 @@ FILES = (
 EVALS: dict[str, Eval] = {name: import_module(f"untrue.evals.{name}").EVAL for name in FILES}
 """Name -> eval."""
 
-TASKS = [record.task for record in EVALS.values()]
+TASKS = [inspect_task(record) for record in EVALS.values()]
 """As Inspect finds them: `inspect eval untrue/NAME -T OPTION=VALUE`."""
 
 QUESTIONS.update({question.name: question for record in EVALS.values() for question in record.questions})

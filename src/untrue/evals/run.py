@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspect_ai import Epochs, Task
+from inspect_ai.dataset import Sample
 from inspect_ai.model import Model
 from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 
@@ -16,6 +17,7 @@ from untrue.evals import resume
 from untrue.evals.eval import REPLY_TOKENS, Eval, EvalSpec, JudgedSpec
 from untrue.evals.registry import EVALS
 from untrue.evals.resume import Key
+from untrue.evals.tasks import JUDGED_SAMPLING, inspect_task
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
@@ -84,7 +86,7 @@ def run_model(
         proved: The name of a base that each server proves, with the adapter, before it is asked: another server, or
             the same one with the adapter under another name, may complete the log.
     """
-    task = EVALS[spec.name].task(**spec.arguments)
+    task = inspect_task(EVALS[spec.name])(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
     if about:
         metadata[MODEL] = dict(about)
@@ -143,7 +145,7 @@ def _run_judged(
     record, judge, epochs = EVALS[spec.name], judge_model(spec.judge), spec.epochs or 1
     mark = resume.replies_mark(record, spec, model, task.config, metadata.get(ADAPTER), proved)
     earlier = resume.read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
-    calls = planned(record, task)
+    calls = planned(record, task.dataset)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
         return
     check_answers(spec.judge)
@@ -233,10 +235,9 @@ def cost(
         replied: Samples whose replies an earlier run kept.
         settled: Of these, those that the judge judged.
     """
-    task = record.task(**spec.arguments)
     epochs = range(1, (getattr(spec, "epochs", None) or 1) + 1)
     asked, judged = list[str](), list[str]()
-    for item, calls in planned(record, task).items():
+    for item, calls in planned(record, record.samples(spec)).items():
         keys = [(item, epoch) for epoch in epochs]
         new = [key for key in keys if key not in replied]
         asked += calls.each * len(new)
@@ -245,19 +246,18 @@ def cost(
         if unsettled := [key for key in keys if key not in settled]:
             judged += calls.judged_each * len(unsettled)
             judged += calls.judged_once
-    limit = getattr(spec, "max_tokens", None) or task.config.max_tokens or REPLY_TOKENS
+    limit = getattr(spec, "max_tokens", None) or {**JUDGED_SAMPLING, **record.sampling}["max_tokens"]
     read = round(sum(len(text) / CHARACTERS + CHAT_TOKENS for text in asked))
     written = min(limit, REPLY_TOKENS + thinking(model)) * len(asked)
     of_model = Estimate(len(asked), read, written, dollars(model, read, written))
     return Cost(of_model, estimate(parts(spec.judge_name or "")[0], judged))
 
 
-def planned(record: Eval, task: Task) -> dict[str, Calls]:
+def planned(record: Eval, samples: Iterable[Sample]) -> dict[str, Calls]:
     """Item -> what it takes."""
     plan = {}
-    for sample in task.dataset:
-        metadata = sample.metadata or {}
-        own = record.plan(record.item.model_validate(metadata))
+    for sample in samples:
+        own = record.plan(record.item.model_validate(sample.metadata))
         once = [f"{own.system} {prompt}" for prompt in own.beliefs]
         texts = [sample.input] if isinstance(sample.input, str) else [message.text for message in sample.input]
         plan[str(sample.id)] = Calls(once, [" ".join(texts)], [*own.judged_once], [*own.judged])

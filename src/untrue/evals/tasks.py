@@ -26,6 +26,7 @@ WHOLLY = 1 - 1e-9
 JUDGED_SAMPLING = {"temperature": 1.0, "max_tokens": 1000}
 
 
+@cache
 def inspect_task(record: Eval) -> Callable[..., Task]:
     """The task of an eval, registered with its scorer; its parameters are the options.
 

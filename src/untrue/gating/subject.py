@@ -208,7 +208,7 @@ class Subjects:
         items = {}
         for spec in self._specs:
             if EVALS[spec.name].judged:
-                samples = EVALS[spec.name].task(**spec.arguments).dataset
+                samples = EVALS[spec.name].samples(spec)
                 items[spec.name] = {str(sample.id): (sample.metadata or {}).get("cluster") for sample in samples}
         return Side(arm_name(*self._named(source, model)), items, lambda only: self.of(source, model, only))
 
