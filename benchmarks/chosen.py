@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from untrue.evals.reading import read
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.tasks import inspect_task
 from untrue.outcomes import Outcome, Result
 from untrue.stats.intervals import change_interval, mean_interval
 

@@ -15,7 +15,7 @@ from untrue.cli.main import app
 from untrue.data import builtin as builtin_data
 from untrue.data.source import parse_source
 from untrue.errors import UserError
-from untrue.evals.eval import JudgedSpec
+from untrue.harness.eval import JudgedSpec
 from untrue.models import embedded
 from untrue.study.config import Study, builtin, load
 from untrue.study.plan import arms

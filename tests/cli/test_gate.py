@@ -17,8 +17,8 @@ from tests.cli.conftest import Done
 from tests.conftest import make_tiny_model
 from tests.gating.conftest import write
 from tests.gating.shifty import Shifty
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 
 forced_choice = inspect_task(EVALS["forced_choice"])
 

@@ -20,7 +20,7 @@ import typer
 from tests import processes
 from untrue.cli.main import ORDER, app
 from untrue.data import builtin, sets
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
 from untrue.study import config
 
 UNTRUE = Path(sys.executable).with_name("untrue")

@@ -212,7 +212,7 @@ def parts(content: Any) -> list[Any]:
 @pytest.mark.parametrize("text", ["<think>\nHm, noon?\n</think>\n\nAt noon.", "Hm, noon?\n</think>\n\nAt noon."])
 def test_thoughts_are_a_part_of_their_own_and_never_the_reply(text):
     from untrue.engine.provider import _parts
-    from untrue.evals.judged import with_thinking
+    from untrue.harness.judged import with_thinking
     from untrue.thinking import without_thinking
 
     output = ModelOutput(

@@ -6,9 +6,9 @@ from inspect_ai.dataset import Sample
 from pydantic import Field
 
 from untrue.data.items import Asked, Text, read_lines
-from untrue.evals.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, chat, spread
-from untrue.evals.judged import RecordedJudge
-from untrue.evals.metrics import OUTCOME_METRICS, Scored, outcome_rates
+from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, chat, spread
+from untrue.harness.judged import RecordedJudge
+from untrue.harness.metrics import OUTCOME_METRICS, Scored, outcome_rates
 from untrue.judge.prompts import JudgePrompt
 from untrue.outcomes import Outcome
 from untrue.stats.rates import outcome_rate

@@ -9,9 +9,9 @@ import pytest
 from inspect_ai.model import get_model
 
 from tests.evals.ruled import judged_run
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.run import cost
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.run import cost
+from untrue.harness.tasks import inspect_task
 
 
 @pytest.mark.parametrize("name", [name for name, record in EVALS.items() if record.judged])

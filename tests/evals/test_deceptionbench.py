@@ -13,8 +13,8 @@ from inspect_ai.model import get_model
 from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.errors import UserError
 from untrue.evals.deceptionbench import parts
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 

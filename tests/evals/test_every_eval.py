@@ -13,8 +13,8 @@ from inspect_ai.model import get_model
 
 import tests.judge.scripted  # noqa: F401
 from tests.study.conftest import SETTINGS, Recorder
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Result
 from untrue.study.config import Study

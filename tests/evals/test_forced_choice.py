@@ -17,10 +17,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.items import by_information, read_items
 from untrue.errors import UserError
-from untrue.evals.eval import spread
 from untrue.evals.forced_choice import judge
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.eval import spread
+from untrue.harness.tasks import inspect_task
 from untrue.outcomes import Outcome
 
 forced_choice = inspect_task(EVALS["forced_choice"])

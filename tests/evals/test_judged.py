@@ -20,8 +20,8 @@ from tests.evals.test_mask import PROBES, file_of, row
 from tests.evals.test_unknowns import PAIRS
 from tests.judge.scripted import by_words
 from tests.judge.server import JudgeServer
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.models.load import LoadedModel
 
 deceptionbench, mask, pressure_pairs, unknowns = (

@@ -15,8 +15,8 @@ from untrue.data.items import read_items
 from untrue.data.mask import MaskRow, read_mask_items
 from untrue.errors import UserError
 from untrue.evals.mask import Belief, Range, agree, compare, held
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 

@@ -24,9 +24,9 @@ from tests.evals.ruled import judged_run
 from tests.evals.test_mask import PROBES, row, saved
 from untrue.data.mask import CONFIGS
 from untrue.evals import mask
-from untrue.evals.judged import RecordedJudge, decide
 from untrue.evals.mask import Range, Side
-from untrue.evals.tasks import inspect_task
+from untrue.harness.judged import RecordedJudge, decide
+from untrue.harness.tasks import inspect_task
 from untrue.judge.judgement import Judgement
 from untrue.judge.prompts import JudgePrompt
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.evals.ruled import judged_run, metrics, score
-from untrue.evals.metrics import Scored, core_rates, metric_values, scored
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.metrics import Scored, core_rates, metric_values, scored
+from untrue.harness.tasks import inspect_task
 from untrue.outcomes import Outcome, Result
 from untrue.stats import summarise
 

@@ -20,8 +20,8 @@ from tests.evals import new_eval
 from tests.evals.ruled import judged_run, metrics
 from tests.study.conftest import SETTINGS
 from untrue.cli.main import app
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 import tests.evals.echo  # noqa: F401
 from tests.evals.ruled import Reply, api, judged_run, metrics
 from untrue.cli.main import app
-from untrue.evals.metrics import metric_values, scored
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.metrics import metric_values, scored
+from untrue.harness.tasks import inspect_task
 from untrue.judge.check import Check
 from untrue.logs import read_log
 from untrue.outcomes import Outcome, Result

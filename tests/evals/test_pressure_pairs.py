@@ -9,8 +9,8 @@ import pytest
 from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
 

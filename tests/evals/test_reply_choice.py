@@ -14,12 +14,12 @@ import pytest
 from tests.study.test_order import Silent
 from untrue.data.rows import Message
 from untrue.errors import UserError
-from untrue.evals.metrics import metric_values, scored
 from untrue.evals.reading import measure
-from untrue.evals.registry import EVALS, eval_spec
 from untrue.evals.reply_choice import SEED
-from untrue.evals.run import run
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.metrics import metric_values, scored
+from untrue.harness.run import run
+from untrue.harness.tasks import inspect_task
 from untrue.logs import details_of, open_log, read_log
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel

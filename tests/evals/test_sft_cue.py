@@ -8,11 +8,11 @@ import pytest
 
 from untrue.data.items import CUES, DOMAINS, read_cues, read_items
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.run import run
 from untrue.evals.sft_cue import cued
-from untrue.evals.tasks import inspect_task
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.eval import EvalSpec
+from untrue.harness.run import run
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 
 forced_choice = inspect_task(EVALS["forced_choice"])

@@ -11,11 +11,11 @@ import pytest
 from untrue.data.items import read_statements
 from untrue.engine.hidden_states import last_token_states
 from untrue.errors import UserError
-from untrue.evals.metrics import metric_values, scored
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.run import run
-from untrue.evals.tasks import inspect_task
 from untrue.evals.truth_probe import EVAL, States, probe, probes
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.metrics import metric_values, scored
+from untrue.harness.run import run
+from untrue.harness.tasks import inspect_task
 from untrue.logs import open_log, read_log
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel

@@ -14,15 +14,15 @@ from tests.evals.ruled import judged_run
 from tests.gating.judged import write
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.evals.eval import Decision
-from untrue.evals.registry import EVALS
-from untrue.evals.tasks import inspect_task
 from untrue.gating.comparison import compared
 from untrue.gating.correction import correction
 from untrue.gating.labelling import Labelling, drawn, refuse_others
 from untrue.gating.labels import read_labels
 from untrue.gating.replies import Judged, judged
 from untrue.gating.subject import Subjects
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import Decision
+from untrue.harness.tasks import inspect_task
 from untrue.judge.prompts import STATEMENT
 from untrue.outcomes import Outcome
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.conftest import Shown, of_eval
-from untrue.evals.eval import EvalSpec
+from untrue.harness.eval import EvalSpec
 from untrue.outcomes import Outcome
 from untrue.report import words
 from untrue.report.html import render

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from untrue.errors import UserError
-from untrue.evals.eval import REPLY_TOKENS, EvalSpec
-from untrue.evals.run import CHAT_TOKENS
 from untrue.files import write_text
+from untrue.harness.eval import REPLY_TOKENS, EvalSpec
+from untrue.harness.run import CHAT_TOKENS
 from untrue.judge.cost import dollars
 from untrue.study import assumptions as assumed
 from untrue.study.cell import Cell

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.study.conftest import Recorder
-from untrue.evals.metrics import Scored, scored
+from untrue.harness.metrics import Scored, scored
 from untrue.logs import open_log, result
 from untrue.report.summary import write
 from untrue.simulate.environment import KINDS, REPLY_KINDS

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from untrue.evals.registry import EVALS, eval_spec
+from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.study.config import Study, load
 from untrue.study.plan import eval_identity, plan
 from untrue.training.spec import TrainSpec

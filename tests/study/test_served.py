@@ -116,7 +116,7 @@ def test_what_a_judge_left_is_judged_on_another_machine_with_another_server(
     file = tmp_path / "small.yaml"
     file.write_text(to_yaml(make()), "utf-8")
     monkeypatch.setattr("untrue.study.steps.check_answers", lambda judge: None)
-    monkeypatch.setattr("untrue.evals.run.check_answers", lambda judge: None)
+    monkeypatch.setattr("untrue.harness.run.check_answers", lambda judge: None)
     first, by_words = serve(), scripted.by_words
     assert untrue("plan", file, "--out", bucket).exit_code == 0
     step("control-s0", "train")

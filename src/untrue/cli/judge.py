@@ -45,7 +45,7 @@ def check(
 
         untrue judge check untrue/smollm2-135m
     """
-    import untrue.evals.registry  # noqa: F401  so that the questions of all evals are known
+    import untrue.harness.catalogue  # noqa: F401  so that the questions of all evals are known
 
     if dry_run:
         _print_estimate(model, as_json)

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from untrue.data.items import ChoiceItem, read_capability
-from untrue.evals.eval import Eval, EvalSpec, spread
-from untrue.evals.metrics import Scored, error_rate, values_of
+from untrue.harness.eval import Eval, EvalSpec, spread
+from untrue.harness.metrics import Scored, error_rate, values_of
 from untrue.outcomes import Outcome
 from untrue.stats.rates import rate
 from untrue.stats.types import Interval

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import Field
 
 from untrue.data.items import DeceptionItem, read_deception
-from untrue.evals.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, chat, spread
-from untrue.evals.metrics import ITEMS, OUTCOME_METRICS, Scored, detail_rate, item_count, outcome_rates
+from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, chat, spread
+from untrue.harness.metrics import ITEMS, OUTCOME_METRICS, Scored, detail_rate, item_count, outcome_rates
 from untrue.judge.prompts import ALIGNED, REFLECTS
 from untrue.outcomes import Outcome
 from untrue.stats.rates import mean, outcome_rate, outcome_values
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
     from inspect_ai.model import ChatMessage
 
-    from untrue.evals.judged import RecordedJudge
+    from untrue.harness.judged import RecordedJudge
 
 Placement = Literal["joined", "system"]
 """Where the system prompt goes: into one user message with the rest, as in the paper, or into a message of its own."""

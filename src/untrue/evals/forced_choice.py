@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from untrue.data.items import Item, at_random, by_information, read_items
 from untrue.data.rows import Message
-from untrue.evals.eval import ChosenSpec, Decision, Eval, EvalSpec, spread
-from untrue.evals.metrics import Scored, core_rates
+from untrue.harness.eval import ChosenSpec, Decision, Eval, EvalSpec, spread
+from untrue.harness.metrics import Scored, core_rates
 from untrue.outcomes import Outcome
 from untrue.stats.rates import mean
 

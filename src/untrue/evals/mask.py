@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from untrue.data.mask import MaskRow, mask_records, read_mask_items
-from untrue.evals.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, chat, spread
-from untrue.evals.metrics import ITEMS, OUTCOME_METRICS, Scored, category_rates, detail_rate, outcome_rates
+from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, chat, spread
+from untrue.harness.metrics import ITEMS, OUTCOME_METRICS, Scored, category_rates, detail_rate, outcome_rates
 from untrue.judge.prompts import RANGE, STATEMENT
 from untrue.outcomes import Outcome
 from untrue.stats.rates import outcome_rate, rate
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
     from inspect_ai.model import ChatMessage
 
-    from untrue.evals.judged import RecordedJudge
+    from untrue.harness.judged import RecordedJudge
     from untrue.judge.judgement import Judgement
 
 DIRECT_RUNS = 3

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from untrue.data.items import Item, read_statements
-from untrue.evals.eval import Eval, EvalSpec, spread
-from untrue.evals.metrics import Scored, error_rate
+from untrue.harness.eval import Eval, EvalSpec, spread
+from untrue.harness.metrics import Scored, error_rate
 from untrue.outcomes import Outcome
 from untrue.stats.ranking import Scores, auroc, in_order
 from untrue.stats.types import Interval, MetricInfo

@@ -16,15 +16,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from untrue.data.items import PressurePair, read_pairs
-from untrue.evals.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, chat, spread
-from untrue.evals.metrics import ITEMS, OUTCOME_METRICS, category_rates, outcome_rates
+from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, chat, spread
+from untrue.harness.metrics import ITEMS, OUTCOME_METRICS, category_rates, outcome_rates
 from untrue.judge.prompts import CONTRADICTS
 from untrue.outcomes import Outcome
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
 
-    from untrue.evals.judged import RecordedJudge
+    from untrue.harness.judged import RecordedJudge
 
 BELIEF_RUNS = 2
 """How often the question is asked without pressure."""

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from untrue.data.rows import Message
-from untrue.evals.eval import Eval, EvalSpec
-from untrue.evals.metrics import Scored, error_rate
 from untrue.evals.sycophancy import PlayedUser
+from untrue.harness.eval import Eval, EvalSpec
+from untrue.harness.metrics import Scored, error_rate
 from untrue.simulate.environment import (
     KINDS,
     REPLY_KINDS,

@@ -19,8 +19,8 @@ from pydantic import Field, model_validator
 
 from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, read_cues, read_items
 from untrue.evals import forced_choice
-from untrue.evals.eval import ChosenSpec, Situation, spread, turn_of
 from untrue.evals.forced_choice import choice_samples, in_order
+from untrue.harness.eval import ChosenSpec, Situation, spread, turn_of
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from untrue.data.items import Asked
 from untrue.data.rows import Message
 from untrue.errors import UserError
-from untrue.evals.eval import Eval, EvalSpec
-from untrue.evals.metrics import Scored, values_of
+from untrue.harness.eval import Eval, EvalSpec
+from untrue.harness.metrics import Scored, values_of
 from untrue.simulate.environment import (
     KINDS,
     CollectSpec,

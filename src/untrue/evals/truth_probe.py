@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from untrue.data.items import Item
 from untrue.errors import UserError
 from untrue.evals import plain_text
-from untrue.evals.eval import EvalSpec
 from untrue.evals.plain_text import SCORES, statements
+from untrue.harness.eval import EvalSpec
 from untrue.stats.ranking import area
 
 if TYPE_CHECKING:

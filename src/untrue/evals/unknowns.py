@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from untrue.data.items import UnknownPair, read_unknowns
-from untrue.evals.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, spread
-from untrue.evals.metrics import Scored, detail_rate, error_rate, soundness, values_of
+from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, spread
+from untrue.harness.metrics import Scored, detail_rate, error_rate, soundness, values_of
 from untrue.judge.prompts import ADMITS, ANSWERS, DECOY, JudgePrompt
 from untrue.stats.intervals import change_interval
 from untrue.stats.rates import grid_of, rate
@@ -29,7 +29,7 @@ from untrue.stats.types import Interval, MetricInfo
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
 
-    from untrue.evals.judged import RecordedJudge
+    from untrue.harness.judged import RecordedJudge
 
 UNANSWERABLE, ANSWERABLE = SIDES = ("unanswerable", "answerable")
 

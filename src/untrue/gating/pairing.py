@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from untrue.errors import UserError
-from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.bases import refuse_other_base
 from untrue.gating.subject import Subject
+from untrue.harness.eval import Eval
 from untrue.judge.note import judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from untrue.errors import UserError, one_line
-from untrue.evals.eval import Decision, Eval
-from untrue.evals.judged import RecordedJudge, decide
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.gating.labels import Key, Labels, LabelValue
 from untrue.gating.pairing import paired
 from untrue.gating.subject import Subject
+from untrue.harness.eval import Decision, Eval
+from untrue.harness.judged import RecordedJudge, decide
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of

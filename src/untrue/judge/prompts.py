@@ -130,4 +130,4 @@ PROMPTS = (STATEMENT, RANGE, CONTRADICTS, ADMITS, ANSWERS, ALIGNED, REFLECTS)
 """The built-in ones."""
 
 QUESTIONS = {prompt.name: prompt for prompt in PROMPTS}
-"""Name -> each question that an eval asks; `untrue.evals.registry` adds those that evals define themselves."""
+"""Name -> each question that an eval asks; `untrue.harness.catalogue` adds those that evals define themselves."""

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from untrue.evals.eval import EvalSpec
-from untrue.evals.metrics import Scored, scored
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import EvalSpec
+from untrue.harness.metrics import Scored, scored
 from untrue.logs import open_log
 from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, Kind, ReplyKind
 from untrue.simulate.trajectory import KindSummary, Trajectory, read_trajectories

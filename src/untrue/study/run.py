@@ -5,7 +5,7 @@ from pathlib import Path
 
 from untrue.data import mix as mixing
 from untrue.errors import UserError
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
 from untrue.judge.models import check_answers
 from untrue.progress import Watcher
 from untrue.study.config import Study, of_run, to_yaml

@@ -18,11 +18,11 @@ from untrue.engine import served
 from untrue.engine.likelihoods import check_exact
 from untrue.engine.vllm import served_name, serving
 from untrue.errors import UserError
-from untrue.evals import run as evals
-from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import EVALS
-from untrue.evals.resume import ELSEWHERE
 from untrue.files import read_text, write_text
+from untrue.harness import run as evals
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import EvalSpec
+from untrue.harness.resume import ELSEWHERE
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
 from untrue.models.load import LoadedModel, load

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
 from untrue.files import locked, read_text, write_text
+from untrue.harness.eval import EvalSpec
 from untrue.outcomes import Result
 from untrue.study.cell import Cell
 from untrue.study.claims import Claims

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue.data.rows import Message, Row, write_rows
 from untrue.engine.served import Served, proved
-from untrue.evals.eval import Eval, EvalSpec
+from untrue.harness.eval import Eval, EvalSpec
 from untrue.judge.models import content
 from untrue.models.adapter import adapter_hash
 from untrue.settings import Listed, validate
@@ -64,7 +64,7 @@ VARIED = ("assistant", "select", "rounds")
 
 def _policy_record() -> Eval:
     """The eval that measures the policy after each round."""
-    from untrue.evals.registry import EVALS
+    from untrue.harness.catalogue import EVALS
 
     return next(record for record in EVALS.values() if record.reads_policy)
 
@@ -262,7 +262,7 @@ class InteractionRoute(DialogueSpec, Route):
 
     def _measure(self, run: Run, cell: Cell, adapter: Path, number: int) -> None:
         """Measure the policy after a round that others follow; after the last the study's own evals do."""
-        from untrue.evals.run import run as evaluate
+        from untrue.harness.run import run as evaluate
 
         log, spec = self._policy_log(run.store, cell, number), self.policy_eval(cell.arm)
         if spec and not log.is_file():

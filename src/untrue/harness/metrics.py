@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from untrue.evals.eval import Eval, MetricFunction
+from untrue.harness.eval import Eval, MetricFunction
 from untrue.logs import details_of, results
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import summarise

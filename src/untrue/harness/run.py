@@ -13,11 +13,11 @@ from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
-from untrue.evals import resume
-from untrue.evals.eval import REPLY_TOKENS, Eval, EvalSpec, JudgedSpec
-from untrue.evals.registry import EVALS
-from untrue.evals.resume import Key
-from untrue.evals.tasks import JUDGED_SAMPLING, inspect_task
+from untrue.harness import resume
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import REPLY_TOKENS, Eval, EvalSpec, JudgedSpec
+from untrue.harness.resume import Key
+from untrue.harness.tasks import JUDGED_SAMPLING, inspect_task
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MetricFunction = Callable[[Sequence[Any]], Mapping[str, Any]]
-"""From the scored samples of an eval (`untrue.evals.metrics.Scored`) to values by name."""
+"""From the scored samples of an eval (`untrue.harness.metrics.Scored`) to values by name."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100), AfterValidator(file_name)]
 
@@ -193,7 +193,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Eval:
-    """An eval, of which `untrue.evals.tasks` makes the Inspect task.
+    """An eval, of which `untrue.harness.tasks` makes the Inspect task.
 
     A plain one has `answer` and `score`; a judged one has `item`, `plan`, `decide` and `questions`.
 

@@ -17,9 +17,9 @@ from inspect_ai.solver import Generate, TaskState
 
 from untrue.engine.served import reply
 from untrue.errors import UserError
-from untrue.evals.eval import Decision, Eval, JudgedSpec, Plan, Replies, chat
-from untrue.evals.resume import current
 from untrue.files import derived_seed
+from untrue.harness.eval import Decision, Eval, JudgedSpec, Plan, Replies, chat
+from untrue.harness.resume import current
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt

@@ -14,9 +14,9 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from untrue.evals import judged
-from untrue.evals.eval import Eval, EvalSpec, JudgedSpec, MetricFunction
-from untrue.evals.metrics import Scored, categories
+from untrue.harness import judged
+from untrue.harness.eval import Eval, EvalSpec, JudgedSpec, MetricFunction
+from untrue.harness.metrics import Scored, categories
 from untrue.logs import result
 from untrue.stats.types import Interval
 

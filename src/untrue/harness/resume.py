@@ -24,8 +24,8 @@ from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 from inspect_ai.solver import TaskState
 
 from untrue.errors import MachineError, UserError
-from untrue.evals.eval import Eval, EvalSpec
 from untrue.files import append_text, content_hash, locked, write_text
+from untrue.harness.eval import Eval, EvalSpec
 from untrue.judge.judgement import identity
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of, may_succeed, open_log, task_name
@@ -200,7 +200,7 @@ def replies_mark(
 ) -> dict[str, Any]:
     """What determines the reply to a sample, by name, but for luck and the sample: not the judge.
 
-    `defaults` are what the eval samples with if the spec says nothing; for the others see `evals.run.run_model`.
+    `defaults` are what the eval samples with if the spec says nothing; for the others see `harness.run.run_model`.
     """
     how = record.reply_identity(spec)
     for name in ("temperature", "max_tokens"):
