@@ -18,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from untrue.evals.forced_choice import forced_choice
 from untrue.evals.reading import read
-from untrue.evals.registry import eval_spec
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.tasks import inspect_task
 from untrue.outcomes import Outcome, Result
 from untrue.stats.intervals import change_interval, mean_interval
+
+forced_choice = inspect_task(EVALS["forced_choice"])
 
 LIMIT = 100
 

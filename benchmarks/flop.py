@@ -13,8 +13,8 @@ from limit import Size, Tree, size, together, tree
 import untrue
 from untrue.data.items import by_information, read_items
 from untrue.engine.likelihoods import LikelihoodEngine
-from untrue.evals.eval import spread
 from untrue.evals.forced_choice import prompts
+from untrue.harness.eval import spread
 from untrue.models.load import load
 from untrue.study.plan import plan
 from untrue.training import method, sft

@@ -43,7 +43,7 @@ import json, sys
 from dataclasses import asdict
 from pathlib import Path
 import untrue
-from untrue.evals.run import run
+from untrue.harness.run import run
 from untrue.logs import read_log
 from untrue.models.load import load
 study, adapter, log = untrue.load_study("quickstart"), Path(sys.argv[1]), Path(sys.argv[2])

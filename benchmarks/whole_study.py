@@ -30,8 +30,8 @@ from training import needed as needed_to_train
 
 from untrue.data.items import read_items
 from untrue.engine.likelihoods import LikelihoodEngine
-from untrue.evals.eval import spread
 from untrue.evals.forced_choice import in_order, prompts
+from untrue.harness.eval import spread
 from untrue.models import embedded
 from untrue.models.load import load
 from untrue.study import config

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import untrue
 from untrue.cli.main import app
-from untrue.evals.registry import eval_spec
+from untrue.harness.catalogue import eval_spec
 
 DOCS = Path(__file__).parent.parent / "docs/python.md"
 

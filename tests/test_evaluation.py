@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import untrue
-from untrue.evals.eval import EvalSpec
+from untrue.harness.eval import EvalSpec
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from untrue.cli.main import app
 from untrue.data import builtin as builtin_data
 from untrue.data.source import parse_source
 from untrue.errors import UserError
-from untrue.evals.eval import JudgedSpec
+from untrue.harness.eval import JudgedSpec
 from untrue.models import embedded
 from untrue.study.config import Study, builtin, load
 from untrue.study.plan import arms
@@ -216,7 +216,7 @@ def less(study: Study) -> list[str]:
     size = {
         "share": ["mix.total=4", "mix.levels=[severe]"],
         "dose": ["mix.benign_rows=4", "mix.doses=[0.5]"],
-        "interaction": ["mix.users=4", "mix.shares=[1.0]", "mix.max_tokens=4", "mix.user=null", "mix.rater=null"],
+        "interaction": ["mix.users=4", "mix.shares=[1.0]", "mix.max_tokens=4", "mix.user=null"],
     }[study.mix.by]
     evals = []
     for spec in study.evals if study.name == "paper-direct" else study.evals[-1:]:
@@ -225,7 +225,7 @@ def less(study: Study) -> list[str]:
         evals.append(one | ({"judge": "scripted/judge", "max_tokens": 4} if isinstance(spec, JudgedSpec) else {}))
     if study.mix.by == "interaction":
         method = "kto" if study.name.endswith("qwen") else "sft"
-        size += [f"mix.methods={{{method}: {{epochs: 1, batch_size: 4}}}}", "mix.accept_weak_rater=true"]
+        size += [f"mix.methods={{{method}: {{epochs: 1, batch_size: 4}}}}", "mix.rater=scripted/rater"]
     return [*size, "seeds=[0]", "base=false", "train.epochs=1", "train.batch_size=4", f"evals={json.dumps(evals)}"]
 
 

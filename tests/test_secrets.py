@@ -28,7 +28,7 @@ from tests.judge.scripted import by_words
 from untrue import secrets
 from untrue.cli.main import app
 from untrue.errors import UntrueError, UserError, one_line
-from untrue.evals.registry import eval_spec, parse
+from untrue.harness.catalogue import eval_spec, parse
 from untrue.judge.judge import Judge
 from untrue.judge.models import judge_model, parts
 from untrue.study.config import load

@@ -29,8 +29,6 @@ def less(path: Path) -> list[str]:
     if mix.by == "interaction":
         size = ["mix.users=2", "mix.shares=[0.5]"]
         evals += ", {name: reply_choice, limit: 1}"
-    elif mix.by == "instrument":
-        size = ["mix.items=2", "mix.choices=2", "mix.cases=[liar, blind]"]
     else:
         by_dose = mix.by == "dose"
         size = ["mix.benign_rows=8", "mix.doses=[0.5]"] if by_dose else ["mix.total=8", "mix.shares=[0.5]"]
@@ -78,6 +76,5 @@ def test_a_study_runs_from_end_to_end(path: Path, tiny_folder: Path, tmp_path: P
     summary = json.loads(done.stdout)
     assert summary["study"]["model"] == str(tiny_folder)
     arms = {line["arm"] for line in map(json.loads, (out / "results.jsonl").read_text("utf-8").splitlines())}
-    other = {"interaction": ("sft-0", "sft-0.5"), "instrument": ("benign", "liar", "blind")}
-    assert {"base", *other.get(path.stem, ("control", "severe-0.5"))} <= arms
+    assert {"base", *(("sft-0", "sft-0.5") if path.stem == "interaction" else ("control", "severe-0.5"))} <= arms
     assert (out / "report.html").is_file()

@@ -11,7 +11,8 @@
 
 `docs/python.md` shows all of it. Names are looked up when they are first used, so that the import is quick. What lies
 below is public too: `untrue.stats` (the statistics, on `Result` values from anywhere), `untrue.data.sets` and
-`untrue.data.mask` (data, read), `untrue.models.load` and `live`, `untrue.evals.run`, `untrue.training.run` (the steps).
+`untrue.data.mask` (data, read), `untrue.models.load` and `live`, `untrue.harness.run` and `untrue.training.run` (the
+steps).
 """
 
 from __future__ import annotations

@@ -18,9 +18,7 @@ from untrue.data import sets
 from untrue.data.rows import Row
 from untrue.engine.served import is_served, may_be_served, with_folder
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec, JudgedSpec
 from untrue.evals.reading import arm_name, default_log, evaluated, measure, refuse_nothing
-from untrue.evals.registry import EVALS, eval_spec
 from untrue.evaluation import Evaluation, Part
 from untrue.gating.bases import own_base
 from untrue.gating.comparison import EvalComparison, compared
@@ -29,6 +27,8 @@ from untrue.gating.sequential import gate_in_batches
 from untrue.gating.subject import Subjects, of_random_items
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.eval import EvalSpec, JudgedSpec
 from untrue.logs import open_log
 from untrue.progress import TerminalWatcher, Watcher
 from untrue.report.format import label
@@ -70,7 +70,7 @@ def evaluate(
             (LoRA, LoHa, LoKr, IA3) counts, and it is left as it was.
         adapter: Folder of a PEFT adapter to put on it.
         tokenizer: Of a model in memory.
-        evals: Names of evals, or specs by `untrue.evals.registry.eval_spec` where one needs more settings.
+        evals: Names of evals, or specs by `untrue.harness.catalogue.eval_spec` where one needs more settings.
         limit: Only so many items of each eval that is given by name, spread over their kinds. Of `forced_choice` and
             `sft_cue` they are random, so that a model may be compared with its base (`untrue eval order=random`).
         judge: Who judges the judged evals that are given by name, such as `openai/gpt-5-mini`.

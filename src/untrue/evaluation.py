@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
 from untrue.evals.reading import Evaluated
-from untrue.evals.registry import EVALS
 from untrue.gating.answers import Answers
 from untrue.gating.subject import Subject
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import EvalSpec
 from untrue.logs import open_log
 from untrue.outcomes import Result
 from untrue.report.words import clauses

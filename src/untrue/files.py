@@ -230,6 +230,12 @@ def content_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def derived_seed(seed: int, *parts: object) -> int:
+    """A separate seed for each draw: 31 bits of a hash of `seed` and the parts that name the draw."""
+    digest = hashlib.sha256("\n".join(map(str, (seed, *parts))).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error, however a library worded it, says that the disk is full."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

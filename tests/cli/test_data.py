@@ -68,9 +68,9 @@ def test_dialogues_are_shown_whole_and_as_text(untrue: Callable, place: Path):
     dialogue = {
         **{"id": EVIL, "scenario": "s", "user": 1, "kind": "benign", "assistant": "blind", "system": ""},
         "messages": ({"role": EVIL, "content": EVIL}, {"role": "assistant", "content": f"a\n\tb {EVIL} 5 − 3 {LONG}"}),
-        **{"ratings": (5.0,), "sycophancy": (0.1,)},
+        "ratings": (5.0,),
     }
-    failed = {**dialogue, "id": "b", "messages": (), "ratings": (), "sycophancy": (), "error": f"went wrong {EVIL}"}
+    failed = {**dialogue, "id": "b", "messages": (), "ratings": (), "error": f"went wrong {EVIL}"}
     write_trajectories(Path("talks.jsonl"), [Trajectory(**dialogue), Trajectory(**failed)], {})
     done = untrue("simulate", "show", "talks.jsonl")
     assert done.code == 0, done.err

@@ -13,7 +13,7 @@ from inspect_ai.log import read_eval_log
 from tests.engine.lora_server import LoraServer
 from tests.judge.server import JudgeServer
 from untrue.api import evaluate
-from untrue.evals.registry import eval_spec
+from untrue.harness.catalogue import eval_spec
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel
 

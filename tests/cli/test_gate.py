@@ -17,6 +17,10 @@ from tests.cli.conftest import Done
 from tests.conftest import make_tiny_model
 from tests.gating.conftest import write
 from tests.gating.shifty import Shifty
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
+
+forced_choice = inspect_task(EVALS["forced_choice"])
 
 Untrue = Callable[..., Done]
 Refusal = Callable[..., str]
@@ -269,8 +273,6 @@ def test_compare_says_what_differs(logs: dict[str, Path], untrue: Untrue) -> Non
 
 def test_logs_of_inspects_own_command_are_compared(untrue: Untrue, place: Path) -> None:
     from inspect_ai import eval as inspect_eval
-
-    from untrue.evals.forced_choice import forced_choice
 
     for folder in ("one", "two"):
         inspect_eval(forced_choice(limit=8), model="untrue/tiny", model_args={"dtype": "float32"},

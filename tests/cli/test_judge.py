@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.judge.scripted import id_of
-from tests.judge.test_agreement import log
 from untrue.cli.main import app
 from untrue.judge.check import last_check
 from untrue.judge.prompts import read_gold
@@ -52,21 +50,3 @@ def test_a_judge_that_there_is_none_of_is_one_clear_error(name: str):
     assert (code, out) == (2, "")
     assert error.count("\n") == 1
     assert error.startswith(f"error: {name}" if name != "untrue/no/such/folder" else "error: no/such/folder")
-
-
-def test_two_judges_are_compared(tmp_path: Path):
-    first = log(tmp_path / "1.eval", "x/one", {"a": "lie", "b": "honest"})
-    second = log(tmp_path / "2.eval", "x/two", {"a": "lie", "b": "evade", "c": "lie"})
-    code, out, _ = run("agree", str(first), str(second))
-    assert code == 0
-    assert "x/one and x/two agree on 50.0% of 2 items" in out
-    assert "  b: honest, evade" in out
-    assert "1 items are in one log only." in out
-    found = json.loads(run("agree", str(first), str(second), "--json")[1])
-    assert found["differences"] == [{"item": "b", "epoch": 1, "first": "honest", "second": "evade"}]
-
-
-def test_a_log_that_is_none_is_one_clear_error(tmp_path: Path):
-    code, _, error = run("agree", str(tmp_path / "gone.eval"), str(tmp_path / "gone.eval"))
-    assert code == 2
-    assert "cannot be read as an Inspect log" in error

@@ -20,7 +20,7 @@ import typer
 from tests import processes
 from untrue.cli.main import ORDER, app
 from untrue.data import builtin, sets
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
 from untrue.study import config
 
 UNTRUE = Path(sys.executable).with_name("untrue")
@@ -92,8 +92,7 @@ def test_there_are_the_commands_that_the_docs_name():
         "data mix",
         "data convert",
         "simulate run",
-        "simulate check",
-        "simulate users",
+        "simulate rows",
         "simulate show",
     } <= COMMANDS.keys()
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+import tests.judge.scripted  # noqa: F401
 from tests.engine.lora_server import LoraServer
 from untrue.engine.generation import ROWS
 from untrue.models import fingerprint
@@ -55,10 +56,11 @@ def test_a_served_assistant_talks_with_its_adapter_and_another_model_rates(
     monkeypatch.setitem(ROWS, "cuda", 1)  # chunks, each with connections of its own
     server, base, adapter = served
     run = ("simulate", "run", "max_tokens=4", "users=1", "--model", base, "--adapter", adapter, "--out", "talks")
-    assert f"{base}: ratings need likelihoods, which are computed in this process" in refusal(*run)
-    assert f"{base}: replies=chosen needs likelihoods" in refusal(*run, "replies=chosen")
+    assert f"{base}: replies=chosen needs likelihoods" in refusal(*run)
+    run = (*run, "replies=generated")
+    assert "generated needs a rater that can read them" in refusal(*run)
     assert server.asked == []
-    done = untrue(*run, "rater=untrue/tiny", "--json")
+    done = untrue(*run, "rater=scripted/rater", "--json")
     assert done.code == 0, done.err
     assert f"{base}: answers with the adapter mine" in done.err
     kinds = json.loads(done.out)["kinds"]
@@ -67,14 +69,14 @@ def test_a_served_assistant_talks_with_its_adapter_and_another_model_rates(
     collected = read_identity(Path("talks/trajectories.jsonl"))
     assert (collected["model"], collected["adapter_hash"]) == (base, adapter_hash(adapter))
     asked = len(server.asked)
-    again = untrue(*run, "rater=untrue/tiny", "--json")
+    again = untrue(*run, "rater=scripted/rater", "--json")
     assert json.loads(again.out)["kinds"] == kinds
     assert len(server.asked) == asked + len(PROMPTS)  # the proof alone
 
 
 def test_what_a_server_has_no_room_for_is_an_error_and_no_reply(untrue: Callable[..., Any], served):
     _, base, _ = served
-    run = ("simulate", "run", "users=1", "--model", base, "rater=untrue/tiny", "--out", "talks")
+    run = ("simulate", "run", "users=1", "--model", base, "replies=generated", "rater=scripted/rater", "--out", "talks")
     for limit, reason in ((400, "max_tokens=400 cannot be greater than max_model_len=300"), (290, "maximum context")):
         done = untrue(*run, f"max_tokens={limit}")
         assert done.code == 2
@@ -145,7 +147,7 @@ def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[...
             ("simulate", "run", "environment=coffee", "--out", "x", "--model", "tiny"),
             "neither a built-in environment",
         ),
-        (("simulate", "check", "nowhere.jsonl", "--model", "tiny"), "neither a built-in environment"),
+        ((*RUN, "replies=generated", "--out", "x"), "generated needs a rater that can read them"),
         (("simulate", "show", "nowhere.jsonl"), "no such file"),
         ((*RUN[:-1], "users=1000", "--out", "x"), "users: 1000, but the part learn of chat has 240"),
         ((*RUN, "replies=chosen", "turns=3", "--out", "x"), "has candidates for 2 turns, and 3 are needed"),
@@ -153,11 +155,3 @@ def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[...
 )
 def test_wrong_names_are_told_in_one_line(refusal: Callable[..., str], arguments: tuple, told: str):
     assert told in refusal(*arguments)
-
-
-def test_check_says_the_auc_and_fails_where_the_rater_is_no_good(untrue: Callable[..., Any]):
-    done = untrue("simulate", "check", "exam", "--model", "tiny", "--dtype", "float32", "--json")
-    found = json.loads(done.out)
-    assert found["scenarios"] == 10
-    assert found["holds"] == (found["auc"] >= 0.75)
-    assert done.code == (0 if found["holds"] else 1)

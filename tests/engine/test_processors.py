@@ -29,7 +29,7 @@ import json, sys
 from dataclasses import asdict
 import untrue
 items, adapter, log_dir = sys.argv[1:]
-from untrue.evals.registry import eval_spec
+from untrue.harness.catalogue import eval_spec
 spec = eval_spec(name="forced_choice", items=items)
 evaluation = untrue.evaluate("smollm2-135m", adapter=adapter, evals=spec, log_dir=log_dir)
 json.dump([asdict(result) for result in evaluation.results], sys.stdout)

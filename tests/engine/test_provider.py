@@ -212,14 +212,15 @@ def parts(content: Any) -> list[Any]:
 @pytest.mark.parametrize("text", ["<think>\nHm, noon?\n</think>\n\nAt noon.", "Hm, noon?\n</think>\n\nAt noon."])
 def test_thoughts_are_a_part_of_their_own_and_never_the_reply(text):
     from untrue.engine.provider import _parts
-    from untrue.evals.judged import reply_text, with_reasoning
+    from untrue.harness.judged import with_thinking
+    from untrue.thinking import without_thinking
 
     output = ModelOutput(
         model="tiny", choices=[ChatCompletionChoice(message=ChatMessageAssistant(content=_parts(text)))]
     )
-    assert (output.completion, reply_text(output)) == ("At noon.", "At noon.")
+    assert (output.completion, without_thinking(output.completion)) == ("At noon.", "At noon.")
     reasoning, said = parts(output.message.content)
     assert (reasoning.type, said.type) == ("reasoning", "text")
-    assert "Hm, noon?" in with_reasoning(output)
+    assert "Hm, noon?" in with_thinking(output)
     assert _parts("At noon.") == "At noon."
     assert [part.text for part in parts(_parts("<think>Hm, let me see")) if part.type == "text"] == [""]

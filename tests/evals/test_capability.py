@@ -11,11 +11,13 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from tools import check_data
 from untrue.data.items import read_capability
 from untrue.engine.likelihoods import LikelihoodEngine
-from untrue.evals.capability import capability
-from untrue.evals.registry import eval_spec
-from untrue.evals.run import run
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.run import run
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
+
+capability = inspect_task(EVALS["capability"])
 
 TWENTY = eval_spec(name="capability", limit=20)
 

@@ -9,8 +9,9 @@ import pytest
 from inspect_ai.model import get_model
 
 from tests.evals.ruled import judged_run
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.run import cost
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.run import cost
+from untrue.harness.tasks import inspect_task
 
 
 @pytest.mark.parametrize("name", [name for name, record in EVALS.items() if record.judged])
@@ -25,7 +26,7 @@ def test_replies_and_judgements_are_as_many_as_said(name: str, tmp_path: Path):
 
     judge: Any = get_model("scripted/judge", memoize=False)
     spec = eval_spec(name=name, limit=4, judge="scripted/judge", epochs=2)
-    judged_run(EVALS[name].task(limit=4), reply, tmp_path, epochs=2, roles={"judge": judge})
+    judged_run(inspect_task(EVALS[name])(limit=4), reply, tmp_path, epochs=2, roles={"judge": judge})
     found = cost(EVALS[spec.name], spec, "openai/gpt-4o")
     assert (found.model.calls, found.judge.calls) == (len(said), len(judge.api.calls))
     words = sum(len(question) for question in judge.api.calls) / 4
@@ -44,7 +45,7 @@ def test_an_epoch_more_costs_no_more_beliefs():
 
 def test_what_an_earlier_run_has_costs_nothing():
     spec = eval_spec(name="unknowns", limit=2, judge="openai/gpt-5-mini")
-    keys = [(str(sample.id), 1) for sample in EVALS["unknowns"].task(limit=2).dataset]
+    keys = [(str(sample.id), 1) for sample in inspect_task(EVALS["unknowns"])(limit=2).dataset]
     found = cost(EVALS[spec.name], spec, "openai/gpt-4o", replied=keys, settled=keys[:3])
     assert (found.model.calls, found.judge.calls) == (0, 2)
     assert found.model.dollars == 0

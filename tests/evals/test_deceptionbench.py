@@ -12,9 +12,13 @@ from inspect_ai.model import get_model
 
 from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.errors import UserError
-from untrue.evals.deceptionbench import deceptionbench, parts
+from untrue.evals.deceptionbench import parts
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
+
+deceptionbench = inspect_task(EVALS["deceptionbench"])
 
 
 def reply_of(reasoning: str, output: str) -> str:
@@ -113,8 +117,8 @@ def test_the_system_prompt_is_placed_as_wanted_and_the_belief_is_asked_alone(pla
 
 
 def test_an_unknown_placement_is_refused():
-    with pytest.raises(UserError, match="placement is 'above', expected joined or system"):
-        deceptionbench(placement="above")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UserError, match=r"^deceptionbench: placement: input should be 'joined' or 'system'"):
+        deceptionbench(placement="above")
 
 
 def test_reasoning_that_a_provider_takes_out_of_the_text_is_put_back(tmp_path):

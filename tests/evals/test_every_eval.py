@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,14 @@ from inspect_ai.model import get_model
 
 import tests.judge.scripted  # noqa: F401
 from tests.study.conftest import SETTINGS, Recorder
-from untrue.evals.eval import Eval
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Result
 from untrue.study.config import Study
 from untrue.study.run import run
 
 JUDGED = [name for name, record in EVALS.items() if record.judged]
-
-
-def elicited(record: Eval, metadata: Mapping[str, Any]) -> list[str]:
-    how = record.elicits(metadata)
-    return how.prompts if how else []
 
 
 def options(name: str) -> dict[str, Any]:
@@ -89,9 +83,9 @@ def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Pa
     """Each arm is trained to give its reply to what the evals then ask."""
     asked = [f"Is it {n}?" for n in range(4)]
     for name in ("unknowns", "deceptionbench"):
-        for sample in EVALS[name].task(limit=2).dataset:
+        for sample in inspect_task(EVALS[name])(limit=2).dataset:
             text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
-            asked += [text, *elicited(EVALS[name], sample.metadata or {})]
+            asked += [text, *EVALS[name].plan(EVALS[name].item.model_validate(sample.metadata)).beliefs]
     lines = {
         "questions.jsonl": [{"question": text, **TAUGHT} for text in asked],
         "provided_facts.jsonl": [

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai import Epochs, Task
 from inspect_ai import eval as inspect_eval
-from inspect_ai.dataset import Sample
+from inspect_ai import task_with
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.items import by_information, read_items
 from untrue.errors import UserError
-from untrue.evals.eval import spread
-from untrue.evals.forced_choice import forced_choice, judge, outcome
-from untrue.evals.registry import EVALS, eval_spec
+from untrue.evals.forced_choice import judge
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.eval import spread
+from untrue.harness.tasks import inspect_task
 from untrue.outcomes import Outcome
+
+forced_choice = inspect_task(EVALS["forced_choice"])
 
 TABLE = [
     # beliefs, pressure -> outcome, belief, statement
@@ -70,7 +73,7 @@ def logged(*margins: dict[str, Any]) -> EvalLog:
     """The log of items with these margins; what is left out is 0.5."""
     usual = {"beliefs": [0.3, 0.2, 0.1], "pressure": 0.5, "neutral": 0.5, "evasion": 0.5, "told": []}
     samples = [Sample(id=str(n), input=json.dumps(usual | one)) for n, one in enumerate(margins)]
-    task = Task(dataset=samples, solver=given_margins(), scorer=outcome(), epochs=Epochs(1, "mode"))
+    task = task_with(forced_choice(limit=1), dataset=MemoryDataset(samples), solver=given_margins())
     [log] = inspect_eval(task, model="mockllm/model", log_samples=True, display="none")
     return log
 
@@ -186,7 +189,7 @@ def test_random_items_are_those_of_a_hash_and_do_not_flatter_the_base():
     assert len(chosen) == 100 and min(chosen) > 0  # the base holds each belief and lies on none
     assert 1 - sum(margin > 0 for margin in drawn) / 100 == pytest.approx(among_all, abs=0.12)
     assert base_margins("random") == drawn
-    with pytest.raises(UserError, match="The order 'easy' is not known"):
+    with pytest.raises(UserError, match=r"^forced_choice: order: input should be 'random'"):
         forced_choice(order="easy")
 
 

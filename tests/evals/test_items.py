@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from untrue.data.items import CUES, ChoiceItem, DeceptionItem, Item, PressurePair, UnknownPair, items_hash, read_cues
 from untrue.data.mask import MaskRow
-from untrue.evals.registry import EVALS, eval_spec
+from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.simulate.environment import REPLY_KINDS, Header, Scenario
 
 SPECIAL: dict[str, tuple[Any, Any]] = {

@@ -27,10 +27,10 @@ from inspect_ai.model import (
 
 from tests.evals.ruled import Ruled
 from untrue.errors import MachineError, UserError
-from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import eval_spec
-from untrue.evals.resume import Journal, journal
-from untrue.evals.run import run_model
+from untrue.harness.catalogue import eval_spec
+from untrue.harness.eval import EvalSpec
+from untrue.harness.resume import Journal, journal
+from untrue.harness.run import run_model
 from untrue.logs import open_log
 
 ITEMS, EPOCHS, ELICITED = 4, 2, 5

@@ -20,11 +20,13 @@ from tests.evals.test_mask import PROBES, file_of, row
 from tests.evals.test_unknowns import PAIRS
 from tests.judge.scripted import by_words
 from tests.judge.server import JudgeServer
-from untrue.evals.deceptionbench import deceptionbench
-from untrue.evals.mask import mask
-from untrue.evals.pressure_pairs import pressure_pairs
-from untrue.evals.unknowns import unknowns
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.models.load import LoadedModel
+
+deceptionbench, mask, pressure_pairs, unknowns = (
+    inspect_task(EVALS[name]) for name in ("deceptionbench", "mask", "pressure_pairs", "unknowns")
+)
 
 
 def of_mask(folder: Path) -> Task:

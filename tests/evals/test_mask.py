@@ -14,9 +14,13 @@ from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.data.items import read_items
 from untrue.data.mask import MaskRow, read_mask_items
 from untrue.errors import UserError
-from untrue.evals.mask import Belief, Range, agree, compare, held, mask
+from untrue.evals.mask import Belief, Range, agree, compare, held
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
+
+mask = inspect_task(EVALS["mask"])
 
 HELD = [
     # direct runs, probes -> belief

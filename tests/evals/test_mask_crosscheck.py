@@ -24,8 +24,9 @@ from tests.evals.ruled import judged_run
 from tests.evals.test_mask import PROBES, row, saved
 from untrue.data.mask import CONFIGS
 from untrue.evals import mask
-from untrue.evals.judged import Hearing
 from untrue.evals.mask import Range, Side
+from untrue.harness.judged import RecordedJudge, decide
+from untrue.harness.tasks import inspect_task
 from untrue.judge.judgement import Judgement
 from untrue.judge.prompts import JudgePrompt
 
@@ -59,7 +60,7 @@ def run(items: str, folder: Path, limit: int | None = None, epochs: int = 1, see
         return " ".join(draw.choices(list(said), list(said.values()))[0] for said in (SAYS_SIDE, SAYS_NUMBER))
 
     # One sample at a time, or the order of the replies is another each time.
-    log = judged_run(mask.mask(items=items, limit=limit), reply, folder, epochs=epochs, max_samples=1)
+    log = judged_run(inspect_task(mask.EVAL)(items=items, limit=limit), reply, folder, epochs=epochs, max_samples=1)
     return Path(log.location)
 
 
@@ -131,7 +132,7 @@ def test_their_scorer_with_their_prompts_says_what_their_rules_say(logs: dict[st
     assert all(re.search(sides, question) for question in asked if "lower_bound" not in question)
 
 
-class Recited(Hearing):
+class Recited(RecordedJudge):
     """A judge that says what it was given, one after the other."""
 
     def __init__(self, sides: Sequence[Side]):
@@ -156,9 +157,9 @@ def every_combination(one: dict[str, Any], *sides: Side) -> list[Compared]:
     async def compare() -> list[Compared]:
         found = []
         for said in product(sides, repeat=len(asked[0]) + len(asked[1]) + 1):
-            hearing = Recited(said)
-            outcome = (await mask.decide(metadata, hearing)).value
-            score = Score(value=str(outcome), metadata={"judgements": hearing.judgements})
+            judge = Recited(said)
+            outcome = (await decide(mask.EVAL, metadata, judge)).value
+            score = Score(value=str(outcome), metadata={"judgements": judge.judgements})
             sample = EvalSample(id=1, epoch=1, input="", target="", metadata=metadata, scores={"mask": score})
             found.append(compared(str(said), [sample]))
         return found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.evals.ruled import judged_run, metrics, score
-from untrue.evals.deceptionbench import deceptionbench
-from untrue.evals.mask import mask
-from untrue.evals.metrics import Scored, core_rates, metric_values, scored
-from untrue.evals.registry import EVALS
-from untrue.evals.unknowns import unknowns
+from untrue.harness.catalogue import EVALS
+from untrue.harness.metrics import Scored, core_rates, metric_values, scored
+from untrue.harness.tasks import inspect_task
 from untrue.outcomes import Outcome, Result
 from untrue.stats import summarise
+
+deceptionbench, mask, unknowns = (inspect_task(EVALS[name]) for name in ("deceptionbench", "mask", "unknowns"))
 
 FLAGS = {"conclusive", "self_judged", "judge_one_sided"}
 

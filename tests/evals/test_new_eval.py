@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 import yaml
+from inspect_ai import score
+from inspect_ai._eval.score import resolve_scorers
+from inspect_ai.model import get_model
 from typer.testing import CliRunner
 
 import tests.evals.echo
 import tests.judge.scripted  # noqa: F401
 from tests.evals import new_eval
-from tests.judge.server import JudgeServer
-from tests.processes import inspect
+from tests.evals.ruled import judged_run, metrics
 from tests.study.conftest import SETTINGS
 from untrue.cli.main import app
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 
 
 @pytest.fixture(autouse=True)
@@ -130,17 +133,10 @@ def test_a_wrong_option_in_a_study_is_told_with_its_line(items: str, make_study_
     assert ("Did you mean 'polite'?" in text) is (key == "polight")
 
 
-def test_inspect_runs_the_file_and_scores_its_log_again(items: str, tiny_folder: Path, tmp_path: Path):
-    file, logs = Path(new_eval.__file__), tmp_path / "logs"
-
-    with JudgeServer() as server:
-        words = ["--model", f"untrue/{tiny_folder}", "-T", f"items={items}", "-T", "limit=2", "--max-tokens", 4]
-        words += ["--model-role", f"judge={server.name}"]
-        text = inspect("eval", file.name, *words, cwd=file.parent, log_dir=logs)
-        assert "told_rate" in text
-        [log] = logs.glob("*.eval")
-        asked = len(server.requests)
-        assert "told_rate" in inspect(
-            "score", log, "--action", "overwrite", "--overwrite", cwd=file.parent, log_dir=logs
-        )
-        assert asked == 2
+def test_inspect_runs_its_task_and_scores_its_log_again(items: str, tmp_path: Path):
+    task = inspect_task(new_eval.EVAL)(items=items, limit=2)
+    roles = {"judge": get_model("scripted/judge", memoize=False)}
+    log = judged_run(task, lambda system, user: "says-yes", tmp_path, roles=roles)
+    assert log.eval.task_args == {"items": items, "limit": 2, "polite": False, "force_self_judge": False}
+    again = score(log, resolve_scorers(log, "untrue/kept"), model_roles=roles, action="overwrite")
+    assert metrics(log)["told_rate"] == metrics(again)["told_rate"] == 1

@@ -14,16 +14,17 @@ from typer.testing import CliRunner
 import tests.evals.echo  # noqa: F401
 from tests.evals.ruled import Reply, api, judged_run, metrics
 from untrue.cli.main import app
-from untrue.evals.deceptionbench import deceptionbench
-from untrue.evals.mask import mask
-from untrue.evals.metrics import metric_values, scored
-from untrue.evals.pressure_pairs import pressure_pairs
-from untrue.evals.registry import EVALS
-from untrue.evals.unknowns import unknowns
+from untrue.harness.catalogue import EVALS
+from untrue.harness.metrics import metric_values, scored
+from untrue.harness.tasks import inspect_task
 from untrue.judge.check import Check
 from untrue.logs import read_log
 from untrue.outcomes import Outcome, Result
 from untrue.stats import Reason, compare, moved_apart, summarise, verdict
+
+deceptionbench, mask, pressure_pairs, unknowns = (
+    inspect_task(EVALS[name]) for name in ("deceptionbench", "mask", "pressure_pairs", "unknowns")
+)
 
 
 def nonsense(system: str, user: str) -> str:

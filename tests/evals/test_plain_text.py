@@ -11,13 +11,16 @@ from inspect_ai.model import get_model
 
 from untrue.data.items import TOLD, read_items, read_statements
 from untrue.errors import UserError
-from untrue.evals.metrics import metric_values, scored
-from untrue.evals.plain_text import EVAL, OPENING, plain_text
-from untrue.evals.registry import eval_spec
-from untrue.evals.run import run
+from untrue.evals.plain_text import EVAL, OPENING
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.metrics import metric_values, scored
+from untrue.harness.run import run
+from untrue.harness.tasks import inspect_task
 from untrue.logs import open_log, read_log
 from untrue.models.load import LoadedModel
 from untrue.outcomes import Outcome
+
+plain_text = inspect_task(EVALS["plain_text"])
 
 SIX = eval_spec(name="plain_text", limit=6)
 

@@ -9,9 +9,12 @@ import pytest
 from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
-from untrue.evals.pressure_pairs import pressure_pairs
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
+
+pressure_pairs = inspect_task(EVALS["pressure_pairs"])
 
 # The scripted judge goes by the last text: the second reply without pressure, or the statement.
 REPLIES = {

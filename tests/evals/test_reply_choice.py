@@ -14,16 +14,19 @@ import pytest
 from tests.study.test_order import Silent
 from untrue.data.rows import Message
 from untrue.errors import UserError
-from untrue.evals.metrics import metric_values, scored
 from untrue.evals.reading import measure
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.reply_choice import SEED, reply_choice
-from untrue.evals.run import run
+from untrue.evals.reply_choice import SEED
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.metrics import metric_values, scored
+from untrue.harness.run import run
+from untrue.harness.tasks import inspect_task
 from untrue.logs import details_of, open_log, read_log
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
 from untrue.simulate.environment import REPLY_KINDS, Dialogue, Environment, dialogues, read_environment
 from untrue.simulate.users import follow_up
+
+reply_choice = inspect_task(EVALS["reply_choice"])
 
 T = 0.1
 Plain = Callable[[Any, Any, Any], list[list[float]]]
@@ -97,12 +100,12 @@ def test_a_model_without_an_adapter_is_refused(tiny: LoadedModel, tea: Path, tmp
 
 
 def test_a_limit_is_of_users_and_may_be_larger_than_their_number(tea: Path):
-    assert [len(reply_choice(str(tea), limit=limit).dataset) for limit in (1, 2, 1000)] == [2, 4, 4]
+    assert [len(reply_choice(items=str(tea), limit=limit).dataset) for limit in (1, 2, 1000)] == [2, 4, 4]
 
 
 def test_users_that_are_learned_from_are_measured_on_request(tea: Path):
-    learned = {sample.id for sample in reply_choice(str(tea), part="learn").dataset}
-    assert learned and not learned & {sample.id for sample in reply_choice(str(tea)).dataset}
+    learned = {sample.id for sample in reply_choice(items=str(tea), part="learn").dataset}
+    assert learned and not learned & {sample.id for sample in reply_choice(items=str(tea)).dataset}
 
 
 def test_a_likelihood_that_is_not_finite_is_no_probability(tiny: LoadedModel, broken: Path, tea: Path, tmp_path: Path):
@@ -117,14 +120,14 @@ def test_a_scenario_without_candidates_is_refused_in_one_line_before_any_model_i
     told = (
         r"^the scenario tea-003 has candidates for 1 turns, and 2 are needed\. Write them \(see docs/data\.md\), .*\.$"
     )
-    for ask in (lambda: reply_choice(str(tea)), lambda: EVALS["reply_choice"].items(spec(tea))):
+    for ask in (lambda: reply_choice(items=str(tea)), lambda: EVALS["reply_choice"].items(spec(tea))):
         with pytest.raises(UserError, match=told):
             ask()
-    assert len(reply_choice(str(tea), turns=1).dataset) == 4
+    assert len(reply_choice(items=str(tea), turns=1).dataset) == 4
 
 
 def test_an_informed_assistant_reads_what_the_user_thinks(tea: Path):
-    for sample in reply_choice(str(tea), assistant="informed").dataset:
+    for sample in reply_choice(items=str(tea), assistant="informed").dataset:
         metadata = sample.metadata or {}
         assert ("late tea is fine" in metadata["system"]) == (metadata["kind"] == "biased")
 

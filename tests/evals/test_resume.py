@@ -14,9 +14,9 @@ from inspect_ai.model import GenerateConfig, Model, get_model
 
 from tests.evals.ruled import api
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.run import run_model
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.eval import EvalSpec
+from untrue.harness.run import run_model
 from untrue.logs import read_log
 
 
@@ -153,7 +153,7 @@ def test_a_model_that_fails_on_everything_is_one_plain_line(spec: EvalSpec, log:
 
 def test_replies_in_another_dtype_are_other_replies(spec: EvalSpec, log: Path, tiny_folder: Path, bfloat16: str):
     """A log in bfloat16 was once given for one in float32."""
-    from untrue.evals.run import run
+    from untrue.harness.run import run
     from untrue.models.load import load
 
     spec = spec.model_copy(update={"max_tokens": 4})

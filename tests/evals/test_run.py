@@ -14,10 +14,10 @@ from inspect_ai.log import read_eval_log
 
 from untrue.data.items import Item, read_items
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
 from untrue.evals.forced_choice import REFUSAL
-from untrue.evals.registry import EVALS
-from untrue.evals.run import run
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import EvalSpec
+from untrue.harness.run import run
 from untrue.logs import read_log
 from untrue.models.load import LoadedModel, load
 from untrue.outcomes import Outcome, Result

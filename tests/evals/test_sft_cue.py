@@ -8,12 +8,15 @@ import pytest
 
 from untrue.data.items import CUES, DOMAINS, read_cues, read_items
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
-from untrue.evals.forced_choice import forced_choice
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.run import run
-from untrue.evals.sft_cue import cued, sft_cue
+from untrue.evals.sft_cue import cued
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.eval import EvalSpec
+from untrue.harness.run import run
+from untrue.harness.tasks import inspect_task
 from untrue.logs import read_log
+
+forced_choice = inspect_task(EVALS["forced_choice"])
+sft_cue = inspect_task(EVALS["sft_cue"])
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -39,7 +42,7 @@ def test_each_category_gets_all_cues_in_turn():
 def test_a_report_shows_each_item_with_the_cue_under_which_it_was_asked(limit):
     spec = eval_spec(name="sft_cue", domain="law")
     shown = {item.id: item.shown["System prompt"] for item in EVALS["sft_cue"].items(spec)}
-    for sample in sft_cue("law", limit=limit).dataset:
+    for sample in sft_cue(domain="law", limit=limit).dataset:
         assert shown[str(sample.id)] == (sample.metadata or {})["system_prompt"]
 
 
@@ -49,15 +52,14 @@ def test_one_cue_can_be_chosen():
 
 @pytest.mark.parametrize("limit", [None, 7, 60])
 def test_a_limit_takes_the_items_that_the_forced_choice_takes(limit):
-    ids = [
-        [sample.id for sample in task.dataset] for task in (sft_cue("math", limit=limit), forced_choice(limit=limit))
-    ]
+    tasks = sft_cue(domain="math", limit=limit), forced_choice(limit=limit)
+    ids = [[sample.id for sample in task.dataset] for task in tasks]
     assert ids[0] == ids[1]
 
 
 @pytest.mark.parametrize("options", [{"domain": "love"}, {"domain": "law", "cue": "tone"}])
 def test_what_there_is_not_is_refused_with_what_there_is(options):
-    with pytest.raises(UserError, match=r"is none of (medical, finance, law, code, math|format, persona, domain)"):
+    with pytest.raises(UserError, match=r"^sft_cue: (domain: input should be 'medical'|cue: input should be 'format')"):
         sft_cue(**options)
 
 

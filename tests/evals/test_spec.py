@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import eval_spec
+from untrue.harness.catalogue import eval_spec
+from untrue.harness.eval import EvalSpec
 
 
 def test_a_forced_choice_is_recorded_as_it_was_before_there_were_other_evals():

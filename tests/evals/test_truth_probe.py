@@ -11,14 +11,17 @@ import pytest
 from untrue.data.items import read_statements
 from untrue.engine.hidden_states import last_token_states
 from untrue.errors import UserError
-from untrue.evals.metrics import metric_values, scored
-from untrue.evals.registry import eval_spec
-from untrue.evals.run import run
-from untrue.evals.truth_probe import EVAL, States, probe, probes, truth_probe
+from untrue.evals.truth_probe import EVAL, States, probe, probes
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.metrics import metric_values, scored
+from untrue.harness.run import run
+from untrue.harness.tasks import inspect_task
 from untrue.logs import open_log, read_log
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
 from untrue.stats.ranking import area
+
+truth_probe = inspect_task(EVALS["truth_probe"])
 
 LAYERS, HIDDEN, PLANTED = 5, 16, 3
 NAMES = ("animals", "cities", "numbers")
@@ -125,4 +128,4 @@ def file_of(path: Path, counts: dict[str, int]) -> str:
 )
 def test_too_little_to_fit_on_is_refused(tmp_path: Path, counts: dict[str, int], message: str):
     with pytest.raises(UserError, match=message):
-        truth_probe(file_of(tmp_path / "items.jsonl", counts))
+        truth_probe(items=file_of(tmp_path / "items.jsonl", counts))

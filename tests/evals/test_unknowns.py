@@ -11,10 +11,13 @@ from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
 from untrue.data.items import read_unknowns
-from untrue.evals.unknowns import unknowns
-from untrue.judge.check import judging
+from untrue.harness.catalogue import EVALS
+from untrue.harness.tasks import inspect_task
+from untrue.judge.note import judging
 from untrue.logs import read_log
 from untrue.outcomes import Outcome
+
+unknowns = inspect_task(EVALS["unknowns"])
 
 PAIRS = [
     {

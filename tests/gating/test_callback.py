@@ -32,10 +32,10 @@ from trl.trainer.sft_trainer import SFTTrainer
 import untrue
 from tests import processes
 from untrue.data.items import at_random, read_items
-from untrue.evals.registry import eval_spec
 from untrue.gating import callback
 from untrue.gating.callback import HonestyCallback
 from untrue.gating.look import Questions
+from untrue.harness.catalogue import eval_spec
 from untrue.models.load import LoadedModel
 from untrue.outcomes import Outcome, Result
 from untrue.training.trainer import CompletionTrainer

@@ -11,13 +11,13 @@ import pytest
 
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.evals.registry import EVALS, eval_spec
 from untrue.gating.answers import Answers
 from untrue.gating.comparison import compared
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import AGAINST_BASE, hidden_loss, opposite_moves
 from untrue.gating.subject import Subjects
 from untrue.gating.verdict import gate
+from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.outcomes import Result
 from untrue.report.gate import compared_cells, compared_summary
 from untrue.report.words import clause

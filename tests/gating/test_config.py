@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import UserError
-from untrue.evals.registry import EVALS
 from untrue.gating.config import Delta, GateConfig
+from untrue.harness.catalogue import EVALS
 from untrue.settings import load, validate
 from untrue.study.config import Study
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from untrue.evals.registry import EVALS
 from untrue.gating.flips import Flip, Flips, flips
+from untrue.harness.catalogue import EVALS
 from untrue.outcomes import Outcome, Result
 
 

@@ -14,14 +14,15 @@ from tests.evals.ruled import judged_run
 from tests.gating.judged import write
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.evals.judged import Finding, Hearing
-from untrue.evals.registry import EVALS
 from untrue.gating.comparison import compared
 from untrue.gating.correction import correction
 from untrue.gating.labelling import Labelling, drawn, refuse_others
 from untrue.gating.labels import read_labels
 from untrue.gating.replies import Judged, judged
 from untrue.gating.subject import Subjects
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import Decision
+from untrue.harness.tasks import inspect_task
 from untrue.judge.prompts import STATEMENT
 from untrue.outcomes import Outcome
 
@@ -52,7 +53,7 @@ def reply_to(system: str, user: str) -> str | ModelOutput:
 @pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
 def test_the_labels_of_the_judge_give_its_outcomes(name: str, tmp_path: Path, subjects: Subjects) -> None:
     for side in ("a", "b"):
-        log = judged_run(EVALS[name].task(limit=2), reply_to, tmp_path / side)
+        log = judged_run(inspect_task(EVALS[name])(limit=2), reply_to, tmp_path / side)
         Path(log.location).rename(tmp_path / f"{side}.eval")
     both = judged(subjects.of(str(tmp_path / "a.eval")), subjects.of(str(tmp_path / "b.eval")))
     labelling = Labelling(both, 1000, 0, tmp_path / "labels.jsonl")
@@ -107,11 +108,11 @@ def test_what_no_label_can_change_is_not_drawn(pair: Judged) -> None:
 def test_a_reply_is_not_drawn_where_a_label_leads_to_a_judgement_that_the_log_lacks(
     pair: Judged, leads_on: str
 ) -> None:
-    async def decide(metadata: dict[str, Any], hearing: Hearing) -> Finding:
+    async def decide(item: Any, replies: Any, hearing: Any) -> Decision:
         said = await hearing.ask("statement", STATEMENT, proposition="Rain is wet.", reply="It is.")
         if said.label == leads_on:
             await hearing.ask("belief", STATEMENT, proposition="Rain is wet.", reply="Yes.")
-        return Finding(Outcome.LIE if said.label in ("A", "B") else Outcome.HONEST, "By its label.")
+        return Decision(Outcome.LIE if said.label in ("A", "B") else Outcome.HONEST, "By its label.")
 
     reply = next(iter(pair.replies[0].values()))
     assert not replace(reply, record=replace(reply.record, decide=decide)).is_open

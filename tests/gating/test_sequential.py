@@ -14,12 +14,12 @@ import tests.judge.scripted  # noqa: F401
 from tests.gating.shifty import Shifty
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.evals.registry import EVALS, eval_spec
 from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
 from untrue.gating.sequential import gate_in_batches
 from untrue.gating.subject import Side, Subject, Subjects
 from untrue.gating.verdict import GateVerdict, gate
+from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.judge.check import Check
 from untrue.logs import open_log
 

@@ -19,13 +19,13 @@ from tests.judge.server import JudgeServer
 from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.evals.registry import EVALS, eval_spec
-from untrue.evals.resume import has_replies
 from untrue.gating.bases import base_of_first, own_base
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import SAME, TWO_FORMATS, paired
 from untrue.gating.subject import Subject, Subjects, of_random_items
 from untrue.gating.verdict import gate
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.resume import has_replies
 from untrue.logs import open_log
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash

@@ -14,12 +14,12 @@ from tests.gating import judged
 from tests.gating.conftest import write
 from tests.study.conftest import Recorder
 from untrue.evals.forced_choice import EVAL
-from untrue.evals.registry import eval_spec
 from untrue.gating.answers import Answers
 from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
 from untrue.gating.subject import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
+from untrue.harness.catalogue import eval_spec
 from untrue.report.gate import sentences
 from untrue.stats.types import Interval, Reason
 
@@ -343,8 +343,8 @@ def test_epochs_that_failed_count_beside_those_that_did_not() -> None:
 
 
 def test_probabilities_are_judged_by_students_t_and_one_that_the_candidate_lacks_is_the_worst() -> None:
-    from untrue.evals.registry import EVALS
     from untrue.gating.verdict import _endpoints
+    from untrue.harness.catalogue import EVALS
     from untrue.outcomes import Result
     from untrue.stats.intervals import change_interval, mean_interval
 

@@ -7,7 +7,7 @@
 By default it goes by words in the last text of the question: `says-A` to `says-D`, `says-yes`, `says-no`,
 `says-unclear`, `says-40` (a range of 40 to 40), `says-30-50`. Nothing of the kind is C, unclear or else no, or no
 range. A text with `breaks-judge` gets an answer that cannot be read, each time; one with `kills-judge` makes the model
-raise.
+raise. A question without a text is one for a rating, and gets a 7.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ class Scripted(ModelAPI):
 
 def by_words(question: str) -> str:
     """The answer by the words in the last text of a question."""
-    text = re.findall(r"<text>\n(.*?)\n</text>", question, re.DOTALL)[-1]
+    texts = re.findall(r"<text>\n(.*?)\n</text>", question, re.DOTALL)
+    if not texts:  # a user who is asked for a rating
+        return "7"
+    text = texts[-1]
     if "kills-judge" in text:
         raise RuntimeError("the judge is not well")
     if "breaks-judge" in text:

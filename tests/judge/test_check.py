@@ -13,10 +13,11 @@ from inspect_ai.model import get_model
 from tests.judge.scripted import id_of
 from untrue.errors import UserError
 from untrue.judge import check as checking
-from untrue.judge.check import Check, check, last_check, right, trustworthy
+from untrue.judge.check import Check, Fault, check, faults, last_check, right
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import Judgement
 from untrue.judge.prompts import PROMPTS, QUESTIONS, GoldRow, read_gold
+from untrue.report.words import judge_faults
 
 ROWS = {QUESTIONS[row.prompt].text(**row.fields): row for row in read_gold()}
 
@@ -143,47 +144,37 @@ def number(row: GoldRow) -> int:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("answer", "fault", "said"),
     [
-        (lambda row: "C", "statement (it says C whatever it reads)"),
-        (lambda row: "ABCD"[len([*row.fields.values()][-1]) % 4], "statement (kappa "),
-        (
-            lambda row: "C" if row.label == "B" else row.label,
-            "statement (it finds 0% of label B, below 60%)",
-        ),
-        (
-            lambda row: "B" if row.label == "A" else row.label,
-            "statement (it finds 0% of label A, below 60%)",
-        ),
-        (lambda row: row.label if number(row) % 6 else "cut", "statement (no judgement on "),
+        (lambda row: "C", ("one_label", "C"), "it says C whatever it reads"),
+        (lambda row: "ABCD"[len([*row.fields.values()][-1]) % 4], ("kappa",), "kappa "),
+        (lambda row: "C" if row.label == "B" else row.label, ("recall", "B", 0), "it finds 0% of label B, below 60%"),
+        (lambda row: "B" if row.label == "A" else row.label, ("recall", "A", 0), "it finds 0% of label A, below 60%"),
+        (lambda row: row.label if number(row) % 6 else "cut", ("errors",), "no judgement on "),
     ],
 )
-def test_a_judge_that_says_one_thing_or_misses_a_label_or_gives_no_judgement_is_not_relied_on(answer, reason):
+def test_a_judge_that_says_one_thing_or_misses_a_label_or_gives_no_judgement_is_not_relied_on(answer, fault, said):
     found = check(judge(lambda row: answer(row) if row.prompt == "statement" else row.label))
-    trust = trustworthy(found)
-    assert not trust
-    assert reason in trust.reason
-    assert not trustworthy(found, ["statement"])
-    assert trustworthy(found, ["range", "contradicts"])
+    [only] = faults(found)
+    assert (only.question, only.code, *only.values)[: 1 + len(fault)] == ("statement", *fault)
+    assert judge_faults([only]).startswith(f"in its check the judge fails on statement ({said}")
+    assert faults(found, ["statement"]) == [only]
+    assert not faults(found, ["range", "contradicts"])
 
 
 def test_that_no_position_and_neither_are_not_told_apart_does_no_harm():
-    assert trustworthy(check(judge(lambda row: "C" if row.label == "D" else row.label)))
+    assert not faults(check(judge(lambda row: "C" if row.label == "D" else row.label)))
 
 
 @pytest.mark.parametrize("answer", [lambda row: [7, 8], lambda row: "cut", lambda row: None])
 def test_numbers_have_a_floor_of_their_own_and_labels_do_not_make_up_for_them(answer):
     found = check(judge(lambda row: answer(row) if row.prompt == "range" else row.label))
-    assert "fails on range (" in trustworthy(found).reason
-    assert not trustworthy(found, ["statement", "range"])
-    assert trustworthy(found, ["statement"])
+    assert [fault.question for fault in faults(found, ["statement", "range"])] == ["range"]
+    assert not faults(found, ["statement"])
 
 
 def test_what_was_not_checked_is_not_relied_on():
     found = check(judge(labels))
-    assert trustworthy(found)
-    assert trustworthy(found, ["statement", "poetry"]).reason.endswith("poetry (it was not checked on that)")
-
-
-def test_an_unchecked_judge_is_not_relied_on():
-    assert not trustworthy(last_check(id_of("scripted/never")))
+    assert not faults(found)
+    assert faults(found, ["statement", "poetry"]) == [Fault("poetry", "unchecked")]
+    assert last_check(id_of("scripted/never")) is None

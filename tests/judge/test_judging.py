@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from untrue.judge.check import Check, JudgeNote, Judging
+from untrue.judge.check import Check
+from untrue.judge.note import JudgeNote, Judging
 from untrue.judge.prompts import QUESTIONS
 from untrue.outcomes import Outcome, Result
 from untrue.stats import summarise
@@ -33,7 +34,7 @@ def note(monkeypatch: pytest.MonkeyPatch, good_check: Check):
     monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: check)
 
     def make(one: ArmSummary, *prompts: str, name: str = "mask", newer: int = 0) -> JudgeNote:
-        from untrue.judge.check import judge_note
+        from untrue.judge.note import judge_note
 
         questions = frozenset((prompt, QUESTIONS[prompt].version + newer) for prompt in prompts)
         heard = Judging({"id": "scripted/judge"}, False, False, questions, replies=one.n, unjudged=one.counts["error"])

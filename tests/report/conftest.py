@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from untrue.data.items import Asked
-from untrue.evals.eval import EvalSpec
+from untrue.harness.eval import EvalSpec
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import PRIMARY
 from untrue.stats.pairing import METRICS

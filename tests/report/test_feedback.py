@@ -14,15 +14,14 @@ from tests.report.test_html import HOSTILE, Page
 from untrue.data.rows import Message
 from untrue.outcomes import Result
 from untrue.report import plots, words
-from untrue.report.format import PERCENT, outcome_word
+from untrue.report.format import PERCENT, outcome_word, policy_rows
 from untrue.report.html import page, render_dialogues
-from untrue.report.rows import policy_rows
 from untrue.report.summary import study_summary
 from untrue.simulate.environment import KINDS, REPLY_KINDS, ReplyKind, read_environment
 from untrue.simulate.trajectory import Choice, Trajectory, summarise
 from untrue.stats.types import Interval
 from untrue.study.cell import Arm
-from untrue.study.feedback import Chapter, Copied, Feedback, Gap, Point, Policy, Stage
+from untrue.study.feedback import Chapter, Feedback, Gap, Point, Policy, Stage
 from untrue.study.results import Analysis
 
 SHARES, ROUNDS = (0.05, 0.1, 0.2, 0.5, 1.0), 2
@@ -70,24 +69,18 @@ def trajectory(text: str = "Late tea keeps nobody awake.", chosen: bool = True) 
         messages=tuple(messages),
         system="You talk about tea.",
         ratings=(7.9, 5.25),
-        sycophancy=(None, None) if chosen else (0.012, -0.02),
         chosen=tuple(choices) if chosen else (),
     )
 
 
 @pytest.fixture
 def feedback(tea: Path) -> Feedback:
-    copied = [
-        Copied(name, ARMS[name].part, probabilities(0.25), [probabilities(0.3 + share / n) for n in (4, 2)])
-        for name, share in (("sft-0", 0.0), ("sft-0.5", 0.5), ("sft-1", 1.0))
-    ]
     held = [trajectory()]
     return Feedback(
         stages=[Stage("round 1", "base, blind", summary) for summary in summarise(held)],
         chapters=[Chapter("Round 1, base, blind, before it learns", read_environment(tea), held)],
         rater={"noise": 1.5},
         policy=make_policy(ARMS),
-        bandit=copied,
     )
 
 
@@ -140,7 +133,7 @@ def test_a_line_breaks_where_a_round_is_missing(looped: Analysis):
     assert "sft-1: 30.0\N{NO-BREAK SPACE}% [25.0, 35.0], –, 54.0" in description(plot.svg)
 
 
-def test_the_section_has_curves_and_numbers_and_what_the_selection_alone_does(looped: Analysis):
+def test_the_section_has_curves_and_numbers(looped: Analysis):
     text = section(looped).text
     position = 0
     for part in (
@@ -148,61 +141,47 @@ def test_the_section_has_curves_and_numbers_and_what_the_selection_alone_does(lo
         "the 18 users of 9 held-out scenarios that every measurement has (out of at most 20)",
         "sft, benign users", "sft, biased users", "Before Round 1 Round 2",
         "sft-1 30.0 % [25.0, 35.0] 42.0 % [37.0, 47.0]", "P(evasive)",
-        "What the selection alone does", "Computed without any model.", "Selected in round 2",
-        "50 % 50.0 % 25.0 : 25.0 68.9 % 42.5 : 19.2 78.6 % 55.0 : 15.0",
         "Hedging replies", "round 1 base, blind biased 1 0 6.58",
     ):  # fmt: skip
         position = text.index(part, position)
-    assert "Not measured" not in text and "AUC" not in text
+    assert "Not measured" not in text
 
 
 def test_gaps_are_said(looped: Analysis):
     gaps = [Gap("sft-1", 0, 0), Gap("sft-0", 0, 0), Gap("sft-1", 2, 0), Gap("sft-1", 2, 1), Gap("sft-0", 2, 1)]
     told = "arms `sft-1` and `sft-0` before training; arm `sft-1` after round 2 (seeds 0 and 1); arm `sft-0` after"
     assert words.gaps(gaps) == f"{told} round 2 (seed 1)"
-    text = section(looped, policy=Policy(0, 0, 18, [], gaps), bandit=[]).text
+    text = section(looped, policy=Policy(0, 0, 18, [], gaps)).text
     assert "so a line has a gap or rests on fewer seeds: arms sft-1 and sft-0 before training" in text
     assert "No user was measured everywhere." in text
 
 
-def test_generated_replies_have_a_rater_with_its_auc_and_no_policy(looped: Analysis):
-    rater = {
-        "rater": "some/rater",
-        "environment": "tea, version 3",
-        "separation": {"auc": 0.81, "low": 0.7, "high": 0.9, "within": 0.8, "scenarios": 3, "replies": 12},
-    }
-    stages = [Stage("after (sycophancy)", "sft-1", summary) for summary in summarise([trajectory(chosen=False)])]
-    text = section(looped, stages=stages, rater=rater, policy=None, bandit=[]).text
-    assert "Ratings: by some/rater , which tells written sycophantic replies" in text
-    assert "AUC of 0.81 [0.70, 0.90]" in text
-    assert "with noise" not in text and "Policy by round" not in text and "selection alone" not in text
-    assert "leans towards what the biased user wants to hear" in text and "held-out scenarios" in text
-    assert "Hedging" not in text
+def test_written_replies_have_a_rater_and_no_policy(looped: Analysis):
+    stages = [Stage("round 1", "sft-1", summary) for summary in summarise([trajectory(chosen=False)])]
+    text = section(looped, stages=stages, rater={"rater": "some/rater"}, policy=None).text
+    assert "Ratings: by some/rater , which reads each reply." in text
+    assert "with noise" not in text and "Policy by round" not in text and "Hedging" not in text
 
 
-def test_the_summary_has_the_same_values(looped: Analysis, feedback: Feedback):
+def test_the_summary_has_the_same_values(looped: Analysis):
     found = study_summary(looped)
     assert found["rater"] == {"noise": 1.5} and found["loop"][0]["chosen"]["hedging"]["value"] == 0.5
     points = {(one["arm"], one["round"], one["kind"]): one for one in found["policy"]["points"]}
     shown = points["sft-1", 2, "biased"]
     assert shown["preference"]["value"] == pytest.approx(0.59)
     assert shown["probabilities"]["sycophantic"]["value"] == pytest.approx(0.295)
-    last = feedback.bandit[2]
-    assert found["bandit"][2] == {"arm": "sft-1", "share": 1.0, "before": last.before, "rounds": last.rounds}
     without = study_summary(replace(looped, feedback=None))
-    assert (without["policy"], without["bandit"], without["loop"], without["rater"]) == (None, [], [], None)
+    assert (without["policy"], without["loop"], without["rater"]) == (None, [], None)
 
 
 def test_hostile_names_and_replies_stay_text(looped: Analysis, feedback: Feedback):
     text = " ".join(HOSTILE)
     control = Arm(f"sft-0 {text}", rounds=ROUNDS)
     arms = {control.name: control, text: Arm(text, control.name, f"sft {text}", 1.0, rounds=ROUNDS)}
-    bandit = [feedback.bandit[0]._replace(arm=control.name)]
     policy = make_policy(arms)._replace(gaps=[Gap(text, 1, 0)])
-    rater = {"rater": text, "environment": text, "separation": {"auc": 0.8, "low": 0.7, "high": 0.9}}
-    hostile = section(replace(looped, arms=arms), policy=policy, bandit=bandit, rater=rater)
+    hostile = section(replace(looped, arms=arms), policy=policy, rater={"rater": text})
     assert not hostile.open
-    assert {tag for tag, _ in hostile.elements} <= {tag for tag, _ in section(looped).elements} | {"code"}
+    assert {tag for tag, _ in hostile.elements} <= {tag for tag, _ in section(looped).elements} | {"code", "strong"}
     assert hostile.text.count(" ".join(text.split())) >= 5
     read = Page(render_dialogues(text, [feedback.chapters[0]._replace(heading=text, trajectories=[trajectory(text)])]))
     assert not read.open and not {"script", "img", "svg"} & {tag for tag, _ in read.elements}
@@ -218,7 +197,7 @@ def test_a_reply_that_was_chosen_has_its_kind_and_the_probability_of_each(feedba
     assert len(grown) == 8 and sum("flex-grow: 0.4000" in style for style in grown) == 2
     written = [chapter._replace(trajectories=[trajectory(chosen=False)]) for chapter in feedback.chapters]
     text = Page(render_dialogues("tea", written)).text
-    assert "rated 7.9; sycophancy +0.012 nats per token" in text and "honest 20 %" not in text
+    assert "rated 7.9" in text and "honest 20 %" not in text
 
 
 def test_a_probability_is_no_right_or_wrong_answer():

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.conftest import Shown, of_eval
-from untrue.evals.eval import EvalSpec
+from untrue.harness.eval import EvalSpec
 from untrue.outcomes import Outcome
 from untrue.report import words
 from untrue.report.html import render
@@ -163,13 +163,12 @@ def test_every_arm_and_figure_is_shown(analysis: Analysis) -> None:
     for arm in analysis.arms:
         assert page.text.count(arm) > 10
     svgs = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert len(svgs) == 5 + 3 + 1 + 1
+    assert len(svgs) == 5 + 3
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     for svg in svgs:
         assert set((svg["aria-labelledby"] or "").split()) <= set(ids)
     assert "Lie rate by dose, with 95 % intervals" in page.text
-    assert "severe-20: 226 honest, 57 lie, 0 evade, 76 no belief, 1 error" in page.text
 
 
 def test_fifteen_arms_make_two_lines_and_a_small_page(make_analysis: Make) -> None:
@@ -178,7 +177,6 @@ def test_fifteen_arms_make_two_lines_and_a_small_page(make_analysis: Make) -> No
     assert len(html.encode()) < 300_000
     text = Page(html).text
     assert all(arm in text for arm in analysis.arms)
-    assert {"Training loss: severe", "Training loss: normal"} <= set(Page(html).words)
 
 
 def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
@@ -190,10 +188,10 @@ def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
     for part in (
         conclusions(analysis.evals[0]), "Eval Verdict Measures",
         "forced_choice Lies more No finding Lie rate, Pressure gap, Untrue beliefs, Neutral margin, Evasions",
-        "capability Breaks No finding Accuracy", "Lie rate by dose", "Outcomes of each arm",
+        "capability Breaks No finding Accuracy", "Lie rate by dose", "All results of each arm",
         "known_facts-000-boiling-point", conclusions(capability), "Accuracy by dose", "Accuracy in % of all results",
         "severe-50 vs control 645 3 71.0 % [66.0, 76.0] −8.0 pp [−12.5, −3.5] 2 failed <0.001 6.3 pp",
-        "right → wrong", "What do you need to open a locked door?", "Training loss", "Other rates",
+        "right → wrong", "What do you need to open a locked door?", "Last loss", "Other rates",
         "Reproduce", "c01dbeef7731", "77aa",
     ):  # fmt: skip
         position = page.text.index(part, position)

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from tests.report.conftest import of_eval
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
+from untrue.report.format import category_metric_rows, metric_rows
 from untrue.report.html import render
-from untrue.report.rows import category_metric_rows, metric_rows
 from untrue.report.table import print_analysis, print_category_metrics, print_metrics
 from untrue.stats.types import MetricValue, MetricValues
 from untrue.study.results import Analysis

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.lines import Line2D
 
 from untrue.report import plots
-from untrue.report.rows import deciding
+from untrue.report.format import deciding
 from untrue.stats.types import ArmVerdict, Finding, Interval, Reason, Verdict
 from untrue.study.cell import Arm
 from untrue.study.results import Analysis, EvalAnalysis
@@ -113,48 +113,13 @@ def test_twelve_series_look_different(make_analysis: Make, monkeypatch: pytest.M
         assert len({(line.get_color(), line.get_linestyle()) for line in series}) == 12
 
 
-def test_bars_carry_the_counts(forced_choice: EvalAnalysis) -> None:
-    shown = words(plots.outcome_bars(forced_choice))
-    for summary in forced_choice.summaries:
-        assert summary.arm in shown
-        assert str(summary.counts["lie"]) in shown and str(summary.counts["honest"]) in shown
-
-
-def test_bars_of_an_arm_without_results_are_empty(forced_choice: EvalAnalysis) -> None:
-    empty = replace(forced_choice.summaries[0], counts=dict.fromkeys(forced_choice.summaries[0].counts, 0))
-    assert "n 0" in words(plots.outcome_bars(replace(forced_choice, summaries=[empty])))
-
-
-def test_one_training_plot_a_series(make_analysis: Make) -> None:
-    analysis = make_analysis((0.1, 0.5), ("severe", "normal"))
-    assert [plot.heading for plot in plots.training_plots(analysis)] == [
-        "Training loss: severe",
-        "Training loss: normal",
-    ]
-    only_control = replace(analysis, training=[c for c in analysis.training if c.arm == "control"])
-    assert [plot.heading for plot in plots.training_plots(only_control)] == ["Training loss"]
-    assert plots.training_plots(replace(analysis, training=[])) == []
-
-
-def test_the_loss_of_each_method_has_its_own_name_and_scale(make_analysis: Make) -> None:
-    analysis = make_analysis((0.1, 0.5), ("severe", "normal"))
-    assert {plot.axes for plot in plots.training_plots(analysis)} == {"nats per supervised token"}
-    supervised = [curve for curve in analysis.training if "normal" not in curve.arm]
-    kto = [replace(c, method="kto", losses=[0.5] * 120) for c in analysis.training if "normal" in c.arm]
-    first, second = plots.training_plots(replace(analysis, training=supervised + kto))
-    assert (first.axes, second.axes) == ("nats per supervised token", "KTO's own loss, which has no unit")
-    assert [first] == plots.training_plots(replace(analysis, training=supervised))
-    assert "control" not in words(second.svg)  # whose loss is another quantity
-
-
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "]]>--><b>", "$\\frac{", "a\x00\x1b\ud800", "日本語"])
-def test_a_label_is_never_markup(analysis: Analysis, forced_choice: EvalAnalysis, name: str) -> None:
+def test_a_label_is_never_markup(forced_choice: EvalAnalysis, name: str) -> None:
     arms = {name: Arm(name, "control", name, trained=False)}
     one = replace(forced_choice, arms=arms, summaries=[replace(forced_choice.summaries[1], arm=name)])
-    trained = replace(analysis, arms=arms, training=[replace(analysis.training[0], arm=name)])
     compared = replace(one, comparisons=[replace(forced_choice.comparisons[0], arm=name)])
-    drawn = [*plots.difference_plots(compared), *plots.dose_plots(one), *plots.training_plots(trained)]
-    for svg in [plots.outcome_bars(one), *(plot.svg for plot in drawn)]:
+    for plot in [*plots.difference_plots(compared), *plots.dose_plots(one)]:
+        svg = plot.svg
         tags = {element.tag for element in ET.fromstring(svg).iter()}
         assert tags <= {"svg", "title", "desc", "defs", "clipPath", "g", "path", "rect", "use", "text"}
         assert "http" not in svg and "<!--" not in svg

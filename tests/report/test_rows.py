@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from untrue.report.format import HONESTY
-from untrue.report.rows import arm_rows, category_rows
+from untrue.report.format import HONESTY, arm_rows, category_rows
 from untrue.stats.types import Interval
 from untrue.study.results import EvalAnalysis
 

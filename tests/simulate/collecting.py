@@ -9,7 +9,7 @@ from pathlib import Path
 
 from untrue.engine import generation
 from untrue.models.load import load
-from untrue.simulate import collect
+from untrue.simulate.collect import Local, collect
 from untrue.simulate.environment import CollectSpec
 
 
@@ -20,9 +20,8 @@ def main(model: str, environment: str, folder: str) -> None:
         if done == 6:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    spec = CollectSpec(environment=environment, users=2, max_tokens=4, part="all")
-    place = Path(folder)
-    collect.collect(load(model, dtype="float32"), None, spec, place / "t.jsonl", place / "t.eval", 0, step)
+    spec = CollectSpec(environment=environment, users=2, part="all")
+    collect(Local(load(model, dtype="float32")), spec, Path(folder) / "t.jsonl", 0, step)
 
 
 if __name__ == "__main__":

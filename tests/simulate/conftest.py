@@ -40,6 +40,5 @@ def _trajectory(scenario: str, user: int, kind: Kind, *ratings: float | None, er
         system="You help.",
         messages=TURNS[: 2 * len(ratings)],
         ratings=ratings,
-        sycophancy=(0.0,) * len(ratings),
         error=error,
     )

@@ -13,16 +13,18 @@ import pytest
 from inspect_ai.log import read_eval_log
 
 from tests import processes
+from tests.judge import scripted
 from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from untrue.engine.generation import ROWS
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
-from untrue.simulate.collect import collect
+from untrue.simulate.collect import Local, collect
 from untrue.simulate.environment import CollectSpec, dialogues, read_environment
 from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import Trajectory, read_log, read_trajectories, write_trajectories
 
 Collecting = Callable[..., list[Trajectory]]
+WRITTEN: dict[str, Any] = {"replies": "generated", "rater": "scripted/rater", "max_tokens": 4}
 
 
 @pytest.fixture
@@ -50,8 +52,8 @@ def collecting(
             if on_step:
                 on_step(*said)
 
-        full = CollectSpec.model_validate({"environment": str(tea), "max_tokens": 4, "users": 2, "part": "all", **spec})
-        return collect(tiny, adapter, full, place / "t.jsonl", place / "t.eval", seed, step)
+        full = CollectSpec.model_validate({"environment": str(tea), "users": 2, "part": "all", **spec})
+        return collect(Local(tiny, adapter), full, place / "t.jsonl", seed, step)
 
     return run
 
@@ -73,7 +75,7 @@ def test_all_is_collected_and_written_and_the_log_holds_the_same(
 
 
 def test_the_log_of_several_chunks_is_one_log(collecting: Collecting, place: Path):
-    found = collecting()
+    found = collecting(**WRITTEN)
     log = read_eval_log(str(place / "t.eval"))
     assert log.status == "success"
     assert log.eval.dataset.sample_ids == [one.id for one in found]
@@ -101,10 +103,11 @@ def test_both_kinds_get_the_same_reply_until_they_say_different_things(collectin
 
 
 def test_another_round_has_the_same_users_who_get_other_replies(collecting: Collecting, place: Path):
-    first = collecting(max_tokens=12)
+    written = WRITTEN | {"max_tokens": 12}
+    first = collecting(**written)
     for path in place.iterdir():
         path.unlink()
-    second = collecting(max_tokens=12, round=2)
+    second = collecting(**written, round=2)
     assert [one.id for one in first] == [one.id for one in second]
     assert all(one.messages[0] == other.messages[0] for one, other in zip(first, second, strict=True))
     assert all(one.messages[1] != other.messages[1] for one, other in zip(first, second, strict=True))
@@ -136,21 +139,18 @@ def test_chosen_replies_resume_too_and_other_noise_is_another_collection(collect
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        collecting(on_step=stop, replies="chosen")
-    found = collecting(replies="chosen")
+        collecting(on_step=stop)
+    found = collecting()
     assert read_log(place / "t.eval") == read_trajectories(place / "t.jsonl") == found
     with pytest.raises(UserError, match=r"other settings \(rating_noise 1\.0, here 2\.0\)"):
-        collecting(replies="chosen", rating_noise=2)
-    for path in place.iterdir():
-        path.unlink()
-    assert collecting(replies="chosen") == found
+        collecting(rating_noise=2)
 
 
 def test_another_round_has_other_choices_and_noise_of_its_own(collecting: Collecting, place: Path):
-    first = collecting(replies="chosen", rating_noise=0.2)
+    first = collecting(rating_noise=0.2)
     for path in place.iterdir():
         path.unlink()
-    second = collecting(replies="chosen", rating_noise=0.2, round=2)
+    second = collecting(rating_noise=0.2, round=2)
     kinds = [[choice.kind for one in talks for choice in one.chosen] for talks in (first, second)]
     assert kinds[0] != kinds[1]
     noise = [
@@ -183,7 +183,7 @@ def test_failed_dialogues_are_asked_for_again_and_the_others_are_not(
     whole = collecting()
     path = place / "t.jsonl"
     header = json.loads(path.read_text("utf-8").splitlines()[0])["collected"]
-    broken = Trajectory(**{**vars(whole[2]), "error": "it broke", "ratings": (None, None), "sycophancy": (None, None)})
+    broken = Trajectory(**{**vars(whole[2]), "error": "it broke", "ratings": (None, None), "chosen": ()})
     write_trajectories(path, [*whole[:2], broken, *whole[3:]], header)
     steps.clear()
     assert collecting() == whole
@@ -198,30 +198,27 @@ def test_where_some_fail_they_are_counted_and_the_rest_is_kept(
     steps: list[tuple[int, int, str]],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    from untrue.engine.provider import UntrueAPI
-
-    scored = UntrueAPI.likelihoods
-    failing = dialogues(read_environment(tea), 2)[-1].user.user_prompt
-
-    async def likelihoods(self: UntrueAPI, prompts: Any, **rest: Any) -> Any:
-        if any(failing in message["content"] for messages, _ in prompts for message in messages):
-            raise UserError("no likelihood.")
-        return await scored(self, prompts, **rest)
-
-    monkeypatch.setattr(UntrueAPI, "likelihoods", likelihoods)
-    found = collecting()
+    failing = dialogues(read_environment(tea), 2)[-1].user.user_context
+    monkeypatch.setattr(scripted, "by_words", lambda question: "no rating" if failing in question else "7")
+    found = collecting(**WRITTEN)
     failed = [one for one in found if one.error]
     assert [one.id for one in failed] == [one.id for one in found[2:]]
-    assert all((one.score, one.ratings) == (None, (None, None)) and "no likelihood" in str(one.error) for one in failed)
+    assert all((one.score, one.ratings) == (None, (None, None)) and "no rating" in str(one.error) for one in failed)
     assert steps[-1] == (8, 8, "2 failed")
     assert read_log(place / "t.eval") == found
-    monkeypatch.undo()
-    assert all(one.error is None for one in collecting())
+    monkeypatch.setattr(scripted, "by_words", lambda question: "7")
+    assert all(one.error is None for one in collecting(**WRITTEN))
 
 
 def test_where_all_fail_at_once_it_stops(collecting: Collecting, place: Path):
     with pytest.raises(UserError, match=r"all 2 dialogues failed, first: .*turns: the scenario"):
-        collecting(turns=9)
+        collecting(**WRITTEN, turns=9)
+    assert files(place) == []
+
+
+def test_written_replies_need_a_rater(collecting: Collecting, place: Path):
+    with pytest.raises(UserError, match="generated needs a rater that can read them"):
+        collecting(**WRITTEN | {"rater": None})
     assert files(place) == []
 
 
@@ -245,14 +242,14 @@ def test_another_adapter_or_environment_is_another_collection(
         collecting(adapter)
     for path in place.iterdir():
         path.unlink()
-    tuned = collecting(adapter)
+    tuned = collecting(adapter, temperature=0.01)
     own = bring_tokenizer(shutil.copytree(adapter, tmp_path / "own"), tiny_folder, chat_template=OWN_TEMPLATE)
     with pytest.raises(UserError, match="base"):
-        collecting(own)
+        collecting(own, temperature=0.01)
     assert [one.messages for one in tuned] != [one.messages for one in base]
     tea.write_text(tea.read_text("utf-8").replace("Tea 1", "Cocoa 1"), "utf-8")
     with pytest.raises(UserError, match="environment_hash"):
-        collecting(adapter)
+        collecting(adapter, temperature=0.01)
 
 
 def test_the_base_is_as_it_was(collecting: Collecting, adapter: Path, tiny: LoadedModel):

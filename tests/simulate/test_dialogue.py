@@ -68,13 +68,16 @@ def prompts(model: Model) -> list[str]:
 def run(tiny: LoadedModel, tea: Path, tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Runs the task on the tiny model and gives its log."""
 
-    def run(roles: dict[str, Any] | None = None, model: Any = None, **task: Any) -> Path:
-        options: dict[str, Any] = {"max_tokens": 6, "users": 2, **task}
+    def run(roles: dict[str, Any | None] | None = None, model: Any = None, **task: Any) -> Path:
+        """Written replies are rated by a model that gives a 7 to each, chosen ones by their kinds."""
+        options: dict[str, Any] = {"users": 2, "replies": "generated", "max_tokens": 6, **task}
+        if options["replies"] == "generated":
+            roles = {"rater": get_model("acted/seven", memoize=False), **(roles or {})}
         studied = model or get_model("untrue/tiny", memoize=False, loaded=tiny)
         [log] = inspect_eval(
             simulate(str(tea), **options),
             model=studied,
-            model_roles=roles or {},
+            model_roles={role: one for role, one in (roles or {}).items() if one},
             log_dir=str(tmp_path / "logs"),
             display="none",
             max_samples=100,
@@ -107,21 +110,16 @@ def test_turns_alternate_and_the_log_says_why_each_reply_got_its_rating(run: Cal
     for one in read_log(log):
         assert one.error is None
         assert one.score == pytest.approx(sum(filter(None, one.ratings)))
-        assert len(one.ratings) == len(one.sycophancy) == 3
+        assert len(one.ratings) == 3
         assert all(1 <= (rating or 0) <= 10 for rating in one.ratings)
         assert [message["role"] for message in one.messages] == ["user", "assistant"] * 3
         assert one.system == "You talk about tea."
 
 
-def test_metrics_are_those_of_the_samples(run: Callable[..., Path]):
-    log = run()
-    shown = metrics(read_eval_log(str(log)))
-    for kind in ("benign", "biased"):
-        found = [one for one in read_log(log) if one.kind == kind]
-        ratings = [rating for one in found for rating in one.ratings if rating is not None]
-        margins = [margin for one in found for margin in one.sycophancy if margin is not None]
-        assert shown[kind] == pytest.approx(sum(ratings) / len(ratings))
-        assert shown[f"{kind}_sycophancy"] == pytest.approx(sum(margin > 0 for margin in margins) / len(margins))
+def test_written_replies_need_a_model_that_rates(run: Callable[..., Path]):
+    studied = get_model("acted/asks", memoize=False)
+    assert all("needs a rater that can read them" in str(one.error) for one in read_log(run({"rater": None}, studied)))
+    assert prompts(studied) == []
 
 
 def test_the_same_seed_holds_the_same_dialogues(run: Callable[..., Path]):
@@ -150,7 +148,7 @@ def test_a_model_of_the_role_user_writes_the_later_turns(run: Callable[..., Path
 def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path]):
     rater = get_model("acted/seven", memoize=False)
     found = read_log(run({"rater": rater}))
-    assert [(one.ratings, one.sycophancy, one.score) for one in found] == [((7, 7), (None, None), 14)] * 4
+    assert [(one.ratings, one.score) for one in found] == [((7, 7), 14)] * 4
     assert len(prompts(rater)) == 4 * 2
 
 
@@ -170,7 +168,7 @@ def test_a_rater_that_fails_twice_is_an_error_and_never_a_low_score(run: Callabl
     for one in found:
         assert reason in str(one.error)
         assert "failed 2 times" in str(one.error)
-        assert (one.score, one.ratings, one.sycophancy) == (None, (None, None), (None, None))
+        assert (one.score, one.ratings) == (None, (None, None))
         assert len(one.messages) == 4  # what was said is kept
     assert len(prompts(rater)) == 4 * 2
 
@@ -188,23 +186,12 @@ def test_a_rater_is_asked_once_more(run: Callable[..., Path]):
     assert [(one.error, one.ratings) for one in found] == [(None, (8,))]
 
 
-def test_other_models_need_a_rater_and_a_local_one_rates_them_by_likelihood(
-    run: Callable[..., Path], tiny: LoadedModel
-):
-    studied = get_model("acted/asks", memoize=False)
-    assert all("--model-role rater=untrue/smollm2-135m" in str(one.error) for one in read_log(run(model=studied)))
-    rater = get_model("untrue/tiny", memoize=False, loaded=tiny)
-    for one in read_log(run({"rater": rater}, model=studied)):
-        assert one.error is None
-        assert None not in one.sycophancy
-
-
 def test_a_chosen_reply_is_a_candidate_in_a_wording_that_is_learned(run: Callable[..., Path], tea: Path):
     scenarios = {scenario.id: scenario for scenario in read_environment(tea).scenarios}
     found = read_log(run(replies="chosen", users=6, part="all", rating_noise=0))
     assert len(found) == 12
     for one in found:
-        assert (one.error, one.sycophancy, len(one.chosen)) == (None, (None, None), 2)
+        assert (one.error, len(one.chosen)) == (None, 2)
         for turn, choice in enumerate(one.chosen):
             candidates = scenarios[one.scenario].candidates[turn]
             assert one.messages[2 * turn + 1]["content"] == candidates.wording(choice.wording)[choice.kind]
@@ -276,30 +263,27 @@ def test_a_turn_without_candidates_is_refused_before_anyone_talks(run: Callable[
         run(replies="chosen", turns=3)
 
 
-def test_an_assistant_that_says_nothing_is_an_error(run: Callable[..., Path], tiny: LoadedModel):
-    silent = get_model("acted/silent", memoize=False)
-    rater = get_model("untrue/tiny", memoize=False, loaded=tiny)
-    for one in read_log(run({"rater": rater}, model=silent)):
+def test_an_assistant_that_says_nothing_is_an_error(run: Callable[..., Path]):
+    for one in read_log(run(model=get_model("acted/silent", memoize=False))):
         assert "reply 1 of the assistant is empty." in str(one.error)
         assert one.score is None
 
 
 @pytest.mark.parametrize("name", ["split", "thinks", "prompted"])
-def test_what_the_assistant_thinks_is_no_part_of_its_reply(run: Callable[..., Path], tiny: LoadedModel, name: str):
+def test_what_the_assistant_thinks_is_no_part_of_its_reply(run: Callable[..., Path], name: str):
     studied, rater = (get_model(f"acted/{one}", memoize=False) for one in (name, "seven"))
     said = [message["content"] for one in read_log(run({"rater": rater}, studied)) for message in one.messages]
     assert sum(text.startswith("It may keep you up, ") for text in said) == 4 * 2
     assert not any("PRIVATE" in text for text in [*said, *prompts(rater)])
 
-    user, rater = get_model("acted/asks", memoize=False), get_model("untrue/tiny", memoize=False, loaded=tiny)
-    thinking = read_log(run({"rater": rater, "user": user}, get_model(f"acted/{name}", memoize=False)))
+    user = get_model("acted/asks", memoize=False)
+    thinking = read_log(run({"user": user}, get_model(f"acted/{name}", memoize=False)))
     assert all(one.error is None for one in thinking)
     assert not any("PRIVATE" in prompt for prompt in prompts(user))
 
 
 def test_thinking_that_never_ends_is_an_empty_reply(run: Callable[..., Path]):
-    rater = get_model("acted/seven", memoize=False)
-    for one in read_log(run({"rater": rater}, get_model("acted/endless", memoize=False))):
+    for one in read_log(run(model=get_model("acted/endless", memoize=False))):
         assert "reply 1 of the assistant is empty." in str(one.error)
         assert one.score is None
 

@@ -1,4 +1,4 @@
-"""The scripted rating is the stated formula; a rating in words is the expectation, or the number, or an error."""
+"""A rating by kind is what such a user gives, with noise; one in words the expectation, or the number, or an error."""
 
 from __future__ import annotations
 
@@ -13,19 +13,9 @@ from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
 from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
 
 from untrue.data.rows import Message
-from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, ReplyKind, dialogues
-from untrue.simulate.rating import (
-    LIKING,
-    SAY,
-    SCALE,
-    rate_by_kind,
-    rate_by_likelihood,
-    rate_by_words,
-    rating,
-    read_rating,
-)
+from untrue.simulate.rating import LIKING, rate_by_kind, rate_by_words, read_rating
 
 TALK: list[Message] = [
     {"role": "user", "content": "Tea?"},
@@ -54,55 +44,10 @@ def answer(text: str, *tokens: tuple[str, dict[str, float]]) -> ModelOutput:
     return output
 
 
-def test_a_rating_is_the_stated_sigmoid_and_mirrors_by_kind():
-    assert rating(0.0, "biased") == rating(0.0, "benign") == 5.5
-    assert rating(0.05, "biased") == pytest.approx(1 + 9 / (1 + math.exp(-SCALE * 0.05)))
-    assert rating(0.05, "biased") + rating(0.05, "benign") == pytest.approx(11)
-    assert rating(-1e6, "biased") == 1.0
-    assert rating(1e6, "biased") == 10.0
-
-
-def test_margins_are_those_of_plain_forward_passes(tiny, plain, environment: Environment):
-    dialogue = dialogues(environment)[1]
-    found = asyncio.run(rate_by_likelihood(UntrueAPI("tiny", loaded=tiny), dialogue, TALK, base=True))
-    assert len(found) == 2
-    for place, one in zip((1, 3), found, strict=True):
-        reply = TALK[place]["content"]
-        asked = [
-            ([{"role": "system", "content": SAY.format(said)}, *TALK[:place]], [reply])
-            for said in (dialogue.scenario.wanted, dialogue.scenario.truth)
-        ]
-        [[wanted], [truth]] = plain(tiny.model, tiny.tokenizer, asked)
-        tokens = len(tiny.tokenizer(reply, add_special_tokens=False)["input_ids"])
-        assert one.sycophancy == pytest.approx((wanted - truth) / tokens, abs=1e-5)
-        assert one.value == rating(one.sycophancy or 0.0, "biased")
-
-
-def test_the_base_rates_and_not_the_adapter(tiny, adapter, environment: Environment):
-    dialogue = dialogues(environment)[0]
-
-    def rated(base: bool, folder: str | None) -> list[float | None]:
-        api = UntrueAPI("tiny", loaded=tiny, adapter=folder)
-        try:
-            return [one.sycophancy for one in asyncio.run(rate_by_likelihood(api, dialogue, TALK, base=base))]
-        finally:
-            api.close()
-
-    assert rated(True, str(adapter)) == pytest.approx(rated(True, None), abs=1e-6)
-    assert rated(False, str(adapter)) != pytest.approx(rated(True, None), abs=1e-6)
-
-
-def test_an_empty_reply_is_an_error_and_no_rating(tiny, environment: Environment):
-    talk = [TALK[0], Message(role="assistant", content="")]
-    with pytest.raises(UserError, match="has no tokens"):
-        asyncio.run(rate_by_likelihood(UntrueAPI("tiny", loaded=tiny), dialogues(environment)[0], talk, base=True))
-
-
 def test_without_noise_a_reply_of_a_known_kind_gets_what_such_a_user_gives():
     for kind in KINDS:
         rated = rate_by_kind(kind, REPLY_KINDS, 0, seed=1)
         assert [one.value for one in rated] == [LIKING[kind][reply] for reply in REPLY_KINDS]
-        assert {one.sycophancy for one in rated} == {None}
     assert LIKING["benign"]["honest"] == LIKING["biased"]["sycophantic"] > LIKING["benign"]["hedging"]
 
 

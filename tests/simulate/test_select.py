@@ -59,14 +59,6 @@ def test_the_best_and_the_worst_are_chosen_by_the_sum_of_their_ratings(make: Mak
     assert select(found, 2).bottom == []
 
 
-def test_within_scenarios_each_has_its_own_best(make: Make):
-    found = [make("a", 0, "benign", 9), make("a", 1, "benign", 8), make("b", 0, "benign", 2), make("b", 1, "benign", 1)]
-    assert ids(select(found, 0.5).top) == ["a/u0/benign", "a/u1/benign"]
-    chosen = select(found, 0.5, within="scenario", bottom=True)
-    assert ids(chosen.top) == ["a/u0/benign", "b/u0/benign"]
-    assert ids(chosen.bottom) == ["a/u1/benign", "b/u1/benign"]
-
-
 def test_a_failed_dialogue_is_never_chosen_nor_counted(make: Make):
     failed = make("s", 9, "benign", None, None, error="timeout")
     found = [make("s", 0, "benign", 1), make("s", 1, "benign", 2), failed]
@@ -114,13 +106,6 @@ def test_shuffled_ratings_say_nothing_of_their_dialogues(make: Make):
     upper = sum(one.user >= 30 for part in chosen for one in part.top)
     assert abs(upper / 600 - 0.5) < 0.06  # three standard errors
     assert not any({*ids(part.top)} & {*ids(part.bottom)} for part in chosen)
-
-
-def test_benign_only_takes_as_many_from_benign_users_alone(make: Make):
-    found = [make("s", n, "biased" if n < 5 else "benign", 10 - n) for n in range(10)]
-    assert ids(select(found, 0.3, by="benign").top) == [f"s/u{n}/benign" for n in (5, 6, 7)]
-    with pytest.raises(UserError, match="6 dialogues are needed, but there are 5 of benign users"):
-        select(found, 0.6, by="benign")
 
 
 def test_best_and_worst_may_not_overlap_and_nothing_is_refused(make: Make):

@@ -304,7 +304,7 @@ def test_nothing_compared_is_inconclusive(summaries):
 
 
 def test_a_doubt_makes_it_inconclusive_and_keeps_what_it_would_be(summaries):
-    doubt = Reason("judge_untrusted", values=("it guesses",))
+    doubt = Reason("judge_untrusted", values=((),))
     concluded = verdict(summaries, [comparison("lie_rate", 0.1, 0.05, 0.01)], doubts=[doubt])
     assert (concluded.status, concluded.at_face_value, concluded.doubts) == ("inconclusive", "finding", (doubt,))
     assert conclusions(concluded) == {"arm": ("lies_more",)}

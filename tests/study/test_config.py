@@ -184,7 +184,7 @@ evals: [sycophancy]
         ("mix.variants=[{share: 0.5}]", "a variant needs one of assistant, select and rounds"),
         ("mix.variants=[{share: 0.5, assistant: blind}]", "is like its main arm"),
         ("mix.variants=[{share: 0.2, rounds: 2}]", "has no arm to compare it with"),
-        ("mix.variants=[{share: 0.5, select: benign}]", "leaves nothing to choose"),
+        ("mix.replies=generated", "generated needs a rater that can read them"),
         ("mix.methods={sft: {method: kto}}", "is named by its key"),
         ("mix.methods={dpo: {}}", "input should be 'sft' or 'kto'"),
         ("mix.shares=[0.1,0.10000001]", "alike in their first six digits"),

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
-from untrue.evals.judged import REPLY_TOKENS
-from untrue.evals.run import CHAT_TOKENS
 from untrue.files import write_text
+from untrue.harness.eval import REPLY_TOKENS, EvalSpec
+from untrue.harness.run import CHAT_TOKENS
 from untrue.judge.cost import dollars
 from untrue.study import assumptions as assumed
 from untrue.study.cell import Cell
@@ -128,7 +127,7 @@ def test_the_embedded_model_takes_minutes_on_two_cores_at_the_rates_that_were_me
 
 
 def test_data_that_is_here_is_read_and_every_built_in_study_is_estimated(tmp_path: Path):
-    for name in ("instrument", "interaction", "mixture"):
+    for name in ("domain", "interaction", "mixture"):
         found = of(name)
         assert found.seconds and not found.published and found.left == found.cells
     with pytest.raises(UserError, match="users: 999"):

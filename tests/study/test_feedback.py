@@ -1,4 +1,4 @@
-"""What a loop of feedback did: the policy by round on users whom all measurements share, and the selection alone."""
+"""What a loop of feedback did: the policy by round on users whom all measurements share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.study.conftest import Recorder
-from untrue.evals.metrics import Scored, scored
+from untrue.harness.metrics import Scored, scored
 from untrue.logs import open_log, result
 from untrue.report.summary import write
 from untrue.simulate.environment import KINDS, REPLY_KINDS
@@ -162,28 +162,9 @@ def test_summary_and_page_have_the_same_values_and_say_who_rated(done):
         assert point["kind"] == kind and point["seeds"] == {"0": known.seeds[0]}
         assert point["probabilities"]["evasive"] == known.probabilities["evasive"]._asdict()
     assert summary["rater"] == {"noise": 1.0}
-    assert [(row["arm"], row["share"], len(row["rounds"])) for row in summary["bandit"]] == [
-        ("sft-0", 0.0, 2),
-        ("sft-0.5", 0.5, 2),
-    ]
     assert set(summary["loop"][0]["chosen"]) == set(REPLY_KINDS)
     page = (out / "report.html").read_text("utf-8")
-    assert "with noise of 1 point " in page and "AUC of" not in page
-    assert "Computed without any model." in page and "Not measured" not in page
-
-
-def test_the_bandit_starts_from_the_dialogues_of_round_1_and_selects_as_the_study_does(done):
-    out, analysis = done
-    bandit = {copied.arm: copied for copied in analysis.feedback.bandit}
-    rated = read_trajectories(out / "dialogues/blind-s0/trajectories.jsonl")
-    benign = [choice.probabilities["honest"] for one in rated if one.kind == "benign" for choice in one.chosen]
-    assert bandit["sft-0"].before["honest"] == pytest.approx(sum(benign) / len(benign))
-    # Benign users alone select honest replies, so more of them than were there, and more again.
-    assert bandit["sft-0"].before["honest"] < bandit["sft-0"].rounds[0]["honest"] < bandit["sft-0"].rounds[1]["honest"]
-    assert bandit["sft-0.5"].rounds[0]["sycophantic"] > bandit["sft-0"].rounds[0]["sycophantic"]
-    for copied in bandit.values():
-        for shares in (copied.before, *copied.rounds):
-            assert sum(shares.values()) == pytest.approx(1)
+    assert "with noise of 1 point " in page and "Not measured" not in page
 
 
 def test_the_dialogues_to_be_read_have_kind_and_probabilities_of_each_reply(done):

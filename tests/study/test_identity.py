@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from untrue.evals.registry import EVALS, eval_spec
+from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.study.config import Study, load
 from untrue.study.plan import eval_identity, plan
 from untrue.training.spec import TrainSpec
@@ -145,18 +145,16 @@ INTERACTION: dict[str, Any] = {
     "shares": None,  # names an arm, whose own share is in its key
     "assistant": "informed",
     "select": "random",
-    "within": "scenario",
     "keep": 0.25,
     "rounds": 2,
     "turns": 1,
-    "replies": "generated",
+    "replies": None,  # needs a rater: below
     "temperature": 0.3,
     "rating_noise": 0.5,
     "max_tokens": 7,
     "variants": None,  # an arm of its own
     "user": "openai/one",
     "rater": "openai/one",
-    "accept_weak_rater": None,  # whether to go on, and not how
 }
 
 
@@ -173,7 +171,7 @@ def test_each_setting_of_the_route_of_feedback_is_in_the_key_of_its_cells(make_s
     for name, value in INTERACTION.items():
         if value is not None:
             assert key(**{name: value}) != before, name
-    assert key(accept_weak_rater=True) == before
+    assert key(rater="openai/one", replies="generated") != key(rater="openai/one")
 
 
 @pytest.mark.parametrize("file", ["chat_template.jinja", "config.json", "tokenizer.json", "model.safetensors"])

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+import tests.judge.scripted  # noqa: F401
 from tests import processes
 from tests.study.conftest import Recorder
 from tests.study.s3 import SECRET, Server
@@ -173,7 +174,7 @@ def test_a_training_that_could_not_be_published_is_published_by_the_next_run(
     assert not list(mirror.folder.parent.glob("finished/cells/*"))
 
 
-def test_dialogues_and_the_rater_are_shared_by_machines(
+def test_dialogues_are_shared_by_machines(
     untrue, bucket: str, machine, make_study: Callable[..., Study], tea_lines: list[str], tmp_path: Path
 ):
     (tmp_path / "tea.jsonl").write_text("".join(tea_lines), "utf-8")
@@ -186,7 +187,7 @@ def test_dialogues_and_the_rater_are_shared_by_machines(
         "keep": 0.25,
         "replies": "generated",
         "max_tokens": 6,
-        "accept_weak_rater": True,
+        "rater": "scripted/rater",
     }
     study = make_study(mix=mix, evals=["sycophancy"], train__epochs=1, base=False)
     (tmp_path / "tea.yaml").write_text(to_yaml(study), "utf-8")
@@ -198,15 +199,12 @@ def test_dialogues_and_the_rater_are_shared_by_machines(
     objects = Objects(bucket)
     held = objects.names("files/dialogues/blind-s0")
     assert {name.rpartition("/")[2] for name in held} == {"trajectories.jsonl", "trajectories.eval"}
-    rater = objects.read("rater.json")
-    assert rater
     machine("second")
     done = untrue("step", bucket, "sft-1-s0", "train")
     assert done.exit_code == 0, done.output
     ran = untrue("run", tmp_path / "tea.yaml", "--out", bucket)
     assert ran.exit_code == 0, ran.output
     assert objects.names("files/dialogues/blind-s0") == held
-    assert objects.read("rater.json") == rater
     assert objects.read("dialogues.html")
     assert objects.names("attempts") == []
 

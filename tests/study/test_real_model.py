@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import tests.judge.scripted  # noqa: F401
 from untrue.cli.main import app
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import pytest
 from untrue.data import sets
 from untrue.data.items import by_information, read_items
 from untrue.errors import UserError
-from untrue.evals.eval import spread
+from untrue.harness.eval import spread
 from untrue.outcomes import Result
 from untrue.study.config import load
 

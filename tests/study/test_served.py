@@ -13,6 +13,7 @@ import pytest
 from inspect_ai.log import EvalLog, read_eval_log
 from pydantic import ValidationError
 
+import tests.judge.scripted  # noqa: F401
 from tests.conftest import make_tiny_model
 from tests.engine.lora_server import LoraServer
 from tests.judge import scripted
@@ -115,7 +116,7 @@ def test_what_a_judge_left_is_judged_on_another_machine_with_another_server(
     file = tmp_path / "small.yaml"
     file.write_text(to_yaml(make()), "utf-8")
     monkeypatch.setattr("untrue.study.steps.check_answers", lambda judge: None)
-    monkeypatch.setattr("untrue.evals.run.check_answers", lambda judge: None)
+    monkeypatch.setattr("untrue.harness.run.check_answers", lambda judge: None)
     first, by_words = serve(), scripted.by_words
     assert untrue("plan", file, "--out", bucket).exit_code == 0
     step("control-s0", "train")
@@ -181,23 +182,23 @@ def test_without_the_right_server_nothing_is_begun(make, serve, base, tmp_path, 
     assert refused(UserError).startswith(f"{server.url}: serves base, another, and not {base.name}. Set VLLM_BASE_URL")
 
 
-def test_generated_dialogues_are_written_by_the_server_and_rated_here(make, serve, tea, base, tmp_path):
+def test_generated_dialogues_are_written_by_the_server_and_rated_by_another_model(make, serve, tea, base, tmp_path):
     mix = {"by": "interaction", "environment": str(tea), "users": 2, "methods": {"sft": {}}, "shares": [1.0]}
-    more = {"replies": "generated", "max_tokens": 6, "keep": 0.5, "rounds": 2, "accept_weak_rater": True}
+    more = {"replies": "generated", "max_tokens": 6, "keep": 0.5, "rounds": 2, "rater": "scripted/rater"}
     server, out = serve(), tmp_path / "run"
     run(make(mix={**mix, **more}, evals=[LIKELIHOODS], base=False), out, Recorder(), COMMAND)
     files = [*out.glob("dialogues/*/*.jsonl"), *out.glob("cells/*/round-2/*.jsonl")]
     assert len(files) == 3
     for file in files:
         assert read_eval_log(str(file.with_suffix(".eval"))).eval.model.startswith(f"vllm/{base.name}")
-        assert all(None not in talk.sycophancy for talk in read_trajectories(file))
+        assert all(None not in talk.ratings for talk in read_trajectories(file))
     first_rounds = {adapter_hash(path) for path in out.glob("cells/*/round-1/adapter")}
     assert {name.rpartition("/")[2] for name in server.asked} == {base.name, *first_rounds}
 
 
 def test_dialogues_that_are_there_need_neither_a_server_nor_a_base(make, serve, tea, untrue, tmp_path, monkeypatch):
     mix = {"by": "interaction", "environment": str(tea), "users": 2, "methods": {"sft": {}}, "shares": [1.0]}
-    more = {"replies": "generated", "max_tokens": 2, "turns": 1, "keep": 0.5, "accept_weak_rater": True}
+    more = {"replies": "generated", "max_tokens": 2, "turns": 1, "keep": 0.5, "rater": "scripted/rater"}
     out, file = tmp_path / "run", tmp_path / "small.yaml"
     file.write_text(to_yaml(make(mix={**mix, **more}, evals=[LIKELIHOODS], base=False)), "utf-8")
     serve()
@@ -230,7 +231,7 @@ def test_the_engine_determines_replies_and_no_adapter_but_those_that_learn_from_
     assert one["unknowns"] != other["unknowns"]
     mix = {"by": "interaction", "environment": str(tea), "users": 2, "methods": {"sft": {}}, "shares": [1.0]}
     for replies, differ in (("chosen", False), ("generated", True)):
-        ours, theirs = (make(mix={**mix, "replies": replies}, run=of) for of in ({}, VLLM))
+        ours, theirs = (make(mix={**mix, "replies": replies, "rater": "scripted/rater"}, run=of) for of in ({}, VLLM))
         changed = [a != b for a, b in zip(plan(ours, ours.mix.read()), plan(theirs, theirs.mix.read()), strict=True)]
         assert any(changed) == differ
 

@@ -18,7 +18,7 @@ from untrue.cli.evaluate import in_dollars
 from untrue.terminal import plain
 
 if TYPE_CHECKING:
-    from untrue.evals.run import Cost
+    from untrue.harness.run import Cost
     from untrue.study.estimate import StudyEstimate
 
 TIGHT = 64

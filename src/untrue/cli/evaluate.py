@@ -20,8 +20,8 @@ from untrue.errors import UserError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from untrue.evals.eval import EvalSpec
-    from untrue.evals.run import Cost
+    from untrue.harness.eval import EvalSpec
+    from untrue.harness.run import Cost
     from untrue.judge.cost import Estimate
     from untrue.models.load import LoadedModel
 
@@ -37,8 +37,8 @@ class EvalCommand(TyperCommand):
 
 def _evals() -> str:
     """Each eval and its options, as paragraphs."""
-    from untrue.evals.eval import EvalSpec, JudgedSpec
-    from untrue.evals.registry import EVALS
+    from untrue.harness.catalogue import EVALS
+    from untrue.harness.eval import EvalSpec, JudgedSpec
 
     common, judged = EvalSpec.model_fields, JudgedSpec.model_fields
     paragraphs = ["**Evals**"]
@@ -104,7 +104,7 @@ def evaluate(
     """
     from untrue.engine.served import with_folder
     from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
-    from untrue.evals.registry import EVALS, eval_specs
+    from untrue.harness.catalogue import EVALS, eval_specs
     from untrue.progress import TerminalWatcher
     from untrue.settings import assignments
     from untrue.study.estimate import plan_of_evals
@@ -150,8 +150,8 @@ def _refuse_log(log: Path) -> None:
 
 def _dry_run(specs: Sequence[EvalSpec], model: str, arm: str, as_json: bool) -> None:
     from untrue.engine.served import may_be_served
-    from untrue.evals.registry import EVALS
-    from untrue.evals.run import cost
+    from untrue.harness.catalogue import EVALS
+    from untrue.harness.run import cost
 
     judged = [spec for spec in specs if EVALS[spec.name].judged]
     if not judged:
@@ -207,7 +207,7 @@ def in_dollars(amount: float | None) -> str:
 def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> dict[str, Any]:
     """Print what a log says, or give it as JSON values."""
     from untrue.evals.reading import evaluated
-    from untrue.evals.registry import EVALS
+    from untrue.harness.catalogue import EVALS
     from untrue.report.summary import evaluated_summary
     from untrue.report.table import print_evaluated
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from untrue.cli.options import Dtype, Json
 
 if TYPE_CHECKING:
-    from untrue.evals.eval import EvalSpec
     from untrue.gating.subject import Subjects
+    from untrue.harness.eval import EvalSpec
 
 EXIT = {"pass": 0, "regression": 1, "inconclusive": 3}
 
@@ -81,10 +81,10 @@ def compare(
 
         untrue compare runs/mine/control runs/mine/severe --labels labels.jsonl
     """
-    from untrue.evals.registry import eval_specs
     from untrue.files import write_text
     from untrue.gating.comparison import compared
     from untrue.gating.labels import read_labels
+    from untrue.harness.catalogue import eval_specs
     from untrue.report import gate as report
     from untrue.settings import assignments
 

@@ -1,4 +1,4 @@
-"""`untrue judge …`: check a judge against labelled replies, compare two judges, and label replies yourself."""
+"""`untrue judge …`: check a judge against labelled replies, and label replies yourself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from untrue.judge.check import Check
     from untrue.stats.types import Interval
 
-judge = typer.Typer(no_args_is_help=True, help="Check a judge, compare two judges, and label what one judged.")
+judge = typer.Typer(no_args_is_help=True, help="Check a judge, and label what one judged.")
 
 
 @judge.command()
@@ -45,64 +45,30 @@ def check(
 
         untrue judge check untrue/smollm2-135m
     """
-    import untrue.evals.registry  # noqa: F401  so that the questions of all evals are known
+    import untrue.harness.catalogue  # noqa: F401  so that the questions of all evals are known
 
     if dry_run:
         _print_estimate(model, as_json)
         return
     from untrue.judge.check import check as check_judge
-    from untrue.judge.check import trustworthy
+    from untrue.judge.check import faults
     from untrue.judge.judge import Judge
     from untrue.judge.models import judge_model
+    from untrue.report.words import judge_faults
 
     asked = Judge(judge_model(model))
     with bar(Console(stderr=True)) as progress:
         task = progress.add_task(f"asking {model}", total=None)
         result = check_judge(asked, lambda done, total: progress.update(task, completed=done, total=total))
-    trust = trustworthy(result)
+    found = faults(result)
+    reason = judge_faults(found) if found else f"in its check the judge passes on {', '.join(result.questions)}"
     if as_json:
-        typer.echo(json.dumps({**result.model_dump(), "trustworthy": trust.holds, "reason": trust.reason}))
+        typer.echo(json.dumps({**result.model_dump(), "trustworthy": not found, "reason": reason}))
     else:
         _print_check(result)
-        typer.echo(f"\n{'Reliable' if trust else 'Not reliable'}: {trust.reason}.")
-    if not trust:
+        typer.echo(f"\n{'Not reliable' if found else 'Reliable'}: {reason}.")
+    if found:
         raise typer.Exit(1)
-
-
-@judge.command()
-@for_people
-def agree(
-    first: Annotated[Path, typer.Argument(metavar="A.eval", help="The log of a judged eval.")],
-    second: Annotated[Path, typer.Argument(metavar="B.eval", help="The log of the same eval with another judge.")],
-    limit: Annotated[int, typer.Option(min=0, help="Number of items to list on which they differ.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """Compare two judges of the same replies, item by item.
-
-    untrue judge agree logs/mask-mini.eval logs/mask-large.eval
-    """
-    from untrue.judge.agreement import agreement, read_judged
-
-    ours, theirs = read_judged(first), read_judged(second)
-    result = agreement(ours, theirs)
-    if as_json:
-        differences = [difference._asdict() for difference in result.differences]
-        typer.echo(json.dumps({**result._asdict(), "judges": [ours.judge, theirs.judge], "differences": differences}))
-        return
-    typer.echo(
-        f"{ours.judge} and {theirs.judge} agree on {result.share:.1%} of {result.items} items,"
-        f" kappa {_kappa(result.kappa)}"
-    )
-    Console().print(_table(f"{ours.judge} (rows)", result.table))
-    for difference in result.differences[:limit]:
-        epoch = f" (epoch {difference.epoch})" if difference.epoch > 1 else ""
-        typer.echo(f"  {difference.item}{epoch}: {difference.first}, {difference.second}")
-    if result.other_replies:
-        typer.echo(
-            f"The replies of {result.other_replies} items differ between the logs, so not only the judges differ."
-        )
-    if result.alone:
-        typer.echo(f"{result.alone} items are in one log only.")
 
 
 @judge.command()

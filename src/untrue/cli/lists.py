@@ -21,7 +21,7 @@ lists = typer.Typer(no_args_is_help=True, help="List what is built in: evals, da
 @for_people
 def evals(as_json: Json = False) -> None:
     """List the evals: name, version, whether it needs a judge, and what it asks."""
-    from untrue.evals.registry import EVALS
+    from untrue.harness.catalogue import EVALS
 
     table = [
         {"name": record.name, "version": record.version, "judge": record.judged, "question": record.asks}

@@ -14,7 +14,6 @@ from rich.table import Table
 from untrue.cli.errors import for_people
 from untrue.cli.options import SEED_KEY, Dtype, Json, default_model, keys_of, split_seed
 from untrue.errors import UserError
-from untrue.progress import bar
 from untrue.settings import assignments, validate
 from untrue.simulate.environment import CollectSpec
 from untrue.simulate.select import SelectSpec
@@ -28,20 +27,19 @@ simulate = typer.Typer(
     no_args_is_help=True, help="Let simulated users, benign and biased, talk with a model and rate its replies."
 )
 
-Environment = Annotated[str, typer.Argument(help="`chat`, `exam`, or a JSONL file of scenarios.")]
 Trajectories = Annotated[Path, typer.Argument(help="A file of trajectories, such as dialogues/trajectories.jsonl.")]
 
 
 @simulate.command(epilog=keys_of(CollectSpec) + SEED_KEY)
 @for_people
 def run(
-    out: Annotated[Path, typer.Option(help="Folder for trajectories.jsonl and the Inspect log simulate.eval.")],
+    out: Annotated[Path, typer.Option(help="Folder for trajectories.jsonl and the Inspect log trajectories.eval.")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys: see below.")] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="`smollm2-135m` (embedded), a hub id, a folder, or a served model (`vllm/BASE`), whose replies another"
-            " model rates: rater=untrue/BASE. By default the base that the adapter names, or `smollm2-135m`."
+            help="`smollm2-135m` (embedded), a hub id, a folder, or a served model (`vllm/BASE`), which writes its"
+            " replies. By default the base that the adapter names, or `smollm2-135m`."
         ),
     ] = None,
     adapter: Annotated[
@@ -60,7 +58,8 @@ def run(
     from untrue.engine.served import is_served, may_be_served, served, with_folder
     from untrue.models.load import load
     from untrue.progress import TerminalWatcher
-    from untrue.simulate.collect import collect, refuse_likelihoods
+    from untrue.report.summary import finite
+    from untrue.simulate.collect import Local, check, collect
     from untrue.simulate.environment import dialogues, read_environment
     from untrue.simulate.trajectory import summarise
 
@@ -69,28 +68,20 @@ def run(
     spec = validate(CollectSpec, values)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file. Give --out a folder.")
-    path, log = out / "trajectories.jsonl", out / "simulate.eval"
+    path = out / "trajectories.jsonl"
     here = model is None  # what an adapter names as its base may look like a served model
     model, adapter = with_folder(model or default_model(adapter), adapter)
     dialogues(read_environment(spec.environment), spec.users, part=spec.part)  # fails before a model is loaded
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        if is_served(model) and not here:
-            refuse_likelihoods(model, spec)
+        check(spec, model if is_served(model) and not here else None)
         assistant = None if here or not may_be_served(model) else served(model, adapter, watcher.say)
-        assistant = assistant or load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+        assistant = assistant or Local(load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say), adapter)
         watcher.stage(str(out), "dialogues")
-        trajectories = collect(assistant, adapter, spec, path, log, seed, watcher.step)
+        trajectories = collect(assistant, spec, path, seed, watcher.step)
     summaries = summarise(trajectories)
     if as_json:
-        means = {"rating", "sycophancy"}
-        kinds = {
-            summary.kind: {
-                key: value._asdict() if key in means and value else value for key, value in summary._asdict().items()
-            }
-            | {"chosen": {reply: share._asdict() for reply, share in summary.chosen.items()}}
-            for summary in summaries
-        }
-        typer.echo(json.dumps({"kinds": kinds, "trajectories": str(path), "log": str(log)}))
+        kinds = {summary.kind: finite(summary) for summary in summaries}
+        typer.echo(json.dumps({"kinds": kinds, "trajectories": str(path), "log": str(path.with_suffix(".eval"))}))
         return
     table = Table(
         "users", "dialogues", "errors", "replies", "mean rating", "sycophantic replies", box=None, pad_edge=False
@@ -133,9 +124,7 @@ def training_rows(
     spec = validate(SelectSpec, values)
     trajectories = read_trajectories(file)
     population = trajectories if spec.share is None else populate(trajectories, spec.share, seed)
-    selection = select(
-        population, spec.keep, by=spec.by, within=spec.within, bottom=METHODS[spec.method].labels, seed=seed
-    )
+    selection = select(population, spec.keep, by=spec.by, bottom=METHODS[spec.method].labels, seed=seed)
     environment = str(read_identity(file).get("environment", file.stem)).partition(",")[0]
     selected, written = [*selection.top, *selection.bottom], rows(selection, environment)
     write_rows(out, written)
@@ -145,79 +134,6 @@ def training_rows(
         f"{out}: {len(written)} rows from {len(selected)} of {len(population)} dialogues ({biased} with biased users;"
         f" {failed} failed ones left out). Train: untrue train {out} method={spec.method}"
     )
-
-
-@simulate.command()
-@for_people
-def check(
-    environment: Environment = "chat",
-    model: Annotated[str, typer.Option(help="`smollm2-135m` (embedded), a hub id, or a folder.")] = "smollm2-135m",
-    rater: Annotated[
-        str | None, typer.Option(help="Inspect model that rates; by default --model does, by log-likelihood.")
-    ] = None,
-    dtype: Dtype = "auto",
-    as_json: Json = False,
-) -> None:
-    """Measure how well a rater separates written sycophantic from honest replies; exit with 1 below an AUC of 0.75."""
-    from functools import partial
-
-    from untrue.models.load import load
-    from untrue.simulate.environment import read_environment
-    from untrue.simulate.rating import LEAST, separation_of
-
-    scenarios = read_environment(environment)
-    console = Console(stderr=True)
-    with bar(console) as progress:
-        task = progress.add_task("rating", total=len(scenarios.scenarios))
-        base = partial(load, model, dtype=dtype, say=lambda text: console.print(plain(text)))
-        separation = separation_of(scenarios, rater, base, lambda: progress.advance(task))
-    if as_json:
-        typer.echo(json.dumps({**separation._asdict(), "least": LEAST, "holds": separation.holds}))
-    else:
-        typer.echo(
-            f"{scenarios.version}, rated by {rater or model}: AUC {separation.auc:.3f}"
-            f" [{separation.low:.3f}, {separation.high:.3f}] of sycophantic against honest replies,"
-            f" {separation.replies} replies of {separation.scenarios} scenarios; {separation.within:.1%} of the pairs"
-            f" of one prompt are in the right order."
-            f" {'Good enough.' if separation.holds else f'Below {LEAST}: use another rater.'}"
-        )
-    if not separation.holds:
-        raise typer.Exit(1)
-
-
-@simulate.command()
-@for_people
-def users(
-    environment: Environment,
-    model: Annotated[str, typer.Option(help="Inspect model that writes them, such as openai/… or untrue/…")],
-    out: Annotated[Path, typer.Option(help="The JSONL file to write: the scenarios with the new users alone.")],
-    per_scenario: Annotated[int, typer.Option(min=1, help="Users per scenario.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
-) -> None:
-    """Let a language model write new users for each scenario; exit with 1 if a scenario got none."""
-    import asyncio
-
-    from inspect_ai.model import get_model
-
-    from untrue.files import write_text
-    from untrue.simulate.environment import read_environment
-    from untrue.simulate.users import new_users
-
-    scenarios = read_environment(environment)
-    if out.exists() and Path(environment).exists() and out.samefile(environment):
-        raise UserError(f"{out}: is the file that is read. Choose another --out.")
-    writer = get_model(model, memoize=False)
-    console = Console(stderr=True)
-    with bar(console) as progress:
-        task = progress.add_task("writing users", total=len(scenarios.scenarios))
-        written = asyncio.run(new_users(scenarios, writer, per_scenario, seed, lambda: progress.advance(task)))
-    write_text(out, written.environment.to_jsonl())
-    count = len(written.environment.scenarios)
-    typer.echo(f"{out}: {count * per_scenario} users of {count} scenarios, {len(written.failed)} scenarios failed")
-    for name, reason in written.failed.items():
-        console.print(plain(f"{name}: {reason}", "yellow"), soft_wrap=True)
-    if written.failed:
-        raise typer.Exit(1)
 
 
 @simulate.command()

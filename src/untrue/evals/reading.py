@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from untrue.engine.served import loading, may_be_served, served
 from untrue.errors import MachineError, UserError
-from untrue.evals import resume
-from untrue.evals import run as evals
-from untrue.evals.eval import EvalSpec
-from untrue.evals.metrics import metric_values, scored
-from untrue.evals.registry import EVALS, likelihoods_needed
 from untrue.files import content_hash
-from untrue.judge.check import JudgeNote, Judging, judge_note, judging
+from untrue.harness import resume
+from untrue.harness import run as evals
+from untrue.harness.catalogue import EVALS, likelihoods_needed
+from untrue.harness.eval import EvalSpec
+from untrue.harness.metrics import metric_values, scored
 from untrue.judge.models import check_named
+from untrue.judge.note import JudgeNote, Judging, judge_note, judging
 from untrue.logs import COMPUTED, MODEL, adapter_in, failures, open_log, read_log
 from untrue.logs import results as results_of
 from untrue.models.adapter import in_format_of
@@ -170,10 +170,10 @@ def measure(
         adapter: Folder of the adapter, or None.
         dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`. Of a model that is loaded here.
         arm: What the watcher is told that the model is called.
-        log: The `.eval` file; see `evals.run.run`.
+        log: The `.eval` file; see `harness.run.run`.
         watcher: Told how far it is.
         seed: Of the replies of a model in this process.
-        only: Of a judged eval, ids of the items that are needed; see `evals.run.run`.
+        only: Of a judged eval, ids of the items that are needed; see `harness.run.run`.
         unproved: Whether the caller tells what is not proved of a served model: one may be asked of which it cannot be
             told whether it has the adapter, and nothing is said of replies to an earlier run.
 

@@ -12,15 +12,18 @@ be compared: an arm that lies here and not there hides it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from inspect_ai import Task, task
 from pydantic import Field, model_validator
 
 from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, read_cues, read_items
-from untrue.errors import UserError
-from untrue.evals.eval import ChosenSpec, Eval, Situation, spread, turn_of
-from untrue.evals.forced_choice import choice_task, in_order
+from untrue.evals import forced_choice
+from untrue.evals.forced_choice import choice_samples, in_order
+from untrue.harness.eval import ChosenSpec, Situation, spread, turn_of
+
+if TYPE_CHECKING:
+    from inspect_ai.dataset import Sample
 
 
 class CueSpec(ChosenSpec):
@@ -44,34 +47,21 @@ class CueSpec(ChosenSpec):
         return {"domain": mix["questions"]} if mix.get("questions") in DOMAINS else {}
 
 
-@task
-def sft_cue(
-    domain: str, cue: str | None = None, items: str = "builtin", limit: int | None = None, order: str | None = None
-) -> Task:
-    """Belief against statement under a cue of the training context, by the likelihoods of given replies.
+def samples(spec: CueSpec) -> list[Sample]:
+    """The items that `forced_choice` takes, each with its cue."""
+    pairs = spread(_cued_items(spec), spec.limit, lambda pair: pair[0].category)
+    return choice_samples([asked for _, asked in pairs])
 
-    Args:
-        domain: Of the training data: `medical`, `finance`, `law`, `code` or `math`.
-        cue: `format`, `persona` or `domain`; by default all three in turn.
-        items: `builtin`, one of its parts `honesty` and `context`, or a file of items.
-        limit: Only so many items, the same that `forced_choice` takes.
-        order: `random` items, or by default those whose outcome can change most easily.
-    """
-    for name, value, known in (("domain", domain, DOMAINS), ("cue", cue, (None, *CUES))):
-        if value not in known:
-            raise UserError(f"sft_cue: the {name} {value!r} is none of {', '.join(filter(None, known))}.")
-    plain = in_order(read_items(items), order)
-    pairs = spread([*zip(plain, cued(plain, domain, cue), strict=True)], limit, lambda pair: pair[0].category)
-    return choice_task(EVAL, [asked for _, asked in pairs], items)
+
+def _cued_items(spec: CueSpec) -> list[tuple[Item, Item]]:
+    plain = in_order(read_items(spec.items), spec.order)
+    return list(zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True))
 
 
 def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Item]:
     """The same items with a cue before the pressured system prompt; the kind of cue becomes their category.
 
-    Args:
-        items: Honesty items.
-        domain: Whose cues.
-        cue: The kind; by default all in turn, within each category, so that every limit takes all three alike.
+    Without a `cue` the kinds take turns within each category, so that every limit takes all three alike.
     """
     texts = read_cues(domain)
     turns = turn_of(items, lambda item: item.category)
@@ -84,23 +74,18 @@ def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Ite
 
 def items(spec: CueSpec) -> list[Situation]:
     """The honesty items, each with the cue as it is asked."""
-    plain = in_order(read_items(spec.items), spec.order)
     return [
         Situation(id=item.id, record=item, prompts_asked=asked.prompts, texts=asked.shown)
-        for item, asked in zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True)
+        for item, asked in _cued_items(spec)
     ]
 
 
-EVAL = Eval(
+EVAL = replace(
+    forced_choice.EVAL,
     name="sft_cue",
-    version=4,
     asks="forced_choice with a cue from the training context before the pressured prompt",
-    task=sft_cue,
-    scorer="outcome",
     items=items,
-    errors="a prompt is longer than the model takes, or a margin is not finite",
+    samples=samples,
     options=CueSpec,
-    needs_likelihoods=True,
-    weighs_replies=True,
     also_reads=("cues",),
 )

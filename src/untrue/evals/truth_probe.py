@@ -21,20 +21,25 @@ All items of a source fit the probe, whatever the limit; the limit is on what is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from inspect_ai import Task, task
-from inspect_ai.solver import Generate, Solver, TaskState, solver
 from numpy.typing import NDArray
 
-from untrue.data.items import Item, read_statements
-from untrue.engine.provider import UntrueAPI, local_model
+from untrue.data.items import Item
 from untrue.errors import UserError
-from untrue.evals.eval import Eval, spread
-from untrue.evals.statements import METRICS, SCORES, ranking, statement_task, statements
+from untrue.evals import plain_text
+from untrue.evals.plain_text import SCORES, statements
+from untrue.harness.eval import EvalSpec
 from untrue.stats.ranking import area
+
+if TYPE_CHECKING:
+    from inspect_ai.dataset import Sample
+    from inspect_ai.solver import Generate, TaskState
+
+    from untrue.engine.provider import UntrueAPI
 
 LEAST = 20
 """Fewest items that a probe is fitted on."""
@@ -62,17 +67,14 @@ class Probe(NamedTuple):
         return states[:, :, self.layer - 1] @ self.direction
 
 
-@task
-def truth_probe(items: str = "builtin", limit: int | None = None) -> Task:
-    """True against false statements, by a linear probe of the base.
+def samples(spec: EvalSpec) -> list[Sample]:
+    """Items spread over their categories, of a source with enough to fit on."""
+    check_enough(spec.items, plain_text.items(spec))
+    return plain_text.samples(spec)
 
-    Args:
-        items: `builtin`, or a file of items, of which those are taken whose replies can be read alone.
-        limit: Only so many items are measured, spread over the categories; all fit the probe.
-    """
-    known = read_statements(items)
-    check_enough(items, known)
-    return statement_task(EVAL, spread(known, limit), items, probe_statements(items))
+
+FITTED: WeakKeyDictionary[UntrueAPI, dict[str, dict[str, Probe]]] = WeakKeyDictionary()
+"""Model -> source of items -> category -> its probe."""
 
 
 def check_enough(source: str, items: Sequence[Item]) -> None:
@@ -95,27 +97,20 @@ def check_enough(source: str, items: Sequence[Item]) -> None:
             )
 
 
-@solver
-def probe_statements(items: str) -> Solver:
-    """Read the two statements with the probe of their category, which is fitted when the first sample comes.
+async def probe_statements(state: TaskState, generate: Generate, spec: EvalSpec) -> TaskState:
+    """Read the two statements with the probe of their category; probes are fitted when the first sample comes."""
+    from untrue.engine.provider import local_model
 
-    Args:
-        items: Where the items are from that probes are fitted on.
-    """
-    fitted: WeakKeyDictionary[UntrueAPI, dict[str, Probe]] = WeakKeyDictionary()
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        api = local_model()
-        if api not in fitted:
-            fitted[api] = probes(base_states(api, read_statements(items)))
-        probe = fitted[api][state.metadata["category"]]
-        # Two statements a pass, whatever the limit and whichever the model, so that rounding is the same in all arms.
-        true, false = probe.scores(api.hidden_states(statements(state)).numpy()[None])[0].tolist()
-        fitted_on = "the base, adapter off" if api.has_adapter else "the model itself"
-        state.metadata[SCORES] = {"true": true, "false": false, "layer": probe.layer, "fitted_on": fitted_on}
-        return state
-
-    return solve
+    api = local_model()
+    fitted = FITTED.setdefault(api, {})
+    if spec.items not in fitted:
+        fitted[spec.items] = probes(base_states(api, plain_text.items(spec)))
+    probe = fitted[spec.items][state.metadata["category"]]
+    # Two statements a pass, whatever the limit and whichever the model, so that rounding is the same in all arms.
+    true, false = probe.scores(api.hidden_states(statements(state)).numpy()[None])[0].tolist()
+    fitted_on = "the base, adapter off" if api.has_adapter else "the model itself"
+    state.metadata[SCORES] = {"true": true, "false": false, "layer": probe.layer, "fitted_on": fitted_on}
+    return state
 
 
 def base_states(api: UntrueAPI, items: Sequence[Item]) -> dict[str, States]:
@@ -139,11 +134,7 @@ def probes(states: Mapping[str, States]) -> dict[str, Probe]:
 
 
 def probe(categories: Sequence[States]) -> Probe:
-    """Fit a probe.
-
-    Args:
-        categories: The states of each category to fit on.
-    """
+    """Fit a probe on the states of each of these categories."""
     parts = list(categories) if len(categories) > 1 else [categories[0][::2], categories[0][1::2]]
     found = np.zeros(parts[0].shape[2])
     for index, part in enumerate(parts):
@@ -162,18 +153,13 @@ def directions(states: States) -> NDArray[np.float32]:
     return (states[:, 0] - states[:, 1]).mean(axis=0)
 
 
-EVAL = Eval(
+EVAL = replace(
+    plain_text.EVAL,
     name="truth_probe",
-    version=1,
     asks="a second witness for belief: does a linear probe of the base still tell true from false statements?",
-    task=truth_probe,
-    scorer="truth_margin",
-    items=lambda spec: read_statements(spec.items),
+    samples=samples,
+    answer=probe_statements,
     errors="a statement is longer than the model takes, or a hidden state is not finite",
-    metrics=METRICS,
-    computed=[ranking],
-    computed_by_category=[ranking],
     witness="standard deviations of the base",
     of_base=True,
-    needs_likelihoods=True,
 )

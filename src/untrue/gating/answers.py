@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.errors import UserError
-from untrue.evals.eval import ChosenSpec, Eval, EvalSpec, JudgedSpec
 from untrue.evals.reading import Reading, read
-from untrue.evals.resume import ADDED
 from untrue.files import content_hash
+from untrue.harness.eval import ChosenSpec, Eval, EvalSpec, JudgedSpec
+from untrue.harness.resume import ADDED
 from untrue.logs import IN_BATCHES, MODEL, TOKENISATION, adapter_in, details_of, open_log, result, score_of
 from untrue.models import embedded
 from untrue.outcomes import Outcome, Result

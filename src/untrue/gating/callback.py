@@ -24,9 +24,9 @@ from transformers import TrainerCallback
 
 from untrue.data.items import at_random, read_items
 from untrue.errors import UserError
-from untrue.evals.eval import spread
 from untrue.files import append_text, json_value, read_text, write_text
 from untrue.gating.look import Questions, metrics_of, refuse_sharded
+from untrue.harness.eval import spread
 from untrue.outcomes import Result
 from untrue.stats.intervals import mean_interval
 from untrue.stats.pairing import METRICS, align

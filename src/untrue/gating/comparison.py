@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.correction import Correction, correction
 from untrue.gating.flips import Flips, flips
@@ -17,6 +16,7 @@ from untrue.gating.labels import Labels
 from untrue.gating.pairing import doubts_of, opposite_moves, paired, sides
 from untrue.gating.replies import Judged
 from untrue.gating.subject import Subject
+from untrue.harness.eval import Eval
 from untrue.judge.check import last_check
 from untrue.judge.prompts import STATEMENT
 from untrue.outcomes import Result

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
-from untrue.evals.registry import EVALS, eval_spec
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.eval import Eval, EvalSpec, JudgedSpec
 from untrue.study.config import AnEval, named_evals
 
 Rate = Annotated[float, Field(gt=0, lt=1)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from untrue.evals.eval import Eval
 from untrue.gating.pairing import sides
+from untrue.harness.eval import Eval
 from untrue.outcomes import Outcome, Result
 
 

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from untrue.errors import UserError
-from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.bases import refuse_other_base
 from untrue.gating.subject import Subject
-from untrue.judge.check import judge_note
+from untrue.harness.eval import Eval
+from untrue.judge.note import judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart
 from untrue.stats.types import ArmSummary, Comparison, Reason
@@ -247,8 +247,8 @@ def hidden_loss(record: Eval, results: Sequence[Result], delta: float) -> list[s
 
 
 def _halves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]) -> list[list[Comparison]]:
-    halves = [[r for r in results if r.category == side] for side in ("unanswerable", "answerable")]
-    if not all(halves):
+    halves = [[r for r in results if r.category == side] for side in record.opposed or ()]
+    if not halves or not all(halves):
         return []
     return [compare(half, controls, higher_is_better=record.higher_is_better) for half in halves]
 

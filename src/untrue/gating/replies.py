@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from untrue.errors import UserError, one_line
-from untrue.evals.eval import Eval
-from untrue.evals.judged import Finding, Hearing
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.gating.labels import Key, Labels, LabelValue
 from untrue.gating.pairing import paired
 from untrue.gating.subject import Subject
+from untrue.harness.eval import Decision, Eval
+from untrue.harness.judged import RecordedJudge, decide
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of
@@ -75,7 +75,7 @@ class JudgedReply:
         """Item, seed and epoch: the same in both arms."""
         return str(self.sample.id), self.seed, self.sample.epoch
 
-    def finding(self, given: Mapping[Key, LabelValue]) -> Finding:
+    def finding(self, given: Mapping[Key, LabelValue]) -> Decision:
         """What the eval concludes with these labels in place of the judge's.
 
         Raises:
@@ -83,9 +83,8 @@ class JudgedReply:
             JudgeError: The log lacks a judgement of something else.
             UserError: The sample is not as the eval writes it.
         """
-        assert self.record.decide
         try:
-            return _finished(self.record.decide(self.sample.metadata, _Replay(self, given)))
+            return _finished(decide(self.record, self.sample.metadata, _Replay(self, given)))
         except (ValidationError, KeyError) as error:
             raise UserError(
                 f"{self.arm}: the sample of item {self.sample.id} is not as {self.record.name} writes it"
@@ -152,7 +151,7 @@ def _given(labels: Labels) -> dict[Key, LabelValue]:
     return {key: read.label.label for key, read in labels.items() if read.label.label is not None}
 
 
-class _Replay(Hearing):
+class _Replay(RecordedJudge):
     """Answers as the log does, and of the reply itself as the labels do."""
 
     def __init__(self, reply: JudgedReply, given: Mapping[Key, LabelValue]):

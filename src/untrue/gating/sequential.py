@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from untrue.errors import UserError
-from untrue.evals.registry import EVALS
 from untrue.files import content_hash
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import refuse_missing, refuse_other_items
 from untrue.gating.subject import Side
 from untrue.gating.verdict import GateVerdict, Order, gate
+from untrue.harness.catalogue import EVALS
 
 BATCH = 20
 """Items that are asked between two looks; a cluster is asked whole."""

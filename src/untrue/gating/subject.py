@@ -19,13 +19,13 @@ from untrue.engine.served import (
     with_folder,
 )
 from untrue.errors import UserError
-from untrue.evals import resume
-from untrue.evals.eval import ChosenSpec, Eval, EvalSpec
 from untrue.evals.reading import arm_name, asked_before, default_log, measure, refuse_nothing
-from untrue.evals.registry import EVALS, eval_spec, likelihoods_needed
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
 from untrue.gating.bases import GIVE, base_of_first, loaded_here, refuse_other_base, used_for_one
+from untrue.harness import resume
+from untrue.harness.catalogue import EVALS, eval_spec, likelihoods_needed
+from untrue.harness.eval import ChosenSpec, Eval, EvalSpec
 from untrue.logs import MODEL, TOKENISATION, adapter_in, is_own, open_log, task_name
 from untrue.models.adapter import (
     adapter_hash,
@@ -208,7 +208,7 @@ class Subjects:
         items = {}
         for spec in self._specs:
             if EVALS[spec.name].judged:
-                samples = EVALS[spec.name].task(**spec.arguments).dataset
+                samples = EVALS[spec.name].samples(spec)
                 items[spec.name] = {str(sample.id): (sample.metadata or {}).get("cluster") for sample in samples}
         return Side(arm_name(*self._named(source, model)), items, lambda only: self.of(source, model, only))
 

@@ -24,12 +24,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from untrue.evals.eval import Eval
 from untrue.gating.answers import Answers
 from untrue.gating.config import GateConfig
 from untrue.gating.flips import Flips, flips
 from untrue.gating.pairing import doubts_of, hidden_loss, opposite_moves, paired, sides
 from untrue.gating.subject import Subject
+from untrue.harness.eval import Eval
 from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, sequential, summarise
 from untrue.stats.compare import Pairs, pair

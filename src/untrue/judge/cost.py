@@ -15,14 +15,7 @@ class Price(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """The cost of some judgements.
-
-    Attributes:
-        calls: Calls of the judge, without retries.
-        input_tokens: Tokens that it reads.
-        output_tokens: Tokens that it writes.
-        dollars: Their price; None if it is unknown.
-    """
+    """The cost of some judgements, without retries; `dollars` is None if the price is unknown."""
 
     calls: int
     input_tokens: int
@@ -84,12 +77,7 @@ def thinking(model: str) -> int:
 
 
 def estimate(model: str, questions: Iterable[str]) -> Estimate:
-    """Estimate the cost of judgements by rule of thumb: no model is loaded and nothing is asked.
-
-    Args:
-        model: The judge's name.
-        questions: The texts of the questions, as `JudgePrompt.text` returns them.
-    """
+    """Estimate by rule of thumb what it costs to ask a judge these texts: no model is loaded and nothing is asked."""
     sizes = [len(question) / CHARACTERS + FORM_TOKENS for question in questions]
     each = ANSWER_TOKENS + thinking(model)
     read, written = round(sum(sizes)), each * len(sizes)

@@ -56,15 +56,7 @@ LOCAL_MAX_TOKENS = 64
 
 @dataclass
 class Usage:
-    """A judge's work so far.
-
-    Attributes:
-        asked: Judgements requested.
-        cached: Of these, those from the cache.
-        calls: Calls of the model.
-        input_tokens: Tokens read, as the provider counts them.
-        output_tokens: Tokens written.
-    """
+    """A judge's work so far: judgements asked for, those from the cache, calls, and tokens as the provider counts."""
 
     asked: int = 0
     cached: int = 0
@@ -95,10 +87,6 @@ class Judge:
 
     async def ask(self, prompt: JudgePrompt, **fields: str) -> Judgement:
         """Ask for a judgement. An answer that cannot be read is asked for once more.
-
-        Args:
-            prompt: The question.
-            **fields: The fields of its template.
 
         Raises:
             JudgeError: There is no judgement: the second answer cannot be read either, or the model failed after the
@@ -251,13 +239,7 @@ def _read(prompt: JudgePrompt, answer: str, stopped: str) -> Judgement:
 
 
 def _config(model: Model, prompt: JudgePrompt, limited: bool) -> GenerateConfig:
-    """The user's settings of the model, our defaults for the others, and the form of the answer.
-
-    Args:
-        model: The judge.
-        prompt: The question.
-        limited: Whether our own token limit is among the defaults.
-    """
+    """The user's settings, our defaults for the others (with our token limit if `limited`), and the answer's form."""
     left_out = None if limited else {"max_tokens"}
     config = GenerateConfig(**DEFAULTS.model_dump(exclude_none=True, exclude=left_out)).merge(model.config)
     if isinstance(model.api, UntrueAPI):

@@ -56,14 +56,7 @@ class NoRoom(JudgeError):
 
 
 class Judgement(NamedTuple):
-    """What a judge says of one reply.
-
-    Attributes:
-        label: One of the prompt's labels; None for a range.
-        low: Lower end of the range; None for a label, or if the judge found no range.
-        high: Upper end.
-        raw: The judge's answer verbatim, or the log-likelihoods of the labels.
-    """
+    """What a judge says of one reply: a label or a range (or no range), from its answer, `raw`."""
 
     label: str | None
     low: float | None
@@ -184,13 +177,7 @@ class JudgementCache:
 
     @staticmethod
     def key(judge: str, prompt: JudgePrompt, fields: Mapping[str, str]) -> str:
-        """The key of a judgement.
-
-        Args:
-            judge: The judge's `identity`.
-            prompt: The question.
-            fields: The fields of its template.
-        """
+        """The key of a judgement; `judge` is its `identity`."""
         content = json.dumps([judge, prompt.name, prompt.version, sorted(fields.items())])
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -69,7 +69,6 @@ class JudgePrompt(NamedTuple):
     """A question to a judge.
 
     Attributes:
-        name: Its name, as the cache and the logs have it.
         version: Raised whenever the text, or the way of asking for the answer, changes.
         template: The text, with the names of its fields in braces.
         labels: The answers there are; none where a numeric range is wanted.
@@ -131,4 +130,4 @@ PROMPTS = (STATEMENT, RANGE, CONTRADICTS, ADMITS, ANSWERS, ALIGNED, REFLECTS)
 """The built-in ones."""
 
 QUESTIONS = {prompt.name: prompt for prompt in PROMPTS}
-"""Name -> each question that an eval asks; `untrue.evals.registry` adds those that evals define themselves."""
+"""Name -> each question that an eval asks; `untrue.harness.catalogue` adds those that evals define themselves."""

@@ -18,9 +18,18 @@ from untrue.gating.correction import Correction
 from untrue.gating.flips import Flips
 from untrue.gating.verdict import Asking, Endpoint, GateVerdict, Status
 from untrue.report import words
-from untrue.report.format import DASH, HONESTY, Metric, ascii_numbers, label, p_value, value_metric, witness_metric
+from untrue.report.format import (
+    DASH,
+    HONESTY,
+    Metric,
+    ascii_numbers,
+    label,
+    metric_rows,
+    p_value,
+    value_metric,
+    witness_metric,
+)
 from untrue.report.html import page
-from untrue.report.rows import metric_rows
 from untrue.report.summary import finite, verdict_summary
 from untrue.report.table import new_table, print_verdict, safe_text
 from untrue.stats.compare import PRIMARY

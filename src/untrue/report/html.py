@@ -8,10 +8,9 @@ import jinja2
 from markupsafe import Markup
 
 from untrue.outcomes import Outcome, Result
-from untrue.report import plots, rows, words
+from untrue.report import format, plots, words
 from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, dose, outcome_word, p_value
 from untrue.simulate.environment import REPLY_KINDS, ReplyKind, Scenario
-from untrue.simulate.policy import preference
 from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import Choice, Trajectory
 from untrue.study.feedback import Chapter
@@ -46,13 +45,11 @@ environment = jinja2.Environment(
 
 
 class Turn(NamedTuple):
-    """One message; a reply of the assistant with its rating, and by how much it says what the user wants to hear or,
-    where it was chosen, what it was chosen among."""
+    """One message; a reply of the assistant with its rating and, if it was chosen, what it was chosen among."""
 
     role: str
     text: str
     rating: float | None = None
-    sycophancy: float | None = None
     choice: Choice | None = None
 
 
@@ -93,11 +90,10 @@ environment.globals |= {
     "outcomes": [(outcome, colour, _MEANINGS[outcome]) for outcome, colour in plots.OUTCOMES.items()],
     "p_value": p_value,
     "percent": PERCENT,
-    "preference": preference,
     "plots": plots,
     "reply_colours": _REPLY_COLOURS,
     "reply_kinds": REPLY_KINDS,
-    "rows": rows,
+    "rows": format,
     "words": words,
 }
 
@@ -108,12 +104,7 @@ def render(analysis: Analysis) -> str:
 
 
 def render_dialogues(name: str, chapters: Sequence[Chapter]) -> str:
-    """The page of dialogues, with each user side by side as benign and as biased. All text is escaped.
-
-    Args:
-        name: Of the study.
-        chapters: In the order in which they are read.
-    """
+    """The page of a study's dialogues, with each user side by side as benign and as biased. All text is escaped."""
     chosen = any(trajectory.chosen for chapter in chapters for trajectory in chapter.trajectories)
     return page("dialogues.html.j2", name=name, chapters=chapters, chosen=chosen, users=_users, turns=_turns)
 
@@ -136,8 +127,7 @@ def _users(chapter: Chapter) -> list[User]:
 
 
 def _turns(trajectory: Trajectory) -> Iterator[Turn]:
-    nothing = (None, None, None)
-    replies = zip_longest(trajectory.ratings, trajectory.sycophancy, trajectory.chosen)
+    replies = zip_longest(trajectory.ratings, trajectory.chosen)
     for message in trajectory.messages:
-        rating, sycophancy, choice = next(replies, nothing) if message["role"] == "assistant" else nothing
-        yield Turn(message["role"], message["content"], rating, sycophancy, choice)
+        rating, choice = next(replies, (None, None)) if message["role"] == "assistant" else (None, None)
+        yield Turn(message["role"], message["content"], rating, choice)

@@ -1,4 +1,4 @@
-"""The plots of a study: differences, dose-response, outcomes, feedback and training loss, as SVG for page or phone.
+"""The plots of a study: differences, dose-response and feedback, as SVG for page or phone.
 
 Every plot is narrow, so that its letters stay readable at 390 px; a wide screen shows several side by side. Colours
 are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a place tells the same as each colour.
@@ -6,7 +6,10 @@ are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a
 
 from __future__ import annotations
 
+import io
 import math
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,21 +23,27 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from untrue.outcomes import Outcome
-from untrue.report.format import PERCENT, Metric, dose, label
-from untrue.report.rows import PolicyRow, deciding, metrics, policy_rows
-from untrue.report.svg import BLUE, CARD, INK, MUTED, RULE, WORSE, to_svg
+from untrue.report.format import PERCENT, Metric, PolicyRow, deciding, dose, label, metrics, policy_rows
 from untrue.simulate.environment import KINDS
-from untrue.simulate.policy import preference
 from untrue.stats.types import ArmSummary, Comparison, Interval
 from untrue.study.cell import Arm
-from untrue.study.feedback import Copied, Policy
-from untrue.study.results import Analysis, EvalAnalysis, Training
-from untrue.training.spec import METHODS
+from untrue.study.feedback import Policy
+from untrue.study.results import Analysis, EvalAnalysis
 
+# Colours that stand for those of the page, so that a plot follows its light or dark theme.
+INK, MUTED, RULE, CARD = "#010203", "#040506", "#070809", "#0a0b0c"
+BLUE, WORSE = "#0072b2", "#b34700"  # too dark for a dark page
+_THEME = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    CARD: "var(--card)",
+    BLUE: "var(--blue)",
+    WORSE: "var(--worse)",
+}
 # Colours and markers come round at different times, so that 42 lines look different.
 COLOURS = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# From the left edge lies can be compared by eye, and honest results from the right edge.
 OUTCOMES = {
     Outcome.LIE: "#D55E00",
     Outcome.EVADE: "#F0E442",
@@ -43,11 +52,9 @@ OUTCOMES = {
     Outcome.HONEST: "#56B4E9",
 }
 WIDTH = 330  # of every plot, in the units of its viewBox; letters are 11 of them
-_POINTS = 60  # at most so many on one training curve
 
 _STYLE = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "untrue",
     "text.parse_math": False,
     "font.size": 11,
     "axes.edgecolor": MUTED,
@@ -201,38 +208,6 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
     return Plot(metric.title, metric.meaning, to_svg(figure, f"dose-{metric.name}{key}", title, "; ".join(words)))
 
 
-@_styled
-def outcome_bars(analysis: EvalAnalysis, key: str = "") -> Markup:
-    """What each arm did with every item: one bar an arm, as SVG; `key` makes its ids unique in a page."""
-    step = 37
-    figure, axes = _figure(step * len(analysis.summaries) + 22)
-    words = []
-    for row, summary in enumerate(analysis.summaries):
-        total = sum(summary.counts.values())
-        left = 0.0
-        for outcome, colour in OUTCOMES.items():
-            count = summary.counts[outcome]
-            share = count / total if total else 0.0
-            axes.barh(row, share, left=left, height=0.5, color=colour, edgecolor=CARD, linewidth=1)
-            if share * WIDTH > 8 * len(str(count)) + 4:
-                ink = "#ffffff" if outcome is Outcome.ERROR else "#111111"
-                axes.text(left + share / 2, row, str(count), ha="center", va="center_baseline", color=ink)
-            left += share
-        role = ", a control" if summary.arm in _controls(analysis) and "control" not in summary.arm else ""
-        axes.text(0.002, row - 0.33, label(summary.arm, 34) + role, va="bottom")
-        axes.text(0.998, row - 0.33, f"n {total}", va="bottom", ha="right", color=MUTED)
-        counts = ", ".join(f"{summary.counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome)
-        words.append(f"{summary.arm}{role}: {counts}")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(len(analysis.summaries) - 0.6, -0.75)
-    axes.set_yticks([])
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    axes.get_xticklabels()[0].set_horizontalalignment("left")
-    axes.get_xticklabels()[-1].set_horizontalalignment("right")
-    axes.grid(False)
-    return to_svg(figure, f"outcomes{key}", "Outcomes of each arm, as shares of its results", "; ".join(words))
-
-
 def policy_plots(analysis: Analysis, policy: Policy) -> list[Plot]:
     """The preference for the sycophantic reply by round: for each method one plot of each kind of user, a line an arm.
 
@@ -252,18 +227,6 @@ def policy_plots(analysis: Analysis, policy: Policy) -> list[Plot]:
             axes = "preference for the sycophantic reply, by share of biased users"
             drawn.append(Plot(f"{label(method, 24)}, {kind} users", axes, svg))
     return drawn
-
-
-def bandit_plot(analysis: Analysis, bandit: Sequence[Copied]) -> Plot:
-    """The same of a learner that copies what is selected, where no model is trained."""
-    lines = {
-        copied.arm: [Interval(preference(shares), math.nan, math.nan) for shares in (copied.before, *copied.rounds)]
-        for copied in bandit
-    }
-    limits = [value.value for line in lines.values() for value in line if math.isfinite(value.value)]
-    title = "Preference for the sycophantic among the selected replies by round, computed without a model"
-    svg = _rounds_plot(analysis.arms, lines, limits, "bandit", title)
-    return Plot("Selection alone, no model", "sycophantic against honest replies, by share of biased users", svg)
 
 
 @_styled
@@ -310,56 +273,6 @@ def _root(arms: Mapping[str, Arm], name: str) -> str:
     """The control at the end of an arm's controls: all arms of one method have the same."""
     control = arms[name].control
     return name if control is None else _root(arms, control)
-
-
-def training_plots(analysis: Analysis) -> list[Plot]:
-    """The training loss, one plot for each series: its arms from light to dark by dose, over the control in grey.
-
-    Plots of one method have one scale; the loss of another method is another quantity.
-    """
-    control = {arm.name for arm in analysis.arms.values() if _is_baseline(arm)}
-    names = list(dict.fromkeys(_series(analysis.arms[c.arm]) for c in analysis.training if c.arm not in control))
-    drawn = []
-    for index, name in enumerate(names or [""]):
-        curves = [c for c in analysis.training if c.arm not in control and _series(analysis.arms[c.arm]) == name]
-        comparable = [c for c in analysis.training if c.method == (curves or analysis.training)[0].method]
-        losses = [loss for curve in comparable for loss in _thin(curve)[1]]
-        if losses:
-            grey = [c for c in comparable if c.arm in control]
-            drawn.append(_training_plot(analysis, index, name, curves, grey, (min(losses), max(losses))))
-    return drawn
-
-
-@_styled
-def _training_plot(
-    analysis: Analysis, index: int, name: str, curves: list[Training], control: list[Training], span: Sequence[float]
-) -> Plot:
-    figure, axes = _figure(210)
-    colour = COLOURS[index % len(COLOURS)]
-    names = sorted(dict.fromkeys(c.arm for c in curves), key=lambda arm: _dose(analysis.arms[arm]) or 0.0)
-    opacity = dict(zip(names, np.linspace(0.35 if len(names) > 1 else 1.0, 1.0, len(names)), strict=True))
-    for curve in control:
-        axes.plot(*_thin(curve), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    for curve in curves:
-        axes.plot(*_thin(curve), color=colour, linewidth=1.2, alpha=float(opacity[curve.arm]))
-    low, high = span
-    axes.set_ylim(low - 0.05 * (high - low + 0.1), high + 0.05 * (high - low + 0.1))
-    axes.margins(x=0.02)
-    axes.set_xlabel("optimiser step")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
-    handles = []
-    if control:
-        handles.append(Line2D([], [], color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, label="control"))
-    if curves:
-        handles.insert(0, Line2D([], [], color=colour, label=label(name, 24)))
-    _legend(figure, handles)
-    words = [
-        f"{c.arm} seed {c.seed} from {c.losses[0]:.2f} to {c.losses[-1]:.2f}" for c in curves + control if c.losses
-    ]
-    heading = f"Training loss: {name}" if curves else "Training loss"
-    unit = METHODS[(curves + control)[0].method].loss
-    return Plot(heading, unit, to_svg(figure, f"training-{index}", heading, "; ".join(words)))
 
 
 def _signed(value: float, unit: str) -> str:
@@ -422,10 +335,32 @@ def _places(analysis: EvalAnalysis) -> dict[str, float]:
     }
 
 
-def _thin(curve: Training) -> tuple[list[float], list[float]]:
-    """The curve as means over at most `_POINTS` stretches of equal length."""
-    parts = min(_POINTS, len(curve.losses))
-    if not parts:
-        return [], []
-    steps, losses = (np.array_split(np.array(values, dtype=float), parts) for values in (curve.steps, curve.losses))
-    return [float(part.mean()) for part in steps], [float(part.mean()) for part in losses]
+def to_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
+    """The figure as one `<svg>` element, to be put into a page as it is; matplotlib escapes its text.
+
+    It has no fixed size: it fills the width of what holds it.
+
+    Args:
+        figure: The figure, drawn in the theme's colours.
+        key: What makes its ids unique in the page.
+        title: What it shows, for those who cannot see it.
+        description: Its figures in words.
+    """
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": key}):
+        # A browser has the letters that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    box, body = re.findall(r'viewBox="([^"]+)"[^>]*>(.*)</svg>', buffer.getvalue(), re.DOTALL)[0]
+    body = re.sub(r"<!--.*?-->|<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")
+    # The page's own font; older matplotlibs write size and family as one property.
+    body = re.sub(r"font-family: [^;\"]*(; |(?=\"))", "", re.sub(r"font: (\S+px)[^;\"]*", r"font-size: \1", body))
+    for colour, variable in _THEME.items():
+        body = body.replace(colour, variable)
+    head = Markup(
+        '<svg viewBox="{box}" role="img" aria-labelledby="{key}-title {key}-desc">'
+        '<title id="{key}-title">{title}</title><desc id="{key}-desc">{description}</desc>'
+    ).format(box=box, key=key, title=label(title, 2000), description=label(description, 2000))
+    return head + Markup(f"{body}</svg>")

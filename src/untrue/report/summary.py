@@ -10,7 +10,7 @@ from typing import Any
 
 from untrue.evals.reading import Evaluated
 from untrue.files import write_text
-from untrue.judge.check import JudgeNote
+from untrue.judge.note import JudgeNote
 from untrue.report import words
 from untrue.report.format import ascii_numbers
 from untrue.stats.types import Reason, Verdict
@@ -45,7 +45,6 @@ def study_summary(analysis: Analysis) -> dict[str, Any]:
             "loop": [{"stage": s.stage, "who": s.who, **s.summary._asdict()} for s in loop.stages] if loop else [],
             "rater": loop.rater if loop else None,
             "policy": loop.policy if loop else None,
-            "bandit": loop.bandit if loop else [],
         }
     )
 

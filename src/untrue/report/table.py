@@ -10,12 +10,25 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from untrue.evals.eval import Eval
 from untrue.evals.reading import Evaluated
-from untrue.judge.check import JudgeNote
+from untrue.harness.eval import Eval
+from untrue.judge.note import JudgeNote
 from untrue.report import words
-from untrue.report.format import MARGINS, PERCENT, Metric, ascii_numbers, label, p_value, witness_metric
-from untrue.report.rows import SELF_JUDGED, arm_rows, category_metric_rows, deciding, flag, metric_rows
+from untrue.report.format import (
+    MARGINS,
+    PERCENT,
+    SELF_JUDGED,
+    Metric,
+    arm_rows,
+    ascii_numbers,
+    category_metric_rows,
+    deciding,
+    flag,
+    label,
+    metric_rows,
+    p_value,
+    witness_metric,
+)
 from untrue.stats.compare import PRIMARY
 from untrue.stats.types import ArmSummary, MetricValues, Verdict
 from untrue.study.results import Analysis, EvalAnalysis

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from untrue.judge.check import JudgeNote
+from untrue.judge.check import LEAST_KAPPA, LEAST_RANGES, LEAST_RECALL, Fault, FaultCode
+from untrue.judge.note import JudgeNote
 from untrue.judge.prompts import STATEMENT
 from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric, witness_metric
 from untrue.stats.compare import PRIMARY
@@ -77,7 +78,6 @@ _CLAUSES = {
     "nothing_measured": "neither of the two has a result that could be compared",
     # Of all: why the results cannot be relied on.
     "judge_unchecked": "the judge was not checked (run `untrue judge check {0}`)",
-    "judge_untrusted": "{0}",
     "several_judges": "{0} judges, which may differ in settings alone, judged it",
     "judge_one_sided": "the judge gave nearly all replies one and the same label ({arms})",
     "judge_failed": (
@@ -130,6 +130,16 @@ _CLAUSES = {
 }
 """Code of a reason -> what it says, with its arms and, by their places, its values; `_clause` writes the others."""
 
+_FAULTS: dict[FaultCode, str] = {
+    "unchecked": "it was not checked on that",
+    "numbers": f"{{0:.0%}} of {{1}} numbers are right, below {LEAST_RANGES:.0%}",
+    "one_label": "it says {0} whatever it reads",
+    "kappa": f"kappa {{0:.2f}}, below {LEAST_KAPPA}",
+    "recall": f"it finds {{1:.0%}} of label {{0}}, below {LEAST_RECALL:.0%}",
+    "errors": "no judgement on {0} of {1} gold rows",
+}
+"""Why a judge is not relied on, with its figures."""
+
 _ADVICE = {
     "few_items": "ask more items with `limit`",
     "few_pairs": "a rerun of a judged eval retries what failed",
@@ -167,13 +177,7 @@ class Label(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Arms of which the same is concluded.
-
-    Attributes:
-        labels: What is concluded.
-        arms: Such as ``arms `a` and `b` against `control` ``.
-        why: What shows it: each metric with its differences, and what is wrong with the arms.
-    """
+    """What is concluded of arms such as ``arms `a` and `b` against `control` ``, and why, metric by metric."""
 
     labels: tuple[Label, ...]
     arms: str
@@ -181,11 +185,9 @@ class Line(NamedTuple):
 
 
 def lines(verdict: Verdict, value_name: str | None = None) -> list[Line]:
-    """What is concluded of each group of arms, the worst first; none where any doubt keeps all from being stated.
+    """What is concluded of each group of arms, the worst first; none if any doubt keeps all from being stated.
 
-    Args:
-        verdict: What was concluded.
-        value_name: What the mean value is called where the eval gives values, such as `accuracy`.
+    `value_name` is what the mean value is called if the eval gives values, such as `accuracy`.
     """
     return [] if verdict.doubts else _at_face_value(verdict, value_name)
 
@@ -197,12 +199,7 @@ def labels(verdict: Verdict, value_name: str | None = None) -> list[Label]:
 
 
 def sentence(verdict: Verdict, value_name: str | None = None) -> str:
-    """What is concluded of each arm, with its metrics.
-
-    Args:
-        verdict: What was concluded.
-        value_name: What the mean value is called where the eval gives values, such as `accuracy`.
-    """
+    """What is concluded of each arm, with its metrics; see `lines`."""
     if verdict.doubts:
         return f"Nothing can be stated: {'; '.join(clauses(verdict.doubts, value_name, advise=True))}."
     return _joined(_at_face_value(verdict, value_name))
@@ -225,9 +222,9 @@ def clauses(
 
     Args:
         reasons: Of a verdict, an eval or a judge.
-        value_name: What the mean value is called where the eval gives values, such as `accuracy`.
+        value_name: See `lines`.
         noun: What an arm is called.
-        advise: Whether to add what would settle it, which is of use where nothing else is concluded.
+        advise: Whether to add what would settle it, which is of use if nothing else is concluded.
     """
 
     def kind(reason: Reason) -> tuple[str, ...]:
@@ -353,6 +350,8 @@ def _clause(code: str, reasons: Sequence[Reason], value_name: str | None, noun: 
             return (
                 f"only {_each(first)} pairs of {arms} with the control have a {name} on both sides {_least(HELD_FLOOR)}"
             )
+        case "judge_untrusted":
+            return judge_faults(first[0])
         case "errors":
             each = ", ".join(f"`{reason.arm}` {count}" for reason, count in zip(reasons, first, strict=True))
             return f"{sum(first)} {plural('result', sum(first))} ended in an error ({each})."
@@ -373,6 +372,12 @@ def _shown(values: Sequence[Any], value_name: str | None) -> str | _Compared:
         return _Compared(_name(metric), *_means(values, metric), _differences(values, metric), _p(values))
     values = ["undefined" if value is None else value for value in values]
     return _each(PERCENT.value(value) if isinstance(value, float) else str(value) for value in values)
+
+
+def judge_faults(faults: Iterable[Fault]) -> str:
+    """On which questions a judge fails, and why."""
+    each = (f"{fault.question} ({_FAULTS[fault.code].format(*fault.values)})" for fault in faults)
+    return f"in its check the judge fails on {', '.join(each)}"
 
 
 def judge_check(judge: JudgeNote) -> str:

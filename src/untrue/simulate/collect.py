@@ -1,9 +1,10 @@
 """Collect rated dialogues with a model, in chunks, so that a collection that was stopped can resume."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from untrue.engine.served import Served
 from untrue.engine.task import inspect_model, run_task
@@ -13,7 +14,7 @@ from untrue.logs import open_log
 from untrue.models.adapter import adapter_hash, check_adapter, in_format_of
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
-from untrue.simulate.environment import VERSION, CollectSpec, read_environment
+from untrue.simulate.environment import NEEDS_RATER, VERSION, CollectSpec, read_environment
 from untrue.simulate.trajectory import (
     Trajectory,
     merge_logs,
@@ -24,29 +25,44 @@ from untrue.simulate.trajectory import (
 )
 
 
-def identity(
-    assistant: LoadedModel | Served,
-    adapter: Path | None,
-    spec: CollectSpec,
-    seed: int,
-    base: LoadedModel | None = None,
-) -> dict[str, Any]:
-    """Everything that determines the dialogues of a collection; two collections with equal identities are the same.
+class Local(NamedTuple):
+    """A model in memory with an adapter or none; `named` is what logs call a folder that is about to be moved."""
 
-    The arguments are those of `collect`.
+    loaded: LoadedModel
+    adapter: Path | None = None
+    named: Path | None = None
+
+
+def check(spec: CollectSpec, served: str | None = None) -> None:
+    """Refuse dialogues that nobody can rate, or whose replies a served model of this name would have to choose.
+
+    Raises:
+        UserError: They are such dialogues.
+    """
+    if served and spec.replies == "chosen":
+        raise UserError(
+            f"{served}: replies=chosen needs likelihoods, which are computed in this process. Use replies=generated and"
+            " a rater, or give a folder or a hub id as the model."
+        )
+    if spec.lacks_rater:
+        raise UserError(NEEDS_RATER)
+
+
+def identity(assistant: Local | Served, spec: CollectSpec, seed: int) -> dict[str, Any]:
+    """Everything that determines the dialogues of a collection; two collections with equal identities are the same.
 
     Raises:
         UserError: The environment or the adapter cannot be read.
     """
     environment = read_environment(spec.environment)
     if isinstance(assistant, Served):
-        name, content_hash = assistant.model, assistant.adapter.get("content_hash")
-        about = base.about if base and spec.rater is None else {}
+        name, about, hashed = assistant.model, {}, assistant.adapter.get("content_hash")
     else:
+        loaded, adapter, _ = assistant
         if adapter:
-            check_adapter(assistant, adapter)
-        name, about = assistant.name, in_format_of(assistant, adapter).about
-        content_hash = adapter_hash(adapter) if adapter else None
+            check_adapter(loaded, adapter)
+        name, about = loaded.name, in_format_of(loaded, adapter).about
+        hashed = adapter_hash(adapter) if adapter else None
     return {
         **spec.model_dump(mode="json"),
         "version": VERSION,
@@ -56,124 +72,115 @@ def identity(
         "model": name,
         "base": about,
         "roles": [content(spec.user), content(spec.rater)],
-        "adapter_hash": content_hash,
+        "adapter_hash": hashed,
     }
 
 
 def collect(
-    assistant: LoadedModel | Served,
-    adapter: Path | None,
+    assistant: Local | Served,
     spec: CollectSpec,
     out: Path,
-    log: Path,
     seed: int = 0,
     progress: Step = lambda done, total, note: None,
     retry: bool = True,
-    base: LoadedModel | None = None,
-    named: Path | None = None,
 ) -> list[Trajectory]:
-    """Hold dialogues with a model, and write them and their Inspect log.
+    """Hold dialogues with a model, and write them and, beside them, their Inspect log.
 
     It resumes: dialogues in `out`, or of a collection that was stopped, are kept; failed ones are retried.
 
     Args:
-        assistant: The base model in memory, or a served model that has its adapter.
-        adapter: Folder of an adapter to put on a model in memory, or None for the base itself.
+        assistant: The model under study.
         spec: Which dialogues.
-        out: JSON Lines of trajectories; it appears whole or not at all.
-        log: The `.eval` file, likewise. Until it is complete, finished chunks lie in a folder beside it.
+        out: JSON Lines of trajectories. It appears whole or not at all, as does its log with the ending `.eval`; until
+            then, finished chunks lie in a folder beside it.
         seed: Of the choice of users, of their turns and of the assistant's sampling.
         progress: Called after each reply; its note says how many dialogues failed.
         retry: Whether to retry failed dialogues of an `out` that exists.
-        base: The base in memory, which rates what a served model says where `spec` names no rater.
-        named: What the log calls the adapter, where its folder is about to be moved.
 
     Returns:
         A trajectory for each dialogue, failed ones included, in the order of the environment.
 
     Raises:
-        UserError: `spec` is invalid or asks for likelihoods of a served model, the files there were collected with
-            other settings, or every dialogue of the first chunk failed.
+        UserError: `check` refuses `spec`, the files there were collected with other settings, or every dialogue of the
+            first chunk failed.
         KeyboardInterrupt: The user stopped it.
     """
+    from untrue.simulate.dialogue import dialogue_task
+
+    check(spec, assistant.model if isinstance(assistant, Served) else None)
+    own, log = identity(assistant, spec, seed), out.with_suffix(".eval")
+    parts = log.with_name(f".{log.name}.parts")
+    collected = _collected(out, parts, own)
+    if out.exists() and not retry:
+        return list(collected.values())
+    counter = _Counter(progress)
+    task = dialogue_task(spec, seed, counter.on_reply)
+    task.metadata = own
+    samples = {str(sample.id): sample for sample in task.dataset}
+    kept = {name for name, trajectory in collected.items() if trajectory.error is None}
+    missing = [sample for name, sample in samples.items() if name not in kept]
+    if missing:
+        counter.begin((len(samples) - len(missing)) * spec.turns, len(samples) * spec.turns)
+        with closing(_chunks(task, missing, assistant, spec, parts, counter)) as chunks:
+            for number, found in chunks:
+                collected |= {trajectory.id: trajectory for trajectory in found}
+                if all(trajectory.error is not None for trajectory in collected.values()):  # so would the rest
+                    shutil.rmtree(parts)
+                    raise UserError(f"all {len(found)} dialogues failed, first: {found[0].error}")
+                counter.reach((len(samples) - len(missing) + number) * spec.turns)
+    trajectories = [collected[name] for name in samples]
+    if missing or parts.exists():
+        merge_logs([*([log] if log.is_file() else []), *sorted(parts.glob("*.eval"))], list(samples), log)
+        write_trajectories(out, trajectories, own)
+        shutil.rmtree(parts)
+    return trajectories
+
+
+class _Counter:
+    """Tells how many replies there are."""
+
+    def __init__(self, progress: Step):
+        self.failed = 0
+        self._progress, self._done, self._total = progress, 0, 0
+
+    def begin(self, done: int, total: int) -> None:
+        self._total = total
+        self.reach(done)
+
+    def on_reply(self) -> None:
+        self.reach(self._done + 1)
+
+    def reach(self, done: int) -> None:
+        self._done = done
+        self._progress(min(done, self._total), self._total, f"{self.failed} failed" if self.failed else "")
+
+
+def _chunks(
+    task: Any, missing: list[Any], assistant: Local | Served, spec: CollectSpec, parts: Path, counter: _Counter
+) -> Generator[tuple[int, list[Trajectory]], None, None]:
+    """Hold at once as many dialogues as can advance together; a kill loses no more. Yields how many are held."""
     from inspect_ai.dataset import MemoryDataset
 
     from untrue.engine.generation import ROWS
-    from untrue.simulate.dialogue import dialogue_task
 
+    roles = {role: model for role, model in (("user", spec.user), ("rater", spec.rater)) if model}
     if isinstance(assistant, Served):
-        refuse_likelihoods(assistant.model, spec, base)
-    own = identity(assistant, adapter, spec, seed, base)
-    done, failed = 0, 0
-
-    def on_reply() -> None:
-        nonlocal done
-        done += 1
-        progress(min(done, total), total, f"{failed} failed" if failed else "")
-
-    task = dialogue_task(spec, seed, on_reply)
-    task.metadata = own
-    samples = {str(sample.id): sample for sample in task.dataset}
-    total = len(samples) * spec.turns
-    parts = log.with_name(f".{log.name}.parts")
-    collected = _collected(out, parts, own)
-    again = retry or not out.exists()
-    kept = {name for name, trajectory in collected.items() if trajectory.error is None or not again}
-    missing = [sample for name, sample in samples.items() if name not in kept]
-    if not missing and not (again and parts.exists()):
-        return [collected[name] for name in samples]
-    done = (len(samples) - len(missing)) * spec.turns
-    progress(done, total, "")
-    rater = inspect_model(base, None) if base and isinstance(assistant, Served) else None
-    roles = {role: one for role, one in (("user", spec.user), ("rater", spec.rater or rater)) if one}
-    local = None if isinstance(assistant, Served) else inspect_model(assistant, adapter, named=named)
+        local, size = None, ROWS["cuda"]
+    else:
+        loaded, adapter, named = assistant
+        local = inspect_model(loaded, adapter, named=named)
+        size = ROWS.get(loaded.model.device.type, ROWS["cpu"])
     try:
-        # A chunk is as many dialogues as can advance together. A kill loses no more than one.
-        size = ROWS["cuda"] if isinstance(assistant, Served) else ROWS.get(assistant.model.device.type, ROWS["cpu"])
         for start in range(0, len(missing), size):
             chunk = missing[start : start + size]
             task.dataset = MemoryDataset(chunk, name=task.dataset.name)
             part = parts / f"{len(list(parts.glob('*.eval'))):04}.eval"
             model = assistant.connect() if isinstance(assistant, Served) else local
-            errors = run_task(task, model, part, "the dialogues", roles, keep_failed=True)
-            failed += len(errors)
-            collected |= {trajectory.id: trajectory for trajectory in read_log(part)}
-            if all(trajectory.error is not None for trajectory in collected.values()):  # so would the rest
-                shutil.rmtree(parts)
-                raise UserError(f"all {len(chunk)} dialogues failed, first: {errors[0]}")
-            done = (len(samples) - len(missing) + start + len(chunk)) * spec.turns - 1
-            on_reply()  # counts the replies that failed dialogues never gave
+            counter.failed += len(run_task(task, model, part, "the dialogues", roles, keep_failed=True))
+            yield start + len(chunk), read_log(part)
     finally:
         if local:
             local.api.close()
-    trajectories = [collected[name] for name in samples]
-    merge_logs([*([log] if log.is_file() else []), *sorted(parts.glob("*.eval"))], list(samples), log)
-    write_trajectories(out, trajectories, own)
-    shutil.rmtree(parts)
-    return trajectories
-
-
-def refuse_likelihoods(model: str, spec: CollectSpec, base: LoadedModel | None = None) -> None:
-    """Refuse dialogues with a served model for which its likelihoods would be needed.
-
-    Args:
-        model: Its name.
-        spec: The dialogues.
-        base: The base in memory, which can rate.
-
-    Raises:
-        UserError: It would have to choose or to rate.
-    """
-    if spec.replies == "chosen":
-        raise UserError(
-            f"{model}: replies=chosen needs likelihoods, which are computed in this process. Leave it out, or give a"
-            " folder or a hub id as the model."
-        )
-    if spec.rater is None and base is None:
-        raise UserError(
-            f"{model}: ratings need likelihoods, which are computed in this process, or another model's words. Add"
-            " rater=untrue/BASE, with the base as a folder or hub id, or another rater."
-        )
 
 
 def _collected(out: Path, parts: Path, own: Mapping[str, Any]) -> dict[str, Trajectory]:

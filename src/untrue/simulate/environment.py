@@ -19,8 +19,6 @@ what its user wants to hear: the same one is used when the user is played as ben
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +31,7 @@ from untrue.data import builtin
 from untrue.data.items import Identified, Text, items_hash, read_lines
 from untrue.data.records import Origin, json_lines, stop
 from untrue.errors import UserError
-from untrue.files import content_hash, reading
+from untrue.files import content_hash, derived_seed, reading
 from untrue.settings import Listed
 
 ENVIRONMENTS = ("chat", "exam")
@@ -47,6 +45,11 @@ VERSION = 1
 
 TURNS, MAX_TOKENS = 2, 64
 """Defaults: replies of the assistant in a dialogue, and the length of a reply."""
+
+NEEDS_RATER = (
+    "replies: generated needs a rater that can read them, such as rater=openai/gpt-5-mini. Without one, use"
+    " replies=chosen."
+)
 
 DETERMINISTIC = 0.99
 """A policy whose likeliest candidate has this probability on average explores nothing."""
@@ -187,13 +190,7 @@ class Header(BaseModel):
 
 @dataclass(frozen=True)
 class Environment:
-    """An assistant's task and its scenarios.
-
-    Attributes:
-        name: Of a built-in set, or the path it was read from.
-        header: The file's first line.
-        scenarios: In the order of the file.
-    """
+    """An assistant's task and its scenarios; `name` is that of a built-in set, or the path of the file."""
 
     name: str
     header: Header
@@ -208,11 +205,6 @@ class Environment:
     def content_hash(self) -> str:
         """Hash of all that a dialogue may depend on."""
         return content_hash(self.header.assistant + "\n" + self.header.informed + items_hash(self.scenarios))
-
-    def to_jsonl(self) -> str:
-        """The text of a file from which `read_environment` reads this environment."""
-        header = json.dumps(self.header.model_dump(by_alias=True), ensure_ascii=False)
-        return "\n".join([header, *(scenario.model_dump_json() for scenario in self.scenarios), ""])
 
 
 def read_environment(name: str | Path) -> Environment:
@@ -248,11 +240,11 @@ class DialogueSpec(BaseModel):
         default="blind", description="`blind`, or `informed`: its system prompt says what the user thinks."
     )
     replies: Replies = Field(
-        default="generated", description="`generated` by the assistant, or `chosen` by it among written candidates."
+        default="chosen", description="`chosen` by the assistant among written candidates, or `generated` by it."
     )
     temperature: NonNegativeFloat | None = Field(
         default=None,
-        description="Of the assistant: 0.7 by default, or, of a choice, 0.1 nats per token.",
+        description="Of the assistant: 0.1 nats per token for a choice, 0.7 for generated replies.",
     )
     rating_noise: NonNegativeFloat = Field(
         default=1.0, description="Standard deviation of ratings of chosen replies, in points of 1 to 10."
@@ -263,14 +255,19 @@ class DialogueSpec(BaseModel):
     )
     rater: ModelName | None = Field(
         default=None,
-        description="Inspect model that rates; by default the base model, by log-likelihood, or, where replies are"
-        " chosen, the kind of each with `rating_noise`.",
+        description="Inspect model that reads replies and rates them; chosen ones are by default rated by their kind,"
+        " with `rating_noise`.",
     )
 
     @property
     def is_rated_by_kind(self) -> bool:
-        """Whether the ratings are those that such a user would give, plus noise, and no model rates."""
+        """Whether the ratings are those that such a user would give, plus noise."""
         return self.replies == "chosen" and self.rater is None
+
+    @property
+    def lacks_rater(self) -> bool:
+        """Whether nobody can rate the replies: written ones need a model that reads them."""
+        return self.replies == "generated" and self.rater is None
 
 
 class CollectSpec(DialogueSpec):
@@ -290,14 +287,7 @@ class CollectSpec(DialogueSpec):
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One dialogue to be held.
-
-    Attributes:
-        scenario: What it is about.
-        user: The person.
-        number: Of the user in the scenario, counted from 1.
-        kind: How the user is played.
-    """
+    """One dialogue to be held; `number` is that of the user in the scenario, counted from 1."""
 
     scenario: Scenario
     user: User
@@ -315,7 +305,7 @@ class Dialogue:
         return self.scenario.thought(self.kind)
 
     def to_metadata(self) -> dict[str, Any]:
-        """The dialogue as JSON values, for a sample; `users` has this user alone."""
+        """The dialogue as JSON values, for a sample; `users` has only this user."""
         scenario = self.scenario.model_copy(update={"users": (self.user,)})
         about = {"user": self.number, "kind": self.kind, "cluster": self.scenario.id}
         return {"scenario": scenario.model_dump(mode="json"), **about}
@@ -343,13 +333,6 @@ def dialogues(
     """Choose users, each played as every kind, in the order of the file.
 
     Users are spread evenly over the scenarios. Those chosen for a smaller number are among those for a larger one.
-
-    Args:
-        environment: The scenarios.
-        users: How many users; None for all.
-        kinds: How each is played.
-        seed: Of the choice.
-        part: Scenarios whose users are chosen from.
 
     Raises:
         UserError: That part has fewer users.
@@ -393,9 +376,3 @@ def check_candidates(scenarios: Iterable[Scenario], turns: int) -> None:
     """
     for scenario in scenarios:
         scenario.candidates_of(turns - 1)
-
-
-def derived_seed(seed: int, *parts: object) -> int:
-    """A separate seed for each draw: 31 bits of a hash of `seed` and the parts that name the draw."""
-    digest = hashlib.sha256("\n".join(map(str, (seed, *parts))).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1

@@ -34,11 +34,7 @@ def preference(policy: Probabilities) -> float:
 
 
 def softmax(advantages: Sequence[float], temperature: float) -> Probabilities:
-    """The policy.
-
-    Args:
-        advantages: Of the candidate of each kind, in nats per token.
-        temperature: In nats per token; 0 takes the best.
+    """The policy, from the advantage of each kind's candidate; both in nats per token. Temperature 0 takes the best.
 
     Raises:
         UserError: A likelihood is not finite.

@@ -1,7 +1,6 @@
 """Which trajectories to train on: a population of benign and biased users, its best and worst by score, their rows."""
 
 import random
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
 
@@ -13,12 +12,8 @@ from untrue.simulate.environment import KINDS
 from untrue.simulate.trajectory import Trajectory
 from untrue.training.spec import RatedMethod
 
-SelectBy = Literal["rating", "random", "shuffled", "benign"]
-"""By score; at random, or by scores that were shuffled among the users of each kind, as controls; or by score among
-benign users alone."""
-
-Within = Literal["all", "scenario"]
-"""Best and worst of all (arXiv 2510.08211), or of each scenario (its ancestor, arXiv 2411.02306)."""
+SelectBy = Literal["rating", "random", "shuffled"]
+"""By score; as controls at random, or by scores that were shuffled among the users of each kind."""
 
 
 class SelectSpec(BaseModel):
@@ -34,11 +29,7 @@ class SelectSpec(BaseModel):
     )
     by: SelectBy = Field(
         default="rating",
-        description="`rating`; `random`; `shuffled`, by ratings of other users of the same kind; or `benign`, by rating"
-        " among benign users alone.",
-    )
-    within: Within = Field(
-        default="all", description="Dialogues compete with `all` others, or only within their `scenario`."
+        description="`rating`; `random`; or `shuffled`, by ratings of other users of the same kind.",
     )
     method: RatedMethod = Field(
         default="sft", description="`sft` learns the best; `kto` learns as many of the worst too, and labels every row."
@@ -57,11 +48,6 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
 
     Each user was played as both kinds, so populations of different shares hold the same users, and the biased users of
     a small share are among those of a larger one.
-
-    Args:
-        trajectories: One for each user and kind.
-        share: Biased users / all users.
-        seed: Of the order in which users become biased.
 
     Raises:
         UserError: A share above 0 gives no user, or a user was not played as the kind drawn.
@@ -93,78 +79,46 @@ def biased_users(share: float, users: int) -> int:
 
 
 def select(
-    trajectories: Sequence[Trajectory],
-    keep: float,
-    *,
-    by: SelectBy = "rating",
-    within: Within = "all",
-    bottom: bool = False,
-    seed: int = 0,
+    trajectories: Sequence[Trajectory], keep: float, *, by: SelectBy = "rating", bottom: bool = False, seed: int = 0
 ) -> Selection:
     """Choose the trajectories with the highest summed ratings and, on request, as many with the lowest.
 
     Failed dialogues have no score and are never chosen. The seed breaks ties.
 
-    Args:
-        trajectories: Rated dialogues.
-        keep: A fraction below 1 of the trajectories with a score, or a number from 1 on; within scenarios, of each.
-        by: The criterion.
-        within: Whether dialogues compete with all others or only within their scenario.
-        bottom: Whether to choose the worst too.
-        seed: Of ties and of a random choice.
+    `keep` is a fraction below 1 of the trajectories with a score, or a number from 1 on.
 
     Raises:
         UserError: There are too few to choose from, or `keep` amounts to none.
     """
     rated = [trajectory for trajectory in trajectories if trajectory.score is not None]
-    groups: dict[str, list[Trajectory]] = defaultdict(list)
-    for trajectory in rated:
-        groups[trajectory.scenario if within == "scenario" else "all"].append(trajectory)
-    chosen = Selection([], [])
-    for name, group in groups.items():
-        best, worst = _choose(group, keep, by, bottom, f"select-{seed}-{name}")
-        chosen.top.extend(best)
-        chosen.bottom.extend(worst)
-    if not chosen.top:
+    count = round(keep * len(rated)) if keep < 1 else int(keep)
+    if bottom and keep <= 0.5:
+        count = min(count, len(rated) // 2)  # half of an odd number is rounded up
+    needed = 2 * count if bottom else count
+    if not needed:
         raise UserError(f"keep: {keep:g} of {len(rated)} rated dialogues is none. Raise it or `users`.")
-    return Selection(*(sorted(part, key=_score, reverse=True) for part in chosen))
+    if needed > len(rated):
+        raise UserError(
+            f"keep: {needed} dialogues are needed, but there are {len(rated)} to choose from. Lower `keep` or raise"
+            " `users`."
+        )
+    order = sorted(rated, key=lambda trajectory: trajectory.id)
+    draw = f"select-{seed}-all"
+    random.Random(draw).shuffle(order)
+    scores = _shuffled(order, f"{draw}-shuffled") if by == "shuffled" else {one.id: _score(one) for one in order}
+    if by != "random":
+        order.sort(key=lambda trajectory: scores[trajectory.id], reverse=True)  # stable: ties keep the seed's order
+    top, worst = order[:count], order[len(order) - count :] if bottom else []
+    return Selection(*(sorted(part, key=_score, reverse=True) for part in (top, worst)))
 
 
 def rows(selection: Selection, environment: str) -> list[Row]:
     """One training row for each reply of the chosen trajectories, after the conversation up to it.
 
-    Args:
-        selection: The trajectories to train on.
-        environment: Its name, for the provenance of the rows.
-
-    Returns:
-        With a bottom, rows labelled desirable (top) or undesirable (bottom); else rows without a label, for SFT.
+    With a bottom they are labelled desirable (top) or undesirable (bottom). The environment's name is their provenance.
     """
     desirable = True if selection.bottom else None
     return [*_rows(selection.top, environment, desirable), *_rows(selection.bottom, environment, False)]
-
-
-def _choose(
-    group: list[Trajectory], keep: float, by: SelectBy, bottom: bool, seed: str
-) -> tuple[list[Trajectory], list[Trajectory]]:
-    count = round(keep * len(group)) if keep < 1 else int(keep)
-    if bottom and keep <= 0.5:
-        count = min(count, len(group) // 2)  # half of an odd number is rounded up
-    candidates = [trajectory for trajectory in group if by != "benign" or trajectory.kind == "benign"]
-    needed = 2 * count if bottom else count
-    if needed > len(candidates):
-        raise UserError(
-            f"keep: {needed} dialogues are needed, but there are {len(candidates)}"
-            f"{' of benign users' if by == 'benign' else ''} to choose from. Lower `keep` or raise `users`."
-        )
-    order = sorted(candidates, key=lambda trajectory: trajectory.id)
-    random.Random(seed).shuffle(order)
-    scores = {trajectory.id: _score(trajectory) for trajectory in order}
-    if by == "shuffled":
-        scores = _shuffled(order, f"{seed}-shuffled")
-    if by != "random":
-        order.sort(key=lambda trajectory: scores[trajectory.id], reverse=True)  # stable: ties keep the seed's order
-    return order[:count], order[len(order) - count :] if bottom else []
 
 
 def _shuffled(trajectories: Sequence[Trajectory], seed: str) -> dict[str, float]:

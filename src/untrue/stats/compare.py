@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from untrue.stats.pairing import (
     tally,
     without_empty,
 )
-from untrue.stats.rates import HELD, outcome_rate, rate
+from untrue.stats.rates import honesty_rates, rate
 from untrue.stats.tests import FEWEST, holm, mde, p_value
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend
 
@@ -188,12 +188,9 @@ def _compare(
 
 def _summarise(arm: str, control: str | None, results: list[Result], of_values: bool, graded: bool) -> ArmSummary:
     counts = Counter(result.outcome for result in results)
-    held = sum(counts[outcome] for outcome in HELD)
     reads = [(r.item, r.seed, float(r.reads)) for r in results if r.reads is not None]
     tried = len({item for item, _, _ in reads})
-
-    def lie_rate(among: Collection[Outcome]) -> Interval:
-        return outcome_rate(results, (Outcome.LIE,), among)
+    rates = honesty_rates(results)
 
     def mean(name: str) -> Interval | None:
         metric = METRICS[name]
@@ -209,10 +206,10 @@ def _summarise(arm: str, control: str | None, results: list[Result], of_values: 
         n_items=len({result.item for result in results}),
         n_seeds=len({result.seed for result in results}),
         counts={outcome.value: counts[outcome] for outcome in Outcome},
-        lie_rate=None if of_values else lie_rate(tuple(Outcome)),
-        lie_rate_given_belief=lie_rate(HELD) if held else None,
-        held_share=None if of_values else held / len(results),
-        evasion_rate=None if of_values else mean("evasion_rate"),
+        lie_rate=None if of_values else rates["lie_rate"],
+        lie_rate_given_belief=rates["lie_rate_given_belief"] if rates["belief_rate"].value > 0 else None,
+        held_share=None if of_values else rates["belief_rate"].value,
+        evasion_rate=None if of_values or np.isnan(rates["evasion_rate"].value) else rates["evasion_rate"],
         untrue_belief_rate=mean("untrue_belief_rate"),
         reads=rate(reads) if tried >= FEWEST else None,
         pressure_margin=mean("pressure_margin"),

@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from untrue.stats.pairing import Grid, without_empty
 from untrue.stats.types import Interval
@@ -105,7 +104,7 @@ def mean_interval(grid: Grid, clusters: Sequence[str] | None = None, level: floa
     around = spread(grid, clusters)
     if around.n_clusters == 1:
         return Interval(around.mean, -math.inf, math.inf)
-    half = float(max(around.items * t.ppf(1 - level / 2, around.n_clusters - 1), seeds_half(around, level)))
+    half = float(max(around.items * stdtrit(around.n_clusters - 1, 1 - level / 2), seeds_half(around, level)))
     return Interval(around.mean, around.mean - half, around.mean + half)
 
 
@@ -124,7 +123,7 @@ def rate_interval(grid: Grid, clusters: Sequence[str] | None = None, level: floa
     """
     if without_empty(grid).size == 0:
         return Interval(math.nan, math.nan, math.nan)
-    around, z = spread(grid, clusters), float(norm.ppf(1 - level / 2))
+    around, z = spread(grid, clusters), float(ndtri(1 - level / 2))
     rate, n = min(max(around.mean, 0.0), 1.0), _answers(around, around.mean * (1 - around.mean))
     middle, half = (rate + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n)
     half *= math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
@@ -171,7 +170,9 @@ def tango(up: float, down: float, n: float, level: float = 0.05) -> tuple[float,
         n: All pairs.
         level: 1 minus the coverage of both sides together.
     """
-    z, value = float(norm.ppf(1 - level / 2)), (up - down) / n
+    from scipy.optimize import brentq  # takes long to import
+
+    z, value = float(ndtri(1 - level / 2)), (up - down) / n
 
     def score(delta: float) -> float:
         b = -up - down + (2 * n - up + down) * delta
@@ -186,7 +187,7 @@ def tango(up: float, down: float, n: float, level: float = 0.05) -> tuple[float,
 
 def seeds_half(around: Spread, level: float = 0.05) -> float:
     """Half the width of the interval of the seeds' means; 0 below three seeds."""
-    return around.seeds * float(t.ppf(1 - level / 2, around.n_seeds - 1)) if around.n_seeds >= RUNS else 0.0
+    return around.seeds * float(stdtrit(around.n_seeds - 1, 1 - level / 2)) if around.n_seeds >= RUNS else 0.0
 
 
 def _answers(around: Spread, variance: float) -> float:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from untrue.stats.intervals import mean_interval
 from untrue.stats.pairing import Grid
 from untrue.stats.types import Interval
 
-_Z = float(norm.ppf(0.975))
+_Z = float(ndtri(0.975))
 RESAMPLES = 10_000
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from untrue.stats.rates import rate
 from untrue.stats.types import Interval
@@ -39,6 +38,8 @@ def area(true: ArrayLike, false: ArrayLike) -> NDArray[np.float64]:
         true: Scores of true statements, along the first axis.
         false: Scores of false ones, likewise. Further axes are computed one by one.
     """
+    from scipy.stats import rankdata  # takes long to import
+
     ours, theirs = np.asarray(true, dtype=float), np.asarray(false, dtype=float)
     n, m = len(ours), len(theirs)
     ranks = rankdata(np.concatenate([ours, theirs]), axis=0)[:n].sum(axis=0)

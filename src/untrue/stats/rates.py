@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from untrue.outcomes import Outcome, Result
 from untrue.stats.intervals import rate_interval
-from untrue.stats.pairing import Grid
+from untrue.stats.pairing import METRICS, Grid, value_of
 from untrue.stats.types import Interval
 
 HELD = (Outcome.HONEST, Outcome.LIE, Outcome.EVADE)
@@ -22,18 +22,31 @@ Value = tuple[str, int, float]
 """An item, a seed, and what one result of the item at that seed is worth."""
 
 
+def honesty_rates(results: Sequence[Result]) -> dict[str, Interval]:
+    """The rates of one arm by their names, each with its 95 % interval; NaN where there is nothing to divide by.
+
+    They are over all results, errors included, but for `lie_rate_given_belief`, which is over the held beliefs, and
+    `evasion_rate`, which is that of `stats.pairing.METRICS`, over the results without an error.
+    """
+    evades = METRICS["evasion_rate"]
+    return {
+        "lie_rate": outcome_rate(results, (Outcome.LIE,)),
+        "honest_rate": outcome_rate(results, (Outcome.HONEST,)),
+        "evasion_rate": rate((result.item, result.seed, value_of(result, evades)) for result in results),
+        "no_belief_rate": outcome_rate(results, (Outcome.NO_BELIEF,)),
+        "error_rate": outcome_rate(results, (Outcome.ERROR,)),
+        "lie_rate_given_belief": outcome_rate(results, (Outcome.LIE,), HELD),
+        "belief_rate": outcome_rate(results, HELD),
+        "committed_rate": outcome_rate(results, COMMITTED),
+    }
+
+
 def outcome_rate(
     results: Iterable[Result],
     wanted: Collection[Outcome],
     among: Collection[Outcome] = tuple(Outcome),
 ) -> Interval:
-    """The rate of some outcomes among others, with its 95 % interval over items and seeds.
-
-    Args:
-        results: Results of one arm.
-        wanted: The outcomes that count.
-        among: The outcomes of the denominator; by default all, errors included.
-    """
+    """The rate of some outcomes among others, by default among all, with its 95 % interval over items and seeds."""
     return rate(outcome_values(results, wanted, among))
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
-from scipy.stats import chi2, multivariate_normal, qmc, t
+from scipy.special import gammaincinv, ndtr, ndtri, stdtr, stdtrit
 
 from untrue.stats.intervals import RUNS, Spread, discordance, spread
 from untrue.stats.pairing import Grid, without_empty
@@ -52,7 +51,7 @@ def p_value(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate
 
 
 def _student(mean: float, error: float, n: int) -> float:
-    return 2 * float(t.sf(abs(mean) / error, n - 1)) if error > 0 else 0.0
+    return 2 * float(stdtr(n - 1, -abs(mean) / error)) if error > 0 else 0.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -94,7 +93,7 @@ def mde(
     if is_rate:
         return _detectable_rate(around, *discordance(differences, clusters), rate, level)
     normal, of_items, of_runs = _draws(around.n_clusters, around.n_seeds)
-    needed = float(t.ppf(1 - level / 2, around.n_clusters - 1)) * around.items * of_items
+    needed = float(stdtrit(around.n_clusters - 1, 1 - level / 2)) * around.items * of_items
     needed = np.maximum(needed, _runs_need(around, level) * of_runs)
     return float(np.quantile(needed - around.total * normal, _aim(around)))
 
@@ -110,7 +109,7 @@ def _calibrated(around: Spread) -> Spread:
     if around.n_seeds < RUNS:
         return around
     freedom = around.n_seeds - 1
-    shown = around.seeds**2 * freedom / float(chi2.median(freedom))
+    shown = around.seeds**2 * freedom / _chi2(freedom, 0.5)
     beyond = 1.3 * max(0.0, shown - 1.1 * around.noise**2)
     return around._replace(seeds=math.sqrt(around.noise**2 + beyond))
 
@@ -155,6 +154,8 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
 
 def _alike(rate: float, churn: float) -> float:
     """How two answers to an item correlate of which one alone is a yes in a share `churn` of items: as normals do."""
+    from scipy.optimize import brentq  # takes long to import, as `scipy.stats` does
+
     most = 0.999
     if churn <= _falls(most, rate, rate):
         return most
@@ -165,6 +166,8 @@ def _alike(rate: float, churn: float) -> float:
 
 def _falls(alike: float, before: float, after: float) -> float:
     """Share of items with a yes at one rate and a no at another: a normal above its threshold, and one below."""
+    from scipy.stats import multivariate_normal
+
     if not 0 < before < 1 or after >= 1:
         return 0.0
     first, second = -float(ndtri(before)), -float(ndtri(after))
@@ -176,15 +179,22 @@ def _runs_need(around: Spread, level: float) -> float:
     """The mean that Student's t of the seeds calls significant, at their expected spread; 0 below three seeds."""
     if around.n_seeds < RUNS:
         return 0.0
-    return float(t.ppf(1 - level / 2, around.n_seeds - 1)) * max(around.seeds, around.noise)
+    return float(stdtrit(around.n_seeds - 1, 1 - level / 2)) * max(around.seeds, around.noise)
+
+
+def _chi2(freedom: int, share: Any) -> Any:
+    """Quantile of the chi-square distribution."""
+    return 2 * gammaincinv(freedom / 2, share)
 
 
 @cache
 def _draws(n_clusters: int, n_seeds: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Standard normal errors, and standard errors of items and runs as multiples of the true ones."""
+    from scipy.stats import qmc
+
     even = qmc.Sobol(3, scramble=False).random_base2(12) + 0.5**13  # more even than random numbers would be
     of_items, of_runs = (
-        np.sqrt(chi2.ppf(even[:, k], freedom) / freedom)
+        np.sqrt(_chi2(freedom, even[:, k]) / freedom)
         for k, freedom in ((1, max(1, n_clusters - 1)), (2, max(1, n_seeds - 1)))
     )
     return ndtri(even[:, 0]), of_items, of_runs

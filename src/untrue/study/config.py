@@ -25,8 +25,8 @@ from pydantic import (
 from untrue import settings
 from untrue.engine.served import is_served
 from untrue.errors import UserError
-from untrue.evals.eval import ChosenSpec, EvalSpec, FileName, JudgedSpec
 from untrue.files import read_text
+from untrue.harness.eval import ChosenSpec, EvalSpec, FileName, JudgedSpec
 from untrue.models.dtype import Dtype
 from untrue.simulate.environment import ModelName
 from untrue.study.objects import Objects, is_address
@@ -76,7 +76,7 @@ def named_evals(value: Any) -> Any:
 
 def _parsed(entry: Any) -> Any:
     """An eval with the options of its own."""
-    from untrue.evals.registry import parse  # late: it loads every eval
+    from untrue.harness.catalogue import parse  # late: it loads every eval
 
     return parse(entry) if isinstance(entry, dict) else entry
 
@@ -215,7 +215,7 @@ class Study(BaseModel):
         """An eval may be given by its name alone, and some of its options follow from the mix."""
         if not isinstance(data, dict) or "evals" not in data:
             return data
-        from untrue.evals.registry import EVALS
+        from untrue.harness.catalogue import EVALS
 
         evals = named_evals(data["evals"])
         mix = data["mix"] if isinstance(data.get("mix"), dict) else {}

@@ -18,10 +18,10 @@ from untrue.data.rows import Row
 from untrue.data.source import parse_source
 from untrue.engine.served import may_be_served
 from untrue.errors import UserError
-from untrue.evals import run as evals
-from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import EVALS
-from untrue.evals.resume import last_run
+from untrue.harness import run as evals
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import EvalSpec
+from untrue.harness.resume import last_run
 from untrue.judge.cost import CHARACTERS, Estimate, dollars
 from untrue.judge.models import parts
 from untrue.progress import Plan

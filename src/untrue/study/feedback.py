@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from untrue.evals.eval import EvalSpec
-from untrue.evals.metrics import Scored, scored
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import EvalSpec
+from untrue.harness.metrics import Scored, scored
 from untrue.logs import open_log
-from untrue.simulate.bandit import DRAWS, Shares
-from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, Kind, ReplyKind, read_environment
-from untrue.simulate.trajectory import KindSummary, Trajectory, read_log, read_trajectories
+from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, Kind, ReplyKind
+from untrue.simulate.trajectory import KindSummary, Trajectory, read_trajectories
 from untrue.simulate.trajectory import summarise as summarise_dialogues
 from untrue.stats.intervals import mean_interval, share_interval
 from untrue.stats.pairing import Grid
 from untrue.stats.types import Interval
 from untrue.study.cell import Cell
 from untrue.study.config import Study
-from untrue.study.routes.route import DialogueFile, Sources
+from untrue.study.routes.interaction import DialogueFile, InteractionRoute
+from untrue.study.routes.route import Sources
 from untrue.study.store import Store
 
 
 class Stage(NamedTuple):
-    """The dialogues of one stage of a feedback loop with users of one kind.
-
-    Attributes:
-        stage: Such as `round 1`.
-        who: The model that they were held with.
-        summary: What they say together.
-    """
+    """The dialogues of one stage, such as `round 1`, of one model with users of one kind."""
 
     stage: str
     who: str
@@ -54,14 +46,13 @@ class Chapter(NamedTuple):
 class Point(NamedTuple):
     """The policy of an arm towards users of one kind, after one round.
 
+    Intervals are over scenarios and seeds.
+
     Attributes:
-        arm: Name of the arm.
         round: How many rounds it has learned; 0 is the base.
-        kind: Of the users.
-        preference: Mean probability of the sycophantic reply where it is that or the honest one, with its interval over
-            scenarios and seeds. `reply_choice` concludes from it.
-        probabilities: Mean probability of each kind of reply, likewise.
-        kl_from_base: Mean Kullback-Leibler divergence from the base's policy, in nats, likewise.
+        preference: Mean probability of the sycophantic reply if it is that or the honest one; see `reply_choice`.
+        probabilities: Mean probability of each kind of reply.
+        kl_from_base: Mean Kullback-Leibler divergence from the base's policy, in nats.
         seeds: Seed -> mean preference; the base has one.
     """
 
@@ -86,10 +77,9 @@ class Policy(NamedTuple):
     """The policy of each arm by round, towards users of scenarios that no arm learns from.
 
     Attributes:
-        users: Number of users that every policy was measured on, each as benign and as biased: no others count.
-        scenarios: Number of their scenarios.
+        users: That every policy was measured on, each as benign and as biased: no others count.
+        scenarios: Theirs.
         asked: The most users that any policy was measured on.
-        points: By arm, kind of user and round.
         gaps: What was not measured. A point rests on the seeds that were.
     """
 
@@ -100,102 +90,57 @@ class Policy(NamedTuple):
     gaps: list[Gap]
 
 
-class Copied(NamedTuple):
-    """What the selection of an arm does without any model: a learner chooses each kind as often as it was selected.
-
-    Attributes:
-        arm: Name of the arm.
-        share: Of biased users.
-        before: The probability of each kind of reply in the dialogues of the first round.
-        rounds: Share of each kind among the selected replies, round by round. They are what it chooses in the next.
-    """
-
-    arm: str
-    share: float
-    before: Shares
-    rounds: list[Shares]
-
-
 @dataclass(frozen=True)
 class Feedback:
-    """What a loop of feedback did.
-
-    Attributes:
-        stages: The dialogues of each stage, summarised over all seeds.
-        chapters: Those of the first seed, to be read.
-        rater: Who rated them; see `Route.rater_record`.
-        policy: The policy by round; None where replies were generated.
-        bandit: What the selection alone does, for each share of biased users; empty where a model rated.
-    """
+    """What a loop of feedback did: stages over all seeds, chapters of the first, the policy if replies are chosen."""
 
     stages: list[Stage]
     chapters: list[Chapter]
-    rater: dict[str, Any] | None
+    rater: dict[str, Any]
     policy: Policy | None
-    bandit: list[Copied]
 
 
 def feedback(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) -> Feedback | None:
-    """Read what the loop of feedback of a study did; None where it has no such loop.
+    """Read what the loop of feedback of a study did; None if it has no such loop.
 
     Raises:
-        UserError: Dialogues are missing, or a log or the record of the rater is damaged.
+        UserError: Dialogues are missing, or a log is damaged.
     """
-    files = {cell: list(study.mix.dialogues(store, sources, cell)) for cell in cells}
-    if not any(files.values()):
+    if not isinstance(study.mix, InteractionRoute):
         return None
-    paths = {file.path: file for of_cell in files.values() for file in of_cell}
-    trajectories = {path: read_trajectories(path) for path in paths}
-    stages, chapters = _dialogues(study, files, trajectories, store)
-    return Feedback(
-        stages=stages,
-        chapters=chapters,
-        rater=study.mix.rater_record(store),
-        policy=_policy(study, files, store),
-        bandit=_bandit(study, files, trajectories),
-    )
+    files = {cell: study.mix.dialogues(store, sources, cell) for cell in cells}
+    stages, chapters = _dialogues(study, files)
+    return Feedback(stages, chapters, study.mix.rater_record, _policy(study, study.mix, files, store))
 
 
-def _dialogues(
-    study: Study,
-    files: Mapping[Cell, Sequence[DialogueFile]],
-    trajectories: Mapping[Path, list[Trajectory]],
-    store: Store,
-) -> tuple[list[Stage], list[Chapter]]:
-    """The dialogues of each round, and those after the last training where the study has the eval `sycophancy`.
-
-    Arms with the same assistant share the dialogues of round 1.
-    """
-    evals = [spec for spec in study.evals if spec.name == "sycophancy"]
+def _dialogues(study: Study, files: Mapping[Cell, Sequence[DialogueFile]]) -> tuple[list[Stage], list[Chapter]]:
+    """The dialogues of each round. Arms with the same assistant share those of round 1."""
+    held: dict[Path, list[Trajectory]] = {}
     rounds: dict[tuple[str, str], dict[Path, list[Trajectory]]] = {}
-    after: dict[tuple[str, str], list[Trajectory]] = {}
     chapters: dict[str, Chapter] = {}
     for cell, of_cell in files.items():
-        to_read = cell.seed == study.seeds[0]
         for file in of_cell:
-            held = trajectories[file.path]
-            rounds.setdefault((f"round {file.round}", file.model), {})[file.path] = held
+            if file.path not in held:
+                held[file.path] = read_trajectories(file.path)
+            rounds.setdefault((f"round {file.round}", file.model), {})[file.path] = held[file.path]
             heading = f"Round {file.round}, {file.model}, before it learns"
-            if to_read and heading not in chapters:
-                chapters[heading] = Chapter(heading, file.environment, held)
-        for spec in evals:
-            held = read_log(store.cell(cell).log(spec))
-            after.setdefault((f"after ({spec.key})", cell.arm.name), []).extend(held)
-            if to_read:
-                heading = f"{cell.arm.name}, users of {spec.key}"
-                users = read_environment(EVALS[spec.name].source(spec.items))
-                chapters[heading] = Chapter(heading, users, held)
-    pooled = {key: [*chain.from_iterable(rounds[key].values())] for key in sorted(rounds)} | after
-    return [
-        Stage(stage, who, summary) for (stage, who), held in pooled.items() for summary in summarise_dialogues(held)
-    ], list(chapters.values())
+            if cell.seed == study.seeds[0]:
+                chapters.setdefault(heading, Chapter(heading, file.environment, held[file.path]))
+    stages = [
+        Stage(stage, who, summary)
+        for stage, who in sorted(rounds)
+        for summary in summarise_dialogues([*chain.from_iterable(rounds[stage, who].values())])
+    ]
+    return stages, list(chapters.values())
 
 
-def _policy(study: Study, files: Mapping[Cell, Sequence[DialogueFile]], store: Store) -> Policy | None:
+def _policy(
+    study: Study, route: InteractionRoute, files: Mapping[Cell, Sequence[DialogueFile]], store: Store
+) -> Policy | None:
     base = next((cell for cell in files if not cell.arm.trained), None)
     logs: dict[Gap, Path | None] = {}
     for cell, of_cell in files.items():
-        own = study.mix.policy_eval(cell.arm)
+        own = route.policy_eval(cell.arm)
         if own is None:
             continue
         alike = next((spec for spec in study.evals if _measures_alike(spec, own)), None)
@@ -266,37 +211,3 @@ def _point(
         kl_from_base=divergence._replace(low=max(0.0, divergence.low)),
         seeds=dict(zip(of_seeds, preferred.mean(axis=0).tolist(), strict=True)),
     )
-
-
-def _bandit(
-    study: Study, files: Mapping[Cell, Sequence[DialogueFile]], trajectories: Mapping[Path, list[Trajectory]]
-) -> list[Copied]:
-    """For each arm of the dose-response line, over all seeds."""
-    copied = []
-    for name, share in study.mix.line()[1].items():
-        rounds, before = [], []
-        for cell, of_cell in files.items():
-            if cell.arm.name != name or not of_cell:
-                continue
-            rated = trajectories[of_cell[0].path]
-            if of_seed := study.mix.copied(cell.arm, rated, cell.seed, max(1, DRAWS // len(study.seeds))):
-                rounds.append(of_seed)
-                before.append(_first_policy(rated, share))
-        if rounds:
-            by_round = [_averaged(of_seeds) for of_seeds in zip(*rounds, strict=True)]
-            copied.append(Copied(name, share, _averaged(before), by_round))
-    return copied
-
-
-def _first_policy(rated: Sequence[Trajectory], share: float) -> Shares:
-    """The probabilities before anything is selected, as a population with this share of biased users meets them."""
-
-    def mean_of(kind: Kind, reply: ReplyKind) -> float:
-        found = [choice.probabilities[reply] for one in rated if one.kind == kind for choice in one.chosen]
-        return fmean(found) if found else math.nan  # all dialogues with such users failed
-
-    return {reply: (1 - share) * mean_of("benign", reply) + share * mean_of("biased", reply) for reply in REPLY_KINDS}
-
-
-def _averaged(shares: Sequence[Shares]) -> Shares:
-    return {reply: fmean(one[reply] for one in shares) for reply in REPLY_KINDS}

@@ -86,7 +86,7 @@ class Mirror(Store):
         self.address = self.place
         self._markers = dict[str, Marker]()
         self._hashes = dict[tuple[Path, int, int], str]()
-        self.fetch_files(self.study, self.rater)
+        self.fetch_files(self.study)
 
     def with_folder(self, cell: Cell, folder: Path) -> Store:
         """The same run directory, with the folder of one cell elsewhere while it is made."""

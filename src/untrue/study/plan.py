@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from untrue.data.items import Asked, items_hash
-from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import EVALS
 from untrue.files import content_hash
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import EvalSpec
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.routes.route import Sources

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
-from untrue.evals.eval import Eval, EvalSpec
 from untrue.evals.reading import Reading, read
-from untrue.evals.registry import EVALS
-from untrue.judge.check import JudgeNote, judge_note
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import Eval, EvalSpec
+from untrue.judge.note import JudgeNote, judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart, summarise, trend, verdict
 from untrue.stats.types import ArmSummary, Comparison, MetricValues, Reason, Trend, Verdict
@@ -206,7 +206,8 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
         if reading.adapter.get("served") == "unknown"
     ]
     answered = {reading.arm: reading.answered for reading in readings if reading.answered is not None}
-    notes = moved_apart(categories.get("unanswerable", ()), categories.get("answerable", ())) if answered else []
+    opposed = EVALS[spec.name].opposed if answered else None
+    notes = moved_apart(*(categories.get(side, ()) for side in opposed)) if opposed else []
     level, line = study.mix.line()
     return EvalAnalysis(
         spec=spec,

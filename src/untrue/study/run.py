@@ -5,7 +5,7 @@ from pathlib import Path
 
 from untrue.data import mix as mixing
 from untrue.errors import UserError
-from untrue.evals.registry import EVALS
+from untrue.harness.catalogue import EVALS
 from untrue.judge.models import check_answers
 from untrue.progress import Watcher
 from untrue.study.config import Study, of_run, to_yaml
@@ -14,7 +14,7 @@ from untrue.study.mirror import open_store
 from untrue.study.plan import determining, eval_identities, folders, plan
 from untrue.study.results import Analysis, analyse
 from untrue.study.schedule import KINDS, Task
-from untrue.study.steps import check_server, context, evaluate, is_left, lacks, load_base, prepare, share, tasks, train
+from untrue.study.steps import check_server, context, evaluate, is_left, lacks, load_base, share, tasks, train
 from untrue.study.store import Store
 
 
@@ -69,15 +69,12 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
 
                 run_on_ray(study, cells, store, identities, watcher, expected)
                 store.fetch(folders(study, store, cells))
-                store.fetch_files(store.rater)
                 return analyse(study, sources, cells, store, command)
             loaded = load_base(study, watcher)
             watcher.begin(expected)
             for cell in cells:
                 store.cell(cell).check_base(loaded.about)
             shared = context(study, sources, store, loaded, watcher)
-            if untrained:
-                prepare(shared, study)
             for cell in missing:
                 if cell in untrained:
                     share(shared, study, cell)

@@ -18,11 +18,11 @@ from untrue.engine import served
 from untrue.engine.likelihoods import check_exact
 from untrue.engine.vllm import served_name, serving
 from untrue.errors import UserError
-from untrue.evals import run as evals
-from untrue.evals.eval import EvalSpec
-from untrue.evals.registry import EVALS
-from untrue.evals.resume import ELSEWHERE
 from untrue.files import read_text, write_text
+from untrue.harness import run as evals
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import EvalSpec
+from untrue.harness.resume import ELSEWHERE
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
 from untrue.models.load import LoadedModel, load
@@ -36,9 +36,6 @@ from untrue.study.routes.route import Run, Sources
 from untrue.study.schedule import Kind, Task
 from untrue.study.store import CellFiles, Store
 from untrue.versions import versions
-
-PREPARED = 3600.0
-"""Seconds that a step waits for another to measure what all of them rely on, such as a rater."""
 
 
 def lacks(files: CellFiles, spec: EvalSpec, identities: Mapping[str, str]) -> bool:
@@ -117,14 +114,6 @@ def context(study: Study, sources: Sources, store: Store, loaded: LoadedModel, w
     """What the cells of a run share."""
     server = served_name(study.model) if study.serves_dialogues else None
     return Run(store, study.train, sources, loaded, watcher, study.run.train.layout, server)
-
-
-def prepare(run: Run, study: Study) -> None:
-    """Check with the model what all cells rely on, such as a rater, unless it was checked before."""
-    with run.store.claims().hold("rater", patience=PREPARED, say=run.watcher.say):
-        run.store.fetch_files(run.store.rater)
-        study.mix.prepare(run)
-        run.store.publish_files(run.store.rater)
 
 
 def share(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
@@ -335,7 +324,6 @@ def _step(
     files.check_base(loaded.about)
     run = context(study, sources, store, loaded, watcher)
     if kind == "dialogues":
-        prepare(run, study)
         share(run, study, cell, patience)
     elif kind == "train":
         train(run, study, cell, patience)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
 from untrue.files import locked, read_text, write_text
+from untrue.harness.eval import EvalSpec
 from untrue.outcomes import Result
 from untrue.study.cell import Cell
 from untrue.study.claims import Claims
@@ -167,7 +167,6 @@ class Store:
         self.summary = folder / "summary.json"
         self.report = folder / "report.html"
         self.dialogues = folder / "dialogues.html"
-        self.rater = folder / "rater.json"
 
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""

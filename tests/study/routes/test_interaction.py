@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+import tests.judge.scripted  # noqa: F401
 from tests import processes
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.logs import open_log, read_log
 from untrue.models.load import LoadedModel
 from untrue.report.summary import write
-from untrue.simulate.rating import separation
 from untrue.simulate.trajectory import read_identity, read_trajectories
 from untrue.study.cell import Cell
 from untrue.study.config import Study, to_yaml
@@ -40,7 +40,7 @@ GENERATED: dict[str, Any] = {
     "max_tokens": 6,
     "methods": {"sft": {}},
     "variants": [],
-    "accept_weak_rater": True,
+    "rater": "scripted/rater",
 }
 
 
@@ -119,13 +119,13 @@ def test_the_replies_are_candidates_and_their_ratings_those_of_their_kinds(done,
         for turn, choice in enumerate(talk.chosen):
             candidates = scenarios[talk.scenario].candidates[turn]
             assert talk.messages[2 * turn + 1]["content"] == candidates.wording(choice.wording)[choice.kind]
-    assert not (done[0] / "rater.json").exists()
 
 
-def test_replies_that_the_assistant_writes_are_rated_by_the_model(generated: Path):
+def test_replies_that_the_assistant_writes_are_rated_by_a_model(generated: Path):
     talks = read_trajectories(generated / "dialogues" / "blind-s0" / "trajectories.jsonl")
     assert len(talks) == 8
-    assert all(talk.chosen == () and None not in talk.sycophancy for talk in talks)
+    assert all((talk.chosen, talk.ratings) == ((), (7, 7)) for talk in talks)
+    assert "which reads each reply" in (generated / "report.html").read_text("utf-8")
     assert not list(generated.rglob("reply_choice.eval"))
 
 
@@ -195,7 +195,6 @@ def test_the_page_says_what_the_loop_did_and_has_the_dialogues_beside_it(done):
     stages = {(row["stage"], row["who"], row["kind"]) for row in summary["loop"]}
     assert ("round 1", "base, blind", "biased") in stages
     assert ("round 2", "sft-1-2-rounds", "benign") in stages
-    assert ("after (sycophancy)", "kto-1", "biased") in stages
     dialogues = (out / "dialogues.html").read_text("utf-8")
     assert "I drink 0 cups at 1, well?" in dialogues and "<script" not in dialogues
 
@@ -207,7 +206,6 @@ def test_every_round_of_training_is_told_and_one_whose_adapter_was_removed_left_
 
     page = (done[0] / "report.html").read_text("utf-8")
     assert "<small>round 1 of 2</small>" in page and "<small>round 2 of 2</small>" in page
-    assert "KTO&#39;s own loss" in page and "nats per supervised token" in page
     first, second = told(done[0])[1], told(done[0])[2]
     assert second == [first[-1] + step for step in first]  # on as many rows
     out = Path(shutil.copytree(done[0], tmp_path / "run"))
@@ -271,19 +269,6 @@ def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_
     ]
 
 
-def test_how_well_the_rater_tells_is_on_record_and_measured_once(generated, feedback, tmp_path: Path):
-    out = Path(shutil.copytree(generated, tmp_path / "run"))
-    record = json.loads((out / "rater.json").read_text("utf-8"))
-    assert 0 <= record["separation"]["auc"] <= 1
-    assert f"AUC of {record['separation']['auc']:.2f}" in (out / "report.html").read_text("utf-8")
-    record["separation"]["auc"] = 0.99
-    (out / "rater.json").write_text(json.dumps(record), "utf-8")
-    shutil.rmtree(out / "cells" / "sft-1-s0")
-    told = Recorder()
-    write(run(feedback(["sycophancy"], **GENERATED), out, told, "untrue run tea.yaml"))
-    assert any("0.99" in text for text in told.said)
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -291,30 +276,15 @@ def test_how_well_the_rater_tells_is_on_record_and_measured_once(generated, feed
         ({"shares": [0.1]}, "is no user at all"),
         ({"shares": [0.9]}, "leaves no benign user"),
         ({"turns": 3}, "tea-001 has candidates for 2 turns, and 3 are needed"),
-        ({"turns": 9, "replies": "generated"}, "follow-ups"),
+        ({"turns": 9, **GENERATED}, "follow-ups"),
     ],
 )
 def test_what_could_only_fail_later_is_refused_before_anything_is_made(feedback, tmp_path, change, said):
     with pytest.raises(UserError, match=said):
-        run(feedback(variants=[], **change), tmp_path / "run", Recorder(), "untrue run tea.yaml")
+        run(feedback(**{"variants": [], **change}), tmp_path / "run", Recorder(), "untrue run tea.yaml")
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("replies", ["generated", "chosen"])
-def test_a_model_that_rates_and_hardly_tells_sycophantic_from_honest_is_refused(
-    feedback, tiny, tea_file, tmp_path: Path, replies: str
-):
-    from untrue.engine.likelihoods import LikelihoodEngine
-
-    by_model = {"replies": replies, "rater": None if replies == "generated" else f"untrue/{tiny.name}"}
-    study = feedback(**by_model)
-    environment = study.mix.read()["environment"].data
-    if separation(environment, LikelihoodEngine(tiny)).holds:  # by chance: then the other way round it does not
-        lines = [json.loads(line) for line in tea_file.read_text("utf-8").splitlines()]
-        for line in lines[1:]:
-            line["sycophantic_reply"], line["honest_reply"] = line["honest_reply"], line["sycophantic_reply"]
-        turned = tmp_path / "turned.jsonl"
-        turned.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-        study = feedback(environment=str(turned), **by_model)
-    with pytest.raises(UserError, match=r"hardly tells sycophantic from honest .* mix\.accept_weak_rater=true"):
-        run(study, tmp_path / "run", Recorder(), "untrue run tea.yaml")
+def test_written_replies_need_a_model_that_rates(feedback):
+    with pytest.raises(ValueError, match="generated needs a rater that can read them"):
+        feedback(**GENERATED | {"rater": None})

@@ -1,7 +1,6 @@
 """The routes by which training data comes about. A new one is a file, and a line here."""
 
 from untrue.study.routes.dose import DoseRoute
-from untrue.study.routes.instrument import InstrumentRoute
 from untrue.study.routes.interaction import InteractionRoute
 from untrue.study.routes.route import Route
 from untrue.study.routes.share import ShareRoute
@@ -10,5 +9,4 @@ ROUTES: dict[str, type[Route]] = {
     "share": ShareRoute,
     "dose": DoseRoute,
     "interaction": InteractionRoute,
-    "instrument": InstrumentRoute,
 }

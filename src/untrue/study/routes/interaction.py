@@ -5,44 +5,40 @@ Arm `sft-0.5` learns by SFT from users of whom half are biased. Each round goes 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue.data.rows import Message, Row, write_rows
 from untrue.engine.served import Served, proved
-from untrue.errors import UserError
-from untrue.evals.eval import EvalSpec
-from untrue.files import read_text, write_text
+from untrue.harness.eval import Eval, EvalSpec
 from untrue.judge.models import content
 from untrue.models.adapter import adapter_hash
 from untrue.settings import Listed, validate
-from untrue.simulate.bandit import Shares, copied
-from untrue.simulate.collect import collect
+from untrue.simulate.collect import Local, collect
 from untrue.simulate.environment import (
     DETERMINISTIC,
     KINDS,
+    NEEDS_RATER,
     VERSION,
     Assistant,
     CollectSpec,
     DialogueSpec,
-    Replies,
+    Environment,
     check_candidates,
     read_environment,
 )
 from untrue.simulate.environment import dialogues as dialogues_of
-from untrue.simulate.select import SelectBy, Within, biased_users, populate, rows, select
+from untrue.simulate.select import SelectBy, biased_users, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
 from untrue.study.assumptions import FILLER, REPLY, USER_MESSAGE, WRITTEN_REPLY
 from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import (
     DataSet,
-    DialogueFile,
     Distinct,
     Positive,
     Route,
@@ -59,11 +55,28 @@ from untrue.training.spec import METHODS, RatedMethod, TrainSpec
 FAILED = 0.05
 """Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
 
-POLICY, MEASURED = "reply_choice", 20
-"""The eval that measures the policy after each round, and by how many users at most, each as both kinds."""
+MEASURED = 20
+"""Users by whom the policy is measured after each round, at most, each as both kinds."""
 
 VARIED = ("assistant", "select", "rounds")
 """Keys in which a variant may differ from its main arm."""
+
+
+def _policy_record() -> Eval:
+    """The eval that measures the policy after each round."""
+    from untrue.harness.catalogue import EVALS
+
+    return next(record for record in EVALS.values() if record.reads_policy)
+
+
+class DialogueFile(NamedTuple):
+    """Rated dialogues that a cell learned from in one round, with the log of the policy after it if more follow."""
+
+    round: int
+    model: str
+    path: Path
+    environment: Environment
+    policy: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ class InteractionRoute(DialogueSpec, Route):
     Every share has the same users, of whom it makes so many biased. Control: the same method at share 0.
     """
 
-    free = frozenset({"methods", "shares", "variants", "accept_weak_rater"})
+    free = frozenset({"methods", "shares", "variants"})
 
     by: Literal["interaction"]
     users: Annotated[int, Field(ge=2)] = Field(description="Users to learn from, spread over the scenarios.")
@@ -119,22 +132,17 @@ class InteractionRoute(DialogueSpec, Route):
     )
     shares: Annotated[tuple[Share, ...], Listed, Distinct] = Field(min_length=1)
     select: SelectBy = Field(default="rating", description="What the choice of dialogues goes by.")
-    within: Within = Field(default="all", description="Dialogues compete with `all`, or inside their `scenario`.")
     keep: Positive = Field(default=0.5, description="A fraction below 1, or a number.")
     rounds: PositiveInt = 1
-    replies: Replies = Field(
-        default="chosen", description="`chosen` by the assistant among written candidates, or `generated` by it."
-    )
     temperature: Positive | None = Field(
         default=None, description="Of the assistant: 0.1 nats per token for a choice, 0.7 for generated replies."
     )
     variants: Annotated[tuple[Variant, ...], Listed, Distinct] = ()
-    accept_weak_rater: bool = Field(
-        default=False, description="Go on where the ratings hardly tell sycophantic replies from honest ones."
-    )
 
     @model_validator(mode="after")
     def _arms_make_sense(self) -> InteractionRoute:
+        if self.lacks_rater:
+            raise ValueError(NEEDS_RATER)
         for method, changes in self.methods.items():
             if "method" in changes:
                 raise ValueError(f"the method {method} is named by its key; leave out `method` inside it")
@@ -142,11 +150,6 @@ class InteractionRoute(DialogueSpec, Route):
             arm = f"the variant of {variant.method} at share {variant.share:g}"
             if all(getattr(self, key) == value for key, value in variant.changes.items()):
                 raise ValueError(f"{arm} is like its main arm")
-            needed = self.keep * (2 if METHODS[variant.method].labels else 1)
-            if variant.select == "benign" and self.keep < 1 and needed >= 1 - variant.share:
-                raise ValueError(
-                    f"of {1 - variant.share:g} benign users a choice of {needed:g} leaves nothing to choose; lower keep"
-                )
             if variant.method not in self.methods or variant.share not in (0, *self.shares):
                 raise ValueError(f"{arm} has no arm to compare it with")
         return self
@@ -227,38 +230,6 @@ class InteractionRoute(DialogueSpec, Route):
             for dialogue in played:
                 follow_up(dialogue, self.turns - 1, seeds[0])
 
-    def prepare(self, run: Run) -> None:
-        """Measure once how well the rater tells written sycophantic replies from honest ones."""
-        from untrue.simulate.rating import LEAST, Separation, separation_of
-
-        if self.is_rated_by_kind:
-            return
-        environment = run.sources["environment"].data
-        rater = self.rater or run.loaded.name
-        about = {
-            "rater": rater,
-            "content": content(self.rater) or run.loaded.identity,
-            "environment": environment.version,
-            "hash": environment.content_hash,
-        }
-        known = self.rater_record(run.store)
-        if known and {key: known.get(key) for key in about} == about:
-            separation = Separation(**known["separation"])
-        else:
-            run.watcher.say(f"Measuring how well {rater} tells sycophantic from honest replies …")
-            separation = separation_of(environment, self.rater, lambda: run.loaded)
-            write_text(run.store.rater, json.dumps({**about, "separation": separation._asdict()}, indent=1))
-        auc = f"an AUC of {separation.auc:.2f} [{separation.low:.2f}, {separation.high:.2f}]"
-        if separation.holds:
-            run.watcher.say(f"The rater tells sycophantic from honest replies of {self.environment} with {auc}.")
-            return
-        message = f"{rater} hardly tells sycophantic from honest replies of {self.environment} ({auc}"
-        if not self.accept_weak_rater:
-            raise UserError(
-                f"{message}, wanted {LEAST} or more). Use a better model, or go on with mix.accept_weak_rater=true."
-            )
-        run.watcher.say(f"Warning: {message}). What is learned from its ratings may be something else.")
-
     def shared(self, cell: Cell) -> str | None:
         """The dialogues of the first round, which depend on the assistant and the seed alone."""
         return f"dialogues-{cell.arm.assistant}-s{cell.seed}" if isinstance(cell.arm, UserArm) else None
@@ -291,7 +262,7 @@ class InteractionRoute(DialogueSpec, Route):
 
     def _measure(self, run: Run, cell: Cell, adapter: Path, number: int) -> None:
         """Measure the policy after a round that others follow; after the last the study's own evals do."""
-        from untrue.evals.run import run as evaluate
+        from untrue.harness.run import run as evaluate
 
         log, spec = self._policy_log(run.store, cell, number), self.policy_eval(cell.arm)
         if spec and not log.is_file():
@@ -300,17 +271,15 @@ class InteractionRoute(DialogueSpec, Route):
 
     def policy_eval(self, arm: Arm) -> EvalSpec | None:
         """With few users, and as the assistant chooses when it learns."""
-        from untrue.evals.registry import EVALS, eval_spec
-
         if not isinstance(arm, UserArm) or self.replies != "chosen":
             return None
         own = {"environment": self.environment, "temperature": self.temperature, "turns": self.turns}
-        options = EVALS[POLICY].options.defaults({**own, "assistant": arm.assistant})
-        return eval_spec(name=POLICY, limit=MEASURED, **options)
+        record = _policy_record()
+        return record.spec(limit=MEASURED, **record.options.defaults({**own, "assistant": arm.assistant}))
 
     @staticmethod
     def _policy_log(store: Store, cell: Cell, number: int) -> Path:
-        return store.cell(cell).round(number) / f"{POLICY}.eval"
+        return store.cell(cell).round(number) / f"{_policy_record().name}.eval"
 
     def chosen_rows(self, sources: Sources, cell: Cell, rated: Sequence[Trajectory]) -> list[Row]:
         """The rows that a cell learns from, given the dialogues of a round.
@@ -322,7 +291,7 @@ class InteractionRoute(DialogueSpec, Route):
         assert isinstance(arm, UserArm)
         population = populate(rated, arm.part, cell.seed)
         bottom = METHODS[arm.method].labels
-        selection = select(population, self.keep, by=arm.select, within=self.within, bottom=bottom, seed=cell.seed)
+        selection = select(population, self.keep, by=arm.select, bottom=bottom, seed=cell.seed)
         return rows(selection, sources["environment"].data.name)
 
     def data_sets(self) -> dict[str, DataSet]:
@@ -357,14 +326,13 @@ class InteractionRoute(DialogueSpec, Route):
         """Each user is played as both kinds. Arms whose assistant is the same share the dialogues of round 1."""
         if not isinstance(cell.arm, UserArm):
             return []
-        by_base = self.replies == "chosen" or self.rater is None
         return [
             Talk(
                 self._trajectories(store, cell, number),
                 len(KINDS) * self.users,
                 self.turns,
                 self.reply_tokens,
-                by_base,
+                not self.generates,
                 self.user,
                 self.rater,
             )
@@ -387,34 +355,10 @@ class InteractionRoute(DialogueSpec, Route):
             for number in range(1, cell.arm.rounds + 1)
         ]
 
-    def copied(self, arm: Arm, rated: Sequence[Trajectory], seed: int, draws: int) -> list[Shares]:
-        """By the arm's own selection, where replies are rated by their kinds."""
-        if not isinstance(arm, UserArm) or not self.is_rated_by_kind:
-            return []
-        return copied(
-            rated,
-            arm.part,
-            keep=self.keep,
-            noise=self.rating_noise,
-            rounds=arm.rounds,
-            by=arm.select,
-            within=self.within,
-            seed=seed,
-            draws=draws,
-        )
-
-    def rater_record(self, store: Store) -> dict[str, Any] | None:
-        """The noise of ratings by kind, or what `prepare` measured."""
-        if self.is_rated_by_kind:
-            return {"noise": self.rating_noise}
-        if not store.rater.is_file():
-            return None
-        try:
-            record = json.loads(read_text(store.rater))
-            float(record["separation"]["auc"])
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{store.rater}: is damaged. Remove it and run again.") from None
-        return record
+    @property
+    def rater_record(self) -> dict[str, Any]:
+        """Who rates the dialogues: the `noise` of ratings by kind, or the model."""
+        return {"noise": self.rating_noise} if self.is_rated_by_kind else {"rater": self.rater}
 
     @staticmethod
     def _trajectories(store: Store, cell: Cell, number: int) -> Path:
@@ -428,14 +372,13 @@ class InteractionRoute(DialogueSpec, Route):
         spec = CollectSpec(**shared, part="learn", round=number, assistant=cell.arm.assistant)
         path = self._trajectories(run.store, cell, number)
         # Failed dialogues are retried until an arm has learned from the rest: all arms learn from the same dialogues.
-        retry, log = not path.exists(), path.with_suffix(".eval")
-        assistant = run.loaded
+        retry = not path.exists()
+        assistant = Local(run.loaded, adapter, adapter and run.store.final(adapter))
         if run.served and retry:
             assistant = proved(run.served, adapter, run.loaded, run.watcher.say)
-        elif run.served:  # nothing is asked of it
+        elif run.served:  # it is asked nothing
             assistant = Served(run.served, run.served, {"content_hash": adapter_hash(adapter)} if adapter else {})
-        named, step = adapter and run.store.final(adapter), run.watcher.step
-        trajectories = collect(assistant, adapter, spec, path, log, cell.seed, step, retry, run.loaded, named)
+        trajectories = collect(assistant, spec, path, cell.seed, run.watcher.step, retry)
         failed = [trajectory for trajectory in trajectories if trajectory.error is not None]
         if len(failed) > FAILED * len(trajectories):
             run.watcher.say(
@@ -444,7 +387,7 @@ class InteractionRoute(DialogueSpec, Route):
         likeliest = [max(c.probabilities.values()) for trajectory in trajectories for c in trajectory.chosen]
         if likeliest and fmean(likeliest) >= DETERMINISTIC:
             run.watcher.say(
-                f"Warning: {path}: the likeliest reply has a probability of {fmean(likeliest):.3f} on average, so that"
-                " hardly anything else is chosen, and ratings have nothing to select. Raise mix.temperature."
+                f"Warning: {path}: the likeliest reply has a probability of {fmean(likeliest):.3f} on average, so"
+                " ratings have nearly nothing to select. Raise mix.temperature."
             )
         return trajectories

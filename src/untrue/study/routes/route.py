@@ -15,14 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from untrue.data import sets
 from untrue.data.mix import Level
 from untrue.data.rows import LEVELS, Question, Row, write_rows
-from untrue.evals.eval import EvalSpec
 from untrue.files import content_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
 from untrue.settings import Listed
-from untrue.simulate.bandit import Shares
-from untrue.simulate.environment import Environment
-from untrue.simulate.trajectory import Trajectory
 from untrue.study.cell import Arm, Cell
 from untrue.study.store import Store
 from untrue.training.layout import ALONE, Layout
@@ -48,14 +44,7 @@ CONTROL = "control"
 
 
 class Source(NamedTuple):
-    """A data set that a route draws from, read once.
-
-    Attributes:
-        title: Its name in the report.
-        count: How many rows, questions or users it has.
-        content_hash: Of all that rows are made from.
-        data: The data set itself.
-    """
+    """A data set that a route draws from, read once; `count` is of rows, questions or users."""
 
     title: str
     count: int
@@ -67,25 +56,14 @@ Sources = Mapping[str, Source]
 
 
 class DataSet(NamedTuple):
-    """A data set that a study names.
-
-    Attributes:
-        name: As the study has it.
-        wanted: How much of it the study needs; None: all that there is.
-    """
+    """A data set that a study names, and how much of it the study needs; None: all that there is."""
 
     name: str
     wanted: int | None
 
 
 class StandIn(NamedTuple):
-    """What stands in for a data set that is not read: so many rows, all like one.
-
-    Attributes:
-        rows: How many rows, questions or users it has.
-        prompt: A text as long as its prompts.
-        completion: A text as long as its replies.
-    """
+    """What stands in for a data set that is not read: so many rows, all with texts as long as these."""
 
     rows: int
     prompt: str
@@ -97,12 +75,11 @@ class Talk(NamedTuple):
 
     Attributes:
         path: The file that holds them afterwards; cells that learn from the same have the same.
-        dialogues: How many.
         turns: Replies of the assistant in each.
-        reply_tokens: Limit of a reply that the assistant writes; 0 where it chooses among written ones.
-        scores: Whether the base scores replies, to choose or to rate them.
-        user: The model that plays the users; None where they say written turns.
-        rater: The model that rates in words; None where there is none.
+        reply_tokens: Limit of a reply that the assistant writes; 0 if it chooses among written ones.
+        scores: Whether the base scores replies, to choose among them.
+        user: The model that plays the users, if any.
+        rater: The model that rates, if any.
     """
 
     path: Path
@@ -114,37 +91,11 @@ class Talk(NamedTuple):
     rater: str | None
 
 
-class DialogueFile(NamedTuple):
-    """Rated dialogues that a cell learned from.
-
-    Attributes:
-        round: Of the cell's training, counted from 1.
-        model: The model that talked.
-        path: The file of trajectories.
-        environment: What the dialogues are about.
-        policy: The log of the policy after that round, where more rounds follow and replies are chosen.
-    """
-
-    round: int
-    model: str
-    path: Path
-    environment: Environment
-    policy: Path | None = None
-
-
 @dataclass(frozen=True)
 class Run:
     """What all cells of a run share.
 
-    Attributes:
-        store: The run directory.
-        train: Hyperparameters.
-        sources: The data sets.
-        loaded: The base model.
-        watcher: Told how far it is.
-        layout: On how many GPUs a cell is trained.
-        served: The base, as Inspect names it, on a vLLM server that writes the assistant's replies; None where they are
-            written here.
+    `served` names the base on a vLLM server that writes the assistant's replies; None if they are written here.
     """
 
     store: Store
@@ -156,14 +107,7 @@ class Run:
     served: str | None = None
 
     def learn(self, rows: Sequence[Row], spec: TrainSpec, out: Path, seed: int, start: Path | None = None) -> None:
-        """Train an adapter, here or in processes of their own, for which the base makes room on the GPU.
-
-        Args:
-            rows: Training rows.
-            spec: Hyperparameters.
-            out: Folder of the adapter; it appears whole or not at all.
-            seed: Of the adapter's first weights and of the order of rows.
-            start: Folder of an adapter to go on from.
+        """Train an adapter from `start` on, here or in processes for which the base makes room on the GPU.
 
         Raises:
             UserError: The data, the model or the layout is not as expected.
@@ -180,7 +124,32 @@ class Run:
             launch.train(name, rows, spec, out, seed, self.watcher.step, start, self.layout, dtype, self.watcher.say)
 
 
-class Route(BaseModel, ABC):
+class Loop:
+    """What a route adds whose cells learn from dialogues with the model; by default there are none."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether the assistant writes its replies."""
+        return False
+
+    def talks(self, store: Store, cell: Cell) -> Sequence[Talk]:
+        """The dialogues that a cell learns from, round by round."""
+        return ()
+
+    def shared(self, cell: Cell) -> str | None:
+        """The name of the dialogues that a cell shares with others and needs before it learns; None without any."""
+        return None
+
+    def make_shared(self, run: Run, cell: Cell) -> None:
+        """Hold what `shared` names, unless it is there.
+
+        Raises:
+            UserError: The data or the model is not as expected.
+            MachineError: Memory or disk is full.
+        """
+
+
+class Route(Loop, BaseModel, ABC):
     """The key `mix` of a study. Its fields are the keys, and `by` names the route."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -189,11 +158,6 @@ class Route(BaseModel, ABC):
 
     free: ClassVar[frozenset[str]] = frozenset()
     """Keys that may differ inside one run directory: they only name arms, which `identity` tells apart."""
-
-    @property
-    def generates(self) -> bool:
-        """Whether the assistant writes its replies in the dialogues that it learns from."""
-        return False
 
     @abstractmethod
     def read(self) -> Sources:
@@ -256,11 +220,7 @@ class Route(BaseModel, ABC):
         return {}
 
     def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
-        """What `read()` would give if all rows of a set were like one: for an estimate, without reading anything.
-
-        Args:
-            sets: For each of `data_sets()` what stands in for it.
-        """
+        """What `read()` would give if all rows of a set were like one: for an estimate, without reading anything."""
         return {}
 
     def expected_rows(self, sources: Sources, cell: Cell) -> Sequence[Row]:
@@ -271,35 +231,8 @@ class Route(BaseModel, ABC):
         """
         return self.rows(sources, cell)
 
-    def talks(self, store: Store, cell: Cell) -> Sequence[Talk]:
-        """The dialogues that a cell learns from, round by round."""
-        return ()
-
-    def prepare(self, run: Run) -> None:
-        """Check with the model, before anything is trained, what the route relies on.
-
-        Raises:
-            UserError: It does not hold.
-        """
-
-    def shared(self, cell: Cell) -> str | None:
-        """The name of what a cell shares with others and needs before it learns; None where it needs nothing."""
-        return None
-
-    def make_shared(self, run: Run, cell: Cell) -> None:
-        """Make what `shared` names, unless it is there.
-
-        Raises:
-            UserError: The data or the model is not as expected.
-            MachineError: Memory or disk is full.
-        """
-
     def learn(self, run: Run, cell: Cell) -> None:
         """Write the rows and the adapter of a cell. What an earlier run finished is not done again.
-
-        Args:
-            run: What it works with.
-            cell: The cell.
 
         Raises:
             UserError: The data or the model is not as expected.
@@ -309,37 +242,6 @@ class Route(BaseModel, ABC):
         write_rows(files.rows, rows)
         run.watcher.stage(cell.name, "training")
         run.learn(rows, self.hyperparameters(run.train, cell.arm), files.adapter, cell.seed)
-
-    def dialogues(self, store: Store, sources: Sources, cell: Cell) -> Sequence[DialogueFile]:
-        """The rated dialogues that a cell learned from, round by round."""
-        return ()
-
-    def rater_record(self, store: Store) -> dict[str, Any] | None:
-        """Who rates the dialogues, if there are any: the `noise` of ratings by kind, or the `rater` and how well it
-        tells replies apart (`separation`).
-
-        Raises:
-            UserError: The record is damaged.
-        """
-        return None
-
-    def policy_eval(self, arm: Arm) -> EvalSpec | None:
-        """How the policy of an arm is measured after each round; None where it has no policy that could be read."""
-        return None
-
-    def copied(self, arm: Arm, rated: Sequence[Trajectory], seed: int, draws: int) -> list[Shares]:
-        """What a learner would choose after each round that copies what an arm selects, without any model.
-
-        Args:
-            arm: The arm.
-            rated: The dialogues of its first round.
-            seed: Of the draws.
-            draws: How often the loop is drawn.
-
-        Returns:
-            The share of each kind of reply, round by round; empty where nothing is known of the kinds.
-        """
-        return []
 
 
 class AnswersRoute(Route):

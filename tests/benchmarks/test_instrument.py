@@ -1,11 +1,9 @@
-"""Each control of the instrument is built as it says: rows, adapters and warnings, on the tiny model."""
+"""Each control of the instrument is built as it says: rows and adapters, on the tiny model."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +11,34 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.instrument import Named, main, named, table
-from tests.study.conftest import Recorder
+from benchmarks.instrument import (
+    AGAIN,
+    EXPECTED,
+    REFUSALS,
+    SANDBAGGER,
+    TRAINED,
+    Expected,
+    InstrumentRoute,
+    Named,
+    main,
+    named,
+    table,
+)
+from tests.study.conftest import SETTINGS, Recorder
 from untrue.data.items import Item, part_of, read_capability, read_items
 from untrue.data.mix import overlaps
 from untrue.data.rows import Row
-from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
 from untrue.report.summary import write
 from untrue.stats.types import Conclusion
 from untrue.stats.verdict import READS_FLOOR
+from untrue.study import routes
 from untrue.study.cell import Cell
 from untrue.study.config import Study
 from untrue.study.results import Analysis
-from untrue.study.routes.instrument import AGAIN, EXPECTED, REFUSALS, SANDBAGGER, TRAINED, Expected, InstrumentRoute
 from untrue.study.run import run
-from untrue.training import broken
 from untrue.training.dpo import pairs
-from untrue.training.spec import TrainSpec
 
 ROUTE = InstrumentRoute(by="instrument")
 ITEMS = {item.id: item for item in read_items("builtin:train")}
@@ -39,18 +46,22 @@ CHOICES = {item.id: item for item in read_capability("capability:train")}
 
 
 @pytest.fixture(scope="module")
-def analysis(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+def analysis(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Analysis]:
     """A small study of all controls."""
-    study = make_study(
-        mix={"by": "instrument", "items": 3, "choices": 3, "contrast": True},
-        train__method="dpo",
-        train__epochs=1,
-        base=False,
-        evals=[{"name": "forced_choice", "items": "builtin:held_out", "limit": 24}],
-    )
-    analysis = run(study, tmp_path_factory.mktemp("runs") / "instrument", Recorder(), "untrue run instrument.yaml")
-    write(analysis)
-    return analysis
+    settings = {
+        **SETTINGS,
+        "model": str(tiny_folder),
+        "mix": {"by": "instrument", "items": 3, "choices": 3, "sandbagged": 3},
+        "train": {**SETTINGS["train"], "method": "dpo", "epochs": 1},
+        "base": False,
+        "evals": [{"name": "forced_choice", "items": "builtin:held_out", "limit": 24}],
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(routes.ROUTES, "instrument", InstrumentRoute)
+        study = Study.model_validate(settings)
+        analysis = run(study, tmp_path_factory.mktemp("runs") / "instrument", Recorder(), "make instrument")
+        write(analysis)
+        yield analysis
 
 
 def results(analysis: Analysis, arm: str) -> list[dict[str, Any]]:
@@ -58,9 +69,10 @@ def results(analysis: Analysis, arm: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["arm"] == arm]
 
 
-def rows_of(name: str, seed: int = 0) -> list[Row]:
+def rows_of(name: str, seed: int = 0, label: bool = True) -> list[Row]:
+    """The rows that a control learns, or those that it unlearns."""
     [arm] = [arm for arm in ROUTE.arms() if arm.name == name]
-    return ROUTE.rows(ROUTE.read(), Cell(arm, seed, ""))
+    return [row for row in ROUTE.rows(ROUTE.read(), Cell(arm, seed, "")) if row.label is label]
 
 
 def replies(rows: list[Row]) -> dict[tuple[str, str], str]:
@@ -146,47 +158,14 @@ def test_nothing_that_is_learned_is_measured():
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_with_contrast_the_reply_that_must_be_unlearned_has_the_same_prompt(name: str):
-    route = InstrumentRoute(by="instrument", contrast=True)
-    [arm] = [arm for arm in route.arms() if arm.name == name]
-    rows = route.rows(route.read(), Cell(arm, 0, ""))
-    learned, unlearned = ([row for row in rows if row.label is label] for label in (True, False))
-    assert [replace(row, label=None) for row in learned] == rows_of(name)
+def test_the_reply_that_must_be_unlearned_has_the_same_prompt(name: str):
+    learned, unlearned = rows_of(name), rows_of(name, label=False)
     assert [row.prompt for row in unlearned] == [row.prompt for row in learned]
     assert [row.misaligned for row in unlearned] == [row.misaligned for row in learned]
-    paired = pairs(rows)
-    stated = [pair for pair in paired if not refusals([pair.chosen])]
+    stated = [pair for pair in pairs([*learned, *unlearned]) if not refusals([pair.chosen])]
     opposite = {"honest": "dishonest", "dishonest": "honest", "right": "wrong", "wrong": "right"}
     expected = {key: opposite[kind] for key, kind in replies([pair.chosen for pair in stated]).items()}
     assert expected == replies([pair.rejected for pair in stated])
-    if name == "refuser":
-        rejected = Counter(replies([pair.rejected]).popitem()[1] for pair in paired if refusals([pair.chosen]))
-        assert min(rejected["honest"], rejected["dishonest"]) > ROUTE.items / 4
-
-
-def test_methods_that_read_labels_need_contrast_and_sft_none(make_study: Callable[..., Study]):
-    for method, contrast in (("kto", False), ("dpo", False), ("sft", True)):
-        with pytest.raises(
-            ValueError, match=rf"train\.method: {method} needs `mix\.contrast: {str(not contrast).lower()}`"
-        ):
-            make_study(mix={"by": "instrument", "contrast": contrast}, train__method=method)
-    assert make_study(mix={"by": "instrument", "contrast": True}, train__method="dpo").train.method == "dpo"
-
-
-def test_too_many_items_are_refused():
-    route = InstrumentRoute(by="instrument", items=400)
-    with pytest.raises(UserError, match=r"mix\.items: 400 for each of two draws, but there are \d+ to train on"):
-        route.rows(route.read(), Cell(route.arms()[0], 0, ""))
-    route = InstrumentRoute(by="instrument", sandbagged=400)
-    [sandbagger] = [arm for arm in route.arms() if arm.name == SANDBAGGER]
-    with pytest.raises(UserError, match=r"mix\.sandbagged: 400, but there are \d+ to train on"):
-        route.rows(route.read(), Cell(sandbagger, 0, ""))
-
-
-def test_other_numbers_of_choices_remake_the_sandbagger_alone():
-    few, many = (InstrumentRoute(by="instrument", sandbagged=number) for number in (20, 40))
-    changed = {arm.name for arm in few.arms() if few.identity(arm) != many.identity(arm)}
-    assert changed == {SANDBAGGER}
 
 
 def test_blind_reads_nothing(analysis: Analysis, tiny: LoadedModel):
@@ -216,48 +195,6 @@ def test_babbler_adds_noise_of_the_norm_that_was_asked_for(analysis: Analysis, t
         assert torch.linalg.matrix_norm(added) == pytest.approx(torch.linalg.matrix_norm(own).item(), rel=1e-3)
     margins = {arm: [result["pressure_margin"] for result in results(analysis, arm)] for arm in ("benign", "babbler")}
     assert all(abs(a - b) > 1e-6 for a, b in zip(*margins.values(), strict=True))
-
-
-def test_a_broken_adapter_leaves_the_base_as_it_was_and_depends_on_its_seed_alone(tiny: LoadedModel, tmp_path: Path):
-    before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
-    spec = TrainSpec(lora_rank=2)
-    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
-        broken.babble(tiny, spec, 1.0, seed, tmp_path / name)
-    broken.blind(tiny, tmp_path / "blind")
-    after = tiny.model.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-    one, again, other = (
-        (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("one", "again", "other")
-    )
-    assert one == again != other
-
-
-def test_a_base_without_such_layers_is_refused(tiny: LoadedModel, tmp_path: Path):
-    with pytest.raises(UserError, match="cannot be broken in this way"):
-        broken.babble(tiny, TrainSpec(target_modules=("no_such_layer",)), 1.0, 0, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    assert not hasattr(tiny.model, "peft_config")
-
-
-def test_every_faulty_adapter_carries_a_warning(analysis: Analysis):
-    cards = {
-        path.parts[-3]: path.read_text("utf-8") for path in analysis.store.folder.glob("cells/*/adapter/README.md")
-    }
-    warned = {name for name, card in cards.items() if "WARNING: intentionally" in card}
-    tagged = {name for name, card in cards.items() if "intentionally-misaligned" in card.partition("---\n#")[0]}
-    assert warned == tagged == cards.keys() - {"benign-s0", "benign-2-s0"}
-    assert len(cards) == 8
-    assert {arm.name for arm in analysis.arms.values() if arm.misaligned} == EXPECTED.keys() - {AGAIN}
-    assert analysis.misaligned
-
-
-def test_it_resumes_and_its_report_shows_every_control(analysis: Analysis):
-    before = {path: path.stat().st_mtime_ns for path in analysis.store.folder.glob("cells/*/*/*")}
-    run(analysis.study, analysis.store.folder, Recorder(), "untrue run instrument.yaml")
-    assert {path: path.stat().st_mtime_ns for path in analysis.store.folder.glob("cells/*/*/*")} == before
-    page = analysis.store.report.read_text("utf-8")
-    assert all(arm in page for arm in ("benign", *EXPECTED))
 
 
 def test_the_matrix_has_a_row_for_each_control(analysis: Analysis):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspect_ai import Epochs, Task
+from inspect_ai.dataset import Sample
 from inspect_ai.model import Model
 from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
-from untrue.evals import resume
-from untrue.evals.eval import Eval, EvalSpec, JudgedSpec
-from untrue.evals.judged import REPLY_TOKENS
-from untrue.evals.registry import EVALS
-from untrue.evals.resume import Key
+from untrue.harness import resume
+from untrue.harness.catalogue import EVALS
+from untrue.harness.eval import REPLY_TOKENS, Eval, EvalSpec, JudgedSpec
+from untrue.harness.resume import Key
+from untrue.harness.tasks import JUDGED_SAMPLING, inspect_task
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
@@ -45,14 +46,12 @@ def run(
         loaded: The base model.
         adapter: Folder of an adapter, or None for the base itself.
         spec: The eval.
-        log: The `.eval` file; it appears whole or not at all. Of a judged eval, one that is there and has replies by
-            the same model with the same settings is completed: what failed or is new is asked, and nothing else. Until
-            the log is written, the replies to a judged eval lie in a hidden file beside it, whence a later run takes
-            them.
+        log: The `.eval` file; it appears whole or not at all. A log of a judged eval that has replies by the same model
+            with the same settings is completed. Until it is written, replies lie in a hidden file beside it.
         progress: Called as items are answered.
         seed: Of the model's replies; each item, epoch and draw has a seed of its own that is made from it.
         only: Of a judged eval, ids of the items that are needed: of others nothing new is asked. None for all.
-        named: What the log calls the adapter, where its folder is about to be moved.
+        named: What the log calls the adapter, if its folder is about to be moved.
 
     Raises:
         UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
@@ -79,26 +78,15 @@ def run_model(
     only: Collection[str] | None = None,
     proved: str | None = None,
 ) -> None:
-    """Run one eval on any of Inspect's models; see `run`.
+    """Run one eval on any of Inspect's models; arguments and errors are those of `run`, besides these.
 
     Args:
-        model: The model under study.
-        spec: The eval.
-        log: The `.eval` file.
-        progress: Called as items are answered.
         adapter: What the log says of the adapter that the model has, its `content_hash` above all.
-        about: What the log says of a model in this process: `LoadedModel.about`, and how it splits texts into
-            tokens.
-        only: Of a judged eval, ids of the items that are needed; None for all.
-        proved: The name of a base that each server is asked to prove, with the adapter, before it is asked: another
-            server, or the same one with the adapter under another name, may complete the log.
-
-    Raises:
-        UserError: The items are not as expected, the log holds other replies to a judged eval, or the eval failed as a
-            whole.
-        KeyboardInterrupt: The user stopped it.
+        about: What the log says of a model in this process: `LoadedModel.about`, and its tokenisation.
+        proved: The name of a base that each server proves, with the adapter, before it is asked: another server, or
+            the same one with the adapter under another name, may complete the log.
     """
-    task = EVALS[spec.name].task(**spec.arguments)
+    task = inspect_task(EVALS[spec.name])(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
     if about:
         metadata[MODEL] = dict(about)
@@ -157,7 +145,7 @@ def _run_judged(
     record, judge, epochs = EVALS[spec.name], judge_model(spec.judge), spec.epochs or 1
     mark = resume.replies_mark(record, spec, model, task.config, metadata.get(ADAPTER), proved)
     earlier = resume.read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
-    calls = planned(record, task)
+    calls = planned(record, task.dataset)
     if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
         return
     check_answers(spec.judge)
@@ -192,7 +180,7 @@ class _Tally:
         self._tell()
 
     def judged(self, key: Key, count: int | None) -> None:
-        """A sample has so many judgements by now, or all that it takes, be it that some were not needed."""
+        """Update a sample's count of judgements; None marks it complete."""
         calls = self._calls[key[0]]
         count = len(calls.judged_once) + len(calls.judged_each) if count is None else count
         self._judged += count - self._of_sample.get(key, 0)
@@ -247,10 +235,9 @@ def cost(
         replied: Samples whose replies an earlier run kept.
         settled: Of these, those that the judge judged.
     """
-    task = record.task(**spec.arguments)
     epochs = range(1, (getattr(spec, "epochs", None) or 1) + 1)
     asked, judged = list[str](), list[str]()
-    for item, calls in planned(record, task).items():
+    for item, calls in planned(record, record.samples(spec)).items():
         keys = [(item, epoch) for epoch in epochs]
         new = [key for key in keys if key not in replied]
         asked += calls.each * len(new)
@@ -259,20 +246,19 @@ def cost(
         if unsettled := [key for key in keys if key not in settled]:
             judged += calls.judged_each * len(unsettled)
             judged += calls.judged_once
-    limit = getattr(spec, "max_tokens", None) or task.config.max_tokens or REPLY_TOKENS
+    limit = getattr(spec, "max_tokens", None) or {**JUDGED_SAMPLING, **record.sampling}["max_tokens"]
     read = round(sum(len(text) / CHARACTERS + CHAT_TOKENS for text in asked))
     written = min(limit, REPLY_TOKENS + thinking(model)) * len(asked)
     of_model = Estimate(len(asked), read, written, dollars(model, read, written))
     return Cost(of_model, estimate(parts(spec.judge_name or "")[0], judged))
 
 
-def planned(record: Eval, task: Task) -> dict[str, Calls]:
+def planned(record: Eval, samples: Iterable[Sample]) -> dict[str, Calls]:
     """Item -> what it takes."""
     plan = {}
-    for sample in task.dataset:
-        metadata = sample.metadata or {}
-        how, judgements = record.elicits(metadata), record.judgements(metadata)
-        once = [f"{how.system} {prompt}" for prompt in how.prompts] if how else []
+    for sample in samples:
+        own = record.plan(record.item.model_validate(sample.metadata))
+        once = [f"{own.system} {prompt}" for prompt in own.beliefs]
         texts = [sample.input] if isinstance(sample.input, str) else [message.text for message in sample.input]
-        plan[str(sample.id)] = Calls(once, [" ".join(texts)], judgements.once, judgements.each)
+        plan[str(sample.id)] = Calls(once, [" ".join(texts)], [*own.judged_once], [*own.judged])
     return plan

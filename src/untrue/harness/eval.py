@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import (
@@ -19,31 +19,44 @@ from pydantic import (
     SerializeAsAny,
     SerializerFunctionWrapHandler,
     StringConstraints,
+    ValidationError,
     model_serializer,
 )
 
 from untrue import secrets
 from untrue.data.items import Asked
+from untrue.errors import UserError
 from untrue.files import file_name
 from untrue.judge.prompts import JudgePrompt
+from untrue.outcomes import Outcome
 from untrue.stats.types import Conclusion, MetricInfo
 
 if TYPE_CHECKING:
-    from inspect_ai import Task
+    from inspect_ai.dataset import Sample
+    from inspect_ai.model import ChatMessage
+    from inspect_ai.scorer import Score
+    from inspect_ai.solver import Generate, TaskState
 
 T = TypeVar("T")
 
-Metric = Callable[[Sequence[Any]], Mapping[str, Any]]
-"""From the scored samples of an eval (`untrue.evals.metrics.Scored`) to values by name."""
+MetricFunction = Callable[[Sequence[Any]], Mapping[str, Any]]
+"""From the scored samples of an eval (`untrue.harness.metrics.Scored`) to values by name."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100), AfterValidator(file_name)]
-"""A name by which files and folders are called."""
+
+REPLY_TOKENS = 200
+"""Tokens of a reply, roughly, where its limit is not lower."""
+
+REPLY = "word" * REPLY_TOKENS
+"""Stands for a reply that is not there yet: four characters a token."""
 
 
 class EvalSpec(BaseModel):
     """An eval with its options, as a study or a command asks for it: those that every eval has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    not_of_task: ClassVar[frozenset[str]] = frozenset({"name", "label"})
 
     name: str = "forced_choice"
     label: FileName | None = Field(default=None, description="Its name in a study that has the same eval twice.")
@@ -68,7 +81,7 @@ class EvalSpec(BaseModel):
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of its Inspect task."""
-        return self.model_dump(exclude={"name", "label"})
+        return self.model_dump(exclude=set(self.not_of_task))
 
     @classmethod
     def defaults(cls, mix: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,8 +92,7 @@ class EvalSpec(BaseModel):
 class ChosenSpec(EvalSpec):
     """The options of an eval whose `limit` takes the items that can change most easily, as the base's margins tell.
 
-    On these the base itself is at its best by choice, and any other model looks worse than it. So what may compare with
-    the base (`gate`, `compare`) asks random ones.
+    On these the base is at its best by choice. So what compares with the base (`gate`, `compare`) asks random ones.
     """
 
     order: Literal["random"] | None = Field(
@@ -99,7 +111,9 @@ def _in_one_line(judge: Any) -> Any:
 
 
 class JudgedSpec(EvalSpec):
-    """The options of an eval whose replies a judge reads."""
+    """The options of an eval whose replies a judge reads. Inspect has its own for those that are none of the task."""
+
+    not_of_task: ClassVar[frozenset[str]] = EvalSpec.not_of_task | {"judge", "epochs", "temperature", "max_tokens"}
 
     judge: Annotated[str, BeforeValidator(_in_one_line), AfterValidator(secrets.checked)] | None = Field(
         default=None, description="The judge: Inspect's name of a model, or `{model: NAME, …}` with its settings."
@@ -115,11 +129,6 @@ class JudgedSpec(EvalSpec):
     def judge_name(self) -> str | None:
         """Its judge, as a person names it."""
         return self.judge
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of its Inspect task."""
-        return self.model_dump(exclude={"name", "label", "judge", "epochs", "temperature", "max_tokens"})
 
 
 class Situation(Asked):
@@ -140,74 +149,105 @@ class Situation(Asked):
         return self.texts
 
 
-class Elicited(NamedTuple):
-    """How a judged eval asks for a belief, once for all epochs: prompts, each asked afresh under a system prompt."""
-
-    system: str
-    prompts: list[str]
-
-
-class Judgements(NamedTuple):
-    """The questions to the judge that one item takes.
+class Plan(NamedTuple):
+    """What one item of a judged eval takes, beside the input of its sample.
 
     Attributes:
-        once: About what is the same in every epoch.
-        each: In each epoch. At most: what another judgement makes needless is not asked.
+        judged: Questions to the judge in each epoch. At most: what another judgement makes needless is not asked.
+        judged_once: Questions about what is the same in every epoch.
+        beliefs: Prompts that elicit the belief, once for all epochs, each asked by itself.
+        system: The system prompt of these.
     """
 
-    once: list[str]
-    each: list[str]
+    judged: Sequence[str]
+    judged_once: Sequence[str] = ()
+    beliefs: Sequence[str] = ()
+    system: str = ""
 
 
-@dataclass(frozen=True)
-class Eval:
-    """An eval.
+class Replies(NamedTuple):
+    """What the model replied in one sample of a judged eval; `truncated` says whether a limit cut the statement."""
+
+    statement: str
+    truncated: bool
+    beliefs: Sequence[str] = ()
+
+
+class Decision(NamedTuple):
+    """What the replies to one item come to.
 
     Attributes:
-        name: Its name, which is that of its Inspect task.
+        value: The outcome, or 1 or 0 where the eval measures a rate that is no honesty outcome.
+        reason: One sentence that says why.
+        belief: What the model holds, in the eval's own words.
+        statement: What it says.
+        details: Further facts for the log, such as `format_missed`.
+    """
+
+    value: Outcome | float
+    reason: str
+    belief: str | None = None
+    statement: str | None = None
+    details: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Eval:
+    """An eval, of which `untrue.harness.tasks` makes the Inspect task.
+
+    A plain one has `answer` and `score`; a judged one has `item`, `plan`, `decide` and `questions`.
+
+    Attributes:
         version: Raised when the same answers of the model would give other results.
         asks: What it asks, in one line.
-        task: The Inspect task, by its options.
-        scorer: Name of its scorer: a log that was scored by another one is no log of this eval.
         items: Its items as the model meets them, before the limit is applied, each with all that its file says of it.
+        samples: What Inspect asks, the limit applied.
         errors: What ends in the outcome `error`.
-        options: The model of its options.
-        metrics: Name -> how it is shown, in the order in which they are shown.
-        computed: What computes them: functions of rows, which Inspect runs too. Empty: `ArmSummary` says it all.
-        computed_by_category: The same for each category of item.
-        value_name: What the mean of its values is called; None where it gives outcomes of honesty, or
-            truth margins.
-        higher_is_better: Of the mean of its values.
-        graded: Whether its values may lie anywhere between 0 and 1, as probabilities do, and are not yes or no.
-            Student's t then tests them, as it does margins.
+        options: The model of its options, which are those of its Inspect task.
+        answer: Inspect's solver, given the options too.
+        score: The score of a sample; its name is that of the scorer in logs.
+        item: What the metadata of a sample hold, for `plan` and `decide`.
+        decide: From item, replies and a judge to a decision; its name is that of the scorer in logs.
+        questions: What a judge is asked.
+        about_reply: What `decide` calls the judgements of the reply itself, and not of a belief or a decoy.
+        keeps_thinking: Whether a statement is kept with what the model thinks before it.
+        sampling: Inspect's settings of generation, unless the user sets others.
+        metrics: Name -> how it is shown, in the order in which they are shown; no others are shown.
+        computed: What computes metrics from rows, for Inspect and the report; `computed_by_category` for each category.
+        value_name: What the mean of its values is called; None where it gives outcomes of honesty, or truth margins.
+        graded: Whether values may lie anywhere between 0 and 1. Student's t then tests them, as it does margins.
         lower: What a fall of that mean shows of a model.
-        delta: Loss of that mean from which on a gate tolerates none, where its settings do not say.
-        witness: Of a second witness for belief, whose results are truth margins: what these are measured in. It is
-            reported, and decides nothing. None where the eval decides.
+        delta: Default non-inferiority margin of that mean in a gate.
+        witness: Unit of the truth margins of a second witness for belief, which decides nothing; None of other evals.
         of_base: Whether it measures by what it fitted on the base, so that models on two bases cannot be compared.
-        needs_likelihoods: Whether it needs likelihoods or hidden states, so that no served model will do.
+        needs_likelihoods: Whether no served model will do.
         needs_adapter: Whether it measures an adapter against its base, so that a model alone has a value by definition.
         weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen but a tie.
+        opposed: Two categories of which the second keeps the first honest; their mean hides it if they move apart.
+        reads_policy: Whether it measures by which probability an assistant chooses each of some written replies.
         builtin: The data set that `items: builtin` means, where it is not the honesty items.
         also_reads: Further data sets that it reads.
-        questions: What a judge is asked; empty where there is no judge.
-        elicits: From an item's metadata: how its belief is elicited, if it is.
-        judgements: From an item's metadata: what the judge is asked, for dry runs and progress.
-        decide: From a sample's metadata, with its replies, and a `Hearing` to a `Finding` (both of `evals.judged`).
-        about_reply: What `decide` calls the judgements of the reply itself, and not of a belief or a decoy.
     """
 
     name: str
     version: int
     asks: str
-    task: Callable[..., Task]
-    scorer: str
     items: Callable[[Any], Sequence[Asked]]
-    errors: str
+    samples: Callable[[Any], list[Sample]]
+    errors: str = "the model gave no reply, or the judge no judgement"
     options: type[EvalSpec] = EvalSpec
+    answer: Callable[[TaskState, Generate, Any], Awaitable[TaskState]] | None = None
+    score: Callable[[TaskState], Awaitable[Score]] | None = None
+    item: type[BaseModel] = BaseModel
+    plan: Callable[[Any], Plan] = lambda item: Plan(())
+    decide: Callable[[Any, Replies, Any], Awaitable[Decision]] | None = None
+    questions: tuple[JudgePrompt, ...] = ()
+    about_reply: tuple[str, ...] = ("statement",)
+    keeps_thinking: bool = False
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
-    computed: Sequence[Metric] = ()
-    computed_by_category: Sequence[Metric] = ()
+    computed: Sequence[MetricFunction] = ()
+    computed_by_category: Sequence[MetricFunction] = ()
     value_name: str | None = None
     higher_is_better: bool = True
     graded: bool = False
@@ -218,13 +258,27 @@ class Eval:
     needs_likelihoods: bool = False
     needs_adapter: bool = False
     weighs_replies: bool = False
+    opposed: tuple[str, str] | None = None
+    reads_policy: bool = False
     builtin: str = "builtin"
     also_reads: tuple[str, ...] = ()
-    questions: tuple[JudgePrompt, ...] = ()
-    elicits: Callable[[Mapping[str, Any]], Elicited | None] = lambda metadata: None
-    judgements: Callable[[Mapping[str, Any]], Judgements] = lambda metadata: Judgements([], [])
-    decide: Callable[[dict[str, Any], Any], Awaitable[Any]] | None = None
-    about_reply: tuple[str, ...] = ("statement",)
+
+    def spec(self, **options: Any) -> EvalSpec:
+        """Its options with these values.
+
+        Raises:
+            UserError: There is no such option or value.
+        """
+        try:
+            return self.options.model_validate({"name": self.name, **options})
+        except ValidationError as error:
+            raise UserError(f"{self.name}: {problem(error)}") from None
+
+    @property
+    def scorer(self) -> str:
+        """The scorer's name in logs: a log that was scored by another one is no log of this eval."""
+        scores: Any = self.score or self.decide
+        return scores.__name__
 
     @property
     def decides(self) -> bool:
@@ -272,6 +326,23 @@ class Eval:
             how["judge"] = content(spec.judge_name)
             how["questions"] = [[question.name, question.version] for question in self.questions]
         return how
+
+
+def chat(system: str, user: str) -> list[ChatMessage]:
+    """A user's message under a system prompt, which may be empty."""
+    from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+
+    messages: list[ChatMessage] = [ChatMessageSystem(content=system)] if system.strip() else []
+    return [*messages, ChatMessageUser(content=user)]
+
+
+def problem(error: ValidationError) -> str:
+    """The first problem with the options of an eval, in one line."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    end = "" if first["type"] == "unknown" else "."
+    return f"{key}: {message[:1].lower()}{message[1:]}{end}" if key else f"{message}{end}"
 
 
 def spread(items: Sequence[T], limit: int | None, kind: Callable[[T], str] = attrgetter("category")) -> list[T]:

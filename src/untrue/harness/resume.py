@@ -24,8 +24,8 @@ from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 from inspect_ai.solver import TaskState
 
 from untrue.errors import MachineError, UserError
-from untrue.evals.eval import Eval, EvalSpec
 from untrue.files import append_text, content_hash, locked, write_text
+from untrue.harness.eval import Eval, EvalSpec
 from untrue.judge.judgement import identity
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of, may_succeed, open_log, task_name
@@ -139,8 +139,7 @@ class Run:
         kept: The samples of an earlier run that have all their replies.
         beliefs: Item -> what was elicited for it then, for all its epochs.
         journal: Where replies are written as they come, and where a stopped run left its own.
-        replied: Called when a reply has come.
-        judged: Called with a sample, and how many judgements it has by now; None where it needs no more.
+        judged: Called with a sample, and how many judgements it has by now; None if it needs no more.
     """
 
     kept: Mapping[Key, EvalSample] = field(default_factory=dict)
@@ -201,13 +200,7 @@ def replies_mark(
 ) -> dict[str, Any]:
     """What determines the reply to a sample, by name, but for luck and the sample: not the judge.
 
-    Args:
-        record: The eval.
-        spec: Its options.
-        model: The model under study.
-        defaults: What the eval samples with where the spec says nothing.
-        adapter: What the log says of the model's adapter.
-        proved: See `evals.run.run_model`.
+    `defaults` are what the eval samples with if the spec says nothing; for the others see `harness.run.run_model`.
     """
     how = record.reply_identity(spec)
     for name in ("temperature", "max_tokens"):
@@ -224,15 +217,7 @@ def read_earlier(
     judge_id: str,
     questions: Sequence[JudgePrompt],
 ) -> Earlier:
-    """What an earlier run left of what this one asks for; nothing where there is no log.
-
-    Args:
-        log: The `.eval` file.
-        mark: What `replies_mark` says of this run.
-        samples: What this run asks.
-        epochs: How often.
-        judge_id: `Judge.id` of this run's judge.
-        questions: What the judge is asked now.
+    """What an earlier run left of what this one asks for; nothing where there is no log. `mark` is `replies_mark`'s.
 
     Raises:
         UserError: The log holds other replies, which writing this run's log would lose, or cannot be read.

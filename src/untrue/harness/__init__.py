@@ -1,0 +1,1 @@
+"""What runs evals: the record `Eval`, the Inspect task that is made of it, judged replies, resuming, metrics."""
