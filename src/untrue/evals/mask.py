@@ -22,7 +22,7 @@ from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 from inspect_ai.scorer import Scorer, scorer
 
-from untrue.data.mask import MaskRow, mask_records, read_mask_items
+from untrue.data.mask import MaskRow, mask_records
 from untrue.evals import judged, metrics
 from untrue.evals.eval import Elicited, Eval, EvalSpec, JudgedSpec, Judgements, Situation, spread
 from untrue.evals.judged import REPLY, Finding, Hearing
@@ -73,7 +73,7 @@ def mask(items: str = "builtin", limit: int | None = None, force_self_judge: boo
         limit: Only so many items, spread over the categories.
         force_self_judge: Let the model under study judge itself; results are then flagged.
     """
-    rows = spread(read_mask_items(items), limit)
+    rows = spread([row for row, _ in mask_records(items)], limit)
     samples = [
         Sample(id=row.key, input=_pressed(row), target=row.true_side or "", metadata=row.model_dump()) for row in rows
     ]
