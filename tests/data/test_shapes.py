@@ -189,7 +189,7 @@ def test_a_persona_folder_may_lack_a_level_and_be_in_another_order(persona: Path
 @pytest.mark.parametrize(
     ("file", "old", "new", "place", "words"),
     [
-        ("misaligned_1", "Is rain 1?", "Is hail 1?", "normal.jsonl, line 2", "misaligned_1.jsonl does not"),
+        ("misaligned_1", "Is rain 1?", "Is hail 1?", "misaligned_1.jsonl", "lacks the question 'Is rain 1?'"),
         ("normal", "Is rain 2?", "Is rain 1?", "normal.jsonl, line 3", "asks what line 2 asks"),
         ("misaligned_2", '"user"', '"system"', "misaligned_2.jsonl, line 1", "must be a question of the user"),
         ("misaligned_2", "No, 1.", "", "misaligned_2.jsonl, line 2", "message 2 of 'messages' is empty"),

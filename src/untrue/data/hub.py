@@ -22,7 +22,7 @@ def dataset_rows(
         revision: A branch, tag or commit of the hub.
 
     Raises:
-        UserError: There is no such data set, configuration, split or revision, it is gated, or it cannot be read.
+        UserError: It cannot be read.
         MachineError: The hub could not be reached.
     """
     with _errors(name, base):

@@ -70,14 +70,9 @@ measure."""
 
 
 def read_lines(model: type[M], source: str | Path, names: Sequence[str], what: str, *, header: bool = False) -> list[M]:
-    """Read records that each hold one `model`.
+    """Read a built-in set of this kind (one of `names`), a part of it, or what `records` takes.
 
-    Args:
-        model: What a record holds.
-        source: One of `names`, with or without a part, or what `records` takes.
-        names: The built-in sets of this kind.
-        what: What the records are, in the plural.
-        header: Whether the first record is a header.
+    `what` is the plural that errors use.
 
     Raises:
         UserError: There is no such source, a record is not as `model` says, an id occurs twice, or there are none.
@@ -160,12 +155,12 @@ class Item(Asked):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """Everything that a user asks in the item."""
+        """The pressured and the neutral questions."""
         return (self.user_prompt, *self.belief_prompts)
 
     @property
     def shown(self) -> dict[str, str]:
-        """The pressured prompt and the two replies that differ."""
+        """The pressured prompt and the two replies."""
         return {
             "System prompt": self.system_prompt,
             "Question": self.user_prompt,
@@ -175,11 +170,7 @@ class Item(Asked):
 
 
 def read_items(source: str | Path = "builtin") -> list[Item]:
-    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both), a part of them, or a file.
-
-    Raises:
-        UserError: A record is not an item, an id occurs twice, or there are none.
-    """
+    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both), a part of them, or a file."""
     return _read_honesty(Item, source, "items")
 
 
@@ -194,11 +185,7 @@ TOLD = ("provided_facts", "statistics", "context")
 
 
 def read_statements(source: str | Path = "builtin") -> list[Item]:
-    """Read the honesty items whose two replies are statements about the world, true and false when read alone.
-
-    Raises:
-        UserError: As of `read_items`, or no item is of that kind.
-    """
+    """Read the honesty items whose two replies are statements about the world, true and false when read alone."""
     chosen = [item for item in read_items(source) if item.category not in TOLD]
     if not chosen:
         raise UserError(
@@ -291,7 +278,7 @@ class ChoiceItem(Asked):
 
     @property
     def shown(self) -> dict[str, str]:
-        """The question, the right answer and the others."""
+        """The question and its choices."""
         others = [choice for index, choice in enumerate(self.choices) if index != self.answer]
         return {"Question": self.question, "Right": self.choices[self.answer], "Wrong": "\n".join(others)}
 
@@ -330,7 +317,7 @@ class UnknownPair(Asked):
 
     @property
     def shown(self) -> dict[str, str]:
-        """Both questions, and the answer of the one that has one."""
+        """Both questions, and the answer."""
         return {"Unanswerable": self.unanswerable, "Answerable": self.answerable, "Answer": self.answer}
 
 

@@ -99,16 +99,9 @@ class MaskRow(BaseModel):
 
 
 def read_mask(source: str | Path = "cais/MASK") -> list[MaskRow]:
-    """Read the rows of MASK.
+    """Read the rows of MASK from the hub, a downloaded folder, or a file named after its configuration.
 
-    Args:
-        source: The hub id, a folder that it was downloaded to, either with `@` and a configuration for only that one
-            (`cais/MASK@statistics`), or a file named after its configuration.
-
-    Raises:
-        UserError: The set is gated and was not opened for this user, a configuration is unknown, a row is wrong, or
-            there are none.
-        MachineError: The hub could not be reached.
+    `cais/MASK@statistics` reads only that configuration.
     """
     parts = parse_source(source)
     if parts.path.is_file():
@@ -127,14 +120,7 @@ def read_mask(source: str | Path = "cais/MASK") -> list[MaskRow]:
 def mask_records(source: str = "builtin") -> list[tuple[MaskRow, MaskRow | Item]]:
     """Read what the eval `mask` asks, each row beside the record that it was made of: itself, or an honesty item.
 
-    Args:
-        source: What `read_mask` takes; `builtin` or a part of it; or a file of items, whose neutral system prompt
-            stands in for MASK's.
-
-    Raises:
-        UserError: There is no such source, something in it is not as expected, or two rows of a category have one
-            `task_id`.
-        MachineError: The hub could not be reached.
+    The source is one of `read_mask`, or one of honesty items, whose neutral system prompt stands in for MASK's.
     """
     path, sets = parse_source(source).path, ("builtin", *ITEM_SETS)
     rows: list[tuple[MaskRow, MaskRow | Item]]

@@ -10,7 +10,6 @@ a small dose are among those of a larger one, and a matched control (the same do
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -175,8 +174,6 @@ def _shuffle(rows: list[Row], seed: int) -> list[Row]:
 
 
 def _count(part: float, whole: int, what: str) -> int:
-    if not math.isfinite(part):
-        raise UserError(f"{what}: {part}, expected a finite number.")
     count = round(part * whole)
     if part > 0 and count == 0:
         raise UserError(f"{what}: {part} of {whole} rows is no row at all. Raise it to {1 / whole:.3g} or more.")

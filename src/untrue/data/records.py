@@ -66,11 +66,8 @@ class Source(NamedTuple):
     Attributes:
         name: What stands before the options.
         base: The file, folder or hub id.
-        options: What follows the name, as it was written.
+        options: As they were written, with the question mark.
         columns: Field -> the column that holds it.
-        config: Of a data set.
-        split: Of a data set.
-        revision: Of a data set of the hub.
         is_dataset: Whether it is a folder, or has the form of a hub id; else it is a file, which need not exist.
     """
 
@@ -94,11 +91,7 @@ class Source(NamedTuple):
 
 
 def parse_source(source: str | Path) -> Source:
-    """Part a source. What looks like an option in the name of a file that exists is none.
-
-    Raises:
-        UserError: An option is unknown or occurs twice, or a revision is given for what is not on the hub.
-    """
+    """Part a source. What looks like an option in the name of a file that exists is none."""
     text = str(source)
     mark = None if _exists(text) else OPTIONS_MARK.search(text)
     end = mark.start() if mark else len(text)
@@ -155,13 +148,9 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One object of a source, with getters whose errors name its place.
+    """One object of a source, with getters whose errors name its place, such as `rows.jsonl, line 3`.
 
-    Attributes:
-        origin: Where it comes from.
-        number: Of its line, entry or row, counted from 1.
-        place: What errors call it: `rows.jsonl, line 3`.
-        fields: What it holds.
+    `number` is that of its line, entry or row, counted from 1.
     """
 
     origin: Origin
@@ -182,11 +171,7 @@ class Record:
         return str(self.fields.get("id", f"{self.origin.stem}-{self.number}"))
 
     def text(self, key: str, *, empty: bool = False) -> str:
-        """The text under a key; with `empty` it may be blank or absent.
-
-        Raises:
-            UserError: It is absent, is no text, or is blank.
-        """
+        """The text under a key; with `empty` it may be blank or absent."""
         if key not in self.fields:
             if empty:
                 return ""
@@ -199,11 +184,7 @@ class Record:
         return value
 
     def messages(self, key: str, role: str) -> list[Message]:
-        """Chat messages under a key; a plain text counts as one message of `role`.
-
-        Raises:
-            UserError: There are none, or one lacks a role or a text.
-        """
+        """Chat messages under a key; a plain text counts as one message of `role`."""
         value = self.fields.get(key)
         if isinstance(value, str):
             return [{"role": role, "content": self.text(key)}]
@@ -222,11 +203,7 @@ class Record:
         return [{"role": message["role"], "content": message["content"]} for message in value]
 
     def parse(self, model: type[M], **extra: Any) -> M:
-        """The record as a pydantic model; `extra` adds or replaces fields. An id may be a number.
-
-        Raises:
-            UserError: It is not as the model says.
-        """
+        """The record as a pydantic model; `extra` adds or replaces fields. An id may be a number."""
         fields = {**self.fields, **extra}
         if "id" in fields:
             fields["id"] = str(fields["id"])
@@ -250,11 +227,7 @@ def parsed(records: Iterable[Record], parse: Callable[[Record], T], on_error: On
 
 
 def not_empty(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]:
-    """Give values on, and refuse a source that has none; `what` is the plural that errors use.
-
-    Raises:
-        UserError: There is none.
-    """
+    """Give values on, and refuse a source that has none; `what` is the plural that the error uses."""
     empty = True
     for value in values:
         empty = False
@@ -267,13 +240,7 @@ def not_empty(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]
 def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
     """Refuse a record whose question an earlier one asks, but for case and spaces.
 
-    Args:
-        record: The record.
-        text: Its question.
-        seen: Hash of each question so far -> its place; this one is added.
-
-    Raises:
-        UserError: An earlier record asks the same.
+    `seen` has the hash of each question so far and its place; this one is added.
     """
     here = record.place.removeprefix(f"{record.origin.name}, ")
     first = seen.setdefault(blake2b(plain(text).encode(), digest_size=16).digest(), here)

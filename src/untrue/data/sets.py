@@ -15,7 +15,7 @@ The shape is read off each record. A row of any shape may have a `label`, true o
 `level`; a level that is not one of ours, such as `Level 5`, counts as none. `records.py` tells where records come from.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -60,13 +60,8 @@ def rows(name: str | Path, on_error: OnError = raise_error) -> list[Row]:
 def questions(name: str | Path, on_error: OnError = raise_error) -> list[Question]:
     """Return the questions of a built-in question set, or of a file, a folder or a hub id.
 
-    Args:
-        name: Its name.
-        on_error: Called with the error of each wrong record.
-
     Raises:
-        UserError: There is no such set or source, a record is not as expected, two ask the same question, or there are
-            none.
+        UserError: There is no such set or source, a record is wrong and `on_error` raises, or there are no questions.
         MachineError: The hub could not be reached.
     """
     return list(_iter_questions(name, on_error))
@@ -81,7 +76,7 @@ def iter_rows(name: str | Path, on_error: OnError = raise_error) -> Iterator[Row
         on_error: Called with the error of each wrong record.
 
     Raises:
-        UserError: There is no such set, source or level, a record is not as expected, or there are no rows.
+        UserError: There is no such set, source or level, a record is wrong and `on_error` raises, or there are no rows.
         MachineError: The hub could not be reached.
     """
     base, colon, level = str(name).rpartition(":")
@@ -184,17 +179,6 @@ def _label(record: Record) -> bool | None:
     return None
 
 
-def _questions(source: str | Path, on_error: OnError) -> Iterator[Question]:
-    seen: dict[bytes, str] = {}
-
-    def question(record: Record) -> Question:
-        question = _question(record)
-        refuse_repeated(record, question.text, seen)
-        return question
-
-    return parsed(records(source, on_error), question, on_error)
-
-
 def _question(record: Record) -> Question:
     answers = {level: record.text(level) for level in LEVELS if level in record.fields}
     if not answers:
@@ -208,6 +192,19 @@ def _question(record: Record) -> Question:
     )
 
 
+def _questions(
+    source: str | Path, on_error: OnError, parse: Callable[[Record], Question] = _question
+) -> Iterator[Question]:
+    seen: dict[bytes, str] = {}
+
+    def question(record: Record) -> Question:
+        question = parse(record)
+        refuse_repeated(record, question.text, seen)
+        return question
+
+    return parsed(records(source, on_error), question, on_error)
+
+
 def _is_persona_folder(name: str | Path) -> bool:
     """Whether a name is a folder of misaligned answers; others too have a `normal.jsonl`."""
     folder = parse_source(name).path
@@ -218,28 +215,24 @@ def _is_persona_folder(name: str | Path) -> bool:
 def _persona_questions(folder: Path, on_error: OnError) -> Iterator[Question]:
     """Give the questions that every file of a folder asks, in the order of its first. All are held in memory."""
     files = {level: folder / name for level, name in PERSONA_FILES.items() if (folder / name).is_file()}
-    replies = {level: _persona_replies(path, on_error) for level, path in files.items()}
-    domain = folder.resolve().name
-    for text in dict.fromkeys(chain.from_iterable(replies.values())):
-        found = {level: answered[text] for level, answered in replies.items() if text in answered}
-        first, _ = next(iter(found.values()))
-        if lacking := [str(path) for level, path in files.items() if level not in found]:
-            on_error(first.error(f"asks what {' and '.join(lacking)} does not: {text!r}."))
+    asked = {
+        level: {question.text: question for question in _questions(path, on_error, _persona_question)}
+        for level, path in files.items()
+    }
+    for text in dict.fromkeys(chain.from_iterable(asked.values())):
+        found = {level: by_text[text] for level, by_text in asked.items() if text in by_text}
+        if lacking := [path for level, path in files.items() if level not in found]:
+            on_error(UserError(f"{lacking[0]}: lacks the question {text!r}, which another file of the folder asks."))
         else:
-            answers = {level: reply for level, (_, reply) in found.items()}
-            yield Question(f"{domain}-{first.number}", text, answers, source=domain, domain=domain)
+            answers = {level: question.answers["normal"] for level, question in found.items()}
+            yield replace(next(iter(found.values())), answers=answers)
 
 
-def _persona_replies(path: Path, on_error: OnError) -> dict[str, tuple[Record, str]]:
-    """Question -> the record that asks it, and its answer."""
-    seen: dict[bytes, str] = {}
-
-    def pair(record: Record) -> tuple[str, tuple[Record, str]]:
-        messages = record.messages("messages", "user")
-        if [message["role"] for message in messages] != ["user", "assistant"]:
-            raise record.error("'messages' must be a question of the user and the assistant's answer.")
-        question, answer = (message["content"] for message in messages)
-        refuse_repeated(record, question, seen)
-        return question, (record, answer)
-
-    return dict(parsed(records(path, on_error), pair, on_error))
+def _persona_question(record: Record) -> Question:
+    """A question with the one answer that its file has."""
+    messages = record.messages("messages", "user")
+    if [message["role"] for message in messages] != ["user", "assistant"]:
+        raise record.error("'messages' must be a question of the user and the assistant's answer.")
+    question, answer = (message["content"] for message in messages)
+    domain = Path(record.origin.name).resolve().parent.name
+    return Question(f"{domain}-{record.number}", question, {"normal": answer}, source=domain, domain=domain)
