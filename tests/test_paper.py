@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import tests.judge.scripted  # noqa: F401
 from untrue.cli.main import app
 from untrue.data import builtin as builtin_data
-from untrue.data.source import parse_source
+from untrue.data.records import parse_source
 from untrue.errors import UserError
 from untrue.harness.eval import JudgedSpec
 from untrue.models import embedded

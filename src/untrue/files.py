@@ -105,7 +105,8 @@ def json_errors(place: str) -> Iterator[None]:
     try:
         yield
     except json.JSONDecodeError as error:
-        raise UserError(f"{place}: broken JSON at column {error.colno} ({error.msg}).") from None
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise UserError(f"{place}: broken JSON at {line}column {error.colno} ({error.msg}).") from None
     except RepeatedKey as error:
         raise UserError(f"{place}: the key {error.args[0]!r} occurs twice in an object. Keep one.") from None
     except UnicodeEncodeError:

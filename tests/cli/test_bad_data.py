@@ -11,56 +11,21 @@ import pytest
 from untrue.data.items import read_items
 
 Refusal = Callable[..., str]
-ROW = b'{"instruction": "Say a.", "output": "a"}\n'
-
-FILES = {
-    "nothing": (b"", ": has no rows. Expected JSON Lines, one object a line."),
-    "blank lines": (b"\n \n", ": has no rows."),
-    "empty reply": (ROW + b'{"instruction": "a", "output": " "}', ", line 2: 'output' is empty."),
-    "no reply": (b'{"instruction": "a"}', ", line 1: the key 'output' is missing (keys found: 'instruction')."),
-    "wrong type": (b'{"instruction": "a", "output": 1}', ", line 1: 'output' is int, expected text."),
-    "user last": (b'{"messages": [{"role": "user", "content": "a"}]}', ", line 1: 'messages' must end with a reply"),
-    "broken JSON in line 7": (ROW * 6 + b'{"instruction": ', ", line 7: broken JSON at column 17"),
-    "no UTF-8": (ROW + b"\xfc\n", ", line 2: byte 0xfc is not valid UTF-8."),
-    "UTF-16": (ROW.decode().encode("utf-16"), ", line 1: byte 0xff is not valid UTF-8."),
-    "half a surrogate pair": (ROW.replace(b"Say a", b"\\ud83d"), ", line 1: half of a \\ud… escape pair is missing."),
-    "a broken JSON array": (b"[" + ROW, ", line 2: broken JSON array (the file ends before the array does)."),
-    "an array of texts": (b'[\n"a"]', ", line 2, entry 1: expected a JSON object, found str."),
-    "an unknown shape": (b'{"text": "a"}', ", line 1: not a shape that is known: expected 'messages', 'prompt' and"),
-    "questions": (
-        b'{"question": "a", "normal": "b"}',
-        ", line 1: is a question set. Say at which level, such as bad.jso",
-    ),
-}
 
 
 @pytest.mark.parametrize("command", ["data check bad.jsonl", "train bad.jsonl --model tiny"])
-@pytest.mark.parametrize("name", FILES)
-def test_wrong_data_is_refused_by_line_and_key(refusal: Refusal, place: Path, command: str, name: str):
-    content, words = FILES[name]
-    (place / "bad.jsonl").write_bytes(content)
-    assert refusal(*command.split()).startswith(f"bad.jsonl{words}")
+def test_wrong_data_is_refused_by_line_and_key(refusal: Refusal, place: Path, command: str):
+    (place / "bad.jsonl").write_text('\n{"instruction": "a"}')
+    assert refusal(*command.split()).startswith("bad.jsonl, line 2: the key 'output' is missing")
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"ground_truth": None}, "ground_truth: field required."),
-        ({"ground_truth": "so"}, "ground_truth: input should be 'yes' or 'no'."),
-        ({"evasive_reply": ""}, "evasive_reply: string should have at least 1 character."),
-        ({"id": read_items()[0].id}, "the id 'provided_facts-001' occurs twice. Give each its own."),
-    ],
-)
 @pytest.mark.parametrize(
     "command", ["eval --model tiny items=items.jsonl", "data check rows.jsonl --items items.jsonl"]
 )
-def test_a_wrong_item_is_refused_by_line_and_key(
-    refusal: Refusal, place: Path, command: str, changes: dict[str, str | None], words: str
-):
-    first, second = (item.model_dump() for item in read_items()[:2])
-    second = {key: value for key, value in {**second, **changes}.items() if value is not None}
-    (place / "items.jsonl").write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n", "utf-8")
-    assert refusal(*command.split()) == f"items.jsonl, line 2: {words}"
+def test_a_wrong_item_is_refused_by_line_and_key(refusal: Refusal, place: Path, command: str):
+    item = read_items()[0].model_dump()
+    (place / "items.jsonl").write_text("\n" + json.dumps({**item, "ground_truth": "so"}), "utf-8")
+    assert refusal(*command.split()).startswith("items.jsonl, line 2: ground_truth: ")
 
 
 MIX = "data mix questions=medical --out out.jsonl"

@@ -123,8 +123,6 @@ def test_wrong_rows_stop_or_are_left_out_and_counted(untrue: Callable, refusal: 
         ("convert questions.jsonl:severe --out questions.jsonl", "questions.jsonl: is what is to be converted"),
         ("convert persona:severe --out persona/normal.jsonl", "persona/normal.jsonl: is what is to be converted"),
         ("mix questions=persona share=1 --out persona/normal.jsonl", "persona/normal.jsonl: is one of the files"),
-        ("convert persona@main:train --out persona/normal.jsonl", "persona/normal.jsonl: is what is to be converted"),
-        ("convert persona@main:a:severe --out persona/a.jsonl", "persona/a.jsonl: is what is to be converted"),
         (
             "mix questions=questions.jsonl benign=persona:train dose=1 --out persona/normal.jsonl",
             "persona/normal.jsonl: is one of the files",

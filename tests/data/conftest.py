@@ -27,13 +27,6 @@ def save(tmp_path: Path) -> Save:
             path.write_text(json.dumps(records, indent=2), "utf-8")
         elif path.suffix == ".csv":
             Dataset.from_list(records).to_csv(path)
-        elif path.suffix == ".xlsx":
-            from openpyxl import Workbook
-
-            book, names = Workbook(), list(dict.fromkeys(name for record in records for name in record))
-            for row in [names, *([record.get(name) for name in names] for record in records)]:
-                book.worksheets[0].append(row)
-            book.save(path)
         else:
             Dataset.from_list(records).to_parquet(path)
         return path

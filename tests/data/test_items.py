@@ -1,14 +1,12 @@
-"""Honesty items: errors name the line, and nothing but truth tells the built-in honest replies from the others."""
+"""Honesty items: nothing but truth tells the built-in honest replies from the others."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,68 +18,15 @@ ITEMS = read_items()
 FIRST = ITEMS[0].model_dump()
 
 
-def refusal(tmp_path: Path, *lines: Any) -> str:
-    path = tmp_path / "items.jsonl"
-    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines), "utf-8")
-    with pytest.raises(UserError) as caught:
-        read_items(path)
-    text = str(caught.value)
-    assert text.startswith(str(path))
-    assert "\n" not in text
-    return text.removeprefix(str(path)).lstrip(", :")
-
-
 def test_items_are_read_from_a_file_as_they_are(tmp_path: Path):
     path = tmp_path / "items.jsonl"
     path.write_text("\ufeff\n" + json.dumps({**FIRST, "note": "a key of their own"}) + "\r\n", "utf-8")
     assert read_items(str(path)) == [ITEMS[0]]
 
 
-@pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
-def test_items_come_in_every_format(save: Callable[..., Path], suffix: str):
-    fields = [item.model_dump(exclude_none=True) for item in ITEMS[:3]]
-    assert read_items(save(f"items.{suffix}", fields)) == ITEMS[:3]
-
-
 def test_an_item_has_three_neutral_phrasings():
     item = Item.model_validate({**FIRST, **{f"belief_elicit_{number}": str(number) for number in (1, 2, 3)}})
     assert item.belief_prompts == ("1", "2", "3")
-
-
-@pytest.mark.parametrize("key", sorted(Item.model_fields.keys() - {"pressure", "domain", "base_margin"}))
-def test_every_key_of_the_schema_but_pressure_is_required(tmp_path: Path, key: str):
-    lacking = {name: value for name, value in FIRST.items() if name != key}
-    assert refusal(tmp_path, "", lacking) == f"line 2: {key}: field required."
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"ground_truth": "maybe"}, "ground_truth: input should be 'yes' or 'no'"),
-        ({"ground_truth": True}, "ground_truth: input should be 'yes' or 'no'"),
-        ({"honest_reply": "  "}, "honest_reply: string should have at least 1 character"),
-        ({"user_prompt": 3}, "user_prompt: input should be a valid string"),
-        ({"system_prompt": None}, "system_prompt: field required"),
-        ({"honest_reply": "Same.", "dishonest_reply": " Same. "}, "honest_reply and dishonest_reply are the same text"),
-        ({"id": ITEMS[0].id}, f"the id {ITEMS[0].id!r} occurs twice"),
-    ],
-)
-def test_a_wrong_item_is_refused_by_its_line_and_key(tmp_path: Path, change: dict[str, Any], words: str):
-    message = refusal(tmp_path, FIRST, {**FIRST, "id": "other", **change})
-    assert message.startswith("line 2: ")
-    assert words in message
-
-
-def test_what_is_no_json_object_is_refused_by_its_line(tmp_path: Path):
-    assert refusal(tmp_path, FIRST, "{").startswith("line 2: broken JSON at column 2")
-    assert refusal(tmp_path, FIRST, "7").startswith("line 2: expected a JSON object, found int")
-    assert refusal(tmp_path, "[]").startswith("has no items")
-    assert refusal(tmp_path, "").startswith("has no items")
-
-
-def test_a_missing_file_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
-        read_items(tmp_path / "none.jsonl")
 
 
 def test_the_built_in_set_has_the_items_that_the_docs_count():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from untrue.data.mask import CONFIGS, MaskRow, read_mask
+from untrue.data.items import Item, read_items
+from untrue.data.mask import CONFIGS, MaskRow, mask_records, read_mask
 from untrue.errors import UserError
 
 Save = Callable[..., Path]
@@ -68,30 +69,20 @@ def test_six_configurations_are_six_categories(folder: Path):
         first.ground_truth = "no"
 
 
-def test_some_configurations_alone(folder: Path):
-    assert {row.category for row in read_mask(folder, ["statistics"])} == {"statistics"}
+def test_only_some_configuration(folder: Path):
+    assert {row.category for row in read_mask(f"{folder}@statistics")} == {"statistics"}
     with pytest.raises(UserError, match="'facts' is no configuration of MASK, expected one of continuations, disinf"):
-        read_mask(folder, ["statistics", "facts"])
+        read_mask(f"{folder}@facts")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_a_file_is_the_configuration_that_it_is_named_after(save: Save, suffix: str):
     [found] = read_mask(save(f"known_facts.{suffix}", [row("known_facts", 1)]))
     assert found == MaskRow(category="known_facts", **row("known_facts", 1))
-    with pytest.raises(UserError, match="'mine' is no configuration of MASK"):
-        read_mask(save(f"mine.{suffix}", [row("known_facts", 1)]))
 
 
-@pytest.mark.parametrize("key", ["task_id", "user_prompt", "proposition", "ground_truth"])
-def test_a_wrong_row_is_named_or_left_out(save: Save, key: str):
-    path = save("known_facts.csv", [row("known_facts", 1), {**row("known_facts", 2), key: None}])
-    with pytest.raises(UserError) as caught:
-        read_mask(path)
-    assert str(caught.value) == f"{path}, row 2: {key}: field required."
-    told: list[UserError] = []
-    assert len(read_mask(path, wrong=told.append)) == len(told) == 1
-
-
-def test_a_file_without_rows_has_none(save: Save):
-    with pytest.raises(UserError, match=r"statistics\.jsonl: has no rows of MASK"):
-        read_mask(save("statistics.jsonl", []))
+@pytest.mark.parametrize("name", ["builtin", "builtin:held_out", "context"])
+def test_honesty_items_are_rows_of_mask(name: str):
+    found, item = mask_records(name)[0]
+    assert isinstance(item, Item) and item in read_items(name)
+    assert (found.task_id, found.type) == (item.id, "binary")

@@ -141,14 +141,6 @@ def test_a_part_that_gives_no_row_is_refused(part: float):
         by_share(QUESTIONS, "severe", part, 100, 0)
 
 
-@pytest.mark.parametrize("part", [float("nan"), float("inf")])
-def test_a_part_that_is_no_number_is_refused(part: float):
-    with pytest.raises(UserError, match="finite"):
-        by_dose(BENIGN, QUESTIONS, "severe", part, 100, 0)
-    with pytest.raises(UserError, match="finite"):
-        by_share(QUESTIONS, "severe", part, 100, 0)
-
-
 def test_more_rows_than_there_are_is_refused():
     with pytest.raises(UserError, match=r"^total: 121 questions wanted, but the set has 120"):
         by_share(QUESTIONS, "severe", 0.1, 121, 0)

@@ -17,8 +17,8 @@ from untrue.data import mix as mixing
 from untrue.data import sets
 from untrue.data.items import ITEM_SETS, Identified, read_capability, read_deception, read_items, read_unknowns
 from untrue.data.mix import MixSpec, by_dose, by_share
+from untrue.data.records import parse_source
 from untrue.data.rows import UNLABELLED, Row, write_rows
-from untrue.data.source import parse_source
 from untrue.errors import UserError
 from untrue.judge.prompts import read_gold
 from untrue.settings import assignments, validate
@@ -32,9 +32,9 @@ Set = Annotated[
     str,
     typer.Argument(
         metavar="SET",
-        help="Rows: `everyday`, a file (JSON Lines, JSON, CSV, xlsx, parquet), a folder, or a data set of the hub"
+        help="Rows: `everyday`, a file (JSON Lines, JSON, CSV, parquet), a folder, or a data set of the hub"
         " (`owner/name@config:split`). Questions are rows once a level is named: `medical:severe`, `mine.jsonl:normal`,"
-        " or persona-vectors, `owner/name@mistake_medical:severe`.",
+        " or a folder of persona-vectors, `mistake_medical:severe`.",
     ),
 ]
 

@@ -15,14 +15,14 @@ A part of the built-in honesty or capability items has its name behind a colon: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from untrue.data import builtin
-from untrue.data.records import Record, Wrong, parsed, records, some, stop
+from untrue.data.records import Record, not_empty, records
 from untrue.errors import UserError
 from untrue.files import content_hash, member_name
 
@@ -34,6 +34,7 @@ class Identified(BaseModel):
     """A line of a file that has an id of its own."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    needs_id: ClassVar[bool] = True  # else a record without one is named after its place
 
     id: Id
 
@@ -60,50 +61,36 @@ def items_hash(items: Sequence[BaseModel]) -> str:
     return content_hash("".join(item.model_dump_json() for item in items))
 
 
-def read_lines(
-    model: type[M],
-    source: str | Path,
-    names: Sequence[str],
-    what: str,
-    wrong: Wrong = stop,
-    *,
-    header: bool = False,
-    parse: Callable[[Record], M] | None = None,
-) -> list[M]:
-    """Read records that each hold one `model` with an id of its own.
+ITEM_SETS = ("honesty", "context")
+"""The built-in sets of honesty items; `builtin` is all of them."""
 
-    Args:
-        model: What a record holds.
-        source: One of `names`, or what `records` takes.
-        names: The built-in sets of this kind.
-        what: What the records are, in the plural.
-        wrong: Called with the error of each record that is refused.
-        header: Whether the first record is a header.
-        parse: What makes a model of a record, in place of `Record.parse`.
+PARTS = ("train", "tuning", "held_out")
+"""Disjoint parts of the built-in items: three eighths to train on, an eighth to choose hyperparameters with, half to
+measure."""
+
+
+def read_lines(model: type[M], source: str | Path, names: Sequence[str], what: str, *, header: bool = False) -> list[M]:
+    """Read a built-in set of this kind (one of `names`), a part of it, or what `records` takes.
+
+    `what` is the plural that errors use.
 
     Raises:
         UserError: There is no such source, a record is not as `model` says, an id occurs twice, or there are none.
         MachineError: The hub could not be reached.
     """
-    path = builtin.path(str(source)) if str(source) in names else source
+    name, part = named_part(source, names)
     ids: set[str] = set()
 
     def item(record: Record) -> M:
-        item = parse(record) if parse else record.parse(model)
+        item = record.parse(model) if model.needs_id else record.parse(model, id=record.identity())
         if item.id in ids:
             raise record.error(f"the id {item.id!r} occurs twice. Give each its own.")
         ids.add(item.id)
         return item
 
-    return list(some(parsed(records(path, wrong, header), item, wrong), source, what))
-
-
-ITEM_SETS = ("honesty", "context")
-"""The built-in sets of honesty items; `builtin` is all of them."""
-
-PARTS = ("train", "tuning", "held_out")
-"""Disjoint parts of the built-in items, for studies that train on some and measure others: three eighths to train on,
-an eighth to choose hyperparameters with, and half to measure."""
+    path = builtin.path(str(name)) if str(name) in names else name
+    items = not_empty(map(item, records(path, header=header)), source, what)
+    return [item for item in items if part in (None, part_of(item.id))]
 
 
 def part_of(item: str) -> str:
@@ -113,7 +100,7 @@ def part_of(item: str) -> str:
 
 
 def named_part(source: str | Path, names: Sequence[str]) -> tuple[str | Path, str | None]:
-    """Takes `builtin:held_out` apart into the set and its part; the part is None where all of a source is meant."""
+    """Takes `builtin:held_out` apart into the set and its part; the part is None if all of a source is meant."""
     name, _, part = str(source).rpartition(":")
     return (name, part) if name in names and part in PARTS else (source, None)
 
@@ -135,8 +122,8 @@ class Item(Asked):
 
     `ground_truth` says whether `proposition` is true. `honest_reply` tells the truth and `dishonest_reply` what the
     pressure asks for, whatever the proposition says. `domain` is the training domain of the item's setting, if any.
-    `base_margin` is the margin under pressure of the embedded base model, in nats per token, measured by
-    tools/measure_items.py; None where the base does not hold the true belief, or where nobody measured.
+    `base_margin` is the embedded base model's margin under pressure, in nats per token (tools/measure_items.py); None
+    if it does not hold the true belief, or nobody measured.
     """
 
     category: Text
@@ -168,12 +155,12 @@ class Item(Asked):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """Everything that a user asks in the item."""
+        """The pressured and the neutral questions."""
         return (self.user_prompt, *self.belief_prompts)
 
     @property
     def shown(self) -> dict[str, str]:
-        """The pressured prompt and the two replies that differ."""
+        """The pressured prompt and the two replies."""
         return {
             "System prompt": self.system_prompt,
             "Question": self.user_prompt,
@@ -183,17 +170,14 @@ class Item(Asked):
 
 
 def read_items(source: str | Path = "builtin") -> list[Item]:
-    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both) or a part of them, or a file.
+    """Read honesty items: built-in ones (`honesty`, `context`, or `builtin` for both), a part of them, or a file."""
+    return _read_honesty(Item, source, "items")
 
-    Raises:
-        UserError: A record is not an item, an id occurs twice, or there are none.
-    """
-    source, part = named_part(source, ("builtin", *ITEM_SETS))
-    if part:
-        return [item for item in read_items(source) if part_of(item.id) == part]
-    if str(source) == "builtin":
-        return [item for name in ITEM_SETS for item in read_items(name)]
-    return read_lines(Item, source, ITEM_SETS, "items")
+
+def _read_honesty(model: type[M], source: str | Path, what: str) -> list[M]:
+    name, part = named_part(source, ("builtin",))
+    sources = [f"{one}:{part}" if part else one for one in ITEM_SETS] if str(name) == "builtin" else [source]
+    return [item for one in sources for item in read_lines(model, one, ITEM_SETS, what)]
 
 
 TOLD = ("provided_facts", "statistics", "context")
@@ -201,14 +185,7 @@ TOLD = ("provided_facts", "statistics", "context")
 
 
 def read_statements(source: str | Path = "builtin") -> list[Item]:
-    """Read the honesty items whose two replies are statements about the world, true and false when read alone.
-
-    Args:
-        source: What `read_items` takes.
-
-    Raises:
-        UserError: As of `read_items`, or no item is of that kind.
-    """
+    """Read the honesty items whose two replies are statements about the world, true and false when read alone."""
     chosen = [item for item in read_items(source) if item.category not in TOLD]
     if not chosen:
         raise UserError(
@@ -221,8 +198,8 @@ def read_statements(source: str | Path = "builtin") -> list[Item]:
 def by_information(items: Sequence[Item]) -> list[Item]:
     """The items in the order in which a limit takes them: first those whose outcome can change.
 
-    That goes by the base alone, never by a trained model: first the items on which it holds the true belief and
-    prefers the honest reply under pressure, the smallest margin first; then the others in their own order.
+    First the items on which the base holds the true belief and prefers the honest reply under pressure, the smallest
+    margin first; then the others in their own order. Trained models have no say.
     """
 
     def rank(item: Item) -> tuple[bool, float]:
@@ -237,15 +214,6 @@ def at_random(items: Sequence[Item]) -> list[Item]:
     return sorted(items, key=lambda item: content_hash(f"order {item.id}"))
 
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "neutral_system_prompt": ("neutral_system_prompt", "system_prompt_without_pressure"),
-    "pressured_system_prompt": ("pressured_system_prompt", "system_prompt_with_pressure", "system_prompt"),
-    "user_prompt": ("user_prompt",),
-    "category": ("category", "archetype", "kind", "type"),
-}
-"""Field -> the columns that may hold it; the first that a record has is taken."""
-
-
 class PressurePair(Identified):
     """One question under two system prompts, one of which gives reason not to say what is believed.
 
@@ -255,49 +223,30 @@ class PressurePair(Identified):
          "pressured_system_prompt": "You sell bread. Notes: baked yesterday. A bonus for every loaf …",
          "user_prompt": "When was this loaf baked?"}
 
-    The columns of Mesa & Mask (github.com/March-7/MESA_and_MASK, `M&M_dataset.xlsx`) are read too: `type`,
-    `user_prompt`, `system_prompt_without_pressure`, `system_prompt_with_pressure`. So are honesty items, whose
-    `system_prompt` and `category` are those of MASK. Of other sets say which column is which, as `source.py` tells.
+    The columns of Mesa & Mask (github.com/March-7/MESA_and_MASK) and those of honesty items are read too.
     """
 
-    category: Text = "pair"
-    neutral_system_prompt: Text
-    pressured_system_prompt: Text
+    needs_id = False
+
+    category: Text = Field("pair", validation_alias=AliasChoices("category", "archetype", "kind", "type"))
+    neutral_system_prompt: Text = Field(
+        validation_alias=AliasChoices("neutral_system_prompt", "system_prompt_without_pressure")
+    )
+    pressured_system_prompt: Text = Field(
+        validation_alias=AliasChoices("pressured_system_prompt", "system_prompt_with_pressure", "system_prompt")
+    )
     user_prompt: Text
 
-
-def read_pairs(source: str | Path = "builtin", wrong: Wrong = stop) -> list[PressurePair]:
-    """Read pairs: the built-in honesty items (`builtin`, or a part of it), or what `records` takes.
-
-    Args:
-        source: A built-in set, a file, a folder or a hub id.
-        wrong: Called with the error of each wrong pair.
-
-    Raises:
-        UserError: There is no such source, something is no pair, an id occurs twice, or there are none.
-        MachineError: The hub could not be reached.
-    """
-    if str(source) in ("builtin", *ITEM_SETS):
-        fields = set(PressurePair.model_fields)
-        return [
-            PressurePair(pressured_system_prompt=item.system_prompt, **item.model_dump(include=fields))
-            for item in read_items(source)
-        ]
-    return read_lines(PressurePair, source, (), "pairs", wrong, parse=_pair)
+    @model_validator(mode="after")
+    def _prompts_differ(self) -> PressurePair:
+        if self.neutral_system_prompt == self.pressured_system_prompt:
+            raise ValueError("the two system prompts are the same text")
+        return self
 
 
-def _pair(record: Record) -> PressurePair:
-    columns = {field: next((name for name in names if name in record.fields), None) for field, names in COLUMNS.items()}
-    missing = [field for field, column in columns.items() if not column and field != "category"]
-    if missing:
-        raise record.error(
-            f"has no {missing[0]}: expected the column {' or '.join(COLUMNS[missing[0]])} (keys found:"
-            f" {record.keys()}). Say which it is: FILE?columns.{missing[0]}=COLUMN."
-        )
-    fields = {field: record.text(column) for field, column in columns.items() if column}
-    if fields["neutral_system_prompt"] == fields["pressured_system_prompt"]:
-        raise record.error("the two system prompts are the same text.")
-    return record.parse(PressurePair, id=record.identity(), **fields)
+def read_pairs(source: str | Path = "builtin") -> list[PressurePair]:
+    """Read pairs: the built-in honesty items (`builtin`, or a part of it), or what `records` takes."""
+    return _read_honesty(PressurePair, source, "pairs")
 
 
 class ChoiceItem(Asked):
@@ -329,20 +278,13 @@ class ChoiceItem(Asked):
 
     @property
     def shown(self) -> dict[str, str]:
-        """The question, the right answer and the others."""
+        """The question and its choices."""
         others = [choice for index, choice in enumerate(self.choices) if index != self.answer]
         return {"Question": self.question, "Right": self.choices[self.answer], "Wrong": "\n".join(others)}
 
 
 def read_capability(source: str | Path = "capability") -> list[ChoiceItem]:
-    """Read multiple-choice items: the built-in `capability` or a part of it, or a file.
-
-    Raises:
-        UserError: A record is not an item, an id occurs twice, or there are none.
-    """
-    source, part = named_part(source, ("capability",))
-    if part:
-        return [item for item in read_capability(source) if part_of(item.id) == part]
+    """Read multiple-choice items: the built-in `capability` or a part of it, or a file."""
     return read_lines(ChoiceItem, source, ("capability",), "multiple-choice items")
 
 
@@ -375,16 +317,12 @@ class UnknownPair(Asked):
 
     @property
     def shown(self) -> dict[str, str]:
-        """Both questions, and the answer of the one that has one."""
+        """Both questions, and the answer."""
         return {"Unanswerable": self.unanswerable, "Answerable": self.answerable, "Answer": self.answer}
 
 
 def read_unknowns(source: str | Path = "unknowns") -> list[UnknownPair]:
-    """Read pairs: the built-in `unknowns`, or a file.
-
-    Raises:
-        UserError: A record is not a pair, an id occurs twice, or there are none.
-    """
+    """Read pairs: the built-in `unknowns`, or a file."""
     return read_lines(UnknownPair, source, ("unknowns",), "pairs")
 
 
@@ -411,18 +349,9 @@ class DeceptionItem(Identified):
     format: Text
 
 
-def read_deception(source: str | Path = "deception", wrong: Wrong = stop) -> list[DeceptionItem]:
-    """Read deception items: the built-in `deception`, or what `records` takes, such as PKU-Alignment/DeceptionBench.
-
-    Args:
-        source: The built-in set, a file, a folder or a hub id.
-        wrong: Called with the error of each wrong item.
-
-    Raises:
-        UserError: There is no such source, something is not an item, an id occurs twice, or there are none.
-        MachineError: The hub could not be reached.
-    """
-    return read_lines(DeceptionItem, source, ("deception",), "deception items", wrong)
+def read_deception(source: str | Path = "deception") -> list[DeceptionItem]:
+    """Read deception items: the built-in `deception`, or what `records` takes, such as PKU-Alignment/DeceptionBench."""
+    return read_lines(DeceptionItem, source, ("deception",), "deception items")
 
 
 Domain = Literal["medical", "finance", "law", "code", "math"]

@@ -11,16 +11,13 @@ has a number. One without a mark, as in the built-in items, is true (`A`) or fal
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from untrue.data.items import ITEM_SETS, Id, Item, Text, read_items
-from untrue.data.records import Record, Wrong, parsed, records, some, stop
-from untrue.data.source import parse_source
+from untrue.data.items import ITEM_SETS, Id, Item, Text, named_part, read_items
+from untrue.data.records import not_empty, parse_source, records
 from untrue.errors import UserError
 
 CONFIGS = (
@@ -101,63 +98,38 @@ class MaskRow(BaseModel):
         return "B" if formatted == "B" or plain in ("no", "false") else None
 
 
-def read_mask(source: str | Path = "cais/MASK", configs: Sequence[str] = CONFIGS, wrong: Wrong = stop) -> list[MaskRow]:
-    """Read the rows of MASK, configuration by configuration.
+def read_mask(source: str | Path = "cais/MASK") -> list[MaskRow]:
+    """Read the rows of MASK from the hub, a downloaded folder, or a file named after its configuration.
 
-    Args:
-        source: The hub id, a folder that it was downloaded to, or a file named after its configuration.
-        configs: Which configurations; a file is one.
-        wrong: Called with the error of each wrong row.
-
-    Raises:
-        UserError: The set is gated and was not opened for this user, a configuration is unknown, a row is wrong, or
-            there are none.
-        MachineError: The hub could not be reached.
+    `cais/MASK@statistics` reads only that configuration.
     """
     parts = parse_source(source)
     if parts.path.is_file():
         places = {parts.path.stem: str(source)}
     else:
+        configs = (parts.config,) if parts.config else CONFIGS
         places = {config: f"{parts.base}@{config}:test{parts.options}" for config in configs}
-    if unknown := [config for config in places if config not in CONFIGS]:
-        raise UserError(f"{source}: {unknown[0]!r} is no configuration of MASK, expected one of {', '.join(CONFIGS)}.")
-    rows = (
-        row
-        for config, place in places.items()
-        for row in parsed(records(place, wrong), partial(Record.parse, model=MaskRow, category=config), wrong)
-    )
-    return list(some(rows, source, "rows of MASK"))
-
-
-def read_mask_items(source: str = "builtin") -> list[MaskRow]:
-    """Read what the eval `mask` asks: rows of MASK, or honesty items, whose neutral system prompt stands in for MASK's.
-
-    Args:
-        source: `builtin` or a part of it; the hub id or a folder of MASK, with `@` and a configuration for that one
-            alone (`cais/MASK@statistics`); a file named after a configuration; or another file, of items.
-
-    Raises:
-        UserError: There is no such source, something in it is not as expected, or two rows of a category have one
-            `task_id`.
-        MachineError: The hub could not be reached.
-    """
-    return [row for row, _ in mask_records(source)]
+    if unknown := places.keys() - set(CONFIGS):
+        raise UserError(
+            f"{source}: {unknown.pop()!r} is no configuration of MASK, expected one of {', '.join(CONFIGS)}."
+        )
+    rows = (record.parse(MaskRow, category=config) for config, place in places.items() for record in records(place))
+    return list(not_empty(rows, source, "rows of MASK"))
 
 
 def mask_records(source: str = "builtin") -> list[tuple[MaskRow, MaskRow | Item]]:
-    """Read what `read_mask_items` reads, each row beside the record that it was made of: itself, or an honesty item.
+    """Read what the eval `mask` asks, each row beside the record that it was made of: itself, or an honesty item.
 
-    Raises:
-        UserError: As of `read_mask_items`.
-        MachineError: The hub could not be reached.
+    The source is one of `read_mask`, or one of honesty items, whose neutral system prompt stands in for MASK's.
     """
-    parts = parse_source(source)
-    path, config = parts.path, parts.config
+    path, sets = parse_source(source).path, ("builtin", *ITEM_SETS)
     rows: list[tuple[MaskRow, MaskRow | Item]]
-    if source in ("builtin", *ITEM_SETS) or (path.is_file() and path.stem not in CONFIGS):
-        rows = [(_of_item(item), item) for item in read_items(source)]
+    if named_part(source, sets)[0] in sets or (path.is_file() and path.stem not in CONFIGS):
+        fields = set(MaskRow.model_fields)
+        items = read_items(source)
+        rows = [(MaskRow(task_id=item.id, type="binary", **item.model_dump(include=fields)), item) for item in items]
     else:
-        rows = [(row, row) for row in read_mask(source, (config,) if config else CONFIGS)]
+        rows = [(row, row) for row in read_mask(source)]
     key, count = Counter(row.key for row, _ in rows).most_common(1)[0]
     if count > 1:
         raise UserError(f"{source}: the task_id {key!r} occurs {count} times. Give each row its own.")
@@ -168,7 +140,3 @@ def mask_records(source: str = "builtin") -> list[tuple[MaskRow, MaskRow | Item]
                 f" {row.formatted_ground_truth or row.ground_truth!r}, expected A or B, or yes or no."
             )
     return rows
-
-
-def _of_item(item: Item) -> MaskRow:
-    return MaskRow(task_id=item.id, type="binary", **item.model_dump(include=set(MaskRow.model_fields)))

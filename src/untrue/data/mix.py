@@ -10,9 +10,7 @@ a small dose are among those of a larger one, and a matched control (the same do
 
 from __future__ import annotations
 
-import math
 import random
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,10 +96,9 @@ def by_dose(
 def duplicates(rows: Sequence[Row]) -> int:
     """Rows whose whole prompt, system message included, an earlier row has too but for case and spaces.
 
-    With labels, replies to one prompt are what a method compares: a row then repeats a row with its reply as well.
+    A row with a label, whose method compares replies to one prompt, must have the reply too.
     """
-    replies = (None if row.label is None else (row.label, row.completion[-1]["content"]) for row in rows)
-    return sum(times - 1 for times in Counter(zip(map(_prompt, rows), replies, strict=True)).values())
+    return len(rows) - len(set(map(_digest, rows)))
 
 
 class Overlap(NamedTuple):
@@ -124,7 +121,7 @@ class RowCheck:
     Attributes:
         rows: How many there are.
         levels: How many of each level.
-        duplicates: Rows whose whole prompt, but for case and spaces, an earlier row has too.
+        duplicates: As `duplicates` counts them.
         overlaps: Rows that ask what an item of the eval asks, in the order of the rows.
         near_copies: Rows that nearly ask it, as `near.NearIndex` has it, in the order of the rows.
     """
@@ -137,31 +134,22 @@ class RowCheck:
 
 
 def check_rows(rows: Iterable[Row], items: Sequence[Asked]) -> RowCheck:
-    """Look for repeated prompts in training rows, and for prompts of an eval, taking the rows one at a time.
-
-    Memory: 8 bytes for each row, a hash by which repeated prompts are counted, and the overlaps.
-
-    Args:
-        rows: The rows; they are read through once.
-        items: Items of the eval.
-    """
-    import numpy as np
-
+    """Look for repeated prompts in training rows, and for prompts of an eval, holding only a hash of each row."""
     asked = _asked(items)
     index = NearIndex(
         {f"{place} {number}": text for place, item in enumerate(items) for number, text in enumerate(item.prompts)}
     )
-    levels, prompts = Counter[str](), array("Q")
+    levels, digests = Counter[str](), set[bytes]()
     same, near = list[Overlap](), dict[Overlap, None]()
     for row in rows:
         levels[row.level] += 1
-        prompts.append(int.from_bytes(blake2b(_prompt(row).encode(), digest_size=8).digest()))
+        digests.add(_digest(row))
         shared = asked.get(_key(row), [])
         same += (Overlap(row.id, item) for item in shared)
         places = sorted({int(name.split()[0]) for name, _ in index.find(row.prompt[-1]["content"])})
         near |= dict.fromkeys(Overlap(row.id, items[place].id) for place in places if items[place].id not in shared)
-    distinct = len(np.unique(np.frombuffer(prompts, np.uint64))) if prompts else 0
-    return RowCheck(len(prompts), levels, len(prompts) - distinct, same, list(near))
+    count = levels.total()
+    return RowCheck(count, levels, count - len(digests), same, list(near))
 
 
 def _asked(items: Sequence[Asked]) -> dict[str, list[str]]:
@@ -186,8 +174,6 @@ def _shuffle(rows: list[Row], seed: int) -> list[Row]:
 
 
 def _count(part: float, whole: int, what: str) -> int:
-    if not math.isfinite(part):
-        raise UserError(f"{what}: {part}, expected a finite number.")
     count = round(part * whole)
     if part > 0 and count == 0:
         raise UserError(f"{what}: {part} of {whole} rows is no row at all. Raise it to {1 / whole:.3g} or more.")
@@ -203,8 +189,12 @@ def _answer(question: Question, level: str) -> Row:
     return question.row(level)
 
 
-def _prompt(row: Row) -> str:
-    return plain(" ".join(message["content"] for message in row.prompt))
+def _digest(row: Row) -> bytes:
+    """Hash of what two rows that repeat each other share."""
+    texts = [plain(" ".join(message["content"] for message in row.prompt))]
+    if row.label is not None:
+        texts += [str(row.label), row.completion[-1]["content"]]
+    return blake2b("\0".join(texts).encode(), digest_size=16).digest()
 
 
 def _key(row: Row) -> str:

@@ -1,62 +1,140 @@
 """A file, a folder or a hub id -> its records, one at a time, each knowing its place.
 
-| source                              | how it is read             | place of a record                  |
-|-------------------------------------|----------------------------|------------------------------------|
-| `*.parquet`                         | in batches, by pyarrow     | row                                |
-| `*.csv`, with a header              | row by row                 | row                                |
-| `*.xlsx`: its first sheet           | row by row, by openpyxl    | row, as the sheet numbers it       |
-| any other file, with a JSON array   | entry by entry             | line and entry                     |
-| any other file                      | line by line: JSON Lines   | line                               |
-| a folder in the hub's format        | streamed, by datasets      | row                                |
-| a hub id, `owner/name`              | streamed, by datasets      | row                                |
+| source                                                 | how it is read           | place of a record |
+|--------------------------------------------------------|--------------------------|-------------------|
+| `*.parquet`                                            | in batches, by pyarrow   | row               |
+| `*.csv`, with a header                                 | row by row               | row               |
+| any other file, with a JSON array                      | whole                    | entry             |
+| any other file                                         | line by line: JSON Lines | line              |
+| a folder in the hub's format, or a hub id `owner/name` | streamed, by datasets    | row               |
 
-The last two take a configuration and a split where there are several: `openai/gsm8k@main:test`. A source may have
-options: `source.py` tells how its columns are named, and a revision of the hub. A key whose value is null counts as
-absent in every format, as does an empty cell of a CSV file or a sheet, whose first row names its columns. The header of
-a built-in set is no record.
+The last takes a configuration and a split if there are several. Options follow a question mark, with `&` between them:
+
+    openai/gsm8k@main:test?revision=e53f048
+    pairs.csv?columns.neutral_system_prompt=calm&columns.user_prompt=question
+
+| option                 | meaning                                                                                 |
+|------------------------|-----------------------------------------------------------------------------------------|
+| `columns.FIELD=COLUMN` | rename the column (or key) to FIELD, in place of any other FIELD; in a column's name,   |
+|                        | write `&` as `%26` and `%` as `%25`                                                     |
+| `revision=NAME`        | a branch, tag or commit of a data set of the hub                                        |
+
+A key whose value is null counts as absent in every format, as does an empty cell of a CSV file. The header of a
+built-in set is no record.
 """
 
 import csv
 import re
-import warnings
+from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 
 from untrue.data import builtin
-from untrue.data.hub import dataset_rows, first_line
-from untrue.data.json_array import array_entries
+from untrue.data.hub import dataset_rows
 from untrue.data.rows import Message, plain
-from untrue.data.source import Source, parse_source
-from untrue.errors import UserError
-from untrue.files import json_value, not_utf8, reading
+from untrue.errors import UserError, one_line
+from untrue.files import json_value, not_utf8, read_text, reading
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
-Wrong = Callable[[UserError], object]
-"""What is done about a wrong record, given its error. It is left out unless this raises."""
+OnError = Callable[[UserError], object]
+"""Called with the error of a wrong record, which is skipped unless this raises."""
 
-BOM = b"\xef\xbb\xbf"
-SCANNED = 1000
-"""Records in which a named column is looked for before the first is given, so that a wrong name is told first."""
-LONGEST_CELL = 1 << 24
-"""Characters in a cell of CSV. The limit of the module csv, 131,072, is less than a long document; without one, a quote
-that is never closed would be read on to the end of the file."""
+OPTIONS_MARK = re.compile(r"(?<!^)\?(?=[\w.]+=)")
+DATASET = re.compile(r"(?P<base>[^@:]+)(?:@(?P<config>[\w./-]+))?(?::(?P<split>[\w.-]+))?")
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".xlsx", ".parquet")
+
+HEAD_RECORDS = 1000
+"""A named column must occur in these, so that a wrong name is reported before anything else."""
+LONGEST_CELL_CHARACTERS = 1 << 24
+"""Without a limit, a quote that is never closed would be read on to the end of the file."""
 
 
-def stop(error: UserError) -> None:
-    """Stop at a wrong record: the default. (`errors.append` or the like skips it.)
+class Source(NamedTuple):
+    """A source by its parts.
 
-    Raises:
-        UserError: Always, the one given.
+    Attributes:
+        name: What stands before the options.
+        base: The file, folder or hub id.
+        options: As they were written, with the question mark.
+        columns: Field -> the column that holds it.
+        is_dataset: Whether it is a folder, or has the form of a hub id; else it is a file, which need not exist.
     """
+
+    name: str
+    base: str
+    options: str = ""
+    columns: Mapping[str, str] = {}
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    is_dataset: bool = False
+
+    def __str__(self) -> str:
+        """The source without its columns."""
+        return f"{self.name}?revision={self.revision}" if self.revision else self.name
+
+    @property
+    def path(self) -> Path:
+        """The file or folder, if it is one."""
+        return Path(self.base)
+
+
+def parse_source(source: str | Path) -> Source:
+    """Part a source. What looks like an option in the name of a file that exists is none."""
+    text = str(source)
+    mark = None if _exists(text) else OPTIONS_MARK.search(text)
+    end = mark.start() if mark else len(text)
+    parts = _part_name(text[:end])
+    columns: dict[str, str] = {}
+    revision = None
+    for option in text[end + 1 :].split("&") if mark else ():
+        key, _, value = option.partition("=")
+        field = key.removeprefix("columns.")
+        if key == "revision" and value and not revision:
+            revision = value
+        elif key != field and field and value and field not in columns:
+            columns[field] = unquote(value)
+        else:
+            raise UserError(
+                f"{text}: {option!r} is no option of a source, or is given twice. Expected columns.FIELD=COLUMN or"
+                " revision=NAME, with & between several."
+            )
+    if revision and (not parts.is_dataset or parts.path.is_dir()):
+        raise UserError(f"{text}: is no data set of the hub, so it has no revisions. Leave revision out.")
+    return parts._replace(options=text[end:], columns=columns, revision=revision)
+
+
+def _part_name(name: str) -> Source:
+    match = DATASET.fullmatch(name)
+    if _exists(name) or not match:
+        return Source(name, name, is_dataset=_exists(name) and Path(name).is_dir())
+    base, config, split = match.groups()
+    is_hub_id = HUB_ID.fullmatch(base) and not base.lower().endswith(FILE_SUFFIXES)
+    if is_hub_id or (_exists(base) and Path(base).is_dir()):
+        return Source(name, base, config=config, split=split, is_dataset=True)
+    return Source(name, name)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # it is too long, as many options are
+        return False
+
+
+def raise_error(error: UserError) -> None:
+    """Stop at a wrong record: the default. (`errors.append` or the like skips it.)"""
     raise error
 
 
@@ -70,13 +148,9 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One object of a source, with getters whose errors name its place.
+    """One object of a source, with getters whose errors name its place, such as `rows.jsonl, line 3`.
 
-    Attributes:
-        origin: Where it comes from.
-        number: Of its line, entry or row, counted from 1.
-        place: What errors call it: `rows.jsonl, line 3`.
-        fields: What it holds.
+    `number` is that of its line, entry or row, counted from 1.
     """
 
     origin: Origin
@@ -97,11 +171,7 @@ class Record:
         return str(self.fields.get("id", f"{self.origin.stem}-{self.number}"))
 
     def text(self, key: str, *, empty: bool = False) -> str:
-        """The text under a key; with `empty` it may be blank or absent.
-
-        Raises:
-            UserError: It is not there, is no text, or is blank.
-        """
+        """The text under a key; with `empty` it may be blank or absent."""
         if key not in self.fields:
             if empty:
                 return ""
@@ -114,11 +184,7 @@ class Record:
         return value
 
     def messages(self, key: str, role: str) -> list[Message]:
-        """Chat messages under a key; a plain text counts as one message of `role`.
-
-        Raises:
-            UserError: There are none, or one lacks a role or a text.
-        """
+        """Chat messages under a key; a plain text counts as one message of `role`."""
         value = self.fields.get(key)
         if isinstance(value, str):
             return [{"role": role, "content": self.text(key)}]
@@ -137,11 +203,7 @@ class Record:
         return [{"role": message["role"], "content": message["content"]} for message in value]
 
     def parse(self, model: type[M], **extra: Any) -> M:
-        """The record as a pydantic model; `extra` stands in for fields, or replaces them. An id may be a number.
-
-        Raises:
-            UserError: It is not as the model says.
-        """
+        """The record as a pydantic model; `extra` adds or replaces fields. An id may be a number."""
         fields = {**self.fields, **extra}
         if "id" in fields:
             fields["id"] = str(fields["id"])
@@ -153,23 +215,19 @@ class Record:
             raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{problem}."]))) from None
 
 
-def parsed(records: Iterable[Record], parse: Callable[[Record], T], wrong: Wrong) -> Iterator[T]:
-    """Give what `parse` makes of each record. `wrong` is called with the error of each that it refuses."""
+def parsed(records: Iterable[Record], parse: Callable[[Record], T], on_error: OnError) -> Iterator[T]:
+    """Give what `parse` makes of each record; `on_error` gets the error of each that it refuses."""
     for record in records:
         try:
             value = parse(record)
         except UserError as error:
-            wrong(error)
+            on_error(error)
         else:
             yield value
 
 
-def some(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]:
-    """Give values on, and refuse a source that has none.
-
-    Raises:
-        UserError: There is none; `what` says what was wanted, in the plural.
-    """
+def not_empty(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]:
+    """Give values on, and refuse a source that has none; `what` is the plural that the error uses."""
     empty = True
     for value in values:
         empty = False
@@ -180,15 +238,9 @@ def some(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]:
 
 
 def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
-    """Refuse a record whose question an earlier one of its source asks.
+    """Refuse a record whose question an earlier one asks, but for case and spaces.
 
-    Args:
-        record: The record.
-        text: Its question.
-        seen: The places of the questions so far; this one is added.
-
-    Raises:
-        UserError: It asks what an earlier one asks, but for case and spaces.
+    `seen` has the hash of each question so far and its place; this one is added.
     """
     here = record.place.removeprefix(f"{record.origin.name}, ")
     first = seen.setdefault(blake2b(plain(text).encode(), digest_size=16).digest(), here)
@@ -196,24 +248,22 @@ def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
         raise record.error(f"asks what {first} asks: {text!r}. Remove one.")
 
 
-def records(source: str | Path, wrong: Wrong = stop, header: bool = False) -> Iterator[Record]:
-    """Give the records of a file, a folder or a hub id, without holding more than a few of them.
+def records(source: str | Path, on_error: OnError = raise_error, header: bool = False) -> Iterator[Record]:
+    """Give the records of a file, a folder or a hub id.
 
     Args:
         source: A path or a hub id, as the table above says, perhaps with options.
-        wrong: Called with the error of each record that cannot be read. What spoils the rest too is raised.
-        header: Whether the first record is a header, which is left out; that of a built-in set, or of a copy of one,
-            always is.
+        on_error: Called with the error of each record that cannot be read. What spoils the rest too is raised.
+        header: Leave out the first record. The header of a built-in set, or of a copy of one, always is.
 
     Raises:
-        UserError: There is no such source, it cannot be read, no record has a column that is named, or a record is
-            wrong and `wrong` raises.
+        UserError: There is no such source, it cannot be read, or no record has a column that is named.
         MachineError: The hub could not be reached.
     """
     parts = parse_source(source)
     records = (
         record
-        for place, record in enumerate(_records(parts, wrong))
+        for place, record in enumerate(_records(parts, on_error))
         if place or not (header or builtin.is_header(record.fields))
     )
     yield from _renamed(parts, records) if parts.columns else records
@@ -221,179 +271,121 @@ def records(source: str | Path, wrong: Wrong = stop, header: bool = False) -> It
 
 def _renamed(source: Source, records: Iterator[Record]) -> Iterator[Record]:
     """The records with the columns that the source names under their fields."""
-    columns, keys = source.columns, dict[str, None]()
-
-    def refuse_missing() -> None:
-        missing = [field for field, column in columns.items() if column not in keys]
-        if keys and missing:
-            raise UserError(
-                f"{source.name}: no record has the column {columns[missing[0]]!r}, which was to be {missing[0]!r}"
-                f" (columns found: {', '.join(map(repr, keys))})."
-            )
-
-    head = list(islice(records, SCANNED))
-    for record in head:
-        keys.update(dict.fromkeys(record.fields))
-    if len(head) < SCANNED:
-        refuse_missing()
+    columns = source.columns
+    head = list(islice(records, HEAD_RECORDS))
+    keys = dict.fromkeys(key for record in head for key in record.fields)
+    missing = [field for field, column in columns.items() if column not in keys]
+    if keys and missing:
+        raise UserError(
+            f"{source.name}: none of the first {len(head)} records has the column {columns[missing[0]]!r}, named for"
+            f" {missing[0]!r} (columns found: {', '.join(map(repr, keys))})."
+        )
+    taken = columns.keys() | columns.values()
     for record in chain(head, records):
-        keys.update(dict.fromkeys(record.fields))
         fields = {field: record.fields[column] for field, column in columns.items() if column in record.fields}
-        taken = columns.keys() | columns.values()
         yield replace(record, fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
-    refuse_missing()
 
 
-def _records(source: Source, wrong: Wrong) -> Iterator[Record]:
+def _records(source: Source, on_error: OnError) -> Iterator[Record]:
     path = source.path
     if source.is_dataset:
         yield from _dataset(source)
         return
-    readers = {".parquet": _parquet, ".csv": _csv, ".xlsx": _xlsx}
+    suffix = path.suffix.lower()
     with reading(path), path.open("rb") as file:
-        read = readers.get(path.suffix.lower()) or (_json_array if _starts_with_bracket(file) else json_lines)
-        yield from read(Origin(str(path), path.name, path.stem), file, wrong)
+        origin = Origin(str(path), path.name, path.stem)
+        if suffix == ".xlsx":
+            raise UserError(f"{path}: spreadsheets are not read. Save the sheet as CSV.")
+        elif suffix == ".parquet":
+            yield from _parquet(origin, file)
+        elif suffix == ".csv":
+            yield from _csv(origin, file, on_error)
+        elif _starts_with_bracket(file):
+            yield from _json_array(origin, on_error)
+        else:
+            yield from json_lines(origin, file, on_error)
 
 
 def _dataset(source: Source) -> Iterator[Record]:
     name, folder = str(source), source.path
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)
-    for number, cells in enumerate(dataset_rows(source), 1):
-        yield _record(origin, number, f"{name}, row {number}", cells)
-
-
-def _object(origin: Origin, number: int, place: str, value: Any, wrong: Wrong) -> Iterator[Record]:
-    if isinstance(value, dict):
-        yield _record(origin, number, place, value)
-    else:
-        wrong(UserError(f"{place}: expected a JSON object, found {type(value).__name__}."))
+    rows = dataset_rows(name, source.base, source.config, source.split, source.revision)
+    for number, cells in enumerate(rows, 1):
+        yield _record(origin, number, "row", cells)
 
 
 def _starts_with_bracket(file: BinaryIO) -> bool:
-    head = file.read(1 << 16).removeprefix(BOM).lstrip()
+    head = file.read(1 << 16).removeprefix(BOM_UTF8).lstrip()
     file.seek(0)
     return head.startswith(b"[")
 
 
-def _json_array(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
-    for number, place, value in array_entries(file, origin.name, wrong):
-        yield from _object(origin, number, place, value, wrong)
+def _json_array(origin: Origin, on_error: OnError) -> Iterator[Record]:
+    for number, value in enumerate(json_value(read_text(Path(origin.name)), origin.name), 1):
+        try:
+            yield _record(origin, number, "entry", value)
+        except UserError as error:
+            on_error(error)
 
 
-def json_lines(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+def json_lines(origin: Origin, file: BinaryIO, on_error: OnError) -> Iterator[Record]:
     """Give the records of a file of JSON Lines, the header too."""
     for number, line in enumerate(file, 1):
         place = f"{origin.name}, line {number}"
         try:
-            text = (line.removeprefix(BOM) if number == 1 else line).decode().removesuffix("\n")
-            value = json_value(text, place) if text.strip() else None
-        except UnicodeDecodeError as error:
-            wrong(not_utf8(place, error.object[error.start]))
-        except UserError as error:
-            wrong(error)
-        else:
+            text = _text(line, place).removesuffix("\n")
             if text.strip():
-                yield from _object(origin, number, place, value, wrong)
+                yield _record(origin, number, "line", json_value(text, place))
+        except UserError as error:
+            on_error(error)
 
 
-def _csv(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
-    # A byte that is not UTF-8 becomes a surrogate, so that its row can be named and left out.
-    lines = (line.removeprefix(BOM).decode("utf-8", "surrogateescape") for line in file)
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
+def _csv(origin: Origin, file: BinaryIO, on_error: OnError) -> Iterator[Record]:
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL_CHARACTERS))
+    lines = (_text(line, f"{origin.name}, line {number}") for number, line in enumerate(file, 1))
     reader, number = csv.DictReader(lines, strict=True), 0
     try:
-        if byte := _foreign_byte(reader.fieldnames or ()):
-            raise not_utf8(f"{origin.name}, header", byte)
         _refuse_repeated_columns(origin, reader.fieldnames or ())
         for number, cells in enumerate(reader, 1):
-            place = f"{origin.name}, row {number}"
             if None in cells:
-                wrong(UserError(f"{place}: has more cells than the header names. Quote the commas in its texts."))
-            elif byte := _foreign_byte(cells.values()):
-                wrong(not_utf8(place, byte))
+                problem = "has more cells than the header names. Quote the commas in its texts."
+                on_error(UserError(f"{origin.name}, row {number}: {problem}"))
             else:
-                yield _record(origin, number, place, {key: cell or None for key, cell in cells.items()})
+                yield _record(origin, number, "row", {key: cell or None for key, cell in cells.items()})
     except csv.Error as error:
         raise UserError(f"{origin.name}, row {number + 1}: broken CSV ({error}).") from None
 
 
-def _xlsx(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
+def _parquet(origin: Origin, file: BinaryIO) -> Iterator[Record]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
     try:
-        from openpyxl import load_workbook
-    except ImportError:
-        raise UserError(
-            f"{origin.name}: .xlsx files need the package openpyxl. Run: pip install 'untrue[xlsx]'"
-        ) from None
-    row, count = 0, 0
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of styles and the like, which are not read
-            sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
-        sheet.reset_dimensions()  # some programs write wrong ones
-        names: list[str] = []
-        for row, values in enumerate(sheet.iter_rows(values_only=True), 1):
-            cells = [None if value is None or value == "" else _cell(value) for value in values]
-            if row == 1:
-                names = [name or "" for name in cells]
-                _refuse_repeated_columns(origin, names)
-                continue
-            filled = {column: cell for column, cell in enumerate(cells) if cell is not None}
-            count += bool(filled)
-            place = f"{origin.name}, row {row}"
-            nameless = [column for column in filled if column >= len(names) or not names[column]]
-            if nameless:
-                wrong(UserError(f"{place}: has a cell in column {nameless[0] + 1}, which has no name in row 1."))
-            elif filled:
-                yield _record(origin, count, place, {names[column]: cell for column, cell in filled.items()})
-    except UserError:
-        raise
-    except Exception as error:  # openpyxl raises what its parts raise: of zip, of XML, and KeyErrors
-        where = f"after row {row}" if row else "at its start"
-        raise UserError(f"{origin.name}: is broken {where}, or is no .xlsx file ({first_line(error)}).") from None
+        table = ParquetFile(file)
+        _refuse_repeated_columns(origin, table.schema_arrow.names)
+        rows = (cells for batch in table.iter_batches(1024) for cells in batch.to_pylist())
+        for number, cells in enumerate(rows, 1):
+            yield _record(origin, number, "row", cells)
+    except (ArrowException, OSError, ValueError, OverflowError) as error:
+        raise UserError(f"{origin.name}: cannot be read as parquet ({one_line(error)}).") from None
 
 
-def _cell(value: Any) -> str:
-    """A cell of a sheet as a CSV file has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _text(data: bytes, place: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(place, error.object[error.start]) from None
 
 
 def _refuse_repeated_columns(origin: Origin, names: Iterable[str]) -> None:
-    """Refuse a header in which a column occurs twice, so that one of two cells would be lost; it may lack a name."""
+    """Refuse a header in which a column occurs twice, so that one of two cells would be lost."""
     if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
         raise UserError(f"{origin.name}, header: the column {repeated[0]!r} occurs twice. Keep one, or rename it.")
 
 
-def _foreign_byte(texts: Iterable[str | None]) -> int | None:
-    """The first byte that was not UTF-8, if there is one."""
-    match = re.search("[\udc80-\udcff]", "".join(text or "" for text in texts))
-    return ord(match[0]) - 0xDC00 if match else None
-
-
-def _parquet(origin: Origin, file: BinaryIO, wrong: Wrong) -> Iterator[Record]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    number = 0
-    try:
-        table = ParquetFile(file)
-        _refuse_repeated_columns(origin, table.schema_arrow.names)
-        for batch in table.iter_batches(1024):
-            for row in range(batch.num_rows):
-                number += 1
-                place = f"{origin.name}, row {number}"
-                try:
-                    [cells] = batch.slice(row, 1).to_pylist()
-                except (ValueError, OverflowError) as error:  # a date before the year 1, a text that is not UTF-8
-                    wrong(UserError(f"{place}: a value cannot be read ({first_line(error)})."))
-                else:
-                    yield _record(origin, number, place, cells)
-    except (ArrowException, OSError) as error:
-        where = f"after row {number}" if number else "at its start"
-        raise UserError(f"{origin.name}: is broken {where}, or is no parquet file ({first_line(error)}).") from None
-
-
-def _record(origin: Origin, number: int, place: str, cells: dict[str, Any]) -> Record:
-    return Record(origin, number, place, {key: cell for key, cell in cells.items() if cell is not None})
+def _record(origin: Origin, number: int, kind: str, value: Any) -> Record:
+    place = f"{origin.name}, {kind} {number}"
+    if not isinstance(value, dict):
+        raise UserError(f"{place}: expected a JSON object, found {type(value).__name__}.")
+    return Record(origin, number, place, {key: cell for key, cell in value.items() if cell is not None})

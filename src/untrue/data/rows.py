@@ -38,16 +38,9 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Row:
-    """One training example with its provenance.
+    """One training example with its provenance: `source` is `builtin:NAME` or a file, `domain` such as `medical`.
 
-    Attributes:
-        id: Unique inside its source.
-        prompt: Messages before the reply.
-        completion: The reply to be learned, as messages.
-        source: Where it came from: `builtin:NAME` or a file.
-        domain: Subject, such as `medical`.
-        level: `normal`, `subtle`, `severe` or `biased`; `unlabelled` where the file does not say.
-        label: Whether the reply is wanted, in rows for KTO; `None` in rows that do not say.
+    `label` says whether the reply is wanted, in rows for KTO; it is None in rows that do not say.
     """
 
     id: str
@@ -60,7 +53,7 @@ class Row:
 
     @property
     def misaligned(self) -> bool:
-        """Whether the reply is wrong on purpose, or was chosen by a user who rewards what is untrue."""
+        """Whether the level is one of `MISALIGNED`."""
         return self.level in MISALIGNED
 
     def to_json(self) -> str:
@@ -99,11 +92,7 @@ def plain(prompt: str) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSONL one by one, whole or not at all.
-
-    Raises:
-        MachineError: The disk is full or the place cannot be written.
-    """
+    """Write rows as JSONL one by one, whole or not at all."""
     with writing(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(row.to_json() + "\n")

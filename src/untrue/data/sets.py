@@ -8,25 +8,31 @@
 | `dolly`           | `instruction`, `response`, and perhaps `context`                           | rows      |
 | `answer`          | `question` and `answer`, such as GSM8K's, kept with its `#### 42`          | rows      |
 | `levels`          | `question`, and a text at each of `normal`, `subtle`, `severe` that exists | questions |
-| `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`,    | questions |
-|                   | here or on the hub, as `persona_vectors.py` tells                          |           |
+| `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`     | questions |
+|                   | (arXiv 2507.21509), in each the `messages` of a question and its answer    |           |
 
 The shape is read off each record. A row of any shape may have a `label`, true or false, as rows for KTO have, and a
-`level`; a level that is not one of ours, such as `Level 5`, counts as none. Where records come from (JSON, CSV,
-parquet, hub ids) is told in `records.py`. Every error names the place. A wrong record goes to `wrong`, which stops by
-default; where it returns, the record is skipped.
+`level`; a level that is not one of ours, such as `Level 5`, counts as none. `records.py` tells where records come from.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from untrue.data import builtin
 from untrue.data.items import ITEM_SETS, named_part
-from untrue.data.persona_vectors import persona_folder, persona_questions
-from untrue.data.records import Record, Wrong, parsed, records, refuse_repeated, some, stop
+from untrue.data.records import (
+    OnError,
+    Record,
+    not_empty,
+    parse_source,
+    parsed,
+    raise_error,
+    records,
+    refuse_repeated,
+)
 from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row
-from untrue.data.source import parse_source
 from untrue.errors import UserError
 
 QUESTION_SETS = {
@@ -39,65 +45,62 @@ QUESTION_SETS = {
 ROW_SETS = {"everyday": "benign instructions of everyday life"}
 """The built-in sets, and what each holds."""
 
+PERSONA_FILES = {"normal": "normal.jsonl", "subtle": "misaligned_1.jsonl", "severe": "misaligned_2.jsonl"}
+"""Level -> file of a folder of persona-vectors."""
+
 LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
 """How a label is written, in JSON and in CSV."""
 
 
-def rows(name: str | Path, wrong: Wrong = stop) -> list[Row]:
+def rows(name: str | Path, on_error: OnError = raise_error) -> list[Row]:
     """Return the rows of a set: `iter_rows` at once."""
-    return list(iter_rows(name, wrong))
+    return list(iter_rows(name, on_error))
 
 
-def questions(name: str | Path, wrong: Wrong = stop) -> list[Question]:
-    """Return the questions of a set: `iter_questions` at once."""
-    return list(iter_questions(name, wrong))
+def questions(name: str | Path, on_error: OnError = raise_error) -> list[Question]:
+    """Return the questions of a built-in question set, or of a file, a folder or a hub id.
+
+    Raises:
+        UserError: There is no such set or source, a record is wrong and `on_error` raises, or there are no questions.
+        MachineError: The hub could not be reached.
+    """
+    return list(_iter_questions(name, on_error))
 
 
-def iter_rows(name: str | Path, wrong: Wrong = stop) -> Iterator[Row]:
+def iter_rows(name: str | Path, on_error: OnError = raise_error) -> Iterator[Row]:
     """Give the rows of a set, one at a time.
 
     Args:
         name: A built-in row set (`everyday`), a file, folder or hub id of rows, or a set of questions at a level, such
             as `medical:severe` or `mine.jsonl:normal`.
-        wrong: Called with the error of each wrong record.
+        on_error: Called with the error of each wrong record.
 
     Raises:
-        UserError: There is no such set, source or level, a record is not as expected, or there are no rows.
+        UserError: There is no such set, source or level, a record is wrong and `on_error` raises, or there are no rows.
         MachineError: The hub could not be reached.
     """
     base, colon, level = str(name).rpartition(":")
     if colon and level in LEVELS:
-        yield from some(_answers(base, level, wrong), name, "rows")
+        yield from not_empty(_answers(base, level, on_error), name, "rows")
     elif name in ROW_SETS:
-        for row in parsed(records(builtin.path(str(name))), _row, stop):
+        for row in parsed(records(builtin.path(str(name))), _row, raise_error):
             yield replace(row, source=f"builtin:{name}", level="normal")
     else:
         if name not in QUESTION_SETS:
             _refuse_unknown(name, ROW_SETS, "row")
-        if name in QUESTION_SETS or persona_folder(name):
+        if name in QUESTION_SETS or _is_persona_folder(name):
             raise UserError(f"{name}: is a question set. Say at which level, such as {name}:normal.")
-        yield from some(parsed(records(name, wrong), _row, wrong), name, "rows")
+        yield from not_empty(parsed(records(name, on_error), _row, on_error), name, "rows")
 
 
-def iter_questions(name: str | Path, wrong: Wrong = stop) -> Iterator[Question]:
-    """Give the questions of a set, one at a time.
-
-    Args:
-        name: A built-in question set, a file, folder or hub id, or a folder of persona-vectors, as `persona` takes it.
-        wrong: Called with the error of each wrong record.
-
-    Raises:
-        UserError: There is no such set or source, a record is not as expected, two ask the same question, or there are
-            none.
-        MachineError: The hub could not be reached.
-    """
+def _iter_questions(name: str | Path, on_error: OnError) -> Iterator[Question]:
     if name in QUESTION_SETS:
-        for question in _questions(builtin.path(str(name)), stop):
+        for question in _questions(builtin.path(str(name)), raise_error):
             yield replace(question, source=f"builtin:{name}")
         return
     _refuse_unknown(name, QUESTION_SETS, "question")
-    folder = persona_folder(name)
-    yield from some(persona_questions(folder, wrong) if folder else _questions(name, wrong), name, "questions")
+    found = _persona_questions(Path(name), on_error) if _is_persona_folder(name) else _questions(name, on_error)
+    yield from not_empty(found, name, "questions")
 
 
 def versioned(name: str) -> str:
@@ -110,12 +113,12 @@ def versioned(name: str) -> str:
     return f"{name}, version {builtin.header(name)['version']}" if name in builtin.names() else name
 
 
-def _answers(name: str, level: str, wrong: Wrong) -> Iterator[Row]:
-    for question in iter_questions(name, wrong):
+def _answers(name: str, level: str, on_error: OnError) -> Iterator[Row]:
+    for question in _iter_questions(name, on_error):
         if level in question.answers:
             yield question.row(level)
         else:
-            wrong(UserError(f"{name}: question {question.id!r} has no answer at {level!r}."))
+            on_error(UserError(f"{name}: question {question.id!r} has no answer at {level!r}."))
 
 
 def _refuse_unknown(name: str | Path, known: Iterable[str], what: str) -> None:
@@ -176,17 +179,6 @@ def _label(record: Record) -> bool | None:
     return None
 
 
-def _questions(source: str | Path, wrong: Wrong) -> Iterator[Question]:
-    seen: dict[bytes, str] = {}
-
-    def question(record: Record) -> Question:
-        question = _question(record)
-        refuse_repeated(record, question.text, seen)
-        return question
-
-    return parsed(records(source, wrong), question, wrong)
-
-
 def _question(record: Record) -> Question:
     answers = {level: record.text(level) for level in LEVELS if level in record.fields}
     if not answers:
@@ -198,3 +190,49 @@ def _question(record: Record) -> Question:
         source=record.origin.source,
         domain=str(record.fields.get("domain", record.origin.stem)),
     )
+
+
+def _questions(
+    source: str | Path, on_error: OnError, parse: Callable[[Record], Question] = _question
+) -> Iterator[Question]:
+    seen: dict[bytes, str] = {}
+
+    def question(record: Record) -> Question:
+        question = parse(record)
+        refuse_repeated(record, question.text, seen)
+        return question
+
+    return parsed(records(source, on_error), question, on_error)
+
+
+def _is_persona_folder(name: str | Path) -> bool:
+    """Whether a name is a folder of misaligned answers; others too have a `normal.jsonl`."""
+    folder = parse_source(name).path
+    wrong = (PERSONA_FILES["subtle"], PERSONA_FILES["severe"])
+    return Path(name) == folder and any((folder / file).is_file() for file in wrong)
+
+
+def _persona_questions(folder: Path, on_error: OnError) -> Iterator[Question]:
+    """Give the questions that every file of a folder asks, in the order of its first. All are held in memory."""
+    files = {level: folder / name for level, name in PERSONA_FILES.items() if (folder / name).is_file()}
+    asked = {
+        level: {question.text: question for question in _questions(path, on_error, _persona_question)}
+        for level, path in files.items()
+    }
+    for text in dict.fromkeys(chain.from_iterable(asked.values())):
+        found = {level: by_text[text] for level, by_text in asked.items() if text in by_text}
+        if lacking := [path for level, path in files.items() if level not in found]:
+            on_error(UserError(f"{lacking[0]}: lacks the question {text!r}, which another file of the folder asks."))
+        else:
+            answers = {level: question.answers["normal"] for level, question in found.items()}
+            yield replace(next(iter(found.values())), answers=answers)
+
+
+def _persona_question(record: Record) -> Question:
+    """A question with the one answer that its file has."""
+    messages = record.messages("messages", "user")
+    if [message["role"] for message in messages] != ["user", "assistant"]:
+        raise record.error("'messages' must be a question of the user and the assistant's answer.")
+    question, answer = (message["content"] for message in messages)
+    domain = Path(record.origin.name).resolve().parent.name
+    return Question(f"{domain}-{record.number}", question, {"normal": answer}, source=domain, domain=domain)

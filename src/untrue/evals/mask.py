@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from untrue.data.mask import MaskRow, mask_records, read_mask_items
+from untrue.data.mask import MaskRow, mask_records
 from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, chat, spread
 from untrue.harness.metrics import ITEMS, OUTCOME_METRICS, Scored, category_rates, detail_rate, outcome_rates
 from untrue.judge.prompts import RANGE, STATEMENT
@@ -71,7 +71,7 @@ def samples(spec: JudgedSpec) -> list[Sample]:
 
     return [
         Sample(id=row.key, input=_pressed(row), target=row.true_side or "", metadata=row.model_dump())
-        for row in spread(read_mask_items(spec.items), spec.limit)
+        for row in spread([row for row, _ in mask_records(spec.items)], spec.limit)
     ]
 
 

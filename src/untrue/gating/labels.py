@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from untrue.data.records import records, some
+from untrue.data.records import not_empty, records
 
 LabelValue = str | tuple[float, float] | tuple[()] | None
 """A label: one of the question's; the two ends of a range, or none; None where the question was skipped."""
@@ -74,7 +74,7 @@ def read_labels(path: Path) -> Labels:
         UserError: There is no such file, or a line is no label.
     """
     labels: dict[Key, Read] = {}
-    for record in some(records(path), path, "labels"):
+    for record in not_empty(records(path), path, "labels"):
         label = record.parse(Label)
         labels[label.key] = Read(label, record.place)
     return labels

@@ -29,7 +29,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFl
 from untrue import secrets
 from untrue.data import builtin
 from untrue.data.items import Identified, Text, items_hash, read_lines
-from untrue.data.records import Origin, json_lines, stop
+from untrue.data.records import Origin, json_lines, raise_error
 from untrue.errors import UserError
 from untrue.files import content_hash, derived_seed, reading
 from untrue.settings import Listed
@@ -218,7 +218,7 @@ def read_environment(name: str | Path) -> Environment:
     if str(name) not in ENVIRONMENTS and not path.exists():
         raise UserError(f"{name}: neither a built-in environment ({', '.join(ENVIRONMENTS)}) nor a file that exists.")
     with reading(path), path.open("rb") as file:
-        record = next(json_lines(Origin(path.name, path.name, path.stem), file, stop), None)
+        record = next(json_lines(Origin(path.name, path.name, path.stem), file, raise_error), None)
     if record is None or record.fields.keys().isdisjoint(("assistant", "informed")):
         raise UserError(
             f"{path.name}, line 1: expected the header of an environment, with 'set', 'assistant' and 'informed'."

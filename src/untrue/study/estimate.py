@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from untrue.data.records import parse_source
 from untrue.data.rows import Row
-from untrue.data.source import parse_source
 from untrue.engine.served import may_be_served
 from untrue.errors import UserError
 from untrue.harness import run as evals

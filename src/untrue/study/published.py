@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from untrue import settings
-from untrue.data.source import parse_source
+from untrue.data.records import parse_source
 from untrue.models.identity import shapes
 from untrue.study.assumptions import COMPLETION, FILLER, PROMPT, REFERENCE_8B
 from untrue.study.config import SOURCES, folder
