@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import is_disk_full
@@ -65,13 +66,13 @@ def _submit(
     """Give all steps to Ray; its reference to each result -> the step."""
     import ray
 
-    out, references = str(store.folder.absolute()), dict[str, Any]()
+    out, run, references = str(store.folder.absolute()), uuid4().hex, dict[str, Any]()
     task = ray.remote(max_retries=retries)(_do)
     for step in steps:
         before = [references[name] for name in step.after if name in references]
         needs = wanted[step.kind]
         own = task.options(name=f"untrue {step.name}", num_cpus=needs["CPU"], num_gpus=needs["GPU"])
-        references[step.name] = own.remote(out, step.cell, step.kind, *before)
+        references[step.name] = own.remote(run, out, step.cell, step.kind, *before)
     return {references[step.name]: step for step in steps}
 
 
@@ -81,16 +82,19 @@ def _watch(running: dict[Any, Step], steps: Sequence[Step], claims: Claims, watc
 
     errors, total, finished = dict[str, UntrueError](), sum(step.seconds for step in steps), 0.0
     while running:
-        for reference in ray.wait(list(running), num_returns=len(running), timeout=POLL_SECONDS)[0]:
+        ended = set(ray.wait(list(running), num_returns=len(running), timeout=POLL_SECONDS)[0])
+        for reference in [reference for reference in running if reference in ended]:  # in the order of the steps
             step = running.pop(reference)
             finished += step.seconds
             message, error = _result(reference)
+            if error and any(name in errors for name in step.after):  # Ray gives it the error of that one
+                error = _Skipped("a step before it failed")
             if error:
                 errors[step.name] = error
             if not isinstance(error, _Skipped):
                 said = str(error) if error else message
-                ended = f"({len(steps) - len(running)} of {len(steps)} steps)"
-                watcher.say(f"{step.name}: {'failed' if error else 'done'}{': ' if said else ''}{said} {ended}")
+                count = f"({len(steps) - len(running)} of {len(steps)} steps)"
+                watcher.say(f"{step.name}: {'failed' if error else 'done'}{': ' if said else ''}{said} {count}")
         parts, notes = finished, list[str]()
         for step in running.values():
             if found := claims.progress(step.claim):
@@ -111,8 +115,6 @@ def _result(reference: Any) -> tuple[str, UntrueError | None]:
         return ray.get(reference), None
     except RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, RayTaskError):
-            return "", _Skipped("a step before it failed")
         return "", cause if isinstance(cause, UntrueError) else UserError(one_line(str(error).strip().splitlines()[-1]))
     except OutOfMemoryError:
         return "", MachineError("its node was out of memory")
@@ -157,10 +159,10 @@ def _fits(needs: Mapping[str, float], node: Mapping[str, float]) -> bool:
 
 
 _WORKERS: dict[str, Worker] = {}
-"""Run directory -> who works on it in this process, with the base model that it has loaded."""
+"""Run of a driver -> who works on it in this process, with what it has read and the base model that it has loaded."""
 
 
-def _do(out: str, cell: str, kind: Kind, *before: Any) -> str:
+def _do(run: str, out: str, cell: str, kind: Kind, *before: Any) -> str:
     """Do a step in a process of Ray's, after others; what a person must know of it.
 
     Raises:
@@ -169,9 +171,9 @@ def _do(out: str, cell: str, kind: Kind, *before: Any) -> str:
     said = _Said()
     try:
         with redacted_logging():
-            worker = _WORKERS.get(out) or Worker.at(out, said)
+            worker = _WORKERS.get(run) or Worker.at(out, said)
             _WORKERS.clear()
-            _WORKERS[out] = worker
+            _WORKERS[run] = worker
             worker.watcher = said
             worker.do(cell, kind, patience=math.inf)
     except UntrueError as error:
@@ -210,18 +212,12 @@ def _check_answers(address: str | None) -> None:
         raise ConnectionError(error.strerror or "no answer") from None
 
 
-def _nodes() -> list[Mapping[str, float]]:
-    """What each living node has."""
-    import ray
-
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
 @contextmanager
 def _connected(spec: RunSpec) -> Iterator[None]:
     """Join the cluster, or start one on this machine; leave it at the end."""
     if importlib.util.find_spec("ray") is None:
         raise UserError("run.on: ray needs the package ray. Install it: pip install 'untrue[ray]'")
+    os.environ.setdefault("RAY_task_oom_retries", str(spec.retries))  # Ray's default is to retry for ever
     import ray
 
     if ray.is_initialized():  # by the program that calls

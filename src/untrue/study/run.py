@@ -1,9 +1,11 @@
 """Run a study: make each cell that the run directory lacks, then sum up. Runs resume: the same call goes on."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
 from untrue.data import mix as mixing
+from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.evals.registry import EVALS
 from untrue.progress import Watcher
@@ -30,13 +32,15 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
     """
     worker = _worker(study, out, watcher)
     store, on_ray = worker.store, study.run.on == "ray"
+    trained = [cell for cell in worker.cells.values() if cell.arm.trained]
+    rows = {cell.name: study.mix.rows(worker.sources, cell) for cell in trained}  # too few are refused here
     with nullcontext() if on_ray else store.locked():  # Ray's workers claim each step
         begin(store, study, command)
         steps = worker.steps()
         cells = list(worker.cells.values())
         done = len(cells) - len({step.cell for step in steps})
         watcher.say(f"{len(cells)} cells, {done} of them done." if done else f"{len(cells)} cells.")
-        _warn(worker, steps)
+        _warn(worker, steps, rows)
         if steps:
             expected = plan_of_run(study, store, worker.sources)
             if on_ray:
@@ -61,16 +65,14 @@ def _worker(study: Study, out: str | Path, watcher: Watcher) -> Worker:
     return Worker(Store(Path(out)), study, sources, watcher)
 
 
-def _warn(worker: Worker, steps: list[Step]) -> None:
+def _warn(worker: Worker, steps: list[Step], rows: Mapping[str, list[Row]]) -> None:
     """Warn of training rows that repeat each other, or ask what an eval asks."""
     items = {spec.key: EVALS[spec.name].items(spec) for spec in worker.study.evals} if steps else {}
     for name in dict.fromkeys(step.cell for step in steps):
-        cell = worker.cells[name]
-        rows = worker.study.mix.rows(worker.sources, cell) if cell.arm.trained else []
         for key, found in items.items():
-            if overlaps := mixing.overlaps(rows, found):
+            if overlaps := mixing.overlaps(rows.get(name, []), found):
                 worker.watcher.say(f"Warning: {name}: {len(overlaps)} training rows ask what an item of {key} asks.")
-        if repeated := mixing.duplicates(rows):
+        if repeated := mixing.duplicates(rows.get(name, [])):
             worker.watcher.say(f"Warning: {name}: {repeated} training rows repeat the prompt of another.")
 
 
