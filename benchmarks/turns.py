@@ -23,7 +23,8 @@ from limit import forward, product_rate, shares, size, together, tree
 from untrue.data.rows import Message
 from untrue.engine.likelihoods import Likelihood, LikelihoodEngine
 from untrue.engine.task import inspect_model, run_task
-from untrue.evals.sycophancy import CONVINCE, sycophantic_share
+from untrue.evals.sycophancy import CONVINCE, EVAL
+from untrue.harness.tasks import inspect_task
 from untrue.models.load import LoadedModel, load
 from untrue.simulate.dialogue import dialogue_task
 from untrue.simulate.environment import TEMPERATURES, CollectSpec, Dialogue, Scenario, dialogues, read_environment
@@ -75,7 +76,9 @@ def main() -> None:
 def talk(loaded: LoadedModel, spec: CollectSpec, log: Path) -> list[Trajectory]:
     """Hold dialogues and score their replies."""
     task, model = dialogue_task(spec, 0), inspect_model(loaded, None)
-    run_task(Task(dataset=task.dataset, solver=task.solver, scorer=sycophantic_share()), model, log, "the dialogues")
+    run_task(
+        Task(dataset=task.dataset, solver=task.solver, scorer=inspect_task(EVAL)().scorer), model, log, "the dialogues"
+    )
     return read_log(log)
 
 

@@ -345,7 +345,7 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
 
     Args:
         study: The study, its file, or the name of a built-in one.
-        out: The run directory: a path, or an address such as `s3://bucket/runs/domain`.
+        out: The run directory.
         progress: Show bars, or lines, on standard error.
 
     Raises:
@@ -357,8 +357,7 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
 
     loaded = load_study(study) if isinstance(study, str | Path) else study
     # The run directory has the study with every default spelled out.
-    recorded = "study.yaml" if "://" in str(out) else f"{out}/study.yaml"  # which lies at that address
-    command = join(["untrue", "run", recorded, "--out", str(out)])
+    command = join(["untrue", "run", f"{out}/study.yaml", "--out", str(out)])
     with _watching(progress) as watcher:
         analysis = run(loaded, out, watcher, command)
     write(analysis)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner
@@ -92,31 +91,6 @@ def finished(first_run: tuple[Path, Recorder]) -> Path:
 def out(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run directory."""
     return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[Any]:
-    """An S3 server."""
-    from tests.study.s3 import Server
-
-    with Server().running() as server:
-        yield server
-
-
-@pytest.fixture
-def bucket(s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """An address in its bucket where there is nothing, on a machine without an earlier local folder."""
-    from fsspec import filesystem
-
-    from tests.study.s3 import BUCKETS
-
-    for name, value in {**s3.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
-        monkeypatch.setenv(name, value)
-    files = filesystem("s3", use_listings_cache=False)
-    for name in BUCKETS:
-        if not files.exists(name):
-            files.mkdir(name)
-    return f"s3://runs/{tmp_path.name}-{uuid4().hex[:6]}"
 
 
 @pytest.fixture

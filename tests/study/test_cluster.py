@@ -32,17 +32,14 @@ LONG = {"train__epochs": 200, "base": False}
 
 
 @pytest.fixture(scope="module")
-def cluster(s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A head without CPUs, and three nodes with one each, of which a test kills one; they know the S3 server."""
+def cluster() -> Iterator[Any]:
+    """A head without CPUs, and three nodes with one each; a test may kill one."""
     from ray.cluster_utils import Cluster
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**s3.environment, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}.items():
-            patch.setenv(name, value)
-        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        for _ in range(3):
-            found.add_node(num_cpus=1)
-        found.wait_for_nodes()
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(3):
+        found.add_node(num_cpus=1)
+    found.wait_for_nodes()
     yield found
     ray.shutdown()
     found.shutdown()
@@ -142,30 +139,12 @@ def test_a_study_on_several_nodes_gives_what_a_local_run_gives(
     assert again.stages == []
 
 
-def test_a_run_directory_in_an_object_store_gives_the_same(
-    cluster: Any, make_study: Callable[..., Study], finished: Path, bucket: str
-):
-    told = Recorder()
-    analysis = run(on(cluster, make_study()), bucket, told, "untrue run small.yaml")
-    write(analysis)
-    assert sum("train: done" in line for line in told.said) == 2
-    for path in (finished / "cells").iterdir():
-        analysis.store.fetch([analysis.store.folder / "cells" / path.name], weights=True)
-        for adapter in path.glob("adapter/adapter_model.safetensors"):
-            made = analysis.store.folder / adapter.relative_to(finished)
-            assert made.read_bytes() == adapter.read_bytes()
-    for one, other in zip(results(analysis.store.folder), results(finished), strict=True):
-        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
-        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
-
-
 def test_a_node_that_dies_in_training_costs_what_came_after_the_last_checkpoint(
     cluster: Any, make_study: Callable[..., Study], long_local: Path, tmp_path: Path
 ):
     out, told = tmp_path / "run", Recorder()
     with node_dies(cluster, at_work(out)):
         write(run(on(cluster, make_study(**LONG)), out, told, "untrue run long.yaml"))
-    assert any("train: lost" in line for line in told.said), told.said
     assert_same(out, long_local)
     assert max(resumed(out).values()) > 0
 
@@ -188,7 +167,6 @@ def test_a_worker_that_outlives_its_node_publishes_nothing(
     write(run(on(cluster, make_study(**LONG)), out, told, "untrue run long.yaml"))
     killer.join()
     [worker] = frozen
-    assert any("train: lost" in line for line in told.said), told.said
     worker.resume()
     worker.wait(60)
     assert_same(out, long_local)
@@ -201,7 +179,6 @@ def test_a_node_that_dies_in_an_eval_costs_that_eval(cluster: Any, make_study: C
     write(run(study, local, Recorder(), "untrue run small.yaml"))
     with node_dies(cluster, at_work(out, "forced_choice", 1)):
         write(run(on(cluster, study), out, told, "untrue run small.yaml"))
-    assert any("eval: lost" in line for line in told.said), told.said
     assert_same(out, local)
 
 
@@ -214,7 +191,6 @@ def test_a_node_that_dies_in_dialogues_costs_no_dialogue_that_was_held(
     write(run(study, local, Recorder(), "untrue run small.yaml"))
     with node_dies(cluster, at_work(out, "dialogues", 1)):
         write(run(on(cluster, study), out, told, "untrue run small.yaml"))
-    assert any("blind-s0: lost" in line for line in told.said), told.said
     assert_same(out, local)
     held, alone = (read_trajectories(run / "dialogues/blind-s0/trajectories.jsonl") for run in (out, local))
     assert held == alone

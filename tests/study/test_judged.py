@@ -22,7 +22,6 @@ from untrue.judge.check import Check
 from untrue.report.summary import write
 from untrue.study.config import to_yaml
 from untrue.study.estimate import estimate
-from untrue.study.objects import Objects
 from untrue.study.run import report, run
 
 TROUBLES = ["fine 1", "fine 2", "429-always", "cut-always", "wrong-always"]
@@ -113,38 +112,6 @@ def test_replies_that_a_changed_study_would_lose_are_kept(make_study, run_study,
     log = read_eval_log(str(out / "cells/control-s0/logs/mask.eval"))
     first = {str(one.id): one.metadata["replies"]["statement"] for one in log.samples or [] if one.epoch == 1}
     assert (first, len(log.samples or [])) == (before, 2 * len(TROUBLES))
-
-
-def test_in_a_store_they_are_named_by_their_object(make_study, bucket: str, items, untrue, tmp_path: Path):
-    def step(max_tokens: int) -> Any:
-        study = make_study(evals=[judged(items, max_tokens=max_tokens)])
-        (tmp_path / "small.yaml").write_text(to_yaml(study), "utf-8")
-        assert untrue("plan", tmp_path / "small.yaml", "--out", bucket).exit_code == 0
-        return untrue("step", bucket, "base-s0", "eval")
-
-    assert step(4).exit_code == 0
-    [log] = [name for name in Objects(bucket).names("files") if name.endswith("/logs/mask.eval")]
-    refused = step(3)
-    assert refused.exit_code == 2
-    message = f"{bucket}/{log}: holds replies with max_tokens 4, now 3. Give the eval a `label`."
-    assert refused.output.strip().splitlines()[-1] == f"error: {message}"
-
-
-def test_a_judged_eval_that_could_not_be_published_is_published_by_the_next_run(
-    make_study, bucket: str, items, server, s3, untrue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    server.heal()
-    (tmp_path / "small.yaml").write_text(to_yaml(make_study(evals=[judged(items, server.name)])), "utf-8")
-    assert untrue("plan", tmp_path / "small.yaml", "--out", bucket).exit_code == 0
-    with monkeypatch.context() as away:
-        away.setattr(s3, "denies", f"{bucket.removeprefix('s3:/')}/files")
-        failed = untrue("step", bucket, "base-s0", "eval")
-        assert failed.exit_code == 2 and "access is denied" in failed.output
-    asked = len(server.requests)
-    done = untrue("step", bucket, "base-s0", "eval")
-    assert done.exit_code == 0, done.output
-    assert len(server.requests) == asked + 1  # whether it answers
-    assert [name for name in Objects(bucket).names("files") if name.endswith("/logs/mask.eval")]
 
 
 def test_a_cell_that_is_trained_again_forgets_the_replies_of_its_old_adapter(make_study, run_study, out, items):

@@ -105,20 +105,18 @@ def test_a_step_of_a_trained_cell_loads_no_base_and_a_server_without_its_adapter
     assert json.loads((out / "cells/control-s0/cell.json").read_text("utf-8"))["evals"] == {}
 
 
-def test_what_a_judge_left_is_judged_on_another_machine_with_another_server(
-    make, serve, bucket, untrue, tmp_path, monkeypatch
-):
+def test_what_a_judge_left_is_judged_on_another_machine_with_another_server(make, serve, untrue, tmp_path, monkeypatch):
     def step(cell: str, kind: str) -> str:
-        done = untrue("step", bucket, cell, kind)
+        done = untrue("step", shared, cell, kind)
         assert done.exit_code == 0, done.output
         return done.output
 
-    file = tmp_path / "small.yaml"
+    file, shared = tmp_path / "small.yaml", tmp_path / "run"
     file.write_text(to_yaml(make()), "utf-8")
     monkeypatch.setattr("untrue.study.steps.check_answers", lambda judge: None)
     monkeypatch.setattr("untrue.harness.run.check_answers", lambda judge: None)
     first, by_words = serve(), scripted.by_words
-    assert untrue("plan", file, "--out", bucket).exit_code == 0
+    assert untrue("plan", file, "--out", shared).exit_code == 0
     step("control-s0", "train")
     monkeypatch.setattr(scripted, "by_words", lambda question: "no JSON")
     for cell in ("control-s0", "base-s0"):

@@ -107,7 +107,7 @@ def test_a_step_waits_for_another_process_that_is_at_work_on_its_cell_and_does_n
 
 def test_a_step_without_patience_leaves_a_cell_to_whoever_is_at_work_on_it(planned: Path):
     with Store(planned).claims().hold("control-s0"), pytest.raises(claims.Held, match="control-s0: is being made by"):
-        steps.step(planned, "control-s0", "train", Recorder())
+        steps.Worker.at(planned, Recorder()).do("control-s0", "train")
     assert not (planned / "cells").exists() or not list((planned / "cells").iterdir())
 
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -101,11 +101,9 @@ def root(
 
 Out = Annotated[
     str | None,
-    typer.Option(help="Run directory: a folder, or in an object store s3://BUCKET/NAME; by default runs/NAME."),
+    typer.Option(help="Run directory; by default runs/NAME."),
 ]
-Folder = Annotated[
-    str, typer.Argument(help="The run directory of a study: a folder, or s3://BUCKET/NAME.", show_default=False)
-]
+Folder = Annotated[Path, typer.Argument(help="The run directory of a study.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -122,9 +120,7 @@ Overrides = Annotated[
 def run(
     study: Annotated[
         str,
-        typer.Argument(
-            help="The study: a YAML file, here or at s3://BUCKET/NAME, or a built-in one by name (`quickstart`)."
-        ),
+        typer.Argument(help="The study: a YAML file, or a built-in one by name (`quickstart`)."),
     ],
     overrides: Overrides = None,
     out: Out = None,
@@ -201,15 +197,16 @@ def step(
 
         untrue step runs/domain severe-1-s0 train
     """
-    _refuse_no_run(folder)
+    from untrue.study.store import refuse_no_run
+
+    refuse_no_run(folder)  # before anything heavy is imported
     from untrue.progress import TerminalWatcher
-    from untrue.study.schedule import KINDS
-    from untrue.study.steps import step as do_step
+    from untrue.study.steps import KINDS, Kind, Worker
 
     if kind not in KINDS:
         raise UserError(f"{kind}: is no step, expected {', '.join(KINDS)}.")
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        do_step(folder, cell, kind, watcher, patience=math.inf)
+        Worker.at(folder, watcher).do(cell, cast(Kind, kind), patience=math.inf)
 
 
 @app.command()
@@ -219,7 +216,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Rebuild the statistics and the report of a run directory from its logs."""
-    _refuse_no_run(folder)
+    from untrue.study.store import refuse_no_run
+
+    refuse_no_run(folder)  # before anything heavy is imported
     from untrue.study.run import report as report_study
 
     _print_analysis(report_study(folder), as_json)
@@ -297,15 +296,6 @@ def train(
     )
 
 
-def _refuse_no_run(folder: str) -> None:
-    """Refuse a folder that is no run directory, before anything heavy is imported."""
-    from untrue.study.objects import is_address
-    from untrue.study.store import refuse_no_run
-
-    if not is_address(folder):
-        refuse_no_run(Path(folder), folder)
-
-
 def _refuse_place(out: Path) -> None:
     """Refuse a place where a trained adapter could not be written, before hours go into it.
 
@@ -336,8 +326,6 @@ def _print_analysis(analysis: Any, as_json: bool) -> None:
     console = Console()
     print_analysis(analysis, console)
     console.print(plain(f"\nReport: {analysis.store.report}"), soft_wrap=True)
-    if analysis.store.place != str(analysis.store.folder):
-        console.print(plain(f"It is in {analysis.store.place} too, with what it sums up."), soft_wrap=True)
 
 
 def main() -> None:

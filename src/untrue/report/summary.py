@@ -27,11 +27,10 @@ def write(analysis: Analysis) -> None:
 
     store = analysis.store
     write_text(store.summary, json.dumps(study_summary(analysis), indent=1, ensure_ascii=False))
-    store.dialogues.unlink(missing_ok=True)  # of another study, where the local folder of a store had one
+    store.dialogues.unlink(missing_ok=True)
     if analysis.feedback:
         write_text(store.dialogues, html.render_dialogues(analysis.study.name, analysis.feedback.chapters))
     write_text(store.report, html.render(analysis))
-    store.publish_files(store.results, store.summary, store.dialogues, store.report)
 
 
 def study_summary(analysis: Analysis) -> dict[str, Any]:

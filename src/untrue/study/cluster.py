@@ -1,238 +1,194 @@
 """A study on Ray: its steps as tasks on the workers of one machine or of a cluster, which share the run directory.
 
-The driver gives out tasks and watches; it loads no model. Any process that dies takes no more with it than the work
-since the last checkpoint, and the same command goes on.
+Ray begins each task when those before it are done, and begins it again if its worker is lost. The driver only watches.
+What a lost worker had saved of its cell is taken up: it costs the work since the last checkpoint.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import is_disk_full
-from untrue.models.load import LoadedModel
-from untrue.progress import Plan, Watcher
+from untrue.progress import Watcher
 from untrue.secrets import redact, redacted_logging
-from untrue.study.cell import Cell
-from untrue.study.claims import Held
+from untrue.study.claims import Claims
 from untrue.study.config import Place, RunSpec, Study
-from untrue.study.schedule import Ended, Task, schedule
-from untrue.study.steps import step, tasks
+from untrue.study.steps import Kind, Step, Worker
 from untrue.study.store import Store
 
-POLL = 2.0
-"""Seconds between two looks at how far the workers are."""
-
-AHEAD = 2
-"""Tasks given to Ray for each that can run at a time: a worker that is done need not wait for the driver."""
-
-CONNECT = 10.0
-"""Seconds in which the head of a cluster must answer."""
-
-NODES_COME = 600.0
-"""Seconds to wait for nodes of a cluster that begins without them."""
+POLL_SECONDS = 2.0
+CONNECT_SECONDS = 10.0
+NODES_SECONDS = 600.0
+"""How long to wait for nodes of a cluster that begins without them."""
 
 SHOWN = 3
-"""Tasks whose progress is shown."""
+"""How many tasks at work are shown."""
 
 
-def run_on_ray(
-    study: Study,
-    cells: Sequence[Cell],
-    store: Store,
-    identities: Mapping[str, str],
-    watcher: Watcher,
-    expected: Plan,
-) -> None:
-    """Do all steps that a run directory lacks, those that should take longest first.
+def run_on_ray(study: Study, store: Store, steps: Sequence[Step], watcher: Watcher) -> None:
+    """Do steps, each after those that it names.
 
     Raises:
         UserError: Ray is not installed, the cluster cannot be reached or lacks what a step needs, or steps failed.
         MachineError: Steps failed for want of memory, disk or network.
     """
-    todo = tasks(study, cells, store, identities, expected)
-    if not todo:
-        return
     with _connected(study.run):
-        workers = _Workers(study.run, store, todo, watcher)
-        done = schedule(todo, workers, study.run.retries, workers.report)
-    if done.failed:
-        name, why = next(iter(done.failed.items()))
-        skipped = f", and {len(done.skipped)} could not begin" if done.skipped else ""
-        kind = MachineError if name in workers.for_want else UserError
-        raise kind(
-            f"{len(done.failed)} of {len(todo)} steps failed{skipped}. First {name}: {why.rstrip('.')}. The other steps"
-            " are done; rerun the command to try these again."
+        wanted = _wanted(study.run, {step.kind for step in steps}, watcher)
+        watcher.stage("all nodes", "")
+        errors = _watch(_submit(steps, wanted, study.run.retries, store), steps, store.claims(), watcher)
+    failed = {name: error for name, error in errors.items() if not isinstance(error, _Skipped)}
+    if failed:
+        name, error = next(iter(failed.items()))
+        skipped = f", and {len(errors) - len(failed)} could not begin" if len(errors) > len(failed) else ""
+        raise (MachineError if isinstance(error, MachineError) else UserError)(
+            f"{len(failed)} of {len(steps)} steps failed{skipped}. First {name}: {str(error).rstrip('.')}. The other"
+            " steps are done; rerun the command to try these again."
         )
 
 
-class _Workers:
-    """The workers of a Ray cluster: an `Executor`.
+class _Skipped(UserError):
+    """A step before this one failed."""
 
-    Attributes:
-        for_want: Names of tasks that failed for want of memory, disk or network.
+
+def _submit(
+    steps: Sequence[Step], wanted: Mapping[str, Mapping[str, float]], retries: int, store: Store
+) -> dict[Any, Step]:
+    """Give all steps to Ray; its reference to each result -> the step."""
+    import ray
+
+    out, run, references = str(store.folder.absolute()), uuid4().hex, dict[str, Any]()
+    task = ray.remote(max_retries=retries)(_do)
+    for step in steps:
+        before = [references[name] for name in step.after if name in references]
+        needs = wanted[step.kind]
+        own = task.options(name=f"untrue {step.name}", num_cpus=needs["CPU"], num_gpus=needs["GPU"])
+        references[step.name] = own.remote(run, out, step.cell, step.kind, *before)
+    return {references[step.name]: step for step in steps}
+
+
+def _watch(running: dict[Any, Step], steps: Sequence[Step], claims: Claims, watcher: Watcher) -> dict[str, UntrueError]:
+    """Wait until all steps have ended, and show how far they are; the errors of those that failed."""
+    import ray
+
+    errors, total, finished = dict[str, UntrueError](), sum(step.seconds for step in steps), 0.0
+    while running:
+        ended = set(ray.wait(list(running), num_returns=len(running), timeout=POLL_SECONDS)[0])
+        for reference in [reference for reference in running if reference in ended]:  # in the order of the steps
+            step = running.pop(reference)
+            finished += step.seconds
+            message, error = _result(reference)
+            if error and any(name in errors for name in step.after):  # Ray gives it the error of that one
+                error = _Skipped("a step before it failed")
+            if error:
+                errors[step.name] = error
+            if not isinstance(error, _Skipped):
+                said = str(error) if error else message
+                count = f"({len(steps) - len(running)} of {len(steps)} steps)"
+                watcher.say(f"{step.name}: {'failed' if error else 'done'}{': ' if said else ''}{said} {count}")
+        parts, notes = finished, list[str]()
+        for step in running.values():
+            if found := claims.progress(step.claim):
+                what, done, of, note = found
+                parts += step.seconds * done / max(of, 1)
+                notes.append(f"{step.name} {done}/{of} {note}".strip() if of > 1 else f"{step.name} {what}")
+        more = f"; {len(notes) - SHOWN} more" if len(notes) > SHOWN else ""
+        watcher.step(round(1000 * parts), max(1, round(1000 * total)), "; ".join(notes[:SHOWN]) + more)
+    return errors
+
+
+def _result(reference: Any) -> tuple[str, UntrueError | None]:
+    """What there is to say of a step that has ended, and why it failed, if it did."""
+    import ray
+    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+
+    try:
+        return ray.get(reference), None
+    except RayTaskError as error:
+        cause = error.cause
+        return "", cause if isinstance(cause, UntrueError) else UserError(one_line(str(error).strip().splitlines()[-1]))
+    except OutOfMemoryError:
+        return "", MachineError("its node was out of memory")
+    except RayError as error:
+        return "", UserError(f"it was lost with its worker too often ({type(error).__name__})")
+
+
+def _wanted(spec: RunSpec, kinds: set[Kind], watcher: Watcher) -> dict[str, dict[str, float]]:
+    """The CPUs and GPUs that each kind of step gets, once a node has them: nodes may be on their way.
+
+    Raises:
+        UserError: None came.
     """
+    import ray
 
-    def __init__(self, spec: RunSpec, store: Store, todo: Sequence[Task], watcher: Watcher):
-        import ray
-
-        self._spec, self._store, self._watcher = spec, store, watcher
-        self._claims = store.claims()
-        self._tasks = {task.name: task for task in todo}
-        self._running: dict[Any, str] = {}
-        self._finished, self._ended = 0.0, 0
-        self._total = sum(task.work for task in todo)
-        self._step = ray.remote(max_retries=0)(_remote_step)
-        self.for_want = set[str]()
-        self._kinds = sorted({task.kind for task in todo})
-        self._nodes = list[Mapping[str, float]]()
-        self._shown = 0.0
-        self._wait_for_nodes()
-        watcher.stage("all nodes", "")
-
-    def room(self) -> int:
-        """Twice as many tasks as can run at a time, less those that it has."""
-        return max(0, AHEAD * max(1, *map(self._slots, self._kinds)) - len(self._running))
-
-    def submit(self, task: Task) -> None:
-        """Give a task to Ray, with what it needs."""
-        wanted = self._wanted(task.kind)
-        named = self._step.options(name=f"untrue {task.name}", num_cpus=wanted["CPU"], num_gpus=wanted["GPU"])
-        self._running[named.remote(self._store.address, task.cell, task.kind)] = task.name
-
-    def wait(self) -> list[Ended]:
-        """Wait for a task to end, or for `POLL` seconds, and show how far all are."""
-        import ray
-
-        refs = list(self._running)
-        if not refs:  # others are at work on what is left
-            time.sleep(POLL)
-            return []
-        ready = ray.wait(refs, num_returns=1, timeout=POLL)[0]
-        if ready:  # and all others that have ended by now
-            ready = ray.wait(refs, num_returns=len(refs), timeout=0)[0]
-        else:
-            self._nodes = _nodes() or self._nodes  # they come and go
-        ended = [self._result(ref) for ref in ready]
-        self._show()
-        return ended
-
-    def report(self, ended: Ended) -> None:
-        """Count a task that has ended, and say what a person must know of it."""
-        if ended.outcome in ("done", "failed"):
-            self._finished += self._tasks[ended.name].work
-            self._ended += 1
-        if ended.outcome != "held":
-            why = f": {ended.message}" if ended.message else ""
-            self._watcher.say(f"{ended.name}: {ended.outcome}{why} ({self._ended} of {len(self._tasks)} steps)")
-
-    def _result(self, ref: Any) -> Ended:
-        import ray
-        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, RuntimeEnvSetupError
-
-        name = self._running.pop(ref)
-        try:
-            outcome, message, for_want = ray.get(ref)
-        except (RayTaskError, RuntimeEnvSetupError) as error:
-            return Ended(name, "failed", one_line(str(error).strip().splitlines()[-1]))
-        except OutOfMemoryError:
-            self.for_want.add(name)
-            return Ended(name, "lost", "the node was out of memory")
-        except RayError as error:
-            return Ended(name, "lost", type(error).__name__)
-        if for_want:
-            self.for_want.add(name)
-        return Ended(name, outcome, message)
-
-    def _wanted(self, kind: str) -> dict[str, float]:
-        place: Place = self._spec.train if kind == "train" else self._spec.eval
-        gpus = place.gpus if place.gpus is not None else int(any(node.get("GPU", 0) >= 1 for node in self._nodes))
-        return {"CPU": place.cpus, "GPU": gpus}
-
-    def _slots(self, kind: str) -> int:
-        """How many steps of a kind can run at a time, each on one node."""
-        wanted = {key: number for key, number in self._wanted(kind).items() if number}
-        return sum(int(min(node.get(key, 0) / number for key, number in wanted.items())) for node in self._nodes)
-
-    def _wait_for_nodes(self) -> None:
-        """Wait until every kind of step finds a node, as nodes may be on their way.
-
-        Raises:
-            UserError: None came.
-        """
-        deadline = time.monotonic() + (NODES_COME if self._spec.address or "RAY_ADDRESS" in os.environ else 0)
-        said = False
-        while True:
-            self._nodes = _nodes()
-            lacking = next((kind for kind in self._kinds if not self._slots(kind)), None)
-            if lacking is None:
-                return
-            wanted = " and ".join(f"{number:g} {key}s" for key, number in self._wanted(lacking).items() if number)
-            if time.monotonic() >= deadline:
-                raise UserError(
-                    f"no node of the Ray cluster has the {wanted} that a step of the kind {lacking} needs. Lower"
-                    " run.train or run.eval, or add such nodes."
-                )
-            if not said:
-                self._watcher.say(f"Waiting for a node with {wanted} …")
-                said = True
-            time.sleep(POLL)
-
-    def _show(self) -> None:
-        """Move the bar by what has ended and by the parts that are at work, now and then."""
-        if time.monotonic() < self._shown + POLL:
-            return
-        self._shown = time.monotonic()
-        parts, notes = self._finished, list[str]()
-        for name in self._running.values():
-            task = self._tasks[name]
-            if found := self._claims.progress(task.claim):
-                what, done, total, note = found
-                parts += task.work * done / max(total, 1)
-                notes.append(f"{name} {done}/{total} {note}".strip() if total > 1 else f"{name} {what}")
-        shown = "; ".join(notes[:SHOWN]) + (f"; {len(notes) - SHOWN} more" if len(notes) > SHOWN else "")
-        self._watcher.step(round(1000 * parts), max(1, round(1000 * self._total)), shown)
+    deadline = time.monotonic() + (NODES_SECONDS if spec.address or "RAY_ADDRESS" in os.environ else 0)
+    said = False
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        found = {}
+        for kind in sorted(kinds):
+            place: Place = spec.train if kind == "train" else spec.eval
+            gpus = place.gpus if place.gpus is not None else int(any(node.get("GPU", 0) >= 1 for node in nodes))
+            found[kind] = {"CPU": float(place.cpus), "GPU": float(gpus)}
+        lacking = next((kind for kind, needs in found.items() if not any(_fits(needs, node) for node in nodes)), None)
+        if lacking is None:
+            return found
+        text = " and ".join(f"{number:g} {key}s" for key, number in found[lacking].items() if number)
+        if time.monotonic() >= deadline:
+            raise UserError(
+                f"no node of the Ray cluster has the {text} that a step of the kind {lacking} needs. Lower"
+                " run.train or run.eval, or add such nodes."
+            )
+        if not said:
+            watcher.say(f"Waiting for a node with {text} …")
+            said = True
+        time.sleep(POLL_SECONDS)
 
 
-_BASE: dict[str, LoadedModel] = {}
-"""The base model of the run directory at which this worker was last at work."""
+def _fits(needs: Mapping[str, float], node: Mapping[str, float]) -> bool:
+    return all(node.get(key, 0) >= number for key, number in needs.items())
 
 
-def _remote_step(out: str, cell: str, kind: Any) -> tuple[str, str, bool]:
-    """Do a step in a worker.
+_WORKERS: dict[str, Worker] = {}
+"""Run of a driver -> who works on it in this process, with what it has read and the base model that it has loaded."""
 
-    Returns:
-        How it ended, what there is to say, and whether it failed for want of memory, disk or network.
+
+def _do(run: str, out: str, cell: str, kind: Kind, *before: Any) -> str:
+    """Do a step in a process of Ray's, after others; what a person must know of it.
+
+    Raises:
+        UntrueError: It failed.
     """
     said = _Said()
     try:
         with redacted_logging():
-            loaded = step(out, cell, kind, said, _BASE.get(out))
-        _BASE.clear()
-        if loaded:
-            _BASE[out] = loaded
-    except Held as error:
-        return "held", str(error), False
+            worker = _WORKERS.get(run) or Worker.at(out, said)
+            _WORKERS.clear()
+            _WORKERS[run] = worker
+            worker.watcher = said
+            worker.do(cell, kind, patience=math.inf)
     except UntrueError as error:
-        return "failed", redact(str(error)), isinstance(error, MachineError)
+        raise type(error)(redact(str(error))) from None
     except MemoryError:
-        return "failed", "out of memory. Lower the batch or the limit.", True
+        raise MachineError("out of memory. Lower the batch or the limit.") from None
     except OSError as error:
         if not is_disk_full(error):
             raise
-        return "failed", "no space left on the disk. Free some.", True
-    return "done", " ".join(said.lines), False
+        raise MachineError("no space left on the disk. Free some.") from None
+    return " ".join(said.lines)
 
 
-class _Said:
-    """A watcher in a worker, which keeps what a person must know."""
+class _Said(Watcher):
+    """Keeps what a person must know."""
 
     def __init__(self) -> None:
         self.lines = list[str]()
@@ -240,15 +196,9 @@ class _Said:
     def say(self, text: str) -> None:
         self.lines.append(text)
 
-    def begin(self, plan: Plan) -> None: ...
-
-    def stage(self, cell: str, what: str, part: float = 1) -> None: ...
-
-    def step(self, done: int, total: int, note: str) -> None: ...
-
 
 def _check_answers(address: str | None) -> None:
-    """Fail at once where nothing listens at `host:port`, for which Ray would try for minutes.
+    """Fail at once if nothing listens at `host:port`: Ray would try for minutes.
 
     Raises:
         ConnectionError: Nothing does.
@@ -257,16 +207,9 @@ def _check_answers(address: str | None) -> None:
     if not host or not port.isdigit():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise ConnectionError(error.strerror or "no answer") from None
-
-
-def _nodes() -> list[Mapping[str, float]]:
-    """What each living node has."""
-    import ray
-
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 @contextmanager
@@ -274,6 +217,7 @@ def _connected(spec: RunSpec) -> Iterator[None]:
     """Join the cluster, or start one on this machine; leave it at the end."""
     if importlib.util.find_spec("ray") is None:
         raise UserError("run.on: ray needs the package ray. Install it: pip install 'untrue[ray]'")
+    os.environ.setdefault("RAY_task_oom_retries", str(spec.retries))  # Ray's default is to retry for ever
     import ray
 
     if ray.is_initialized():  # by the program that calls

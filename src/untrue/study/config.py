@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, Union
 
 import yaml
@@ -29,7 +28,6 @@ from untrue.files import read_text
 from untrue.harness.eval import ChosenSpec, EvalSpec, FileName, JudgedSpec
 from untrue.models.dtype import Dtype
 from untrue.simulate.environment import ModelName
-from untrue.study.objects import Objects, is_address
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
 from untrue.study.store import refuse_no_run
@@ -248,50 +246,26 @@ def load(place: str | Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study from YAML, with `a.b=c` overrides on top.
 
     Args:
-        place: The file, its address in an object store, or the name of a built-in study, such as `quickstart` or
-            `paper/direct`.
+        place: The file, or the name of a built-in study, such as `quickstart` or `paper/direct`.
         overrides: Texts `key=value`; a key inside another is dotted.
 
     Raises:
         UserError: The file or an override is not as expected; the message names the line and the key.
-        MachineError: The store does not answer.
     """
-    if is_address(place):
-        return _load_from_store(str(place), overrides)
     path = Path(place)
     if not path.exists():
         path = builtin().get(path.as_posix(), path)
     return settings.load(Study, path, overrides, "studies/quickstart.yaml")
 
 
-def _load_from_store(place: str, overrides: Sequence[str]) -> Study:
-    folder, _, name = place.rpartition("/")
-    with TemporaryDirectory(prefix="untrue-study-") as scratch:
-        copy = Path(scratch) / "study.yaml"
-        if not Objects(folder).download(name, copy):
-            raise UserError(f"{place}: there is no such object. Check the address.")
-        try:
-            return settings.load(Study, copy, overrides, "studies/quickstart.yaml")
-        except UserError as error:
-            raise UserError(str(error).replace(str(copy), place)) from None
-
-
-def of_run(folder: Path, place: str) -> Study:
+def of_run(folder: Path) -> Study:
     """The study of a run directory, as resolved.
-
-    Args:
-        folder: Where it lies on this machine.
-        place: What an error names as its place.
 
     Raises:
         UserError: The folder is not a run directory, or its study is damaged.
     """
-    refuse_no_run(folder, place)
-    path = folder / "study.yaml"
-    try:
-        return load(path)
-    except UserError as error:  # it may be a copy of what lies in a store
-        raise UserError(str(error).replace(str(path), f"{place}/study.yaml")) from None
+    refuse_no_run(folder)
+    return load(folder / "study.yaml")
 
 
 def to_yaml(study: Study) -> str:

@@ -29,8 +29,7 @@ from untrue.study import assumptions as assumed
 from untrue.study.assumptions import Assumption
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
-from untrue.study.mirror import open_store
-from untrue.study.plan import eval_identity, folders, plan
+from untrue.study.plan import eval_identity, plan
 from untrue.study.published import (
     RANK,
     ModelSize,
@@ -176,9 +175,7 @@ def estimate(study: Study, out: str | Path) -> StudyEstimate:
         UserError: Something in the study or its data is not as expected, or the size of a set that is not here is not
             known.
     """
-    store, data = open_store(out), _read(study)
-    store.fetch(folders(study, store, plan(study, data.sources)))
-    return _estimate(study, store, data)
+    return _estimate(study, Store(Path(out)), _read(study))
 
 
 def plan_of_run(study: Study, store: Store, sources: Sources) -> Plan:

@@ -1,8 +1,7 @@
 """A study -> its arms, and its cells: each arm at each seed, with what determines it and where it lies."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from untrue.data.items import Asked, items_hash
@@ -12,7 +11,6 @@ from untrue.harness.eval import EvalSpec
 from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.routes.route import Sources
-from untrue.study.store import Store
 from untrue.training.layout import ALONE
 from untrue.training.spec import TrainSpec
 
@@ -82,9 +80,3 @@ def plan(study: Study, sources: Sources) -> list[Cell]:
             identity = json.dumps([*shared, determining(study, train), own, seed], sort_keys=True)
             cells.append(Cell(arm, seed, content_hash(identity)))
     return cells
-
-
-def folders(study: Study, store: Store, cells: Iterable[Cell]) -> set[Path]:
-    """The folders of a run directory that hold what is made for cells: their own, and of dialogues that they share."""
-    own = {store.cell(cell).folder for cell in cells}
-    return own | {talk.path.parent for cell in cells for talk in study.mix.talks(store, cell)[:1]}

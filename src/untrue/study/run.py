@@ -1,20 +1,19 @@
 """Run a study: make each cell that the run directory lacks, then sum up. Runs resume: the same call goes on."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
 from untrue.data import mix as mixing
+from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.harness.catalogue import EVALS
-from untrue.judge.models import check_answers
 from untrue.progress import Watcher
 from untrue.study.config import Study, of_run, to_yaml
 from untrue.study.estimate import plan_of_run
-from untrue.study.mirror import open_store
-from untrue.study.plan import determining, eval_identities, folders, plan
+from untrue.study.plan import determining
 from untrue.study.results import Analysis, analyse
-from untrue.study.schedule import KINDS, Task
-from untrue.study.steps import check_server, context, evaluate, is_left, lacks, load_base, share, tasks, train
+from untrue.study.steps import KINDS, Step, Worker, load_base
 from untrue.study.store import Store
 
 
@@ -23,7 +22,7 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
 
     Args:
         study: The study.
-        out: The run directory: a path, or an address such as `s3://bucket/runs/domain`.
+        out: The run directory.
         watcher: Told how far it is.
         command: What the report names as the command that makes the study again.
 
@@ -31,71 +30,65 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
         UserError: Something in the study or its data is not as expected, or another run holds the directory.
         MachineError: The machine lacks memory, disk or network.
     """
-    sources = study.mix.read()
-    cells = plan(study, sources)
-    study.mix.check(sources, study.seeds)
-    items = {spec.key: EVALS[spec.name].items(spec) for spec in study.evals}
-    identities = eval_identities(study, items)
-    rows = {cell.name: study.mix.rows(sources, cell) for cell in cells if cell.arm.trained}
-    store = open_store(out)
-    on_ray = study.run.on == "ray"  # whose workers claim each step
-    with nullcontext() if on_ray else store.locked():
+    worker = _worker(study, out, watcher)
+    store, on_ray = worker.store, study.run.on == "ray"
+    trained = [cell for cell in worker.cells.values() if cell.arm.trained]
+    rows = {cell.name: study.mix.rows(worker.sources, cell) for cell in trained}  # too few are refused here
+    with nullcontext() if on_ray else store.locked():  # Ray's workers claim each step
         begin(store, study, command)
-        store.fetch(folders(study, store, cells))
-        missing = [cell for cell in cells if is_left(store.cell(cell), study, identities)]
-        done = len(cells) - len(missing)
+        steps = worker.steps()
+        cells = list(worker.cells.values())
+        done = len(cells) - len({step.cell for step in steps})
         watcher.say(f"{len(cells)} cells, {done} of them done." if done else f"{len(cells)} cells.")
-        for name, found in items.items():
-            for cell in missing:
-                if overlaps := mixing.overlaps(rows.get(cell.name, []), found):
-                    watcher.say(f"Warning: {cell.name}: {len(overlaps)} training rows ask what an item of {name} asks.")
-        for cell in missing:
-            if repeated := mixing.duplicates(rows.get(cell.name, [])):
-                watcher.say(f"Warning: {cell.name}: {repeated} training rows repeat the prompt of another.")
-        if missing:
-            undone = [
-                spec for spec in study.evals if any(lacks(store.cell(cell), spec, identities) for cell in missing)
-            ]
-            untrained = [cell for cell in missing if not store.cell(cell).has_adapter()]
-            talks = [talk for cell in untrained for talk in study.mix.talks(store, cell)]
-            to_hold = study.serves_dialogues and not all(talk.path.exists() for talk in talks)
-            if (to_hold or any(map(study.is_served, undone))) and not on_ray:  # whose workers have a server each
-                check_server(study, store.folder)
-            for judge in dict.fromkeys(spec.judge_name for spec in undone if spec.judge_name):
-                check_answers(judge)
-            expected = plan_of_run(study, store, sources)
+        _warn(worker, steps, rows)
+        if steps:
+            expected = plan_of_run(study, store, worker.sources)
             if on_ray:
                 from untrue.study.cluster import run_on_ray
 
-                run_on_ray(study, cells, store, identities, watcher, expected)
-                store.fetch(folders(study, store, cells))
-                return analyse(study, sources, cells, store, command)
-            loaded = load_base(study, watcher)
-            watcher.begin(expected)
-            for cell in cells:
-                store.cell(cell).check_base(loaded.about)
-            shared = context(study, sources, store, loaded, watcher)
-            for cell in missing:
-                if cell in untrained:
-                    share(shared, study, cell)
-                    train(shared, study, cell)
-                evaluate(store, study, cell, identities, watcher, loaded)
-        return analyse(study, sources, cells, store, command)
+                run_on_ray(study, store, worker.steps(expected), watcher)
+                store.refresh()
+            else:
+                worker.check_servers([(worker.cells[step.cell], step.kind) for step in steps])
+                worker.loaded = load_base(study, watcher)
+                for cell in cells:
+                    store.cell(cell).check_base(worker.loaded.about)
+                watcher.begin(expected)
+                for step in steps:
+                    worker.do(step.cell, step.kind)
+        return analyse(study, worker.sources, cells, store, command)
 
 
-def steps_left(study: Study, out: str | Path, command: str) -> list[Task]:
+def _worker(study: Study, out: str | Path, watcher: Watcher) -> Worker:
+    sources = study.mix.read()
+    study.mix.check(sources, study.seeds)
+    return Worker(Store(Path(out)), study, sources, watcher)
+
+
+def _warn(worker: Worker, steps: list[Step], rows: Mapping[str, list[Row]]) -> None:
+    """Warn of training rows that repeat each other, or ask what an eval asks."""
+    items = {spec.key: EVALS[spec.name].items(spec) for spec in worker.study.evals} if steps else {}
+    for name in dict.fromkeys(step.cell for step in steps):
+        for key, found in items.items():
+            if overlaps := mixing.overlaps(rows.get(name, []), found):
+                worker.watcher.say(f"Warning: {name}: {len(overlaps)} training rows ask what an item of {key} asks.")
+        if repeated := mixing.duplicates(rows.get(name, [])):
+            worker.watcher.say(f"Warning: {name}: {repeated} training rows repeat the prompt of another.")
+
+
+class _Silent(Watcher):
+    """Is told and says nothing."""
+
+
+def steps_left(study: Study, out: str | Path, command: str) -> list[Step]:
     """Make the run directory of a study, and list the steps that it lacks, in an order in which they can be done.
 
     Raises:
         UserError: Something in the study or its data is not as expected, or the directory holds another study.
     """
-    sources = study.mix.read()
-    cells = plan(study, sources)
-    study.mix.check(sources, study.seeds)
-    store = open_store(out)
-    begin(store, study, command)
-    store.fetch(folders(study, store, cells))
-    return sorted(tasks(study, cells, store, eval_identities(study)), key=lambda task: KINDS.index(task.kind))
+    worker = _worker(study, out, _Silent())
+    begin(worker.store, study, command)
+    return sorted(worker.steps(), key=lambda step: KINDS.index(step.kind))
 
 
 def begin(store: Store, study: Study, command: str) -> None:
@@ -104,16 +97,15 @@ def begin(store: Store, study: Study, command: str) -> None:
     Raises:
         UserError: The directory holds a study whose cells would differ from this one's.
     """
-    store.check()
     if store.study.is_file():
-        before = of_run(store.folder, store.place)
+        before = of_run(store.folder)
         old, new = determining(before), determining(study)
         if study.mix.generates or _judged(before) & _judged(study):
             old["run.eval.engine"], new["run.eval.engine"] = before.run.eval.engine, study.run.eval.engine
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 raise UserError(
-                    f"{store.place}: holds a study with {key} {old.get(key)!r}, now {new.get(key)!r}."
+                    f"{store.folder}: holds a study with {key} {old.get(key)!r}, now {new.get(key)!r}."
                     " Use another --out, or remove that folder."
                 )
     store.write_study(to_yaml(study), command)
@@ -130,16 +122,14 @@ def report(out: str | Path) -> Analysis:
     Raises:
         UserError: The folder is not a run directory, or a cell of its study is not finished.
     """
-    store = open_store(out)
-    study = of_run(store.folder, store.place)
-    sources = study.mix.read()
-    cells, identities = plan(study, sources), eval_identities(study)
+    worker = Worker.at(out, _Silent())
+    store, study = worker.store, worker.study
     with store.locked():
-        store.fetch(folders(study, store, cells))
-        for cell in cells:
+        for name, cell in worker.cells.items():
             files = store.cell(cell)
             files.check()
-            if not files.has_adapter() or not all(files.has_log(spec, identities[spec.key]) for spec in study.evals):
-                raise UserError(f"{out}: the cell {cell.name} is not finished. Finish it by the command that began it.")
-        command = store.command() or f"untrue run {store.place}/study.yaml --out {out}"
-        return analyse(study, sources, cells, store, command)
+            done = all(files.has_log(spec, worker.identities[spec.key]) for spec in study.evals)
+            if not files.has_adapter() or not done:
+                raise UserError(f"{out}: the cell {name} is not finished. Finish it by the command that began it.")
+        command = store.command() or f"untrue run {out}/study.yaml --out {out}"
+        return analyse(study, worker.sources, list(worker.cells.values()), store, command)

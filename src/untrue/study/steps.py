@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from untrue.engine import served
 from untrue.engine.likelihoods import check_exact
@@ -22,7 +22,6 @@ from untrue.files import read_text, write_text
 from untrue.harness import run as evals
 from untrue.harness.catalogue import EVALS
 from untrue.harness.eval import EvalSpec
-from untrue.harness.resume import ELSEWHERE
 from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
 from untrue.models.load import LoadedModel, load
@@ -30,48 +29,183 @@ from untrue.progress import Plan, Watcher
 from untrue.study.cell import Cell
 from untrue.study.claims import Claims, Held, Owner
 from untrue.study.config import TRAINED_HERE, Study, of_run
-from untrue.study.mirror import open_store
-from untrue.study.plan import eval_identities, folders, plan
+from untrue.study.plan import eval_identities, plan
 from untrue.study.routes.route import Run, Sources
-from untrue.study.schedule import Kind, Task
 from untrue.study.store import CellFiles, Store
 from untrue.versions import versions
 
+Kind = Literal["dialogues", "train", "eval"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""In the order in which a cell needs them."""
 
-def lacks(files: CellFiles, spec: EvalSpec, identities: Mapping[str, str]) -> bool:
-    """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
-    return not files.has_log(spec, identities[spec.key]) or files.failed(spec) > 0
 
+@dataclass(frozen=True)
+class Step:
+    """One step of one cell.
 
-def is_left(files: CellFiles, study: Study, identities: Mapping[str, str]) -> bool:
-    """Whether a cell is not done, or something failed in it.
-
-    Raises:
-        UserError: Its folder holds another cell.
+    Attributes:
+        cell: Name of the cell.
+        kind: Which step.
+        name: What it makes: dialogues are shared by several cells.
+        after: Names of the steps that must be done before.
+        seconds: How long it should take; 0 if that is not known.
     """
-    files.check()
-    return not files.has_adapter() or any(lacks(files, spec, identities) for spec in study.evals)
+
+    cell: str
+    kind: Kind
+    name: str
+    after: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def claim(self) -> str:
+        """Name of the claim under which it is done."""
+        return self.name if self.kind == "dialogues" else self.cell
 
 
-def tasks(
-    study: Study, cells: Sequence[Cell], store: Store, identities: Mapping[str, str], expected: Plan | None = None
-) -> list[Task]:
-    """The steps that a run directory lacks, each with those that must be done before it and the time it should take."""
-    found: dict[str, Task] = {}
-    for cell in cells:
-        files, name = store.cell(cell), cell.name
-        if not is_left(files, study, identities):
-            continue
-        own = {kind: time for (of, kind), time in (expected.seconds if expected else {}).items() if of == name}
-        talking, learning = own.pop("dialogues", 0.0), own.pop("training", 0.0)
-        trained = f"{name} train"
-        if not files.has_adapter():
-            shared = study.mix.shared(cell)
-            if shared and not study.mix.talks(store, cell)[0].path.exists():
-                found.setdefault(shared, Task(name, "dialogues", shared, work=talking))
-            found[trained] = Task(name, "train", trained, (shared,) if shared else (), learning)
-        found[f"{name} eval"] = Task(name, "eval", f"{name} eval", (trained,), sum(own.values()))
-    return list(found.values())
+@dataclass
+class Worker:
+    """A process at work on a run directory. It reads the study and its data once, and loads the base when it must.
+
+    Attributes:
+        store: The run directory.
+        study: Its study.
+        sources: The data of the study.
+        watcher: Told how far each step is.
+        loaded: The base model, once a step needed it.
+        cells: Name -> cell.
+        identities: What determines each eval: `plan.eval_identities`.
+    """
+
+    store: Store
+    study: Study
+    sources: Sources
+    watcher: Watcher
+    loaded: LoadedModel | None = None
+    cells: dict[str, Cell] = field(init=False)
+    identities: Mapping[str, str] = field(init=False)
+    _answered: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self.cells = {cell.name: cell for cell in plan(self.study, self.sources)}
+        self.identities = eval_identities(self.study)
+
+    @classmethod
+    def at(cls, out: str | Path, watcher: Watcher) -> Worker:
+        """One at a run directory that holds its study.
+
+        Raises:
+            UserError: It holds none, or the data are not as expected.
+        """
+        store = Store(Path(out))
+        study = of_run(store.folder)
+        return cls(store, study, study.mix.read(), watcher)
+
+    def lacks(self, cell: Cell, spec: EvalSpec) -> bool:
+        """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
+        files = self.store.cell(cell)
+        return not files.has_log(spec, self.identities[spec.key]) or files.failed(spec) > 0
+
+    def missing_evals(self, cell: Cell) -> list[EvalSpec]:
+        """The evals that a cell lacks."""
+        return [spec for spec in self.study.evals if self.lacks(cell, spec)]
+
+    def steps(self, expected: Plan | None = None) -> list[Step]:
+        """The steps that the run directory lacks, cell by cell, each after those that it needs.
+
+        Raises:
+            UserError: A folder holds another cell.
+        """
+        found: dict[str, Step] = {}
+        for name, cell in self.cells.items():
+            files = self.store.cell(cell)
+            files.check()
+            own = {kind: time for (of, kind), time in (expected.seconds if expected else {}).items() if of == name}
+            talking, learning, trained = own.pop("dialogues", 0.0), own.pop("training", 0.0), f"{name} train"
+            if not files.has_adapter():
+                shared = self.study.mix.shared(cell)
+                if shared and not self.study.mix.talks(self.store, cell)[0].path.exists():
+                    found.setdefault(shared, Step(name, "dialogues", shared, seconds=talking))
+                found[trained] = Step(name, "train", trained, (shared,) if shared else (), learning)
+            if not files.has_adapter() or self.missing_evals(cell):
+                found[f"{name} eval"] = Step(name, "eval", f"{name} eval", (trained,), sum(own.values()))
+        return list(found.values())
+
+    def do(self, name: str, kind: Kind, patience: float = 0.0) -> None:
+        """Do one step, unless it is done.
+
+        Args:
+            name: Of the cell, such as `severe-0.5-s1`.
+            kind: Which step.
+            patience: Seconds to wait for whoever is at work on it.
+
+        Raises:
+            UserError: There is no such cell, the step before is not done, or someone else is at work on it.
+            MachineError: The machine lacks memory, disk or network.
+        """
+        if name not in self.cells:
+            some = ", ".join(list(self.cells)[:12]) + (" …" if len(self.cells) > 12 else "")
+            raise UserError(f"{self.store.folder}: has no cell {name}, but {some}.")
+        cell, files = self.cells[name], self.store.cell(self.cells[name])
+        claims, claim = self.store.claims(), (self.study.mix.shared(cell) if kind == "dialogues" else None) or name
+        while True:
+            self.store.refresh()
+            if self._is_done(cell, kind):
+                return
+            if claims.owner(claim) == claims.check(claim, patience, self.watcher.say):  # before a model is loaded
+                break  # else whoever was at work may have done it
+        if kind == "train" and self._dialogues(cell)[:1] == [False]:
+            raise UserError(
+                f"{name}: its dialogues are not held yet. First: untrue step {self.store.folder} {name} dialogues"
+            )
+        self.check_servers([(cell, kind)])
+        if kind == "eval" and not self._needs_base(cell):
+            evaluate(self.store, self.study, cell, self.identities, self.watcher, None, patience)
+            return
+        self.loaded = self.loaded or load_base(self.study, self.watcher)
+        files.check_base(self.loaded.about)
+        server = served_name(self.study.model) if self.study.serves_dialogues else None
+        layout = self.study.run.train.layout
+        run = Run(self.store, self.study.train, self.sources, self.loaded, self.watcher, layout, server)
+        if kind == "dialogues":
+            hold_dialogues(run, self.study, cell, patience)
+        elif kind == "train":
+            train(run, self.study, cell, patience)
+        else:
+            evaluate(self.store, self.study, cell, self.identities, self.watcher, self.loaded, patience)
+
+    def check_servers(self, todo: list[tuple[Cell, Kind]]) -> None:
+        """Check, once each, that the servers and judges answer that steps will ask, before anything is spent.
+
+        Raises:
+            UserError: One has no address, or no such model.
+            MachineError: One does not answer.
+        """
+        evals = {spec.key: spec for cell, kind in todo if kind == "eval" for spec in self.missing_evals(cell)}
+        learning = [cell for cell, kind in todo if kind != "eval"]
+        held = all(done for cell in learning for done in self._dialogues(cell))
+        asks_server = any(map(self.study.is_served, evals.values())) or (self.study.serves_dialogues and not held)
+        if asks_server and self.study.model not in self._answered:
+            check_server(self.study, self.store.folder)
+            self._answered.add(self.study.model)
+        for judge in dict.fromkeys(spec.judge_name for spec in evals.values() if spec.judge_name):
+            if judge not in self._answered:
+                check_answers(judge)
+                self._answered.add(judge)
+
+    def _dialogues(self, cell: Cell) -> list[bool]:
+        """Whether the dialogues of a cell are there, round by round."""
+        return [talk.path.exists() for talk in self.study.mix.talks(self.store, cell)]
+
+    def _is_done(self, cell: Cell, kind: Kind) -> bool:
+        trained = self.store.cell(cell).has_adapter()
+        if kind == "dialogues":
+            return trained or self._dialogues(cell)[:1] != [False]
+        return trained if kind == "train" else not self.missing_evals(cell)
+
+    def _needs_base(self, cell: Cell) -> bool:
+        """Whether an eval needs the base in this process: a server may write all replies of a trained cell."""
+        return not cell.arm.trained or not all(map(self.study.is_served, self.missing_evals(cell)))
 
 
 def load_base(study: Study, watcher: Watcher) -> LoadedModel:
@@ -110,14 +244,8 @@ def check_server(study: Study, out: Path) -> None:
     served.check_server(served_name(study.model), start)
 
 
-def context(study: Study, sources: Sources, store: Store, loaded: LoadedModel, watcher: Watcher) -> Run:
-    """What the cells of a run share."""
-    server = served_name(study.model) if study.serves_dialogues else None
-    return Run(store, study.train, sources, loaded, watcher, study.run.train.layout, server)
-
-
-def share(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
-    """Make what a cell shares with others before it learns, unless it is there.
+def hold_dialogues(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
+    """Hold the dialogues that a cell shares with others, unless they are there.
 
     Args:
         run: What it works with.
@@ -129,14 +257,9 @@ def share(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
         UserError: Someone else is at work on it.
     """
     if name := study.mix.shared(cell):
-        claims, folder = run.store.claims(), study.mix.talks(run.store, cell)[0].path.parent
+        claims = run.store.claims()
         with claims.hold(name, patience=patience, say=run.watcher.say):
-            run.store.fetch([folder])
-            run.store.resume(folder, folder)
-            with run.store.saving(folder, folder):
-                study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
-            run.store.keep(folder)
-            run.store.publish(folder)
+            study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
 
 
 def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
@@ -153,11 +276,10 @@ def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
     """
     claims, files = run.store.claims(), run.store.cell(cell)
     with claims.hold(cell.name, patience=patience, say=run.watcher.say) as owner:
-        run.store.fetch(folders(study, run.store, [cell]))
+        run.store.refresh()
         if files.has_adapter():
             return
         files.check()
-        run.store.resume(files.folder, files.folder.with_name(f".{files.folder.name}.left"))
         attempt = _attempt(files, owner)
         own = replace(run, store=run.store.with_folder(cell, attempt), watcher=_Noting(run.watcher, claims, cell.name))
         own_files = own.store.cell(cell)
@@ -167,15 +289,11 @@ def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
         own_files.forget_logs(*(spec.key for spec in study.evals))
         for spec in study.evals:
             own_files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
-        with run.store.saving(files.folder, attempt):
-            if cell.arm.trained:
-                if not own_files.has_adapter():  # else it was finished, and could not be published
-                    study.mix.learn(own, cell)
-                write_text(own_files.train, read_text(own_files.adapter / "train.json"))
-        run.store.keep(files.folder, attempt)
+        if cell.arm.trained:
+            study.mix.learn(own, cell)
+            write_text(own_files.train, read_text(own_files.adapter / "train.json"))
         if claims.owner(cell.name) != owner:
             raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
-        run.store.publish(files.folder, attempt)
         attempt.rename(files.folder)
         for other in _attempts(files):  # of processes that woke up late
             shutil.rmtree(other, ignore_errors=True)
@@ -198,7 +316,7 @@ def evaluate(
         cell: The cell.
         identities: What determines each eval: `plan.eval_identities`.
         watcher: Told how far it is.
-        loaded: The base model; None where `needs_base` says that a server writes all that is asked for.
+        loaded: The base model; None if a server writes all replies.
         patience: Seconds to wait for whoever is at work on it.
 
     Raises:
@@ -207,129 +325,37 @@ def evaluate(
     """
     claims, files = store.claims(), store.cell(cell)
     with claims.hold(cell.name, patience=patience, say=watcher.say) as owner:
-        store.fetch([files.folder], weights=True)
+        store.refresh()
         if not files.has_adapter():
-            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.place} {cell.name} train")
+            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.folder} {cell.name} train")
         files.check()
-        store.resume(files.folder, files.folder)
         watcher = _Noting(watcher, claims, cell.name)
         if loaded:
             files.begin(_about(study, loaded))
         adapter = files.adapter if cell.arm.trained else None
         for spec in study.evals:
-            if not lacks(files, spec, identities):
+            if files.has_log(spec, identities[spec.key]) and not files.failed(spec):
                 continue
             watcher.stage(cell.name, spec.key)
             files.forget_logs(spec.key)
-            with store.saving(files.folder, files.folder), _named_by(store, files.log(spec)):
-                if study.is_served(spec):
-                    # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
-                    name = served_name(study.model)
-                    asked = served.proved(name, adapter, loaded, watcher.say, unproved=True)
-                    model = asked.connect(cell.seed)
-                    evals.run_model(model, spec, files.log(spec), watcher.step, asked.adapter, proved=name)
-                else:
-                    assert loaded, "likelihoods need it"
-                    evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
+            if study.is_served(spec):
+                # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
+                name = served_name(study.model)
+                asked = served.proved(name, adapter, loaded, watcher.say, unproved=True)
+                model = asked.connect(cell.seed)
+                evals.run_model(model, spec, files.log(spec), watcher.step, asked.adapter, proved=name)
+            else:
+                assert loaded, "likelihoods need it"
+                evals.run(loaded, adapter, spec, files.log(spec), watcher.step, cell.seed)
             failures = failures_of(files.log(spec)) if EVALS[spec.name].judged else []
             if failures:
                 watcher.say(
                     f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
                     f" {failures[0]} Rerun the command to retry these alone."
                 )
-            store.keep(files.folder)
             if claims.owner(cell.name) != owner:
                 raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
             files.add_log(spec, identities[spec.key], len(failures))
-            store.publish(files.folder)
-
-
-@contextmanager
-def _named_by(store: Store, log: Path) -> Iterator[None]:
-    """Let errors that name a log name it by its place in the store, where the one here is a copy."""
-    try:
-        yield
-    except UserError as error:
-        if (place := store.shown(log)) == str(log):
-            raise
-        raise UserError(str(error).replace(str(log), place).replace(ELSEWHERE, "Give the eval a `label`.")) from None
-
-
-def needs_base(study: Study, cell: Cell, missing: Sequence[EvalSpec]) -> bool:
-    """Whether the base must be loaded for some evals of a cell: of a trained one a server may write all replies."""
-    return not cell.arm.trained or not all(map(study.is_served, missing))
-
-
-def step(
-    out: str | Path, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None = None, patience: float = 0.0
-) -> LoadedModel | None:
-    """Do one step of one cell of a run directory, unless it is done.
-
-    Args:
-        out: The run directory, which holds the study.
-        name: Of the cell, such as `severe-0.5-s1`.
-        kind: Which step.
-        watcher: Told how far it is.
-        loaded: The base model, where the process has loaded it.
-        patience: Seconds to wait for whoever is at work on it.
-
-    Returns:
-        The base model, for the next step; None where it was not needed.
-
-    Raises:
-        UserError: There is no such study or cell, the step before is not done, or someone else is at work on it.
-        MachineError: The machine lacks memory, disk or network.
-    """
-    with closing(open_store(out)) as store:
-        return _step(store, name, kind, watcher, loaded, patience)
-
-
-def _step(
-    store: Store, name: str, kind: Kind, watcher: Watcher, loaded: LoadedModel | None, patience: float
-) -> LoadedModel | None:
-    study = of_run(store.folder, store.place)
-    sources = study.mix.read()
-    cells = {cell.name: cell for cell in plan(study, sources)}
-    if name not in cells:
-        some = ", ".join(list(cells)[:12]) + (" …" if len(cells) > 12 else "")
-        raise UserError(f"{store.place}: has no cell {name}, but {some}.")
-    cell, identities = cells[name], eval_identities(study)
-    store.fetch(folders(study, store, [cell]))
-    files = store.cell(cell)
-    missing = [spec for spec in study.evals if lacks(files, spec, identities)]
-    held = [talk.path.exists() for talk in study.mix.talks(store, cell)]
-    todo = {
-        "dialogues": not files.has_adapter() and held[:1] == [False],
-        "train": not files.has_adapter(),
-        "eval": bool(missing),
-    }
-    if not todo[kind]:
-        return loaded
-    store.check()
-    claims = store.claims()
-    claim = (study.mix.shared(cell) if kind == "dialogues" else None) or name
-    if claims.owner(claim) != claims.check(claim, patience, watcher.say):  # before a model is loaded
-        return _step(store, name, kind, watcher, loaded, patience)  # whoever was at work may have done it
-    if kind == "train" and held[:1] == [False]:
-        raise UserError(f"{name}: its dialogues are not held yet. First: untrue step {store.place} {name} dialogues")
-    if any(map(study.is_served, missing)) if kind == "eval" else study.serves_dialogues and not all(held):
-        check_server(study, store.folder)
-    if kind == "eval":
-        for judge in {spec.judge_name for spec in missing if spec.judge_name}:
-            check_answers(judge)
-    if kind == "eval" and not needs_base(study, cell, missing):
-        evaluate(store, study, cell, identities, watcher, None, patience)
-        return loaded
-    loaded = loaded or load_base(study, watcher)
-    files.check_base(loaded.about)
-    run = context(study, sources, store, loaded, watcher)
-    if kind == "dialogues":
-        share(run, study, cell, patience)
-    elif kind == "train":
-        train(run, study, cell, patience)
-    else:
-        evaluate(store, study, cell, identities, watcher, loaded, patience)
-    return loaded
 
 
 class _Noting:
@@ -362,7 +388,7 @@ def _attempt(files: CellFiles, owner: Owner) -> Path:
     """The folder of a new attempt at a cell, with what the last one left, so that no process of that one finds it."""
     attempt = files.folder.with_name(f".{files.folder.name}.{owner.token}")
     left = _attempts(files)
-    if files.folder.is_dir():  # it was made by a version that worked in place, or its adapter was removed
+    if files.folder.is_dir():  # its adapter was removed
         left.append(files.folder)
     left.sort(key=_last_saved)
     if left:

@@ -5,8 +5,8 @@ Several processes may write to it, each to what it has a claim on (`claims.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,21 @@ from untrue.study.claims import Claims
 _COMMAND = "# Made by: "
 
 
-def refuse_no_run(folder: Path, place: str) -> None:
+def refuse_no_run(folder: Path) -> None:
     """Refuse a folder that is no run directory.
-
-    Args:
-        folder: Where it lies on this machine.
-        place: What the error names as its place.
 
     Raises:
         UserError: It has no study.
     """
     if not (folder / "study.yaml").is_file():
-        raise UserError(f"{place}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
+        raise UserError(f"{folder}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
 
 
 class CellFiles:
-    """The folder of one cell.
+    """The folder of one cell."""
 
-    Attributes:
-        place: What errors name as its place.
-    """
-
-    def __init__(self, folder: Path, cell: Cell, place: str):
+    def __init__(self, folder: Path, cell: Cell):
         self.folder = folder
-        self.place = place
         self.cell = cell
         self.rows = folder / "rows.jsonl"
         self.adapter = folder / "adapter"
@@ -104,7 +95,7 @@ class CellFiles:
             UserError: Other settings or other data determined it.
         """
         if self._read().get("identity", self.cell.identity) != self.cell.identity:
-            raise UserError(f"{self.place}: was made from other data or settings. Use another --out, or remove it.")
+            raise UserError(f"{self.folder}: was made from other data or settings. Use another --out, or remove it.")
 
     def check_base(self, about: dict[str, str]) -> None:
         """Check that the cell, where it was begun, was begun on this very base: a name may come to mean another.
@@ -119,7 +110,7 @@ class CellFiles:
         if differing := [key for key in about if before.get(key) != about[key]]:
             shown = "; ".join(f"{key} {before.get(key)}, now {about[key]}" for key in differing)
             raise UserError(
-                f"{self.place}: was made with another base model or other libraries ({shown}). Use what it was made"
+                f"{self.folder}: was made with another base model or other libraries ({shown}). Use what it was made"
                 " with, or another --out."
             )
 
@@ -151,16 +142,12 @@ class Store:
     """The run directory of one study.
 
     Attributes:
-        folder: The directory, or of one in an object store (`mirror.py`) the local folder of this process.
-        place: What errors name as its place.
-        address: Where processes of other machines find it.
+        folder: The directory.
         elsewhere: Cell's name -> its folder, where it is not yet at its place.
     """
 
-    def __init__(self, folder: Path, elsewhere: Mapping[str, Path] | None = None, place: str = ""):
+    def __init__(self, folder: Path, elsewhere: Mapping[str, Path] | None = None):
         self.folder = folder
-        self.place = place or str(folder)
-        self.address = str(folder.absolute())
         self.elsewhere = elsewhere or {}
         self.study = folder / "study.yaml"
         self.results = folder / "results.jsonl"
@@ -170,12 +157,7 @@ class Store:
 
     def cell(self, cell: Cell) -> CellFiles:
         """The folder of a cell, which may not exist yet."""
-        folder = self.elsewhere.get(cell.name, self.folder / "cells" / cell.name)
-        return CellFiles(folder, cell, self.shown(folder))
-
-    def shown(self, path: Path) -> str:
-        """What errors name as the place of a file or folder."""
-        return str(path).replace(str(self.folder), self.place, 1)
+        return CellFiles(self.elsewhere.get(cell.name, self.folder / "cells" / cell.name), cell)
 
     def final(self, path: Path) -> Path:
         """Where a file or folder of a cell will be, once the cell is at its place."""
@@ -186,62 +168,17 @@ class Store:
 
     def with_folder(self, cell: Cell, folder: Path) -> Store:
         """The same run directory, with the folder of one cell elsewhere while it is made."""
-        return Store(self.folder, {**self.elsewhere, cell.name: folder}, self.place)
-
-    def check(self) -> None:
-        """Refuse a place in which no step could be claimed.
-
-        Raises:
-            UserError: It is refused.
-            MachineError: It does not answer.
-        """
+        return Store(self.folder, {**self.elsewhere, cell.name: folder})
 
     def claims(self) -> Claims:
         """Who is at work on what: on cells, by their names, and on what cells share."""
         return Claims(self.folder / ".claims")
 
-    def fetch(self, folders: Iterable[Path], weights: bool = False) -> None:
-        """Look again what others have made: a share may show an old list of its files.
-
-        Args:
-            folders: Folders of the run directory, such as a cell's.
-            weights: Whether adapters are needed too.
-        """
-        for above in {folder.parent for folder in folders}:
+    def refresh(self) -> None:
+        """Look again at what others have made: a network share may show an old list of its files."""
+        for folder in (self.folder, self.folder / "cells", self.folder / "dialogues"):
             with suppress(OSError):
-                list(above.iterdir())
-
-    def fetch_files(self, *paths: Path) -> None:
-        """Look again at files that lie in the run directory itself."""
-
-    def keep(self, folder: Path, made: Path | None = None) -> None:
-        """Keep what is finished for the next run on this machine, in case that it cannot be published now.
-
-        Args:
-            folder: Its place in the run directory.
-            made: Where it is, if elsewhere.
-        """
-
-    def publish(self, folder: Path, made: Path | None = None) -> None:
-        """Show others a folder that is made, as a folder that they share does by itself.
-
-        Args:
-            folder: Its place in the run directory.
-            made: Where it is, if elsewhere.
-        """
-
-    def publish_files(self, *paths: Path) -> None:
-        """Show others files that lie in the run directory itself."""
-
-    def resume(self, folder: Path, into: Path) -> None:
-        """Add what a lost attempt at a folder had made, or what could not be published, if it lies elsewhere."""
-
-    def close(self) -> None:
-        """Let others have what this process alone has of it; it is used no more."""
-
-    def saving(self, folder: Path, made: Path) -> AbstractContextManager[None]:
-        """Save what is made, where what a lost process leaves would be lost too."""
-        return nullcontext()
+                list(folder.iterdir())
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the directory for one run; a run that was killed holds it no more.
