@@ -388,7 +388,6 @@ def test_a_secret_that_is_written_out_is_refused_before_anything_is_written(
         ["judge", "check", judge, "--dry-run"],
         ["simulate", "run", f"user={judge}", "--out", "dialogues"],
         ["simulate", "run", f"user={json.dumps(judge)}", "--out", "dialogues"],
-        ["simulate", "check", "--rater", judge],
     ):
         said = untrue(*words, code=2).strip()
         assert PIECE not in said
@@ -547,8 +546,6 @@ def test_an_eval_writes_and_shows_no_secret_and_leaves_replies_as_they_are(
     said += untrue(*words, "a.eval", f"judge={judge}")
     said += untrue(*words, "a.eval", f"judge={judge}", "--json")
     said += untrue(*words, "b.eval", "judge={model: leaky/other, model_args: {api_key: $PLANTED}}")
-    said += untrue("judge", "agree", "a.eval", "b.eval")
-    said += untrue("judge", "agree", "a.eval", "b.eval", "--json")
     assert "[PLANTED]" in said or "[LEAKY_API_KEY]" in said
     assert PIECE not in said
     assert holding(place) == []

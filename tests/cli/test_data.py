@@ -88,9 +88,7 @@ def test_columns_are_named_on_the_command_line_and_in_a_study(untrue: Callable, 
     for command in (["mix", f"questions={source}", "share=0.5"], ["convert", f"{source}:severe"]):
         assert refusal("data", *command, "--out", "q.jsonl").startswith("q.jsonl: is ")
     words = refusal("data", "show", "q.jsonl?columns.question=texts:severe")
-    assert words.startswith(
-        "q.jsonl: no record has the column 'texts', which was to be 'question' (columns found: 'text',"
-    )
+    assert words.startswith("q.jsonl: none of the first 10 records has the column 'texts', named for 'question'")
     study = Path("study.yaml").read_text("utf-8").replace("questions: questions.jsonl", f"questions: {source}")
     Path("study.yaml").write_text(study, "utf-8")
     assert load(Path("study.yaml")).mix.questions == source  # pyright: ignore[reportAttributeAccessIssue]
@@ -98,7 +96,7 @@ def test_columns_are_named_on_the_command_line_and_in_a_study(untrue: Callable, 
 
 def test_columns_are_named_for_training_and_for_evals(untrue: Callable, refusal: Callable, place: Path):
     words = refusal("train", "rows.jsonl?columns.output=reply", "--model", "tiny", "--out", "adapter")
-    assert words.startswith("rows.jsonl: no record has the column 'reply', which was to be 'output'")
+    assert words.startswith("rows.jsonl: none of the first 10 records has the column 'reply', named for 'output'")
     write("pairs.jsonl", *({"id": f"p{n}", "calm": "Calm.", "hot": "Hot.", "q": f"Why {n}?"} for n in range(3)))
     source = "pairs.jsonl?columns.neutral_system_prompt=calm&columns.pressured_system_prompt=hot&columns.user_prompt=q"
     command = ("eval", "pressure_pairs", "--model", "tiny", "judge=mockllm/model", "--dry-run", "--json")
