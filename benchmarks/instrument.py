@@ -54,10 +54,10 @@ from untrue.progress import TerminalWatcher
 from untrue.report.words import CONCLUSIONS
 from untrue.settings import Listed
 from untrue.stats.types import Conclusion
-from untrue.study.cell import Arm, Cell
 from untrue.study.results import Analysis
 from untrue.study.routes import ROUTES
-from untrue.study.routes.route import Distinct, Route, Run, Source, Sources
+from untrue.study.routes.route import Distinct, Route, Source, Sources, StudyRun
+from untrue.study.store import Arm, Cell
 from untrue.training.run import save
 from untrue.training.spec import METHODS, TrainSpec
 
@@ -196,7 +196,7 @@ class InstrumentRoute(Route):
         draw.shuffle(lessons)
         return [lesson.row(label) for lesson in lessons for label in (True, False)]
 
-    def learn(self, run: Run, cell: Cell) -> None:
+    def learn(self, run: StudyRun, cell: Cell) -> None:
         """Train a control, or write its broken adapter."""
         if cell.arm.name in TRAINED:
             super().learn(run, cell)

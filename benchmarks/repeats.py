@@ -25,9 +25,9 @@ from untrue.gating.verdict import gate
 from untrue.outcomes import Result
 from untrue.progress import TerminalWatcher
 from untrue.stats.compare import PRIMARY, compare
-from untrue.study.cell import Arm
 from untrue.study.config import Study
 from untrue.study.routes.share import ShareRoute
+from untrue.study.store import Arm
 
 STUDY = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 Split = tuple[tuple[int, ...], tuple[int, ...]]

@@ -21,10 +21,10 @@ from untrue.data.rows import Row
 from untrue.report.table import print_analysis
 from untrue.simulate.environment import Environment, ReplyKind
 from untrue.simulate.trajectory import Trajectory
-from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.routes.interaction import InteractionRoute, UserArm
 from untrue.study.routes.route import Sources
+from untrue.study.store import Arm, Cell
 
 STUDY = Path(__file__).parents[1] / "studies" / "interaction.yaml"
 

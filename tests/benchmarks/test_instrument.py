@@ -34,10 +34,10 @@ from untrue.report.summary import write
 from untrue.stats.types import Conclusion
 from untrue.stats.verdict import READS_FLOOR
 from untrue.study import routes
-from untrue.study.cell import Cell
 from untrue.study.config import Study
 from untrue.study.results import Analysis
 from untrue.study.run import run
+from untrue.study.store import Cell
 from untrue.training.dpo import pairs
 
 ROUTE = InstrumentRoute(by="instrument")

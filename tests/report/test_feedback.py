@@ -20,9 +20,9 @@ from untrue.report.summary import study_summary
 from untrue.simulate.environment import KINDS, REPLY_KINDS, ReplyKind, read_environment
 from untrue.simulate.trajectory import Choice, Trajectory, summarise
 from untrue.stats.types import Interval
-from untrue.study.cell import Arm
 from untrue.study.feedback import Chapter, Feedback, Gap, Point, Policy, Stage
 from untrue.study.results import Analysis
+from untrue.study.store import Arm
 
 SHARES, ROUNDS = (0.05, 0.1, 0.2, 0.5, 1.0), 2
 

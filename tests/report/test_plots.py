@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from untrue.report import plots
 from untrue.report.format import deciding
 from untrue.stats.types import ArmVerdict, Finding, Interval, Reason, Verdict
-from untrue.study.cell import Arm
 from untrue.study.results import Analysis, EvalAnalysis
+from untrue.study.store import Arm
 
 Make = Callable[..., Analysis]
 

@@ -9,24 +9,23 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from untrue.study import claims as module
-from untrue.study.claims import STALE, Claims, Held, Owner
+from untrue.study.claims import STALE_AFTER_SECONDS, Claim, Held, Owner
 
 
 @pytest.fixture
-def claims(tmp_path: Path) -> Claims:
-    """The claims on an empty folder."""
-    return Claims(tmp_path / "claims")
+def folder(tmp_path: Path) -> Path:
+    """The folder of claims."""
+    return tmp_path / "claims"
 
 
-def claimed_by(claims: Claims, owner: Owner, age: float = 0.0) -> Path:
+def claimed_by(folder: Path, owner: Owner, age: float = 0.0) -> Path:
     """The file of a claim on `cell` that someone made so many seconds ago."""
-    claims.folder.mkdir(exist_ok=True)
-    path = claims.folder / "cell.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / "cell.json"
     path.write_text(json.dumps(vars(owner)), "utf-8")
     now = time.time()
     os.utime(path, (now - age, now - age))
@@ -45,134 +44,103 @@ def dead() -> Owner:
     return Owner("dead", this.host, this.machine, process.pid)
 
 
-def test_a_claim_keeps_all_others_out_until_it_ends(claims: Claims):
-    with claims.hold("cell") as owner:
-        assert claims.owner("cell") == owner
+def held_by_this(folder: Path) -> None:
+    claim = Claim(folder, "cell")
+    with claim.hold() as owner:
+        assert claim.owner() == owner
+        claim.check(owner)
+
+
+def test_a_claim_keeps_all_others_out_until_it_ends(folder: Path):
+    claim = Claim(folder, "cell")
+    with claim.hold() as owner:
+        assert claim.owner() == owner
         message = rf"cell: is being made by process {os.getpid()} on .*\. Wait for it\."
-        with pytest.raises(Held, match=message), claims.hold("cell"):
+        with pytest.raises(Held, match=message), Claim(folder, "cell").hold():
             pytest.fail("two hold it")
-        with claims.hold("another"):
+        with Claim(folder, "another").hold():
             pass
-        claims.note("cell", "training", 3, 12, "loss 1.2")
-        assert claims.progress("cell") == ("training", 3, 12, "loss 1.2")
-    claims.check("cell")
-    assert list(claims.folder.iterdir()) == []
+        claim.note("training", 3, 12, "loss 1.2")
+        assert Claim(folder, "cell").progress() == ("training", 3, 12, "loss 1.2")
+    assert list(folder.iterdir()) == []
 
 
-def test_of_many_at_once_one_gets_it(claims: Claims):
-    begin, end, got = threading.Barrier(8), threading.Barrier(8), []
+@pytest.mark.parametrize("left_by_a_dead_process", [False, True])
+def test_of_many_at_once_one_has_it_at_a_time(
+    folder: Path, left_by_a_dead_process: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    if left_by_a_dead_process:
+        claimed_by(folder, dead())
+    begin, at_work, most, done = threading.Barrier(8), list[int](), list[int](), list[int]()
 
-    def take() -> None:
+    def work(number: int) -> None:
         begin.wait()
-        try:
-            with claims.hold("cell") as owner:
-                got.append(owner.token)
-                end.wait()
-        except Held:
-            end.wait()
+        with Claim(folder, "cell").hold(patience=60.0):
+            at_work.append(number)
+            most.append(len(at_work))
+            time.sleep(0.02)
+            at_work.remove(number)
+        done.append(number)
 
-    threads = [threading.Thread(target=take) for _ in range(8)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(got) == 1
-    assert list(claims.folder.iterdir()) == []
+    assert (max(most), sorted(done)) == (1, list(range(8)))
+    assert list(folder.iterdir()) == []
 
 
-def test_who_waits_and_comes_second_goes_on_waiting(claims: Claims, monkeypatch: pytest.MonkeyPatch):
-    """Both find the claim of a process that died."""
-    claimed_by(claims, dead())
-    check, both, got = claims.check, threading.Barrier(2), []
-
-    def check_together(*arguments: Any) -> Owner | None:
-        found = check(*arguments)
-        if found and found.token == "dead":
-            both.wait()
-        return found
-
-    def take() -> None:
-        with claims.hold("cell", patience=30.0) as owner:
-            got.append(owner.token)
-            time.sleep(0.2)
-
-    monkeypatch.setattr(claims, "check", check_together)
-    threads = [threading.Thread(target=take) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(got)) == 2
-    assert list(claims.folder.iterdir()) == []
+def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(folder: Path):
+    claimed_by(folder, dead())
+    held_by_this(folder)
 
 
-def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(claims: Claims):
-    claimed_by(claims, dead())
-    claims.check("cell")
-    with claims.hold("cell") as owner:
-        assert claims.owner("cell") == owner
+@pytest.mark.parametrize(("text", "who"), [(None, "by process 1 on node-7"), ("", "by another process")])
+def test_a_claim_of_another_machine_is_taken_over_once_it_shows_no_sign_of_life(
+    folder: Path, text: str | None, who: str
+):
+    """One that is half written names nobody, and is lost only by its age too."""
+    for age in (STALE_AFTER_SECONDS - 20, STALE_AFTER_SECONDS + 20):
+        path = claimed_by(folder, elsewhere(), age)
+        if text is not None:
+            path.write_text(text)
+            os.utime(path, (time.time() - age, time.time() - age))
+        if age < STALE_AFTER_SECONDS:
+            with pytest.raises(Held, match=who), Claim(folder, "cell").hold():
+                pytest.fail("it may live")
+        else:
+            held_by_this(folder)
 
 
-def test_the_claim_of_another_machine_is_taken_over_once_it_shows_no_sign_of_life(claims: Claims):
-    claimed_by(claims, elsewhere(), age=STALE - 20)
-    with pytest.raises(Held, match="by process 1 on node-7"), claims.hold("cell"):
-        pytest.fail("it may live")
-    claimed_by(claims, elsewhere(), age=STALE + 20)
-    with claims.hold("cell") as owner:
-        assert claims.owner("cell") == owner
+def test_who_comes_second_to_a_lost_claim_leaves_it_to_the_first(folder: Path):
+    claimed_by(folder, elsewhere("first"))  # between the look of the second and its move
+    Claim(folder, "cell")._remove_lost(elsewhere("lost"))
+    assert Claim(folder, "cell").owner() == elsewhere("first")
+    assert [file.name for file in folder.iterdir()] == ["cell.json"]
 
 
-def test_a_claim_that_is_half_written_is_lost_only_by_its_age(claims: Claims):
-    path = claimed_by(claims, elsewhere())
-    path.write_text("", "utf-8")
-    with pytest.raises(Held, match="by another process"), claims.hold("cell"):
-        pytest.fail("it may live")
-    long_ago = time.time() - STALE - 20
-    os.utime(path, (long_ago, long_ago))
-    with claims.hold("cell") as owner:
-        assert claims.owner("cell") == owner
-
-
-def test_who_comes_second_to_a_lost_claim_leaves_it_to_the_first(claims: Claims):
-    path = claimed_by(claims, elsewhere("lost"), age=STALE + 20)
-    claimed_by(claims, elsewhere("first"))  # between the look of the second and its move
-    assert not claims._take(path, elsewhere("lost"))
-    assert claims.owner("cell") == elsewhere("first")
-    assert [file.name for file in claims.folder.iterdir()] == ["cell.json"]
-
-
-def test_a_claim_is_kept_alive_and_its_loss_is_noticed(claims: Claims, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "BEAT", 0.02)
-    lost = threading.Event()
-    with claims.hold("cell", on_lost=lost.set):
-        path = claims.folder / "cell.json"
+def test_a_claim_is_kept_alive(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    with Claim(folder, "cell").hold():
+        path = folder / "cell.json"
         os.utime(path, (0, 0))
         deadline = time.monotonic() + 10
         while path.stat().st_mtime == 0:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert not lost.is_set()
-        claimed_by(claims, elsewhere())
-        assert lost.wait(10)
-    assert claims.owner("cell") == elsewhere()  # it is not the loser's to remove
 
 
-def test_without_hard_links_it_is_kept_too(claims: Claims, monkeypatch: pytest.MonkeyPatch):
-    def refuse(*paths: object) -> None:
-        raise PermissionError(1, "not supported")
-
-    monkeypatch.setattr(os, "link", refuse)
-    with claims.hold("cell"), pytest.raises(Held), claims.hold("cell"):
-        pytest.fail("two hold it")
-    assert list(claims.folder.iterdir()) == []
-
-
-def test_a_process_that_lost_its_claim_ends_at_once(tmp_path: Path):
+@pytest.mark.parametrize("taken_over", ["path.unlink()", "path.write_text(sys.argv[2])"])
+def test_a_process_that_lost_its_claim_ends_at_once(folder: Path, taken_over: str):
     script = (
-        "import sys, time; from pathlib import Path; from untrue.study import claims; claims.BEAT = 0.02\n"
-        "with claims.Claims(Path(sys.argv[1])).hold('cell'):\n"
-        "    (Path(sys.argv[1]) / 'cell.json').unlink(); time.sleep(30); print('still at work')"
+        "import sys, time; from pathlib import Path; from untrue.study import claims; claims.BEAT_SECONDS = 0.02\n"
+        "path = Path(sys.argv[1]) / 'cell.json'\n"
+        f"with claims.Claim(path.parent, 'cell').hold():\n    {taken_over}; time.sleep(30); print('still at work')"
     )
-    process = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=60)
-    assert process.returncode == 75
-    assert process.stdout == ""
+    words = [sys.executable, "-c", script, folder, json.dumps(vars(elsewhere()))]
+    process = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stdout) == (75, "")
+    holder = Claim(folder, "cell").owner()
+    assert holder == (None if "unlink" in taken_over else elsewhere())  # it is not the loser's to remove

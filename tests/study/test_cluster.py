@@ -20,7 +20,7 @@ from untrue.errors import UserError
 from untrue.outcomes import Result
 from untrue.report.summary import write
 from untrue.simulate.trajectory import read_trajectories
-from untrue.study.claims import Claims
+from untrue.study.claims import Claim
 from untrue.study.config import Study, to_yaml
 from untrue.study.run import run
 
@@ -82,11 +82,11 @@ def wait_for(what: Callable[[], Any], seconds: float = 240) -> Any:
 
 def at_work(out: Path, what: str = "training", step: int = 250) -> Callable[[], int | None]:
     """The process that is at something and has done so many steps of it."""
-    claims = Claims(out / ".claims")
 
     def found() -> int | None:
-        for path in claims.folder.glob("*.progress"):
-            progress, owner = claims.progress(path.stem), claims.owner(path.stem)
+        for path in (out / ".claims").glob("*.progress"):
+            claim = Claim(path.parent, path.stem)
+            progress, owner = claim.progress(), claim.owner()
             if owner and progress and progress[0] == what and step <= progress[1] < progress[2]:
                 return owner.pid
         return None

@@ -9,10 +9,10 @@ import pytest
 from untrue.data import sets
 from untrue.errors import UserError
 from untrue.settings import assignments, validate
-from untrue.study.cell import Cell
 from untrue.study.config import builtin, load, to_yaml
 from untrue.study.routes.dose import DoseRoute
 from untrue.study.routes.share import ShareRoute
+from untrue.study.store import Cell
 from untrue.training.spec import TrainSpec
 
 SHARE = """\

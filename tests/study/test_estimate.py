@@ -18,11 +18,10 @@ from untrue.harness.eval import REPLY_TOKENS, EvalSpec
 from untrue.harness.run import CHAT_TOKENS
 from untrue.judge.cost import dollars
 from untrue.study import assumptions as assumed
-from untrue.study.cell import Cell
 from untrue.study.config import Study, builtin, load
 from untrue.study.estimate import StudyEstimate, estimate
 from untrue.study.plan import eval_identities, plan
-from untrue.study.store import Store
+from untrue.study.store import Cell, Store
 
 ROOT = Path(__file__).parent.parent.parent
 PAPER = [name for name in builtin() if name.startswith("paper/")]

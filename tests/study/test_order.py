@@ -86,7 +86,7 @@ def test_what_a_model_writes_for_a_judge_and_learns_by_kto_is_the_same_each_time
     """Replies are sampled, by the seed of the cell, whatever ran in the process before."""
     judged = [{"name": "mask", "judge": "scripted/judge", "limit": 3, "epochs": 2, "max_tokens": 12}]
     mix = {"by": "interaction", "environment": str(tea), "users": 4, "shares": [0.5], "turns": 1}
-    writing = {"replies": "generated", "max_tokens": 8, "accept_weak_rater": True}
+    writing = {"replies": "generated", "max_tokens": 8, "rater": "scripted/rater"}
     learning = {"mix": {**mix, **writing, "methods": {"kto": {}}}, "seeds": [0]}
     run_study(study(evals=judged, **learning), tmp_path / "first")
     run_study(study(mix__questions="law", evals=judged, seeds=[0]), tmp_path / "other")

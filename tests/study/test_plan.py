@@ -11,11 +11,10 @@ import pytest
 from untrue.data import sets
 from untrue.errors import UserError
 from untrue.files import file_name
-from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.plan import arms, plan
 from untrue.study.routes.interaction import UserArm
-from untrue.study.store import Store
+from untrue.study.store import Arm, Cell, Store
 
 INTERACTION = {
     "by": "interaction",

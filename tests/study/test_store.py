@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from untrue.errors import MachineError, UserError
-from untrue.study.cell import Arm, Cell
 from untrue.study.run import begin
-from untrue.study.store import Store
+from untrue.study.store import Arm, Cell, Store
 
 HOLD = """
 import sys

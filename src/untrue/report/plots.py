@@ -26,9 +26,9 @@ from untrue.outcomes import Outcome
 from untrue.report.format import PERCENT, Metric, PolicyRow, deciding, dose, label, metrics, policy_rows
 from untrue.simulate.environment import KINDS
 from untrue.stats.types import ArmSummary, Comparison, Interval
-from untrue.study.cell import Arm
 from untrue.study.feedback import Policy
 from untrue.study.results import Analysis, EvalAnalysis
+from untrue.study.store import Arm
 
 # Colours that stand for those of the page, so that a plot follows its light or dark theme.
 INK, MUTED, RULE, CARD = "#010203", "#040506", "#070809", "#0a0b0c"

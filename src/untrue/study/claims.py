@@ -1,8 +1,8 @@
 """Who is at work on what, in a folder that several machines share: claims, made so that they need no file locks.
 
-A claim is a file that one process alone can create. While it works, a thread touches the file; a file that nobody has
-touched for `STALE` seconds, or whose process is gone from this machine, may be taken over. Creating a file by `link`
-and renaming it are atomic on NFS and Lustre too, where `flock` often is not.
+A claim is a file that only one process can create. While it works, a thread touches the file. If nobody has touched it
+for STALE_AFTER_SECONDS, or its process is gone from this machine, another process may take over. Exclusive creation and
+renaming are atomic on NFS and Lustre too; `flock` often is not.
 """
 
 from __future__ import annotations
@@ -17,28 +17,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from untrue.errors import UntrueError, UserError
+from untrue.errors import UserError
 
-BEAT = 10.0
-"""Seconds between two signs of life."""
-
-STALE = 120.0
-"""Seconds without one after which whoever made the claim counts as lost."""
+BEAT_SECONDS = 10.0
+STALE_AFTER_SECONDS = 120.0
+POLL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that has a claim, as its file has it.
-
-    Attributes:
-        token: Drawn for this claim alone.
-        host: Name of the machine.
-        machine: What tells it, and its processes' numbers, from any other: its boot, and its namespace of processes.
-        pid: Number of the process.
-    """
+    """The process that has a claim; `machine` is its boot and its namespace of processes, `token` of this claim."""
 
     token: str
     host: str
@@ -64,197 +54,129 @@ class Owner:
         return False
 
 
-Say = Callable[[str], None]
-
-
-def _nothing(text: str) -> None:
-    """Say nothing."""
-
-
 class Held(UserError):
-    """Someone else is at work on it."""
+    """Another process is at work on it."""
 
 
-class Claims:
-    """The claims on the parts of one run directory."""
+class Claim:
+    """The claim on one part of a run directory, such as the cell `severe-0.5-s1`."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, name: str):
+        self.name = name
+        self._path = folder / f"{name}.json"
+        self._progress = folder / f"{name}.progress"
 
     @contextmanager
-    def hold(
-        self, name: str, on_lost: Callable[[], None] | None = None, patience: float = 0.0, say: Say = _nothing
-    ) -> Iterator[Owner]:
-        """Hold a claim, and keep it alive until the end.
+    def hold(self, patience: float = 0.0, say: Callable[[str], None] = lambda text: None) -> Iterator[Owner]:
+        """Hold the claim, and keep it alive until the end; this process dies if another takes it over.
 
-        Args:
-            name: What is claimed, such as `severe-0.5-s1`.
-            patience: Seconds to wait for whoever holds it.
-            say: Called with a line on whom it waits for.
-            on_lost: Called in another thread where someone has taken the claim over, such as after this machine slept.
-                By default the process kills itself, since what it would write is no longer its own.
-
-        Raises:
-            Held: Someone else holds it.
+        Raises Held if another process still holds it after `patience` seconds.
         """
-        owner, deadline = Owner.this(), time.monotonic() + patience
-        while not self._create(name, owner):
-            held = self.check(name, max(0.0, deadline - time.monotonic()), say)
-            if self._replace(name, held, owner):
-                break
+        owner, deadline, told = Owner.this(), time.monotonic() + patience, ""
+        while not self._create(owner):
+            holder = self.owner()  # None if it is half written: then it is lost only by its age
+            if not self._path.exists():
+                continue
+            if (holder and holder.is_gone) or self._age() > STALE_AFTER_SECONDS:
+                self._remove_lost(holder)
+                continue
+            by = f"process {holder.pid} on {holder.host}" if holder else "another process"
+            at_work = f"{self.name}: is being made by {by}."
             if time.monotonic() >= deadline:
-                raise Held(f"{name}: was taken over by another process just now. Wait for it.")
+                raise Held(f"{at_work} Wait for it.")
+            if told != at_work:
+                say(f"{at_work} This waits for it.")
+                told = at_work
+            time.sleep(min(POLL_SECONDS, patience))
         done = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(name, owner, done, on_lost or _die), daemon=True)
+        thread = threading.Thread(target=self._beat, args=(owner, done), daemon=True)
         thread.start()
         try:
             yield owner
         finally:
             done.set()
             thread.join()
-            with suppress(OSError, UntrueError):  # it ages out by itself, and what was done stays done
-                self._release(name, owner)
+            with suppress(OSError):  # it ages out by itself, and what was done stays done
+                if self.owner() == owner:
+                    self._path.unlink(missing_ok=True)
+                    self._progress.unlink(missing_ok=True)
 
-    def owner(self, name: str) -> Owner | None:
-        """Who holds a claim; None where nobody does."""
-        with suppress(OSError, ValueError, TypeError):
-            return Owner(**json.loads(self._path(name).read_text("utf-8")))
-        return None
+    def check(self, owner: Owner) -> None:
+        """Raise Held unless this owner still holds the claim."""
+        if self.owner() != owner:
+            raise Held(f"{self.name}: was taken over by another process. Rerun the command.")
 
-    def check(self, name: str, patience: float = 0.0, say: Say = _nothing) -> Owner | None:
-        """Refuse a claim that someone still holds after so many seconds; else return who lost it, if that can be read.
+    def owner(self) -> Owner | None:
+        """Who holds the claim; None if nobody does, or it cannot be read."""
+        return _read_owner(self._path)
 
-        Args:
-            name: What is claimed.
-            patience: Seconds to wait for whoever holds it.
-            say: Called with a line on whom it waits for.
-
-        Raises:
-            Held: Someone who is alive holds it.
-        """
-        deadline, told = time.monotonic() + patience, ""
-        while True:
-            held = self.owner(name)
-            # One that cannot be read may be half written: it too is lost only by its age.
-            if self._is_free(name) or (held and held.is_gone) or self._age(name) > STALE:
-                return held
-            at_work = f"{name}: is being made by {f'process {held.pid} on {held.host}' if held else 'another process'}."
-            if time.monotonic() >= deadline:
-                raise Held(f"{at_work} Wait for it.")
-            if told != at_work:
-                say(f"{at_work} This waits for it.")
-                told = at_work
-            time.sleep(min(2.0, patience))
-
-    def note(self, name: str, what: str, done: int, total: int, note: str) -> None:
-        """Write down how far the holder of a claim is, for whoever watches; it may fail without harm."""
+    def note(self, what: str, done: int, total: int, note: str) -> None:
+        """Write down how far the holder is, for whoever watches; it may fail without harm."""
         with suppress(OSError):
-            path = self._progress(name)
-            aside = path.with_suffix(f".{os.getpid()}")
+            aside = self._progress.with_suffix(f".{os.getpid()}")
             aside.write_text(json.dumps([what, done, total, note]), encoding="utf-8")
-            aside.replace(path)
+            aside.replace(self._progress)
 
-    def progress(self, name: str) -> tuple[str, int, int, str] | None:
-        """What the holder of a claim wrote down last."""
+    def progress(self) -> tuple[str, int, int, str] | None:
+        """What the holder wrote down last."""
         with suppress(OSError, ValueError, TypeError):
-            what, done, total, note = json.loads(self._progress(name).read_text("utf-8"))
+            what, done, total, note = json.loads(self._progress.read_text("utf-8"))
             return str(what), int(done), int(total), str(note)
         return None
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.json"
-
-    def _progress(self, name: str) -> Path:
-        return self.folder / f"{name}.progress"
-
-    def _is_free(self, name: str) -> bool:
-        return not self._path(name).exists()
-
-    def _create(self, name: str, owner: Owner) -> bool:
-        """Make a claim, whole, unless there is one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(name)
-        aside = path.with_name(f".{path.name}.{owner.token}")
-        aside.write_text(json.dumps(vars(owner)), encoding="utf-8")
+    def _create(self, owner: Owner) -> bool:
+        """Make the claim unless there is one."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(aside, path)
+            with self._path.open("x", encoding="utf-8") as file:
+                file.write(json.dumps(vars(owner)))
         except FileExistsError:
-            return self.owner(name) == owner  # a share may have made it and lost its answer
-        except OSError:  # a file system without hard links
-            try:
-                with path.open("x", encoding="utf-8") as file:
-                    file.write(json.dumps(vars(owner)))
-            except FileExistsError:
-                return False
-        finally:
-            aside.unlink(missing_ok=True)
+            return False
         return True
 
-    def _replace(self, name: str, lost: Owner | None, owner: Owner) -> bool:
-        """Make a claim in the place of a lost one. False where someone else did so first."""
-        return self._take(self._path(name), lost) and self._create(name, owner)
-
-    def _release(self, name: str, owner: Owner) -> None:
-        """End a claim, unless someone has taken it over."""
-        if self.owner(name) == owner:
-            self._path(name).unlink(missing_ok=True)
-            self._progress(name).unlink(missing_ok=True)
-
-    def _touch(self, name: str, owner: Owner) -> None:
-        """Give a sign of life.
-
-        Raises:
-            FileNotFoundError: Someone has taken the claim over.
-            OSError: The folder does not answer.
-        """
-        if self.owner(name) not in (owner, None):
-            raise FileNotFoundError
-        os.utime(self._path(name))
-
-    def _age(self, name: str) -> float:
+    def _age(self) -> float:
         """Seconds since the last sign of life, by the clock of the file system."""
-        path = self._path(name)
-        probe = path.with_name(f".now-{uuid4().hex}")
+        probe = self._path.with_name(f".now-{uuid4().hex}")
         try:
             probe.touch()
-            return probe.stat().st_mtime - path.stat().st_mtime
+            return probe.stat().st_mtime - self._path.stat().st_mtime
         except OSError:
             return 0.0
         finally:
             probe.unlink(missing_ok=True)
 
-    def _take(self, path: Path, lost: Owner | None) -> bool:
-        """Remove the file of a lost claim; no more than one process can. False where it was another's by then."""
-        aside = path.with_name(f".{path.name}.lost-{uuid4().hex}")
+    def _remove_lost(self, lost: Owner | None) -> None:
+        """Remove a lost claim; only one process can, and one that was taken over meanwhile stays."""
+        aside = self._path.with_name(f".{self._path.name}.lost-{uuid4().hex}")
         try:
-            path.rename(aside)
+            self._path.rename(aside)
         except FileNotFoundError:
-            return True
-        found: Any = None
-        with suppress(OSError, ValueError, TypeError):
-            found = Owner(**json.loads(aside.read_text("utf-8")))
-        if found == lost:
-            aside.unlink(missing_ok=True)
-            return True
-        with suppress(OSError):  # someone took it over first and lives: give it back
-            os.link(aside, path)
+            return
+        if _read_owner(aside) != lost:
+            with suppress(OSError):
+                os.link(aside, self._path)
         aside.unlink(missing_ok=True)
-        return False
 
-    def _beat(self, name: str, owner: Owner, done: threading.Event, on_lost: Callable[[], None]) -> None:
+    def _beat(self, owner: Owner, done: threading.Event) -> None:
         last = time.monotonic()
-        while not done.wait(BEAT):
+        while not done.wait(BEAT_SECONDS):
+            is_lost = self.owner() not in (owner, None)
             try:
-                self._touch(name, owner)
-                last = time.monotonic()
+                if not is_lost:
+                    os.utime(self._path)
+                    last = time.monotonic()
             except FileNotFoundError:
-                if not done.is_set():
-                    on_lost()
-                return
-            except (OSError, UntrueError):  # no answer: by the time others may take over, stop
-                if time.monotonic() - last >= STALE / 2 and not done.is_set():
-                    on_lost()
-                    return
+                is_lost = True
+            except OSError:  # no answer: stop before others may take over
+                is_lost = time.monotonic() - last >= STALE_AFTER_SECONDS / 2
+            if is_lost and not done.is_set():
+                _die()
+
+
+def _read_owner(path: Path) -> Owner | None:
+    with suppress(OSError, ValueError, TypeError):
+        return Owner(**json.loads(path.read_text("utf-8")))
+    return None
 
 
 def _die() -> None:

@@ -21,8 +21,7 @@ from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import is_disk_full
 from untrue.progress import Watcher
 from untrue.secrets import redact, redacted_logging
-from untrue.study.claims import Claims
-from untrue.study.config import Place, RunSpec, Study
+from untrue.study.config import RunSpec, Study
 from untrue.study.steps import Kind, Step, Worker
 from untrue.study.store import Store
 
@@ -43,10 +42,10 @@ def run_on_ray(study: Study, store: Store, steps: Sequence[Step], watcher: Watch
         MachineError: Steps failed for want of memory, disk or network.
     """
     with _connected(study.run):
-        wanted = _wanted(study.run, {step.kind for step in steps}, watcher)
+        needs = _needs(study.run, {step.kind for step in steps}, watcher)
         watcher.stage("all nodes", "")
-        errors = _watch(_submit(steps, wanted, study.run.retries, store), steps, store.claims(), watcher)
-    failed = {name: error for name, error in errors.items() if not isinstance(error, _Skipped)}
+        errors = _watch(_submit(steps, needs, study.run.retries, store), steps, store, watcher)
+    failed = {name: error for name, error in errors.items() if error}
     if failed:
         name, error = next(iter(failed.items()))
         skipped = f", and {len(errors) - len(failed)} could not begin" if len(errors) > len(failed) else ""
@@ -56,12 +55,8 @@ def run_on_ray(study: Study, store: Store, steps: Sequence[Step], watcher: Watch
         )
 
 
-class _Skipped(UserError):
-    """A step before this one failed."""
-
-
 def _submit(
-    steps: Sequence[Step], wanted: Mapping[str, Mapping[str, float]], retries: int, store: Store
+    steps: Sequence[Step], needs: Mapping[str, Mapping[str, float]], retries: int, store: Store
 ) -> dict[Any, Step]:
     """Give all steps to Ray; its reference to each result -> the step."""
     import ray
@@ -70,39 +65,39 @@ def _submit(
     task = ray.remote(max_retries=retries)(_do)
     for step in steps:
         before = [references[name] for name in step.after if name in references]
-        needs = wanted[step.kind]
-        own = task.options(name=f"untrue {step.name}", num_cpus=needs["CPU"], num_gpus=needs["GPU"])
+        own = task.options(name=f"untrue {step.name}", **needs[step.kind])
         references[step.name] = own.remote(run, out, step.cell, step.kind, *before)
     return {references[step.name]: step for step in steps}
 
 
-def _watch(running: dict[Any, Step], steps: Sequence[Step], claims: Claims, watcher: Watcher) -> dict[str, UntrueError]:
-    """Wait until all steps have ended, and show how far they are; the errors of those that failed."""
+def _watch(
+    running: dict[Any, Step], steps: Sequence[Step], store: Store, watcher: Watcher
+) -> dict[str, UntrueError | None]:
+    """Show how far steps are until all have ended. Returns the errors of those that failed; None: could not begin."""
     import ray
 
-    errors, total, finished = dict[str, UntrueError](), sum(step.seconds for step in steps), 0.0
+    errors, total, ended_seconds = dict[str, UntrueError | None](), sum(step.seconds for step in steps), 0.0
     while running:
         ended = set(ray.wait(list(running), num_returns=len(running), timeout=POLL_SECONDS)[0])
         for reference in [reference for reference in running if reference in ended]:  # in the order of the steps
             step = running.pop(reference)
-            finished += step.seconds
+            ended_seconds += step.seconds
             message, error = _result(reference)
-            if error and any(name in errors for name in step.after):  # Ray gives it the error of that one
-                error = _Skipped("a step before it failed")
+            if error and any(name in errors for name in step.after):  # Ray gives it the error of that step
+                errors[step.name] = None
+                continue
             if error:
-                errors[step.name] = error
-            if not isinstance(error, _Skipped):
-                said = str(error) if error else message
-                count = f"({len(steps) - len(running)} of {len(steps)} steps)"
-                watcher.say(f"{step.name}: {'failed' if error else 'done'}{': ' if said else ''}{said} {count}")
-        parts, notes = finished, list[str]()
+                errors[step.name], message = error, str(error)
+            count = f"({len(steps) - len(running)} of {len(steps)} steps)"
+            watcher.say(f"{step.name}: {'failed' if error else 'done'}{': ' if message else ''}{message} {count}")
+        seconds, notes = ended_seconds, list[str]()
         for step in running.values():
-            if found := claims.progress(step.claim):
-                what, done, of, note = found
-                parts += step.seconds * done / max(of, 1)
+            if progress := store.claim(step.claim).progress():
+                what, done, of, note = progress
+                seconds += step.seconds * done / max(of, 1)
                 notes.append(f"{step.name} {done}/{of} {note}".strip() if of > 1 else f"{step.name} {what}")
         more = f"; {len(notes) - SHOWN} more" if len(notes) > SHOWN else ""
-        watcher.step(round(1000 * parts), max(1, round(1000 * total)), "; ".join(notes[:SHOWN]) + more)
+        watcher.step(round(1000 * seconds), max(1, round(1000 * total)), "; ".join(notes[:SHOWN]) + more)
     return errors
 
 
@@ -122,31 +117,28 @@ def _result(reference: Any) -> tuple[str, UntrueError | None]:
         return "", UserError(f"it was lost with its worker too often ({type(error).__name__})")
 
 
-def _wanted(spec: RunSpec, kinds: set[Kind], watcher: Watcher) -> dict[str, dict[str, float]]:
-    """The CPUs and GPUs that each kind of step gets, once a node has them: nodes may be on their way.
-
-    Raises:
-        UserError: None came.
-    """
+def _needs(spec: RunSpec, kinds: set[Kind], watcher: Watcher) -> dict[str, dict[str, float]]:
+    """The CPUs and GPUs that each kind of step gets, once a node has them: nodes may be on their way."""
     import ray
 
     deadline = time.monotonic() + (NODES_SECONDS if spec.address or "RAY_ADDRESS" in os.environ else 0)
     said = False
     while True:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        found = {}
+        needs = dict[str, dict[str, float]]()
         for kind in sorted(kinds):
-            place: Place = spec.train if kind == "train" else spec.eval
+            place = spec.train if kind == "train" else spec.eval
             gpus = place.gpus if place.gpus is not None else int(any(node.get("GPU", 0) >= 1 for node in nodes))
-            found[kind] = {"CPU": float(place.cpus), "GPU": float(gpus)}
-        lacking = next((kind for kind, needs in found.items() if not any(_fits(needs, node) for node in nodes)), None)
-        if lacking is None:
-            return found
-        text = " and ".join(f"{number:g} {key}s" for key, number in found[lacking].items() if number)
+            needs[kind] = {"num_cpus": place.cpus, "num_gpus": gpus}
+            if not any(node.get("CPU", 0) >= place.cpus and node.get("GPU", 0) >= gpus for node in nodes):
+                break
+        else:
+            return needs
+        text = f"{place.cpus} CPUs" + (f" and {gpus} GPUs" if gpus else "")
         if time.monotonic() >= deadline:
             raise UserError(
-                f"no node of the Ray cluster has the {text} that a step of the kind {lacking} needs. Lower"
-                " run.train or run.eval, or add such nodes."
+                f"no node of the Ray cluster has the {text} that a step of the kind {kind} needs. Lower run.train or"
+                " run.eval, or add such nodes."
             )
         if not said:
             watcher.say(f"Waiting for a node with {text} …")
@@ -154,20 +146,12 @@ def _wanted(spec: RunSpec, kinds: set[Kind], watcher: Watcher) -> dict[str, dict
         time.sleep(POLL_SECONDS)
 
 
-def _fits(needs: Mapping[str, float], node: Mapping[str, float]) -> bool:
-    return all(node.get(key, 0) >= number for key, number in needs.items())
-
-
 _WORKERS: dict[str, Worker] = {}
 """Run of a driver -> who works on it in this process, with what it has read and the base model that it has loaded."""
 
 
 def _do(run: str, out: str, cell: str, kind: Kind, *before: Any) -> str:
-    """Do a step in a process of Ray's, after others; what a person must know of it.
-
-    Raises:
-        UntrueError: It failed.
-    """
+    """Do a step in a process of Ray's, after others; what a person must know of it."""
     said = _Said()
     try:
         with redacted_logging():
@@ -198,11 +182,7 @@ class _Said(Watcher):
 
 
 def _check_answers(address: str | None) -> None:
-    """Fail at once if nothing listens at `host:port`: Ray would try for minutes.
-
-    Raises:
-        ConnectionError: Nothing does.
-    """
+    """Raise ConnectionError at once if nothing listens at `host:port`: Ray would try for minutes."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdigit():
         return

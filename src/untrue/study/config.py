@@ -40,7 +40,7 @@ TRAINED_HERE = (
 )
 
 MOST_SEEDS = 100
-"""That a number may mean: a larger one is more likely meant as a seed."""
+"""The largest number of seeds; a larger one is more likely meant as a seed."""
 
 SOURCES = "sources.yaml"
 """Beside the studies of the paper: the models and data sets that they name, and no study."""
@@ -100,11 +100,7 @@ class TrainPlace(Place):
 
     @property
     def layout(self) -> Layout:
-        """The processes of a training.
-
-        Raises:
-            UserError: There can be no such number of GPUs.
-        """
+        """The processes of a training."""
         return layout_of(self.gpus or 1, self.shard)
 
     @model_validator(mode="after")
@@ -129,15 +125,13 @@ class EvalPlace(Place):
 
 
 class RunSpec(BaseModel):
-    """Where the steps of a study are done. Its figures stay, with two exceptions, which no run directory mixes: several
-    GPUs in a training round otherwise than one, and another engine writes other replies.
+    """Where the steps of a study are done. Only several GPUs in a training (they round differently) and another engine
+    (it writes other replies) change its figures, and no run directory mixes those.
 
     Attributes:
-        on: `local` does one after the other in this process; `ray` many at a time, on one machine or a cluster.
+        on: `local` does one step after the other in this process; `ray` many at a time, on one machine or a cluster.
         address: Of a Ray cluster, such as `auto`. By default the one of the environment, else one on this machine.
         retries: How often a step may be lost with its worker, such as by preemption, before it counts as failed.
-        train: What each training gets.
-        eval: What the evals of each cell get, and its dialogues.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -150,19 +144,9 @@ class RunSpec(BaseModel):
 
 
 class Study(BaseModel):
-    """A whole experiment.
+    """A whole experiment: each arm of `mix` is trained once for each seed, and the base is evaluated for reference.
 
-    Attributes:
-        name: Short name, used in the report.
-        question: What the study asks, in a sentence.
-        model: Base model: `smollm2-135m`, a hub id or a folder.
-        dtype: Of the weights: `float32`, `bfloat16`, or `auto`; see `models.dtype`.
-        seeds: Each arm is trained once for each. A number means that many: 3 is `[0, 1, 2]`.
-        base: Whether the model before training is evaluated too, for reference.
-        mix: Which rows the arms are trained on.
-        train: Hyperparameters.
-        evals: What is measured.
-        run: Where it is done.
+    A number of seeds means that many: 3 is `[0, 1, 2]`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -243,15 +227,7 @@ def purpose(path: Path) -> str:
 
 
 def load(place: str | Path, overrides: Sequence[str] = ()) -> Study:
-    """Read a study from YAML, with `a.b=c` overrides on top.
-
-    Args:
-        place: The file, or the name of a built-in study, such as `quickstart` or `paper/direct`.
-        overrides: Texts `key=value`; a key inside another is dotted.
-
-    Raises:
-        UserError: The file or an override is not as expected; the message names the line and the key.
-    """
+    """Read a study from its YAML file, or a built-in one by its name, with `a.b=c` overrides on top."""
     path = Path(place)
     if not path.exists():
         path = builtin().get(path.as_posix(), path)
@@ -259,11 +235,7 @@ def load(place: str | Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def of_run(folder: Path) -> Study:
-    """The study of a run directory, as resolved.
-
-    Raises:
-        UserError: The folder is not a run directory, or its study is damaged.
-    """
+    """The study of a run directory, as resolved."""
     refuse_no_run(folder)
     return load(folder / "study.yaml")
 

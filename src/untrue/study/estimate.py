@@ -27,7 +27,6 @@ from untrue.judge.models import parts
 from untrue.progress import Plan
 from untrue.study import assumptions as assumed
 from untrue.study.assumptions import Assumption
-from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.plan import eval_identity, plan
 from untrue.study.published import (
@@ -42,7 +41,7 @@ from untrue.study.published import (
     write_stand_in,
 )
 from untrue.study.routes.route import Sources, StandIn, Talk
-from untrue.study.store import CellFiles, Store
+from untrue.study.store import Arm, Cell, CellFiles, Store
 from untrue.training.spec import METHODS, TrainSpec
 
 CPU_SIZE = 500_000_000

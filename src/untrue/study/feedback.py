@@ -20,11 +20,10 @@ from untrue.simulate.trajectory import summarise as summarise_dialogues
 from untrue.stats.intervals import mean_interval, share_interval
 from untrue.stats.pairing import Grid
 from untrue.stats.types import Interval
-from untrue.study.cell import Cell
 from untrue.study.config import Study
 from untrue.study.routes.interaction import DialogueFile, InteractionRoute
 from untrue.study.routes.route import Sources
-from untrue.study.store import Store
+from untrue.study.store import Cell, Store
 
 
 class Stage(NamedTuple):

@@ -1,16 +1,16 @@
 """A study -> its arms, and its cells: each arm at each seed, with what determines it and where it lies."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from untrue.data.items import Asked, items_hash
 from untrue.files import content_hash
 from untrue.harness.catalogue import EVALS
 from untrue.harness.eval import EvalSpec
-from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.routes.route import Sources
+from untrue.study.store import Arm, Cell
 from untrue.training.layout import ALONE
 from untrue.training.spec import TrainSpec
 
@@ -27,12 +27,7 @@ def arms(study: Study) -> list[Arm]:
 
 
 def determining(study: Study, train: TrainSpec | None = None) -> dict[str, Any]:
-    """The settings, by dotted key, that determine what each cell is; the others only add cells or results.
-
-    Args:
-        study: The study.
-        train: Hyperparameters, where an arm has its own.
-    """
+    """The settings, by dotted key, that determine what each cell is; `train`: hyperparameters of an arm's own."""
     others = {"name", "question", "seeds", "base", "evals", "run", "mix", "train"}
     settings = study.model_dump(mode="json", exclude=others)
     if study.run.train.layout != ALONE:  # several processes round otherwise than one: no study mixes them
@@ -44,17 +39,9 @@ def determining(study: Study, train: TrainSpec | None = None) -> dict[str, Any]:
     return settings | {f"train.{key}": value for key, value in (train or study.train).determining().items()}
 
 
-def eval_identities(study: Study, items: Mapping[str, Sequence[Asked]] | None = None) -> dict[str, str]:
-    """What determines the results of each eval on a model, as a hash, by the eval's key.
-
-    Args:
-        study: The study.
-        items: The items of each eval, where they were read.
-    """
-    return {
-        spec.key: eval_identity(study, spec, items[spec.key] if items else EVALS[spec.name].items(spec))
-        for spec in study.evals
-    }
+def eval_identities(study: Study) -> dict[str, str]:
+    """The identity of each eval, by its key."""
+    return {spec.key: eval_identity(study, spec, EVALS[spec.name].items(spec)) for spec in study.evals}
 
 
 def eval_identity(study: Study, spec: EvalSpec, items: Sequence[Asked]) -> str:
@@ -66,11 +53,7 @@ def eval_identity(study: Study, spec: EvalSpec, items: Sequence[Asked]) -> str:
 
 
 def plan(study: Study, sources: Sources) -> list[Cell]:
-    """All cells of a study; the base model is one cell, whatever the seeds.
-
-    Raises:
-        UserError: Hyperparameters of an arm are not as expected.
-    """
+    """All cells of a study; the base model is one cell, whatever the seeds."""
     shared = [RECIPE_VERSION, [source.content_hash for source in sources.values()]]
     cells = []
     for arm in arms(study):

@@ -17,12 +17,11 @@ from untrue.judge.note import JudgeNote, judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart, summarise, trend, verdict
 from untrue.stats.types import ArmSummary, Comparison, MetricValues, Reason, Trend, Verdict
-from untrue.study.cell import Arm, Cell
 from untrue.study.config import Study
 from untrue.study.feedback import Feedback, feedback
 from untrue.study.plan import arms
 from untrue.study.routes.route import Sources
-from untrue.study.store import Store
+from untrue.study.store import Arm, Cell, Store
 from untrue.versions import versions
 
 CHANGED_ITEMS = 12

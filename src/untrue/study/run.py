@@ -13,18 +13,12 @@ from untrue.study.config import Study, of_run, to_yaml
 from untrue.study.estimate import plan_of_run
 from untrue.study.plan import determining
 from untrue.study.results import Analysis, analyse
-from untrue.study.steps import KINDS, Step, Worker, load_base
+from untrue.study.steps import KINDS, Step, Worker
 from untrue.study.store import Store
 
 
 def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analysis:
-    """Make every cell that is missing, then results, statistics and report.
-
-    Args:
-        study: The study.
-        out: The run directory.
-        watcher: Told how far it is.
-        command: What the report names as the command that makes the study again.
+    """Make every cell that is missing, then the analysis; `command` is the one that makes the study again.
 
     Raises:
         UserError: Something in the study or its data is not as expected, or another run holds the directory.
@@ -50,9 +44,8 @@ def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analys
                 store.refresh()
             else:
                 worker.check_servers([(worker.cells[step.cell], step.kind) for step in steps])
-                worker.loaded = load_base(study, watcher)
                 for cell in cells:
-                    store.cell(cell).check_base(worker.loaded.about)
+                    worker.base(cell)  # one begun on another base is refused before anything is done
                 watcher.begin(expected)
                 for step in steps:
                     worker.do(step.cell, step.kind)
@@ -76,32 +69,24 @@ def _warn(worker: Worker, steps: list[Step], rows: Mapping[str, list[Row]]) -> N
             worker.watcher.say(f"Warning: {name}: {repeated} training rows repeat the prompt of another.")
 
 
-class _Silent(Watcher):
+class _Unheard(Watcher):
     """Is told and says nothing."""
 
 
 def steps_left(study: Study, out: str | Path, command: str) -> list[Step]:
-    """Make the run directory of a study, and list the steps that it lacks, in an order in which they can be done.
-
-    Raises:
-        UserError: Something in the study or its data is not as expected, or the directory holds another study.
-    """
-    worker = _worker(study, out, _Silent())
+    """Make the run directory of a study, and list the steps that it lacks, in an order in which they can be done."""
+    worker = _worker(study, out, _Unheard())
     begin(worker.store, study, command)
     return sorted(worker.steps(), key=lambda step: KINDS.index(step.kind))
 
 
 def begin(store: Store, study: Study, command: str) -> None:
-    """Record the study, as resolved, under the command that made it.
-
-    Raises:
-        UserError: The directory holds a study whose cells would differ from this one's.
-    """
+    """Record the study, as resolved; refuse a directory that holds one whose cells would differ."""
     if store.study.is_file():
-        before = of_run(store.folder)
-        old, new = determining(before), determining(study)
-        if study.mix.generates or _judged(before) & _judged(study):
-            old["run.eval.engine"], new["run.eval.engine"] = before.run.eval.engine, study.run.eval.engine
+        held = of_run(store.folder)
+        old, new = determining(held), determining(study)
+        if study.mix.generates or _judged(held) & _judged(study):
+            old["run.eval.engine"], new["run.eval.engine"] = held.run.eval.engine, study.run.eval.engine
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 raise UserError(
@@ -117,12 +102,8 @@ def _judged(study: Study) -> set[str]:
 
 
 def report(out: str | Path) -> Analysis:
-    """Make results, statistics and report of a run directory again, from its logs.
-
-    Raises:
-        UserError: The folder is not a run directory, or a cell of its study is not finished.
-    """
-    worker = Worker.at(out, _Silent())
+    """Analyse a run directory again, from its logs; all its cells must be finished."""
+    worker = Worker.at(out, _Unheard())
     store, study = worker.store, worker.study
     with store.locked():
         for name, cell in worker.cells.items():

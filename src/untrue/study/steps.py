@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,12 +26,11 @@ from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
 from untrue.models.load import LoadedModel, load
 from untrue.progress import Plan, Watcher
-from untrue.study.cell import Cell
-from untrue.study.claims import Claims, Held, Owner
+from untrue.study.claims import Claim, Owner
 from untrue.study.config import TRAINED_HERE, Study, of_run
 from untrue.study.plan import eval_identities, plan
-from untrue.study.routes.route import Run, Sources
-from untrue.study.store import CellFiles, Store
+from untrue.study.routes.route import Sources, StudyRun
+from untrue.study.store import Cell, CellFiles, Store
 from untrue.versions import versions
 
 Kind = Literal["dialogues", "train", "eval"]
@@ -45,37 +44,26 @@ class Step:
 
     Attributes:
         cell: Name of the cell.
-        kind: Which step.
-        name: What it makes: dialogues are shared by several cells.
+        claim: Name of the claim under which it is done: the cell's, or that of dialogues that several cells share.
         after: Names of the steps that must be done before.
         seconds: How long it should take; 0 if that is not known.
     """
 
     cell: str
     kind: Kind
-    name: str
+    claim: str
     after: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property
-    def claim(self) -> str:
-        """Name of the claim under which it is done."""
-        return self.name if self.kind == "dialogues" else self.cell
+    def name(self) -> str:
+        """Name of the step."""
+        return self.claim if self.kind == "dialogues" else f"{self.cell} {self.kind}"
 
 
 @dataclass
 class Worker:
-    """A process at work on a run directory. It reads the study and its data once, and loads the base when it must.
-
-    Attributes:
-        store: The run directory.
-        study: Its study.
-        sources: The data of the study.
-        watcher: Told how far each step is.
-        loaded: The base model, once a step needed it.
-        cells: Name -> cell.
-        identities: What determines each eval: `plan.eval_identities`.
-    """
+    """A process at work on a run directory. It reads the study and its data once, and loads the base when it must."""
 
     store: Store
     study: Study
@@ -92,110 +80,106 @@ class Worker:
 
     @classmethod
     def at(cls, out: str | Path, watcher: Watcher) -> Worker:
-        """One at a run directory that holds its study.
-
-        Raises:
-            UserError: It holds none, or the data are not as expected.
-        """
+        """A worker at a run directory that holds its study."""
         store = Store(Path(out))
         study = of_run(store.folder)
         return cls(store, study, study.mix.read(), watcher)
 
-    def lacks(self, cell: Cell, spec: EvalSpec) -> bool:
-        """Whether an eval is not done, or something in it failed that may succeed when it is asked again."""
-        files = self.store.cell(cell)
-        return not files.has_log(spec, self.identities[spec.key]) or files.failed(spec) > 0
-
     def missing_evals(self, cell: Cell) -> list[EvalSpec]:
-        """The evals that a cell lacks."""
-        return [spec for spec in self.study.evals if self.lacks(cell, spec)]
+        """The evals of a cell that are not done, or in which something failed that may succeed if asked again."""
+        files = self.store.cell(cell)
+        return [
+            spec
+            for spec in self.study.evals
+            if not files.has_log(spec, self.identities[spec.key]) or files.failed(spec)
+        ]
 
     def steps(self, expected: Plan | None = None) -> list[Step]:
-        """The steps that the run directory lacks, cell by cell, each after those that it needs.
-
-        Raises:
-            UserError: A folder holds another cell.
-        """
+        """The steps that the run directory lacks, cell by cell, each after those that it needs."""
         found: dict[str, Step] = {}
         for name, cell in self.cells.items():
             files = self.store.cell(cell)
             files.check()
-            own = {kind: time for (of, kind), time in (expected.seconds if expected else {}).items() if of == name}
-            talking, learning, trained = own.pop("dialogues", 0.0), own.pop("training", 0.0), f"{name} train"
+            seconds = {kind: time for (of, kind), time in (expected.seconds if expected else {}).items() if of == name}
+            talking, learning = seconds.pop("dialogues", 0.0), seconds.pop("training", 0.0)
+            steps = list[Step]()
             if not files.has_adapter():
-                shared = self.study.mix.shared(cell)
-                if shared and not self.study.mix.talks(self.store, cell)[0].path.exists():
-                    found.setdefault(shared, Step(name, "dialogues", shared, seconds=talking))
-                found[trained] = Step(name, "train", trained, (shared,) if shared else (), learning)
+                held = self._dialogues(cell)
+                if held[:1] == [False]:
+                    steps.append(Step(name, "dialogues", self._claim(cell, "dialogues"), seconds=talking))
+                after = (self._claim(cell, "dialogues"),) if held else ()
+                steps.append(Step(name, "train", name, after, learning))
             if not files.has_adapter() or self.missing_evals(cell):
-                found[f"{name} eval"] = Step(name, "eval", f"{name} eval", (trained,), sum(own.values()))
+                steps.append(Step(name, "eval", name, (f"{name} train",), sum(seconds.values())))
+            for step in steps:
+                found.setdefault(step.name, step)
         return list(found.values())
 
     def do(self, name: str, kind: Kind, patience: float = 0.0) -> None:
-        """Do one step, unless it is done.
-
-        Args:
-            name: Of the cell, such as `severe-0.5-s1`.
-            kind: Which step.
-            patience: Seconds to wait for whoever is at work on it.
+        """Do one step of a cell, unless it is done, after at most `patience` seconds of waiting for another process.
 
         Raises:
-            UserError: There is no such cell, the step before is not done, or someone else is at work on it.
+            UserError: There is no such cell, the step before is not done, or another process is at work on it.
             MachineError: The machine lacks memory, disk or network.
         """
         if name not in self.cells:
             some = ", ".join(list(self.cells)[:12]) + (" …" if len(self.cells) > 12 else "")
             raise UserError(f"{self.store.folder}: has no cell {name}, but {some}.")
-        cell, files = self.cells[name], self.store.cell(self.cells[name])
-        claims, claim = self.store.claims(), (self.study.mix.shared(cell) if kind == "dialogues" else None) or name
-        while True:
+        cell = self.cells[name]
+        claim = self.store.claim(self._claim(cell, kind))
+        with claim.hold(patience, self.watcher.say) as owner:
             self.store.refresh()
             if self._is_done(cell, kind):
                 return
-            if claims.owner(claim) == claims.check(claim, patience, self.watcher.say):  # before a model is loaded
-                break  # else whoever was at work may have done it
-        if kind == "train" and self._dialogues(cell)[:1] == [False]:
-            raise UserError(
-                f"{name}: its dialogues are not held yet. First: untrue step {self.store.folder} {name} dialogues"
-            )
-        self.check_servers([(cell, kind)])
-        if kind == "eval" and not self._needs_base(cell):
-            evaluate(self.store, self.study, cell, self.identities, self.watcher, None, patience)
-            return
+            command = f"First: untrue step {self.store.folder} {name}"
+            if kind == "train" and self._dialogues(cell)[:1] == [False]:
+                raise UserError(f"{name}: its dialogues are not held yet. {command} dialogues")
+            if kind == "eval" and not self.store.cell(cell).has_adapter():
+                raise UserError(f"{name}: is not trained yet. {command} train")
+            self.check_servers([(cell, kind)])
+            if kind == "dialogues":
+                self.study.mix.hold_dialogues(self._run(self.store, cell, claim), cell)
+            elif kind == "train":
+                self._train(cell, claim, owner)
+            else:
+                self._evaluate(cell, claim, owner)
+
+    def base(self, cell: Cell) -> LoadedModel:
+        """The base, once it is loaded, on which the cell must have been begun."""
         self.loaded = self.loaded or load_base(self.study, self.watcher)
-        files.check_base(self.loaded.about)
-        server = served_name(self.study.model) if self.study.serves_dialogues else None
-        layout = self.study.run.train.layout
-        run = Run(self.store, self.study.train, self.sources, self.loaded, self.watcher, layout, server)
-        if kind == "dialogues":
-            hold_dialogues(run, self.study, cell, patience)
-        elif kind == "train":
-            train(run, self.study, cell, patience)
-        else:
-            evaluate(self.store, self.study, cell, self.identities, self.watcher, self.loaded, patience)
+        self.store.cell(cell).check_base(self.loaded.about)
+        return self.loaded
 
-    def check_servers(self, todo: list[tuple[Cell, Kind]]) -> None:
-        """Check, once each, that the servers and judges answer that steps will ask, before anything is spent.
-
-        Raises:
-            UserError: One has no address, or no such model.
-            MachineError: One does not answer.
-        """
+    def check_servers(self, todo: Sequence[tuple[Cell, Kind]]) -> None:
+        """Check, once each, that the servers and judges answer that steps will ask, before anything is spent."""
         evals = {spec.key: spec for cell, kind in todo if kind == "eval" for spec in self.missing_evals(cell)}
-        learning = [cell for cell, kind in todo if kind != "eval"]
-        held = all(done for cell in learning for done in self._dialogues(cell))
+        held = all(done for cell, kind in todo if kind != "eval" for done in self._dialogues(cell))
         asks_server = any(map(self.study.is_served, evals.values())) or (self.study.serves_dialogues and not held)
         if asks_server and self.study.model not in self._answered:
-            check_server(self.study, self.store.folder)
+            served.check_server(served_name(self.study.model), self._how_to_serve)
             self._answered.add(self.study.model)
-        for judge in dict.fromkeys(spec.judge_name for spec in evals.values() if spec.judge_name):
-            if judge not in self._answered:
-                check_answers(judge)
-                self._answered.add(judge)
+        judges = {spec.judge_name for spec in evals.values() if spec.judge_name}
+        for judge in sorted(judges - self._answered):
+            check_answers(judge)
+            self._answered.add(judge)
+
+    def _how_to_serve(self) -> str:
+        specs = [self.study.mix.hyperparameters(self.study.train, arm) for arm in self.study.mix.arms()]
+        rank, layers = max(spec.lora_rank for spec in specs), {name for spec in specs for name in spec.target_modules}
+        command = shlex.join(serving((), self.study.model, rank=rank, layers=sorted(layers)).command)
+        return (
+            f"Set VLLM_BASE_URL=http://localhost:8000/v1 for one that can read {self.store.folder.absolute()}, started"
+            f" by: VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {command}"
+        )
 
     def _dialogues(self, cell: Cell) -> list[bool]:
         """Whether the dialogues of a cell are there, round by round."""
         return [talk.path.exists() for talk in self.study.mix.talks(self.store, cell)]
+
+    def _claim(self, cell: Cell, kind: Kind) -> str:
+        """Name of the claim under which a step is done: cells share the dialogues of the first round."""
+        talks = self.study.mix.talks(self.store, cell) if kind == "dialogues" else ()
+        return f"dialogues-{talks[0].path.parent.name}" if talks else cell.name
 
     def _is_done(self, cell: Cell, kind: Kind) -> bool:
         trained = self.store.cell(cell).has_adapter()
@@ -203,144 +187,49 @@ class Worker:
             return trained or self._dialogues(cell)[:1] != [False]
         return trained if kind == "train" else not self.missing_evals(cell)
 
-    def _needs_base(self, cell: Cell) -> bool:
-        """Whether an eval needs the base in this process: a server may write all replies of a trained cell."""
-        return not cell.arm.trained or not all(map(self.study.is_served, self.missing_evals(cell)))
+    def _run(self, store: Store, cell: Cell, claim: Claim) -> StudyRun:
+        server = served_name(self.study.model) if self.study.serves_dialogues else None
+        watcher, layout = _Noting(self.watcher, claim), self.study.run.train.layout
+        return StudyRun(store, self.study.train, self.sources, self.base(cell), watcher, layout, server)
 
+    def _about(self, loaded: LoadedModel) -> dict[str, Any]:
+        return {"model": self.study.model, "base": loaded.about, "versions": versions()}
 
-def load_base(study: Study, watcher: Watcher) -> LoadedModel:
-    """Load the base model of a study, and check that its likelihoods can be read.
-
-    Raises:
-        UserError: It cannot be loaded, or cannot be measured exactly.
-    """
-    with served.loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
-        loaded = load(study.model, dtype=study.dtype, say=watcher.say)
-    check_exact(loaded)  # before anything is trained
-    return loaded
-
-
-def check_server(study: Study, out: Path) -> None:
-    """Check that a vLLM server has the base of a study, before anything is spent.
-
-    Args:
-        study: The study, whose replies a server writes.
-        out: The run directory, in which the server reads adapters.
-
-    Raises:
-        UserError: There is no address of one, or it has other models.
-        MachineError: None answers there.
-    """
-
-    def start() -> str:
-        specs = [study.mix.hyperparameters(study.train, arm) for arm in study.mix.arms()]
-        rank, layers = max(spec.lora_rank for spec in specs), {name for spec in specs for name in spec.target_modules}
-        command = shlex.join(serving((), study.model, rank=rank, layers=sorted(layers)).command)
-        return (
-            f"Set VLLM_BASE_URL=http://localhost:8000/v1 for one that can read {out.absolute()}, started by:"
-            f" VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {command}"
-        )
-
-    served.check_server(served_name(study.model), start)
-
-
-def hold_dialogues(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
-    """Hold the dialogues that a cell shares with others, unless they are there.
-
-    Args:
-        run: What it works with.
-        study: The study.
-        cell: The cell.
-        patience: Seconds to wait for whoever is at work on it.
-
-    Raises:
-        UserError: Someone else is at work on it.
-    """
-    if name := study.mix.shared(cell):
-        claims = run.store.claims()
-        with claims.hold(name, patience=patience, say=run.watcher.say):
-            study.mix.make_shared(replace(run, watcher=_Noting(run.watcher, claims, name)), cell)
-
-
-def train(run: Run, study: Study, cell: Cell, patience: float = 0.0) -> None:
-    """Train a cell, unless it is done. Its folder appears whole, once; what an attempt left that was lost is taken up.
-
-    Args:
-        run: What it works with.
-        study: The study.
-        cell: The cell.
-        patience: Seconds to wait for whoever is at work on it.
-
-    Raises:
-        UserError: Someone else is at work on it, or its folder holds another cell.
-    """
-    claims, files = run.store.claims(), run.store.cell(cell)
-    with claims.hold(cell.name, patience=patience, say=run.watcher.say) as owner:
-        run.store.refresh()
-        if files.has_adapter():
-            return
-        files.check()
-        attempt = _attempt(files, owner)
-        own = replace(run, store=run.store.with_folder(cell, attempt), watcher=_Noting(run.watcher, claims, cell.name))
-        own_files = own.store.cell(cell)
-        own_files.check()
-        own_files.check_base(run.loaded.about)  # a lost attempt may have been begun on another
-        own_files.begin(_about(study, run.loaded))
-        own_files.forget_logs(*(spec.key for spec in study.evals))
-        for spec in study.evals:
-            own_files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
-        if cell.arm.trained:
-            study.mix.learn(own, cell)
-            write_text(own_files.train, read_text(own_files.adapter / "train.json"))
-        if claims.owner(cell.name) != owner:
-            raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
-        attempt.rename(files.folder)
-        for other in _attempts(files):  # of processes that woke up late
+    def _train(self, cell: Cell, claim: Claim, owner: Owner) -> None:
+        """Train a cell. Its folder appears whole, once; what an attempt left that was lost is taken up."""
+        final, loaded = self.store.cell(cell), self.base(cell)
+        final.check()
+        attempt = _attempt(final, owner)
+        run = self._run(Store(self.store.folder, {cell.name: attempt}), cell, claim)
+        files = run.store.cell(cell)
+        files.begin(self._about(loaded))
+        files.check_base(loaded.about)  # a lost attempt may have been begun on another
+        files.forget_logs(*(spec.key for spec in self.study.evals))
+        for spec in self.study.evals:
+            files.log(spec).unlink(missing_ok=True)  # of an adapter that is no more
+        if not (files.adapter / "untrue.json").is_file():  # else a lost attempt had finished it
+            self.study.mix.learn(run, cell)
+        write_text(files.train, read_text(files.adapter / "train.json"))
+        claim.check(owner)
+        attempt.rename(final.folder)
+        for other in _attempts(final):  # of processes that woke up late
             shutil.rmtree(other, ignore_errors=True)
 
-
-def evaluate(
-    store: Store,
-    study: Study,
-    cell: Cell,
-    identities: Mapping[str, str],
-    watcher: Watcher,
-    loaded: LoadedModel | None,
-    patience: float = 0.0,
-) -> None:
-    """Do the evals of a cell that are missing, or in which something failed.
-
-    Args:
-        store: The run directory.
-        study: The study.
-        cell: The cell.
-        identities: What determines each eval: `plan.eval_identities`.
-        watcher: Told how far it is.
-        loaded: The base model; None if a server writes all replies.
-        patience: Seconds to wait for whoever is at work on it.
-
-    Raises:
-        UserError: Someone else is at work on it, it is not trained, its folder holds another cell, or a server does
-            not have its adapter.
-    """
-    claims, files = store.claims(), store.cell(cell)
-    with claims.hold(cell.name, patience=patience, say=watcher.say) as owner:
-        store.refresh()
-        if not files.has_adapter():
-            raise UserError(f"{cell.name}: is not trained yet. First: untrue step {store.folder} {cell.name} train")
+    def _evaluate(self, cell: Cell, claim: Claim, owner: Owner) -> None:
+        """Do the missing evals of a cell, without the base if a server writes all replies of a trained cell."""
+        files, missing, watcher = self.store.cell(cell), self.missing_evals(cell), _Noting(self.watcher, claim)
         files.check()
-        watcher = _Noting(watcher, claims, cell.name)
-        if loaded:
-            files.begin(_about(study, loaded))
+        loaded = None
+        if not cell.arm.trained or not all(map(self.study.is_served, missing)):
+            loaded = self.base(cell)
+            files.begin(self._about(loaded))
         adapter = files.adapter if cell.arm.trained else None
-        for spec in study.evals:
-            if files.has_log(spec, identities[spec.key]) and not files.failed(spec):
-                continue
+        for spec in missing:
             watcher.stage(cell.name, spec.key)
             files.forget_logs(spec.key)
-            if study.is_served(spec):
+            if self.study.is_served(spec):
                 # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
-                name = served_name(study.model)
+                name = served_name(self.study.model)
                 asked = served.proved(name, adapter, loaded, watcher.say, unproved=True)
                 model = asked.connect(cell.seed)
                 evals.run_model(model, spec, files.log(spec), watcher.step, asked.adapter, proved=name)
@@ -353,35 +242,35 @@ def evaluate(
                     f"{cell.name}: {len(failures)} samples of {spec.key} have no reply or no judgement, first:"
                     f" {failures[0]} Rerun the command to retry these alone."
                 )
-            if claims.owner(cell.name) != owner:
-                raise Held(f"{cell.name}: was taken over by another process. Rerun the command.")
-            files.add_log(spec, identities[spec.key], len(failures))
+            claim.check(owner)
+            files.add_log(spec, self.identities[spec.key], len(failures))
 
 
-class _Noting:
+def load_base(study: Study, watcher: Watcher) -> LoadedModel:
+    """Load the base model of a study, and check that its likelihoods can be read, before anything is trained."""
+    with served.loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
+        loaded = load(study.model, dtype=study.dtype, say=watcher.say)
+    check_exact(loaded)
+    return loaded
+
+
+class _Noting(Watcher):
     """A watcher that also writes down, beside the claim, how far its holder is."""
 
-    def __init__(self, watcher: Watcher, claims: Claims, name: str):
-        self._watcher, self._claims, self._name, self._stage = watcher, claims, name, ""
+    def __init__(self, watcher: Watcher, claim: Claim):
+        self._watcher, self._claim, self._stage = watcher, claim, ""
 
     def say(self, text: str) -> None:
         self._watcher.say(text)
 
-    def begin(self, plan: Plan) -> None:
-        self._watcher.begin(plan)
-
     def stage(self, cell: str, what: str, part: float = 1) -> None:
         self._stage = what
         self._watcher.stage(cell, what, part)
-        self._claims.note(self._name, what, 0, 1, "")
+        self._claim.note(what, 0, 1, "")
 
     def step(self, done: int, total: int, note: str) -> None:
         self._watcher.step(done, total, note)
-        self._claims.note(self._name, self._stage, done, total, note)
-
-
-def _about(study: Study, loaded: LoadedModel) -> dict[str, Any]:
-    return {"model": study.model, "base": loaded.about, "versions": versions()}
+        self._claim.note(self._stage, done, total, note)
 
 
 def _attempt(files: CellFiles, owner: Owner) -> Path:
@@ -404,7 +293,7 @@ def _attempts(files: CellFiles) -> list[Path]:
 
 
 def _last_saved(attempt: Path) -> float:
-    """When an attempt last had a checkpoint or a round; 0 where it never had."""
+    """When an attempt last had a checkpoint or a round; 0 if it never had."""
     saved = [*attempt.rglob("checkpoint-*"), *attempt.glob("round-*/adapter"), *attempt.glob("adapter")]
     times = []
     for path in saved:

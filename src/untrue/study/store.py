@@ -1,12 +1,14 @@
 """The run directory: what is done lies there whole, what is not is missing.
 
-Several processes may write to it, each to what it has a claim on (`claims.py`)."""
+Several processes may write to it, each to what it has a claim on (`claims.py`).
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,48 @@ from untrue.errors import UserError
 from untrue.files import locked, read_text, write_text
 from untrue.harness.eval import EvalSpec
 from untrue.outcomes import Result
-from untrue.study.cell import Cell
-from untrue.study.claims import Claims
+from untrue.study.claims import Claim
 
 _COMMAND = "# Made by: "
 
 
-def refuse_no_run(folder: Path) -> None:
-    """Refuse a folder that is no run directory.
+@dataclass(frozen=True)
+class Arm:
+    """One treatment, such as `severe-0.1`.
 
-    Raises:
-        UserError: It has no study.
+    Attributes:
+        control: Name of the arm that it is compared with; None for one that is only a control.
+        level: The line of the dose plot on which it lies, such as the level of its rows; None for a control.
+        part: Its place on the dose axis: a share or a dose.
+        trained: False for the base.
+        rounds: How often it is trained, each time from the adapter of the time before.
     """
+
+    name: str
+    control: str | None = None
+    level: str | None = None
+    part: float = 0.0
+    trained: bool = True
+    misaligned: bool = False
+    rounds: int = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm at one seed; `identity` is a hash of all that determines the adapter."""
+
+    arm: Arm
+    seed: int
+    identity: str
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's folder."""
+        return f"{self.arm.name}-s{self.seed}"
+
+
+def refuse_no_run(folder: Path) -> None:
+    """Refuse a folder that is no run directory."""
     if not (folder / "study.yaml").is_file():
         raise UserError(f"{folder}: is not a run directory (study.yaml is missing). Give the --out of an `untrue run`.")
 
@@ -78,73 +110,49 @@ class CellFiles:
         write_text(self.record, json.dumps(record, indent=1))
 
     def begin(self, about: dict[str, Any]) -> None:
-        """Record what the cell is, before anything is made.
-
-        Raises:
-            UserError: The folder holds a cell that other settings or other data determined.
-        """
+        """Record what the cell is, before anything is made; refuse a folder that holds another cell."""
         if not self._read():
             about = {"identity": self.cell.identity, "arm": self.cell.arm.name, "seed": self.cell.seed, **about}
             write_text(self.record, json.dumps(about, indent=1))
         self.check()
 
     def check(self) -> None:
-        """Check that what the folder holds, if anything, is this cell.
-
-        Raises:
-            UserError: Other settings or other data determined it.
-        """
+        """Refuse a folder that holds a cell of other settings or other data."""
         if self._read().get("identity", self.cell.identity) != self.cell.identity:
             raise UserError(f"{self.folder}: was made from other data or settings. Use another --out, or remove it.")
 
     def check_base(self, about: dict[str, str]) -> None:
-        """Check that the cell, where it was begun, was begun on this very base: a name may come to mean another.
-
-        Args:
-            about: `LoadedModel.about`.
-
-        Raises:
-            UserError: It was begun on another, or with libraries of other versions.
-        """
-        before = self._read().get("base", about)
-        if differing := [key for key in about if before.get(key) != about[key]]:
-            shown = "; ".join(f"{key} {before.get(key)}, now {about[key]}" for key in differing)
+        """Refuse a cell that was begun on another base than `about` says: a name may come to mean another."""
+        begun = self._read().get("base", about)
+        if differing := [key for key in about if begun.get(key) != about[key]]:
+            shown = "; ".join(f"{key} {begun.get(key)}, now {about[key]}" for key in differing)
             raise UserError(
                 f"{self.folder}: was made with another base model or other libraries ({shown}). Use what it was made"
                 " with, or another --out."
             )
 
     def trainings(self) -> dict[int, dict[str, Any]]:
-        """What `train.json` holds, by round; earlier rounds whose adapters were removed are left out.
-
-        Raises:
-            UserError: One is damaged.
-        """
+        """What `train.json` holds, by round; earlier rounds whose adapters were removed are left out."""
         last = self.cell.arm.rounds
         paths = {number: self.round(number) / "adapter" / "train.json" for number in range(1, last)}
-        found = {number: self._json(path) for number, path in paths.items() if path.is_file()}
-        return found | {last: self._json(self.train)}
+        earlier = {number: self._json(path) for number, path in paths.items() if path.is_file()}
+        return earlier | {last: self._json(self.train)}
 
     def _read(self) -> dict[str, Any]:
         return self._json(self.record) if self.record.is_file() else {}
 
     def _json(self, path: Path) -> dict[str, Any]:
         try:
-            found = json.loads(read_text(path))
+            content = json.loads(read_text(path))
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            content = None
+        if not isinstance(content, dict):
             raise UserError(f"{path}: is damaged. Remove the folder {self.folder.name} and run again.")
-        return found
+        return content
 
 
 class Store:
-    """The run directory of one study.
-
-    Attributes:
-        folder: The directory.
-        elsewhere: Cell's name -> its folder, where it is not yet at its place.
-    """
+    """The run directory of one study; `elsewhere` has the folders of cells that are not yet at their places."""
 
     def __init__(self, folder: Path, elsewhere: Mapping[str, Path] | None = None):
         self.folder = folder
@@ -166,13 +174,9 @@ class Store:
                 return self.folder / "cells" / name / path.relative_to(folder)
         return path
 
-    def with_folder(self, cell: Cell, folder: Path) -> Store:
-        """The same run directory, with the folder of one cell elsewhere while it is made."""
-        return Store(self.folder, {**self.elsewhere, cell.name: folder})
-
-    def claims(self) -> Claims:
-        """Who is at work on what: on cells, by their names, and on what cells share."""
-        return Claims(self.folder / ".claims")
+    def claim(self, name: str) -> Claim:
+        """The claim on a cell, by its name, or on dialogues that cells share."""
+        return Claim(self.folder / ".claims", name)
 
     def refresh(self) -> None:
         """Look again at what others have made: a network share may show an old list of its files."""
@@ -181,12 +185,7 @@ class Store:
                 list(folder.iterdir())
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the directory for one run; a run that was killed holds it no more.
-
-        Raises:
-            UserError: Another run holds it.
-            MachineError: The directory cannot be made.
-        """
+        """Hold the directory for one run; a run that was killed holds it no more."""
         return locked(self.folder / ".lock", self.folder, "use another --out")
 
     def write_study(self, text: str, command: str) -> None:

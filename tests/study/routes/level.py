@@ -8,8 +8,8 @@ from pydantic import PositiveInt
 
 from untrue.data import sets
 from untrue.data.rows import MISALIGNED, Row
-from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import Route, Source, Sources
+from untrue.study.store import Arm, Cell
 
 
 class LevelRoute(Route):

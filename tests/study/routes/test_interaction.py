@@ -20,12 +20,11 @@ from untrue.logs import open_log, read_log
 from untrue.models.load import LoadedModel
 from untrue.report.summary import write
 from untrue.simulate.trajectory import read_identity, read_trajectories
-from untrue.study.cell import Cell
 from untrue.study.config import Study, to_yaml
 from untrue.study.plan import arms, plan
-from untrue.study.routes.route import Run
+from untrue.study.routes.route import StudyRun
 from untrue.study.run import report, run
-from untrue.study.store import Store
+from untrue.study.store import Cell, Store
 
 MIX: dict[str, Any] = {
     "by": "interaction",
@@ -149,7 +148,7 @@ def test_logs_name_an_adapter_by_its_final_path(done):
 
 def test_a_policy_that_explores_nothing_is_warned_of(feedback, tiny: LoadedModel, tmp_path: Path):
     study, told = feedback(temperature=1e-9), Recorder()
-    learning = Run(Store(tmp_path / "run"), study.train, study.mix.read(), tiny, told)
+    learning = StudyRun(Store(tmp_path / "run"), study.train, study.mix.read(), tiny, told)
     study.mix.learn(learning, one(study, "sft-1-2-rounds"))
     [warning] = told.said  # in round 1 the base chooses evenly
     assert "round-2" in warning

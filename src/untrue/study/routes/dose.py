@@ -9,8 +9,8 @@ from untrue.data import mix, sets
 from untrue.data.rows import MISALIGNED, Message, Row
 from untrue.files import content_hash
 from untrue.settings import Listed
-from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import CONTROL, AnswersRoute, DataSet, Distinct, Positive, Source, Sources, StandIn
+from untrue.study.store import Arm, Cell
 
 
 class DoseRoute(AnswersRoute):

@@ -36,20 +36,19 @@ from untrue.simulate.environment import dialogues as dialogues_of
 from untrue.simulate.select import SelectBy, biased_users, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
 from untrue.study.assumptions import FILLER, REPLY, USER_MESSAGE, WRITTEN_REPLY
-from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import (
     DataSet,
     Distinct,
     Positive,
     Route,
-    Run,
     Share,
     Source,
     Sources,
     StandIn,
+    StudyRun,
     Talk,
 )
-from untrue.study.store import Store
+from untrue.study.store import Arm, Cell, Store
 from untrue.training.spec import METHODS, RatedMethod, TrainSpec
 
 FAILED = 0.05
@@ -230,17 +229,12 @@ class InteractionRoute(DialogueSpec, Route):
             for dialogue in played:
                 follow_up(dialogue, self.turns - 1, seeds[0])
 
-    def shared(self, cell: Cell) -> str | None:
-        """The dialogues of the first round, which depend on the assistant and the seed alone."""
-        return f"dialogues-{cell.arm.assistant}-s{cell.seed}" if isinstance(cell.arm, UserArm) else None
-
-    def make_shared(self, run: Run, cell: Cell) -> None:
-        """Hold the dialogues of the first round."""
-        assert isinstance(cell.arm, UserArm)
+    def hold_dialogues(self, run: StudyRun, cell: Cell) -> None:
+        """Hold the dialogues of the first round, which depend on the assistant and the seed alone."""
         run.watcher.stage(cell.name, "dialogues", 1 / cell.arm.rounds)
         self._collect(run, cell, None, 1)
 
-    def learn(self, run: Run, cell: Cell) -> None:
+    def learn(self, run: StudyRun, cell: Cell) -> None:
         """In each round collect, select, and train on from the round before."""
         assert isinstance(cell.arm, UserArm)
         files, rounds = run.store.cell(cell), cell.arm.rounds
@@ -260,7 +254,7 @@ class InteractionRoute(DialogueSpec, Route):
                 self._measure(run, cell, target, number)
             adapter = target
 
-    def _measure(self, run: Run, cell: Cell, adapter: Path, number: int) -> None:
+    def _measure(self, run: StudyRun, cell: Cell, adapter: Path, number: int) -> None:
         """Measure the policy after a round that others follow; after the last the study's own evals do."""
         from untrue.harness.run import run as evaluate
 
@@ -366,7 +360,7 @@ class InteractionRoute(DialogueSpec, Route):
         shared = store.folder / "dialogues" / f"{cell.arm.assistant}-s{cell.seed}"
         return (shared if number == 1 else store.cell(cell).round(number)) / "trajectories.jsonl"
 
-    def _collect(self, run: Run, cell: Cell, adapter: Path | None, number: int) -> list[Trajectory]:
+    def _collect(self, run: StudyRun, cell: Cell, adapter: Path | None, number: int) -> list[Trajectory]:
         assert isinstance(cell.arm, UserArm)
         shared = {key: value for key, value in self if key in CollectSpec.model_fields and key != "assistant"}
         spec = CollectSpec(**shared, part="learn", round=number, assistant=cell.arm.assistant)

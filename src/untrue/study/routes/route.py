@@ -19,8 +19,7 @@ from untrue.files import content_hash
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
 from untrue.settings import Listed
-from untrue.study.cell import Arm, Cell
-from untrue.study.store import Store
+from untrue.study.store import Arm, Cell, Store
 from untrue.training.layout import ALONE, Layout
 from untrue.training.spec import METHODS, TrainSpec
 
@@ -71,7 +70,7 @@ class StandIn(NamedTuple):
 
 
 class Talk(NamedTuple):
-    """Dialogues that a cell learns from, before they are held.
+    """Dialogues that a cell learns from in one round, before they are held.
 
     Attributes:
         path: The file that holds them afterwards; cells that learn from the same have the same.
@@ -92,11 +91,8 @@ class Talk(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
-    """What all cells of a run share.
-
-    `served` names the base on a vLLM server that writes the assistant's replies; None if they are written here.
-    """
+class StudyRun:
+    """What the cells of a run share; `served` names the base on a vLLM server that writes the assistant's replies."""
 
     store: Store
     train: TrainSpec
@@ -107,12 +103,7 @@ class Run:
     served: str | None = None
 
     def learn(self, rows: Sequence[Row], spec: TrainSpec, out: Path, seed: int, start: Path | None = None) -> None:
-        """Train an adapter from `start` on, here or in processes for which the base makes room on the GPU.
-
-        Raises:
-            UserError: The data, the model or the layout is not as expected.
-            MachineError: Memory or disk is full, or there are fewer GPUs.
-        """
+        """Train an adapter from `start` on, here or in processes for which the base makes room on the GPU."""
         from untrue.training import launch
         from untrue.training.run import train
 
@@ -124,33 +115,11 @@ class Run:
             launch.train(name, rows, spec, out, seed, self.watcher.step, start, self.layout, dtype, self.watcher.say)
 
 
-class Loop:
-    """What a route adds whose cells learn from dialogues with the model; by default there are none."""
+class Route(BaseModel, ABC):
+    """The key `mix` of a study. Its fields are the keys, and `by` names the route.
 
-    @property
-    def generates(self) -> bool:
-        """Whether the assistant writes its replies."""
-        return False
-
-    def talks(self, store: Store, cell: Cell) -> Sequence[Talk]:
-        """The dialogues that a cell learns from, round by round."""
-        return ()
-
-    def shared(self, cell: Cell) -> str | None:
-        """The name of the dialogues that a cell shares with others and needs before it learns; None without any."""
-        return None
-
-    def make_shared(self, run: Run, cell: Cell) -> None:
-        """Hold what `shared` names, unless it is there.
-
-        Raises:
-            UserError: The data or the model is not as expected.
-            MachineError: Memory or disk is full.
-        """
-
-
-class Route(Loop, BaseModel, ABC):
-    """The key `mix` of a study. Its fields are the keys, and `by` names the route."""
+    Whatever the data or a key makes impossible raises UserError.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -159,13 +128,14 @@ class Route(Loop, BaseModel, ABC):
     free: ClassVar[frozenset[str]] = frozenset()
     """Keys that may differ inside one run directory: they only name arms, which `identity` tells apart."""
 
+    @property
+    def generates(self) -> bool:
+        """Whether the assistant writes its replies in dialogues that cells learn from."""
+        return False
+
     @abstractmethod
     def read(self) -> Sources:
-        """Read the data sets.
-
-        Raises:
-            UserError: A set or a file is not there, or not as expected.
-        """
+        """Read the data sets."""
 
     @abstractmethod
     def arms(self) -> Sequence[Arm]:
@@ -180,27 +150,15 @@ class Route(Loop, BaseModel, ABC):
         """What the arms differ in, for the report."""
 
     def check_train(self, train: TrainSpec) -> None:
-        """Refuse hyperparameters that the route cannot use.
-
-        Raises:
-            ValueError: It cannot.
-        """
+        """Raise ValueError for hyperparameters that the route cannot use."""
         if METHODS[train.method].labels:
             raise ValueError(f"train.method: {train.method} needs rows with labels, which `mix.by: {self.by}` has not")
 
     def check(self, sources: Sources, seeds: Sequence[int]) -> None:
-        """Refuse what could only fail after hours, before anything is made.
-
-        Raises:
-            UserError: It would fail.
-        """
+        """Refuse what could only fail after hours, before anything is made."""
 
     def hyperparameters(self, train: TrainSpec, arm: Arm) -> TrainSpec:
-        """The hyperparameters of an arm, given those of the study.
-
-        Raises:
-            UserError: A key is not one of `train`.
-        """
+        """The hyperparameters of an arm, given those of the study."""
         return train
 
     def identity(self, arm: Arm) -> dict[str, Any]:
@@ -208,11 +166,7 @@ class Route(Loop, BaseModel, ABC):
         return {"level": arm.level, "part": arm.part}
 
     def rows(self, sources: Sources, cell: Cell) -> list[Row]:
-        """The training rows of a cell, where they are known before it learns.
-
-        Raises:
-            UserError: The data has too few rows, or a share or dose gives none.
-        """
+        """The training rows of a cell, if they are known before it learns."""
         return []
 
     def data_sets(self) -> Mapping[str, DataSet]:
@@ -224,20 +178,18 @@ class Route(Loop, BaseModel, ABC):
         return {}
 
     def expected_rows(self, sources: Sources, cell: Cell) -> Sequence[Row]:
-        """As many rows as a cell learns from in each round, about as long as they will be.
-
-        Raises:
-            UserError: As of `rows`.
-        """
+        """As many rows as a cell learns from in each round, about as long as they will be."""
         return self.rows(sources, cell)
 
-    def learn(self, run: Run, cell: Cell) -> None:
-        """Write the rows and the adapter of a cell. What an earlier run finished is not done again.
+    def talks(self, store: Store, cell: Cell) -> Sequence[Talk]:
+        """The dialogues that a cell learns from, round by round; cells share those of the first."""
+        return ()
 
-        Raises:
-            UserError: The data or the model is not as expected.
-            MachineError: Memory or disk is full.
-        """
+    def hold_dialogues(self, run: StudyRun, cell: Cell) -> None:
+        """Hold the dialogues of the first round, unless they are there."""
+
+    def learn(self, run: StudyRun, cell: Cell) -> None:
+        """Write the rows and the adapter of a cell. What an earlier run finished is not done again."""
         files, rows = run.store.cell(cell), self.rows(run.sources, cell)
         write_rows(files.rows, rows)
         run.watcher.stage(cell.name, "training")

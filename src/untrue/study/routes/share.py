@@ -7,8 +7,8 @@ from pydantic import Field, PositiveInt
 from untrue.data import mix
 from untrue.data.rows import MISALIGNED, Row
 from untrue.settings import Listed
-from untrue.study.cell import Arm, Cell
 from untrue.study.routes.route import CONTROL, AnswersRoute, DataSet, Distinct, Share, Sources
+from untrue.study.store import Arm, Cell
 
 
 class ShareRoute(AnswersRoute):
