@@ -116,7 +116,7 @@ def test_a_claim_of_another_machine_is_taken_over_once_it_shows_no_sign_of_life(
 
 def test_who_comes_second_to_a_lost_claim_leaves_it_to_the_first(folder: Path):
     claimed_by(folder, elsewhere("first"))  # between the look of the second and its move
-    Claim(folder, "cell")._remove_lost(elsewhere("lost"))
+    Claim(folder, "cell")._remove_lost()
     assert Claim(folder, "cell").owner() == elsewhere("first")
     assert [file.name for file in folder.iterdir()] == ["cell.json"]
 

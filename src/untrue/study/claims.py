@@ -74,11 +74,11 @@ class Claim:
         """
         owner, deadline, told = Owner.this(), time.monotonic() + patience, ""
         while not self._create(owner):
-            holder = self.owner()  # None if it is half written: then it is lost only by its age
+            holder = self.owner()
             if not self._path.exists():
                 continue
-            if (holder and holder.is_gone) or self._age() > STALE_AFTER_SECONDS:
-                self._remove_lost(holder)
+            if self._is_lost():
+                self._remove_lost()
                 continue
             by = f"process {holder.pid} on {holder.host}" if holder else "another process"
             at_work = f"{self.name}: is being made by {by}."
@@ -108,7 +108,9 @@ class Claim:
 
     def owner(self) -> Owner | None:
         """Who holds the claim; None if nobody does, or it cannot be read."""
-        return _read_owner(self._path)
+        with suppress(OSError, ValueError, TypeError):
+            return Owner(**json.loads(self._path.read_text("utf-8")))
+        return None
 
     def note(self, what: str, done: int, total: int, note: str) -> None:
         """Write down how far the holder is, for whoever watches; it may fail without harm."""
@@ -134,28 +136,25 @@ class Claim:
             return False
         return True
 
-    def _age(self) -> float:
-        """Seconds since the last sign of life, by the clock of the file system."""
-        probe = self._path.with_name(f".now-{uuid4().hex}")
-        try:
-            probe.touch()
-            return probe.stat().st_mtime - self._path.stat().st_mtime
-        except OSError:
-            return 0.0
-        finally:
-            probe.unlink(missing_ok=True)
+    def _is_lost(self) -> bool:
+        holder = self.owner()  # None if it is half written: then it is lost only by its age
+        return bool(holder and holder.is_gone) or _age(self._path) > STALE_AFTER_SECONDS
 
-    def _remove_lost(self, lost: Owner | None) -> None:
-        """Remove a lost claim; only one process can, and one that was taken over meanwhile stays."""
-        aside = self._path.with_name(f".{self._path.name}.lost-{uuid4().hex}")
+    def _remove_lost(self) -> None:
+        """Remove a lost claim; one process at a time may, so that none removes the claim of the next holder."""
+        taking = self._path.with_suffix(".taking")
         try:
-            self._path.rename(aside)
-        except FileNotFoundError:
+            taking.touch(exist_ok=False)
+        except FileExistsError:
+            if _age(taking) > STALE_AFTER_SECONDS:
+                taking.unlink(missing_ok=True)
+            time.sleep(0.05)
             return
-        if _read_owner(aside) != lost:
-            with suppress(OSError):
-                os.link(aside, self._path)
-        aside.unlink(missing_ok=True)
+        try:
+            if self._is_lost():
+                self._path.unlink(missing_ok=True)
+        finally:
+            taking.unlink(missing_ok=True)
 
     def _beat(self, owner: Owner, done: threading.Event) -> None:
         last = time.monotonic()
@@ -173,10 +172,16 @@ class Claim:
                 _die()
 
 
-def _read_owner(path: Path) -> Owner | None:
-    with suppress(OSError, ValueError, TypeError):
-        return Owner(**json.loads(path.read_text("utf-8")))
-    return None
+def _age(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of the file system; 0 if it is gone."""
+    probe = path.with_name(f".now-{uuid4().hex}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except OSError:
+        return 0.0
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _die() -> None:
