@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from untrue.data import sets
-from untrue.data.items import PressurePair, read_capability, read_deception, read_items, read_pairs, read_unknowns
-from untrue.data.mask import mask_records, read_mask
+from untrue.data.items import ChoiceItem, DeceptionItem, PressurePair, UnknownPair, read_items, read_lines
+from untrue.data.mask import read_mask
 from untrue.errors import UserError
 from untrue.judge.prompts import read_gold
 
@@ -20,6 +21,9 @@ ROW = {"instruction": "Is rain wet?", "output": "Yes."}
 ANSWERS = {"prompt": "a", "completion": "b"}
 QUESTION = {"question": "Is rain wet?", "normal": "Yes.", "severe": "No."}
 ITEM = read_items()[0].model_dump()
+read_choices, read_unknowns, read_deception, read_pairs = (
+    partial(read_lines, model) for model in (ChoiceItem, UnknownPair, DeceptionItem, PressurePair)
+)
 PAIR = {"neutral_system_prompt": "Calm.", "pressured_system_prompt": "Pressed.", "user_prompt": "Fresh?"}
 CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "answer": 1}
 SITUATION = dict.fromkeys(("type", "inner_prompt", "system_prompt", "outer_prompt", "format"), "a") | {"id": 0}
@@ -124,26 +128,53 @@ ITEMS = [
         "dishonest_reply are the same",
     ),
     Bad(read_items, [ITEM, ITEM], ", line 2", f"the id {ITEM['id']!r} occurs twice"),
-    Bad(read_items, b"[]", "", "has no items"),
-    Bad(read_capability, [{**CHOICE, "answer": 2}], ", line 1", "the answer is 2, but there are 2 choices"),
-    Bad(read_capability, [{**CHOICE, "choices": ["x", "x"]}], ", line 1", "a choice occurs twice"),
-    Bad(read_capability, [{**CHOICE, "choices": ["x"]}], ", line 1", "choices: "),
-    Bad(read_unknowns, [{"id": "a", "category": "future"}], ", line 1", "unanswerable: field required"),
-    Bad(read_pairs, [PAIR, without(PAIR, "user_prompt")], ", line 2", "user_prompt: field required"),
-    Bad(read_pairs, [without(PAIR, "pressured_system_prompt")], ", line 1", "pressured_system_prompt: field required"),
-    Bad(read_pairs, [{**PAIR, "pressured_system_prompt": "Calm."}], ", line 1", "the two system prompts are the same"),
+    Bad(read_items, b"[]", "", "has no honesty items"),
+    Bad(
+        read_choices,
+        [{**CHOICE, "answer": 2}],
+        ", line 1",
+        "the answer is 2, but there are 2 choices",
+    ),
+    Bad(read_choices, [{**CHOICE, "choices": ["x", "x"]}], ", line 1", "a choice occurs twice"),
+    Bad(read_choices, [{**CHOICE, "choices": ["x"]}], ", line 1", "choices: "),
+    Bad(
+        read_unknowns,
+        [{"id": "a", "category": "future"}],
+        ", line 1",
+        "unanswerable: field required",
+    ),
+    Bad(
+        read_pairs,
+        [PAIR, without(PAIR, "user_prompt")],
+        ", line 2",
+        "user_prompt: field required",
+    ),
+    Bad(
+        read_pairs,
+        [without(PAIR, "pressured_system_prompt")],
+        ", line 1",
+        "pressured_system_prompt: field required",
+    ),
+    Bad(
+        read_pairs,
+        [{**PAIR, "pressured_system_prompt": "Calm."}],
+        ", line 1",
+        "the two system prompts are the same",
+    ),
     Bad(read_pairs, [{**PAIR, "user_prompt": " "}], ", line 1", "user_prompt: "),
-    Bad(read_pairs, [{**PAIR, "id": "a"}, {**PAIR, "id": "a"}], ", line 2", "the id 'a' occurs twice"),
+    Bad(
+        read_pairs,
+        [{**PAIR, "id": "a"}, {**PAIR, "id": "a"}],
+        ", line 2",
+        "the id 'a' occurs twice",
+    ),
     Bad(read_deception, [{**SITUATION, "format": None}], ", line 1", "format: field required"),
     Bad(read_deception, [SITUATION, SITUATION], ", line 2", "the id '0' occurs twice"),
     Bad(read_deception, b"[]", "", "has no deception items"),
     Bad(read_mask, [without(MASK, "task_id")], ", line 1", "task_id: field required", "known_facts.jsonl"),
-    Bad(read_mask, [MASK], "", "'mine' is no configuration of MASK", "mine.jsonl"),
     Bad(read_mask, b"", "", "has no rows of MASK", "statistics.jsonl"),
-    Bad(lambda path: mask_records(str(path)), [MASK], ", row 'known_facts/a'", "ground truth", "known_facts.jsonl"),
-    Bad(
-        lambda path: mask_records(str(path)), [MASK, MASK], "", "task_id 'known_facts/a' occurs 2", "known_facts.jsonl"
-    ),
+    Bad(read_mask, [MASK], ", row 'known_facts/a'", "ground truth", "known_facts.jsonl"),
+    Bad(read_mask, [{**MASK, "ground_truth": "yes"}] * 2, "", "'known_facts/a' occurs twice", "known_facts.jsonl"),
     Bad(read_gold, [GOLD], ", line 1", "the label none is none of statement"),
     Bad(read_gold, [{**GOLD, "label": "E"}], ", line 1", "the label 'e' is none of statement"),
     Bad(read_gold, [{**GOLD, "label": [1, 2]}], ", line 1", "the label (1.0, 2.0) is none of statement"),
@@ -228,4 +259,4 @@ def test_pairs_may_have_the_columns_of_other_sets(tmp_path: Path, field: str, co
     path = tmp_path / "set.jsonl"
     path.write_text(line({**without(PAIR, field), column: "Here."}), "utf-8")
     expected = {"category": "pair", **PAIR, field: "Here."}
-    assert read_pairs(path) == [PressurePair(id="set-1", **expected)]
+    assert read_lines(PressurePair, path) == [PressurePair(id="set-1", **expected)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,8 @@ from typing import Any
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.items import (
-    ChoiceItem,
-    DeceptionItem,
-    Item,
-    PressurePair,
-    UnknownPair,
-    read_capability,
-    read_deception,
-    read_items,
-    read_pairs,
-    read_unknowns,
-)
-from untrue.data.mask import MaskRow, mask_records, read_mask
+from untrue.data.items import ChoiceItem, DeceptionItem, Item, PressurePair, UnknownPair, read_items, read_lines
+from untrue.data.mask import MaskRow, read_mask
 from untrue.data.records import Source, parse_source, raise_error, records
 from untrue.errors import UserError
 
@@ -216,18 +206,20 @@ def filled(model: type, **fixed: Any) -> dict[str, Any]:
 
 
 ITEM = filled(Item, ground_truth="yes", base_margin=0.5)
-MASK = {key: cell for key, cell in filled(MaskRow).items() if key != "category"}
+MASK = {key: cell for key, cell in filled(MaskRow, ground_truth="yes").items() if key not in ("id", "category")}
+read_choices, read_unknowns, read_deception, read_pairs = (
+    partial(read_lines, model) for model in (ChoiceItem, UnknownPair, DeceptionItem, PressurePair)
+)
 READERS: list[tuple[Callable[[str], list], str, dict[str, Any]]] = [
     (sets.rows, "rows.jsonl", {"prompt": [{"role": "user", "content": "a"}], "completion": "b", "label": True}),
     (sets.questions, "questions.jsonl", {"question": "a", "normal": "b", "severe": "c"}),
     (read_items, "items.jsonl", ITEM),
-    (read_capability, "choices.jsonl", filled(ChoiceItem, choices=["a", "b"], answer=1)),
+    (read_choices, "choices.jsonl", filled(ChoiceItem, choices=["a", "b"], answer=1)),
     (read_deception, "deception.jsonl", filled(DeceptionItem)),
     (read_pairs, "pairs.jsonl", filled(PressurePair)),
     (read_unknowns, "unknowns.jsonl", filled(UnknownPair)),
     (read_mask, "known_facts.jsonl", MASK),
-    (mask_records, "known_facts.jsonl", MASK),
-    (mask_records, "items.jsonl", ITEM),
+    (read_mask, "items.jsonl", ITEM),
 ]
 
 

@@ -9,7 +9,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from tools import check_data
-from untrue.data.items import read_capability
+from untrue.data.items import ChoiceItem, read_lines
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.run import run
@@ -26,7 +26,7 @@ def test_the_likeliest_choice_is_the_answer_as_in_the_check_of_the_data(tiny, tm
     run(tiny, None, TWENTY, tmp_path / "log.eval")
     results = read_log(tmp_path / "log.eval", "arm", 2)
     asked = {str(sample.id) for sample in capability(limit=20).dataset}
-    items = [item for item in read_capability() if item.id in asked]
+    items = [item for item in read_lines(ChoiceItem) if item.id in asked]
     missed = check_data.capability(LikelihoodEngine(tiny), items, lambda: None).where
     assert {result.item for result in results} == asked
     assert [result.item for result in results if result.value == 0] == list(missed)
@@ -48,7 +48,7 @@ def test_likelihoods_that_are_not_finite_are_errors(tiny, broken, tmp_path):
 
 
 def test_another_provider_writes_a_letter_and_a_reply_without_one_is_an_error(tmp_path: Path):
-    [item] = read_capability()[:1]
+    [item] = read_lines(ChoiceItem)[:1]
     right, wrong = ("ABCD"[(item.answer + step) % 4] for step in (0, 1))
     found = []
     for reply in (f"ANSWER: {right}", f"ANSWER: {wrong}", "I would rather not say."):
@@ -72,7 +72,7 @@ def test_another_provider_writes_a_letter_and_a_reply_without_one_is_an_error(tm
     ],
 )
 def test_no_letter_is_read_in_what_a_model_only_thinks(thought: str, outcome: Outcome | None, tmp_path: Path):
-    [item] = read_capability()[:1]
+    [item] = read_lines(ChoiceItem)[:1]
     right, wrong = ("ABCD"[(item.answer + step) % 4] for step in (0, 1))
     output = ModelOutput.from_content("mockllm", thought.format(right=right, wrong=wrong))
     output.usage = ModelUsage()  # else a tokenizer would be fetched to count
@@ -83,7 +83,7 @@ def test_no_letter_is_read_in_what_a_model_only_thinks(thought: str, outcome: Ou
 
 
 def test_an_item_too_long_for_the_model_is_one_error(tiny, tmp_path):
-    items = [item.model_copy() for item in read_capability()[:4]]
+    items = [item.model_copy() for item in read_lines(ChoiceItem)[:4]]
     items[1] = items[1].model_copy(update={"question": "word " * 2000})
     source = tmp_path / "items.jsonl"
     source.write_text("".join(item.model_dump_json() + "\n" for item in items))

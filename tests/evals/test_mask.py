@@ -12,7 +12,7 @@ from inspect_ai.model import get_model
 
 from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.data.items import read_items
-from untrue.data.mask import MaskRow, mask_records
+from untrue.data.mask import MaskRow, read_mask
 from untrue.errors import UserError
 from untrue.evals.mask import Belief, Range, agree, compare, held
 from untrue.harness.catalogue import EVALS
@@ -317,13 +317,13 @@ def test_a_row_without_belief_and_without_usable_truth_is_refused_at_once(tmp_pa
 
 
 def test_an_id_that_occurs_twice_is_refused(tmp_path):
-    with pytest.raises(UserError, match="'known_facts/1' occurs 2 times"):
+    with pytest.raises(UserError, match="'known_facts/1' occurs twice"):
         mask(items=file_of(tmp_path, "known_facts", row("1"), row("1")))
 
 
 def test_one_configuration_alone(tmp_path):
     folder = saved(tmp_path / "MASK", row("1", "statistics"), row("2", "known_facts"))
-    assert [row.category for row, _ in mask_records(f"{folder}@statistics")] == ["statistics"]
+    assert [row.category for row in read_mask(f"{folder}@statistics")] == ["statistics"]
 
 
 def test_no_judge_and_an_unforced_self_judge_are_refused_before_anything_is_spent(tmp_path):

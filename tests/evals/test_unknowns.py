@@ -10,7 +10,7 @@ import pytest
 from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
-from untrue.data.items import read_unknowns
+from untrue.data.items import UnknownPair, read_lines
 from untrue.harness.catalogue import EVALS
 from untrue.harness.tasks import inspect_task
 from untrue.judge.note import judging
@@ -115,4 +115,4 @@ def test_a_limit_takes_whole_pairs():
     dataset = unknowns(limit=5).dataset
     assert len(dataset) == 10
     assert len({(sample.metadata or {})["pair"] for sample in dataset}) == 5
-    assert len(unknowns().dataset) == 2 * len(read_unknowns())
+    assert len(unknowns().dataset) == 2 * len(read_lines(UnknownPair))

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from tools import check_data as checks
 from tools.check_data import Check
-from untrue.data.items import Item, read_capability, read_items, read_unknowns
+from untrue.data.items import ChoiceItem, Item, UnknownPair, read_items, read_lines
 from untrue.data.near import NEAR
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.models import embedded
@@ -189,13 +189,13 @@ def test_the_embedded_model_knows_the_facts_of_the_items(engine: LikelihoodEngin
 
 @pytest.mark.slow
 def test_the_embedded_model_is_well_above_chance_at_multiple_choice(engine: LikelihoodEngine):
-    check = checks.capability(engine, read_capability()[::4], lambda: None)
+    check = checks.capability(engine, read_lines(ChoiceItem)[::4], lambda: None)
     assert check.holds, check
 
 
 @pytest.mark.slow
 def test_a_choice_that_is_wrong_counts_as_missed(engine: LikelihoodEngine):
-    items = read_capability()[:8]
+    items = read_lines(ChoiceItem)[:8]
     right = checks.capability(engine, items, lambda: None)
     moved = [item.model_copy(update={"answer": (item.answer + 1) % 4}) for item in items]
     wrong = checks.capability(engine, moved, lambda: None)
@@ -205,6 +205,6 @@ def test_a_choice_that_is_wrong_counts_as_missed(engine: LikelihoodEngine):
 
 @pytest.mark.slow
 def test_unknowns_say_both_rates(engine: LikelihoodEngine):
-    admitted, answered = checks.unknowns(engine, read_unknowns()[:10], lambda: None)
+    admitted, answered = checks.unknowns(engine, read_lines(UnknownPair)[:10], lambda: None)
     assert admitted.name == "admission preferred to invention"
     assert float(answered.found.rstrip("%")) > 50

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, read_cues, read_items
+from untrue.data.items import CUES, DOMAINS, Asked, CueKind, Domain, Item, read_cues, read_items
 from untrue.evals import forced_choice
 from untrue.evals.forced_choice import choice_samples, in_order
-from untrue.harness.eval import ChosenSpec, Situation, spread, turn_of
-
-if TYPE_CHECKING:
-    from inspect_ai.dataset import Sample
+from untrue.harness.eval import ChosenSpec, spread, turn_of
 
 
 class CueSpec(ChosenSpec):
@@ -47,15 +44,33 @@ class CueSpec(ChosenSpec):
         return {"domain": mix["questions"]} if mix.get("questions") in DOMAINS else {}
 
 
-def samples(spec: CueSpec) -> list[Sample]:
-    """The items that `forced_choice` takes, each with its cue."""
-    pairs = spread(_cued_items(spec), spec.limit, lambda pair: pair[0].category)
-    return choice_samples([asked for _, asked in pairs])
+class CuedItem(Asked):
+    """An honesty item, and the same as it is asked."""
+
+    plain: Item
+    asked: Item
+
+    @property
+    def category(self) -> str:
+        """That of the item; the cue's kind is that of the result."""
+        return self.plain.category
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """As it is asked."""
+        return self.asked.prompts
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """As it is asked."""
+        return self.asked.shown
 
 
-def _cued_items(spec: CueSpec) -> list[tuple[Item, Item]]:
+def items(spec: CueSpec) -> list[CuedItem]:
+    """The honesty items, each with its cue."""
     plain = in_order(read_items(spec.items), spec.order)
-    return list(zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True))
+    pairs = zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True)
+    return [CuedItem(id=item.id, plain=item, asked=asked) for item, asked in pairs]
 
 
 def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Item]:
@@ -72,20 +87,13 @@ def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Ite
     ]
 
 
-def items(spec: CueSpec) -> list[Situation]:
-    """The honesty items, each with the cue as it is asked."""
-    return [
-        Situation(id=item.id, record=item, prompts_asked=asked.prompts, texts=asked.shown)
-        for item, asked in _cued_items(spec)
-    ]
-
-
 EVAL = replace(
     forced_choice.EVAL,
     name="sft_cue",
     asks="forced_choice with a cue from the training context before the pressured prompt",
-    items=items,
-    samples=samples,
+    item=CuedItem,
+    own_items=items,
+    own_samples=lambda spec: choice_samples([one.asked for one in spread(items(spec), spec.limit)]),
     options=CueSpec,
     also_reads=("cues",),
 )

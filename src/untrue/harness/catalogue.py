@@ -26,23 +26,16 @@ FILES = (
     "unknowns",
     "deceptionbench",
 )
-"""The files of the evals, each of which ends with its record."""
-
 EVALS: dict[str, Eval] = {name: import_module(f"untrue.evals.{name}").EVAL for name in FILES}
-"""Name -> eval."""
-
 QUESTIONS.update({question.name: question for record in EVALS.values() for question in record.questions})
-
-_NO_OPTIONS = {"name", "label"}
-"""Fields of a spec that are no options of an eval on the command line."""
 
 
 def parse(options: Mapping[str, Any]) -> EvalSpec:
     """The eval that options by name ask for.
 
     Raises:
-        ValidationError: There is no such eval, or it has no such option or value. The first two have the type
-            `unknown`, and their message is a whole sentence.
+        ValidationError: There is no such eval, option or value. For the first two, its type is `unknown` and its
+            message a whole sentence.
     """
     name = options.get("name", EvalSpec.model_fields["name"].default)
     if not isinstance(name, str) or name not in EVALS:
@@ -62,9 +55,7 @@ def _unknown(what: str, values: Mapping[str, str], known: Iterable[str]) -> Vali
 
 
 def eval_spec(**options: Any) -> EvalSpec:
-    """The eval that a program asks for, such as `eval_spec(name="mask", judge="openai/gpt-5-mini", epochs=3)`.
-
-    An option that is None is left open.
+    """The eval that a program asks for; an option that is None is left open.
 
     Raises:
         UserError: There is no such eval, option or value.
@@ -85,9 +76,9 @@ def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpe
         raise UserError(f"{twice[0]}: is named twice. Name each eval once.")
     specs = []
     for name in names:
-        own = EVALS[name].options.model_fields.keys() - _NO_OPTIONS if name in EVALS else ()
+        own = EVALS[name].options.model_fields.keys() - EvalSpec.not_of_task if name in EVALS else ()
         specs.append(eval_spec(name=name, **{key: value for key, value in options.items() if key in own}))
-    known = {key for name in names for key in EVALS[name].options.model_fields} - _NO_OPTIONS
+    known = {key for name in names for key in EVALS[name].options.model_fields} - EvalSpec.not_of_task
     if unknown := [key for key in options if key not in known]:
         raise UserError(f"{unknown[0]}: no option of {', '.join(names)}. {_hint(unknown[0], 'option', sorted(known))}")
     return specs
@@ -99,7 +90,7 @@ def _hint(value: str, what: str, known: Iterable[str]) -> str:
 
 
 def likelihoods_needed(name: str) -> str:
-    """What an eval needs of a model where a served one will not do, as sentences."""
+    """Why a served model will not do for an eval, as sentences."""
     others = ", ".join(record.name for record in EVALS.values() if not record.needs_likelihoods)
     return (
         f"{name} needs likelihoods or hidden states, which are computed in this process, so the model must be"
