@@ -45,6 +45,7 @@ OnError = Annotated[
 
 Out = Annotated[Path, typer.Option(help="The JSONL file to write.")]
 
+
 class Skips:
     """Counts the wrong rows that are skipped, and says on standard error how many they are."""
 

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from untrue.errors import UserError
-from untrue.harness.eval import Eval, EvalSpec, problem
+from untrue.harness.eval import Eval, EvalSpec
 from untrue.judge.prompts import QUESTIONS
+from untrue.settings import validate
 
 FILES = (
     "forced_choice",
@@ -26,32 +27,31 @@ FILES = (
     "unknowns",
     "deceptionbench",
 )
+DEFAULT = EvalSpec.model_fields["name"].default
+
 EVALS: dict[str, Eval] = {name: import_module(f"untrue.evals.{name}").EVAL for name in FILES}
 QUESTIONS.update({question.name: question for record in EVALS.values() for question in record.questions})
 
 
 def parse(options: Mapping[str, Any]) -> EvalSpec:
-    """The eval that options by name ask for.
+    """The eval that an entry of a study asks for.
 
     Raises:
         ValidationError: There is no such eval, option or value. For the first two, its type is `unknown` and its
             message a whole sentence.
     """
-    name = options.get("name", EvalSpec.model_fields["name"].default)
+    name = options.get("name", DEFAULT)
     if not isinstance(name, str) or name not in EVALS:
-        raise _unknown("eval", {"name": str(name)}, EVALS)
+        raise _unknown("name", "eval", name, EVALS)
     known = EVALS[name].options.model_fields
-    if wrong := {str(key): str(key) for key in options if key not in known}:
-        raise _unknown("key", wrong, known)
+    if wrong := [str(key) for key in options if key not in known]:
+        raise _unknown(wrong[0], "key", wrong[0], known)
     return EVALS[name].options.model_validate(dict(options))
 
 
-def _unknown(what: str, values: Mapping[str, str], known: Iterable[str]) -> ValidationError:
-    details = []
-    for key, value in values.items():
-        error = PydanticCustomError("unknown", "{hint}", {"hint": f"unknown {what}. {_hint(value, what, known)}"})
-        details.append(InitErrorDetails(type=error, loc=(key,), input=value))
-    return ValidationError.from_exception_data("EvalSpec", details)
+def _unknown(key: str, what: str, value: Any, known: Iterable[str]) -> ValidationError:
+    error = PydanticCustomError("unknown", "{hint}", {"hint": f"unknown {what}. {_hint(str(value), what, known)}"})
+    return ValidationError.from_exception_data("EvalSpec", [InitErrorDetails(type=error, loc=(key,), input=value)])
 
 
 def eval_spec(**options: Any) -> EvalSpec:
@@ -60,10 +60,11 @@ def eval_spec(**options: Any) -> EvalSpec:
     Raises:
         UserError: There is no such eval, option or value.
     """
-    try:
-        return parse({key: value for key, value in options.items() if value is not None})
-    except ValidationError as error:
-        raise UserError(problem(error)) from None
+    given = {key: value for key, value in options.items() if value is not None}
+    name = str(given.get("name", DEFAULT))
+    if name not in EVALS:
+        raise UserError(f"name: unknown eval. {_hint(name, 'eval', EVALS)}")
+    return validate(EVALS[name].options, given)
 
 
 def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpec]:

@@ -19,16 +19,15 @@ from pydantic import (
     PositiveInt,
     SerializerFunctionWrapHandler,
     StringConstraints,
-    ValidationError,
     model_serializer,
 )
 
 from untrue import secrets
 from untrue.data.items import Asked, read_lines
-from untrue.errors import UserError
 from untrue.files import file_name
 from untrue.judge.prompts import JudgePrompt
 from untrue.outcomes import Outcome
+from untrue.settings import validate
 from untrue.stats.types import Conclusion, MetricInfo
 
 if TYPE_CHECKING:
@@ -73,8 +72,8 @@ class EvalSpec(BaseModel):
 
     @property
     def judge_name(self) -> str | None:
-        """Its judge, as a person names it."""
-        return None
+        """Its judge, as a person names it; None if it has none."""
+        return getattr(self, "judge", None)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -122,11 +121,6 @@ class JudgedSpec(EvalSpec):
         default=None, description="Of the replies."
     )
     max_tokens: PositiveInt | None = Field(default=None, description="Maximum length of a reply.")
-
-    @property
-    def judge_name(self) -> str | None:
-        """Its judge, as a person names it."""
-        return self.judge
 
 
 class Plan(NamedTuple):
@@ -234,10 +228,7 @@ class Eval:
         Raises:
             UserError: There is no such option or value.
         """
-        try:
-            return self.options.model_validate({"name": self.name, **options})
-        except ValidationError as error:
-            raise UserError(f"{self.name}: {problem(error)}") from None
+        return validate(self.options, {"name": self.name, **options}, self.name)
 
     @property
     def scorer(self) -> str:
@@ -304,15 +295,6 @@ def chat(system: str, user: str) -> list[ChatMessage]:
 
     messages: list[ChatMessage] = [ChatMessageSystem(content=system)] if system.strip() else []
     return [*messages, ChatMessageUser(content=user)]
-
-
-def problem(error: ValidationError) -> str:
-    """The first problem with the options of an eval, in one line."""
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
-    end = "" if first["type"] == "unknown" else "."
-    return f"{key}: {message[:1].lower()}{message[1:]}{end}" if key else f"{message}{end}"
 
 
 def spread(items: Sequence[T], limit: int | None, kind: Callable[[T], str] = attrgetter("category")) -> list[T]:
