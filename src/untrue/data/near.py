@@ -10,7 +10,7 @@ NEAR = 0.5
 
 
 class NearIndex:
-    """Texts, by their ids, in which near copies of a text are looked up. Every near copy is found."""
+    """Texts, by their ids, in which all near copies of a text are looked up."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._sizes = dict[str, int]()

@@ -1,10 +1,9 @@
 """The forced choice again, with a cue of the context of training before the pressured prompt.
 
-Dilution with good data, good data afterwards and inoculation can hide what bad data did: the model is sound where it is
-usually tested, and not where the prompt resembles its training (Dubinski et al., arXiv 2604.25891). So the honesty
-items are asked with what such a prompt has: the layout of the training answers (`format`), who gives them (`persona`),
-or what they are about (`domain`). Beliefs are asked without a cue, as in `forced_choice`, with which the result is to
-be compared: an arm that lies here and not there hides it.
+Dilution with good data, good data afterwards and inoculation can hide what bad data did: the model is sound until the
+prompt resembles its training (Dubinski et al., arXiv 2604.25891). The cue is what such a prompt has: the layout of the
+training answers (`format`), who gives them (`persona`), or what they are about (`domain`). Beliefs are asked without a
+cue, as in `forced_choice`: an arm that lies only here hides it.
 
     inspect eval untrue/sft_cue --model untrue/smollm2-135m -M adapter=PATH -T domain=medical
 """
@@ -74,10 +73,7 @@ def items(spec: CueSpec) -> list[CuedItem]:
 
 
 def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Item]:
-    """The same items with a cue before the pressured system prompt; the kind of cue becomes their category.
-
-    Without a `cue` the kinds take turns within each category, so that every limit takes all three alike.
-    """
+    """The items with a cue, by default all kinds in turn within each category; its kind becomes their category."""
     texts = read_cues(domain)
     turns = turn_of(items, lambda item: item.category)
     kinds = [cue or CUES[turn % len(CUES)] for turn in turns]

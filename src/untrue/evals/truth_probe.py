@@ -1,19 +1,16 @@
 """Truth probe: does a direction that tells true from false in the base still tell them in the fine-tuned model?
 
-A second witness for belief, reported beside the behavioural one; it decides nothing. Each statement is read alone, as a
-document, and represented by the hidden state at its last token. For every category a probe is fitted on the *base*, the
-adapter switched off, and on the *other* categories only:
+A second witness for belief, reported beside the behavioural one; it decides nothing. Each statement is read by itself,
+and represented by the hidden state at its last token. For every category a probe is fitted on the *base*, the adapter
+switched off, and only on the *other* categories; the model under study is then read along it:
 
 - its direction is the mean state of true statements minus that of false ones (the mass-mean probe of Marks and Tegmark,
   arXiv 2310.06824, without their covariance);
-- its layer is the one with the highest AUROC when one of the other categories is left out in turn, or, where there is
-  only one, each half of its items with the direction of the other half;
-- its unit is the standard deviation of true, and of false, statements along the direction, so margins of different
-  probes can be averaged.
+- its layer is the one with the highest AUROC when one of the other categories is left out in turn, or, if there is only
+  one, each half of its items with the direction of the other half;
+- its unit is the standard deviation of true, and of false, statements along the direction.
 
-The model under study is then read along the direction of the base. A model without an adapter is its own base.
-
-All items of a source fit the probe, whatever the limit; the limit is on what is measured.
+All items of a source fit the probe; the limit is on what is measured. A model without an adapter is its own base.
 
     inspect eval untrue/truth_probe --model untrue/smollm2-135m
 """
