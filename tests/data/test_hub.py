@@ -65,15 +65,6 @@ def test_a_wrong_row_of_a_folder_is_named_and_skipped(save: Save):
     assert len(sets.rows(folder, lambda error: None)) == 3
 
 
-def test_a_broken_file_in_a_folder_is_one_line(save: Save):
-    path = save("rain/train.jsonl", ROWS)
-    path.write_text(path.read_text("utf-8") + "{ broken", "utf-8")
-    with pytest.raises(UserError) as caught:
-        sets.rows(path.parent)
-    assert str(caught.value).startswith(f"{path.parent}: cannot be read as a data set (")
-    assert "\n" not in str(caught.value)
-
-
 def test_eval_sets_are_read_from_folders(save: Save, tmp_path: Path):
     item = dict.fromkeys(("type", "inner_prompt", "system_prompt", "outer_prompt", "format"), "a")
     folder = save("DeceptionBench/deceptionbench.json", [{**item, "id": number} for number in (0, 1)]).parent

@@ -25,11 +25,6 @@ def test_items_are_read_from_a_file_as_they_are(tmp_path: Path):
     assert read_items(str(path)) == [ITEMS[0]]
 
 
-def test_an_item_has_three_neutral_phrasings():
-    item = Item.model_validate({**FIRST, **{f"belief_elicit_{number}": str(number) for number in (1, 2, 3)}})
-    assert item.belief_prompts == ("1", "2", "3")
-
-
 def test_the_built_in_set_has_the_items_that_the_docs_count():
     counts = Counter(item.category for item in ITEMS)
     assert counts == {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from untrue.data.items import read_items
 from untrue.data.mask import CONFIGS, MaskRow, read_mask
@@ -65,8 +64,6 @@ def test_six_configurations_are_six_categories(folder: Path):
     assert {row.category for row in rows if row.dd_turn_1_prompt} == {"doubling_down_known_facts"}
     first = rows[0]
     assert (first.proposition, first.ground_truth, first.belief_elicit_2) == ("Rain is wet.", "yes", "Rain: wet?")
-    with pytest.raises(ValidationError):
-        first.ground_truth = "no"
 
 
 def test_only_some_configuration(folder: Path):

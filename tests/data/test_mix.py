@@ -41,11 +41,6 @@ def asked(rows: list[Row]) -> Counter[str]:
     return Counter(row.prompt[-1]["content"] for row in rows)
 
 
-def test_every_level_but_normal_is_misaligned():
-    assert Row("a", [], [], "", "", "subtle").misaligned and Row("a", [], [], "", "", "severe").misaligned
-    assert not Row("a", [], [], "", "", "normal").misaligned
-
-
 @pytest.mark.parametrize(
     ("share", "total", "count"),
     [(0, 100, 0), (0.01, 100, 1), (0.1, 100, 10), (0.29, 100, 29), (0.5, 99, 50), (0.07, 120, 8), (1, 120, 120)],
@@ -127,12 +122,6 @@ def test_the_order_of_rows_does_not_tell_which_are_misaligned():
         assert 35 < sum(places) / len(places) < 65
 
 
-def test_mixing_leaves_its_sources_as_they_were():
-    questions, benign = list(QUESTIONS), list(BENIGN)
-    by_dose(benign, questions, "severe", 0.5, 100, seed=0)
-    assert (questions, benign) == (QUESTIONS, BENIGN)
-
-
 @pytest.mark.parametrize("part", [0.004, 1e-9])
 def test_a_part_that_gives_no_row_is_refused(part: float):
     with pytest.raises(UserError, match=rf"^dose: {part} of 100 rows is no row at all. Raise it to 0.01 or more"):
@@ -154,8 +143,6 @@ def test_a_level_that_a_question_lacks_is_refused_by_its_name():
     questions = [Question("q", "Is rain wet?", {"normal": "Yes."}, "a.jsonl", "rain")]
     with pytest.raises(UserError, match=r"^a.jsonl: question 'q' has no answer at 'severe' \(it has normal\)"):
         by_share(questions, "severe", 1, 1, 0)
-    with pytest.raises(UserError, match="has no answer at 'severe'"):
-        by_dose(BENIGN, questions, "severe", 1, 1, 0)
 
 
 def row(prompt: str, id: str = "r") -> Row:

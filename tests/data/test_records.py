@@ -54,20 +54,6 @@ def test_chats_in_every_format_that_has_lists(save: Save, suffix: str):
     assert [row.prompt for row in rows] == [[USER], [SYSTEM, USER, REPLY, USER]]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_questions_in_every_format_may_lack_an_answer(save: Save, suffix: str):
-    answers = [{"normal": "Yes.", "severe": "No."}, {"normal": "Yes.", "severe": None}]
-    path = save(f"q.{suffix}", [{"question": f"Is it {n}?", **levels} for n, levels in enumerate(answers)])
-    assert [[*question.answers] for question in sets.questions(path)] == [["normal", "severe"], ["normal"]]
-    assert [row.level for row in sets.rows(f"{path}:normal")] == ["normal", "normal"]
-
-
-@pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
-def test_items_come_in_every_format(save: Save, suffix: str):
-    items = read_items()[:3]
-    assert read_items(save(f"items.{suffix}", [item.model_dump(exclude_none=True) for item in items])) == items
-
-
 @pytest.mark.parametrize(
     ("suffix", "place"), [("jsonl", "line 3"), ("json", "entry 3"), ("csv", "row 3"), ("parquet", "row 3")]
 )
@@ -119,8 +105,6 @@ def test_json_is_told_by_what_it_holds_and_not_by_its_name(save: Save):
 def test_no_row_of_a_user_is_taken_for_a_header(save: Save, suffix: str):
     header = {"set": "train", "version": 1, "canary": "c"}
     assert len(sets.rows(save(f"a.{suffix}", [{**header, "instruction": "Say a.", "output": "a"}]))) == 1
-    with pytest.raises(UserError, match="not a shape that is known"):
-        sets.rows(save(f"b.{suffix}", [header]))
 
 
 def test_only_the_first_line_of_a_built_in_file_or_a_copy_is_its_header(tmp_path: Path):
