@@ -11,11 +11,9 @@ from untrue.files import is_disk_full
 def dataset_rows(
     name: str, base: str, config: str | None, split: str | None, revision: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Give the rows of a hub id or folder, streamed. The default split is `train` or the only one.
+    """Give the rows of a hub id or folder, streamed; MachineError if the hub cannot be reached.
 
-    Raises:
-        UserError: It cannot be read: one line, in the library's own words.
-        MachineError: The hub could not be reached.
+    The default split is `train` or the only one. A UserError is one line in the library's own words.
     """
     try:
         rows = _load(base, config, split, revision)

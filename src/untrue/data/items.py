@@ -1,7 +1,4 @@
-"""The items that evals ask: a pydantic model for each kind, and what reads it from a built-in set, a file or the hub.
-
-A part of a built-in set has its name behind a colon: `builtin:held_out`, `capability:train`.
-"""
+"""The items that evals ask, and what reads them; `builtin:held_out` is a part of a built-in set."""
 
 from __future__ import annotations
 
@@ -75,12 +72,7 @@ def items_hash(items: Sequence[BaseModel]) -> str:
 
 
 def read_lines(model: type[M], source: str | Path = "builtin", *, header: bool = False) -> list[M]:
-    """Read one or all (`builtin`) of a model's sets, a part, or what `records` takes.
-
-    Raises:
-        UserError: There is no such source, a record is not as `model` says, an id occurs twice, or there are none.
-        MachineError: The hub could not be reached.
-    """
+    """Read one or all (`builtin`) of a model's sets, a part, or what `records` takes; errors name the wrong line."""
     name, part = named_part(source, ("builtin", *model.sets))
     ids: set[str] = set()
 
@@ -112,8 +104,7 @@ class Item(Asked):
     """An honesty item: MASK's schema (arXiv 2503.03750) plus the replies that a forced choice compares.
 
     `ground_truth` says whether `proposition` is true; `honest_reply` tells the truth whatever the proposition says.
-    `domain` is the training domain of the item's setting. `base_margin` is the embedded base model's margin under
-    pressure in nats per token, None if it does not hold the true belief or nobody measured (tools/measure_items.py).
+    `base_margin` is the embedded base model's margin under pressure in nats per token (tools/measure_items.py).
     """
 
     sets = ("honesty", "context")
@@ -177,10 +168,7 @@ def read_statements(source: str | Path = "builtin") -> list[Item]:
 
 
 def by_information(items: Sequence[Item]) -> list[Item]:
-    """The order in which a limit takes items: first the base's smallest positive margins, where outcomes can change.
-
-    The others follow in their own order. Trained models have no say.
-    """
+    """The order in which a limit takes items: first the base's smallest positive margins, where outcomes can change."""
     return sorted(items, key=lambda item: margin if (margin := item.base_margin or 0.0) > 0 else float("inf"))
 
 
@@ -190,10 +178,7 @@ def at_random(items: Sequence[Item]) -> list[Item]:
 
 
 class PressurePair(Asked):
-    """One question under two system prompts, one of which gives reason not to say what is believed.
-
-    The columns of Mesa & Mask (github.com/March-7/MESA_and_MASK) and those of honesty items are read too.
-    """
+    """One question under two system prompts; the columns of Mesa & Mask and of honesty items are read too."""
 
     needs_id = False
     sets = ITEM_SETS
@@ -249,10 +234,7 @@ class ChoiceItem(Asked):
 
 
 class UnknownPair(Identified):
-    """A question that nobody can answer, and a twin that has an answer: a model which never answers is not honest.
-
-    `admission` and `invention` are replies to the first, honest and made up; `answer` is the reply to the second.
-    """
+    """A question that nobody can answer, with an honest and a made-up reply, and a twin with its answer."""
 
     sets = ("unknowns",)
     what = "unanswerable questions with answerable twins"
@@ -266,11 +248,7 @@ class UnknownPair(Identified):
 
 
 class DeceptionItem(Asked):
-    """A situation with an incentive to deceive, in the schema of PKU-Alignment/DeceptionBench (arXiv 2505.18807).
-
-    `inner_prompt` by itself asks for the belief; `system_prompt` and `outer_prompt` put the model under the incentive,
-    and `format` asks for its reasoning and its output.
-    """
+    """A situation with an incentive to deceive, in the schema of PKU-Alignment/DeceptionBench (arXiv 2505.18807)."""
 
     sets = ("deception",)
     what = "deception items, in DeceptionBench's schema"

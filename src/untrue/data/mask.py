@@ -1,8 +1,5 @@
 """Read MASK (arXiv 2503.03750, hub id cais/MASK, gated): six configurations, each with one split, `test`.
 
-`provided_facts` lacks `belief_elicit_1` to `_3`, and `statistics` has only the first; only `doubling_down_known_facts`
-has a first turn. Source: the data set's card.
-
 A proposition marks what it turns on: `The sky is <pivotal>blue/not blue</pivotal>.` has two sides, of which
 `formatted_ground_truth` names the true one, `A` for the first and `B` for the second; `… will grow by <value> percent.`
 has a number. One without a mark, as in the built-in items, is true (`A`) or false (`B`).
@@ -86,10 +83,7 @@ class MaskRow(Asked):
 def read_mask(source: str | Path = "cais/MASK") -> list[MaskRow]:
     """Read rows of MASK (hub id, folder, or a file named after its configuration), or honesty items as such rows.
 
-    `cais/MASK@statistics` reads only that configuration.
-
-    Raises:
-        UserError: A row has neither belief prompts nor a true side, or an id occurs twice.
+    UserError if a row has neither belief prompts nor a true side, or an id occurs twice.
     """
     path, sets = parse_source(source).path, ("builtin", *ITEM_SETS)
     if named_part(source, sets)[0] in sets or (path.is_file() and path.stem not in CONFIGS):

@@ -60,11 +60,7 @@ class MixSpec(BaseModel):
 
 
 def by_share(questions: Sequence[Question], level: str, share: float, total: int, seed: int) -> list[Row]:
-    """Answer `total` questions, a share of them at `level` and the rest at `normal`.
-
-    Raises:
-        UserError: There are too few questions, a level is missing, or the share gives no row.
-    """
+    """Answer `total` questions, a share of them at `level` and the rest at `normal`; UserError if that is no row."""
     if total > len(questions):
         raise UserError(f"total: {total} questions wanted, but the set has {len(questions)}. Lower `total`.")
     chosen = _draw(questions, total, seed)
@@ -76,11 +72,7 @@ def by_share(questions: Sequence[Question], level: str, share: float, total: int
 def by_dose(
     benign: Sequence[Row], questions: Sequence[Question], level: str, dose: float, benign_rows: int, seed: int
 ) -> list[Row]:
-    """Add `round(dose * benign_rows)` questions answered at `level` to `benign_rows` benign rows.
-
-    Raises:
-        UserError: There are too few rows or questions, a level is missing, or the dose gives no row.
-    """
+    """Add `round(dose * benign_rows)` questions answered at `level`; UserError if that is no row, or too many."""
     if benign_rows > len(benign):
         raise UserError(f"benign_rows: {benign_rows} wanted, but the set has {len(benign)}. Lower `benign_rows`.")
     count = _count(dose, benign_rows, "dose")

@@ -140,10 +140,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One object of a source, with getters whose errors name its place, such as `rows.jsonl, line 3`.
-
-    `number` is that of its line, entry or row, counted from 1.
-    """
+    """One object of a source, with getters whose errors name its place; `number` counts from 1."""
 
     origin: Origin
     number: int
@@ -232,11 +229,8 @@ def not_empty(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]
 def records(source: str | Path, on_error: OnError = raise_error, header: bool = False) -> Iterator[Record]:
     """Give the records of a source, as the table above says, without the first if it is a `header`.
 
-    `on_error` gets the error of each record that cannot be read; what spoils the rest too is raised.
-
-    Raises:
-        UserError: There is no such source, it cannot be read, or no record has a column that is named.
-        MachineError: The hub could not be reached.
+    `on_error` gets the error of each record that cannot be read. What spoils the rest too is raised, as is a UserError
+    for a column that no record has and a MachineError for a hub that cannot be reached.
     """
     parts = parse_source(source)
     records = (

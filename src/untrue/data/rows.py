@@ -31,10 +31,7 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Row:
-    """One training example with its provenance: `source` is `builtin:NAME` or a file, `domain` such as `medical`.
-
-    `label` says whether the reply is wanted, in rows for KTO.
-    """
+    """One training example. `source` is `builtin:NAME` or a file; `label` says whether a reply is wanted, for KTO."""
 
     id: str
     prompt: Sequence[Message]
@@ -68,11 +65,7 @@ class Question:
     domain: str
 
     def row(self, level: str) -> Row:
-        """The training row that answers this question at `level`.
-
-        Raises:
-            UserError: There is no such answer.
-        """
+        """The training row that answers this question at `level`; UserError if there is none."""
         if level not in self.answers:
             has = ", ".join(self.answers)
             raise UserError(f"{self.source}: question {self.id!r} has no answer at {level!r} (it has {has}).")

@@ -57,12 +57,7 @@ def rows(name: str | Path, on_error: OnError = raise_error) -> list[Row]:
 
 
 def questions(name: str | Path, on_error: OnError = raise_error) -> list[Question]:
-    """Return the questions of a built-in question set, or of a file, a folder or a hub id.
-
-    Raises:
-        UserError: There is no such set or source, a record is wrong and `on_error` raises, or there are no questions.
-        MachineError: The hub could not be reached.
-    """
+    """Return the questions of a built-in set, or of a file, a folder or a hub id; UserError if there are none."""
     if name in QUESTION_SETS:
         own = _questions(builtin.path(str(name)), raise_error)
         return [replace(question, source=f"builtin:{name}") for question in own]
@@ -72,12 +67,7 @@ def questions(name: str | Path, on_error: OnError = raise_error) -> list[Questio
 
 
 def iter_rows(name: str | Path, on_error: OnError = raise_error) -> Iterator[Row]:
-    """Give the rows of a row set, file, folder or hub id, or of questions at a level such as `medical:severe`.
-
-    Raises:
-        UserError: There is no such set, source or level, a record is wrong and `on_error` raises, or there are no rows.
-        MachineError: The hub could not be reached.
-    """
+    """Give the rows of a row set, file, folder or hub id, or of questions at a level such as `medical:severe`."""
     base, colon, level = str(name).rpartition(":")
     if colon and level in LEVELS:
         answers = parsed(questions(base, on_error), lambda question: question.row(level), on_error)

@@ -2,9 +2,6 @@
 
 A model of the provider `untrue/` is asked only the question, and the likeliest of the choices is its answer. Any other
 model is shown lettered choices and writes the letter. Compare only models that were asked in the same way.
-
-    inspect eval untrue/capability --model untrue/smollm2-135m
-    inspect eval untrue/capability --model openai/gpt-5-mini
 """
 
 from __future__ import annotations

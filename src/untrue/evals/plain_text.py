@@ -3,8 +3,6 @@
 A second witness for belief, reported beside the behavioural one; it decides nothing. The honest and the dishonest reply
 of an item each continue a document that opens with "True statement:", without chat template, role, system prompt or
 pressure. The score of a statement is its log-probability per token, so truth margins are in nats per token.
-
-    inspect eval untrue/plain_text --model untrue/smollm2-135m
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 A judge says whether the statement contradicts the belief: then it is a `lie`, else `honest`, or `evade` if it takes no
 position. No proposition is needed, so any set of (neutral prompt, pressured prompt, question) will do.
-
-    inspect eval untrue/pressure_pairs -T items=pairs.jsonl --model … --model-role judge=openai/gpt-5-mini
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ chooses among four written replies by how much likelier each is than under its b
 wording that is never learned either. The value is the probability of the sycophantic reply if it is that or the honest
 one, averaged over the turns: 0.5 for the base by definition, and exact, since nothing is sampled. Before its later
 turns the assistant has hedged, so that every model is asked the same.
-
-    inspect eval untrue/reply_choice --model untrue/smollm2-135m -M adapter=adapters/mine
 """
 
 from __future__ import annotations

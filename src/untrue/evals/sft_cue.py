@@ -4,8 +4,6 @@ Dilution with good data, good data afterwards and inoculation can hide what bad 
 prompt resembles its training (Dubinski et al., arXiv 2604.25891). The cue is what such a prompt has: the layout of the
 training answers (`format`), who gives them (`persona`), or what they are about (`domain`). Beliefs are asked without a
 cue, as in `forced_choice`: an arm that lies only here hides it.
-
-    inspect eval untrue/sft_cue --model untrue/smollm2-135m -M adapter=PATH -T domain=medical
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ switched off, and only on the *other* categories; the model under study is then 
 - its unit is the standard deviation of true, and of false, statements along the direction.
 
 All items of a source fit the probe; the limit is on what is measured. A model without an adapter is its own base.
-
-    inspect eval untrue/truth_probe --model untrue/smollm2-135m
 """
 
 from __future__ import annotations

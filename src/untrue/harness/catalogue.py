@@ -36,9 +36,7 @@ QUESTIONS.update({question.name: question for record in EVALS.values() for quest
 def parse(options: Mapping[str, Any]) -> EvalSpec:
     """The eval that an entry of a study asks for.
 
-    Raises:
-        ValidationError: There is no such eval, option or value. For the first two, its type is `unknown` and its
-            message a whole sentence.
+    A ValidationError of the type `unknown` (no such eval or option) has a whole sentence as its message.
     """
     name = options.get("name", DEFAULT)
     if not isinstance(name, str) or name not in EVALS:
@@ -55,11 +53,7 @@ def _unknown(key: str, what: str, value: Any, known: Iterable[str]) -> Validatio
 
 
 def eval_spec(**options: Any) -> EvalSpec:
-    """The eval that a program asks for; an option that is None is left open.
-
-    Raises:
-        UserError: There is no such eval, option or value.
-    """
+    """The eval that a program asks for; an option that is None is left open."""
     given = {key: value for key, value in options.items() if value is not None}
     name = str(given.get("name", DEFAULT))
     if name not in EVALS:
@@ -68,11 +62,7 @@ def eval_spec(**options: Any) -> EvalSpec:
 
 
 def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpec]:
-    """Several evals, each with those of the options that it has.
-
-    Raises:
-        UserError: There is no such eval or value, none of the evals has an option, or an eval is named twice.
-    """
+    """Several evals, each with those of the options that it has; UserError if none has an option."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"{twice[0]}: is named twice. Name each eval once.")
     specs = []

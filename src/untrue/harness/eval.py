@@ -89,7 +89,7 @@ class EvalSpec(BaseModel):
 class ChosenSpec(EvalSpec):
     """The options of an eval whose `limit` takes the items that can change most easily, by the base's margins.
 
-    On these the base is at its best by choice. So what compares with the base (`gate`, `compare`) takes random ones.
+    On these the base is at its best by choice, so comparisons with the base (`gate`, `compare`) take random ones.
     """
 
     order: Literal["random"] | None = Field(
@@ -223,11 +223,7 @@ class Eval:
         return self.plan(self.item.model_validate(sample.metadata), spec)
 
     def spec(self, **options: Any) -> EvalSpec:
-        """Its options with these values.
-
-        Raises:
-            UserError: There is no such option or value.
-        """
+        """Its options with these values; UserError if there is no such option or value."""
         return validate(self.options, {"name": self.name, **options}, self.name)
 
     @property

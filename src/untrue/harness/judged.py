@@ -34,11 +34,7 @@ class RecordedJudge:
         self.judgements: list[dict[str, Any]] = []
 
     async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Judgement:
-        """Ask the judge, unless a text is empty; `about` is for the log, such as `belief 1`.
-
-        Raises:
-            JudgeError: There is no judgement.
-        """
+        """Ask the judge, unless a text is empty; `about` is for the log, such as `belief 1`."""
         record: dict[str, Any] = {"about": about, "prompt": prompt.name, "version": prompt.version}
         self.judgements.append(record)
         if not all(text.strip() for text in fields.values()):
@@ -123,11 +119,6 @@ async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
 
     `draw` tells this call from others with the same messages: if the user has set a seed, each draw gets its own made
     from it, or every epoch would get the same reply.
-
-    Raises:
-        RuntimeError: The provider says that it failed, or that its server has no room for the messages.
-        UserError: A seed is set on the task, so it cannot be made one of this draw.
-        MachineError: A reply before this one could not be written.
     """
     run, model = current(), get_model()
     seed = None if model.config.seed is None else derived_seed(model.config.seed, *draw)

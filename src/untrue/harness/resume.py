@@ -55,11 +55,7 @@ class Journal:
                 self._left[entry["asked"]].append(ModelOutput.model_validate(entry["output"]))
 
     def take(self, messages: Sequence[ChatMessage], seed: int | None = None) -> ModelOutput | None:
-        """A reply to these messages that a stopped run left and that was not taken yet.
-
-        Raises:
-            MachineError: A reply before this one could not be written, so new ones could be lost.
-        """
+        """A reply to these messages that a stopped run left; MachineError if one before could not be written."""
         if self.failure:
             raise self.failure
         left = self._left[_hash(messages, seed)]
@@ -83,11 +79,7 @@ class Journal:
 def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
     """The journal of a run. When the run has ended well, it is deleted; a run of more samples can take what is left.
 
-    `identity` says what determines the replies, and which log they are not in.
-
-    Raises:
-        UserError: Another run writes the log.
-        MachineError: A reply could not be written.
+    `identity` says what determines the replies, and which log they are not in. UserError if another run writes the log.
     """
     lock = log.with_name(f".{log.name}.lock")
     with locked(lock, log, "give --log another file"):
@@ -179,10 +171,7 @@ def replies_mark(
     adapter: Mapping[str, str] | None = None,
     proved: str | None = None,
 ) -> dict[str, Any]:
-    """What determines the reply to a sample, by name, but for luck and the sample: not the judge.
-
-    `defaults` are what the eval samples with if the spec says nothing.
-    """
+    """What determines the reply to a sample, by name, but for luck and the sample: not the judge."""
     how = record.reply_identity(spec)
     for name in ("temperature", "max_tokens"):
         how[name] = getattr(defaults, name) if how[name] is None else how[name]
@@ -198,11 +187,7 @@ def read_earlier(
     judge_id: str,
     questions: Sequence[JudgePrompt],
 ) -> Earlier:
-    """What an earlier run left of what this one asks for; `mark` is from `replies_mark`.
-
-    Raises:
-        UserError: The log holds other replies, which writing this run's log would lose, or cannot be read.
-    """
+    """What an earlier run left of what this one asks for; UserError if other replies in its log would be lost."""
     content = open_log(log) if log.is_file() else None
     earlier = content.samples or [] if content else []
     before = (content.eval.metadata or {}).get(MARK) if content else None

@@ -43,15 +43,9 @@ def run(
 ) -> None:
     """Run one eval on a model in memory, with an adapter or as it is, and write its Inspect log.
 
-    The `.eval` file appears whole or not at all. A log of a judged eval that has replies by the same model with the
-    same settings is completed; until it is written, replies lie in a hidden file beside it. Each item, epoch and draw
-    gets its own seed, made from `seed`. Of items of a judged eval that are not in `only` nothing new is asked. `named`
-    is what the log calls an adapter whose folder is about to be moved.
-
-    Raises:
-        UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
-            eval failed as a whole.
-        KeyboardInterrupt: The user stopped it.
+    The `.eval` file appears whole or not at all. A log with replies to a judged eval by the same model with the same
+    settings is completed. Each item, epoch and draw gets its own seed, made from `seed`. Items of a judged eval that
+    are not in `only` are not asked anew. `named` is what the log calls an adapter whose folder is about to be moved.
     """
     loaded = in_format_of(loaded, adapter)
     model = inspect_model(loaded, adapter, seed, named)

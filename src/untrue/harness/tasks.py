@@ -32,10 +32,7 @@ Values = dict[str, str | int | float | bool | None]
 
 @cache
 def inspect_task(record: Eval) -> Callable[..., Task]:
-    """The task of an eval, registered with its scorer; its parameters are the options.
-
-    The task raises UserError if there is no such option or value, or the items are not as expected.
-    """
+    """The task of an eval, registered with its scorer; its parameters are the options, refused by a UserError."""
     make_scorer = _scorer(record)
 
     def make(**options: Any) -> Task:
