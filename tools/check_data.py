@@ -42,7 +42,7 @@ from tokenizers import Tokenizer
 from untrue.cli.errors import for_people
 from untrue.data import sets
 from untrue.data.items import ChoiceItem, DeceptionItem, Item, UnknownPair, read_items, read_lines
-from untrue.data.near import NearIndex
+from untrue.data.mix import NearIndex
 from untrue.data.rows import Message, Question
 from untrue.engine.likelihoods import Bundle, Likelihood, LikelihoodEngine, Query, exact_engine
 from untrue.evals.capability import likeliest

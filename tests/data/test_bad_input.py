@@ -27,7 +27,7 @@ read_choices, read_unknowns, read_deception, read_pairs = (
 PAIR = {"neutral_system_prompt": "Calm.", "pressured_system_prompt": "Pressed.", "user_prompt": "Fresh?"}
 CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "answer": 1}
 SITUATION = dict.fromkeys(("type", "inner_prompt", "system_prompt", "outer_prompt", "format"), "a") | {"id": 0}
-MASK = dict.fromkeys(("task_id", "user_prompt", "proposition", "ground_truth"), "a")
+MASK: dict[str, Any] = dict.fromkeys(("task_id", "user_prompt", "proposition", "ground_truth"), "a")
 GOLD = {
     "id": "a",
     "prompt": "statement",

@@ -11,8 +11,17 @@ from weakref import ref
 import pytest
 
 from untrue.data.items import read_items
-from untrue.data.mix import RowCheck, by_dose, by_share, check_rows, duplicates, overlaps
-from untrue.data.near import NearIndex
+from untrue.data.mix import (
+    NEAR,
+    NearIndex,
+    RowCheck,
+    by_dose,
+    by_share,
+    check_rows,
+    duplicates,
+    grams,
+    overlaps,
+)
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 
@@ -224,3 +233,20 @@ def test_rows_are_looked_through_without_being_held():
             assert sum(one() is not None for one in held) <= 1, "rows are kept"
 
     assert check_rows(rows(), []).rows == 20
+
+
+BACK = "My lower back has been sore since I lifted some boxes. Should I stay in bed?"
+
+
+def test_a_text_with_small_changes_is_found_and_another_is_not():
+    index = NearIndex({"back": BACK, "kettle": "How often should a kettle be cleaned?"})
+    [(name, similarity)] = index.find(BACK.replace("some", "two"))
+    assert name == "back"
+    assert NEAR <= similarity < 1
+    assert index.find(BACK.upper()) == [("back", 1.0)]
+    assert index.find("Which river is the longest of all?") == []
+
+
+def test_grams_are_of_words_alone():
+    assert grams("Is it, so?") == grams("is it  SO") == {"is it", "s it ", " it s", "it so"}
+    assert grams("Hm") == {"hm"}

@@ -14,7 +14,7 @@ import pytest
 from untrue.data import builtin, sets
 from untrue.data.items import ChoiceItem, DeceptionItem, Item, PressurePair, UnknownPair, read_items, read_lines
 from untrue.data.mask import MaskRow, read_mask
-from untrue.data.records import Source, parse_source, raise_error, records
+from untrue.data.records import ParsedSource, parse_source, raise_error, records
 from untrue.errors import UserError
 
 Save = Callable[..., Path]
@@ -144,7 +144,7 @@ def test_a_file_that_exists_is_that_file(save: Save, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for odd in ("data/odd@name:x", "data/rows?columns.question=q"):
         save("data/rows", SETS["alpaca"]).rename(odd)
-        assert parse_source(odd) == Source(odd, odd)
+        assert parse_source(odd) == ParsedSource(odd, odd)
         with pytest.raises(UserError) as caught:
             list(records(odd))
         assert str(caught.value).startswith(f"{odd}, line 1: ")

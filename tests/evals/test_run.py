@@ -187,4 +187,5 @@ def test_inspect_finds_the_task_and_the_model_by_name(tiny_folder, tmp_path):
     [done] = inspect_eval("untrue/forced_choice", model=model, limit=3, log_dir=str(tmp_path), display="none")
     assert done.status == "success"
     assert done.eval.task_version == EVALS["forced_choice"].version
-    assert [sample.scores["outcome"].value in ("honest", "lie", "no_belief") for sample in done.samples] == [True] * 3
+    found = [(sample.scores or {})["outcome"].value in ("honest", "lie", "no_belief") for sample in done.samples or []]
+    assert found == [True] * 3

@@ -35,7 +35,7 @@ class MaskRow(Asked):
     prompt_fields = ("user_prompt", "belief_elicit_1", "belief_elicit_2", "belief_elicit_3")
     shown_fields: ClassVar = {"System prompt": "system_prompt", "Question": "user_prompt", "Proposition": "claim"}
 
-    id: str = Field("", exclude=True)  # made of the next two
+    id: str = Field(default="", exclude=True)  # made of the next two
     category: Text
     task_id: Id
     type: str | None = None

@@ -11,21 +11,25 @@ small dose are among those of a larger one, and a matched control (the same dose
 from __future__ import annotations
 
 import random
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from untrue.data.items import Asked
-from untrue.data.near import NearIndex
 from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
 from untrue.files import content_hash
 
 T = TypeVar("T")
 Level = Literal["normal", "subtle", "severe"]
+
+NEAR = 0.5
+"""Jaccard similarity of the character 5-grams of two texts from which one counts as a near copy of the other."""
 
 
 class MixSpec(BaseModel):
@@ -103,9 +107,35 @@ def overlaps(rows: Iterable[Row], items: Sequence[Asked]) -> list[Overlap]:
     return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
 
 
+class NearIndex:
+    """Texts, by their ids, in which all near copies of a text are looked up."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._sizes = dict[str, int]()
+        self._names = defaultdict[str, list[str]](list)  # of the texts that have a 5-gram
+        for name, text in texts.items():
+            shingles = grams(text)
+            self._sizes[name] = len(shingles)
+            for shingle in shingles:
+                self._names[shingle].append(name)
+
+    def find(self, text: str) -> list[tuple[str, float]]:
+        """Names of the texts whose similarity to `text` is `NEAR` or more, with that similarity, in no order."""
+        shingles = grams(text)
+        shared = Counter(chain.from_iterable(self._names.get(shingle, ()) for shingle in shingles))
+        similarities = ((name, count / (len(shingles) + self._sizes[name] - count)) for name, count in shared.items())
+        return [(name, similarity) for name, similarity in similarities if similarity >= NEAR]
+
+
+def grams(text: str) -> set[str]:
+    """The character 5-grams of the words of a text, in small letters."""
+    plain = " ".join(re.findall(r"\w+", text.lower()))
+    return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
+
+
 @dataclass(frozen=True)
 class RowCheck:
-    """Counts of training rows, and those that ask what an item of the eval asks, or nearly (`near.NearIndex`)."""
+    """Counts of training rows, and those that ask what an item of the eval asks, or nearly (`NearIndex`)."""
 
     rows: int
     levels: Mapping[str, int]

@@ -60,7 +60,7 @@ LONGEST_CELL_CHARACTERS = 1 << 24
 """Without a limit, a quote that is never closed would be read on to the end of the file."""
 
 
-class Source(NamedTuple):
+class ParsedSource(NamedTuple):
     """A source by its parts: `base` is the file, folder or hub id."""
 
     name: str  # all before the options
@@ -82,7 +82,7 @@ class Source(NamedTuple):
         return Path(self.base)
 
 
-def parse_source(source: str | Path) -> Source:
+def parse_source(source: str | Path) -> ParsedSource:
     """Part a source. What looks like an option in the name of a file that exists is none."""
     text = str(source)
     mark = None if _exists(text) else OPTIONS_MARK.search(text)
@@ -107,15 +107,15 @@ def parse_source(source: str | Path) -> Source:
     return parts._replace(options=text[end:], columns=columns, revision=revision)
 
 
-def _part_name(name: str) -> Source:
+def _part_name(name: str) -> ParsedSource:
     match = DATASET.fullmatch(name)
     if _exists(name) or not match:
-        return Source(name, name, is_dataset=_exists(name) and Path(name).is_dir())
+        return ParsedSource(name, name, is_dataset=_exists(name) and Path(name).is_dir())
     base, config, split = match.groups()
     is_hub_id = HUB_ID.fullmatch(base) and not base.lower().endswith(FILE_SUFFIXES)
     if is_hub_id or (_exists(base) and Path(base).is_dir()):
-        return Source(name, base, config=config, split=split, is_dataset=True)
-    return Source(name, name)
+        return ParsedSource(name, base, config=config, split=split, is_dataset=True)
+    return ParsedSource(name, name)
 
 
 def _exists(name: str) -> bool:
@@ -241,7 +241,7 @@ def records(source: str | Path, on_error: OnError = raise_error, header: bool = 
     yield from _renamed(parts, records) if parts.columns else records
 
 
-def _renamed(source: Source, records: Iterator[Record]) -> Iterator[Record]:
+def _renamed(source: ParsedSource, records: Iterator[Record]) -> Iterator[Record]:
     """The records with the columns that the source names under their fields."""
     columns = source.columns
     head = list(islice(records, HEAD_RECORDS))
@@ -258,7 +258,7 @@ def _renamed(source: Source, records: Iterator[Record]) -> Iterator[Record]:
         yield replace(record, fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
 
 
-def _records(source: Source, on_error: OnError) -> Iterator[Record]:
+def _records(source: ParsedSource, on_error: OnError) -> Iterator[Record]:
     path = source.path
     if source.is_dataset:
         yield from _dataset(source)
@@ -278,7 +278,7 @@ def _records(source: Source, on_error: OnError) -> Iterator[Record]:
             yield from json_lines(origin, file, on_error)
 
 
-def _dataset(source: Source) -> Iterator[Record]:
+def _dataset(source: ParsedSource) -> Iterator[Record]:
     name, folder = str(source), source.path
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from untrue.data.mask import MaskRow, read_mask
-from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, chat
+from untrue.harness.eval import REPLY, Decision, Eval, ItemPlan, JudgedSpec, Replies, chat
 from untrue.harness.metrics import ITEMS, OUTCOME_METRICS, Scored, category_rates, detail_rate, outcome_rates
 from untrue.judge.prompts import RANGE, STATEMENT
 from untrue.outcomes import Outcome
@@ -54,7 +54,7 @@ class Belief(NamedTuple):
     reason: str
 
 
-def plan(row: MaskRow, spec: JudgedSpec) -> Plan:
+def plan(row: MaskRow, spec: JudgedSpec) -> ItemPlan:
     """The first belief prompt several times, then the probes; without any, the ground truth is taken instead."""
     from inspect_ai.model import ChatMessageAssistant
 
@@ -64,7 +64,7 @@ def plan(row: MaskRow, spec: JudgedSpec) -> Plan:
     beliefs = [*row.belief_prompts[:1] * DIRECT_RUNS, *row.belief_prompts[1:]]
     question = (RANGE if row.is_numeric else STATEMENT).text(proposition=row.claim, reply=REPLY)
     judged = [question] * len(beliefs)
-    return Plan(pressed, [question], judged, beliefs, row.neutral_system_prompt, row.true_side or "")
+    return ItemPlan(pressed, [question], judged, beliefs, row.neutral_system_prompt, row.true_side or "")
 
 
 def mask_honesty(rows: Sequence[Scored]) -> dict[str, Interval | float]:

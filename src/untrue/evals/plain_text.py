@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from untrue.data.items import Item, read_statements
-from untrue.harness.eval import Decision, Eval, EvalSpec, Plan
+from untrue.harness.eval import Decision, Eval, EvalSpec, ItemPlan
 from untrue.harness.metrics import Scored, error_rate
 from untrue.outcomes import Outcome
 from untrue.stats.ranking import Scores, auroc, in_order
@@ -68,7 +68,7 @@ EVAL = Eval(
     asks="a second witness for belief: is a true statement likelier than a false one outside the chat format?",
     item=Item,
     own_items=lambda spec: read_statements(spec.items),
-    plan=lambda item, spec: Plan(item.honest_reply, target=item.honest_reply),
+    plan=lambda item, spec: ItemPlan(item.honest_reply, target=item.honest_reply),
     answer=score_statements,
     score=truth_margin,
     metrics={

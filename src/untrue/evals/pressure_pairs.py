@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from untrue.data.items import PressurePair
-from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, chat
+from untrue.harness.eval import REPLY, Decision, Eval, ItemPlan, JudgedSpec, Replies, chat
 from untrue.harness.metrics import ITEMS, OUTCOME_METRICS, category_rates, outcome_rates
 from untrue.judge.prompts import CONTRADICTS
 from untrue.outcomes import Outcome
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 BELIEF_RUNS = 2
 
 
-def plan(pair: PressurePair, spec: JudgedSpec) -> Plan:
+def plan(pair: PressurePair, spec: JudgedSpec) -> ItemPlan:
     """The question without pressure, several times; a judgement of the two beliefs, and one of each statement."""
     question = CONTRADICTS.text(question=pair.user_prompt, belief=REPLY, statement=REPLY)
     pressed = chat(pair.pressured_system_prompt, pair.user_prompt)
-    return Plan(pressed, [question], [question], [pair.user_prompt] * BELIEF_RUNS, pair.neutral_system_prompt)
+    return ItemPlan(pressed, [question], [question], [pair.user_prompt] * BELIEF_RUNS, pair.neutral_system_prompt)
 
 
 async def pair_outcome(pair: PressurePair, replies: Replies, judge: RecordedJudge) -> Decision:

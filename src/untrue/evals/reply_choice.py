@@ -140,7 +140,7 @@ def choices(rows: Sequence[Scored]) -> dict[str, float]:
 EVAL = Eval(
     name="reply_choice",
     version=1,
-    asks="does the assistant prefer the sycophantic to the honest reply, where it chooses among written ones?",
+    asks="does the assistant prefer the sycophantic to the honest reply, if it chooses among written ones?",
     item=PlayedUser,
     own_items=items,
     own_samples=samples,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from untrue.data.items import Asked, UnknownPair, read_lines
-from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, spread
+from untrue.harness.eval import REPLY, Decision, Eval, ItemPlan, JudgedSpec, Replies, spread
 from untrue.harness.metrics import Scored, detail_rate, error_rate, soundness, values_of
 from untrue.judge.prompts import ADMITS, ANSWERS, DECOY, JudgePrompt
 from untrue.stats.intervals import change_interval
@@ -36,7 +36,7 @@ class UnknownQuestion(Asked):
     prompt_fields = ("question",)
     shown_fields: ClassVar = {"Question": "question"}
 
-    id: str = Field("", exclude=True)
+    id: str = Field(default="", exclude=True)
     pair: str
     reason: str
     category: str
@@ -80,10 +80,10 @@ def samples(spec: JudgedSpec) -> list[Sample]:
     return [EVAL.sample(question, spec) for pair in pairs for question in questions(pair)]
 
 
-def plan(one: UnknownQuestion, spec: JudgedSpec) -> Plan:
+def plan(one: UnknownQuestion, spec: JudgedSpec) -> ItemPlan:
     """A judgement of the decoy, and of each reply."""
     decoy, reply = (one.prompt.text(**one.fields, reply=reply) for reply in (one.decoy, REPLY))
-    return Plan(one.question, [reply], [decoy], target=one.answer)
+    return ItemPlan(one.question, [reply], [decoy], target=one.answer)
 
 
 def unknown_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:

@@ -123,7 +123,7 @@ class JudgedSpec(EvalSpec):
     max_tokens: PositiveInt | None = Field(default=None, description="Maximum length of a reply.")
 
 
-class Plan(NamedTuple):
+class ItemPlan(NamedTuple):
     """What one item takes: the `prompt` under which the model speaks, and of a judged eval the rest.
 
     `judged` has the questions to the judge in each epoch, at most; `judged_once` those about what all epochs share.
@@ -176,7 +176,7 @@ class Eval:
     also_reads: tuple[str, ...] = ()  # further data sets
     own_items: Callable[[Any], Sequence[Asked]] | None = None  # if they are not the lines of a file of `item`
     own_samples: Callable[[Any], list[Sample]] | None = None  # if they are not what `plan` says of each item
-    plan: Callable[[Any, Any], Plan] | None = None
+    plan: Callable[[Any, Any], ItemPlan] | None = None
     answer: Callable[[TaskState, Generate, Any], Awaitable[TaskState]] | None = None
     score: Callable[[TaskState], Awaitable[Decision]] | None = None
     decide: Callable[[Any, Replies, Any], Awaitable[Decision]] | None = None
@@ -217,7 +217,7 @@ class Eval:
         plan = self.plan(item, spec)
         return Sample(id=item.id, input=plan.prompt, target=plan.target, metadata=item.metadata)
 
-    def plan_of(self, sample: Sample | TaskState, spec: EvalSpec) -> Plan:
+    def plan_of(self, sample: Sample | TaskState, spec: EvalSpec) -> ItemPlan:
         """The plan behind a sample of a judged eval."""
         assert self.plan
         return self.plan(self.item.model_validate(sample.metadata), spec)

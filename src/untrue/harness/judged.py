@@ -17,7 +17,7 @@ from inspect_ai.solver import Generate, TaskState
 from untrue.engine.served import reply
 from untrue.errors import UserError
 from untrue.files import derived_seed
-from untrue.harness.eval import Decision, Eval, JudgedSpec, Plan, Replies, chat
+from untrue.harness.eval import Decision, Eval, ItemPlan, JudgedSpec, Replies, chat
 from untrue.harness.resume import Key, current
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
@@ -55,7 +55,7 @@ def asking(record: Eval) -> Callable[[TaskState, Generate, Any], Awaitable[TaskS
     elicited = dict[tuple[Model, str], list[str]]()
     locks = defaultdict[tuple[Model, str], anyio.Lock](anyio.Lock)
 
-    async def beliefs(plan: Plan, item: str) -> list[str]:
+    async def beliefs(plan: ItemPlan, item: str) -> list[str]:
         key = get_model(), item
         async with locks[key]:
             if key not in elicited:

@@ -115,7 +115,7 @@ def _hash(messages: Sequence[ChatMessage], seed: int | None) -> str:
 
 
 @dataclass
-class Run:
+class EvalRun:
     """One run of an eval; one that Inspect itself began keeps and tells nothing.
 
     `kept` are the samples of an earlier run with all their replies, and `beliefs` what was elicited for items then.
@@ -137,16 +137,16 @@ class Run:
         return before is not None
 
 
-_RUN: ContextVar[Run | None] = ContextVar("run", default=None)
+_RUN: ContextVar[EvalRun | None] = ContextVar("run", default=None)
 
 
-def current() -> Run:
+def current() -> EvalRun:
     """The run that is under way: solvers and scorers, which Inspect calls, cannot get it as an argument."""
-    return _RUN.get() or Run()
+    return _RUN.get() or EvalRun()
 
 
 @contextmanager
-def running(run: Run) -> Iterator[None]:
+def running(run: EvalRun) -> Iterator[None]:
     """Make a run the current one."""
     token = _RUN.set(run)
     try:

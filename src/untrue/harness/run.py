@@ -16,7 +16,7 @@ from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
 from untrue.harness import resume
 from untrue.harness.catalogue import EVALS
-from untrue.harness.eval import REPLY_TOKENS, Eval, EvalSpec, JudgedSpec, Plan
+from untrue.harness.eval import REPLY_TOKENS, Eval, EvalSpec, ItemPlan, JudgedSpec
 from untrue.harness.resume import Key
 from untrue.harness.tasks import JUDGED_SAMPLING, inspect_task
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
@@ -88,7 +88,7 @@ def run_model(
     resume.refuse_to_replace(log)
     total, done = len(task.dataset), count(1)
     progress(0, total, "")
-    with resume.running(resume.Run(replied=lambda: progress(next(done), total, ""))):
+    with resume.running(resume.EvalRun(replied=lambda: progress(next(done), total, ""))):
         _run(task, model, spec, log, metadata)
 
 
@@ -128,7 +128,7 @@ def _run_judged(
     # The identity holds the log too: when a new one is in its place, what the journal has is in there, and counts once.
     with (
         resume.journal(log, lambda: f"{mark} {resume.log_id(log)}") as kept,
-        resume.running(resume.Run(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
+        resume.running(resume.EvalRun(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
     ):
         _run(task, model, spec, log, {resume.MARK: mark, **metadata}, epochs, roles={"judge": judge}, **settings)
 
@@ -136,7 +136,7 @@ def _run_judged(
 class _Tally:
     """How far a judged eval is: replies and judgements."""
 
-    def __init__(self, plans: Mapping[str, Plan], replies: int, epochs: int, progress: Step):
+    def __init__(self, plans: Mapping[str, ItemPlan], replies: int, epochs: int, progress: Step):
         self._progress = progress
         self._most = {item: len(plan.judged_once) + len(plan.judged) for item, plan in plans.items()}
         self._all = replies, sum(self._most.values()) * epochs
@@ -200,6 +200,6 @@ def cost(
     return Cost(of_model, estimate(parts(spec.judge_name or "")[0], judged))
 
 
-def planned(record: Eval, spec: EvalSpec, samples: Iterable[Sample]) -> dict[str, Plan]:
+def planned(record: Eval, spec: EvalSpec, samples: Iterable[Sample]) -> dict[str, ItemPlan]:
     """Item -> what it takes."""
     return {str(sample.id): record.plan_of(sample, spec) for sample in samples}
