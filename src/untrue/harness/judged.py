@@ -18,7 +18,7 @@ from untrue.engine.served import reply
 from untrue.errors import UserError
 from untrue.files import derived_seed
 from untrue.harness.eval import Decision, Eval, ItemPlan, JudgedSpec, Replies, chat
-from untrue.harness.resume import Key, current
+from untrue.harness.resume import current
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
@@ -27,10 +27,10 @@ from untrue.thinking import CLOSE, OPEN, without_thinking
 
 
 class RecordedJudge:
-    """The judge of one sample, an item and epoch. `judgements` keeps the questions, each label and the raw answer."""
+    """The judge of one sample. `judgements` keeps the questions, each label and the raw answer."""
 
-    def __init__(self, judge: Judge, key: Key):
-        self._judge, self._key = judge, key
+    def __init__(self, judge: Judge):
+        self._judge = judge
         self.judgements: list[dict[str, Any]] = []
 
     async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Judgement:
@@ -46,7 +46,6 @@ class RecordedJudge:
                 record["error"] = str(error)
                 raise
         record |= judgement._asdict()
-        current().judged(self._key, len(self.judgements))
         return judgement
 
 
@@ -87,8 +86,7 @@ def asking(record: Eval) -> Callable[[TaskState, Generate, Any], Awaitable[TaskS
 async def judged_decision(record: Eval, state: TaskState, force_self_judge: bool) -> Decision:
     """What a judged eval decides of a sample, with what its judge was asked and said as details."""
     judge = judge_for_task(force_self_judge)
-    key = str(state.sample_id), state.epoch
-    asked = RecordedJudge(judge, key)
+    asked = RecordedJudge(judge)
     if "replies" not in state.metadata:
         decision = Decision(Outcome.ERROR, "The model gave no reply.", details={"failed": "model"})
     else:
@@ -96,7 +94,7 @@ async def judged_decision(record: Eval, state: TaskState, force_self_judge: bool
             decision = await decide(record, state.metadata, asked)
         except JudgeError as error:
             decision = Decision(Outcome.ERROR, f"The judge gave no judgement: {error}.", details={"failed": "judge"})
-    current().judged(key, None)
+    current().judged(str(state.sample_id))
     details = {
         "belief": decision.belief,
         "judge": judge.name,

@@ -119,14 +119,14 @@ class EvalRun:
     """One run of an eval; one that Inspect itself began keeps and tells nothing.
 
     `kept` are the samples of an earlier run with all their replies, and `beliefs` what was elicited for items then.
-    `judged` is called with a sample, and how many judgements it has by now; None if it needs no more.
+    `judged` is called with the item of a sample that needs no more judgements.
     """
 
     kept: Mapping[Key, EvalSample] = field(default_factory=dict)
     beliefs: Mapping[str, Any] = field(default_factory=dict)
     journal: Journal | None = None
     replied: Callable[[], None] = lambda: None
-    judged: Callable[[Key, int | None], None] = lambda key, count: None
+    judged: Callable[[str], None] = lambda item: None
 
     def restore(self, state: TaskState) -> bool:
         """Give a sample the replies that it had before, if it had them all."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import count
 from pathlib import Path
@@ -134,24 +133,21 @@ def _run_judged(
 
 
 class _Tally:
-    """How far a judged eval is: replies and judgements."""
+    """How far a judged eval is: replies, and judgements of complete samples."""
 
     def __init__(self, plans: Mapping[str, ItemPlan], replies: int, epochs: int, progress: Step):
         self._progress = progress
-        self._most = {item: len(plan.judged_once) + len(plan.judged) for item, plan in plans.items()}
-        self._all = replies, sum(self._most.values()) * epochs
-        self._replies, self._judged, self._of_sample = 0, 0, Counter[Key]()
+        self._judgements = {item: len(plan.judged_once) + len(plan.judged) for item, plan in plans.items()}
+        self._all = replies, sum(self._judgements.values()) * epochs
+        self._replies = self._judged = 0
         self._tell()
 
     def replied(self) -> None:
         self._replies += 1
         self._tell()
 
-    def judged(self, key: Key, count: int | None) -> None:
-        """Update a sample's count of judgements; None marks it complete."""
-        count = self._most[key[0]] if count is None else count
-        self._judged += count - self._of_sample[key]
-        self._of_sample[key] = count
+    def judged(self, item: str) -> None:
+        self._judged += self._judgements[item]
         self._tell()
 
     def _tell(self) -> None:
