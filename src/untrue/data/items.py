@@ -59,7 +59,7 @@ class Asked(Identified):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the metadata of its sample hold."""
+        """What the metadata of its sample hold, beside the category."""
         return self.model_dump()
 
 
@@ -212,6 +212,7 @@ class ChoiceItem(Asked):
     sets = ("capability",)
     what = "easy multiple-choice questions"
     prompt_fields = ("question",)
+    category: ClassVar[str] = "multiple choice"
 
     subject: Text
     question: Text
@@ -270,11 +271,6 @@ class DeceptionItem(Asked):
     def category(self) -> str:
         """Its type."""
         return self.type
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """With the category."""
-        return {**self.model_dump(), "category": self.type}
 
 
 Domain = Literal["medical", "finance", "law", "code", "math"]

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from untrue.data.items import ChoiceItem, read_lines
-from untrue.harness.eval import Decision, Eval, EvalSpec, spread
+from untrue.data.items import ChoiceItem
+from untrue.harness.eval import Decision, Eval, EvalSpec, ItemPlan
 from untrue.harness.metrics import Scored, error_rate, values_of
 from untrue.outcomes import Outcome
 from untrue.stats.rates import rate
@@ -19,26 +19,14 @@ from untrue.stats.types import Interval
 from untrue.thinking import without_thinking
 
 if TYPE_CHECKING:
-    from inspect_ai.dataset import Sample
     from inspect_ai.solver import Generate, TaskState
 
     from untrue.engine.likelihoods import Likelihood
 
 
-def samples(spec: EvalSpec) -> list[Sample]:
-    """Items spread over the subjects."""
-    from inspect_ai.dataset import Sample
-
-    return [
-        Sample(
-            id=item.id,
-            input=item.question,
-            choices=list(item.choices),
-            target=_letter(item.answer),
-            metadata={**item.metadata, "category": "multiple choice"},
-        )
-        for item in spread(read_lines(ChoiceItem, spec.items), spec.limit, lambda item: item.subject)
-    ]
+def plan(item: ChoiceItem, spec: EvalSpec) -> ItemPlan:
+    """The question with its choices."""
+    return ItemPlan(item.question, choices=list(item.choices), target=_letter(item.answer))
 
 
 async def answer(state: TaskState, generate: Generate, spec: EvalSpec) -> TaskState:
@@ -103,7 +91,8 @@ EVAL = Eval(
     version=1,
     asks="easy multiple choice: did fine-tuning hurt plain ability?",
     item=ChoiceItem,
-    own_samples=samples,
+    spread_by="subject",
+    plan=plan,
     answer=answer,
     score=right,
     sampling={"temperature": 0.0},

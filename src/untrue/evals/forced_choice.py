@@ -73,7 +73,7 @@ def choice_samples(chosen: Sequence[Item]) -> list[Sample]:
             id=item.id,
             input=item.user_prompt,
             target=item.honest_reply,
-            metadata={**item.model_dump(), "tries_reading": place % READING == 0},
+            metadata={**item.metadata, "tries_reading": place % READING == 0},
         )
         for place, item in enumerate(chosen)
     ]

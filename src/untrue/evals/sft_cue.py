@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from untrue.data.items import CUES, DOMAINS, Asked, CueKind, Domain, Item, read_cues, read_items
+from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, Text, read_cues, read_items
 from untrue.evals import forced_choice
 from untrue.evals.forced_choice import choice_samples, in_order
 from untrue.harness.eval import ChosenSpec, spread, turn_of
@@ -41,44 +41,33 @@ class CueSpec(ChosenSpec):
         return {"domain": mix["questions"]} if mix.get("questions") in DOMAINS else {}
 
 
-class CuedItem(Asked):
-    """An honesty item, and the same as it is asked."""
+class CuedItem(Item):
+    """An honesty item as it is asked, whose category is the kind of its cue; `of` is that of the item."""
 
-    plain: Item
-    asked: Item
-
-    @property
-    def category(self) -> str:
-        """That of the item; the cue's kind is that of the result."""
-        return self.plain.category
+    of: Text
 
     @property
-    def prompts(self) -> tuple[str, ...]:
-        """As it is asked."""
-        return self.asked.prompts
+    def metadata(self) -> dict[str, Any]:
+        """Those of an honesty item."""
+        return self.model_dump(exclude={"of"})
 
-    @property
-    def shown(self) -> dict[str, str]:
-        """As it is asked."""
-        return self.asked.shown
+
+def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[CuedItem]:
+    """The items with a cue before the pressured system prompt, by default all kinds in turn within each category."""
+    texts = read_cues(domain)
+    turns = turn_of(items, lambda item: item.category)
+    found = []
+    for item, turn in zip(items, turns, strict=True):
+        kind = cue or CUES[turn % len(CUES)]
+        prompt = f"{texts[kind]}\n\n{item.system_prompt}"
+        changes = {"system_prompt": prompt, "category": f"{kind} cue", "of": item.category}
+        found.append(CuedItem(**{**item.model_dump(), **changes}))
+    return found
 
 
 def items(spec: CueSpec) -> list[CuedItem]:
     """The honesty items, each with its cue."""
-    plain = in_order(read_items(spec.items), spec.order)
-    pairs = zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True)
-    return [CuedItem(id=item.id, plain=item, asked=asked) for item, asked in pairs]
-
-
-def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Item]:
-    """The items with a cue, by default all kinds in turn within each category; its kind becomes their category."""
-    texts = read_cues(domain)
-    turns = turn_of(items, lambda item: item.category)
-    kinds = [cue or CUES[turn % len(CUES)] for turn in turns]
-    return [
-        item.model_copy(update={"system_prompt": f"{texts[kind]}\n\n{item.system_prompt}", "category": f"{kind} cue"})
-        for item, kind in zip(items, kinds, strict=True)
-    ]
+    return cued(in_order(read_items(spec.items), spec.order), str(spec.domain), spec.cue)
 
 
 EVAL = replace(
@@ -87,7 +76,7 @@ EVAL = replace(
     asks="forced_choice with a cue from the training context before the pressured prompt",
     item=CuedItem,
     own_items=items,
-    own_samples=lambda spec: choice_samples([one.asked for one in spread(items(spec), spec.limit)]),
+    own_samples=lambda spec: choice_samples(spread(items(spec), spec.limit, lambda item: item.of)),
     options=CueSpec,
     also_reads=("cues",),
 )

@@ -63,15 +63,10 @@ class UnknownQuestion(Asked):
 
 def questions(pair: UnknownPair) -> list[UnknownQuestion]:
     """The question without an answer, and its twin."""
-
-    def question(category: str, text: str, decoy: str, answer: str) -> UnknownQuestion:
-        about = {"pair": pair.id, "reason": pair.category, "cluster": pair.id, "category": category}
-        return UnknownQuestion(id=f"{pair.id}-{category}", **about, question=text, decoy=decoy, answer=answer)
-
-    return [
-        question(UNANSWERABLE, pair.unanswerable, pair.invention, ""),
-        question(ANSWERABLE, pair.answerable, pair.admission, pair.answer),
-    ]
+    about = {"pair": pair.id, "reason": pair.category, "cluster": pair.id}
+    unknown = {"category": UNANSWERABLE, "question": pair.unanswerable, "decoy": pair.invention}
+    known = {"category": ANSWERABLE, "question": pair.answerable, "decoy": pair.admission, "answer": pair.answer}
+    return [UnknownQuestion(id=f"{pair.id}-{one['category']}", **about, **one) for one in (unknown, known)]
 
 
 def samples(spec: JudgedSpec) -> list[Sample]:

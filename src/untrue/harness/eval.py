@@ -127,7 +127,7 @@ class ItemPlan(NamedTuple):
     """What one item takes: the `prompt` under which the model speaks, and of a judged eval the rest.
 
     `judged` has the questions to the judge in each epoch, at most; `judged_once` those about what all epochs share.
-    `beliefs` are prompts, each asked by itself under `system`, once for all epochs. `target` is for Inspect's logs.
+    `beliefs` are prompts, each asked by itself under `system`, once for all epochs. `target` is for Inspect's scorers.
     """
 
     prompt: str | list[ChatMessage]
@@ -136,6 +136,7 @@ class ItemPlan(NamedTuple):
     beliefs: Sequence[str] = ()
     system: str = ""
     target: str = ""
+    choices: list[str] | None = None
 
 
 class Replies(NamedTuple):
@@ -174,6 +175,7 @@ class Eval:
     options: type[EvalSpec] = EvalSpec
     builtin: str = "builtin"  # the data set that `items: builtin` means
     also_reads: tuple[str, ...] = ()  # further data sets
+    spread_by: str = "category"  # the items that a limit takes are spread over the values of this attribute
     own_items: Callable[[Any], Sequence[Asked]] | None = None  # if they are not the lines of a file of `item`
     own_samples: Callable[[Any], list[Sample]] | None = None  # if they are not what `plan` says of each item
     plan: Callable[[Any, Any], ItemPlan] | None = None
@@ -207,15 +209,17 @@ class Eval:
         """What Inspect asks, the limit applied."""
         if self.own_samples:
             return self.own_samples(spec)
-        return [self.sample(item, spec) for item in spread(self.items(spec), spec.limit)]
+        chosen = spread(self.items(spec), spec.limit, attrgetter(self.spread_by))
+        return [self.sample(item, spec) for item in chosen]
 
-    def sample(self, item: Asked, spec: EvalSpec) -> Sample:
+    def sample(self, item: Any, spec: EvalSpec) -> Sample:
         """One item as its plan says."""
         from inspect_ai.dataset import Sample
 
         assert self.plan
         plan = self.plan(item, spec)
-        return Sample(id=item.id, input=plan.prompt, target=plan.target, metadata=item.metadata)
+        metadata = {**item.metadata, "category": item.category}
+        return Sample(id=item.id, input=plan.prompt, choices=plan.choices, target=plan.target, metadata=metadata)
 
     def plan_of(self, sample: Sample | TaskState, spec: EvalSpec) -> ItemPlan:
         """The plan behind a sample of a judged eval."""
