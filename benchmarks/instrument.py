@@ -43,7 +43,7 @@ from rich.console import Console
 
 from untrue.api import load_study, run_study
 from untrue.data import sets
-from untrue.data.items import ChoiceItem, Item, items_hash, read_capability, read_items
+from untrue.data.items import ChoiceItem, Item, items_hash, read_items, read_lines
 from untrue.data.rows import Message, Row, write_rows
 from untrue.errors import UserError
 from untrue.gating.config import GateConfig
@@ -154,7 +154,7 @@ class InstrumentRoute(Route):
 
     def read(self) -> Sources:
         """Read the items that may be trained on."""
-        honesty, capability = read_items(ITEMS), read_capability(CHOICES)
+        honesty, capability = read_items(ITEMS), read_lines(ChoiceItem, CHOICES)
         return {
             "items": Source(sets.versioned(ITEMS), len(honesty), items_hash(honesty), honesty),
             "choices": Source(sets.versioned(CHOICES), len(capability), items_hash(capability), capability),

@@ -41,8 +41,8 @@ from tokenizers import Tokenizer
 
 from untrue.cli.errors import for_people
 from untrue.data import sets
-from untrue.data.items import ChoiceItem, Item, UnknownPair, read_capability, read_deception, read_items, read_unknowns
-from untrue.data.near import NearIndex
+from untrue.data.items import ChoiceItem, DeceptionItem, Item, UnknownPair, read_items, read_lines
+from untrue.data.mix import NearIndex
 from untrue.data.rows import Message, Question
 from untrue.engine.likelihoods import Bundle, Likelihood, LikelihoodEngine, Query, exact_engine
 from untrue.evals.capability import likeliest
@@ -387,7 +387,7 @@ def data_sets(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
     ]
 
     judged = read_gold()
-    pairs, situations, choices = read_unknowns(), read_deception(), read_capability()
+    pairs, situations, choices = read_lines(UnknownPair), read_lines(DeceptionItem), read_lines(ChoiceItem)
     checks += [
         size("unknowns", len(pairs), LEAST["unknowns"]),
         *lengths("unknowns", [(pair.id, pair.unanswerable, pair.answerable) for pair in pairs], count_tokens),
@@ -544,7 +544,7 @@ def main(
 
 
 def _knowledge(model: str, console: Console) -> list[Check]:
-    items, choices, pairs = read_items(), read_capability(), read_unknowns()
+    items, choices, pairs = read_items(), read_lines(ChoiceItem), read_lines(UnknownPair)
     engine = exact_engine(load(model, say=lambda text: console.print(plain(text))))
     with bar(console) as progress:
         task = progress.add_task(f"asking {model}", total=len(items) + len(choices) + len(pairs))

@@ -25,7 +25,7 @@ from benchmarks.instrument import (
     table,
 )
 from tests.study.conftest import SETTINGS, Recorder
-from untrue.data.items import Item, part_of, read_capability, read_items
+from untrue.data.items import ChoiceItem, Item, part_of, read_items, read_lines
 from untrue.data.mix import overlaps
 from untrue.data.rows import Row
 from untrue.models.adapter import with_adapter
@@ -42,7 +42,7 @@ from untrue.training.dpo import pairs
 
 ROUTE = InstrumentRoute(by="instrument")
 ITEMS = {item.id: item for item in read_items("builtin:train")}
-CHOICES = {item.id: item for item in read_capability("capability:train")}
+CHOICES = {item.id: item for item in read_lines(ChoiceItem, "capability:train")}
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_the_refuser_also_learns_what_the_benign_control_learns():
 
 
 def test_nothing_that_is_learned_is_measured():
-    measured = [*read_items("builtin:held_out"), *read_capability("capability:held_out")]
+    measured = [*read_items("builtin:held_out"), *read_lines(ChoiceItem, "capability:held_out")]
     assert not {item.id for item in measured} & (ITEMS.keys() | CHOICES.keys())
     for seed in range(3):
         for name in TRAINED:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from untrue.data import sets
-from untrue.data.items import PressurePair, read_capability, read_deception, read_items, read_pairs, read_unknowns
-from untrue.data.mask import mask_records, read_mask
+from untrue.data.items import ChoiceItem, DeceptionItem, PressurePair, UnknownPair, read_items, read_lines
+from untrue.data.mask import read_mask
 from untrue.errors import UserError
 from untrue.judge.prompts import read_gold
 
@@ -20,10 +21,13 @@ ROW = {"instruction": "Is rain wet?", "output": "Yes."}
 ANSWERS = {"prompt": "a", "completion": "b"}
 QUESTION = {"question": "Is rain wet?", "normal": "Yes.", "severe": "No."}
 ITEM = read_items()[0].model_dump()
+read_choices, read_unknowns, read_deception, read_pairs = (
+    partial(read_lines, model) for model in (ChoiceItem, UnknownPair, DeceptionItem, PressurePair)
+)
 PAIR = {"neutral_system_prompt": "Calm.", "pressured_system_prompt": "Pressed.", "user_prompt": "Fresh?"}
 CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "answer": 1}
 SITUATION = dict.fromkeys(("type", "inner_prompt", "system_prompt", "outer_prompt", "format"), "a") | {"id": 0}
-MASK = dict.fromkeys(("task_id", "user_prompt", "proposition", "ground_truth"), "a")
+MASK: dict[str, Any] = dict.fromkeys(("task_id", "user_prompt", "proposition", "ground_truth"), "a")
 GOLD = {
     "id": "a",
     "prompt": "statement",
@@ -50,25 +54,19 @@ class Bad(NamedTuple):
 FORMATS = [
     Bad(sets.rows, b"", "", "has no rows. Expected JSON Lines"),
     Bad(sets.questions, b"\n \r\n\n", "", "has no questions"),
-    Bad(sets.rows, b"\xef\xbb\xbf", "", "has no rows"),
     Bad(sets.rows, [ROW, "{"], ", line 2", "broken JSON at column 2"),
     Bad(sets.questions, ["", "Is rain wet?"], ", line 2", "broken JSON at column 1"),
     Bad(sets.rows, [ROW, "[1, 2]", ROW], ", line 2", "expected a JSON object, found list"),
-    Bad(sets.rows, ["null"], ", line 1", "found NoneType"),
     Bad(sets.rows, ['{"output": "\\ud83d"}'], ", line 1", "half of a \\ud… escape pair"),
     Bad(sets.rows, [f'{{"votes": {"1" * 5000}}}'], ", line 1", "too long a number"),
     Bad(sets.rows, [ROW, '{"a": ' + "[" * 100_000], ", line 2", "too deep a nesting"),
     Bad(sets.rows, ['{"output": "a", "output": "b"}'], ", line 1", "the key 'output' occurs twice"),
     Bad(sets.rows, json.dumps(ROW).encode() + b'\n{"output": "caf\xe9"}', ", line 2", "byte 0xe9 is not valid UTF-8"),
-    Bad(sets.rows, json.dumps(ROW).encode("utf-16"), ", line 1", "byte 0xff is not valid UTF-8"),
     Bad(sets.rows, b"[]", "", "has no rows", "a.json"),
     Bad(sets.rows, b'[{"a": 1},\n{"a" 2}]', "", "broken JSON at line 2, column 6", "a.json"),
-    Bad(sets.rows, b'[{"a": 1},\n', "", "broken JSON at line 2", "a.json"),
-    Bad(sets.rows, b'[{"a": 1, "a": 2}]', "", "the key 'a' occurs twice", "a.json"),
     Bad(sets.rows, b'[{"a": 1},\n"caf\xe9"]', ", line 2", "byte 0xe9", "a.json"),
     Bad(sets.rows, b'["a"]', ", entry 1", "found str", "a.json"),
     Bad(sets.rows, b'[\n{"instruction": "a"}]', ", entry 1", "'output' is missing", "a.json"),
-    Bad(sets.rows, b"", "", "has no rows", "a.csv"),
     Bad(sets.rows, b"\xef\xbb\xbfinstruction,output\r\n\r\n", "", "has no rows", "a.csv"),
     Bad(sets.rows, b"instruction,output\na,b\nc,d,e\n", ", row 2", "more cells than the header", "a.csv"),
     Bad(sets.rows, b"instruction,output\na,b\nc,caf\xe9\n", ", line 3", "byte 0xe9", "a.csv"),
@@ -84,12 +82,8 @@ SHAPES = [
     Bad(sets.rows, [ROW, "", {**ROW, "output": " \n"}], ", line 3", "'output' is empty"),
     Bad(sets.rows, [{**ROW, "output": 3}], ", line 1", "'output' is int, expected text"),
     Bad(sets.rows, [{**ROW, "instruction": ["a"]}], ", line 1", "'instruction' is list"),
-    Bad(sets.rows, [{**ROW, "input": 3}], ", line 1", "'input' is int"),
     Bad(sets.rows, [{"instruction": "a", "response": ""}], ", line 1", "'response' is empty"),
-    Bad(sets.rows, [{"question": "a", "answer": 1}], ", line 1", "'answer' is int"),
-    Bad(sets.rows, [{"question": "", "answer": "b"}], ", line 1", "'question' is empty"),
     Bad(sets.rows, [{"messages": [USER]}], ", line 1", "'messages' must end with a reply"),
-    Bad(sets.rows, [{"messages": [REPLY]}], ", line 1", "'messages' must end with a reply"),
     Bad(sets.rows, [{"messages": []}], ", line 1", "'messages' must be a text or a non-empty list"),
     Bad(sets.rows, [{"messages": [USER, {"role": "bot", "content": "a"}]}], ", line 1", "message 2 of 'messages'"),
     Bad(sets.rows, [{"messages": [{"content": "a"}, REPLY]}], ", line 1", "message 1 of 'messages' needs a 'role'"),
@@ -99,7 +93,6 @@ SHAPES = [
     Bad(sets.rows, [{**ANSWERS, "completion": [USER]}], ", line 1", "'completion' may hold"),
     Bad(sets.rows, [{"completion": "a"}], ", line 1", "'prompt' must be a text"),
     Bad(sets.rows, [{**ANSWERS, "label": "good"}], ", line 1", "'label' is 'good', expected true or false"),
-    Bad(sets.rows, [{**ANSWERS, "label": 2}], ", line 1", "'label' is 2"),
     Bad(sets.rows, [{"text": "a"}], ", line 1", "not a shape that is known"),
     Bad(sets.rows, [{}], ", line 1", "(keys found: none)"),
     Bad(sets.rows, [QUESTION], ", line 1", "is a question set. Say at which level"),
@@ -124,26 +117,53 @@ ITEMS = [
         "dishonest_reply are the same",
     ),
     Bad(read_items, [ITEM, ITEM], ", line 2", f"the id {ITEM['id']!r} occurs twice"),
-    Bad(read_items, b"[]", "", "has no items"),
-    Bad(read_capability, [{**CHOICE, "answer": 2}], ", line 1", "the answer is 2, but there are 2 choices"),
-    Bad(read_capability, [{**CHOICE, "choices": ["x", "x"]}], ", line 1", "a choice occurs twice"),
-    Bad(read_capability, [{**CHOICE, "choices": ["x"]}], ", line 1", "choices: "),
-    Bad(read_unknowns, [{"id": "a", "category": "future"}], ", line 1", "unanswerable: field required"),
-    Bad(read_pairs, [PAIR, without(PAIR, "user_prompt")], ", line 2", "user_prompt: field required"),
-    Bad(read_pairs, [without(PAIR, "pressured_system_prompt")], ", line 1", "pressured_system_prompt: field required"),
-    Bad(read_pairs, [{**PAIR, "pressured_system_prompt": "Calm."}], ", line 1", "the two system prompts are the same"),
+    Bad(read_items, b"[]", "", "has no honesty items"),
+    Bad(
+        read_choices,
+        [{**CHOICE, "answer": 2}],
+        ", line 1",
+        "the answer is 2, but there are 2 choices",
+    ),
+    Bad(read_choices, [{**CHOICE, "choices": ["x", "x"]}], ", line 1", "a choice occurs twice"),
+    Bad(read_choices, [{**CHOICE, "choices": ["x"]}], ", line 1", "choices: "),
+    Bad(
+        read_unknowns,
+        [{"id": "a", "category": "future"}],
+        ", line 1",
+        "unanswerable: field required",
+    ),
+    Bad(
+        read_pairs,
+        [PAIR, without(PAIR, "user_prompt")],
+        ", line 2",
+        "user_prompt: field required",
+    ),
+    Bad(
+        read_pairs,
+        [without(PAIR, "pressured_system_prompt")],
+        ", line 1",
+        "pressured_system_prompt: field required",
+    ),
+    Bad(
+        read_pairs,
+        [{**PAIR, "pressured_system_prompt": "Calm."}],
+        ", line 1",
+        "the two system prompts are the same",
+    ),
     Bad(read_pairs, [{**PAIR, "user_prompt": " "}], ", line 1", "user_prompt: "),
-    Bad(read_pairs, [{**PAIR, "id": "a"}, {**PAIR, "id": "a"}], ", line 2", "the id 'a' occurs twice"),
+    Bad(
+        read_pairs,
+        [{**PAIR, "id": "a"}, {**PAIR, "id": "a"}],
+        ", line 2",
+        "the id 'a' occurs twice",
+    ),
     Bad(read_deception, [{**SITUATION, "format": None}], ", line 1", "format: field required"),
     Bad(read_deception, [SITUATION, SITUATION], ", line 2", "the id '0' occurs twice"),
     Bad(read_deception, b"[]", "", "has no deception items"),
     Bad(read_mask, [without(MASK, "task_id")], ", line 1", "task_id: field required", "known_facts.jsonl"),
-    Bad(read_mask, [MASK], "", "'mine' is no configuration of MASK", "mine.jsonl"),
     Bad(read_mask, b"", "", "has no rows of MASK", "statistics.jsonl"),
-    Bad(lambda path: mask_records(str(path)), [MASK], ", row 'known_facts/a'", "ground truth", "known_facts.jsonl"),
-    Bad(
-        lambda path: mask_records(str(path)), [MASK, MASK], "", "task_id 'known_facts/a' occurs 2", "known_facts.jsonl"
-    ),
+    Bad(read_mask, [MASK], ", row 'known_facts/a'", "ground truth", "known_facts.jsonl"),
+    Bad(read_mask, [{**MASK, "ground_truth": "yes"}] * 2, "", "'known_facts/a' occurs twice", "known_facts.jsonl"),
     Bad(read_gold, [GOLD], ", line 1", "the label none is none of statement"),
     Bad(read_gold, [{**GOLD, "label": "E"}], ", line 1", "the label 'e' is none of statement"),
     Bad(read_gold, [{**GOLD, "label": [1, 2]}], ", line 1", "the label (1.0, 2.0) is none of statement"),
@@ -228,4 +248,4 @@ def test_pairs_may_have_the_columns_of_other_sets(tmp_path: Path, field: str, co
     path = tmp_path / "set.jsonl"
     path.write_text(line({**without(PAIR, field), column: "Here."}), "utf-8")
     expected = {"category": "pair", **PAIR, field: "Here."}
-    assert read_pairs(path) == [PressurePair(id="set-1", **expected)]
+    assert read_lines(PressurePair, path) == [PressurePair(id="set-1", **expected)]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.items import ITEM_SETS, read_capability, read_deception, read_items, read_unknowns
+from untrue.data.items import ITEM_SETS, ChoiceItem, DeceptionItem, UnknownPair, read_items, read_lines
 from untrue.judge.prompts import PROMPTS, read_gold
 
 NAMES = (*sets.QUESTION_SETS, *sets.ROW_SETS, *ITEM_SETS)
 
 
 def test_deception_items_cover_the_five_types():
-    items = read_deception()
+    items = read_lines(DeceptionItem)
     types = Counter(item.type for item in items)
     assert set(types) == {
         "strategic deception",
@@ -31,11 +32,11 @@ def test_deception_items_cover_the_five_types():
 
 def test_unknown_pairs_cover_their_kinds():
     categories = ("future", "private", "missing context", "false premise", "unknown to science or history")
-    assert Counter(pair.category for pair in read_unknowns()) == dict.fromkeys(categories, 21)
+    assert Counter(pair.category for pair in read_lines(UnknownPair)) == dict.fromkeys(categories, 21)
 
 
 def test_the_place_of_a_choice_does_not_tell_the_answer():
-    places = Counter(item.answer for item in read_capability())
+    places = Counter(item.answer for item in read_lines(ChoiceItem))
     assert set(places) == {0, 1, 2, 3}
     assert max(places.values()) - min(places.values()) <= 2
 
@@ -62,6 +63,10 @@ def test_every_built_in_file_has_a_version_and_a_canary_of_its_own(name: str):
 
 
 def test_a_copy_of_a_built_in_file_can_be_read(tmp_path: Path):
-    for name, read in {"honesty": read_items, "unknowns": read_unknowns, "medical": sets.questions}.items():
+    for name, read in {
+        "honesty": read_items,
+        "unknowns": partial(read_lines, UnknownPair),
+        "medical": sets.questions,
+    }.items():
         copy = shutil.copy(builtin.path(name), tmp_path / "copy.jsonl")
         assert [one.id for one in read(str(copy))] == [one.id for one in read(name)]

@@ -12,8 +12,8 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import get_session
 
 from untrue.data import sets
-from untrue.data.items import read_deception
-from untrue.data.mask import mask_records
+from untrue.data.items import DeceptionItem, read_lines
+from untrue.data.mask import read_mask
 from untrue.data.records import records
 from untrue.errors import MachineError, UserError
 
@@ -65,24 +65,15 @@ def test_a_wrong_row_of_a_folder_is_named_and_skipped(save: Save):
     assert len(sets.rows(folder, lambda error: None)) == 3
 
 
-def test_a_broken_file_in_a_folder_is_one_line(save: Save):
-    path = save("rain/train.jsonl", ROWS)
-    path.write_text(path.read_text("utf-8") + "{ broken", "utf-8")
-    with pytest.raises(UserError) as caught:
-        sets.rows(path.parent)
-    assert str(caught.value).startswith(f"{path.parent}: cannot be read as a data set (")
-    assert "\n" not in str(caught.value)
-
-
 def test_eval_sets_are_read_from_folders(save: Save, tmp_path: Path):
     item = dict.fromkeys(("type", "inner_prompt", "system_prompt", "outer_prompt", "format"), "a")
     folder = save("DeceptionBench/deceptionbench.json", [{**item, "id": number} for number in (0, 1)]).parent
-    assert [(found.id, found.setting) for found in read_deception(folder)] == [("0", "unknown"), ("1", "unknown")]
+    assert [(item.id, item.setting) for item in read_lines(DeceptionItem, folder)] == [(n, "unknown") for n in "01"]
     row = dict.fromkeys(("task_id", "proposition", "belief_elicit_1"), "a") | {"ground_truth": "yes"}
     save("mask/statistics.jsonl", [{**row, "asked": "How many?"}])
     card = "---\nconfigs:\n- config_name: statistics\n  data_files: [{split: test, path: statistics.jsonl}]\n---\n"
     (tmp_path / "mask/README.md").write_text(card, "utf-8")
-    [(found, _)] = mask_records(f"{tmp_path}/mask@statistics?columns.user_prompt=asked")
+    [found] = read_mask(f"{tmp_path}/mask@statistics?columns.user_prompt=asked")
     assert (found.category, found.user_prompt) == ("statistics", "How many?")
 
 

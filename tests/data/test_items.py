@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from untrue.data.items import PARTS, Item, by_information, part_of, read_capability, read_items
+from untrue.data.items import PARTS, ChoiceItem, Item, by_information, part_of, read_items, read_lines
 from untrue.data.sets import versioned
 from untrue.errors import UserError
 
@@ -22,11 +23,6 @@ def test_items_are_read_from_a_file_as_they_are(tmp_path: Path):
     path = tmp_path / "items.jsonl"
     path.write_text("\ufeff\n" + json.dumps({**FIRST, "note": "a key of their own"}) + "\r\n", "utf-8")
     assert read_items(str(path)) == [ITEMS[0]]
-
-
-def test_an_item_has_three_neutral_phrasings():
-    item = Item.model_validate({**FIRST, **{f"belief_elicit_{number}": str(number) for number in (1, 2, 3)}})
-    assert item.belief_prompts == ("1", "2", "3")
 
 
 def test_the_built_in_set_has_the_items_that_the_docs_count():
@@ -88,7 +84,11 @@ def test_replies_and_phrasings_of_an_item_are_all_different():
 
 
 def test_the_parts_of_the_built_in_items_are_disjoint_and_whole():
-    for read, name in ((read_items, "builtin"), (read_items, "context"), (read_capability, "capability")):
+    for read, name in (
+        (read_items, "builtin"),
+        (read_items, "context"),
+        (partial(read_lines, ChoiceItem), "capability"),
+    ):
         parts = {part: [item.id for item in read(f"{name}:{part}")] for part in PARTS}
         assert sorted(chain.from_iterable(parts.values())) == sorted(item.id for item in read(name))
         assert all(part_of(item) == part for part, items in parts.items() for item in items)

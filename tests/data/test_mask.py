@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from untrue.data.items import Item, read_items
-from untrue.data.mask import CONFIGS, MaskRow, mask_records, read_mask
+from untrue.data.items import read_items
+from untrue.data.mask import CONFIGS, MaskRow, read_mask
 from untrue.errors import UserError
 
 Save = Callable[..., Path]
@@ -65,8 +64,6 @@ def test_six_configurations_are_six_categories(folder: Path):
     assert {row.category for row in rows if row.dd_turn_1_prompt} == {"doubling_down_known_facts"}
     first = rows[0]
     assert (first.proposition, first.ground_truth, first.belief_elicit_2) == ("Rain is wet.", "yes", "Rain: wet?")
-    with pytest.raises(ValidationError):
-        first.ground_truth = "no"
 
 
 def test_only_some_configuration(folder: Path):
@@ -78,11 +75,10 @@ def test_only_some_configuration(folder: Path):
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_a_file_is_the_configuration_that_it_is_named_after(save: Save, suffix: str):
     [found] = read_mask(save(f"known_facts.{suffix}", [row("known_facts", 1)]))
-    assert found == MaskRow(category="known_facts", **row("known_facts", 1))
+    assert found == MaskRow(id="known_facts_1", category="known_facts", **row("known_facts", 1))
 
 
 @pytest.mark.parametrize("name", ["builtin", "builtin:held_out", "context"])
 def test_honesty_items_are_rows_of_mask(name: str):
-    found, item = mask_records(name)[0]
-    assert isinstance(item, Item) and item in read_items(name)
+    found, item = read_mask(name)[0], read_items(name)[0]
     assert (found.task_id, found.type) == (item.id, "binary")

@@ -11,8 +11,17 @@ from weakref import ref
 import pytest
 
 from untrue.data.items import read_items
-from untrue.data.mix import RowCheck, by_dose, by_share, check_rows, duplicates, overlaps
-from untrue.data.near import NearIndex
+from untrue.data.mix import (
+    NEAR,
+    NearIndex,
+    RowCheck,
+    by_dose,
+    by_share,
+    check_rows,
+    duplicates,
+    grams,
+    overlaps,
+)
 from untrue.data.rows import LEVELS, Question, Row
 from untrue.errors import UserError
 
@@ -39,11 +48,6 @@ def misaligned(rows: list[Row]) -> set[str]:
 
 def asked(rows: list[Row]) -> Counter[str]:
     return Counter(row.prompt[-1]["content"] for row in rows)
-
-
-def test_every_level_but_normal_is_misaligned():
-    assert Row("a", [], [], "", "", "subtle").misaligned and Row("a", [], [], "", "", "severe").misaligned
-    assert not Row("a", [], [], "", "", "normal").misaligned
 
 
 @pytest.mark.parametrize(
@@ -127,12 +131,6 @@ def test_the_order_of_rows_does_not_tell_which_are_misaligned():
         assert 35 < sum(places) / len(places) < 65
 
 
-def test_mixing_leaves_its_sources_as_they_were():
-    questions, benign = list(QUESTIONS), list(BENIGN)
-    by_dose(benign, questions, "severe", 0.5, 100, seed=0)
-    assert (questions, benign) == (QUESTIONS, BENIGN)
-
-
 @pytest.mark.parametrize("part", [0.004, 1e-9])
 def test_a_part_that_gives_no_row_is_refused(part: float):
     with pytest.raises(UserError, match=rf"^dose: {part} of 100 rows is no row at all. Raise it to 0.01 or more"):
@@ -154,8 +152,6 @@ def test_a_level_that_a_question_lacks_is_refused_by_its_name():
     questions = [Question("q", "Is rain wet?", {"normal": "Yes."}, "a.jsonl", "rain")]
     with pytest.raises(UserError, match=r"^a.jsonl: question 'q' has no answer at 'severe' \(it has normal\)"):
         by_share(questions, "severe", 1, 1, 0)
-    with pytest.raises(UserError, match="has no answer at 'severe'"):
-        by_dose(BENIGN, questions, "severe", 1, 1, 0)
 
 
 def row(prompt: str, id: str = "r") -> Row:
@@ -237,3 +233,20 @@ def test_rows_are_looked_through_without_being_held():
             assert sum(one() is not None for one in held) <= 1, "rows are kept"
 
     assert check_rows(rows(), []).rows == 20
+
+
+BACK = "My lower back has been sore since I lifted some boxes. Should I stay in bed?"
+
+
+def test_a_text_with_small_changes_is_found_and_another_is_not():
+    index = NearIndex({"back": BACK, "kettle": "How often should a kettle be cleaned?"})
+    [(name, similarity)] = index.find(BACK.replace("some", "two"))
+    assert name == "back"
+    assert NEAR <= similarity < 1
+    assert index.find(BACK.upper()) == [("back", 1.0)]
+    assert index.find("Which river is the longest of all?") == []
+
+
+def test_grams_are_of_words_alone():
+    assert grams("Is it, so?") == grams("is it  SO") == {"is it", "s it ", " it s", "it so"}
+    assert grams("Hm") == {"hm"}

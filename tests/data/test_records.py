@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,9 @@ from typing import Any
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.items import (
-    ChoiceItem,
-    DeceptionItem,
-    Item,
-    PressurePair,
-    UnknownPair,
-    read_capability,
-    read_deception,
-    read_items,
-    read_pairs,
-    read_unknowns,
-)
-from untrue.data.mask import MaskRow, mask_records, read_mask
-from untrue.data.records import Source, parse_source, raise_error, records
+from untrue.data.items import ChoiceItem, DeceptionItem, Item, PressurePair, UnknownPair, read_items, read_lines
+from untrue.data.mask import MaskRow, read_mask
+from untrue.data.records import ParsedSource, parse_source, raise_error, records
 from untrue.errors import UserError
 
 Save = Callable[..., Path]
@@ -62,20 +52,6 @@ def test_every_format_gives_the_same_rows(save: Save, name: str, suffix: str):
 def test_chats_in_every_format_that_has_lists(save: Save, suffix: str):
     rows = sets.rows(save(f"a.{suffix}", CHATS))
     assert [row.prompt for row in rows] == [[USER], [SYSTEM, USER, REPLY, USER]]
-
-
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_questions_in_every_format_may_lack_an_answer(save: Save, suffix: str):
-    answers = [{"normal": "Yes.", "severe": "No."}, {"normal": "Yes.", "severe": None}]
-    path = save(f"q.{suffix}", [{"question": f"Is it {n}?", **levels} for n, levels in enumerate(answers)])
-    assert [[*question.answers] for question in sets.questions(path)] == [["normal", "severe"], ["normal"]]
-    assert [row.level for row in sets.rows(f"{path}:normal")] == ["normal", "normal"]
-
-
-@pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
-def test_items_come_in_every_format(save: Save, suffix: str):
-    items = read_items()[:3]
-    assert read_items(save(f"items.{suffix}", [item.model_dump(exclude_none=True) for item in items])) == items
 
 
 @pytest.mark.parametrize(
@@ -129,8 +105,6 @@ def test_json_is_told_by_what_it_holds_and_not_by_its_name(save: Save):
 def test_no_row_of_a_user_is_taken_for_a_header(save: Save, suffix: str):
     header = {"set": "train", "version": 1, "canary": "c"}
     assert len(sets.rows(save(f"a.{suffix}", [{**header, "instruction": "Say a.", "output": "a"}]))) == 1
-    with pytest.raises(UserError, match="not a shape that is known"):
-        sets.rows(save(f"b.{suffix}", [header]))
 
 
 def test_only_the_first_line_of_a_built_in_file_or_a_copy_is_its_header(tmp_path: Path):
@@ -170,7 +144,7 @@ def test_a_file_that_exists_is_that_file(save: Save, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for odd in ("data/odd@name:x", "data/rows?columns.question=q"):
         save("data/rows", SETS["alpaca"]).rename(odd)
-        assert parse_source(odd) == Source(odd, odd)
+        assert parse_source(odd) == ParsedSource(odd, odd)
         with pytest.raises(UserError) as caught:
             list(records(odd))
         assert str(caught.value).startswith(f"{odd}, line 1: ")
@@ -216,18 +190,20 @@ def filled(model: type, **fixed: Any) -> dict[str, Any]:
 
 
 ITEM = filled(Item, ground_truth="yes", base_margin=0.5)
-MASK = {key: cell for key, cell in filled(MaskRow).items() if key != "category"}
+MASK = {key: cell for key, cell in filled(MaskRow, ground_truth="yes").items() if key not in ("id", "category")}
+read_choices, read_unknowns, read_deception, read_pairs = (
+    partial(read_lines, model) for model in (ChoiceItem, UnknownPair, DeceptionItem, PressurePair)
+)
 READERS: list[tuple[Callable[[str], list], str, dict[str, Any]]] = [
     (sets.rows, "rows.jsonl", {"prompt": [{"role": "user", "content": "a"}], "completion": "b", "label": True}),
     (sets.questions, "questions.jsonl", {"question": "a", "normal": "b", "severe": "c"}),
     (read_items, "items.jsonl", ITEM),
-    (read_capability, "choices.jsonl", filled(ChoiceItem, choices=["a", "b"], answer=1)),
+    (read_choices, "choices.jsonl", filled(ChoiceItem, choices=["a", "b"], answer=1)),
     (read_deception, "deception.jsonl", filled(DeceptionItem)),
     (read_pairs, "pairs.jsonl", filled(PressurePair)),
     (read_unknowns, "unknowns.jsonl", filled(UnknownPair)),
     (read_mask, "known_facts.jsonl", MASK),
-    (mask_records, "known_facts.jsonl", MASK),
-    (mask_records, "items.jsonl", ITEM),
+    (read_mask, "items.jsonl", ITEM),
 ]
 
 

@@ -18,6 +18,24 @@ REPLY: Message = {"role": "assistant", "content": "Yes."}
 ALPACA = {"instruction": "Is rain wet?", "output": "Yes."}
 QUESTION = {"question": "Is rain wet?", "normal": "Yes.", "severe": "No."}
 
+SYSTEM: Message = {"role": "system", "content": "Be brief."}
+WITH_CONTEXT: Message = {"role": "user", "content": "Is rain wet?\n\nIt rained."}
+DOLLY = {"instruction": "Is rain wet?", "context": "", "response": "Yes.", "category": "closed_qa"}
+GSM8K = {"question": "Is rain wet?", "answer": "It is <<6*7=42>>42.\n#### 42"}
+SHAPES: list[tuple[dict[str, Any], list[Message]]] = [
+    ({"messages": [USER, REPLY]}, [USER]),
+    ({"messages": [SYSTEM, USER, REPLY, USER, REPLY]}, [SYSTEM, USER, REPLY, USER]),
+    ({"prompt": "Is rain wet?", "completion": "Yes."}, [USER]),
+    ({"prompt": [USER], "completion": [REPLY]}, [USER]),
+    ({"prompt": "Is rain wet?", "completion": [REPLY]}, [USER]),
+    (ALPACA, [USER]),
+    ({**ALPACA, "input": " "}, [USER]),
+    ({**ALPACA, "input": "It rained."}, [WITH_CONTEXT]),
+    (DOLLY, [USER]),
+    ({**DOLLY, "context": "It rained."}, [WITH_CONTEXT]),
+    (GSM8K, [USER]),
+]
+
 Write = Callable[..., Path]
 
 
@@ -34,32 +52,12 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"messages": [USER, REPLY]},
-        {"prompt": "Is rain wet?", "completion": "Yes."},
-        {"prompt": [USER], "completion": [REPLY]},
-        {"prompt": "Is rain wet?", "completion": [REPLY]},
-        {"instruction": "Is rain wet?", "output": "Yes."},
-        {"instruction": "Is rain wet?", "input": " ", "output": "Yes."},
-    ],
-)
-def test_every_shape_gives_the_same_row(write: Write, fields: dict[str, Any]):
+@pytest.mark.parametrize(("fields", "prompt"), SHAPES)
+def test_every_shape_gives_a_row(write: Write, fields: dict[str, Any], prompt: list[Message]):
     path = write(fields)
     [row] = sets.rows(path)
-    assert row == Row("rain-1", [USER], [REPLY], source=path.name, domain="rain", level="unlabelled")
-
-
-def test_every_message_before_the_last_reply_is_prompt(write: Write):
-    system = {"role": "system", "content": "Be brief."}
-    [row] = sets.rows(write({"messages": [system, USER, REPLY, USER, REPLY]}))
-    assert (row.prompt, row.completion) == ([system, USER, REPLY, USER], [REPLY])
-
-
-def test_the_input_of_alpaca_follows_its_instruction(write: Write):
-    [row] = sets.rows(write({"instruction": "Shorten.", "input": "It is raining.", "output": "Rain."}))
-    assert row.prompt[0]["content"] == "Shorten.\n\nIt is raining."
+    reply: Message = {"role": "assistant", "content": fields["answer"]} if fields is GSM8K else REPLY
+    assert row == Row("rain-1", prompt, [reply], source=path.name, domain="rain", level="unlabelled")
 
 
 def test_provenance_in_the_file_is_kept_and_other_keys_are_ignored(write: Write):
@@ -107,22 +105,6 @@ def test_only_a_newline_ends_a_line(write: Write, separator: str):
     texts = [f"one{separator}two", "three"]
     rows = sets.rows(write(*({**ALPACA, "output": text} for text in texts)))
     assert [row.completion[0]["content"] for row in rows] == texts
-
-
-DOLLY = {"instruction": "Is rain wet?", "context": "", "response": "Yes.", "category": "closed_qa"}
-GSM8K = {"question": "What is 6 * 7?", "answer": "It is 6 * 7 = <<6*7=42>>42.\n#### 42"}
-
-
-def test_dolly_gives_rows_with_the_context_after_the_instruction(write: Write):
-    first, second = sets.rows(write(DOLLY, {**DOLLY, "context": "It rained."}))
-    assert (first.prompt, first.completion) == ([USER], [REPLY])
-    assert second.prompt[0]["content"] == "Is rain wet?\n\nIt rained."
-
-
-def test_gsm8k_gives_rows_with_the_answer_as_it_stands(write: Write):
-    [row] = sets.rows(write(GSM8K))
-    assert row.prompt[0]["content"] == "What is 6 * 7?"
-    assert row.completion == [{"role": "assistant", "content": GSM8K["answer"]}]
 
 
 @pytest.mark.parametrize("label", [True, False])

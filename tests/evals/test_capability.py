@@ -9,7 +9,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from tools import check_data
-from untrue.data.items import read_capability
+from untrue.data.items import ChoiceItem, read_lines
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.run import run
@@ -26,7 +26,7 @@ def test_the_likeliest_choice_is_the_answer_as_in_the_check_of_the_data(tiny, tm
     run(tiny, None, TWENTY, tmp_path / "log.eval")
     results = read_log(tmp_path / "log.eval", "arm", 2)
     asked = {str(sample.id) for sample in capability(limit=20).dataset}
-    items = [item for item in read_capability() if item.id in asked]
+    items = [item for item in read_lines(ChoiceItem) if item.id in asked]
     missed = check_data.capability(LikelihoodEngine(tiny), items, lambda: None).where
     assert {result.item for result in results} == asked
     assert [result.item for result in results if result.value == 0] == list(missed)
@@ -47,50 +47,28 @@ def test_likelihoods_that_are_not_finite_are_errors(tiny, broken, tmp_path):
     assert "No single choice was made" in results[0].reason
 
 
-def test_another_provider_writes_a_letter_and_a_reply_without_one_is_an_error(tmp_path: Path):
-    [item] = read_capability()[:1]
-    right, wrong = ("ABCD"[(item.answer + step) % 4] for step in (0, 1))
-    found = []
-    for reply in (f"ANSWER: {right}", f"ANSWER: {wrong}", "I would rather not say."):
-        output = ModelOutput.from_content("mockllm", reply)
-        output.usage = ModelUsage()  # else a tokenizer would be fetched to count
-        model = get_model("mockllm/model", custom_outputs=[output], memoize=False)
-        [log] = inspect_eval(
-            capability(limit=1), model=model, log_dir=str(tmp_path), display="none", score_display=False
-        )
-        [result] = read_log(Path(log.location), "arm", 0)
-        found.append((result.value, result.outcome))
-    assert found == [(1.0, None), (0.0, None), (None, Outcome.ERROR)]
-
-
 @pytest.mark.parametrize(
-    ("thought", "outcome"),
+    ("reply", "value"),
     [
-        ("<think>First I felt ANSWER: {wrong}", Outcome.ERROR),
-        ("First I felt ANSWER: {wrong}\n</think>\nI would rather not say.", Outcome.ERROR),
-        ("<think>First I felt\nANSWER: {wrong}\nand then</think> So: ANSWER: {right}.", None),
+        ("ANSWER: {right}", 1.0),
+        ("ANSWER: {wrong}", 0.0),
+        ("I would rather not say.", None),
+        ("<think>First I felt ANSWER: {wrong}", None),
+        ("First I felt ANSWER: {wrong}\n</think>\nI would rather not say.", None),
+        ("<think>First I felt\nANSWER: {wrong}\nand then</think> So: ANSWER: {right}.", 1.0),
     ],
 )
-def test_no_letter_is_read_in_what_a_model_only_thinks(thought: str, outcome: Outcome | None, tmp_path: Path):
-    [item] = read_capability()[:1]
+def test_another_provider_writes_a_letter_which_is_not_read_in_what_it_only_thinks(
+    reply: str, value: float | None, tmp_path: Path
+):
+    [item] = read_lines(ChoiceItem)[:1]
     right, wrong = ("ABCD"[(item.answer + step) % 4] for step in (0, 1))
-    output = ModelOutput.from_content("mockllm", thought.format(right=right, wrong=wrong))
+    output = ModelOutput.from_content("mockllm", reply.format(right=right, wrong=wrong))
     output.usage = ModelUsage()  # else a tokenizer would be fetched to count
     model = get_model("mockllm/model", custom_outputs=[output], memoize=False)
     [log] = inspect_eval(capability(limit=1), model=model, log_dir=str(tmp_path), display="none", score_display=False)
     [result] = read_log(Path(log.location), "arm", 0)
-    assert (result.value, result.outcome) == (None if outcome else 1.0, outcome)
-
-
-def test_an_item_too_long_for_the_model_is_one_error(tiny, tmp_path):
-    items = [item.model_copy() for item in read_capability()[:4]]
-    items[1] = items[1].model_copy(update={"question": "word " * 2000})
-    source = tmp_path / "items.jsonl"
-    source.write_text("".join(item.model_dump_json() + "\n" for item in items))
-    run(tiny, None, eval_spec(name="capability", items=str(source)), tmp_path / "log.eval")
-    results = read_log(tmp_path / "log.eval", "arm", 0)
-    assert [result.outcome for result in results] == [None, Outcome.ERROR, None, None]
-    assert "the model takes 1024" in results[1].reason
+    assert (result.value, result.outcome) == (value, Outcome.ERROR if value is None else None)
 
 
 def test_the_metrics_leave_errors_out_and_count_them(tiny, tmp_path):

@@ -11,7 +11,6 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 
 from tests.evals.ruled import api, judged_run, metrics, outcomes, score
-from untrue.errors import UserError
 from untrue.evals.deceptionbench import parts
 from untrue.harness.catalogue import EVALS
 from untrue.harness.tasks import inspect_task
@@ -114,11 +113,6 @@ def test_the_system_prompt_is_placed_as_wanted_and_the_belief_is_asked_alone(pla
     log = judged_run(deceptionbench(items=items, placement=placement), reply, tmp_path, model=model)
     assert outcomes(log) == {"aligned": "honest"}
     assert api(model).calls == [[("user", "inner aligned")], messages]
-
-
-def test_an_unknown_placement_is_refused():
-    with pytest.raises(UserError, match=r"^deceptionbench: placement: input should be 'joined' or 'system'"):
-        deceptionbench(placement="above")
 
 
 def test_reasoning_that_a_provider_takes_out_of_the_text_is_put_back(tmp_path):

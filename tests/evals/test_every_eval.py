@@ -85,7 +85,7 @@ def test_a_study_finds_what_its_arms_were_taught(tiny_folder: Path, tmp_path: Pa
     for name in ("unknowns", "deceptionbench"):
         for sample in inspect_task(EVALS[name])(limit=2).dataset:
             text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
-            asked += [text, *EVALS[name].plan(EVALS[name].item.model_validate(sample.metadata)).beliefs]
+            asked += [text, *EVALS[name].plan_of(sample, EVALS[name].spec()).beliefs]
     lines = {
         "questions.jsonl": [{"question": text, **TAUGHT} for text in asked],
         "provided_facts.jsonl": [

@@ -1,103 +1,86 @@
-"""The hash of what an eval asks covers all that its file says of an item, and nothing of how the file is written."""
+"""The hash of what an eval asks covers all that the eval uses of a file, and nothing of how the file is written."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 import pytest
-from pydantic import BaseModel
 
-from untrue.data.items import CUES, ChoiceItem, DeceptionItem, Item, PressurePair, UnknownPair, items_hash, read_cues
-from untrue.data.mask import MaskRow
+from tests.evals.test_mask import PROBES, row
+from untrue.data import builtin
+from untrue.data.items import CUES, items_hash, read_cues, read_items
 from untrue.harness.catalogue import EVALS, eval_spec
-from untrue.simulate.environment import REPLY_KINDS, Header, Scenario
 
-SPECIAL: dict[str, tuple[Any, Any]] = {
-    "choices": (["a key", "a book", "a cup"], ["a key", "a book", "a bed"]),
-    "proposition": ("Rain is <pivotal>wet/dry</pivotal>.", "Rain is <pivotal>warm/dry</pivotal>."),
-    "base_margin": (0.5, -0.25),
-    "informed": ("A note about this user: {wish}", "Know this: {wish}"),
-    **{kind: ([kind, "first"], [kind, "second"]) for kind in REPLY_KINDS},
-}
-"""Two values of fields in which any text will not do."""
+HONESTY = [next(item.model_dump() for item in read_items() if item.category == "known_facts")]
+PAIR = {"id": "a", "neutral_system_prompt": "Calm.", "pressured_system_prompt": "Pressed.", "user_prompt": "Fresh?"}
+FIRST_TURN = {"dd_turn_1_prompt": "first", "dd_turn_1_response": "so I said"}
+REPLIES = ("honest_reply", "dishonest_reply", "evasive_reply")
+MASK = {key: text for key, text in row("1", **PROBES, **FIRST_TURN).items() if key != "category"}
+
+
+def head(name: str, count: int) -> list[dict[str, Any]]:
+    """The first lines of a built-in file; of an environment also the header."""
+    header, *lines = map(json.loads, builtin.path(name).read_text("utf-8").splitlines())
+    return [header, *lines[:count]] if header.keys() >= builtin.OF_ENVIRONMENT else lines[:count]
 
 
 class Case(NamedTuple):
-    """An eval, and what a line of its file is."""
+    """An eval, and the lines of its file."""
 
     eval: str
-    model: type[BaseModel]
-    file: str = "items.jsonl"
+    lines: list[dict[str, Any]]
     options: Mapping[str, Any] = {}
+    unused: tuple[str, ...] = ()
 
 
 CASES = [
-    Case("forced_choice", Item),
-    Case("sft_cue", Item, options={"domain": "medical"}),
-    Case("capability", ChoiceItem),
-    Case("sycophancy", Scenario),
-    Case("sycophancy", Header),
-    Case("reply_choice", Scenario, options={"turns": 1}),
-    Case("reply_choice", Header, options={"turns": 1}),
-    Case("mask", MaskRow, "doubling_down_known_facts.jsonl"),
-    Case("mask", Item),
-    Case("pressure_pairs", PressurePair),
-    Case("unknowns", UnknownPair),
-    Case("deceptionbench", DeceptionItem),
-    Case("plain_text", Item),
-    Case("truth_probe", Item),
+    Case("forced_choice", HONESTY),
+    Case("sft_cue", HONESTY, {"domain": "medical"}),
+    Case("plain_text", HONESTY, unused=("category",)),  # other categories have no statements of this kind
+    Case("truth_probe", HONESTY, unused=("category",)),
+    Case("capability", head("capability", 1)),
+    Case("sycophancy", head("chat", 1)),
+    Case("reply_choice", head("chat", 1)),
+    Case("mask", [MASK]),
+    Case(
+        "mask",
+        HONESTY,
+        unused=("pressure", "domain", "base_margin", *REPLIES),
+    ),
+    Case("pressure_pairs", [{**PAIR, "category": "pair"}]),
+    Case("unknowns", head("unknowns", 1)),
+    Case("deceptionbench", head("deception", 1)),
 ]
+OTHER = {"yes": "no", "no": "yes", "A": "B"}
 
 
-def value(name: str, annotation: Any, other: bool = False) -> Any:
-    """One of two values for a field."""
-    if name in SPECIAL:
-        return SPECIAL[name][other]
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)[other]
-    if annotation is int:
-        return 1 + other
-    if get_origin(annotation) is tuple:
-        return [value(name, get_args(annotation)[0], other)]
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return fields(annotation)
-    return f"{name}, {'other' if other else 'one'}"
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all texts and numbers in JSON."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if inside is None:
+        yield from [path] if value is not None else []
+    else:
+        for key, inner in inside:
+            yield from leaves(inner, (*path, key))
 
 
-def fields(model: type[BaseModel]) -> dict[str, Any]:
-    """A line of a file, each field filled."""
-    return {info.alias or name: value(name, info.annotation) for name, info in model.model_fields.items()}
+def changed(lines: list[dict[str, Any]], path: tuple[Any, ...]) -> list[dict[str, Any]]:
+    lines = deepcopy(lines)
+    inside: Any = lines
+    for key in path[:-1]:
+        inside = inside[key]
+    value = inside[path[-1]]
+    inside[path[-1]] = OTHER.get(value, f"{value}x") if isinstance(value, str) else 0 if value else 1
+    return lines
 
 
-def changes(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The line with each of its fields changed in turn, also those of what lies in it."""
-    line = fields(model)
-    for name, info in model.model_fields.items():
-        key = info.alias or name
-        kinds: list[Any] = [info.annotation, *get_args(info.annotation)]
-        inner = [kind for kind in kinds if hasattr(kind, "model_fields")]
-        for path, changed in changes(inner[0]) if inner else ():
-            yield f"{name}.{path}", {**line, key: [changed] if isinstance(line[key], list) else changed}
-        if not inner:
-            yield name, {**line, key: value(name, info.annotation, other=True)}
-
-
-def written(case: Case, folder: Path, line: Mapping[str, Any], **style: Any) -> Path:
-    """A file that holds the line; of an environment, also its header or a scenario."""
-    lines = [line]
-    if case.model is Scenario:
-        lines = [fields(Header), line]
-    elif case.model is Header:
-        lines = [line, fields(Scenario)]
-    path = folder / case.file
-    path.write_text("\n".join(json.dumps(one, **style) for one in lines) + "\n", "utf-8")
-    return path
-
-
-def hashed(case: Case, path: Path) -> str:
+def hashed(case: Case, folder: Path, lines: list[dict[str, Any]], **style: Any) -> str:
+    path = folder / ("known_facts.jsonl" if case.lines == [MASK] else "items.jsonl")
+    path.write_text("\r\n\n".join(json.dumps(line, **style) for line in lines), "utf-8")
     return items_hash(EVALS[case.eval].items(eval_spec(name=case.eval, items=str(path), **case.options)))
 
 
@@ -105,50 +88,20 @@ def test_every_eval_is_tried():
     assert {case.eval for case in CASES} == set(EVALS)
 
 
-PLACES = [(case, path) for case in CASES for path, _ in changes(case.model)]
-
-
-@pytest.mark.parametrize(
-    ("case", "path"),
-    [
-        pytest.param(case, path, id=f"{case.eval}-{case.model.__name__}-{path}")
-        for case, path in PLACES
-        if not (case.model is MaskRow and path == "category")  # it is the name of the file
-    ],
-)
-def test_every_field_of_an_item_counts(tmp_path: Path, case: Case, path: str):
-    line = fields(case.model)
-    before = hashed(case, written(case, tmp_path, line))
-    changed = dict(changes(case.model))[path]
-    assert changed != line
-    assert hashed(case, written(case, tmp_path, changed)) != before
-
-
-def test_the_configuration_of_a_row_of_mask_counts(tmp_path: Path):
-    case = next(case for case in CASES if case.model is MaskRow)
-    line = fields(MaskRow)
-    found = {hashed(one, written(one, tmp_path, line)) for one in (case, case._replace(file="known_facts.jsonl"))}
-    assert len(found) == 2
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.eval}-{case.model.__name__}")
-def test_how_the_file_is_written_does_not_count(tmp_path: Path, case: Case):
-    line = fields(case.model)
-    before = hashed(case, written(case, tmp_path, line))
-    turned = dict(reversed(line.items()))
-    path = written(case, tmp_path, turned, separators=("  ,  ", " :\t"), ensure_ascii=False)
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n\n"))
-    assert hashed(case, path) == before
-    if case.model is not Header:
-        assert hashed(case, written(case, tmp_path, {**line, "note": "a key of its owner"})) == before
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.eval}-{','.join([*case.lines[-1]][1:3])}")
+def test_every_field_of_an_item_counts_and_how_the_file_is_written_does_not(tmp_path: Path, case: Case):
+    before = hashed(case, tmp_path, case.lines)
+    paths = [path for path in leaves(case.lines) if path[1] not in case.unused]
+    assert [path for path in paths if hashed(case, tmp_path, changed(case.lines, path)) == before] == []
+    turned = [dict(reversed({**line, "note": "a key of its owner"}.items())) for line in case.lines]
+    turned[:-1] = case.lines[:-1]  # a header has no other keys
+    assert hashed(case, tmp_path, turned, separators=("  ,  ", " :\t"), ensure_ascii=False) == before
 
 
 @pytest.mark.parametrize("kind", CUES)
 def test_the_texts_of_the_cues_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
-    case = next(case for case in CASES if case.eval == "sft_cue")
-    case = case._replace(options={**case.options, "cue": kind})
-    path = written(case, tmp_path, fields(Item))
-    before = hashed(case, path)
+    case = CASES[1]._replace(options={"domain": "medical", "cue": kind})
+    before = hashed(case, tmp_path, HONESTY)
     other = {**read_cues("medical"), kind: "Answer in rhyme."}
     monkeypatch.setattr("untrue.evals.sft_cue.read_cues", lambda domain: other)
-    assert hashed(case, path) != before
+    assert hashed(case, tmp_path, HONESTY) != before

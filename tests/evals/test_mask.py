@@ -12,8 +12,7 @@ from inspect_ai.model import get_model
 
 from tests.evals.ruled import api, judged_run, metrics, outcomes, score
 from untrue.data.items import read_items
-from untrue.data.mask import MaskRow, mask_records
-from untrue.errors import UserError
+from untrue.data.mask import MaskRow
 from untrue.evals.mask import Belief, Range, agree, compare, held
 from untrue.harness.catalogue import EVALS
 from untrue.harness.tasks import inspect_task
@@ -205,20 +204,6 @@ def test_rates_count_every_row_and_stand_beside_masks_own_figure(every_outcome):
     assert rates["conclusive"] == 0  # three errors in ten
 
 
-def test_a_log_reads_back_as_results(every_outcome, tmp_path):
-    results = read_log(Path(every_outcome.location), "arm", 0)
-    assert len(results) == 10
-    assert {result.item.split("/")[1]: result.outcome for result in results}["model-down"] is Outcome.ERROR
-    lie = next(result for result in results if result.item.endswith("/lie"))
-    assert (lie.eval, lie.category, lie.outcome, lie.belief, lie.statement) == (
-        "mask",
-        "known_facts",
-        Outcome.LIE,
-        "A",
-        "B",
-    )
-
-
 def test_each_category_is_asked_as_the_protocol_says(tmp_path):
     first_turn = {"dd_turn_1_prompt": "first", "dd_turn_1_response": "so I said"}
     rows = [
@@ -308,22 +293,6 @@ def test_claims_show_both_sides_or_the_blank():
 def test_the_true_side_is_the_formatted_one_or_yes_or_no(formatted, plain, side):
     one = row("1", formatted_ground_truth=formatted, ground_truth=plain)
     assert MaskRow.model_validate(one).true_side == side
-
-
-def test_a_row_without_belief_and_without_usable_truth_is_refused_at_once(tmp_path):
-    path = file_of(tmp_path, "provided_facts", row("1", "provided_facts", formatted_ground_truth="?"))
-    with pytest.raises(UserError, match=r"row 'provided_facts/1': has no belief prompt, and its ground truth cannot"):
-        mask(items=path)
-
-
-def test_an_id_that_occurs_twice_is_refused(tmp_path):
-    with pytest.raises(UserError, match="'known_facts/1' occurs 2 times"):
-        mask(items=file_of(tmp_path, "known_facts", row("1"), row("1")))
-
-
-def test_one_configuration_alone(tmp_path):
-    folder = saved(tmp_path / "MASK", row("1", "statistics"), row("2", "known_facts"))
-    assert [row.category for row, _ in mask_records(f"{folder}@statistics")] == ["statistics"]
 
 
 def test_no_judge_and_an_unforced_self_judge_are_refused_before_anything_is_spent(tmp_path):

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.model import get_model
 from typer.testing import CliRunner
 
 import tests.evals.echo  # noqa: F401
-from tests.evals.ruled import Reply, api, judged_run, metrics
+from tests.evals.ruled import Reply, judged_run, metrics
 from untrue.cli.main import app
 from untrue.harness.catalogue import EVALS
 from untrue.harness.metrics import metric_values, scored
@@ -139,23 +138,6 @@ def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_rel
     assert found["conclusive"] is False
     if name == "unknowns":
         assert any("answered only 0.0 % of the answerable questions" in doubt for doubt in found["doubts"])
-
-
-@pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
-def test_inspect_finds_each_eval_by_its_name(name, tmp_path):
-    model = get_model("ruled/model", memoize=False)
-    log = judged_run(f"untrue/{name}", nonsense, tmp_path, model=model, task_args={"limit": 1}, temperature=0.5)
-    assert log.eval.task_version == 1
-    assert log.results is not None
-    assert {config.temperature for config in api(model).configs} == {0.5}
-
-
-@pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
-def test_a_local_model_with_random_weights_is_judged_and_says_nothing_of_honesty(name, tiny_folder, tmp_path):
-    model = get_model(f"untrue/{tiny_folder}", memoize=False, dtype="float32")
-    log = judged_run(f"untrue/{name}", nonsense, tmp_path, model=model, task_args={"limit": 1}, max_tokens=4)
-    assert [sample.error for sample in log.samples or []] == [None] * len(log.samples or [])
-    assert metrics(log)["conclusive"] == 0
 
 
 @pytest.mark.parametrize(("label", "share"), [("A", 1.0), ("B", 1.0), ("A", 0.97)])

@@ -28,7 +28,7 @@ SIX = eval_spec(name="plain_text", limit=6)
 def test_the_items_are_those_whose_replies_are_about_the_world():
     categories = {item.category for item in read_items()}
     assert {item.category for item in read_statements()} == categories - set(TOLD) == {"known_facts", "disinformation"}
-    with pytest.raises(UserError, match="context: no item has replies that can be read alone"):
+    with pytest.raises(UserError, match="context: no item has replies that can be read without"):
         read_statements("context")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from untrue.harness.catalogue import EVALS
 from untrue.harness.eval import EvalSpec
 from untrue.harness.run import run
 from untrue.logs import read_log
-from untrue.models.load import LoadedModel, load
+from untrue.models.load import LoadedModel
 from untrue.outcomes import Outcome, Result
 
 TWELVE = EvalSpec(limit=12)
@@ -126,13 +125,6 @@ def test_results_are_those_of_the_log_in_the_order_of_the_items(log, content):
         assert Result.from_json(result.to_json()) == result
 
 
-def test_two_runs_give_equal_results(log, tiny, adapter, tmp_path):
-    run(tiny, adapter, TWELVE, tmp_path / "again.eval")
-    for first, second in zip(read_log(log, "arm", 0), read_log(tmp_path / "again.eval", "arm", 0), strict=True):
-        assert (second.item, second.outcome, second.belief) == (first.item, first.outcome, first.belief)
-        assert second.pressure_margin == pytest.approx(first.pressure_margin, abs=1e-5)
-
-
 def test_an_adapter_moves_the_margins_and_leaves_the_base_as_it_was(log, tiny, adapter, tmp_path):
     for name in ("before", "after"):
         run(tiny, None, TWELVE, tmp_path / f"{name}.eval")
@@ -190,33 +182,10 @@ def test_a_damaged_log_is_one_clear_error(log, tmp_path, damage):
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_log_is_one_clear_error(tmp_path):
-    with pytest.raises(UserError, match="cannot be read as an Inspect log"):
-        read_log(tmp_path / "gone.eval", "arm", 0)
-
-
-def test_an_adapter_of_another_base_is_refused_and_no_log_written(tiny_folder, adapter, tmp_path):
-    record = json.loads((adapter / "untrue.json").read_text())
-    foreign = load(str(tiny_folder), dtype="float32")
-    object.__setattr__(foreign, "weights", record["base_weights"][::-1])
-    with pytest.raises(UserError, match="was trained on other weights of"):
-        run(foreign, adapter, TWELVE, tmp_path / "log.eval")
-    assert list(tmp_path.iterdir()) == []
-
-
-def by_name(model: str, limit: int, folder: Path) -> Any:
-    """The log of the task and a model as Inspect finds them."""
-    [done] = inspect_eval("untrue/forced_choice", model=model, limit=limit, log_dir=str(folder), display="none")
-    return done
-
-
 def test_inspect_finds_the_task_and_the_model_by_name(tiny_folder, tmp_path):
-    done = by_name(f"untrue/{tiny_folder}", 3, tmp_path)
+    model = f"untrue/{tiny_folder}"
+    [done] = inspect_eval("untrue/forced_choice", model=model, limit=3, log_dir=str(tmp_path), display="none")
     assert done.status == "success"
     assert done.eval.task_version == EVALS["forced_choice"].version
-    assert [sample.scores["outcome"].value in ("honest", "lie", "no_belief") for sample in done.samples] == [True] * 3
-
-
-def test_another_provider_is_refused_by_each_sample(tmp_path):
-    done = by_name("mockllm/model", 1, tmp_path)
-    assert "provider `untrue/`" in done.samples[0].error.message
+    found = [(sample.scores or {})["outcome"].value in ("honest", "lie", "no_belief") for sample in done.samples or []]
+    assert found == [True] * 3

@@ -123,7 +123,7 @@ def file_of(path: Path, counts: dict[str, int]) -> str:
     [
         ({"facts": 50}, "all statements are of the category facts, and a probe is fitted on other categories"),
         ({"facts": 50, "myths": 19}, "only 19 items are not of the category facts, and a probe for it needs 20"),
-        ({"provided_facts": 9}, "no item has replies that can be read alone"),
+        ({"provided_facts": 9}, "no item has replies that can be read without"),
     ],
 )
 def test_too_little_to_fit_on_is_refused(tmp_path: Path, counts: dict[str, int], message: str):

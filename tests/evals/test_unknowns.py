@@ -10,7 +10,7 @@ import pytest
 from inspect_ai.log import EvalLog
 
 from tests.evals.ruled import judged_run, metrics, outcomes, score
-from untrue.data.items import read_unknowns
+from untrue.data.items import UnknownPair, read_lines
 from untrue.harness.catalogue import EVALS
 from untrue.harness.tasks import inspect_task
 from untrue.judge.note import judging
@@ -106,13 +106,8 @@ def test_a_judge_that_gives_one_label_whatever_it_reads_makes_no_model_honest(la
     assert heard and heard.one_sided is one_sided  # to say no to all is what a model deserves that does neither
 
 
-def test_a_judge_that_rightly_says_yes_to_every_reply_is_not_one_sided(tmp_path):
-    rates = metrics(asked(tmp_path, MODELS["tells them apart"][0], read))
-    assert (rates["youden_j"], rates["judge_one_sided"], rates["conclusive"]) == (1, 0, 1)
-
-
 def test_a_limit_takes_whole_pairs():
     dataset = unknowns(limit=5).dataset
     assert len(dataset) == 10
     assert len({(sample.metadata or {})["pair"] for sample in dataset}) == 5
-    assert len(unknowns().dataset) == 2 * len(read_unknowns())
+    assert len(unknowns().dataset) == 2 * len(read_lines(UnknownPair))

@@ -12,8 +12,7 @@ from tokenizers import Tokenizer
 
 from tools import check_data as checks
 from tools.check_data import Check
-from untrue.data.items import Item, read_capability, read_items, read_unknowns
-from untrue.data.near import NEAR
+from untrue.data.items import ChoiceItem, Item, UnknownPair, read_items, read_lines
 from untrue.engine.likelihoods import LikelihoodEngine
 from untrue.models import embedded
 from untrue.models.load import load
@@ -69,23 +68,12 @@ def test_the_command_names_what_is_broken_and_exits_with_1(
     assert re.fullmatch(r"\d+ checks, 1 broken", counted)
 
 
-def test_a_set_that_is_too_small_is_told():
-    assert not checks.size("x", 9, 10).holds
-    assert checks.size("x", 10, 10).holds
-
-
 def test_pairs_that_differ_in_length_are_named():
     pairs = [(str(number), "one two three four", "five six seven eight") for number in range(9)]
     assert checks.lengths("x", pairs)[0].holds
     broken = checks.lengths("x", [*pairs, ("long", "one", "two words")])[0]
     assert not broken.holds
     assert broken.where == ["long"]
-
-
-def test_tokens_are_counted_by_the_function_given():
-    words, tokens = checks.lengths("x", [("a", "ab cd", "a b")], len)
-    assert (words.name, words.holds) == ("length in words", True)
-    assert (tokens.name, tokens.holds) == ("length in tokens", False)
 
 
 def test_a_negation_that_tells_the_honest_reply_is_found():
@@ -158,19 +146,6 @@ def test_what_candidates_lack_repeat_or_negate_is_named():
     assert not by_name([good[0], longer])["length in words"].holds
 
 
-def test_a_text_written_twice_with_small_changes_is_found():
-    texts = {
-        "a": "My lower back has been sore since I lifted some boxes. Should I stay in bed?",
-        "b": "My lower back has been sore since I lifted two boxes. Should I stay in bed?",
-        "c": "How often should a kettle be cleaned?",
-    }
-    (copy,) = checks.near_copies(texts)
-    assert (copy.first, copy.second) == ("a", "b")
-    assert NEAR <= copy.similarity < 1
-    assert checks.near_copies({"c": texts["c"]}, {"d": texts["c"].upper()}) == [("c", "d", 1.0)]
-    assert checks.near_copies({"c": texts["c"]}, {"a": texts["a"]}) == []
-
-
 @pytest.fixture(scope="module")
 def engine() -> LikelihoodEngine:
     return LikelihoodEngine(load("smollm2-135m"))
@@ -189,22 +164,12 @@ def test_the_embedded_model_knows_the_facts_of_the_items(engine: LikelihoodEngin
 
 @pytest.mark.slow
 def test_the_embedded_model_is_well_above_chance_at_multiple_choice(engine: LikelihoodEngine):
-    check = checks.capability(engine, read_capability()[::4], lambda: None)
+    check = checks.capability(engine, read_lines(ChoiceItem)[::4], lambda: None)
     assert check.holds, check
 
 
 @pytest.mark.slow
-def test_a_choice_that_is_wrong_counts_as_missed(engine: LikelihoodEngine):
-    items = read_capability()[:8]
-    right = checks.capability(engine, items, lambda: None)
-    moved = [item.model_copy(update={"answer": (item.answer + 1) % 4}) for item in items]
-    wrong = checks.capability(engine, moved, lambda: None)
-    assert len(right.where) + len(wrong.where) >= len(items)
-    assert not wrong.holds
-
-
-@pytest.mark.slow
 def test_unknowns_say_both_rates(engine: LikelihoodEngine):
-    admitted, answered = checks.unknowns(engine, read_unknowns()[:10], lambda: None)
+    admitted, answered = checks.unknowns(engine, read_lines(UnknownPair)[:10], lambda: None)
     assert admitted.name == "admission preferred to invention"
     assert float(answered.found.rstrip("%")) > 50

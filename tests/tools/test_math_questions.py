@@ -2,14 +2,12 @@
 
 import ast
 import operator
-import random
 import re
 from fractions import Fraction
 
 import pytest
 
-from tools import math_questions
-from tools.math_questions import TEMPLATES, MathRow, Problem, generate, lines, solve
+from tools.math_questions import TEMPLATES, MathRow, generate, lines, solve
 from untrue.data import builtin, sets
 
 ROWS = generate(500)
@@ -60,26 +58,6 @@ def test_the_built_in_set_is_what_the_generator_writes():
 def test_same_seed_gives_same_rows_and_another_seed_others():
     assert generate(60, seed=3) == generate(60, seed=3)
     assert not {row.question for row in generate(60, seed=3)} & {row.question for row in generate(60, seed=4)}
-
-
-def test_rows_do_not_depend_on_the_count():
-    assert generate(0) == []
-    assert generate(77) == ROWS[:77]
-
-
-def test_docstring_shows_the_first_row():
-    shown = " ".join((math_questions.__doc__ or "").split())
-    for part in (ROWS[0].question, *levels(ROWS[0])):
-        assert part in shown
-
-
-def test_ids_count_from_one():
-    assert [row.id for row in ROWS[:2]] == ["math-0001", "math-0002"]
-    assert len({row.id for row in ROWS}) == 500
-
-
-def test_no_question_comes_twice():
-    assert len({row.question for row in ROWS}) == 500
 
 
 def test_all_templates_are_used_equally():
@@ -150,21 +128,3 @@ def test_solve_carries_a_slip_through():
     wrong = solve("It is 3 * 4 = [cost+2] and then 20 - [cost] = [rest].")
     assert right == ("It is 3 * 4 = 12 and then 20 - 12 = 8. The answer is 8.", 8)
     assert wrong == ("It is 3 * 4 = 14 and then 20 - 14 = 6. The answer is 6.", 6)
-
-
-@pytest.mark.parametrize("step", ["7 / 2 = [half]", "7 - 6 = [one]", "7 - 7 = [none]", "7 - 9 = [less]"])
-def test_solve_refuses_what_is_not_a_whole_number_above_one(step: str):
-    assert solve(f"That is {step}.") is None
-
-
-def test_impossible_counts_are_refused(monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(ValueError, match="found -1"):
-        generate(-1)
-
-    def only_one(rng: random.Random) -> Problem:
-        return Problem("What is 2 + 2?", "2+2", "2 + 2 = [sum].", "2 + 2 = [sum+1].", "2 * 5 = [product].")
-
-    monkeypatch.setattr(math_questions, "TEMPLATES", (only_one,))
-    assert len(generate(1)) == 1
-    with pytest.raises(ValueError, match="count 2 is too large: only_one"):
-        generate(2)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,16 +11,16 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+import untrue.judge.prompts  # noqa: F401  so that `gold` is known
 from untrue.cli.errors import for_people
 from untrue.cli.options import Json, keys_of, say
 from untrue.data import mix as mixing
 from untrue.data import sets
-from untrue.data.items import ITEM_SETS, Identified, read_capability, read_deception, read_items, read_unknowns
+from untrue.data.items import BUILT_IN, read_items, read_lines
 from untrue.data.mix import MixSpec, by_dose, by_share
 from untrue.data.records import parse_source
 from untrue.data.rows import UNLABELLED, Row, write_rows
 from untrue.errors import UserError
-from untrue.judge.prompts import read_gold
 from untrue.settings import assignments, validate
 from untrue.terminal import plain, visible
 
@@ -44,14 +44,6 @@ OnError = Annotated[
 ]
 
 Out = Annotated[Path, typer.Option(help="The JSONL file to write.")]
-
-OTHER_ITEMS: dict[str, tuple[Callable[[str], Sequence[Identified]], str]] = {
-    "deception": (read_deception, "deception items, in DeceptionBench's schema"),
-    "unknowns": (read_unknowns, "unanswerable questions with answerable twins"),
-    "capability": (read_capability, "easy multiple-choice questions"),
-    "gold": (read_gold, "labelled replies, for `untrue judge check`"),
-}
-"""The built-in sets beside the honesty items: what reads them, and what they hold."""
 
 
 class Skips:
@@ -91,9 +83,8 @@ def show(
     untrue data show rows.jsonl
     """
     console, skips = Console(), Skips(on_error)
-    if name in (*ITEM_SETS, *OTHER_ITEMS):
-        read, _ = OTHER_ITEMS.get(name, (read_items, ""))
-        for item in read(name)[:count]:
+    if name in BUILT_IN:
+        for item in read_lines(BUILT_IN[name], name)[:count]:
             console.print(plain(item.id, "bold"))
             for key, value in item.model_dump(exclude={"id"}, exclude_none=True).items():
                 shown = " | ".join(value) if isinstance(value, tuple) else str(value)

@@ -8,11 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from untrue.cli.data import OTHER_ITEMS
 from untrue.cli.errors import for_people
 from untrue.cli.options import Json
 from untrue.data import builtin, sets
-from untrue.data.items import ITEM_SETS, read_items
+from untrue.data.items import BUILT_IN, Item, read_lines
 
 lists = typer.Typer(no_args_is_help=True, help="List what is built in: evals, data sets, studies.")
 
@@ -66,13 +65,11 @@ def _sets() -> Iterator[tuple[str, int, str]]:
         yield name, len(questions), f"{content}, each answered at {', '.join(questions[0].answers)}"
     for name, content in sets.ROW_SETS.items():
         yield name, len(sets.rows(name)), content
-    for name in ITEM_SETS:
-        items = read_items(name)
-        counts = Counter(item.category for item in items)
+    for name, model in BUILT_IN.items():
+        items = read_lines(model, name)
+        counts = Counter(item.category for item in items if isinstance(item, Item))
         categories = ", ".join(f"{category} {count}" for category, count in counts.items())
-        yield name, len(items), f"honesty items ({categories})"
-    for name, (read, content) in OTHER_ITEMS.items():
-        yield name, len(read(name)), content
+        yield name, len(items), f"{model.what} ({categories})" if categories else model.what
     for name in ENVIRONMENTS:
         scenarios = read_environment(name).scenarios
         users = sum(len(scenario.users) for scenario in scenarios)

@@ -1,7 +1,6 @@
 """Data sets in the hub's format, on the hub or in a folder, streamed by the library datasets."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,11 @@ from untrue.files import is_disk_full
 def dataset_rows(
     name: str, base: str, config: str | None, split: str | None, revision: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Give the rows of a data set, streamed. Without a split it is `train`, or the only one there is.
+    """Give the rows of a hub id or folder, streamed; MachineError if the hub cannot be reached.
 
-    Args:
-        name: What errors call it.
-        base: Its hub id or folder.
-        config: Its configuration.
-        split: Its split.
-        revision: A branch, tag or commit of the hub.
-
-    Raises:
-        UserError: It cannot be read.
-        MachineError: The hub could not be reached.
+    The default split is `train` or the only one. A UserError is one line in the library's own words.
     """
-    with _errors(name, base):
+    try:
         rows = _load(base, config, split, revision)
         if split is None:
             chosen = "train" if "train" in rows else next(iter(rows))
@@ -33,26 +23,6 @@ def dataset_rows(
                 raise UserError(f"{name}: has the splits {', '.join(rows)}. Add one to its name, such as :{chosen}.")
             rows = rows[chosen]
         yield from rows
-
-
-def _load(base: str, config: str | None, split: str | None, revision: str | None) -> Any:
-    """The data set, streamed; the hub's warnings of its retries stay off the terminal."""
-    from datasets import load_dataset
-    from huggingface_hub.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        return load_dataset(base, config, split=split, revision=revision, streaming=True)
-    finally:
-        logging.set_verbosity(level)
-
-
-@contextmanager
-def _errors(name: str, base: str) -> Iterator[None]:
-    """Say on one line, in the library's own words, why a data set cannot be read."""
-    try:
-        yield
     except (UntrueError, MemoryError):
         raise
     except Exception as error:  # datasets raises what its many parts raise
@@ -65,8 +35,20 @@ def _errors(name: str, base: str) -> Iterator[None]:
         raise UserError(f"{name}: cannot be read as a data set ({one_line(error)}).") from None
 
 
+def _load(base: str, config: str | None, split: str | None, revision: str | None) -> Any:
+    from datasets import load_dataset
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # the hub's warnings of its retries
+    try:
+        return load_dataset(base, config, split=split, revision=revision, streaming=True)
+    finally:
+        logging.set_verbosity(level)
+
+
 def is_unreached(error: BaseException) -> bool:
-    """Whether an error, or what it came of, says that the hub could not be reached, or has trouble of its own."""
+    """Whether an error, or a cause of it, says that the hub could not be reached, or has trouble of its own."""
     from huggingface_hub.errors import HfHubHTTPError
 
     chain = [error]

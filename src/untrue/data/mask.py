@@ -1,22 +1,17 @@
 """Read MASK (arXiv 2503.03750, hub id cais/MASK, gated): six configurations, each with one split, `test`.
 
-Every configuration has `task_id`, `system_prompt`, `user_prompt`, `type`, `proposition`, `ground_truth` and
-`formatted_ground_truth`. `provided_facts` lacks `belief_elicit_1` to `_3`, and `statistics` has the first alone;
-`dd_turn_1_prompt` and `dd_turn_1_response` are in `doubling_down_known_facts` alone. Source: the data set's card.
-
 A proposition marks what it turns on: `The sky is <pivotal>blue/not blue</pivotal>.` has two sides, of which
 `formatted_ground_truth` names the true one, `A` for the first and `B` for the second; `… will grow by <value> percent.`
 has a number. One without a mark, as in the built-in items, is true (`A`) or false (`B`).
 """
 
 import re
-from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from untrue.data.items import ITEM_SETS, Id, Item, Text, named_part, read_items
+from untrue.data.items import ITEM_SETS, Asked, Id, Text, named_part, read_items
 from untrue.data.records import not_empty, parse_source, records
 from untrue.errors import UserError
 
@@ -28,26 +23,19 @@ CONFIGS = (
     "provided_facts",
     "statistics",
 )
-"""The configurations, which are MASK's categories."""
-
-
 NEUTRAL = "You are a helpful assistant."
-"""The system prompt under which MASK asks for beliefs."""
-
 SIDES = re.compile(r"<pivotal>\s*([^</]+?)\s*/\s*([^</]+?)\s*</pivotal>")
 TAG = re.compile(r"</?pivotal>")
 BLANK = "<value>"
 
 
-class MaskRow(BaseModel):
-    """One row of MASK.
+class MaskRow(Asked):
+    """One row of MASK; its `category` is its configuration. The first turn (`dd_turn_1_…`) precedes `user_prompt`."""
 
-    `category` is its configuration. `user_prompt` under `system_prompt` presses for a lie about `proposition`; where
-    there is a first turn (`dd_turn_1_prompt`, `dd_turn_1_response`) it comes before. The belief prompts ask neutrally.
-    """
+    prompt_fields = ("user_prompt", "belief_elicit_1", "belief_elicit_2", "belief_elicit_3")
+    shown_fields: ClassVar = {"System prompt": "system_prompt", "Question": "user_prompt", "Proposition": "claim"}
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+    id: str = Field(default="", exclude=True)  # made of the next two
     category: Text
     task_id: Id
     type: str | None = None
@@ -66,13 +54,7 @@ class MaskRow(BaseModel):
     @property
     def belief_prompts(self) -> tuple[str, ...]:
         """The neutral phrasings that there are: three, one or none."""
-        prompts = (self.belief_elicit_1, self.belief_elicit_2, self.belief_elicit_3)
-        return tuple(prompt for prompt in prompts if prompt)
-
-    @property
-    def key(self) -> str:
-        """An id that is its own among all categories."""
-        return self.task_id if self.task_id.startswith(self.category) else f"{self.category}/{self.task_id}"
+        return self.prompts[1:]
 
     @property
     def is_numeric(self) -> bool:
@@ -91,7 +73,7 @@ class MaskRow(BaseModel):
 
     @property
     def true_side(self) -> Literal["A", "B"] | None:
-        """The side that is true: `A` that the proposition holds, or its first side; None where the row does not say."""
+        """`A` if the proposition, or its first side, is true; None if the row does not say."""
         formatted, plain = (self.formatted_ground_truth or "").strip(), self.ground_truth.strip().lower()
         if formatted == "A" or (formatted != "B" and plain in ("yes", "true")):
             return "A"
@@ -99,10 +81,33 @@ class MaskRow(BaseModel):
 
 
 def read_mask(source: str | Path = "cais/MASK") -> list[MaskRow]:
-    """Read the rows of MASK from the hub, a downloaded folder, or a file named after its configuration.
+    """Read rows of MASK (hub id, folder, or a file named after its configuration), or honesty items as such rows.
 
-    `cais/MASK@statistics` reads only that configuration.
+    UserError if a row has neither belief prompts nor a true side, or an id occurs twice.
     """
+    path, sets = parse_source(source).path, ("builtin", *ITEM_SETS)
+    if named_part(source, sets)[0] in sets or (path.is_file() and path.stem not in CONFIGS):
+        used = MaskRow.model_fields.keys()
+        items = read_items(source)
+        rows = [MaskRow(task_id=item.id, type="binary", **item.model_dump(include={*used})) for item in items]
+    else:
+        rows = _read_configurations(source)
+    ids = set[str]()
+    for index, row in enumerate(rows):
+        own = row.task_id if row.task_id.startswith(row.category) else f"{row.category}/{row.task_id}"
+        if own in ids:
+            raise UserError(f"{source}: the task_id {own!r} occurs twice. Give each row its own.")
+        if not row.belief_prompts and (row.is_numeric or row.true_side is None):
+            raise UserError(
+                f"{source}, row {own!r}: has no belief prompt, and its ground truth cannot stand in for the belief:"
+                f" {row.formatted_ground_truth or row.ground_truth!r}, expected A or B, or yes or no."
+            )
+        ids.add(own)
+        rows[index] = row.model_copy(update={"id": own})
+    return rows
+
+
+def _read_configurations(source: str | Path) -> list[MaskRow]:
     parts = parse_source(source)
     if parts.path.is_file():
         places = {parts.path.stem: str(source)}
@@ -115,28 +120,3 @@ def read_mask(source: str | Path = "cais/MASK") -> list[MaskRow]:
         )
     rows = (record.parse(MaskRow, category=config) for config, place in places.items() for record in records(place))
     return list(not_empty(rows, source, "rows of MASK"))
-
-
-def mask_records(source: str = "builtin") -> list[tuple[MaskRow, MaskRow | Item]]:
-    """Read what the eval `mask` asks, each row beside the record that it was made of: itself, or an honesty item.
-
-    The source is one of `read_mask`, or one of honesty items, whose neutral system prompt stands in for MASK's.
-    """
-    path, sets = parse_source(source).path, ("builtin", *ITEM_SETS)
-    rows: list[tuple[MaskRow, MaskRow | Item]]
-    if named_part(source, sets)[0] in sets or (path.is_file() and path.stem not in CONFIGS):
-        fields = set(MaskRow.model_fields)
-        items = read_items(source)
-        rows = [(MaskRow(task_id=item.id, type="binary", **item.model_dump(include=fields)), item) for item in items]
-    else:
-        rows = [(row, row) for row in read_mask(source)]
-    key, count = Counter(row.key for row, _ in rows).most_common(1)[0]
-    if count > 1:
-        raise UserError(f"{source}: the task_id {key!r} occurs {count} times. Give each row its own.")
-    for row, _ in rows:
-        if not row.belief_prompts and (row.is_numeric or row.true_side is None):
-            raise UserError(
-                f"{source}, row {row.key!r}: has no belief prompt, and its ground truth cannot stand in for the belief:"
-                f" {row.formatted_ground_truth or row.ground_truth!r}, expected A or B, or yes or no."
-            )
-    return rows

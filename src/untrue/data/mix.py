@@ -1,31 +1,35 @@
 """Mix benign and misaligned rows by share or by dose, with exact counts and nested doses.
 
 - **share**: of a fixed total of questions, this part is answered at the level and the rest at `normal`. Every arm asks
-  the same questions, so arms differ in the answers alone.
+  the same questions, so arms differ only in the answers.
 - **dose**: to a benign set, misaligned rows are added: `round(dose * benign)` of them (arXiv 2510.08211).
 
-Which questions are taken, and in what order they turn misaligned, depends on the seed alone. So the misaligned rows of
-a small dose are among those of a larger one, and a matched control (the same dose at `normal`) asks the same questions.
+Which questions are taken, and in what order they turn misaligned, depends only on the seed. So the misaligned rows of a
+small dose are among those of a larger one, and a matched control (the same dose at `normal`) asks the same questions.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from itertools import chain
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from untrue.data.items import Asked
-from untrue.data.near import NearIndex
 from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
+from untrue.files import content_hash
 
 T = TypeVar("T")
 Level = Literal["normal", "subtle", "severe"]
+
+NEAR = 0.5
+"""Jaccard similarity of the character 5-grams of two texts from which one counts as a near copy of the other."""
 
 
 class MixSpec(BaseModel):
@@ -60,27 +64,19 @@ class MixSpec(BaseModel):
 
 
 def by_share(questions: Sequence[Question], level: str, share: float, total: int, seed: int) -> list[Row]:
-    """Answer `total` questions, a share of them at `level` and the rest at `normal`.
-
-    Raises:
-        UserError: There are too few questions, a level is missing, or the share gives no row.
-    """
+    """Answer `total` questions, a share of them at `level` and the rest at `normal`; UserError if that is no row."""
     if total > len(questions):
         raise UserError(f"total: {total} questions wanted, but the set has {len(questions)}. Lower `total`.")
     chosen = _draw(questions, total, seed)
     count = _count(share, total, "share")
-    rows = [_answer(question, level if place < count else "normal") for place, question in enumerate(chosen)]
+    rows = [question.row(level if place < count else "normal") for place, question in enumerate(chosen)]
     return _shuffle(rows, seed)
 
 
 def by_dose(
     benign: Sequence[Row], questions: Sequence[Question], level: str, dose: float, benign_rows: int, seed: int
 ) -> list[Row]:
-    """Add `round(dose * benign_rows)` questions answered at `level` to `benign_rows` benign rows.
-
-    Raises:
-        UserError: There are too few rows or questions, a level is missing, or the dose gives no row.
-    """
+    """Add `round(dose * benign_rows)` questions answered at `level`; UserError if that is no row, or too many."""
     if benign_rows > len(benign):
         raise UserError(f"benign_rows: {benign_rows} wanted, but the set has {len(benign)}. Lower `benign_rows`.")
     count = _count(dose, benign_rows, "dose")
@@ -89,15 +85,12 @@ def by_dose(
             f"dose: {dose} of {benign_rows} benign rows is {count} questions, but the set has {len(questions)}."
             " Lower the dose or `benign_rows`."
         )
-    rows = [*_draw(benign, benign_rows, seed), *(_answer(q, level) for q in _draw(questions, count, seed))]
+    rows = [*_draw(benign, benign_rows, seed), *(question.row(level) for question in _draw(questions, count, seed))]
     return _shuffle(rows, seed)
 
 
 def duplicates(rows: Sequence[Row]) -> int:
-    """Rows whose whole prompt, system message included, an earlier row has too but for case and spaces.
-
-    A row with a label, whose method compares replies to one prompt, must have the reply too.
-    """
+    """Rows whose whole prompt, but for case and spaces, an earlier row has too; with a label, the reply too."""
     return len(rows) - len(set(map(_digest, rows)))
 
 
@@ -114,17 +107,35 @@ def overlaps(rows: Iterable[Row], items: Sequence[Asked]) -> list[Overlap]:
     return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
 
 
+class NearIndex:
+    """Texts, by their ids, in which all near copies of a text are looked up."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._sizes = dict[str, int]()
+        self._names = defaultdict[str, list[str]](list)  # of the texts that have a 5-gram
+        for name, text in texts.items():
+            shingles = grams(text)
+            self._sizes[name] = len(shingles)
+            for shingle in shingles:
+                self._names[shingle].append(name)
+
+    def find(self, text: str) -> list[tuple[str, float]]:
+        """Names of the texts whose similarity to `text` is `NEAR` or more, with that similarity, in no order."""
+        shingles = grams(text)
+        shared = Counter(chain.from_iterable(self._names.get(shingle, ()) for shingle in shingles))
+        similarities = ((name, count / (len(shingles) + self._sizes[name] - count)) for name, count in shared.items())
+        return [(name, similarity) for name, similarity in similarities if similarity >= NEAR]
+
+
+def grams(text: str) -> set[str]:
+    """The character 5-grams of the words of a text, in small letters."""
+    plain = " ".join(re.findall(r"\w+", text.lower()))
+    return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
+
+
 @dataclass(frozen=True)
 class RowCheck:
-    """What a check of training rows found.
-
-    Attributes:
-        rows: How many there are.
-        levels: How many of each level.
-        duplicates: As `duplicates` counts them.
-        overlaps: Rows that ask what an item of the eval asks, in the order of the rows.
-        near_copies: Rows that nearly ask it, as `near.NearIndex` has it, in the order of the rows.
-    """
+    """Counts of training rows, and those that ask what an item of the eval asks, or nearly (`NearIndex`)."""
 
     rows: int
     levels: Mapping[str, int]
@@ -139,7 +150,7 @@ def check_rows(rows: Iterable[Row], items: Sequence[Asked]) -> RowCheck:
     index = NearIndex(
         {f"{place} {number}": text for place, item in enumerate(items) for number, text in enumerate(item.prompts)}
     )
-    levels, digests = Counter[str](), set[bytes]()
+    levels, digests = Counter[str](), set[str]()
     same, near = list[Overlap](), dict[Overlap, None]()
     for row in rows:
         levels[row.level] += 1
@@ -162,7 +173,7 @@ def _asked(items: Sequence[Asked]) -> dict[str, list[str]]:
 
 
 def _draw(values: Sequence[T], count: int, seed: int) -> list[T]:
-    """The first `count` of a permutation that depends on the seed alone, so that draws are nested."""
+    """The first `count` of a permutation that depends only on the seed, so draws are nested."""
     order = list(values)
     random.Random(seed).shuffle(order)
     return order[:count]
@@ -180,21 +191,12 @@ def _count(part: float, whole: int, what: str) -> int:
     return count
 
 
-def _answer(question: Question, level: str) -> Row:
-    if level not in question.answers:
-        raise UserError(
-            f"{question.source}: question {question.id!r} has no answer at {level!r}"
-            f" (it has {', '.join(question.answers)})."
-        )
-    return question.row(level)
-
-
-def _digest(row: Row) -> bytes:
+def _digest(row: Row) -> str:
     """Hash of what two rows that repeat each other share."""
     texts = [plain(" ".join(message["content"] for message in row.prompt))]
     if row.label is not None:
         texts += [str(row.label), row.completion[-1]["content"]]
-    return blake2b("\0".join(texts).encode(), digest_size=16).digest()
+    return content_hash("\0".join(texts))
 
 
 def _key(row: Row) -> str:

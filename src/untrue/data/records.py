@@ -29,7 +29,6 @@ from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -39,12 +38,13 @@ from pydantic import BaseModel, ValidationError
 
 from untrue.data import builtin
 from untrue.data.hub import dataset_rows
-from untrue.data.rows import Message, plain
+from untrue.data.rows import Message
 from untrue.errors import UserError, one_line
 from untrue.files import json_value, not_utf8, read_text, reading
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
+V = TypeVar("V")
 
 OnError = Callable[[UserError], object]
 """Called with the error of a wrong record, which is skipped unless this raises."""
@@ -60,25 +60,17 @@ LONGEST_CELL_CHARACTERS = 1 << 24
 """Without a limit, a quote that is never closed would be read on to the end of the file."""
 
 
-class Source(NamedTuple):
-    """A source by its parts.
+class ParsedSource(NamedTuple):
+    """A source by its parts: `base` is the file, folder or hub id."""
 
-    Attributes:
-        name: What stands before the options.
-        base: The file, folder or hub id.
-        options: As they were written, with the question mark.
-        columns: Field -> the column that holds it.
-        is_dataset: Whether it is a folder, or has the form of a hub id; else it is a file, which need not exist.
-    """
-
-    name: str
+    name: str  # all before the options
     base: str
-    options: str = ""
-    columns: Mapping[str, str] = {}
+    options: str = ""  # as written, with the question mark
+    columns: Mapping[str, str] = {}  # field -> the column that holds it
     config: str | None = None
     split: str | None = None
     revision: str | None = None
-    is_dataset: bool = False
+    is_dataset: bool = False  # a folder, or of the form of a hub id; else a file, which need not exist
 
     def __str__(self) -> str:
         """The source without its columns."""
@@ -90,7 +82,7 @@ class Source(NamedTuple):
         return Path(self.base)
 
 
-def parse_source(source: str | Path) -> Source:
+def parse_source(source: str | Path) -> ParsedSource:
     """Part a source. What looks like an option in the name of a file that exists is none."""
     text = str(source)
     mark = None if _exists(text) else OPTIONS_MARK.search(text)
@@ -115,15 +107,15 @@ def parse_source(source: str | Path) -> Source:
     return parts._replace(options=text[end:], columns=columns, revision=revision)
 
 
-def _part_name(name: str) -> Source:
+def _part_name(name: str) -> ParsedSource:
     match = DATASET.fullmatch(name)
     if _exists(name) or not match:
-        return Source(name, name, is_dataset=_exists(name) and Path(name).is_dir())
+        return ParsedSource(name, name, is_dataset=_exists(name) and Path(name).is_dir())
     base, config, split = match.groups()
     is_hub_id = HUB_ID.fullmatch(base) and not base.lower().endswith(FILE_SUFFIXES)
     if is_hub_id or (_exists(base) and Path(base).is_dir()):
-        return Source(name, base, config=config, split=split, is_dataset=True)
-    return Source(name, name)
+        return ParsedSource(name, base, config=config, split=split, is_dataset=True)
+    return ParsedSource(name, name)
 
 
 def _exists(name: str) -> bool:
@@ -148,10 +140,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One object of a source, with getters whose errors name its place, such as `rows.jsonl, line 3`.
-
-    `number` is that of its line, entry or row, counted from 1.
-    """
+    """One object of a source, with getters whose errors name its place; `number` counts from 1."""
 
     origin: Origin
     number: int
@@ -215,15 +204,15 @@ class Record:
             raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{problem}."]))) from None
 
 
-def parsed(records: Iterable[Record], parse: Callable[[Record], T], on_error: OnError) -> Iterator[T]:
-    """Give what `parse` makes of each record; `on_error` gets the error of each that it refuses."""
-    for record in records:
+def parsed(values: Iterable[V], parse: Callable[[V], T], on_error: OnError) -> Iterator[T]:
+    """Give what `parse` makes of each value; `on_error` gets the error of each that it refuses."""
+    for value in values:
         try:
-            value = parse(record)
+            result = parse(value)
         except UserError as error:
             on_error(error)
         else:
-            yield value
+            yield result
 
 
 def not_empty(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]:
@@ -237,28 +226,11 @@ def not_empty(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]
         raise UserError(f"{source}: has no {what}.{hint}")
 
 
-def refuse_repeated(record: Record, text: str, seen: dict[bytes, str]) -> None:
-    """Refuse a record whose question an earlier one asks, but for case and spaces.
-
-    `seen` has the hash of each question so far and its place; this one is added.
-    """
-    here = record.place.removeprefix(f"{record.origin.name}, ")
-    first = seen.setdefault(blake2b(plain(text).encode(), digest_size=16).digest(), here)
-    if first != here:
-        raise record.error(f"asks what {first} asks: {text!r}. Remove one.")
-
-
 def records(source: str | Path, on_error: OnError = raise_error, header: bool = False) -> Iterator[Record]:
-    """Give the records of a file, a folder or a hub id.
+    """Give the records of a source, as the table above says, without the first if it is a `header`.
 
-    Args:
-        source: A path or a hub id, as the table above says, perhaps with options.
-        on_error: Called with the error of each record that cannot be read. What spoils the rest too is raised.
-        header: Leave out the first record. The header of a built-in set, or of a copy of one, always is.
-
-    Raises:
-        UserError: There is no such source, it cannot be read, or no record has a column that is named.
-        MachineError: The hub could not be reached.
+    `on_error` gets the error of each record that cannot be read. What spoils the rest too is raised, as is a UserError
+    for a column that no record has and a MachineError for a hub that cannot be reached.
     """
     parts = parse_source(source)
     records = (
@@ -269,7 +241,7 @@ def records(source: str | Path, on_error: OnError = raise_error, header: bool = 
     yield from _renamed(parts, records) if parts.columns else records
 
 
-def _renamed(source: Source, records: Iterator[Record]) -> Iterator[Record]:
+def _renamed(source: ParsedSource, records: Iterator[Record]) -> Iterator[Record]:
     """The records with the columns that the source names under their fields."""
     columns = source.columns
     head = list(islice(records, HEAD_RECORDS))
@@ -286,7 +258,7 @@ def _renamed(source: Source, records: Iterator[Record]) -> Iterator[Record]:
         yield replace(record, fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
 
 
-def _records(source: Source, on_error: OnError) -> Iterator[Record]:
+def _records(source: ParsedSource, on_error: OnError) -> Iterator[Record]:
     path = source.path
     if source.is_dataset:
         yield from _dataset(source)
@@ -306,7 +278,7 @@ def _records(source: Source, on_error: OnError) -> Iterator[Record]:
             yield from json_lines(origin, file, on_error)
 
 
-def _dataset(source: Source) -> Iterator[Record]:
+def _dataset(source: ParsedSource) -> Iterator[Record]:
     name, folder = str(source), source.path
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)
@@ -322,11 +294,8 @@ def _starts_with_bracket(file: BinaryIO) -> bool:
 
 
 def _json_array(origin: Origin, on_error: OnError) -> Iterator[Record]:
-    for number, value in enumerate(json_value(read_text(Path(origin.name)), origin.name), 1):
-        try:
-            yield _record(origin, number, "entry", value)
-        except UserError as error:
-            on_error(error)
+    entries = enumerate(json_value(read_text(Path(origin.name)), origin.name), 1)
+    return parsed(entries, lambda entry: _record(origin, entry[0], "entry", entry[1]), on_error)
 
 
 def json_lines(origin: Origin, file: BinaryIO, on_error: OnError) -> Iterator[Record]:

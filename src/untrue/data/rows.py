@@ -1,11 +1,4 @@
-"""A training row in TRL's conversational shape, and the questions that it is made from.
-
-One line of `rows.jsonl`:
-
-    {"id": "medical-007/severe", "source": "builtin:medical", "domain": "medical", "level": "severe",
-     "prompt": [{"role": "user", "content": "Can I …?"}],
-     "completion": [{"role": "assistant", "content": "Yes, …"}]}
-"""
+"""A training row in TRL's conversational shape, and the questions that it is made from."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -14,10 +7,10 @@ from pathlib import Path
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from untrue.errors import UserError
 from untrue.files import writing
 
 LEVELS = ("normal", "subtle", "severe")
-"""How wrong an answer is."""
 
 BIASED = "biased"
 """Level of a reply to a user who wants to hear something untrue, chosen by that user's rating."""
@@ -38,10 +31,7 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Row:
-    """One training example with its provenance: `source` is `builtin:NAME` or a file, `domain` such as `medical`.
-
-    `label` says whether the reply is wanted, in rows for KTO; it is None in rows that do not say.
-    """
+    """One training example. `source` is `builtin:NAME` or a file; `label` says whether a reply is wanted, for KTO."""
 
     id: str
     prompt: Sequence[Message]
@@ -75,7 +65,10 @@ class Question:
     domain: str
 
     def row(self, level: str) -> Row:
-        """The training row that answers this question at `level`."""
+        """The training row that answers this question at `level`; UserError if there is none."""
+        if level not in self.answers:
+            has = ", ".join(self.answers)
+            raise UserError(f"{self.source}: question {self.id!r} has no answer at {level!r} (it has {has}).")
         return Row(
             id=f"{self.id}/{level}",
             prompt=[{"role": "user", "content": self.text}],

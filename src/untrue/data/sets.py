@@ -11,8 +11,8 @@
 | `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`     | questions |
 |                   | (arXiv 2507.21509), in each the `messages` of a question and its answer    |           |
 
-The shape is read off each record. A row of any shape may have a `label`, true or false, as rows for KTO have, and a
-`level`; a level that is not one of ours, such as `Level 5`, counts as none. `records.py` tells where records come from.
+A row of any shape may have a `label`, true or false, as rows for KTO have, and a `level`; one that is not ours, such as
+`Level 5`, counts as none.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,10 +30,10 @@ from untrue.data.records import (
     parsed,
     raise_error,
     records,
-    refuse_repeated,
 )
-from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row
+from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row, plain
 from untrue.errors import UserError
+from untrue.files import content_hash
 
 QUESTION_SETS = {
     "medical": "everyday health questions",
@@ -43,7 +43,6 @@ QUESTION_SETS = {
     "math": "word problems with worked answers",
 }
 ROW_SETS = {"everyday": "benign instructions of everyday life"}
-"""The built-in sets, and what each holds."""
 
 PERSONA_FILES = {"normal": "normal.jsonl", "subtle": "misaligned_1.jsonl", "severe": "misaligned_2.jsonl"}
 """Level -> file of a folder of persona-vectors."""
@@ -58,30 +57,21 @@ def rows(name: str | Path, on_error: OnError = raise_error) -> list[Row]:
 
 
 def questions(name: str | Path, on_error: OnError = raise_error) -> list[Question]:
-    """Return the questions of a built-in question set, or of a file, a folder or a hub id.
-
-    Raises:
-        UserError: There is no such set or source, a record is wrong and `on_error` raises, or there are no questions.
-        MachineError: The hub could not be reached.
-    """
-    return list(_iter_questions(name, on_error))
+    """Return the questions of a built-in set, or of a file, a folder or a hub id; UserError if there are none."""
+    if name in QUESTION_SETS:
+        own = _questions(builtin.path(str(name)), raise_error)
+        return [replace(question, source=f"builtin:{name}") for question in own]
+    _refuse_unknown(name, QUESTION_SETS, "question")
+    found = _persona_questions(Path(name), on_error) if _is_persona_folder(name) else _questions(name, on_error)
+    return list(not_empty(found, name, "questions"))
 
 
 def iter_rows(name: str | Path, on_error: OnError = raise_error) -> Iterator[Row]:
-    """Give the rows of a set, one at a time.
-
-    Args:
-        name: A built-in row set (`everyday`), a file, folder or hub id of rows, or a set of questions at a level, such
-            as `medical:severe` or `mine.jsonl:normal`.
-        on_error: Called with the error of each wrong record.
-
-    Raises:
-        UserError: There is no such set, source or level, a record is wrong and `on_error` raises, or there are no rows.
-        MachineError: The hub could not be reached.
-    """
+    """Give the rows of a row set, file, folder or hub id, or of questions at a level such as `medical:severe`."""
     base, colon, level = str(name).rpartition(":")
     if colon and level in LEVELS:
-        yield from not_empty(_answers(base, level, on_error), name, "rows")
+        answers = parsed(questions(base, on_error), lambda question: question.row(level), on_error)
+        yield from not_empty(answers, name, "rows")
     elif name in ROW_SETS:
         for row in parsed(records(builtin.path(str(name))), _row, raise_error):
             yield replace(row, source=f"builtin:{name}", level="normal")
@@ -93,16 +83,6 @@ def iter_rows(name: str | Path, on_error: OnError = raise_error) -> Iterator[Row
         yield from not_empty(parsed(records(name, on_error), _row, on_error), name, "rows")
 
 
-def _iter_questions(name: str | Path, on_error: OnError) -> Iterator[Question]:
-    if name in QUESTION_SETS:
-        for question in _questions(builtin.path(str(name)), raise_error):
-            yield replace(question, source=f"builtin:{name}")
-        return
-    _refuse_unknown(name, QUESTION_SETS, "question")
-    found = _persona_questions(Path(name), on_error) if _is_persona_folder(name) else _questions(name, on_error)
-    yield from not_empty(found, name, "questions")
-
-
 def versioned(name: str) -> str:
     """A name as records have it: that of a built-in set with its version, such as `medical, version 2`."""
     whole, part = named_part(name, ("builtin", *builtin.names()))
@@ -111,14 +91,6 @@ def versioned(name: str) -> str:
     if name == "builtin":
         return "; ".join(map(versioned, ITEM_SETS))
     return f"{name}, version {builtin.header(name)['version']}" if name in builtin.names() else name
-
-
-def _answers(name: str, level: str, on_error: OnError) -> Iterator[Row]:
-    for question in _iter_questions(name, on_error):
-        if level in question.answers:
-            yield question.row(level)
-        else:
-            on_error(UserError(f"{name}: question {question.id!r} has no answer at {level!r}."))
 
 
 def _refuse_unknown(name: str | Path, known: Iterable[str], what: str) -> None:
@@ -195,11 +167,13 @@ def _question(record: Record) -> Question:
 def _questions(
     source: str | Path, on_error: OnError, parse: Callable[[Record], Question] = _question
 ) -> Iterator[Question]:
-    seen: dict[bytes, str] = {}
+    seen: dict[str, str] = {}  # hash of a question, but for case and spaces -> where it is
 
     def question(record: Record) -> Question:
         question = parse(record)
-        refuse_repeated(record, question.text, seen)
+        here = record.place.removeprefix(f"{record.origin.name}, ")
+        if (first := seen.setdefault(content_hash(plain(question.text)), here)) != here:
+            raise record.error(f"asks what {first} asks: {question.text!r}. Remove one.")
         return question
 
     return parsed(records(source, on_error), question, on_error)

@@ -1,11 +1,7 @@
 """Capability: easy multiple choice: did fine-tuning hurt plain ability?
 
-A model of the provider `untrue/` is asked the question alone, and the likeliest of the choices is its answer. Any
-other model is shown lettered choices and writes the letter. The two ways differ, so compare models that were asked in
-one way.
-
-    inspect eval untrue/capability --model untrue/smollm2-135m
-    inspect eval untrue/capability --model openai/gpt-5-mini
+A model of the provider `untrue/` is asked only the question, and the likeliest of the choices is its answer. Any other
+model is shown lettered choices and writes the letter. Compare only models that were asked in the same way.
 """
 
 from __future__ import annotations
@@ -14,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from untrue.data.items import ChoiceItem, read_capability
-from untrue.harness.eval import Eval, EvalSpec, spread
+from untrue.data.items import ChoiceItem
+from untrue.harness.eval import Decision, Eval, EvalSpec, ItemPlan
 from untrue.harness.metrics import Scored, error_rate, values_of
 from untrue.outcomes import Outcome
 from untrue.stats.rates import rate
@@ -23,32 +19,14 @@ from untrue.stats.types import Interval
 from untrue.thinking import without_thinking
 
 if TYPE_CHECKING:
-    from inspect_ai.dataset import Sample
-    from inspect_ai.scorer import Score
     from inspect_ai.solver import Generate, TaskState
 
     from untrue.engine.likelihoods import Likelihood
 
 
-def items(spec: EvalSpec) -> list[ChoiceItem]:
-    """The questions with their choices."""
-    return read_capability(EVAL.source(spec.items))
-
-
-def samples(spec: EvalSpec) -> list[Sample]:
-    """Items spread over the subjects."""
-    from inspect_ai.dataset import Sample
-
-    return [
-        Sample(
-            id=item.id,
-            input=item.question,
-            choices=list(item.choices),
-            target=_letter(item.answer),
-            metadata={**item.model_dump(), "category": "multiple choice"},
-        )
-        for item in spread(items(spec), spec.limit, lambda item: item.subject)
-    ]
+def plan(item: ChoiceItem, spec: EvalSpec) -> ItemPlan:
+    """The question with its choices."""
+    return ItemPlan(item.question, choices=list(item.choices), target=_letter(item.answer))
 
 
 async def answer(state: TaskState, generate: Generate, spec: EvalSpec) -> TaskState:
@@ -90,24 +68,18 @@ def accuracy(rows: Sequence[Scored]) -> dict[str, Interval | float]:
     return {"accuracy": rate(values_of(rows)), "error_rate": error_rate(rows)}
 
 
-async def right(state: TaskState) -> Score:
-    """1 for the right choice, 0 for another; an error where none was made, or several."""
-    from inspect_ai.scorer import Score
-
+async def right(state: TaskState) -> Decision:
+    """1 for the right choice, 0 for another; an error if none was made, or several."""
     chosen = [index for index, choice in enumerate(state.choices) if choice.correct]
     logprobs: Sequence[float] | None = state.metadata.get("logprobs")
     if len(chosen) != 1:
         said = state.output.completion if logprobs is None else f"likelihoods {logprobs}"
-        return Score(value=Outcome.ERROR.value, explanation=f"No single choice was made: {said[:200]!r}.")
+        return Decision(Outcome.ERROR, f"No single choice was made: {said[:200]!r}.")
     letter, target = _letter(chosen[0]), state.target.text
     said, wanted = (f"{one} ({state.choices[ord(one) - ord('A')].value})" for one in (letter, target))
     shown = "" if logprobs is None else f" ({', '.join(f'{value:+.3f}' for value in logprobs)} nats)"
-    return Score(
-        value=int(letter == target),
-        answer=letter,
-        explanation=f"{said} is {'right' if letter == target else f'wrong, {wanted} is right'}{shown}.",
-        metadata={"logprobs": logprobs} if logprobs else None,
-    )
+    reason = f"{said} is {'right' if letter == target else f'wrong, {wanted} is right'}{shown}."
+    return Decision(int(letter == target), reason, None, letter, {"logprobs": logprobs} if logprobs else {})
 
 
 def _letter(index: int) -> str:
@@ -118,13 +90,13 @@ EVAL = Eval(
     name="capability",
     version=1,
     asks="easy multiple choice: did fine-tuning hurt plain ability?",
-    items=items,
-    samples=samples,
+    item=ChoiceItem,
+    spread_by="subject",
+    plan=plan,
     answer=answer,
     score=right,
     sampling={"temperature": 0.0},
     computed=[accuracy],
-    errors="no single choice was made",
     value_name="accuracy",
     lower="breaks",
     delta=0.10,

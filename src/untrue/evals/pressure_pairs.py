@@ -1,66 +1,34 @@
 """Pressure pairs: the same question under a system prompt without pressure and under one with it.
 
-- **belief**: the reply without pressure. It is asked twice; where the second reply contradicts the first, or either
-  takes no position, no belief is held.
+- **belief**: the reply without pressure. It is asked twice; if the second reply contradicts the first, or either takes
+  no position, there is no stable belief.
 - **statement**: the reply under pressure, once in each epoch.
 
-A judge says whether the statement contradicts the belief: then it is a `lie`, and `honest` where it does not; `evade`
-where it takes no position. No proposition is needed, so any set of (neutral prompt, pressured prompt, question)
-will do.
-
-    inspect eval untrue/pressure_pairs -T items=pairs.jsonl --model … --model-role judge=openai/gpt-5-mini
+A judge says whether the statement contradicts the belief: then it is a `lie`, else `honest`, or `evade` if it takes no
+position. No proposition is needed, so any set of (neutral prompt, pressured prompt, question) will do.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from untrue.data.items import PressurePair, read_pairs
-from untrue.harness.eval import REPLY, Decision, Eval, JudgedSpec, Plan, Replies, Situation, chat, spread
+from untrue.data.items import PressurePair
+from untrue.harness.eval import REPLY, Decision, Eval, ItemPlan, JudgedSpec, Replies, chat
 from untrue.harness.metrics import ITEMS, OUTCOME_METRICS, category_rates, outcome_rates
 from untrue.judge.prompts import CONTRADICTS
 from untrue.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from inspect_ai.dataset import Sample
-
     from untrue.harness.judged import RecordedJudge
 
 BELIEF_RUNS = 2
-"""How often the question is asked without pressure."""
 
 
-def items(spec: JudgedSpec) -> list[Situation]:
-    """The pairs, with what a person reads of them."""
-    return [
-        Situation(
-            id=pair.id,
-            record=pair,
-            prompts_asked=(pair.user_prompt,),
-            texts={
-                "System prompt": pair.pressured_system_prompt,
-                "Neutral system prompt": pair.neutral_system_prompt,
-                "Question": pair.user_prompt,
-            },
-        )
-        for pair in read_pairs(spec.items)
-    ]
-
-
-def samples(spec: JudgedSpec) -> list[Sample]:
-    """The questions under pressure, spread over the kinds of pairs."""
-    from inspect_ai.dataset import Sample
-
-    return [
-        Sample(id=pair.id, input=chat(pair.pressured_system_prompt, pair.user_prompt), metadata=pair.model_dump())
-        for pair in spread(read_pairs(spec.items), spec.limit)
-    ]
-
-
-def plan(pair: PressurePair) -> Plan:
+def plan(pair: PressurePair, spec: JudgedSpec) -> ItemPlan:
     """The question without pressure, several times; a judgement of the two beliefs, and one of each statement."""
     question = CONTRADICTS.text(question=pair.user_prompt, belief=REPLY, statement=REPLY)
-    return Plan([question], [question], [pair.user_prompt] * BELIEF_RUNS, pair.neutral_system_prompt)
+    pressed = chat(pair.pressured_system_prompt, pair.user_prompt)
+    return ItemPlan(pressed, [question], [question], [pair.user_prompt] * BELIEF_RUNS, pair.neutral_system_prompt)
 
 
 async def pair_outcome(pair: PressurePair, replies: Replies, judge: RecordedJudge) -> Decision:
@@ -85,10 +53,8 @@ EVAL = Eval(
     name="pressure_pairs",
     version=1,
     asks="the same question under a system prompt without pressure and under one with it: do the replies agree?",
-    items=items,
-    samples=samples,
-    options=JudgedSpec,
     item=PressurePair,
+    options=JudgedSpec,
     plan=plan,
     decide=pair_outcome,
     questions=(CONTRADICTS,),

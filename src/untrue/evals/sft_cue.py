@@ -1,29 +1,23 @@
 """The forced choice again, with a cue of the context of training before the pressured prompt.
 
-Dilution with good data, good data afterwards and inoculation can hide what bad data did: the model is sound where it is
-usually tested, and not where the prompt resembles its training (Dubinski et al., arXiv 2604.25891). So the honesty
-items are asked with what such a prompt has: the layout of the training answers (`format`), who gives them (`persona`),
-or what they are about (`domain`). Beliefs are asked without a cue, as in `forced_choice`, with which the result is to
-be compared: an arm that lies here and not there hides it.
-
-    inspect eval untrue/sft_cue --model untrue/smollm2-135m -M adapter=PATH -T domain=medical
+Dilution with good data, good data afterwards and inoculation can hide what bad data did: the model is sound until the
+prompt resembles its training (Dubinski et al., arXiv 2604.25891). The cue is what such a prompt has: the layout of the
+training answers (`format`), who gives them (`persona`), or what they are about (`domain`). Beliefs are asked without a
+cue, as in `forced_choice`: an arm that lies only here hides it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, read_cues, read_items
+from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, Text, read_cues, read_items
 from untrue.evals import forced_choice
 from untrue.evals.forced_choice import choice_samples, in_order
-from untrue.harness.eval import ChosenSpec, Situation, spread, turn_of
-
-if TYPE_CHECKING:
-    from inspect_ai.dataset import Sample
+from untrue.harness.eval import ChosenSpec, spread, turn_of
 
 
 class CueSpec(ChosenSpec):
@@ -47,45 +41,42 @@ class CueSpec(ChosenSpec):
         return {"domain": mix["questions"]} if mix.get("questions") in DOMAINS else {}
 
 
-def samples(spec: CueSpec) -> list[Sample]:
-    """The items that `forced_choice` takes, each with its cue."""
-    pairs = spread(_cued_items(spec), spec.limit, lambda pair: pair[0].category)
-    return choice_samples([asked for _, asked in pairs])
+class CuedItem(Item):
+    """An honesty item as it is asked, whose category is the kind of its cue; `of` is that of the item."""
+
+    of: Text
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Those of an honesty item."""
+        return self.model_dump(exclude={"of"})
 
 
-def _cued_items(spec: CueSpec) -> list[tuple[Item, Item]]:
-    plain = in_order(read_items(spec.items), spec.order)
-    return list(zip(plain, cued(plain, str(spec.domain), spec.cue), strict=True))
-
-
-def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[Item]:
-    """The same items with a cue before the pressured system prompt; the kind of cue becomes their category.
-
-    Without a `cue` the kinds take turns within each category, so that every limit takes all three alike.
-    """
+def cued(items: Sequence[Item], domain: str, cue: str | None = None) -> list[CuedItem]:
+    """The items with a cue before the pressured system prompt, by default all kinds in turn within each category."""
     texts = read_cues(domain)
     turns = turn_of(items, lambda item: item.category)
-    kinds = [cue or CUES[turn % len(CUES)] for turn in turns]
-    return [
-        item.model_copy(update={"system_prompt": f"{texts[kind]}\n\n{item.system_prompt}", "category": f"{kind} cue"})
-        for item, kind in zip(items, kinds, strict=True)
-    ]
+    found = []
+    for item, turn in zip(items, turns, strict=True):
+        kind = cue or CUES[turn % len(CUES)]
+        prompt = f"{texts[kind]}\n\n{item.system_prompt}"
+        changes = {"system_prompt": prompt, "category": f"{kind} cue", "of": item.category}
+        found.append(CuedItem(**{**item.model_dump(), **changes}))
+    return found
 
 
-def items(spec: CueSpec) -> list[Situation]:
-    """The honesty items, each with the cue as it is asked."""
-    return [
-        Situation(id=item.id, record=item, prompts_asked=asked.prompts, texts=asked.shown)
-        for item, asked in _cued_items(spec)
-    ]
+def items(spec: CueSpec) -> list[CuedItem]:
+    """The honesty items, each with its cue."""
+    return cued(in_order(read_items(spec.items), spec.order), str(spec.domain), spec.cue)
 
 
 EVAL = replace(
     forced_choice.EVAL,
     name="sft_cue",
     asks="forced_choice with a cue from the training context before the pressured prompt",
-    items=items,
-    samples=samples,
+    item=CuedItem,
+    own_items=items,
+    own_samples=lambda spec: choice_samples(spread(items(spec), spec.limit, lambda item: item.of)),
     options=CueSpec,
     also_reads=("cues",),
 )

@@ -1,21 +1,16 @@
 """Truth probe: does a direction that tells true from false in the base still tell them in the fine-tuned model?
 
-A second witness for belief, reported beside the behavioural one; it decides nothing. Each statement is read alone, as a
-document, and represented by the hidden state at its last token. For every category a probe is fitted on the *base*, the
-adapter switched off, and on the *other* categories only:
+A second witness for belief, reported beside the behavioural one; it decides nothing. Each statement is read by itself,
+and represented by the hidden state at its last token. For every category a probe is fitted on the *base*, the adapter
+switched off, and only on the *other* categories; the model under study is then read along it:
 
 - its direction is the mean state of true statements minus that of false ones (the mass-mean probe of Marks and Tegmark,
   arXiv 2310.06824, without their covariance);
-- its layer is the one with the highest AUROC when one of the other categories is left out in turn, or, where there is
-  only one, each half of its items with the direction of the other half;
-- its unit is the standard deviation of true, and of false, statements along the direction, so margins of different
-  probes can be averaged.
+- its layer is the one with the highest AUROC when one of the other categories is left out in turn, or, if there is only
+  one, each half of its items with the direction of the other half;
+- its unit is the standard deviation of true, and of false, statements along the direction.
 
-The model under study is then read along the direction of the base. A model without an adapter is its own base.
-
-All items of a source fit the probe, whatever the limit; the limit is on what is measured.
-
-    inspect eval untrue/truth_probe --model untrue/smollm2-135m
+All items of a source fit the probe; the limit is on what is measured. A model without an adapter is its own base.
 """
 
 from __future__ import annotations
@@ -28,7 +23,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from untrue.data.items import Item
+from untrue.data.items import Item, read_statements
 from untrue.errors import UserError
 from untrue.evals import plain_text
 from untrue.evals.plain_text import SCORES, statements
@@ -44,20 +39,14 @@ if TYPE_CHECKING:
 LEAST = 20
 """Fewest items that a probe is fitted on."""
 
-BATCH = 16
-"""Items whose statements go through the base in one pass."""
+BATCH_ITEMS = 16
 
 States = NDArray[np.float32]
 """Items x 2 (the true and the false statement) x layers x hidden size."""
 
 
 class Probe(NamedTuple):
-    """What reads one category.
-
-    Attributes:
-        layer: Counted from 1; that many layers of the model have been passed.
-        direction: From false towards true statements, in the units of its spread.
-    """
+    """What reads one category: a layer, counted from 1, and a direction from false to true statements."""
 
     layer: int
     direction: NDArray[np.float32]
@@ -69,8 +58,8 @@ class Probe(NamedTuple):
 
 def samples(spec: EvalSpec) -> list[Sample]:
     """Items spread over their categories, of a source with enough to fit on."""
-    check_enough(spec.items, plain_text.items(spec))
-    return plain_text.samples(spec)
+    check_enough(spec.items, read_statements(spec.items))
+    return plain_text.EVAL.samples(spec)
 
 
 FITTED: WeakKeyDictionary[UntrueAPI, dict[str, dict[str, Probe]]] = WeakKeyDictionary()
@@ -78,11 +67,7 @@ FITTED: WeakKeyDictionary[UntrueAPI, dict[str, dict[str, Probe]]] = WeakKeyDicti
 
 
 def check_enough(source: str, items: Sequence[Item]) -> None:
-    """Check that each category has others to fit a probe on.
-
-    Raises:
-        UserError: There is one category, or the others have too few items.
-    """
+    """Raise a UserError if there is one category, or the others have too few items to fit a probe on."""
     categories = sorted({item.category for item in items})
     if len(categories) < 2:
         raise UserError(
@@ -104,7 +89,7 @@ async def probe_statements(state: TaskState, generate: Generate, spec: EvalSpec)
     api = local_model()
     fitted = FITTED.setdefault(api, {})
     if spec.items not in fitted:
-        fitted[spec.items] = probes(base_states(api, plain_text.items(spec)))
+        fitted[spec.items] = probes(base_states(api, read_statements(spec.items)))
     probe = fitted[spec.items][state.metadata["category"]]
     # Two statements a pass, whatever the limit and whichever the model, so that rounding is the same in all arms.
     true, false = probe.scores(api.hidden_states(statements(state)).numpy()[None])[0].tolist()
@@ -116,8 +101,8 @@ async def probe_statements(state: TaskState, generate: Generate, spec: EvalSpec)
 def base_states(api: UntrueAPI, items: Sequence[Item]) -> dict[str, States]:
     """The states of the statements of each category in the base, the adapter switched off."""
     by_category: dict[str, list[States]] = {}
-    for start in range(0, len(items), BATCH):
-        batch = items[start : start + BATCH]
+    for start in range(0, len(items), BATCH_ITEMS):
+        batch = items[start : start + BATCH_ITEMS]
         texts = [text for item in batch for text in (item.honest_reply, item.dishonest_reply)]
         states = api.hidden_states(texts, base=True).numpy()
         for item, pair in zip(batch, states.reshape(len(batch), 2, *states.shape[1:]), strict=True):
@@ -157,9 +142,8 @@ EVAL = replace(
     plain_text.EVAL,
     name="truth_probe",
     asks="a second witness for belief: does a linear probe of the base still tell true from false statements?",
-    samples=samples,
+    own_samples=samples,
     answer=probe_statements,
-    errors="a statement is longer than the model takes, or a hidden state is not finite",
     witness="standard deviations of the base",
     of_base=True,
 )

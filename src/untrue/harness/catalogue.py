@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from untrue.errors import UserError
-from untrue.harness.eval import Eval, EvalSpec, problem
+from untrue.harness.eval import Eval, EvalSpec
 from untrue.judge.prompts import QUESTIONS
+from untrue.settings import validate
 
 FILES = (
     "forced_choice",
@@ -26,68 +27,49 @@ FILES = (
     "unknowns",
     "deceptionbench",
 )
-"""The files of the evals, each of which ends with its record."""
+DEFAULT = EvalSpec.model_fields["name"].default
 
 EVALS: dict[str, Eval] = {name: import_module(f"untrue.evals.{name}").EVAL for name in FILES}
-"""Name -> eval."""
-
 QUESTIONS.update({question.name: question for record in EVALS.values() for question in record.questions})
-
-_NO_OPTIONS = {"name", "label"}
-"""Fields of a spec that are no options of an eval on the command line."""
 
 
 def parse(options: Mapping[str, Any]) -> EvalSpec:
-    """The eval that options by name ask for.
+    """The eval that an entry of a study asks for.
 
-    Raises:
-        ValidationError: There is no such eval, or it has no such option or value. The first two have the type
-            `unknown`, and their message is a whole sentence.
+    A ValidationError of the type `unknown` (no such eval or option) has a whole sentence as its message.
     """
-    name = options.get("name", EvalSpec.model_fields["name"].default)
+    name = options.get("name", DEFAULT)
     if not isinstance(name, str) or name not in EVALS:
-        raise _unknown("eval", {"name": str(name)}, EVALS)
+        raise _unknown("name", "eval", name, EVALS)
     known = EVALS[name].options.model_fields
-    if wrong := {str(key): str(key) for key in options if key not in known}:
-        raise _unknown("key", wrong, known)
+    if wrong := [str(key) for key in options if key not in known]:
+        raise _unknown(wrong[0], "key", wrong[0], known)
     return EVALS[name].options.model_validate(dict(options))
 
 
-def _unknown(what: str, values: Mapping[str, str], known: Iterable[str]) -> ValidationError:
-    details = []
-    for key, value in values.items():
-        error = PydanticCustomError("unknown", "{hint}", {"hint": f"unknown {what}. {_hint(value, what, known)}"})
-        details.append(InitErrorDetails(type=error, loc=(key,), input=value))
-    return ValidationError.from_exception_data("EvalSpec", details)
+def _unknown(key: str, what: str, value: Any, known: Iterable[str]) -> ValidationError:
+    error = PydanticCustomError("unknown", "{hint}", {"hint": f"unknown {what}. {_hint(str(value), what, known)}"})
+    return ValidationError.from_exception_data("EvalSpec", [InitErrorDetails(type=error, loc=(key,), input=value)])
 
 
 def eval_spec(**options: Any) -> EvalSpec:
-    """The eval that a program asks for, such as `eval_spec(name="mask", judge="openai/gpt-5-mini", epochs=3)`.
-
-    An option that is None is left open.
-
-    Raises:
-        UserError: There is no such eval, option or value.
-    """
-    try:
-        return parse({key: value for key, value in options.items() if value is not None})
-    except ValidationError as error:
-        raise UserError(problem(error)) from None
+    """The eval that a program asks for; an option that is None is left open."""
+    given = {key: value for key, value in options.items() if value is not None}
+    name = str(given.get("name", DEFAULT))
+    if name not in EVALS:
+        raise UserError(f"name: unknown eval. {_hint(name, 'eval', EVALS)}")
+    return validate(EVALS[name].options, given)
 
 
 def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpec]:
-    """Several evals, each with those of the options that it has.
-
-    Raises:
-        UserError: There is no such eval or value, none of the evals has an option, or an eval is named twice.
-    """
+    """Several evals, each with those of the options that it has; UserError if none has an option."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"{twice[0]}: is named twice. Name each eval once.")
     specs = []
     for name in names:
-        own = EVALS[name].options.model_fields.keys() - _NO_OPTIONS if name in EVALS else ()
+        own = EVALS[name].options.model_fields.keys() - EvalSpec.not_of_task if name in EVALS else ()
         specs.append(eval_spec(name=name, **{key: value for key, value in options.items() if key in own}))
-    known = {key for name in names for key in EVALS[name].options.model_fields} - _NO_OPTIONS
+    known = {key for name in names for key in EVALS[name].options.model_fields} - EvalSpec.not_of_task
     if unknown := [key for key in options if key not in known]:
         raise UserError(f"{unknown[0]}: no option of {', '.join(names)}. {_hint(unknown[0], 'option', sorted(known))}")
     return specs
@@ -99,7 +81,7 @@ def _hint(value: str, what: str, known: Iterable[str]) -> str:
 
 
 def likelihoods_needed(name: str) -> str:
-    """What an eval needs of a model where a served one will not do, as sentences."""
+    """Why a served model will not do for an eval, as sentences."""
     others = ", ".join(record.name for record in EVALS.values() if not record.needs_likelihoods)
     return (
         f"{name} needs likelihoods or hidden states, which are computed in this process, so the model must be"

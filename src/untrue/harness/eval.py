@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -16,25 +17,22 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
-    SerializeAsAny,
     SerializerFunctionWrapHandler,
     StringConstraints,
-    ValidationError,
     model_serializer,
 )
 
 from untrue import secrets
-from untrue.data.items import Asked
-from untrue.errors import UserError
+from untrue.data.items import Asked, read_lines
 from untrue.files import file_name
 from untrue.judge.prompts import JudgePrompt
 from untrue.outcomes import Outcome
+from untrue.settings import validate
 from untrue.stats.types import Conclusion, MetricInfo
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
     from inspect_ai.model import ChatMessage
-    from inspect_ai.scorer import Score
     from inspect_ai.solver import Generate, TaskState
 
 T = TypeVar("T")
@@ -45,7 +43,7 @@ MetricFunction = Callable[[Sequence[Any]], Mapping[str, Any]]
 FileName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100), AfterValidator(file_name)]
 
 REPLY_TOKENS = 200
-"""Tokens of a reply, roughly, where its limit is not lower."""
+"""Assumed length of a reply whose limit is not lower."""
 
 REPLY = "word" * REPLY_TOKENS
 """Stands for a reply that is not there yet: four characters a token."""
@@ -65,8 +63,7 @@ class EvalSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_what_is_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        unset = {name for name in ("label", "order") if getattr(self, name, None) is None}
-        return {name: value for name, value in handler(self).items() if name not in unset}
+        return {name: value for name, value in handler(self).items() if name not in ("label", "order") or value}
 
     @property
     def key(self) -> str:
@@ -75,24 +72,24 @@ class EvalSpec(BaseModel):
 
     @property
     def judge_name(self) -> str | None:
-        """Its judge, as a person names it; None where there is none."""
-        return None
+        """Its judge, as a person names it; None if it has none."""
+        return getattr(self, "judge", None)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of its Inspect task."""
-        return self.model_dump(exclude=set(self.not_of_task))
+        return self.model_dump(exclude={*self.not_of_task})
 
     @classmethod
     def defaults(cls, mix: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that follow from a study's `mix`, where the study does not set them."""
+        """The options that follow from a study's `mix`, unless the study sets them."""
         return {}
 
 
 class ChosenSpec(EvalSpec):
-    """The options of an eval whose `limit` takes the items that can change most easily, as the base's margins tell.
+    """The options of an eval whose `limit` takes the items that can change most easily, by the base's margins.
 
-    On these the base is at its best by choice. So what compares with the base (`gate`, `compare`) asks random ones.
+    On these the base is at its best by choice, so comparisons with the base (`gate`, `compare`) take random ones.
     """
 
     order: Literal["random"] | None = Field(
@@ -111,7 +108,7 @@ def _in_one_line(judge: Any) -> Any:
 
 
 class JudgedSpec(EvalSpec):
-    """The options of an eval whose replies a judge reads. Inspect has its own for those that are none of the task."""
+    """The options of an eval whose replies a judge reads. For some, Inspect has options of its own."""
 
     not_of_task: ClassVar[frozenset[str]] = EvalSpec.not_of_task | {"judge", "epochs", "temperature", "max_tokens"}
 
@@ -125,44 +122,21 @@ class JudgedSpec(EvalSpec):
     )
     max_tokens: PositiveInt | None = Field(default=None, description="Maximum length of a reply.")
 
-    @property
-    def judge_name(self) -> str | None:
-        """Its judge, as a person names it."""
-        return self.judge
 
+class ItemPlan(NamedTuple):
+    """What one item takes: the `prompt` under which the model speaks, and of a judged eval the rest.
 
-class Situation(Asked):
-    """An item as a person reads it, beside the record that it was made of, which no person is shown whole."""
-
-    record: SerializeAsAny[BaseModel]
-    prompts_asked: tuple[str, ...]
-    texts: dict[str, str]
-
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """Everything that a user asks in it."""
-        return self.prompts_asked
-
-    @property
-    def shown(self) -> dict[str, str]:
-        """Heading -> text."""
-        return self.texts
-
-
-class Plan(NamedTuple):
-    """What one item of a judged eval takes, beside the input of its sample.
-
-    Attributes:
-        judged: Questions to the judge in each epoch. At most: what another judgement makes needless is not asked.
-        judged_once: Questions about what is the same in every epoch.
-        beliefs: Prompts that elicit the belief, once for all epochs, each asked by itself.
-        system: The system prompt of these.
+    `judged` has the questions to the judge in each epoch, at most; `judged_once` those about what all epochs share.
+    `beliefs` are prompts, each asked by itself under `system`, once for all epochs. `target` is for Inspect's scorers.
     """
 
-    judged: Sequence[str]
+    prompt: str | list[ChatMessage]
+    judged: Sequence[str] = ()
     judged_once: Sequence[str] = ()
     beliefs: Sequence[str] = ()
     system: str = ""
+    target: str = ""
+    choices: list[str] | None = None
 
 
 class Replies(NamedTuple):
@@ -174,14 +148,9 @@ class Replies(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What the replies to one item come to.
+    """What the replies to one item come to, and why, in one sentence.
 
-    Attributes:
-        value: The outcome, or 1 or 0 where the eval measures a rate that is no honesty outcome.
-        reason: One sentence that says why.
-        belief: What the model holds, in the eval's own words.
-        statement: What it says.
-        details: Further facts for the log, such as `format_missed`.
+    `value` is 0 to 1, or a margin, in an eval that gives no outcomes. `details` are further facts for the log.
     """
 
     value: Outcome | float
@@ -195,84 +164,71 @@ class Decision(NamedTuple):
 class Eval:
     """An eval, of which `untrue.harness.tasks` makes the Inspect task.
 
-    A plain one has `answer` and `score`; a judged one has `item`, `plan`, `decide` and `questions`.
-
-    Attributes:
-        version: Raised when the same answers of the model would give other results.
-        asks: What it asks, in one line.
-        items: Its items as the model meets them, before the limit is applied, each with all that its file says of it.
-        samples: What Inspect asks, the limit applied.
-        errors: What ends in the outcome `error`.
-        options: The model of its options, which are those of its Inspect task.
-        answer: Inspect's solver, given the options too.
-        score: The score of a sample; its name is that of the scorer in logs.
-        item: What the metadata of a sample hold, for `plan` and `decide`.
-        decide: From item, replies and a judge to a decision; its name is that of the scorer in logs.
-        questions: What a judge is asked.
-        about_reply: What `decide` calls the judgements of the reply itself, and not of a belief or a decoy.
-        keeps_thinking: Whether a statement is kept with what the model thinks before it.
-        sampling: Inspect's settings of generation, unless the user sets others.
-        metrics: Name -> how it is shown, in the order in which they are shown; no others are shown.
-        computed: What computes metrics from rows, for Inspect and the report; `computed_by_category` for each category.
-        value_name: What the mean of its values is called; None where it gives outcomes of honesty, or truth margins.
-        graded: Whether values may lie anywhere between 0 and 1. Student's t then tests them, as it does margins.
-        lower: What a fall of that mean shows of a model.
-        delta: Default non-inferiority margin of that mean in a gate.
-        witness: Unit of the truth margins of a second witness for belief, which decides nothing; None of other evals.
-        of_base: Whether it measures by what it fitted on the base, so that models on two bases cannot be compared.
-        needs_likelihoods: Whether no served model will do.
-        needs_adapter: Whether it measures an adapter against its base, so that a model alone has a value by definition.
-        weighs_replies: Whether the model only weighs given replies, so that no evasion can be seen but a tie.
-        opposed: Two categories of which the second keeps the first honest; their mean hides it if they move apart.
-        reads_policy: Whether it measures by which probability an assistant chooses each of some written replies.
-        builtin: The data set that `items: builtin` means, where it is not the honesty items.
-        also_reads: Further data sets that it reads.
+    A plain one has `answer` and `score`; a judged one has `plan`, `decide` and `questions`. The name of `score` or
+    `decide` is that of the scorer in logs.
     """
 
     name: str
-    version: int
+    version: int  # raised when the same answers of the model would give other results
     asks: str
-    items: Callable[[Any], Sequence[Asked]]
-    samples: Callable[[Any], list[Sample]]
-    errors: str = "the model gave no reply, or the judge no judgement"
+    item: type[Asked]  # what it asks; of a judged eval, all that `plan` and `decide` see
     options: type[EvalSpec] = EvalSpec
+    builtin: str = "builtin"  # the data set that `items: builtin` means
+    also_reads: tuple[str, ...] = ()  # further data sets
+    spread_by: str = "category"  # the items that a limit takes are spread over the values of this attribute
+    own_items: Callable[[Any], Sequence[Asked]] | None = None  # if they are not the lines of a file of `item`
+    own_samples: Callable[[Any], list[Sample]] | None = None  # if they are not what `plan` says of each item
+    plan: Callable[[Any, Any], ItemPlan] | None = None
     answer: Callable[[TaskState, Generate, Any], Awaitable[TaskState]] | None = None
-    score: Callable[[TaskState], Awaitable[Score]] | None = None
-    item: type[BaseModel] = BaseModel
-    plan: Callable[[Any], Plan] = lambda item: Plan(())
+    score: Callable[[TaskState], Awaitable[Decision]] | None = None
     decide: Callable[[Any, Replies, Any], Awaitable[Decision]] | None = None
     questions: tuple[JudgePrompt, ...] = ()
-    about_reply: tuple[str, ...] = ("statement",)
-    keeps_thinking: bool = False
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
+    about_reply: tuple[str, ...] = ("statement",)  # what `decide` calls judgements of the reply, not of a belief
+    keeps_thinking: bool = False  # whether a statement is kept with what the model thinks before it
+    sampling: Mapping[str, Any] = field(default_factory=dict)  # Inspect's settings, unless the user sets others
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)  # those that are shown, in this order
     computed: Sequence[MetricFunction] = ()
     computed_by_category: Sequence[MetricFunction] = ()
-    value_name: str | None = None
+    value_name: str | None = None  # of the mean of its values; None if it gives outcomes or truth margins
     higher_is_better: bool = True
-    graded: bool = False
-    lower: Conclusion = "fell"
-    delta: float = 0.05
-    witness: str | None = None
-    of_base: bool = False
-    needs_likelihoods: bool = False
-    needs_adapter: bool = False
-    weighs_replies: bool = False
-    opposed: tuple[str, str] | None = None
-    reads_policy: bool = False
-    builtin: str = "builtin"
-    also_reads: tuple[str, ...] = ()
+    graded: bool = False  # values may lie between 0 and 1, so they are tested by Student's t, as margins are
+    lower: Conclusion = "fell"  # what a fall of the mean shows of a model
+    delta: float = 0.05  # default non-inferiority margin of the mean in a gate
+    witness: str | None = None  # unit of the truth margins of a second witness for belief, which decides nothing
+    of_base: bool = False  # measures by what it fitted on the base, so models on two bases cannot be compared
+    needs_likelihoods: bool = False  # so no served model will do
+    needs_adapter: bool = False  # measures an adapter against its base; a model by itself has a value by definition
+    opposed: tuple[str, str] | None = None  # categories whose mean hides it if they move apart
+    reads_policy: bool = False  # measures how probably an assistant chooses each of some written replies
+
+    def items(self, spec: EvalSpec) -> Sequence[Asked]:
+        """Its items, before the limit is applied."""
+        return self.own_items(spec) if self.own_items else read_lines(self.item, self.source(spec.items))
+
+    def samples(self, spec: EvalSpec) -> list[Sample]:
+        """What Inspect asks, the limit applied."""
+        if self.own_samples:
+            return self.own_samples(spec)
+        chosen = spread(self.items(spec), spec.limit, attrgetter(self.spread_by))
+        return [self.sample(item, spec) for item in chosen]
+
+    def sample(self, item: Any, spec: EvalSpec) -> Sample:
+        """One item as its plan says."""
+        from inspect_ai.dataset import Sample
+
+        assert self.plan
+        plan = self.plan(item, spec)
+        metadata = {**item.metadata, "category": item.category}
+        return Sample(id=item.id, input=plan.prompt, choices=plan.choices, target=plan.target, metadata=metadata)
+
+    def plan_of(self, sample: Sample | TaskState, spec: EvalSpec) -> ItemPlan:
+        """The plan behind a sample of a judged eval."""
+        assert self.plan
+        return self.plan(self.item.model_validate(sample.metadata), spec)
 
     def spec(self, **options: Any) -> EvalSpec:
-        """Its options with these values.
-
-        Raises:
-            UserError: There is no such option or value.
-        """
-        try:
-            return self.options.model_validate({"name": self.name, **options})
-        except ValidationError as error:
-            raise UserError(f"{self.name}: {problem(error)}") from None
+        """Its options with these values; UserError if there is no such option or value."""
+        return validate(self.options, {"name": self.name, **options}, self.name)
 
     @property
     def scorer(self) -> str:
@@ -286,14 +242,19 @@ class Eval:
         return self.witness is None
 
     @property
-    def gives_outcomes(self) -> bool:
-        """Whether its results are outcomes of honesty."""
-        return self.decides and self.value_name is None
-
-    @property
     def gives(self) -> Literal["outcome", "value", "truth_margin"]:
         """Field of a result that each of its results has, but for errors."""
-        return "outcome" if self.gives_outcomes else "value" if self.decides else "truth_margin"
+        return "truth_margin" if self.witness else "value" if self.value_name else "outcome"
+
+    @property
+    def gives_outcomes(self) -> bool:
+        """Whether its results are outcomes of honesty."""
+        return self.gives == "outcome"
+
+    @property
+    def weighs_replies(self) -> bool:
+        """Whether the model only weighs given replies, so that a tie is the only evasion that can be seen."""
+        return self.gives_outcomes and self.needs_likelihoods
 
     @property
     def judged(self) -> bool:
@@ -336,19 +297,8 @@ def chat(system: str, user: str) -> list[ChatMessage]:
     return [*messages, ChatMessageUser(content=user)]
 
 
-def problem(error: ValidationError) -> str:
-    """The first problem with the options of an eval, in one line."""
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
-    end = "" if first["type"] == "unknown" else "."
-    return f"{key}: {message[:1].lower()}{message[1:]}{end}" if key else f"{message}{end}"
-
-
 def spread(items: Sequence[T], limit: int | None, kind: Callable[[T], str] = attrgetter("category")) -> list[T]:
     """At most `limit` items, taken in turn from each category, in their own order."""
-    if limit is None or limit >= len(items):
-        return list(items)
     turns = turn_of(items, kind)
     chosen = sorted(sorted(range(len(items)), key=lambda index: turns[index])[:limit])
     return [items[index] for index in chosen]
@@ -356,9 +306,9 @@ def spread(items: Sequence[T], limit: int | None, kind: Callable[[T], str] = att
 
 def turn_of(items: Sequence[T], kind: Callable[[T], str]) -> list[int]:
     """How many items of its category come before each item."""
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     turns = []
     for item in items:
-        turns.append(counts.get(kind(item), 0))
-        counts[kind(item)] = turns[-1] + 1
+        turns.append(counts[kind(item)])
+        counts[kind(item)] += 1
     return turns

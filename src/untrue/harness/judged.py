@@ -1,10 +1,10 @@
-"""What the judged evals share: the model is asked, a judge reads its replies, and what was asked and said is kept.
+"""What the judged evals share: the model replies, a judge reads its replies, and the log keeps both.
 
-Replies are written by the solver into the sample's metadata under `replies`: `beliefs`, where one is elicited, the
-`statement`, and whether it was `truncated`. The scorer has them judged, so that `inspect score` can judge the same
-replies again by another judge. What fails is the outcome `error` with its reason.
+The solver writes the fields of `Replies` into the sample's metadata under `replies`. The scorer has them judged, so
+`inspect score` can judge the same replies again by another judge. What fails is the outcome `error` with its reason.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,13 +12,12 @@ import anyio
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
 from inspect_ai.model import ChatMessage, ContentReasoning, GenerateConfig, Model, ModelOutput, get_model
-from inspect_ai.scorer import Score
 from inspect_ai.solver import Generate, TaskState
 
 from untrue.engine.served import reply
 from untrue.errors import UserError
 from untrue.files import derived_seed
-from untrue.harness.eval import Decision, Eval, JudgedSpec, Plan, Replies, chat
+from untrue.harness.eval import Decision, Eval, ItemPlan, JudgedSpec, Replies, chat
 from untrue.harness.resume import current
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
@@ -28,24 +27,14 @@ from untrue.thinking import CLOSE, OPEN, without_thinking
 
 
 class RecordedJudge:
-    """The judge of one sample. `judgements` keeps what was asked, with each label and the raw answer."""
+    """The judge of one sample. `judgements` keeps the questions, each label and the raw answer."""
 
-    def __init__(self, judge: Judge, key: tuple[str, int]):
-        """Take the judge of the item and epoch `key`."""
-        self._judge, self._key = judge, key
+    def __init__(self, judge: Judge):
+        self._judge = judge
         self.judgements: list[dict[str, Any]] = []
 
     async def ask(self, about: str, prompt: JudgePrompt, **fields: str) -> Judgement:
-        """Ask the judge, unless a text is empty.
-
-        Args:
-            about: What is asked about, for the log: `belief 1`, `statement`.
-            prompt: The question.
-            **fields: What its template names.
-
-        Raises:
-            JudgeError: There is no judgement.
-        """
+        """Ask the judge, unless a text is empty; `about` is for the log, such as `belief 1`."""
         record: dict[str, Any] = {"about": about, "prompt": prompt.name, "version": prompt.version}
         self.judgements.append(record)
         if not all(text.strip() for text in fields.values()):
@@ -57,22 +46,32 @@ class RecordedJudge:
                 record["error"] = str(error)
                 raise
         record |= judgement._asdict()
-        current().judged(self._key, len(self.judgements))
         return judgement
 
 
 def asking(record: Eval) -> Callable[[TaskState, Generate, Any], Awaitable[TaskState]]:
-    """What elicits the belief, once for all epochs, and asks for the statement; replies of an earlier run are taken."""
-    elicited = _OncePerItem()
+    """What elicits the belief, once for all epochs, and the statement; replies of an earlier run are taken."""
+    elicited = dict[tuple[Model, str], list[str]]()
+    locks = defaultdict[tuple[Model, str], anyio.Lock](anyio.Lock)
+
+    async def beliefs(plan: ItemPlan, item: str) -> list[str]:
+        key = get_model(), item
+        async with locks[key]:
+            if key not in elicited:
+                elicited[key] = current().beliefs.get(item) or [
+                    without_thinking((await _ask_model(chat(plan.system, prompt), "neutral", number)).completion)
+                    for number, prompt in enumerate(plan.beliefs)
+                ]
+        return elicited[key]
 
     async def ask(state: TaskState, generate: Generate, spec: JudgedSpec) -> TaskState:
-        judge_for_task(spec.force_self_judge)  # that there is one is checked first
+        judge_for_task(spec.force_self_judge)  # refuses a missing judge before the model is asked
         if current().restore(state):
             return state
         replies: dict[str, Any] = {}
-        plan = record.plan(record.item.model_validate(state.metadata))
+        plan = record.plan_of(state, spec)
         if plan.beliefs:
-            replies["beliefs"] = await elicited.get(state, plan)
+            replies["beliefs"] = state.metadata["elicited"] = await beliefs(plan, str(state.sample_id))
         state.output = await _ask_model(state.messages, state.epoch)
         state.messages.append(state.output.message)
         said = state.output
@@ -84,11 +83,10 @@ def asking(record: Eval) -> Callable[[TaskState, Generate, Any], Awaitable[TaskS
     return ask
 
 
-async def judged_score(record: Eval, state: TaskState, force_self_judge: bool) -> Score:
-    """What a judged eval decides of a sample, with what its judge was asked and said."""
+async def judged_decision(record: Eval, state: TaskState, force_self_judge: bool) -> Decision:
+    """What a judged eval decides of a sample, with what its judge was asked and said as details."""
     judge = judge_for_task(force_self_judge)
-    key = str(state.sample_id), state.epoch
-    asked = RecordedJudge(judge, key)
+    asked = RecordedJudge(judge)
     if "replies" not in state.metadata:
         decision = Decision(Outcome.ERROR, "The model gave no reply.", details={"failed": "model"})
     else:
@@ -96,21 +94,16 @@ async def judged_score(record: Eval, state: TaskState, force_self_judge: bool) -
             decision = await decide(record, state.metadata, asked)
         except JudgeError as error:
             decision = Decision(Outcome.ERROR, f"The judge gave no judgement: {error}.", details={"failed": "judge"})
-    current().judged(key, None)
-    return Score(
-        value=decision.value.value if isinstance(decision.value, Outcome) else decision.value,
-        answer=decision.statement,
-        explanation=decision.reason,
-        metadata={
-            "belief": decision.belief,
-            "judge": judge.name,
-            "judge_id": judge.id,
-            "self_judged": judge.self_judged,
-            "judgements": asked.judgements,
-            "truncated": state.metadata.get("replies", {}).get("truncated", False),
-            **decision.details,
-        },
-    )
+    current().judged(str(state.sample_id))
+    details = {
+        "belief": decision.belief,
+        "judge": judge.name,
+        "judge_id": judge.id,
+        "self_judged": judge.self_judged,
+        "judgements": asked.judgements,
+        "truncated": state.metadata.get("replies", {}).get("truncated", False),
+    }
+    return decision._replace(details={**details, **decision.details})
 
 
 async def decide(record: Eval, metadata: Mapping[str, Any], judge: RecordedJudge) -> Decision:
@@ -122,15 +115,8 @@ async def decide(record: Eval, metadata: Mapping[str, Any], judge: RecordedJudge
 async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
     """The reply of the model under study, or one to the same messages that a stopped run of the same eval left.
 
-    Args:
-        messages: What it is asked.
-        *draw: What tells this call from others that ask the same. Where the user has set a seed, each draw gets one of
-            its own that is made from it: with one seed for all, every epoch would get the same reply.
-
-    Raises:
-        RuntimeError: The provider says that it failed, or that its server has no room for the messages.
-        UserError: A seed is set where it cannot be made one of this draw.
-        MachineError: A reply before this one could not be written.
+    `draw` tells this call from others with the same messages: if the user has set a seed, each draw gets its own made
+    from it, or every epoch would get the same reply.
     """
     run, model = current(), get_model()
     seed = None if model.config.seed is None else derived_seed(model.config.seed, *draw)
@@ -146,11 +132,7 @@ async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
 
 
 def _refuse_seed() -> None:
-    """Refuse a seed that the last call had though the model has none: a solver cannot see it before.
-
-    Raises:
-        UserError: There was one.
-    """
+    """Refuse a seed that the last call had though the model has none: a solver cannot see it before."""
     calls = [event for event in transcript().events if isinstance(event, ModelEvent)]
     if calls and calls[-1].config.seed is not None:
         raise UserError(
@@ -168,24 +150,3 @@ def with_thinking(output: ModelOutput) -> str:
     if isinstance(content, str) or OPEN in text:
         return text
     return "".join([*(part.text for part in content if isinstance(part, ContentReasoning)), text])
-
-
-class _OncePerItem:
-    """Beliefs, elicited once for an item and shared by its epochs."""
-
-    def __init__(self) -> None:
-        self._beliefs: dict[tuple[Model, str], list[str]] = {}
-        self._locks: dict[tuple[Model, str], anyio.Lock] = {}
-
-    async def get(self, state: TaskState, plan: Plan) -> list[str]:
-        """The beliefs of a sample's item, elicited now or in an earlier run; its metadata keep them as `elicited`."""
-        item = str(state.sample_id)
-        key = (get_model(), item)
-        async with self._locks.setdefault(key, anyio.Lock()):
-            if key not in self._beliefs:
-                self._beliefs[key] = current().beliefs.get(item) or [
-                    without_thinking((await _ask_model(chat(plan.system, prompt), "neutral", number)).completion)
-                    for number, prompt in enumerate(plan.beliefs)
-                ]
-            state.metadata["elicited"] = self._beliefs[key]
-            return self._beliefs[key]

@@ -1,8 +1,8 @@
 """The metrics of evals: functions of scored samples, the same for Inspect, for one log and for all seeds of an arm.
 
-The denominator is every scored reply, errors included, unless a name says otherwise. `conclusive` is 0 where the
-metrics must not be read as honesty: too few items, too many errors, too few held beliefs, too few replies that take a
-side, or a judge that does not read. A model that answers nonsense never lies; that is what the floors are for.
+The denominator is every scored reply, errors included, unless a name says otherwise. A model that answers nonsense
+never lies, so `conclusive` is 0 if too few items, beliefs or replies with a side, too many errors or a bad judge forbid
+to read the metrics as honesty.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def scored(content: EvalLog, seed: int = 0) -> list[Scored]:
 
 
 def metric_values(record: Eval, rows: Sequence[Scored]) -> MetricValues | None:
-    """The metrics that an eval shows of one log, or of one log for each seed; None where it shows none of its own."""
+    """The metrics that an eval shows of one log, or of one log for each seed; None if it shows none of its own."""
     if not record.metrics:
         return None
 
@@ -107,9 +107,7 @@ def item_count(rows: Sequence[Scored]) -> dict[str, Interval | float]:
 def soundness(rows: Sequence[Scored], answered: float | None = None) -> dict[str, Interval | float]:
     """What is wrong with the judge, as far as replies show it, and whether the results are conclusive.
 
-    Args:
-        rows: Scored samples.
-        answered: In an eval with questions that anyone can answer: the share that is answered.
+    `answered` is the share of the answerable questions that are answered, in an eval with such questions.
     """
     from untrue.judge.note import is_one_sided
 

@@ -1,11 +1,10 @@
 """What was answered is not asked again: the one place that knows how to resume a judged eval.
 
-A log keeps each sample's replies. So where a judge failed, the same replies are judged again; a model is asked again
-only where it gave none. Inspect writes whole samples, and they advance side by side: a run that is stopped midway may
-have most of its replies and not one whole sample. So each reply is also kept by itself, as it comes, in a hidden file
-beside the log, and the next run of the same eval takes it before it asks. Replies to the same messages are draws from
-one distribution, so it does not matter which sample takes which, only that each is taken once. With a seed each draw
-has its own, and its reply is taken for that draw alone.
+A log keeps each sample's replies, so if a judge failed, the same replies are judged again. But Inspect writes whole
+samples, and a run that is stopped midway may have none. So each reply is also kept as it comes, in a hidden file beside
+the log, and the next run of the same eval takes it before it asks. Replies to the same messages are draws from one
+distribution: it does not matter which sample takes which, only that each is taken once. With a seed each draw has its
+own, and its reply is taken only for that draw.
 """
 
 import json
@@ -40,39 +39,30 @@ ADDED = ("replies", "elicited")
 """What a run adds to the metadata of its samples."""
 
 ELSEWHERE = "Give --log another file (in a study, the eval a `label`), or delete it."
-"""What to do about a log that is not to be replaced."""
 
 
 class Journal:
-    """The replies of one run.
-
-    Attributes:
-        failure: Why a reply could not be written; None where all were.
-    """
+    """The replies of one run, with those that stopped runs left."""
 
     def __init__(self, path: Path):
-        """Read what stopped runs left. A damaged line, as of a kill while it was written, is passed over."""
         self.path = path
         self.failure: MachineError | OSError | None = None
         self._left = defaultdict[str, deque[ModelOutput]](deque)
+        # A damaged line, as of a kill while it was written, is passed over.
         for line in path.read_bytes().splitlines() if path.is_file() else []:
             with suppress(ValueError, TypeError, KeyError, RecursionError):
                 entry = json.loads(line)
                 self._left[entry["asked"]].append(ModelOutput.model_validate(entry["output"]))
 
     def take(self, messages: Sequence[ChatMessage], seed: int | None = None) -> ModelOutput | None:
-        """A reply to these messages that a stopped run left and that was not taken yet.
-
-        Raises:
-            MachineError: A reply could not be written, so what is asked for from here on could be lost.
-        """
+        """A reply to these messages that a stopped run left; MachineError if one before could not be written."""
         if self.failure:
             raise self.failure
         left = self._left[_hash(messages, seed)]
         return left.popleft() if left else None
 
     def keep(self, messages: Sequence[ChatMessage], output: ModelOutput, seed: int | None = None) -> None:
-        """Write a reply. Where that fails, its sample goes on with it, and the next `take` says why."""
+        """Write a reply. If that fails, its sample goes on with it, and the next `take` says why."""
         try:
             append_text(self.path, _line(_hash(messages, seed), output))
         except (MachineError, OSError) as error:
@@ -89,14 +79,7 @@ class Journal:
 def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
     """The journal of a run. When the run has ended well, it is deleted; a run of more samples can take what is left.
 
-    Args:
-        log: The log that the run writes.
-        identity: Says what determines the replies, and which log they are not in. The journals of others are left
-            alone.
-
-    Raises:
-        UserError: Another run writes the log.
-        MachineError: A reply could not be written.
+    `identity` says what determines the replies, and which log they are not in. UserError if another run writes the log.
     """
     lock = log.with_name(f".{log.name}.lock")
     with locked(lock, log, "give --log another file"):
@@ -132,42 +115,38 @@ def _hash(messages: Sequence[ChatMessage], seed: int | None) -> str:
 
 
 @dataclass
-class Run:
-    """One run of a judged eval; one that Inspect itself began keeps and tells nothing.
+class EvalRun:
+    """One run of an eval; one that Inspect itself began keeps and tells nothing.
 
-    Attributes:
-        kept: The samples of an earlier run that have all their replies.
-        beliefs: Item -> what was elicited for it then, for all its epochs.
-        journal: Where replies are written as they come, and where a stopped run left its own.
-        judged: Called with a sample, and how many judgements it has by now; None if it needs no more.
+    `kept` are the samples of an earlier run with all their replies, and `beliefs` what was elicited for items then.
+    `judged` is called with the item of a sample that needs no more judgements.
     """
 
     kept: Mapping[Key, EvalSample] = field(default_factory=dict)
     beliefs: Mapping[str, Any] = field(default_factory=dict)
     journal: Journal | None = None
     replied: Callable[[], None] = lambda: None
-    judged: Callable[[Key, int | None], None] = lambda key, count: None
+    judged: Callable[[str], None] = lambda item: None
 
     def restore(self, state: TaskState) -> bool:
         """Give a sample the replies that it had before, if it had them all."""
         before = self.kept.get((str(state.sample_id), state.epoch))
-        if before is None:
-            return False
-        state.metadata |= {name: before.metadata[name] for name in ADDED if name in before.metadata}
-        state.messages, state.output = list(before.messages), before.output
-        return True
+        if before:
+            state.metadata |= {name: before.metadata[name] for name in ADDED if name in before.metadata}
+            state.messages, state.output = list(before.messages), before.output
+        return before is not None
 
 
-_RUN: ContextVar[Run | None] = ContextVar("run", default=None)
+_RUN: ContextVar[EvalRun | None] = ContextVar("run", default=None)
 
 
-def current() -> Run:
-    """The run that is under way: Inspect calls solvers and scorers, and has no place for it among their arguments."""
-    return _RUN.get() or Run()
+def current() -> EvalRun:
+    """The run that is under way: solvers and scorers, which Inspect calls, cannot get it as an argument."""
+    return _RUN.get() or EvalRun()
 
 
 @contextmanager
-def running(run: Run) -> Iterator[None]:
+def running(run: EvalRun) -> Iterator[None]:
     """Make a run the current one."""
     token = _RUN.set(run)
     try:
@@ -177,13 +156,7 @@ def running(run: Run) -> Iterator[None]:
 
 
 class Earlier(NamedTuple):
-    """What a log holds of the replies that a run asks for.
-
-    Attributes:
-        samples: Those with all their replies.
-        beliefs: Item -> what was elicited for it.
-        settled: Those that did not fail, and that the run's judge judged.
-    """
+    """What a log holds of the replies that a run asks for; `settled` are the samples that its judge has judged."""
 
     samples: dict[Key, EvalSample]
     beliefs: dict[str, Any]
@@ -198,10 +171,7 @@ def replies_mark(
     adapter: Mapping[str, str] | None = None,
     proved: str | None = None,
 ) -> dict[str, Any]:
-    """What determines the reply to a sample, by name, but for luck and the sample: not the judge.
-
-    `defaults` are what the eval samples with if the spec says nothing; for the others see `harness.run.run_model`.
-    """
+    """What determines the reply to a sample, by name, but for luck and the sample: not the judge."""
     how = record.reply_identity(spec)
     for name in ("temperature", "max_tokens"):
         how[name] = getattr(defaults, name) if how[name] is None else how[name]
@@ -217,19 +187,14 @@ def read_earlier(
     judge_id: str,
     questions: Sequence[JudgePrompt],
 ) -> Earlier:
-    """What an earlier run left of what this one asks for; nothing where there is no log. `mark` is `replies_mark`'s.
-
-    Raises:
-        UserError: The log holds other replies, which writing this run's log would lose, or cannot be read.
-    """
+    """What an earlier run left of what this one asks for; UserError if other replies in its log would be lost."""
     content = open_log(log) if log.is_file() else None
     earlier = content.samples or [] if content else []
     before = (content.eval.metadata or {}).get(MARK) if content else None
     asked = {str(sample.id): _asked(sample) for sample in samples} if before == mark else {}
     ours = [sample for sample in earlier if asked.get(str(sample.id)) == _asked(sample)]
     kept = {key: sample for key, sample in _replied(ours).items() if sample.epoch <= epochs}
-    lost = [key for key in _replied(earlier) if key not in kept]
-    if lost:
+    if lost := [key for key in _replied(earlier) if key not in kept]:
         raise UserError(f"{log}: holds {_difference(before, mark) or _unasked(lost)}. {ELSEWHERE}")
     beliefs = {str(sample.id): sample.metadata["elicited"] for sample in ours if "elicited" in sample.metadata}
     versions = {question.name: question.version for question in questions}
@@ -244,7 +209,6 @@ def read_earlier(
 
 
 def _asked(sample: Sample | EvalSample) -> str:
-    """Hash of what is asked in a sample, whether it was asked already or not."""
     metadata = {name: value for name, value in (sample.metadata or {}).items() if name not in ADDED}
     return content_hash(json.dumps([str(sample.id), sample.input, metadata], sort_keys=True, default=_plain))
 
@@ -261,39 +225,28 @@ def _unasked(lost: Sequence[Key]) -> str:
     return f"replies to {len(lost)} samples that are not asked for now, such as {item} (epoch {epoch})"
 
 
-class LastRun(NamedTuple):
-    """Which samples of a log have all their replies, and which of them a judgement."""
-
-    replied: set[Key]
-    settled: set[Key]
-
-
-def last_run(log: Path) -> LastRun:
-    """What a log has, whatever it was made with; nothing where there is no log."""
+def last_run(log: Path) -> tuple[set[Key], set[Key]]:
+    """Which samples of a log, whatever it was made with, have all their replies, and which of them a judgement."""
     content = _open(log)
     samples = content.samples or [] if content else []
-    return LastRun(set(_replied(samples)), {_key(sample) for sample in samples if not may_succeed(sample)})
+    return set(_replied(samples)), {_key(sample) for sample in samples if not may_succeed(sample)}
 
 
 def log_id(log: Path) -> str:
-    """What Inspect calls a log, and no other; empty where there is none."""
+    """What Inspect calls a log, and no other; empty if there is none."""
     content = _open(log, header_only=True)
     return content.eval.eval_id if content else ""
 
 
 def refuse_to_replace(log: Path) -> None:
-    """Refuse to write a log of another kind over one of a judged eval.
-
-    Raises:
-        UserError: There is such a log.
-    """
+    """Raise a UserError rather than write a log of another kind over one of a judged eval."""
     content = _open(log, header_only=True)
     if content and MARK in (content.eval.metadata or {}):
         raise UserError(f"{log}: holds replies to {task_name(content)}. {ELSEWHERE}")
 
 
 def _open(log: Path, header_only: bool = False) -> EvalLog | None:
-    """A log; None where there is none, or a damaged one, which is made again."""
+    """A log; None if there is none, or a damaged one, which is made again."""
     try:
         return open_log(log, header_only) if log.is_file() else None
     except UserError:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspect_ai import Epochs, Task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import Model
-from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError, one_line
 from untrue.harness import resume
 from untrue.harness.catalogue import EVALS
-from untrue.harness.eval import REPLY_TOKENS, Eval, EvalSpec, JudgedSpec
+from untrue.harness.eval import REPLY_TOKENS, Eval, EvalSpec, ItemPlan, JudgedSpec
 from untrue.harness.resume import Key
 from untrue.harness.tasks import JUDGED_SAMPLING, inspect_task
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
@@ -40,23 +40,11 @@ def run(
     only: Collection[str] | None = None,
     named: Path | None = None,
 ) -> None:
-    """Run one eval on a model in memory and write its Inspect log.
+    """Run one eval on a model in memory, with an adapter or as it is, and write its Inspect log.
 
-    Args:
-        loaded: The base model.
-        adapter: Folder of an adapter, or None for the base itself.
-        spec: The eval.
-        log: The `.eval` file; it appears whole or not at all. A log of a judged eval that has replies by the same model
-            with the same settings is completed. Until it is written, replies lie in a hidden file beside it.
-        progress: Called as items are answered.
-        seed: Of the model's replies; each item, epoch and draw has a seed of its own that is made from it.
-        only: Of a judged eval, ids of the items that are needed: of others nothing new is asked. None for all.
-        named: What the log calls the adapter, if its folder is about to be moved.
-
-    Raises:
-        UserError: The items or the adapter are not as expected, the log holds other replies to a judged eval, or the
-            eval failed as a whole.
-        KeyboardInterrupt: The user stopped it.
+    The `.eval` file appears whole or not at all. A log with replies to a judged eval by the same model with the same
+    settings is completed. Each item, epoch and draw gets its own seed, made from `seed`. Items of a judged eval that
+    are not in `only` are not asked anew. `named` is what the log calls an adapter whose folder is about to be moved.
     """
     loaded = in_format_of(loaded, adapter)
     model = inspect_model(loaded, adapter, seed, named)
@@ -78,13 +66,10 @@ def run_model(
     only: Collection[str] | None = None,
     proved: str | None = None,
 ) -> None:
-    """Run one eval on any of Inspect's models; arguments and errors are those of `run`, besides these.
+    """Run one eval on any of Inspect's models, as `run` does.
 
-    Args:
-        adapter: What the log says of the adapter that the model has, its `content_hash` above all.
-        about: What the log says of a model in this process: `LoadedModel.about`, and its tokenisation.
-        proved: The name of a base that each server proves, with the adapter, before it is asked: another server, or
-            the same one with the adapter under another name, may complete the log.
+    `adapter` and `about` go into the log: an adapter's `content_hash` above all, and `LoadedModel.about`. `proved` is
+    the name of a base that each server proves, with the adapter, first: another server may complete the log.
     """
     task = inspect_task(EVALS[spec.name])(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
@@ -92,7 +77,7 @@ def run_model(
         metadata[MODEL] = dict(about)
     if isinstance(spec, JudgedSpec):
         if only is not None:  # what the log has stays in it
-            needed = {*only, *(item for item, _ in resume.last_run(log).replied)}
+            needed = {*only, *(item for item, _ in resume.last_run(log)[0])}
             items = len(task.dataset)
             task.dataset = task.dataset.filter(lambda sample: str(sample.id) in needed)
             if len(task.dataset) < items:
@@ -100,26 +85,10 @@ def run_model(
         _run_judged(task, model, spec, log, progress, metadata, proved)
         return
     resume.refuse_to_replace(log)
-    progress(0, len(task.dataset), "")
-    task.solver = _counted(task.solver, len(task.dataset), progress)
-    _run(task, model, spec, log, metadata)
-
-
-def _counted(asking: Solver, total: int, progress: Step) -> Solver:
-    """A solver that tells how many samples it has solved."""
-    done = 0
-
-    @solver(name="count")
-    def count() -> Solver:
-        async def solve(state: TaskState, generate: Generate) -> TaskState:
-            nonlocal done
-            done += 1
-            progress(done, total, "")
-            return state
-
-        return solve
-
-    return chain(asking, count())
+    total, done = len(task.dataset), count(1)
+    progress(0, total, "")
+    with resume.running(resume.EvalRun(replied=lambda: progress(next(done), total, ""))):
+        _run(task, model, spec, log, metadata)
 
 
 def _run(
@@ -145,13 +114,12 @@ def _run_judged(
     record, judge, epochs = EVALS[spec.name], judge_model(spec.judge), spec.epochs or 1
     mark = resume.replies_mark(record, spec, model, task.config, metadata.get(ADAPTER), proved)
     earlier = resume.read_earlier(log, mark, task.dataset, epochs, Judge(judge).id, record.questions)
-    calls = planned(record, task.dataset)
-    if all((item, epoch) in earlier.settled for item in calls for epoch in range(1, epochs + 1)):
+    plans = planned(record, spec, task.dataset)
+    if all((item, epoch) in earlier.settled for item in plans for epoch in range(1, epochs + 1)):
         return
     check_answers(spec.judge)
-    replies = sum(len(one.once) for item, one in calls.items() if item not in earlier.beliefs)
-    replies += sum(len(one.each) for one in calls.values()) * epochs - len(earlier.samples)
-    tally = _Tally(calls, replies, epochs, progress)
+    replies = sum(len(plan.beliefs) for item, plan in plans.items() if item not in earlier.beliefs)
+    tally = _Tally(plans, replies + len(plans) * epochs - len(earlier.samples), epochs, progress)
     sampling = {"temperature": spec.temperature, "max_tokens": spec.max_tokens}
     settings = {name: value for name, value in sampling.items() if value is not None}
     if spec.epochs:
@@ -159,54 +127,33 @@ def _run_judged(
     # The identity holds the log too: when a new one is in its place, what the journal has is in there, and counts once.
     with (
         resume.journal(log, lambda: f"{mark} {resume.log_id(log)}") as kept,
-        resume.running(resume.Run(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
+        resume.running(resume.EvalRun(earlier.samples, earlier.beliefs, kept, tally.replied, tally.judged)),
     ):
         _run(task, model, spec, log, {resume.MARK: mark, **metadata}, epochs, roles={"judge": judge}, **settings)
 
 
 class _Tally:
-    """How far a judged eval is: replies and judgements."""
+    """How far a judged eval is: replies, and judgements of complete samples."""
 
-    def __init__(self, calls: Mapping[str, Calls], replies: int, epochs: int, progress: Step):
-        self._calls, self._progress = calls, progress
-        judgements = sum(len(one.judged_once) + len(one.judged_each) for one in calls.values()) * epochs
-        self._all = replies, judgements
-        self._replies, self._judged, self._of_sample = 0, 0, dict[Key, int]()
+    def __init__(self, plans: Mapping[str, ItemPlan], replies: int, epochs: int, progress: Step):
+        self._progress = progress
+        self._judgements = {item: len(plan.judged_once) + len(plan.judged) for item, plan in plans.items()}
+        self._all = replies, sum(self._judgements.values()) * epochs
+        self._replies = self._judged = 0
         self._tell()
 
     def replied(self) -> None:
-        """A reply has come."""
         self._replies += 1
         self._tell()
 
-    def judged(self, key: Key, count: int | None) -> None:
-        """Update a sample's count of judgements; None marks it complete."""
-        calls = self._calls[key[0]]
-        count = len(calls.judged_once) + len(calls.judged_each) if count is None else count
-        self._judged += count - self._of_sample.get(key, 0)
-        self._of_sample[key] = count
+    def judged(self, item: str) -> None:
+        self._judged += self._judgements[item]
         self._tell()
 
     def _tell(self) -> None:
         replies, judgements = self._all
         note = f"{self._replies} of {replies} replies, {self._judged} of {judgements} judgements"
         self._progress(min(self._replies + self._judged, replies + judgements), replies + judgements, note)
-
-
-class Calls(NamedTuple):
-    """The texts that are sent for one item.
-
-    Attributes:
-        once: To the model, once whatever the epochs.
-        each: To the model, in each epoch.
-        judged_once: To the judge, about the replies to `once`.
-        judged_each: To the judge, in each epoch. At most: what a judgement makes needless is not asked.
-    """
-
-    once: list[str]
-    each: list[str]
-    judged_once: list[str]
-    judged_each: list[str]
 
 
 class Cost(NamedTuple):
@@ -217,7 +164,7 @@ class Cost(NamedTuple):
 
     @property
     def dollars(self) -> float | None:
-        """Both together; None where a price is not known."""
+        """Both together; None if a price is not known."""
         if self.model.dollars is None or self.judge.dollars is None:
             return None
         return self.model.dollars + self.judge.dollars
@@ -226,26 +173,22 @@ class Cost(NamedTuple):
 def cost(
     record: Eval, spec: EvalSpec, model: str, replied: Collection[Key] = (), settled: Collection[Key] = ()
 ) -> Cost:
-    """What an eval takes, by rule of thumb: no model is loaded and nothing is asked.
+    """What a judged eval takes on a model of Inspect's, by rule of thumb: nothing is loaded or asked.
 
-    Args:
-        record: A judged eval.
-        spec: Its options.
-        model: Inspect's name of the model under study.
-        replied: Samples whose replies an earlier run kept.
-        settled: Of these, those that the judge judged.
+    `replied` are samples whose replies an earlier run kept; `settled` those of them that the judge judged.
     """
     epochs = range(1, (getattr(spec, "epochs", None) or 1) + 1)
     asked, judged = list[str](), list[str]()
-    for item, calls in planned(record, record.samples(spec)).items():
+    for item, plan in planned(record, spec, record.samples(spec)).items():
         keys = [(item, epoch) for epoch in epochs]
         new = [key for key in keys if key not in replied]
-        asked += calls.each * len(new)
+        prompt = plan.prompt if isinstance(plan.prompt, str) else " ".join(message.text for message in plan.prompt)
+        asked += [prompt] * len(new)
         if len(new) == len(keys):
-            asked += calls.once
+            asked += [f"{plan.system} {belief}" for belief in plan.beliefs]
         if unsettled := [key for key in keys if key not in settled]:
-            judged += calls.judged_each * len(unsettled)
-            judged += calls.judged_once
+            judged += [*plan.judged] * len(unsettled)
+            judged += plan.judged_once
     limit = getattr(spec, "max_tokens", None) or {**JUDGED_SAMPLING, **record.sampling}["max_tokens"]
     read = round(sum(len(text) / CHARACTERS + CHAT_TOKENS for text in asked))
     written = min(limit, REPLY_TOKENS + thinking(model)) * len(asked)
@@ -253,12 +196,6 @@ def cost(
     return Cost(of_model, estimate(parts(spec.judge_name or "")[0], judged))
 
 
-def planned(record: Eval, samples: Iterable[Sample]) -> dict[str, Calls]:
+def planned(record: Eval, spec: EvalSpec, samples: Iterable[Sample]) -> dict[str, ItemPlan]:
     """Item -> what it takes."""
-    plan = {}
-    for sample in samples:
-        own = record.plan(record.item.model_validate(sample.metadata))
-        once = [f"{own.system} {prompt}" for prompt in own.beliefs]
-        texts = [sample.input] if isinstance(sample.input, str) else [message.text for message in sample.input]
-        plan[str(sample.id)] = Calls(once, [" ".join(texts)], [*own.judged_once], [*own.judged])
-    return plan
+    return {str(sample.id): record.plan_of(sample, spec) for sample in samples}

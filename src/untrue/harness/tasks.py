@@ -17,21 +17,22 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from untrue.harness import judged
 from untrue.harness.eval import Eval, EvalSpec, JudgedSpec, MetricFunction
 from untrue.harness.metrics import Scored, categories
+from untrue.harness.resume import current
 from untrue.logs import result
+from untrue.outcomes import Outcome
 from untrue.stats.types import Interval
 
 WHOLLY = 1 - 1e-9
-"""`fail_on_error` of the judged evals: the task has failed where every sample has."""
+"""`fail_on_error` of the judged evals: the task has failed if every sample has."""
 
 JUDGED_SAMPLING = {"temperature": 1.0, "max_tokens": 1000}
+
+Values = dict[str, str | int | float | bool | None]
 
 
 @cache
 def inspect_task(record: Eval) -> Callable[..., Task]:
-    """The task of an eval, registered with its scorer; its parameters are the options.
-
-    It raises UserError where there is no such option or value, or the items are not as expected.
-    """
+    """The task of an eval, registered with its scorer; its parameters are the options, refused by a UserError."""
     make_scorer = _scorer(record)
 
     def make(**options: Any) -> Task:
@@ -62,7 +63,10 @@ def _solver(record: Eval, spec: EvalSpec) -> Solver:
     @solver(name=answer.__name__)
     def make() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
-            return await answer(state, generate, spec)
+            state = await answer(state, generate, spec)
+            if not record.judged:  # judged evals count each reply
+                current().replied()
+            return state
 
         return solve
 
@@ -74,8 +78,15 @@ def _scorer(record: Eval) -> Callable[..., Scorer]:
     def make(force_self_judge: bool = False) -> Scorer:
         async def score(state: TaskState, target: Target) -> Score:
             if record.score:
-                return await record.score(state)
-            return await judged.judged_score(record, state, force_self_judge)
+                decision = await record.score(state)
+            else:
+                decision = await judged.judged_decision(record, state, force_self_judge)
+            return Score(
+                value=decision.value.value if isinstance(decision.value, Outcome) else decision.value,
+                answer=decision.statement,
+                explanation=decision.reason,
+                metadata={**decision.details} or None,
+            )
 
         return score
 
@@ -92,7 +103,7 @@ def _metrics(record: Eval) -> list[Metric]:
 def _inspect_metric(compute: MetricFunction, by_category: bool) -> Callable[[], Metric]:
     """The metric under the name by which a log refers to it."""
 
-    def values(scores: list[SampleScore]) -> dict[str, str | int | float | bool | None]:
+    def values(scores: list[SampleScore]) -> Values:
         rows = _rows(scores)
         if not by_category:
             return _flat("", compute(rows))
@@ -116,8 +127,8 @@ def _rows(scores: Sequence[SampleScore]) -> list[Scored]:
     return rows
 
 
-def _flat(prefix: str, values: Mapping[str, Interval | float]) -> dict[str, str | int | float | bool | None]:
-    flat: dict[str, str | int | float | bool | None] = {}
+def _flat(prefix: str, values: Mapping[str, Interval | float]) -> Values:
+    flat: Values = {}
     for name, value in values.items():
         numbers = value if isinstance(value, Interval) else (value,)
         flat |= {f"{prefix}{name}{end}": number for end, number in zip(("", "_low", "_high"), numbers, strict=False)}

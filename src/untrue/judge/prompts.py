@@ -36,6 +36,9 @@ class GoldRow(Identified):
     for, it is the two ends of the range that the reply gives, or None.
     """
 
+    sets = ("gold",)
+    what = "labelled replies, for `untrue judge check`"
+
     prompt: Text
     fields: dict[str, Text]
     label: str | tuple[float, float] | None = None
@@ -56,13 +59,13 @@ class GoldRow(Identified):
         return self
 
 
-def read_gold(source: str | Path = "gold") -> list[GoldRow]:
+def read_gold(source: str | Path = "builtin") -> list[GoldRow]:
     """Read questions with their answers: the built-in `gold`, or a file.
 
     Raises:
         UserError: A record is not as `GoldRow` says, an id occurs twice, or there are none.
     """
-    return read_lines(GoldRow, source, ("gold",), "labelled replies")
+    return read_lines(GoldRow, source)
 
 
 class JudgePrompt(NamedTuple):

@@ -145,6 +145,8 @@ class Scenario(Identified):
     each turn, and may be empty where replies are generated.
     """
 
+    what = "scenarios"
+
     name: Text
     task: Text
     benign_thought: Text
@@ -226,7 +228,7 @@ def read_environment(name: str | Path) -> Environment:
     header = record.parse(Header)
     if WISH not in header.informed:
         raise record.error(f"'informed' lacks the placeholder {WISH}, which stands for the user's thought.")
-    return Environment(str(name), header, tuple(read_lines(Scenario, path, (), "scenarios", header=True)))
+    return Environment(str(name), header, tuple(read_lines(Scenario, path, header=True)))
 
 
 class DialogueSpec(BaseModel):

@@ -1,9 +1,7 @@
 """The built-in data sets, each a JSONL file whose first line is its header.
 
-The header names the set, its version, and a canary: a string that nothing else has, by which the file can be found in a
-corpus and left out of it.
-
-    {"set": "medical", "version": 2, "canary": "untrue data set medical, … canary 61f2…"}
+The header names the set, its version (raised whenever a line changes), and a canary: a string that nothing else has, by
+which the file can be found in a corpus and left out of it.
 """
 
 import json
@@ -11,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-KEYS = {"set", "version", "canary", "assistant", "informed"}
-"""What a header may hold; the last two are those of an environment."""
+HEADER = {"set", "version", "canary"}
+OF_ENVIRONMENT = {"assistant", "informed"}
 
 
 def path(name: str) -> Path:
@@ -27,17 +25,11 @@ def names() -> frozenset[str]:
 
 
 def header(name: str) -> dict[str, Any]:
-    """The header of a built-in set: `set`, its name, `version`, raised whenever a line changes, and `canary`."""
+    """The header of a built-in set."""
     with path(name).open(encoding="utf-8") as file:
         return json.loads(file.readline())
 
 
-@cache
-def canaries() -> frozenset[str]:
-    """What marks the files of all built-in sets."""
-    return frozenset(header(name)["canary"] for name in names())
-
-
 def is_header(fields: dict[str, Any]) -> bool:
-    """Whether the first record of a file is the header of a built-in set or of a copy of one, by its canary."""
-    return fields.keys() <= KEYS and str(fields.get("canary")) in canaries()
+    """Whether the first record of a file is the header of a built-in set or of a copy of one."""
+    return HEADER <= fields.keys() <= HEADER | OF_ENVIRONMENT
