@@ -104,4 +104,4 @@ def test_columns_are_named_for_training_and_for_evals(untrue: Callable, refusal:
     assert done.code == 0, done.err
     assert json.loads(done.out)["evals"]
     words = refusal(*command, "items=pairs.jsonl")
-    assert "Say which it is: FILE?columns.neutral_system_prompt=COLUMN." in words
+    assert "FILE?columns.neutral_system_prompt=COLUMN." in words

@@ -201,6 +201,10 @@ class Record:
         except ValidationError as error:
             first = error.errors()[0]
             problem = first["msg"].lower().removeprefix("value error, ")
+            if first["type"] == "missing":
+                problem += (
+                    f" (keys found: {self.keys()}). A column has another name? FILE?columns.{first['loc'][0]}=COLUMN"
+                )
             raise self.error(": ".join(filter(None, [".".join(map(str, first["loc"])), f"{problem}."]))) from None
 
 
