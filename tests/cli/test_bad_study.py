@@ -157,7 +157,7 @@ def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, conte
             "override: model: a study trains its model in this process, so it must be `smollm2-135m`, a",
         ),
         ("evals=[{name: forced_choice, items: none.jsonl}]", "none.jsonl: no such file."),
-        ("evals=[{name: forced_choice, items: rows.jsonl}]", "rows.jsonl, line 1: id: field required."),
+        ("evals=[{name: forced_choice, items: rows.jsonl}]", "rows.jsonl, line 1: id: field required"),
     ],
 )
 def test_a_wrong_override_is_refused_by_its_key(refusal: Refusal, override: str, words: str):
