@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -18,6 +19,9 @@ from untrue.data.items import CUES, DOMAINS, CueKind, Domain, Item, Text, read_c
 from untrue.evals import forced_choice
 from untrue.evals.forced_choice import choice_samples, in_order
 from untrue.harness.eval import ChosenSpec, spread, turn_of
+
+if TYPE_CHECKING:
+    from inspect_ai.dataset import Sample
 
 
 class CueSpec(ChosenSpec):
@@ -70,13 +74,19 @@ def items(spec: CueSpec) -> list[CuedItem]:
     return cued(in_order(read_items(spec.items), spec.order), str(spec.domain), spec.cue)
 
 
+def samples(spec: CueSpec) -> list[Sample]:
+    """What Inspect asks; the items that a limit takes are spread over what the cue is of."""
+    chosen = spread(items(spec), spec.limit, attrgetter("of"))
+    return choice_samples(chosen)
+
+
 EVAL = replace(
     forced_choice.EVAL,
     name="sft_cue",
     asks="forced_choice with a cue from the training context before the pressured prompt",
     item=CuedItem,
     own_items=items,
-    own_samples=lambda spec: choice_samples(spread(items(spec), spec.limit, lambda item: item.of)),
+    own_samples=samples,
     options=CueSpec,
     also_reads=("cues",),
 )
