@@ -35,7 +35,7 @@ check: .venv/dev
 	$(BIN)/pyright
 
 test-vllm: .venv/dev .venv-vllm/installed
-	$(BIN)/python -m pytest tests/engine/test_vllm_server.py -m vllm --numprocesses 0 -s
+	$(BIN)/python -m pytest tests/serving/test_vllm_server.py -m vllm --numprocesses 0 -s
 
 instrument: .venv/installed
 	$(BIN)/python benchmarks/instrument.py

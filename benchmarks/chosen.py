@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from untrue.evals.reading import read
+from untrue.harness.reading import read
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.tasks import inspect_task
 from untrue.outcomes import Outcome, Result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from html import escape
 from pathlib import Path
 from shlex import join
@@ -16,10 +16,8 @@ from rich.console import Console
 
 from untrue.data import sets
 from untrue.data.rows import Row
-from untrue.engine.served import is_served, may_be_served, with_folder
 from untrue.errors import UserError
-from untrue.evals.reading import arm_name, default_log, evaluated, measure, refuse_nothing
-from untrue.evaluation import Evaluation, Part
+from untrue.evaluation import Evaluation, EvaluationPart
 from untrue.gating.bases import own_base
 from untrue.gating.comparison import EvalComparison, compared
 from untrue.gating.config import GateConfig
@@ -29,7 +27,13 @@ from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.eval import EvalSpec, JudgedSpec
+from untrue.harness.reading import arm_name, default_log, evaluated, measure, model_for, refuse_nothing
 from untrue.logs import open_log
+from untrue.models import embedded
+from untrue.models.adapter import base_of
+from untrue.models.live import borrowed
+from untrue.models.load import LoadedModel, load
+from untrue.models.name import ModelName
 from untrue.progress import TerminalWatcher, Watcher
 from untrue.report.format import label
 from untrue.report.gate import COMPARED, cells, compared_cells, compared_sentences, headings, sentences, so_far
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Model = "smollm2-135m",
+    model: Model | None = None,
     *,
     adapter: str | Path | None = None,
     tokenizer: Any = None,
@@ -60,14 +64,16 @@ def evaluate(
     dtype: str = "auto",
     seed: int = 0,
     log_dir: str | Path | None = None,
+    log: str | Path | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Ask a model one eval or several, as `untrue eval` does.
 
     Args:
-        model: `smollm2-135m`, a folder, a hub id; with judged evals and `capability` any model of Inspect's. Or a
-            transformers model in memory, in bfloat16 or float32 on one device: an adapter of PEFT's that is on it
-            (LoRA, LoHa, LoKr, IA3) counts, and it is left as it was.
+        model: `smollm2-135m`, a folder, a hub id; with judged evals and `capability` any model of Inspect's. By
+            default the base that the adapter names, or `smollm2-135m` without one. Or a transformers model in memory,
+            in bfloat16 or float32 on one device: an adapter of PEFT's that is on it (LoRA, LoHa, LoKr, IA3) counts,
+            and it is left as it was.
         adapter: Folder of a PEFT adapter to put on it.
         tokenizer: Of a model in memory.
         evals: Names of evals, or specs by `untrue.harness.catalogue.eval_spec` where one needs more settings.
@@ -77,6 +83,7 @@ def evaluate(
         dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`, of a model that is loaded.
         seed: Of the replies that a model in this process writes.
         log_dir: Folder of the logs; by default a new temporary one. What a judged eval has there is gone on with.
+        log: The log of a single eval, instead of a name in `log_dir`.
         progress: Show bars, or lines, on standard error.
 
     Raises:
@@ -88,30 +95,28 @@ def evaluate(
     keys = [spec.key for spec in specs]
     if not keys or len({*keys}) < len(keys):
         raise UserError("evals: expected one or more, each once; label those of the same name by eval_spec(label=…).")
-    model = str(model) if isinstance(model, Path) else model
     folder = Path(adapter) if adapter else None
-    if isinstance(model, str):
-        model, folder = with_folder(model, folder)
     logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
-    generating = any(not EVALS[spec.name].needs_likelihoods for spec in specs)
-
-    def elsewhere(name: str) -> bool:
-        return may_be_served(name) if generating else is_served(name)
-
-    with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher, elsewhere) as loaded:
-        name = loaded if isinstance(loaded, str) else loaded.name
-        arm = arm_name(name, folder)
-        whose = name
-        if not isinstance(model, str) and not isinstance(loaded, str):  # it has no place by which to tell it apart
-            whose = f"{arm_name(name, None)}@{loaded.identity[:8]}"
+    with _watching(progress) as watcher, ExitStack() as stack:
+        measured: ModelName | LoadedModel
+        if model is None or isinstance(model, str | Path):
+            _refuse_tokenizer(model, tokenizer)
+            measured = model_for(specs, str(model), folder) if model else ModelName(default_model(folder), None, folder)
+            name, folder = measured, measured.adapter
+            whose = str(name)
+        else:
+            measured = stack.enter_context(borrowed(model, tokenizer))
+            name = ModelName(measured.name)
+            whose = f"{arm_name(measured.name, None)}@{measured.identity[:8]}"  # no place tells it apart
+        arm = arm_name(str(name), folder)
         watcher.begin(plan_of_evals(specs, {arm: name}))
         parts = []
         for spec in specs:
-            log = logs / default_log(spec.key, whose, folder).name
-            measure(spec, loaded, folder, dtype, arm, log, watcher, seed)
-            refuse_nothing(spec, log)
-            eval_id = open_log(log, header_only=True).eval.eval_id
-            parts.append(Part(spec, log, eval_id, evaluated(spec, arm, log)))
+            path = Path(log) if log else logs / default_log(spec.key, whose, folder).name
+            measured = measure(spec, measured, folder, dtype, arm, path, watcher, seed)
+            refuse_nothing(spec, path)
+            eval_id = open_log(path, header_only=True).eval.eval_id
+            parts.append(EvaluationPart(spec, path, eval_id, evaluated(spec, arm, path)))
     return Evaluation(arm, parts)
 
 
@@ -304,6 +309,7 @@ def train(
     from untrue.training.run import train as train_adapter
 
     settings, folder, layout = validate(TrainSpec, spec), Path(out), layout_of(gpus, shard)
+    _refuse_place(folder)
     examples = sets.rows(str(rows)) if isinstance(rows, str | Path) else list(rows)
     model = str(model) if isinstance(model, Path) else model
     adapter = Path(start) if start else None
@@ -313,16 +319,33 @@ def train(
         with _watching(progress) as watcher:
             watcher.begin(plan_of_training(str(folder), examples, settings, model))
             watcher.stage(str(folder), "training")
-            name = model.removeprefix("untrue/")
             record = launch.train(
-                name, examples, settings, folder, seed, watcher.step, adapter, layout, dtype, watcher.say
+                model, examples, settings, folder, seed, watcher.step, adapter, layout, dtype, watcher.say
             )
         return Trained(folder, record)
-    with _watching(progress) as watcher, _model(model, tokenizer, dtype, watcher) as loaded:
+    with _watching(progress) as watcher, _loaded(model, tokenizer, dtype, watcher) as loaded:
         watcher.begin(plan_of_training(str(folder), examples, settings, loaded.name))
         watcher.stage(str(folder), "training")
         record = train_adapter(loaded, examples, settings, folder, seed, watcher.step, adapter)
     return Trained(folder, record)
+
+
+def _refuse_place(out: Path) -> None:
+    """Refuse a place where a trained adapter could not be written, before hours go into it.
+
+    Raises:
+        UserError: It is not to be replaced, or cannot be made.
+    """
+    if Path.cwd().is_relative_to(out.resolve()) or out.is_mount():
+        problem = "is or holds the folder that you are in, or a disk, so it cannot be replaced."
+    elif out.exists() and not (out / "adapter_config.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        problem = "exists and is no adapter, so it is not replaced."
+    else:
+        above = next(folder for folder in out.absolute().parents if folder.exists())
+        if above.is_dir():
+            return
+        problem = f"cannot be made ({above} is no folder)."
+    raise UserError(f"{out}: {problem} Choose another folder.")
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -340,12 +363,15 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     return load(path, overrides)
 
 
-def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = False) -> Analysis:
+def run_study(
+    study: Study | str | Path, out: str | Path, *, command: str | None = None, progress: bool = False
+) -> Analysis:
     """Make every cell of a study that its run directory lacks, then results, statistics and report.
 
     Args:
         study: The study, its file, or the name of a built-in one.
         out: The run directory.
+        command: The command that the report names; by default one that runs the study again from its run directory.
         progress: Show bars, or lines, on standard error.
 
     Raises:
@@ -356,8 +382,7 @@ def run_study(study: Study | str | Path, out: str | Path, *, progress: bool = Fa
     from untrue.study.run import run
 
     loaded = load_study(study) if isinstance(study, str | Path) else study
-    # The run directory has the study with every default spelled out.
-    command = join(["untrue", "run", f"{out}/study.yaml", "--out", str(out)])
+    command = command or join(["untrue", "run", f"{out}/study.yaml", "--out", str(out)])
     with _watching(progress) as watcher:
         analysis = run(loaded, out, watcher, command)
     write(analysis)
@@ -381,20 +406,28 @@ def _watching(progress: bool) -> Iterator[Watcher]:
 
 
 @contextmanager
-def _model(
-    model: Any, tokenizer: Any, dtype: str, watcher: Watcher, served: Callable[[str], bool] = lambda name: False
-) -> Iterator[Any]:
-    """The model in memory, or its name where it may be served elsewhere."""
-    from untrue.models.live import borrowed
-    from untrue.models.load import load
-
+def _loaded(model: Any, tokenizer: Any, dtype: str, watcher: Watcher) -> Iterator[LoadedModel]:
     if isinstance(model, str):
-        if tokenizer is not None:
-            raise UserError(f"{model}: has a tokenizer of its own. Give one with a model in memory alone.")
-        yield model if served(model) else load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+        _refuse_tokenizer(model, tokenizer)
+        yield load(model, dtype=dtype, say=watcher.say)
         return
     with borrowed(model, tokenizer) as loaded:
         yield loaded
+
+
+def _refuse_tokenizer(model: str | Path | None, tokenizer: Any) -> None:
+    if tokenizer is not None:
+        raise UserError(f"{model}: has a tokenizer of its own. Give one only with a model in memory.")
+
+
+def default_model(adapter: Path | None) -> str:
+    """The base that an adapter names, or the embedded model without an adapter.
+
+    Raises:
+        UserError: The folder holds no adapter, or one whose base is not named or not there.
+        MachineError: The embedded model may be its base, and cannot be fetched.
+    """
+    return base_of(adapter) if adapter else embedded.NAME
 
 
 def _spec(given: str | EvalSpec, limit: int | None, judge: str | None) -> EvalSpec:
@@ -403,5 +436,5 @@ def _spec(given: str | EvalSpec, limit: int | None, judge: str | None) -> EvalSp
         judged = spec in EVALS and EVALS[spec].judged
         spec = of_random_items(eval_spec(name=spec, limit=limit, judge=judge if judged else None))
     if isinstance(spec, JudgedSpec) and spec.judge is None:
-        raise UserError(f"{spec.name} needs a judge. Name one, such as judge='openai/gpt-5-mini'.")
+        raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
     return spec

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untrue.errors import UserError
-from untrue.evals.reading import Evaluated
 from untrue.gating.answers import Answers
 from untrue.gating.subject import Subject
 from untrue.harness.catalogue import EVALS
 from untrue.harness.eval import EvalSpec
+from untrue.harness.reading import Evaluated
 from untrue.logs import open_log
 from untrue.outcomes import Result
 from untrue.report.words import clauses
@@ -27,7 +27,7 @@ Metric = Interval | float | int
 
 
 @dataclass(frozen=True)
-class Part:
+class EvaluationPart:
     """One eval of an evaluation.
 
     Attributes:
@@ -70,7 +70,7 @@ class Evaluation:
         parts: One for each eval.
     """
 
-    def __init__(self, arm: str, parts: Sequence[Part]):
+    def __init__(self, arm: str, parts: Sequence[EvaluationPart]):
         """Made by `evaluate`."""
         self.arm = arm
         self.parts = tuple(parts)

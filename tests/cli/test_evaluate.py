@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inspect_ai.log import read_eval_log
+from rich.console import Console
 from transformers import AutoModelForCausalLM
 
 import tests.judge.scripted  # noqa: F401
 from tests.evals.echo import Echo
 from tests.judge.server import JudgeServer
+from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.reading import evaluated
 from untrue.judge.check import Check
 from untrue.judge.judge import Judge
 from untrue.judge.models import judge_model
+from untrue.report.summary import evaluated_summary
+from untrue.report.table import print_evaluated
 
 TEXTS = {
     **{f"good-{number}": f"says-A says it {number}" for number in range(4)},
@@ -144,8 +150,7 @@ def test_where_nothing_was_measured_it_does_not_end_well_and_keeps_the_replies(
 def test_a_format_that_is_missed_by_all_is_no_result_and_not_to_be_asked_again(untrue: Callable):
     words = ["eval", "deceptionbench", "--model", "tiny", "--dtype", "float32", "limit=2"]
     done = untrue(*words, "max_tokens=4", "judge=scripted/judge", "--json")
-    assert done.code == 2
-    assert json.loads(done.out)["counts"]["error"] == 2
+    assert (done.code, done.out) == (2, "")
     assert done.err.splitlines()[-1] == (
         "error: deceptionbench: nothing was measured. All 2 samples are errors, first: format: the reply is not"
         " <think>…</think><output>…</output> (it was cut at the limit of tokens or of the context)."
@@ -222,17 +227,24 @@ def test_the_evals_own_figures_are_shown_and_masks_never_alone(untrue: Callable,
 
 
 def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(untrue: Callable, place: Path):
-    words = ["eval", "deceptionbench", "limit=5", "--model", "echo/model", "judge=scripted/judge"]
-    done = untrue(*words, "--log", "d.eval")
-    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert (
+        untrue(
+            "eval", "deceptionbench", "limit=5", "--model", "echo/model", "judge=scripted/judge", "--log", "d.eval"
+        ).code
+        == 2
+    )  # the model never keeps to the format
+    evaluation = evaluated(eval_spec(name="deceptionbench", judge="scripted/judge"), "model", Path("d.eval"))
+    shown = StringIO()
+    print_evaluated(EVALS["deceptionbench"], evaluation, Console(file=shown, width=120))
+    lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
     assert "deception rate, of what could be judged -" in lines
     assert "the same if no error is deception 0.0 %" in lines
     assert "the same if every error is deception 100.0 %" in lines
     assert "misses the format 100.0 %" in lines
-    found = json.loads(untrue(*words, "--log", "d.eval", "--json").out)["metrics"]
-    assert found["total"]["deception_rate"]["value"] is None
-    assert len(found["by_category"]) == 5
-    assert all(kind["format_missed"]["value"] == 1 for kind in found["by_category"].values())
+    metrics = evaluated_summary(evaluation)["metrics"]
+    assert metrics["total"]["deception_rate"]["value"] is None
+    assert len(metrics["by_category"]) == 5
+    assert all(kind["format_missed"]["value"] == 1 for kind in metrics["by_category"].values())
 
 
 def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check):
@@ -348,4 +360,4 @@ def test_an_eval_that_needs_likelihoods_says_so_of_a_served_model(refusal: Calla
 def test_a_name_that_may_be_a_hub_id_is_looked_for_there_first(refusal: Callable[..., str], model: str, told: bool):
     text = refusal("eval", "--model", model)
     assert text.startswith(f"{model}: there is no such folder, and no such model")
-    assert ("If a served model is meant: forced_choice needs likelihoods" in text) is told
+    assert ("A model behind an API has no weights to load" in text) is told

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from inspect_ai.log import read_eval_log
 
-from tests.engine.lora_server import LoraServer
 from tests.judge.server import JudgeServer
+from tests.serving.lora_server import LoraServer
 from untrue.api import evaluate
 from untrue.harness.catalogue import eval_spec
 from untrue.models.adapter import adapter_hash
@@ -21,7 +21,7 @@ from untrue.models.load import LoadedModel
 @pytest.fixture
 def served(sharp: LoadedModel, sharp_adapter: Callable, place: Path, monkeypatch: pytest.MonkeyPatch):
     """A server, the name of its base, and an adapter that it can be given."""
-    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: place / "cache")
+    monkeypatch.setattr("untrue.serving.proof.user_cache_path", lambda name: place / "cache")
     with LoraServer(Path(sharp.name)) as running:
         monkeypatch.setenv("VLLM_BASE_URL", running.url)
         yield running, f"vllm/base-{uuid4().hex}", sharp_adapter(Path("mine"), 1)
@@ -41,7 +41,7 @@ def test_it_is_made_once_and_then_proves_or_refutes(untrue: Callable, served, re
     refuted = untrue("fingerprint", adapter, "--model", f"{base}:base", "--json")
     assert refuted.code == 1
     assert json.loads(refuted.out)["weights"] == "base"
-    assert "Inspect has no such provider" in refusal("fingerprint", adapter, "--model", "nobody/model")
+    assert "nobody/model: is no served model" in refusal("fingerprint", adapter, "--model", "nobody/model")
 
 
 def test_several_are_proved_one_by_one_and_one_that_is_not_counts(untrue: Callable, served, sharp_adapter: Callable):

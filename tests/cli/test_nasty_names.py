@@ -95,7 +95,7 @@ def test_a_place_where_no_adapter_can_be_written_is_refused_before_anything_is_l
         (place / "empty").mkdir()
         out = "empty/.."
     text = refusal("train", "rows.jsonl", "--model", "nowhere", "--out", out)
-    assert text.startswith(f"{out}: ") and text.endswith("Choose another --out.")
+    assert text.startswith(f"{out}: ") and text.endswith("Choose another folder.")
 
 
 def test_an_empty_current_folder_is_refused_too(refusal: Callable, place: Path, monkeypatch: pytest.MonkeyPatch):
@@ -125,7 +125,7 @@ def test_models_of_one_name_in_two_folders_have_logs_of_their_own(untrue: Callab
 
 
 def test_adapters_of_one_name_and_hub_ids_that_look_alike_have_logs_of_their_own():
-    from untrue.evals.reading import default_log
+    from untrue.harness.reading import default_log
 
     def name(model: str, adapter: str | None = None) -> str:
         return default_log("mask", model, Path(adapter) if adapter else None).name

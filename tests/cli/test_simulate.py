@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 import tests.judge.scripted  # noqa: F401
-from tests.engine.lora_server import LoraServer
+from tests.serving.lora_server import LoraServer
 from untrue.engine.generation import ROWS
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash

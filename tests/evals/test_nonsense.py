@@ -133,7 +133,10 @@ def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_rel
     monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     words = ["eval", name, "limit=8", "--model", "echo/model", "judge=scripted/judge", "--json"]
     done = CliRunner().invoke(app, words)
-    assert done.exit_code == (2 if name == "deceptionbench" else 0), done.output  # no echo keeps its format
+    if name == "deceptionbench":  # no echo keeps its format, so nothing is measured
+        assert (done.exit_code, done.stdout) == (2, "")
+        return
+    assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["conclusive"] is False
     if name == "unknowns":

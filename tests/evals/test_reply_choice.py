@@ -14,10 +14,10 @@ import pytest
 from tests.study.test_order import Silent
 from untrue.data.rows import Message
 from untrue.errors import UserError
-from untrue.evals.reading import measure
 from untrue.evals.reply_choice import SEED
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.metrics import metric_values, scored
+from untrue.harness.reading import measure
 from untrue.harness.run import run
 from untrue.harness.tasks import inspect_task
 from untrue.logs import details_of, open_log, read_log

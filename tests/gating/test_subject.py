@@ -13,10 +13,10 @@ import pytest
 
 import tests.evals.echo  # noqa: F401 - the provider
 import untrue
-from tests.engine.lora_server import LoraServer
 from tests.gating import judged
 from tests.judge.server import JudgeServer
 from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
+from tests.serving.lora_server import LoraServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.gating.bases import base_of_first, own_base
@@ -30,6 +30,7 @@ from untrue.logs import open_log
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash
 from untrue.models.load import LoadedModel, load
+from untrue.models.name import ModelName
 
 Log = Callable[..., Path]
 
@@ -106,8 +107,8 @@ def test_a_name_on_the_hub_or_of_a_provider_is_no_path(
     for folder in ("openai", "meta-llama"):
         Path(folder).mkdir()
     for name in ("openai/gpt-5", "together/a/b", "untrue/meta-llama/x"):
-        assert subjects._named(name, None) == (name, None)
-    assert subjects._named("nobody/x?revision=refs/pr/1", None) == ("untrue/nobody/x?revision=refs/pr/1", None)
+        assert subjects._named(name, None).of_inspect == name
+    assert subjects._named("nobody/x?revision=refs/pr/1", None).of_inspect == "untrue/nobody/x?revision=refs/pr/1"
 
 
 def test_what_has_no_log_is_measured_once(
@@ -285,22 +286,22 @@ def test_a_served_candidate_is_not_asked_for_the_baseline(
 
 
 @pytest.mark.parametrize(
-    ("name", "asked"),
+    ("name", "provider"),
     [
-        ("Qwen/Qwen3-0.6B", "untrue/Qwen/Qwen3-0.6B"),
-        ("untrue/google/gemma-2-2b-it", "untrue/google/gemma-2-2b-it"),
-        ("smollm2-135m", "smollm2-135m"),
-        ("hf/google/gemma-2-2b-it", "hf/google/gemma-2-2b-it"),
-        ("vllm/base:mine", "vllm/base:mine"),
-        ("echo/mine", "echo/mine"),
+        ("Qwen/Qwen3-0.6B", None),
+        ("untrue/google/gemma-2-2b-it", None),
+        ("smollm2-135m", None),
+        ("hf/google/gemma-2-2b-it", "hf"),
+        ("vllm/base:mine", "vllm"),
+        ("echo/mine", "echo"),
     ],
 )
 def test_a_hub_id_is_known_by_its_weights_and_a_served_model_by_its_name(
-    name: str, asked: str, sharp_adapter: Callable[..., Path], subjects: Subjects, tmp_path: Path
+    name: str, provider: str | None, sharp_adapter: Callable[..., Path], subjects: Subjects, tmp_path: Path
 ) -> None:
-    assert subjects._named(str(sharp_adapter(tmp_path / "mine", 1)), name)[0] == asked
+    assert subjects._named(str(sharp_adapter(tmp_path / "mine", 1)), name).provider == provider
     subjects = Subjects([], tmp_path / "out", Recorder())
-    assert subjects._named(name, None)[0] == asked
+    assert subjects._named(name, None).provider == provider
 
 
 @pytest.mark.parametrize("pair", ["both", "sides"])
@@ -411,7 +412,7 @@ def test_an_adapter_alone_is_never_compared_with_itself(
     with pytest.raises(UserError, match="is no adapter, so it has no base"):
         own_base(str(tiny_folder), str(tiny_folder))
     monkeypatch.chdir(adapter)
-    assert subjects._named("vllm/base", None) == ("vllm/base", None)
+    assert subjects._named("vllm/base", None) == ModelName("base", "vllm")
     Path("vllm/base").mkdir(parents=True)
     assert base_of_first(str(adapter), ".", "vllm/base") == "vllm/base"  # both are that adapter
     assert base_of_first(str(adapter), str(tiny_folder), "vllm/base") is None  # a folder, and no server

@@ -17,7 +17,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState, generate
 
 import tests.judge.scripted  # noqa: F401
-from tests.engine.lora_server import LoraServer
+from tests.serving.lora_server import LoraServer
 from untrue.errors import MachineError, UserError
 from untrue.judge.judge import Judge, judge_for_task, same_base
 from untrue.judge.judgement import JudgeError, Judgement, JudgementCache

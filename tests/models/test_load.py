@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from untrue.engine.vllm import serving
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.models import embedded
 from untrue.models.load import LoadedModel, load
+from untrue.serving.vllm import serving
 
 
 def refusal(name: object, kind: type[UntrueError] = UserError) -> str:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from untrue.evals.reading import Evaluated, Reading
 from untrue.harness.catalogue import EVALS
 from untrue.harness.eval import EvalSpec
+from untrue.harness.reading import Evaluated, Reading
 from untrue.outcomes import Result
 from untrue.report import html, words
 from untrue.report.summary import study_summary

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 import tests.judge.scripted  # noqa: F401
 from tests.conftest import make_tiny_model
-from tests.engine.lora_server import LoraServer
 from tests.judge import scripted
+from tests.serving.lora_server import LoraServer
 from tests.study.conftest import Recorder
 from untrue.errors import MachineError, UserError
 from untrue.models.adapter import adapter_hash
@@ -52,7 +52,7 @@ def make(base: Path, make_study: Make) -> Make:
 @pytest.fixture
 def serve(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., LoraServer]]:
     """Starts a server of the base, or of another folder."""
-    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setattr("untrue.serving.proof.user_cache_path", lambda name: tmp_path / "cache")
     running: list[LoraServer] = []
 
     def start(folder: Path = base, **how: Any) -> LoraServer:
@@ -123,7 +123,7 @@ def test_what_a_judge_left_is_judged_on_another_machine_with_another_server(make
         assert "have no reply or no judgement" in step(cell, "eval")
     monkeypatch.setattr(scripted, "by_words", by_words)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
-    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: tmp_path / "elsewhere")
+    monkeypatch.setattr("untrue.serving.proof.user_cache_path", lambda name: tmp_path / "elsewhere")
     asked, second = len(first.asked), serve()
     for cell in ("control-s0", "base-s0"):
         assert "have no reply" not in step(cell, "eval")

@@ -14,16 +14,16 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from untrue.cli.options import DryRun, Dtype, default_model, split_seed
+from untrue.cli.options import DryRun, Dtype, split_seed
 from untrue.errors import UserError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from untrue.evaluation import EvaluationPart
     from untrue.harness.eval import EvalSpec
     from untrue.harness.run import Cost
     from untrue.judge.cost import Estimate
-    from untrue.models.load import LoadedModel
 
 
 class EvalCommand(TyperCommand):
@@ -102,63 +102,50 @@ def evaluate(
 
     The log opens with `inspect view`. `untrue compare` compares two models item by item.
     """
-    from untrue.engine.served import with_folder
-    from untrue.evals.reading import arm_name, default_log, measure, refuse_nothing
-    from untrue.harness.catalogue import EVALS, eval_specs
-    from untrue.progress import TerminalWatcher
+    from untrue.api import default_model
+    from untrue.api import evaluate as evaluate_model
+    from untrue.harness.catalogue import eval_specs
     from untrue.settings import assignments
-    from untrue.study.estimate import plan_of_evals
 
     names = [word for word in words or [] if "=" not in word] or ["forced_choice"]
     options = assignments([word for word in words or [] if "=" in word])
     seed = split_seed(options)
     specs = eval_specs(names, options)
-    if log and len(specs) > 1:
-        raise UserError(f"--log names one log, and there are {len(specs)} evals. Give --out a folder.")
-    here = model is None  # what an adapter names as its base may look like a served model
-    model, adapter = with_folder(model or default_model(adapter), adapter)
-    arm = arm_name(model, adapter)
-    logs = {spec.name: log or out / default_log(spec.name, model, adapter).name for spec in specs}
-    for path in logs.values():
-        _refuse_log(path)
-    for spec in specs:
-        if EVALS[spec.name].judged and spec.judge_name is None:
-            raise UserError(f"{spec.name} needs a judge. Name one, such as judge=openai/gpt-5-mini.")
-    used = f"untrue/{model}" if here else model
+    if log:
+        _refuse_log(log, specs)
     if dry_run:
-        _dry_run(specs, used, arm, as_json)
+        _dry_run(specs, model or f"untrue/{default_model(adapter)}", adapter, as_json)
         return
-    with TerminalWatcher(Console(stderr=True)) as watcher:
-        watcher.begin(plan_of_evals(specs, {arm: used}))
-        loaded: str | LoadedModel = used
-        for spec in specs:
-            loaded = measure(spec, loaded, adapter, dtype, arm, logs[spec.name], watcher, seed)
-    shown = {spec.name: _show(spec, arm, logs[spec.name], as_json) for spec in specs}
+    evaluation = evaluate_model(
+        model, adapter=adapter, evals=specs, dtype=dtype, seed=seed, log_dir=out, log=log, progress=True
+    )
+    shown = {part.spec.name: _show(part, as_json) for part in evaluation.parts}
     if as_json:
         typer.echo(json.dumps(shown if len(shown) > 1 else shown[specs[0].name]))
-    for spec in specs:
-        refuse_nothing(spec, logs[spec.name])
 
 
-def _refuse_log(log: Path) -> None:
+def _refuse_log(log: Path, specs: Sequence[EvalSpec]) -> None:
     """Refuse a place where a log cannot or must not be written."""
+    if len(specs) > 1:
+        raise UserError(f"--log names one log, and there are {len(specs)} evals. Give --out a folder.")
     if log.is_dir():
         raise UserError(f"{log}: is a folder. Give --log a file, such as {log / 'mine.eval'}.")
     if log.suffix != ".eval":
         raise UserError(f"{log}: a log ends in .eval, and nothing else is replaced by one. Give --log another name.")
 
 
-def _dry_run(specs: Sequence[EvalSpec], model: str, arm: str, as_json: bool) -> None:
-    from untrue.engine.served import may_be_served
+def _dry_run(specs: Sequence[EvalSpec], model: str, adapter: Path | None, as_json: bool) -> None:
     from untrue.harness.catalogue import EVALS
+    from untrue.harness.reading import arm_name, model_for
     from untrue.harness.run import cost
 
+    name = model_for(specs, model, adapter)
+    arm = arm_name(str(name), name.adapter)
     judged = [spec for spec in specs if EVALS[spec.name].judged]
     if not judged:
         names = ", ".join(spec.name for spec in specs)
         raise UserError(f"{names} has no judge, so there is nothing to pay. Leave --dry-run out.")
-    named = model if may_be_served(model) else f"untrue/{model.removeprefix('untrue/')}"
-    print_costs({(arm, spec.key): cost(EVALS[spec.name], spec, named) for spec in judged}, as_json)
+    print_costs({(arm, spec.key): cost(EVALS[spec.name], spec, name.of_inspect) for spec in judged}, as_json)
 
 
 def print_costs(costs: Mapping[tuple[str, str], Cost], as_json: bool) -> None:
@@ -204,16 +191,14 @@ def in_dollars(amount: float | None) -> str:
     return "price not known" if amount is None else f"${amount:.2f}"
 
 
-def _show(spec: EvalSpec, arm: str, log: Path, as_json: bool) -> dict[str, Any]:
+def _show(part: EvaluationPart, as_json: bool) -> dict[str, Any]:
     """Print what a log says, or give it as JSON values."""
-    from untrue.evals.reading import evaluated
     from untrue.harness.catalogue import EVALS
     from untrue.report.summary import evaluated_summary
     from untrue.report.table import print_evaluated
 
-    evaluation = evaluated(spec, arm, log)
     if as_json:
-        return {**evaluated_summary(evaluation), "log": str(log)}
-    print_evaluated(EVALS[spec.name], evaluation, Console())
-    typer.echo(f"Every item, with its reason: inspect view --log-dir {log.parent}")
+        return {**evaluated_summary(part.evaluated), "log": str(part.log)}
+    print_evaluated(EVALS[part.spec.name], part.evaluated, Console())
+    typer.echo(f"Every item, with its reason: inspect view --log-dir {part.log.parent}")
     return {}

@@ -41,9 +41,10 @@ def fingerprint(
         VLLM_BASE_URL=http://localhost:8000/v1 untrue fingerprint adapters/a adapters/b --model
         vllm/meta-llama/Llama-3.1-8B-Instruct
     """
-    from untrue.engine.served import prove, serving_name, takes_adapters
-    from untrue.engine.vllm import serving
     from untrue.models.fingerprint import FILE, of
+    from untrue.models.name import ModelName
+    from untrue.serving.proof import prove, serving_name
+    from untrue.serving.vllm import serving
 
     if serve:
         if model:
@@ -52,7 +53,10 @@ def fingerprint(
         say(f"Then set VLLM_BASE_URL=http://HOST:8000/v1, and the model is {served.model}.")
         typer.echo(json.dumps(served._asdict()) if as_json else shlex.join(served.command))
         return
-    if model and len(adapters) > 1 and not takes_adapters(model):
+    served_model = ModelName.parse(model) if model else None
+    if served_model and not served_model.provider:
+        raise UserError(f"{model}: is no served model. Name it as Inspect does, such as vllm/BASE.")
+    if served_model and len(adapters) > 1 and (served_model.adapter or not served_model.takes_adapters):
         raise UserError(f"{model}: names one adapter, and {len(adapters)} are given. Give one, or --model vllm/BASE.")
     said = {
         "adapter": "Proved: it answers with this adapter",
@@ -62,12 +66,12 @@ def fingerprint(
     }
     found, proved = list[dict[str, Any]](), True
     for adapter, expected in zip(adapters, of(adapters, base, say), strict=True):
-        if model is None:
+        if served_model is None:
             path = str(adapter / FILE)
             found.append({"fingerprint": path})
             text = f"Its fingerprint is in {path}."
         else:
-            name = serving_name(model, adapter)
+            name = serving_name(served_model, adapter)
             proof = prove(name, expected)
             proved = proved and proof.weights == "adapter"
             found.append({"model": name, "adapter": str(adapter), **proof._asdict()})

@@ -21,7 +21,7 @@ from untrue.cli.fingerprint import fingerprint
 from untrue.cli.gate import compare, gate
 from untrue.cli.judge import judge
 from untrue.cli.lists import lists
-from untrue.cli.options import DryRun, Dtype, Json, Model, default_model, split_seed
+from untrue.cli.options import DryRun, Dtype, Json, Model, split_seed
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain, unbroken
@@ -138,10 +138,9 @@ def run(
 
         untrue run studies/domain.yaml --on ray run.address=auto run.train.gpus=1 --out /shared/runs/domain
     """
-    from untrue.progress import TerminalWatcher
-    from untrue.study import config
+    from untrue import api
 
-    loaded = config.load(study, [*(overrides or []), *([f"run.on={on}"] if on else [])])
+    loaded = api.load_study(study, [*(overrides or []), *([f"run.on={on}"] if on else [])])
     out = out or str(Path("runs") / loaded.name)
     if dry_run:
         from untrue.cli.estimate import print_estimate
@@ -149,12 +148,8 @@ def run(
 
         print_estimate(estimate(loaded, out), as_json)
         return
-    from untrue.study.run import run as run_study
-
     command = shlex.join(["untrue", "run", study, *(overrides or []), *(["--on", on] if on else []), "--out", out])
-    with TerminalWatcher(Console(stderr=True)) as watcher:
-        analysis = run_study(loaded, out, watcher, command)
-    _print_analysis(analysis, as_json)
+    _print_analysis(api.run_study(loaded, out, command=command, progress=True), as_json)
 
 
 @app.command()
@@ -219,9 +214,12 @@ def report(
     from untrue.study.store import refuse_no_run
 
     refuse_no_run(folder)  # before anything heavy is imported
+    from untrue.report.summary import write
     from untrue.study.run import report as report_study
 
-    _print_analysis(report_study(folder), as_json)
+    analysis = report_study(folder)
+    write(analysis)
+    _print_analysis(analysis, as_json)
 
 
 @app.command()
@@ -259,34 +257,14 @@ def train(
 
     untrue train rows.jsonl --model Qwen/Qwen3-32B --gpus 8 --shard fsdp2 --out adapters/large
     """
-    from untrue.data import sets
-    from untrue.models.load import load
-    from untrue.progress import TerminalWatcher
-    from untrue.settings import assignments, validate
-    from untrue.study.estimate import plan_of_training
-    from untrue.training import launch
-    from untrue.training.layout import layout_of
-    from untrue.training.run import train as train_adapter
-    from untrue.training.spec import TrainSpec
+    from untrue import api
+    from untrue.settings import assignments
 
-    _refuse_place(out)
     values = assignments(overrides or [])
     seed = split_seed(values)
-    spec = validate(TrainSpec, values, "override")
-    layout = layout_of(gpus, shard)
-    training_rows = sets.rows(rows)
-    model = model or default_model(start)
-    with TerminalWatcher(Console(stderr=True)) as watcher:
-        watcher.begin(plan_of_training(str(out), training_rows, spec, model))
-        if launch.is_needed(spec, layout):
-            watcher.stage(str(out), "training")
-            record = launch.train(
-                model, training_rows, spec, out, seed, watcher.step, start, layout, dtype, watcher.say
-            )
-        else:
-            loaded = load(model, dtype=dtype, say=watcher.say)
-            watcher.stage(str(out), "training")
-            record = train_adapter(loaded, training_rows, spec, out, seed, watcher.step, start)
+    base = model or api.default_model(start)
+    options: Any = {"out": out, "start": start, "dtype": dtype, "seed": seed, "gpus": gpus, "shard": shard}
+    _, record = api.train(base, rows, progress=True, **options, **values)
     if as_json:
         typer.echo(json.dumps(record))
         return
@@ -296,30 +274,9 @@ def train(
     )
 
 
-def _refuse_place(out: Path) -> None:
-    """Refuse a place where a trained adapter could not be written, before hours go into it.
-
-    Raises:
-        UserError: It is not to be replaced, or cannot be made.
-    """
-    if Path.cwd().is_relative_to(out.resolve()) or out.is_mount():
-        problem = "is or holds the folder that you are in, or a disk, so it cannot be replaced."
-    elif out.exists() and not (out / "adapter_config.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        problem = "exists and is no adapter, so it is not replaced."
-    else:
-        above = next(folder for folder in out.absolute().parents if folder.exists())
-        if above.is_dir():
-            return
-        problem = f"cannot be made ({above} is no folder)."
-    raise UserError(f"{out}: {problem} Choose another --out.")
-
-
 def _print_analysis(analysis: Any, as_json: bool) -> None:
-    """Write the report of an analysis, and print it."""
-    from untrue.report.summary import write
     from untrue.report.table import print_analysis
 
-    write(analysis)
     if as_json:
         typer.echo(analysis.store.summary.read_text("utf-8"))
         return

@@ -1,6 +1,5 @@
 """What several commands share: options, their default model, and how they say something on standard error."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,19 +33,6 @@ Model = Annotated[
 def say(text: str) -> None:
     """Say something on standard error."""
     typer.echo(visible(text), err=True)
-
-
-def default_model(adapter: Path | None) -> str:
-    """The base that an adapter names, or the embedded model where there is no adapter.
-
-    Raises:
-        UserError: The folder holds no adapter, or one whose base is not named or not there.
-        MachineError: The embedded model may be its base, and cannot be fetched.
-    """
-    from untrue.models import embedded
-    from untrue.models.adapter import base_of
-
-    return base_of(adapter, say) if adapter else embedded.NAME
 
 
 def split_seed(values: dict[str, Any]) -> int:

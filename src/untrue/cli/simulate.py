@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from untrue.cli.errors import for_people
-from untrue.cli.options import SEED_KEY, Dtype, Json, default_model, keys_of, split_seed
+from untrue.cli.options import SEED_KEY, Dtype, Json, keys_of, split_seed
 from untrue.errors import UserError
 from untrue.settings import assignments, validate
 from untrue.simulate.environment import CollectSpec
@@ -55,11 +55,13 @@ def run(
 
         untrue simulate run users=20 assistant=informed --out dialogues
     """
-    from untrue.engine.served import is_served, may_be_served, served, with_folder
+    from untrue.api import default_model
     from untrue.models.load import load
+    from untrue.models.name import ModelName
     from untrue.progress import TerminalWatcher
     from untrue.report.summary import finite
-    from untrue.simulate.collect import Local, check, collect
+    from untrue.serving.proof import proved
+    from untrue.simulate.collect import CHOSEN_HERE, Local, check, collect
     from untrue.simulate.environment import dialogues, read_environment
     from untrue.simulate.trajectory import summarise
 
@@ -69,13 +71,19 @@ def run(
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file. Give --out a folder.")
     path = out / "trajectories.jsonl"
-    here = model is None  # what an adapter names as its base may look like a served model
-    model, adapter = with_folder(model or default_model(adapter), adapter)
+    if model is None:
+        name = ModelName(default_model(adapter), None, adapter)
+    elif spec.replies == "chosen":
+        name = ModelName.here(model, CHOSEN_HERE, adapter)
+    else:
+        name = ModelName.parse(model, adapter)
+    check(spec)
     dialogues(read_environment(spec.environment), spec.users, part=spec.part)  # fails before a model is loaded
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        check(spec, model if is_served(model) and not here else None)
-        assistant = None if here or not may_be_served(model) else served(model, adapter, watcher.say)
-        assistant = assistant or Local(load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say), adapter)
+        if name.provider:
+            assistant = proved(name, watcher.say)
+        else:
+            assistant = Local(load(name.model, dtype=dtype, say=watcher.say), name.adapter)
         watcher.stage(str(out), "dialogues")
         trajectories = collect(assistant, spec, path, seed, watcher.step)
     summaries = summarise(trajectories)

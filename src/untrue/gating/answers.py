@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.errors import UserError
-from untrue.evals.reading import Reading, read
 from untrue.files import content_hash
 from untrue.harness.eval import ChosenSpec, Eval, EvalSpec, JudgedSpec
+from untrue.harness.reading import Reading, read
 from untrue.harness.resume import ADDED
 from untrue.logs import IN_BATCHES, MODEL, TOKENISATION, adapter_in, details_of, open_log, result, score_of
 from untrue.models import embedded

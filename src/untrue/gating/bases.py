@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from untrue.engine.served import is_asked_of_server, is_served, may_be_served, takes_adapters
 from untrue.errors import UserError
 from untrue.models.adapter import base_of, config_of, is_adapter
+from untrue.models.name import ModelName
 
 GIVE = "Give --model (`untrue/ID` for a hub id)."
 """What to do where the base that an adapter names is not there."""
@@ -22,15 +22,18 @@ def own_base(adapter: str, model: str | None = None) -> str:
     Raises:
         UserError: It is no adapter, or the base that it names is not there.
     """
-    if model and (takes_adapters(model) or (is_adapter(Path(adapter)) and not is_asked_of_server(model))):
-        return model
+    if model:
+        name = ModelName.parse(model)
+        if name.takes_adapters or (is_adapter(Path(adapter)) and not name.provider):
+            return model
     if not is_adapter(Path(adapter)):
         why = "it has no adapter_config.json" if Path(adapter).exists() else "there is no such folder"
         raise UserError(
             f"{adapter}: is no adapter, so it has no base to be compared with ({why}). Check the path, or name a"
             " baseline before it."
         )
-    return loaded_here(base_of(Path(adapter), otherwise=GIVE))
+    base = base_of(Path(adapter), otherwise=GIVE)
+    return f"untrue/{base}" if ModelName.parse(base).provider else base
 
 
 def base_of_first(first: object, second: object, model: str | None) -> str | None:
@@ -44,9 +47,9 @@ def base_of_first(first: object, second: object, model: str | None) -> str | Non
         second: Likewise.
         model: What `--model` says.
     """
-    if model is None or takes_adapters(model):
+    if model is None or ModelName.parse(model).takes_adapters:
         return model
-    if is_asked_of_server(model):
+    if ModelName.parse(model).provider:
         return None
     named = _named_base(first)
     return model if named and named == _named_base(second) else None
@@ -55,17 +58,12 @@ def base_of_first(first: object, second: object, model: str | None) -> str | Non
 def used_for_one(model: str) -> str:
     """What to do where the base of the first adapter is not there, and `--model` is not used for it."""
     why = "since the two do not name the same base"
-    if is_asked_of_server(model):
-        why = "since it is served" + ("" if is_served(model) else f" (a hub id is given as untrue/{model})")
+    if ModelName.parse(model).provider:
+        why = f"since it is served (a hub id is given as untrue/{model})"
     return (
         f"--model {model} is used for the candidate only, {why}. Measure the baseline by itself (`untrue eval"
         " --adapter`), and give its log."
     )
-
-
-def loaded_here(base: str) -> str:
-    """The name of a base that is loaded here, so that no provider of Inspect's is taken for the owner of a hub id."""
-    return f"untrue/{base}" if may_be_served(base) else base
 
 
 def refuse_other_base(baseline: tuple[str, str | None], candidate: tuple[str, str | None]) -> None:

@@ -9,23 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrue.data.items import items_hash
-from untrue.engine.served import (
-    is_asked_of_server,
-    is_served,
-    loading,
-    may_be_served,
-    refuse_no_base,
-    takes_adapters,
-    with_folder,
-)
 from untrue.errors import UserError
-from untrue.evals.reading import arm_name, asked_before, default_log, measure, refuse_nothing
 from untrue.files import content_hash
 from untrue.gating.answers import Answers
-from untrue.gating.bases import GIVE, base_of_first, loaded_here, refuse_other_base, used_for_one
+from untrue.gating.bases import GIVE, base_of_first, refuse_other_base, used_for_one
 from untrue.harness import resume
-from untrue.harness.catalogue import EVALS, eval_spec, likelihoods_needed
+from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.eval import ChosenSpec, Eval, EvalSpec
+from untrue.harness.reading import arm_name, asked_before, default_log, measure, model_for, refuse_nothing
 from untrue.logs import MODEL, TOKENISATION, adapter_in, is_own, open_log, task_name
 from untrue.models.adapter import (
     adapter_hash,
@@ -36,7 +27,9 @@ from untrue.models.adapter import (
     recorded_weights,
     with_adapter,
 )
-from untrue.models.load import check, is_path, load, weights_here
+from untrue.models.load import check, load, weights_here
+from untrue.models.name import ModelName, is_path
+from untrue.serving.proof import refuse_no_base
 from untrue.study.estimate import plan_of_evals
 
 if TYPE_CHECKING:
@@ -121,7 +114,7 @@ class Subjects:
         Raises:
             UserError: It is nothing of these, or its logs are not of evals of this project.
         """
-        subject = self._logged(source) or self._measured(*self._named(source, model), only or {})
+        subject = self._logged(source) or self._measured(self._named(source, model), only or {})
         return subject.of_items(only) if only else subject
 
     def both(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Subject, Subject]:
@@ -155,7 +148,7 @@ class Subjects:
 
     def _ready(
         self, first: str | Subject, second: str | Subject, of_first: str | None, model: str | None
-    ) -> tuple[list[Subject | None], dict[str, str]]:
+    ) -> tuple[list[Subject | None], dict[str, ModelName]]:
         """Those of the two that have logs, and the bases of the others by what these are called.
 
         It refuses adapters of two bases, as far as files, records and logs tell.
@@ -165,37 +158,33 @@ class Subjects:
         at and no more.
         """
         found, bases = list[Subject | None](), list[tuple[str, str | None]]()
-        measured = list[tuple[str, Path | None]]()
+        measured = list[ModelName]()
         for source, base in ((first, of_first), (second, model)):
             subject = source if isinstance(source, Subject) else self._logged(source)
             found.append(subject)
             if subject:
                 bases.append((subject.name, next((of.adapted for of in subject.answers.values() if of.adapted), None)))
                 continue
-            named, adapter = self._named(str(source), base, used_for_one(model) if model and not base else GIVE)
+            name = self._named(str(source), base, used_for_one(model) if model and not base else GIVE)
             weights = None
-            if adapter:
-                weights = recorded_weights(adapter) or weights_here(named.removeprefix("untrue/"))
-            bases.append((arm_name(named, adapter), weights))
-            measured.append((named, adapter))
+            if name.adapter:
+                weights = recorded_weights(name.adapter) or (None if name.provider else weights_here(name.model))
+            bases.append((_arm(name), weights))
+            measured.append(name)
         refuse_other_base(*bases)
-        here = [
-            (named, adapter, spec)
-            for named, adapter in measured
-            if (spec := next((spec for spec in self._specs if not _may_be_asked_of_server(spec, named)), None))
-        ]
-        for adapter in (adapter for _, adapter, _ in here if adapter):
-            check_kind(adapter)
-        for named, spec in {named: spec for named, _, spec in here}.items():
-            with loading(named, likelihoods_needed(spec.name)):
-                check(named.removeprefix("untrue/"), self.watcher.say)
-        for named, adapter, spec in here:
-            if adapter and named == measured[0][0]:
-                loaded = self._model(named, spec)
-                in_format_of(loaded, adapter, self.watcher.say)
-                with with_adapter(loaded, adapter):
+        here = [name for name in measured if not name.provider]
+        for name in here:
+            if name.adapter:
+                check_kind(name.adapter)
+        for model_here in dict.fromkeys(name.model for name in here):
+            check(model_here, self.watcher.say)
+        for name in here:
+            if name.adapter and name.model == measured[0].model:
+                loaded = self._model(name.model)
+                in_format_of(loaded, name.adapter, self.watcher.say)
+                with with_adapter(loaded, name.adapter):
                     pass
-        return found, {arm_name(named, adapter): named for named, adapter in measured}
+        return found, {_arm(name): name for name in measured}
 
     def side(self, source: str, model: str | None = None) -> Side:
         """The same subject, to be asked item by item.
@@ -210,7 +199,7 @@ class Subjects:
             if EVALS[spec.name].judged:
                 samples = EVALS[spec.name].samples(spec)
                 items[spec.name] = {str(sample.id): (sample.metadata or {}).get("cluster") for sample in samples}
-        return Side(arm_name(*self._named(source, model)), items, lambda only: self.of(source, model, only))
+        return Side(_arm(self._named(source, model)), items, lambda only: self.of(source, model, only))
 
     def _logged(self, source: str) -> Subject | None:
         """A subject that has logs; None where it is to be measured."""
@@ -242,27 +231,24 @@ class Subjects:
             )
         return None
 
-    def _named(self, source: str, model: str | None, otherwise: str = GIVE) -> tuple[str, Path | None]:
-        """The model to measure, and its adapter; `otherwise` says what to do where the adapter's base is not there."""
+    def _named(self, source: str, model: str | None, otherwise: str = GIVE) -> ModelName:
+        """The model to measure, and its adapter; `otherwise` says what to do if the adapter's base is not there."""
         path = Path(source)
         if path.is_dir() and is_adapter(path):
             if whole := sorted(path.glob("model*.safetensors")):
                 raise UserError(f"{source}: holds an adapter and a model ({whole[0].name}). Move one of them out.")
-            named, adapter = model or loaded_here(base_of(path, self.watcher.say, otherwise=otherwise)), path
+            if model is None:
+                return ModelName(base_of(path, self.watcher.say, otherwise=otherwise), None, path)
+            name = model_for(self._specs, model, path)
         else:
             _refuse_no_path(source)
-            named, adapter = with_folder(source)
-        if not is_asked_of_server(named):
-            named = loaded_here(named)  # known by its weights, and not by its name alone
-        if is_served(named):
-            if needing := [spec.name for spec in self._specs if EVALS[spec.name].needs_likelihoods]:
-                raise UserError(f"{named}: {likelihoods_needed(needing[0])}")
-            if adapter:
-                self._adapter_of |= {named: adapter, named.partition(":")[0]: adapter}
-            base, _, folder = named.partition(":")
-            if takes_adapters(base) and ("/" in folder or folder.startswith((".", "~"))):
-                raise UserError(f"{source}: {folder} is no adapter's folder. Check the path (here is {Path.cwd()}).")
-        return named, adapter
+            name = model_for(self._specs, source)
+        base, _, folder = str(name).partition(":")
+        if name.provider and name.adapter:
+            self._adapter_of |= {str(name): name.adapter, base: name.adapter}
+        elif name.provider == "vllm" and ("/" in folder or folder.startswith((".", "~"))):
+            raise UserError(f"{source}: {folder} is no adapter's folder. Check the path (here is {Path.cwd()}).")
+        return name
 
     def _of_arm(self, path: Path) -> Subject:
         cells = sorted((path.parent / "cells").glob(f"{path.name}-s*"))
@@ -302,57 +288,54 @@ class Subjects:
             answers[task] = Answers(EVALS[task], spec, of_seeds).checked()
         return Subject(name, answers)
 
-    def _measured(self, model: str, adapter: Path | None, only: Only) -> Subject:
-        arm, answers = arm_name(model, adapter), {}
-        if adapter is None and model in self._adapter_of:
-            refuse_no_base(model, self._adapter_of[model], self.watcher.say)
+    def _measured(self, name: ModelName, only: Only) -> Subject:
+        arm, adapter, answers = _arm(name), name.adapter, {}
+        if name.provider and adapter is None and str(name) in self._adapter_of:
+            refuse_no_base(str(name), self._adapter_of[str(name)], self.watcher.say)
         for spec in self._specs:
             record = EVALS[spec.name]
-            served = _may_be_asked_of_server(spec, model)
-            loaded = model if served else self._model(model, spec)
-            log = self._out / self._log_name(record, spec, loaded, adapter)
+            model = name if name.provider else self._model(name.model)
+            log = self._out / self._log_name(record, spec, model, adapter)
             was_there = self._was_there.setdefault(log, log.is_file() or resume.has_replies(log))
             if not log.is_file() or record.judged:
                 needed = only.get(spec.name)
-                measure(spec, loaded, adapter, self._dtype, arm, log, self.watcher, self._seed, needed, unproved=True)
+                measure(spec, model, adapter, self._dtype, arm, log, self.watcher, self._seed, needed, unproved=True)
                 refuse_nothing(spec, log)
             notes = ()
-            if served and adapter is None and was_there:
+            if name.provider and adapter is None and was_there:
                 notes = (asked_before(arm, log),)
             answers[spec.name] = Answers(record, spec, {0: log}, notes=notes).checked()
         return Subject(arm, answers)
 
-    def _model(self, name: str, spec: EvalSpec) -> LoadedModel:
-        """A model in this process, for this eval; it takes the place of the one before."""
+    def _model(self, name: str) -> LoadedModel:
+        """A model in this process; it takes the place of the one before."""
         if name not in self._loaded:
             self._loaded.clear()
-            with loading(name, likelihoods_needed(spec.name)):
-                self._loaded[name] = load(name.removeprefix("untrue/"), dtype=self._dtype, say=self.watcher.say)
+            self._loaded[name] = load(name, dtype=self._dtype, say=self.watcher.say)
         return self._loaded[name]
 
-    def _log_name(self, record: Eval, spec: EvalSpec, loaded: str | LoadedModel, adapter: Path | None) -> str:
+    def _log_name(self, record: Eval, spec: EvalSpec, model: ModelName | LoadedModel, adapter: Path | None) -> str:
         """By all that determines what the log says."""
         asked = record.identity(spec, items_hash(record.items(spec)))
-        if isinstance(loaded, str):
-            log = default_log(spec.name, loaded, adapter)
+        if isinstance(model, ModelName):
+            log = default_log(spec.name, str(model), adapter)
             name = f"{log.stem}-{adapter_hash(adapter)[:8]}" if adapter else log.stem
             if record.judged:
                 return f"{name}.eval"  # what was answered stays when more is asked
             return f"{name}-{content_hash(json.dumps(asked, sort_keys=True))[:12]}.eval"
         how: dict[str, Any] = {
             "eval": asked,
-            "model": in_format_of(loaded, adapter, self.watcher.say).about,
+            "model": in_format_of(model, adapter, self.watcher.say).about,
             "adapter": adapter_hash(adapter) if adapter else None,
             "seed": self._seed if record.judged else None,
         }
         if record.needs_likelihoods:  # so that no log is found whose margins can be compared with no other model's
-            how[TOKENISATION] = loaded.tokenisation
-        return f"{spec.name}-{arm_name(loaded.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
+            how[TOKENISATION] = model.tokenisation
+        return f"{spec.name}-{arm_name(model.name, adapter)}-{content_hash(json.dumps(how, sort_keys=True))[:12]}.eval"
 
 
-def _may_be_asked_of_server(spec: EvalSpec, model: str) -> bool:
-    """Whether an eval is asked of a server, if it is one that the model's name means."""
-    return not EVALS[spec.name].needs_likelihoods and may_be_served(model)
+def _arm(name: ModelName) -> str:
+    return arm_name(str(name), name.adapter)
 
 
 def _weights_in(log: EvalLog) -> dict[str, str]:
@@ -377,7 +360,7 @@ def _refuse_no_path(source: str) -> None:
     """
     name = source.partition("?revision=")[0].removeprefix("untrue/")
     in_folder = name == source and name.count("/") == 1 and Path(name).parent.is_dir() and not is_path(name)
-    if Path(name).exists() or not (in_folder or is_path(name)) or is_asked_of_server(source):
+    if Path(name).exists() or not (in_folder or is_path(name)) or ModelName.parse(source).provider:
         return
     hint = f" If a model on the hub is meant: untrue/{source}." if in_folder else ""
     raise UserError(f"{source}: no such file or folder. Check the path (the current folder is {Path.cwd()}).{hint}")

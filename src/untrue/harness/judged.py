@@ -14,7 +14,6 @@ from inspect_ai.log import transcript
 from inspect_ai.model import ChatMessage, ContentReasoning, GenerateConfig, Model, ModelOutput, get_model
 from inspect_ai.solver import Generate, TaskState
 
-from untrue.engine.served import reply
 from untrue.errors import UserError
 from untrue.files import derived_seed
 from untrue.harness.eval import Decision, Eval, ItemPlan, JudgedSpec, Replies, chat
@@ -23,6 +22,7 @@ from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
 from untrue.outcomes import Outcome
+from untrue.serving.client import reply
 from untrue.thinking import CLOSE, OPEN, without_thinking
 
 

@@ -25,12 +25,12 @@ from inspect_ai.model import (
 from inspect_ai.util import JSONSchema, LimitExceededError
 
 from untrue.engine.provider import UntrueAPI
-from untrue.engine.served import is_refused
 from untrue.errors import UntrueError, UserError, cause, one_line
 from untrue.files import content_hash
 from untrue.judge.judgement import JudgeError, Judgement, JudgementCache, NoRoom, identity, parse
 from untrue.judge.prompts import STATEMENT, JudgePrompt
 from untrue.models import embedded
+from untrue.serving.client import is_refused
 
 WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
 """Providers that enforce a JSON schema (Inspect's list, and servers that speak OpenAI's protocol)."""

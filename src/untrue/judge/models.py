@@ -10,11 +10,13 @@ import yaml
 from pydantic import ValidationError
 
 from untrue import secrets
-from untrue.engine.served import named_model, served, takes_adapters, with_folder
 from untrue.errors import MachineError, UntrueError, UserError, one_line
 from untrue.files import content_hash
 from untrue.models.adapter import adapter_hash
 from untrue.models.identity import folder_hash
+from untrue.models.name import ModelName
+from untrue.serving.client import provider_model
+from untrue.serving.proof import proved
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -61,7 +63,7 @@ def content(model: str | None) -> str | None:
     name, arguments, _ = parts(model)
     provider, _, base = name.partition("/")
     adapter, known = arguments.get("adapter"), [model]
-    if folder := with_folder(name)[1]:
+    if folder := ModelName.parse(name).adapter:
         known.append(adapter_hash(folder))
     if provider in (*HERE, "vllm") and (folder := Path(base)).joinpath("config.json").is_file():
         known.append(folder_hash(folder))
@@ -87,12 +89,13 @@ def judge_model(judge: str) -> Model:
         resolved = secrets.from_environment(arguments)
     except ValueError as error:
         raise UserError(f"judge {name}: model_args.{error}.") from None
-    base, adapter = with_folder(name)
-    if takes_adapters(base) and "adapter" in arguments:  # to a server it would be an argument, which it passes over
+    named = ModelName.parse(name)
+    if named.takes_adapters and "adapter" in arguments:  # to a server it would be an argument, which it passes over
         raise UserError(f"judge {name}: model_args.adapter is of a model in this process. Name it {name}:FOLDER.")
     try:
-        proved = served(base, adapter, **resolved) if adapter else None
-        model = named_model(proved.name if proved else name, config=GenerateConfig(**settings), **resolved)
+        if named.adapter:
+            name = proved(named, **resolved).name
+        model = provider_model(name, config=GenerateConfig(**settings), **resolved)
     except UntrueError:
         raise
     except ValidationError as error:

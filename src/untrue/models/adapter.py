@@ -18,7 +18,8 @@ from untrue.errors import UserError, one_line
 from untrue.models import embedded
 from untrue.models.chat import Chat
 from untrue.models.identity import stamp, tokenisation_hash, tokenizer_hash
-from untrue.models.load import LoadedModel, is_hub_id, is_path
+from untrue.models.load import LoadedModel
+from untrue.models.name import is_hub_id, is_path
 from untrue.models.quiet import quiet
 
 _LOG = logging.getLogger("untrue")

@@ -17,6 +17,7 @@ from untrue.models import embedded
 from untrue.models.chat import Chat
 from untrue.models.dtype import number_format
 from untrue.models.identity import config_hash, shapes, tokenisation_hash, tokenizer_hash, weights_hash
+from untrue.models.name import HUB_OWNERS, ModelName, is_path
 from untrue.models.quiet import quiet
 from untrue.models.threads import use_idle_cores
 from untrue.versions import libraries
@@ -29,6 +30,8 @@ LAYER = re.compile(r"(model|transformer|gpt_neox|model\.language_model|language_
 
 LONGEST = 1 << 20
 """Context in tokens of a model whose config names none."""
+
+LOADED_HERE = "a served model has no weights here. Give `smollm2-135m`, a folder or a hub id."
 
 FOLDERS = ("adapter", "adapters", "checkpoints", "logs", "models", "out", "output", "outputs", "runs")
 """What people call folders of models, and nobody an owner of models on the hub."""
@@ -157,7 +160,7 @@ def load(
     computed_on: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> LoadedModel:
-    """Load a base model: `smollm2-135m` (embedded), a local folder, or a hub id.
+    """Load a base model: `smollm2-135m` (embedded), a local folder, or a hub id, with or without `untrue/` before it.
 
     Args:
         name: The model; a hub id may have `?revision=` and a branch, tag or commit after it.
@@ -174,6 +177,7 @@ def load(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    name = ModelName.here(name, LOADED_HERE).model
     loader: Any = AutoModelForCausalLM
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = number_format(dtype, computed_on or device)
@@ -260,6 +264,7 @@ def check(name: str, say: Callable[[str], None] = lambda text: None) -> None:
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    name = ModelName.here(name, LOADED_HERE).model
     source, options = _source(name, say)
     with quiet():
         try:
@@ -321,19 +326,9 @@ def with_identity(name: str, base_id: str, model: Any, tokenizer: Any, weights: 
     return LoadedModel(name, base_id, model, tokenizer, chat, weights, about)
 
 
-def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of a hub id and is not a folder."""
-    return name.count("/") == 1 and not Path(name).exists() and not name.startswith((".", "/"))
-
-
-def is_path(name: str) -> bool:
-    """Whether a name can only be a path, existing or not."""
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
-
-
 def weights_here(name: str) -> str | None:
     """Hash of the weights of a model by its name, as `load` has it; None where its files are not on this machine."""
-    base, _, revision = name.partition("?revision=")
+    base, _, revision = ModelName.here(name, LOADED_HERE).model.partition("?revision=")
     with quiet():
         try:
             return weights_hash(embedded.folder() if base == embedded.NAME else _folder(base, revision or None))
@@ -413,6 +408,7 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
         return _nowhere(name)
     return UserError(
         f"{name}: no such model on the hub, nor a folder, nor the embedded `{embedded.NAME}` ({lines[0]})."
+        f"{_no_weights(name)}"
     )
 
 
@@ -435,5 +431,10 @@ def _nowhere(name: str) -> UserError | MachineError:
     mended = is_off or (slash and (first in FOLDERS or Path(first).is_dir()))
     return (UserError if mended else MachineError)(
         f"{name}: there is no such folder, and no such model in the hub's cache (the hub {hub}). Check the name, or"
-        f" download it first and give the folder. The embedded model is `{embedded.NAME}`."
+        f" download it first and give the folder. The embedded model is `{embedded.NAME}`.{_no_weights(name)}"
     )
+
+
+def _no_weights(name: str) -> str:
+    """A hint, if a model behind an API may be meant."""
+    return " A model behind an API has no weights to load." if name.partition("/")[0] in HUB_OWNERS else ""

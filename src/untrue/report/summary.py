@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from untrue.evals.reading import Evaluated
 from untrue.files import write_text
+from untrue.harness.reading import Evaluated
 from untrue.judge.note import JudgeNote
 from untrue.report import words
 from untrue.report.format import ascii_numbers

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from untrue.evals.reading import Evaluated
 from untrue.harness.eval import Eval
+from untrue.harness.reading import Evaluated
 from untrue.judge.note import JudgeNote
 from untrue.report import words
 from untrue.report.format import (

@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from untrue.engine.served import Served
 from untrue.engine.task import inspect_model, run_task
 from untrue.errors import UserError
 from untrue.judge.models import content
@@ -14,6 +13,7 @@ from untrue.logs import open_log
 from untrue.models.adapter import adapter_hash, check_adapter, in_format_of
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
+from untrue.serving.proof import ServedModel
 from untrue.simulate.environment import NEEDS_RATER, VERSION, CollectSpec, read_environment
 from untrue.simulate.trajectory import (
     Trajectory,
@@ -22,6 +22,11 @@ from untrue.simulate.trajectory import (
     read_log,
     read_trajectories,
     write_trajectories,
+)
+
+CHOSEN_HERE = (
+    "replies=chosen needs likelihoods, which are computed in this process. Use replies=generated and a rater, or give a"
+    " folder or a hub id as the model."
 )
 
 
@@ -40,22 +45,19 @@ def check(spec: CollectSpec, served: str | None = None) -> None:
         UserError: They are such dialogues.
     """
     if served and spec.replies == "chosen":
-        raise UserError(
-            f"{served}: replies=chosen needs likelihoods, which are computed in this process. Use replies=generated and"
-            " a rater, or give a folder or a hub id as the model."
-        )
+        raise UserError(f"{served}: {CHOSEN_HERE}")
     if spec.lacks_rater:
         raise UserError(NEEDS_RATER)
 
 
-def identity(assistant: Local | Served, spec: CollectSpec, seed: int) -> dict[str, Any]:
+def identity(assistant: Local | ServedModel, spec: CollectSpec, seed: int) -> dict[str, Any]:
     """Everything that determines the dialogues of a collection; two collections with equal identities are the same.
 
     Raises:
         UserError: The environment or the adapter cannot be read.
     """
     environment = read_environment(spec.environment)
-    if isinstance(assistant, Served):
+    if isinstance(assistant, ServedModel):
         name, about, hashed = assistant.model, {}, assistant.adapter.get("content_hash")
     else:
         loaded, adapter, _ = assistant
@@ -77,7 +79,7 @@ def identity(assistant: Local | Served, spec: CollectSpec, seed: int) -> dict[st
 
 
 def collect(
-    assistant: Local | Served,
+    assistant: Local | ServedModel,
     spec: CollectSpec,
     out: Path,
     seed: int = 0,
@@ -107,7 +109,7 @@ def collect(
     """
     from untrue.simulate.dialogue import dialogue_task
 
-    check(spec, assistant.model if isinstance(assistant, Served) else None)
+    check(spec, assistant.model if isinstance(assistant, ServedModel) else None)
     own, log = identity(assistant, spec, seed), out.with_suffix(".eval")
     parts = log.with_name(f".{log.name}.parts")
     collected = _collected(out, parts, own)
@@ -156,7 +158,7 @@ class _Counter:
 
 
 def _chunks(
-    task: Any, missing: list[Any], assistant: Local | Served, spec: CollectSpec, parts: Path, counter: _Counter
+    task: Any, missing: list[Any], assistant: Local | ServedModel, spec: CollectSpec, parts: Path, counter: _Counter
 ) -> Generator[tuple[int, list[Trajectory]], None, None]:
     """Hold at once as many dialogues as can advance together; a kill loses no more. Yields how many are held."""
     from inspect_ai.dataset import MemoryDataset
@@ -164,7 +166,7 @@ def _chunks(
     from untrue.engine.generation import ROWS
 
     roles = {role: model for role, model in (("user", spec.user), ("rater", spec.rater)) if model}
-    if isinstance(assistant, Served):
+    if isinstance(assistant, ServedModel):
         local, size = None, ROWS["cuda"]
     else:
         loaded, adapter, named = assistant
@@ -175,7 +177,7 @@ def _chunks(
             chunk = missing[start : start + size]
             task.dataset = MemoryDataset(chunk, name=task.dataset.name)
             part = parts / f"{len(list(parts.glob('*.eval'))):04}.eval"
-            model = assistant.connect() if isinstance(assistant, Served) else local
+            model = assistant.connect() if isinstance(assistant, ServedModel) else local
             counter.failed += len(run_task(task, model, part, "the dialogues", roles, keep_failed=True))
             yield start + len(chunk), read_log(part)
     finally:

@@ -29,9 +29,9 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from untrue.data.rows import Message
 from untrue.engine.provider import local_model
-from untrue.engine.served import reply
 from untrue.errors import UserError
 from untrue.files import derived_seed
+from untrue.serving.client import reply
 from untrue.settings import validate
 from untrue.simulate.environment import (
     KINDS,

@@ -82,7 +82,7 @@ Part = Literal["all", "learn", "held_out"]
 that it was not trained on."""
 
 
-ModelName = Annotated[str, AfterValidator(secrets.checked)]
+NamedModel = Annotated[str, AfterValidator(secrets.checked)]
 """Inspect's name of a model, without a secret."""
 
 
@@ -252,10 +252,10 @@ class DialogueSpec(BaseModel):
         default=1.0, description="Standard deviation of ratings of chosen replies, in points of 1 to 10."
     )
     max_tokens: PositiveInt = Field(default=MAX_TOKENS, description="Maximum tokens in a reply of the assistant.")
-    user: ModelName | None = Field(
+    user: NamedModel | None = Field(
         default=None, description="Inspect model that plays the users; by default they say written turns."
     )
-    rater: ModelName | None = Field(
+    rater: NamedModel | None = Field(
         default=None,
         description="Inspect model that reads replies and rates them; chosen ones are by default rated by their kind,"
         " with `rating_noise`.",

@@ -9,9 +9,9 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig,
 
 from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
-from untrue.engine.served import reply
 from untrue.errors import UserError, cause, one_line
 from untrue.files import derived_seed
+from untrue.serving.client import reply
 from untrue.simulate.environment import Dialogue
 from untrue.thinking import without_thinking
 

@@ -22,12 +22,12 @@ from pydantic import (
 )
 
 from untrue import settings
-from untrue.engine.served import is_served
 from untrue.errors import UserError
 from untrue.files import read_text
 from untrue.harness.eval import ChosenSpec, EvalSpec, FileName, JudgedSpec
 from untrue.models.dtype import Dtype
-from untrue.simulate.environment import ModelName
+from untrue.models.name import ModelName
+from untrue.simulate.environment import NamedModel
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route
 from untrue.study.store import refuse_no_run
@@ -47,8 +47,10 @@ SOURCES = "sources.yaml"
 
 
 def _no_served_model(model: str) -> str:
-    if is_served(model):
-        raise ValueError(TRAINED_HERE)
+    try:
+        ModelName.here(model, TRAINED_HERE)
+    except UserError:
+        raise ValueError(TRAINED_HERE) from None
     return model
 
 
@@ -153,7 +155,7 @@ class Study(BaseModel):
 
     name: FileName
     question: str
-    model: Annotated[ModelName, AfterValidator(_no_served_model)] = "smollm2-135m"
+    model: Annotated[NamedModel, AfterValidator(_no_served_model)] = "smollm2-135m"
     dtype: Dtype = "auto"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], BeforeValidator(_seeds), Distinct] = Field(
         default=(0,), min_length=1

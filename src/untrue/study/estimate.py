@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from untrue.data.records import parse_source
 from untrue.data.rows import Row
-from untrue.engine.served import may_be_served
 from untrue.errors import UserError
 from untrue.harness import run as evals
 from untrue.harness.catalogue import EVALS
@@ -24,6 +23,7 @@ from untrue.harness.eval import EvalSpec
 from untrue.harness.resume import last_run
 from untrue.judge.cost import CHARACTERS, Estimate, dollars
 from untrue.judge.models import parts
+from untrue.models.name import ModelName
 from untrue.progress import Plan
 from untrue.study import assumptions as assumed
 from untrue.study.assumptions import Assumption
@@ -202,7 +202,7 @@ def plan_of_training(name: str, rows: Sequence[Row], spec: TrainSpec, model: str
     return Plan({(name, "training"): seconds}, _machine(size))
 
 
-def plan_of_evals(specs: Sequence[EvalSpec], models: Mapping[str, str]) -> Plan:
+def plan_of_evals(specs: Sequence[EvalSpec], models: Mapping[str, ModelName]) -> Plan:
     """How long evals should take, one model after another; see `plan_of_run`.
 
     Args:
@@ -211,12 +211,12 @@ def plan_of_evals(specs: Sequence[EvalSpec], models: Mapping[str, str]) -> Plan:
     """
     seconds, sizes, elsewhere = dict[tuple[str, str], float](), list[ModelSize | None](), set[str]()
     for called, model in models.items():
-        sizes.append(model_size(model.removeprefix("untrue/")))
+        sizes.append(model_size(model.model))
         for spec in specs:
             record, items = EVALS[spec.name], EVALS[spec.name].items(spec)
-            cost = evals.cost(record, spec, model) if record.judged else None
+            cost = evals.cost(record, spec, model.of_inspect) if record.judged else None
             seconds[called, spec.name] = _asking(min(len(items), spec.limit or len(items)), cost, _rates(sizes[-1]))
-            if record.judged or (not record.needs_likelihoods and may_be_served(model)):
+            if record.judged or model.provider:
                 elsewhere.add(spec.name)
     return Plan(seconds, _machine(max(sizes, key=lambda size: size.parameters if size else inf)), frozenset(elsewhere))
 

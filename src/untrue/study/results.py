@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from untrue.data import sets
 from untrue.data.items import Asked, items_hash
-from untrue.evals.reading import Reading, read
 from untrue.harness.catalogue import EVALS
 from untrue.harness.eval import Eval, EvalSpec
+from untrue.harness.reading import Reading, read
 from untrue.judge.note import JudgeNote, judge_note
 from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart, summarise, trend, verdict

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from untrue.engine import served
 from untrue.engine.likelihoods import check_exact
-from untrue.engine.vllm import served_name, serving
 from untrue.errors import UserError
 from untrue.files import read_text, write_text
 from untrue.harness import run as evals
@@ -26,8 +24,10 @@ from untrue.judge.models import check_answers
 from untrue.logs import failures as failures_of
 from untrue.models.load import LoadedModel, load
 from untrue.progress import Plan, Watcher
+from untrue.serving.proof import check_server, proved_with_base
+from untrue.serving.vllm import served_name, serving
 from untrue.study.claims import Claim, Owner
-from untrue.study.config import TRAINED_HERE, Study, of_run
+from untrue.study.config import Study, of_run
 from untrue.study.plan import eval_identities, plan
 from untrue.study.routes.route import Sources, StudyRun
 from untrue.study.store import Cell, CellFiles, Store
@@ -156,7 +156,7 @@ class Worker:
         held = all(done for cell, kind in todo if kind != "eval" for done in self._dialogues(cell))
         asks_server = any(map(self.study.is_served, evals.values())) or (self.study.serves_dialogues and not held)
         if asks_server and self.study.model not in self._answered:
-            served.check_server(served_name(self.study.model), self._how_to_serve)
+            check_server(served_name(self.study.model), self._how_to_serve)
             self._answered.add(self.study.model)
         judges = {spec.judge_name for spec in evals.values() if spec.judge_name}
         for judge in sorted(judges - self._answered):
@@ -230,7 +230,7 @@ class Worker:
             if self.study.is_served(spec):
                 # What cannot be told of an adapter makes the eval inconclusive; other weights end the step.
                 name = served_name(self.study.model)
-                asked = served.proved(name, adapter, loaded, watcher.say, unproved=True)
+                asked = proved_with_base(name, adapter, loaded, watcher.say, unproved=True)
                 model = asked.connect(cell.seed)
                 evals.run_model(model, spec, files.log(spec), watcher.step, asked.adapter, proved=name)
             else:
@@ -248,8 +248,7 @@ class Worker:
 
 def load_base(study: Study, watcher: Watcher) -> LoadedModel:
     """Load the base model of a study, and check that its likelihoods can be read, before anything is trained."""
-    with served.loading(study.model, f"{TRAINED_HERE[0].upper()}{TRAINED_HERE[1:]}"):
-        loaded = load(study.model, dtype=study.dtype, say=watcher.say)
+    loaded = load(study.model, dtype=study.dtype, say=watcher.say)
     check_exact(loaded)
     return loaded
 

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue.data.rows import Message, Row, write_rows
-from untrue.engine.served import Served, proved
 from untrue.harness.eval import Eval, EvalSpec
 from untrue.judge.models import content
 from untrue.models.adapter import adapter_hash
+from untrue.serving.proof import ServedModel, proved_with_base
 from untrue.settings import Listed, validate
 from untrue.simulate.collect import Local, collect
 from untrue.simulate.environment import (
@@ -369,9 +369,9 @@ class InteractionRoute(DialogueSpec, Route):
         retry = not path.exists()
         assistant = Local(run.loaded, adapter, adapter and run.store.final(adapter))
         if run.served and retry:
-            assistant = proved(run.served, adapter, run.loaded, run.watcher.say)
+            assistant = proved_with_base(run.served, adapter, run.loaded, run.watcher.say)
         elif run.served:  # it is asked nothing
-            assistant = Served(run.served, run.served, {"content_hash": adapter_hash(adapter)} if adapter else {})
+            assistant = ServedModel(run.served, run.served, {"content_hash": adapter_hash(adapter)} if adapter else {})
         trajectories = collect(assistant, spec, path, cell.seed, run.watcher.step, retry)
         failed = [trajectory for trajectory in trajectories if trajectory.error is not None]
         if len(failed) > FAILED * len(trajectories):

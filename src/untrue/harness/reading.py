@@ -2,12 +2,10 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from untrue.engine.served import loading, may_be_served, served
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.harness import resume
@@ -21,8 +19,10 @@ from untrue.logs import COMPUTED, MODEL, adapter_in, failures, open_log, read_lo
 from untrue.logs import results as results_of
 from untrue.models.adapter import in_format_of
 from untrue.models.load import LoadedModel, load
+from untrue.models.name import ModelName
 from untrue.outcomes import Outcome, Result
 from untrue.progress import Watcher
+from untrue.serving.proof import proved
 from untrue.stats import broken, summarise
 from untrue.stats.types import ArmSummary, MetricValues, Reason
 
@@ -150,9 +150,26 @@ def default_log(name: str, model: str, adapter: Path | None) -> Path:
     return Path("logs") / f"{name}-{whose}.eval"
 
 
+def model_for(specs: Iterable[EvalSpec], model: str, adapter: Path | None = None) -> ModelName:
+    """The model that is to take some evals; it is loaded here if one of them needs likelihoods.
+
+    Args:
+        specs: The evals.
+        model: As `--model` has it.
+        adapter: Folder of the adapter, or None.
+
+    Raises:
+        UserError: An eval needs likelihoods, and the model is a served one.
+    """
+    for spec in specs:
+        if EVALS[spec.name].needs_likelihoods:
+            return ModelName.here(model, likelihoods_needed(spec.name), adapter)
+    return ModelName.parse(model, adapter)
+
+
 def measure(
     spec: EvalSpec,
-    model: str | LoadedModel,
+    model: ModelName | LoadedModel,
     adapter: Path | None,
     dtype: str,
     arm: str,
@@ -161,13 +178,13 @@ def measure(
     seed: int = 0,
     only: Collection[str] | None = None,
     unproved: bool = False,
-) -> str | LoadedModel:
+) -> ModelName | LoadedModel:
     """Run one eval on one model and write its log.
 
     Args:
         spec: The eval.
-        model: As `--model` has it, or in memory.
-        adapter: Folder of the adapter, or None.
+        model: Its name, which may have an adapter, or the model in memory.
+        adapter: Folder of the adapter on a model in memory, or None.
         dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`. Of a model that is loaded here.
         arm: What the watcher is told that the model is called.
         log: The `.eval` file; see `harness.run.run`.
@@ -187,18 +204,18 @@ def measure(
     record = EVALS[spec.name]
     if spec.judge_name:
         check_named(spec.judge_name)
-    asked = None
-    if isinstance(model, str) and not record.needs_likelihoods and may_be_served(model):
-        asked = served(model, adapter, watcher.say, unproved)
-    if asked:
+    if isinstance(model, ModelName) and model.provider:
+        if record.needs_likelihoods:
+            raise UserError(f"{model}: {likelihoods_needed(spec.name)}")
+        asked = proved(model, watcher.say, unproved)
         if record.judged and not (asked.adapter or unproved) and (log.is_file() or resume.has_replies(log)):
             watcher.say(asked_before(arm, log))
         watcher.stage(arm, spec.name)
         evals.run_model(asked.connect(), spec, log, watcher.step, asked.adapter, only=only)
     else:
-        if isinstance(model, str):
-            with loading(model, likelihoods_needed(spec.name)) if record.needs_likelihoods else nullcontext():
-                model = load(model.removeprefix("untrue/"), dtype=dtype, say=watcher.say)
+        if isinstance(model, ModelName):
+            adapter = model.adapter
+            model = load(model.model, dtype=dtype, say=watcher.say)
         if record.needs_adapter and adapter is None:
             raise UserError(
                 f"{spec.name}: measures the folder of an adapter against its base, and of a model alone it is known by"

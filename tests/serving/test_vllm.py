@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from untrue.engine.vllm import served_name, serving
 from untrue.errors import UserError
 from untrue.models.adapter import adapter_hash
+from untrue.serving.vllm import served_name, serving
 
 Write = Callable[..., Path]
 

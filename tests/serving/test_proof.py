@@ -10,13 +10,15 @@ from uuid import uuid4
 
 import pytest
 
-from tests.engine.lora_server import LoraServer
-from untrue.engine.served import named_model, prove, refuse_no_base, reply, served, serving_name, with_folder
+from tests.serving.lora_server import LoraServer
 from untrue.errors import MachineError, UserError
 from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash
 from untrue.models.fingerprint import Fingerprint
 from untrue.models.load import LoadedModel
+from untrue.models.name import ModelName
+from untrue.serving.client import provider_model, reply
+from untrue.serving.proof import prove, proved, refuse_no_base, serving_name
 
 Train = Callable[[int], Path]
 
@@ -35,7 +37,7 @@ def base() -> str:
 
 @pytest.fixture
 def server(sharp: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoraServer]:
-    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setattr("untrue.serving.proof.user_cache_path", lambda name: tmp_path / "cache")
     with LoraServer(Path(sharp.name)) as running:
         monkeypatch.setenv("VLLM_BASE_URL", running.url)
         yield running
@@ -56,9 +58,9 @@ def train(sharp: LoadedModel, sharp_adapter: Callable[..., Path], tmp_path: Path
 
 def test_an_adapter_that_was_trained_again_is_served_under_another_name(server, base, train: Train):
     first = train(1)
-    before = serving_name(base, first)
+    before = serving_name(ModelName.parse(base), first)
     assert prove(before, known(first)).weights == "adapter"
-    after = serving_name(base, train(2))
+    after = serving_name(ModelName.parse(base), train(2))
     assert prove(after, known(first)).weights == "adapter"
     assert [name.removeprefix(base + ":") for name in (before, after)] == list(dict.fromkeys(server.asked))
     assert before != after
@@ -68,15 +70,15 @@ def test_one_that_the_server_has_under_its_hash_is_asked_for_by_it(server, base,
     folder = train(1)
     server.load(adapter_hash(folder), folder)
     told: list[str] = []
-    asked = served(base, folder, told.append)
+    asked = proved(ModelName.parse(base, folder), told.append)
     assert asked
     assert (asked.model, asked.name) == (base, f"{base}:{adapter_hash(folder)}")
     assert asked.adapter["content_hash"] == adapter_hash(folder)
     assert set(server.asked) == {adapter_hash(folder)}
     assert told == [f"{base}: answers with the adapter {folder} ({asked.adapter['reason']})."]
     server.asked.clear()
-    assert served(f"{base}:mine") and served(base) and server.asked == []  # nothing to prove
-    assert served("nobody/model") is None
+    assert proved(ModelName.parse(f"{base}:mine")) and proved(ModelName.parse(base))  # nothing to prove
+    assert server.asked == []
 
 
 def test_an_adapter_that_does_nothing_on_the_server_is_refused(sharp, base, train: Train, monkeypatch):
@@ -85,18 +87,18 @@ def test_an_adapter_that_does_nothing_on_the_server_is_refused(sharp, base, trai
         monkeypatch.setenv("VLLM_BASE_URL", running.url)
         running.load(adapter_hash(folder), folder)
         with pytest.raises(UserError, match=r"does not answer with the adapter .* but with its base, without it") as no:
-            served(base, folder, unproved=True)
+            proved(ModelName.parse(base, folder), unproved=True)
     assert "\n" not in str(no.value)
 
 
 def test_what_cannot_be_told_is_refused_unless_it_may_be_asked(sharp, base, train: Train, monkeypatch, tmp_path):
-    monkeypatch.setattr("untrue.engine.served.user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setattr("untrue.serving.proof.user_cache_path", lambda name: tmp_path / "cache")
     folder = train(1)
     with LoraServer(Path(sharp.name), logprobs=False) as running:
         monkeypatch.setenv("VLLM_BASE_URL", running.url)
-        with pytest.raises(UserError, match=r"it cannot be told whether .* \(it gives no log-probabilities\)"):
-            served(base, folder)
-        asked = served(base, folder, unproved=True)
+        with pytest.raises(UserError, match=r"cannot tell whether .* \(it gives no log-probabilities\)"):
+            proved(ModelName.parse(base, folder))
+        asked = proved(ModelName.parse(base, folder), unproved=True)
     assert asked
     assert (asked.adapter["served"], asked.adapter["reason"]) == ("unknown", "it gives no log-probabilities")
 
@@ -107,15 +109,6 @@ def test_a_base_that_answers_with_an_adapter_is_refused(server, base, train: Tra
     server.load("mine", folder)
     with pytest.raises(UserError, match=r"should answer as the base of the adapter .*, and answers with it"):
         refuse_no_base(f"{base}:mine", folder, lambda text: None)
-
-
-def test_a_name_may_have_the_folder_in_it(train: Train, tmp_path: Path):
-    folder = train(1)
-    assert with_folder(f"vllm/org/base:{folder}") == ("vllm/org/base", folder)
-    for name in ("vllm/org/base", "vllm/org/base:mine", f"openai-api/one:{folder}", "smollm2-135m", str(folder)):
-        assert with_folder(name, tmp_path) == (name, tmp_path)
-    with pytest.raises(UserError, match=r"names an adapter, and .* is given besides"):
-        with_folder(f"vllm/base:{folder}", folder)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +125,7 @@ def test_a_server_without_room_says_so_itself(sharp, base, limit: int, reason: s
         monkeypatch.setenv("VLLM_BASE_URL", running.url)
         config = GenerateConfig(max_tokens=limit, max_retries=0)
         with pytest.raises(RuntimeError, match=r"^the model failed: ") as failed:
-            asyncio.run(reply(named_model(base), [ChatMessageUser(content="Why is rain wet?")], config))
+            asyncio.run(reply(provider_model(base), [ChatMessageUser(content="Why is rain wet?")], config))
     assert reason in str(failed.value)
     assert len(str(failed.value)) < 400
 
@@ -171,15 +164,15 @@ def test_which_token_the_server_draws_makes_no_difference(sharp, base, train: Tr
 
 
 def test_a_name_that_the_server_gave_stays(train: Train):
-    assert serving_name("vllm/base:mine", train(1)) == "vllm/base:mine"
-    assert serving_name("openai-api/local/mine", train(1)) == "openai-api/local/mine"
+    assert serving_name(ModelName.parse("vllm/base:mine"), train(1)) == "vllm/base:mine"
+    assert serving_name(ModelName.parse("openai-api/local/mine"), train(1)) == "openai-api/local/mine"
 
 
 def test_the_link_follows_a_folder_that_was_moved(server, base, train: Train, tmp_path: Path):
     folder = train(1)
-    serving_name(base, folder)
+    serving_name(ModelName.parse(base), folder)
     folder.rename(tmp_path / "moved")
-    link = Path(serving_name(base, tmp_path / "moved").partition(":")[2])
+    link = Path(serving_name(ModelName.parse(base), tmp_path / "moved").partition(":")[2])
     assert (link / "adapter_config.json").is_file()
 
 
@@ -189,5 +182,5 @@ def test_what_cannot_be_asked_is_one_line(base, monkeypatch):
     with pytest.raises(MachineError, match=f"{base}: cannot be asked") as error:
         prove(base, expected)
     assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="Inspect has no such provider"):
+    with pytest.raises(UserError, match="nobody/model: Inspect cannot call it"):
         prove("nobody/model", expected)

@@ -1,0 +1,1 @@
+"""Models that a server answers for, and the proof of its weights."""
