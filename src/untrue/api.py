@@ -21,7 +21,6 @@ from untrue.evaluation import Evaluation, EvaluationPart
 from untrue.gating.bases import own_base
 from untrue.gating.comparison import EvalComparison, compared
 from untrue.gating.config import GateConfig
-from untrue.gating.sequential import gate_in_batches
 from untrue.gating.subject import Subjects, of_random_items
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
@@ -36,7 +35,7 @@ from untrue.models.load import LoadedModel, load
 from untrue.models.name import ModelName
 from untrue.progress import TerminalWatcher, Watcher
 from untrue.report.format import label
-from untrue.report.gate import COMPARED, cells, compared_cells, compared_sentences, headings, sentences, so_far
+from untrue.report.gate import COMPARED, cells, compared_cells, compared_sentences, headings, sentences
 from untrue.settings import load as load_settings
 from untrue.settings import validate
 from untrue.stats.types import Comparison, Verdict
@@ -253,9 +252,6 @@ def gate(
         specs = chosen.evals if given else [of_random_items(spec) for spec in chosen.evals]
         of = Subjects(specs, logs, watcher, dtype)
         first, second = (s.subject if isinstance(s, Evaluation) else str(s) for s in (baseline, candidate))
-        if chosen.sequential:
-            tell = (lambda verdict: watcher.say(so_far(verdict))) if progress else (lambda verdict: None)
-            return Gated(gate_in_batches(*of.sides(first, second, base), chosen, tell))
         return Gated(decide(*of.both(first, second, base), chosen))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,17 +26,13 @@ TOKENISATION = "tokenisation"
 COMPUTED = ("dtype", "attention", "device", "torch", "transformers")
 """What it says of how the model was computed: rounding moves scores where this differs."""
 
-IN_BATCHES = "untrue_in_batches"
-"""Where the metadata of a log whose asking may stop by what it finds says how many items there are in all."""
 
-
-def open_log(log: Path, header_only: bool = False, only: Collection[str] | None = None) -> EvalLog:
+def open_log(log: Path, header_only: bool = False) -> EvalLog:
     """A log as Inspect reads it.
 
     Args:
         log: The `.eval` file.
         header_only: Whether its samples are left out.
-        only: Ids of the items that are read, as if no other had been asked; None for all.
 
     Raises:
         UserError: The file is not a whole Inspect log.
@@ -51,9 +47,6 @@ def open_log(log: Path, header_only: bool = False, only: Collection[str] | None 
         raise UserError(
             f"{log}: cannot be read as an Inspect log ({type(error).__name__}). Delete it and run again."
         ) from None
-    if only is not None:
-        content.samples = [sample for sample in content.samples or [] if str(sample.id) in only]
-        content.eval.dataset.sample_ids = [id for id in content.eval.dataset.sample_ids or [] if str(id) in only]
     return content
 
 

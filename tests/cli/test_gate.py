@@ -213,9 +213,8 @@ def test_wrong_use_is_told_in_a_line(logs: dict[str, Path], refusal: Refusal) ->
     assert "missing.yaml" in refusal("gate", *both, "--config", "missing.yaml")
 
 
-@pytest.fixture
-def judged(place: Path, monkeypatch: pytest.MonkeyPatch, good_check: Any) -> tuple[str, ...]:
-    """A gate on 32 items of MASK that take one reply and one judgement each."""
+def test_a_judged_gate_resumes(untrue: Untrue, place: Path, monkeypatch: pytest.MonkeyPatch, good_check: Any) -> None:
+    """32 items of MASK take one reply and one judgement each; nothing is asked twice."""
     monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
     Shifty.calls.clear()
     rows = [
@@ -224,41 +223,13 @@ def judged(place: Path, monkeypatch: pytest.MonkeyPatch, good_check: Any) -> tup
     ]
     (place / "provided_facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     evals = "evals=[{name: mask, items: provided_facts.jsonl, judge: scripted/judge}]"
-    deltas = (f"delta.{metric}=0.4" for metric in ("lie_rate", "evasion_rate", "untrue_belief_rate"))
-    return (evals, *deltas, "sequential=true")
-
-
-def test_a_sequential_gate_says_how_many_items_it_asked_wherever_it_reports(
-    judged: tuple[str, ...], untrue: Untrue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
-    done = untrue("gate", "shifty/honest", "shifty/liar", *judged, "--junit", "gate.xml", "--html", "gate.html")
-    assert done.code == 1, done.out + done.err
-    design = "mask: sequential design, decided after 20 of 32 items."
-    assert design in " ".join(done.out.split())
-    assert "mask: 20 of 32 items, evidence for pass 1, for regression " in " ".join(done.err.split())
-    assert len(Shifty.calls) == 40
-    for path in ("gate.html", "summary.md"):
-        assert design in Path(path).read_text("utf-8")
-    suite = ElementTree.parse("gate.xml").getroot()
-    told = {each.get("name"): each.get("value") for each in suite.iter("property")}
-    assert told == {"mask.sequential.stopped_after": "20", "mask.sequential.n_items": "32"}
-    again = untrue("gate", "shifty/honest", "shifty/liar", *judged, "--json")
-    said = json.loads(again.out)
-    assert (again.code, len(Shifty.calls)) == (1, 40)
-    assert said["sequential"] == [{"eval": "mask", "stopped_after": 20, "n_items": 32, "is_decided": True}]
-    lies = next(row for row in said["endpoints"] if row["metric"] == "lie_rate")
-    assert lies["loss_evidence"] > 1000 and lies["pass_evidence"] == 1
-    assert untrue("gate", "shifty/honest", "shifty/alike", *judged).code == 0
-    assert sum(model == "honest" for model, _ in Shifty.calls) == 20
-
-
-def test_sequential_is_for_judged_evals(logs: dict[str, Path], refusal: Refusal, judged: tuple[str, ...]) -> None:
-    both = (logs["baseline"], logs["pass"])
-    said = refusal("gate", *both, "sequential=true")
-    assert said.startswith("sequential: expected a judged eval, such as mask, among evals: forced_choice, capability")
-    assert "sequential: " in refusal("gate", *both, "sequential=soon")
-    assert "has no log of mask" in refusal("gate", *both, *judged)
+    deltas = [f"delta.{metric}=0.4" for metric in ("lie_rate", "evasion_rate", "untrue_belief_rate")]
+    for _ in range(2):
+        done = untrue("gate", "shifty/honest", "shifty/liar", evals, *deltas, "--json")
+        assert (done.code, len(Shifty.calls)) == (1, 64)
+        assert json.loads(done.out)["verdict"] == "regression"
+    assert untrue("gate", "shifty/honest", "shifty/alike", evals, *deltas).code == 0
+    assert sum(model == "honest" for model, _ in Shifty.calls) == 32
 
 
 def test_compare_says_what_differs(logs: dict[str, Path], untrue: Untrue) -> None:

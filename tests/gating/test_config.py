@@ -80,7 +80,7 @@ def test_a_key_of_an_eval_or_of_delta_is_told_its_place() -> None:
     with pytest.raises(UserError) as refused:
         validate(GateConfig, {"limit": 20})
     assert str(refused.value) == (
-        "limit: unknown key. Known keys: alpha, delta, evals, sequential."
+        "limit: unknown key. Known keys: alpha, delta, evals."
         " It belongs to an entry of evals, such as 'evals=[{name: forced_choice, limit: 20}]'."
     )
     with pytest.raises(UserError, match=r"It belongs to delta: write delta\.lie_rate=VALUE, or"):

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from untrue.gating.flips import Flip, Flips
-from untrue.gating.verdict import Asking, Endpoint, GateVerdict
+from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.report.gate import (
     flips_sentence,
     gate_page,
@@ -23,7 +23,6 @@ from untrue.report.gate import (
     markdown,
     print_gate,
     sentences,
-    so_far,
     to_json,
 )
 from untrue.stats.types import Interval, Reason
@@ -191,30 +190,6 @@ def test_hostile_names_are_only_names(verdict: GateVerdict) -> None:
     text, page = markdown(hostile), gate_page(hostile)
     assert "<script" not in text and "\x1b" not in text and "\n# b" not in text and "`a`" not in text
     assert "<script" not in page and "&lt;script&gt;" in page and "\x1b" not in page
-
-
-def test_a_sequential_design_says_how_many_items_were_asked(verdict: GateVerdict) -> None:
-    of_mask = LIES._replace(eval="mask", pass_evidence=3.21, loss_evidence=1.5, p_holm=1.0)
-    mixed = replace(
-        verdict,
-        endpoints=(of_mask, of_mask._replace(metric="evasion_rate", pass_evidence=30.0, p_holm=0.2), RIGHT),
-        summaries={"mask": [], "capability": []},
-        asking=(Asking("mask", 60, 522, False),),
-    )
-    said = sentences(mixed)
-    assert "mask: sequential design, stopped undecided after 60 of 522 items, when a regression was certain." in said
-    assert "capability: asked in full, since it has no judge." in said
-    assert so_far(mixed) == "mask: 60 of 522 items, evidence for pass 3.21, for regression 5 (needed: 20)"
-    for asking, wanted in (
-        (Asking("mask", 80, 522, True), "decided after 80 of 522 items."),
-        (Asking("mask", 522, 522, False), "undecided after 522 of 522 items."),
-    ):
-        assert f"mask: sequential design, {wanted}" in sentences(replace(mixed, asking=(asking,)))
-    assert json.loads(to_json(gate_summary(mixed)))["sequential"][0]["stopped_after"] == 60
-    properties = ElementTree.fromstring(junit(mixed)).findall("properties/property")
-    assert [each.get("value") for each in properties] == ["60", "522"]
-    assert "sequential" not in " ".join(sentences(verdict)) and "<properties" not in junit(verdict)
-    assert gate_summary(verdict)["sequential"] == []
 
 
 def test_markdown_is_a_table(verdict: GateVerdict) -> None:

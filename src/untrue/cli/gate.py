@@ -59,12 +59,6 @@ def compare(
     model: Base = None,
     dtype: Dtype = "auto",
     out: Out = Path("logs"),
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="Labels of replies to a judged eval, from `untrue judge label`: the difference is corrected."
-        ),
-    ] = None,
     html: Html = None,
     as_json: Json = False,
 ) -> None:
@@ -77,22 +71,18 @@ def compare(
         untrue compare logs/before.eval logs/after.eval --html compare.html
 
     Where a judge read the replies, the output says how the difference moves if the judge is less specific with one of
-    the two. Labels of both correct it:
-
-        untrue compare runs/mine/control runs/mine/severe --labels labels.jsonl
+    the two.
     """
     from untrue.files import write_text
     from untrue.gating.comparison import compared
-    from untrue.gating.labels import read_labels
     from untrue.harness.catalogue import eval_specs
     from untrue.report import gate as report
     from untrue.settings import assignments
 
     names = [word for word in words or [] if "=" not in word] or ["forced_choice"]
-    given = read_labels(labels) if labels else None
     specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
     with _subjects(specs, out, dtype) as subjects:
-        comparisons = compared(*subjects.both(first, second, model), given)
+        comparisons = compared(*subjects.both(first, second, model))
     if html:
         write_text(html, report.compared_page(comparisons))
     if as_json:
@@ -127,8 +117,7 @@ def gate(
     - regression: some loss is certain, or the candidate is broken;
     - inconclusive: neither. The output says how many items would settle it, where that can be said.
 
-    Keys are those of `gate.yaml`, such as delta.lie_rate=0.03 or alpha=0.025. With sequential=true a judged eval is
-    asked in batches and stops as soon as the verdict is decided. Runs resume: rerun the command. Where
+    Keys are those of `gate.yaml`, such as delta.lie_rate=0.03 or alpha=0.025. Runs resume: rerun the command. Where
     GITHUB_STEP_SUMMARY is set, the verdict is added to the job's summary.
 
         untrue gate adapters/shipped adapters/mine --junit gate.xml
@@ -139,7 +128,6 @@ def gate(
     from untrue.files import write_text
     from untrue.gating.bases import own_base
     from untrue.gating.config import GateConfig
-    from untrue.gating.sequential import gate_in_batches
     from untrue.gating.verdict import gate as decide
     from untrue.report import gate as report
     from untrue.settings import assignments, load, validate
@@ -152,11 +140,7 @@ def gate(
     with _subjects(settings.evals, out, dtype) as of:
         candidate = sides[-1]
         baseline = sides[0] if len(sides) == 2 else own_base(candidate, model)
-        if settings.sequential:
-            both = of.sides(baseline, candidate, model)
-            verdict = gate_in_batches(*both, settings, lambda verdict: of.watcher.say(report.so_far(verdict)))
-        else:
-            verdict = decide(*of.both(baseline, candidate, model), settings)
+        verdict = decide(*of.both(baseline, candidate, model), settings)
     for path, text in ((junit, report.junit), (html, report.gate_page), (card, report.markdown)):
         if path:
             write_text(path, text(verdict))

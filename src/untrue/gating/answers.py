@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -15,7 +15,7 @@ from untrue.files import content_hash
 from untrue.harness.eval import ChosenSpec, Eval, EvalSpec, JudgedSpec
 from untrue.harness.reading import Reading, read
 from untrue.harness.resume import ADDED
-from untrue.logs import IN_BATCHES, MODEL, TOKENISATION, adapter_in, details_of, open_log, result, score_of
+from untrue.logs import MODEL, TOKENISATION, adapter_in, details_of, open_log, result, score_of
 from untrue.models import embedded
 from untrue.outcomes import Outcome, Result
 
@@ -31,14 +31,12 @@ class Answers:
         record: The eval.
         spec: Its options, as far as they matter for reading.
         logs: Seed -> the `.eval` file.
-        only: Ids of the items that count, as if no other had been asked; None for all.
         notes: What a reader must know of the logs.
     """
 
     record: Eval
     spec: EvalSpec
     logs: Mapping[int, Path]
-    only: Collection[str] | None = None
     notes: tuple[str, ...] = ()
 
     def checked(self) -> Answers:
@@ -72,12 +70,12 @@ class Answers:
     @cached_property
     def reading(self) -> Reading:
         """The logs as results."""
-        return read(self.spec, "", list(self.logs.items()), self.only)
+        return read(self.spec, "", list(self.logs.items()))
 
     @cached_property
     def contents(self) -> list[EvalLog]:
         """The logs as Inspect reads them."""
-        return [open_log(path, only=self.only) for path in self.logs.values()]
+        return [open_log(path) for path in self.logs.values()]
 
     @cached_property
     def asked(self) -> dict[str, str]:
@@ -97,13 +95,6 @@ class Answers:
         """The items that were to be asked, answered or not."""
         ids = {str(id) for content in self.contents for id in content.eval.dataset.sample_ids or []}
         return ids | self.asked.keys()
-
-    @property
-    def clusters(self) -> dict[str, str | None]:
-        """Item that was to be asked -> its cluster, if it has one."""
-        samples = [sample for content in self.contents for sample in content.samples or []]
-        known = {str(sample.id): (sample.metadata or {}).get("cluster") for sample in samples}
-        return {item: known.get(item) for item in self.meant}
 
     @property
     def results(self) -> list[Result]:
@@ -145,11 +136,6 @@ class Answers:
                 if result(score_of(sample), "", {}, 1).outcome is not Outcome.ERROR
             )
         return count
-
-    @property
-    def is_stopped_early(self) -> bool:
-        """Whether a gate that asks in batches asked it, and not of all items."""
-        return any(IN_BATCHES in (content.eval.metadata or {}) for content in self.contents)
 
     @property
     def version(self) -> int | str:

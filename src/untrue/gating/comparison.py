@@ -9,12 +9,8 @@ from typing import Literal
 import numpy as np
 
 from untrue.gating.answers import Answers
-from untrue.gating.correction import Correction, correction
 from untrue.gating.flips import Flips, flips
-from untrue.gating.labelling import refuse_others
-from untrue.gating.labels import Labels
 from untrue.gating.pairing import doubts_of, opposite_moves, paired, sides
-from untrue.gating.replies import Judged
 from untrue.gating.subject import Subject
 from untrue.harness.eval import Eval
 from untrue.judge.check import last_check
@@ -22,13 +18,9 @@ from untrue.judge.prompts import STATEMENT
 from untrue.outcomes import Result
 from untrue.stats import compare, summarise, verdict
 from untrue.stats.judge_error import Shifted, Sides, by_specificity
-from untrue.stats.labelled import FEWEST_LABELS
 from untrue.stats.pairing import METRICS, Metric, align, clusters
 from untrue.stats.rates import HELD
-from untrue.stats.types import ArmSummary, Comparison, MetricValues, Reason, Verdict
-
-FEWEST_YES = 5
-"""Labels of true cases, of both arms together, from which a judge's sensitivity is taken; with fewer it counts as 1."""
+from untrue.stats.types import ArmSummary, Comparison, MetricValues, Verdict
 
 
 @dataclass(frozen=True)
@@ -36,14 +28,14 @@ class Sensitivity:
     """How the difference that a judge found moves if its specificity differs between the two.
 
     Attributes:
-        source: Where sensitivity and specificity come from: `labels` of these replies, the `gold` set, or nowhere,
-            in which case the judge is `supposed` to make no other mistake.
+        source: Where sensitivity and specificity come from: the `gold` set, or nowhere, so that the judge is `supposed`
+            to make no other mistake.
         sensitivity: Share of true cases of which it says yes.
         specificity: Share of others of which it does not.
         moved: The difference for each shift of the specificity.
     """
 
-    source: Literal["labels", "gold", "supposed"]
+    source: Literal["gold", "supposed"]
     sensitivity: float
     specificity: float
     moved: list[Shifted]
@@ -67,7 +59,6 @@ class EvalComparison:
         notes: What is left out, and why.
         metrics: The eval's own metrics of the first and of the second; empty where it has none.
         flips: The items that the two answered differently.
-        correction: What labels say of the judge and the difference that it found; None without labels.
         sensitivity: How that difference moves with the judge's specificity; None where nothing was judged.
     """
 
@@ -78,76 +69,46 @@ class EvalComparison:
     notes: list[str]
     metrics: dict[str, MetricValues]
     flips: Flips
-    correction: Correction | None = None
     sensitivity: Sensitivity | None = None
 
 
-def compared(a: Subject, b: Subject, labels: Labels | None = None) -> list[EvalComparison]:
+def compared(a: Subject, b: Subject) -> list[EvalComparison]:
     """Compare `b` with `a`. Nothing is trained; with logs nothing is asked either.
-
-    A finding that a judge made, and that labels of the replies leave open, is in doubt.
 
     Args:
         a: The first.
         b: The second.
-        labels: Labels of replies of both to judged evals; see `gating.labels`.
 
     Raises:
-        UserError: They were not asked the same, or labels are of other replies.
+        UserError: They were not asked the same.
     """
     names = {"baseline": a.name, "candidate": b.name if b.name != a.name else f"{b.name} (2)"}
-    comparisons, pairs = [], list(paired(a, b))
-    judged = {
-        after.record.name: Judged(after.record, (names["baseline"], names["candidate"]), (before, after), results)
-        for before, after, results, _ in pairs
-        if after.record.judged
-    }
-    if labels is not None:
-        refuse_others(labels, list(judged.values()))
-    for before, after, results, notes in pairs:
+    comparisons = []
+    for before, after, results, notes in paired(a, b):
         record, controls = after.record, {names["candidate"]: names["baseline"]}
-        corrected = None
-        if labels is not None and any(key.eval == record.name for key in labels):
-            corrected = correction(judged[record.name], labels)
-        sensitivity = _sensitivity(before, after, results, corrected) if record.judged else None
+        sensitivity = _sensitivity(before, after, results) if record.judged else None
         flipped = flips(record, results)
         results = [replace(result, arm=names[result.arm]) for result in results]
         summaries = summarise(results, controls, graded=record.graded)
         rows = compare(results, controls, higher_is_better=record.higher_is_better, graded=record.graded)
         shares = {names["baseline"]: before.reading.answered, names["candidate"]: after.reading.answered}
         answered = {arm: share for arm, share in shares.items() if share is not None}
-        doubts = [*doubts_of(before, after, summaries), *_left_open(rows, corrected)]
         found = verdict(
             summaries,
             rows,
             answered=answered,
             lower=record.lower,
             decides=record.decides,
-            doubts=doubts,
+            doubts=doubts_of(before, after, summaries),
             notes=opposite_moves(record, results, controls),
         )
         of_each = zip(names.values(), (before.reading.metrics, after.reading.metrics), strict=True)
         metrics = {name: figures for name, figures in of_each if figures}
-        comparisons.append(
-            EvalComparison(record, summaries, rows, found, notes, metrics, flipped, corrected, sensitivity)
-        )
+        comparisons.append(EvalComparison(record, summaries, rows, found, notes, metrics, flipped, sensitivity))
     return comparisons
 
 
-def _left_open(rows: Sequence[Comparison], corrected: Correction | None) -> list[Reason]:
-    """The finding that a judge made and labels leave open, as a doubt."""
-    if corrected is None or corrected.found is None:
-        return []
-    [row] = [row for row in rows if row.metric == corrected.metric]
-    low, high = corrected.found.difference[1:]
-    is_same = low > 0 if row.difference.value > 0 else high < 0
-    return [Reason("labels_leave_open", row.arm, (row,))] if row.is_found and not is_same else []
-
-
-def _sensitivity(
-    before: Answers, after: Answers, results: Sequence[Result], corrected: Correction | None
-) -> Sensitivity | None:
-    """The accuracy by labels where there are enough, else by the judge's check on the question it was asked."""
+def _sensitivity(before: Answers, after: Answers, results: Sequence[Result]) -> Sensitivity | None:
     arms = sides(results)
     is_value = any(result.value is not None for result in results)
     said = METRICS["value" if is_value else "lie_rate"]
@@ -157,19 +118,12 @@ def _sensitivity(
         return None
     control_could, arm_could = align(arms, could)
     grids = Sides(control, control_could, arm, arm_could, clusters(arms))
-    source, rates = _accuracy(before, after, corrected)
+    source, rates = _accuracy(before, after)
     return Sensitivity(source, *rates, by_specificity(grids, *rates))
 
 
-def _accuracy(
-    before: Answers, after: Answers, corrected: Correction | None
-) -> tuple[Literal["labels", "gold", "supposed"], tuple[float, float]]:
-    if corrected:
-        (yes, hits), no = corrected.sensitivity, corrected.specificity
-        n_no, right = no[0][0] + no[1][0], no[0][1] + no[1][1]
-        sensitivity = hits / yes if yes >= FEWEST_YES else 1.0
-        if n_no >= FEWEST_LABELS and sensitivity + right / n_no > 1:
-            return "labels", (sensitivity, right / n_no)
+def _accuracy(before: Answers, after: Answers) -> tuple[Literal["gold", "supposed"], tuple[float, float]]:
+    """Sensitivity and specificity by the judge's check on the question that it was asked."""
     judgings = [judging for answers in (before, after) for _, judging in answers.reading.judgings]
     judges: Mapping[str, str] = {id: name for judging in judgings for id, name in judging.judges.items()}
     asked = {prompt for judging in judgings for prompt in judging.prompts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.eval import Eval, EvalSpec, JudgedSpec
@@ -48,10 +48,6 @@ class GateConfig(BaseModel):
     )
     delta: Delta = Field(default=Delta(), description="Losses that are not tolerated, by metric.")
     alpha: Annotated[float, Field(gt=0, le=0.1)] = Field(default=0.05, description="One-sided level.")
-    sequential: bool = Field(
-        default=False,
-        description="Ask judged evals in batches, in random order, and stop as soon as the verdict is decided.",
-    )
 
     @field_validator("evals")
     @classmethod
@@ -65,14 +61,3 @@ class GateConfig(BaseModel):
             if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.name} needs a judge: add its model, such as judge: openai/gpt-5-mini")
         return evals
-
-    @field_validator("sequential")
-    @classmethod
-    def _has_costly_replies(cls, sequential: bool, info: ValidationInfo) -> bool:
-        specs = info.data.get("evals", ())
-        if sequential and specs and not any(isinstance(spec, JudgedSpec) for spec in specs):
-            raise ValueError(
-                f"expected a judged eval, such as mask, among evals: {', '.join(spec.name for spec in specs)} have no"
-                " judge and are asked in full. Leave sequential out"
-            )
-        return sequential

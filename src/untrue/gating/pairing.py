@@ -253,17 +253,14 @@ def _halves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]
     return [compare(half, controls, higher_is_better=record.higher_is_better) for half in halves]
 
 
-def doubts_of(
-    before: Answers, after: Answers, summaries: Sequence[ArmSummary], in_batches: bool = False
-) -> list[Reason]:
-    """What is not known of the judge of two subjects, or of the adapter of a served one; logs that stopped early, or
-    that compare the embedded model with another on items which its own margins chose.
+def doubts_of(before: Answers, after: Answers, summaries: Sequence[ArmSummary]) -> list[Reason]:
+    """What is not known of the judge of two subjects, or of the adapter of a served one; logs that compare the embedded
+    model with another on items which its own margins chose.
 
     Args:
         before: What the first answered in an eval.
         after: What the second answered.
         summaries: Of the first and of the second.
-        in_batches: Whether what is concluded holds wherever the asking stopped.
     """
     of_each = list(zip((summary.arm for summary in summaries), (before, after), strict=True))
     judgings = [(arm, judging) for arm, answers in of_each for _, judging in answers.reading.judgings]
@@ -273,6 +270,4 @@ def doubts_of(
     reasons += [Reason("unrecorded", arm, (count,)) for arm, answers in of_each if (count := answers.unrecorded)]
     if before.is_chosen and before.is_of_embedded != after.is_of_embedded:
         reasons.append(Reason("chosen_items"))
-    if not in_batches:
-        reasons += [Reason("stopped_early", arm) for arm, answers in of_each if answers.is_stopped_early]
     return [*reasons, *(note.doubts if note else ())]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from untrue.models.load import LoadedModel
     from untrue.progress import Watcher
 
-Only = Mapping[str, Collection[str]]
-"""Eval -> ids of the items that are asked and read, where that is not all."""
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -53,30 +50,6 @@ class Subject:
 
     name: str
     answers: Mapping[str, Answers]
-
-    def of_items(self, only: Only) -> Subject:
-        """The same, of some items alone."""
-        return Subject(self.name, {name: replace(of, only=only.get(name)) for name, of in self.answers.items()})
-
-    @property
-    def side(self) -> Side:
-        """As a side of a gate that asks in batches: nothing is left to ask."""
-        return Side(self.name, {name: answers.clusters for name, answers in self.answers.items()}, self.of_items)
-
-
-@dataclass(frozen=True)
-class Side:
-    """A subject that can be asked item by item.
-
-    Attributes:
-        name: What it is called.
-        items: Judged eval -> item that may be asked -> its cluster, if it has one.
-        ask: What it answers to some items of these evals, and to all of the others. What has a log is not asked again.
-    """
-
-    name: str
-    items: Mapping[str, Mapping[str, str | None]]
-    ask: Callable[[Only], Subject]
 
 
 class Subjects:
@@ -101,7 +74,7 @@ class Subjects:
         self._was_there: dict[Path, bool] = {}  # whether a log was there before this process asked
         self._adapter_of: dict[str, Path] = {}  # a served base -> an adapter on it, by which the base can be proved too
 
-    def of(self, source: str, model: str | None = None, only: Only | None = None) -> Subject:
+    def of(self, source: str, model: str | None = None) -> Subject:
         """The subject that a person names.
 
         Args:
@@ -109,13 +82,11 @@ class Subjects:
                 adapter, or a model: a folder, a hub id, `smollm2-135m`, or one that Inspect names
                 (`vllm/BASE:FOLDER` for an adapter on it).
             model: Base, or served model, of an adapter, instead of the base that it names.
-            only: Items that are asked of judged evals, and that count; by default all.
 
         Raises:
             UserError: It is nothing of these, or its logs are not of evals of this project.
         """
-        subject = self._logged(source) or self._measured(self._named(source, model), only or {})
-        return subject.of_items(only) if only else subject
+        return self._logged(source) or self._measured(self._named(source, model))
 
     def both(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Subject, Subject]:
         """Two subjects. What is wrong with their names, bases or adapters is said before anything is asked.
@@ -134,17 +105,6 @@ class Subjects:
         if measured:
             self.watcher.begin(plan_of_evals(self._specs, measured))
         return before or self.of(str(first), of_first), after or self.of(str(second), model)
-
-    def sides(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Side, Side]:
-        """The same two, to be asked item by item.
-
-        Raises:
-            UserError: See `both` and `side`.
-        """
-        of_first = base_of_first(first, second, model)
-        (before, after), _ = self._ready(first, second, of_first, model)
-        one = before.side if before else self.side(str(first), of_first)
-        return one, after.side if after else self.side(str(second), model)
 
     def _ready(
         self, first: str | Subject, second: str | Subject, of_first: str | None, model: str | None
@@ -185,21 +145,6 @@ class Subjects:
                 with with_adapter(loaded, name.adapter):
                     pass
         return found, {_arm(name): name for name in measured}
-
-    def side(self, source: str, model: str | None = None) -> Side:
-        """The same subject, to be asked item by item.
-
-        Raises:
-            UserError: See `of`, or the items of an eval are not as expected.
-        """
-        if subject := self._logged(source):
-            return subject.side
-        items = {}
-        for spec in self._specs:
-            if EVALS[spec.name].judged:
-                samples = EVALS[spec.name].samples(spec)
-                items[spec.name] = {str(sample.id): (sample.metadata or {}).get("cluster") for sample in samples}
-        return Side(_arm(self._named(source, model)), items, lambda only: self.of(source, model, only))
 
     def _logged(self, source: str) -> Subject | None:
         """A subject that has logs; None where it is to be measured."""
@@ -288,7 +233,7 @@ class Subjects:
             answers[task] = Answers(EVALS[task], spec, of_seeds).checked()
         return Subject(name, answers)
 
-    def _measured(self, name: ModelName, only: Only) -> Subject:
+    def _measured(self, name: ModelName) -> Subject:
         arm, adapter, answers = _arm(name), name.adapter, {}
         if name.provider and adapter is None and str(name) in self._adapter_of:
             refuse_no_base(str(name), self._adapter_of[str(name)], self.watcher.say)
@@ -298,8 +243,7 @@ class Subjects:
             log = self._out / self._log_name(record, spec, model, adapter)
             was_there = self._was_there.setdefault(log, log.is_file() or resume.has_replies(log))
             if not log.is_file() or record.judged:
-                needed = only.get(spec.name)
-                measure(spec, model, adapter, self._dtype, arm, log, self.watcher, self._seed, needed, unproved=True)
+                measure(spec, model, adapter, self._dtype, arm, log, self.watcher, self._seed, unproved=True)
                 refuse_nothing(spec, log)
             notes = ()
             if name.provider and adapter is None and was_there:

@@ -7,17 +7,13 @@
   `pass` it counts as the worst, as other failures do, and for `regression` as the best.
 - else `inconclusive`. A loss that is certain and certainly below delta is a `regression` too, and marked as small.
 
-An eval that is asked in batches (`gating.sequential`) has bets in place of tests (`stats.sequential`), by the same
-rules: its limits, and its p, hold however often they are looked at.
-
 It speaks of this candidate on items like these, not of the way it was trained.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -31,7 +27,7 @@ from untrue.gating.pairing import doubts_of, hidden_loss, opposite_moves, paired
 from untrue.gating.subject import Subject
 from untrue.harness.eval import Eval
 from untrue.outcomes import Outcome, Result
-from untrue.stats import broken, sequential, summarise
+from untrue.stats import broken, summarise
 from untrue.stats.compare import Pairs, pair
 from untrue.stats.intervals import change_interval, discordance, mean_interval, spread
 from untrue.stats.pairing import METRICS, Grid, Metric, without_empty
@@ -39,9 +35,6 @@ from untrue.stats.tests import FEWEST, POWER, holm, p_value
 from untrue.stats.types import ArmSummary, Interval, Reason
 
 Status = Literal["pass", "regression", "inconclusive"]
-
-Order = Mapping[str, str]
-"""Item -> its cluster, of all items that a sequential gate may ask, in the order in which it does."""
 
 
 class Endpoint(NamedTuple):
@@ -61,9 +54,6 @@ class Endpoint(NamedTuple):
         needed: Items that would settle it in 80 % of cases, if the true loss were the one found; 0 where unknown.
         status: `pass`, `regression` or `inconclusive`.
         available: Items that its eval has in all; None where nobody looked, or they cannot be read.
-        pass_evidence: Of a sequential eval, the largest capital of bets that the loss is below delta: 1 / alpha passes.
-            None in the fixed design.
-        loss_evidence: The same of bets that there is a loss; p is 1 over it.
         n_unjudged: Replies of the candidate on which the judge failed. Items cannot settle what these leave open, so
             `needed` is 0 where there are any.
     """
@@ -81,30 +71,12 @@ class Endpoint(NamedTuple):
     needed: int
     status: Status
     available: int | None = None
-    pass_evidence: float | None = None
-    loss_evidence: float | None = None
     n_unjudged: int = 0
 
     @property
     def is_small(self) -> bool:
         """Whether the loss is certainly below delta."""
         return self.loss.high < self.delta
-
-
-class Asking(NamedTuple):
-    """How far a sequential eval was asked.
-
-    Attributes:
-        eval: Its name.
-        stopped_after: Items that were asked.
-        n_items: Items that might have been.
-        is_decided: Whether it passes on every endpoint, or is worse on one.
-    """
-
-    eval: str
-    stopped_after: int
-    n_items: int
-    is_decided: bool
 
 
 @dataclass(frozen=True)
@@ -122,7 +94,6 @@ class GateVerdict:
         alpha: One-sided level.
         summaries: Eval -> what baseline and candidate did.
         flips: Eval -> the items that the two answered differently.
-        asking: How far each sequential eval was asked; empty in the fixed design.
     """
 
     baseline: str
@@ -135,31 +106,20 @@ class GateVerdict:
     alpha: float
     summaries: dict[str, list[ArmSummary]]
     flips: dict[str, Flips]
-    asking: tuple[Asking, ...] = ()
-
-    @property
-    def is_certain_regression(self) -> bool:
-        """Whether a loss is certain on an endpoint of an eval without doubts: more items cannot take it back."""
-        doubted = _doubted(self.doubts)
-        return any(endpoint.status == "regression" and endpoint.eval not in doubted for endpoint in self.endpoints)
 
 
-def gate(
-    baseline: Subject, candidate: Subject, config: GateConfig, orders: Mapping[str, Order] | None = None
-) -> GateVerdict:
+def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdict:
     """Decide whether a candidate is worse than its baseline.
 
     Args:
         baseline: What the candidate must not be worse than.
         candidate: What is to ship.
         config: Evals, deltas and level.
-        orders: Order of the items of each sequential eval, of which the first were asked.
 
     Raises:
         UserError: They were not asked the same, or an eval of the gate was not asked of both.
     """
     endpoints: list[Endpoint] = []
-    orders, asked = orders or {}, {}
     faults, doubts, notes, summaries, flipped = [], [], [], {}, {}
     for before, after, results, left_out in paired(baseline, candidate, [spec.name for spec in config.evals]):
         name = after.record.name
@@ -171,7 +131,7 @@ def gate(
             notes.append(
                 f"{name}: {failed} of {control.n} results are left out, since the baseline has no answer there."
             )
-        doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm], name in orders)]
+        doubts += [(name, reason) for reason in doubts_of(before, after, [control, arm])]
         doubts += [(name, reason) for reason in broken(control, before.reading.answered)]
         apart = opposite_moves(after.record, results, {"candidate": "baseline"})
         doubts += [(name, reason._replace(code="opposite_moves")) for reason in apart]
@@ -186,17 +146,15 @@ def gate(
             )
         of_arm = [(name, reason) for reason in broken(summarise(best, {})[1], after.reading.answered)]
         faults += [fault for fault in of_arm if fault[1].code != "few_items"]
-        if name in orders:
-            asked[name] = len(after.meant)
-        of_eval = _of_eval(after.record, results, config, orders.get(name))
+        of_eval = list(_endpoints(after.record, results, config))
         if not of_eval:
             doubts.append((name, Reason("nothing_measured")))
         if count:
             # where the judge failed on all replies of both sides, with the best in place there are endpoints more
-            with_best = {of.metric: of for of in _of_eval(after.record, best, config, orders.get(name))}
+            with_best = {of.metric: of for of in _endpoints(after.record, best, config)}
             of_eval = [_regressing_in_both(of, with_best[of.metric], count) for of in of_eval]
         lacks = any(endpoint.needed > endpoint.n_items for endpoint in of_eval)
-        available = (len(orders[name]) if name in orders else after.available) if lacks else None
+        available = after.available if lacks else None
         endpoints += [endpoint._replace(available=available) for endpoint in of_eval]
     corrected = holm([endpoint.p_holm for endpoint in endpoints])
     endpoints = [
@@ -213,18 +171,7 @@ def gate(
         alpha=config.alpha,
         summaries=summaries,
         flips=flipped,
-        asking=tuple(
-            Asking(name, count, len(orders[name]), _is_decided(name, endpoints, doubts))
-            for name, count in asked.items()
-        ),
     )
-
-
-def _is_decided(name: str, endpoints: Sequence[Endpoint], doubts: Sequence[tuple[str, Reason]]) -> bool:
-    """Whether an eval is settled as a whole. That its judge failed on many replies is a doubt that more may clear."""
-    statuses = {endpoint.status for endpoint in endpoints if endpoint.eval == name}
-    may_clear = any((eval_name, reason.code) == (name, "judge_failed") for eval_name, reason in doubts)
-    return ("regression" in statuses or statuses == {"pass"}) and not may_clear
 
 
 def _doubted(doubts: Iterable[tuple[str, Reason]]) -> set[str]:
@@ -309,20 +256,12 @@ def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
 
 def _regressing_in_both(worst: Endpoint, best: Endpoint, n_unjudged: int) -> Endpoint:
     """The endpoint with the worst for what was not judged; its loss is certain only if it is with the best as well."""
-    evidence = worst.loss_evidence
     return worst._replace(
         loss=worst.loss._replace(low=min(worst.loss.low, best.loss.low)),
         p_holm=max(worst.p_holm, best.p_holm),
-        loss_evidence=evidence and min(evidence, best.loss_evidence or evidence),
         needed=0,
         n_unjudged=n_unjudged,
     )
-
-
-def _of_eval(record: Eval, results: list[Result], config: GateConfig, order: Order | None) -> list[Endpoint]:
-    if order:
-        return list(_sequential_endpoints(record, results, config, order))
-    return list(_endpoints(record, results, config))
 
 
 def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:
@@ -344,58 +283,6 @@ def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Itera
             needed=_needed(of.losses, of.pairs.clusters, of.counts_pairs, of.delta, config.alpha),
             status="inconclusive",
         )
-
-
-def _sequential_endpoints(record: Eval, results: list[Result], config: GateConfig, order: Order) -> Iterable[Endpoint]:
-    """Judged evals observe rates alone, whose losses lie between -1 and 1, as bets need it."""
-    ranks = {item: rank for rank, item in enumerate(order)}
-    results = sorted(results, key=lambda result: ranks[result.item])
-    items = list(dict.fromkeys(result.item for result in results))
-    for of in _losses(record, results, config):
-        draws, scale = _draws(dict(zip(items, of.losses[:, 0], strict=True)), order)
-        low, high = (limit / scale for limit in sequential.limits(draws, config.alpha)[1:])
-        for_pass = sequential.evidence(draws, of.delta * scale, "below")
-        for_loss = sequential.evidence(draws, 0.0, "above")
-        yield Endpoint(
-            eval=record.name,
-            metric=of.metric,
-            title=of.title,
-            n_items=of.n_items,
-            n_failed=of.n_failed,
-            baseline=of.means[0],
-            candidate=of.means[1],
-            loss=Interval(float(np.nanmean(of.losses)) if of.n_items else math.nan, max(-1.0, low), min(1.0, high)),
-            delta=of.delta,
-            p_holm=1 / for_loss,
-            needed=_still_needed(of.n_items, draws, of.delta * scale, config.alpha),
-            status="inconclusive",
-            pass_evidence=for_pass,
-            loss_evidence=for_loss,
-        )
-
-
-def _draws(losses: Mapping[str, float], order: Order) -> tuple[Grid, float]:
-    """What is bet on, one value for each cluster in turn: its summed loss over the size of the largest cluster.
-
-    Returns:
-        The values, between -1 and 1, and what their mean is where the mean loss of all items is 1. Items whose baseline
-        has no value take the mean of their cluster; a cluster without any value is no draw.
-    """
-    sizes = Counter(order.values())
-    known: dict[str, list[float]] = {}
-    for item, loss in losses.items():
-        if not math.isnan(loss):
-            known.setdefault(order[item], []).append(loss)
-    largest = max(sizes.values())
-    values = [sizes[name] / largest * float(np.mean(of)) for name, of in known.items()]
-    return np.array(values), len(order) / (largest * len(sizes))
-
-
-def _still_needed(n_items: int, draws: Grid, delta: float, alpha: float) -> int:
-    """Items that settle it if the evidence goes on growing as it did; 0 where it does not grow."""
-    ends = [sequential.log_capital(draws, delta, "below")[-1:], sequential.log_capital(draws, 0.0, "above")[-1:]]
-    growth = max((float(end) for capital in ends for end in capital), default=0.0)
-    return math.ceil(n_items * math.log(1 / alpha) / growth) if growth > 0 else 0
 
 
 def _settled(endpoint: Endpoint, alpha: float) -> Endpoint:

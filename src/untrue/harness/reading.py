@@ -1,7 +1,7 @@
 """One eval on one model: run it, and read its log. `untrue eval`, `untrue.evaluate` and studies share the reading."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -72,14 +72,13 @@ class Evaluated:
     doubts: list[Reason]
 
 
-def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Collection[str] | None = None) -> Reading:
+def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]]) -> Reading:
     """Read the logs of one arm in one eval.
 
     Args:
         spec: The eval.
         arm: Name of the arm.
         logs: Seed and `.eval` file of each cell.
-        only: Ids of the items that are read; None for all.
 
     Raises:
         UserError: A file is not a whole Inspect log.
@@ -87,7 +86,7 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]], only: Colle
     results, rows, judgings, adapter = [], [], [], {}
     computed: dict[str, set[str]] = {name: set() for name in COMPUTED}
     for seed, path in logs:
-        log = open_log(path, only=only)
+        log = open_log(path)
         results += results_of(log, arm, seed, spec.key)
         rows += scored(log, seed)
         if judged := judging(log):
@@ -176,7 +175,6 @@ def measure(
     log: Path,
     watcher: Watcher,
     seed: int = 0,
-    only: Collection[str] | None = None,
     unproved: bool = False,
 ) -> ModelName | LoadedModel:
     """Run one eval on one model and write its log.
@@ -190,7 +188,6 @@ def measure(
         log: The `.eval` file; see `harness.run.run`.
         watcher: Told how far it is.
         seed: Of the replies of a model in this process.
-        only: Of a judged eval, ids of the items that are needed; see `harness.run.run`.
         unproved: Whether the caller tells what is not proved of a served model: one may be asked of which it cannot be
             told whether it has the adapter, and nothing is said of replies to an earlier run.
 
@@ -211,7 +208,7 @@ def measure(
         if record.judged and not (asked.adapter or unproved) and (log.is_file() or resume.has_replies(log)):
             watcher.say(asked_before(arm, log))
         watcher.stage(arm, spec.name)
-        evals.run_model(asked.connect(), spec, log, watcher.step, asked.adapter, only=only)
+        evals.run_model(asked.connect(), spec, log, watcher.step, asked.adapter)
     else:
         if isinstance(model, ModelName):
             adapter = model.adapter
@@ -223,7 +220,7 @@ def measure(
             )
         in_format_of(model, adapter, watcher.say)
         watcher.stage(arm, spec.name)
-        evals.run(model, adapter, spec, log, watcher.step, seed, only)
+        evals.run(model, adapter, spec, log, watcher.step, seed)
     failed = failures(log) if record.judged else []
     if failed:
         watcher.say(

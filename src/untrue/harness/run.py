@@ -21,7 +21,7 @@ from untrue.harness.tasks import JUDGED_SAMPLING, inspect_task
 from untrue.judge.cost import CHARACTERS, Estimate, dollars, estimate, thinking
 from untrue.judge.judge import Judge
 from untrue.judge.models import check_answers, judge_model, parts
-from untrue.logs import ADAPTER, IN_BATCHES, MODEL, TOKENISATION
+from untrue.logs import ADAPTER, MODEL, TOKENISATION
 from untrue.models.adapter import adapter_hash, in_format_of
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
@@ -37,21 +37,20 @@ def run(
     log: Path,
     progress: Step = lambda done, total, note: None,
     seed: int = 0,
-    only: Collection[str] | None = None,
     named: Path | None = None,
 ) -> None:
     """Run one eval on a model in memory, with an adapter or as it is, and write its Inspect log.
 
     The `.eval` file appears whole or not at all. A log with replies to a judged eval by the same model with the same
-    settings is completed. Each item, epoch and draw gets its own seed, made from `seed`. Items of a judged eval that
-    are not in `only` are not asked anew. `named` is what the log calls an adapter whose folder is about to be moved.
+    settings is completed. Each item, epoch and draw gets its own seed, made from `seed`. `named` is what the log calls
+    an adapter whose folder is about to be moved.
     """
     loaded = in_format_of(loaded, adapter)
     model = inspect_model(loaded, adapter, seed, named)
     try:
         weights = {"content_hash": adapter_hash(adapter)} if adapter else None
         about = {**loaded.about, TOKENISATION: loaded.tokenisation}
-        run_model(model, spec, log, progress, weights, about, only)
+        run_model(model, spec, log, progress, weights, about)
     finally:
         model.api.close()
 
@@ -63,7 +62,6 @@ def run_model(
     progress: Step = lambda done, total, note: None,
     adapter: Mapping[str, str] | None = None,
     about: Mapping[str, str] | None = None,
-    only: Collection[str] | None = None,
     proved: str | None = None,
 ) -> None:
     """Run one eval on any of Inspect's models, as `run` does.
@@ -76,12 +74,6 @@ def run_model(
     if about:
         metadata[MODEL] = dict(about)
     if isinstance(spec, JudgedSpec):
-        if only is not None:  # what the log has stays in it
-            needed = {*only, *(item for item, _ in resume.last_run(log)[0])}
-            items = len(task.dataset)
-            task.dataset = task.dataset.filter(lambda sample: str(sample.id) in needed)
-            if len(task.dataset) < items:
-                metadata[IN_BATCHES] = items
         _run_judged(task, model, spec, log, progress, metadata, proved)
         return
     resume.refuse_to_replace(log)

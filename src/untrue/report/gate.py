@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from untrue.gating.comparison import EvalComparison, Sensitivity
-from untrue.gating.correction import Correction
 from untrue.gating.flips import Flips
-from untrue.gating.verdict import Asking, Endpoint, GateVerdict, Status
+from untrue.gating.verdict import Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import (
     DASH,
@@ -53,38 +52,7 @@ def sentences(verdict: GateVerdict) -> list[str]:
         said += [_sentence(endpoint) for endpoint in verdict.endpoints if endpoint.status == status]
     if verdict.status == "pass":
         said.append("On every endpoint the upper limit of the loss lies below what is not tolerated.")
-    return [*said, *_design(verdict), *verdict.notes]
-
-
-def so_far(verdict: GateVerdict) -> str:
-    """How far a sequential gate is, and what its bets come to."""
-    parts = []
-    for asking in verdict.asking:
-        endpoints = [endpoint for endpoint in verdict.endpoints if endpoint.eval == asking.eval]
-        for_pass = min((endpoint.pass_evidence or 1 for endpoint in endpoints), default=1)
-        for_loss = max((1 / endpoint.p_holm for endpoint in endpoints), default=1)
-        parts.append(
-            f"{asking.eval}: {asking.stopped_after} of {asking.n_items} items, evidence for pass {for_pass:.3g}, for"
-            f" regression {for_loss:.3g} (needed: {1 / verdict.alpha:.3g})"
-        )
-    return "; ".join(parts)
-
-
-def _design(verdict: GateVerdict) -> list[str]:
-    """How many items a sequential gate asked; nothing of a fixed design."""
-    of_sequential = {asking.eval for asking in verdict.asking}
-    in_full = [name for name in verdict.summaries if name not in of_sequential] if verdict.asking else []
-    said = [f"{asking.eval}: sequential design, {_asked(asking)}." for asking in verdict.asking]
-    return [*said, *(f"{name}: asked in full, since it has no judge." for name in in_full)]
-
-
-def _asked(asking: Asking) -> str:
-    asked = f"{asking.stopped_after} of {asking.n_items} items"
-    if asking.is_decided:
-        return f"decided after {asked}"
-    if asking.stopped_after < asking.n_items:
-        return f"stopped undecided after {asked}, when a regression was certain"
-    return f"undecided after {asked}"
+    return [*said, *verdict.notes]
 
 
 def _clauses(verdict: GateVerdict, reasons: Sequence[tuple[str, Reason]]) -> list[tuple[str, str]]:
@@ -211,7 +179,6 @@ def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
             "endpoints": [{**e._asdict(), "is_small": e.is_small} for e in verdict.endpoints],
             "faults": [{"eval": name, "code": reason.code} for name, reason in verdict.faults],
             "doubts": [{"eval": name, "code": reason.code} for name, reason in verdict.doubts],
-            "sequential": [asking._asdict() for asking in verdict.asking],
             "arms": {name: [asdict(summary) for summary in pair] for name, pair in verdict.summaries.items()},
             "flips": {name: _flips(flips) for name, flips in verdict.flips.items()},
         }
@@ -224,12 +191,6 @@ def junit(verdict: GateVerdict) -> str:
     rows.append(("verdict", verdict.status, " ".join(sentences(verdict))))
     failed = sum(status != "pass" for _, status, _ in rows)
     suite = ET.Element("testsuite", name="untrue gate", tests=str(len(rows)), failures=str(failed), errors="0")
-    if verdict.asking:
-        properties = ET.SubElement(suite, "properties")
-        for asking in verdict.asking:
-            for name in ("stopped_after", "n_items"):
-                value = str(getattr(asking, name))
-                ET.SubElement(properties, "property", name=f"{asking.eval}.sequential.{name}", value=value)
     for name, status, text in rows:
         case = ET.SubElement(suite, "testcase", classname=label(verdict.candidate), name=name)
         if status != "pass":
@@ -261,7 +222,7 @@ def print_compared(comparisons: Sequence[EvalComparison], console: Console) -> N
         if len(comparisons) > 1:
             console.rule(safe_text(of_eval.record.name, "bold"), align="left", style="dim")
         print_verdict(of_eval.verdict, of_eval.record.value_name, console)
-        for note in (*words.by_labels(of_eval), *of_eval.notes):
+        for note in (*words.judge_sensitivity(of_eval), *of_eval.notes):
             console.print(Text("Note: ", "bold") + safe_text(note))
         console.print()
         table = new_table(Text(COMPARED[0]), *COMPARED[1:], overflow="fold")
@@ -303,7 +264,12 @@ def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
 def compared_sentences(of_eval: EvalComparison) -> list[str]:
     """What a comparison shows, and what a reader must not miss beside it."""
     verdict, name = of_eval.verdict, of_eval.record.value_name
-    return [words.sentence(verdict, name), *words.notes(verdict, name), *words.by_labels(of_eval), *of_eval.notes]
+    return [
+        words.sentence(verdict, name),
+        *words.notes(verdict, name),
+        *words.judge_sensitivity(of_eval),
+        *of_eval.notes,
+    ]
 
 
 def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
@@ -316,9 +282,8 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
                 "comparisons": [asdict(comparison) for comparison in of_eval.comparisons],
                 "metrics": {arm: asdict(metrics) for arm, metrics in of_eval.metrics.items()},
                 "flips": _flips(of_eval.flips),
-                "correction": of_eval.correction and _correction(of_eval.correction),
                 "sensitivity": of_eval.sensitivity and _sensitivity(of_eval.sensitivity),
-                "notes": [*map(ascii_numbers, words.by_labels(of_eval)), *of_eval.notes],
+                "notes": [*map(ascii_numbers, words.judge_sensitivity(of_eval)), *of_eval.notes],
             }
             for of_eval in comparisons
         }
@@ -327,10 +292,6 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
 
 def _flips(flips: Flips) -> dict[str, Any]:
     return {"n_answers": flips.n_answers, "flips": [flip._asdict() for flip in flips.flips]}
-
-
-def _correction(correction: Correction) -> dict[str, Any]:
-    return {**asdict(correction), "reason": correction.reason and words.clause(correction.reason)}
 
 
 def _sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:

@@ -87,10 +87,6 @@ _CLAUSES = {
     "unrecorded": "{0} replies of {arms} have no record of a judge, so nothing is known of their judgements",
     "self_judged": "the model under study judged itself ({arms})",
     "adapter_unproved": "the server may or may not have the adapter ({0})",
-    "stopped_early": (
-        "a sequential gate asked {arms} and stopped by what it saw, so intervals and p values do not hold (use"
-        " `sequential=true`, or ask all items)"
-    ),
     "chosen_items": (
         "the items are those that the margins of the embedded model chose, so that any other model looks worse on them"
         " than it does"
@@ -102,10 +98,6 @@ _CLAUSES = {
     "other_wording": (
         "the judge was asked {0} in a wording that is no longer in use, or in two, of which its check says nothing"
     ),
-    "labels_leave_open": (
-        "the difference in the {0.metric} of {arms} is the judge's alone, and corrected by the labels it may be none"
-    ),
-    "few_labels": "{0} and {1} replies are labelled, and at least {2} of each are needed",
     # Why rates are not corrected for the judge's mistakes.
     "judge_not_asked": "the judge was asked nothing",
     "no_check": "the judge has no check",
@@ -160,7 +152,6 @@ _ADVICE = {
     "adapter_unproved": "use a server that gives log-probabilities, or ask it without a server",
     "chosen_items": "ask random items with `order=random`, or all",
     "other_wording": "run the eval again",
-    "labels_leave_open": "label more replies with `untrue judge label`",
 }
 """Code of a reason -> what would settle what it keeps open, where anything would and the clause does not say so."""
 
@@ -407,48 +398,27 @@ def server_wrote(dialogues: bool, evals: bool) -> str:
     )
 
 
-def by_labels(of_eval: EvalComparison) -> list[str]:
-    """What labels make of a difference that a judge found, and how it moves with the judge's specificity."""
+def judge_sensitivity(of_eval: EvalComparison) -> list[str]:
+    """How a difference that a judge found moves with the judge's specificity; empty without a judge."""
     first, second = (f"`{summary.arm}`" for summary in of_eval.summaries)
-    said, found, sensitivity = [], of_eval.correction, of_eval.sensitivity
-    if found:
-        metric = _metric(found.metric, of_eval.record.value_name)
-        [raw] = [row.difference for row in of_eval.comparisons if row.metric == found.metric]
-        who = ", ".join(f"{count} by {name}" for name, count in found.by.items())
-        skipped = f", {found.skipped} skipped" if found.skipped else ""
-        labels = f"{found.labels[0]} labels of {first} and {found.labels[1]} of {second} ({who}{skipped})"
-        if found.found:
-            corrected = found.found
-            said.append(
-                f"{metric.title}, corrected by {labels}: {metric.unit.value(corrected.control)} and"
-                f" {metric.unit.value(corrected.arm)}, difference {metric.unit.change(corrected.difference)}; as judged"
-                f" {metric.unit.change(raw)}."
-            )
-        elif found.reason:
-            said.append(f"The {_name(metric)} is not corrected by the labels: {clause(found.reason)} ({who}{skipped}).")
-        counted = zip(found.right, found.labels, (first, second), strict=True)
-        right = _listed([f"{right} of {n} in {arm}" for right, n, arm in counted])
-        no = [f"{PERCENT.value(k / n) if n else 'unknown'} of {n} in {arm}"
-              for (n, k), arm in zip(found.specificity, (first, second), strict=True)]  # fmt: skip
-        said.append(f"Judge and labels agree on {right}. By the labels the judge's specificity is {_listed(no)}.")
-    if sensitivity:
-        name = "value" if any(row.metric == "value" for row in of_eval.comparisons) else "lie_rate"
-        metric = _metric(name, of_eval.record.value_name)
-        lower, alike, higher = (metric.unit.change(moved.difference) for moved in sensitivity.moved)
-        known = f"sensitivity {PERCENT.value(sensitivity.sensitivity)}, specificity"
-        known = f"{known} {PERCENT.value(sensitivity.specificity)}"
-        source = {
-            "labels": f"{known} by the labels",
-            "gold": f"{known} on the gold set",
-            "supposed": "supposing that the judge makes no other mistake",
-        }[sensitivity.source]
-        kept = "keeps its sign in all three" if sensitivity.holds else "does not keep its sign in all three"
-        said.append(
-            f"If the judge's specificity in {second} is {PERCENT.size(SHIFT)} lower than in {first}, the difference in"
-            f" the {_name(metric)} is {lower}; if alike {alike}; if {PERCENT.size(SHIFT)} higher {higher} ({source})."
-            f" It {kept}."
-        )
-    return said
+    sensitivity = of_eval.sensitivity
+    if not sensitivity:
+        return []
+    name = "value" if any(row.metric == "value" for row in of_eval.comparisons) else "lie_rate"
+    metric = _metric(name, of_eval.record.value_name)
+    lower, alike, higher = (metric.unit.change(moved.difference) for moved in sensitivity.moved)
+    known = f"sensitivity {PERCENT.value(sensitivity.sensitivity)}, specificity"
+    known = f"{known} {PERCENT.value(sensitivity.specificity)}"
+    source = {
+        "gold": f"{known} on the gold set",
+        "supposed": "supposing that the judge makes no other mistake",
+    }[sensitivity.source]
+    kept = "keeps its sign in all three" if sensitivity.holds else "does not keep its sign in all three"
+    return [
+        f"If the judge's specificity in {second} is {PERCENT.size(SHIFT)} lower than in {first}, the difference in"
+        f" the {_name(metric)} is {lower}; if alike {alike}; if {PERCENT.size(SHIFT)} higher {higher} ({source})."
+        f" It {kept}."
+    ]
 
 
 def gaps(gaps: Iterable[Gap]) -> str:
