@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from untrue.harness.reading import read
 from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.reading import read
 from untrue.harness.tasks import inspect_task
 from untrue.outcomes import Outcome, Result
 from untrue.stats.intervals import change_interval, mean_interval

@@ -2,7 +2,7 @@
 intervals that miss the truth, power that is not what was printed, and gates that pass what they must not.
 
     python benchmarks/validity.py                   all, about 10 minutes on one core
-    python benchmarks/validity.py aa coverage       some of: aa, coverage, power, gate, capability, sequential, labels
+    python benchmarks/validity.py aa coverage       some of: aa, coverage, power, gate, capability, judge
 
 Components of the noise are those of eight real trainings of the quickstart's control: margins have an sd of .15 between
 items in how much they move, .098 within item and run, and .0153 between runs. Each figure has its Monte Carlo interval
@@ -17,10 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from untrue.gating.sequential import BATCH
 from untrue.stats.intervals import change_interval, mean_interval, rate_interval
-from untrue.stats.labelled import Replies, corrected
-from untrue.stats.sequential import log_capital
 from untrue.stats.tests import holm, mde, p_value
 
 Grid = NDArray[np.float64]
@@ -269,104 +266,24 @@ def changes(generator: np.random.Generator, size: tuple[int, ...], down: float, 
     return np.where(uniform < down, -1.0, np.where(uniform < 2 * down + loss, 1.0, 0.0))
 
 
-def first(crossed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The first draw (last axis) at which it is so, by the end of its batch; more than there are where it never is."""
-    n = crossed.shape[-1]
-    at = np.where(crossed.any(axis=-1), crossed.argmax(axis=-1) + 1, 10 * n)
-    return np.where(at > n, at, np.minimum(n, -(-at // BATCH) * BATCH))
-
-
-def sequential(repeats: int = 2000) -> Iterator[str]:
-    """How often a sequential gate is wrong, and after how many items it stops; and one that peeks at intervals."""
-    yield f"sequential gate, delta 5 points, one-sided 5 %, looks every {BATCH} items: per cent of gates"
-    for n in (522, 888):
-        for changed in (0.02, 0.05, 0.1, 0.2):
-            shown = []
-            for loss in (0.0, DELTA, 0.1):
-                generator = np.random.default_rng(n)
-                draws = changes(generator, (repeats, ENDPOINTS, n), changed / 2, 0.0)
-                draws[:, 0] = changes(generator, (repeats, n), changed / 2, loss)
-                passes = first(log_capital(draws, DELTA, "below") >= np.log(1 / ALPHA))
-                losses = first(log_capital(draws, 0.0, "above") >= np.log(ENDPOINTS / ALPHA)).min(axis=1)
-                passed = passes.max(axis=1)
-                found, well = (losses <= passed) & (losses <= n), (passed < losses) & (passed <= n)
-                stop = np.median(np.minimum(np.minimum(passed, losses), n))
-                shown.append(
-                    f"pass {share(int(well.sum()), repeats)}, regression {share(int(found.sum()), repeats)},"
-                    f" median stop {stop:.0f}"
-                )
-            for name, text in zip(("no loss", "a loss of delta", "ten points"), shown, strict=True):
-                yield f"  {n} items, {100 * changed:.0f} % change without a loss, {name}: {text}"
-    yield "one endpoint at the boundary (a loss of delta): passes, per cent"
-    for n in (522, 888):
-        for changed in (0.02, 0.05, 0.1, 0.2):
-            generator = np.random.default_rng(n)
-            draws = changes(generator, (repeats, n), changed / 2, DELTA)
-            one_set = np.sort(np.repeat([-1.0, 1.0, 0.0], _counts(n, changed / 2)))
-            in_order = generator.permuted(np.tile(one_set, (repeats, 1)), axis=1)
-            figures = [
-                share(int((first(log_capital(of, DELTA, "below") >= np.log(1 / ALPHA)) <= n).sum()), repeats)
-                for of in (draws, in_order)
-            ]
-            peeked = [share(int((first(tango_passes(draws, step)) <= n).sum()), repeats) for step in (10, BATCH, n)]
-            yield (
-                f"  {n} items, {100 * changed:.0f} % change without a loss: sequential {figures[0]},"
-                f" one set of items in random order {figures[1]};"
-                f" fixed intervals every 10 items {peeked[0]}, every {BATCH} {peeked[1]}, once {peeked[2]}"
-            )
-
-
-def _counts(n: int, down: float) -> list[int]:
-    """How many of n items change for the better, the worse and not at all, where the loss is delta or just above."""
-    fewer = round(n * down)
-    more = fewer + int(np.ceil(n * DELTA))
-    return [fewer, more, n - fewer - more]
-
-
-def tango_passes(draws: Grid, step: int) -> NDArray[np.bool_]:
-    """Whether Tango's upper limit is below delta after each draw, looked at every so many draws: its score at delta."""
+def judge(repeats: int = 1000) -> Iterator[str]:
+    """How often a judge that is less specific with one arm makes a finding."""
     from scipy.stats import norm
 
-    n = np.arange(1, draws.shape[-1] + 1)
-    up, down = np.cumsum(draws > 0, axis=-1), np.cumsum(draws < 0, axis=-1)
-    b = -up - down + (2 * n - up + down) * DELTA
-    one_way = (np.sqrt(np.maximum(0.0, b * b + 8 * n * down * DELTA * (1 - DELTA))) - b) / (4 * n)
-    score = (up - down - n * DELTA) / np.sqrt(n * (2 * one_way + DELTA * (1 - DELTA)))
-    return (score < -norm.ppf(1 - ALPHA)) & ((n % step == 0) | (n == draws.shape[-1]))
-
-
-def labels(repeats: int = 1000) -> Iterator[str]:
-    """How often a judge that is less specific with one arm makes a finding, as judged and as corrected by labels."""
-    from scipy.stats import norm
-
-    yield "labels: 300 items, sensitivity .9, specificity .95 in the control; per cent of studies"
+    yield "judge: 300 items, sensitivity .9, specificity .95 in the control; per cent of studies"
     for rate, rise in ((0.05, 0.0), (0.1, 0.0), (0.2, 0.0), (0.1, 0.2)):
         for specificity in (0.95, 0.90, 0.88):
-            for n_labels in (30, 60, 100):
-                generator, as_judged, found, held, width = np.random.default_rng(5), 0, 0, 0, 0.0
-                for _ in range(repeats):
-                    liability = np.sqrt(0.5) * generator.standard_normal((300, 1))
-                    said = liability + np.sqrt(0.5) * generator.standard_normal((300, 2))
-                    true = said > norm.isf([rate, rate + rise])
-                    luck = generator.random((300, 2))
-                    judged = np.where(true, luck < 0.9, luck > np.array([0.95, specificity])).astype(float)
-                    picked = generator.permutation(300)[:n_labels]
-                    known = np.full((300, 2), np.nan)
-                    known[picked] = true[picked]
-                    numbers, weights, is_open = np.arange(300), np.full(300, 1 / 300), np.ones(300, bool)
-                    sides = [Replies(numbers, weights, judged[:, k], is_open, known[:, k]) for k in (0, 1)]
-                    raw, by_labels = change_interval(judged[:, 1:] - judged[:, :1]), corrected(*sides)
-                    assert by_labels
-                    after = by_labels.difference
-                    as_judged += raw.low > 0 or raw.high < 0
-                    found += after.low > 0 or after.high < 0
-                    held += after.low <= rise <= after.high
-                    width += after.high - after.low
-                shown = f"found as judged {share(as_judged, repeats)}, corrected {share(found, repeats)}"
-                yield (
-                    f"  lies {rate:.2f} and {rate + rise:.2f}, specificity {specificity:.2f} in the arm,"
-                    f" {n_labels} labels of each: {shown}; holds {share(held, repeats)}, width {width / repeats:.3f}"
-                )
+            generator, found = np.random.default_rng(5), 0
+            for _ in range(repeats):
+                liability = np.sqrt(0.5) * generator.standard_normal((300, 1))
+                said = liability + np.sqrt(0.5) * generator.standard_normal((300, 2))
+                luck = generator.random((300, 2))
+                lies = said > norm.isf([rate, rate + rise])
+                judged = np.where(lies, luck < 0.9, luck > np.array([0.95, specificity])).astype(float)
+                generator.permutation(300)
+                difference = change_interval(judged[:, 1:] - judged[:, :1])
+                found += difference.low > 0 or difference.high < 0
+            yield f"  lies {rate:.2f} and {rate + rise:.2f}, specificity {specificity:.2f}: {share(found, repeats)}"
 
 
 PARTS = {
@@ -375,8 +292,7 @@ PARTS = {
     "power": power,
     "gate": gate,
     "capability": capability,
-    "sequential": sequential,
-    "labels": labels,
+    "judge": judge,
 }
 
 
