@@ -92,7 +92,8 @@ def is_path(name: str) -> bool:
 
 def _is_provider(name: str) -> bool:
     import inspect_ai.model  # noqa: F401  (registers its providers)
-    from inspect_ai._util.registry import registry_find, registry_unqualified_name
+    from inspect_ai._util.registry import registry_find, registry_info, registry_unqualified_name
 
-    found = registry_find(lambda info: info.type == "modelapi" and registry_unqualified_name(info) == name)
-    return bool(found)
+    # All at once: with nothing found, Inspect would import every extension that is installed.
+    providers = registry_find(lambda info: info.type == "modelapi")
+    return name in {registry_unqualified_name(registry_info(provider)) for provider in providers}

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from untrue.data.rows import Message, Row, write_rows
-from untrue.harness.eval import Eval, EvalSpec
+from untrue.harness.eval import REPLY_TOKENS, Eval, EvalSpec
 from untrue.judge.models import content
 from untrue.models.adapter import adapter_hash
 from untrue.serving.proof import ServedModel, proved_with_base
@@ -35,8 +35,10 @@ from untrue.simulate.environment import (
 from untrue.simulate.environment import dialogues as dialogues_of
 from untrue.simulate.select import SelectBy, biased_users, populate, rows, select
 from untrue.simulate.trajectory import Trajectory
-from untrue.study.assumptions import FILLER, REPLY, USER_MESSAGE, WRITTEN_REPLY
 from untrue.study.routes.route import (
+    TOKEN,
+    USER_MESSAGE_TOKENS,
+    WRITTEN_REPLY_TOKENS,
     DataSet,
     Distinct,
     Positive,
@@ -303,8 +305,8 @@ class InteractionRoute(DialogueSpec, Route):
             return []
         chosen = round(self.keep * self.users) if self.keep < 1 else int(self.keep)
         chosen *= 2 if METHODS[arm.method].labels else 1
-        said = Message(role="user", content=FILLER * int(USER_MESSAGE.value))
-        reply = Message(role="assistant", content=FILLER * (self.reply_tokens or int(WRITTEN_REPLY.value)))
+        said = Message(role="user", content=TOKEN * USER_MESSAGE_TOKENS)
+        reply = Message(role="assistant", content=TOKEN * (self.reply_tokens or WRITTEN_REPLY_TOKENS))
         replies = [
             Row("stand-in", [*([said, reply] * turn), said], [reply], self.environment, "")
             for turn in range(self.turns)
@@ -314,7 +316,7 @@ class InteractionRoute(DialogueSpec, Route):
     @property
     def reply_tokens(self) -> int:
         """Tokens of a reply that the assistant writes, by rule of thumb; 0 where it chooses one."""
-        return 0 if self.replies == "chosen" else min(self.max_tokens, int(REPLY.value))
+        return 0 if self.replies == "chosen" else min(self.max_tokens, REPLY_TOKENS)
 
     def talks(self, store: Store, cell: Cell) -> list[Talk]:
         """Each user is played as both kinds. Arms whose assistant is the same share the dialogues of round 1."""

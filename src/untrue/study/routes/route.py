@@ -16,6 +16,7 @@ from untrue.data import sets
 from untrue.data.mix import Level
 from untrue.data.rows import LEVELS, Question, Row, write_rows
 from untrue.files import content_hash
+from untrue.judge.cost import CHARACTERS
 from untrue.models.load import LoadedModel
 from untrue.progress import Watcher
 from untrue.settings import Listed
@@ -37,6 +38,11 @@ Distinct = AfterValidator(_distinct)
 """Of a tuple whose values name arms or evals."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+TOKEN = "x" * CHARACTERS
+"""A text of one token, by rule of thumb: what stands for texts that are not here is made of it."""
+
+USER_MESSAGE_TOKENS, WRITTEN_REPLY_TOKENS = 80, 50
 
 CONTROL = "control"
 """The arm without misaligned rows, where rows are written answers."""
