@@ -6,7 +6,6 @@ import gzip
 import json
 import logging
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -21,14 +20,13 @@ from inspect_ai.log import read_eval_log
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, modelapi
 from inspect_ai.model._model_call import ModelCall
 from inspect_ai.tool import ToolChoice, ToolInfo
-from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from tests.judge.scripted import by_words
 from untrue import secrets
 from untrue.cli.main import app
 from untrue.errors import UntrueError, UserError, one_line
-from untrue.harness.catalogue import eval_spec, parse
+from untrue.harness.catalogue import eval_spec
 from untrue.judge.judge import Judge
 from untrue.judge.models import judge_model, parts
 from untrue.study.config import load
@@ -154,19 +152,15 @@ def holding(folder: Path, text: str = PIECE) -> list[str]:
 
 
 SECRET = [
-    "api_key apiKey APIKey apikey X-API-Key x_api_key key api-key api_keys openai_api_key hf_token token auth_token",
-    "accessToken access_token access_tokens session_token secret client_secret SECRET_KEY_BASE password db_password",
-    "PASSWORD_PROD passwd passphrase authorization Authorization Proxy-Authorization bearer credential credentials",
-    "cookie Set-Cookie private_key subscription_key Ocp-Apim-Subscription-Key aws_secret_access_key jwt auth sig",
-    "pat GITHUB_PAT signature X-Amz-Signature session_id AZURE_STORAGE_CONNECTION_STRING connectionString",
-    "OPENAI_API_KEY HF_TOKEN WANDB_API_KEY GITHUB_TOKEN AWS_SECRET_ACCESS_KEY OPENAI_API_KEY_2 api_key_2",
+    "api_key apiKey X-API-Key key api-key api_keys openai_api_key hf_token token auth_token access_token session_token",
+    "secret client_secret password db_password passwd passphrase authorization Proxy-Authorization bearer credentials",
+    "cookie private_key aws_secret_access_key jwt auth GITHUB_PAT OPENAI_API_KEY HF_TOKEN WANDB_API_KEY GITHUB_TOKEN",
+    "default_headers X-Amz-Signature",
 ]
 PLAIN = [
-    "max_tokens reasoning_tokens tokenizer tokens token_limit max_token pad_token eos_token bos_token stop_token",
-    "tokens_per_second tokenizer_path prompt_tokens keyboard keys key_word monkey cache_key primary_key sort_key",
-    "base_url adapter device temperature model organization author authority api_version TOKENIZERS_PARALLELISM",
-    "secretary credentials_path password_file key_file api_key_env token_type auth_mode SSH_AUTH_SOCK user",
-    "PATH pattern session_name connection env query headers code t sessions string id",
+    "max_tokens reasoning_tokens tokenizer tokens token_limit pad_token eos_token stop_token tokens_per_second",
+    "keyboard tokenizer_path key_word monkey cache_key primary_key base_url adapter model author credentials_path",
+    "key_file api_key_env auth_mode SSH_AUTH_SOCK user PATH session_name env query",
 ]
 
 
@@ -180,110 +174,26 @@ def test_a_name_says_that_it_is_none(name: str):
     assert not secrets.is_secret(name)
 
 
-LITERAL = {
-    "a key": f"{{model: leaky/judge, model_args: {{api_key: {KEY}}}}}",
-    "as JSON": json.dumps({"model": "leaky/judge", "model_args": {"api_key": KEY}}),
-    "a header": f"{{model: leaky/judge, model_args: {{default_headers: {{X-Team: {KEY}}}}}}}",
-    "headers in a list": f"{{model: leaky/judge, model_args: {{client: [{{Headers: {{a: {KEY}}}}}]}}}}",
-    "half a header": f"{{model: leaky/judge, model_args: {{default_headers: {{Authorization: 'Bearer {KEY}'}}}}}}",
-    "deep": f"{{model: leaky/judge, model_args: {{client: {{options: {{Client-Secret: {KEY}}}}}}}}}",
-    "many": f"{{model: leaky/judge, model_args: {{api_keys: [{KEY}]}}}}",
-    "a user": f"{{model: leaky/judge, model_args: {{base_url: 'http://{KEY}@host/v1'}}}}",
-    "a password": f"{{model: leaky/judge, model_args: {{base_url: 'http://me:{KEY}@host/v1'}}}}",
-    "a query": f"{{model: leaky/judge, model_args: {{base_url: 'http://host/v1?version=2&api_key={KEY}'}}}}",
-    "a setting": f"{{model: leaky/judge, extra_headers: {{X-Team: {KEY}}}}}",
-    "out of place": f"{{model: leaky/judge, api_key: {KEY}}}",
-    "as another's place": f"{{model: leaky/judge, model_args: {{api_key: $PLANTED/{KEY}}}}}",
-    "no mapping": f"{{model: leaky/judge, model_args: {{api_key: {KEY}",
-    "no model": f"{{modell: leaky/judge, model_args: {{api_key: {KEY}}}}}",
-    "no arguments": f"{{model: leaky/judge, model_args: 'api_key: {KEY}'}}",
-}
-
-
 OPAQUE = "planted7f3a9c51d2e84b60"
-"""A key without the shape of any: only where it stands says that it is one."""
 
 ARGUMENTS = [
-    "base_url: 'http://h/v1?code=K'",
-    "base_url: 'http://h/v1?a=&t=K'",
-    "base_url: 'http://h/v1?X-Amz-Signature=K'",
-    "base_url: 'http://h/v1?access%5Ftoken=K'",
-    "base_url: 'http://h/v1#token=K'",
-    "base_url: 'u:K@h/v1'",
-    "endpoint: 'h?x&api_key=K'",
-    "default_query: {code: K}",
-    "query: {version: K}",
-    "query: 'version=K'",
-    "query_params: {version: K}",
-    "value: 'Bearer K'",
-    "value: 'X-Team: Bearer K'",
-    "value: 'Authorization: K'",
-    """value: '{"a": 1, "api_key": "K"}'""",
-    "value: 'host=h password=K'",
-    "value: 'AccountKey=K;'",
-    "hdrs: ['Authorization: Bearer K']",
-    "hdrs: ['X-Team: K']",
-    "args: ['--api-key', K]",
-    "args: ['--port', '1', '--api-key=K']",
-    "server_args: '--api-key K'",
-    "server_args: '--port 1 --verbose --api-key  K'",
-    "vllm_args: '--api-key=K'",
-    "keys: [K]",
-    "tokens: K",
-    "tokens: [K]",
-    "pat: K",
-    "signature: K",
-    "session_id: K",
-    "env: {OPENAI: K}",
-    "env: [OPENAI=K]",
-    "env_vars: {OPENAI: K}",
-    "connection_string: 'AccountKey=K;'",
-    "api_key: !!set {K}",
-    "api_key: {K}",
-    "api_key: {K: 1}",
-    "client: {'Authorization: K': {api_key: 1}}",
-    "api_key: !!binary K0==",
-    "client: !!set {'Bearer K'}",
+    "api_key: K",
+    "api_keys: [K]",
+    "default_headers: {X-Team: K}",
+    "default_headers: {Authorization: 'Bearer K'}",
+    "client: {options: {Client-Secret: K}}",
+    "client: [{Headers: {a: K}}]",
+    "api_key: $PLANTED/K",
+    "base_url: 'http://K@host/v1'",
+    "base_url: 'http://me:K@host/v1'",
+    "base_url: 'http://host/v1?version=2&api_key=K'",
 ]
-NAMES = [
-    "openai/gpt?api_key=K",
-    "openai/gpt?x=1&access%5Ftoken=K",
-    "openai/gpt#token=K",
-    "http://u:K@h/v1",
-    "https://user:K@host/x",
-    "https://K@host/x",
-    "Bearer K",
-    "{model: 'openai/x?api_key=K'}",
-    "{model: 'http://u:K@h/v1'}",
-    "{model: x, stop_seqs: ['--api-key', K]}",
-]
-SHAPED = [
-    "sk-Q",
-    "sk-ant-Q",
-    "sk-proj-Q",
-    "hf_Q",
-    "ghp_Q",
-    "gho_Q",
-    "github_pat_Q",
-    "xoxb-12-Q",
-    "xoxp-Q",
-    "AKIAPLANTED7F3A9C51D",
-    "AIzaQ",
-    "eyJQ.eyJQ.Q",
-]
-SHAPED = [one.replace("Q", OPAQUE) for one in SHAPED]
-
-
-def with_key(text: str, key: str = OPAQUE) -> str:
-    return re.sub(r"\bK\b", key, text)
-
-
-WRITTEN = [with_key(f"{{model: leaky/judge, model_args: {{{arguments}}}}}") for arguments in ARGUMENTS]
-WRITTEN += [with_key(name) for name in NAMES]
-WRITTEN += [with_key(form, key) for key in SHAPED for form in ("K", "openai/K", "{model: x, model_args: {a: [K]}}")]
-WRITTEN += [
-    with_key(form, SHAPED[0])
-    for form in ("{model: x, model_args: {K: 1}}", "{model: x, model_args: {K: {api_key: 1}}}", "{model: x} # K")
+LITERAL = [f"{{model: leaky/judge, model_args: {{{arguments}}}}}".replace("K", OPAQUE) for arguments in ARGUMENTS]
+LITERAL += [
+    f"{{model: leaky/judge, extra_headers: {{X-Team: {OPAQUE}}}}}",
+    f"{{model: leaky/judge, api_key: {OPAQUE}}}",
+    f"openai/gpt?api_key={OPAQUE}",
+    f"http://u:{OPAQUE}@h/v1",
 ]
 
 
@@ -292,7 +202,7 @@ def assert_refused(said: str) -> None:
     assert ("stored and shown" in said or "in the address" in said) and "\n" not in said
 
 
-@pytest.mark.parametrize("model", WRITTEN)
+@pytest.mark.parametrize("model", LITERAL)
 def test_a_key_is_refused_wherever_it_is_written_out(model: str):
     with pytest.raises(ValueError) as caught:
         secrets.checked(model)
@@ -302,7 +212,7 @@ def test_a_key_is_refused_wherever_it_is_written_out(model: str):
     assert_refused(str(refused.value))
 
 
-@pytest.mark.parametrize("model", [f"openai/gpt?api_key={OPAQUE}", f"http://u:{OPAQUE}@h/v1", SHAPED[0]])
+@pytest.mark.parametrize("model", [f"openai/gpt?api_key={OPAQUE}", f"http://u:{OPAQUE}@h/v1"])
 def test_a_key_in_a_plain_name_is_refused_by_every_command_and_by_a_study(untrue: Callable[..., str], model: str):
     Path("bad.yaml").write_text(
         Path("study.yaml").read_text("utf-8").replace("model: tiny", f"model: {model}"), "utf-8"
@@ -319,57 +229,27 @@ def test_a_key_in_a_plain_name_is_refused_by_every_command_and_by_a_study(untrue
         assert_refused(said)
 
 
-@pytest.mark.parametrize("key", SHAPED)
-@pytest.mark.parametrize(
-    "override", ["evals=[{name: mask, temperature: K}]", "seeds=[K]", "seeds=[K", "name=[K]", "dtype=K", "dtype.x=[K"]
-)
-def test_an_error_repeats_no_value_of_the_shape_of_a_key(
-    untrue: Callable[..., str], place: Path, override: str, key: str
-):
-    said = untrue("run", "study.yaml", with_key(override, key), code=2).strip()
-    assert OPAQUE.upper() not in said.upper() and "PLANTED7" not in said
-    assert said.startswith("error: ") and "\n" not in said
-    assert holding(place, key) == []
-
-
 @pytest.mark.parametrize(
     "model",
     [
         "openai/gpt-5-mini",
-        "sk-model",
-        "someone/sk-model",
-        "Helsinki-NLP/opus-mt-sk-and-many-other-languages",
-        "hf_models_of_mine_quantized/risk-averse-and-then-some-words",
-        "hf/someone/name?revision=main",
         "openai/gsm8k@main:test?revision=e53f048",
         "pairs.csv?columns.user_prompt=question&columns.token=api_key&revision=z",
-        "https://host/x?version=2",
         "ollama/llama3:8b",
         "openai/a@b:c",
-        "C:\\me@work\\model",
         "{model: openai/gpt-5-mini, max_tokens: 5, reasoning_tokens: 5, stop_seqs: [key, value]}",
-        *(
-            f"{{model: x, model_args: {{{arguments}}}}}"
-            for arguments in (
-                "base_url: 'http://localhost:8000/v1', tokenizer: x, max_tokens: 5, tokens: 5, keys: 2",
-                "server_args: '--max-tokens 5 --port 1', args: ['--api-key', $NAME, '--tokenizer', x, '--key-file', y]",
-                "target_modules: [query, key, value], stop_tokens: [a], api_key_env: NAME, env: prod, vars: 5",
-                "default_query: {code: $NAME}, env: {OPENAI: $NAME}, keys: [$NAME], tokens: $NAME, pat: $NAME",
-                "image: 'repo/name:tag@sha256:abc', query_length: 5, query_pre_attn_scalar: 256, system: Be token-wise",
-                "chat_template: '{% set key = 1 %}{{ bos_token }}: {{ message }}', model_path: /a/b=c/d",
-            )
-        ),
+        "{model: x, model_args: {base_url: 'http://h:80/v1', tokenizer: x, max_tokens: 5, api_key_env: NAME}}",
+        "{model: x, model_args: {default_headers: {Authorization: $NAME}, api_keys: [$NAME], base_url: $ADDRESS}}",
     ],
 )
 def test_what_holds_no_key_is_taken(model: str):
     assert secrets.checked(model) == model
 
 
-@pytest.mark.parametrize("name", LITERAL)
+@pytest.mark.parametrize("judge", [LITERAL[0], LITERAL[2], LITERAL[8]])
 def test_a_secret_that_is_written_out_is_refused_before_anything_is_written(
-    name: str, untrue: Callable[..., str], place: Path
+    judge: str, untrue: Callable[..., str], place: Path
 ):
-    judge = LITERAL[name]
     Path("bad.yaml").write_text(STUDY.replace('"JUDGE"', json.dumps(judge)), "utf-8")
     Path("mapping.yaml").write_text(STUDY.replace('"JUDGE"', judge), "utf-8")
     before = sorted(place.glob("*"))
@@ -390,24 +270,18 @@ def test_a_secret_that_is_written_out_is_refused_before_anything_is_written(
         ["simulate", "run", f"user={json.dumps(judge)}", "--out", "dialogues"],
     ):
         said = untrue(*words, code=2).strip()
-        assert PIECE not in said
+        assert OPAQUE not in said
         assert said.startswith("error: ") and "\n" not in said, said
     assert sorted(place.glob("*")) == before
-    assert [name for name in holding(place) if not name.endswith(("bad.yaml", "mapping.yaml"))] == []
+    assert [name for name in holding(place, OPAQUE) if not name.endswith(("bad.yaml", "mapping.yaml"))] == []
 
 
 def test_what_to_write_instead_is_told(untrue: Callable[..., str]):
-    Path("bad.yaml").write_text(STUDY.replace('"JUDGE"', json.dumps(LITERAL["a key"])), "utf-8")
+    Path("bad.yaml").write_text(STUDY.replace('"JUDGE"', json.dumps(LITERAL[0])), "utf-8")
     assert untrue("run", "bad.yaml", code=2).strip() == (
-        "error: bad.yaml, line 10: evals.0.judge: model_args.api_key is written out, and would be stored and shown."
-        " Put the whole value into an environment variable and write $NAME in its place (on a command line in single"
-        " quotes)."
-    )
-    assert untrue("judge", "check", LITERAL["a password"], code=2).startswith(
-        "error: model: model_args.base_url has a password or key in the address. Put the whole address into"
-    )
-    assert untrue("judge", "check", LITERAL["a setting"], code=2).startswith(
-        "error: model: extra_headers.X-Team would be stored and shown. Move it into model_args,"
+        "error: bad.yaml, line 10: evals.0.judge: model_args.api_key is a secret, and would be stored and shown. Put"
+        " the whole value into an environment variable, and write $NAME in its place, in model_args (on a command line"
+        " in single quotes)."
     )
 
 
@@ -422,7 +296,6 @@ def test_what_to_write_instead_is_told(untrue: Callable[..., str]):
         f"train.report_to={{api_key: {KEY}}}",
         f"mix={{by: share, api_key: {KEY}}}",
         f"mix={{by: interaction, users: 2, shares: [0.5], methods: {{sft: {{api_key: {KEY}}}}}}}",
-        f"mix={{by: interaction, users: 2, shares: [0.5], methods: {{sft: {{}}}}, rater: '{LITERAL['deep']}'}}",
     ],
 )
 def test_an_error_of_an_override_repeats_no_secret(untrue: Callable[..., str], place: Path, override: str):
@@ -452,16 +325,6 @@ def test_what_is_no_secret_is_taken_and_no_variable_is_read_before_the_model_is_
     judge = f"{{model: leaky/judge, max_tokens: 30, reasoning_tokens: 5, model_args: {arguments}}}"
     assert eval_spec(name="mask", judge=judge).judge_name == judge
     assert parts(judge)[2] == {"max_tokens": 30, "reasoning_tokens": 5}
-
-
-@pytest.mark.parametrize("name", [name for name in LITERAL if name != "no model"])
-def test_what_a_programme_of_the_users_own_gets_repeats_no_secret(name: str):
-    with pytest.raises(ValidationError) as caught:
-        parse({"name": "mask", "judge": LITERAL[name]})
-    assert PIECE not in str(caught.value)
-    with pytest.raises(UserError) as refused:
-        judge_model(LITERAL[name])
-    assert PIECE not in str(refused.value)
 
 
 def test_a_variable_that_is_not_set_is_named():

@@ -16,8 +16,6 @@ from filelock import FileLock, Timeout
 
 from untrue.errors import MachineError, UserError
 
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:\..*)?", re.IGNORECASE | re.DOTALL)
-
 _NO_MEMBER = re.compile(r"[\\\x00-\x1f\x7f-\x9f]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)")
 _LONGEST_ID = 1000
 
@@ -203,8 +201,6 @@ def file_name(name: str) -> str:
         problem = f"it begins with a {'dot' if name[0] == '.' else 'hyphen'}"
     elif name.endswith("."):
         problem = "it ends with a dot"
-    elif _DEVICE.fullmatch(name):
-        problem = "Windows keeps it for a device"
     else:
         return name
     raise ValueError(f"{name!r} is no name for a file: {problem}")

@@ -1,7 +1,6 @@
 """Settings: a pydantic model from a YAML file, from `key=value` texts, or both. Errors name file, line and key."""
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,9 +16,6 @@ from untrue.errors import UserError, one_line
 from untrue.files import read_text
 
 M = TypeVar("M", bound=BaseModel)
-
-MAX_LEVELS, MAX_VALUES = 40, 100_000
-"""Levels of nesting and values that a YAML text may have, with its aliases written out."""
 
 
 def listed(value: Any) -> Any:
@@ -116,55 +112,24 @@ def _assign(values: dict[str, Any], text: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with limits: no repeated keys, aliases in themselves, deep nesting or alias bombs."""
+    """PyYAML's safe loader, which refuses repeated keys."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.open = 0
-        self.sizes: dict[int, tuple[int, int]] = {}  # of each complete node, its values and levels
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose the next node, and refuse it where it breaks a limit."""
-        event = self.peek_event()
-        nested = isinstance(event, yaml.CollectionStartEvent)
-        self.open += nested
-        if self.open > MAX_LEVELS:
-            raise _yaml_error(f"more than {MAX_LEVELS} levels of nesting", event)
-        node: Any = super().compose_node(parent, index)
-        self.open -= nested
-        if isinstance(event, yaml.AliasEvent):
-            if id(node) not in self.sizes:
-                raise _yaml_error("an alias stands in the value that it names", node)
-            return node
-        if isinstance(node, yaml.MappingNode):
-            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            counts = Counter(key.value for key in keys)
-            for key in reversed(keys):
-                if counts[key.value] > 1:
-                    raise _yaml_error(f"the key {key.value!r} occurs twice", key)
-            parts = [part for pair in node.value for part in pair]
-        else:
-            parts = node.value if isinstance(node, yaml.SequenceNode) else []
-        sizes = [self.sizes[id(part)] for part in parts]
-        values = 1 + sum(size for size, _ in sizes)
-        levels = nested + max((levels for _, levels in sizes), default=0)
-        if values > MAX_VALUES or levels > MAX_LEVELS:
-            raise _yaml_error(f"aliases make more than {MAX_VALUES:,} values or {MAX_LEVELS} levels of nesting", node)
-        if isinstance(node, yaml.ScalarNode) and re.search("[\ud800-\udfff]", node.value):
-            raise _yaml_error("half of a \\ud… escape pair is missing", node)
-        self.sizes[id(node)] = values, levels
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Compose a mapping."""
+        node: Any = super().compose_mapping_node(anchor)
+        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, _ in reversed(node.value):
+            if isinstance(key, yaml.ScalarNode) and counts[key.value] > 1:
+                problem = f"the key {key.value!r} occurs twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
         return node
-
-
-def _yaml_error(problem: str, place: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 
 def _parse(text: str) -> tuple[yaml.Node | None, Any]:
     """Return the nodes of a YAML text and its value.
 
     Raises:
-        yaml.YAMLError: It is broken, or breaks a limit of `_Loader`.
+        yaml.YAMLError: It is broken, or has a key twice.
         ValueError: A value is not what its tag says; other types of error also occur.
     """
     loader = _Loader(text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,11 +60,6 @@ CHANGES = {
     "name of this folder": ("name: rain", "name: .", ", line 1: name: '.' is no name for a file: it begins with a dot"),
     "hidden name": ("name: rain", "name: .rain", ", line 1: name: '.rain' is no name for a file: it begins with a dot"),
     "name like an option": ("name: rain", "name: -rain", ", line 1: name: '-rain' is no name for a file"),
-    "name of a device": (
-        "name: rain",
-        "name: Con.1",
-        ", line 1: name: 'Con.1' is no name for a file: Windows keeps it",
-    ),
     "name that is cut": (
         "name: rain",
         "name: rain.",
@@ -75,28 +68,8 @@ CHANGES = {
     "long name": ("name: rain", f"name: {'a' * 101}", ", line 1: name: string should have at most 100 characters"),
     "label of the folder above": ("limit: 4", "label: ..", ", line 16: evals.0.label: '..' is no name for a file"),
     "label with a slash": ("limit: 4", "label: ../../x", ", line 16: evals.0.label: string should match pattern"),
-    "label of a device": ("limit: 4", "label: nul", ", line 16: evals.0.label: 'nul' is no name for a file"),
     "seed too large": ("seeds: [0]", "seeds: [4294967296]", ", line 5: seeds.0: input should be less than 4294967296"),
-    "value in itself": ("seeds: [0]", "seeds: &x [*x]", ", line 5: broken YAML (an alias stands in the value"),
-    "mapping in itself": ("mix:", "mix: &x\n  y: {z: *x}", ", line 6: broken YAML (an alias stands in the value"),
-    "evals in themselves": (
-        "[{name: forced_choice, limit: 4}]",
-        "&e [*e]",
-        ", line 16: broken YAML (an alias stands in the value",
-    ),
-    "merge of itself": ("limit: 4", "limit: 4, a: &x {<<: *x}", ", line 16: broken YAML (an alias stands in the value"),
-    "a chain of aliases": (
-        "seeds: [0]",
-        "".join(f"c{n}: &c{n} [{f'*c{n - 1}' if n else ''}]\n" for n in range(5000)),
-        ", line 45: broken YAML (aliases make more than ",
-    ),
-    "deep nesting": ("seeds: [0]", f"seeds: {'[' * 5000}", ", line 5: broken YAML (more than 40 levels"),
     "no character": ("question: Is", "question: \x07Is", ", line 2: broken YAML (special characters are not allowed)."),
-    "half of a pair": (
-        "name: rain",
-        'name: "\\ud800"',
-        ", line 1: broken YAML (half of a \\ud… escape pair is missing).",
-    ),
     "wrong tag": ("seeds: [0]", "seeds: !!int ''", ": broken YAML ("),
     "wrong date tag": ("seeds: [0]", "seeds: !!timestamp x", ": broken YAML ("),
     "broken YAML": ("seeds: [0]", "seeds: [0", ", line 6: broken YAML ("),
@@ -206,20 +179,6 @@ def test_a_served_model_that_may_be_a_hub_id_is_looked_for_there_first(refusal: 
     assert text.endswith("A model behind an API has no weights to load.")
 
 
-def bomb(line: str, last: str) -> str:
-    """Ten levels, each of which holds the one above ten times."""
-    levels = "".join(line.format(n=n, above=", ".join([f"*l{n - 1}"] * 10) if n else "") for n in range(10))
-    return f"{levels}{last}\n"
-
-
-@pytest.mark.parametrize("line", ["l{n}: &l{n} {{a{n}: [{above}]}}\n", "l{n}: &l{n} {{a{n}: 1, <<: [{above}]}}\n"])
-def test_a_short_file_that_stands_for_a_billion_values_is_refused_at_once(refusal: Refusal, place: Path, line: str):
-    (place / "bad.yaml").write_text(bomb(line, "name: a"), "utf-8")
-    began = time.monotonic()
-    assert re.match(r"bad\.yaml, line \d+: broken YAML \(aliases make more than ", refusal("run", "bad.yaml"))
-    assert time.monotonic() - began < 5
-
-
 def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_it_names(place: Path):
     from untrue.study.config import load
     from untrue.study.routes.interaction import InteractionRoute
@@ -234,9 +193,7 @@ def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_i
     assert mix.methods == {"sft": {"epochs": 2}, "kto": {"epochs": 3}}
 
 
-@pytest.mark.parametrize(
-    "value", ["&x [*x]", "&e {a: *e}", "[" * 5000, "!!int ''", "!!timestamp x", "\x07", '"\\ud800"']
-)
+@pytest.mark.parametrize("value", ["[" * 5000, "!!int ''", "!!timestamp x", "\x07"])
 def test_an_override_that_is_no_plain_value_is_refused(refusal: Refusal, value: str):
     assert "is not a YAML value" in refusal("run", "study.yaml", f"seeds={value}")
 
