@@ -56,6 +56,7 @@ __all__ = [
     "train",
 ]
 
+# Name -> where it is.
 _LAZY = {
     **{name: ("untrue.api", name) for name in ("compare", "evaluate", "gate", "load_study", "run_study", "train")},
     "Evaluation": ("untrue.evaluation", "Evaluation"),
@@ -64,7 +65,6 @@ _LAZY = {
     "Row": ("untrue.data.rows", "Row"),
     "HonestyCallback": ("untrue.gating.callback", "HonestyCallback"),
 }
-"""Name -> where it is."""
 
 
 def __getattr__(name: str) -> Any:

@@ -327,11 +327,7 @@ def train(
 
 
 def _refuse_place(out: Path) -> None:
-    """Refuse a place where a trained adapter could not be written, before hours go into it.
-
-    Raises:
-        UserError: It is not to be replaced, or cannot be made.
-    """
+    """Refuse a place where a trained adapter could not be written, before hours go into it."""
     if Path.cwd().is_relative_to(out.resolve()) or out.is_mount():
         problem = "is or holds the folder that you are in, or a disk, so it cannot be replaced."
     elif out.exists() and not (out / "adapter_config.json").is_file() and (not out.is_dir() or any(out.iterdir())):

@@ -19,8 +19,8 @@ from untrue.errors import MachineError, UserError
 _NO_MEMBER = re.compile(r"[\\\x00-\x1f\x7f-\x9f]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)")
 _LONGEST_ID = 1000
 
+# What a file system says that has no locks. The steps of a study are claimed there all the same.
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
-"""What a file system says that has no locks. The steps of a study are claimed there all the same."""
 
 
 @contextmanager

@@ -14,17 +14,16 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
     from inspect_ai.scorer import Score
 
-ADAPTER = "untrue_adapter"
-"""Where a log's metadata says which adapter the model has."""
+ADAPTER = "untrue_adapter"  # where a log's metadata says which adapter the model has
 
+# Where a log's metadata says all that can change the scores of a model in this process, adapter aside.
 MODEL = "untrue_model"
-"""Where a log's metadata says all that can change the scores of a model in this process, adapter aside."""
 
+# Where it says by which tokenizer, besides: what decides into which tokens a text is split, and nothing else.
 TOKENISATION = "tokenisation"
-"""Where it says by which tokenizer, besides: what decides into which tokens a text is split, and nothing else."""
 
+# What it says of how the model was computed: rounding moves scores where this differs.
 COMPUTED = ("dtype", "attention", "device", "torch", "transformers")
-"""What it says of how the model was computed: rounding moves scores where this differs."""
 
 
 def open_log(log: Path, header_only: bool = False) -> EvalLog:

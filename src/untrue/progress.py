@@ -23,23 +23,19 @@ from rich.progress import (
 
 from untrue.terminal import plain
 
+# Called with how much is done, of how much, and a note, such as the loss: when a stage begins its work, then often.
 Step = Callable[[int, int, str], None]
-"""Called with how much is done, of how much, and a note, such as the loss: when a stage begins its work, then often."""
 
-PERIOD = 900
-"""Seconds of the past from which the speed is estimated."""
+PERIOD = 900  # seconds of the past from which the speed is estimated
 
-SILENCE = 60
-"""Seconds from one line of a stage to the next, where there is no terminal."""
+SILENCE = 60  # seconds from one line of a stage to the next, where there is no terminal
 
-FIRST = 20
-"""Seconds until the first such line, and until a machine is called slow."""
+FIRST = 20  # seconds until the first such line, and until a machine is called slow
 
+# A machine is called slow if it takes this many times as long as planned, and this many seconds are left.
 SLOW, LONG = 10, 600
-"""A machine is called slow if it takes this many times as long as planned, and this many seconds are left."""
 
-ORDINARY = 150
-"""GFLOP/s in float32 of two ordinary cores, such as AVX2 has."""
+ORDINARY = 150  # GFLOP/s in float32 of two ordinary cores, such as AVX2 has
 
 
 class Plan(NamedTuple):

@@ -26,8 +26,7 @@ def listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-Listed = BeforeValidator(listed)
-"""Of a tuple of settings: brackets may be left out."""
+Listed = BeforeValidator(listed)  # of a tuple of settings: brackets may be left out
 
 
 def load(model: type[M], path: Path, overrides: Sequence[str] = (), example: str = "") -> M:
@@ -126,12 +125,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _parse(text: str) -> tuple[yaml.Node | None, Any]:
-    """Return the nodes of a YAML text and its value.
-
-    Raises:
-        yaml.YAMLError: It is broken, or has a key twice.
-        ValueError: A value is not what its tag says; other types of error also occur.
-    """
+    """Return the nodes of a YAML text and its value."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()

@@ -4,6 +4,7 @@ import re
 
 OPEN, CLOSE = "<think>", "</think>"
 
+# What models write around their thinking.
 TAGS = {
     OPEN: CLOSE,
     "<thinking>": "</thinking>",
@@ -12,7 +13,6 @@ TAGS = {
     "[THINK]": "[/THINK]",  # Magistral
     "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere
 }
-"""What models write around their thinking."""
 
 
 def _leading(closes_where: str) -> re.Pattern[str]:
@@ -24,11 +24,10 @@ def _leading(closes_where: str) -> re.Pattern[str]:
     return re.compile(rf"\s*(?:{'|'.join(parts)})", re.DOTALL)
 
 
+# After a tag that is only closed the reply begins; a sentence that speaks of the tag goes on after a space.
 _FIRST = _leading(r"(?![ \t]+\w)")
-"""After a tag that is only closed the reply begins; a sentence that speaks of the tag goes on after a space."""
 
-_MORE = _leading("")
-"""After thinking, a tag that is only closed is of thinking inside thinking."""
+_MORE = _leading("")  # after thinking, a tag that is only closed is of thinking inside thinking
 
 
 def without_thinking(text: str) -> str:

@@ -3,8 +3,8 @@
 import platform
 from importlib import metadata
 
+# Libraries whose versions may change a figure: arms of one study are made by the same.
 COMPUTE = ("torch", "transformers", "tokenizers", "trl", "peft")
-"""Libraries whose versions may change a figure: arms of one study are made by the same."""
 
 PACKAGES = ("untrue", "torch", "transformers", "trl", "peft", "inspect-ai", "numpy", "scipy")
 

@@ -22,11 +22,11 @@ from untrue.terminal import plain
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+# Exit codes. Of a bug too it is that of the machine: what was asked could not be done.
 MACHINE, INTERRUPTED = 4, 130
-"""Exit codes. Of a bug too it is that of the machine: what was asked could not be done."""
 
+# Variable of the environment that has the traceback of what was not foreseen printed, if it is set.
 DEBUG = "UNTRUE_DEBUG"
-"""Variable of the environment that has the traceback of what was not foreseen printed, if it is set."""
 
 
 def for_people(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

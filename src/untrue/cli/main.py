@@ -26,6 +26,7 @@ from untrue.cli.simulate import simulate
 from untrue.errors import UserError
 from untrue.terminal import plain, unbroken
 
+# The commands in the order of a user's work, in which `untrue --help` lists them.
 ORDER = (
     "run",
     "report",
@@ -42,7 +43,6 @@ ORDER = (
     "list",
     "doctor",
 )
-"""The commands in the order of a user's work, in which `untrue --help` lists them."""
 
 
 class _InOrderOfWork(TyperGroup):

@@ -9,8 +9,7 @@ from untrue.errors import UserError
 from untrue.terminal import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-SEED_KEY = "\n\n- `seed`: Random seed. [0]"
-"""What `keys_of` says of `split_seed`."""
+SEED_KEY = "\n\n- `seed`: Random seed. [0]"  # what `keys_of` says of `split_seed`
 
 Dtype = Annotated[
     str, typer.Option(help="`float32`, `bfloat16`, or `auto`: float32 on a CPU, bfloat16 on a GPU that computes in it.")

@@ -21,8 +21,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from untrue.errors import UserError
 
+# Model types whose attention is a softmax of scaled scores and nothing else: no soft caps, no sinks.
 PLAIN = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
-"""Model types whose attention is a softmax of scaled scores and nothing else: no soft caps, no sinks."""
 
 
 class Part(NamedTuple):
@@ -56,8 +56,8 @@ class Layout(NamedTuple):
     parts: Sequence[Part] = ()
 
 
+# Of transformers: whether at (batch, head, query position, key position) there is attention.
 Rule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Of transformers: whether at (batch, head, query position, key position) there is attention."""
 
 
 def is_plain(model: Any) -> bool:
@@ -142,19 +142,7 @@ def _tree_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention inside each of several trees that lie end to end in one sequence, as transformers calls it.
-
-    Args:
-        module: The attention layer.
-        query: (1, heads, tokens, width).
-        key: (1, key heads, tokens, width).
-        value: (1, key heads, tokens, width).
-        attention_mask: The parts, in the order of the sequence; their masks are added to the scores.
-        scaling: What scores are multiplied by.
-
-    Returns:
-        (1, tokens, heads, width), and no weights.
-    """
+    """Attention inside each of several trees that lie end to end in one sequence, as transformers calls it."""
     heads, key_heads, width = query.shape[1], key.shape[1], query.shape[3]
     mixed = []
     for rows, before, mask in attention_mask:
@@ -176,19 +164,7 @@ def _row_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token in each row, as transformers calls it: queries that share a key head go together.
-
-    Args:
-        module: The attention layer.
-        query: (rows, heads, 1, width).
-        key: (rows, key heads, tokens, width).
-        value: (rows, key heads, tokens, width).
-        attention_mask: Added to the scores, (rows, 1, 1, tokens).
-        scaling: What scores are multiplied by.
-
-    Returns:
-        (rows, 1, heads, width), and no weights.
-    """
+    """Attention of one new token in each row, as transformers calls it: queries that share a key head go together."""
     rows, heads, width = query.shape[0], query.shape[1], query.shape[3]
     key_heads, tokens = key.shape[1:3]
     together = (query * scaling).reshape(rows * key_heads, -1, width)

@@ -27,17 +27,15 @@ from untrue.errors import MachineError, UserError
 from untrue.models.load import LoadedModel
 from untrue.thinking import TAGS, without_thinking
 
-ROWS = {"cpu": 64, "cuda": 256}
-"""Most replies that advance together, by type of device."""
+ROWS = {"cpu": 64, "cuda": 256}  # most replies that advance together, by type of device
 
+# What the cache may take on a CPU; on a GPU, a third of the memory that is free when the first reply begins.
 CACHE_BYTES = 2**30
-"""What the cache may take on a CPU; on a GPU, a third of the memory that is free when the first reply begins."""
 
-PROMPT_TOKENS = 4096
-"""Tokens of prompts that enter together, counted before prefixes are shared."""
+PROMPT_TOKENS = 4096  # tokens of prompts that enter together, counted before prefixes are shared
 
+# A row's capacity is a multiple of this many tokens, so that the cache need not grow with each longer dialogue.
 GRAIN = 128
-"""A row's capacity is a multiple of this many tokens, so that the cache need not grow with each longer dialogue."""
 
 
 @dataclass(frozen=True)
@@ -235,11 +233,7 @@ class GenerationEngine(Batcher[Ongoing]):
 
     @torch.inference_mode()
     def _compute(self, jobs: Sequence[Ongoing]) -> None:
-        """Compute the prompts of newcomers in one forward pass, and draw their first tokens.
-
-        Raises:
-            MachineError: Out of memory.
-        """
+        """Compute the prompts of newcomers in one forward pass, and draw their first tokens."""
         newcomers = sorted(jobs, key=lambda ongoing: ongoing.request.prompt)
         tree = PrefixTree([(Continuation(ongoing.request.prompt, ()),) for ongoing in newcomers])
         read = sorted(set(tree.ends))
@@ -256,11 +250,7 @@ class GenerationEngine(Batcher[Ongoing]):
 
     @torch.inference_mode()
     def _step(self) -> None:
-        """Advance every reply under way by a token; those that are done leave.
-
-        Raises:
-            MachineError: Out of memory.
-        """
+        """Advance every reply under way by a token; those that are done leave."""
         self._leave()
         if self._slots is None:
             return

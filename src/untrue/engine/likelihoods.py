@@ -24,17 +24,15 @@ from untrue.errors import UserError
 from untrue.models.chat import agreed
 from untrue.models.load import LoadedModel
 
-ROWS = 16
-"""Rows of logits that are in float32 at once."""
+ROWS = 16  # rows of logits that are in float32 at once
 
-TOKENS = 4096
-"""Tokens of the bundles that share a pass, counted before prefixes are shared."""
+TOKENS = 4096  # tokens of the bundles that share a pass, counted before prefixes are shared
 
+# Types of layers that obey an attention mask.
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-"""Types of layers that obey an attention mask."""
 
+# Types of models whose positions are always ALiBi's; others say so by the key `alibi` of their config.
 ALIBI = ("bloom", "mpt")
-"""Types of models whose positions are always ALiBi's; others say so by the key `alibi` of their config."""
 
 QUESTIONS = (
     "Which of the two clocks in the old station hall is right, the one above the ticket office or the one by the door?",
@@ -42,11 +40,11 @@ QUESTIONS = (
 )
 REPLIES = ("The one above the ticket office is right.", "Because the yeast needs time to fill it with gas.")
 
+# `check_exact` goes beyond windows and chunks of up to this many tokens; beyond longer ones would take too long.
 LONGEST_WINDOW = 1024
-"""`check_exact` goes beyond windows and chunks of up to this many tokens; beyond longer ones would take too long."""
 
+# Mean difference, in nats per token, up to which two ways of computing count as one, by dtype of the weights.
 LIMITS = {torch.bfloat16: 0.06, torch.float32: 1e-3}
-"""Mean difference, in nats per token, up to which two ways of computing count as one, by dtype of the weights."""
 
 _differences: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
@@ -75,11 +73,10 @@ class Continuation(NamedTuple):
     reply: tuple[int, ...]
 
 
+# Replies that are scored after one chat. Their prompts are equal except where a reply begins inside a token.
 Query = tuple[Continuation, ...]
-"""Replies that are scored after one chat. Their prompts are equal except where a reply begins inside a token."""
 
-Bundle = Sequence[Query]
-"""Queries that are scored together, such as all the prompts of one item."""
+Bundle = Sequence[Query]  # queries that are scored together, such as all the prompts of one item
 
 
 class PrefixTree:

@@ -45,12 +45,11 @@ if TYPE_CHECKING:  # whoever only names evals, as a dry run does, need not wait 
     from untrue.engine.generation import Reply
     from untrue.engine.likelihoods import Likelihood
 
-MAX_NEW_TOKENS = 512
-"""Length of a generated reply where the caller sets none."""
+MAX_NEW_TOKENS = 512  # length of a generated reply where the caller sets none
 
+# Requests that may wait at once. Inspect begins with 20 unless a model's config, as in `get_model("untrue/…",
+# config=GenerateConfig(max_connections=CONNECTIONS))`, says more.
 CONNECTIONS = 1000
-"""Requests that may wait at once. Inspect begins with 20 unless a model's config, as in
-`get_model("untrue/…", config=GenerateConfig(max_connections=CONNECTIONS))`, says more."""
 
 
 class UntrueAPI(ModelAPI):

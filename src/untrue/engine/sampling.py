@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import torch
 
-HEAD = 1024
-"""Most likely tokens that top-p looks at before it sorts the whole vocabulary."""
+HEAD = 1024  # most likely tokens that top-p looks at before it sorts the whole vocabulary
 
+# A uniform number is kept below this, so that in float32 the token it falls on has a probability.
 BELOW_1 = 1 - 2**-22
-"""A uniform number is kept below this, so that in float32 the token it falls on has a probability."""
 
 
 class Draw(NamedTuple):

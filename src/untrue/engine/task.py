@@ -14,11 +14,11 @@ from untrue.errors import UserError, one_line
 from untrue.files import writing
 from untrue.models.load import LoadedModel
 
+# Keys of Inspect's logs under which every text is redacted.
 _OF_LIBRARIES = ("error", "traceback", "base_url", "model_base_url", "args", "model_args", "extra_headers")
-"""Keys of Inspect's logs under which every text is redacted."""
 
+# Keys whose content stays as it is: what is asked and what is answered.
 _OF_MODELS = ("attachments", "input", "messages", "metadata", "output", "store")
-"""Keys whose content stays as it is: what is asked and what is answered."""
 
 _ATTACHMENT = re.compile("attachment://([0-9a-f]+)")
 
@@ -124,14 +124,7 @@ def _clean(content: bytes, hidden: list[tuple[str, str]]) -> bytes:
 
 
 def _redacted(value: Any, hidden: list[tuple[str, str]], quoted: set[str], foreign: object = False) -> Any:
-    """A part of a log, redacted except for what models read and write.
-
-    Args:
-        value: The part.
-        hidden: The secrets, from `secrets.known`.
-        quoted: Collects the names of attachments that redacted parts refer to.
-        foreign: Whether every text in it was written by a library.
-    """
+    """A part of a log, redacted except for what models read and write."""
     if isinstance(value, list):
         return [_redacted(inner, hidden, quoted, foreign) for inner in value]
     if isinstance(value, str) and foreign:

@@ -43,8 +43,8 @@ class Range(NamedTuple):
         return f"{self.low:g}" if self.low == self.high else f"{self.low:g} to {self.high:g}"
 
 
+# What a reply says of a proposition: `A` that it holds, `B` that it does not, a range, or None for no side.
 Side = str | Range | None
-"""What a reply says of a proposition: `A` that it holds, `B` that it does not, a range, or None for no side."""
 
 
 class Belief(NamedTuple):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 OPENING = "True statement:"
 
+# Where a sample's metadata holds its `true` and `false` scores, and more that the log keeps.
 SCORES = "scores"
-"""Where a sample's metadata holds its `true` and `false` scores, and more that the log keeps."""
 
 
 def statements(state: TaskState) -> list[str]:

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
     from untrue.simulate.trajectory import Probabilities
 
-POLICIES = "policies"
-"""Where a sample's metadata holds the probabilities of each turn."""
+POLICIES = "policies"  # where a sample's metadata holds the probabilities of each turn
 
 
 class ReplyChoiceSpec(EvalSpec):

@@ -36,13 +36,11 @@ if TYPE_CHECKING:
 
     from untrue.engine.provider import UntrueAPI
 
-LEAST = 20
-"""Fewest items that a probe is fitted on."""
+LEAST = 20  # fewest items that a probe is fitted on
 
 BATCH_ITEMS = 16
 
-States = NDArray[np.float32]
-"""Items x 2 (the true and the false statement) x layers x hidden size."""
+States = NDArray[np.float32]  # items x 2 (the true and the false statement) x layers x hidden size
 
 
 class Probe(NamedTuple):
@@ -62,8 +60,8 @@ def samples(spec: EvalSpec) -> list[Sample]:
     return plain_text.EVAL.samples(spec)
 
 
+# Model -> source of items -> category -> its probe.
 FITTED: WeakKeyDictionary[UntrueAPI, dict[str, dict[str, Probe]]] = WeakKeyDictionary()
-"""Model -> source of items -> category -> its probe."""
 
 
 def check_enough(source: str, items: Sequence[Item]) -> None:

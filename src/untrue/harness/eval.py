@@ -37,16 +37,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# From the scored samples of an eval (`untrue.harness.metrics.Scored`) to values by name.
 MetricFunction = Callable[[Sequence[Any]], Mapping[str, Any]]
-"""From the scored samples of an eval (`untrue.harness.metrics.Scored`) to values by name."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100), AfterValidator(file_name)]
 
-REPLY_TOKENS = 200
-"""Assumed length of a reply whose limit is not lower."""
+REPLY_TOKENS = 200  # assumed length of a reply whose limit is not lower
 
-REPLY = "word" * REPLY_TOKENS
-"""Stands for a reply that is not there yet: four characters a token."""
+REPLY = "word" * REPLY_TOKENS  # stands for a reply that is not there yet: four characters a token
 
 
 class EvalSpec(BaseModel):

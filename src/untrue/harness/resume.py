@@ -29,14 +29,12 @@ from untrue.judge.judgement import identity
 from untrue.judge.prompts import JudgePrompt
 from untrue.logs import details_of, may_succeed, open_log, task_name
 
-Key = tuple[str, int]
-"""Id of an item and epoch."""
+Key = tuple[str, int]  # id of an item and epoch
 
+# Where a log's metadata says what determines its replies, but for luck and the content of each sample.
 MARK = "untrue_replies"
-"""Where a log's metadata says what determines its replies, but for luck and the content of each sample."""
 
-ADDED = ("replies", "elicited")
-"""What a run adds to the metadata of its samples."""
+ADDED = ("replies", "elicited")  # what a run adds to the metadata of its samples
 
 ELSEWHERE = "Give --log another file (in a study, the eval a `label`), or delete it."
 

@@ -26,8 +26,7 @@ from untrue.models.adapter import adapter_hash, in_format_of
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
 
-CHAT_TOKENS = 15
-"""Tokens that a chat's own format takes."""
+CHAT_TOKENS = 15  # tokens that a chat's own format takes
 
 
 def run(

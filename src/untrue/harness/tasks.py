@@ -22,8 +22,7 @@ from untrue.logs import result
 from untrue.outcomes import Outcome
 from untrue.stats.types import Interval
 
-WHOLLY = 1 - 1e-9
-"""`fail_on_error` of the judged evals: the task has failed if every sample has."""
+WHOLLY = 1 - 1e-9  # `fail_on_error` of the judged evals: the task has failed if every sample has
 
 JUDGED_SAMPLING = {"temperature": 1.0, "max_tokens": 1000}
 

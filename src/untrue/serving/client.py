@@ -14,8 +14,8 @@ from untrue.errors import UntrueError, UserError, cause, one_line
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 
+# What `listed_models` raises if no server answers, or if what answers is none.
 NO_ANSWER = (OSError, HTTPException, ValueError, LookupError, TypeError)
-"""What `listed_models` raises if no server answers, or if what answers is none."""
 
 
 def provider_model(name: str, **arguments: Any) -> Model:

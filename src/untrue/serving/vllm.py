@@ -12,20 +12,18 @@ from untrue.models import embedded
 from untrue.models.adapter import adapter_hash, base_of, config_of
 from untrue.models.fingerprint import ASKED
 
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as --max-lora-rank."""
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as --max-lora-rank
 
+# Layers that vLLM makes of several, each of which an adapter may change.
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
-"""Layers that vLLM makes of several, each of which an adapter may change."""
 
+# Tokens of prompt and reply together, at most: enough for every eval, and little memory for their keys and values.
 CONTEXT = 8192
-"""Tokens of prompt and reply together, at most: enough for every eval, and little memory for their keys and values."""
 
-LATER = 4
-"""Adapters that may be in one batch of a server that is given its adapters while it runs."""
+LATER = 4  # adapters that may be in one batch of a server that is given its adapters while it runs
 
+# Keys of a PEFT configuration that vLLM refuses or passes over.
 UNSUPPORTED = ("use_dora", "modules_to_save", "lora_bias", "alora_invocation_tokens", "layer_replication")
-"""Keys of a PEFT configuration that vLLM refuses or passes over."""
 
 
 class Serving(NamedTuple):
@@ -108,11 +106,7 @@ def serving(
 
 
 def _rank(adapter: Path) -> int:
-    """The rank that a server must allow for.
-
-    Raises:
-        UserError: vLLM cannot serve such an adapter.
-    """
+    """The rank that a server must allow for."""
     config = config_of(adapter)
     if (kind := config.get("peft_type")) != "LORA":
         raise UserError(f"{adapter}: is an adapter of type {kind}, and vLLM serves LoRA alone. Measure it here.")
@@ -124,22 +118,14 @@ def _rank(adapter: Path) -> int:
 
 
 def _allowed(rank: int, of: str) -> int:
-    """What vLLM is told, so that it takes adapters of a rank.
-
-    Raises:
-        UserError: It takes none.
-    """
+    """What vLLM is told, so that it takes adapters of a rank."""
     if rank > RANKS[-1]:
         raise UserError(f"{of}: has rank {rank}, and vLLM serves {RANKS[-1]} at most. Measure it here.")
     return next(allowed for allowed in RANKS if allowed >= rank)
 
 
 def _layers(adapter: Path) -> set[str]:
-    """The names of the layers that an adapter changes, such as `q_proj`.
-
-    Raises:
-        UserError: Its weights cannot be read.
-    """
+    """The names of the layers that an adapter changes, such as `q_proj`."""
     adapter_hash(adapter)  # says what is missing
     weights: Any = safe_open
     try:
