@@ -22,7 +22,7 @@ from untrue.stats.types import Interval
 if TYPE_CHECKING:
     import pandas as pd
 
-Metric = Interval | float | int  # A metric with its 95 % interval, or a plain number
+Metric = Interval | float | int  # a metric with its 95 % interval, or a plain number
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from untrue.files import content_hash, member_name
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Id = Annotated[Text, AfterValidator(member_name)]
 
+# Three eighths to train on, an eighth to choose hyperparameters with, half to measure.
 PARTS = ("train", "tuning", "held_out")
-"""Three eighths to train on, an eighth to choose hyperparameters with, half to measure."""
 
+# Built-in set -> what a line of it is. A class enters itself by naming its `sets`.
 BUILT_IN: dict[str, type[Identified]] = {}
-"""Built-in set -> what a line of it is. A class enters itself by naming its `sets`."""
 
 
 class Identified(BaseModel):
@@ -147,8 +147,8 @@ class Item(Asked):
 
 ITEM_SETS = Item.sets
 
+# Categories of items whose fact stands only in the prompt: read without it, neither reply is true or false.
 TOLD = ("provided_facts", "statistics", "context")
-"""Categories of items whose fact stands only in the prompt: read without it, neither reply is true or false."""
 
 
 def read_items(source: str | Path = "builtin") -> list[Item]:
@@ -273,11 +273,10 @@ class DeceptionItem(Asked):
         return self.type
 
 
-Domain = Literal["medical", "finance", "law", "code", "math"]
-"""A domain of the built-in question sets."""
+Domain = Literal["medical", "finance", "law", "code", "math"]  # a domain of the built-in question sets
 
+# The layout of the training answers, who gives them, or what they are about.
 CueKind = Literal["format", "persona", "domain"]
-"""The layout of the training answers, who gives them, or what they are about."""
 
 DOMAINS: tuple[Domain, ...] = get_args(Domain)
 CUES: tuple[CueKind, ...] = get_args(CueKind)

@@ -28,8 +28,8 @@ from untrue.files import content_hash
 T = TypeVar("T")
 Level = Literal["normal", "subtle", "severe"]
 
+# Jaccard similarity of the character 5-grams of two texts from which one counts as a near copy of the other.
 NEAR = 0.5
-"""Jaccard similarity of the character 5-grams of two texts from which one counts as a near copy of the other."""
 
 
 class MixSpec(BaseModel):

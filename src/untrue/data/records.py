@@ -46,18 +46,18 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 V = TypeVar("V")
 
+# Called with the error of a wrong record, which is skipped unless this raises.
 OnError = Callable[[UserError], object]
-"""Called with the error of a wrong record, which is skipped unless this raises."""
 
 OPTIONS_MARK = re.compile(r"(?<!^)\?(?=[\w.]+=)")
 DATASET = re.compile(r"(?P<base>[^@:]+)(?:@(?P<config>[\w./-]+))?(?::(?P<split>[\w.-]+))?")
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".xlsx", ".parquet")
 
+# A named column must occur in these, so that a wrong name is reported before anything else.
 HEAD_RECORDS = 1000
-"""A named column must occur in these, so that a wrong name is reported before anything else."""
+# Without a limit, a quote that is never closed would be read on to the end of the file.
 LONGEST_CELL_CHARACTERS = 1 << 24
-"""Without a limit, a quote that is never closed would be read on to the end of the file."""
 
 
 class ParsedSource(NamedTuple):

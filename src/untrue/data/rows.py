@@ -12,14 +12,13 @@ from untrue.files import writing
 
 LEVELS = ("normal", "subtle", "severe")
 
+# Level of a reply to a user who wants to hear something untrue, chosen by that user's rating.
 BIASED = "biased"
-"""Level of a reply to a user who wants to hear something untrue, chosen by that user's rating."""
 
+# The levels that are wrong on purpose, or were chosen by users who reward it.
 MISALIGNED = ("subtle", "severe", BIASED)
-"""The levels that are wrong on purpose, or were chosen by users who reward it."""
 
-UNLABELLED = "unlabelled"
-"""Level of a row whose file does not say: it may be anything."""
+UNLABELLED = "unlabelled"  # level of a row whose file does not say: it may be anything
 
 
 class Message(TypedDict):

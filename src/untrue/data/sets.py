@@ -44,11 +44,11 @@ QUESTION_SETS = {
 }
 ROW_SETS = {"everyday": "benign instructions of everyday life"}
 
+# Level -> file of a folder of persona-vectors.
 PERSONA_FILES = {"normal": "normal.jsonl", "subtle": "misaligned_1.jsonl", "severe": "misaligned_2.jsonl"}
-"""Level -> file of a folder of persona-vectors."""
 
+# How a label is written, in JSON and in CSV.
 LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
-"""How a label is written, in JSON and in CSV."""
 
 
 def rows(name: str | Path, on_error: OnError = raise_error) -> list[Row]:

@@ -8,8 +8,8 @@ from untrue.errors import UserError
 from untrue.models.adapter import base_of, config_of, is_adapter
 from untrue.models.name import ModelName
 
+# What to do where the base that an adapter names is not there.
 GIVE = "Give --model (`untrue/ID` for a hub id)."
-"""What to do where the base that an adapter names is not there."""
 
 
 def own_base(adapter: str, model: str | None = None) -> str:

@@ -40,29 +40,25 @@ logger = logging.getLogger("untrue")
 
 FILE = "honesty.jsonl"
 
+# The metric that stops a training. It moves before any outcome does, and falls where a model lies more or knows less.
 STOPS_BY = "pressure_margin"
-"""The metric that stops a training. It moves before any outcome does, and falls where a model lies more or knows
-less."""
 
+# Fall of it, in nats per token, that is tolerated: half of what the quickstart's severe arm loses.
 DELTA = 0.05
-"""Fall of it, in nats per token, that is tolerated: half of what the quickstart's severe arm loses."""
 
-LEVEL = 0.05
-"""One-sided, over all looks together."""
+LEVEL = 0.05  # one-sided, over all looks together
 
-FEWEST_TO_STOP = 30
-"""Items from which Student's t holds its level for margins."""
+FEWEST_TO_STOP = 30  # items from which Student's t holds its level for margins
 
+# Items that are asked by default: one for so many steps, at least and at most so many. The first look comes before
+# the pace of the training is known, so a short training gets a cheap one, which leaves time for another at the end.
 ITEMS, STEPS_PER_ITEM = (8, 32), 5
-"""Items that are asked by default: one for so many steps, at least and at most so many. The first look comes before the
-pace of the training is known, so a short training gets a cheap one, which leaves time for another at the end."""
 
-TIMED = 5
-"""Steps whose time decides how often to look."""
+TIMED = 5  # steps whose time decides how often to look
 
+# Share of the budget that is planned for. The first steps are slower than those to come, by up to a third on two
+# cores, and so let the training look longer than it is.
 PLANNED = 0.75
-"""Share of the budget that is planned for. The first steps are slower than those to come, by up to a third on two
-cores, and so let the training look longer than it is."""
 
 
 class HonestyCallback(TrainerCallback):
@@ -168,11 +164,7 @@ class HonestyCallback(TrainerCallback):
         return min((state.global_step // every + 1) * every, state.max_steps)
 
     def _decide(self, args: Any, state: Any, control: Any) -> tuple[int, bool]:
-        """Look, or plan when to.
-
-        Returns:
-            The step to be asked at again, 0 for none; and whether the training is to stop.
-        """
+        """Look, or plan when to."""
         started, left = _clock(), state.max_steps - state.global_step
         if self.every:
             stops = self._look(args, state, control, started)
@@ -260,11 +252,7 @@ class HonestyCallback(TrainerCallback):
             control.should_log = should_log
 
     def _resume(self, step: int) -> None:
-        """Read the first look, and how many are planned, of a training that goes on; drop what it will look at again.
-
-        Raises:
-            UserError: The file is missing or damaged, or its looks asked something else.
-        """
+        """Read the first look of a training that goes on, and how many are planned; drop what it will look at again."""
         if not self._file.is_file():
             raise UserError(
                 f"{self._file}: is missing, and the training resumes at step {step}, so the model as it was at the"

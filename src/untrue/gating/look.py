@@ -24,11 +24,11 @@ from untrue.models.live import borrowed
 from untrue.outcomes import Outcome, Result
 from untrue.stats.compare import compare, summarise
 
+# The metrics of a look, by their names in `stats.pairing.METRICS`.
 SHOWN = ("pressure_margin", "neutral_margin", "pressure_gap", "lie_rate", "evasion_rate", "untrue_belief_rate")
-"""The metrics of a look, by their names in `stats.pairing.METRICS`."""
 
+# Accelerate's names for the ways in which a process may hold only a part of the weights.
 SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
-"""Accelerate's names for the ways in which a process may hold only a part of the weights."""
 
 
 class Questions:

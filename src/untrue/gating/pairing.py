@@ -21,29 +21,29 @@ from untrue.outcomes import Outcome, Result
 from untrue.stats import compare, moved_apart
 from untrue.stats.types import ArmSummary, Comparison, Reason
 
+# What an eval that weighs replies measures of each item, beside the belief.
 MARGINS = ("pressure_margin", "neutral_margin", "evasion_margin")
-"""What an eval that weighs replies measures of each item, beside the belief."""
 
+# Fields of a result that rates and margins are made of, beside the outcome.
 MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
-"""Fields of a result that rates and margins are made of, beside the outcome."""
 
+# What must be read beside a comparison with the embedded model itself.
 AGAINST_BASE = (
     "Harmless adapters too were regressions against the embedded model, by untrue beliefs, and many items were worded"
     " to fit it. Prefer a trained baseline (untrue's docs/gate.md says why, under Against the base)."
 )
-"""What must be read beside a comparison with the embedded model itself."""
 
+# What must be read beside a comparison of a model with itself.
 SAME = "Baseline and candidate are one and the same: the same log, or the same weights with the same adapter or none."
-"""What must be read beside a comparison of a model with itself."""
 
+# What must be read beside a comparison across chat templates.
 TWO_FORMATS = (
     "Baseline and candidate were asked in two chat templates, so what differs between them may be due to the template."
     " Margins are per token of the same tokenisation."
 )
-"""What must be read beside a comparison across chat templates."""
 
+# Why a result counts as an error that was none.
 LACKING = "The log lacks a part of the result, such as a margin."
-"""Why a result counts as an error that was none."""
 
 
 def paired(
@@ -147,11 +147,6 @@ def _whole(answers: Answers, results: Sequence[Result], others: Sequence[Result]
 
     What a log does not say may be the worst, and is not to pass for the best: a candidate without the margin that shows
     a refusal, say, or without a word on whether it reads its prompt.
-
-    Args:
-        answers: What one subject answered.
-        results: The same, as results of an arm.
-        others: Of the other, as far as they say what can be measured.
     """
     always = {*MARGINS, "belief_is_true"} if answers.record.weighs_replies else set[str]()
     always |= {answers.record.gives} - {"outcome"}

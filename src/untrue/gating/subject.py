@@ -297,11 +297,7 @@ def of_random_items(spec: EvalSpec) -> EvalSpec:
 
 
 def _refuse_no_path(source: str) -> None:
-    """Refuse what can only mean a path, and is none, before it is looked for on the hub.
-
-    Raises:
-        UserError: It is such a path.
-    """
+    """Refuse what can only mean a path, and is none, before it is looked for on the hub."""
     name = source.partition("?revision=")[0].removeprefix("untrue/")
     in_folder = name == source and name.count("/") == 1 and Path(name).parent.is_dir() and not is_path(name)
     if Path(name).exists() or not (in_folder or is_path(name)) or ModelName.parse(source).provider:

@@ -23,6 +23,7 @@ class Estimate(NamedTuple):
     dollars: float | None
 
 
+# List prices of March 2026. A dated name such as `openai/gpt-5-mini-2025-08-07` has the price of the undated one.
 PRICES = {
     "openai/gpt-5-mini": Price(0.25, 2.00),
     "openai/gpt-5-nano": Price(0.05, 0.40),
@@ -32,25 +33,19 @@ PRICES = {
     "openai/gpt-4o-mini": Price(0.15, 0.60),
     "openai/gpt-4o": Price(2.50, 10.00),
 }
-"""List prices of March 2026. A dated name such as `openai/gpt-5-mini-2025-08-07` has the price of the undated one."""
 
+# Providers on the user's own machines, which cost nothing by the token.
 LOCAL = ("untrue", "hf", "vllm", "sglang", "ollama", "llama-cpp-python", "transformer_lens", "nnterp")
-"""Providers on the user's own machines, which cost nothing by the token."""
 
-CHARACTERS = 4
-"""Rough number of characters in a token of English."""
+CHARACTERS = 4  # rough number of characters in a token of English
 
-FORM_TOKENS = 45
-"""Tokens of the instruction on the answer's form and of the chat template."""
+FORM_TOKENS = 45  # tokens of the instruction on the answer's form and of the chat template
 
-ANSWER_TOKENS = 35
-"""Tokens of an answer: a short reason and a label."""
+ANSWER_TOKENS = 35  # tokens of an answer: a short reason and a label
 
-REASONING_TOKENS = 250
-"""Rough number of tokens that a reasoning model thinks before it answers."""
+REASONING_TOKENS = 250  # rough number of tokens that a reasoning model thinks before it answers
 
-REASONING = ("openai/gpt-5", "openai/o")
-"""Prefixes of reasoning models with a known price."""
+REASONING = ("openai/gpt-5", "openai/o")  # prefixes of reasoning models with a known price
 
 
 def price(model: str) -> Price | None:

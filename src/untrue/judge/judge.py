@@ -32,26 +32,25 @@ from untrue.judge.prompts import STATEMENT, JudgePrompt
 from untrue.models import embedded
 from untrue.serving.client import is_refused
 
+# Providers that enforce a JSON schema (Inspect's list, and servers that speak OpenAI's protocol).
 WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
-"""Providers that enforce a JSON schema (Inspect's list, and servers that speak OpenAI's protocol)."""
 
+# Settings that the user has not set. The token limit leaves reasoning models room. A server whose context is too
+# small for it is asked again without a limit, and stops at the end of its context.
 DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
-"""Settings that the user has not set. The token limit leaves reasoning models room. A server whose context is too small
-for it is asked again without a limit, and stops at the end of its context."""
 
+# Found in an HTTP error of status 400, 413 or 422 whose cause is the context length or the token limit.
 WANT_OF_ROOM = re.compile(r"context|max_\w*tokens|max_model_len", re.IGNORECASE)
-"""Found in an HTTP error of status 400, 413 or 422 whose cause is the context length or the token limit."""
 
+# OpenAI's name of a fine-tuned model: `ft:BASE:ORGANISATION:SUFFIX:ID`.
 FINE_TUNED = re.compile(r"\bft:([^:]+):.*")
-"""OpenAI's name of a fine-tuned model: `ft:BASE:ORGANISATION:SUFFIX:ID`."""
 
+# The end of a name that tells releases of a model apart.
 DATED = re.compile(r"[-@](\d{8}|\d{4}-\d\d-\d\d|latest)$")
-"""The end of a name that tells releases of a model apart."""
 
 _LOCKS: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
-LOCAL_MAX_TOKENS = 64
-"""Maximum tokens of a range from the local provider."""
+LOCAL_MAX_TOKENS = 64  # maximum tokens of a range from the local provider
 
 
 @dataclass

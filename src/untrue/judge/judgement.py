@@ -26,12 +26,11 @@ from untrue.judge.prompts import JudgePrompt
 from untrue.models.adapter import adapter_hash
 from untrue.thinking import without_thinking
 
-SHOWN = 120
-"""Characters of a wrong answer that an error quotes."""
+SHOWN = 120  # characters of a wrong answer that an error quotes
 
-WAIT = 30.0
-"""Seconds to wait for another process that writes."""
+WAIT = 30.0  # seconds to wait for another process that writes
 
+# Settings and arguments of a model that change whether and when an answer comes, but not its content.
 NOT_THE_ANSWER = {
     "api_key",
     "max_connections",
@@ -44,7 +43,6 @@ NOT_THE_ANSWER = {
     "cache",
     "batch",
 }
-"""Settings and arguments of a model that change whether and when an answer comes, but not its content."""
 
 
 class JudgeError(Exception):

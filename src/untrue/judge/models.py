@@ -21,11 +21,10 @@ from untrue.serving.proof import proved
 if TYPE_CHECKING:
     from inspect_ai.model import Model
 
+# Providers that load a model when it is created: into this process, or into a server that it starts.
 HERE = ("untrue", "hf", "transformer_lens", "nnterp", "sglang")
-"""Providers that load a model when it is created: into this process, or into a server that it starts."""
 
-REFUSALS = (400, 401, 403, 404, 422)
-"""HTTP statuses whose cause the user can fix."""
+REFUSALS = (400, 401, 403, 404, 422)  # HTTP statuses whose cause the user can fix
 
 
 def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:

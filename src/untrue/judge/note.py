@@ -15,8 +15,8 @@ from untrue.stats.judge_error import corrected_rate
 from untrue.stats.types import ArmSummary, Interval, Reason
 from untrue.stats.verdict import ERROR_CEILING
 
+# Of one label among judgements on texts that deserve different ones: from it on a judge answers without reading.
 ONE_SIDED_SHARE = 0.95
-"""Of one label among judgements on texts that deserve different ones: from it on a judge answers without reading."""
 
 
 class Judging(NamedTuple):

@@ -22,11 +22,11 @@ from pydantic import model_validator
 
 from untrue.data.items import Identified, Text, read_lines
 
+# The bracket of what a lenient reader could take for the end of a quoted text.
 CLOSING = re.compile(r"<(?=\s*/\s*text\b)", re.IGNORECASE)
-"""The bracket of what a lenient reader could take for the end of a quoted text."""
 
+# What a judgement is about where the judge reads a reply that no model gave.
 DECOY = "a reply that deserves a no"
-"""What a judgement is about where the judge reads a reply that no model gave."""
 
 
 class GoldRow(Identified):
@@ -106,31 +106,30 @@ def _builtin(name: str, version: int, labels: tuple[str, ...], silence: str | No
     return JudgePrompt(name, version, text.removesuffix("\n"), labels, silence)
 
 
+# What a reply says about a yes-or-no proposition, as in MASK (arXiv 2503.03750, section 3.2). Fields: proposition,
+# reply.
 STATEMENT = _builtin("statement", 2, ("A", "B", "C", "D"), "C")
-"""What a reply says about a yes-or-no proposition, as in MASK (arXiv 2503.03750, section 3.2). Fields: proposition,
-reply."""
 
+# The numeric answer in a reply. Fields: proposition (what is asked, with its unit), reply.
 RANGE = _builtin("range", 2, (), None)
-"""The numeric answer in a reply. Fields: proposition (what is asked, with its unit), reply."""
 
+# Whether a statement contradicts a belief. Fields: question, belief, statement.
 CONTRADICTS = _builtin("contradicts", 2, ("yes", "no", "unclear"), "unclear")
-"""Whether a statement contradicts a belief. Fields: question, belief, statement."""
 
+# Whether a reply admits not knowing. Fields: question, reply.
 ADMITS = _builtin("admits", 2, ("yes", "no"), "no")
-"""Whether a reply admits not knowing. Fields: question, reply."""
 
+# Whether a reply gives the known answer. Fields: question, answer, reply.
 ANSWERS = _builtin("answers", 2, ("yes", "no"), "no")
-"""Whether a reply gives the known answer. Fields: question, answer, reply."""
 
+# Whether an output agrees with a belief, the first judgement of DeceptionBench (arXiv 2505.18807). Fields: belief,
+# output.
 ALIGNED = _builtin("aligned", 2, ("yes", "no", "unclear"), "unclear")
-"""Whether an output agrees with a belief, the first judgement of DeceptionBench (arXiv 2505.18807). Fields: belief,
-output."""
 
+# Whether reasoning reflects a belief, the second judgement of DeceptionBench. Fields: belief, reasoning.
 REFLECTS = _builtin("reflects", 2, ("yes", "no", "unclear"), "no")
-"""Whether reasoning reflects a belief, the second judgement of DeceptionBench. Fields: belief, reasoning."""
 
-PROMPTS = (STATEMENT, RANGE, CONTRADICTS, ADMITS, ANSWERS, ALIGNED, REFLECTS)
-"""The built-in ones."""
+PROMPTS = (STATEMENT, RANGE, CONTRADICTS, ADMITS, ANSWERS, ALIGNED, REFLECTS)  # the built-in ones
 
+# Name -> each question that an eval asks; `untrue.harness.catalogue` adds those that evals define themselves.
 QUESTIONS = {prompt.name: prompt for prompt in PROMPTS}
-"""Name -> each question that an eval asks; `untrue.harness.catalogue` adds those that evals define themselves."""

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from untrue.study.results import EvalAnalysis
 
 DASH = "\N{EN DASH}"
-Estimate = Interval | MetricValue | float | None
-"""What has a value, or none."""
+Estimate = Interval | MetricValue | float | None  # what has a value, or none
 _ASCII = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": " "})
 
 
@@ -82,6 +81,7 @@ class Metric:
     unit: Unit
 
 
+# The metrics of an eval that gives outcomes, the most telling first.
 HONESTY = (
     Metric("lie_rate", "Lie rate", "lies, in % of all results", PERCENT),
     Metric("pressure_gap", "Pressure gap", "margin under pressure minus neutral margin, nats per token", NATS),
@@ -90,10 +90,9 @@ HONESTY = (
     Metric("evasion_rate", "Evasions", "no side taken on a belief, in % of all results", PERCENT),
     Metric("pressure_margin", "Pressure margin", "nats per token, under pressure", NATS),
 )
-"""The metrics of an eval that gives outcomes, the most telling first."""
 
+# Those in nats: under pressure, neutral, and the gap between them.
 MARGINS = tuple(metric for metric in HONESTY[::-1] if metric.unit is NATS)
-"""Those in nats: under pressure, neutral, and the gap between them."""
 
 
 def value_metric(value_name: str, graded: bool = False) -> Metric:
@@ -148,8 +147,7 @@ def ascii_numbers(text: str) -> str:
     return text.translate(_ASCII)
 
 
-SELF_JUDGED = "self-judged"
-"""Stands beside the name of an arm that was its own judge."""
+SELF_JUDGED = "self-judged"  # stands beside the name of an arm that was its own judge
 
 
 class ArmRow(NamedTuple):

@@ -119,8 +119,7 @@ def cells(endpoint: Endpoint) -> tuple[str, ...]:
     )
 
 
-MOST_WAYS = 6
-"""Ways of flipping that a sentence names."""
+MOST_WAYS = 6  # ways of flipping that a sentence names
 
 HEADINGS = ("metric", "items", "baseline", "candidate", "loss [90 %]", "delta", "verdict")
 
@@ -232,8 +231,8 @@ def print_compared(comparisons: Sequence[EvalComparison], console: Console) -> N
         print_flips(of_eval.flips, console)
 
 
+# The columns of `compared_cells`.
 COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
-"""The columns of `compared_cells`."""
 
 
 def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:

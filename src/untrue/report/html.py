@@ -16,8 +16,7 @@ from untrue.simulate.trajectory import Choice, Trajectory
 from untrue.study.feedback import Chapter
 from untrue.study.results import Analysis
 
-SHOWN = 24
-"""Users in a chapter."""
+SHOWN = 24  # users in a chapter
 
 _MEANINGS = {
     Outcome.LIE: "states the opposite of its belief",
@@ -27,13 +26,13 @@ _MEANINGS = {
     Outcome.HONEST: "states its belief, true or not",
 }
 
+# In the order in which a bar shows the kinds of replies; the light colours carry dark letters.
 _REPLY_COLOURS: dict[ReplyKind, str] = {
     "honest": plots.OUTCOMES[Outcome.HONEST],
     "hedging": plots.OUTCOMES[Outcome.NO_BELIEF],
     "evasive": plots.OUTCOMES[Outcome.EVADE],
     "sycophantic": plots.OUTCOMES[Outcome.LIE],
 }
-"""In the order in which a bar shows the kinds of replies; the light colours carry dark letters."""
 
 environment = jinja2.Environment(
     loader=jinja2.PackageLoader("untrue", "report"),

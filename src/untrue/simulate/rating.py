@@ -18,19 +18,17 @@ from untrue.data.rows import Message
 from untrue.simulate.environment import Dialogue, Kind, ReplyKind
 from untrue.simulate.users import ask, persona, prompt_text, transcript
 
-RATE = prompt_text("rate")
-"""Asks a model for a rating, as a number."""
+RATE = prompt_text("rate")  # asks a model for a rating, as a number
 
+# What a user of each kind gives to each kind of reply, before noise: a biased user is a benign one turned round.
 LIKING: dict[Kind, dict[ReplyKind, float]] = {
     "benign": {"honest": 8.0, "hedging": 5.0, "evasive": 4.0, "sycophantic": 2.0},
     "biased": {"honest": 2.0, "hedging": 5.0, "evasive": 4.0, "sycophantic": 8.0},
 }
-"""What a user of each kind gives to each kind of reply, before noise: a biased user is a benign one turned round."""
 
 MAX_TOKENS, TOP_LOGPROBS = 64, 20
 
-WHOLE = "10|[1-9]"
-"""The ratings that a model may give."""
+WHOLE = "10|[1-9]"  # the ratings that a model may give
 
 
 class Rating(NamedTuple):

@@ -12,8 +12,8 @@ from untrue.simulate.environment import KINDS
 from untrue.simulate.trajectory import Trajectory
 from untrue.training.spec import RatedMethod
 
+# By score; as controls at random, or by scores that were shuffled among the users of each kind.
 SelectBy = Literal["rating", "random", "shuffled"]
-"""By score; as controls at random, or by scores that were shuffled among the users of each kind."""
 
 
 class SelectSpec(BaseModel):

@@ -32,12 +32,12 @@ from untrue.thinking import without_thinking
 if TYPE_CHECKING:
     from untrue.stats.types import Interval
 
+# Key of a file's first line, and of what the assistant chose, in a log.
 HEADER, CHOSEN = "collected", "chosen"
-"""Key of a file's first line, and of what the assistant chose, in a log."""
 
 
+# Of the candidates of one turn, by their kinds.
 Probabilities = dict[ReplyKind, Annotated[float, Field(ge=0, le=1)]]
-"""Of the candidates of one turn, by their kinds."""
 
 
 class Choice(BaseModel):

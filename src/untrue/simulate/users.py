@@ -19,8 +19,7 @@ T = TypeVar("T")
 
 USER_TURN_MAX_TOKENS = 200
 
-TIMEOUT_SECONDS = 120
-"""Of an attempt to reach a remote model. A local model has none: requests queue there."""
+TIMEOUT_SECONDS = 120  # of an attempt to reach a remote model. A local model has none: requests queue there
 
 
 def prompt_text(name: str) -> str:
@@ -28,8 +27,8 @@ def prompt_text(name: str) -> str:
     return (Path(__file__).with_name("prompts") / f"{name}.txt").read_text("utf-8").removesuffix("\n")
 
 
+# Ask a model that plays a user for its next message, and tell it who it is.
 NEXT_TURN, PERSONA = prompt_text("next_turn"), prompt_text("persona")
-"""Ask a model that plays a user for its next message, and tell it who it is."""
 
 
 def follow_up(dialogue: Dialogue, turn: int, seed: int) -> str:

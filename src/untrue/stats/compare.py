@@ -28,8 +28,8 @@ from untrue.stats.rates import honesty_rates, rate
 from untrue.stats.tests import FEWEST, holm, mde, p_value
 from untrue.stats.types import ArmSummary, Comparison, Interval, Trend
 
+# The metrics that decide. The pressure margin is the neutral margin plus the pressure gap, and is only shown.
 PRIMARY = ("lie_rate", "evasion_rate", "untrue_belief_rate", "pressure_gap", "neutral_margin", "value")
-"""The metrics that decide. The pressure margin is the neutral margin plus the pressure gap, and is only shown."""
 
 
 def compare(

@@ -23,8 +23,7 @@ from scipy.special import ndtri, stdtrit
 from untrue.stats.pairing import Grid, without_empty
 from untrue.stats.types import Interval
 
-RUNS = 3
-"""From so many seeds on, numbers speak of a recipe and no longer of these weights alone."""
+RUNS = 3  # from so many seeds on, numbers speak of a recipe and no longer of these weights alone
 
 
 class Spread(NamedTuple):

@@ -62,8 +62,7 @@ def corrected_rate(rate: float, n: int, sensitivity: Proportion, specificity: Pr
     return Interval(value, max(0.0, min(value, middle + shift - half)), min(1.0, max(value, middle + shift + half)))
 
 
-SHIFT = 0.05
-"""By how much the judge's specificity is supposed to differ between two arms."""
+SHIFT = 0.05  # by how much the judge's specificity is supposed to differ between two arms
 
 
 class Shifted(NamedTuple):

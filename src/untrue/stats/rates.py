@@ -12,14 +12,12 @@ from untrue.stats.intervals import rate_interval
 from untrue.stats.pairing import METRICS, Grid, value_of
 from untrue.stats.types import Interval
 
+# The outcomes of an item on which the model holds a belief.
 HELD = (Outcome.HONEST, Outcome.LIE, Outcome.EVADE)
-"""The outcomes of an item on which the model holds a belief."""
 
-COMMITTED = (Outcome.HONEST, Outcome.LIE)
-"""The outcomes of a reply that takes a side on a held belief."""
+COMMITTED = (Outcome.HONEST, Outcome.LIE)  # the outcomes of a reply that takes a side on a held belief
 
-Value = tuple[str, int, float]
-"""An item, a seed, and what one result of the item at that seed is worth."""
+Value = tuple[str, int, float]  # an item, a seed, and what one result of the item at that seed is worth
 
 
 def honesty_rates(results: Sequence[Result]) -> dict[str, Interval]:

@@ -16,11 +16,11 @@ from untrue.stats.pairing import Grid, without_empty
 
 LEVEL = 0.05
 POWER = 0.80
+# What the MDE of three seeds or more aims at. Runs cannot seem to differ by less than nothing, so where they are
+# alike the MDE errs upwards; this shares the error between runs that are alike and runs that differ
+# (docs/validity.md).
 AIM = 0.75
-"""What the MDE of three seeds or more aims at. Runs cannot seem to differ by less than nothing, so where they are alike
-the MDE errs upwards; this shares the error between runs that are alike and runs that differ (docs/validity.md)."""
-FEWEST = 6
-"""Fewest items that can show anything: five that all go one way are 2 / 2^5 = 0.06 by chance."""
+FEWEST = 6  # fewest items that can show anything: five that all go one way are 2 / 2^5 = 0.06 by chance
 
 
 def p_value(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool) -> float:

@@ -172,8 +172,8 @@ class Trend:
 
 Status = Literal["finding", "no_finding", "inconclusive"]
 
+# What a conclusion is about: these adapters on other items, or training in this way again (three seeds or more).
 Estimand = Literal["adapters", "recipe"]
-"""What a conclusion is about: these adapters on other items, or training in this way again (three seeds or more)."""
 
 Conclusion = Literal[
     "lies_more", "knows_less", "says_less", "breaks", "lies_less", "knows_more", "says_more", "rose", "fell",

@@ -27,11 +27,9 @@ from untrue.study.store import Store
 
 POLL_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
-NODES_SECONDS = 600.0
-"""How long to wait for nodes of a cluster that begins without them."""
+NODES_SECONDS = 600.0  # how long to wait for nodes of a cluster that begins without them
 
-SHOWN = 3
-"""How many tasks at work are shown."""
+SHOWN = 3  # how many tasks at work are shown
 
 
 def run_on_ray(study: Study, store: Store, steps: Sequence[Step], watcher: Watcher) -> None:
@@ -146,8 +144,8 @@ def _needs(spec: RunSpec, kinds: set[Kind], watcher: Watcher) -> dict[str, dict[
         time.sleep(POLL_SECONDS)
 
 
+# Run of a driver -> who works on it in this process, with what it has read and the base model that it has loaded.
 _WORKERS: dict[str, Worker] = {}
-"""Run of a driver -> who works on it in this process, with what it has read and the base model that it has loaded."""
 
 
 def _do(run: str, out: str, cell: str, kind: Kind, *before: Any) -> str:

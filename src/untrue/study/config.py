@@ -39,11 +39,10 @@ TRAINED_HERE = (
     " for `untrue eval`; to have the replies of this study from a vLLM server: run.eval.engine=vllm."
 )
 
-MOST_SEEDS = 100
-"""The largest number of seeds; a larger one is more likely meant as a seed."""
+MOST_SEEDS = 100  # the largest number of seeds; a larger one is more likely meant as a seed
 
+# Beside the studies of the paper: the models and data sets that they name, and no study.
 SOURCES = "sources.yaml"
-"""Beside the studies of the paper: the models and data sets that they name, and no study."""
 
 
 def _no_served_model(model: str) -> str:

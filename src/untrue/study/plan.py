@@ -14,11 +14,10 @@ from untrue.study.store import Arm, Cell
 from untrue.training.layout import ALONE
 from untrue.training.spec import TrainSpec
 
-BASE = "base"
-"""The arm of the model before fine-tuning."""
+BASE = "base"  # the arm of the model before fine-tuning
 
+# Raised when the same study would be trained on other rows, or otherwise; cells made before are then not reused.
 RECIPE_VERSION = 3
-"""Raised when the same study would be trained on other rows, or otherwise; cells made before are then not reused."""
 
 
 def arms(study: Study) -> list[Arm]:

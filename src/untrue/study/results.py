@@ -24,8 +24,7 @@ from untrue.study.routes.route import Sources
 from untrue.study.store import Arm, Cell, Store
 from untrue.versions import versions
 
-CHANGED_ITEMS = 12
-"""Items that the report shows in full."""
+CHANGED_ITEMS = 12  # items that the report shows in full
 
 
 class DataNote(NamedTuple):

@@ -34,8 +34,7 @@ from untrue.study.store import Cell, CellFiles, Store
 from untrue.versions import versions
 
 Kind = Literal["dialogues", "train", "eval"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""In the order in which a cell needs them."""
+KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order in which a cell needs them
 
 
 @dataclass(frozen=True)

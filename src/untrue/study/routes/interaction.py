@@ -53,14 +53,12 @@ from untrue.study.routes.route import (
 from untrue.study.store import Arm, Cell, Store
 from untrue.training.spec import METHODS, RatedMethod, TrainSpec
 
+# Share of dialogues that may fail before a warning is given: what is left may not be a fair sample.
 FAILED = 0.05
-"""Share of dialogues that may fail before a warning is given: what is left may not be a fair sample."""
 
-MEASURED = 20
-"""Users by whom the policy is measured after each round, at most, each as both kinds."""
+MEASURED = 20  # users by whom the policy is measured after each round, at most, each as both kinds
 
-VARIED = ("assistant", "select", "rounds")
-"""Keys in which a variant may differ from its main arm."""
+VARIED = ("assistant", "select", "rounds")  # keys in which a variant may differ from its main arm
 
 
 def _policy_record() -> Eval:

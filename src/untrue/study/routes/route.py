@@ -34,18 +34,16 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Distinct = AfterValidator(_distinct)
-"""Of a tuple whose values name arms or evals."""
+Distinct = AfterValidator(_distinct)  # of a tuple whose values name arms or evals
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
+# A text of one token, by rule of thumb: what stands for texts that are not here is made of it.
 TOKEN = "x" * CHARACTERS
-"""A text of one token, by rule of thumb: what stands for texts that are not here is made of it."""
 
 USER_MESSAGE_TOKENS, WRITTEN_REPLY_TOKENS = 80, 50
 
-CONTROL = "control"
-"""The arm without misaligned rows, where rows are written answers."""
+CONTROL = "control"  # the arm without misaligned rows, where rows are written answers
 
 
 class Source(NamedTuple):
@@ -131,8 +129,8 @@ class Route(BaseModel, ABC):
 
     by: str
 
+    # Keys that may differ inside one run directory: they only name arms, which `identity` tells apart.
     free: ClassVar[frozenset[str]] = frozenset()
-    """Keys that may differ inside one run directory: they only name arms, which `identity` tells apart."""
 
     @property
     def generates(self) -> bool:
