@@ -149,12 +149,7 @@ def _dry_run(specs: Sequence[EvalSpec], model: str, adapter: Path | None, as_jso
 
 
 def print_costs(costs: Mapping[tuple[str, str], Cost], as_json: bool) -> None:
-    """Print one line for each (model, eval), and the sum.
-
-    Args:
-        costs: What each takes.
-        as_json: Print JSON instead.
-    """
+    """Print one line for each (model, eval), and the sum."""
     known = [cost.dollars for cost in costs.values() if cost.dollars is not None]
     total = sum(known) if len(known) == len(costs) else None
     if as_json:

@@ -35,11 +35,7 @@ def say(text: str) -> None:
 
 
 def split_seed(values: dict[str, Any]) -> int:
-    """Take the key `seed` out of values, 0 where it is missing.
-
-    Raises:
-        UserError: It is no seed.
-    """
+    """Take the key `seed` out of values, 0 where it is missing."""
     seed = values.pop("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise UserError(f"seed: expected a whole number from 0 to {2**32 - 1}, found {seed!r}.")

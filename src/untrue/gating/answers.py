@@ -40,12 +40,7 @@ class Answers:
     notes: tuple[str, ...] = ()
 
     def checked(self) -> Answers:
-        """The same.
-
-        Raises:
-            UserError: A log has no samples, was scored by something else than its eval, has a score that its eval does
-                not give, or was asked otherwise than that of another seed.
-        """
+        """The same."""
         for path, content in zip(self.logs.values(), self.contents, strict=True):
             if not content.samples:
                 raise UserError(f"{path}: has no samples (status {content.status}). Run its eval again.")

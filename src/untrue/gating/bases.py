@@ -13,15 +13,7 @@ GIVE = "Give --model (`untrue/ID` for a hub id)."
 
 
 def own_base(adapter: str, model: str | None = None) -> str:
-    """The base of an adapter that is given alone.
-
-    Args:
-        adapter: Its folder.
-        model: What is asked for it. A served model that has it is no base.
-
-    Raises:
-        UserError: It is no adapter, or the base that it names is not there.
-    """
+    """The base of an adapter that is given alone."""
     if model:
         name = ModelName.parse(model)
         if name.takes_adapters or (is_adapter(Path(adapter)) and not name.provider):
@@ -41,11 +33,6 @@ def base_of_first(first: object, second: object, model: str | None) -> str | Non
 
     That is a server which takes any adapter, or what is loaded here in place of a base that both adapters name. On
     another base than its own the baseline would be worse than it is, and the candidate look good.
-
-    Args:
-        first: The name that a person gave, or a subject that there is already.
-        second: Likewise.
-        model: What `--model` says.
     """
     if model is None or ModelName.parse(model).takes_adapters:
         return model
@@ -67,16 +54,7 @@ def used_for_one(model: str) -> str:
 
 
 def refuse_other_base(baseline: tuple[str, str | None], candidate: tuple[str, str | None]) -> None:
-    """Refuse adapters of two base models.
-
-    Args:
-        baseline: Name of the first, and the hash of its base's weights; None where it is no adapter, or where they are
-            not known.
-        candidate: The same of the second.
-
-    Raises:
-        UserError: They are.
-    """
+    """Refuse adapters of two base models."""
     if baseline[1] and candidate[1] and baseline[1] != candidate[1]:
         raise UserError(
             f"{candidate[0]} is an adapter of another base model than {baseline[0]} (hash of its weights"

@@ -100,9 +100,6 @@ class HonestyCallback(TrainerCallback):
             delta: In nats per token.
             file: The JSONL file of all looks; by default `honesty.jsonl` in the trainer's `output_dir`.
             tokenizer: Where the trainer has no `processing_class`.
-
-        Raises:
-            UserError: A setting is out of range, or the items cannot be read.
         """
         if every is not None and every < 1:
             raise UserError(f"every: {every}, expected a number of steps from 1 on, or None.")
@@ -122,12 +119,7 @@ class HonestyCallback(TrainerCallback):
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, processing_class: Any = None, **kwargs: Any
     ) -> None:
-        """Take the first look, with which all others are compared, or read that of the training that is resumed.
-
-        Raises:
-            UserError: The model or its tokenizer cannot be asked, or the file lacks the first look of a training that
-                is resumed.
-        """
+        """Take the first look, with which all others are compared, or read that of the training that is resumed."""
         self._began, self.spent, self._taken = _clock(), 0.0, 0
         self._mark = (state.global_step, 0.0)
         refuse_sharded(model)

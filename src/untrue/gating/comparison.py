@@ -73,15 +73,7 @@ class EvalComparison:
 
 
 def compared(a: Subject, b: Subject) -> list[EvalComparison]:
-    """Compare `b` with `a`. Nothing is trained; with logs nothing is asked either.
-
-    Args:
-        a: The first.
-        b: The second.
-
-    Raises:
-        UserError: They were not asked the same.
-    """
+    """Compare `b` with `a`. Nothing is trained; with logs nothing is asked either."""
     names = {"baseline": a.name, "candidate": b.name if b.name != a.name else f"{b.name} (2)"}
     comparisons = []
     for before, after, results, notes in paired(a, b):

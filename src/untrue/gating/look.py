@@ -45,9 +45,6 @@ class Questions:
             model: As the trainer has it, whole and on one device.
             tokenizer: Its tokenizer, or a processor that has one.
             items: The items.
-
-        Raises:
-            UserError: There is no tokenizer, or none with a chat template; or the model cannot be asked live.
         """
         if tokenizer is None:
             raise UserError("HonestyCallback: the trainer has no processing_class. Give the model's tokenizer=.")
@@ -108,11 +105,7 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 def refuse_sharded(model: Any) -> None:
-    """Refuse a model of whose weights a process may hold only a part.
-
-    Raises:
-        UserError: It is one.
-    """
+    """Refuse a model of whose weights a process may hold only a part."""
     kind = PartialState().distributed_type.value
     if kind in SHARDED or any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         how = kind if kind in SHARDED else "DTensor"
@@ -124,10 +117,6 @@ def refuse_sharded(model: Any) -> None:
 
 def metrics_of(results: Sequence[Result], first: Sequence[Result] | None) -> dict[str, float]:
     """The metrics of a look, by name, as far as they are finite.
-
-    Args:
-        results: The look.
-        first: The look that it is compared with, item by item; None where it is that look.
 
     Returns:
         The metrics of `SHOWN`; of each METRIC also `METRIC_change`, its difference from the first look, and the limits

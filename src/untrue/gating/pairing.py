@@ -51,16 +51,8 @@ def paired(
 ) -> Iterator[tuple[Answers, Answers, list[Result], list[str]]]:
     """The evals that both have, in the candidate's order.
 
-    Args:
-        baseline: The first.
-        candidate: The second.
-        required: Evals that both must have; no others are taken then.
-
     Yields:
         What each answered; the results of both, as arms `baseline` and `candidate`; and why something is left out.
-
-    Raises:
-        UserError: They have no eval in common, or were not asked the same.
     """
     for subject in (baseline, candidate):
         refuse_missing(subject.name, subject.answers, required)
@@ -196,11 +188,7 @@ def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answer
 
 
 def refuse_missing(subject: str, has: Collection[str], required: Collection[str]) -> None:
-    """Refuse a subject that lacks a required eval.
-
-    Raises:
-        UserError: It does.
-    """
+    """Refuse a subject that lacks a required eval."""
     if missing := [name for name in required if name not in has]:
         raise UserError(f"{subject}: has no log of {missing[0]}. Measure it, or leave the eval out of the gate.")
 
@@ -208,16 +196,7 @@ def refuse_missing(subject: str, has: Collection[str], required: Collection[str]
 def refuse_other_items(
     name: str, baseline: tuple[str, Collection[str]], candidate: tuple[str, Collection[str]]
 ) -> None:
-    """Refuse two subjects with different items.
-
-    Args:
-        name: Of the eval.
-        baseline: Name of the first, and its items.
-        candidate: Name of the second, and its items.
-
-    Raises:
-        UserError: They differ.
-    """
+    """Refuse two subjects with different items."""
     if only := sorted({*baseline[1]} ^ {*candidate[1]}):
         where = baseline[0] if only[0] in baseline[1] else candidate[0]
         raise UserError(
@@ -251,11 +230,6 @@ def _halves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]
 def doubts_of(before: Answers, after: Answers, summaries: Sequence[ArmSummary]) -> list[Reason]:
     """What is not known of the judge of two subjects, or of the adapter of a served one; logs that compare the embedded
     model with another on items which its own margins chose.
-
-    Args:
-        before: What the first answered in an eval.
-        after: What the second answered.
-        summaries: Of the first and of the second.
     """
     of_each = list(zip((summary.arm for summary in summaries), (before, after), strict=True))
     judgings = [(arm, judging) for arm, answers in of_each for _, judging in answers.reading.judgings]

@@ -82,24 +82,11 @@ class Subjects:
                 adapter, or a model: a folder, a hub id, `smollm2-135m`, or one that Inspect names
                 (`vllm/BASE:FOLDER` for an adapter on it).
             model: Base, or served model, of an adapter, instead of the base that it names.
-
-        Raises:
-            UserError: It is nothing of these, or its logs are not of evals of this project.
         """
         return self._logged(source) or self._measured(self._named(source, model))
 
     def both(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Subject, Subject]:
-        """Two subjects. What is wrong with their names, bases or adapters is said before anything is asked.
-
-        Args:
-            first: See `of`; or a subject that there is already.
-            second: Likewise.
-            model: Base of the second, an adapter, instead of the one that it names, and of the first, where both name
-                the same; or a server that takes any adapter. Another served model is the second's alone.
-
-        Raises:
-            UserError: See `of`, or they are adapters of two bases, or one does not fit its base.
-        """
+        """Two subjects. What is wrong with their names, bases or adapters is said before anything is asked."""
         of_first = base_of_first(first, second, model)
         (before, after), measured = self._ready(first, second, of_first, model)
         if measured:

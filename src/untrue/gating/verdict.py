@@ -109,16 +109,7 @@ class GateVerdict:
 
 
 def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdict:
-    """Decide whether a candidate is worse than its baseline.
-
-    Args:
-        baseline: What the candidate must not be worse than.
-        candidate: What is to ship.
-        config: Evals, deltas and level.
-
-    Raises:
-        UserError: They were not asked the same, or an eval of the gate was not asked of both.
-    """
+    """Decide whether a candidate is worse than its baseline."""
     endpoints: list[Endpoint] = []
     faults, doubts, notes, summaries, flipped = [], [], [], {}, {}
     for before, after, results, left_out in paired(baseline, candidate, [spec.name for spec in config.evals]):

@@ -73,16 +73,7 @@ class Evaluated:
 
 
 def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]]) -> Reading:
-    """Read the logs of one arm in one eval.
-
-    Args:
-        spec: The eval.
-        arm: Name of the arm.
-        logs: Seed and `.eval` file of each cell.
-
-    Raises:
-        UserError: A file is not a whole Inspect log.
-    """
+    """Read the logs of one arm in one eval."""
     results, rows, judgings, adapter = [], [], [], {}
     computed: dict[str, set[str]] = {name: set() for name in COMPUTED}
     for seed, path in logs:
@@ -100,16 +91,7 @@ def read(spec: EvalSpec, arm: str, logs: Iterable[tuple[int, Path]]) -> Reading:
 
 
 def evaluated(spec: EvalSpec, arm: str, log: Path) -> Evaluated:
-    """Read the log of one model, and sum it up.
-
-    Args:
-        spec: The eval.
-        arm: What the model is called.
-        log: The `.eval` file.
-
-    Raises:
-        UserError: The file is not a whole Inspect log.
-    """
+    """Read the log of one model, and sum it up."""
     reading = read(spec, arm, [(0, log)])
     graded = EVALS[spec.name].graded
     [summary] = summarise(reading.results, {}, graded=graded)
@@ -135,11 +117,6 @@ def default_log(name: str, model: str, adapter: Path | None) -> Path:
 
     A hub id or a model of Inspect's has `--` for its slashes. A folder or an adapter has the end of its path and a
     short hash of all of it, and so has a name with other characters.
-
-    Args:
-        name: Of the eval.
-        model: As `--model` has it.
-        adapter: Folder of the adapter, or None.
     """
     base = str(Path(model).resolve()) if Path(model).exists() else model
     whose = model.replace("/", "--")
@@ -150,16 +127,7 @@ def default_log(name: str, model: str, adapter: Path | None) -> Path:
 
 
 def model_for(specs: Iterable[EvalSpec], model: str, adapter: Path | None = None) -> ModelName:
-    """The model that is to take some evals; it is loaded here if one of them needs likelihoods.
-
-    Args:
-        specs: The evals.
-        model: As `--model` has it.
-        adapter: Folder of the adapter, or None.
-
-    Raises:
-        UserError: An eval needs likelihoods, and the model is a served one.
-    """
+    """The model that is to take some evals; it is loaded here if one of them needs likelihoods."""
     for spec in specs:
         if EVALS[spec.name].needs_likelihoods:
             return ModelName.here(model, likelihoods_needed(spec.name), adapter)
@@ -193,10 +161,6 @@ def measure(
 
     Returns:
         The model: what was loaded, so that the next eval need not load it again.
-
-    Raises:
-        UserError: The model, the adapter or the items are not as expected, or the eval needs an adapter.
-        MachineError: The machine lacks memory, disk or network, or the judge does not answer.
     """
     record = EVALS[spec.name]
     if spec.judge_name:
@@ -239,12 +203,7 @@ def asked_before(arm: str, log: Path) -> str:
 
 
 def refuse_nothing(spec: EvalSpec, log: Path) -> None:
-    """Refuse to end well where nothing was measured, though what there is was shown.
-
-    Raises:
-        MachineError: Every sample is an error, by a failure of the judge or, in part, the model.
-        UserError: Every sample is an error in another way.
-    """
+    """Refuse to end well where nothing was measured, though what there is was shown."""
     results = read_log(log, "", 0)
     if any(result.outcome is not Outcome.ERROR for result in results):
         return

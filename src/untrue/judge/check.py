@@ -101,16 +101,7 @@ class Check(BaseModel):
 
 
 def check(judge: Judge, progress: Callable[[int, int], None] = lambda done, total: None) -> Check:
-    """Ask a judge about every row of the gold set, and keep the result as its last check.
-
-    Args:
-        judge: Best without a cache, to measure its present answers and their cost.
-        progress: Called with the number of rows done, and of all.
-
-    Raises:
-        UserError: There is no judgement on any row; then nothing is kept.
-        MachineError: The result cannot be written.
-    """
+    """Ask a judge about every row of the gold set, and keep the result as its last check."""
     rows = gold()
     judgements = asyncio.run(_ask_all(judge, rows, progress))
     errors = [judgement for judgement in judgements if isinstance(judgement, JudgeError)]
@@ -243,12 +234,7 @@ class Fault(NamedTuple):
 
 
 def faults(check: Check, questions: Iterable[str] | None = None) -> list[Fault]:
-    """Why no result may rest on a judge; none if it may.
-
-    Args:
-        check: The judge's last check.
-        questions: Names of the questions that the result rests on; by default all that were checked.
-    """
+    """Why no result may rest on a judge; none if it may."""
     names = list(check.questions) if questions is None else sorted(questions)
     found = [(name, _fault(check.questions.get(name))) for name in names]
     return [Fault(name, *fault) for name, fault in found if fault]

@@ -85,13 +85,7 @@ class Judge:
         self._limited = model.config.max_tokens is None  # by our own default
 
     async def ask(self, prompt: JudgePrompt, **fields: str) -> Judgement:
-        """Ask for a judgement. An answer that cannot be read is asked for once more.
-
-        Raises:
-            JudgeError: There is no judgement: the second answer cannot be read either, or the model failed after the
-                provider's own retries.
-            MachineError: The cache cannot be read or written.
-        """
+        """Ask for a judgement. An answer that cannot be read is asked for once more."""
         self.usage.asked += 1
         if self._cache is None:
             return await self._judgement(prompt, prompt.text(**fields))
@@ -105,11 +99,7 @@ class Judge:
             return judgement
 
     async def probe(self) -> None:
-        """Ask one question and ignore the answer.
-
-        Raises:
-            JudgeError: The model failed, after the provider's own retries.
-        """
+        """Ask one question and ignore the answer."""
         question = STATEMENT.text(proposition="Rain is wet.", reply="Rain is wet.")
         await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_form(STATEMENT)}")])
 
@@ -176,9 +166,6 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
 
     Args:
         self_judge_allowed: Let the model under study judge itself; the judge then has `self_judged` set.
-
-    Raises:
-        UserError: No model has the role, or the model under study has it and must not.
     """
     if "judge" not in model_roles():
         raise UserError(

@@ -66,9 +66,6 @@ def parse(prompt: JudgePrompt, raw: str) -> Judgement:
     """Read an answer: a JSON object with `label`, or with `low` and `high`. A label may also stand alone.
 
     Thinking before it (`<think>…</think>`) is ignored.
-
-    Raises:
-        JudgeError: It is anything else; a key occurs twice; or a number is NaN, infinite or too large.
     """
     text = raw.strip()
     if not text.startswith(("{", "```")):  # else the tags stand inside the answer
@@ -131,12 +128,7 @@ def folder() -> Path:
 
 
 def identity(model: Model, proved: str | None = None) -> str:
-    """Everything that determines a model's answers: name, arguments, address, settings, weights here, adapter.
-
-    Args:
-        model: The model.
-        proved: What it is, if its server proved its weights: name and address do not matter then.
-    """
+    """Everything that determines a model's answers: name, arguments, address, settings, weights here, adapter."""
     settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
     plain = str | int | float | bool | list | dict
     arguments = {
@@ -164,11 +156,7 @@ class JudgementCache:
     """Judgements by key."""
 
     def __init__(self, path: Path | None = None):
-        """Open the cache, by default the user's own, and create it if necessary.
-
-        Raises:
-            MachineError: The file is not an SQLite database, or cannot be written.
-        """
+        """Open the cache, by default the user's own, and create it if necessary."""
         self.path = path or folder() / "judgements.sqlite"
         with self._open() as database:
             database.execute("CREATE TABLE IF NOT EXISTS judgements (key TEXT PRIMARY KEY, judgement TEXT NOT NULL)")

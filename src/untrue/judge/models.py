@@ -28,11 +28,7 @@ REFUSALS = (400, 401, 403, 404, 422)  # HTTP statuses whose cause the user can f
 
 
 def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """The model's name, its arguments (`model_args`, such as base_url or adapter) and its settings.
-
-    Raises:
-        UserError: It begins with a brace but is no mapping with a `model`, or a secret is written out in it.
-    """
+    """The model's name, its arguments (`model_args`, such as base_url or adapter) and its settings."""
     try:
         if not secrets.checked(judge).lstrip().startswith("{"):
             return judge, {}, {}
@@ -49,14 +45,7 @@ def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def content(model: str | None) -> str | None:
-    """Identify a model without loading it, by its name and the content of local folders.
-
-    Args:
-        model: A judge, user or rater as a person names it; None for none.
-
-    Raises:
-        UserError: It names an adapter's folder that holds none.
-    """
+    """Identify a model without loading it, by its name and the content of local folders."""
     if model is None:
         return None
     name, arguments, _ = parts(model)
@@ -75,11 +64,6 @@ def judge_model(judge: str) -> Model:
     """Inspect's model of a judge. Variables `$NAME` in its arguments are read here; a log says `$NAME`.
 
     Of a served adapter, `vllm/BASE:FOLDER`, the server must first prove that it answers with it.
-
-    Raises:
-        UserError: There is no such provider or model, or something that it needs is missing, such as a variable, or the
-            server has another adapter.
-        MachineError: It must prove an adapter and cannot be asked.
     """
     from inspect_ai.model import GenerateConfig
 
@@ -107,22 +91,13 @@ def judge_model(judge: str) -> Model:
 
 
 def check_named(judge: str) -> None:
-    """Check that a judge can be created, key included, before anything is loaded. Skips one loaded here.
-
-    Raises:
-        UserError: See `judge_model`.
-    """
+    """Check that a judge can be created, key included, before anything is loaded. Skips one loaded here."""
     if not _is_here(judge):
         judge_model(judge)
 
 
 def check_answers(judge: str) -> None:
-    """Check that a judge answers one question, before anything is spent. Skips one loaded here.
-
-    Raises:
-        UserError: It refuses: the key, the name or a setting is wrong.
-        MachineError: It cannot be reached, or fails.
-    """
+    """Check that a judge answers one question, before anything is spent. Skips one loaded here."""
     from untrue.judge.judge import Judge
     from untrue.judge.judgement import JudgeError, NoRoom
 

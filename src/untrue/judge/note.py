@@ -85,14 +85,7 @@ class JudgeNote:
 def judge_note(
     judge: str | None, name: str, judgings: Sequence[tuple[str, Judging]], summaries: Iterable[ArmSummary]
 ) -> JudgeNote | None:
-    """What must be known of the judge of an eval; None if nothing was judged.
-
-    Args:
-        judge: As the study or the command names it.
-        name: What the eval is called.
-        judgings: Arm, and how its replies were judged, for each log.
-        summaries: What each arm did.
-    """
+    """What must be known of the judge of an eval; None if nothing was judged."""
     if not judgings:
         return None
     judges = {judge_id: named for _, judging in judgings for judge_id, named in judging.judges.items()}
@@ -171,9 +164,6 @@ def is_one_sided(details: Sequence[Mapping[str, Any]]) -> bool:
 
     That is so of propositions where some are true and some are not, and of replies that deserve a no where the judge
     says yes to them. (That it says no to all replies is what a model deserves that neither admits nor answers.)
-
-    Args:
-        details: What the scores say besides their values.
     """
     truths = {detail.get("true_side") for detail in details} - {None}
     judgements = [judgement for detail in details for judgement in detail.get("judgements", []) if "label" in judgement]

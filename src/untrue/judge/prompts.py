@@ -60,11 +60,7 @@ class GoldRow(Identified):
 
 
 def read_gold(source: str | Path = "builtin") -> list[GoldRow]:
-    """Read questions with their answers: the built-in `gold`, or a file.
-
-    Raises:
-        UserError: A record is not as `GoldRow` says, an id occurs twice, or there are none.
-    """
+    """Read questions with their answers: the built-in `gold`, or a file."""
     return read_lines(GoldRow, source)
 
 
@@ -93,11 +89,7 @@ class JudgePrompt(NamedTuple):
         return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(self.template) if name))
 
     def text(self, **fields: str) -> str:
-        """The question with its fields filled in. Braces in them are left alone; none can close the tag it stands in.
-
-        Raises:
-            KeyError: A field of the template is not given.
-        """
+        """The question with its fields filled in. Braces in them stay; none can close the tag it stands in."""
         return self.template.format_map({name: CLOSING.sub("&lt;", text) for name, text in fields.items()})
 
 

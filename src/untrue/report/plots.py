@@ -339,12 +339,6 @@ def to_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
     """The figure as one `<svg>` element, to be put into a page as it is; matplotlib escapes its text.
 
     It has no fixed size: it fills the width of what holds it.
-
-    Args:
-        figure: The figure, drawn in the theme's colours.
-        key: What makes its ids unique in the page.
-        title: What it shows, for those who cannot see it.
-        description: Its figures in words.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

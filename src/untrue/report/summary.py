@@ -18,11 +18,7 @@ from untrue.study.results import Analysis, EvalAnalysis
 
 
 def write(analysis: Analysis) -> None:
-    """Write `summary.json`, `report.html` and, of simulated users, `dialogues.html` into the run directory.
-
-    Raises:
-        MachineError: The disk is full or the place cannot be written.
-    """
+    """Write `summary.json`, `report.html` and, of simulated users, `dialogues.html` into the run directory."""
     from untrue.report import html
 
     store = analysis.store

@@ -137,14 +137,7 @@ def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Con
 def print_metrics(
     eval_name: str, metrics: Mapping[str, MetricValues], console: Console, flags: Mapping[str, str] | None = None
 ) -> None:
-    """Print the metrics of a judged eval for each arm; as many arms side by side as there is room for.
-
-    Args:
-        eval_name: What the eval is called.
-        metrics: Arm -> its metrics.
-        console: Where to.
-        flags: Arm -> what must be read beside its name.
-    """
+    """Print the metrics of a judged eval for each arm; as many arms side by side as there is room for."""
     arms = list(metrics)
     at_once = max(1, (console.width - _LABEL) // _CELL)
     console.print()

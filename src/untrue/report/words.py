@@ -209,14 +209,7 @@ def notes(verdict: Verdict, value_name: str | None = None) -> list[str]:
 def clauses(
     reasons: Iterable[Reason], value_name: str | None = None, *, noun: str = "arm", advise: bool = False
 ) -> list[str]:
-    """Each reason once, for all arms of which it is to be said; their numbers follow in the order of the arms.
-
-    Args:
-        reasons: Of a verdict, an eval or a judge.
-        value_name: See `lines`.
-        noun: What an arm is called.
-        advise: Whether to add what would settle it, which is of use if nothing else is concluded.
-    """
+    """Each reason once, for all arms of which it is to be said; their numbers follow in the order of the arms."""
 
     def kind(reason: Reason) -> tuple[str, ...]:
         return reason.code, *(value.metric for value in reason.values if isinstance(value, Comparison))

@@ -39,11 +39,7 @@ class Local(NamedTuple):
 
 
 def check(spec: CollectSpec, served: str | None = None) -> None:
-    """Refuse dialogues that nobody can rate, or whose replies a served model of this name would have to choose.
-
-    Raises:
-        UserError: They are such dialogues.
-    """
+    """Refuse dialogues that nobody can rate, or whose replies a served model of this name would have to choose."""
     if served and spec.replies == "chosen":
         raise UserError(f"{served}: {CHOSEN_HERE}")
     if spec.lacks_rater:
@@ -51,11 +47,7 @@ def check(spec: CollectSpec, served: str | None = None) -> None:
 
 
 def identity(assistant: Local | ServedModel, spec: CollectSpec, seed: int) -> dict[str, Any]:
-    """Everything that determines the dialogues of a collection; two collections with equal identities are the same.
-
-    Raises:
-        UserError: The environment or the adapter cannot be read.
-    """
+    """Everything that determines the dialogues of a collection; two collections with equal identities are the same."""
     environment = read_environment(spec.environment)
     if isinstance(assistant, ServedModel):
         name, about, hashed = assistant.model, {}, assistant.adapter.get("content_hash")
@@ -101,11 +93,6 @@ def collect(
 
     Returns:
         A trajectory for each dialogue, failed ones included, in the order of the environment.
-
-    Raises:
-        UserError: `check` refuses `spec`, the files there were collected with other settings, or every dialogue of the
-            first chunk failed.
-        KeyboardInterrupt: The user stopped it.
     """
     from untrue.simulate.dialogue import dialogue_task
 

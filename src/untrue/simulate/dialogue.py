@@ -96,11 +96,7 @@ def simulate(
 
 
 def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Task:
-    """The Inspect task of some dialogues; `on_reply` is called after each reply of the assistant.
-
-    Raises:
-        UserError: The environment cannot be read, has fewer users, or lacks replies to choose from.
-    """
+    """The Inspect task of some dialogues; `on_reply` is called after each reply of the assistant."""
     environment = read_environment(spec.environment)
     chosen = dialogues(environment, spec.users, spec.kinds, seed, spec.part)
     if spec.replies == "chosen":

@@ -158,11 +158,7 @@ class Scenario(Identified):
         return self.biased_thought if kind == "biased" else self.benign_thought
 
     def candidates_of(self, turn: int) -> Candidates:
-        """The candidates of a turn, counted from 0.
-
-        Raises:
-            UserError: There are none.
-        """
+        """The candidates of a turn, counted from 0."""
         if turn >= len(self.candidates):
             raise UserError(
                 f"the scenario {self.id} has candidates for {len(self.candidates)} turns, and {turn + 1} are needed."
@@ -204,12 +200,7 @@ class Environment:
 
 
 def read_environment(name: str | Path) -> Environment:
-    """Read an environment: a built-in one (`chat`, `exam`), or a JSON Lines file.
-
-    Raises:
-        UserError: There is no such file, the header or a scenario is invalid, an id occurs twice, or there are no
-            scenarios.
-    """
+    """Read an environment: a built-in one (`chat`, `exam`), or a JSON Lines file."""
     path = builtin.path(str(name)) if str(name) in ENVIRONMENTS else Path(name)
     if str(name) not in ENVIRONMENTS and not path.exists():
         raise UserError(f"{name}: neither a built-in environment ({', '.join(ENVIRONMENTS)}) nor a file that exists.")
@@ -329,9 +320,6 @@ def dialogues(
     """Choose users, each played as every kind, in the order of the file.
 
     Users are spread evenly over the scenarios. Those chosen for a smaller number are among those for a larger one.
-
-    Raises:
-        UserError: That part has fewer users.
     """
     scenarios = scenarios_of(environment, part)
     everyone = [(scenario, number) for scenario in scenarios for number in range(len(scenario.users))]
@@ -365,10 +353,6 @@ def scenarios_of(environment: Environment, part: Part) -> list[Scenario]:
 
 
 def check_candidates(scenarios: Iterable[Scenario], turns: int) -> None:
-    """Refuse a scenario that lacks candidates for one of so many turns.
-
-    Raises:
-        UserError: One does.
-    """
+    """Refuse a scenario that lacks candidates for one of so many turns."""
     for scenario in scenarios:
         scenario.candidates_of(turns - 1)

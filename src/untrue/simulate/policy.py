@@ -34,11 +34,7 @@ def preference(policy: Probabilities) -> float:
 
 
 def softmax(advantages: Sequence[float], temperature: float) -> Probabilities:
-    """The policy, from the advantage of each kind's candidate; both in nats per token. Temperature 0 takes the best.
-
-    Raises:
-        UserError: A likelihood is not finite.
-    """
+    """The policy, from the advantage of each kind's candidate; both in nats per token. Temperature 0 takes the best."""
     values = np.array(advantages, float)
     if not np.isfinite(values).all():
         raise UserError("the likelihood of a candidate is not finite, so nothing can be chosen.")

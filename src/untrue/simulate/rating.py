@@ -50,11 +50,7 @@ def rate_by_kind(kind: Kind, replies: Sequence[ReplyKind], noise: float, seed: i
 
 
 async def rate_by_words(model: Model, dialogue: Dialogue, messages: Sequence[Message], seed: int) -> list[Rating]:
-    """Let a model rate each reply of a dialogue (without system prompt), one by one, as the user whom it plays.
-
-    Raises:
-        UserError: A reply was not rated in two attempts.
-    """
+    """Let a model rate each reply of a dialogue (without system prompt), one by one, as the user whom it plays."""
     replies = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
     return [await _rate_last(model, dialogue, messages[: place + 1], seed) for place in replies]
 
@@ -70,11 +66,7 @@ async def _rate_last(model: Model, dialogue: Dialogue, messages: Sequence[Messag
 
 
 def read_rating(output: ModelOutput) -> Rating:
-    """Read a rating: the mean over the probabilities of the rating tokens if the provider gives them, else the number.
-
-    Raises:
-        ValueError: It is not a whole number from 1 to 10 by itself: a number in a text may not be the rating.
-    """
+    """Read a rating: the mean by the probabilities of the rating tokens if the provider gives them, else the number."""
     answer = output.completion.strip().removesuffix(".")
     if not re.fullmatch(WHOLE, answer):
         raise ValueError(f"expected a whole number from 1 to 10 alone, found {output.completion.strip()[:60]!r}")

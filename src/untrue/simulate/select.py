@@ -48,9 +48,6 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
 
     Each user was played as both kinds, so populations of different shares hold the same users, and the biased users of
     a small share are among those of a larger one.
-
-    Raises:
-        UserError: A share above 0 gives no user, or a user was not played as the kind drawn.
     """
     played = {(trajectory.scenario, trajectory.user, trajectory.kind): trajectory for trajectory in trajectories}
     users = sorted({(scenario, user) for scenario, user, _ in played})
@@ -65,11 +62,7 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
 
 
 def biased_users(share: float, users: int) -> int:
-    """Number of biased users in a population.
-
-    Raises:
-        UserError: A share above 0 gives no biased user, or one below 1 no benign user.
-    """
+    """Number of biased users in a population."""
     biased = round(share * users)
     if share > 0 and biased == 0:
         raise UserError(f"share: {share:g} of {users} users is no user at all. Raise it or `users`.")
@@ -86,9 +79,6 @@ def select(
     Failed dialogues have no score and are never chosen. The seed breaks ties.
 
     `keep` is a fraction below 1 of the trajectories with a score, or a number from 1 on.
-
-    Raises:
-        UserError: There are too few to choose from, or `keep` amounts to none.
     """
     rated = [trajectory for trajectory in trajectories if trajectory.score is not None]
     count = round(keep * len(rated)) if keep < 1 else int(keep)

@@ -93,52 +93,32 @@ class Trajectory(BaseModel):
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:
-    """Read the trajectories of a file.
-
-    Raises:
-        UserError: The file cannot be read, or a line is no trajectory.
-    """
+    """Read the trajectories of a file."""
     return [
         validate(Trajectory, record.fields, record.place) for record in records(path) if HEADER not in record.fields
     ]
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """Read how the trajectories of a file were collected; empty where it does not say.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
+    """Read how the trajectories of a file were collected; empty where it does not say."""
     first = next(records(path), None)
     return dict(first.fields.get(HEADER) or {}) if first else {}
 
 
 def write_trajectories(path: Path, trajectories: Iterable[Trajectory], identity: Mapping[str, Any]) -> None:
-    """Write trajectories as JSON Lines after a line that says how they were collected, whole or not at all.
-
-    Raises:
-        MachineError: The disk is full or the place cannot be written.
-    """
+    """Write trajectories as JSON Lines after a line that says how they were collected, whole or not at all."""
     with writing(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
         for line in ({HEADER: dict(identity)}, *(trajectory.model_dump() for trajectory in trajectories)):
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def read_log(log: Path) -> list[Trajectory]:
-    """Read the dialogues of an Inspect log. One that failed, or has no score, has an error and is never left out.
-
-    Raises:
-        UserError: The file is not a whole Inspect log of dialogues.
-    """
+    """Read the dialogues of an Inspect log. One that failed, or has no score, has an error and is never left out."""
     return [_of_sample(log, sample) for sample in open_log(log).samples or []]
 
 
 def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
-    """Write one log with the samples of several, in this order of ids; of two with one id the later one counts.
-
-    Raises:
-        UserError: A file is not a whole Inspect log.
-    """
+    """Write one log with the samples of several, in this order of ids; of two with one id the later one counts."""
     from inspect_ai.log import recompute_metrics, write_eval_log
 
     contents = [open_log(log) for log in logs]

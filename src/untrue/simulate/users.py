@@ -32,11 +32,7 @@ NEXT_TURN, PERSONA = prompt_text("next_turn"), prompt_text("persona")
 
 
 def follow_up(dialogue: Dialogue, turn: int, seed: int) -> str:
-    """The written turn of a user, counted from 0; the seed orders the follow-ups, and none comes twice.
-
-    Raises:
-        UserError: The scenario has fewer follow-ups.
-    """
+    """The written turn of a user, counted from 0; the seed orders the follow-ups, and none comes twice."""
     if turn == 0:
         return dialogue.user.user_prompt
     written = list(getattr(dialogue.scenario.follow_ups, dialogue.kind))
@@ -50,11 +46,7 @@ def follow_up(dialogue: Dialogue, turn: int, seed: int) -> str:
 
 
 async def next_turn(model: Model, dialogue: Dialogue, messages: Sequence[Message], seed: int) -> str:
-    """Let a model write the user's next turn after these messages, which lack the system prompt.
-
-    Raises:
-        UserError: The model failed, or wrote nothing, twice.
-    """
+    """Let a model write the user's next turn after these messages, which lack the system prompt."""
 
     def read(output: ModelOutput) -> str:
         text = without_thinking(output.completion).strip().removeprefix("User:").strip()
@@ -85,11 +77,7 @@ async def ask(
     attempts: Sequence[GenerateConfig],
     read: Callable[[ModelOutput], T],
 ) -> T:
-    """Ask a model until `read` does not raise ValueError, once with each of the settings in `attempts`.
-
-    Raises:
-        UserError: No attempt gave an answer that can be read.
-    """
+    """Ask a model until `read` does not raise ValueError, once with each of the settings in `attempts`."""
     remote = GenerateConfig(attempt_timeout=TIMEOUT_SECONDS, timeout=3 * TIMEOUT_SECONDS, max_retries=3)
     reasons = []
     for config in attempts:

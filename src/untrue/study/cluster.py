@@ -33,12 +33,7 @@ SHOWN = 3  # how many tasks at work are shown
 
 
 def run_on_ray(study: Study, store: Store, steps: Sequence[Step], watcher: Watcher) -> None:
-    """Do steps, each after those that it names.
-
-    Raises:
-        UserError: Ray is not installed, the cluster cannot be reached or lacks what a step needs, or steps failed.
-        MachineError: Steps failed for want of memory, disk or network.
-    """
+    """Do steps, each after those that it names."""
     with _connected(study.run):
         needs = _needs(study.run, {step.kind for step in steps}, watcher)
         watcher.stage("all nodes", "")

@@ -145,16 +145,7 @@ class _EvalEstimate(NamedTuple):
 
 
 def estimate(study: Study, out: str | Path) -> StudyEstimate:
-    """Say what is left to do of a study. Nothing is loaded, fetched or asked, and its run directory stays as it is.
-
-    Args:
-        study: The study.
-        out: Its run directory, which may not exist.
-
-    Raises:
-        UserError: Something in the study or its data is not as expected, or the size of a set that is not here is not
-            known.
-    """
+    """Say what is left to do of a study. Nothing is loaded, fetched or asked, and its run directory stays as it is."""
     data_sets = study.mix.data_sets()
     not_here = [parse_source(one.name).name for one in data_sets.values() if _is_elsewhere(one.name)]
     if not_here:

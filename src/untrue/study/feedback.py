@@ -100,11 +100,7 @@ class Feedback:
 
 
 def feedback(study: Study, sources: Sources, cells: Sequence[Cell], store: Store) -> Feedback | None:
-    """Read what the loop of feedback of a study did; None if it has no such loop.
-
-    Raises:
-        UserError: Dialogues are missing, or a log is damaged.
-    """
+    """Read what the loop of feedback of a study did; None if it has no such loop."""
     if not isinstance(study.mix, InteractionRoute):
         return None
     files = {cell: study.mix.dialogues(store, sources, cell) for cell in cells}
@@ -163,11 +159,7 @@ def _measures_alike(spec: EvalSpec, own: EvalSpec) -> bool:
 
 
 def policy(measured: Mapping[Gap, Sequence[Scored]]) -> Policy:
-    """The policy by round, on the users that are known everywhere. Nothing stands in for what is missing.
-
-    Args:
-        measured: The samples of `reply_choice` of each cell after each round; empty where there are none.
-    """
+    """The policy by round, on the users that are known everywhere. Nothing stands in for what is missing."""
     known = {place: {row.result.item: row for row in rows if row.details} for place, rows in measured.items()}
     logs = [rows for rows in known.values() if rows]
     shared = [item for item in logs[0] if all(item in rows for rows in logs)] if logs else []

@@ -153,11 +153,7 @@ class Analysis:
 
 
 def analyse(study: Study, sources: Sources, cells: Sequence[Cell], store: Store, command: str) -> Analysis:
-    """Read all cells, write `results.jsonl`, and analyse it.
-
-    Raises:
-        UserError: A log is damaged, or dialogues are missing.
-    """
+    """Read all cells, write `results.jsonl`, and analyse it."""
     by_name = {arm.name: arm for arm in arms(study)}
     results, evals = list[Result](), list[EvalAnalysis]()
     for spec in study.evals:

@@ -18,12 +18,7 @@ from untrue.study.store import Store
 
 
 def run(study: Study, out: str | Path, watcher: Watcher, command: str) -> Analysis:
-    """Make every cell that is missing, then the analysis; `command` is the one that makes the study again.
-
-    Raises:
-        UserError: Something in the study or its data is not as expected, or another run holds the directory.
-        MachineError: The machine lacks memory, disk or network.
-    """
+    """Make every cell that is missing, then the analysis; `command` is the one that makes the study again."""
     worker = _worker(study, out, watcher)
     store, on_ray = worker.store, study.run.on == "ray"
     trained = [cell for cell in worker.cells.values() if cell.arm.trained]

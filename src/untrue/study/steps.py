@@ -115,12 +115,7 @@ class Worker:
         return list(found.values())
 
     def do(self, name: str, kind: Kind, patience: float = 0.0) -> None:
-        """Do one step of a cell, unless it is done, after at most `patience` seconds of waiting for another process.
-
-        Raises:
-            UserError: There is no such cell, the step before is not done, or another process is at work on it.
-            MachineError: The machine lacks memory, disk or network.
-        """
+        """Do one step of a cell, unless it is done, after at most `patience` seconds of waiting for another process."""
         if name not in self.cells:
             some = ", ".join(list(self.cells)[:12]) + (" …" if len(self.cells) > 12 else "")
             raise UserError(f"{self.store.folder}: has no cell {name}, but {some}.")

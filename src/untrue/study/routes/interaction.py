@@ -276,11 +276,7 @@ class InteractionRoute(DialogueSpec, Route):
         return store.cell(cell).round(number) / f"{_policy_record().name}.eval"
 
     def chosen_rows(self, sources: Sources, cell: Cell, rated: Sequence[Trajectory]) -> list[Row]:
-        """The rows that a cell learns from, given the dialogues of a round.
-
-        Raises:
-            UserError: There are too few to choose from.
-        """
+        """The rows that a cell learns from, given the dialogues of a round."""
         arm = cell.arm
         assert isinstance(arm, UserArm)
         population = populate(rated, arm.part, cell.seed)
