@@ -19,9 +19,9 @@ import numpy as np
 
 from untrue.api import load_study
 from untrue.simulate.environment import KINDS, REPLY_KINDS, ReplyKind
-from untrue.simulate.rating import rate_by_kind
 from untrue.simulate.select import SelectBy, populate, select
 from untrue.simulate.trajectory import Choice, Trajectory, read_trajectories
+from untrue.simulate.users import rate_by_kind
 from untrue.study.routes.interaction import InteractionRoute, UserArm
 
 DRAWS = 50  # how often the whole loop is drawn, over all seeds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from untrue.terminal import visible
+from untrue.progress import visible
 
 
 @pytest.mark.parametrize(

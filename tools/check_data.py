@@ -51,7 +51,7 @@ from untrue.models import embedded
 from untrue.models.load import load
 from untrue.progress import bar
 from untrue.simulate.environment import ENVIRONMENTS, REPLY_KINDS, ReplyKind, Scenario, read_environment
-from untrue.terminal import plain
+from untrue.progress import plain
 
 RATIO = (0.75, 1.33)
 """What the second of two paired texts may be of the first."""

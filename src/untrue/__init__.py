@@ -27,11 +27,10 @@ from untrue.outcomes import Outcome, Result
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL tells its makers of each trainer otherwise
 
 if TYPE_CHECKING:
-    from untrue.api import compare, evaluate, gate, load_study, run_study, train
+    from untrue.api import Evaluation, compare, evaluate, gate, load_study, run_study, train
     from untrue.data.items import Item
     from untrue.data.items import read_items as load_items
     from untrue.data.rows import Row
-    from untrue.evaluation import Evaluation
     from untrue.gating.callback import HonestyCallback
 
     __version__: str
@@ -59,7 +58,7 @@ __all__ = [
 # Name -> where it is.
 _LAZY = {
     **{name: ("untrue.api", name) for name in ("compare", "evaluate", "gate", "load_study", "run_study", "train")},
-    "Evaluation": ("untrue.evaluation", "Evaluation"),
+    "Evaluation": ("untrue.api", "Evaluation"),
     "Item": ("untrue.data.items", "Item"),
     "load_items": ("untrue.data.items", "read_items"),
     "Row": ("untrue.data.rows", "Row"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -20,8 +22,53 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-from untrue.terminal import plain
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # C0 without tab and line ends, DEL and C1: all escape sequences need one
+    r"|\r(?!\n)"  # what follows would be written over the line
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # marks and overrides of direction
+    r"|[\u2028\u2029\ud800-\udfff]"  # other line ends, and halves of pairs, which cannot be printed
+)
+
+
+def visible(text: str) -> str:
+    r"""A text with its control characters escaped, such as `\x1b`; line ends and tabs stay."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """What a user or a model wrote, for rich: without markup or emoji, its control characters escaped."""
+    return Text(visible(text), style)
+
+
+class _Pipe(io.FileIO):
+    """Drops what nobody reads, on which Python would fail, and what is left after a failure, such as of a full disk."""
+
+    _has_failed = False
+
+    def write(self, data: Any, /) -> int | None:
+        if self._has_failed:
+            return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+        except OSError:
+            self._has_failed = True
+            raise
+
+
+def unbroken(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """A standard stream that takes whatever is written, even if nobody reads it or its encoding lacks a character.
+
+    So `untrue list evals | head -1` exits with 0, and `untrue gate … | true` with its verdict. Libraries that print
+    would exit with 1, which is a verdict.
+    """
+    pipe = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+    by_line = stream.line_buffering or stream.write_through
+    return io.TextIOWrapper(pipe, stream.encoding, "replace", line_buffering=by_line)
+
 
 # Called with how much is done, of how much, and a note, such as the loss: when a stage begins its work, then often.
 Step = Callable[[int, int, str], None]

@@ -139,7 +139,7 @@ def test_what_the_machine_did_is_a_line_and_its_traceback_is_shown_on_demand(
     def breaks(*arguments: object) -> None:
         raise OSError("the disk is odd")
 
-    monkeypatch.setattr("untrue.cli.lists._print", breaks)
+    monkeypatch.setattr("untrue.cli.data._print", breaks)
     done = untrue("list", "evals")
     assert done.code == 4 and "Traceback" in done.err and "in breaks" in done.err
     monkeypatch.delenv("UNTRUE_DEBUG")

@@ -10,8 +10,7 @@ import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 
-from untrue.engine.hidden_states import last_token_states
-from untrue.engine.likelihoods import LikelihoodEngine
+from untrue.engine.likelihoods import LikelihoodEngine, last_token_states
 from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from untrue.data.items import read_statements
-from untrue.engine.hidden_states import last_token_states
+from untrue.engine.likelihoods import last_token_states
 from untrue.errors import UserError
 from untrue.evals.truth_probe import EVAL, States, probe, probes
 from untrue.harness.catalogue import EVALS, eval_spec

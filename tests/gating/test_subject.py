@@ -19,10 +19,9 @@ from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from tests.serving.lora_server import LoraServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.gating.bases import base_of_first, own_base
 from untrue.gating.config import GateConfig
 from untrue.gating.pairing import SAME, TWO_FORMATS, paired
-from untrue.gating.subject import Subject, Subjects, of_random_items
+from untrue.gating.subject import Subject, Subjects, base_of_first, of_random_items, own_base
 from untrue.gating.verdict import gate
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.resume import has_replies

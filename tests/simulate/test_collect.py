@@ -20,8 +20,8 @@ from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.collect import Local, collect
 from untrue.simulate.environment import CollectSpec, dialogues, read_environment
-from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import Trajectory, read_log, read_trajectories, write_trajectories
+from untrue.simulate.users import LIKING
 
 Collecting = Callable[..., list[Trajectory]]
 WRITTEN: dict[str, Any] = {"replies": "generated", "rater": "scripted/rater", "max_tokens": 4}

@@ -20,8 +20,8 @@ from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.dialogue import simulate
 from untrue.simulate.environment import read_environment
-from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import read_log
+from untrue.simulate.users import LIKING
 
 ANSWERS: dict[str, Callable[[int, str], str]] = {
     "garbage": lambda number, asked: "banana banana",

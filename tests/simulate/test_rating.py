@@ -15,7 +15,7 @@ from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
 from untrue.data.rows import Message
 from untrue.errors import UserError
 from untrue.simulate.environment import KINDS, REPLY_KINDS, Environment, ReplyKind, dialogues
-from untrue.simulate.rating import LIKING, rate_by_kind, rate_by_words, read_rating
+from untrue.simulate.users import LIKING, rate_by_kind, rate_by_words, read_rating
 
 TALK: list[Message] = [
     {"role": "user", "content": "Tea?"},

@@ -17,7 +17,7 @@ from rich.console import Console
 from untrue import secrets
 from untrue.errors import UntrueError, UserError, one_line
 from untrue.files import is_disk_full
-from untrue.terminal import plain
+from untrue.progress import plain
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

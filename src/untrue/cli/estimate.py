@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from untrue.cli.evaluate import in_dollars
+from untrue.progress import plain
 from untrue.report.table import new_table
-from untrue.terminal import plain
 
 if TYPE_CHECKING:
     from untrue.study.estimate import StudyEstimate

@@ -20,7 +20,7 @@ from untrue.errors import UserError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from untrue.evaluation import EvaluationPart
+    from untrue.api import EvaluationPart
     from untrue.harness.eval import EvalSpec
     from untrue.harness.run import Cost
     from untrue.judge.cost import Estimate

@@ -126,8 +126,8 @@ def gate(
     """
     from untrue.errors import UserError
     from untrue.files import write_text
-    from untrue.gating.bases import own_base
     from untrue.gating.config import GateConfig
+    from untrue.gating.subject import own_base
     from untrue.gating.verdict import gate as decide
     from untrue.report import gate as report
     from untrue.settings import assignments, load, validate

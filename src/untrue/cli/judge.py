@@ -11,8 +11,7 @@ from rich.table import Table
 
 from untrue.cli.errors import for_people
 from untrue.cli.options import DryRun, Json
-from untrue.progress import bar
-from untrue.terminal import plain
+from untrue.progress import bar, plain
 
 if TYPE_CHECKING:
     from untrue.judge.check import Check

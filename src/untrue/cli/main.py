@@ -13,18 +13,17 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from untrue.cli.data import data
+from untrue.cli.data import data, lists
 from untrue.cli.doctor import doctor
 from untrue.cli.errors import for_people, told
 from untrue.cli.evaluate import EvalCommand, evaluate
 from untrue.cli.fingerprint import fingerprint
 from untrue.cli.gate import compare, gate
 from untrue.cli.judge import judge
-from untrue.cli.lists import lists
 from untrue.cli.options import DryRun, Dtype, Json, Model, split_seed
 from untrue.cli.simulate import simulate
 from untrue.errors import UserError
-from untrue.terminal import plain, unbroken
+from untrue.progress import plain, unbroken
 
 # The commands in the order of a user's work, in which `untrue --help` lists them.
 ORDER = (

@@ -6,7 +6,7 @@ import typer
 from pydantic import BaseModel
 
 from untrue.errors import UserError
-from untrue.terminal import visible
+from untrue.progress import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 SEED_KEY = "\n\n- `seed`: Random seed. [0]"  # what `keys_of` says of `split_seed`

@@ -14,10 +14,10 @@ from rich.table import Table
 from untrue.cli.errors import for_people
 from untrue.cli.options import SEED_KEY, Dtype, Json, keys_of, split_seed
 from untrue.errors import UserError
+from untrue.progress import plain
 from untrue.settings import assignments, validate
 from untrue.simulate.environment import CollectSpec
 from untrue.simulate.select import SelectSpec
-from untrue.terminal import plain
 from untrue.training.spec import METHODS
 
 if TYPE_CHECKING:

@@ -126,7 +126,7 @@ class UntrueAPI(ModelAPI):
             texts: Read as documents in one pass, outside the chat format.
             base: Of the base model, with the adapter switched off.
         """
-        from untrue.engine.hidden_states import last_token_states
+        from untrue.engine.likelihoods import last_token_states
 
         return last_token_states(self._loaded, texts, self._model, base=base)
 

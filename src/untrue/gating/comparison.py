@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from untrue.gating.answers import Answers
-from untrue.gating.flips import Flips, flips
-from untrue.gating.pairing import doubts_of, opposite_moves, paired, sides
+from untrue.gating.answers import Answers, Flips, flips, sides
+from untrue.gating.pairing import doubts_of, opposite_moves, paired
 from untrue.gating.subject import Subject
 from untrue.harness.eval import Eval
 from untrue.judge.check import last_check

@@ -13,8 +13,7 @@ from dataclasses import replace
 
 from untrue.errors import UserError
 from untrue.gating.answers import Answers
-from untrue.gating.bases import refuse_other_base
-from untrue.gating.subject import Subject
+from untrue.gating.subject import Subject, refuse_other_base
 from untrue.harness.eval import Eval
 from untrue.judge.note import judge_note
 from untrue.outcomes import Outcome, Result
@@ -94,12 +93,6 @@ def paired(
                 " model or a full fine-tune is its own base). Compare adapters of one base, or leave the eval out."
             )
         yield before, after, results, notes
-
-
-def sides(results: Sequence[Result]) -> tuple[list[Result], list[Result]]:
-    """The results of the baseline, and those of the candidate."""
-    first, second = ([result for result in results if result.arm == arm] for arm in ("baseline", "candidate"))
-    return first, second
 
 
 def _no_tokenizer_in_common(before: Answers, after: Answers) -> tuple[str, str]:

@@ -20,10 +20,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from untrue.gating.answers import Answers
+from untrue.gating.answers import Answers, Flips, flips, sides
 from untrue.gating.config import GateConfig
-from untrue.gating.flips import Flips, flips
-from untrue.gating.pairing import doubts_of, hidden_loss, opposite_moves, paired, sides
+from untrue.gating.pairing import doubts_of, hidden_loss, opposite_moves, paired
 from untrue.gating.subject import Subject
 from untrue.harness.eval import Eval
 from untrue.outcomes import Outcome, Result

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from untrue.data.hub import is_unreached
+from untrue.data.records import is_unreached
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
 from untrue.models import embedded

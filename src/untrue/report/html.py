@@ -11,8 +11,8 @@ from untrue.outcomes import Outcome, Result
 from untrue.report import format, plots, words
 from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, dose, outcome_word, p_value
 from untrue.simulate.environment import REPLY_KINDS, ReplyKind, Scenario
-from untrue.simulate.rating import LIKING
 from untrue.simulate.trajectory import Choice, Trajectory
+from untrue.simulate.users import LIKING
 from untrue.study.feedback import Chapter
 from untrue.study.results import Analysis
 

@@ -53,9 +53,8 @@ from untrue.simulate.environment import (
     read_environment,
 )
 from untrue.simulate.policy import draw, probabilities
-from untrue.simulate.rating import rate_by_kind, rate_by_words
 from untrue.simulate.trajectory import CHOSEN, Choice, spoken
-from untrue.simulate.users import follow_up, next_turn
+from untrue.simulate.users import follow_up, next_turn, rate_by_kind, rate_by_words
 from untrue.thinking import without_thinking
 
 
