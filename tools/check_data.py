@@ -49,9 +49,8 @@ from untrue.evals.capability import likeliest
 from untrue.judge.prompts import QUESTIONS, GoldRow, read_gold
 from untrue.models import embedded
 from untrue.models.load import load
-from untrue.progress import bar
+from untrue.progress import bar, plain
 from untrue.simulate.environment import ENVIRONMENTS, REPLY_KINDS, ReplyKind, Scenario, read_environment
-from untrue.progress import plain
 
 RATIO = (0.75, 1.33)
 """What the second of two paired texts may be of the first."""
