@@ -24,8 +24,8 @@ from untrue.data import sets
 from untrue.data.items import read_items
 from untrue.data.rows import Message
 from untrue.engine.generation import GenerationEngine, Reply, Request
-from untrue.models.dtype import MOST_TIMES_SLOWER, times_slower
 from untrue.models.load import LoadedModel, load
+from untrue.models.runtime import MOST_TIMES_SLOWER, times_slower
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job in the background; tests stop runs by Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

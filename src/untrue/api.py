@@ -82,7 +82,7 @@ def evaluate(
         limit: Only so many items of each eval that is given by name, spread over their kinds. Of `forced_choice` and
             `sft_cue` they are random, so that a model may be compared with its base (`untrue eval order=random`).
         judge: Who judges the judged evals that are given by name, such as `openai/gpt-5-mini`.
-        dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`, of a model that is loaded.
+        dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`, of a model that is loaded.
         seed: Of the replies that a model in this process writes.
         log_dir: Folder of the logs; by default a new temporary one. What a judged eval has there is gone on with.
         log: The log of a single eval, instead of a name in `log_dir`.
@@ -227,7 +227,7 @@ def gate(
         candidate: What is to ship, likewise. A model in memory is asked by `evaluate` first.
         config: A `gate.yaml`.
         model: Base of the adapters, instead of the one that they name; see `--model` of `untrue gate --help`.
-        dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`, of a model that is loaded.
+        dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`, of a model that is loaded.
         log_dir: Folder of the logs that are made; by default a new temporary one. What is there is not asked again.
         progress: Show bars, or lines, on standard error.
         **settings: Keys of `gate.yaml`, such as `alpha=0.025` or `delta={"lie_rate": 0.03}`. `evals` are by default
@@ -292,7 +292,7 @@ def train(
         out: Folder of the adapter.
         tokenizer: Of a model in memory.
         start: Folder of an adapter to go on from; by default a new one is begun.
-        dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`, of a model that is loaded.
+        dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`, of a model that is loaded.
         seed: Of the adapter's first weights and of the order of rows.
         gpus: GPUs of this machine that share the training: 1, 2, 4 or 8.
         shard: What they split: `none` of the model, or all of it by `fsdp2` or `zero3`.

@@ -114,7 +114,7 @@ def test_bundles_in_one_pass_get_the_figures_that_each_gets_alone(engine, prompt
 def test_models_whose_attention_is_not_plain_are_scored_under_one_mask_for_all(engine, prompts, monkeypatch):
     bundles = [[engine.query(messages, replies)] for messages, replies in prompts]
     by_hand = engine.score_all(bundles)
-    monkeypatch.setattr("untrue.engine.attention.PLAIN", ())
+    monkeypatch.setattr("untrue.models.families.FAMILIES", {})
     by_sdpa = engine.score_all(bundles)
     for ours, sdpa in zip(by_hand, by_sdpa, strict=True):
         for one, other in zip(ours[0], sdpa[0], strict=True):

@@ -213,7 +213,7 @@ def parts(content: Any) -> list[Any]:
 def test_thoughts_are_a_part_of_their_own_and_never_the_reply(text):
     from untrue.engine.provider import _parts
     from untrue.harness.judged import with_thinking
-    from untrue.thinking import without_thinking
+    from untrue.models.chat import without_thinking
 
     output = ModelOutput(
         model="tiny", choices=[ChatCompletionChoice(message=ChatMessageAssistant(content=_parts(text)))]

@@ -89,7 +89,7 @@ def build(name: str, folder: Path, *, seed: int = 0) -> Path:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from untrue.models.quiet import quiet
+    from untrue.models.runtime import quiet
 
     family = FAMILIES[name]
     tokenizer = make_tokenizer(family)

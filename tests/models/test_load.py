@@ -14,7 +14,7 @@ import torch
 
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.models import embedded
-from untrue.models.load import LoadedModel, load
+from untrue.models.load import LoadedModel, capabilities, load
 from untrue.serving.vllm import serving
 
 
@@ -167,8 +167,7 @@ def test_a_hub_id_without_a_network_is_the_machines_and_a_folders_name_the_users
     began = time.monotonic()
     for name in ("nobody/nothing", "smollm2-135"):
         assert refusal(name, MachineError) == NOWHERE.format("cannot be reached")
-    for name in ("adapters/mine", "mine/adapter"):
-        assert refusal(name) == NOWHERE.format("cannot be reached")
+    assert refusal("mine/adapter") == NOWHERE.format("cannot be reached")
     assert time.monotonic() - began < 10  # transformers by itself waits that long for each of several files
 
 
@@ -190,6 +189,19 @@ def test_a_name_that_means_two_models_is_refused(copy: Path, monkeypatch: pytest
     assert load("./smollm2-135m", device="cpu").base_id == "smollm2-135m"
     (copy.parent / "smollm2-135m/config.json").unlink()
     assert embedded.is_named("smollm2-135m")
+
+
+def test_attention_context_and_template_are_told(tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    facts = capabilities(tiny)
+    assert facts["architecture"].startswith("llama, ") and facts["architecture"].endswith(" parameters")
+    assert facts["attention"] == "sdpa; layers: 2 of full_attention"
+    assert facts["context"] == "1,024 tokens"
+    assert facts["system message"] == "has a place in the template"
+    assert (facts["thinking"], facts["date"]) == ("the template has none", "the template writes none")
+    assert facts["first token"] == "the reply's alone"
+    monkeypatch.setattr(tiny.model.config, "layer_types", ["sliding_attention", "full_attention"], raising=False)
+    monkeypatch.setattr(tiny.model.config, "sliding_window", 64, raising=False)
+    assert capabilities(tiny)["attention"] == "sdpa; layers: 1 of sliding_attention, 1 of full_attention (64 tokens)"
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def _machine() -> dict[str, Any]:
     import torch
 
     from untrue.models import embedded
-    from untrue.models.dtype import number_format, times_slower
+    from untrue.models.runtime import number_format, times_slower
     from untrue.versions import versions
 
     has_gpu = torch.cuda.is_available()
@@ -59,8 +59,7 @@ def _machine() -> dict[str, Any]:
 
 def _model(name: str, dtype: str) -> dict[str, Any]:
     from untrue.engine.likelihoods import check_exact
-    from untrue.models.capabilities import capabilities
-    from untrue.models.load import load
+    from untrue.models.load import capabilities, load
 
     loaded = load(name, dtype=dtype, say=say)
     facts = {"model": name, "base": loaded.base_id, **capabilities(loaded), "identity": loaded.identity}

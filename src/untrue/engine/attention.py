@@ -20,9 +20,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from untrue.errors import UserError
-
-# Model types whose attention is a softmax of scaled scores and nothing else: no soft caps, no sinks.
-PLAIN = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
+from untrue.models.families import family_of
 
 
 class Part(NamedTuple):
@@ -63,9 +61,7 @@ Rule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.
 def is_plain(model: Any) -> bool:
     """Whether a model attends in the plain way that is computed here, and runs on a CPU."""
     return (
-        model.device.type == "cpu"
-        and model.config.get_text_config().model_type in PLAIN
-        and model.config._attn_implementation == "sdpa"
+        model.device.type == "cpu" and family_of(model.config).is_plain and model.config._attn_implementation == "sdpa"
     )
 
 

@@ -12,7 +12,6 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -24,8 +23,9 @@ from untrue.engine.batcher import Batcher, Job
 from untrue.engine.likelihoods import Continuation, PrefixTree, layout
 from untrue.engine.sampling import Draw, TokenLogprob, logprobs, sample
 from untrue.errors import MachineError, UserError
+from untrue.models.chat import without_thinking
+from untrue.models.families import THINKING_TAGS, cache_argument
 from untrue.models.load import LoadedModel
-from untrue.thinking import TAGS, without_thinking
 
 
 class Slots(Cache):
@@ -214,7 +214,7 @@ def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
     text, raw = (str(tokenizer.decode(tokens, skip_special_tokens=skip)) for skip in (True, False))
     if without_thinking(raw) == raw:
         return text
-    for token in set(tokenizer.all_special_tokens) - {*TAGS, *TAGS.values()}:
+    for token in set(tokenizer.all_special_tokens) - {*THINKING_TAGS, *THINKING_TAGS.values()}:
         raw = raw.replace(token, "")
     return raw
 
@@ -239,8 +239,7 @@ class GenerationEngine(Batcher[Ongoing]):
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._token_bytes = 2 * config.num_hidden_layers * heads * width * self.base.dtype.itemsize
-        # transformers renamed it; the old name works for some time, with a warning.
-        self._cache_name = "cache" if "cache" in signature(type(self.base).forward).parameters else "past_key_values"
+        self._cache_name = cache_argument(self.base)
 
     async def generate(self, request: Request) -> Reply:
         """Wait for a reply.

@@ -10,7 +10,6 @@ mix tokens in other ways, such as a recurrent one, would mix the branches of a t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import islice
@@ -25,17 +24,12 @@ from untrue.engine.attention import Layout, Part, attending, is_plain
 from untrue.engine.batcher import Batcher, Job
 from untrue.errors import UserError
 from untrue.models.chat import agreed
+from untrue.models.families import pass_tokens, tree_obstacle, windows
 from untrue.models.load import LoadedModel
 
 ROWS = 16  # rows of logits that are in float32 at once
 
 TOKENS = 4096  # tokens of the bundles that share a pass, counted before prefixes are shared
-
-# Types of layers that obey an attention mask.
-ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-
-# Types of models whose positions are always ALiBi's; others say so by the key `alibi` of their config.
-ALIBI = ("bloom", "mpt")
 
 QUESTIONS = (
     "Which of the two clocks in the old station hall is right, the one above the ticket office or the one by the door?",
@@ -267,7 +261,7 @@ class LikelihoodEngine(Batcher[Scoring]):
             check_can_switch_off(self._loaded)
         trees = [PrefixTree(bundle) for bundle in bundles]
         tokens = [token for tree in trees for token in tree.tokens]
-        if len(tokens) > self._loaded.pass_tokens and sum(len(query) for bundle in bundles for query in bundle) > 1:
+        if len(tokens) > pass_tokens(base.config) and sum(len(query) for bundle in bundles for query in bundle) > 1:
             return [[[self.score([(reply,)])[0][0] for reply in query] for query in bundle] for bundle in bundles]
         parents = [start + np.array(tree.reply_parents) for tree, start in zip(trees, _starts(trees), strict=True)]
         read, rows = (torch.from_numpy(array) for array in np.unique(np.concatenate(parents), return_inverse=True))
@@ -343,17 +337,8 @@ def check_exact(loaded: LoadedModel) -> float:
     """
     if loaded.model in _differences:
         return _differences[loaded.model]
-    config = loaded.model.config.get_text_config()
-    if config.model_type in ALIBI or getattr(config, "alibi", False):
-        raise UserError(
-            f"{loaded.name}: puts positions into its attention by their place in a pass (ALiBi), which a prefix tree"
-            " would change. Its likelihoods cannot be read here."
-        )
-    if mixing := set(getattr(config, "layer_types", None) or ()) - ATTENTION:
-        raise UserError(
-            f"{loaded.name}: has layers of type {', '.join(sorted(mixing))}, which would mix the branches of a"
-            " prefix tree. Its likelihoods cannot be read here."
-        )
+    if obstacle := tree_obstacle(loaded.model.config):
+        raise UserError(f"{loaded.name}: {obstacle}. Its likelihoods cannot be read here.")
     difference, limit = _difference(loaded), LIMITS[loaded.model.dtype]
     if not difference <= limit:  # true of NaN too
         raise UserError(
@@ -368,9 +353,7 @@ def check_exact(loaded: LoadedModel) -> float:
 @torch.inference_mode()
 def _difference(loaded: LoadedModel) -> float:
     engine = LikelihoodEngine(loaded)
-    config = loaded.model.config.get_text_config()
-    windows = [value for key, value in vars(config).items() if re.search("window|chunk", key) and type(value) is int]
-    length = max((window for window in windows if window <= LONGEST_WINDOW), default=0)
+    length = max((window for window in windows(loaded.model.config) if window <= LONGEST_WINDOW), default=0)
     bundle = []
     for text in QUESTIONS:
         times = 1 + length // len(engine.query([{"role": "user", "content": text}], REPLIES)[0].prompt)

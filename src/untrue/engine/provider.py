@@ -36,8 +36,9 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from untrue.data.rows import Message
 from untrue.errors import UserError
 from untrue.models.adapter import in_format_of, with_adapter
+from untrue.models.chat import without_thinking
+from untrue.models.families import THINKING_TAGS
 from untrue.models.load import LoadedModel, load
-from untrue.thinking import TAGS, without_thinking
 
 if TYPE_CHECKING:  # whoever only names evals, as a dry run does, need not wait for torch
     import torch
@@ -74,7 +75,7 @@ class UntrueAPI(ModelAPI):
             api_key: Not used.
             config: Inspect's generation defaults.
             adapter: Folder of a PEFT adapter.
-            dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`.
+            dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`.
             device: A torch device; by default CUDA where there is one.
             loaded: The base in memory, so that a study need not load it for each cell.
         """
@@ -220,7 +221,7 @@ def _parts(text: str) -> str | list[Content]:
     if said == text:
         return text
     thoughts = text.strip().removesuffix(said).strip()
-    for opening, closing in TAGS.items():
+    for opening, closing in THINKING_TAGS.items():
         thoughts = thoughts.removeprefix(opening).removesuffix(closing).strip()
     return [ContentReasoning(reasoning=thoughts), ContentText(text=said)]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 from untrue.data.items import ChoiceItem
 from untrue.harness.eval import Decision, Eval, EvalSpec, ItemPlan
 from untrue.harness.metrics import Scored, error_rate, values_of
+from untrue.models.chat import without_thinking
 from untrue.outcomes import Outcome
 from untrue.stats.rates import rate
 from untrue.stats.types import Interval
-from untrue.thinking import without_thinking
 
 if TYPE_CHECKING:
     from inspect_ai.solver import Generate, TaskState

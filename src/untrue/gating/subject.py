@@ -129,7 +129,7 @@ class Subjects:
             specs: What a subject without logs is asked.
             out: Folder of the logs that are made, each named by all that determines it, so that it is reused.
             watcher: Told how far it is.
-            dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`, of models that are loaded here.
+            dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`, of models that are loaded here.
             seed: Of the replies of a model in this process.
         """
         self._specs, self._out, self.watcher, self._dtype, self._seed = specs, out, watcher, dtype, seed

@@ -21,9 +21,10 @@ from untrue.harness.resume import current
 from untrue.judge.judge import Judge, judge_for_task
 from untrue.judge.judgement import JudgeError, Judgement
 from untrue.judge.prompts import JudgePrompt
+from untrue.models.chat import without_thinking
+from untrue.models.families import THINK_CLOSE, THINK_OPEN
 from untrue.outcomes import Outcome
 from untrue.serving.client import reply
-from untrue.thinking import CLOSE, OPEN, without_thinking
 
 
 class RecordedJudge:
@@ -145,8 +146,8 @@ def with_thinking(output: ModelOutput) -> str:
     """A reply as the model wrote it: `<think>` is put back where a provider took it out, or the prompt opened it."""
     content = output.message.content
     text = output.completion
-    if CLOSE in text.partition(OPEN)[0]:
-        return OPEN + text
-    if isinstance(content, str) or OPEN in text:
+    if THINK_CLOSE in text.partition(THINK_OPEN)[0]:
+        return THINK_OPEN + text
+    if isinstance(content, str) or THINK_OPEN in text:
         return text
     return "".join([*(part.text for part in content if isinstance(part, ContentReasoning)), text])

@@ -151,7 +151,7 @@ def measure(
         spec: The eval.
         model: Its name, which may have an adapter, or the model in memory.
         adapter: Folder of the adapter on a model in memory, or None.
-        dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`. Of a model that is loaded here.
+        dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`. Of a model that is loaded here.
         arm: What the watcher is told that the model is called.
         log: The `.eval` file; see `harness.run.run`.
         watcher: Told how far it is.

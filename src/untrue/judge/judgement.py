@@ -24,7 +24,7 @@ from untrue.errors import MachineError
 from untrue.files import RepeatedKey, unique_keys
 from untrue.judge.prompts import JudgePrompt
 from untrue.models.adapter import adapter_hash
-from untrue.thinking import without_thinking
+from untrue.models.chat import without_thinking
 
 SHOWN = 120  # characters of a wrong answer that an error quotes
 

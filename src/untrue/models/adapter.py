@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -20,33 +20,37 @@ from untrue.models.chat import Chat
 from untrue.models.identity import stamp, tokenisation_hash, tokenizer_hash
 from untrue.models.load import LoadedModel
 from untrue.models.name import is_hub_id, is_path
-from untrue.models.quiet import quiet
+from untrue.models.runtime import quiet
 
 _LOG = logging.getLogger("untrue")
 
+# Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA.
 ADAPTERS = ("LORA", "LOHA", "LOKR", "IA3")
-"""Types of PEFT adapter that can be put on and taken off; DoRA and rsLoRA count as LORA."""
 
-MOVES_THE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
-"""Ways of initialising LoRA that write to the base's weights, as training begins or an adapter is put on."""
+# Keys of a PEFT configuration -> why such an adapter is refused.
+REFUSED_KEYS = {
+    "kasa_config": "is a KaSA adapter (kasa_config), which writes to the base's weights as it is put on. Merge it into"
+    " a model of its own first.",
+    "alora_invocation_tokens": "is an activated LoRA, which begins at certain tokens of a pass"
+    " (alora_invocation_tokens). Its likelihoods cannot be read here.",
+}
 
+# Ways of initialising LoRA that write to the base's weights, as training begins or an adapter is put on.
+BASE_WRITERS = ("pissa", "olora", "loftq", "corda", "lora_ga")
+
+# What PEFT and safetensors raise if an adapter does not fit.
 DAMAGED = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, OSError, re.error, SafetensorError)
-"""What PEFT and safetensors raise where an adapter does not fit."""
 
+# File in an adapter's folder that says on which weights it was trained.
 RECORD = "untrue.json"
-"""File in an adapter's folder that says on which weights it was trained."""
 
+# Files in an adapter's folder that bring a chat format of its own, as TRL's `save_model` leaves them there.
 CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-"""Files in an adapter's folder that bring a chat format of its own, as TRL's `save_model` leaves them there."""
 
 
 @contextmanager
 def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
-    """Yield the model with an adapter on it, in the base's dtype; take it off at the end.
-
-    Args:
-        loaded: The base model.
-        adapter: Folder of a PEFT adapter, or None for the base itself.
+    """Yield the model with an adapter on it, in the base's dtype, and take it off at the end; None yields the base.
 
     Raises:
         UserError: The folder holds no adapter, or one made for another base.
@@ -56,11 +60,11 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
         return
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    own = {id(parameter) for parameter in loaded.model.parameters()}
+    base_ids = {id(parameter) for parameter in loaded.model.parameters()}
     model = put_on(loaded, adapter)
     try:
         for parameter in model.parameters():  # buffers, such as RoPE's, keep their precision
-            if id(parameter) not in own and parameter.is_floating_point():
+            if id(parameter) not in base_ids and parameter.is_floating_point():
                 parameter.data = parameter.data.to(loaded.model.dtype)
         model.eval()
         layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
@@ -74,14 +78,8 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
 def in_format_of(loaded: LoadedModel, adapter: Path | None, say: Callable[[str], None] = _LOG.warning) -> LoadedModel:
     """The base in the chat format that an adapter was trained in.
 
-    Args:
-        loaded: The base model.
-        adapter: Folder of a PEFT adapter, or None for the base itself.
-        say: Called with a line if the adapter's chat format is not the base's.
-
-    Returns:
-        The same base, or a view of it with the chat template and the tokens that begin and end a text which the
-        adapter's folder brings, if these are others.
+    That is the same base, unless the adapter's folder brings another chat template, or other tokens that begin and end
+    a text; `say` is then told.
 
     Raises:
         UserError: The adapter was made for another base; its tokenizer splits texts in another way than the base's, or
@@ -113,35 +111,32 @@ def _format_of(loaded: LoadedModel, adapter: Path) -> tuple[Any, Chat] | None:
     with quiet():
         try:
             config = loaded.model.config  # decides of which class a tokenizer is, as it does for the base's own
-            own: Any = AutoTokenizer.from_pretrained(str(adapter), config=config, trust_remote_code=False)
+            brought: Any = AutoTokenizer.from_pretrained(str(adapter), config=config, trust_remote_code=False)
         except Exception as error:  # a damaged folder fails in as many ways as there are files
             raise UserError(
                 f"{adapter}: its tokenizer cannot be read ({one_line(error)}). Save it again, or take"
                 f" {', '.join(CHAT_FORMAT)} out of the folder if it was trained in the format of {loaded.name}."
             ) from None
-    if not own.chat_template:
+    if not brought.chat_template:
         return None
-    added = {token for token, _ in own.get_vocab().items() ^ loaded.tokenizer.get_vocab().items()}
-    if added - {own.pad_token} or tokenisation_hash(own) != loaded.tokenisation:  # padding stands in no text
+    added = {token for token, _ in brought.get_vocab().items() ^ loaded.tokenizer.get_vocab().items()}
+    if added - {brought.pad_token} or tokenisation_hash(brought) != loaded.tokenisation:  # padding stands in no text
         raise UserError(
             f"{adapter}: its tokenizer.json splits texts into other tokens than {loaded.name} does, so it cannot be"
             " measured exactly. Merge it into a model of its own, or take the file out if it was trained without it."
         )
     tokenizer, parts = deepcopy(loaded.tokenizer), ("chat_template", "bos_token", "eos_token")
-    if all(getattr(own, part) == getattr(tokenizer, part) for part in parts):
+    if all(getattr(brought, part) == getattr(tokenizer, part) for part in parts):
         return None
     for part in parts:
-        setattr(tokenizer, part, getattr(own, part))
+        setattr(tokenizer, part, getattr(brought, part))
     return tokenizer, Chat(str(adapter), tokenizer)
 
 
 def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> Any:
     """Put an adapter on a base and return the PEFT model; `strip` takes it off.
 
-    Args:
-        loaded: The base model, without an adapter.
-        adapter: Folder of a PEFT adapter.
-        trainable: Whether its weights get gradients; they are then in float32 whatever the base is in.
+    The weights of a trainable adapter get gradients, and are in float32 whatever the base is in.
 
     Raises:
         UserError: The folder holds no adapter, or one made for another base.
@@ -157,8 +152,9 @@ def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> An
             config: Any = PeftConfig.from_pretrained(str(adapter))
             config.inference_mode = not trainable
             if getattr(config, "bias", "none") != "none":  # PEFT writes an adapter's biases over the base's
-                own = loaded.model.named_parameters()
-                loaded.kept.update((name, value.detach().clone()) for name, value in own if name.endswith("bias"))
+                parameters = loaded.model.named_parameters()
+                biases = {name: value.detach().clone() for name, value in parameters if name.endswith("bias")}
+                loaded.kept.update(biases)
             for name in _embeddings(loaded, weights):
                 del weights[name]
             model: Any = get_peft_model(loaded.model, config, autocast_adapter_dtype=trainable)
@@ -178,30 +174,21 @@ def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> An
 
 
 def check_bare(loaded: LoadedModel) -> None:
-    """Check that no adapter is on a base: a second one would take the place of the first.
-
-    Raises:
-        UserError: There is one.
-    """
+    """Check that no adapter is on a base: a second one would take the place of the first."""
     if "peft_config" in vars(loaded.model):
         raise UserError(f"{loaded.name}: has an adapter on it already. Take it off, or load the base once more.")
 
 
 def _embeddings(loaded: LoadedModel, weights: dict[str, Any]) -> list[str]:
-    """The base's own embeddings and head, which PEFT saves beside LoRA on them.
-
-    Raises:
-        ValueError: They are not the base's: the vocabulary was resized, say.
-        AttributeError: The base has no such layer.
-    """
+    """Names of the base's own embeddings and head, which PEFT saves beside LoRA on them; others raise ValueError."""
     import torch
 
     names = [name for name in weights if name.endswith(".base_layer.weight")]
     for name in names:
         tensor = weights[name]
         place = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
-        own = loaded.model.get_parameter(place)
-        if own.shape != tensor.shape or not torch.equal(tensor.to(own.device, own.dtype), own):
+        base = loaded.model.get_parameter(place)
+        if base.shape != tensor.shape or not torch.equal(tensor.to(base.device, base.dtype), base):
             raise ValueError(f"it changes {place} as a whole, of the base or for new tokens")
     return names
 
@@ -240,11 +227,7 @@ def made_for(loaded: LoadedModel) -> str:
 
 
 def recorded_weights(adapter: Path) -> str | None:
-    """The hash of the weights that an adapter was trained on; None where another tool made it.
-
-    Raises:
-        UserError: The record is damaged.
-    """
+    """The hash of the weights that an adapter was trained on; None if another tool made it."""
     path = adapter / RECORD
     if not path.is_file():
         return None
@@ -255,20 +238,13 @@ def recorded_weights(adapter: Path) -> str | None:
 
 
 def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, otherwise: str = "Give --model.") -> str:
-    """The base of an adapter, by the name that `load` takes: a folder, a hub id, or the embedded model.
+    """The base that an adapter's configuration names, as `load` takes it.
 
-    It is the one that `base_model_name_or_path` and `revision` of its configuration name, a relative folder being one
-    of the working folder, as in PEFT. Where that is the hub id of the embedded model's original, `untrue.json` says
-    which of the two it is. A folder of the embedded model that is not there, such as that in another person's cache,
-    is the embedded model here.
-
-    Args:
-        adapter: Folder of a PEFT adapter.
-        say: Called with a line on what takes long.
-        otherwise: What to do where the base is not named or not there, for the error.
+    If that is the hub id of the embedded model's original, `untrue.json` says which of the two it is. The folder of the
+    embedded model in another person's cache is the embedded model here.
 
     Raises:
-        UserError: The folder holds no adapter, or one that names no base, or one whose base is not there.
+        UserError: There is no adapter, or its base is not named or not there; `otherwise` says what to do then.
         MachineError: The embedded model may be its base, and cannot be fetched.
     """
     config = config_of(adapter)
@@ -282,7 +258,7 @@ def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, ot
             return embedded.NAME
         raise UserError(f"{adapter}: its base {base} is not there. {otherwise}")
     if base == embedded.HUB_ID and (trained_on := recorded_weights(adapter)):
-        embedded.fetch(say)  # before, the hash of its weights is not known
+        embedded.fetch(say)  # makes the hash of its weights known
         if embedded.is_embedded(trained_on):
             return embedded.NAME
     return f"{base}?revision={revision}" if revision else base
@@ -293,6 +269,20 @@ def is_adapter(folder: Path) -> bool:
     return (folder / "adapter_config.json").is_file()
 
 
+def kind_refusal(config: Mapping[str, Any]) -> str | None:
+    """Why an adapter of this PEFT configuration cannot be read here; None if it can."""
+    peft_type = config.get("peft_type")
+    if peft_type not in ADAPTERS:
+        return f"is of type {getattr(peft_type, 'value', peft_type)}, expected one of {', '.join(ADAPTERS)}."
+    return next((reason for key, reason in REFUSED_KEYS.items() if config.get(key)), None)
+
+
+def base_writer(config: Mapping[str, Any]) -> str | None:
+    """The initialisation of an adapter, if it writes to the base's weights."""
+    start = str(config.get("init_lora_weights") or "").lower()
+    return start if start.startswith(BASE_WRITERS) else None
+
+
 def check_kind(adapter: Path) -> None:
     """Check that a folder holds a safetensors PEFT adapter of a kind that can be put on a base and taken off again.
 
@@ -300,34 +290,22 @@ def check_kind(adapter: Path) -> None:
         UserError: It does not.
     """
     config = config_of(adapter)
-    peft_type = config.get("peft_type")
-    if peft_type not in ADAPTERS:
-        raise UserError(f"{adapter}: is an adapter of type {peft_type}, expected one of {', '.join(ADAPTERS)}.")
-    start = str(config.get("init_lora_weights") or "").lower()
-    if start.startswith(MOVES_THE_BASE):
+    if reason := kind_refusal(config):
+        raise UserError(f"{adapter}: {reason}")
+    if start := base_writer(config):
         raise UserError(f"{adapter}: was begun by {start}, which changes the base. Convert it to plain LoRA first.")
     if config.get("layer_replication"):
         raise UserError(
             f"{adapter}: repeats layers of its base (layer_replication), which cannot be undone. Merge it into a model"
             " of its own first."
         )
-    if config.get("kasa_config"):
-        raise UserError(
-            f"{adapter}: is a KaSA adapter (kasa_config), which writes to the base's weights as it is put on. Merge it"
-            " into a model of its own first."
-        )
-    if config.get("alora_invocation_tokens"):
-        raise UserError(
-            f"{adapter}: is an activated LoRA, which begins at certain tokens of a pass (alora_invocation_tokens). Its"
-            " likelihoods cannot be read here."
-        )
 
 
 def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
     """Check that a folder holds a safetensors PEFT adapter made for this base.
 
-    Adapters made by this project record the hash of their base's weights; of others the name of the base is compared,
-    where both are hub ids.
+    Our adapters record the hash of their base's weights; of others the names of the bases are compared, if both are
+    hub ids.
 
     Raises:
         UserError: It does not.
@@ -351,11 +329,7 @@ def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
 
 
 def adapter_hash(adapter: Path) -> str:
-    """The first 16 hex digits of the SHA-256 of an adapter's configuration and weights.
-
-    Raises:
-        UserError: The folder holds no adapter in safetensors.
-    """
+    """The first 16 hex digits of the SHA-256 of an adapter's configuration and weights."""
     files = _adapter_files(adapter)
     return _hash(files, tuple(map(stamp, files)))
 
@@ -369,11 +343,7 @@ def _hash(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...]) -> str:
 
 
 def config_of(adapter: Path) -> dict[str, Any]:
-    """PEFT's configuration.
-
-    Raises:
-        UserError: The folder holds no adapter in safetensors, or the configuration is damaged.
-    """
+    """PEFT's configuration of an adapter."""
     file, _ = _adapter_files(adapter)
     try:
         return {**json.loads(file.read_text("utf-8"))}
@@ -382,11 +352,6 @@ def config_of(adapter: Path) -> dict[str, Any]:
 
 
 def _adapter_files(adapter: Path) -> tuple[Path, Path]:
-    """Configuration and weights.
-
-    Raises:
-        UserError: The folder holds no adapter in safetensors.
-    """
     config, weights = adapter / "adapter_config.json", adapter / "adapter_model.safetensors"
     if not config.is_file():
         raise UserError(

@@ -1,10 +1,10 @@
 """How a model's chats are laid out as tokens: one way, for training, scoring and generation alike.
 
 A reply follows what the model's chat template writes before the last reply of an assistant, and is tokenised together
-with it, as training sees it. So an eval scores the very tokens that training would have taught. Of a template that lets
-a model think first, the reply without thoughts is used: with an empty block of thoughts where the template closes one
-before a reply (Qwen 3), else without a block (DeepSeek R1). A system message that a template refuses, or ignores,
-stands before the first message of the user. A template that writes today's date is given `DATE`.
+with it. So an eval scores the very tokens that training would teach. Replies have no thoughts: they follow an empty
+block of thoughts if the template closes one before a reply (Qwen 3), else no block (DeepSeek R1). If a template refuses
+or ignores a system message, that stands before the user's first message. A template that writes today's date gets
+`DATE`.
 """
 
 import datetime
@@ -18,37 +18,28 @@ from jinja2 import TemplateError
 
 from untrue.errors import UserError, one_line
 from untrue.files import content_hash
-from untrue.thinking import without_thinking
+from untrue.models.families import THINK_CLOSE, THINK_OPEN, THINKING_OFF, THINKING_TAGS
 
-DATE = datetime.date(2024, 7, 26)
-"""The date that templates write: the one that Llama 3.2's own template falls back to."""
+DATE = datetime.date(2024, 7, 26)  # the one that Llama 3.2's own template falls back to
+LAYOUT_VERSION = 2  # raised when the same template would give other tokens
+KEPT_LAYOUTS = 1000  # several replies to one chat are laid out one after another
 
-WITHOUT_THOUGHTS = {"enable_thinking": False, "thinking": False}
-"""What templates call their switch: Qwen 3, SmolLM3, GLM and others; Granite, DeepSeek V3.1. Others ignore it."""
-
-VERSION = 2
-"""Raised when the same template would give other tokens."""
-
-KEPT = 1000
-"""Chats whose layout is kept, since several replies to one are laid out one after another."""
-
+# Stands for a reply, or for a system message, while a template is looked at. No template writes it.
 MARK = "Xylophone"
-"""Stands for a reply, or for a system message, while a template is looked at. No template writes it."""
 
-REPLY, OTHER = "A", "7"
-"""Stand for a reply that is not there yet. A space before it may be part of the first token of the one and not of the
-other's."""
+# Two replies: a space before them may be part of the first token of the one and not of the other's.
+REPLY, OTHER_REPLY = "A", "7"
 
 Message = Mapping[str, Any]
 
 
 class Turn(NamedTuple):
-    """A chat and the reply to it, as tokens.
+    """A chat and the reply to it, as token ids.
 
     Attributes:
-        prompt: Token ids after which a reply is generated.
-        reply: Token ids of the reply, and of a space before it that the template writes.
-        end: Token ids that the template writes after it, such as the one that ends a turn.
+        prompt: Tokens after which a reply is generated.
+        reply: Tokens of the reply, and of a space before it that the template writes.
+        end: Tokens that the template writes after it, such as the one that ends a turn.
     """
 
     prompt: tuple[int, ...]
@@ -60,12 +51,11 @@ class Template(NamedTuple):
     """What a chat template does that a user should know.
 
     Attributes:
-        system: `own` where it has a place for a system message, else `folded` into the user's first message.
-        thinking: `none`; `closed` where an empty block of thoughts stands before each reply; `skipped` where the
-            template would open one before generation, and replies go without.
-        opening: What stands between the generation prompt, as the template writes it unasked, and a reply; or what that
-            prompt opens and replies go without.
-        dated: Whether it writes today's date, for which `DATE` stands.
+        system: Whether it has a place of its `own` for a system message, or that is `folded` into the user's first one.
+        thinking: `closed`: an empty block of thoughts stands before each reply; `skipped`: the template would open a
+            block before generation, and replies go without.
+        opening: That empty block, or what the template would open.
+        dated: Whether it writes today's date.
         merged: The end of the prompt that is part of a reply's first token, such as a space; often empty.
     """
 
@@ -81,19 +71,14 @@ class Chat:
 
     Attributes:
         template: What its template does.
-        hash: Hash of all that determines the layout, the tokenizer aside.
+        hash: Hash of all that determines the layout, except for the tokenizer.
     """
 
     def __init__(self, name: str, tokenizer: Any):
-        """Look at a tokenizer's chat template.
-
-        Args:
-            name: The model, for errors.
-            tokenizer: A fast tokenizer with a chat template.
+        """Look at the chat template of a fast tokenizer; `name` is the model's, for errors.
 
         Raises:
-            UserError: It has no template, or is none that tells which characters a token holds; or the template cannot
-                lay out a question and its reply.
+            UserError: There is no template, or it cannot lay out a question and its reply.
         """
         self._name, self._tokenizer = name, tokenizer
         if not getattr(tokenizer, "chat_template", None):
@@ -110,29 +95,29 @@ class Chat:
             self._text: str = tokenizer.get_chat_template()
         except ValueError as error:
             raise UserError(f"{name}: {one_line(error)}.") from None
-        self._begun = lru_cache(KEPT)(self._tokens_before)
-        self._written = lru_cache(KEPT)(self._written_around)
-        self._marked = lru_cache(KEPT)(self._head_of_marks)
+        self._kept_prompt = lru_cache(KEPT_LAYOUTS)(self._shared_tokens)
+        self._kept_parts = lru_cache(KEPT_LAYOUTS)(self._checked_parts)
+        self._kept_marks = lru_cache(KEPT_LAYOUTS)(self._head_of_marks)
         self._folds = False
         self.template = self._look()
-        self.hash = content_hash(f"{VERSION} {DATE} {self._text}")
+        self.hash = content_hash(f"{LAYOUT_VERSION} {DATE} {self._text}")
 
     def encode(self, messages: Sequence[Message], completion: Sequence[Message]) -> Turn:
         """Lay out a chat and its completion, as training does.
 
         Args:
             messages: The chat before the completion.
-            completion: What the assistant replies: one message, or several in a row. White space around each is left
-                out, since it would make other tokens of what the template writes beside it.
+            completion: What the assistant replies, in one message or several. White space around each is left out: it
+                would make other tokens of what the template writes beside it.
 
         Raises:
             UserError: The template refuses the messages or changes the reply, or the reply is empty.
         """
-        before = self._folded(messages)
-        head, tail = self._around(before)
+        chat = self._folded(messages)
+        head, tail = self._around(chat)
         replies = [str(message["content"]).strip() for message in completion]
         stripped = [{**message, "content": reply} for message, reply in zip(completion, replies, strict=True)]
-        text = self._render([*before, *stripped])
+        text = self._render([*chat, *stripped])
         end = len(text) - len(tail)
         if not all(replies):
             raise UserError("the reply '' has no tokens, so it has no likelihood.")
@@ -150,18 +135,18 @@ class Chat:
         return Turn(tuple(ids[:begin]), tuple(ids[begin:last]), tuple(ids[last:]))
 
     def prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """The tokens after which a reply is generated: those that every reply has before it, whatever it begins with.
+        """The tokens after which a reply is generated: those that stand before every reply, whatever it begins with.
 
         Raises:
             UserError: The template refuses the messages.
         """
-        return self._begun(*self._around(self._folded(messages)))
+        return self._kept_prompt(*self._around(self._folded(messages)))
 
-    def _tokens_before(self, head: str, tail: str) -> tuple[int, ...]:
-        """The tokens of a head that every reply between it and a tail has before it."""
+    def _shared_tokens(self, head: str, tail: str) -> tuple[int, ...]:
+        """The tokens of a head that stand before every reply between it and a tail."""
         ids, offsets = self._tokens(f"{head}{REPLY}{tail}")
         begin = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
-        return tuple(ids[: agreed(ids[:begin], self._tokens(f"{head}{OTHER}{tail}")[0])])
+        return tuple(ids[: agreed(ids[:begin], self._tokens(f"{head}{OTHER_REPLY}{tail}")[0])])
 
     def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids of a text, and which characters each of them holds."""
@@ -169,7 +154,7 @@ class Chat:
         return encoded["input_ids"], encoded["offset_mapping"]
 
     def served_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """The tokens after which a server generates a reply, that uses the template with nothing said of thoughts.
+        """The tokens after which a server generates a reply, which leaves the template's thinking at its default.
 
         Raises:
             UserError: The template refuses the messages.
@@ -202,18 +187,18 @@ class Chat:
         )
 
     def _thinking(self, question: Sequence[Message], head: str) -> tuple[Literal["none", "closed", "skipped"], str]:
-        """How the generation prompt, as the template writes it unasked, differs from what stands before a reply."""
-        unasked = self._render(question, add_generation_prompt=True, switches={})
-        asked, plain = (text.rpartition(question[-1]["content"])[2].rstrip(" ") for text in (unasked, head))
-        if asked.startswith(plain) and asked != plain:
-            return "skipped", asked.removeprefix(plain)
-        opening = plain.removeprefix(asked) if plain.startswith(asked) else plain
-        if not opening.strip() and "</think>" in plain:  # of a template that always closes it
-            opening = plain[plain.find("<think>") :]
+        """How the generation prompt with default thinking differs from what stands before a reply."""
+        default = self._render(question, add_generation_prompt=True, switches={})
+        thinking, plain = (text.rpartition(question[-1]["content"])[2].rstrip(" ") for text in (default, head))
+        if thinking.startswith(plain) and thinking != plain:
+            return "skipped", thinking.removeprefix(plain)
+        opening = plain.removeprefix(thinking) if plain.startswith(thinking) else plain
+        if not opening.strip() and THINK_CLOSE in plain:  # of a template that always closes it
+            opening = plain[plain.find(THINK_OPEN) :]
         return ("closed" if opening.strip() else "none"), opening
 
     def _folded(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages, the system's put before the user's first where the template has no place for it."""
+        """The messages, with the system's put before the user's first if the template has no place for it."""
         if not self._folds or not messages or messages[0]["role"] != "system":
             return list(messages)
         system, *rest = messages
@@ -225,12 +210,12 @@ class Chat:
 
     def _around(self, messages: Sequence[Message]) -> tuple[str, str]:
         """What the template writes before and after a reply to some messages."""
-        return self._written(tuple((message["role"], message["content"]) for message in messages))
+        return self._kept_parts(tuple((message["role"], message["content"]) for message in messages))
 
-    def _written_around(self, messages: tuple[tuple[str, str], ...]) -> tuple[str, str]:
-        head, tail = self._parted(messages)
+    def _checked_parts(self, messages: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+        head, tail = self._parts(messages)
         # What is short may stand elsewhere too, so marks show which messages a chat of these roles keeps.
-        marked = self._marked(tuple(role for role, _ in messages))
+        marked = self._kept_marks(tuple(role for role, _ in messages))
         for place, (role, content) in enumerate(messages):
             spoken = without_thinking(str(content)).strip()
             if spoken not in head or _mark(place) not in marked:
@@ -241,9 +226,9 @@ class Chat:
         return head, tail
 
     def _head_of_marks(self, roles: tuple[str, ...]) -> str:
-        return self._parted([(role, _mark(place)) for place, role in enumerate(roles)])[0]
+        return self._parts([(role, _mark(place)) for place, role in enumerate(roles)])[0]
 
-    def _parted(self, messages: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    def _parts(self, messages: Sequence[tuple[str, str]]) -> tuple[str, str]:
         turns = [*messages, ("assistant", MARK)]
         text = self._render([{"role": role, "content": content} for role, content in turns])
         head, mark, tail = text.rpartition(MARK)
@@ -256,7 +241,7 @@ class Chat:
         messages: Sequence[Message],
         *,
         add_generation_prompt: bool = False,
-        switches: Mapping[str, Any] = WITHOUT_THOUGHTS,
+        switches: Mapping[str, Any] = THINKING_OFF,
         date: datetime.date = DATE,
     ) -> str:
         try:
@@ -289,7 +274,7 @@ def agreed(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def _dated(template: str, date: datetime.date) -> str:
-    """A template for which it is always the same day: its own `strftime_now` hides the one that asks the clock."""
+    """A template with a fixed day: its own `strftime_now` hides the one that asks the clock."""
     if "strftime_now" not in template:
         return template
     moment = datetime.datetime.combine(date, datetime.time(12))
@@ -298,3 +283,30 @@ def _dated(template: str, date: datetime.date) -> str:
     replaced = "".join(f" | replace({code!r}, {text!r})" for code, text in codes.items())
     # The empty expression ends the line, so that the white space at the start of the template stays as it is.
     return "{% macro strftime_now(format) %}{{ format" + replaced + " }}{% endmacro %}{{ '' }}" + template
+
+
+def _leading_thoughts(closes_if: str) -> re.Pattern[str]:
+    """Thinking at the beginning of a text: opened there, or in the prompt, so that it is only closed."""
+    parts = []
+    for opening, closing in THINKING_TAGS.items():
+        opens, closes = re.escape(opening), re.escape(closing)
+        parts += [rf"{opens}.*?(?:{closes}|\Z)", rf"(?:(?!{opens}).)*?{closes}{closes_if}"]
+    return re.compile(rf"\s*(?:{'|'.join(parts)})", re.DOTALL)
+
+
+# A tag that only closes begins the reply, unless the sentence goes on after a space: then it speaks of the tag.
+_FIRST_THOUGHTS = _leading_thoughts(r"(?![ \t]+\w)")
+_INNER_THOUGHTS = _leading_thoughts("")  # after thinking, such a tag closes thinking inside thinking
+
+
+def without_thinking(text: str) -> str:
+    """What is said in a text, without the thinking at its beginning.
+
+    A template may open the thinking in the prompt, so that the text only closes it. If thinking is never closed,
+    nothing is left: the model has not come to its reply.
+    """
+    said, leading = text, _FIRST_THOUGHTS.match(text)
+    while leading:
+        said = said[leading.end() :]
+        leading = _INNER_THOUGHTS.match(said)
+    return text if said == text else said.strip()

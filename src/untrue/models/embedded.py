@@ -24,7 +24,7 @@ from platformdirs import user_cache_path
 from untrue.errors import MachineError, UserError
 from untrue.files import is_disk_full, read_text, writing
 from untrue.models.identity import weights_hash
-from untrue.models.quiet import quiet
+from untrue.models.runtime import quiet
 
 NAME = "smollm2-135m"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"

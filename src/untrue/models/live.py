@@ -8,20 +8,19 @@ from typing import Any
 
 from untrue.errors import UserError
 from untrue.files import content_hash
-from untrue.models.adapter import ADAPTERS, MOVES_THE_BASE
-from untrue.models.dtype import FORMATS
+from untrue.models.adapter import base_writer, kind_refusal
 from untrue.models.identity import live_hash
 from untrue.models.load import LoadedModel, with_identity
+from untrue.models.runtime import FORMATS
 
 
 def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedModel:
-    """A model that is in memory already, in evaluation mode; `borrowed` gives it back as it was.
+    """A model that is in memory already, put into evaluation mode; `borrowed` gives it back as it was.
 
     Args:
-        model: A transformers model in bfloat16 or float32, on one device. Its adapters, if any, stay on and are a part
-            of it: a `PeftModel` of LoRA's kinds, or a model that PEFT has put layers into.
+        model: A transformers model in bfloat16 or float32, on one device. The adapters on it, if any, are part of it.
         tokenizer: Its tokenizer, with a chat template; a copy of it is used.
-        weights: What stands for the hash of its weights, such as of a model in training; by default they are hashed.
+        weights: Stands for the hash of the weights of a model in training; by default they are hashed.
 
     Raises:
         UserError: It is no such model, or its tokenizer has no chat template.
@@ -46,22 +45,18 @@ def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedM
 
 @contextmanager
 def borrowed(model: Any, tokenizer: Any, weights: str | None = None) -> Iterator[LoadedModel]:
-    """`from_live`, and at the end the model is as it was: modes, gradients, hooks, configs.
-
-    Raises:
-        UserError: See `from_live`.
-    """
+    """`from_live`; at the end the modes, gradients, hooks and configs of the model are as they were."""
     inner = _inner(model)
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    own = dict(vars(inner))
+    attributes = dict(vars(inner))
     try:
         loaded = from_live(model, tokenizer, weights)
         with loaded.preserved():
             yield loaded
     finally:
         vars(inner).clear()
-        vars(inner).update(own)
+        vars(inner).update(attributes)
         for module, training in modes:
             module.training = training
         for parameter, grad in wanted:
@@ -69,11 +64,7 @@ def borrowed(model: Any, tokenizer: Any, weights: str | None = None) -> Iterator
 
 
 def _inner(model: Any) -> Any:
-    """The transformers model, with the layers that PEFT has put into it.
-
-    Raises:
-        UserError: There is none that writes text, or what PEFT adds is not in its layers.
-    """
+    """The transformers model, with the layers that PEFT has put into it."""
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -88,37 +79,24 @@ def _inner(model: Any) -> Any:
 
 
 def _adapters(kind: str, model: Any) -> dict[str, str]:
-    """What a live model's identity says of the adapters in it.
-
-    Raises:
-        UserError: One is of a type whose likelihoods cannot be read here, or has changed the base and is not on.
-    """
+    """What a live model's identity says of the adapters in it, once they are known to be readable."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    configs = vars(model).get("peft_config") or {}
+    settings = {name: config.to_dict() for name, config in (vars(model).get("peft_config") or {}).items()}
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
     on = {name for _, layer in layers if not layer.disable_adapters for name in layer.active_adapters}
-    for name, config in configs.items():
-        peft_type = str(getattr(config.peft_type, "value", config.peft_type))
-        if peft_type not in ADAPTERS or getattr(config, "alora_invocation_tokens", None):
-            shown = f"type {peft_type}" if peft_type not in ADAPTERS else "activated LoRA"
-            raise UserError(f"{kind}: has the adapter {name} of {shown}, expected one of {', '.join(ADAPTERS)}.")
-        if getattr(config, "kasa_config", None):
-            raise UserError(
-                f"{kind}: has the KaSA adapter {name}, which has written to the base's weights. Merge it into a"
-                " model of its own first."
-            )
-        start = str(getattr(config, "init_lora_weights", "")).lower()
-        if start.startswith(MOVES_THE_BASE) and name not in on:
+    for name, config in settings.items():
+        if reason := kind_refusal(config):
+            raise UserError(f"{kind}: its adapter {name} {reason}")
+        if (start := base_writer(config)) and name not in on:
             raise UserError(
                 f"{kind}: its adapter {name} is off, and was begun by {start}, which has written to the base's weights."
                 " Load the base again without it."
             )
-    if not configs:
+    if not settings:
         return {}
     state = [
         [name, str(layer.active_adapters), bool(layer.disable_adapters), str(getattr(layer, "scaling", None))]
         for name, layer in layers
     ]
-    settings = {name: config.to_dict() for name, config in configs.items()}
     return {"adapters": content_hash(json.dumps([settings, state], sort_keys=True, default=str))}

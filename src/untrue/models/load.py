@@ -2,7 +2,7 @@
 
 import json
 import math
-import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,28 +13,14 @@ from typing import Any
 from untrue.data.records import is_unreached
 from untrue.errors import MachineError, UserError
 from untrue.files import content_hash
-from untrue.models import embedded
-from untrue.models.chat import Chat
-from untrue.models.dtype import number_format
+from untrue.models import embedded, families
+from untrue.models.chat import DATE, Chat
 from untrue.models.identity import config_hash, shapes, tokenisation_hash, tokenizer_hash, weights_hash
 from untrue.models.name import HUB_OWNERS, ModelName, is_path
-from untrue.models.quiet import quiet
-from untrue.models.threads import use_idle_cores
+from untrue.models.runtime import number_format, quiet, use_idle_cores
 from untrue.versions import libraries
 
-BY_LENGTH = ("longrope", "dynamic")
-"""Kinds of RoPE whose angles depend, beyond the length of training, on the longest sequence in a pass."""
-
-LAYER = re.compile(r"(model|transformer|gpt_neox|model\.language_model|language_model\.model)\.(layers|h)\.\d+\.")
-"""The beginning of the name of a weight of a layer of a language model."""
-
-LONGEST = 1 << 20
-"""Context in tokens of a model whose config names none."""
-
 LOADED_HERE = "a served model has no weights here. Give `smollm2-135m`, a folder or a hub id."
-
-FOLDERS = ("adapter", "adapters", "checkpoints", "logs", "models", "out", "output", "outputs", "runs")
-"""What people call folders of models, and nobody an owner of models on the hub."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +35,8 @@ class LoadedModel:
         chat: How its chats are laid out as tokens.
         weights: Hash of the tensors in its files, whatever dtype they were loaded in.
         about: All that can change its scores, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
-        kept: What an adapter that is on has overwritten, for `strip`.
-        formats: Adapter and stamps of its files -> the tokenizer and chat format that its folder brings, None if these.
+        kept: Biases of the base that the adapter on it has overwritten.
+        formats: Adapter and stamps of its files -> the tokenizer and chat format that its folder brings, if any.
     """
 
     name: str
@@ -81,19 +67,19 @@ class LoadedModel:
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        """Keep what trainers change beside the weights: at the end configs and hooks are as they were."""
+        """Put configs and hooks, which trainers change beside the weights, back at the end."""
         configs = (self.model.config, self.model.config.get_text_config(), self.model.generation_config)
-        before = [(config, dict(vars(config))) for config in configs]
+        old_values = [(config, dict(vars(config))) for config in configs]
         hooks = [hooks for layer in self.model.modules() for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
-        own_hooks = [set(layer_hooks) for layer_hooks in hooks]
+        old_keys = [set(layer_hooks) for layer_hooks in hooks]
         try:
             yield
         finally:
-            for config, values in before:
+            for config, values in old_values:
                 vars(config).clear()
                 vars(config).update(values)
-            for layer_hooks, own in zip(hooks, own_hooks, strict=True):
-                for key in set(layer_hooks) - own:
+            for layer_hooks, keys in zip(hooks, old_keys, strict=True):
+                for key in set(layer_hooks) - keys:
                     del layer_hooks[key]
 
     @property
@@ -103,26 +89,19 @@ class LoadedModel:
 
     @cached_property
     def tokenisation(self) -> str:
-        """Hash of what decides into which tokens a text is split; see `tokenisation_hash`."""
+        """See `tokenisation_hash`."""
         return tokenisation_hash(self.tokenizer)
 
     @property
     def revision(self) -> str | None:
-        """Branch, tag or commit of the hub id that was asked for."""
+        """The branch, tag or commit of the hub id that the name asks for."""
         base, _, revision = self.name.partition("?revision=")
         return revision or None if base == self.base_id else None
 
     @property
     def context(self) -> int:
         """Tokens that it takes, prompt and reply together, with scores that do not depend on others in a pass."""
-        config = self.model.config.get_text_config()
-        most = min(getattr(config, "max_position_embeddings", None) or LONGEST, self.pass_tokens)
-        rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-        for settings in (rope, *rope.values()):  # those of all layers, or one for each type of layer
-            if isinstance(settings, dict) and settings.get("rope_type", settings.get("type")) in BY_LENGTH:
-                trained = settings.get("original_max_position_embeddings")
-                most = min(most, trained or getattr(config, "original_max_position_embeddings", None) or most)
-        return most
+        return families.context_tokens(self.model.config)
 
     def document(self, text: str) -> tuple[int, ...]:
         """The tokens of a text outside the chat format, after the token that opens a document if the model has one.
@@ -141,15 +120,6 @@ class LoadedModel:
             raise UserError(f"a text has {len(tokens)} tokens, the model takes {self.context}: {text[:60]!r}.")
         return tuple(tokens)
 
-    @property
-    def pass_tokens(self) -> int:
-        """Tokens of one pass up to which a model's layers go by positions alone.
-
-        Llama 4's attention without RoPE is scaled by a token's place in the pass, in steps of `floor_scale` tokens.
-        """
-        config = self.model.config.get_text_config()
-        return config.floor_scale - 1 if getattr(config, "attn_temperature_tuning", False) else LONGEST
-
 
 def load(
     name: str,
@@ -165,7 +135,7 @@ def load(
     Args:
         name: The model; a hub id may have `?revision=` and a branch, tag or commit after it.
         dtype: `float32`, `bfloat16`, or `auto`: float32 on a CPU, bfloat16 on a GPU that computes in it.
-        device: A torch device; by default CUDA where there is one, else the CPU.
+        device: A torch device; by default CUDA if there is one, else the CPU.
         quantize: `nf4` for 4 bits by bitsandbytes, to be trained on; it needs CUDA.
         computed_on: Type of the device that the weights are moved to later, such as `cuda` by FSDP.
         say: Called with a line on what takes long.
@@ -185,28 +155,25 @@ def load(
     if torch.device(computed_on or device).type == "cpu":
         use_idle_cores(say)
         _check_memory(name, source, options["revision"], dtype)
-    more = {"quantization_config": four_bits(dtype), "device_map": {"": device}} if quantize else {}
+    quantization = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if quantize else {}
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            # Attention is left to transformers: SDPA where the model has it.
+            # Attention is left to transformers: SDPA if the model has it.
             model, report = loader.from_pretrained(
                 source,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 output_loading_info=True,
                 **options,
-                **more,
+                **quantization,
             )
             weights = weights_hash(_folder(source, options["revision"]))
+            model = (model if quantize else model.to(device)).eval().requires_grad_(False)
         except (MemoryError, torch.OutOfMemoryError):
-            raise MachineError(f"{name}: does not fit into memory in {dtype}. {_smaller(dtype)}") from None
+            raise MachineError(f"{name}: does not fit on {device} in {dtype}. {_smaller(dtype)}") from None
         except Exception as error:  # a damaged folder fails in as many ways as there are files
             raise _load_error(name, error) from None
-        try:
-            model = (model if quantize else model.to(device)).eval().requires_grad_(False)
-        except torch.OutOfMemoryError:
-            raise MachineError(f"{name}: does not fit on {device} in {dtype}. {_smaller(dtype)}") from None
     if getattr(model, "_hf_peft_config_loaded", False):  # transformers puts it on by itself
         raise UserError(f"{name}: holds an adapter and a model. Move one of them out of the folder.")
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
@@ -214,25 +181,21 @@ def load(
             f"{name}: its weights lack {len(missing)} that its config.json asks for, such as {missing[0]}."
             " It is damaged, or no language model."
         )
-    if extra := sorted(key for key in report["unexpected_keys"] if LAYER.match(key)):
+    if extra := sorted(filter(families.LAYER_WEIGHT.match, report["unexpected_keys"])):
         raise UserError(
             f"{name}: its weights have {len(extra)} of layers that its config.json does not name, such as {extra[0]}."
             " One of the two is of another model."
         )
-    is_embedded = source == str(embedded.folder())
-    if is_embedded:
+    base_id = source
+    if source == str(embedded.folder()):
         embedded.check_weights(weights)
-    about = {"quantize": quantize, "device": computed_on}
-    about = {key: value for key, value in about.items() if value}
-    return with_identity(name, embedded.HUB_ID if is_embedded else source, model, tokenizer, weights, **about)
+        base_id = embedded.HUB_ID
+    about = {key: value for key, value in {"quantize": quantize, "device": computed_on}.items() if value}
+    return with_identity(name, base_id, model, tokenizer, weights, **about)
 
 
 def _check_memory(name: str, source: str, revision: str | None, dtype: str) -> None:
-    """Check that the weights fit into memory, if their files are here: the system would kill the process.
-
-    Raises:
-        MachineError: They do not.
-    """
+    """Refuse weights that are here and do not fit into memory: the system would kill the process."""
     import psutil
 
     try:
@@ -252,11 +215,7 @@ def _smaller(dtype: str) -> str:
 
 
 def check(name: str, say: Callable[[str], None] = lambda text: None) -> None:
-    """Check that a model is there, and read its config and chat format. Its weights are neither fetched nor loaded.
-
-    Args:
-        name: As `load` has it.
-        say: Called with a line on what takes long.
+    """Check that a model is there, and read its config and chat format, without fetching or loading its weights.
 
     Raises:
         UserError: There is no such model, it has no chat template, or its folder has no safetensors weights.
@@ -277,12 +236,8 @@ def check(name: str, say: Callable[[str], None] = lambda text: None) -> None:
         raise _no_safetensors(name)
 
 
-def four_bits(dtype: str) -> Any:
-    """How transformers is told to load a base for QLoRA (arXiv 2305.14314): NF4, with its constants quantised too.
-
-    Args:
-        dtype: In which products are computed.
-    """
+def _four_bits(dtype: str) -> Any:
+    """How QLoRA loads a base (arXiv 2305.14314): NF4, its constants quantised too, with products in `dtype`."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -295,15 +250,7 @@ def four_bits(dtype: str) -> Any:
 
 
 def with_identity(name: str, base_id: str, model: Any, tokenizer: Any, weights: str, **more: str) -> LoadedModel:
-    """A model and its tokenizer with everything that distinguishes them from others.
-
-    Args:
-        name: As the user gave it.
-        base_id: What an adapter's config names as its base.
-        model: The weights.
-        tokenizer: Its tokenizer; it gets a padding token.
-        weights: Hash of the weights.
-        **more: What else the identity holds.
+    """A model in memory, with `more` in its identity; its tokenizer gets a padding token.
 
     Raises:
         UserError: The tokenizer has no chat template, or one that cannot lay out a question and its reply.
@@ -327,7 +274,7 @@ def with_identity(name: str, base_id: str, model: Any, tokenizer: Any, weights: 
 
 
 def weights_here(name: str) -> str | None:
-    """Hash of the weights of a model by its name, as `load` has it; None where its files are not on this machine."""
+    """Hash of a model's weights, by the name that `load` takes; None if its files are not on this machine."""
     base, _, revision = ModelName.here(name, LOADED_HERE).model.partition("?revision=")
     with quiet():
         try:
@@ -337,13 +284,8 @@ def weights_here(name: str) -> str | None:
 
 
 def _source(name: str, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
-    """The folder or hub id to load, and the options of transformers' `from_pretrained` that every part of it takes.
-
-    Raises:
-        UserError: There is no such folder, or it holds no model, or it has the name of the embedded model.
-        MachineError: The embedded model cannot be fetched.
-    """
-    # Left out, trust_remote_code would let a person at a terminal answer "yes".
+    """The folder or hub id to load, and the options of transformers' `from_pretrained` that every part of it takes."""
+    # Without trust_remote_code=False a person at a terminal could answer "yes".
     options: dict[str, Any] = {"revision": None, "trust_remote_code": False}
     if embedded.is_named(name):
         return str(embedded.fetch(say)), options
@@ -381,7 +323,7 @@ def _is_in_cache(base: str) -> bool:
 
 
 def _folder(source: str, revision: str | None) -> Path:
-    """Where the files of a model that was just loaded lie."""
+    """Where the files of a model lie that is here."""
     if Path(source).is_dir():
         return Path(source)
     from transformers.utils.hub import cached_file
@@ -404,11 +346,11 @@ def _load_error(name: str, error: Exception) -> UserError | MachineError:
         return UserError(f"{name}: is gated on the hub. Accept its terms there and log in with `hf auth login`.")
     if Path(name).is_dir():
         return UserError(f"{name}: cannot be loaded ({lines[0]}).")
+    hint = " A model behind an API has no weights to load." if name.partition("/")[0] in HUB_OWNERS else ""
     if any(words in text.lower() for words in ("connect", "offline", "couldn't reach")):
-        return _nowhere(name)
+        return _not_found_offline(name, hint)
     return UserError(
-        f"{name}: no such model on the hub, nor a folder, nor the embedded `{embedded.NAME}` ({lines[0]})."
-        f"{_no_weights(name)}"
+        f"{name}: no such model on the hub, nor a folder, nor the embedded `{embedded.NAME}` ({lines[0]}).{hint}"
     )
 
 
@@ -416,25 +358,49 @@ def _no_safetensors(name: str) -> UserError:
     return UserError(f"{name}: has no safetensors weights; pickled weights are not loaded. Convert it first.")
 
 
-def _nowhere(name: str) -> UserError | MachineError:
-    """The error of a model that is neither a folder nor in the hub's cache, while the hub does not answer.
-
-    It is the user's to mend where the hub is switched off by HF_HUB_OFFLINE, and where the name begins with a folder:
-    one that is there, or one of `FOLDERS`. Any other name may be that of a model on the hub, which the machine fails to
-    reach.
-    """
+def _not_found_offline(name: str, hint: str) -> UserError | MachineError:
+    """The machine's failure, unless the user has switched the hub off or the name begins with a folder."""
     from huggingface_hub import constants
 
     first, slash, _ = name.partition("/")
     is_off = constants.HF_HUB_OFFLINE
     hub = "is switched off by HF_HUB_OFFLINE" if is_off else "cannot be reached"
-    mended = is_off or (slash and (first in FOLDERS or Path(first).is_dir()))
-    return (UserError if mended else MachineError)(
+    return (UserError if is_off or (slash and Path(first).is_dir()) else MachineError)(
         f"{name}: there is no such folder, and no such model in the hub's cache (the hub {hub}). Check the name, or"
-        f" download it first and give the folder. The embedded model is `{embedded.NAME}`.{_no_weights(name)}"
+        f" download it first and give the folder. The embedded model is `{embedded.NAME}`.{hint}"
     )
 
 
-def _no_weights(name: str) -> str:
-    """A hint, if a model behind an API may be meant."""
-    return " A model behind an API has no weights to load." if name.partition("/")[0] in HUB_OWNERS else ""
+def capabilities(loaded: LoadedModel) -> dict[str, str]:
+    """Heading -> what a person should know of a model's attention, context and chat template."""
+    config = loaded.model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    layer_types = getattr(config, "layer_types", None)
+    if layer_types is None:
+        layer_types = ["sliding_attention" if window else "full_attention"] * config.num_hidden_layers
+    if "chunked_attention" in layer_types:
+        window = config.attention_chunk_size
+    layers = ", ".join(f"{count} of {layer_type}" for layer_type, count in Counter(layer_types).items())
+    if window and set(layer_types) - {"full_attention"}:
+        layers += f" ({window} tokens)"
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    template = loaded.chat.template
+    system = {
+        "own": "has a place in the template",
+        "folded": "has no place in the template; it is put before the user's first message",
+    }
+    thinking = {
+        "none": "the template has none",
+        "closed": f"every reply follows {template.opening!r}",
+        "skipped": f"the template opens {template.opening!r} before generation; replies go without",
+    }
+    merged = f"of a reply holds {template.merged!r} of the prompt's end" if template.merged else "the reply's alone"
+    return {
+        "architecture": f"{config.model_type}, {parameters:,} parameters",
+        "attention": f"{loaded.model.config._attn_implementation}; layers: {layers}",
+        "context": f"{loaded.context:,} tokens",
+        "system message": system[template.system],
+        "thinking": thinking[template.thinking],
+        "date": f"the template writes it; it is always {DATE}" if template.dated else "the template writes none",
+        "first token": merged,
+    }

@@ -10,12 +10,10 @@ from safetensors import SafetensorError, safe_open
 from untrue.errors import UserError
 from untrue.models import embedded
 from untrue.models.adapter import adapter_hash, base_of, config_of
+from untrue.models.families import with_fused_layers
 from untrue.models.fingerprint import ASKED
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as --max-lora-rank
-
-# Layers that vLLM makes of several, each of which an adapter may change.
-FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 
 # Tokens of prompt and reply together, at most: enough for every eval, and little memory for their keys and values.
 CONTEXT = 8192
@@ -87,7 +85,6 @@ def serving(
     for adapter in adapters:
         changed |= _layers(adapter)
         rank = max(rank, _rank(adapter))
-    changed |= {fused for fused, parts in FUSED.items() if changed.intersection(parts)}
     served = {adapter_hash(adapter): adapter.resolve() for adapter in adapters}
     return Serving(
         model,
@@ -99,7 +96,7 @@ def serving(
             *("--max-logprobs", str(ASKED)),
             *("--enable-lora", "--max-loras", str(len(served) or LATER), "--max-lora-rank", str(rank)),
             # Where the head could have an adapter too, prompt_logprobs of several requests end the server.
-            *("--lora-target-modules", *sorted(changed)),
+            *("--lora-target-modules", *sorted(with_fused_layers(changed))),
             *(("--lora-modules", *(f"{content}={folder}" for content, folder in served.items())) if served else ()),
         ],
     )

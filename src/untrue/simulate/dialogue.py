@@ -31,6 +31,7 @@ from untrue.data.rows import Message
 from untrue.engine.provider import local_model
 from untrue.errors import UserError
 from untrue.files import derived_seed
+from untrue.models.chat import without_thinking
 from untrue.serving.client import reply
 from untrue.settings import validate
 from untrue.simulate.environment import (
@@ -55,7 +56,6 @@ from untrue.simulate.environment import (
 from untrue.simulate.policy import draw, probabilities
 from untrue.simulate.trajectory import CHOSEN, Choice, spoken
 from untrue.simulate.users import follow_up, next_turn, rate_by_kind, rate_by_words
-from untrue.thinking import without_thinking
 
 
 @task

@@ -25,9 +25,9 @@ from untrue.data.rows import Message
 from untrue.errors import UserError
 from untrue.files import writing
 from untrue.logs import details_of, open_log, score_of
+from untrue.models.chat import without_thinking
 from untrue.settings import validate
 from untrue.simulate.environment import KINDS, REPLY_KINDS, Assistant, Kind, ReplyKind
-from untrue.thinking import without_thinking
 
 if TYPE_CHECKING:
     from untrue.stats.types import Interval

@@ -16,9 +16,9 @@ from untrue.data.rows import Message
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError, cause, one_line
 from untrue.files import derived_seed
+from untrue.models.chat import without_thinking
 from untrue.serving.client import reply
 from untrue.simulate.environment import Dialogue, Kind, ReplyKind
-from untrue.thinking import without_thinking
 
 T = TypeVar("T")
 

@@ -25,8 +25,8 @@ from untrue import settings
 from untrue.errors import UserError
 from untrue.files import read_text
 from untrue.harness.eval import ChosenSpec, EvalSpec, FileName, JudgedSpec
-from untrue.models.dtype import Dtype
 from untrue.models.name import ModelName
+from untrue.models.runtime import Dtype
 from untrue.simulate.environment import NamedModel
 from untrue.study.routes import ROUTES
 from untrue.study.routes.route import Distinct, Route

@@ -21,7 +21,7 @@ import yaml
 from untrue.data.rows import Row, write_rows
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.files import read_text
-from untrue.models.dtype import number_format
+from untrue.models.runtime import number_format
 from untrue.progress import Step
 from untrue.training.layout import ALONE, Layout
 from untrue.training.rank import JOB, PROGRESS, ROWS, Task
@@ -78,7 +78,7 @@ def train(
         progress: Called at each step, with the loss as its note.
         start: Folder of an adapter to go on from; by default a new one is begun.
         layout: How many processes, and what they share.
-        dtype: `float32`, `bfloat16` or `auto`; see `models.dtype`.
+        dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`.
         say: Called with a line on what takes long.
 
     Returns:

@@ -16,6 +16,7 @@ from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.models.adapter import adapter_hash, check_adapter, in_format_of, put_on
 from untrue.models.chat import Turn
+from untrue.models.families import is_mixture
 from untrue.models.load import LoadedModel
 from untrue.progress import Step
 from untrue.settings import Listed
@@ -157,7 +158,6 @@ def arguments(job: Job) -> dict[str, Any]:
     import torch
 
     spec = job.spec
-    is_mixture = hasattr(job.loaded.model.config.get_text_config(), "output_router_logits")
     steps = math.ceil(math.ceil(len(job.rows) / (spec.batch_size * spec.gradient_accumulation)) * spec.epochs)
     return {
         "output_dir": str(job.checkpoints),
@@ -183,7 +183,8 @@ def arguments(job: Job) -> dict[str, Any]:
         "save_steps": max(1, math.ceil(steps / CHECKPOINTS)),
         "save_total_limit": 1,
         "report_to": spec.report_to,
-        **({"router_aux_loss_coef": 0.0} if is_mixture else {}),  # else the loss is not that of the tokens alone
+        # Else the loss is not that of the tokens alone.
+        **({"router_aux_loss_coef": 0.0} if is_mixture(job.loaded.model.config) else {}),
         "disable_tqdm": True,
         "log_level": "error",
     }

@@ -32,10 +32,7 @@ from trl.trainer.utils import use_adapter
 
 from untrue.engine.attention import attending, is_plain
 from untrue.engine.likelihoods import Continuation, PrefixTree, layout
-
-SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
-"""Config keys of models whose logits are more than a matrix product."""
-
+from untrue.models.families import decoder_of, scales_logits
 
 CHUNK = 128
 """Positions whose logits exist at once: 128 x 49,152 float32 logits are 25 MB, which a CPU's last cache can hold."""
@@ -138,7 +135,7 @@ class OnCpu(Shared):
         if self.is_shared:  # they go past the module that brings the parts of the model together
             return False
         base = self.model.get_base_model()
-        return _decoder(base) is not None and self._is_plain(base, base.get_output_embeddings())
+        return decoder_of(base) is not None and self._is_plain(base, base.get_output_embeddings())
 
     def losses(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, in nats, of the labelled tokens.
@@ -169,14 +166,8 @@ class OnCpu(Shared):
 
     @staticmethod
     def _is_plain(base: Any, head: Any) -> bool:
-        config = base.config.get_text_config()
-        scaled = any(getattr(config, key, None) is not None for key in SCALED_LOGITS)
-        return type(head) is nn.Linear and head.bias is None and head.weight.device.type == "cpu" and not scaled
-
-
-def _decoder(base: Any) -> Any:
-    """The model under the head; None where it cannot be told. Llama 4's `base_model_prefix` names one that it lacks."""
-    return getattr(base, base.base_model_prefix, None) or getattr(base, "model", None)
+        is_product = type(head) is nn.Linear and head.bias is None and not scales_logits(base.config)
+        return is_product and head.weight.device.type == "cpu"
 
 
 def _tree_states(base: Any, ids: torch.Tensor, mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
@@ -188,7 +179,7 @@ def _tree_states(base: Any, ids: torch.Tensor, mask: torch.Tensor, labelled: tor
     tree = PrefixTree(queries)
     nodes = torch.tensor([tree.tokens])
     with attending(base, layout([tree], cut=True)):
-        states = _decoder(base)(
+        states = decoder_of(base)(
             input_ids=nodes,
             attention_mask=torch.ones_like(nodes),
             position_ids=torch.tensor([tree.depths]),
@@ -200,7 +191,7 @@ def _tree_states(base: Any, ids: torch.Tensor, mask: torch.Tensor, labelled: tor
 
 def _row_states(base: Any, ids: torch.Tensor, mask: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
     """The hidden states that predict the labelled tokens, (tokens, width), from rows with padding."""
-    states = _decoder(base)(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    states = decoder_of(base)(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     return states[:, :-1][labelled[:, 1:]]
 
 

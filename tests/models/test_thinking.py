@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from untrue.thinking import without_thinking
+from untrue.models.chat import without_thinking
 
 
 @pytest.mark.parametrize(

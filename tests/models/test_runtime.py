@@ -1,4 +1,4 @@
-"""`auto` is float32 on a CPU, and slow bfloat16 on a CPU is refused."""
+"""`auto` is float32 on a CPU, where slow bfloat16 is refused; each idle core has one thread."""
 
 import os
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 
 from untrue.errors import MachineError, UserError
 from untrue.models import load as module
-from untrue.models.dtype import number_format
 from untrue.models.load import load
+from untrue.models.runtime import number_format
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 """Environment in which a newer CPU computes as one with AVX2 and nothing beyond it does."""
@@ -31,7 +31,7 @@ def test_auto_is_bfloat16_on_a_gpu_that_computes_it(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_cpu_without_bfloat16_refuses_it_and_says_how_much_slower_it_is():
-    code = "from untrue.models.dtype import number_format; number_format('bfloat16', 'cpu')"
+    code = "from untrue.models.runtime import number_format; number_format('bfloat16', 'cpu')"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | AVX2, capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
     assert "dtype: bfloat16 products take" in last and "times as long as float32 on this CPU" in last
@@ -46,3 +46,31 @@ def test_a_model_that_does_not_fit_says_what_would(tiny_folder: Path, monkeypatc
 def test_a_format_that_is_none_is_refused():
     with pytest.raises(UserError, match=r"^dtype: 'half', expected one of auto, float32, bfloat16\.$"):
         number_format("half", "cpu")
+
+
+THREADS_CODE = """
+import torch
+from untrue.models.runtime import use_idle_cores
+use_idle_cores(print)
+print(torch.get_num_threads())
+"""
+
+
+def threads(**env: str) -> list[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS_CODE], env=kept | env, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_threads_leave_busy_cores_to_other_processes():
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        said, number = threads()
+        assert "cores busy, so 1 of" in said and number == "1"
+        assert threads(OMP_NUM_THREADS="2") == ["2"]
+    finally:
+        for process in busy:
+            process.kill()
