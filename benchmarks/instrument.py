@@ -47,7 +47,7 @@ from untrue.data.items import ChoiceItem, Item, items_hash, read_items, read_lin
 from untrue.data.rows import Message, Row, write_rows
 from untrue.errors import UserError
 from untrue.gating.config import GateConfig
-from untrue.gating.subject import Subjects
+from untrue.gating.subjects import Subjects
 from untrue.gating.verdict import GateVerdict, gate
 from untrue.models.load import LoadedModel
 from untrue.progress import TerminalWatcher

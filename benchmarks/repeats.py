@@ -20,7 +20,7 @@ from rich.console import Console
 
 from untrue.api import load_study, run_study
 from untrue.gating.config import GateConfig
-from untrue.gating.subject import Subjects
+from untrue.gating.subjects import Subjects
 from untrue.gating.verdict import gate
 from untrue.outcomes import Result
 from untrue.progress import TerminalWatcher

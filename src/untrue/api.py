@@ -18,10 +18,10 @@ from rich.console import Console
 from untrue.data import sets
 from untrue.data.rows import Row
 from untrue.errors import UserError
-from untrue.gating.answers import Answers
 from untrue.gating.comparison import EvalComparison, compared
 from untrue.gating.config import GateConfig
-from untrue.gating.subject import Subject, Subjects, of_random_items, own_base
+from untrue.gating.measurements import Measurement
+from untrue.gating.subjects import Subject, Subjects, of_random_items, own_base
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
 from untrue.harness.catalogue import EVALS, eval_spec
@@ -532,7 +532,7 @@ class Evaluation:
                     f"{part.log}: was written again since {self.arm} was evaluated. Give each evaluation a log_dir of"
                     " its own."
                 )
-        answers = {part.spec.name: Answers(EVALS[part.spec.name], part.spec, {0: part.log}) for part in self.parts}
+        answers = {part.spec.name: Measurement(EVALS[part.spec.name], part.spec, {0: part.log}) for part in self.parts}
         if len(answers) < len(self.parts):
             raise UserError(f"{self.arm}: was asked an eval twice, expected each eval once.")
         return Subject(self.arm, answers)

@@ -393,7 +393,7 @@ def test_eval_runs_any_eval_by_name(untrue: Callable, place: Path):
     done = untrue("eval", *TINY, "capability", "limit=6", "--log", "c.eval", "--json")
     assert done.code == 0, done.err
     summary = json.loads(done.out)
-    assert (summary["valued"], summary["lie_rate"], 0 <= summary["value"][0] <= 1) == (6, None, True)
+    assert (summary["n_values"], summary["lie_rate"], 0 <= summary["value"][0] <= 1) == (6, None, True)
     done = untrue("eval", *TINY, "capability", "limit=6", "--log", "c.eval")
     assert re.search(r"accuracy +\d+\.\d %", done.out) and "belief" not in done.out, done.out
     done = untrue("eval", *TINY, "sft_cue", "domain=law", "limit=6", "--log", "s.eval", "--json")

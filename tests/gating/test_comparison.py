@@ -11,11 +11,11 @@ import pytest
 
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
-from untrue.gating.answers import Answers
 from untrue.gating.comparison import compared
 from untrue.gating.config import GateConfig
-from untrue.gating.pairing import AGAINST_BASE, hidden_loss, opposite_moves
-from untrue.gating.subject import Subjects
+from untrue.gating.matching import AGAINST_BASE, hidden_loss, opposite_moves
+from untrue.gating.measurements import Measurement
+from untrue.gating.subjects import Subjects
 from untrue.gating.verdict import gate
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.outcomes import Result
@@ -146,7 +146,7 @@ def test_an_adapter_that_inspects_own_command_was_given_is_not_the_embedded_mode
         subjects.of(str(log(name, **settings, model_args=args)))
         for name, args in (("base", {}), ("tuned", {"adapter": "adapters/mine"}))
     )
-    assert [of.answers["forced_choice"].is_of_embedded for of in (base, tuned)] == [True, False]
+    assert [of.measurements["forced_choice"].is_of_embedded for of in (base, tuned)] == [True, False]
     for pair in ((base, tuned), (tuned, base)):
         [of_eval] = compared(*pair)
         assert AGAINST_BASE in of_eval.notes
@@ -198,7 +198,7 @@ def test_other_options_of_an_eval_are_another_measurement(log: Log, subjects: Su
 def test_the_temperature_of_a_policy_is_an_option(log: Log) -> None:
     """That of replies is in the log's plan; this one is the eval's own."""
     of_policy, of_replies = EVALS["reply_choice"], EVALS["mask"]
-    answers = [Answers(of, eval_spec(name=of.name), {}) for of in (of_policy, of_replies)]
+    answers = [Measurement(of, eval_spec(name=of.name), {}) for of in (of_policy, of_replies)]
     assert "temperature" in answers[0]._options and answers[1]._options == set()
 
 

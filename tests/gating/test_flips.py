@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from untrue.gating.answers import Flip, Flips, flips
+from untrue.gating.measurements import Flip, Flips, flips
 from untrue.harness.catalogue import EVALS
 from untrue.outcomes import Outcome, Result
 

@@ -14,10 +14,10 @@ from tests.gating import judged
 from tests.gating.conftest import write
 from tests.study.conftest import Recorder
 from untrue.evals.forced_choice import EVAL
-from untrue.gating.answers import Answers
 from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
-from untrue.gating.subject import Subject, Subjects
+from untrue.gating.measurements import Measurement
+from untrue.gating.subjects import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
 from untrue.harness.catalogue import eval_spec
 from untrue.report.gate import sentences
@@ -29,7 +29,7 @@ CONFIG = GateConfig(evals=(eval_spec(name="forced_choice"),))
 
 
 def subject(name: str, path: Path) -> Subject:
-    return Subject(name, {"forced_choice": Answers(EVAL, eval_spec(name="forced_choice"), {0: path})})
+    return Subject(name, {"forced_choice": Measurement(EVAL, eval_spec(name="forced_choice"), {0: path})})
 
 
 def decide(before: Path, after: Path, config: GateConfig = CONFIG) -> GateVerdict:

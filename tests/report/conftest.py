@@ -24,7 +24,7 @@ from untrue.study.store import Store
 ITEMS, SEEDS = 120, 3
 LARGEST: dict[str, Conclusion] = {"lie_rate": "lies_more", "pressure_gap": "lies_more", "value": "breaks"}
 RATES_OF_HONESTY = (
-    "lie_rate", "lie_rate_given_belief", "held_share", "evasion_rate", "untrue_belief_rate", "reads",
+    "lie_rate", "lie_rate_given_belief", "belief_rate", "evasion_rate", "untrue_belief_rate", "reads",
     "pressure_margin", "neutral_margin", "pressure_gap",
 )  # fmt: skip
 
@@ -145,7 +145,7 @@ def _summary(arm: str, strength: float) -> ArmSummary:
         counts={outcome.value: count for outcome, count in counts.items()},
         lie_rate=Interval(lies / n, lies / n - 0.034, lies / n + 0.037),
         lie_rate_given_belief=Interval(lies / held, lies / held - 0.04, lies / held + 0.05),
-        held_share=held / n,
+        belief_rate=Interval(held / n, held / n - 0.05, held / n + 0.05),
         evasion_rate=Interval(0.0, 0.0, 0.011),
         untrue_belief_rate=Interval(0.19 + 0.1 * strength, 0.15 + 0.1 * strength, 0.23 + 0.1 * strength),
         reads=Interval(0.95, 0.9, 0.98),
@@ -252,7 +252,7 @@ def _capability(forced_choice: EvalAnalysis) -> EvalAnalysis:
         counts = {outcome.value: 0 for outcome in Outcome} | {"error": 2}
         value = Interval(right, right - 0.05, right + 0.05)
         unknown = dict.fromkeys(RATES_OF_HONESTY)
-        shown = replace(summary, counts=counts, value=value, valued=215 * SEEDS - 2, n_items=215, **unknown)
+        shown = replace(summary, counts=counts, value=value, n_values=215 * SEEDS - 2, n_items=215, **unknown)
         summaries.append(shown)
     comparisons = [_comparison(summary, summaries[0], "value") for summary in summaries[1:]]
     texts = {"Question": "What do you need to open a locked door?", "Right": "a key", "Wrong": "a book\na cup"}

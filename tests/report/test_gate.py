@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from untrue.gating.answers import Flip, Flips
+from untrue.gating.measurements import Flip, Flips
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.report.gate import (
     flips_sentence,

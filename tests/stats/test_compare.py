@@ -216,7 +216,7 @@ def test_summary_by_hand(results):
     assert first.lie_rate_given_belief is not None and first.lie_rate_given_belief.value == pytest.approx(
         2 / 4
     )  # honest, lie, evade
-    assert first.held_share == pytest.approx(4 / 6)
+    assert first.belief_rate and first.belief_rate.value == pytest.approx(4 / 6)
     assert first.pressure_margin is not None and first.pressure_margin.value == pytest.approx(15 / 5)  # no error
     assert first.neutral_margin is not None and first.neutral_margin.value == pytest.approx(1 / 5)
     assert first.pressure_gap is not None and first.pressure_gap.value == pytest.approx(14 / 5)
@@ -226,7 +226,7 @@ def test_summary_by_hand(results):
 def test_an_arm_of_errors_has_no_margin_and_no_belief(results):
     (summary,) = summarise(results("arm", [[None], [None]], [[1.0], [1.0]]), {})
     assert summary.lie_rate_given_belief is summary.pressure_margin is summary.evasion_rate is None
-    assert summary.held_share == 0.0
+    assert summary.belief_rate and summary.belief_rate.value == 0.0
     assert summary.lie_rate is not None and summary.lie_rate.high > 0.6  # two items without a lie: z^2 / (2 + z^2)
 
 

@@ -35,8 +35,8 @@ def test_an_arm_has_a_mean_value_and_no_rate_of_honesty():
     first, second = summarise([*valued("arm", [[1.0], [0.0], [1.0], [None]]), *valued("control", [[1.0]])], CONTROLS)
     assert first.value is not None and first.value.value == pytest.approx(2 / 3)  # the error is left out
     assert 0 <= first.value.low < first.value.value < first.value.high <= 1
-    assert (first.n, first.valued, first.counts["error"]) == (4, 3, 1)
-    assert first.lie_rate is first.lie_rate_given_belief is first.held_share is first.pressure_margin is None
+    assert (first.n, first.n_values, first.counts["error"]) == (4, 3, 1)
+    assert first.lie_rate is first.lie_rate_given_belief is first.belief_rate is first.pressure_margin is None
     assert second.n == 1
 
 

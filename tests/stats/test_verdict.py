@@ -337,7 +337,7 @@ def test_a_broken_result_has_every_reason(summaries):
     def counted(**counts: int) -> ArmSummary:
         held = sum(counts.get(name, 0) for name in ("honest", "lie", "evade"))
         everything = {outcome.value: counts.get(outcome.value, 0) for outcome in Outcome}
-        return replace(summaries[0], counts=everything, held_share=held / sum(counts.values()))
+        return replace(summaries[0], counts=everything, belief_rate=Interval(held / sum(counts.values()), 0, 1))
 
     assert broken(summaries[0]) == broken(counted(honest=6, no_belief=6)) == broken(summaries[0], 0.5) == []
     blind = replace(counted(honest=5, no_belief=6, error=1), reads=Interval(0.74, 0.6, 0.9))

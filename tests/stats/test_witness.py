@@ -27,8 +27,8 @@ def witnessed(arm: str, shift: float = 0.0, items: int = 30, seeds: int = 1, err
 
 def test_an_arm_has_a_mean_truth_margin_and_no_rate_of_honesty():
     [found] = summarise(witnessed("arm", errors=3), {})
-    assert (found.n, found.valued, found.counts["error"]) == (30, 27, 3)
-    assert (found.lie_rate, found.held_share, found.evasion_rate, found.value) == (None, None, None, None)
+    assert (found.n, found.n_values, found.counts["error"]) == (30, 27, 3)
+    assert (found.lie_rate, found.belief_rate, found.evasion_rate, found.value) == (None, None, None, None)
     assert found.truth_margin is not None and found.truth_margin.value == pytest.approx(0.034, abs=0.01)
 
 

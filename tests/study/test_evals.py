@@ -52,7 +52,7 @@ def test_the_summary_holds_each_eval_with_the_metrics_it_observes(several):
     assert metrics["cue"] == metrics["forced_choice"] == honesty
     assert metrics["capability"] == {"value"}
     [arm] = [arm for arm in evals["capability"]["arms"] if arm["arm"] == "severe-0.5"]
-    assert (arm["valued"], arm["lie_rate"], arm["held_share"]) == (12, None, None)
+    assert (arm["n_values"], arm["lie_rate"], arm["belief_rate"]) == (12, None, None)
     assert 0 <= arm["value"]["value"] <= 1
     assert "accuracy" in evals["capability"]["verdict"]["sentence"].lower()
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from untrue.cli.options import Dtype, Json
 
 if TYPE_CHECKING:
-    from untrue.gating.subject import Subjects
+    from untrue.gating.subjects import Subjects
     from untrue.harness.eval import EvalSpec
 
 EXIT = {"pass": 0, "regression": 1, "inconclusive": 3}
@@ -38,7 +38,7 @@ Html = Annotated[Path | None, typer.Option(help="Write a page.")]
 
 @contextmanager
 def _subjects(specs: Sequence[EvalSpec], out: Path, dtype: str) -> Iterator[Subjects]:
-    from untrue.gating.subject import Subjects, of_random_items
+    from untrue.gating.subjects import Subjects, of_random_items
     from untrue.progress import TerminalWatcher
 
     with TerminalWatcher(Console(stderr=True)) as watcher:
@@ -127,7 +127,7 @@ def gate(
     from untrue.errors import UserError
     from untrue.files import write_text
     from untrue.gating.config import GateConfig
-    from untrue.gating.subject import own_base
+    from untrue.gating.subjects import own_base
     from untrue.gating.verdict import gate as decide
     from untrue.report import gate as report
     from untrue.settings import assignments, load, validate

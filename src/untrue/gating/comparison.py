@@ -8,16 +8,16 @@ from typing import Literal
 
 import numpy as np
 
-from untrue.gating.answers import Answers, Flips, flips, sides
-from untrue.gating.pairing import doubts_of, opposite_moves, paired
-from untrue.gating.subject import Subject
+from untrue.gating.matching import doubts_of, opposite_moves, paired
+from untrue.gating.measurements import Flips, Measurement, flips, sides
+from untrue.gating.subjects import Subject
 from untrue.harness.eval import Eval
 from untrue.judge.check import last_check
 from untrue.judge.prompts import STATEMENT
 from untrue.outcomes import Result
 from untrue.stats import compare, summarise, verdict
 from untrue.stats.judge_error import Shifted, Sides, by_specificity
-from untrue.stats.pairing import METRICS, Metric, align, clusters
+from untrue.stats.pairing import METRICS, PairedMetric, align, clusters
 from untrue.stats.rates import HELD
 from untrue.stats.types import ArmSummary, Comparison, MetricValues, Verdict
 
@@ -99,11 +99,11 @@ def compared(a: Subject, b: Subject) -> list[EvalComparison]:
     return comparisons
 
 
-def _sensitivity(before: Answers, after: Answers, results: Sequence[Result]) -> Sensitivity | None:
+def _sensitivity(before: Measurement, after: Measurement, results: Sequence[Result]) -> Sensitivity | None:
     arms = sides(results)
     is_value = any(result.value is not None for result in results)
     said = METRICS["value" if is_value else "lie_rate"]
-    could = Metric(lambda result: float(is_value or result.outcome in HELD), 0, True)
+    could = PairedMetric(lambda result: float(is_value or result.outcome in HELD), 0, True)
     control, arm = align(arms, said)
     if np.isnan(arm - control).all():
         return None
@@ -113,7 +113,7 @@ def _sensitivity(before: Answers, after: Answers, results: Sequence[Result]) -> 
     return Sensitivity(source, *rates, by_specificity(grids, *rates))
 
 
-def _accuracy(before: Answers, after: Answers) -> tuple[Literal["gold", "supposed"], tuple[float, float]]:
+def _accuracy(before: Measurement, after: Measurement) -> tuple[Literal["gold", "supposed"], tuple[float, float]]:
     """Sensitivity and specificity by the judge's check on the question that it was asked."""
     judgings = [judging for answers in (before, after) for _, judging in answers.reading.judgings]
     judges: Mapping[str, str] = {id: name for judging in judgings for id, name in judging.judges.items()}

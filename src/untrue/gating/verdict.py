@@ -20,16 +20,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from untrue.gating.answers import Answers, Flips, flips, sides
 from untrue.gating.config import GateConfig
-from untrue.gating.pairing import doubts_of, hidden_loss, opposite_moves, paired
-from untrue.gating.subject import Subject
+from untrue.gating.matching import doubts_of, hidden_loss, opposite_moves, paired
+from untrue.gating.measurements import Flips, Measurement, flips, sides
+from untrue.gating.subjects import Subject
 from untrue.harness.eval import Eval
 from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, summarise
 from untrue.stats.compare import Pairs, pair
 from untrue.stats.intervals import change_interval, discordance, mean_interval, spread
-from untrue.stats.pairing import METRICS, Grid, Metric, without_empty
+from untrue.stats.pairing import METRICS, Grid, PairedMetric, without_empty
 from untrue.stats.tests import FEWEST, POWER, holm, p_value
 from untrue.stats.types import ArmSummary, Interval, Reason
 
@@ -183,7 +183,7 @@ def _status(
 
 # Whether no belief is held. It decides where an eval does not know the truth of all beliefs, so that untrue ones
 # cannot be counted: who holds no belief any more tells no lie, and must not pass for honest.
-_NO_BELIEF = Metric(
+_NO_BELIEF = PairedMetric(
     lambda result: None if result.outcome in (None, Outcome.ERROR) else float(result.outcome is Outcome.NO_BELIEF),
     1,
     True,
@@ -230,7 +230,7 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
         yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, n_failed, means)
 
 
-def _with_the_best(after: Answers, results: Sequence[Result]) -> list[Result]:
+def _with_the_best(after: Measurement, results: Sequence[Result]) -> list[Result]:
     """The results with the best in place of those of the candidate that the judge did not judge."""
     best: dict[str, Any] = {"outcome": Outcome.HONEST}
     if any(result.belief_is_true is not None for result in results):

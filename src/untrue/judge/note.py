@@ -154,7 +154,9 @@ def _corrected(check: Check, summaries: Iterable[ArmSummary]) -> dict[str, Inter
     corrected = {}
     for summary in summaries:
         rate = summary.lie_rate_given_belief.value if summary.lie_rate_given_belief else math.nan
-        held = round((summary.held_share or 0) * summary.n_items)  # of the items, since seeds and epochs repeat them
+        held = round(
+            (summary.belief_rate.value if summary.belief_rate else 0) * summary.n_items
+        )  # of the items, since seeds and epochs repeat them
         corrected[summary.arm] = corrected_rate(rate, held, check.sensitivity, check.specificity)
     return corrected
 

@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 from rich.console import Console
 from rich.text import Text
 
-from untrue.gating.answers import Flips
 from untrue.gating.comparison import EvalComparison, Sensitivity
+from untrue.gating.measurements import Flips
 from untrue.gating.verdict import Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import (

@@ -174,7 +174,7 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, witness: 
     total, unit = summary.n, "items" if summary.n == summary.n_items else "replies"
     table = new_table(_named(summary.arm, flagged), "value", "95 % interval")
     table.add_column("of")
-    for outcome, count in [("error", summary.counts["error"])] if summary.valued else summary.counts.items():
+    for outcome, count in [("error", summary.counts["error"])] if summary.n_values else summary.counts.items():
         table.add_row(outcome, str(count), "", f"{total} {unit}")
     rates = [
         (value_name, summary.value, f"{unit} without error"),

@@ -15,7 +15,7 @@ from untrue.stats.intervals import change_interval, mean_interval, rate_interval
 from untrue.stats.pairing import (
     METRICS,
     Grid,
-    Metric,
+    PairedMetric,
     align,
     by_arm,
     clusters,
@@ -44,7 +44,7 @@ def compare(
         results: Results of one eval, in any order.
         controls: Control arm of each arm to compare.
         higher_is_better: Of an eval that gives values.
-        graded: Whether its values are probabilities or shares, and not yes or no; see `Metric`.
+        graded: Whether its values are probabilities or shares, and not yes or no; see `PairedMetric`.
 
     Returns:
         For each arm, in the order of its first result, one comparison for each metric. Without a single pair the
@@ -147,7 +147,7 @@ class Pairs(NamedTuple):
     clusters: list[str]
 
 
-def pair(metric: Metric, control: Sequence[Result], arm: Sequence[Result]) -> Pairs:
+def pair(metric: PairedMetric, control: Sequence[Result], arm: Sequence[Result]) -> Pairs:
     """Lines up the results of an arm and its control. Where the control has no value the pair is missing."""
     sums, counts = tally([control, arm], metric)
     lacking = np.maximum(counts[0] - counts[1], 0) if metric.is_rate else np.zeros(counts[0].shape)
@@ -158,7 +158,7 @@ def pair(metric: Metric, control: Sequence[Result], arm: Sequence[Result]) -> Pa
 
 
 def _compare(
-    name: str, metric: Metric, arm: str, control: str, arms: dict[str, list[Result]], tests: int
+    name: str, metric: PairedMetric, arm: str, control: str, arms: dict[str, list[Result]], tests: int
 ) -> Comparison:
     before, after, failed, of_items = pair(metric, arms[control], arms[arm])
     differences = after - before
@@ -208,7 +208,7 @@ def _summarise(arm: str, control: str | None, results: list[Result], of_values: 
         counts={outcome.value: counts[outcome] for outcome in Outcome},
         lie_rate=None if of_values else rates["lie_rate"],
         lie_rate_given_belief=rates["lie_rate_given_belief"] if rates["belief_rate"].value > 0 else None,
-        held_share=None if of_values else rates["belief_rate"].value,
+        belief_rate=None if of_values else rates["belief_rate"],
         evasion_rate=None if of_values or np.isnan(rates["evasion_rate"].value) else rates["evasion_rate"],
         untrue_belief_rate=mean("untrue_belief_rate"),
         reads=rate(reads) if tried >= FEWEST else None,
@@ -216,7 +216,7 @@ def _summarise(arm: str, control: str | None, results: list[Result], of_values: 
         neutral_margin=mean("neutral_margin"),
         pressure_gap=mean("pressure_gap"),
         value=mean("value"),
-        valued=sum(map(_has_value, results)),
+        n_values=sum(map(_has_value, results)),
         truth_margin=mean("truth_margin"),
     )
 

@@ -16,7 +16,7 @@ Grid = NDArray[np.float64]  # values of items (rows) x seeds (columns)
 
 
 @dataclass(frozen=True)
-class Metric:
+class PairedMetric:
     """A metric that arms are compared in.
 
     Attributes:
@@ -46,15 +46,17 @@ def _evades(result: Result) -> float | None:
 # The metrics that are compared, each over all items asked. `evasion_rate` is the share of results in which no side is
 # taken on a held belief, or the evasive reply is likelier than both others; `untrue_belief_rate` is the share whose
 # belief is not the truth, no belief included.
-METRICS: dict[str, Metric] = {
-    "lie_rate": Metric(lambda r: None if r.outcome is None else float(r.outcome is Outcome.LIE), 1, True),
-    "evasion_rate": Metric(_evades, 1, True),
-    "untrue_belief_rate": Metric(lambda r: None if r.belief_is_true is None else float(not r.belief_is_true), 1, True),
-    "pressure_margin": Metric(lambda r: r.pressure_margin, -1),
-    "pressure_gap": Metric(lambda r: r.pressure_gap, -1),
-    "neutral_margin": Metric(lambda r: r.neutral_margin, -1),
-    "value": Metric(lambda r: r.value, 0, True),
-    "truth_margin": Metric(lambda r: r.truth_margin, -1),
+METRICS: dict[str, PairedMetric] = {
+    "lie_rate": PairedMetric(lambda r: None if r.outcome is None else float(r.outcome is Outcome.LIE), 1, True),
+    "evasion_rate": PairedMetric(_evades, 1, True),
+    "untrue_belief_rate": PairedMetric(
+        lambda r: None if r.belief_is_true is None else float(not r.belief_is_true), 1, True
+    ),
+    "pressure_margin": PairedMetric(lambda r: r.pressure_margin, -1),
+    "pressure_gap": PairedMetric(lambda r: r.pressure_gap, -1),
+    "neutral_margin": PairedMetric(lambda r: r.neutral_margin, -1),
+    "value": PairedMetric(lambda r: r.value, 0, True),
+    "truth_margin": PairedMetric(lambda r: r.truth_margin, -1),
 }
 
 
@@ -85,12 +87,12 @@ def require_arms(arms: Iterable[str], known: Collection[str]) -> None:
         raise ValueError(f"no results for {', '.join(missing)}; there are results for {', '.join(known) or 'no arm'}")
 
 
-def observed(arms: dict[str, list[Result]], graded: bool = False) -> dict[str, Metric]:
+def observed(arms: dict[str, list[Result]], graded: bool = False) -> dict[str, PairedMetric]:
     """The metrics that at least one result has: an eval without likelihoods, say, observes no margin.
 
     Args:
         arms: Results by arm.
-        graded: Whether the values of the eval are graded; see `Metric`.
+        graded: Whether the values of the eval are graded; see `PairedMetric`.
     """
     return {
         name: replace(metric, is_graded=graded and name == "value")
@@ -99,7 +101,7 @@ def observed(arms: dict[str, list[Result]], graded: bool = False) -> dict[str, M
     }
 
 
-def align(groups: Sequence[Sequence[Result]], metric: Metric) -> NDArray[np.float64]:
+def align(groups: Sequence[Sequence[Result]], metric: PairedMetric) -> NDArray[np.float64]:
     """Lines up groups of results (one for each arm) by item and seed.
 
     Returns:
@@ -110,7 +112,7 @@ def align(groups: Sequence[Sequence[Result]], metric: Metric) -> NDArray[np.floa
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
-def tally(groups: Sequence[Sequence[Result]], metric: Metric) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def tally(groups: Sequence[Sequence[Result]], metric: PairedMetric) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The sums over epochs that `align` takes the mean of, and how many epochs have a value; each as there."""
     items = {item: row for row, item in enumerate(dict.fromkeys(r.item for group in groups for r in group))}
     seeds = {seed: column for column, seed in enumerate(sorted({r.seed for group in groups for r in group}))}
@@ -139,7 +141,7 @@ def without_empty(grid: Grid) -> Grid:
     return grid[present.any(axis=1)][:, present.any(axis=0)]
 
 
-def value_of(result: Result, metric: Metric) -> float:
+def value_of(result: Result, metric: PairedMetric) -> float:
     """What a result is worth; NaN for an error, and without a finite value."""
     value = None if result.outcome is Outcome.ERROR else metric.of(result)
     return value if value is not None and math.isfinite(value) else math.nan

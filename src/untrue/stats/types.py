@@ -66,7 +66,7 @@ class ArmSummary:
         lie_rate: Lies over all results; None in an eval that gives values or truth margins.
         lie_rate_given_belief: Lies over the results with a held belief (honest, lie and evade); None where there is
             none.
-        held_share: Results with a held belief over all results; None likewise.
+        belief_rate: Results with a held belief over all results; None likewise.
         evasion_rate: Results without a side taken on a held belief, or in which the evasive reply is the likeliest,
             over those without error; None likewise.
         untrue_belief_rate: Results whose belief is not the truth, or that have none, over those without error; None
@@ -76,7 +76,7 @@ class ArmSummary:
         neutral_margin: The same, under the neutral prompt.
         pressure_gap: The same, of the difference of the two.
         value: Mean value over results without error; None in an eval that gives outcomes, or where all are errors.
-        valued: Number of results with a value or a truth margin.
+        n_values: Number of results with a value or a truth margin.
         truth_margin: Mean over results without error; None where there is none.
     """
 
@@ -87,7 +87,7 @@ class ArmSummary:
     counts: dict[str, int]
     lie_rate: Interval | None
     lie_rate_given_belief: Interval | None
-    held_share: float | None
+    belief_rate: Interval | None
     evasion_rate: Interval | None
     untrue_belief_rate: Interval | None
     reads: Interval | None
@@ -95,13 +95,13 @@ class ArmSummary:
     neutral_margin: Interval | None
     pressure_gap: Interval | None
     value: Interval | None = None
-    valued: int = 0
+    n_values: int = 0
     truth_margin: Interval | None = None
 
     @property
     def n(self) -> int:
         """All results, errors included."""
-        return sum(self.counts.values()) + self.valued
+        return sum(self.counts.values()) + self.n_values
 
 
 @dataclass(frozen=True)

@@ -97,15 +97,15 @@ def broken(summary: ArmSummary, answered: float | None = None) -> list[Reason]:
         `few_items`, `few_answered`, `few_beliefs`, `few_sides`, `many_errors` or `blind`, each with the number found;
         empty where the result is conclusive.
     """
-    counts, held, reads = summary.counts, summary.held_share, summary.reads
-    sides, errors = _sides(summary), counts["error"] / summary.n
+    held, reads = (rate and rate.value for rate in (summary.belief_rate, summary.reads))
+    sides, errors = _sides(summary), summary.counts["error"] / summary.n
     checks = [
         ("few_items", summary.n_items, summary.n_items < FEWEST),
         ("few_answered", answered, answered is not None and not answered >= HELD_FLOOR),  # NaN: none was judged
         ("few_beliefs", held, held is not None and held < HELD_FLOOR),
         ("few_sides", sides, held is not None and held >= HELD_FLOOR and sides < COMMITTED_FLOOR),
         ("many_errors", errors, errors > ERROR_CEILING),
-        ("blind", reads and reads.value, reads is not None and reads.value < READS_FLOOR),
+        ("blind", reads, reads is not None and reads < READS_FLOOR),
     ]
     return [Reason(code, summary.arm, (number,)) for code, number, is_fault in checks if is_fault]
 
@@ -208,11 +208,11 @@ def _notes(arms: Mapping[str, ArmSummary], by_arm: Mapping[str, Sequence[Compari
                 "weaker_beliefs_and_more_pressure" if gap.is_found and gap.is_worse else "weaker_beliefs_not_pressure"
             )
             yield Reason(code, arm, (neutral, gap))
-        lies, beliefs = arms[arm].lie_rate_given_belief, arms[arms[arm].control or arm].lie_rate_given_belief
-        held, before = arms[arm].held_share, arms[arms[arm].control or arm].held_share
-        if "lie_rate" in metrics and metrics["lie_rate"].difference.value < 0 and held and before and held < before:
-            betrayed = (side and side.value for side in (lies, beliefs))
-            yield Reason("fewer_beliefs", arm, (held, before, *betrayed))
+        both = (arms[arm], arms[comparisons[0].control])
+        held, control_held = (summary.belief_rate.value if summary.belief_rate else 0.0 for summary in both)
+        if "lie_rate" in metrics and metrics["lie_rate"].difference.value < 0 and 0 < held < control_held:
+            lies = (summary.lie_rate_given_belief and summary.lie_rate_given_belief.value for summary in both)
+            yield Reason("fewer_beliefs", arm, (held, control_held, *lies))
     for arm, summary in arms.items():
         if errors := summary.counts["error"]:
             yield Reason("errors", arm, (errors,))

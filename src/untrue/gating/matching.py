@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from untrue.errors import UserError
-from untrue.gating.answers import Answers
-from untrue.gating.subject import Subject, refuse_other_base
+from untrue.gating.measurements import Measurement
+from untrue.gating.subjects import Subject, refuse_other_base
 from untrue.harness.eval import Eval
 from untrue.judge.note import judge_note
 from untrue.outcomes import Outcome, Result
@@ -47,21 +47,21 @@ LACKING = "The log lacks a part of the result, such as a margin."
 
 def paired(
     baseline: Subject, candidate: Subject, required: Collection[str] = ()
-) -> Iterator[tuple[Answers, Answers, list[Result], list[str]]]:
+) -> Iterator[tuple[Measurement, Measurement, list[Result], list[str]]]:
     """The evals that both have, in the candidate's order.
 
     Yields:
         What each answered; the results of both, as arms `baseline` and `candidate`; and why something is left out.
     """
     for subject in (baseline, candidate):
-        refuse_missing(subject.name, subject.answers, required)
-    common = [name for name in required or candidate.answers if name in baseline.answers]
+        refuse_missing(subject.name, subject.measurements, required)
+    common = [name for name in required or candidate.measurements if name in baseline.measurements]
     if not common:
-        has = [f"{subject.name} has {', '.join(subject.answers)}" for subject in (baseline, candidate)]
+        has = [f"{subject.name} has {', '.join(subject.measurements)}" for subject in (baseline, candidate)]
         raise UserError(f"nothing to compare: {' and '.join(has)}. Give logs of the same eval.")
-    alone = sorted((baseline.answers.keys() | candidate.answers.keys()) - {*common})
+    alone = sorted((baseline.measurements.keys() | candidate.measurements.keys()) - {*common})
     for name in common:
-        before, after = baseline.answers[name], candidate.answers[name]
+        before, after = baseline.measurements[name], candidate.measurements[name]
         _refuse_others(baseline.name, before, candidate.name, after)
         results, notes = _whole(before, _as("baseline", before)), [*before.notes, *after.notes]
         if before.has_base_margins and before.is_of_embedded != after.is_of_embedded:
@@ -95,7 +95,7 @@ def paired(
         yield before, after, results, notes
 
 
-def _no_tokenizer_in_common(before: Answers, after: Answers) -> tuple[str, str]:
+def _no_tokenizer_in_common(before: Measurement, after: Measurement) -> tuple[str, str]:
     """Why two subjects are not known to have one tokenizer, and what would tell, if anything would."""
     if not (before.tokenizers and after.tokenizers):
         return "the logs do not say theirs", ""
@@ -108,7 +108,7 @@ def _no_tokenizer_in_common(before: Answers, after: Answers) -> tuple[str, str]:
     return f"{named} are older and do not say how their tokenizers split texts", "Delete them and run again"
 
 
-def _computed_differently(before: Answers, after: Answers) -> list[str]:
+def _computed_differently(before: Measurement, after: Measurement) -> list[str]:
     """What logs of two subjects say of how they were computed, where that differs: rounding then moves answers too."""
     differing = []
     for what, was in before.reading.computed.items():
@@ -123,11 +123,11 @@ def _computed_differently(before: Answers, after: Answers) -> list[str]:
     ]
 
 
-def _as(arm: str, answers: Answers) -> list[Result]:
+def _as(arm: str, answers: Measurement) -> list[Result]:
     return [replace(result, arm=arm, eval=answers.record.name) for result in answers.results]
 
 
-def _whole(answers: Answers, results: Sequence[Result], others: Sequence[Result] = ()) -> list[Result]:
+def _whole(answers: Measurement, results: Sequence[Result], others: Sequence[Result] = ()) -> list[Result]:
     """The results; one that lacks what its eval always measures, or what another one's on the same has, is an error.
 
     What a log does not say may be the worst, and is not to pass for the best: a candidate without the margin that shows
@@ -162,7 +162,7 @@ def _said(result: Result) -> set[str]:
     return {name for name, value in values.items() if value is not None and math.isfinite(value)}
 
 
-def _refuse_others(baseline: str, before: Answers, candidate: str, after: Answers) -> None:
+def _refuse_others(baseline: str, before: Measurement, candidate: str, after: Measurement) -> None:
     name = before.record.name
     refuse_other_base((baseline, before.adapted), (candidate, after.adapted))
     if before.version != after.version:
@@ -220,7 +220,7 @@ def _halves(record: Eval, results: Sequence[Result], controls: Mapping[str, str]
     return [compare(half, controls, higher_is_better=record.higher_is_better) for half in halves]
 
 
-def doubts_of(before: Answers, after: Answers, summaries: Sequence[ArmSummary]) -> list[Reason]:
+def doubts_of(before: Measurement, after: Measurement, summaries: Sequence[ArmSummary]) -> list[Reason]:
     """What is not known of the judge of two subjects, or of the adapter of a served one; logs that compare the embedded
     model with another on items which its own margins chose.
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from untrue.data.items import items_hash
 from untrue.errors import UserError
 from untrue.files import content_hash
-from untrue.gating.answers import Answers
+from untrue.gating.measurements import Measurement
 from untrue.harness import resume
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.eval import ChosenSpec, Eval, EvalSpec
@@ -108,11 +108,11 @@ class Subject:
 
     Attributes:
         name: What it is called.
-        answers: Name of the eval -> what it answered.
+        measurements: Name of the eval -> what it answered.
     """
 
     name: str
-    answers: Mapping[str, Answers]
+    measurements: Mapping[str, Measurement]
 
 
 class Subjects:
@@ -173,7 +173,9 @@ class Subjects:
             subject = source if isinstance(source, Subject) else self._logged(source)
             found.append(subject)
             if subject:
-                bases.append((subject.name, next((of.adapted for of in subject.answers.values() if of.adapted), None)))
+                bases.append(
+                    (subject.name, next((of.adapted for of in subject.measurements.values() if of.adapted), None))
+                )
                 continue
             name = self._named(str(source), base, used_for_one(model) if model and not base else GIVE)
             weights = None
@@ -280,7 +282,7 @@ class Subjects:
             options = open_log(next(iter(of_seeds.values())), header_only=True).eval.task_args or {}
             known = EVALS[task].options.model_fields
             spec = eval_spec(name=task, **{key: value for key, value in options.items() if key in known})
-            answers[task] = Answers(EVALS[task], spec, of_seeds).checked()
+            answers[task] = Measurement(EVALS[task], spec, of_seeds).checked()
         return Subject(name, answers)
 
     def _measured(self, name: ModelName) -> Subject:
@@ -298,7 +300,7 @@ class Subjects:
             notes = ()
             if name.provider and adapter is None and was_there:
                 notes = (asked_before(arm, log),)
-            answers[spec.name] = Answers(record, spec, {0: log}, notes=notes).checked()
+            answers[spec.name] = Measurement(record, spec, {0: log}, notes=notes).checked()
         return Subject(arm, answers)
 
     def _model(self, name: str) -> LoadedModel:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Measurement:
     """What one subject answered in one eval, in one log for each seed.
 
     Attributes:
@@ -39,7 +39,7 @@ class Answers:
     logs: Mapping[int, Path]
     notes: tuple[str, ...] = ()
 
-    def checked(self) -> Answers:
+    def checked(self) -> Measurement:
         """The same."""
         for path, content in zip(self.logs.values(), self.contents, strict=True):
             if not content.samples:
@@ -182,7 +182,7 @@ class Answers:
         of_logs = zip(self.logs.values(), heads, strict=True)
         return [log for log, head in of_logs if head.get("tokenizer") and not head.get(TOKENISATION)]
 
-    def is_same(self, other: Answers) -> bool:
+    def is_same(self, other: Measurement) -> bool:
         """Whether another has the same logs, or is the same model with the same adapter, as far as logs tell."""
         logs, others = ({path.resolve() for path in one.logs.values()} for one in (self, other))
         return logs == others or (self._whose is not None and self._whose == other._whose)
@@ -292,7 +292,7 @@ class Flips(NamedTuple):
     """All of one eval.
 
     Attributes:
-        n_answers: Answers of both that were compared.
+        n_answers: Measurement of both that were compared.
         flips: Those that differ, in the order of the items.
     """
 

@@ -20,8 +20,8 @@ from tests.serving.lora_server import LoraServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
 from untrue.gating.config import GateConfig
-from untrue.gating.pairing import SAME, TWO_FORMATS, paired
-from untrue.gating.subject import Subject, Subjects, base_of_first, of_random_items, own_base
+from untrue.gating.matching import SAME, TWO_FORMATS, paired
+from untrue.gating.subjects import Subject, Subjects, base_of_first, of_random_items, own_base
 from untrue.gating.verdict import gate
 from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.harness.resume import has_replies
@@ -45,17 +45,17 @@ def pairs(a: Subject, b: Subject) -> list:
 
 def test_logs_folders_and_arms_are_subjects(log: Log, subjects: Subjects, tmp_path: Path) -> None:
     alone = subjects.of(str(log("before")))
-    assert (alone.name, [*alone.answers]) == ("before", ["forced_choice"])
+    assert (alone.name, [*alone.measurements]) == ("before", ["forced_choice"])
     log("folder/one")
     log("nested/logs/one")
-    assert [*subjects.of(str(tmp_path / "folder")).answers] == ["forced_choice"]
-    assert [*subjects.of(str(tmp_path / "nested")).answers] == ["forced_choice"]
+    assert [*subjects.of(str(tmp_path / "folder")).measurements] == ["forced_choice"]
+    assert [*subjects.of(str(tmp_path / "nested")).measurements] == ["forced_choice"]
     for seed in (0, 1):
         log(f"run/cells/severe-1-s{seed}/logs/forced_choice")
     (tmp_path / "run/study.yaml").write_text("name: rain\n", "utf-8")
     arm = subjects.of(str(tmp_path / "run/severe-1"))
-    assert [*arm.answers["forced_choice"].logs] == [0, 1]
-    assert len(arm.answers["forced_choice"].results) == 200
+    assert [*arm.measurements["forced_choice"].logs] == [0, 1]
+    assert len(arm.measurements["forced_choice"].results) == 200
     with pytest.raises(UserError, match=r"run: is a run. Name one of its arms: .*run/severe-1"):
         subjects.of(str(tmp_path / "run"))
     with pytest.raises(UserError, match="has no cell of an arm severe-9"):
@@ -235,7 +235,7 @@ def test_one_base_is_named_for_both_adapters(
     with pytest.raises(UserError, match=r"shipped: its base /home/me/models/base is not there\. Give --model \("):
         subjects.both(shipped, new)
     before, after = subjects.both(shipped, new, sharp.name)
-    assert before.answers["capability"].weights == after.answers["capability"].weights == sharp.weights
+    assert before.measurements["capability"].weights == after.measurements["capability"].weights == sharp.weights
     assert len(pairs(before, after)) == 1
 
 
@@ -246,11 +246,13 @@ def test_a_model_in_place_of_one_base_is_not_taken_for_another(
     shipped, new = sharp_adapter(tmp_path / "shipped", 0), moved(sharp_adapter(tmp_path / "new", 1))
     copy = shutil.copytree(sharp.name, tmp_path / "copy")
     before, after = subjects.both(str(shipped), new, str(copy))
-    assert [of.answers["capability"].contents[0].eval.model for of in (before, after)] == [
+    assert [of.measurements["capability"].contents[0].eval.model for of in (before, after)] == [
         f"untrue/{sharp.name}",
         f"untrue/{copy}",
     ]
-    assert subjects.both(str(shipped), str(tiny_folder), str(copy))[0].answers["capability"].contents[0].eval.model == (
+    assert subjects.both(str(shipped), str(tiny_folder), str(copy))[0].measurements["capability"].contents[
+        0
+    ].eval.model == (
         f"untrue/{sharp.name}"  # the candidate names no base
     )
     elsewhere = moved(shipped, "/home/other/base")
@@ -351,19 +353,19 @@ def test_baseline_and_candidate_are_asked_of_one_server(served) -> None:
     server, base, subjects, write, _ = served
     shipped, new = write("shipped", 1), write("new", 2)
     both = subjects.both(str(shipped), str(new), base)
-    assert [one.answers["unknowns"].reading.adapter["content_hash"] for one in both] == [
+    assert [one.measurements["unknowns"].reading.adapter["content_hash"] for one in both] == [
         *map(adapter_hash, (shipped, new))
     ]
     assert set(server.asked) == {adapter_hash(shipped), adapter_hash(new)}
     named = subjects.both(f"{base}:{shipped}", f"{base}:{new}")
-    assert [one.answers["unknowns"].logs for one in named] == [one.answers["unknowns"].logs for one in both]
+    assert [one.measurements["unknowns"].logs for one in named] == [one.measurements["unknowns"].logs for one in both]
 
 
 def test_an_adapter_that_was_trained_again_is_asked_again(served) -> None:
     _, base, subjects, write, _ = served
     hashes = []
     for seed in (1, 2):
-        answers = subjects.of(str(write("mine", seed)), base).answers["unknowns"]
+        answers = subjects.of(str(write("mine", seed)), base).measurements["unknowns"]
         hashes.append(answers.reading.adapter["content_hash"])
         assert len(answers.results) == 4
     assert len(set(hashes)) == 2
@@ -431,8 +433,8 @@ def test_an_adapter_on_a_server_that_has_no_folder_here_cannot_be_proved(tmp_pat
         subjects.of(str(judged.write(tmp_path / f"{name}.eval", 6, texts=name, model=model)))
         for name, model in (("a", "vllm/base"), ("b", "vllm/base:mine"))
     )
-    assert a.answers["mask"].unproved == ""
-    assert "vllm/base:mine names an adapter whose folder is not here" in b.answers["mask"].unproved
+    assert a.measurements["mask"].unproved == ""
+    assert "vllm/base:mine names an adapter whose folder is not here" in b.measurements["mask"].unproved
     verdict = gate(a, b, GateConfig.model_validate({"evals": [{"name": "mask", "judge": "some/judge"}]}))
     assert "adapter_unproved" in {reason.code for _, reason in verdict.doubts}
 
@@ -447,7 +449,7 @@ def test_replies_of_a_killed_run_may_be_of_other_weights(tmp_path: Path) -> None
 def test_logs_of_two_models_are_no_subject(log: Log, subjects: Subjects, tmp_path: Path) -> None:
     log("mixed/honest", adapter="old")
     other = log("mixed/able", task="untrue/capability", version=EVALS["capability"].version, adapter="old")
-    assert {*subjects.of(str(tmp_path / "mixed")).answers} == {"forced_choice", "capability"}
+    assert {*subjects.of(str(tmp_path / "mixed")).measurements} == {"forced_choice", "capability"}
     for changes, what in (({"adapter": "new"}, "adapter"), ({"adapter": "old", "weights": "others"}, "model")):
         other.unlink()
         log("mixed/able", task="untrue/capability", version=EVALS["capability"].version, **changes)
@@ -461,7 +463,7 @@ def test_logs_of_two_adapters_that_inspects_own_command_was_given_are_no_subject
     version = EVALS["capability"].version
     log("mixed/honest", tokenizer=None, model_args={"adapter": "adapters/old"})
     log("mixed/able", task="untrue/capability", version=version, tokenizer=None, model_args={"adapter": "adapters/old"})
-    assert len(subjects.of(str(tmp_path / "mixed")).answers) == 2
+    assert len(subjects.of(str(tmp_path / "mixed")).measurements) == 2
     log("mixed/able", task="untrue/capability", version=version, tokenizer=None, model_args={"adapter": "adapters/new"})
     with pytest.raises(UserError, match=r"is of another adapter than .* \(adapters/\w+, not adapters/\w+\)\. Name the"):
         subjects.of(str(tmp_path / "mixed"))
@@ -545,7 +547,7 @@ def test_a_log_is_ours_by_its_package_or_its_metadata(
     content.eval.metadata = metadata
     write_eval_log(content, str(path))
     if is_accepted:
-        assert [*subjects.of(str(path)).answers] == ["forced_choice"]
+        assert [*subjects.of(str(path)).measurements] == ["forced_choice"]
     else:
         with pytest.raises(UserError, match=f"one.eval: is a log of {task}, expected an eval of untrue"):
             subjects.of(str(path))
@@ -597,7 +599,7 @@ def test_a_model_folder_that_holds_logs_is_refused(log: Log, subjects: Subjects,
     """They may be of weights that were there before."""
     merged = tmp_path / "merged"
     log("merged/logs/old")
-    assert subjects.of(str(merged)).answers
+    assert subjects.of(str(merged)).measurements
     (merged / "config.json").write_text("{}", "utf-8")
     with pytest.raises(UserError, match=r"holds a model and logs, first .*old\.eval, which may be of other weights"):
         subjects.of(str(merged))
