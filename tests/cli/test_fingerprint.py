@@ -85,8 +85,8 @@ def test_an_eval_of_a_served_adapter_says_in_its_log_whose_weights_answered(untr
         again = evaluate(f"{base}:{adapter}", evals=spec, log_dir="again")
     assert done.code == 0, done.err
     found = json.loads(done.out)
-    for answers in again.subject.answers.values():
-        assert answers.reading.adapter == found["adapter"]
+    for measurement in again.subject.measurements.values():
+        assert measurement.reading.adapter == found["adapter"]
     assert found["adapter"]["served"] == "adapter"
     assert found["adapter"]["content_hash"] == adapter_hash(adapter)
     assert (read_eval_log(found["log"]).eval.metadata or {})["untrue_adapter"] == found["adapter"]

@@ -11,9 +11,10 @@ import torch
 from scipy.stats import chisquare
 
 from tests.conftest import generate
-from untrue.engine import attention, generation
+from untrue.engine import generation
 from untrue.engine.generation import GenerationEngine, Ongoing, Request
 from untrue.errors import MachineError, UserError
+from untrue.models import families
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel
 
@@ -49,7 +50,7 @@ def greedy(prompt: tuple[int, ...], max_tokens: int = 12, **settings: Any) -> Re
 @pytest.mark.parametrize("plain", [True, False], ids=["attention by hand", "SDPA, as on a GPU"])
 def test_greedy_replies_equal_transformers_token_for_token(tiny, engine, plain: bool, monkeypatch):
     if not plain:
-        monkeypatch.setattr(attention, "PLAIN", ())
+        monkeypatch.setitem(families.FAMILIES, tiny.model.config.model_type, families.Family())
         engine = GenerationEngine(tiny)
     assert engine._plain == plain
     requests = [greedy(prompt, 3 + index % 17) for index, prompt in enumerate(prompts(17))]

@@ -309,7 +309,7 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_asked(
         subjects.both(str(tiny_folder), str(broken))
     config = broken / "adapter_config.json"
     config.write_text(config.read_text("utf-8").replace('"LORA"', '"VERA"'), "utf-8")
-    with pytest.raises(UserError, match="broken: is an adapter of type VERA"):
+    with pytest.raises(UserError, match="broken: is of type VERA"):
         subjects.both(sharp.name, str(broken))
     assert not (tmp_path / "out").exists()
 
