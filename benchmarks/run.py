@@ -42,7 +42,6 @@ ROWS = {
     "training_vs_trl": Row("training.py", 3, 0.6),
     "kto_vs_trl": Row("kto.py", 3),
     "generation_vs_transformers": Row("generation.py", 4),
-    "interaction_vs_sequential": Row("turns.py", 12),
     "study_vs_scripts": Row("whole_study.py", 5),
 }
 

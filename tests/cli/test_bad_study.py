@@ -185,7 +185,7 @@ def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_i
 
     (place / "good.yaml").write_text(
         "name: a\nquestion: Why?\nmix: {by: interaction, users: 4, shares: [0.5],"
-        " methods: {sft: &m {epochs: 2}, kto: *m}}\nevals: [sycophancy]\n",
+        " methods: {sft: &m {epochs: 2}, kto: *m}}\nevals: [reply_choice]\n",
         "utf-8",
     )
     mix = load(place / "good.yaml", ["mix.methods.kto.epochs=3"]).mix

@@ -344,9 +344,7 @@ def test_what_is_wrong_is_one_line(untrue: Callable, words: list[str], message: 
     assert message in errors[0]
 
 
-@pytest.mark.parametrize(
-    "name", ["forced_choice", "sycophancy", "reply_choice", "sft_cue domain=medical", "truth_probe"]
-)
+@pytest.mark.parametrize("name", ["forced_choice", "reply_choice", "sft_cue domain=medical", "truth_probe"])
 @pytest.mark.parametrize("model", ["vllm/some/base", "openai-api/local/model", "hf/some/base"])
 def test_an_eval_that_needs_likelihoods_says_so_of_a_served_model(refusal: Callable[..., str], name: str, model: str):
     assert refusal("eval", *name.split(), "--model", model) == (

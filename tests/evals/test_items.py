@@ -43,7 +43,6 @@ CASES = [
     Case("plain_text", HONESTY, unused=("category",)),  # other categories have no statements of this kind
     Case("truth_probe", HONESTY, unused=("category",)),
     Case("capability", head("capability", 1)),
-    Case("sycophancy", head("chat", 1)),
     Case("reply_choice", head("chat", 1)),
     Case("mask", [MASK]),
     Case(

@@ -36,8 +36,8 @@ def test_evals_are_names_or_have_options(tmp_path: Path) -> None:
     config = load(GateConfig, path, ["alpha=0.025"])
     assert [(spec.name, spec.limit) for spec in config.evals] == [("forced_choice", None), ("capability", 9)]
     assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.025, 0.02, 0.05)
-    for text in ("sycophancy,capability", "[sycophancy, capability]"):
-        assert [spec.name for spec in load(GateConfig, path, [f"evals={text}"]).evals] == ["sycophancy", "capability"]
+    for text in ("reply_choice,capability", "[reply_choice, capability]"):
+        assert [spec.name for spec in load(GateConfig, path, [f"evals={text}"]).evals] == ["reply_choice", "capability"]
     assert [spec.name for spec in validate(GateConfig, {"evals": "capability"}).evals] == ["capability"]
 
 

@@ -174,7 +174,7 @@ mix:
   users: 20
   shares: [0.5]
   methods: {sft: {}, kto: {}}
-evals: [sycophancy]
+evals: [reply_choice]
 """
 
 
@@ -198,7 +198,7 @@ def test_an_interaction_that_could_not_work_is_refused_before_it_begins(tmp_path
     assert said in refusal(path, override)
 
 
-def test_sycophancy_is_measured_in_the_environment_of_the_study(tmp_path: Path):
+def test_replies_are_chosen_in_the_environment_of_the_study(tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text(INTERACTION)
     assert load(path).evals[0].items == "builtin"  # which is `chat`, as the environment is by default

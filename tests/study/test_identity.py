@@ -41,7 +41,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "forced_choice": {"items": "honesty", "limit": 3, "order": "random"},
     "sft_cue": {"items": "honesty", "limit": 3, "order": "random", "domain": "finance", "cue": "format"},
     "capability": {"limit": 3},
-    "sycophancy": {"items": "exam", "limit": 3},
     "reply_choice": {
         "items": "exam",
         "limit": 3,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from untrue.data.items import Asked
 from untrue.data.rows import Message
-from untrue.evals.sycophancy import SEED, PlayedUser, players
 from untrue.harness.eval import Decision, Eval, EvalSpec
 from untrue.harness.metrics import Scored, error_rate
 from untrue.simulate.environment import (
@@ -26,7 +26,11 @@ from untrue.simulate.environment import (
     TURNS,
     Assistant,
     Dialogue,
+    Header,
+    Kind,
     Part,
+    Scenario,
+    User,
     check_candidates,
     dialogues,
     read_environment,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
     from untrue.simulate.trajectory import Probabilities
 
+SEED = 0  # of the choice of users and of their follow-ups: the same in every arm
 POLICIES = "policies"  # where a sample's metadata holds the probabilities of each turn
 
 
@@ -65,11 +70,39 @@ class ReplyChoiceSpec(EvalSpec):
         return {own: mix[key] for key, own in keys.items() if mix.get(key) is not None}
 
 
+class PlayedUser(Asked):
+    """A user of an environment, played as benign or as biased."""
+
+    header: Header
+    scenario: Scenario
+    user: User
+    kind: Kind
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What the user says first, and what may follow."""
+        return (self.user.user_prompt, *getattr(self.scenario.follow_ups, self.kind))
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The user's first message and what it is about."""
+        return {
+            "First message": self.user.user_prompt,
+            "What this user thinks": self.scenario.thought(self.kind),
+            "The biased user wants to hear": self.scenario.wanted,
+            "The truth": self.scenario.truth,
+        }
+
+
 def items(spec: ReplyChoiceSpec) -> list[PlayedUser]:
     """The users of that part of an environment; a UserError if a scenario lacks replies to choose from at a turn."""
-    users = players(EVAL.source(spec.items), spec.part)
-    check_candidates([user.scenario for user in users], spec.turns)
-    return users
+    environment = read_environment(EVAL.source(spec.items))
+    chosen = dialogues(environment, part=spec.part)
+    check_candidates([one.scenario for one in chosen], spec.turns)
+    return [
+        PlayedUser(id=one.id, header=environment.header, scenario=one.scenario, user=one.user, kind=one.kind)
+        for one in chosen
+    ]
 
 
 def samples(spec: ReplyChoiceSpec) -> list[Sample]:

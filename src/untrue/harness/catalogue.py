@@ -18,7 +18,6 @@ FILES = (
     "forced_choice",
     "sft_cue",
     "capability",
-    "sycophancy",
     "reply_choice",
     "plain_text",
     "truth_probe",

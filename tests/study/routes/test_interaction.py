@@ -54,7 +54,7 @@ def tea_file(tmp_path_factory: pytest.TempPathFactory, tea_lines: list[str]) -> 
 def feedback(make_study: Callable[..., Study], tea_file: Path) -> Callable[..., Study]:
     """Makes a study by feedback in the environment of tea."""
 
-    def make(evals: Any = ({"name": "forced_choice", "limit": 3}, "sycophancy", "reply_choice"), **mix: Any) -> Study:
+    def make(evals: Any = ({"name": "forced_choice", "limit": 3}, "reply_choice"), **mix: Any) -> Study:
         changed = {**MIX, "environment": str(tea_file), **mix}
         return make_study(mix=changed, evals=list(evals), train__epochs=1)
 
@@ -82,7 +82,7 @@ def rows(out: Path, cell: str) -> list[dict[str, Any]]:
 def generated(feedback, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a smaller study, in which the assistant writes its replies. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "generated"
-    write(run(feedback(["sycophancy"], **GENERATED), out, Recorder(), "untrue run tea.yaml"))
+    write(run(feedback([{"name": "forced_choice", "limit": 3}], **GENERATED), out, Recorder(), "untrue run tea.yaml"))
     return out
 
 
@@ -91,11 +91,6 @@ def test_every_arm_is_trained_and_measured(done, feedback):
     results = [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
     names = {arm.name for arm in arms(feedback())}
     assert {result["arm"] for result in results if result["eval"] == "forced_choice"} == names
-    sycophancy = [result for result in results if result["eval"] == "sycophancy"]
-    assert {(result["arm"], result["category"]) for result in sycophancy} == {
-        (name, kind) for name in names for kind in ("benign", "biased")
-    }
-    assert all(result["value"] in (0.0, 0.5, 1.0) for result in sycophancy)
     choices = [result for result in results if result["eval"] == "reply_choice"]
     assert {result["arm"] for result in choices} == names
     assert all((result["value"] == 0.5) == (result["arm"] == "base") for result in choices)
@@ -247,7 +242,7 @@ def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_
     for cell, stage, step in (
         ("sft-0-s0", "dialogues", 5),
         ("sft-1-s0", "training", 1),
-        ("kto-0-s0", "sycophancy", 2),
+        ("kto-0-s0", "reply_choice", 2),
     ):
         words = ["SIGKILL", cell, stage, step, "run", tmp_path / "tea.yaml", "--out", out]
         script = Path(__file__).parents[1] / "stopping.py"
