@@ -6,7 +6,6 @@ that accept a response schema get one; all answers are parsed strictly.
 """
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -27,7 +26,7 @@ from inspect_ai.util import JSONSchema, LimitExceededError
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UntrueError, UserError, cause, one_line
 from untrue.files import content_hash
-from untrue.judge.judgement import JudgeError, Judgement, JudgementCache, NoRoom, identity, parse
+from untrue.judge.judgement import JudgeError, Judgement, JudgementCache, identity, parse
 from untrue.judge.prompts import STATEMENT, JudgePrompt
 from untrue.models import embedded
 from untrue.serving.client import is_refused
@@ -35,12 +34,8 @@ from untrue.serving.client import is_refused
 # Providers that enforce a JSON schema (Inspect's list, and servers that speak OpenAI's protocol).
 WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
 
-# Settings that the user has not set. The token limit leaves reasoning models room. A server whose context is too
-# small for it is asked again without a limit, and stops at the end of its context.
+# Settings that the user has not set. The token limit leaves reasoning models room.
 DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
-
-# Found in an HTTP error of status 400, 413 or 422 whose cause is the context length or the token limit.
-WANT_OF_ROOM = re.compile(r"context|max_\w*tokens|max_model_len", re.IGNORECASE)
 
 # OpenAI's name of a fine-tuned model: `ft:BASE:ORGANISATION:SUFFIX:ID`.
 FINE_TUNED = re.compile(r"\bft:([^:]+):.*")
@@ -82,7 +77,6 @@ class Judge:
         self.self_judged = self_judged
         self.usage = Usage()
         self._model, self._cache = model, cache
-        self._limited = model.config.max_tokens is None  # by our own default
 
     async def ask(self, prompt: JudgePrompt, **fields: str) -> Judgement:
         """Ask for a judgement. An answer that cannot be read is asked for once more."""
@@ -132,32 +126,21 @@ class Judge:
 
     async def _answer(self, prompt: JudgePrompt, messages: list[ChatMessage]) -> tuple[str, str]:
         """The model's answer and why it stopped."""
-        if self._limited:
-            with suppress(NoRoom):
-                return await self._generate(messages, _config(self._model, prompt, limited=True))
-        answer = await self._generate(messages, _config(self._model, prompt, limited=False))
-        self._limited = False
-        return answer
-
-    async def _generate(self, messages: list[ChatMessage], config: GenerateConfig) -> tuple[str, str]:
         self.usage.calls += 1
         try:
-            output = await self._model.generate(messages, config=config)
+            output = await self._model.generate(messages, config=_config(self._model, prompt))
         except LimitExceededError:
             raise
         except Exception as error:  # providers raise what they like
             raised = cause(error)
-            said = one_line(raised)
-            no_room = getattr(raised, "status_code", None) in (400, 413, 422) and WANT_OF_ROOM.search(said)
-            kind = NoRoom if no_room else JudgeError
-            raise kind(f"the judge {self.name} failed ({type(raised).__name__}: {said})") from raised
+            reason = f"{type(raised).__name__}: {one_line(raised)}"
+            raise JudgeError(f"the judge {self.name} failed ({reason})") from raised
         if output.usage:
             self.usage.input_tokens += output.usage.input_tokens
             self.usage.output_tokens += output.usage.output_tokens
-        if output.error or not output.choices:
-            raise JudgeError(f"the judge {self.name} failed ({one_line(output.error or 'no answer')})")
-        if is_refused(output):
-            raise NoRoom(f"the judge {self.name} failed ({one_line(output.completion)})")
+        if output.error or not output.choices or is_refused(output):
+            reason = one_line(output.error or output.completion or "no answer")
+            raise JudgeError(f"the judge {self.name} failed ({reason})")
         return output.completion, output.stop_reason
 
 
@@ -224,10 +207,9 @@ def _read(prompt: JudgePrompt, answer: str, stopped: str) -> Judgement:
         raise
 
 
-def _config(model: Model, prompt: JudgePrompt, limited: bool) -> GenerateConfig:
-    """The user's settings, our defaults for the others (with our token limit if `limited`), and the answer's form."""
-    left_out = None if limited else {"max_tokens"}
-    config = GenerateConfig(**DEFAULTS.model_dump(exclude_none=True, exclude=left_out)).merge(model.config)
+def _config(model: Model, prompt: JudgePrompt) -> GenerateConfig:
+    """The user's settings, our defaults for the others, and the answer's form."""
+    config = DEFAULTS.merge(model.config)
     if isinstance(model.api, UntrueAPI):
         config.max_tokens = model.config.max_tokens or LOCAL_MAX_TOKENS
     if str(model).partition("/")[0] in WITH_SCHEMA:

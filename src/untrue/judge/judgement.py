@@ -49,10 +49,6 @@ class JudgeError(Exception):
     """There is no judgement, even after a retry. Evals count it as the outcome `error`, never as a score."""
 
 
-class NoRoom(JudgeError):
-    """A server refused the question: its context is too small for it and the token limit together."""
-
-
 class Judgement(NamedTuple):
     """What a judge says of one reply: a label or a range (or no range), from its answer, `raw`."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Providers that load a model when it is created: into this process, or into a server that it starts.
 HERE = ("untrue", "hf", "transformer_lens", "nnterp", "sglang")
 
-REFUSALS = (400, 401, 403, 404, 422)  # HTTP statuses whose cause the user can fix
+REFUSALS = (400, 401, 403, 404, 413, 422)  # HTTP statuses whose cause the user can fix
 
 
 def parts(judge: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -99,15 +99,15 @@ def check_named(judge: str) -> None:
 def check_answers(judge: str) -> None:
     """Check that a judge answers one question, before anything is spent. Skips one loaded here."""
     from untrue.judge.judge import Judge
-    from untrue.judge.judgement import JudgeError, NoRoom
+    from untrue.judge.judgement import JudgeError
 
     if _is_here(judge):
         return
     try:
         asyncio.run(Judge(judge_model(judge)).probe())  # a new model: its connections end with this loop
     except JudgeError as error:
-        status = getattr(error.__cause__, "status_code", None) or 500
-        refused = isinstance(error, NoRoom) or status in REFUSALS
+        raised = error.__cause__  # None where the refusal came as a reply
+        refused = raised is None or getattr(raised, "status_code", None) in REFUSALS
         raise (UserError if refused else MachineError)(
             f"{error}. Nothing was asked of the model under study."
         ) from None
