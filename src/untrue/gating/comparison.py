@@ -117,7 +117,7 @@ def _accuracy(before: Measurement, after: Measurement) -> tuple[Literal["gold", 
     """Sensitivity and specificity by the judge's check on the question that it was asked."""
     judgings = [judging for answers in (before, after) for _, judging in answers.reading.judgings]
     judges: Mapping[str, str] = {id: name for judging in judgings for id, name in judging.judges.items()}
-    asked = {prompt for judging in judgings for prompt in judging.prompts}
+    asked = {question for judging in judgings for question, _ in judging.questions}
     check = last_check(next(iter(judges))) if len(judges) == 1 and asked == {STATEMENT.name} else None
     if check and check.sensitivity.value + check.specificity.value > 1:
         return "gold", (check.sensitivity.value, check.specificity.value)
