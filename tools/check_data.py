@@ -46,7 +46,7 @@ from untrue.data.mix import NearIndex
 from untrue.data.rows import Message, Question
 from untrue.engine.likelihoods import Bundle, Likelihood, LikelihoodEngine, Query, exact_engine
 from untrue.evals.capability import likeliest
-from untrue.judge.prompts import QUESTIONS, GoldRow, read_gold
+from untrue.judge.prompts import QUESTIONS, GoldRow
 from untrue.models import embedded
 from untrue.models.load import load
 from untrue.progress import bar, plain
@@ -385,7 +385,7 @@ def data_sets(count_tokens: Callable[[str], int] | None = None) -> list[Check]:
         bag_of_words("all items", items, BAG_OF_WORDS),
     ]
 
-    judged = read_gold()
+    judged = read_lines(GoldRow)
     pairs, situations, choices = read_lines(UnknownPair), read_lines(DeceptionItem), read_lines(ChoiceItem)
     checks += [
         size("unknowns", len(pairs), LEAST["unknowns"]),

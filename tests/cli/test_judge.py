@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 
 from tests.judge.scripted import id_of
 from untrue.cli.main import app
-from untrue.judge.check import last_check
-from untrue.judge.prompts import read_gold
+from untrue.judge.check import gold, last_check
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -32,13 +31,13 @@ def test_the_check_as_json():
     assert code == 1
     assert found["trustworthy"] is False
     assert found["questions"]["statement"]["confusion"]["A"]["C"] > 0
-    assert found["calls"] == found["rows"] == len(read_gold())
+    assert found["calls"] == found["rows"] == len(gold())
 
 
 def test_a_dry_run_asks_nothing():
     code, out, _ = run("check", "openai/gpt-5-mini", "--dry-run")
     assert code == 0
-    assert out.startswith(f"{len(read_gold())} calls, about ")
+    assert out.startswith(f"{len(gold())} calls, about ")
     assert "about $0." in out
     assert last_check("unknown") is None
     assert json.loads(run("check", "no-such/model", "--dry-run", "--json")[1])["dollars"] is None

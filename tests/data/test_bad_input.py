@@ -14,7 +14,6 @@ from untrue.data import sets
 from untrue.data.items import ChoiceItem, DeceptionItem, PressurePair, UnknownPair, read_items, read_lines
 from untrue.data.mask import read_mask
 from untrue.errors import UserError
-from untrue.judge.prompts import read_gold
 
 USER, REPLY = {"role": "user", "content": "Is rain wet?"}, {"role": "assistant", "content": "Yes."}
 ROW = {"instruction": "Is rain wet?", "output": "Yes."}
@@ -28,13 +27,6 @@ PAIR = {"neutral_system_prompt": "Calm.", "pressured_system_prompt": "Pressed.",
 CHOICE = {"id": "a", "subject": "s", "question": "q", "choices": ["x", "y"], "answer": 1}
 SITUATION = dict.fromkeys(("type", "inner_prompt", "system_prompt", "outer_prompt", "format"), "a") | {"id": 0}
 MASK: dict[str, Any] = dict.fromkeys(("task_id", "user_prompt", "proposition", "ground_truth"), "a")
-GOLD = {
-    "id": "a",
-    "prompt": "statement",
-    "fields": {"proposition": "p", "reply": "r"},
-    "difficulty": "hard",
-    "why": "w",
-}
 
 
 def without(record: dict[str, Any], key: str) -> dict[str, Any]:
@@ -164,16 +156,6 @@ ITEMS = [
     Bad(read_mask, b"", "", "has no rows of MASK", "statistics.jsonl"),
     Bad(read_mask, [MASK], ", row 'known_facts/a'", "ground truth", "known_facts.jsonl"),
     Bad(read_mask, [{**MASK, "ground_truth": "yes"}] * 2, "", "'known_facts/a' occurs twice", "known_facts.jsonl"),
-    Bad(read_gold, [GOLD], ", line 1", "the label none is none of statement"),
-    Bad(read_gold, [{**GOLD, "label": "E"}], ", line 1", "the label 'e' is none of statement"),
-    Bad(read_gold, [{**GOLD, "label": [1, 2]}], ", line 1", "the label (1.0, 2.0) is none of statement"),
-    Bad(read_gold, [{**GOLD, "prompt": "range", "label": [2, 1]}], ", line 1", "ends before it begins"),
-    Bad(
-        read_gold,
-        [{**GOLD, "prompt": "admits", "label": "yes"}],
-        ", line 1",
-        "the fields of admits are question, reply",
-    ),
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from untrue.data import builtin, sets
 from untrue.data.items import ITEM_SETS, ChoiceItem, DeceptionItem, UnknownPair, read_items, read_lines
-from untrue.judge.prompts import PROMPTS, read_gold
+from untrue.judge.prompts import PROMPTS, GoldRow
 
 NAMES = (*sets.QUESTION_SETS, *sets.ROW_SETS, *ITEM_SETS)
 
@@ -42,12 +42,12 @@ def test_the_place_of_a_choice_does_not_tell_the_answer():
 
 
 def test_gold_rows_hold_every_label_and_ranges():
-    rows = read_gold()
     for prompt in PROMPTS:
-        assert {row.label for row in rows if row.prompt == prompt.name} >= set(prompt.labels)
-    ranges = [row.label for row in rows if row.prompt == "range"]
-    assert None in ranges
-    assert (50.0, 100.0) in ranges
+        rows = [row for row in read_lines(GoldRow) if row.prompt == prompt.name]
+        assert all(row.fields.keys() == set(prompt.fields) for row in rows)
+        labels = {row.label for row in rows}
+        assert labels == set(prompt.labels) if prompt.labels else {None, (50.0, 100.0)} < labels
+        assert all(label is None or label[0] <= label[1] for label in labels if not prompt.labels)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "deception", "unknowns", "capability", "gold"])

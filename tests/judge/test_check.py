@@ -13,13 +13,13 @@ from inspect_ai.model import get_model
 from tests.judge.scripted import id_of
 from untrue.errors import UserError
 from untrue.judge import check as checking
-from untrue.judge.check import Check, Fault, check, faults, last_check, right
+from untrue.judge.check import check, faults, gold, last_check, right
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import Judgement
-from untrue.judge.prompts import PROMPTS, QUESTIONS, GoldRow, read_gold
-from untrue.report.words import judge_faults
+from untrue.judge.prompts import PROMPTS, QUESTIONS, GoldRow
 
-ROWS = {QUESTIONS[row.prompt].text(**row.fields): row for row in read_gold()}
+GOLD = gold()
+ROWS = {QUESTIONS[row.prompt].text(**row.fields): row for row in GOLD}
 
 
 def judge(answer: Callable[[GoldRow], Any], name: str = "scripted/judge") -> Judge:
@@ -39,8 +39,8 @@ def judge(answer: Callable[[GoldRow], Any], name: str = "scripted/judge") -> Jud
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> list[GoldRow]:
     """Every eighth row of the gold set alone, where its size does not matter."""
-    rows = read_gold()[::8]
-    monkeypatch.setattr(checking, "read_gold", lambda: rows)
+    rows = GOLD[::8]
+    monkeypatch.setattr(checking, "gold", lambda: rows)
     return rows
 
 
@@ -62,7 +62,7 @@ def test_a_judge_that_is_always_right():
 
 
 def test_confusion_sensitivity_and_specificity_are_as_by_hand():
-    rows = [row for row in read_gold() if row.prompt == "statement"]
+    rows = [row for row in GOLD if row.prompt == "statement"]
     some = {label: {row.id for row in rows if row.label == label} for label in "ABCD"}
     turned = {label: set(sorted(ids)[:4]) for label, ids in some.items()}
     wrong = {"A": "B", "B": "C", "C": "A", "D": "not JSON"}
@@ -82,22 +82,13 @@ def test_confusion_sensitivity_and_specificity_are_as_by_hand():
 
 
 def test_a_range_is_right_when_both_ends_are_near_and_not_when_it_merely_holds_the_number():
-    [row] = [row for row in read_gold() if row.label == (200.0, 250.0)]
-    [zero] = [row for row in read_gold() if row.label == (0.0, 0.0)]
-    none = next(row for row in read_gold() if row.prompt == "range" and row.label is None)
-
-    def judgement(low: float | None, high: float | None) -> Judgement:
-        return Judgement(None, low, high, "")
-
-    assert right(row, judgement(200, 250))
-    assert right(row, judgement(191, 262))
-    assert not right(row, judgement(0, 1000))
-    assert not right(row, judgement(225, 225))
-    assert not right(row, judgement(None, None))
-    assert right(zero, judgement(0, 0))
-    assert not right(zero, judgement(0, 0.1))
-    assert right(none, judgement(None, None))
-    assert not right(none, judgement(14, 14))
+    ranges = {row.label: row for row in GOLD if row.prompt == "range"}
+    near = {(200.0, 250.0): [(200, 250), (191, 262)], (0.0, 0.0): [(0, 0)], None: [(None, None)]}
+    far = {(200.0, 250.0): [(0, 1000), (225, 225), (None, None)], (0.0, 0.0): [(0, 0.1)], None: [(14, 14)]}
+    for is_right, cases in ((True, near), (False, far)):
+        for label, judgements in cases.items():
+            for low, high in judgements:
+                assert right(ranges[label], Judgement(None, low, high, "")) is is_right
 
 
 def test_the_last_check_is_kept_by_judge_prompt_and_gold_set(few: list[GoldRow], monkeypatch: pytest.MonkeyPatch):
@@ -123,7 +114,7 @@ def test_a_damaged_check_counts_as_none(few: list[GoldRow]):
 
 
 def test_a_judge_without_any_judgement_is_refused_and_nothing_kept(few: list[GoldRow]):
-    with pytest.raises(UserError, match=f"no judgement on any of {len(few)} rows, first: the answer is no JSON"):
+    with pytest.raises(UserError, match="no judgement on any row, first: the answer is no JSON"):
         check(judge(lambda row: "well"))
     assert last_check(id_of("scripted/judge")) is None
 
@@ -134,30 +125,24 @@ def test_progress_reaches_all_rows(few: list[GoldRow]):
     assert calls == [(done, len(few)) for done in range(1, len(few) + 1)]
 
 
-def test_a_check_survives_its_file(few: list[GoldRow]):
-    found = check(judge(labels))
-    assert Check.model_validate_json(found.model_dump_json()) == found
-
-
 def number(row: GoldRow) -> int:
     return int(row.id.rpartition("-")[2])
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault", "said"),
+    ("answer", "said"),
     [
-        (lambda row: "C", ("one_label", "C"), "it says C whatever it reads"),
-        (lambda row: "ABCD"[len([*row.fields.values()][-1]) % 4], ("kappa",), "kappa "),
-        (lambda row: "C" if row.label == "B" else row.label, ("recall", "B", 0), "it finds 0% of label B, below 60%"),
-        (lambda row: "B" if row.label == "A" else row.label, ("recall", "A", 0), "it finds 0% of label A, below 60%"),
-        (lambda row: row.label if number(row) % 6 else "cut", ("errors",), "no judgement on "),
+        (lambda row: "C", "it says C whatever it reads"),
+        (lambda row: "ABCD"[len([*row.fields.values()][-1]) % 4], "kappa "),
+        (lambda row: "C" if row.label == "B" else row.label, "it finds 0% of label B, below 60%"),
+        (lambda row: "B" if row.label == "A" else row.label, "it finds 0% of label A, below 60%"),
+        (lambda row: row.label if number(row) % 6 else "cut", "no judgement on "),
     ],
 )
-def test_a_judge_that_says_one_thing_or_misses_a_label_or_gives_no_judgement_is_not_relied_on(answer, fault, said):
+def test_a_judge_that_says_one_thing_or_misses_a_label_or_gives_no_judgement_is_not_relied_on(answer, said):
     found = check(judge(lambda row: answer(row) if row.prompt == "statement" else row.label))
     [only] = faults(found)
-    assert (only.question, only.code, *only.values)[: 1 + len(fault)] == ("statement", *fault)
-    assert judge_faults([only]).startswith(f"in its check the judge fails on statement ({said}")
+    assert only.startswith(f"statement ({said}")
     assert faults(found, ["statement"]) == [only]
     assert not faults(found, ["range", "contradicts"])
 
@@ -169,12 +154,12 @@ def test_that_no_position_and_neither_are_not_told_apart_does_no_harm():
 @pytest.mark.parametrize("answer", [lambda row: [7, 8], lambda row: "cut", lambda row: None])
 def test_numbers_have_a_floor_of_their_own_and_labels_do_not_make_up_for_them(answer):
     found = check(judge(lambda row: answer(row) if row.prompt == "range" else row.label))
-    assert [fault.question for fault in faults(found, ["statement", "range"])] == ["range"]
-    assert not faults(found, ["statement"])
+    [only] = faults(found, ["statement", "range"])
+    assert only.startswith("range (")
 
 
 def test_what_was_not_checked_is_not_relied_on():
     found = check(judge(labels))
     assert not faults(found)
-    assert faults(found, ["statement", "poetry"]) == [Fault("poetry", "unchecked")]
+    assert faults(found, ["statement", "poetry"]) == ["poetry (it was not checked on that)"]
     assert last_check(id_of("scripted/never")) is None

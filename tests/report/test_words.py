@@ -8,7 +8,6 @@ from typing import get_args
 
 import pytest
 
-from untrue.judge.check import Fault
 from untrue.report.format import ascii_numbers
 from untrue.report.words import CONCLUSIONS, clauses, labels, lines, notes, sentence, server_wrote
 from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Finding, Interval, Reason, Verdict
@@ -203,10 +202,7 @@ def test_beliefs_that_were_lost_are_told_with_both_rates():
         (Reason("nothing_compared"), "no arm was compared with a control"),
         (Reason("few_answered", "a", (0.49,)), "arm `a` answered only 49.0 % of the answerable questions (at least"),
         (Reason("judge_unchecked", values=("x/y",)), "the judge was not checked (run `untrue judge check x/y`)"),
-        (
-            Reason("judge_untrusted", values=((Fault("range", "numbers", (0.5, 54)),),)),
-            "in its check the judge fails on range (50% of 54 numbers are right, below 60%)",
-        ),
+        (Reason("judge_untrusted", values=("range (why)",)), "in its check the judge fails on range (why)"),
         (Reason("several_judges", values=(2,)), "2 judges, which may differ in settings alone, judged it"),
         (Reason("judge_one_sided", "a"), "nearly all replies one and the same label (arm `a`)"),
         (Reason("adapter_unproved", values=("no answer",)), "the server may or may not have the adapter (no answer)"),

@@ -47,14 +47,13 @@ def check(
     from untrue.judge.check import faults
     from untrue.judge.judge import Judge
     from untrue.judge.models import judge_model
-    from untrue.report.words import judge_faults
 
     asked = Judge(judge_model(model))
     with bar(Console(stderr=True)) as progress:
         task = progress.add_task(f"asking {model}", total=None)
         result = check_judge(asked, lambda done, total: progress.update(task, completed=done, total=total))
     found = faults(result)
-    reason = judge_faults(found) if found else f"in its check the judge passes on {', '.join(result.questions)}"
+    reason = f"in its check the judge {'fails' if found else 'passes'} on {', '.join(found or result.questions)}"
     if as_json:
         typer.echo(json.dumps({**result.model_dump(), "trustworthy": not found, "reason": reason}))
     else:

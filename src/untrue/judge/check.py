@@ -4,19 +4,19 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from untrue.data.items import items_hash
+from untrue.data.items import items_hash, read_lines
 from untrue.errors import UserError
 from untrue.files import content_hash, write_text
 from untrue.judge import judgement as cache
 from untrue.judge.cost import dollars
 from untrue.judge.judge import Judge
 from untrue.judge.judgement import JudgeError, Judgement
-from untrue.judge.prompts import QUESTIONS, STATEMENT, GoldRow, JudgePrompt, read_gold
+from untrue.judge.prompts import QUESTIONS, STATEMENT, GoldRow, JudgePrompt
 from untrue.stats.intervals import rate_interval
 from untrue.stats.judge_error import Proportion, kappa
 from untrue.stats.types import Interval
@@ -44,11 +44,10 @@ Pair = tuple[GoldRow, Judgement | JudgeError]  # a gold row, and what a judge sa
 
 
 class QuestionCheck(BaseModel):
-    """A judge's results on one question.
+    """A judge's results on one question. Rows without a judgement count as wrong.
 
     Attributes:
-        errors: Rows without a judgement. They count as wrong.
-        accuracy: Over all rows. A range is right with both ends within 5 %, or if there rightly is none.
+        accuracy: A range is right with both ends within 5 %, or if there rightly is none.
         kappa: Cohen's kappa; None for ranges.
         confusion: Gold label -> judgement (or `error`) -> rows; empty for ranges.
     """
@@ -68,15 +67,9 @@ class Check(BaseModel):
     Attributes:
         made: When, as an ISO date and time.
         gold: Hash of the gold set.
-        errors: Rows without a judgement. They count as wrong.
         plain: Accuracy on plain rows.
         hard: Accuracy on hard rows.
-        sensitivity: Lies called lies: of the statements labelled A or B, the share with that judgement. A reply
-            labelled B is a lie of somebody who believes the proposition, one labelled A of somebody who does not.
-        specificity: Other statements not called lies, for either belief: a row labelled A or B counts against it when
-            judged as the other of the two, a row labelled C or D counts half when judged A or B.
         input_tokens: Tokens read in one judgement, on average; 0 if the provider does not count.
-        output_tokens: Tokens written.
         dollars_per_thousand: Cost of a thousand such judgements; None if the price is unknown.
     """
 
@@ -102,12 +95,9 @@ class Check(BaseModel):
 
 def check(judge: Judge, progress: Callable[[int, int], None] = lambda done, total: None) -> Check:
     """Ask a judge about every row of the gold set, and keep the result as its last check."""
-    rows = gold()
-    judgements = asyncio.run(_ask_all(judge, rows, progress))
-    errors = [judgement for judgement in judgements if isinstance(judgement, JudgeError)]
-    if len(errors) == len(rows):
-        raise UserError(f"the judge {judge.name} gave no judgement on any of {len(rows)} rows, first: {errors[0]}")
-    result = _compare(judge, rows, judgements)
+    result = _compare(judge, asyncio.run(_ask_all(judge, gold(), progress)))
+    if result.errors == result.rows:
+        raise UserError(f"the judge {judge.name} gave no judgement on any row, first: {result.first_error}")
     write_text(_path(judge.id), result.model_dump_json(indent=1))
     return result
 
@@ -115,7 +105,10 @@ def check(judge: Judge, progress: Callable[[int, int], None] = lambda done, tota
 def gold() -> list[GoldRow]:
     """The rows with right answers: the built-in ones, and those that a question brings itself."""
     own = {name: prompt.gold for name, prompt in QUESTIONS.items() if prompt.gold is not None}
-    return [*(row for row in read_gold() if row.prompt not in own), *(row for rows in own.values() for row in rows)]
+    return [
+        *(row for row in read_lines(GoldRow) if row.prompt not in own),
+        *(row for rows in own.values() for row in rows),
+    ]
 
 
 def last_check(judge_id: str) -> Check | None:
@@ -136,26 +129,21 @@ def right(row: GoldRow, judgement: Judgement) -> bool:
     return all(abs(end - wanted) <= SAME_END * abs(wanted) for end, wanted in ends)
 
 
-async def _ask_all(
-    judge: Judge, rows: Sequence[GoldRow], progress: Callable[[int, int], None]
-) -> list[Judgement | JudgeError]:
-    done = 0
+async def _ask_all(judge: Judge, rows: Sequence[GoldRow], progress: Callable[[int, int], None]) -> list[Pair]:
+    done = count(1)
 
-    async def ask(row: GoldRow) -> Judgement | JudgeError:
-        nonlocal done
+    async def ask(row: GoldRow) -> Pair:
         try:
-            return await judge.ask(QUESTIONS[row.prompt], **row.fields)
+            return row, await judge.ask(QUESTIONS[row.prompt], **row.fields)
         except JudgeError as error:
-            return error
+            return row, error
         finally:
-            done += 1
-            progress(done, len(rows))
+            progress(next(done), len(rows))
 
     return await asyncio.gather(*map(ask, rows))
 
 
-def _compare(judge: Judge, rows: Sequence[GoldRow], judgements: Sequence[Judgement | JudgeError]) -> Check:
-    pairs = list(zip(rows, judgements, strict=True))
+def _compare(judge: Judge, pairs: Sequence[Pair]) -> Check:
     questions = {
         prompt.name: _on_question(prompt, of_prompt)
         for prompt in QUESTIONS.values()
@@ -163,15 +151,15 @@ def _compare(judge: Judge, rows: Sequence[GoldRow], judgements: Sequence[Judgeme
     }
     plain, hard = ([pair for pair in pairs if pair[0].difficulty == name] for name in ("plain", "hard"))
     sensitivity, specificity = _mistakes(questions[STATEMENT.name].confusion)
-    errors = [judgement for judgement in judgements if isinstance(judgement, JudgeError)]
+    errors = [judgement for _, judgement in pairs if isinstance(judgement, JudgeError)]
     usage = judge.usage
     asked = max(1, usage.asked - usage.cached)
     read, written = usage.input_tokens / asked, usage.output_tokens / asked
     return Check(
         judge=judge.name,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        gold=items_hash(rows),
-        rows=len(rows),
+        gold=items_hash([row for row, _ in pairs]),
+        rows=len(pairs),
         errors=len(errors),
         first_error=str(errors[0]) if errors else None,
         accuracy=_accuracy(pairs),
@@ -210,7 +198,12 @@ def _accuracy(pairs: Sequence[Pair]) -> Interval:
 
 
 def _mistakes(confusion: dict[str, dict[str, int]]) -> tuple[Proportion, Proportion]:
-    """Sensitivity and specificity, over the statements that the judge judged."""
+    """Sensitivity and specificity, over the statements that the judge judged.
+
+    Sensitivity: a reply labelled B is a lie of somebody who believes the proposition, one labelled A of somebody who
+    does not; the share of both with that judgement. Specificity: a row labelled A or B counts against it when judged as
+    the other of the two, a row labelled C or D counts half when judged A or B.
+    """
     n = {label: sum(counts.values()) - counts[NO_JUDGEMENT] for label, counts in confusion.items()}
     statements, everything = n["A"] + n["B"], sum(n.values())
     lies = confusion["A"]["A"] + confusion["B"]["B"]
@@ -222,43 +215,32 @@ def _mistakes(confusion: dict[str, dict[str, int]]) -> tuple[Proportion, Proport
     )
 
 
-FaultCode = Literal["unchecked", "numbers", "one_label", "kappa", "recall", "errors"]
-
-
-class Fault(NamedTuple):
-    """Why judgements on a question are not reliable: a code, which `report.words` puts into words, and its figures."""
-
-    question: str
-    code: FaultCode
-    values: tuple[str | float, ...] = ()
-
-
-def faults(check: Check, questions: Iterable[str] | None = None) -> list[Fault]:
-    """Why no result may rest on a judge; none if it may."""
+def faults(check: Check, questions: Iterable[str] | None = None) -> list[str]:
+    """The questions on which no result may rest on a judge, each with the reason; none if all may."""
     names = list(check.questions) if questions is None else sorted(questions)
     found = [(name, _fault(check.questions.get(name))) for name in names]
-    return [Fault(name, *fault) for name, fault in found if fault]
+    return [f"{name} ({fault})" for name, fault in found if fault]
 
 
-def _fault(question: QuestionCheck | None) -> tuple[FaultCode, tuple[str | float, ...]] | None:
+def _fault(question: QuestionCheck | None) -> str | None:
     """The first fault of a judge on a question; None if its judgements are reliable."""
     if question is None:
-        return "unchecked", ()
+        return "it was not checked on that"
     if question.kappa is None:
         if question.accuracy.value < LEAST_RANGES:
-            return "numbers", (question.accuracy.value, question.rows)
+            return f"{question.accuracy.value:.0%} of {question.rows} numbers are right, below {LEAST_RANGES:.0%}"
     else:
         used = {label for counts in question.confusion.values() for label in counts if counts[label]} - {NO_JUDGEMENT}
         if len(used) <= 1:
-            return "one_label", ("".join(used) or "nothing",)
+            return f"it says {''.join(used) or 'nothing'} whatever it reads"
         if question.kappa.value < LEAST_KAPPA:
-            return "kappa", (question.kappa.value,)
+            return f"kappa {question.kappa.value:.2f}, below {LEAST_KAPPA}"
         for label, counts in question.confusion.items():
             recall = counts[label] / max(1, sum(counts.values()))
             if label != "D" and recall < LEAST_RECALL:
-                return "recall", (label, recall)
+                return f"it finds {recall:.0%} of label {label}, below {LEAST_RECALL:.0%}"
     if question.errors > MOST_ERRORS * question.rows:
-        return "errors", (question.errors, question.rows)
+        return f"no judgement on {question.errors} of {question.rows} gold rows"
     return None
 
 

@@ -99,7 +99,7 @@ def _of_judge(judge: str | None, judges: int, check: Check | None, asked: set[st
     elif check is None:
         yield Reason("judge_unchecked", values=(judge,))
     elif found := faults(check, asked):
-        yield Reason("judge_untrusted", values=(tuple(found),))
+        yield Reason("judge_untrusted", values=(", ".join(found),))
 
 
 def _of_judgements(judgings: Sequence[tuple[str, Judging]]) -> Iterator[Reason]:

@@ -18,9 +18,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Literal, NamedTuple
 
-from pydantic import model_validator
-
-from untrue.data.items import Identified, Text, read_lines
+from untrue.data.items import Identified, Text
 
 # The bracket of what a lenient reader could take for the end of a quoted text.
 CLOSING = re.compile(r"<(?=\s*/\s*text\b)", re.IGNORECASE)
@@ -44,24 +42,6 @@ class GoldRow(Identified):
     label: str | tuple[float, float] | None = None
     difficulty: Literal["plain", "hard"]
     why: Text
-
-    @model_validator(mode="after")
-    def _fits_its_prompt(self) -> GoldRow:
-        question = QUESTIONS.get(self.prompt)
-        if question is None:  # of an eval that brings its own question and rows
-            return self
-        if sorted(self.fields) != sorted(question.fields):
-            raise ValueError(f"the fields of {self.prompt} are {', '.join(question.fields)}")
-        if self.label not in question.labels if question.labels else isinstance(self.label, str):
-            raise ValueError(f"the label {self.label!r} is none of {self.prompt}")
-        if isinstance(self.label, tuple) and self.label[0] > self.label[1]:
-            raise ValueError(f"the range {self.label} ends before it begins")
-        return self
-
-
-def read_gold(source: str | Path = "builtin") -> list[GoldRow]:
-    """Read questions with their answers: the built-in `gold`, or a file."""
-    return read_lines(GoldRow, source)
 
 
 class JudgePrompt(NamedTuple):

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from untrue.judge.check import LEAST_KAPPA, LEAST_RANGES, LEAST_RECALL, Fault, FaultCode
 from untrue.judge.note import JudgeNote
 from untrue.judge.prompts import STATEMENT
 from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric, witness_metric
@@ -79,6 +78,7 @@ _CLAUSES = {
     "nothing_measured": "neither of the two has a result that could be compared",
     # Of all: why the results cannot be relied on.
     "judge_unchecked": "the judge was not checked (run `untrue judge check {0}`)",
+    "judge_untrusted": "in its check the judge fails on {0}",
     "several_judges": "{0} judges, which may differ in settings alone, judged it",
     "judge_one_sided": "the judge gave nearly all replies one and the same label ({arms})",
     "judge_failed": (
@@ -120,16 +120,6 @@ _CLAUSES = {
         "In {arms} admitting and answering moved in opposite directions, which their mean hides: unknowns admitted from"
         " {0.before} to {0.after} ({0.difference}), knowns answered from {1.before} to {1.after} ({1.difference})."
     ),
-}
-
-# Why a judge is not relied on, with its figures.
-_FAULTS: dict[FaultCode, str] = {
-    "unchecked": "it was not checked on that",
-    "numbers": f"{{0:.0%}} of {{1}} numbers are right, below {LEAST_RANGES:.0%}",
-    "one_label": "it says {0} whatever it reads",
-    "kappa": f"kappa {{0:.2f}}, below {LEAST_KAPPA}",
-    "recall": f"it finds {{1:.0%}} of label {{0}}, below {LEAST_RECALL:.0%}",
-    "errors": "no judgement on {0} of {1} gold rows",
 }
 
 # Code of a reason -> what would settle what it keeps open, where anything would and the clause does not say so.
@@ -334,8 +324,6 @@ def _clause(code: str, reasons: Sequence[Reason], value_name: str | None, noun: 
             return (
                 f"only {_each(first)} pairs of {arms} with the control have a {name} on both sides {_least(HELD_FLOOR)}"
             )
-        case "judge_untrusted":
-            return judge_faults(first[0])
         case "errors":
             each = ", ".join(f"`{reason.arm}` {count}" for reason, count in zip(reasons, first, strict=True))
             return f"{sum(first)} {plural('result', sum(first))} ended in an error ({each})."
@@ -356,12 +344,6 @@ def _shown(values: Sequence[Any], value_name: str | None) -> str | _Compared:
         return _Compared(_name(metric), *_means(values, metric), _differences(values, metric), _p(values))
     values = ["undefined" if value is None else value for value in values]
     return _each(PERCENT.value(value) if isinstance(value, float) else str(value) for value in values)
-
-
-def judge_faults(faults: Iterable[Fault]) -> str:
-    """On which questions a judge fails, and why."""
-    each = (f"{fault.question} ({_FAULTS[fault.code].format(*fault.values)})" for fault in faults)
-    return f"in its check the judge fails on {', '.join(each)}"
 
 
 def judge_check(judge: JudgeNote) -> str:
