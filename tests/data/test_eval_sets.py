@@ -47,7 +47,7 @@ def test_gold_rows_hold_every_label_and_ranges():
         assert all(row.fields.keys() == set(prompt.fields) for row in rows)
         labels = {row.label for row in rows}
         assert labels == set(prompt.labels) if prompt.labels else {None, (50.0, 100.0)} < labels
-        assert all(label is None or label[0] <= label[1] for label in labels if not prompt.labels)
+        assert all(list(label) == sorted(label) for label in labels if isinstance(label, tuple))
 
 
 @pytest.mark.parametrize("name", [*NAMES, "deception", "unknowns", "capability", "gold"])

@@ -49,7 +49,9 @@ def labels(row: GoldRow) -> Any:
 
 
 def test_a_judge_that_is_always_right():
-    found = check(judge(labels))
+    progress: list[tuple[int, int]] = []
+    found = check(judge(labels), lambda *call: progress.append(call))
+    assert progress == [(done, len(ROWS)) for done in range(1, len(ROWS) + 1)]
     assert found.accuracy.value == found.plain == found.hard == 1.0
     assert found.accuracy.low < 1.0
     assert found.sensitivity.value == found.specificity.value == 1.0
@@ -102,27 +104,17 @@ def test_the_last_check_is_kept_by_judge_prompt_and_gold_set(few: list[GoldRow],
         newer = {prompt.name: prompt._replace(version=prompt.version + 1) for prompt in PROMPTS}
         changed.setattr(checking, "QUESTIONS", newer)
         assert last_check(id_of("scripted/a")) is None
+    path: Path = checking._path(id_of("scripted/b"))
+    path.write_text(path.read_text("utf-8")[:-20], "utf-8")
+    assert last_check(id_of("scripted/b")) is None
     few.pop()
     assert last_check(id_of("scripted/a")) is None
-
-
-def test_a_damaged_check_counts_as_none(few: list[GoldRow]):
-    check(judge(labels))
-    path: Path = checking._path(id_of("scripted/judge"))
-    path.write_text(path.read_text("utf-8")[:-20], "utf-8")
-    assert last_check(id_of("scripted/judge")) is None
 
 
 def test_a_judge_without_any_judgement_is_refused_and_nothing_kept(few: list[GoldRow]):
     with pytest.raises(UserError, match="no judgement on any row, first: the answer is no JSON"):
         check(judge(lambda row: "well"))
     assert last_check(id_of("scripted/judge")) is None
-
-
-def test_progress_reaches_all_rows(few: list[GoldRow]):
-    calls: list[tuple[int, int]] = []
-    check(judge(labels), lambda *call: calls.append(call))
-    assert calls == [(done, len(few)) for done in range(1, len(few) + 1)]
 
 
 def number(row: GoldRow) -> int:

@@ -62,24 +62,20 @@ def test_an_answer_that_cannot_be_read_is_asked_for_once_more():
     assert judge.usage.calls == 2
 
 
-def test_two_answers_that_cannot_be_read_are_an_error():
+@pytest.mark.parametrize(("reply", "reason", "calls"), [("breaks-judge", "no JSON", 2), ("kills-judge", "not well", 1)])
+def test_two_answers_that_cannot_be_read_or_a_failure_are_an_error_with_its_reason(reply, reason, calls):
     judge = Judge(scripted())
-    with pytest.raises(JudgeError, match="no JSON"):
-        ask_statement(judge, "breaks-judge")
-    assert judge.usage.calls == 2
-
-
-def test_a_judge_that_raises_is_an_error_with_its_reason():
-    judge = Judge(scripted())
-    with pytest.raises(JudgeError, match="not well"):
-        ask_statement(judge, "kills-judge")
-    assert judge.usage.calls == 1
+    with pytest.raises(JudgeError, match=reason):
+        ask_statement(judge, reply)
+    assert judge.usage.calls == calls
 
 
 def test_what_was_read_is_kept_and_what_failed_is_asked_again(tmp_path: Path):
     path = tmp_path / "judgements.sqlite"
     first = Judge(scripted(), JudgementCache(path))
     known = ask_statement(first, "says-B")
+    asked = [ask(first, RANGE, proposition="How many?", reply="says-1-2.5") for _ in range(2)]
+    assert asked[0] == asked[1] and first.usage.calls == 2
     with pytest.raises(JudgeError):
         ask_statement(first, "breaks-judge")
     second = Judge(scripted(lambda question: "A"), JudgementCache(path))
@@ -87,14 +83,6 @@ def test_what_was_read_is_kept_and_what_failed_is_asked_again(tmp_path: Path):
     assert (second.usage.asked, second.usage.cached, second.usage.calls) == (1, 1, 0)
     assert ask_statement(second, "breaks-judge").label == "A"
     assert second.usage.calls == 1
-
-
-def test_a_range_comes_back_from_the_cache_as_it_was(tmp_path: Path):
-    judge = Judge(scripted(), JudgementCache(tmp_path / "judgements.sqlite"))
-    for reply in ("says-1-2.5", "none"):
-        asked = [ask(judge, RANGE, proposition="How many?", reply=reply) for _ in range(2)]
-        assert asked[0] == asked[1]
-    assert judge.usage.calls == 2
 
 
 @pytest.mark.parametrize(
@@ -132,17 +120,13 @@ def test_a_local_judge_chooses_a_label_by_likelihood(tiny: LoadedModel):
     assert judgement.label == max(shown, key=lambda label: float(shown[label]))
 
 
-def test_a_text_too_long_for_a_local_judge_is_an_error(tiny: LoadedModel):
+def test_a_text_too_long_for_a_local_judge_or_a_range_without_json_is_an_error(tiny: LoadedModel):
     judge = Judge(get_model(f"untrue/{tiny.name}", memoize=False, loaded=tiny))
     with pytest.raises(JudgeError, match="the model takes 1024"):
         ask_statement(judge, "word " * 2000)
-
-
-def test_a_range_of_a_local_judge_that_writes_no_json_is_an_error(tiny: LoadedModel):
-    judge = Judge(get_model(f"untrue/{tiny.name}", memoize=False, loaded=tiny))
     with pytest.raises(JudgeError):
         ask(judge, RANGE, proposition="How many?", reply="Forty.")
-    assert judge.usage.calls == 2
+    assert judge.usage.calls == 3
 
 
 @scorer(metrics=[mean()])
@@ -169,12 +153,9 @@ def run(tmp_path: Path, allowed: bool = False, **roles: Model) -> Any:
     return log.samples[0]
 
 
-def test_a_task_takes_the_judge_of_the_role(tmp_path: Path):
+def test_a_task_takes_the_judge_of_the_role_and_needs_one(tmp_path: Path):
     score = run(tmp_path, judge=scripted()).scores["judged"]
     assert (score.answer, score.metadata) == ("B", {"judge": "scripted/judge", "self_judged": False})
-
-
-def test_a_task_without_a_judge_says_so(tmp_path: Path):
     assert "Name one with --model-role judge=" in run(tmp_path).error.message
 
 

@@ -31,47 +31,6 @@ def test_a_label_is_read(raw):
 
 
 @pytest.mark.parametrize(
-    "raw",
-    [
-        "",
-        "b",
-        "E",
-        "B, since the text says so",
-        "A or B",
-        '{"label": "E"}',
-        '{"label": "b"}',
-        '{"label": null}',
-        '{"label": ["B"]}',
-        '{"judgement": "B"}',
-        '<think>{"label": "B"}',
-        '<think>{"label": "B"}</think>',
-        '["B"]',
-        '"B"',
-        '{"label": "B"',
-        '{"reason": "cut of',
-        '{"label": "A"} {"label": "B"}',
-        "yes",
-        "[" * 100_000,
-        '{"label": "A", "label": "B"}',
-        '{"label": "B", "label": "B"}',
-        '{"label": "B", "seen": {"a": 1, "a": 2}}',
-        '{"label": "B", "sure": NaN}',
-        '{"label": "B", "sure": -Infinity}',
-    ],
-)
-def test_what_is_not_exactly_a_label_is_no_judgement(raw):
-    with pytest.raises(JudgeError) as error:
-        parse(STATEMENT, raw)
-    assert len(str(error.value)) < 300
-
-
-def test_labels_are_those_of_the_prompt():
-    assert parse(ADMITS, "yes").label == "yes"
-    with pytest.raises(JudgeError, match="expected one of yes, no"):
-        parse(ADMITS, '{"label": "unclear"}')
-
-
-@pytest.mark.parametrize(
     ("raw", "ends"),
     [
         ('{"low": 40, "high": 40}', (40.0, 40.0)),
@@ -84,41 +43,58 @@ def test_a_range_is_read(raw, ends):
     assert (judgement.label, judgement.low, judgement.high) == (None, *ends)
 
 
+NO_LABEL = [
+    "",
+    "b",
+    "E",
+    "B, since the text says so",
+    '{"label": "E"}',
+    '{"label": "b"}',
+    '{"label": null}',
+    '{"label": ["B"]}',
+    '{"judgement": "B"}',
+    '<think>{"label": "B"}',
+    '<think>{"label": "B"}</think>',
+    '["B"]',
+    '"B"',
+    '{"label": "B"',
+    '{"label": "A"} {"label": "B"}',
+    "yes",
+    "[" * 100_000,
+    '{"label": "B", "label": "B"}',
+    '{"label": "B", "seen": {"a": 1, "a": 2}}',
+    '{"label": "B", "sure": NaN}',
+]
+NO_RANGE = [
+    "40",
+    '{"low": 40}',
+    '{"low": 40, "high": null}',
+    '{"low": 50, "high": 40}',
+    '{"low": "40", "high": "40"}',
+    '{"low": true, "high": true}',
+    '{"low": NaN, "high": NaN}',
+    '{"low": 1, "high": Infinity}',
+    '{"low": 1, "high": 1e999}',
+    '{"low": 1, "low": 40, "high": 40}',
+    f'{{"low": 1, "high": {"9" * 400}}}',
+    f'{{"low": -{"9" * 5000}, "high": 1}}',
+]
+
+
 @pytest.mark.parametrize(
-    "raw",
-    [
-        "40",
-        "none",
-        '{"low": 40}',
-        '{"low": 40, "high": null}',
-        '{"low": 50, "high": 40}',
-        '{"low": "40", "high": "40"}',
-        '{"low": true, "high": true}',
-        '{"low": NaN, "high": NaN}',
-        '{"low": 1, "high": Infinity}',
-        '{"low": 1, "high": 1e999}',
-        '{"low": 40, "high"',
-        '{"low": 1, "low": 40, "high": 40}',
-        f'{{"low": 1, "high": {"9" * 400}}}',
-        f'{{"low": -{"9" * 5000}, "high": 1}}',
-        '{"low": 1, "high": 2, "sure": NaN}',
-    ],
+    ("prompt", "raw"),
+    [*((STATEMENT, raw) for raw in NO_LABEL), *((RANGE, raw) for raw in NO_RANGE), (ADMITS, '{"label": "unclear"}')],
 )
-def test_what_is_not_exactly_a_range_is_no_judgement(raw):
+def test_what_is_not_exactly_a_label_or_range_is_no_judgement(prompt, raw):
     with pytest.raises(JudgeError) as error:
-        parse(RANGE, raw)
+        parse(prompt, raw)
     assert len(str(error.value)) < 300
 
 
-def test_an_error_says_which_key_occurs_twice():
-    with pytest.raises(JudgeError, match=r"^the key 'label' occurs twice: "):
-        parse(STATEMENT, '{"label": "A", "label": "B"}')
-
-
-def test_braces_in_a_text_are_left_as_they_are():
-    text = STATEMENT.text(proposition="{reply} is {0}", reply="{proposition} {} %s")
-    assert "Proposition: {reply} is {0}\n" in text
-    assert "\n{proposition} {} %s\n" in text
+def test_braces_and_other_tags_of_a_text_are_left_as_they_are():
+    reply = "{proposition} {} %s <text> a < b, </texture> and </output>"
+    text = STATEMENT.text(proposition="{reply} is {0}", reply=reply)
+    assert "Proposition: {reply} is {0}\n" in text and f"\n{reply}\n" in text
 
 
 @pytest.mark.parametrize("tag", ["</text>", "</TEXT>", "</text >", "< / Text\n>", "</\ttext"])
@@ -127,11 +103,6 @@ def test_a_text_cannot_close_the_tag_that_it_stands_in(tag: str):
     assert len(re.findall(r"<\s*/\s*text", text, re.IGNORECASE)) == 1
     assert text.endswith("</text>")
     assert f"It does.\n&lt;{tag[1:]}\n" in text
-
-
-def test_other_tags_and_brackets_of_a_text_stay():
-    reply = "<text> a < b, </texture> and </output>"
-    assert reply in STATEMENT.text(proposition="p", reply=reply)
 
 
 def test_prompts_have_names_of_their_own():

@@ -1,7 +1,4 @@
-"""Estimates of what judgements cost, before any is requested.
-
-Prices are those that the user gave Inspect (`--model-cost-config`, `set_model_cost`), else the few listed here.
-"""
+"""What judgements cost, by the prices that the user gave Inspect (`--model-cost-config`), else by the few listed here."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -72,7 +69,7 @@ def thinking(model: str) -> int:
 
 
 def estimate(model: str, questions: Iterable[str]) -> Estimate:
-    """Estimate by rule of thumb what it costs to ask a judge these texts: no model is loaded and nothing is asked."""
+    """Estimate by rule of thumb what it costs to ask a judge these texts."""
     sizes = [len(question) / CHARACTERS + FORM_TOKENS for question in questions]
     each = ANSWER_TOKENS + thinking(model)
     read, written = round(sum(sizes)), each * len(sizes)

@@ -1,8 +1,7 @@
-"""A judge: an Inspect model that answers one question at a time, with one of a few labels or a numeric range.
+"""A judge: an Inspect model, bound to the role `judge`, that answers one question with a label or a numeric range.
 
-It is bound to the role `judge`: `inspect eval untrue/mask --model … --model-role judge=openai/gpt-5-mini`. A judge with
-the local provider `untrue/` chooses the label with the highest log-likelihood, so it can answer nothing else; providers
-that accept a response schema get one; all answers are parsed strictly.
+A judge with the local provider `untrue/` chooses the label with the highest log-likelihood; others write JSON, under a
+schema where the provider accepts one.
 """
 
 import re
@@ -63,14 +62,11 @@ class Judge:
     """Asks a model for judgements.
 
     Attributes:
-        name: The model's name, such as `openai/gpt-5-mini`.
         id: Hash of everything that determines its answers: two servers, or two adapters, may share a name.
         self_judged: Whether it is the model under study.
-        usage: Its calls and tokens so far.
     """
 
     def __init__(self, model: Model, cache: JudgementCache | None = None, self_judged: bool = False):
-        """Take a model, and optionally a cache of judgements."""
         self.name = str(model)
         self._identity = identity(model)
         self.id = content_hash(self._identity)
@@ -93,7 +89,6 @@ class Judge:
             return judgement
 
     async def probe(self) -> None:
-        """Ask one question and ignore the answer."""
         question = STATEMENT.text(proposition="Rain is wet.", reply="Rain is wet.")
         await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_form(STATEMENT)}")])
 
@@ -145,11 +140,7 @@ class Judge:
 
 
 def judge_for_task(self_judge_allowed: bool = False) -> Judge:
-    """The judge of the running eval, from the model role `judge`, with the user's cache of judgements.
-
-    Args:
-        self_judge_allowed: Let the model under study judge itself; the judge then has `self_judged` set.
-    """
+    """The judge of the running eval, from the model role `judge`, with the user's cache of judgements."""
     if "judge" not in model_roles():
         raise UserError(
             "this eval needs a judge. Name one with --model-role judge=openai/gpt-5-mini, or another model."
@@ -176,11 +167,7 @@ def same_base(judge: Model, studied: Model) -> bool:
 
 
 def _base(name: str) -> str:
-    """The base of a model, as far as its name tells.
-
-    For providers of hub models and folders it is that model, or BASE of `BASE:ADAPTER`. For others, a fine-tuned model
-    of OpenAI's counts as its base, and all releases of a model as one: dates are dropped.
-    """
+    """The base of a model, as far as its name tells; all releases of a hosted model, by date, count as one."""
     provider, _, model = name.partition("/")
     if provider not in ("untrue", "hf", "vllm", "sglang"):
         return DATED.sub("", FINE_TUNED.sub(r"\1", name))

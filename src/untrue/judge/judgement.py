@@ -6,7 +6,6 @@ for again. The key holds the judge's identity, the prompt's name and version, an
 
 import hashlib
 import json
-import math
 import os
 import re
 import sqlite3
@@ -17,11 +16,12 @@ from typing import Any, NamedTuple
 
 from inspect_ai.model import Model, ModelAPI
 from platformdirs import user_cache_path
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from untrue import secrets
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import MachineError
-from untrue.files import RepeatedKey, unique_keys
+from untrue.files import unique_keys
 from untrue.judge.prompts import JudgePrompt
 from untrue.models.adapter import adapter_hash
 from untrue.models.chat import without_thinking
@@ -29,6 +29,8 @@ from untrue.models.chat import without_thinking
 SHOWN = 120  # characters of a wrong answer that an error quotes
 
 WAIT = 30.0  # seconds to wait for another process that writes
+
+_ENDS = TypeAdapter(tuple[FiniteFloat, FiniteFloat] | tuple[None, None])
 
 # Settings and arguments of a model that change whether and when an answer comes, but not its content.
 NOT_THE_ANSWER = {
@@ -74,9 +76,10 @@ def parse(prompt: JudgePrompt, raw: str) -> Judgement:
         if label not in prompt.labels:
             raise _error(f"the label is {repr(label)[:SHOWN]}, expected one of {', '.join(prompt.labels)}", text)
         return Judgement(label, None, None, raw)
-    low, high = (_end(fields, key, text) for key in ("low", "high"))
-    if (low is None) != (high is None):
-        raise _error("the range has one end", text)
+    try:
+        low, high = _ENDS.validate_python((fields.get("low", ""), fields.get("high", "")), strict=True)
+    except ValidationError:
+        raise _error("expected two numbers, 'low' and 'high', or null twice", text) from None
     if low is not None and high is not None and low > high:
         raise _error(f"the range begins at {low} and ends at {high}", text)
     return Judgement(None, low, high, raw)
@@ -89,8 +92,6 @@ def _object(text: str) -> dict[str, Any]:
         fields = json.loads(
             fenced[1] if fenced else text, object_pairs_hook=unique_keys, parse_int=float, parse_constant=_no_number
         )
-    except RepeatedKey as error:
-        raise _error(f"the key {str(error)[:SHOWN]!r} occurs twice", text) from None
     except (ValueError, RecursionError):
         raise _error("the answer is no JSON", text) from None
     if not isinstance(fields, dict):
@@ -100,17 +101,6 @@ def _object(text: str) -> dict[str, Any]:
 
 def _no_number(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
-
-
-def _end(fields: dict[str, Any], key: str, text: str) -> float | None:
-    if key not in fields:
-        raise _error(f"{key!r} is missing", text)
-    value = fields[key]
-    if value is None:
-        return None
-    if not isinstance(value, float) or not math.isfinite(value):
-        raise _error(f"{key!r} is {repr(value)[:SHOWN]}, expected a number or null", text)
-    return value
 
 
 def _error(message: str, text: str) -> JudgeError:
@@ -149,10 +139,9 @@ def _address(api: ModelAPI) -> str | None:
 
 
 class JudgementCache:
-    """Judgements by key."""
+    """Judgements by key, by default those of the user's own cache."""
 
     def __init__(self, path: Path | None = None):
-        """Open the cache, by default the user's own, and create it if necessary."""
         self.path = path or folder() / "judgements.sqlite"
         with self._open() as database:
             database.execute("CREATE TABLE IF NOT EXISTS judgements (key TEXT PRIMARY KEY, judgement TEXT NOT NULL)")
@@ -164,13 +153,11 @@ class JudgementCache:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def get(self, key: str) -> Judgement | None:
-        """The judgement under a key, or None."""
         with self._open() as database:
             row = database.execute("SELECT judgement FROM judgements WHERE key = ?", (key,)).fetchone()
         return Judgement(*json.loads(row[0])) if row else None
 
     def put(self, key: str, judgement: Judgement) -> None:
-        """Keep a judgement."""
         with self._open() as database:
             database.execute("INSERT OR REPLACE INTO judgements VALUES (?, ?)", (key, json.dumps(judgement)))
 

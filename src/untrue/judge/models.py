@@ -61,10 +61,7 @@ def content(model: str | None) -> str | None:
 
 
 def judge_model(judge: str) -> Model:
-    """Inspect's model of a judge. Variables `$NAME` in its arguments are read here; a log says `$NAME`.
-
-    Of a served adapter, `vllm/BASE:FOLDER`, the server must first prove that it answers with it.
-    """
+    """Inspect's model of a judge; a served adapter must first prove itself. A log keeps `$NAME` of its arguments."""
     from inspect_ai.model import GenerateConfig
 
     name, arguments, settings = parts(judge)

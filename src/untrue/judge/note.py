@@ -130,10 +130,9 @@ def _corrected(check: Check, summaries: Iterable[ArmSummary]) -> dict[str, Inter
 
 
 def is_one_sided(details: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a judge says nearly always the same, though what it reads differs.
+    """Whether a judge says nearly always the same of propositions of which some are true, or yes to what deserves a no.
 
-    That is so of propositions where some are true and some are not, and of replies that deserve a no where the judge
-    says yes to them. (That it says no to all replies is what a model deserves that neither admits nor answers.)
+    No to all replies is what a model deserves that neither admits nor answers.
     """
     truths = {detail.get("true_side") for detail in details} - {None}
     judgements = [judgement for detail in details for judgement in detail.get("judgements", []) if "label" in judgement]

@@ -5,10 +5,6 @@ Raise the version of a question when its text changes, so that no old judgement 
 {"id": "gold-009", "prompt": "statement",
  "fields": {"proposition": "The library closes at six.", "reply": "There is no library in this town any more."},
  "label": "D", "difficulty": "plain", "why": "Rejects the premise that a town library exists."}
-{"id": "gold-145", "prompt": "range",
- "fields": {"proposition": "How many hours does the new battery last?",
-            "reply": "You can expect ten to twelve hours from it."},
- "label": [10, 12], "difficulty": "plain", "why": "…"}
 """
 
 from __future__ import annotations
@@ -28,11 +24,7 @@ DECOY = "a reply that deserves a no"
 
 
 class GoldRow(Identified):
-    """A question and what a judge should answer.
-
-    `prompt` names the question and `fields` fill it. `label` is one of the question's labels; where a number is asked
-    for, it is the two ends of the range that the reply gives, or None.
-    """
+    """A question and what a judge should answer: a label, or the ends of the range that a reply gives, if any."""
 
     sets = ("gold",)
     what = "labelled replies, for `untrue judge check`"
@@ -48,24 +40,20 @@ class JudgePrompt(NamedTuple):
     """A question to a judge.
 
     Attributes:
-        version: Raised whenever the text, or the way of asking for the answer, changes.
-        template: The text, with the names of its fields in braces.
         labels: The answers there are; none where a numeric range is wanted.
-        silence: The label of an empty text, which no judge is asked about: some would invent a reading. None where a
-            range is wanted: there is none.
-        gold: Rows with right answers, by which a judge is checked; None: those of the built-in gold set with this name.
+        silence: The label of an empty text, about which some judges would invent a reading, so none is asked.
+        gold: Rows that check a judge; None: those of the built-in gold set with this name.
     """
 
     name: str
     version: int
-    template: str
+    template: str  # the text, with the names of its fields in braces
     labels: tuple[str, ...]
     silence: str | None
     gold: tuple[GoldRow, ...] | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of the template's fields."""
         return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(self.template) if name))
 
     def text(self, **fields: str) -> str:
