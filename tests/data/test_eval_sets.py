@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from string import Formatter
 
 import pytest
 
@@ -44,7 +45,8 @@ def test_the_place_of_a_choice_does_not_tell_the_answer():
 def test_gold_rows_hold_every_label_and_ranges():
     for prompt in PROMPTS:
         rows = [row for row in read_lines(GoldRow) if row.prompt == prompt.name]
-        assert all(row.fields.keys() == set(prompt.fields) for row in rows)
+        fields = {name for _, name, _, _ in Formatter().parse(prompt.template) if name}
+        assert all(row.fields.keys() == fields for row in rows)
         labels = {row.label for row in rows}
         assert labels == set(prompt.labels) if prompt.labels else {None, (50.0, 100.0)} < labels
         assert all(list(label) == sorted(label) for label in labels if isinstance(label, tuple))

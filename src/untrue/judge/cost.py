@@ -1,4 +1,4 @@
-"""What judgements cost, by the prices that the user gave Inspect (`--model-cost-config`), else by the few listed here."""
+"""What judgements cost, by the prices that the user gave Inspect (`--model-cost-config`), else by those here."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

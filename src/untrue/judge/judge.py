@@ -89,6 +89,7 @@ class Judge:
             return judgement
 
     async def probe(self) -> None:
+        """Ask one question and ignore the answer."""
         question = STATEMENT.text(proposition="Rain is wet.", reply="Rain is wet.")
         await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_form(STATEMENT)}")])
 

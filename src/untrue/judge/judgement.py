@@ -153,11 +153,13 @@ class JudgementCache:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def get(self, key: str) -> Judgement | None:
+        """The judgement under a key, or None."""
         with self._open() as database:
             row = database.execute("SELECT judgement FROM judgements WHERE key = ?", (key,)).fetchone()
         return Judgement(*json.loads(row[0])) if row else None
 
     def put(self, key: str, judgement: Judgement) -> None:
+        """Keep a judgement."""
         with self._open() as database:
             database.execute("INSERT OR REPLACE INTO judgements VALUES (?, ?)", (key, json.dumps(judgement)))
 

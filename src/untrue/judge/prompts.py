@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from string import Formatter
 from typing import Literal, NamedTuple
 
 from untrue.data.items import Identified, Text
@@ -51,10 +50,6 @@ class JudgePrompt(NamedTuple):
     labels: tuple[str, ...]
     silence: str | None
     gold: tuple[GoldRow, ...] | None = None
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(self.template) if name))
 
     def text(self, **fields: str) -> str:
         """The question with its fields filled in. Braces in them stay; none can close the tag it stands in."""
