@@ -111,8 +111,8 @@ def test_each_method_has_a_plot_for_each_kind_of_user_and_each_share_a_line_of_i
     assert {"before", "round 1", "round 2", "sft-0.5-random"} <= set(shown)
     lines = [path.get("style") or "" for path in ET.fromstring(drawn[0].svg).iter("path")]
     assert len({style for style in lines if "stroke-width: 1.6" in style}) == 7  # control, five shares and a variant
-    told = "sft-1: 35.0\N{NO-BREAK SPACE}% [30.0, 40.0], 47.0\N{NO-BREAK SPACE}% [42.0, 52.0]"
-    assert told in description(drawn[1].svg)
+    told = "100 %: before 35.0 % [30.0, 40.0], round 1 47.0 % [42.0, 52.0]"
+    assert told.replace(" %", "\N{NO-BREAK SPACE}%") in description(drawn[1].svg)
 
 
 def test_a_line_breaks_where_a_round_is_missing(looped: Analysis):
@@ -130,7 +130,7 @@ def test_a_line_breaks_where_a_round_is_missing(looped: Analysis):
 
     assert (strokes(whole), strokes(gap)) == (2, 0)
     [plot, _] = plots.policy_plots(replace(looped, arms=arms), gap)
-    assert "sft-1: 30.0\N{NO-BREAK SPACE}% [25.0, 35.0], –, 54.0" in description(plot.svg)
+    assert "before 30.0\N{NO-BREAK SPACE}% [25.0, 35.0], round 1 –, round 2 54.0" in description(plot.svg)
 
 
 def test_the_section_has_curves_and_numbers(looped: Analysis):

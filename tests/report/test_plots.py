@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import matplotlib
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from untrue.report import plots
@@ -105,9 +106,9 @@ def test_matched_controls_stand_at_their_dose(make_analysis: Make) -> None:
 
 def test_twelve_series_look_different(make_analysis: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     legends = list[list[Line2D]]()
-    monkeypatch.setattr(plots, "_legend", lambda figure, handles: legends.append(handles))
+    monkeypatch.setattr(Figure, "legend", lambda figure, handles, **_: legends.append(handles))
     plots.dose_plots(make_analysis((0.5,), [f"series-{number}" for number in range(12)]).evals[0])
-    for *series, control in legends:
+    for control, *series in legends:
         assert (len(series), control.get_label()) == (12, "control")
         assert len({(line.get_color(), line.get_marker()) for line in series}) == 12
         assert len({(line.get_color(), line.get_linestyle()) for line in series}) == 12

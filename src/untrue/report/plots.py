@@ -19,13 +19,12 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from untrue.outcomes import Outcome
-from untrue.report.format import PERCENT, Metric, PolicyRow, deciding, dose, label, metrics, policy_rows
+from untrue.report.format import PERCENT, Metric, PolicyRow, Unit, deciding, dose, label, metrics, policy_rows
 from untrue.simulate.environment import KINDS
-from untrue.stats.types import ArmSummary, Comparison, Interval
+from untrue.stats.types import Comparison, Interval
 from untrue.study.feedback import Policy
 from untrue.study.results import Analysis, EvalAnalysis
 from untrue.study.store import Arm
@@ -87,13 +86,9 @@ class Plot(NamedTuple):
 
 def difference_plots(analysis: EvalAnalysis, key: str = "") -> list[Plot]:
     """Every arm minus its control in each metric that decides: a row an arm, by series and dose; `key` as below."""
-    names = list(dict.fromkeys(_series(analysis.arms[c.arm]) for c in analysis.comparisons))
-
-    def order(comparison: Comparison) -> tuple[int, float]:
-        arm = analysis.arms[comparison.arm]
-        return names.index(_series(arm)), _dose(arm) or 0.0
-
-    compared = sorted(analysis.comparisons, key=order)
+    arms = analysis.arms
+    names = list(dict.fromkeys(_series(arms[c.arm]) for c in analysis.comparisons))
+    compared = sorted(analysis.comparisons, key=lambda c: (names.index(_series(arms[c.arm])), arms[c.arm].part))
     findings = [] if analysis.verdict.doubts else [f.comparison for arm in analysis.verdict.arms for f in arm.findings]
     by_metric = {m: [c for c in compared if c.metric == m.name] for m in deciding(analysis)}
     return [_difference_plot(metric, rows, findings, key) for metric, rows in by_metric.items() if rows]
@@ -135,7 +130,7 @@ def _difference_plot(
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(lambda x, _: _signed(x, metric.unit.of_difference))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:+g} {metric.unit.of_difference}".strip() if x else "0")
     sides = [("better", BLUE), ("worse", WORSE)]
     (left, of_left), (right, of_right) = sides if comparisons[0].worse > 0 else reversed(sides)
     axes.set_title(f"← {left}", loc="left", color=of_left)
@@ -145,127 +140,113 @@ def _difference_plot(
 
 
 def dose_plots(analysis: EvalAnalysis, key: str = "") -> list[Plot]:
-    """The first three metrics of every arm against its dose, with intervals; `key` makes their ids unique in a page."""
+    """The first three metrics of every arm against its dose; `key` makes their ids unique in a page."""
     return [_dose_plot(analysis, metric, key) for metric in metrics(analysis)[:3]]
 
 
-@_styled
 def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
-    places, arms = _places(analysis), analysis.arms
-    crowded = sum(len(place) for place in places) > 42
-    figure, axes = _figure(300 if crowded else 250)
-    baselines = [s for s in analysis.summaries if _is_baseline(arms[s.arm])]
-    names = list(dict.fromkeys(_series(arms[s.arm]) for s in analysis.summaries if s not in baselines))
-    handles, words = [], []
-
-    def draw(summaries: Sequence[ArmSummary], colour: str, marker: str, shift: float, line: str) -> None:
-        estimates = [(places[_place(analysis, s)] + shift, s, getattr(s, metric.name)) for s in summaries]
-        points = sorted((p for p in estimates if p[2] is not None), key=lambda point: point[0])
-        x = [x for x, _, _ in points]
-        y = np.array([estimate for _, _, estimate in points], dtype=float).reshape(-1, 3) * metric.unit.scale
-        axes.vlines(x, y[:, 1], y[:, 2], colors=colour, linewidth=1.6)
-        axes.plot(x, y[:, 0], color=colour, linewidth=1.6, linestyle=line)
-        for at, (_, summary, _), value in zip(x, points, y[:, 0], strict=True):
-            fill = CARD if summary.control is None else colour
-            axes.plot(at, value, marker=marker, color=colour, markerfacecolor=fill, markersize=6.5, zorder=3)
-        for _, summary, estimate in points:
-            words.append(f"{summary.arm} {metric.unit.estimate(estimate)}")
-
-    for summary in baselines:
-        estimate: Interval | None = getattr(summary, metric.name)
-        if estimate is not None and summary.arm in _controls(analysis):
-            axes.axhline(estimate.value * metric.unit.scale, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    draw(baselines, INK, "D", 0.0, line="")
-    for index, name in enumerate(names):
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        line = "-" if index < len(COLOURS) else "--"
-        series = [s for s in analysis.summaries if s not in baselines and _series(arms[s.arm]) == name]
-        dosed = [s for s in series if _dose(arms[s.arm]) is not None]
-        shift = (index - (len(names) - 1) / 2) * min(0.16, 0.4 / len(names))
-        draw(dosed, colour, marker, shift, line)
-        draw([s for s in series if s not in dosed], colour, marker, shift, line="")
-        handles.append(Line2D([], [], color=colour, marker=marker, linestyle=line, label=label(name, 24)))
-    if baselines:
-        handles.append(Line2D([], [], color=MUTED, marker="D", markerfacecolor=CARD, markeredgecolor=INK,
-                              linestyle=(0, (4, 3)), linewidth=1, label="control"))  # fmt: skip
-
-    axes.set_xlim(-0.8, len(places) - 0.5)
-    axes.set_xticks(list(places.values()), [label(place, 16) for place in places])
-    if crowded:
-        axes.tick_params("x", labelrotation=40)
-        for text in axes.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor")
-    axes.margins(y=0.08)
-    if metric.name == "lie_rate":
-        axes.set_ylim(bottom=0)
-    elif axes.get_ylim()[0] < 0 < axes.get_ylim()[1]:
-        axes.axhline(0, color=MUTED, linewidth=0.8)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    if metric.unit.of_value:
-        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g} {metric.unit.of_value}")
-    _legend(figure, handles)
+    places = {summary.arm: _place(analysis.arms[summary.arm]) for summary in analysis.summaries}
+    ticks = sorted(dict.fromkeys(places.values()), key=lambda place: place[:2])
+    lines: dict[str, _Line] = {}
+    for summary in sorted(analysis.summaries, key=lambda summary: ticks.index(places[summary.arm])):
+        arm = analysis.arms[summary.arm]
+        number = sum(line.style is not _BASELINE for line in lines.values())
+        style = _BASELINE if _is_baseline(arm) else _style(number, dashed=number >= len(COLOURS))
+        line = lines.setdefault(_series(arm), _Line(_series(arm), style, {}))
+        line.values[ticks.index(places[arm.name])] = getattr(summary, metric.name)
+    controls = {summary.control for summary in analysis.summaries}
+    levels = [line.values[0] for name, line in lines.items() if name in controls and line.style is _BASELINE]
+    axis = _Axis([name for *_, name in ticks], metric.unit, [0.0, *(level.value for level in levels if level)])
+    limits = (0.0, None) if metric.name == "lie_rate" else (None, None)
     title = f"{metric.title} by dose, with 95 % intervals"
-    return Plot(metric.title, metric.meaning, to_svg(figure, f"dose-{metric.name}{key}", title, "; ".join(words)))
+    svg = _line_plot(list(lines.values()), axis, limits, f"dose-{metric.name}{key}", title)
+    return Plot(metric.title, metric.meaning, svg)
 
 
 def policy_plots(analysis: Analysis, policy: Policy) -> list[Plot]:
     """The preference for the sycophantic reply by round: for each method one plot of each kind of user, a line an arm.
 
-    All have one scale.
+    All have one scale. Variants of an arm are dashed.
     """
     by_method: dict[str, list[PolicyRow]] = {}
     for row in policy_rows(policy):
         by_method.setdefault(_root(analysis.arms, row.arm), []).append(row)
-    limits = [limit for point in policy.points for limit in point.preference]
+    limits = [0.5, *(limit for point in policy.points for limit in point.preference)]
+    low, high = 100 * min(limits), 100 * max(limits)
+    margin = 0.05 * (high - low) or 1.0
     drawn = []
     for root, of_method in by_method.items():
         method = next((_series(analysis.arms[row.arm]) for row in of_method if row.arm != root), root)
         for kind in KINDS:
-            lines = {row.arm: row.preferences[kind] for row in of_method}
+            lines = []
+            for place, row in enumerate(of_method):
+                arm = analysis.arms[row.arm]
+                is_variant = arm.level == arm.name
+                style = _BASELINE if _is_baseline(arm) else _style(place - 1, dashed=is_variant)
+                name = arm.name if is_variant else dose(arm.part)
+                lines.append(_Line(name, style, dict(enumerate(row.preferences[kind]))))
+            rounds = max(len(line.values) for line in lines)
+            axis = _Axis(["before", *(f"round {number}" for number in range(1, rounds))], PERCENT, [0.5])
             title = f"{method}: preference for the sycophantic reply to {kind} users by round, with 95 % intervals"
-            svg = _rounds_plot(analysis.arms, lines, limits, f"policy-{len(drawn)}", title)
+            svg = _line_plot(lines, axis, (low - margin, high + margin), f"policy-{len(drawn)}", title)
             axes = "preference for the sycophantic reply, by share of biased users"
             drawn.append(Plot(f"{label(method, 24)}, {kind} users", axes, svg))
     return drawn
 
 
+class _Line(NamedTuple):
+    """One line of a plot: its label, its style, and its values by their places; it breaks where one is None."""
+
+    name: str
+    style: dict[str, Any]
+    values: dict[int, Interval | None]
+
+
+class _Axis(NamedTuple):
+    """The places of a plot from left to right, the unit of its values, and the values that dashed lines mark."""
+
+    places: list[str]
+    unit: Unit
+    levels: list[float]
+
+
+_BASELINE: dict[str, Any] = {"color": MUTED, "marker": "D", "linestyle": (0, (4, 3)), "markerfacecolor": CARD}
+
+
+def _style(number: int, dashed: bool) -> dict[str, Any]:
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    return {"color": colour, "marker": marker, "linestyle": "--" if dashed else "-"}
+
+
 @_styled
-def _rounds_plot(
-    arms: Mapping[str, Arm],
-    lines: Mapping[str, Sequence[Interval | None]],
-    limits: Sequence[float],
-    key: str,
-    title: str,
+def _line_plot(
+    lines: Sequence[_Line], axis: _Axis, limits: tuple[float | None, float | None], key: str, title: str
 ) -> Markup:
-    """One line an arm, from before training on; it breaks where a round is missing. Variants of an arm are dashed."""
-    shares = sorted({arm.part for arm in arms.values() if arm.trained and not _is_baseline(arm)})
-    figure, axes = _figure(290)
+    unit = axis.unit
+    crowded = sum(map(len, axis.places)) > 42
+    figure, axes = _figure(310 if crowded else 270)
     handles, words = [], []
-    for place, (name, values) in enumerate(lines.items()):
-        arm, is_variant = arms[name], arms[name].level == name
-        number = len(shares) + place if is_variant else shares.index(arm.part) if arm.part else 0
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "--" if is_variant else "-"}
-        if _is_baseline(arm):
-            style = {"color": MUTED, "marker": "D", "linestyle": (0, (4, 3)), "markerfacecolor": CARD}
-        shift = (place - (len(lines) - 1) / 2) * min(0.05, 0.4 / len(lines))
-        x = np.arange(len(values)) + shift
-        y = 100 * np.array([value or (math.nan,) * 3 for value in values], dtype=float)
-        axes.vlines(x, y[:, 1], y[:, 2], colors=style["color"], linewidth=1.2)
-        axes.plot(x, y[:, 0], linewidth=1.6, markersize=6, **style)
-        named = arm.name if is_variant else dose(arm.part)
-        handles.append(Line2D([], [], linewidth=1.6, markersize=6, label=label(named, 24), **style))
-        words.append(f"{name}: {', '.join(map(PERCENT.estimate, values))}")
-    rounds = max(map(len, lines.values()))
-    axes.set_xlim(-0.35, rounds - 0.65)
-    axes.set_xticks(range(rounds), ["before", *(f"round {number}" for number in range(1, rounds))])
-    low, high = 100 * min([0.5, *limits]), 100 * max([0.5, *limits])
-    margin = 0.05 * (high - low) or 1.0
-    axes.set_ylim(low - margin, high + margin)
-    axes.axhline(50, color=MUTED, linewidth=0.8)
+    for index, line in enumerate(lines):
+        x = np.array([*line.values]) + (index - (len(lines) - 1) / 2) * min(0.1, 0.4 / len(lines))
+        y = unit.scale * np.array([value or (math.nan,) * 3 for value in line.values.values()], dtype=float)
+        axes.vlines(x, y[:, 1], y[:, 2], colors=line.style["color"], linewidth=1.4)
+        handles += axes.plot(x, y[:, 0], linewidth=1.6, markersize=6, label=label(line.name, 24), **line.style)
+        estimates = (f"{axis.places[place]} {unit.estimate(value)}" for place, value in line.values.items())
+        words.append(f"{line.name}: {', '.join(estimates)}")
+    slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    axes.set_xlim(-0.5, len(axis.places) - 0.5)
+    axes.set_xticks(range(len(axis.places)), [label(place, 16) for place in axis.places], **slanted)
+    axes.margins(y=0.08)
+    axes.set_ylim(*limits)
+    low, high = axes.get_ylim()
+    inside = [unit.scale * level for level in axis.levels if low < unit.scale * level < high]
+    axes.hlines(inside, *axes.get_xlim(), colors=MUTED, linewidth=0.8, linestyles="dashed")
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter("{x:g} %")
-    _legend(figure, handles)
+    axes.yaxis.set_major_formatter(lambda y, _: f"{y:g} {unit.of_value}".strip())
+    letters = max((len(line.name[:24]) for line in lines), default=0)
+    columns = max(1, min(len(lines), WIDTH // (40 + 7 * letters)))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, borderaxespad=0,
+                  borderpad=0.1, columnspacing=1.3, handletextpad=0.5)  # fmt: skip
     return to_svg(figure, key, title, "; ".join(words))
 
 
@@ -275,14 +256,11 @@ def _root(arms: Mapping[str, Arm], name: str) -> str:
     return name if control is None else _root(arms, control)
 
 
-def _signed(value: float, unit: str) -> str:
-    """A tick of an axis of differences."""
-    return f"{value:+g} {unit}".strip().replace("-", "\N{MINUS SIGN}") if value else "0"
-
-
-def _dose(arm: Arm) -> float | None:
-    """Dose or share of an arm, 0.05 for 5 %; None for the model as it was."""
-    return arm.part if arm.trained else None
+def _place(arm: Arm) -> tuple[int, float, str]:
+    """An arm's place on the axis of doses: the control first, then arms without a dose by name, then the doses."""
+    if arm.trained and not _is_baseline(arm):
+        return 2, arm.part, dose(arm.part)
+    return int(not _is_baseline(arm)), 0.0, arm.name
 
 
 def _series(arm: Arm) -> str:
@@ -292,47 +270,13 @@ def _series(arm: Arm) -> str:
 
 def _is_baseline(arm: Arm) -> bool:
     """Whether an arm has neither control nor dose: it is drawn by itself, not as a point of a line."""
-    return arm.control is None and not _dose(arm)
-
-
-def _controls(analysis: EvalAnalysis) -> set[str | None]:
-    """Names of the arms that others are compared with."""
-    return {summary.control for summary in analysis.summaries} - {None}
+    return arm.control is None and not (arm.trained and arm.part)
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03)
     figure = Figure((WIDTH / 72, height / 72), layout=layout)
     return figure, figure.add_subplot()
-
-
-def _legend(figure: Figure, handles: list[Line2D]) -> None:
-    """Above the axes, in as many columns as fit."""
-    letters = max((len(str(handle.get_label())) for handle in handles), default=0)
-    columns = max(1, min(len(handles), WIDTH // (40 + 7 * letters)))
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns, borderaxespad=0,
-                  borderpad=0.1, columnspacing=1.3, handletextpad=0.5)  # fmt: skip
-
-
-def _place(analysis: EvalAnalysis, summary: ArmSummary) -> str:
-    arm = analysis.arms[summary.arm]
-    value = _dose(arm)
-    return arm.name if value is None or _is_baseline(arm) else dose(value)
-
-
-def _places(analysis: EvalAnalysis) -> dict[str, float]:
-    """Where each dose stands on the axis, equally spaced: the control first, then arms without a dose, then doses."""
-
-    def order(summary: ArmSummary) -> tuple[int, float]:
-        arm = analysis.arms[summary.arm]
-        value = _dose(arm)
-        return (0, 0.0) if _is_baseline(arm) else (1, 0.0) if value is None else (2, value)
-
-    names = dict.fromkeys(_place(analysis, summary) for summary in sorted(analysis.summaries, key=order))
-    return {
-        name: index - 0.3 * (name in analysis.arms and _is_baseline(analysis.arms[name]))
-        for index, name in enumerate(names)
-    }
 
 
 def to_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
