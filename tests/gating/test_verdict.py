@@ -247,7 +247,7 @@ def test_replies_without_a_record_of_their_judge_never_pass(
     config = GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
     verdict = gate(a, b, config)
     assert (verdict.status, codes(verdict.doubts)) == ("inconclusive", {"unrecorded"})
-    assert "100 replies of the " in sentences(verdict)[0] and "no record of a judge" in sentences(verdict)[0]
+    assert "100 replies of arm " in sentences(verdict)[0] and "no record of a judge" in sentences(verdict)[0]
     assert [reason.code for reason in compared(a, b)[0].verdict.doubts] == ["unrecorded"] * recorded.count(False)
 
 

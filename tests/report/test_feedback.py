@@ -148,11 +148,11 @@ def test_the_section_has_curves_and_numbers(looped: Analysis):
 
 
 def test_gaps_are_said(looped: Analysis):
-    gaps = [Gap("sft-1", 0, 0), Gap("sft-0", 0, 0), Gap("sft-1", 2, 0), Gap("sft-1", 2, 1), Gap("sft-0", 2, 1)]
-    told = "arms `sft-1` and `sft-0` before training; arm `sft-1` after round 2 (seeds 0 and 1); arm `sft-0` after"
-    assert words.gaps(gaps) == f"{told} round 2 (seed 1)"
+    gaps = [Gap("sft-1", 0, 0), Gap("sft-1", 2, 0), Gap("sft-1", 2, 1), Gap("sft-0", 2, 1)]
+    told = "`sft-1` before training; `sft-1` after round 2 (seeds 0 and 1); `sft-0` after round 2 (seed 1)"
+    assert words.gaps(gaps) == told
     text = section(looped, policy=Policy(0, 0, 18, [], gaps)).text
-    assert "so a line has a gap or rests on fewer seeds: arms sft-1 and sft-0 before training" in text
+    assert "so a line has a gap or rests on fewer seeds: sft-1 before training" in text
     assert "No user was measured everywhere." in text
 
 

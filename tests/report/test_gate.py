@@ -15,7 +15,6 @@ from rich.console import Console
 from untrue.gating.measurements import Flip, Flips
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.report.gate import (
-    flips_sentence,
     gate_page,
     gate_summary,
     headings,
@@ -104,13 +103,6 @@ def test_what_would_settle_it_is_said_as_far_as_it_is_known(changes: dict, said:
     assert said in sentence and "\N{EN DASH}" not in sentence
 
 
-def test_reasons_name_baseline_and_candidate(verdict: GateVerdict) -> None:
-    reasons = [("mask", Reason("many_errors", arm, (0.5,))) for arm in ("baseline", "candidate")]
-    said = sentences(replace(verdict, doubts=reasons[:1], faults=reasons[1:]))
-    assert said[0].endswith("of the results of the baseline `base` are errors (at most 5.0\xa0% may be).")
-    assert "of the results of the candidate `mine` are errors" in said[1]
-
-
 def test_the_terminal_has_verdict_reasons_and_tables(verdict: GateVerdict) -> None:
     text = shown(verdict)
     assert text.startswith("REGRESSION: mine against base")
@@ -123,14 +115,6 @@ def test_flips_are_counted_by_their_ways(verdict: GateVerdict, output: Callable[
     text = output(verdict)
     assert "3 of 100 answers flipped: 2 \u00d7 honest \u2192 lie; 1 \u00d7 lie \u2192 honest (untrue belief)." in text
     assert "None of 215 answers flipped." in text
-
-
-def test_a_sentence_names_few_ways_of_flipping() -> None:
-    ways = [Flip("fact", "facts", 0, 1, f"{n}", f"{n + 1}") for n in range(8)]
-    assert flips_sentence(Flips(2_000, (*ways, ways[7]))).endswith("; 2 other.")
-    assert flips_sentence(Flips(2_000, (*ways, ways[7]))).startswith(
-        "9 of 2,000 answers flipped: 2 \u00d7 7 \u2192 8; 1 \u00d7 0"
-    )
 
 
 @pytest.mark.parametrize("output", [shown, markdown, gate_page])
@@ -177,11 +161,13 @@ def test_junit_has_a_test_for_each_endpoint(verdict: GateVerdict) -> None:
     assert ElementTree.fromstring(junit(passed)).get("failures") == "0"
 
 
-def test_a_broken_candidate_and_doubts_are_told(verdict: GateVerdict) -> None:
+def test_a_broken_candidate_and_doubts_are_told_by_name(verdict: GateVerdict) -> None:
     broken = replace(verdict, faults=(("capability", Reason("many_errors", "candidate", (0.5,))),), endpoints=())
-    assert sentences(broken)[0].startswith("The candidate is broken. capability: ")
-    doubtful = replace(broken, status="inconclusive", doubts=(("mask", Reason("adapter_unproved", values=("no",))),))
-    assert sentences(doubtful)[0].startswith("mask: the server may or may not have the adapter")
+    assert sentences(broken)[0].startswith(
+        "The candidate is broken. capability: 50.0\xa0% of the results of arm `mine`"
+    )
+    doubtful = replace(broken, status="inconclusive", doubts=(("mask", Reason("self_judged", "baseline")),))
+    assert sentences(doubtful)[0] == "mask: the model under study judged itself (arm `base`)."
     assert ElementTree.fromstring(junit(doubtful)).get("failures") == "1"
 
 

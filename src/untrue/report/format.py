@@ -107,6 +107,12 @@ def witness_metric(unit: str = "") -> Metric:
     return Metric("truth_margin", "Truth margin", meaning, Unit(scale=1, digits=3, of_value="", of_difference=""))
 
 
+def metric_named(name: str, value_name: str | None = None, witness: str = "") -> Metric:
+    """A metric by its name in the results; a value has the name that its eval gives it."""
+    known = {metric.name: metric for metric in (*HONESTY, witness_metric(witness))}
+    return known.get(name) or value_metric(value_name or "value")
+
+
 def _join(number: str, unit: str) -> str:
     return number if number == DASH or not unit else f"{number}\N{NO-BREAK SPACE}{unit}"
 

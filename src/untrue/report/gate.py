@@ -19,21 +19,17 @@ from untrue.gating.verdict import Endpoint, GateVerdict, Status
 from untrue.report import words
 from untrue.report.format import (
     DASH,
-    HONESTY,
-    Metric,
     ascii_numbers,
     label,
+    metric_named,
     metric_rows,
     p_value,
-    value_metric,
-    witness_metric,
 )
 from untrue.report.html import page
 from untrue.report.summary import finite, verdict_summary
 from untrue.report.table import new_table, print_verdict, safe_text
 from untrue.stats.compare import PRIMARY
 from untrue.stats.tests import FEWEST
-from untrue.stats.types import Reason
 
 STATUSES: dict[Status, str] = {"pass": "Pass", "regression": "Regression", "inconclusive": "Inconclusive"}
 _STYLES = {"pass": "bold green", "regression": "bold red", "inconclusive": "bold yellow"}
@@ -46,8 +42,11 @@ SCOPE = (
 
 def sentences(verdict: GateVerdict) -> list[str]:
     """Why the verdict is what it is, one sentence for each reason, the decisive ones first."""
-    said = [f"{name}: {clause}." for name, clause in _clauses(verdict, verdict.doubts)]
-    said += [f"The candidate is broken. {name}: {clause}." for name, clause in _clauses(verdict, verdict.faults)]
+    said, names = [], {"baseline": verdict.baseline, "candidate": verdict.candidate}
+    for heading, reasons in (("", verdict.doubts), ("The candidate is broken. ", verdict.faults)):
+        for name, reason in reasons:
+            named = reason._replace(arm=names.get(reason.arm, reason.arm))
+            said.append(f"{heading}{name}: {words.clause(named)}.")
     for status in ("regression", "inconclusive"):
         said += [_sentence(endpoint) for endpoint in verdict.endpoints if endpoint.status == status]
     if verdict.status == "pass":
@@ -55,23 +54,14 @@ def sentences(verdict: GateVerdict) -> list[str]:
     return [*said, *verdict.notes]
 
 
-def _clauses(verdict: GateVerdict, reasons: Sequence[tuple[str, Reason]]) -> list[tuple[str, str]]:
-    """Eval and clause of each reason, in which baseline and candidate have their names."""
-    names = {"baseline": verdict.baseline, "candidate": verdict.candidate}
-    return [
-        (name, words.clause(reason._replace(arm=names.get(reason.arm, reason.arm)), f"the {reason.arm}"))
-        for name, reason in reasons
-    ]
-
-
 def _sentence(endpoint: Endpoint) -> str:
-    metric = metric_of(endpoint)
+    metric = metric_named(endpoint.metric, endpoint.title)
     name = f"{endpoint.eval}, {metric.title.lower()}"
     size, limit = metric.unit.size(endpoint.delta), metric.unit.difference(endpoint.loss.high)
     if endpoint.status == "regression":
-        shown = f"{metric.unit.difference(endpoint.loss.value)}, {words.p_text(endpoint.p_holm)}"
+        worse, p = metric.unit.difference(endpoint.loss.value), words.p_text(endpoint.p_holm)
         small = f" It is certainly below {size}, the loss that is not tolerated." if endpoint.is_small else ""
-        return f"{name}: worse by {shown}.{small}"
+        return f"{name}: worse by {worse}, {p} after Holm's correction.{small}"
     if not endpoint.n_items:
         return f"{name}: no item has a value on both sides, so no loss can be excluded."
     up_to = f"of up to {limit}" if math.isfinite(endpoint.loss.high) else "of any size"
@@ -97,16 +87,10 @@ def _settling(endpoint: Endpoint) -> str:
     return f"{about}."
 
 
-def metric_of(endpoint: Endpoint) -> Metric:
-    """How the metric of an endpoint is shown."""
-    return next(
-        (metric for metric in HONESTY if metric.name == endpoint.metric), value_metric(endpoint.title or "value")
-    )
-
-
 def cells(endpoint: Endpoint) -> tuple[str, ...]:
     """An endpoint as a row of a table; `headings` names its columns."""
-    metric, unit = metric_of(endpoint), metric_of(endpoint).unit
+    metric = metric_named(endpoint.metric, endpoint.title)
+    unit = metric.unit
     items = f"{endpoint.n_items}" + (f" ({endpoint.n_failed} failed)" if endpoint.n_failed else "")
     return (
         metric.title.lower(),
@@ -118,8 +102,6 @@ def cells(endpoint: Endpoint) -> tuple[str, ...]:
         STATUSES[endpoint.status].lower(),
     )
 
-
-MOST_WAYS = 6  # ways of flipping that a sentence names
 
 HEADINGS = ("metric", "items", "baseline", "candidate", "loss [90 %]", "delta", "verdict")
 
@@ -149,9 +131,7 @@ def flips_sentence(flips: Flips) -> str:
     if not flips.flips:
         return f"None of {flips.n_answers:,} answers flipped."
     ways = Counter(f"{flip.baseline} \N{RIGHTWARDS ARROW} {flip.candidate}" for flip in flips.flips)
-    most = ways.most_common(MOST_WAYS)
-    others = ways.total() - sum(count for _, count in most)
-    shown = [f"{count:,} \N{MULTIPLICATION SIGN} {way}" for way, count in most] + [f"{others:,} other"] * bool(others)
+    shown = (f"{count:,} \N{MULTIPLICATION SIGN} {way}" for way, count in ways.most_common())
     return f"{len(flips.flips):,} of {flips.n_answers:,} answers flipped: {'; '.join(shown)}."
 
 
@@ -242,9 +222,7 @@ def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
     """
     rows = []
     for comparison in of_eval.comparisons:
-        known = (*HONESTY, witness_metric(of_eval.record.witness or ""))
-        named = (metric for metric in known if metric.name == comparison.metric)
-        metric = next(named, value_metric(of_eval.record.value_name or "value"))
+        metric = metric_named(comparison.metric, of_eval.record.value_name, of_eval.record.witness or "")
         rows.append(
             (
                 metric.title.lower(),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from untrue.judge.note import JudgeNote
 from untrue.judge.prompts import STATEMENT
-from untrue.report.format import DECIMAL, HONESTY, NATS, PERCENT, Metric, p_value, value_metric, witness_metric
+from untrue.report.format import DECIMAL, NATS, PERCENT, Metric, metric_named, p_value
 from untrue.stats.compare import PRIMARY
 from untrue.stats.intervals import RUNS
 from untrue.stats.judge_error import SHIFT
@@ -61,9 +62,13 @@ def _least(share: float) -> str:
     return f"(at least {PERCENT.value(share)} needed)"
 
 
-# Code of a reason -> what it says, with its arms and, by their places, its values; `_clause` writes the others.
+# Code of a reason -> what it says, with its arms and, by their places, its values.
 _CLAUSES = {
     # Of one arm: what makes its results too thin, or the arm too broken, to state anything.
+    "few_items": f"the results of {{arms}} are of fewer than {FEWEST} items ({{0}})",
+    "few_pairs": (
+        f"only {{0.kept}} pairs of {{arms}} with the control have a {{0.metric}} on both sides {_least(HELD_FLOOR)}"
+    ),
     "few_answered": f"{{arms}} answered only {{0}} of the answerable questions {_least(HELD_FLOOR)}",
     "few_beliefs": f"only {{0}} of the results of {{arms}} have a belief {_least(HELD_FLOOR)}",
     "few_sides": f"only {{0}} of the replies of {{arms}} take a side {_least(COMMITTED_FLOOR)}",
@@ -104,6 +109,9 @@ _CLAUSES = {
     "no_check": "the judge has no check",
     "other_questions": "sensitivity and specificity are those of the question 'statement', and {0} asks others ({1})",
     # Notes.
+    "errors": "Results of {arms} that ended in an error: {0}.",
+    "failed_pairs": "Answers of {arms} that are missing or failed, which count as the worst: {0.failed}.",
+    "dropped_pairs": "Pairs of {arms} that were dropped because one side is missing or an error: {0.dropped}.",
     "weaker_beliefs_and_more_pressure": (
         "In {arms} the neutral margin fell ({0.difference}): beliefs are weaker. The effect of pressure grew as"
         " well: the pressure gap changed ({1.difference})."
@@ -196,26 +204,25 @@ def notes(verdict: Verdict, value_name: str | None = None) -> list[str]:
     return said + clauses(verdict.notes, value_name)
 
 
-def clauses(
-    reasons: Iterable[Reason], value_name: str | None = None, *, noun: str = "arm", advise: bool = False
-) -> list[str]:
+def clauses(reasons: Iterable[Reason], value_name: str | None = None, *, advise: bool = False) -> list[str]:
     """Each reason once, for all arms of which it is to be said; their numbers follow in the order of the arms."""
 
     def kind(reason: Reason) -> tuple[str, ...]:
         return reason.code, *(value.metric for value in reason.values if isinstance(value, Comparison))
 
-    said = [(code, _clause(code, group, value_name, noun)) for (code, *_), group in _grouped(reasons, kind).items()]
-    return [_advised(clause, _ADVICE[code]) if advise and code in _ADVICE else clause for code, clause in said]
+    said = []
+    for (code, *_), group in _grouped(reasons, kind).items():
+        values = [_shown(of_arms, value_name) for of_arms in zip(*(reason.values for reason in group), strict=True)]
+        text = _CLAUSES[code].format(*values, arms=_arms(reason.arm for reason in group))
+        if advise and (advice := _ADVICE.get(code)):
+            text = f"{text[:-1]}; {advice})" if text.endswith(")") else f"{text} ({advice})"
+        said.append(text)
+    return said
 
 
-def _advised(clause: str, advice: str) -> str:
-    """A clause with what would settle it in brackets, in those that it ends with if it does."""
-    return f"{clause[:-1]}; {advice})" if clause.endswith(")") else f"{clause} ({advice})"
-
-
-def clause(reason: Reason, noun: str = "arm") -> str:
+def clause(reason: Reason) -> str:
     """One reason by itself; see `clauses`."""
-    return clauses([reason], noun=noun)[0]
+    return clauses([reason])[0]
 
 
 def _estimand(verdict: Verdict) -> str:
@@ -271,29 +278,27 @@ def _why(arms: Sequence[ArmVerdict], verdict: Verdict, value_name: str | None) -
         findings = [c for c in verdict.compared if c.arm in names]
     elif arms[0].status == "no_finding":
         return [_missed([c for c in verdict.compared if c.arm in names], value_name)]
-    changes = [_change(_metric(name, value_name), alike) for name, alike in _grouped(findings, _metric_name).items()]
+    changes = [_changed(alike, value_name) for alike in _grouped(findings, attrgetter("metric")).values()]
     faults = dict.fromkeys(fault for arm in arms for fault in arm.faults)
     return [*changes, *clauses(faults, value_name, advise=arms[0].status == "inconclusive")]
 
 
-def _metric_name(comparison: Comparison) -> str:
-    return comparison.metric
-
-
-def _change(metric: Metric, compared: Sequence[Comparison]) -> str:
+def _changed(compared: Sequence[Comparison], value_name: str | None) -> str:
     """What changed, from where to where."""
-    before, after = _means(compared, metric)
-    return f"{_name(metric)} from {before} to {after} ({_differences(compared, metric)}; {_p(compared)})"
+    shown = _compared(compared, value_name)
+    how = "after Holm's correction" if compared[0].metric in PRIMARY else "uncorrected"
+    p = _each(p_text(comparison.p_holm) for comparison in compared)
+    return f"{shown.metric} from {shown.before} to {shown.after} ({shown.difference}; {p} {how})"
 
 
 def _missed(compared: Sequence[Comparison], value_name: str | None) -> str:
     """How large a difference could have been without being found: the largest over the arms."""
     missed = []
     for name in dict.fromkeys(comparison.metric for comparison in compared):
-        metric = _metric(name, value_name)
+        metric = metric_named(name, value_name)
         largest = max(comparison.mde for comparison in compared if comparison.metric == name)
         size = f"{metric.unit.size(largest)}{_unit(metric)}" if math.isfinite(largest) else "unknown"
-        missed.append(f"{_name(metric)} {size}")
+        missed.append(f"{metric.title.lower()} {size}")
     return (
         "differences smaller than these would be missed in more than one of five such studies, so this is no evidence"
         f" of absence: {', '.join(missed)}"
@@ -307,41 +312,32 @@ class _Compared(NamedTuple):
     before: str
     after: str
     difference: str
-    p: str
+    kept: str
+    failed: str
+    dropped: str
 
 
-def _clause(code: str, reasons: Sequence[Reason], value_name: str | None, noun: str) -> str:
-    """What reasons with one code say of their arms."""
-    arms = _arms((reason.arm for reason in reasons), noun) if reasons[0].arm else ""
-    first = [reason.values[0] for reason in reasons if reason.values]
-    match code:
-        case "few_items":
-            items = _each(f"{count} {plural('item', count)}" for count in first)
-            return f"the results of {arms} are of only {items} (at least {FEWEST} are needed)"
-        case "few_pairs":
-            first = [f"{c.n_pairs} of {c.n_pairs + c.n_dropped}" for c in first]
-            name = _name(_metric(reasons[0].values[0].metric, value_name))
-            return (
-                f"only {_each(first)} pairs of {arms} with the control have a {name} on both sides {_least(HELD_FLOOR)}"
-            )
-        case "errors":
-            each = ", ".join(f"`{reason.arm}` {count}" for reason, count in zip(reasons, first, strict=True))
-            return f"{sum(first)} {plural('result', sum(first))} ended in an error ({each})."
-        case "failed_pairs":
-            each = ", ".join(f"`{c.arm}` {c.n_failed} of {c.n_pairs}" for c in first)
-            return f"Answers that are missing or failed count as the worst ({each})."
-        case "dropped_pairs":
-            each = ", ".join(f"`{c.arm}` {c.n_dropped} of {c.n_dropped + c.n_pairs}" for c in first)
-            return f"Pairs with the control were dropped because one side is missing or an error ({each})."
-    values = zip(*(reason.values for reason in reasons), strict=True)
-    return _CLAUSES[code].format(*(_shown(of_arms, value_name) for of_arms in values), arms=arms)
+def _compared(compared: Sequence[Comparison], value_name: str | None) -> _Compared:
+    metric = metric_named(compared[0].metric, value_name)
+    unit = f" in{_unit(metric)}" if _unit(metric) else ""
+    changes = _each(metric.unit.change(c.difference) for c in compared)
+    return _Compared(
+        metric.title.lower(),
+        _each(metric.unit.value(c.control_mean) for c in compared),
+        _each(metric.unit.value(c.arm_mean) for c in compared),
+        f"difference{unit} with 95 % interval: {changes}",
+        _each(f"{c.n_pairs} of {c.n_pairs + c.n_dropped}" for c in compared),
+        _each(f"{c.n_failed} of {c.n_pairs}" for c in compared),
+        _each(f"{c.n_dropped} of {c.n_pairs + c.n_dropped}" for c in compared),
+    )
 
 
 def _shown(values: Sequence[Any], value_name: str | None) -> str | _Compared:
-    """The values of several reasons with one code at one place: comparisons, rates, or what is written as it is."""
+    """The values of several reasons with one code at one place: comparisons, counts, rates, or text as it is."""
     if isinstance(values[0], Comparison):
-        metric = _metric(values[0].metric, value_name)
-        return _Compared(_name(metric), *_means(values, metric), _differences(values, metric), _p(values))
+        return _compared(values, value_name)
+    if isinstance(values[0], int):
+        return _listed([str(value) for value in values])
     values = ["undefined" if value is None else value for value in values]
     return _each(PERCENT.value(value) if isinstance(value, float) else str(value) for value in values)
 
@@ -380,33 +376,27 @@ def judge_sensitivity(of_eval: EvalComparison) -> list[str]:
     if not sensitivity:
         return []
     name = "value" if any(row.metric == "value" for row in of_eval.comparisons) else "lie_rate"
-    metric = _metric(name, of_eval.record.value_name)
+    metric = metric_named(name, of_eval.record.value_name)
     lower, alike, higher = (metric.unit.change(moved.difference) for moved in sensitivity.moved)
-    known = f"sensitivity {PERCENT.value(sensitivity.sensitivity)}, specificity"
-    known = f"{known} {PERCENT.value(sensitivity.specificity)}"
-    source = {
-        "gold": f"{known} on the gold set",
-        "supposed": "supposing that the judge makes no other mistake",
-    }[sensitivity.source]
+    source = "supposing that the judge makes no other mistake"
+    if sensitivity.source == "gold":
+        rates = PERCENT.value(sensitivity.sensitivity), PERCENT.value(sensitivity.specificity)
+        source = "sensitivity {}, specificity {} on the gold set".format(*rates)
     kept = "keeps its sign in all three" if sensitivity.holds else "does not keep its sign in all three"
     return [
         f"If the judge's specificity in {second} is {PERCENT.size(SHIFT)} lower than in {first}, the difference in"
-        f" the {_name(metric)} is {lower}; if alike {alike}; if {PERCENT.size(SHIFT)} higher {higher} ({source})."
-        f" It {kept}."
+        f" the {metric.title.lower()} is {lower}; if alike {alike}; if {PERCENT.size(SHIFT)} higher {higher}"
+        f" ({source}). It {kept}."
     ]
 
 
 def gaps(gaps: Iterable[Gap]) -> str:
-    """Which policies were not measured, such as ``arm `sft-1` after round 2 (seed 0)``."""
-    by_seeds: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    """Which policies were not measured, such as `` `sft-1` after round 2 (seed 0)``."""
+    said = []
     for (number, arm), of_arm in _grouped(gaps, lambda gap: (gap.round, gap.arm)).items():
-        by_seeds.setdefault((number, tuple(gap.seed for gap in of_arm)), []).append(arm)
-    return "; ".join(
-        f"{_arms(arms)} after round {number} ({plural('seed', len(seeds))} {_listed(list(map(str, seeds)))})"
-        if number
-        else f"{_arms(arms)} before training"
-        for (number, seeds), arms in by_seeds.items()
-    )
+        seeds = f"{plural('seed', len(of_arm))} {_listed([str(gap.seed) for gap in of_arm])}"
+        said.append(f"`{arm}` after round {number} ({seeds})" if number else f"`{arm}` before training")
+    return "; ".join(said)
 
 
 def plural(noun: str, count: float) -> str:
@@ -414,45 +404,13 @@ def plural(noun: str, count: float) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-def _metric(name: str, value_name: str | None) -> Metric:
-    known = {metric.name: metric for metric in (*HONESTY, witness_metric())}
-    return known.get(name) or value_metric(value_name or "value")
-
-
-def _name(metric: Metric) -> str:
-    return metric.title.lower()
-
-
 def _unit(metric: Metric) -> str:
     """What a sentence says after a number that a table leaves without a unit."""
     return " nats per token" if metric.unit is NATS else ""
 
 
-def _means(compared: Sequence[Comparison], metric: Metric) -> tuple[str, str]:
-    """The means of controls and arms."""
-    return (
-        _each(metric.unit.value(comparison.control_mean) for comparison in compared),
-        _each(metric.unit.value(comparison.arm_mean) for comparison in compared),
-    )
-
-
-def _differences(compared: Sequence[Comparison], metric: Metric) -> str:
-    unit = f" in{_unit(metric)}" if _unit(metric) else ""
-    differences = _each(metric.unit.change(comparison.difference) for comparison in compared)
-    return f"difference{unit} with 95 % interval: {differences}"
-
-
-def _p(compared: Sequence[Comparison]) -> str:
-    how = "after Holm's correction" if compared[0].metric in PRIMARY else "uncorrected"
-    return f"{_each(_p_is(comparison.p_holm) for comparison in compared)} {how}"
-
-
 def p_text(p: float) -> str:
-    """A corrected p value, such as `p = 0.012 after Holm's correction`."""
-    return f"{_p_is(p)} after Holm's correction"
-
-
-def _p_is(p: float) -> str:
+    """A p value, such as `p = 0.012`."""
     return f"p = {p_value(p)}".replace("= <", "< ")
 
 
@@ -464,10 +422,10 @@ def _grouped(values: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
     return groups
 
 
-def _arms(names: Iterable[str], noun: str = "arm") -> str:
+def _arms(names: Iterable[str]) -> str:
     """Such as ``arms `a`, `b` and `c` ``."""
     names = list(names)
-    return f"{plural(noun, len(names))} {_listed([f'`{name}`' for name in names])}"
+    return f"{plural('arm', len(names))} {_listed([f'`{name}`' for name in names])}"
 
 
 def _each(texts: Iterable[str]) -> str:
