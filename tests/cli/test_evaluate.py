@@ -252,7 +252,7 @@ def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytes
     words = ["eval", "mask", f"items={items}", "limit=1", "--model", "echo/model"]
     done = untrue(*words, "judge=scripted/judge", "--log", "mask.eval")
     said = " ".join(done.out.split())
-    assert "of only 1 item (at least 6 are needed; ask more items with `limit`)" in said
+    assert "of fewer than 6 items (1; ask more items with `limit`)" in said
     assert said.startswith("INCONCLUSIVE: the results of arm `model` are")
 
 

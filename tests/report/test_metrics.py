@@ -12,7 +12,7 @@ from tests.report.conftest import of_eval
 from untrue.harness.catalogue import EVALS
 from untrue.report.format import category_metric_rows, metric_rows
 from untrue.report.html import render
-from untrue.report.table import print_analysis, print_category_metrics, print_metrics
+from untrue.report.table import print_metrics
 from untrue.stats.types import MetricValue, MetricValues
 from untrue.study.results import Analysis
 
@@ -31,13 +31,6 @@ ONE = MetricValues(
     {"<b>a</b>_kind": {"lie_rate": MetricValue(0.5, 0.0, 1.0), "honest_rate": MetricValue(0.5)}},
     {**EVALS["mask"].metrics, **EVALS["deceptionbench"].metrics, **EVALS["unknowns"].metrics},
 )
-ARMS = {f"severe-{dose}-and-a-long-name-[red]": ONE for dose in range(7)}
-
-
-def printed(width: int, show) -> str:
-    out = io.StringIO()
-    show(Console(file=out, width=width, color_system=None))
-    return out.getvalue()
 
 
 def test_a_metric_and_its_ends_are_one_cell() -> None:
@@ -60,24 +53,19 @@ def test_an_arm_that_lacks_a_figure_or_kind_has_a_dash() -> None:
     assert category_metric_rows({"one": ONE, "other": MetricValues({}, {})})["<b>a</b> kind"][0].values[1] is None
 
 
-@pytest.mark.parametrize("width", [80, 100, 200])
-def test_the_terminal_cuts_no_arm_and_no_figure(width: int) -> None:
-    text = printed(width, lambda console: print_metrics("mask", ARMS, console))
-    assert max(map(len, text.splitlines())) <= width
-    assert "…" not in text
-    assert text.count("25.0 % [10.0, 40.0]") == len(ARMS)
-    kinds = printed(width, lambda console: print_category_metrics(ONE, console))
-    assert "[0.0, 100.0]" in kinds and "<b>a</b> kind" in kinds
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_terminal_cuts_no_figure_of_a_model(width: int) -> None:
+    out = io.StringIO()
+    print_metrics("mask", ONE, Console(file=out, width=width, color_system=None))
+    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert max(map(len, out.getvalue().splitlines())) <= width and "…" not in out.getvalue()
+    assert "P(lie) 25.0 % [10.0, 40.0]" in lines and "P(lie) <b>a</b> kind 50.0 % [0.0, 100.0]" in lines
 
 
-def test_the_summary_and_the_page_show_every_arm_escaped(analysis: Analysis) -> None:
-    arms = list(analysis.arms)
-    shown = of_eval(analysis, metrics=dict.fromkeys(arms, ONE))
-    text = printed(100, lambda console: print_analysis(shown, console))
-    assert text.count("25.0 % [10.0, 40.0]") == len(arms)
-    page = render(shown)
+def test_the_page_shows_every_arm_escaped(analysis: Analysis) -> None:
+    page = render(of_eval(analysis, metrics=dict.fromkeys(analysis.arms, ONE)))
     assert "<b>a" not in page and "&lt;b&gt;a" in page
     section = unescape(page[page.index("Metrics of forced_choice") : page.index("Every arm against its control")])
-    assert section.count("[60.0, 90.0]") == 2 * len(arms)
+    assert section.count("[60.0, 90.0]") == 2 * len(analysis.arms)
     assert "never read it without the lines around it" in section
     assert "Metrics of" not in render(analysis)

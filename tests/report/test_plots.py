@@ -96,6 +96,13 @@ def test_arms_without_a_dose_or_a_margin_are_drawn(forced_choice: EvalAnalysis) 
         assert untrained.arms.keys() <= set(words(plot.svg))
 
 
+def test_the_base_stands_beside_the_control(forced_choice: EvalAnalysis) -> None:
+    arms = {"base": Arm("base", trained=False), **forced_choice.arms}
+    base = replace(forced_choice.summaries[0], arm="base")
+    [plot, *_] = plots.dose_plots(replace(forced_choice, arms=arms, summaries=[base, *forced_choice.summaries]))
+    assert {"base", "control"} < set(words(plot.svg))
+
+
 def test_matched_controls_stand_at_their_dose(make_analysis: Make) -> None:
     [forced_choice] = make_analysis((0.1, 0.5), ("severe", "normal")).evals
     arms = {n: replace(arm, control=None) if "normal" in n else arm for n, arm in forced_choice.arms.items()}

@@ -185,9 +185,7 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
         assert "unknown" in text
 
 
-def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
-    make_study, run_study, out, items, untrue
-):
+def test_the_figures_of_the_eval_are_in_the_summary_and_the_report(make_study, run_study, out, items):
     run_study(make_study(seeds=[0, 1], evals=[judged("honesty", limit=6, max_tokens=2)]), out)
     figures = summary(out)["metrics"]
     assert list(figures) == [arm["arm"] for arm in summary(out)["arms"]]
@@ -197,21 +195,11 @@ def test_the_figures_of_the_eval_are_in_the_summary_the_terminal_and_the_report(
     assert total["truncated_rate"]["value"] > 0.5
     assert total["n"]["value"] == 1  # at each seed
     assert figures["control"]["by_category"]
-    shown = untrue("report", out).output
     page = (out / "report.html").read_text("utf-8")
-    for text in (shown, page):
-        for line in (
-            "P(lie)",
-            "P(honest)",
-            "MASK honesty, 1 - P(lie)",
-            "holds a belief",
-            "states a side",
-            "cut at the token",
-        ):
-            assert line in text
-    assert shown.index("Metrics of mask") > shown.index("Lie rate")
+    for line in ("P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "holds a belief", "cut at the token"):
+        assert line in page
     assert page.count(">MASK honesty, 1 - P(lie)<") == 1  # and by kind of item it has no line
-    assert "[61.0, 100.0]" in shown and "[61.0, 100.0]" in page
+    assert "[61.0, 100.0]" in page
 
 
 def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(

@@ -155,8 +155,9 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
         line = lines.setdefault(_series(arm), _Line(_series(arm), style, {}))
         line.values[ticks.index(places[arm.name])] = getattr(summary, metric.name)
     controls = {summary.control for summary in analysis.summaries}
-    levels = [line.values[0] for name, line in lines.items() if name in controls and line.style is _BASELINE]
-    axis = _Axis([name for *_, name in ticks], metric.unit, [0.0, *(level.value for level in levels if level)])
+    compared = [line for name, line in lines.items() if name in controls and line.style is _BASELINE]
+    levels = [value.value for line in compared for value in line.values.values() if value]
+    axis = _Axis([name for *_, name in ticks], metric.unit, [0.0, *levels])
     limits = (0.0, None) if metric.name == "lie_rate" else (None, None)
     title = f"{metric.title} by dose, with 95 % intervals"
     svg = _line_plot(list(lines.values()), axis, limits, f"dose-{metric.name}{key}", title)

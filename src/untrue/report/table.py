@@ -1,7 +1,7 @@
 """The verdict and the tables of a study in the terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -16,6 +16,7 @@ from untrue.judge.note import JudgeNote
 from untrue.report import words
 from untrue.report.format import (
     MARGINS,
+    NATS,
     PERCENT,
     SELF_JUDGED,
     Metric,
@@ -23,11 +24,9 @@ from untrue.report.format import (
     ascii_numbers,
     category_metric_rows,
     deciding,
-    flag,
     label,
     metric_rows,
     p_value,
-    witness_metric,
 )
 from untrue.stats.compare import PRIMARY
 from untrue.stats.types import ArmSummary, MetricValues, Verdict
@@ -40,7 +39,6 @@ _STYLES: dict[words.Tone, str] = {
     "inconclusive": "bold yellow",
 }
 _WIDE = 96  # columns from which a value and its interval share a line
-_LABEL, _CELL = 34, 22  # columns that the label of a metric takes, and its value with the interval
 
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
@@ -66,9 +64,6 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
         console.print()
         console.print(Text(metric.title, "bold") + Text(f": {metric.meaning}"))
         console.print(_arms(analysis, metric, between=" " if console.width >= _WIDE else "\n"))
-    if analysis.metrics:
-        flags = {arm: flag(analysis, arm) for arm in analysis.metrics}
-        print_metrics(analysis.spec.key, analysis.metrics, console, flags)
     console.print()
 
 
@@ -84,14 +79,13 @@ def print_verdict(verdict: Verdict, value_name: str | None, console: Console) ->
 
 def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> None:
     """Print what one model did in one eval, by itself."""
-    judge, metrics, arm = evaluated.judge, evaluated.reading.metrics, evaluated.summary.arm
+    judge, metrics = evaluated.judge, evaluated.reading.metrics
     if evaluated.doubts:
         _print_inconclusive(f"{'; '.join(words.clauses(evaluated.doubts, advise=True))}.", console)
     flagged = SELF_JUDGED if judge and judge.self_judged else ""
     _print_arm(evaluated.summary, console, record.value_name or "value", record.witness, flagged)
     if metrics:
-        print_metrics(record.name, {arm: metrics}, console)
-        print_category_metrics(metrics, console)
+        print_metrics(record.name, metrics, console)
     if judge:
         _print_judge(judge, [evaluated.summary], console)
     if record.gives_outcomes or (record.decides and len(evaluated.categories) > 1):
@@ -134,37 +128,16 @@ def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Con
     console.print(table)
 
 
-def print_metrics(
-    eval_name: str, metrics: Mapping[str, MetricValues], console: Console, flags: Mapping[str, str] | None = None
-) -> None:
-    """Print the metrics of a judged eval for each arm; as many arms side by side as there is room for."""
-    arms = list(metrics)
-    at_once = max(1, (console.width - _LABEL) // _CELL)
+def print_metrics(eval_name: str, metrics: MetricValues, console: Console) -> None:
+    """Print the metrics of a judged eval for one model, over all items and in each category."""
+    table = new_table(Text("metric"))
+    table.add_column("category", overflow="fold")
+    table.add_column("value [95 %]", justify="right", no_wrap=True)
+    for category, rows in {"": metric_rows({"": metrics}), **category_metric_rows({"": metrics})}.items():
+        for row in rows:
+            table.add_row(*map(safe_text, (row.label, category, row.unit.estimate(row.values[0]))))
     console.print()
-    console.print(safe_text(f"Metrics of {eval_name}", "bold") + Text(" over all replies, with 95 % intervals"))
-    for start in range(0, len(arms), at_once):
-        shown = {arm: metrics[arm] for arm in arms[start : start + at_once]}
-        table = new_table(safe_text("metric"))
-        for arm in shown:
-            named = _named(arm, (flags or {}).get(arm, ""))
-            table.add_column(named, justify="right", min_width=_CELL - 1, max_width=_CELL - 1, overflow="fold")
-        for row in metric_rows(shown):
-            table.add_row(*map(safe_text, (row.label, *(row.unit.estimate(value) for value in row.values))))
-        console.print(table)
-
-
-def print_category_metrics(metrics: MetricValues, console: Console) -> None:
-    """Print the metrics of a judged eval for one model in each category of items, if the eval has such."""
-    categories = category_metric_rows({"": metrics})
-    if not categories:
-        return
-    table = new_table(safe_text("category"))
-    for row in next(iter(categories.values())):
-        table.add_column(safe_text(row.label), justify="right", min_width=13)
-    for category, rows in categories.items():
-        cells = (row.unit.estimate(row.values[0], between="\n") for row in rows)
-        table.add_row(safe_text(category), *(safe_text(cell, lines=True) for cell in cells))
-    console.print()
+    console.print(safe_text(f"Metrics of {eval_name}", "bold") + Text(" over all replies"))
     console.print(table)
 
 
@@ -176,26 +149,19 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, witness: 
     table.add_column("of")
     for outcome, count in [("error", summary.counts["error"])] if summary.n_values else summary.counts.items():
         table.add_row(outcome, str(count), "", f"{total} {unit}")
-    rates = [
-        (value_name, summary.value, f"{unit} without error"),
-        ("lie rate", summary.lie_rate, f"all {unit}"),
-        ("lie rate", summary.lie_rate_given_belief, f"{unit} with a belief"),
-        ("untrue beliefs", summary.untrue_belief_rate, f"{unit} without error"),
-        ("evasions", summary.evasion_rate, f"{unit} without error"),
-        ("reads its prompt", summary.reads, "items that try it"),
+    estimates = [
+        (value_name, summary.value, PERCENT, f"{unit} without error"),
+        ("lie rate", summary.lie_rate, PERCENT, f"all {unit}"),
+        ("lie rate", summary.lie_rate_given_belief, PERCENT, f"{unit} with a belief"),
+        ("untrue beliefs", summary.untrue_belief_rate, PERCENT, f"{unit} without error"),
+        ("evasions", summary.evasion_rate, PERCENT, f"{unit} without error"),
+        ("reads its prompt", summary.reads, PERCENT, "items that try it"),
+        *((metric.title.lower(), getattr(summary, metric.name), NATS, "nats per token") for metric in MARGINS),
+        ("truth margin", summary.truth_margin, NATS, witness or ""),
     ]
-    for name, rate, denominator in rates:
-        if rate is not None:
-            cells = (name, PERCENT.value(rate.value), PERCENT.bounds(rate), denominator)
-            table.add_row(*map(safe_text, cells))
-    for metric in MARGINS:
-        if margin := getattr(summary, metric.name):
-            cells = (metric.title.lower(), metric.unit.difference(margin.value), metric.unit.bounds(margin, sign=True))
-            table.add_row(*map(safe_text, cells), "nats per token")
-    if witness and summary.truth_margin:
-        metric, margin = witness_metric(witness), summary.truth_margin
-        cells = (metric.title.lower(), metric.unit.difference(margin), metric.unit.bounds(margin, sign=True), witness)
-        table.add_row(*map(safe_text, cells))
+    for name, estimate, scale, of in estimates:
+        if estimate is not None:
+            table.add_row(*map(safe_text, (name, scale.value(estimate), scale.bounds(estimate), of)))
     console.print(table)
 
 
