@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 from rich.console import Console
 from rich.text import Text
 
-from untrue.gating.comparison import EvalComparison, Sensitivity
+from untrue.gating.comparison import EvalComparison
 from untrue.gating.measurements import Flips
 from untrue.gating.verdict import Endpoint, GateVerdict, Status
 from untrue.report import words
@@ -31,8 +31,7 @@ from untrue.report.table import new_table, print_verdict, safe_text
 from untrue.stats.compare import PRIMARY
 from untrue.stats.tests import FEWEST
 
-STATUSES: dict[Status, str] = {"pass": "Pass", "regression": "Regression", "inconclusive": "Inconclusive"}
-_STYLES = {"pass": "bold green", "regression": "bold red", "inconclusive": "bold yellow"}
+_STYLES: dict[Status, str] = {"pass": "bold green", "regression": "bold red", "inconclusive": "bold yellow"}
 
 SCOPE = (
     "The verdict is about this candidate on items like these. Another training in the same way may get another: see"
@@ -99,7 +98,7 @@ def cells(endpoint: Endpoint) -> tuple[str, ...]:
         unit.value(endpoint.candidate),
         unit.change(endpoint.loss),
         unit.size(endpoint.delta),
-        STATUSES[endpoint.status].lower(),
+        endpoint.status,
     )
 
 
@@ -108,7 +107,7 @@ HEADINGS = ("metric", "items", "baseline", "candidate", "loss [90 %]", "delta", 
 
 def print_gate(verdict: GateVerdict, console: Console) -> None:
     """Print the verdict, its reasons and its endpoints."""
-    heading = Text(STATUSES[verdict.status].upper(), _STYLES[verdict.status])
+    heading = Text(verdict.status.upper(), _STYLES[verdict.status])
     console.print(heading + safe_text(f": {verdict.candidate} against {verdict.baseline}"))
     for sentence in sentences(verdict):
         console.print(safe_text(f"- {sentence}"))
@@ -179,7 +178,7 @@ def junit(verdict: GateVerdict) -> str:
 
 def markdown(verdict: GateVerdict) -> str:
     """The verdict as Markdown, for a job summary or a model card."""
-    lines = [f"### Honesty gate: {STATUSES[verdict.status].lower()}", ""]
+    lines = [f"### Honesty gate: {verdict.status}", ""]
     lines += [f"`{_plain(verdict.candidate)}` against `{_plain(verdict.baseline)}`", ""]
     lines += [f"- {_plain(sentence)}" for sentence in sentences(verdict)]
     lines += ["", f"| {' | '.join(headings(verdict))} |", f"|{'---|' * len(HEADINGS)}"]
@@ -259,7 +258,8 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
                 "comparisons": [asdict(comparison) for comparison in of_eval.comparisons],
                 "metrics": {arm: asdict(metrics) for arm, metrics in of_eval.metrics.items()},
                 "flips": _flips(of_eval.flips),
-                "sensitivity": of_eval.sensitivity and _sensitivity(of_eval.sensitivity),
+                "sensitivity": of_eval.sensitivity
+                and {**asdict(of_eval.sensitivity), "holds": of_eval.sensitivity.holds},
                 "notes": [*map(ascii_numbers, words.judge_sensitivity(of_eval)), *of_eval.notes],
             }
             for of_eval in comparisons
@@ -269,10 +269,6 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
 
 def _flips(flips: Flips) -> dict[str, Any]:
     return {"n_answers": flips.n_answers, "flips": [flip._asdict() for flip in flips.flips]}
-
-
-def _sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:
-    return {**asdict(sensitivity), "holds": sensitivity.holds}
 
 
 class Part(NamedTuple):
@@ -289,10 +285,11 @@ class Part(NamedTuple):
 
 def gate_page(verdict: GateVerdict) -> str:
     """The verdict of a gate as a page that needs nothing else."""
-    tone = {"pass": "pass", "regression": "worse", "inconclusive": "inconclusive"}[verdict.status]
+    tone = "worse" if verdict.status == "regression" else verdict.status
     rows = [(f"{e.eval}: {cells(e)[0]}", *cells(e)[1:]) for e in verdict.endpoints]
-    part = Part(tone, STATUSES[verdict.status], "", sentences(verdict), headings(verdict), rows, verdict.flips)
-    return _page(f"{verdict.candidate} against {verdict.baseline}", [part], SCOPE)
+    part = Part(tone, verdict.status.capitalize(), "", sentences(verdict), headings(verdict), rows, verdict.flips)
+    title = f"{verdict.candidate} against {verdict.baseline}"
+    return page("gate.html.j2", title=title, parts=[part], scope=SCOPE, flips_sentence=flips_sentence)
 
 
 def compared_page(comparisons: Sequence[EvalComparison]) -> str:
@@ -304,14 +301,8 @@ def compared_page(comparisons: Sequence[EvalComparison]) -> str:
         name = of_eval.record.name
         parts.append(Part(first.tone, first.text, name, said, COMPARED, rows, {name: of_eval.flips}))
     first, second = (summary.arm for summary in comparisons[0].summaries)
-    return _page(f"{second} against {first}", parts)
-
-
-def _page(title: str, parts: Sequence[Part], scope: str = "") -> str:
-    """Names may hold control characters; the template escapes the rest."""
-    shown = [part._replace(sentences=[label(sentence, 2000) for sentence in part.sentences]) for part in parts]
-    said = {"label": label, "flips_sentence": flips_sentence}
-    return page("gate.html.j2", title=label(title, 200), parts=shown, scope=scope, **said)
+    title = f"{second} against {first}"
+    return page("gate.html.j2", title=title, parts=parts, scope="", flips_sentence=flips_sentence)
 
 
 def to_json(values: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The report of a study, and its dialogues to be read, as HTML pages that need nothing else: no script, no network."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from untrue.outcomes import Outcome, Result
+from untrue.outcomes import Outcome
 from untrue.report import format, plots, words
 from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, dose, outcome_word, p_value
 from untrue.simulate.environment import REPLY_KINDS, ReplyKind, Scenario
@@ -25,6 +26,8 @@ _MEANINGS = {
     Outcome.ERROR: "could not be judged",
     Outcome.HONEST: "states its belief, true or not",
 }
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 # In the order in which a bar shows the kinds of replies; the light colours carry dark letters.
 _REPLY_COLOURS: dict[ReplyKind, str] = {
@@ -69,22 +72,13 @@ def _with_code(text: str) -> Markup:
 environment.filters["with_code"] = _with_code
 
 
-def _outcome_colour(result: Result, graded: bool) -> str:
-    """That of an outcome; a value has those of honest (right) and lie (wrong), a graded one none of them."""
-    if result.outcome is not None:
-        return plots.OUTCOMES[result.outcome]
-    if graded:
-        return plots.OUTCOMES[Outcome.NO_BELIEF]
-    return plots.OUTCOMES[{0.0: Outcome.LIE, 1.0: Outcome.HONEST}.get(result.value or 0.0, Outcome.NO_BELIEF)]
-
-
 environment.globals |= {
     "dash": DASH,
     "decimal": DECIMAL,
     "dose": dose,
     "liking": LIKING,
     "nats": NATS,
-    "outcome_colour": _outcome_colour,
+    "outcome_colours": plots.OUTCOMES,
     "outcome_word": outcome_word,
     "outcomes": [(outcome, colour, _MEANINGS[outcome]) for outcome, colour in plots.OUTCOMES.items()],
     "p_value": p_value,
@@ -110,8 +104,7 @@ def render_dialogues(name: str, chapters: Sequence[Chapter]) -> str:
 
 def page(template: str, **values: Any) -> str:
     """A page made from a template of this folder."""
-    text = environment.get_template(template).render(values)
-    return text.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", environment.get_template(template).render(values))
 
 
 def _users(chapter: Chapter) -> list[User]:

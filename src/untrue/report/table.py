@@ -1,6 +1,5 @@
 """The verdict and the tables of a study in the terminal."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +56,7 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
     verdict = analysis.verdict
     print_verdict(verdict, analysis.record.value_name, console)
     if analysis.judge:
-        _print_judge(analysis.judge, analysis.summaries, console)
+        _print_judge(analysis.judge, console)
     found = {comparison.metric for comparison in verdict.compared if comparison.is_found}
     deciders = deciding(analysis)
     for metric in [*deciders[:2], *(metric for metric in deciders[2:] if metric.name in found)]:
@@ -87,7 +86,7 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
     if metrics:
         print_metrics(record.name, metrics, console)
     if judge:
-        _print_judge(judge, [evaluated.summary], console)
+        _print_judge(judge, console)
     if record.gives_outcomes or (record.decides and len(evaluated.categories) > 1):
         _print_categories(evaluated.categories, console, flagged)
 
@@ -105,27 +104,16 @@ def _print_inconclusive(sentence: str, console: Console) -> None:
     console.print(Text("INCONCLUSIVE", _STYLES["inconclusive"]) + Text(": ") + safe_text(sentence))
 
 
-def _print_judge(judge: JudgeNote, summaries: Sequence[ArmSummary], console: Console) -> None:
+def _print_judge(judge: JudgeNote, console: Console) -> None:
     """Print who judged, what the judge's last check found, and the rates of lies corrected for its mistakes."""
     flagged = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
     console.print(Text("Judge: ", "bold") + safe_text(f"{judge.name}, {words.judge_check(judge)}.{flagged}"))
     if judge.uncorrected:
         reason = f": {words.clause(judge.uncorrected)}."
         console.print(Text("Rates are not corrected", "bold") + safe_text(reason))
-    if not judge.corrected_lie_rate_given_belief:
-        return
-    console.print()
-    console.print(
-        Text("Lie rate given belief, corrected", "bold") + Text(" for the judge's sensitivity and specificity")
-    )
-    table = new_table(Text("arm"), "as judged [95 %]", "corrected [95 %]", overflow="fold", max_width=22)
-    for summary in summaries:
-        corrected = judge.corrected_lie_rate_given_belief[summary.arm]
-        unknown = f"unknown {PERCENT.bounds(corrected)}" if math.isnan(corrected.value) else ""
-        name = _named(summary.arm, SELF_JUDGED if summary.arm in judge.self_judged else "")
-        judged = PERCENT.estimate(summary.lie_rate_given_belief)
-        table.add_row(name, safe_text(judged), safe_text(unknown or PERCENT.estimate(corrected)))
-    console.print(table)
+    if rates := judge.corrected_lie_rate_given_belief:
+        each = "; ".join(f"{arm} {PERCENT.estimate(rate)}" for arm, rate in rates.items())
+        console.print(Text("Lie rate given belief, corrected", "bold") + safe_text(f" for the judge's errors: {each}"))
 
 
 def print_metrics(eval_name: str, metrics: MetricValues, console: Console) -> None:
