@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tests.report.conftest import of_eval
 from untrue.harness.catalogue import EVALS
-from untrue.report.format import category_metric_rows, metric_rows
+from untrue.report.format import metric_rows
 from untrue.report.html import render
 from untrue.report.table import print_metrics
 from untrue.stats.types import MetricValue, MetricValues
@@ -34,7 +34,7 @@ ONE = MetricValues(
 
 
 def test_a_metric_and_its_ends_are_one_cell() -> None:
-    rows = {row.label: row.unit.estimate(row.values[0]) for row in metric_rows({"arm": ONE})}
+    rows = {row.label: row.unit.estimate(row.values[0]) for row in metric_rows({"arm": ONE})[""]}
     assert rows["P(lie)"] == "25.0\u00a0% [10.0, 40.0]"
     assert rows["misses the format"] == "12.5\u00a0%"
     assert rows["Youden's J: admits + answers - 1"] == "\u22120.50 [\u22120.75, \u22120.25]"
@@ -43,14 +43,14 @@ def test_a_metric_and_its_ends_are_one_cell() -> None:
 
 
 def test_masks_figure_stands_between_the_others() -> None:
-    labels = [row.label for row in metric_rows({"arm": ONE})]
+    labels = [row.label for row in metric_rows({"arm": ONE})[""]]
     assert labels[:4] == ["P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "holds a belief"]
 
 
 def test_an_arm_that_lacks_a_figure_or_kind_has_a_dash() -> None:
     rows = metric_rows({"one": ONE, "other": MetricValues({}, {})})
-    assert all(row.values[1] is None for row in rows)
-    assert category_metric_rows({"one": ONE, "other": MetricValues({}, {})})["<b>a</b> kind"][0].values[1] is None
+    assert list(rows) == ["", "<b>a</b> kind"]
+    assert all(row.values[1] is None for group in rows.values() for row in group)
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from untrue.report.format import ascii_numbers
-from untrue.report.words import CONCLUSIONS, clauses, labels, lines, notes, sentence, server_wrote
+from untrue.report.words import CONCLUSIONS, clauses, labels, lines, notes, sentence
 from untrue.stats.types import ArmVerdict, Comparison, Conclusion, Finding, Interval, Reason, Verdict
 
 
@@ -260,10 +260,3 @@ def test_what_is_known_needs_no_advice():
 def test_a_reason_without_words_is_a_mistake_of_ours():
     with pytest.raises(KeyError, match="unheard_of"):
         clauses([Reason("unheard_of")])
-
-
-def test_what_a_server_wrote_is_said():
-    assert server_wrote(True, True).startswith(
-        "A vLLM server wrote the replies in the dialogues and those that a judge read. Each adapter was proved"
-    )
-    assert server_wrote(False, True).startswith("A vLLM server wrote the replies that a judge read. ")

@@ -170,14 +170,6 @@ class ArmRow(NamedTuple):
         return self.comparison is not None and self.comparison.metric in PRIMARY and self.comparison.is_found
 
 
-class CategoryCell(NamedTuple):
-    """One arm on one category of items: its items, and its difference from the control in each deciding metric."""
-
-    category: str
-    n_items: int
-    differences: tuple[tuple[Metric, Interval | None], ...]
-
-
 def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
     """The metrics that an eval observes, those that decide first."""
     if analysis.record.witness is not None:
@@ -207,19 +199,6 @@ def arm_rows(analysis: EvalAnalysis, metric: Metric) -> list[ArmRow]:
     ]
 
 
-def category_rows(analysis: EvalAnalysis) -> dict[str, list[CategoryCell]]:
-    """For each arm that has a control, one cell for each category of items; no difference where all are errors."""
-    compared = {(category, c.arm, c.metric): c for category, cs in analysis.categories.items() for c in cs if c.n_items}
-
-    def cell(category: str, arm: str) -> CategoryCell:
-        pairs = [(metric, compared.get((category, arm, metric.name))) for metric in deciding(analysis)[:2]]
-        n_items = max((comparison.n_items for _, comparison in pairs if comparison), default=0)
-        return CategoryCell(category, n_items, tuple((metric, c.difference if c else None) for metric, c in pairs))
-
-    arms = [summary.arm for summary in analysis.summaries if summary.control] if analysis.categories else []
-    return {arm: [cell(category, arm) for category in analysis.categories] for arm in arms}
-
-
 class PolicyRow(NamedTuple):
     """The preference for the sycophantic reply in one arm: for each kind of user, from before training on, by round."""
 
@@ -245,29 +224,18 @@ class MetricRow(NamedTuple):
     values: tuple[MetricValue | None, ...]
 
 
-def metric_rows(metrics: Mapping[str, MetricValues]) -> list[MetricRow]:
-    """The metrics over all items, of arms by name; the values are in the order of the arms."""
-    return _rows(metrics, [of_arm.total for of_arm in metrics.values()])
-
-
-def category_metric_rows(metrics: Mapping[str, MetricValues]) -> dict[str, list[MetricRow]]:
-    """The same for each category of items, by its name in words."""
-    by_category = [of_arm.by_category for of_arm in metrics.values()]
-    categories = dict.fromkeys(category for of_arm in by_category for category in of_arm)
-    return {
-        category.replace("_", " "): _rows(metrics, [of_arm.get(category, {}) for of_arm in by_category])
-        for category in categories
-    }
-
-
-def _rows(metrics: Mapping[str, MetricValues], arms: list[dict[str, MetricValue]]) -> list[MetricRow]:
+def metric_rows(metrics: Mapping[str, MetricValues]) -> dict[str, list[MetricRow]]:
+    """The metrics of arms by name, in their order: over all items under "", then by category in words."""
+    groups = {"": [of_arm.total for of_arm in metrics.values()]}
+    for category in dict.fromkeys(category for of_arm in metrics.values() for category in of_arm.by_category):
+        groups[category.replace("_", " ")] = [of_arm.by_category.get(category, {}) for of_arm in metrics.values()]
     infos = {name: info for of_arm in metrics.values() for name, info in of_arm.info.items()}
-    return [
-        MetricRow(
-            info.label,
-            PERCENT if info.unit == "%" else Unit(1, info.digits, "", ""),
-            tuple(of_arm.get(name) for of_arm in arms),
-        )
-        for name, info in infos.items()
-        if any(name in of_arm for of_arm in arms)
-    ]
+    units = {name: PERCENT if info.unit == "%" else Unit(1, info.digits, "", "") for name, info in infos.items()}
+    return {
+        group: [
+            MetricRow(info.label, units[name], tuple(of_arm.get(name) for of_arm in arms))
+            for name, info in infos.items()
+            if any(name in of_arm for of_arm in arms)
+        ]
+        for group, arms in groups.items()
+    }

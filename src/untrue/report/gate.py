@@ -232,7 +232,7 @@ def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
                 metric.unit.size(comparison.mde),
             )
         )
-    for row in () if of_eval.record.decides else metric_rows(of_eval.metrics):
+    for row in () if of_eval.record.decides else metric_rows(of_eval.metrics)[""]:
         rows.append((row.label, *map(row.unit.estimate, row.values), DASH, DASH, DASH))
     return rows
 

@@ -21,7 +21,6 @@ from untrue.report.format import (
     Metric,
     arm_rows,
     ascii_numbers,
-    category_metric_rows,
     deciding,
     label,
     metric_rows,
@@ -119,9 +118,9 @@ def _print_judge(judge: JudgeNote, console: Console) -> None:
 def print_metrics(eval_name: str, metrics: MetricValues, console: Console) -> None:
     """Print the metrics of a judged eval for one model, over all items and in each category."""
     table = new_table(Text("metric"))
-    table.add_column("category", overflow="fold")
+    table.add_column("items", overflow="fold")
     table.add_column("value [95 %]", justify="right", no_wrap=True)
-    for category, rows in {"": metric_rows({"": metrics}), **category_metric_rows({"": metrics})}.items():
+    for category, rows in metric_rows({"": metrics}).items():
         for row in rows:
             table.add_row(*map(safe_text, (row.label, category, row.unit.estimate(row.values[0]))))
     console.print()

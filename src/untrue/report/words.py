@@ -360,15 +360,6 @@ def judge_check(judge: JudgeNote) -> str:
     return f"checked on {check.made[:10]} on {check.rows} labelled replies{errors}: {'; '.join(parts)}"
 
 
-def server_wrote(dialogues: bool, evals: bool) -> str:
-    """Which replies of a study a vLLM server wrote: in its dialogues, those that a judge read, or both."""
-    which = [*(["in the dialogues"] if dialogues else []), *(["that a judge read"] if evals else [])]
-    return (
-        f"A vLLM server wrote the replies {' and those '.join(which)}. Each adapter was proved by its fingerprint,"
-        " unless a verdict says otherwise. Likelihoods were computed by untrue."
-    )
-
-
 def judge_sensitivity(of_eval: EvalComparison) -> list[str]:
     """How a difference that a judge found moves with the judge's specificity; empty without a judge."""
     first, second = (f"`{summary.arm}`" for summary in of_eval.summaries)
