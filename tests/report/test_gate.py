@@ -15,12 +15,13 @@ from rich.console import Console
 from untrue.gating.measurements import Flip, Flips
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.report.gate import (
-    gate_page,
+    gate_parts,
     gate_summary,
     headings,
     junit,
     markdown,
-    print_gate,
+    parts_page,
+    print_parts,
     sentences,
     to_json,
 )
@@ -50,8 +51,12 @@ def verdict() -> GateVerdict:
 
 def shown(verdict: GateVerdict) -> str:
     out = io.StringIO()
-    print_gate(verdict, Console(file=out, width=200))
+    print_parts(gate_parts(verdict), Console(file=out, width=200))
     return out.getvalue()
+
+
+def gate_page(verdict: GateVerdict) -> str:
+    return parts_page(gate_parts(verdict))
 
 
 def test_reasons_say_what_decides_first(verdict: GateVerdict) -> None:

@@ -83,12 +83,13 @@ def compare(
     specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
     with _subjects(specs, out, dtype) as subjects:
         comparisons = compared(*subjects.both(first, second, model))
+    parts = report.compared_parts(comparisons)
     if html:
-        write_text(html, report.compared_page(comparisons))
+        write_text(html, report.parts_page(parts))
     if as_json:
         typer.echo(report.to_json(report.compared_summary(comparisons)))
     else:
-        report.print_compared(comparisons, Console())
+        report.print_parts(parts, Console())
 
 
 def gate(
@@ -141,14 +142,18 @@ def gate(
         candidate = sides[-1]
         baseline = sides[0] if len(sides) == 2 else own_base(candidate, model)
         verdict = decide(*of.both(baseline, candidate, model), settings)
-    for path, text in ((junit, report.junit), (html, report.gate_page), (card, report.markdown)):
-        if path:
-            write_text(path, text(verdict))
+    parts = report.gate_parts(verdict)
+    if junit:
+        write_text(junit, report.junit(verdict))
+    if html:
+        write_text(html, report.parts_page(parts))
+    if card:
+        write_text(card, report.markdown(verdict))
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(step_summary).open("a", encoding="utf-8") as file:
             file.write(report.markdown(verdict))
     if as_json:
         typer.echo(report.to_json(report.gate_summary(verdict)))
     else:
-        report.print_gate(verdict, Console())
+        report.print_parts(parts, Console())
     raise typer.Exit(EXIT[verdict.status])

@@ -27,11 +27,9 @@ from untrue.report.format import (
 )
 from untrue.report.html import page
 from untrue.report.summary import finite, verdict_summary
-from untrue.report.table import new_table, print_verdict, safe_text
+from untrue.report.table import STYLES, new_table, safe_text
 from untrue.stats.compare import PRIMARY
 from untrue.stats.tests import FEWEST
-
-_STYLES: dict[Status, str] = {"pass": "bold green", "regression": "bold red", "inconclusive": "bold yellow"}
 
 SCOPE = (
     "The verdict is about this candidate on items like these. Another training in the same way may get another: see"
@@ -105,24 +103,6 @@ def cells(endpoint: Endpoint) -> tuple[str, ...]:
 HEADINGS = ("metric", "items", "baseline", "candidate", "loss [90 %]", "delta", "verdict")
 
 
-def print_gate(verdict: GateVerdict, console: Console) -> None:
-    """Print the verdict, its reasons and its endpoints."""
-    heading = Text(verdict.status.upper(), _STYLES[verdict.status])
-    console.print(heading + safe_text(f": {verdict.candidate} against {verdict.baseline}"))
-    for sentence in sentences(verdict):
-        console.print(safe_text(f"- {sentence}"))
-    console.print()
-    for name in dict.fromkeys(endpoint.eval for endpoint in verdict.endpoints):
-        table = new_table(safe_text(name), *headings(verdict)[1:], overflow="fold")
-        for endpoint in verdict.endpoints:
-            if endpoint.eval == name:
-                table.add_row(*map(safe_text, cells(endpoint)))
-        console.print(table)
-        print_flips(verdict.flips[name], console)
-        console.print()
-    console.print(Text(SCOPE, "dim"))
-
-
 def flips_sentence(flips: Flips) -> str:
     """How many answers flipped, from what to what; empty for an eval without answers that can."""
     if not flips.n_answers:
@@ -134,15 +114,87 @@ def flips_sentence(flips: Flips) -> str:
     return f"{len(flips.flips):,} of {flips.n_answers:,} answers flipped: {'; '.join(shown)}."
 
 
-def print_flips(flips: Flips, console: Console) -> None:
-    """Print how many answers flipped, if any can."""
-    if sentence := flips_sentence(flips):
-        console.print(Text(sentence, "dim"))
+def flips_sentences(by_eval: Mapping[str, Flips]) -> list[str]:
+    """The same for each eval that has such answers."""
+    return [f"{name}: {sentence}" for name, flips in by_eval.items() if (sentence := flips_sentence(flips))]
 
 
 def headings(verdict: GateVerdict) -> tuple[str, ...]:
     """Those of the columns of `cells`."""
     return tuple(heading.replace("90", f"{100 * (1 - 2 * verdict.alpha):.3g}") for heading in HEADINGS)
+
+
+class Part(NamedTuple):
+    """One verdict as terminal, page and Markdown show it; `tone` is its colour, `flips` are by eval."""
+
+    tone: words.Tone
+    conclusion: str
+    subject: str
+    sentences: list[str]
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    flips: Mapping[str, Flips]
+    scope: str = ""
+
+
+def gate_parts(verdict: GateVerdict) -> list[Part]:
+    """The verdict of a gate as it is shown."""
+    tones: dict[Status, words.Tone] = {"pass": "pass", "regression": "worse", "inconclusive": "inconclusive"}
+    rows = [(f"{e.eval}: {cells(e)[0]}", *cells(e)[1:]) for e in verdict.endpoints]
+    subject = f"{verdict.candidate} against {verdict.baseline}"
+    said = sentences(verdict)
+    tone, conclusion = tones[verdict.status], verdict.status.capitalize()
+    return [Part(tone, conclusion, subject, said, headings(verdict), rows, verdict.flips, SCOPE)]
+
+
+def compared_parts(comparisons: Sequence[EvalComparison]) -> list[Part]:
+    """A comparison as it is shown, by eval."""
+    parts = []
+    for of_eval in comparisons:
+        label, *_ = words.labels(of_eval.verdict, of_eval.record.value_name)
+        name, (first, second) = of_eval.record.name, (summary.arm for summary in of_eval.summaries)
+        said, rows = compared_sentences(of_eval), compared_cells(of_eval)
+        subject = f"{second} against {first} in {name}"
+        parts.append(Part(label.tone, label.text, subject, said, COMPARED, rows, {name: of_eval.flips}))
+    return parts
+
+
+def print_parts(parts: Sequence[Part], console: Console) -> None:
+    """Print verdicts, each with its reasons and its table."""
+    for part in parts:
+        console.print(Text(part.conclusion.upper(), STYLES[part.tone]) + safe_text(f": {part.subject}"))
+        for sentence in part.sentences:
+            console.print(safe_text(f"- {sentence}"))
+        console.print()
+        table = new_table(Text(part.headings[0]), *part.headings[1:], overflow="fold")
+        for row in part.rows:
+            table.add_row(*map(safe_text, row))
+        console.print(table)
+        for sentence in flips_sentences(part.flips):
+            console.print(safe_text(sentence, "dim"))
+        console.print(Text(part.scope, "dim"))
+
+
+def parts_page(parts: Sequence[Part]) -> str:
+    """The verdicts as a page that needs nothing else."""
+    return page("gate.html.j2", parts=parts, flips_sentences=flips_sentences)
+
+
+def markdown(verdict: GateVerdict) -> str:
+    """The verdict as Markdown, for a job summary or a model card."""
+    [part] = gate_parts(verdict)
+    lines = [f"### Honesty gate: {verdict.status}", "", _plain(part.subject), ""]
+    lines += [f"- {_plain(sentence)}" for sentence in part.sentences]
+    lines += ["", f"| {' | '.join(part.headings)} |", f"|{'---|' * len(part.headings)}"]
+    lines += [f"| {' | '.join(map(_plain, row))} |" for row in part.rows]
+    lines += ["", *(f"- {_plain(sentence)}" for sentence in flips_sentences(part.flips))]
+    return "\n".join([*lines, "", SCOPE, ""])
+
+
+def _plain(text: str) -> str:
+    """Without what Markdown, or HTML in it, could read as markup."""
+    text = ascii_numbers(label(text, 1000))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
 
 
 def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
@@ -174,40 +226,6 @@ def junit(verdict: GateVerdict) -> str:
         if status != "pass":
             ET.SubElement(case, "failure", type=status, message=label(ascii_numbers(text), 500))
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
-
-
-def markdown(verdict: GateVerdict) -> str:
-    """The verdict as Markdown, for a job summary or a model card."""
-    lines = [f"### Honesty gate: {verdict.status}", ""]
-    lines += [f"`{_plain(verdict.candidate)}` against `{_plain(verdict.baseline)}`", ""]
-    lines += [f"- {_plain(sentence)}" for sentence in sentences(verdict)]
-    lines += ["", f"| {' | '.join(headings(verdict))} |", f"|{'---|' * len(HEADINGS)}"]
-    lines += [f"| {e.eval}: {' | '.join(map(_plain, cells(e)))} |" for e in verdict.endpoints]
-    flipped = {name: flips_sentence(flips) for name, flips in verdict.flips.items()}
-    lines += ["", *(f"- {name}: {_plain(sentence)}" for name, sentence in flipped.items() if sentence)]
-    return "\n".join([*lines, "", SCOPE, ""])
-
-
-def _plain(text: str) -> str:
-    """Without what Markdown, or HTML in it, could read as markup."""
-    text = ascii_numbers(label(text, 1000))
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
-
-
-def print_compared(comparisons: Sequence[EvalComparison], console: Console) -> None:
-    """Print for each eval what differs, and what that shows."""
-    for of_eval in comparisons:
-        if len(comparisons) > 1:
-            console.rule(safe_text(of_eval.record.name, "bold"), align="left", style="dim")
-        print_verdict(of_eval.verdict, of_eval.record.value_name, console)
-        for note in (*words.judge_sensitivity(of_eval), *of_eval.notes):
-            console.print(Text("Note: ", "bold") + safe_text(note))
-        console.print()
-        table = new_table(Text(COMPARED[0]), *COMPARED[1:], overflow="fold")
-        for row in compared_cells(of_eval):
-            table.add_row(*map(safe_text, row))
-        console.print(table)
-        print_flips(of_eval.flips, console)
 
 
 # The columns of `compared_cells`.
@@ -269,40 +287,6 @@ def compared_summary(comparisons: Sequence[EvalComparison]) -> dict[str, Any]:
 
 def _flips(flips: Flips) -> dict[str, Any]:
     return {"n_answers": flips.n_answers, "flips": [flip._asdict() for flip in flips.flips]}
-
-
-class Part(NamedTuple):
-    """One verdict of a page: its colour, its heading, what it is of, its sentences, its table, and flips by eval."""
-
-    tone: str
-    heading: str
-    name: str
-    sentences: list[str]
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    flips: Mapping[str, Flips]
-
-
-def gate_page(verdict: GateVerdict) -> str:
-    """The verdict of a gate as a page that needs nothing else."""
-    tone = "worse" if verdict.status == "regression" else verdict.status
-    rows = [(f"{e.eval}: {cells(e)[0]}", *cells(e)[1:]) for e in verdict.endpoints]
-    part = Part(tone, verdict.status.capitalize(), "", sentences(verdict), headings(verdict), rows, verdict.flips)
-    title = f"{verdict.candidate} against {verdict.baseline}"
-    return page("gate.html.j2", title=title, parts=[part], scope=SCOPE, flips_sentence=flips_sentence)
-
-
-def compared_page(comparisons: Sequence[EvalComparison]) -> str:
-    """A comparison as a page that needs nothing else."""
-    parts = []
-    for of_eval in comparisons:
-        first, *_ = words.labels(of_eval.verdict, of_eval.record.value_name)
-        said, rows = compared_sentences(of_eval), compared_cells(of_eval)
-        name = of_eval.record.name
-        parts.append(Part(first.tone, first.text, name, said, COMPARED, rows, {name: of_eval.flips}))
-    first, second = (summary.arm for summary in comparisons[0].summaries)
-    title = f"{second} against {first}"
-    return page("gate.html.j2", title=title, parts=parts, scope="", flips_sentence=flips_sentence)
 
 
 def to_json(values: dict[str, Any]) -> str:

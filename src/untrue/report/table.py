@@ -30,11 +30,12 @@ from untrue.stats.compare import PRIMARY
 from untrue.stats.types import ArmSummary, MetricValues, Verdict
 from untrue.study.results import Analysis, EvalAnalysis
 
-_STYLES: dict[words.Tone, str] = {
+STYLES: dict[words.Tone, str] = {
     "worse": "bold red",
     "better": "bold blue",
     "no_finding": "dim",
     "inconclusive": "bold yellow",
+    "pass": "bold green",
 }
 _WIDE = 96  # columns from which a value and its interval share a line
 
@@ -93,14 +94,14 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
 def _print_lines(lines: Sequence[words.Line], console: Console) -> None:
     """Print what is concluded of each group of arms, and below it why."""
     for line in lines:
-        labels = (safe_text(text.upper(), _STYLES[tone]) for text, tone in line.labels)
+        labels = (safe_text(text.upper(), STYLES[tone]) for text, tone in line.labels)
         console.print(Text(", ").join(labels) + Text(": ") + safe_text(line.arms))
         for why in line.why:
             console.print(Padding(safe_text(why), (0, 0, 0, 2), expand=False))
 
 
 def _print_inconclusive(sentence: str, console: Console) -> None:
-    console.print(Text("INCONCLUSIVE", _STYLES["inconclusive"]) + Text(": ") + safe_text(sentence))
+    console.print(Text("INCONCLUSIVE", STYLES["inconclusive"]) + Text(": ") + safe_text(sentence))
 
 
 def _print_judge(judge: JudgeNote, console: Console) -> None:

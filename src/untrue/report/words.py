@@ -155,7 +155,7 @@ _ADVICE = {
 
 
 # Whether a conclusion is bad or good news, or none: the colour of its label.
-Tone = Literal["worse", "better", "no_finding", "inconclusive"]
+Tone = Literal["worse", "better", "no_finding", "inconclusive", "pass"]
 
 
 class Label(NamedTuple):
