@@ -44,21 +44,15 @@ Pair = tuple[GoldRow, Judgement | JudgeError]  # a gold row, and what a judge sa
 
 
 class QuestionCheck(BaseModel):
-    """A judge's results on one question. Rows without a judgement count as wrong.
-
-    Attributes:
-        accuracy: A range is right with both ends within 5 %, or if there rightly is none.
-        kappa: Cohen's kappa; None for ranges.
-        confusion: Gold label -> judgement (or `error`) -> rows; empty for ranges.
-    """
+    """A judge's results on one question. Rows without a judgement count as wrong."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: int
     errors: int
     accuracy: Interval
-    kappa: Interval | None
-    confusion: dict[str, dict[str, int]]
+    kappa: Interval | None  # Cohen's; None for ranges
+    confusion: dict[str, dict[str, int]]  # gold label -> judgement (or `error`) -> rows; empty for ranges
 
 
 class Check(BaseModel):

@@ -127,8 +127,7 @@ def p_value(p: float | None) -> str:
 
 
 def outcome_word(result: Result, graded: bool = False) -> str:
-    """The outcome of a result as a word; or its value: 0 is wrong and 1 right, but for graded ones, such as
-    probabilities."""
+    """The outcome of a result as a word, or its value: 0 is wrong and 1 right, but for graded ones."""
     if result.outcome is not None:
         return result.outcome.replace("_", " ")
     value = result.value or 0.0

@@ -233,10 +233,7 @@ COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
 
 
 def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
-    """One row for each metric: its name, both means, the difference, p after correction and the MDE.
-
-    A second witness also has its own metrics, such as the AUROC of each of the two models.
-    """
+    """One row for each metric; `COMPARED` names its columns. A second witness also has its own metrics."""
     rows = []
     for comparison in of_eval.comparisons:
         metric = metric_named(comparison.metric, of_eval.record.value_name, of_eval.record.witness or "")

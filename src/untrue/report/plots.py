@@ -1,7 +1,6 @@
-"""The plots of a study: differences, dose-response and feedback, as SVG for page or phone.
+"""The plots of a study as SVG, narrow enough for a phone: differences, dose-response and feedback.
 
-Every plot is narrow, so that its letters stay readable at 390 px; a wide screen shows several side by side. Colours
-are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and a marker or a place tells the same as each colour.
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/); a marker or a place tells the same as each.
 """
 
 from __future__ import annotations
@@ -165,10 +164,7 @@ def _dose_plot(analysis: EvalAnalysis, metric: Metric, key: str) -> Plot:
 
 
 def policy_plots(analysis: Analysis, policy: Policy) -> list[Plot]:
-    """The preference for the sycophantic reply by round: for each method one plot of each kind of user, a line an arm.
-
-    All have one scale. Variants of an arm are dashed.
-    """
+    """The preference for the sycophantic reply by round, on one scale: for each method a plot of each kind of user."""
     by_method: dict[str, list[PolicyRow]] = {}
     for row in policy_rows(policy):
         by_method.setdefault(_root(analysis.arms, row.arm), []).append(row)
@@ -281,10 +277,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 
 def to_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
-    """The figure as one `<svg>` element, to be put into a page as it is; matplotlib escapes its text.
-
-    It has no fixed size: it fills the width of what holds it.
-    """
+    """The figure as one `<svg>` element that fills the width of what holds it; matplotlib escapes its text."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": key}):

@@ -1,9 +1,4 @@
-"""Verdicts, findings and reasons as sentences, for terminal, page and JSON. No other module writes these.
-
-Why a single item got its outcome is said by its eval, and what a gate concludes by `report.gate`.
-
-Numbers are written as in the tables (`report.format`); names of arms stand between backticks.
-"""
+"""Verdicts, findings and reasons as sentences, for terminal, page and JSON; names of arms stand between backticks."""
 
 from __future__ import annotations
 
@@ -174,10 +169,7 @@ class Line(NamedTuple):
 
 
 def lines(verdict: Verdict, value_name: str | None = None) -> list[Line]:
-    """What is concluded of each group of arms, the worst first; none if any doubt keeps all from being stated.
-
-    `value_name` is what the mean value is called if the eval gives values, such as `accuracy`.
-    """
+    """What is concluded of each group of arms, the worst first; none if any doubt keeps all from being stated."""
     return [] if verdict.doubts else _at_face_value(verdict, value_name)
 
 
