@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from html import unescape
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -135,7 +131,7 @@ def conclusions(of_eval: EvalAnalysis) -> str:
 
 def test_every_part_is_there_and_in_order(analysis: Analysis, forced_choice: EvalAnalysis) -> None:
     page = Page(render(analysis))
-    assert not page.open
+    assert not page.open and render(analysis) == render(analysis)
     parts = [
         analysis.study.name, analysis.study.question, conclusions(forced_choice),
         "The conclusions are about training in this way: they rest on 3 seeds.", words.MISALIGNED,
@@ -212,38 +208,22 @@ def test_a_value_alone_has_no_outcomes_of_honesty(analysis: Analysis, capability
     assert "Accuracy: the share of results that count as a success" in text
 
 
-def test_hostile_names_of_evals_stay_text(analysis: Analysis, capability: EvalAnalysis) -> None:
-    attack, both = HOSTILE[0], with_eval(analysis, capability)
-    page = Page(render(poisoned(both, attack)))
-    assert not page.open
-    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in Page(render(both)).elements}
-
-
-def test_the_page_is_the_same_each_time(analysis: Analysis) -> None:
-    assert render(analysis) == render(analysis)
-
-
 @pytest.mark.parametrize("text", [" ".join(HOSTILE[:4]), " ".join(HOSTILE[4:])])
-def test_hostile_text_stays_text(analysis: Analysis, text: str) -> None:
-    page = Page(render(poisoned(analysis, text)))
+def test_hostile_text_stays_text(analysis: Analysis, capability: EvalAnalysis, text: str) -> None:
+    both = with_eval(analysis, capability)
+    page, calm = Page(render(poisoned(both, text))), Page(render(both))
     assert not page.open
-    calm = Page(render(analysis))
     assert {tag for tag, _ in page.elements} <= {tag for tag, _ in calm.elements}
     assert not {"script", "img", "iframe", "object", "embed", "link", "base"} & {tag for tag, _ in page.elements}
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert page.text.count(" ".join(text.split())) > 20
 
 
-def test_text_that_no_file_can_hold_is_replaced(analysis: Analysis) -> None:
-    html = render(poisoned(analysis, "a\ud800b\x00c\x1b[31m"))
-    assert html.encode("utf-8")
-    assert not Page(html).open
-
-
-@pytest.mark.parametrize("text", ["", HOSTILE[0], "https://example.org/x.js"])
-def test_nothing_is_loaded(analysis: Analysis, text: str) -> None:
-    html = render(poisoned(analysis, text) if text else analysis)
+@pytest.mark.parametrize("text", [HOSTILE[0], "https://example.org/x.js", "a\ud800b\x00c\x1b[31m"])
+def test_nothing_is_loaded_and_any_text_can_be_written(analysis: Analysis, text: str) -> None:
+    html = render(poisoned(analysis, text))
     page = Page(html)
+    assert html.encode("utf-8") and "\x1b" not in html and not page.open
     policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy and policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
     for _, attributes in page.elements:
@@ -295,30 +275,6 @@ def test_the_verdict_is_words_and_a_colour(make_analysis: Make, status: str, ton
     html = render(analysis)
     assert f'class="verdict {tone}"' in html and f".{tone} {{ --tone: var(--{tone})" in html
     assert f"Verdict {conclusions(analysis.evals[0])}" in Page(html).text
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (apt-get install chromium)")
-def test_a_browser_runs_nothing(analysis: Analysis, tmp_path: Path) -> None:
-    attack = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
-    page = tmp_path / "report.html"
-    page.write_text(render(poisoned(analysis, attack)), encoding="utf-8")
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-sync",
-        "--disable-background-networking",
-        "--disable-component-update",
-    ]
-    command = ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
-    html = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    dom = Page(html)
-    title = html[html.index("<title>") + len("<title>") : html.index("</title>")]
-    assert unescape(title) == f"{attack}: Lies more, no finding"
-    assert not {"script", "img"} & {tag for tag, _ in dom.elements}
-    assert dom.words.count(attack) > 20
 
 
 def test_it_says_that_a_forced_choice_cannot_see_evasion(analysis: Analysis, forced_choice: EvalAnalysis) -> None:

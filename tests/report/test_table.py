@@ -22,39 +22,32 @@ def printed(analysis: Analysis, width: int) -> str:
     return out.getvalue()
 
 
-def test_100_columns_hold_an_arm_in_a_line(analysis: Analysis) -> None:
-    lines = printed(analysis, 100).splitlines()
-    assert max(map(len, lines)) <= 100
-    assert any(
-        " ".join(line.split()) == "severe-50 360 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] <0.001 6.3 pp"
-        for line in lines
-    )
-    assert any("severe-50 360 -0.480 [-0.530, -0.430] -0.300" in " ".join(line.split()) for line in lines)
-
-
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_nothing_is_cut(analysis: Analysis, width: int) -> None:
     text = printed(analysis, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
+    line = "severe-50 360 23.1 % [19.7, 26.8] +11.9 pp [+7.4, +16.4] <0.001 6.3 pp"
+    assert width == 80 or line in [" ".join(line.split()) for line in text.splitlines()]
     for part in ("[+7.4, +16.4]", "[-0.360, -0.240]", "6.3 pp", "0.084", "<0.001", *analysis.arms):
         assert part in text
 
 
 @pytest.mark.parametrize(
-    ("status", "word"),
-    [("finding", "LIES MORE: arms "), ("no_finding", "NO FINDING: "), ("inconclusive", "INCONCLUSIVE: ")],
+    ("status", "start"),
+    [
+        ("finding", "\x1b[1;31mLIES MORE\x1b[0m: arms "),
+        ("no_finding", "\x1b[2mNO FINDING\x1b[0m: "),
+        ("inconclusive", "\x1b[1;33mINCONCLUSIVE\x1b[0m: "),
+    ],
 )
-def test_the_verdict_comes_first(make_analysis: Make, status: str, word: str) -> None:
-    assert printed(make_analysis(status=status), 100).startswith(word)
-
-
-@pytest.mark.parametrize(("status", "code"), [("finding", "1;31"), ("no_finding", "2"), ("inconclusive", "1;33")])
-def test_what_was_not_found_does_not_stand_out(make_analysis: Make, status: str, code: str) -> None:
+def test_the_verdict_comes_first_and_what_was_not_found_does_not_stand_out(
+    make_analysis: Make, status: str, start: str
+) -> None:
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=True, color_system="standard", no_color=False)
     print_analysis(make_analysis(status=status), console)
-    assert out.getvalue().startswith(f"\x1b[{code}m")
+    assert out.getvalue().startswith(start)
 
 
 def test_every_eval_has_its_verdict_and_tables(analysis: Analysis, capability: EvalAnalysis) -> None:
