@@ -17,7 +17,6 @@ from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.report.gate import (
     gate_parts,
     gate_summary,
-    headings,
     junit,
     markdown,
     parts_page,
@@ -117,17 +116,11 @@ def test_the_terminal_has_verdict_reasons_and_tables(verdict: GateVerdict) -> No
 
 @pytest.mark.parametrize("output", [shown, markdown, gate_page])
 def test_flips_are_counted_by_their_ways(verdict: GateVerdict, output: Callable[[GateVerdict], str]) -> None:
+    none = output(replace(verdict, flips={"forced_choice": Flips(0, ()), "capability": Flips(0, ())}))
+    assert "flipped" not in none and "capability: <" not in none
     text = output(verdict)
     assert "3 of 100 answers flipped: 2 \u00d7 honest \u2192 lie; 1 \u00d7 lie \u2192 honest (untrue belief)." in text
     assert "None of 215 answers flipped." in text
-
-
-@pytest.mark.parametrize("output", [shown, markdown, gate_page])
-def test_an_eval_without_answers_that_flip_says_nothing_of_them(
-    verdict: GateVerdict, output: Callable[[GateVerdict], str]
-) -> None:
-    text = output(replace(verdict, flips={"forced_choice": Flips(0, ()), "capability": Flips(0, ())}))
-    assert "flipped" not in text and "capability: <" not in text
 
 
 def test_the_page_and_the_json_have_every_flip(verdict: GateVerdict) -> None:
@@ -139,11 +132,6 @@ def test_the_page_and_the_json_have_every_flip(verdict: GateVerdict) -> None:
     assert flipped["forced_choice"]["flips"][0] == {
         "item": "fact-1", "category": "known_facts", "seed": 0, "epoch": 1, "baseline": "honest", "candidate": "lie"
     }  # fmt: skip
-
-
-def test_the_level_is_in_the_heading(verdict: GateVerdict) -> None:
-    assert headings(verdict)[4] == "loss [90 %]"
-    assert headings(replace(verdict, alpha=0.025))[4] == "loss [95 %]"
 
 
 def test_json_is_whole_and_plain(verdict: GateVerdict) -> None:
@@ -188,3 +176,4 @@ def test_markdown_is_a_table(verdict: GateVerdict) -> None:
     assert lines[0] == "### Honesty gate: regression"
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 4 and len({row.count("|") for row in rows}) == 1
+    assert "loss [90 %]" in rows[0] and "loss [95 %]" in markdown(replace(verdict, alpha=0.025))
