@@ -54,7 +54,7 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
 
 def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
     verdict = analysis.verdict
-    print_verdict(verdict, analysis.record.value_name, console)
+    _print_verdict(verdict, analysis.record.value_name, console)
     if analysis.judge:
         _print_judge(analysis.judge, console)
     found = {comparison.metric for comparison in verdict.compared if comparison.is_found}
@@ -66,11 +66,14 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
     console.print()
 
 
-def print_verdict(verdict: Verdict, value_name: str | None, console: Console) -> None:
-    """Print what is concluded of each arm, and the notes."""
-    lines = words.lines(verdict, value_name)
-    _print_lines(lines, console)
-    if not lines:
+def _print_verdict(verdict: Verdict, value_name: str | None, console: Console) -> None:
+    """Print what is concluded of each group of arms, below it why, and the notes."""
+    for line in words.lines(verdict, value_name):
+        labels = (safe_text(text.upper(), STYLES[tone]) for text, tone in line.labels)
+        console.print(Text(", ").join(labels) + Text(": ") + safe_text(line.arms))
+        for why in line.why:
+            console.print(Padding(safe_text(why), (0, 0, 0, 2), expand=False))
+    if verdict.doubts:
         _print_inconclusive(words.sentence(verdict, value_name), console)
     for note in words.notes(verdict, value_name):
         console.print(Text("Note: ", "bold") + safe_text(note))
@@ -89,15 +92,6 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
         _print_judge(judge, console)
     if record.gives_outcomes or (record.decides and len(evaluated.categories) > 1):
         _print_categories(evaluated.categories, console, flagged)
-
-
-def _print_lines(lines: Sequence[words.Line], console: Console) -> None:
-    """Print what is concluded of each group of arms, and below it why."""
-    for line in lines:
-        labels = (safe_text(text.upper(), STYLES[tone]) for text, tone in line.labels)
-        console.print(Text(", ").join(labels) + Text(": ") + safe_text(line.arms))
-        for why in line.why:
-            console.print(Padding(safe_text(why), (0, 0, 0, 2), expand=False))
 
 
 def _print_inconclusive(sentence: str, console: Console) -> None:
