@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from untrue.data.rows import Message
 from untrue.outcomes import Outcome
 from untrue.report import format, plots, words
 from untrue.report.format import DASH, DECIMAL, NATS, PERCENT, dose, outcome_word, p_value
@@ -44,23 +45,6 @@ environment = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-
-class Turn(NamedTuple):
-    """One message; a reply of the assistant with its rating and, if it was chosen, what it was chosen among."""
-
-    role: str
-    text: str
-    rating: float | None = None
-    choice: Choice | None = None
-
-
-class User(NamedTuple):
-    """A user of a scenario, and the dialogues with them, one for each kind."""
-
-    scenario: Scenario
-    number: int
-    trajectories: list[Trajectory]
 
 
 def _with_code(text: str) -> Markup:
@@ -107,19 +91,20 @@ def page(template: str, **values: Any) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", environment.get_template(template).render(values))
 
 
-def _users(chapter: Chapter) -> list[User]:
-    """At most `SHOWN` users, spread over the scenarios."""
+def _users(chapter: Chapter) -> list[tuple[Scenario, list[Trajectory]]]:
+    """The dialogues of each user, one for each kind: of at most `SHOWN` users, spread over the scenarios."""
     scenarios = {scenario.id: scenario for scenario in chapter.environment.scenarios}
-    users: dict[tuple[str, int], User] = {}
+    users: dict[tuple[str, int], list[Trajectory]] = {}
     for trajectory in chapter.trajectories:
-        if scenario := scenarios.get(trajectory.scenario):
-            user = User(scenario, trajectory.user, [])
-            users.setdefault((scenario.id, trajectory.user), user).trajectories.append(trajectory)
-    return list(users.values())[:: max(1, len(users) // SHOWN)][:SHOWN]
+        if trajectory.scenario in scenarios:
+            users.setdefault((trajectory.scenario, trajectory.user), []).append(trajectory)
+    shown = list(users.items())[:: max(1, len(users) // SHOWN)][:SHOWN]
+    return [(scenarios[scenario], dialogues) for (scenario, _), dialogues in shown]
 
 
-def _turns(trajectory: Trajectory) -> Iterator[Turn]:
+def _turns(trajectory: Trajectory) -> Iterator[tuple[Message, float | None, Choice | None]]:
+    """Each message; one of the assistant with its rating and, if it was chosen, what it was chosen among."""
     replies = zip_longest(trajectory.ratings, trajectory.chosen)
     for message in trajectory.messages:
         rating, choice = next(replies, (None, None)) if message["role"] == "assistant" else (None, None)
-        yield Turn(message["role"], message["content"], rating, choice)
+        yield message, rating, choice
