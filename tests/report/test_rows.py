@@ -8,7 +8,7 @@ import pytest
 
 from tests.report.conftest import of_eval
 from tests.report.test_html import Page
-from untrue.report.format import HONESTY, arm_rows
+from untrue.report.format import HONESTY, is_found, with_control
 from untrue.report.html import render
 from untrue.stats.types import Interval
 from untrue.study.results import Analysis, EvalAnalysis
@@ -26,9 +26,9 @@ from untrue.study.results import Analysis, EvalAnalysis
 )
 def test_found(forced_choice: EvalAnalysis, difference: Interval, p_holm: float, found: bool) -> None:
     comparison = replace(forced_choice.comparisons[0], difference=difference, p_holm=p_holm)
-    rows = {row.summary.arm: row for row in arm_rows(replace(forced_choice, comparisons=[comparison]), HONESTY[0])}
-    assert rows[comparison.arm].is_found is found
-    assert not rows["control"].is_found
+    shown = replace(forced_choice, comparisons=[comparison])
+    assert is_found(with_control(shown, comparison.arm, HONESTY[0])) is found
+    assert not is_found(with_control(shown, "control", HONESTY[0]))
 
 
 def test_each_category_of_items_has_the_differences_of_each_arm(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from untrue.outcomes import Result
 from untrue.simulate.environment import KINDS, Kind
 from untrue.stats.compare import PRIMARY
-from untrue.stats.types import ArmSummary, Comparison, Interval, MetricValue, MetricValues
+from untrue.stats.types import Comparison, Interval, MetricValue, MetricValues
 
 if TYPE_CHECKING:
     from untrue.study.feedback import Policy
@@ -155,20 +155,6 @@ def ascii_numbers(text: str) -> str:
 SELF_JUDGED = "self-judged"  # stands beside the name of an arm that was its own judge
 
 
-class ArmRow(NamedTuple):
-    """One arm in one metric: its own estimate, and its comparison with its control; None where there is none."""
-
-    summary: ArmSummary
-    estimate: Interval | None
-    comparison: Comparison | None
-    flag: str
-
-    @property
-    def is_found(self) -> bool:
-        """Whether the difference counts as one, in a metric that decides: the p of others is not corrected."""
-        return self.comparison is not None and self.comparison.metric in PRIMARY and self.comparison.is_found
-
-
 def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
     """The metrics that an eval observes, those that decide first."""
     if analysis.record.witness is not None:
@@ -189,13 +175,14 @@ def flag(analysis: EvalAnalysis, arm: str) -> str:
     return SELF_JUDGED if analysis.self_judged(arm) else ""
 
 
-def arm_rows(analysis: EvalAnalysis, metric: Metric) -> list[ArmRow]:
-    """One row for each arm, in the order of the summaries."""
-    compared = {c.arm: c for c in analysis.comparisons if c.metric == metric.name}
-    return [
-        ArmRow(arm, getattr(arm, metric.name), compared.get(arm.arm), flag(analysis, arm.arm))
-        for arm in analysis.summaries
-    ]
+def with_control(analysis: EvalAnalysis, arm: str, metric: Metric) -> Comparison | None:
+    """The comparison of an arm with its control; None where there is none."""
+    return next((c for c in analysis.comparisons if (c.arm, c.metric) == (arm, metric.name)), None)
+
+
+def is_found(comparison: Comparison | None) -> bool:
+    """Whether a difference counts as one, in a metric that decides: the p of others is not corrected."""
+    return comparison is not None and comparison.metric in PRIMARY and comparison.is_found
 
 
 class PolicyRow(NamedTuple):

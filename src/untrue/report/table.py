@@ -19,12 +19,14 @@ from untrue.report.format import (
     PERCENT,
     SELF_JUDGED,
     Metric,
-    arm_rows,
     ascii_numbers,
     deciding,
+    flag,
+    is_found,
     label,
     metric_rows,
     p_value,
+    with_control,
 )
 from untrue.stats.compare import PRIMARY
 from untrue.stats.types import ArmSummary, MetricValues, Verdict
@@ -180,12 +182,13 @@ def _arms(analysis: EvalAnalysis, metric: Metric, between: str) -> Table:
     p = "p Holm" if metric.name in {*PRIMARY} else "p"
     for heading in ("n", "value [95 %]", "from control [95 %]", p, "MDE"):
         table.add_column(heading, justify="right", no_wrap=heading in {"n", p})
-    for row in arm_rows(analysis, metric):
-        compared, style = row.comparison, "bold" if row.is_found else ""
+    for summary in analysis.summaries:
+        compared = with_control(analysis, summary.arm, metric)
+        style = "bold" if is_found(compared) else ""
         table.add_row(
-            _named(row.summary.arm, row.flag),
-            str(row.summary.n),
-            safe_text(metric.unit.estimate(row.estimate, between), lines=True),
+            _named(summary.arm, flag(analysis, summary.arm)),
+            str(summary.n),
+            safe_text(metric.unit.estimate(getattr(summary, metric.name), between), lines=True),
             safe_text(metric.unit.change(compared and compared.difference, between), style, lines=True),
             safe_text(p_value(compared and compared.p_holm), style),
             safe_text(metric.unit.size(compared and compared.mde)),
