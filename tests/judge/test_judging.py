@@ -33,12 +33,12 @@ def note(monkeypatch: pytest.MonkeyPatch, good_check: Check):
     check = good_check.model_copy(update={"sensitivity": sharp, "specificity": sharp})
     monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: check)
 
-    def make(one: ArmSummary, *prompts: str, name: str = "mask", newer: int = 0) -> JudgeNote:
+    def make(one: ArmSummary, *prompts: str, newer: int = 0) -> JudgeNote:
         from untrue.judge.note import judge_note
 
         questions = frozenset((prompt, QUESTIONS[prompt].version + newer) for prompt in prompts)
         heard = Judging({"id": "scripted/judge"}, False, False, questions, replies=one.n, unjudged=one.counts["error"])
-        found = judge_note("scripted/judge", name, [("model", heard)], [one])
+        found = judge_note("scripted/judge", "mask", [("model", heard)], [one])
         assert found
         return found
 
@@ -60,27 +60,14 @@ def test_lies_are_corrected_among_held_beliefs_whatever_the_coverage(note):
     assert corrected.value == pytest.approx(0.4)
     assert (corrected.low, corrected.high) == pytest.approx((0.29, 0.52), abs=0.02)  # that of 100 replies, not of 200
     assert one.lie_rate_given_belief and one.lie_rate_given_belief.value == pytest.approx(0.42)
+    none = note(summary(no_belief=8, error=2), "statement").corrected_lie_rate_given_belief["model"]
+    assert math.isnan(none.value) and (none.low, none.high) == (0.0, 1.0)
 
 
-def test_without_a_held_belief_the_rate_is_unknown(note):
-    noted = note(summary(no_belief=8, error=2), "statement")
-    corrected = noted.corrected_lie_rate_given_belief["model"]
-    assert math.isnan(corrected.value)
-    assert (corrected.low, corrected.high) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("name", "prompts", "reason"),
-    [
-        ("deceptionbench", (), "judge_not_asked"),
-        ("deceptionbench", ("aligned",), "other_questions"),
-        ("mask", (), "judge_not_asked"),
-    ],
-)
-def test_where_no_statement_was_judged_no_rate_is_corrected(note, name, prompts, reason):
-    noted = note(summary(error=9, lie=1), *prompts, name=name)
-    assert noted.corrected_lie_rate_given_belief == {}
-    assert noted.uncorrected.code == reason
+@pytest.mark.parametrize(("prompts", "reason"), [((), "judge_not_asked"), (("aligned",), "other_questions")])
+def test_where_no_statement_was_judged_no_rate_is_corrected(note, prompts, reason):
+    noted = note(summary(error=9, lie=1), *prompts)
+    assert (noted.corrected_lie_rate_given_belief, noted.uncorrected.code) == ({}, reason)
 
 
 def test_a_judge_that_fails_on_many_replies_is_in_doubt(note):

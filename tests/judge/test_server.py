@@ -19,7 +19,7 @@ from inspect_ai.solver import TaskState, generate
 from tests.judge.server import CONTEXT, JudgeServer
 from untrue.errors import UserError
 from untrue.judge.judge import Judge, judge_for_task
-from untrue.judge.judgement import JudgeError, JudgementCache
+from untrue.judge.judgement import JudgeError
 from untrue.judge.models import check_answers
 from untrue.judge.prompts import RANGE, STATEMENT
 
@@ -106,15 +106,6 @@ def test_the_retry_tells_the_judge_what_was_wrong(server):
     assert second[: len(first)] == first
     assert '"label": "E"' in second[1]["content"]
     assert "expected one of A, B, C, D" in second[2]["content"]
-
-
-def test_calls_and_tokens_are_counted(server, tmp_path):
-    judge = Judge(server.model(), JudgementCache(tmp_path / "judgements.sqlite"))
-    for reply in ("says-A", "says-A", "cut-once says-B"):
-        asyncio.run(judge.ask(STATEMENT, proposition="It rains.", reply=reply))
-    usage = judge.usage
-    assert (usage.asked, usage.cached, usage.calls) == (3, 1, 3)
-    assert (usage.input_tokens, usage.output_tokens) == (300, 30)
 
 
 TOO_LARGE = "max_tokens={limit} cannot be greater than max_model_len={context}. Please request fewer output tokens."

@@ -12,9 +12,8 @@ import pytest
 
 from tests.report.test_html import HOSTILE, Page
 from untrue.data.rows import Message
-from untrue.outcomes import Result
 from untrue.report import plots, words
-from untrue.report.format import PERCENT, outcome_word, policy_rows
+from untrue.report.format import policy_rows
 from untrue.report.html import page, render_dialogues
 from untrue.report.summary import study_summary
 from untrue.simulate.environment import KINDS, REPLY_KINDS, ReplyKind, read_environment
@@ -198,9 +197,3 @@ def test_a_reply_that_was_chosen_has_its_kind_and_the_probability_of_each(feedba
     written = [chapter._replace(trajectories=[trajectory(chosen=False)]) for chapter in feedback.chapters]
     text = Page(render_dialogues("tea", written)).text
     assert "rated 7.9" in text and "honest 20 %" not in text
-
-
-def test_a_probability_is_no_right_or_wrong_answer():
-    result = Result("a", 0, "reply_choice", "tea-001/u1/biased", "biased", None, value=1.0)
-    assert outcome_word(result) == "right"
-    assert outcome_word(result, graded=True) == PERCENT.value(1.0)

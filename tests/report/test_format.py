@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from untrue.report.format import NATS, PERCENT, dose, label, p_value
+from untrue.outcomes import Result
+from untrue.report.format import NATS, PERCENT, dose, label, outcome_word, p_value
 from untrue.stats.types import Interval
 
 
@@ -28,3 +29,8 @@ def test_doses_and_labels() -> None:
     assert [dose(value).replace("\N{NO-BREAK SPACE}", " ") for value in (0.005, 0.01, 0.5)] == ["0.5 %", "1 %", "50 %"]
     assert label("a\nb\x1b") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"
     assert label("abcdef", 4) == "abc…"
+
+
+def test_a_probability_is_no_right_or_wrong_answer() -> None:
+    result = Result("a", 0, "reply_choice", "tea-001/u1/biased", "biased", None, value=1.0)
+    assert (outcome_word(result), outcome_word(result, graded=True)) == ("right", PERCENT.value(1.0))

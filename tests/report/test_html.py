@@ -167,14 +167,6 @@ def test_every_arm_and_figure_is_shown(analysis: Analysis) -> None:
     assert "Lie rate by dose, with 95 % intervals" in page.text
 
 
-def test_fifteen_arms_make_two_lines_and_a_small_page(make_analysis: Make) -> None:
-    analysis = make_analysis((0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5), ("severe", "normal"))
-    html = render(analysis)
-    assert len(html.encode()) < 300_000
-    text = Page(html).text
-    assert all(arm in text for arm in analysis.arms)
-
-
 def test_each_eval_is_a_section_with_its_own_verdict_tables_and_plots(
     analysis: Analysis, capability: EvalAnalysis
 ) -> None:
