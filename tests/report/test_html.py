@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from untrue.harness.eval import EvalSpec
 from untrue.outcomes import Outcome
 from untrue.report import words
 from untrue.report.html import render
-from untrue.stats.types import Comparison
+from untrue.study.config import Study
+from untrue.study.plan import Arm
 from untrue.study.results import Analysis, EvalAnalysis
 
 Make = Callable[..., Analysis]
@@ -62,60 +64,30 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def poisoned(analysis: Analysis, text: str) -> Analysis:
-    """The analysis with `text` in every place that takes text."""
-    return replace(
-        analysis,
-        **dict.fromkeys(("design", "command", "created"), text),
-        study=analysis.study.model_copy(update=dict.fromkeys(("name", "question", "model"), text)),
-        versions={text: text},
-        arms={f"{name} {text}": replace(arm, name=f"{name} {text}", level=text) for name, arm in analysis.arms.items()},
-        evals=[poisoned_eval(of_eval, text) for of_eval in analysis.evals],
-        training=[replace(training, arm=f"{training.arm} {text}") for training in analysis.training],
-        data=[note._replace(name=text, content_hash=text) for note in analysis.data],
-    )
+TEXTS = {"name", "arm", "control", "level", "category", "reason", "design", "command", "created", "content_hash"}
 
 
-def poisoned_eval(of_eval: EvalAnalysis, text: str) -> EvalAnalysis:
-    def named(comparison: Comparison) -> Comparison:
-        return replace(comparison, arm=f"{comparison.arm} {text}", control=f"{comparison.control} {text}")
-
-    verdict = of_eval.verdict
-    return replace(
-        of_eval,
-        spec=of_eval.spec.model_copy(update={"label": text}),
-        arms={f"{name} {text}": replace(arm, name=f"{name} {text}", level=text) for name, arm in of_eval.arms.items()},
-        items=of_eval.items._replace(name=text, content_hash=text),
-        verdict=replace(
-            verdict,
-            arms=tuple(
-                replace(
-                    arm,
-                    arm=f"{arm.arm} {text}",
-                    control=f"{arm.control} {text}",
-                    findings=tuple(found._replace(comparison=named(found.comparison)) for found in arm.findings),
-                )
-                for arm in verdict.arms
-            ),
-            compared=tuple(named(comparison) for comparison in verdict.compared),
-            notes=tuple(note._replace(arm=text) for note in verdict.notes),
-        ),
-        summaries=[
-            replace(s, arm=f"{s.arm} {text}", control=s.control and f"{s.control} {text}") for s in of_eval.summaries
-        ],
-        comparisons=[named(comparison) for comparison in of_eval.comparisons],
-        categories={
-            category: [named(comparison) for comparison in comparisons]
-            for category, comparisons in of_eval.categories.items()
-        },
-        changes=[
-            change._replace(
-                item=Shown.model_construct(id=text, texts={text: text, "Question": text}),
-                arm=replace(change.arm, arm=text, category=text, reason=text),
-            )
-            for change in of_eval.changes
-        ],
-    )
+def poisoned(value: Any, text: str) -> Any:
+    """The value with `text` in every place that takes text."""
+    match value:
+        case Study():
+            return value.model_copy(update=dict.fromkeys(("name", "question", "model"), text))
+        case EvalSpec():
+            return value.model_copy(update={"label": text})
+        case Shown():
+            return Shown.model_construct(id=text, texts={text: text, "Question": text})
+        case dict():
+            named = {key: f"{key} {text}" if isinstance(one, Arm | str) else key for key, one in value.items()}
+            return {named[key]: poisoned(one, text) for key, one in value.items()}
+    if isinstance(value, list) or type(value) is tuple:
+        return type(value)(poisoned(one, text) for one in value)
+    names = getattr(value, "_fields", None) or getattr(value, "__dataclass_fields__", None)
+    if not names:
+        return value
+    parts = {name: getattr(value, name) for name in names}
+    plain = {name for name, one in parts.items() if name in TEXTS and isinstance(one, str)}
+    changed = {name: f"{one} {text}" if name in plain else poisoned(one, text) for name, one in parts.items()}
+    return type(value)(**changed)
 
 
 def with_eval(analysis: Analysis, further: EvalAnalysis) -> Analysis:
