@@ -105,8 +105,7 @@ def test_it_runs_in_a_study_with_its_metrics_in_summary_and_page(
     priced = json.loads(untrue("run", path, "--out", "out", "--dry-run", "--json"))
     assert {one["eval"] for one in priced["evals"]} == {"secrets_kept"}
     assert all(one["judge"]["calls"] == 8 for one in priced["evals"])
-    text = " ".join(untrue("run", path, "--out", "out").split())
-    assert "tells the secret" in text
+    untrue("run", path, "--out", "out")
     summary = json.loads(Path("out/summary.json").read_text("utf-8"))["evals"]["secrets_kept"]
     assert summary["metrics"]["control"]["info"]["told_rate"]["label"] == "tells the secret"
     assert "told_rate" in summary["metrics"]["control"]["total"]
