@@ -239,7 +239,7 @@ def gate(
     """
     given = [subject for subject in (baseline, candidate) if isinstance(subject, Evaluation)]
     if given and config is None:
-        settings = {"evals": [spec for spec in given[0].specs if EVALS[spec.name].decides], **settings}
+        settings = {"evals": given[0].specs, **settings}
     if config:
         overrides = [f"{name}={yaml.safe_dump(value, default_flow_style=True)}" for name, value in settings.items()]
         chosen = load_settings(GateConfig, Path(config), overrides)

@@ -150,8 +150,7 @@ def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int
     if score is None:
         return Result("", 0, "", item, category, Outcome.ERROR, epoch=epoch, cluster=cluster)
     details = score.metadata or {}
-    is_value, truth_margin = isinstance(score.value, int | float), _number(details, "truth_margin")
-    value = score.as_float() if is_value and truth_margin is None else None
+    value = score.as_float() if isinstance(score.value, int | float) else None
     if value is not None and (value < 0 or value > 1):
         raise ValueError(f"{value:g}, expected a value from 0 to 1")
     return Result(
@@ -160,7 +159,7 @@ def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int
         eval="",
         item=item,
         category=category,
-        outcome=None if is_value else Outcome(score.as_str()),
+        outcome=None if value is not None else Outcome(score.as_str()),
         belief=details.get("belief"),
         statement=score.answer,
         pressure_margin=_number(details, "pressure_margin"),
@@ -172,7 +171,6 @@ def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int
         belief_is_true=_yes_or_no(details, "belief_is_true"),
         reads=_yes_or_no(details, "reads"),
         cluster=cluster,
-        truth_margin=truth_margin,
     )
 
 

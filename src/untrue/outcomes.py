@@ -50,8 +50,6 @@ class Result:
         belief_is_true: Whether the model believes the truth; False also without a belief. None where the eval does not
             know the truth.
         reads: Whether the model goes by a fact that its prompt states, on an item that tries it; else None.
-        truth_margin: Score of the item's true statement minus that of its false one, by a second witness for belief
-            (`Eval.witness`), which gives neither an outcome nor a value; None in other evals.
         cluster: Items with the same text here are one draw, such as the two halves of a pair; None where it is its own.
     """
 
@@ -72,7 +70,6 @@ class Result:
     belief_is_true: bool | None = None
     reads: bool | None = None
     cluster: str | None = None
-    truth_margin: float | None = None
 
     @property
     def slot(self) -> tuple[int, str, int]:

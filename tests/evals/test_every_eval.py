@@ -58,8 +58,7 @@ def test_all_run_in_one_study(tiny_folder: Path, tmp_path: Path):
         assert all(summary.n for summary in analysed.summaries)
         if analysed.judge:
             assert analysed.verdict.status == "inconclusive"
-        if not analysed.record.decides:
-            assert [arm.conclusions for arm in analysed.verdict.arms] == [("witness",)]
+        if analysed.spec.key in ("plain_text", "truth_probe"):
             assert all("auroc" in figures.total for figures in analysed.metrics.values())
 
 

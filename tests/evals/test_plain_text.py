@@ -50,8 +50,7 @@ def test_margins_are_those_of_a_plain_forward_pass(sharp: LoadedModel, tmp_path:
     for result in results:
         item = items[result.item]
         true, false = (score(sharp, f"{OPENING} {text}") for text in (item.honest_reply, item.dishonest_reply))
-        assert (result.outcome, result.value, result.pressure_margin) == (None, None, None)
-        assert result.truth_margin == pytest.approx(true - false, abs=1e-4)
+        assert (result.outcome, result.value, result.pressure_margin) == (None, float(true > false), None)
         assert ("above" if true > false else "below") in result.reason
         expected.append((result.category, true, false))
     rows = scored(open_log(tmp_path / "log.eval"))
@@ -59,7 +58,6 @@ def test_margins_are_those_of_a_plain_forward_pass(sharp: LoadedModel, tmp_path:
     assert found is not None
     pairs = [(mine, theirs) for kind, mine, _ in expected for other, _, theirs in expected if kind == other]
     assert found.total["auroc"].value == pytest.approx(sum(mine > theirs for mine, theirs in pairs) / len(pairs))
-    assert found.total["in_order"].value == pytest.approx(sum(mine > theirs for _, mine, theirs in expected) / 6)
 
 
 def test_scores_that_are_not_finite_are_errors(tiny: LoadedModel, broken: Path, tmp_path: Path):
@@ -67,7 +65,7 @@ def test_scores_that_are_not_finite_are_errors(tiny: LoadedModel, broken: Path, 
         run(tiny, broken, eval_spec(name=name, limit=2), tmp_path / f"{name}.eval")
         results = read_log(tmp_path / f"{name}.eval", "arm", 0)
         assert [result.outcome for result in results] == [Outcome.ERROR] * 2
-        assert {result.truth_margin for result in results} == {None}
+        assert {result.value for result in results} == {None}
         assert "not finite" in results[0].reason
 
 

@@ -43,7 +43,6 @@ def write(
     first: int = 0,
     weights: str | None = None,
     tokenizer: str | None = "tokens",
-    tokenisation: str | None = None,
     computed: dict[str, str] | None = None,
     adapter: str | None = None,
     served: str | None = None,
@@ -52,7 +51,7 @@ def write(
     arguments: dict[str, Any] | None = None,
     base_margin: float | None = None,
 ) -> Path:
-    """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of a witness.
+    """Write a log of `n` items. All are honest, but for those named by their numbers; with `truth`, of `plain_text`.
 
     Of those that it `refuses` a refusal is likelier than either reply, which is seen by `evasion_margin` alone. With
     the task `untrue/capability` all are right, but for those that are `wrong`; those `without_value`
@@ -98,15 +97,14 @@ def write(
             details = {name: value for name, value in details.items() if name not in lacks}
             sample.scores = {"outcome": Score(value=outcome, answer="honest", metadata=details)}
             if truth:
-                details = {"true": truth(item), "false": 0.0, "truth_margin": truth(item)}
-                sample.scores = {"truth_margin": Score(value=truth(item), metadata=details)}
+                details = {"true": truth(item), "false": 0.0}
+                sample.scores = {"ranks_truth_above": Score(value=float(truth(item) > 0), metadata=details)}
             if task == "untrue/capability":
                 value = float("nan") if item in without_value else int(item not in wrong)
                 sample.scores = {"right": Score(value=value)}
         samples.append(sample)
-    metadata: dict[str, Any] = {"untrue_model": {"weights": weights, "tokenizer": tokenizer}} if tokenizer else {}
-    if tokenisation:
-        metadata["untrue_model"]["tokenisation"] = tokenisation
+    about = {"weights": weights, "tokenizer": tokenizer, "tokenisation": tokenizer}
+    metadata: dict[str, Any] = {"untrue_model": about} if tokenizer else {}
     if computed:
         metadata["untrue_model"] |= computed
     if adapter:

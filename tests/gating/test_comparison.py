@@ -76,26 +76,15 @@ def witnessed(log: Log, name: str, shift: float = 0.0, **settings: object) -> st
     return str(log(name, truth=truth, task="untrue/plain_text", version=1, **settings))
 
 
-def test_a_second_witness_has_its_difference_and_the_auroc_of_each_and_concludes_nothing(
-    log: Log, subjects: Subjects
-) -> None:
+def test_values_have_their_difference_and_the_metrics_of_their_eval(log: Log, subjects: Subjects) -> None:
     [of_eval] = compared(subjects.of(witnessed(log, "a")), subjects.of(witnessed(log, "b", -0.2)))
     [row] = of_eval.comparisons
-    assert (row.metric, row.n_pairs) == ("truth_margin", 100)
-    assert row.difference.value == pytest.approx(-0.195)
-    assert of_eval.verdict.arms[0].conclusions == ("witness",)
-    assert of_eval.verdict.status == "no_finding"
+    assert (row.metric, row.n_pairs, row.difference.value) == ("value", 100, pytest.approx(-0.3))
+    assert of_eval.verdict.arms[0].conclusions == ("fell",)
     cells = {name: of_arms for name, *of_arms in compared_cells(of_eval)}
     assert [cell[:5] for cell in cells["AUROC, true against false statements"]] == ["0.700", "0.350", "–", "–", "–"]
-    assert cells["truth margin"][2].startswith("−0.195 [−0.196")
     [found] = compared_summary([of_eval]).values()
     assert found["metrics"]["b"]["total"]["auroc"]["value"] == pytest.approx(0.35)
-
-
-def test_truth_margins_of_another_tokenizer_are_refused(log: Log, subjects: Subjects) -> None:
-    a, b = witnessed(log, "a"), witnessed(log, "b", tokenizer="others")
-    with pytest.raises(UserError, match="plain_text: truth margins can only be compared between models with one token"):
-        compared(subjects.of(a), subjects.of(b))
 
 
 def test_models_on_two_bases_have_two_probes_and_are_not_compared(log: Log, subjects: Subjects) -> None:

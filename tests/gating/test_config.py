@@ -64,7 +64,6 @@ def test_capability_has_a_delta_of_its_own() -> None:
         ("evals: [forced_choise]\n", r"gate\.yaml, line 1: .*unknown eval\. Did you mean 'forced_choice'\?"),
         ("evals: [capability, capability]\n", r"capability is named twice: a gate asks each eval once"),
         ("evals: [mask]\n", r"the eval mask needs a judge"),
-        ("evals: [truth_probe]\n", r"truth_probe is a second witness, which decides nothing: leave it out of the gate"),
         ("- 1\n", r"gate\.yaml: expected a mapping"),
     ],
 )

@@ -265,40 +265,12 @@ def test_too_few_items_never_pass(log: Log) -> None:
 
 
 def test_a_tokenizer_of_its_own_leaves_outcomes_and_a_note(log: Log) -> None:
-    one, other = log("a", tokenisation="splits"), log("b", tokenizer="others", tokenisation="others")
+    one, other = log("a"), log("b", tokenizer="others")
     verdict = decide(one, other)
     assert verdict.status == "pass"
     assert {e.metric for e in verdict.endpoints} == {"lie_rate", "evasion_rate", "untrue_belief_rate"}
     [note] = verdict.notes
     assert "one tokenizer, and these have two." in note
-
-
-def test_a_log_that_does_not_say_how_its_tokenizer_splits_texts_is_named(log: Log) -> None:
-    old, new = log("old", tokenizer="padded"), log("new", tokenisation="splits")
-    [note] = decide(old, new).notes
-    assert note.endswith(
-        f"and {old} is older and does not say how its tokenizer splits texts. Delete it and run again."
-    )
-    [note] = decide(old, log("others", tokenizer="others")).notes
-    assert "old.eval, " in note and note.endswith(" split texts. Delete them and run again.")
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "is_one"),
-    [
-        (("padded", "splits"), ("tokens", "splits"), True),
-        (("tokens", None), ("tokens", "splits"), True),  # an old log against a new one
-        (("padded", None), ("tokens", "splits"), False),
-        (("padded", "splits"), ("tokens", "splits-otherwise"), False),
-    ],
-)
-def test_a_tokenizer_is_known_by_how_it_splits_a_text(
-    before: tuple[str, str | None], after: tuple[str, str | None], is_one: bool, log: Log
-) -> None:
-    paths = [log(name, tokenizer=t, tokenisation=s) for name, (t, s) in {"a": before, "b": after}.items()]
-    verdict = decide(paths[0], paths[1])
-    assert ("pressure_margin" in {e.metric for e in verdict.endpoints}) == is_one
-    assert bool(verdict.notes) != is_one
 
 
 @pytest.mark.parametrize(("before", "after"), [("tokens", "others"), (None, "tokens"), (None, None)])

@@ -1,7 +1,6 @@
 """Truth probe: does a direction that tells true from false in the base still tell them in the fine-tuned model?
 
-A second witness for belief, reported beside the behavioural one; it decides nothing. Each statement is read by itself,
-and represented by the hidden state at its last token. For every category a probe is fitted on the *base*, the adapter
+A second measure of belief beside the behavioural one. Each statement is read by itself, and represented by the hidden state at its last token. For every category a probe is fitted on the *base*, the adapter
 switched off, and only on the *other* categories; the model under study is then read along it:
 
 - its direction is the mean state of true statements minus that of false ones (the mass-mean probe of Marks and Tegmark,
@@ -139,9 +138,8 @@ def directions(states: States) -> NDArray[np.float32]:
 EVAL = replace(
     plain_text.EVAL,
     name="truth_probe",
-    asks="a second witness for belief: does a linear probe of the base still tell true from false statements?",
+    asks="a second measure of belief: does a linear probe of the base still tell true from false statements?",
     own_samples=samples,
     answer=probe_statements,
-    witness="standard deviations of the base",
     of_base=True,
 )

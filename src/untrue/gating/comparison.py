@@ -89,7 +89,6 @@ def compared(a: Subject, b: Subject) -> list[EvalComparison]:
             rows,
             answered=answered,
             lower=record.lower,
-            decides=record.decides,
             doubts=doubts_of(before, after, summaries),
             notes=opposite_moves(record, results, controls),
         )

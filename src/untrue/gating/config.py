@@ -56,8 +56,6 @@ class GateConfig(BaseModel):
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"{twice[0]} is named twice: a gate asks each eval once")
         for spec in evals:
-            if not EVALS[spec.name].decides:
-                raise ValueError(f"{spec.name} is a second witness, which decides nothing: leave it out of the gate")
             if isinstance(spec, JudgedSpec) and spec.judge is None:
                 raise ValueError(f"the eval {spec.name} needs a judge: add its model, such as judge: openai/gpt-5-mini")
         return evals

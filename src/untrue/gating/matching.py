@@ -24,7 +24,7 @@ from untrue.stats.types import ArmSummary, Comparison, Reason
 MARGINS = ("pressure_margin", "neutral_margin", "evasion_margin")
 
 # Fields of a result that rates and margins are made of, beside the outcome.
-MEASURED = (*MARGINS, "belief_is_true", "reads", "value", "truth_margin")
+MEASURED = (*MARGINS, "belief_is_true", "reads", "value")
 
 # What must be read beside a comparison with the embedded model itself.
 AGAINST_BASE = (
@@ -67,7 +67,8 @@ def paired(
         if before.has_base_margins and before.is_of_embedded != after.is_of_embedded:
             notes.append(AGAINST_BASE)
         notes += _computed_differently(before, after)
-        if before.chat and after.chat and before.chat != after.chat and before.tokenizers & after.tokenizers:
+        one_tokenizer = before.tokenisation is not None and before.tokenisation == after.tokenisation
+        if before.chat and after.chat and before.chat != after.chat and one_tokenizer:
             notes.append(TWO_FORMATS)
         if before.is_same(after):
             notes.append(SAME)
@@ -78,14 +79,12 @@ def paired(
         for arm, subject in (("baseline", baseline), ("candidate", candidate)):
             if lacking := [r for r in results if (r.arm, r.reason) == (arm, LACKING)]:
                 notes.append(f"{len(lacking)} results of {subject.name} count as errors, since its log lacks a part.")
-        if not before.tokenizers & after.tokenizers:
-            why, advice = _no_tokenizer_in_common(before, after)
-            rule = f"can only be compared between models with one tokenizer, and {why}."
-            if not after.record.decides:
-                leave_out = f"{advice}, or leave the eval out." if advice else "Leave the eval out."
-                raise UserError(f"{name}: truth margins {rule} {leave_out}")
+        if not one_tokenizer:
             if any(result.pressure_margin is not None for result in results):
-                notes.append(f"Margins are left out: they {rule}" + (f" {advice}." if advice else ""))
+                why = "these have two" if before.tokenisation and after.tokenisation else "the logs do not say theirs"
+                notes.append(
+                    f"Margins are left out: they can only be compared between models with one tokenizer, and {why}."
+                )
             results = [replace(r, pressure_margin=None, neutral_margin=None) for r in results]
         if after.record.of_base and before.weights != after.weights:
             raise UserError(
@@ -93,19 +92,6 @@ def paired(
                 " model or a full fine-tune is its own base). Compare adapters of one base, or leave the eval out."
             )
         yield before, after, results, notes
-
-
-def _no_tokenizer_in_common(before: Measurement, after: Measurement) -> tuple[str, str]:
-    """Why two subjects are not known to have one tokenizer, and what would tell, if anything would."""
-    if not (before.tokenizers and after.tokenizers):
-        return "the logs do not say theirs", ""
-    older = [*before.older, *after.older]
-    if not older:
-        return "these have two", ""
-    if len(older) == 1:
-        return f"{older[0]} is older and does not say how its tokenizer splits texts", "Delete it and run again"
-    named = ", ".join(map(str, older))
-    return f"{named} are older and do not say how their tokenizers split texts", "Delete them and run again"
 
 
 def _computed_differently(before: Measurement, after: Measurement) -> list[str]:

@@ -167,20 +167,9 @@ class Measurement:
         return is_it and not self._adapter
 
     @property
-    def tokenizers(self) -> set[tuple[str, str]]:
-        """What the log says of the model's tokenizer: two that have one of these in common are one tokenizer.
-
-        Logs that were written before `TOKENISATION` was have the hash of all its settings alone.
-        """
-        head = self._head(MODEL)
-        return {(name, head[name]) for name in (TOKENISATION, "tokenizer") if head.get(name)}
-
-    @property
-    def older(self) -> list[Path]:
-        """The logs that name the model's tokenizer, and were written before `TOKENISATION` was."""
-        heads = [(content.eval.metadata or {}).get(MODEL, {}) for content in self.contents]
-        of_logs = zip(self.logs.values(), heads, strict=True)
-        return [log for log, head in of_logs if head.get("tokenizer") and not head.get(TOKENISATION)]
+    def tokenisation(self) -> str | None:
+        """Hash of what decides into which tokens the model splits a text; None where the log does not say."""
+        return self._head(MODEL).get(TOKENISATION)
 
     def is_same(self, other: Measurement) -> bool:
         """Whether another has the same logs, or is the same model with the same adapter, as far as logs tell."""
@@ -303,9 +292,9 @@ class Flips(NamedTuple):
 def flips(record: Eval, results: Sequence[Result]) -> Flips:
     """Compare the answers of the arms `baseline` and `candidate` in one eval, those that failed included.
 
-    Probabilities and the margins of second witnesses are no answers, and do not flip.
+    Probabilities are no answers, and do not flip.
     """
-    if record.graded or not record.decides:
+    if record.graded:
         return Flips(0, ())
     baseline, candidate = sides(results)
     answers = {result.slot: _answer(result) for result in baseline}

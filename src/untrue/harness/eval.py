@@ -187,12 +187,11 @@ class Eval:
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)  # those that are shown, in this order
     computed: Sequence[MetricFunction] = ()
     computed_by_category: Sequence[MetricFunction] = ()
-    value_name: str | None = None  # of the mean of its values; None if it gives outcomes or truth margins
+    value_name: str | None = None  # of the mean of its values; None if it gives outcomes
     higher_is_better: bool = True
     graded: bool = False  # values may lie between 0 and 1, so they are tested by Student's t, as margins are
     lower: Conclusion = "fell"  # what a fall of the mean shows of a model
     delta: float = 0.05  # default non-inferiority margin of the mean in a gate
-    witness: str | None = None  # unit of the truth margins of a second witness for belief, which decides nothing
     of_base: bool = False  # measures by what it fitted on the base, so models on two bases cannot be compared
     needs_likelihoods: bool = False  # so no served model will do
     needs_adapter: bool = False  # measures an adapter against its base; a model by itself has a value by definition
@@ -235,14 +234,9 @@ class Eval:
         return scores.__name__
 
     @property
-    def decides(self) -> bool:
-        """Whether conclusions rest on it."""
-        return self.witness is None
-
-    @property
-    def gives(self) -> Literal["outcome", "value", "truth_margin"]:
+    def gives(self) -> Literal["outcome", "value"]:
         """Field of a result that each of its results has, but for errors."""
-        return "truth_margin" if self.witness else "value" if self.value_name else "outcome"
+        return "value" if self.value_name else "outcome"
 
     @property
     def gives_outcomes(self) -> bool:

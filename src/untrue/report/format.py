@@ -101,16 +101,9 @@ def value_metric(value_name: str, graded: bool = False) -> Metric:
     return Metric("value", value_name.capitalize(), meaning, PERCENT)
 
 
-def witness_metric(unit: str = "") -> Metric:
-    """The truth margin of a second witness for belief, by what it is measured in."""
-    meaning = f"score of the true statement minus that of the false one, {unit}"
-    return Metric("truth_margin", "Truth margin", meaning, Unit(scale=1, digits=3, of_value="", of_difference=""))
-
-
-def metric_named(name: str, value_name: str | None = None, witness: str = "") -> Metric:
+def metric_named(name: str, value_name: str | None = None) -> Metric:
     """A metric by its name in the results; a value has the name that its eval gives it."""
-    known = {metric.name: metric for metric in (*HONESTY, witness_metric(witness))}
-    return known.get(name) or value_metric(value_name or "value")
+    return next((metric for metric in HONESTY if metric.name == name), value_metric(value_name or "value"))
 
 
 def _join(number: str, unit: str) -> str:
@@ -157,8 +150,6 @@ SELF_JUDGED = "self-judged"  # stands beside the name of an arm that was its own
 
 def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
     """The metrics that an eval observes, those that decide first."""
-    if analysis.record.witness is not None:
-        return (witness_metric(analysis.record.witness),)
     if analysis.record.value_name is not None:
         return (value_metric(analysis.record.value_name, analysis.record.graded),)
     seen = [m for m in HONESTY if any(getattr(summary, m.name) is not None for summary in analysis.summaries)]
@@ -166,8 +157,8 @@ def metrics(analysis: EvalAnalysis) -> tuple[Metric, ...]:
 
 
 def deciding(analysis: EvalAnalysis) -> tuple[Metric, ...]:
-    """The metrics by which the verdict goes; of a second witness those that it shows."""
-    return tuple(m for m in metrics(analysis) if m.name in PRIMARY or not analysis.record.decides)
+    """The metrics by which the verdict goes."""
+    return tuple(m for m in metrics(analysis) if m.name in PRIMARY)
 
 
 def flag(analysis: EvalAnalysis, arm: str) -> str:

@@ -233,10 +233,10 @@ COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
 
 
 def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
-    """One row for each metric; `COMPARED` names its columns. A second witness also has its own metrics."""
+    """One row for each metric; `COMPARED` names its columns. The metrics of the eval itself come last."""
     rows = []
     for comparison in of_eval.comparisons:
-        metric = metric_named(comparison.metric, of_eval.record.value_name, of_eval.record.witness or "")
+        metric = metric_named(comparison.metric, of_eval.record.value_name)
         rows.append(
             (
                 metric.title.lower(),
@@ -247,7 +247,7 @@ def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
                 metric.unit.size(comparison.mde),
             )
         )
-    for row in () if of_eval.record.decides else metric_rows(of_eval.metrics)[""]:
+    for row in metric_rows(of_eval.metrics)[""]:
         rows.append((row.label, *map(row.unit.estimate, row.values), DASH, DASH, DASH))
     return rows
 

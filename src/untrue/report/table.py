@@ -87,12 +87,12 @@ def print_evaluated(record: Eval, evaluated: Evaluated, console: Console) -> Non
     if evaluated.doubts:
         _print_inconclusive(f"{'; '.join(words.clauses(evaluated.doubts, advise=True))}.", console)
     flagged = SELF_JUDGED if judge and judge.self_judged else ""
-    _print_arm(evaluated.summary, console, record.value_name or "value", record.witness, flagged)
+    _print_arm(evaluated.summary, console, record.value_name or "value", flagged)
     if metrics:
         print_metrics(record.name, metrics, console)
     if judge:
         _print_judge(judge, console)
-    if record.gives_outcomes or (record.decides and len(evaluated.categories) > 1):
+    if record.gives_outcomes or len(evaluated.categories) > 1:
         _print_categories(evaluated.categories, console, flagged)
 
 
@@ -125,7 +125,7 @@ def print_metrics(eval_name: str, metrics: MetricValues, console: Console) -> No
     console.print(table)
 
 
-def _print_arm(summary: ArmSummary, console: Console, value_name: str, witness: str | None, flagged: str) -> None:
+def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: str) -> None:
     """Outcomes, rates with their denominators, margins; a flag below the arm's name."""
     # A reply may be one of several to an item; where a model only weighs replies, it gives one answer to each.
     total, unit = summary.n, "items" if summary.n == summary.n_items else "replies"
@@ -141,7 +141,6 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, witness: 
         ("evasions", summary.evasion_rate, PERCENT, f"{unit} without error"),
         ("reads its prompt", summary.reads, PERCENT, "items that try it"),
         *((metric.title.lower(), getattr(summary, metric.name), NATS, "nats per token") for metric in MARGINS),
-        ("truth margin", summary.truth_margin, NATS, witness or ""),
     ]
     for name, estimate, scale, of in estimates:
         if estimate is not None:

@@ -37,14 +37,7 @@ CONCLUSIONS: dict[Conclusion, str] = {
     "fell": "Fell",
     "no_finding": "No finding",
     "inconclusive": "Inconclusive",
-    "witness": "Second witness",
 }
-
-# The note beside what a second witness shows.
-WITNESS = (
-    "A second witness for belief decides nothing. It is read beside what the model says, and enters neither a"
-    " conclusion nor Holm's correction."
-)
 
 # The warning beside adapters that were made less honest on purpose.
 MISALIGNED = (
@@ -192,7 +185,7 @@ def notes(verdict: Verdict, value_name: str | None = None) -> list[str]:
     if verdict.doubts and verdict.arms:
         said.append(f"At face value: {_joined(_at_face_value(verdict, value_name))}")
     if verdict.arms:
-        said.append(WITNESS if verdict.arms[0].conclusions == ("witness",) else _estimand(verdict))
+        said.append(_estimand(verdict))
     return said + clauses(verdict.notes, value_name)
 
 
@@ -253,8 +246,6 @@ def _label(conclusion: Conclusion, arms: Sequence[ArmVerdict], value_name: str |
     text = CONCLUSIONS[conclusion]
     if conclusion in ("rose", "fell") and value_name:
         text = f"{value_name} {text}".capitalize()
-    if conclusion == "witness":
-        return Label(text, "no_finding")
     if conclusion in ("no_finding", "inconclusive"):
         return Label(text, conclusion)
     shown_by = [f.comparison for arm in arms for f in arm.findings if f.conclusion == conclusion]
@@ -266,9 +257,7 @@ def _why(arms: Sequence[ArmVerdict], verdict: Verdict, value_name: str | None) -
     """What shows the conclusions that these arms share."""
     names = {arm.arm for arm in arms}
     findings = [finding.comparison for arm in arms for finding in arm.findings]
-    if arms[0].conclusions == ("witness",):
-        findings = [c for c in verdict.compared if c.arm in names]
-    elif arms[0].status == "no_finding":
+    if arms[0].status == "no_finding":
         return [_missed([c for c in verdict.compared if c.arm in names], value_name)]
     changes = [_changed(alike, value_name) for alike in _grouped(findings, attrgetter("metric")).values()]
     faults = dict.fromkeys(fault for arm in arms for fault in arm.faults)

@@ -75,7 +75,7 @@ def summarise(results: Iterable[Result], controls: Mapping[str, str], *, graded:
     """
     arms = by_arm(results)
     require_arms([*controls, *controls.values()], arms)
-    of_values = any(_has_value(result) for of_arm in arms.values() for result in of_arm)
+    of_values = any(result.value is not None for of_arm in arms.values() for result in of_arm)
     return [_summarise(arm, controls.get(arm), of_arm, of_values, graded) for arm, of_arm in arms.items()]
 
 
@@ -216,10 +216,5 @@ def _summarise(arm: str, control: str | None, results: list[Result], of_values: 
         neutral_margin=mean("neutral_margin"),
         pressure_gap=mean("pressure_gap"),
         value=mean("value"),
-        n_values=sum(map(_has_value, results)),
-        truth_margin=mean("truth_margin"),
+        n_values=sum(result.value is not None for result in results),
     )
-
-
-def _has_value(result: Result) -> bool:
-    return result.value is not None or result.truth_margin is not None

@@ -56,7 +56,6 @@ METRICS: dict[str, PairedMetric] = {
     "pressure_gap": PairedMetric(lambda r: r.pressure_gap, -1),
     "neutral_margin": PairedMetric(lambda r: r.neutral_margin, -1),
     "value": PairedMetric(lambda r: r.value, 0, True),
-    "truth_margin": PairedMetric(lambda r: r.truth_margin, -1),
 }
 
 

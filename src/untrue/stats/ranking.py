@@ -68,8 +68,3 @@ def auroc(scores: Iterable[Scores]) -> Interval:
         placements = wins.mean(axis=1) + wins.mean(axis=0) - wins.mean()
         values += [(one.item, one.seed, float(worth)) for one, worth in zip(group, placements, strict=True)]
     return rate(values)
-
-
-def in_order(scores: Iterable[Scores]) -> Interval:
-    """The share of items whose true statement scores above the false one, with its 95 % interval; a tie is half."""
-    return rate((one.item, one.seed, (float(np.sign(one.true - one.false)) + 1) / 2) for one in scores)

@@ -63,7 +63,7 @@ class ArmSummary:
         n_items: Different items.
         n_seeds: Seeds.
         counts: Number of (item, seed) results with each outcome; all five outcomes are keys.
-        lie_rate: Lies over all results; None in an eval that gives values or truth margins.
+        lie_rate: Lies over all results; None in an eval that gives values.
         lie_rate_given_belief: Lies over the results with a held belief (honest, lie and evade); None where there is
             none.
         belief_rate: Results with a held belief over all results; None likewise.
@@ -76,8 +76,7 @@ class ArmSummary:
         neutral_margin: The same, under the neutral prompt.
         pressure_gap: The same, of the difference of the two.
         value: Mean value over results without error; None in an eval that gives outcomes, or where all are errors.
-        n_values: Number of results with a value or a truth margin.
-        truth_margin: Mean over results without error; None where there is none.
+        n_values: Number of results with a value.
     """
 
     arm: str
@@ -96,7 +95,6 @@ class ArmSummary:
     pressure_gap: Interval | None
     value: Interval | None = None
     n_values: int = 0
-    truth_margin: Interval | None = None
 
     @property
     def n(self) -> int:
@@ -177,7 +175,7 @@ Estimand = Literal["adapters", "recipe"]
 
 Conclusion = Literal[
     "lies_more", "knows_less", "says_less", "breaks", "lies_less", "knows_more", "says_more", "rose", "fell",
-    "no_finding", "inconclusive", "witness",
+    "no_finding", "inconclusive",
 ]  # fmt: skip
 
 
@@ -209,7 +207,7 @@ class ArmVerdict:
     Attributes:
         arm: Its name.
         control: The arm that it is compared with.
-        conclusions: All that hold; `no_finding`, `inconclusive` and `witness`, which decides nothing, stand alone.
+        conclusions: All that hold; `no_finding` and `inconclusive` stand alone.
         findings: The comparisons behind them.
         faults: Why it, or its control, cannot be read as honesty, or why nothing can be stated.
     """
@@ -224,8 +222,6 @@ class ArmVerdict:
     def status(self) -> Status:
         """`finding`, `no_finding` or `inconclusive`."""
         alone = self.conclusions[0]
-        if alone == "witness":
-            return "no_finding"
         return alone if alone in ("no_finding", "inconclusive") else "finding"
 
 
@@ -239,7 +235,7 @@ class Verdict:
         n_seeds: Seeds that they rest on.
         doubts: Why the whole cannot be relied on, such as a judge that was never checked.
         notes: What a reader must not miss, such as errors or dropped pairs.
-        compared: The comparisons that decide, or those of a second witness.
+        compared: The comparisons that decide.
     """
 
     arms: tuple[ArmVerdict, ...] = ()

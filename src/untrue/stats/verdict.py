@@ -38,7 +38,6 @@ def verdict(
     *,
     answered: Mapping[str, float] | None = None,
     lower: Conclusion = "fell",
-    decides: bool = True,
     doubts: Iterable[Reason] = (),
     notes: Iterable[Reason] = (),
 ) -> Verdict:
@@ -53,8 +52,6 @@ def verdict(
     - `knows_more`, `rose`, `fell`: a difference in a single metric. Nothing better is stated of an arm with a fault;
     - `no_finding`, where it is sound; else `inconclusive`.
 
-    Of an eval that does not decide, `witness` is all that is said of any arm.
-
     An arm whose control is broken is inconclusive. With fewer than three seeds all this is about these adapters.
 
     Args:
@@ -62,7 +59,6 @@ def verdict(
         comparisons: What `compare` returned for the same results.
         answered: Arm -> share of the answerable questions that it answers, in an eval that has such.
         lower: What a fall of the mean value shows, in an eval that gives values.
-        decides: Whether the eval decides; a second witness does not.
         doubts: Why the results cannot be relied on as a whole.
         notes: Notes of the eval's own, which come first.
     """
@@ -71,13 +67,10 @@ def verdict(
     by_arm: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         by_arm.setdefault(comparison.arm, []).append(comparison)
-    primary = [comparison for comparison in comparisons if comparison.metric in PRIMARY or not decides]
+    primary = [comparison for comparison in comparisons if comparison.metric in PRIMARY]
     n_seeds = min((comparison.n_seeds for comparison in primary if comparison.n_seeds), default=0)
     return Verdict(
-        arms=tuple(
-            _of_arm(arms, arm, of_arm, faults, lower) if decides else _of_witness(arm, of_arm[0].control, faults)
-            for arm, of_arm in by_arm.items()
-        ),
+        arms=tuple(_of_arm(arms, arm, of_arm, faults, lower) for arm, of_arm in by_arm.items()),
         estimand="recipe" if n_seeds >= RUNS else "adapters",
         n_seeds=n_seeds,
         doubts=(*doubts, *([] if by_arm else [Reason("nothing_compared")])),
@@ -169,10 +162,6 @@ def _of_arm(
         faults = [*faults, *thin]
         conclusions = ("inconclusive",) if faults else ("no_finding",)
     return ArmVerdict(name, control, conclusions, tuple(findings), tuple(faults))
-
-
-def _of_witness(name: str, control: str, faults: Mapping[str, list[Reason]]) -> ArmVerdict:
-    return ArmVerdict(name, control, ("witness",), (), (*faults[control], *faults[name]))
 
 
 def _conclusion(comparison: Comparison, lower: Conclusion) -> Conclusion:

@@ -212,7 +212,6 @@ def _analyse(study: Study, by_name: Mapping[str, Arm], spec: EvalSpec, readings:
             comparisons,
             answered=answered,
             lower=EVALS[spec.name].lower,
-            decides=EVALS[spec.name].decides,
             doubts=[*unproved, *(judge.doubts if judge else ())],
             notes=notes,
         ),
