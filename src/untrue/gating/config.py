@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from untrue.harness.catalogue import EVALS, eval_spec
+from untrue.harness.catalogue import eval_spec
 from untrue.harness.eval import Eval, EvalSpec, JudgedSpec
 from untrue.study.config import AnEval, named_evals
 
