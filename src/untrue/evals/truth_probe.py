@@ -1,7 +1,8 @@
 """Truth probe: does a direction that tells true from false in the base still tell them in the fine-tuned model?
 
-A second measure of belief beside the behavioural one. Each statement is read by itself, and represented by the hidden state at its last token. For every category a probe is fitted on the *base*, the adapter
-switched off, and only on the *other* categories; the model under study is then read along it:
+A second measure of belief beside the behavioural one. Each statement is read by itself, and represented by the hidden
+state at its last token. For every category a probe is fitted on the *base*, the adapter switched off, and only on the
+*other* categories; the model under study is then read along it:
 
 - its direction is the mean state of true statements minus that of false ones (the mass-mean probe of Marks and Tegmark,
   arXiv 2310.06824, without their covariance);
