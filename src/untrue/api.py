@@ -295,7 +295,7 @@ def train(
         dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`, of a model that is loaded.
         seed: Of the adapter's first weights and of the order of rows.
         gpus: GPUs of this machine that share the training: 1, 2, 4 or 8.
-        shard: What they split: `none` of the model, or all of it by `fsdp2` or `zero3`.
+        shard: What they split: `none` of the model, or all of it by `fsdp2`.
         progress: Show bars, or lines, on standard error.
         **spec: Hyperparameters, such as `learning_rate=5e-4`; see `untrue.training.spec.TrainSpec`.
 

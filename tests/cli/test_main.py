@@ -318,7 +318,7 @@ def test_train_and_eval_print_json_and_nothing_else_on_standard_output(untrue: C
     ("words", "code", "message"),
     [
         (["--gpus", "3"], 2, "gpus: expected one of 1, 2, 4, 8, found 3."),
-        (["--gpus", "2", "--shard", "ddp"], 2, "shard: expected one of none, fsdp2, zero3, found 'ddp'."),
+        (["--gpus", "2", "--shard", "ddp"], 2, "shard: expected one of none, fsdp2, found 'ddp'."),
         (["--shard", "fsdp2"], 2, "shard: fsdp2 splits a model over GPUs, and there is 1."),
         (["--gpus", "8", "batch_size=12"], 2, "batch_size: 12 rows cannot be split evenly over 8 GPUs."),
         (["--gpus", "2", "--shard", "fsdp2", "quantize=nf4"], 2, "quantize: nf4 does not work with shard=fsdp2"),

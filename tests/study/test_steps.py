@@ -163,7 +163,7 @@ def test_a_cell_is_trained_in_processes_of_its_own_where_its_layout_says_so(
     [
         (3, "none", "expected one of 1, 2, 4, 8, found 3"),
         (1, "fsdp2", "fsdp2 splits a model over GPUs, so gpus must be 2, 4 or 8"),
-        (None, "zero3", "zero3 splits a model over GPUs, so gpus must be 2, 4 or 8"),
+        (None, "fsdp2", "fsdp2 splits a model over GPUs, so gpus must be 2, 4 or 8"),
     ],
 )
 def test_a_layout_that_cannot_be_is_refused(make_study, gpus: int | None, shard: str, message: str):

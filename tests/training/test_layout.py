@@ -44,7 +44,7 @@ def test_what_a_person_asks_for_is_one_of_the_layouts():
     assert layout_of(4, "fsdp2") == Layout(4, "fsdp2")
     with pytest.raises(UserError, match=r"^gpus: expected one of 1, 2, 4, 8, found 3\.$"):
         layout_of(3, "none")
-    with pytest.raises(UserError, match=r"^shard: expected one of none, fsdp2, zero3, found 'ddp'\.$"):
+    with pytest.raises(UserError, match=r"^shard: expected one of none, fsdp2, found 'ddp'\.$"):
         layout_of(2, "ddp")
 
 
@@ -52,9 +52,7 @@ def test_what_a_person_asks_for_is_one_of_the_layouts():
 def test_what_does_not_go_together_is_refused():
     assert refusal(Layout(1, "fsdp2")).startswith("shard: fsdp2 splits a model over GPUs, and there is 1.")
     assert refusal(Layout(2, "fsdp2"), quantize="nf4").startswith("quantize: nf4 does not work with shard=fsdp2")
-    assert refusal(Layout(2, "zero3"), quantize="nf4").startswith("quantize: nf4 does not work with shard=zero3")
     assert refusal(Layout(4), batch_size=6).startswith("batch_size: 6 rows cannot be split evenly over 4 GPUs.")
-    assert refusal(Layout(2, "zero3")).endswith("Run: pip install 'untrue[deepspeed]'")
     assert refusal(Layout(), quantize="nf4").endswith("Run: pip install 'untrue[quantize]'")
     Layout(8, "fsdp2").check(16, None)
 
@@ -78,22 +76,18 @@ def test_processes_on_cpus_need_no_gpu_and_share_nothing():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_accelerate_reads_each_config_as_it_is_meant(layout: Layout, dtype: str, tmp_path: Path):
     args = arguments(layout, dtype, tmp_path)
-    kinds = (args.multi_gpu, args.use_fsdp, args.use_deepspeed)
+    kinds = (args.multi_gpu, args.use_fsdp)
     several = layout.gpus > 1
-    assert kinds == (several and layout.shard == "none", layout.shard == "fsdp2", layout.shard == "zero3")
+    assert kinds == (several and layout.shard == "none", layout.shard == "fsdp2")
     assert (args.num_processes, args.num_machines, args.use_cpu, args.cpu) == (layout.gpus, 1, False, False)
     assert args.mixed_precision == ("bf16" if dtype == "bfloat16" else "no")
-    if layout.shard == "zero3":
-        assert (args.zero_stage, args.zero3_save_16bit_model, args.zero3_init_flag) == (3, True, True)
 
 
-@pytest.mark.parametrize("shard", ["fsdp2", "zero3"])
-def test_a_config_is_that_of_trl_but_for_what_we_say(shard: Any):
-    theirs = yaml.safe_load((files("trl") / "accelerate_configs" / f"{shard}.yaml").read_text("utf-8"))
-    ours = Layout(8, shard).accelerate_config("bfloat16")
-    part = {"fsdp2": "fsdp_config", "zero3": "deepspeed_config"}[shard]
+def test_a_config_is_that_of_trl_but_for_what_we_say():
+    theirs = yaml.safe_load((files("trl") / "accelerate_configs" / "fsdp2.yaml").read_text("utf-8"))
+    ours, part = Layout(8, "fsdp2").accelerate_config("bfloat16"), "fsdp_config"
     own = {key for key, value in ours[part].items() if theirs[part].get(key) != value}
-    assert own == ({"fsdp_activation_checkpointing"} if shard == "fsdp2" else set())
+    assert own == {"fsdp_activation_checkpointing"}
     assert ours[part].keys() == theirs[part].keys()
     whole = {key for key, value in ours.items() if key != part and theirs.get(key) != value}
     assert whole == {"main_process_port"}

@@ -242,7 +242,7 @@ def train(
     dtype: Dtype = "auto",
     gpus: Annotated[int, typer.Option(help="GPUs of this machine that share the training: 1, 2, 4 or 8.")] = 1,
     shard: Annotated[
-        str, typer.Option(help="What they split: `none` of the model, or all of it by `fsdp2` or `zero3` (DeepSpeed).")
+        str, typer.Option(help="What they split: `none` of the model, or all of it by `fsdp2`.")
     ] = "none",
     as_json: Json = False,
 ) -> None:

@@ -97,7 +97,7 @@ class Place(BaseModel):
 class TrainPlace(Place):
     """What one training gets; its GPUs lie in one machine."""
 
-    shard: Shard = Field(default="none", description="How several GPUs split the model: `none`, `fsdp2` or `zero3`.")
+    shard: Shard = Field(default="none", description="How several GPUs split the model: `none` or `fsdp2`.")
 
     @property
     def layout(self) -> Layout:

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from untrue.errors import MachineError, UserError
 
-Shard = Literal["none", "fsdp2", "zero3"]
+Shard = Literal["none", "fsdp2"]
 SHARDS: tuple[Shard, ...] = get_args(Shard)
 GPUS = (1, 2, 4, 8)
 
@@ -19,8 +19,8 @@ class Layout:
 
     Attributes:
         gpus: How many there are.
-        shard: `none` gives each the whole model; `fsdp2` (PyTorch) and `zero3` (DeepSpeed) split its weights, gradients
-            and optimizer state among them.
+        shard: `none` gives each the whole model; `fsdp2` (PyTorch) splits its weights, gradients and optimizer state
+            among them.
         rank: Which one this is.
         on_cpu: Whether they run on CPUs, over gloo. It is there for tests: on CPUs accelerate shards nothing.
     """
@@ -85,18 +85,16 @@ class Layout:
                 f"gpus: {self.gpus} are asked for, and there {'is 1' if there == 1 else f'are {there}'}. Give fewer, or"
                 " let this process see more (CUDA_VISIBLE_DEVICES)."
             )
-        if self.shard == "zero3" and not find_spec("deepspeed"):
-            raise UserError("shard: zero3 needs the package deepspeed. Run: pip install 'untrue[deepspeed]'")
         if quantize and not find_spec("bitsandbytes"):
             raise UserError(f"quantize: {quantize} needs the package bitsandbytes. Run: pip install 'untrue[quantize]'")
 
     def accelerate_config(self, dtype: str) -> dict[str, Any]:
-        """What `accelerate launch` reads as its `--config_file`; for FSDP2 and ZeRO-3 it follows those that TRL ships.
+        """What `accelerate launch` reads as its `--config_file`; for FSDP2 it follows the one that TRL ships.
 
         Args:
             dtype: `bfloat16` or `float32`, in which the training computes.
         """
-        kind = {"none": "MULTI_GPU" if self.gpus > 1 else "NO", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}[self.shard]
+        kind = {"none": "MULTI_GPU" if self.gpus > 1 else "NO", "fsdp2": "FSDP"}[self.shard]
         config = {
             "compute_environment": "LOCAL_MACHINE",
             "debug": False,
@@ -120,15 +118,6 @@ class Layout:
                 "fsdp_offload_params": False,
                 "fsdp_reshard_after_forward": True,
                 "fsdp_state_dict_type": "FULL_STATE_DICT",  # of the adapter alone, so it is small
-            }
-        if self.shard == "zero3":
-            config["deepspeed_config"] = {
-                "deepspeed_multinode_launcher": "standard",
-                "offload_optimizer_device": "none",
-                "offload_param_device": "none",
-                "zero3_init_flag": True,
-                "zero3_save_16bit_model": True,
-                "zero_stage": 3,
             }
         return config
 

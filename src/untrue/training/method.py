@@ -234,10 +234,6 @@ def make(trainer: type, job: Job, config: Any, data: Any) -> Any:
 
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         made.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
-    if job.layout.shard == "zero3":  # which gathers weights of one type alone (trl#6089)
-        for parameter in made.model.parameters():
-            if parameter.is_floating_point():
-                parameter.data = parameter.data.to(job.loaded.model.dtype)
     return made
 
 

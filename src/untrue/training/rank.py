@@ -8,8 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -99,33 +98,17 @@ def work(task: Task, folder: Path, rank: int) -> None:
             with told.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(what) + "\n")
 
-    with _sharding(layout, task.dtype):
-        loaded = _load(task, layout, lambda text: tell(say=text))
-        train(
-            loaded,
-            rows,
-            TrainSpec.model_validate(task.spec),
-            Path(task.out),
-            task.seed,
-            lambda done, total, note: tell(step=[done, total, note]),
-            Path(task.start) if task.start else None,
-            layout,
-        )
-
-
-@contextmanager
-def _sharding(layout: Layout, dtype: str) -> Iterator[None]:
-    """Let DeepSpeed split the base while it is loaded: transformers asks a plugin that must stay alive till the end."""
-    if layout.shard != "zero3":
-        yield
-        return
-    from accelerate.utils import DeepSpeedPlugin
-
-    plugin = DeepSpeedPlugin()
-    plugin.set_mixed_precision("bf16" if dtype == "bfloat16" else "no")
-    plugin.set_deepspeed_weakref()
-    yield
-    del plugin
+    loaded = _load(task, layout, lambda text: tell(say=text))
+    train(
+        loaded,
+        rows,
+        TrainSpec.model_validate(task.spec),
+        Path(task.out),
+        task.seed,
+        lambda done, total, note: tell(step=[done, total, note]),
+        Path(task.start) if task.start else None,
+        layout,
+    )
 
 
 def _load(task: Task, layout: Layout, say: Any) -> Any:
@@ -137,8 +120,8 @@ def _load(task: Task, layout: Layout, say: Any) -> Any:
     state = PartialState(cpu=layout.on_cpu, timeout=PATIENCE) if layout.gpus > 1 else None
     on_cpu = layout.on_cpu or layout.shard == "fsdp2"
     device = "cpu" if on_cpu else f"cuda:{state.local_process_index if state else 0}"
-    # The main process fetches the weights and hashes them; the others find both. DeepSpeed splits them in all at once.
-    with state.local_main_process_first() if state and layout.shard != "zero3" else nullcontext():
+    # The main process fetches the weights and hashes them; the others find both.
+    with state.local_main_process_first() if state else nullcontext():
         quantize = task.spec.get("quantize")
         computed_on = "cpu" if layout.on_cpu else "cuda"
         return load(task.model, dtype=task.dtype, device=device, quantize=quantize, computed_on=computed_on, say=say)
