@@ -241,9 +241,7 @@ def train(
     model: Model = None,
     dtype: Dtype = "auto",
     gpus: Annotated[int, typer.Option(help="GPUs of this machine that share the training: 1, 2, 4 or 8.")] = 1,
-    shard: Annotated[
-        str, typer.Option(help="What they split: `none` of the model, or all of it by `fsdp2`.")
-    ] = "none",
+    shard: Annotated[str, typer.Option(help="What they split: `none` of the model, or all of it by `fsdp2`.")] = "none",
     as_json: Json = False,
 ) -> None:
     """Train a LoRA adapter on rows, by default with the paper's hyperparameters.
