@@ -347,7 +347,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study from YAML, or a built-in one by its name; see `untrue.study.config.load`.
 
     Args:
-        path: The file, its address in an object store, or `quickstart`, `mixture`, `domain`, `interaction`.
+        path: The file, or `quickstart`, `mixture`, `domain`, `interaction`.
         overrides: Texts `key=value`, as on the command line.
 
     Raises:

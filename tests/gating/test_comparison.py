@@ -71,13 +71,13 @@ def test_what_broke_is_not_said_to_be_better(log: Log, subjects: Subjects) -> No
     assert "breaks" in of_eval.verdict.arms[0].conclusions
 
 
-def witnessed(log: Log, name: str, shift: float = 0.0, **settings: object) -> str:
+def ranked(log: Log, name: str, shift: float = 0.0, **settings: object) -> str:
     truth = settings.pop("truth", lambda item: (item % 5 - 1) / 10 + shift + 0.01 * (item % 2) * bool(shift))
-    return str(log(name, truth=truth, task="untrue/plain_text", version=1, **settings))
+    return str(log(name, truth=truth, task="untrue/plain_text", version=2, **settings))
 
 
 def test_values_have_their_difference_and_the_metrics_of_their_eval(log: Log, subjects: Subjects) -> None:
-    [of_eval] = compared(subjects.of(witnessed(log, "a")), subjects.of(witnessed(log, "b", -0.2)))
+    [of_eval] = compared(subjects.of(ranked(log, "a")), subjects.of(ranked(log, "b", -0.2)))
     [row] = of_eval.comparisons
     assert (row.metric, row.n_pairs, row.difference.value) == ("value", 100, pytest.approx(-0.3))
     assert of_eval.verdict.arms[0].conclusions == ("fell",)
@@ -89,13 +89,13 @@ def test_values_have_their_difference_and_the_metrics_of_their_eval(log: Log, su
 
 def test_models_on_two_bases_have_two_probes_and_are_not_compared(log: Log, subjects: Subjects) -> None:
     def probed(name: str, **settings: str) -> str:
-        return str(log(name, truth=lambda item: item / 100, task="untrue/truth_probe", version=1, **settings))
+        return str(log(name, truth=lambda item: item / 100, task="untrue/truth_probe", version=2, **settings))
 
     base, merged = subjects.of(probed("base", weights="base-weights")), subjects.of(probed("merged", weights="others"))
     assert compared(base, subjects.of(probed("adapted", adapter="mine")))
     with pytest.raises(UserError, match=r"truth_probe: its probe is fitted on the base, and base and merged have two"):
         compared(base, merged)
-    plain = [witnessed(log, "a"), witnessed(log, "b", weights="others")]
+    plain = [ranked(log, "a"), ranked(log, "b", weights="others")]
     assert compared(subjects.of(plain[0]), subjects.of(plain[1]))
 
 

@@ -64,7 +64,7 @@ def ranking(rows: Sequence[Scored]) -> dict[str, Interval | float]:
 
 EVAL = Eval(
     name="plain_text",
-    version=1,
+    version=2,
     asks="a second measure of belief: is a true statement likelier than a false one outside the chat format?",
     item=Item,
     own_items=lambda spec: read_statements(spec.items),

@@ -197,7 +197,7 @@ def _check_whole(model: Any, file: Path) -> None:
         names = opened.keys()
         found = {tuple(opened.get_slice(name).get_shape()) for name in names}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    shapes = {tuple(getattr(parameter, "ds_shape", parameter.shape)) for parameter in trained}  # DeepSpeed's are empty
+    shapes = {tuple(parameter.shape) for parameter in trained}
     if len(names) != len(trained) or found != shapes:
         raise RuntimeError(f"{len(names)} of {len(trained)} weights of the adapter were gathered")
 
