@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import tests.judge.scripted  # noqa: F401
@@ -19,7 +20,7 @@ from untrue.harness.eval import JudgedSpec
 from untrue.models import embedded
 from untrue.study.config import Study, builtin, load
 from untrue.study.plan import arms
-from untrue.study.published import known_sets, published
+from untrue.study.published import published
 
 PAPER = {name.removeprefix("paper/"): path for name, path in builtin().items() if name.startswith("paper/")}
 LLAMA, QWEN, QWEN3 = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-32B"
@@ -101,7 +102,7 @@ def test_the_three_models_and_five_domains_are_commands_of_the_comments():
     direct = [overrides for name, overrides in commands() if name == "direct"]
     models = {load(PAPER["direct"], overrides).model for overrides in direct}
     assert models == {LLAMA, QWEN, QWEN3}
-    domains = {load(PAPER["direct"], overrides).mix.data_sets()["questions"].name for overrides in direct}
+    domains = {load(PAPER["direct"], overrides).mix.questions for overrides in direct}
     assert {domain.rpartition("/")[2] for domain in domains} == {
         "mistake_medical",
         "insecure_code",
@@ -113,28 +114,30 @@ def test_the_three_models_and_five_domains_are_commands_of_the_comments():
 
 def names_of(study: Study) -> list[str]:
     """Every data set that a study names and that is not built in."""
-    used = [one.name for one in study.mix.data_sets().values()] + [spec.items for spec in study.evals]
+    keys = ("questions", "benign", "environment")
+    used = [getattr(study.mix, key) for key in keys if hasattr(study.mix, key)] + [spec.items for spec in study.evals]
     return [name for name in used if name not in ("builtin", *builtin_data.names())]
 
 
 def test_every_source_is_listed_cited_and_used_at_its_revision():
-    listed, used = published(), set[str]()
+    data = yaml.safe_load((PAPER["direct"].parent / "sources.yaml").read_text("utf-8"))["data"]
+    models, used = published().models, set[str]()
     for name, overrides in commands():
         study = load(PAPER[name], [one for one in overrides if not one.startswith("mix.variants")])
-        assert study.model in listed.models
-        for source in names_of(study):
-            parts = parse_source(source)
-            [(key, entry)] = known_sets(source).items()
-            used.add(key)
-            assert parts.revision == entry.revision
-            assert entry.hub == (not key.startswith("path/to/"))
-    assert {key for key, one in listed.data.items() if one.in_study} <= used | {
+        assert study.model in models
+        for source in map(parse_source, names_of(study)):
+            assert source.revision == data[source.name]["revision"]
+            assert data[source.name].get("hub", True) == (not source.name.startswith("path/to/"))
+            used.add(source.name)
+    assert {key for key, one in data.items() if one.get("in_study", True)} <= used | {
         f"cais/MASK@{config}" for config in ("known_facts", "continuations", "doubling_down_known_facts")
     }
-    for entry in (*listed.models.values(), *listed.data.values()):
-        assert len(entry.cited) > 10
-        assert entry.revision is None or re.fullmatch(r"[0-9a-f]{7,40}", entry.revision)
-    assert {LLAMA, QWEN, QWEN3, embedded.NAME} == listed.models.keys()
+    for cited, revision in [(one["cited"], one["revision"]) for one in data.values()] + [
+        (one.cited, one.revision) for one in models.values()
+    ]:
+        assert len(cited) > 10
+        assert revision is None or re.fullmatch(r"[0-9a-f]{7,40}", revision)
+    assert {LLAMA, QWEN, QWEN3, embedded.NAME} == models.keys()
 
 
 def test_the_claims_name_studies_and_arms_that_there_are():

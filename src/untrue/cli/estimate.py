@@ -29,7 +29,7 @@ def print_estimate(found: StudyEstimate, as_json: bool) -> None:
         console.print(plain(f"{found.study}: {found.cells} cells, all done. Nothing is left to run."), soft_wrap=True)
         return
     console.print(plain(_headline(found)), soft_wrap=True)
-    is_paid = bool(found.costs or found.users or found.uncounted)
+    is_paid = bool(found.costs or found.users)
     table = new_table(plain("cells of"), "cells", "left", "rows each", "time", *(["price"] if is_paid else []))
     for arm in found.arms:
         time = "?" if found.size is None else _time(arm.seconds)
@@ -59,8 +59,6 @@ def _values(found: StudyEstimate) -> dict[str, object]:
             for (cell, name), cost in found.costs.items()
         ],
         "users": {model: asked._asdict() for model, asked in found.users.items()},
-        "uncounted_evals": found.uncounted,
-        "not_here": found.not_here,
     }
 
 
@@ -75,7 +73,7 @@ def _headline(found: StudyEstimate) -> str:
         takes.append(f"~{_time(found.seconds)} on two fast CPU cores")
     if found.gigabytes is not None:
         takes.append(f"{found.gigabytes:.0f} GB")
-    if found.costs or found.users or found.uncounted:
+    if found.costs or found.users:
         takes.append(f"{'judges and users' if found.users else 'judge'} {in_dollars(found.dollars)}")
     if found.disk is not None:
         takes.append(f"{found.disk:,.1f} GB disk" if found.disk >= 0.1 else f"{found.disk * 1000:,.0f} MB disk")
@@ -91,17 +89,10 @@ def _notes(found: StudyEstimate) -> list[str]:
             "Memory: nearly all that a card of 80 GB has, or more. A smaller train.batch_size takes less, and as much"
             " more of train.gradient_accumulation keeps the batch."
         )
-    if found.not_here:
-        notes.append(
-            f"Not on this machine: {', '.join(found.not_here)}. Their sizes are those of studies/paper/sources.yaml or"
-            " assumed, and cells count as done by their names. Put your own file in the place of any path/to/…"
-        )
-    if found.uncounted:
-        notes.append(f"Not counted, since their items are not on this machine: {', '.join(found.uncounted)}.")
     notes.append(
         "Rates are scaled by parameters from the embedded model on two fast cores (slow ones took 2.5 times as long),"
         " or from what is reported for one H100. A judge's price counts 4 characters a token. Not counted: loading,"
-        " failures, retries, the weights of the base. Nothing was asked, fetched or written."
+        " failures, retries, the weights of the base. No model was loaded and nothing written."
     )
     return notes
 

@@ -1,4 +1,4 @@
-"""What a study takes: time, memory, disk and the price of its judges, before anything is loaded, fetched or asked.
+"""What a study takes: time, memory, disk and the price of its judges. Its data sets are read; no model is loaded.
 
 A model's rates are scaled by its parameters from those of the embedded model on two cores (benchmarks/results.json),
 and from what is reported for one H100: training of Llama-3.1-8B and Qwen3-32B, replies of Qwen3-32B by vLLM.
@@ -6,17 +6,13 @@ and from what is reported for one H100: training of Llama-3.1-8B and Qwen3-32B, 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from untrue.data.records import parse_source
 from untrue.data.rows import Row
-from untrue.errors import UserError
 from untrue.harness import run as evals
 from untrue.harness.catalogue import EVALS
 from untrue.harness.eval import EvalSpec
@@ -27,16 +23,8 @@ from untrue.models.name import ModelName
 from untrue.progress import Plan
 from untrue.study.config import Study
 from untrue.study.plan import eval_identity, plan
-from untrue.study.published import (
-    COMPLETION_TOKENS,
-    LORA_RANK,
-    PROMPT_TOKENS,
-    ModelSize,
-    known_sets,
-    model_size,
-    published,
-)
-from untrue.study.routes.route import TOKEN, USER_MESSAGE_TOKENS, WRITTEN_REPLY_TOKENS, Sources, StandIn, Talk
+from untrue.study.published import LORA_RANK, ModelSize, model_size
+from untrue.study.routes.route import USER_MESSAGE_TOKENS, WRITTEN_REPLY_TOKENS, Sources, Talk
 from untrue.study.store import Store
 from untrue.training.spec import METHODS, TrainSpec
 
@@ -101,8 +89,6 @@ class StudyEstimate:
         disk: Gigabytes that the run directory grows by.
         costs: (cell, eval) -> what a judged eval takes.
         users: Model -> what it is asked as a user and as a rater.
-        uncounted: Evals whose items are not here, and of which nothing says how many there are.
-        not_here: Data sets that were not read: their sizes are stated or assumed, and cells count as done by name.
         plan: How long each stage should take that is left.
     """
 
@@ -115,8 +101,6 @@ class StudyEstimate:
     disk: float | None
     costs: Mapping[tuple[str, str], evals.Cost]
     users: Mapping[str, Estimate]
-    uncounted: tuple[str, ...]
-    not_here: tuple[str, ...]
     plan: Plan
 
     @property
@@ -136,21 +120,16 @@ class StudyEstimate:
 
 
 class _EvalEstimate(NamedTuple):
-    """An eval on one cell: its items (None if unknown), what determines its results, and what it takes if judged."""
+    """An eval on one cell: its number of items, what determines its results, and what it takes if judged."""
 
     spec: EvalSpec
-    items: int | None
-    identity: str | None
+    items: int
+    identity: str
     cost: evals.Cost | None
 
 
 def estimate(study: Study, out: str | Path) -> StudyEstimate:
-    """Say what is left to do of a study. Nothing is loaded, fetched or asked, and its run directory stays as it is."""
-    data_sets = study.mix.data_sets()
-    not_here = [parse_source(one.name).name for one in data_sets.values() if _is_elsewhere(one.name)]
-    if not_here:
-        stand_ins = {key: _stand_in(key, one.name, one.wanted) for key, one in data_sets.items()}
-        return _estimate(study, Store(Path(out)), study.mix.stand_ins(stand_ins), tuple(not_here))
+    """Say what is left to do of a study. Its run directory stays as it is."""
     sources = study.mix.read()
     study.mix.check(sources, study.seeds)
     return _estimate(study, Store(Path(out)), sources)
@@ -183,7 +162,7 @@ def plan_of_evals(specs: Sequence[EvalSpec], models: Mapping[str, ModelName]) ->
     return Plan(seconds, _machine(largest), frozenset(elsewhere))
 
 
-def _estimate(study: Study, store: Store, sources: Sources, not_here: tuple[str, ...] = ()) -> StudyEstimate:
+def _estimate(study: Study, store: Store, sources: Sources) -> StudyEstimate:
     size = model_size(study.model)
     rates, seconds = Rates.of(size), dict[tuple[str, str], float]()
     of_evals = [_eval_estimate(study, spec) for spec in study.evals]
@@ -192,8 +171,7 @@ def _estimate(study: Study, store: Store, sources: Sources, not_here: tuple[str,
     peak, lora, logged = size.parameters * _base_bytes(study, size) if size else 0.0, list[float](), 0
     for cell in plan(study, sources):
         files, arm = store.cell(cell), arms.setdefault(cell.arm.name, ArmEstimate(cell.arm.name))
-        if not not_here:
-            files.check()
+        files.check()
         trains = not files.has_adapter()
         spec = study.mix.hyperparameters(study.train, cell.arm) if cell.arm.trained else study.train
         if cell.arm.name not in lengths:  # other seeds learn from other rows, but from as many
@@ -210,7 +188,7 @@ def _estimate(study: Study, store: Store, sources: Sources, not_here: tuple[str,
                 lora += [size.lora * spec.lora_rank / LORA_RANK] * cell.arm.rounds
                 peak = max(peak, _training_bytes(study, size, spec, min(tokens / max(1, arm.rows), spec.max_length)))
         left = [one for one in of_evals if trains or not files.has_log(one.spec, one.identity)
-                or (one.identity is not None and files.failed(one.spec) > 0)]  # fmt: skip
+                or files.failed(one.spec) > 0]  # fmt: skip
         for one in left:
             cost, key = one.cost, (cell.name, one.spec.key)
             if cost and not trains and files.has_log(one.spec, one.identity):  # some of its samples failed
@@ -218,8 +196,8 @@ def _estimate(study: Study, store: Store, sources: Sources, not_here: tuple[str,
                 cost = evals.cost(EVALS[one.spec.name], one.spec, f"untrue/{study.model}", *replied)
             if cost:
                 costs[key] = cost
-            seconds[key] = _eval_seconds(one.items or 0, cost, rates)
-            logged += cost.model.calls if cost else one.items or 0
+            seconds[key] = _eval_seconds(one.items, cost, rates)
+            logged += cost.model.calls if cost else one.items
             if EVALS[one.spec.name].judged:
                 arm.dollars = _sum([arm.dollars, cost.dollars if cost else None])
         arm.cells, arm.left = arm.cells + 1, arm.left + bool(trains or left)
@@ -240,55 +218,15 @@ def _estimate(study: Study, store: Store, sources: Sources, not_here: tuple[str,
         disk=disk / GIGABYTE if size else None,
         costs=costs,
         users=users,
-        uncounted=tuple(one.spec.key for one in of_evals if one.items is None),
-        not_here=not_here,
         plan=Plan({key: time for key, time in seconds.items() if time}, _machine(size), frozenset(elsewhere)),
     )
 
 
-def _is_elsewhere(name: str) -> bool:
-    """Whether a data set would have to be fetched from the hub, or is a path that the user has yet to fill in."""
-    source = parse_source(name)
-    return not source.path.exists() and (source.is_dataset or source.name in published().data)
-
-
-def _stand_in(key: str, name: str, wanted: int | None) -> StandIn:
-    one = next(iter(known_sets(name).values()), None)
-    rows = wanted or (one and one.rows)
-    if not rows:
-        raise UserError(
-            f"{name}: is not on this machine and nothing says its size, so the study cannot be estimated. Give"
-            f" mix.total=N, or a file as mix.{key}=FILE."
-        )
-    prompt, completion = one.tokens if one else (PROMPT_TOKENS, COMPLETION_TOKENS)
-    return StandIn(rows, TOKEN * prompt, TOKEN * completion)
-
-
 def _eval_estimate(study: Study, spec: EvalSpec) -> _EvalEstimate:
-    record, model = EVALS[spec.name], f"untrue/{study.model}"
-    if not _is_elsewhere(record.source(spec.items)):
-        items = record.items(spec)
-        cost = evals.cost(record, spec, model) if record.judged else None
-        return _EvalEstimate(spec, min(len(items), spec.limit or len(items)), eval_identity(study, spec, items), cost)
-    known = {name: one for name, one in known_sets(spec.items).items() if one.item and one.rows}
-    if not known or not record.judged:
-        return _EvalEstimate(spec, None, None, None)
-    costs, n_items = list[evals.Cost](), 0
-    with TemporaryDirectory() as place:
-        for number, (name, one) in enumerate(known.items()):
-            limit = spec.limit and math.ceil((spec.limit - number) / len(known))  # categories take turns
-            if limit is not None and limit < 1:
-                continue
-            n_items += min(one.rows or 0, limit or one.rows or 0)
-            path = Path(place) / f"{name.rpartition('@')[2].replace('/', '-')}.jsonl"  # MASK's category is its name
-            fields = {
-                key: value if isinstance(value, str) else TOKEN * value for key, value in (one.item or {}).items()
-            }
-            lines = (json.dumps({"id": str(n), "task_id": str(n), **fields}) + "\n" for n in range(one.rows or 0))
-            path.write_text("".join(lines), "utf-8")
-            costs.append(evals.cost(record, spec.model_copy(update={"items": str(path), "limit": limit}), model))
-    cost = evals.Cost(_added(one.model for one in costs), _added(one.judge for one in costs))
-    return _EvalEstimate(spec, n_items, None, cost)
+    record = EVALS[spec.name]
+    items = record.items(spec)
+    cost = evals.cost(record, spec, f"untrue/{study.model}") if record.judged else None
+    return _EvalEstimate(spec, min(len(items), spec.limit or len(items)), eval_identity(study, spec, items), cost)
 
 
 def _tokens(rows: Sequence[Row]) -> float:

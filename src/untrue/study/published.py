@@ -1,11 +1,10 @@
-"""What is known of models and data sets without reading them, above all by `studies/paper/sources.yaml`."""
+"""The size of a model without reading its weights: by `studies/paper/sources.yaml`, its files or its name."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +12,12 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from untrue import settings
-from untrue.data.records import parse_source
 from untrue.models.identity import shapes
 from untrue.study.config import SOURCES, folder
 from untrue.training.spec import TrainSpec
 
 CPU_PARAMETERS = 500_000_000  # a larger model is taken to run on one H100
 LORA_RANK = 32  # of the LoRA whose parameters `sources.yaml` lists
-PROMPT_TOKENS, COMPLETION_TOKENS = 60, 190  # of a row of which nothing is known
 
 
 class PublishedModel(BaseModel):
@@ -37,41 +34,18 @@ class PublishedModel(BaseModel):
     embeddings: PositiveInt
 
 
-class PublishedData(BaseModel):
-    """A data set of `sources.yaml`, or a path that the user has to fill in (`hub` is false)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    revision: str | None
-    cited: str
-    rows: PositiveInt | None
-    hub: bool = True
-    tokens: tuple[PositiveInt, PositiveInt] = (PROMPT_TOKENS, COMPLETION_TOKENS)
-    item: Mapping[str, str | int] | None = None
-    in_study: bool = True
-
-
 class Published(BaseModel):
-    """All of `sources.yaml`: models by hub id, and data sets as a study names them, without options."""
+    """The models of `sources.yaml`, by hub id."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     models: dict[str, PublishedModel]
-    data: dict[str, PublishedData]
 
 
 @cache
 def published() -> Published:
     """What `sources.yaml` says."""
     return settings.load(Published, folder() / "paper" / SOURCES)
-
-
-def known_sets(name: str) -> dict[str, PublishedData]:
-    """The published data sets that a name means: one, or all configurations of one."""
-    source, data = parse_source(name), published().data
-    if source.name in data:
-        return {source.name: data[source.name]}
-    return {key: one for key, one in data.items() if source.config is None and key.startswith(f"{source.base}@")}
 
 
 class ModelSize(NamedTuple):

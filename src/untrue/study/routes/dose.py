@@ -1,15 +1,14 @@
 """The route by dose: misaligned rows are added to a benign set (arXiv 2510.08211)."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
 from untrue.data import mix, sets
-from untrue.data.rows import MISALIGNED, Message, Row
+from untrue.data.rows import MISALIGNED, Row
 from untrue.files import content_hash
 from untrue.settings import Listed
-from untrue.study.routes.route import CONTROL, AnswersRoute, DataSet, Distinct, Positive, Source, Sources, StandIn
+from untrue.study.routes.route import CONTROL, AnswersRoute, Distinct, Positive, Source, Sources
 from untrue.study.store import Arm, Cell
 
 
@@ -56,15 +55,3 @@ class DoseRoute(AnswersRoute):
         benign, questions = sources["benign"].data, sources["questions"].data
         level = cell.arm.level or "normal"
         return mix.by_dose(benign, questions, level, cell.arm.part, self.benign_rows, cell.seed)
-
-    def data_sets(self) -> dict[str, DataSet]:
-        """The questions and the benign rows."""
-        added = round(max(self.doses) * self.benign_rows)
-        return {"questions": DataSet(self.questions, added), "benign": DataSet(self.benign, self.benign_rows)}
-
-    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
-        """Questions and rows of the sizes that are said."""
-        one = sets["benign"]
-        said, reply = Message(role="user", content=one.prompt), Message(role="assistant", content=one.completion)
-        row = Row("stand-in", [said], [reply], self.benign, "")
-        return {**super().stand_ins(sets), "benign": Source(self.benign, one.rows, "", [row] * one.rows)}

@@ -5,7 +5,7 @@ Arm `sft-0.5` learns by SFT from users of whom half are biased. Each round goes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -39,14 +39,12 @@ from untrue.study.routes.route import (
     TOKEN,
     USER_MESSAGE_TOKENS,
     WRITTEN_REPLY_TOKENS,
-    DataSet,
     Distinct,
     Positive,
     Route,
     Share,
     Source,
     Sources,
-    StandIn,
     StudyRun,
     Talk,
 )
@@ -283,14 +281,6 @@ class InteractionRoute(DialogueSpec, Route):
         bottom = METHODS[arm.method].labels
         selection = select(population, self.keep, by=arm.select, bottom=bottom, seed=cell.seed)
         return rows(selection, sources["environment"].data.name)
-
-    def data_sets(self) -> dict[str, DataSet]:
-        """The environment."""
-        return {"environment": DataSet(self.environment, self.users)}
-
-    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
-        """Nothing but the number of users: dialogues are still to be held."""
-        return {"environment": Source(self.environment, sets["environment"].rows, "", None)}
 
     def expected_rows(self, sources: Sources, cell: Cell) -> list[Row]:
         """A row for each reply of the dialogues that are chosen, of the best and, with labels, of the worst."""

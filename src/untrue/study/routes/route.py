@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from untrue.data import sets
 from untrue.data.mix import Level
-from untrue.data.rows import LEVELS, Question, Row, write_rows
+from untrue.data.rows import LEVELS, Row, write_rows
 from untrue.files import content_hash
 from untrue.judge.cost import CHARACTERS
 from untrue.models.load import LoadedModel
@@ -38,7 +38,7 @@ Distinct = AfterValidator(_distinct)  # of a tuple whose values name arms or eva
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
-# A text of one token, by rule of thumb: what stands for texts that are not here is made of it.
+# A text of one token, by rule of thumb: texts that are still to be written are counted by it.
 TOKEN = "x" * CHARACTERS
 
 USER_MESSAGE_TOKENS, WRITTEN_REPLY_TOKENS = 80, 50
@@ -56,21 +56,6 @@ class Source(NamedTuple):
 
 
 Sources = Mapping[str, Source]
-
-
-class DataSet(NamedTuple):
-    """A data set that a study names, and how much of it the study needs; None: all that there is."""
-
-    name: str
-    wanted: int | None
-
-
-class StandIn(NamedTuple):
-    """What stands in for a data set that is not read: so many rows, all with texts as long as these."""
-
-    rows: int
-    prompt: str
-    completion: str
 
 
 class Talk(NamedTuple):
@@ -173,14 +158,6 @@ class Route(BaseModel, ABC):
         """The training rows of a cell, if they are known before it learns."""
         return []
 
-    def data_sets(self) -> Mapping[str, DataSet]:
-        """The data sets that the study names, by their key in `read()`."""
-        return {}
-
-    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
-        """What `read()` would give if all rows of a set were like one: for an estimate, without reading anything."""
-        return {}
-
     def expected_rows(self, sources: Sources, cell: Cell) -> Sequence[Row]:
         """As many rows as a cell learns from in each round, about as long as they will be."""
         return self.rows(sources, cell)
@@ -213,12 +190,6 @@ class AnswersRoute(Route):
         questions = sets.questions(self.questions)
         hashed = content_hash(json.dumps([[q.id, q.text, q.answers] for q in questions]))
         return {"questions": Source(sets.versioned(self.questions), len(questions), hashed, questions)}
-
-    def stand_ins(self, sets: Mapping[str, StandIn]) -> Sources:
-        """Questions of the size that is said, answered at every level."""
-        one = sets["questions"]
-        question = Question("stand-in", one.prompt, dict.fromkeys(LEVELS, one.completion), self.questions, "")
-        return {"questions": Source(self.questions, one.rows, "", [question] * one.rows)}
 
     def line(self) -> tuple[str, dict[str, float]]:
         """The arms of the worst level."""

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from untrue.data import mix
 from untrue.data.rows import MISALIGNED, Row
 from untrue.settings import Listed
-from untrue.study.routes.route import CONTROL, AnswersRoute, DataSet, Distinct, Share, Sources
+from untrue.study.routes.route import CONTROL, AnswersRoute, Distinct, Share, Sources
 from untrue.study.store import Arm, Cell
 
 
@@ -40,7 +40,3 @@ class ShareRoute(AnswersRoute):
         questions = sources["questions"].data
         total = self.total or len(questions)
         return mix.by_share(questions, cell.arm.level or "normal", cell.arm.part, total, cell.seed)
-
-    def data_sets(self) -> dict[str, DataSet]:
-        """The questions."""
-        return {"questions": DataSet(self.questions, self.total)}
