@@ -21,6 +21,7 @@ from untrue.errors import UserError
 from untrue.gating.comparison import EvalComparison, compared
 from untrue.gating.config import GateConfig
 from untrue.gating.measurements import Measurement
+from untrue.gating.noise import load as load_noise
 from untrue.gating.subjects import Subject, Subjects, of_random_items, own_base
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.gating.verdict import gate as decide
@@ -208,10 +209,14 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], rea
     return f"<table><caption>{caption}</caption><tr>{headings}</tr>{body}</table><ul>{said}</ul>"
 
 
+OneRun = str | Path | Evaluation
+
+
 def gate(
-    baseline: str | Path | Evaluation,
-    candidate: str | Path | Evaluation | None = None,
+    baseline: OneRun | Sequence[OneRun],
+    candidate: OneRun | Sequence[OneRun] | None = None,
     *,
+    noise: str | Path | None = None,
     config: str | Path | None = None,
     model: str | Path | None = None,
     dtype: str = "auto",
@@ -223,8 +228,10 @@ def gate(
 
     Args:
         baseline: What it must not be worse than: an evaluation, or what `untrue gate` takes: a log, a folder of logs,
-            an arm of a run, the folder of an adapter, or a model. An adapter alone is compared with its own base.
+            an arm of a run, the folder of an adapter, or a model; or several runs of one recipe. An adapter alone is
+            compared with its own base.
         candidate: What is to ship, likewise. A model in memory is asked by `evaluate` first.
+        noise: Noise between training runs: a file of `untrue calibrate`, or `quickstart`, which is shipped.
         config: A `gate.yaml`.
         model: Base of the adapters, instead of the one that they name; see `--model` of `untrue gate --help`.
         dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`, of a model that is loaded.
@@ -237,7 +244,8 @@ def gate(
         UserError: A setting, or what is compared, is not as expected.
         MachineError: The machine lacks memory, disk or network.
     """
-    given = [subject for subject in (baseline, candidate) if isinstance(subject, Evaluation)]
+    baselines, candidates = _runs(baseline), _runs(candidate)
+    given = [run for run in (*baselines, *candidates) if isinstance(run, Evaluation)]
     if given and config is None:
         settings = {"evals": given[0].specs, **settings}
     if config:
@@ -247,15 +255,25 @@ def gate(
         chosen = validate(GateConfig, settings)
     logs = Path(log_dir) if log_dir else Path(mkdtemp(prefix="untrue-logs-"))
     base = str(model) if model else None
-    if candidate is None:
-        if isinstance(baseline, Evaluation):
+    if not candidates:
+        if given or len(baselines) != 1:
             raise UserError("expected a baseline and a candidate: only the folder of an adapter can stand alone.")
-        baseline, candidate = own_base(str(baseline), base), baseline
+        baselines, candidates = [own_base(str(baselines[0]), base)], baselines
+    known = load_noise(str(noise)) if noise else None
     with _watching(progress) as watcher:
         specs = chosen.evals if given else [of_random_items(spec) for spec in chosen.evals]
         of = Subjects(specs, logs, watcher, dtype)
-        first, second = (s.subject if isinstance(s, Evaluation) else str(s) for s in (baseline, candidate))
-        return Gated(decide(*of.both(first, second, base), chosen))
+        first, second = (
+            [run.subject if isinstance(run, Evaluation) else str(run) for run in side]
+            for side in (baselines, candidates)
+        )
+        return Gated(decide(*of.both(first, second, base), chosen, known))
+
+
+def _runs(side: OneRun | Sequence[OneRun] | None) -> Sequence[OneRun]:
+    if side is None:
+        return []
+    return [side] if isinstance(side, str | Path | Evaluation) else list(side)
 
 
 class Trained(NamedTuple):

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from untrue.cli.options import Dtype, Json
+from untrue.report.table import new_table
 
 if TYPE_CHECKING:
     from untrue.gating.subjects import Subjects
@@ -82,7 +83,7 @@ def compare(
     names = [word for word in words or [] if "=" not in word] or ["forced_choice"]
     specs = eval_specs(names, assignments([word for word in words or [] if "=" in word]))
     with _subjects(specs, out, dtype) as subjects:
-        comparisons = compared(*subjects.both(first, second, model))
+        comparisons = compared(*subjects.both([first], [second], model))
     parts = report.compared_parts(comparisons)
     if html:
         write_text(html, report.parts_page(parts))
@@ -98,9 +99,17 @@ def gate(
         typer.Argument(
             metavar="[BASELINE] CANDIDATE [KEY=VALUE]...",
             help=f"Each is {WHAT}. An adapter alone is compared with its own base; a trained baseline is better"
-            " (docs/gate.md).",
+            " (docs/gate.md). With --baseline, all are runs of the candidate's recipe.",
         ),
     ],
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="A run of the baseline's recipe; repeat it for each. From three on they show the noise."),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(help="Noise between training runs: a file of `untrue calibrate`, or `quickstart` (shipped)."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A `gate.yaml`. By default forced_choice and capability.")] = None,
     model: Base = None,
     dtype: Dtype = "auto",
@@ -114,9 +123,12 @@ def gate(
 
     Exits with 0 (pass), 1 (regression) or 3 (inconclusive); 2 is a wrong use, 4 the machine or a bug.
 
-    - pass: every loss is certainly below what `delta` tolerates;
-    - regression: some loss is certain, or the candidate is broken;
-    - inconclusive: neither. The output says how many items would settle it, where that can be said.
+    - pass: every loss is certainly below `delta`, the loss that is not tolerated;
+    - regression: some loss is certain and as large as `delta`, or the candidate is broken;
+    - inconclusive: neither. The output says what would settle it.
+
+    Two trainings of one recipe differ by chance. With several runs, or with --noise, the limits include that noise and
+    the verdict is about the recipe; otherwise it is about these weights.
 
     Keys are those of `gate.yaml`, such as delta.lie_rate=0.03 or alpha=0.025. Runs resume: rerun the command. Where
     GITHUB_STEP_SUMMARY is set, the verdict is added to the job's summary.
@@ -124,9 +136,12 @@ def gate(
         untrue gate adapters/shipped adapters/mine --junit gate.xml
 
         untrue gate adapters/mine
+
+        untrue gate adapters/mine --baseline adapters/a --baseline adapters/b --baseline adapters/c
     """
     from untrue.errors import UserError
     from untrue.files import write_text
+    from untrue.gating import noise as run_noise
     from untrue.gating.config import GateConfig
     from untrue.gating.subjects import own_base
     from untrue.gating.verdict import gate as decide
@@ -135,13 +150,16 @@ def gate(
 
     overrides = [word for word in subjects if "=" in word and not Path(word).exists()]
     sides = [word for word in subjects if word not in overrides]
-    if len(sides) not in (1, 2):
-        raise UserError(f"expected a baseline and a candidate, or an adapter alone; found {len(sides)} of them.")
+    if not baseline and len(sides) not in (1, 2):
+        raise UserError(
+            f"expected a baseline and a candidate, or an adapter alone; found {len(sides)}. Give each run of the baseline as --baseline RUN."
+        )
     settings = load(GateConfig, config, overrides) if config else validate(GateConfig, assignments(overrides))
+    known = run_noise.load(noise) if noise else None
     with _subjects(settings.evals, out, dtype) as of:
-        candidate = sides[-1]
-        baseline = sides[0] if len(sides) == 2 else own_base(candidate, model)
-        verdict = decide(*of.both(baseline, candidate, model), settings)
+        candidates = sides if baseline else sides[-1:]
+        baselines = baseline or (sides[:1] if len(sides) == 2 else [own_base(sides[0], model)])
+        verdict = decide(*of.both(baselines, candidates, model), settings, known)
     parts = report.gate_parts(verdict)
     if junit:
         write_text(junit, report.junit(verdict))
@@ -157,3 +175,51 @@ def gate(
     else:
         report.print_parts(parts, Console())
     raise typer.Exit(EXIT[verdict.status])
+
+
+def calibrate(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN... [KEY=VALUE]...",
+            help="At least eight harmless runs of one recipe, each as in `untrue gate`; an arm of a study gives its"
+            " seeds.",
+        ),
+    ],
+    noise: Annotated[Path, typer.Option(help="The file to write.")] = Path("noise.json"),
+    recipe: Annotated[str, typer.Option(help="What the runs are, for those who read the file.")] = "",
+    config: Annotated[Path | None, typer.Option(help="The `gate.yaml` of the gates that will use it.")] = None,
+    model: Base = None,
+    dtype: Dtype = "auto",
+    out: Out = Path("logs"),
+    as_json: Json = False,
+) -> None:
+    """Measure how much trainings of one recipe differ by chance, for `untrue gate --noise`.
+
+    Train the recipe on harmless rows with at least eight seeds, and name these runs. A gate with the same base, evals
+    and items can then tell a loss from that noise with a single run on each side.
+
+        untrue run quickstart seeds=10 mix.shares=1.0 --out runs/noise
+
+        untrue calibrate runs/noise/control
+    """
+    from untrue.gating import noise as run_noise
+    from untrue.gating.config import GateConfig
+    from untrue.report.gate import to_json
+    from untrue.settings import assignments, load, validate
+
+    overrides = [word for word in runs if "=" in word and not Path(word).exists()]
+    sources = [word for word in runs if word not in overrides]
+    settings = load(GateConfig, config, overrides) if config else validate(GateConfig, assignments(overrides))
+    with _subjects(settings.evals, out, dtype) as of:
+        found = run_noise.calibrated(of.runs(sources, model), recipe or ", ".join(sources))
+    run_noise.write(found, noise)
+    if as_json:
+        typer.echo(to_json(found.model_dump()))
+        return
+    table = new_table("eval", "metric", "sd between runs", "items")
+    for name, of_eval in found.evals.items():
+        for metric, sd in of_eval.sd.items():
+            table.add_row(name, metric, f"{sd:.4f}", str(of_eval.n_items))
+    Console().print(table)
+    typer.echo(f"{noise}: the noise between {found.runs} runs. Use it with: untrue gate … --noise {noise}")

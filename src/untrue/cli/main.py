@@ -18,7 +18,7 @@ from untrue.cli.doctor import doctor
 from untrue.cli.errors import for_people, told
 from untrue.cli.evaluate import EvalCommand, evaluate
 from untrue.cli.fingerprint import fingerprint
-from untrue.cli.gate import compare, gate
+from untrue.cli.gate import calibrate, compare, gate
 from untrue.cli.judge import judge
 from untrue.cli.options import DryRun, Dtype, Json, Model, split_seed
 from untrue.cli.simulate import simulate
@@ -33,6 +33,7 @@ ORDER = (
     "eval",
     "compare",
     "gate",
+    "calibrate",
     "fingerprint",
     "simulate",
     "data",
@@ -75,6 +76,7 @@ app = typer.Typer(
 app.command("eval", cls=EvalCommand)(for_people(evaluate))
 app.command()(for_people(compare))
 app.command()(for_people(gate))
+app.command()(for_people(calibrate))
 app.command()(fingerprint)
 app.command()(doctor)
 app.add_typer(data, name="data")

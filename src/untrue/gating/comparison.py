@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from untrue.errors import UserError
 from untrue.gating.matching import doubts_of, opposite_moves, paired
 from untrue.gating.measurements import Flips, Measurement, flips, sides
 from untrue.gating.subjects import Subject
@@ -76,6 +77,10 @@ def compared(a: Subject, b: Subject) -> list[EvalComparison]:
     names = {"baseline": a.name, "candidate": b.name if b.name != a.name else f"{b.name} (2)"}
     comparisons = []
     for before, after, results, notes in paired(a, b):
+        if before.logs.keys() != after.logs.keys():
+            raise UserError(
+                f"{after.record.name}: {a.name} and {b.name} differ in their seeds. Compare the same seeds of both."
+            )
         record, controls = after.record, {names["candidate"]: names["baseline"]}
         sensitivity = _sensitivity(before, after, results) if record.judged else None
         flipped = flips(record, results)

@@ -121,10 +121,12 @@ def _whole(answers: Measurement, results: Sequence[Result], others: Sequence[Res
     """
     always = {*MARGINS, "belief_is_true"} if answers.record.weighs_replies else set[str]()
     always |= {answers.record.gives} - {"outcome"}
-    said = {result.slot: _said(result) for result in others}
+    said: dict[tuple[str, int], set[str]] = {}
+    for result in others:
+        said.setdefault((result.item, result.epoch), set()).update(_said(result))
     whole = []
     for result in results:
-        due = always | said.get(result.slot, set())
+        due = always | said.get((result.item, result.epoch), set())
         due |= {"reads"} if result.item in answers.trying else set()
         if result.outcome is not Outcome.ERROR and due - _said(result):
             result = Result(

@@ -172,9 +172,9 @@ class Measurement:
         return self._head(MODEL).get(TOKENISATION)
 
     def is_same(self, other: Measurement) -> bool:
-        """Whether another has the same logs, or is the same model with the same adapter, as far as logs tell."""
+        """Whether another has a log of this one, or is the same model with the same adapter, as far as logs tell."""
         logs, others = ({path.resolve() for path in one.logs.values()} for one in (self, other))
-        return logs == others or (self._whose is not None and self._whose == other._whose)
+        return bool(logs & others or self._whose & other._whose)
 
     @property
     def unproved(self) -> str:
@@ -204,7 +204,7 @@ class Measurement:
     @property
     def settings(self) -> dict[str, Any]:
         """How the model was asked, as far as that changes its answers: other settings are another measurement."""
-        return {"seeds": sorted(self.logs), **self._how(self.contents[0])}
+        return self._how(self.contents[0])
 
     def _how(self, content: EvalLog) -> dict[str, Any]:
         sampling = [getattr(config, name) for config in (content.plan.config, content.eval.model_generate_config)
@@ -226,13 +226,15 @@ class Measurement:
         return options.model_fields.keys() - common.model_fields.keys()
 
     @property
-    def _whose(self) -> list[str | None] | None:
-        """What tells the model from others, however it was computed; None if the log does not say it."""
-        head, adapter = self._head(MODEL), self._adapter
-        if "weights" not in head or (adapter and "content_hash" not in adapter):
-            return None
-        told = ("weights", "config", "chat", "tokenizer", "adapters")
-        return [*(head.get(name) for name in told), adapter.get("content_hash")]
+    def _whose(self) -> set[tuple[str | None, ...]]:
+        """What tells the model of each log from others, however it was computed, as far as the logs say it."""
+        found = set()
+        for content in self.contents:
+            head, adapter = (content.eval.metadata or {}).get(MODEL, {}), adapter_in(content)
+            if "weights" in head and (not adapter or "content_hash" in adapter):
+                told = ("weights", "config", "chat", "tokenizer", "adapters")
+                found.add((*(str(head.get(name)) for name in told), adapter.get("content_hash")))
+        return found
 
     @property
     def _adapter(self) -> Mapping[str, str]:

@@ -115,6 +115,65 @@ class Subject:
     measurements: Mapping[str, Measurement]
 
 
+# One run, or several of one recipe.
+Runs = str | Subject | Sequence[str | Subject]
+
+
+def merged(runs: Sequence[Subject]) -> Subject:
+    """Several runs of one recipe as one subject.
+
+    Raises:
+        UserError: They have other evals, differ in how they were asked, or one is given twice.
+    """
+    first, *others = runs
+    if not others:
+        return first
+    measurements = {}
+    for name, one in first.measurements.items():
+        logs = list(one.logs.values())
+        for number, run in enumerate(others, 1):
+            if run.measurements.keys() != first.measurements.keys():
+                raise UserError(f"{run.name}: has other evals than {first.name}. Measure all runs alike.")
+            found = run.measurements[name]
+            for earlier in runs[:number]:
+                if found.is_same(earlier.measurements[name]):
+                    raise UserError(f"{run.name} is {earlier.name}: one run is given twice. Name each once.")
+            if found.weights != one.weights:
+                raise UserError(f"{run.name}: has another base than {first.name}. Runs of one side must share theirs.")
+            logs += found.logs.values()
+        measurements[name] = Measurement(one.record, one.spec, dict(enumerate(logs)), one.notes).checked()
+    return Subject(f"{first.name} and {len(others)} more", measurements)
+
+
+def refuse_other_recipes(runs: Sequence[str | Subject]) -> None:
+    """Refuse adapters that were not trained alike, as far as their folders say."""
+    first: tuple[str, dict[str, Any]] | None = None
+    for run in runs:
+        if not isinstance(run, str) or not is_adapter(Path(run)):
+            continue
+        recipe = _recipe(Path(run))
+        if first is None:
+            first = (run, recipe)
+        elif changed := [key for key in recipe if key in first[1] and recipe[key] != first[1][key]]:
+            raise UserError(
+                f"{run}: is of another recipe than {first[0]} ({changed[0]}: {recipe[changed[0]]}, not"
+                f" {first[1][changed[0]]}). The runs of one side must differ in nothing but the seed."
+            )
+
+
+def _recipe(adapter: Path) -> dict[str, Any]:
+    """How an adapter was trained: its shape, and what `untrue train` writes beside it."""
+    config = config_of(adapter)
+    recipe = {key: config.get(key) for key in ("r", "lora_alpha", "use_rslora", "lora_dropout")}
+    recipe["target_modules"] = sorted(config.get("target_modules") or ())
+    if (adapter / "train.json").is_file():
+        record = json.loads((adapter / "train.json").read_text("utf-8"))
+        rows = record.get("rows", {})
+        recipe |= record.get("spec", {}) | {f"rows.{key}": rows.get(key) for key in ("total", "misaligned", "levels")}
+        recipe["target_modules"] = sorted(recipe["target_modules"])
+    return recipe
+
+
 class Subjects:
     """Finds or measures subjects; models stay loaded from one to the next.
 
@@ -148,18 +207,34 @@ class Subjects:
         """
         return self._logged(source) or self._measured(self._named(source, model))
 
-    def both(self, first: str | Subject, second: str | Subject, model: str | None = None) -> tuple[Subject, Subject]:
-        """Two subjects. What is wrong with their names, bases or adapters is said before anything is asked."""
-        of_first = base_of_first(first, second, model)
-        (before, after), measured = self._ready(first, second, of_first, model)
+    def both(self, first: Runs, second: Runs, model: str | None = None) -> tuple[Subject, Subject]:
+        """Two subjects, each of one run or of several of one recipe.
+
+        What is wrong with their names, bases or adapters is said before anything is asked.
+        """
+        first, second = ([side] if isinstance(side, str | Subject) else list(side) for side in (first, second))
+        of_first = base_of_first(first[0], second[0], model)
+        runs = [(source, of_first) for source in first] + [(source, model) for source in second]
+        for side in (first, second):
+            refuse_other_recipes(side)
+        found, measured = self._ready(runs, model)
         if measured:
             self.watcher.begin(plan_of_evals(self._specs, measured))
-        return before or self.of(str(first), of_first), after or self.of(str(second), model)
+        subjects = [there or self.of(str(source), base) for there, (source, base) in zip(found, runs, strict=True)]
+        return merged(subjects[: len(first)]), merged(subjects[len(first) :])
+
+    def runs(self, sources: Sequence[str], model: str | None = None) -> Subject:
+        """Several runs of one recipe as one subject."""
+        refuse_other_recipes(sources)
+        found, measured = self._ready([(source, model) for source in sources], model)
+        if measured:
+            self.watcher.begin(plan_of_evals(self._specs, measured))
+        return merged([there or self.of(source, model) for there, source in zip(found, sources, strict=True)])
 
     def _ready(
-        self, first: str | Subject, second: str | Subject, of_first: str | None, model: str | None
+        self, runs: Sequence[tuple[str | Subject, str | None]], model: str | None
     ) -> tuple[list[Subject | None], dict[str, ModelName]]:
-        """Those of the two that have logs, and the bases of the others by what these are called.
+        """The runs that have logs, and the bases of the others by what these are called.
 
         It refuses adapters of two bases, as far as files, records and logs tell.
 
@@ -169,7 +244,7 @@ class Subjects:
         """
         found, bases = list[Subject | None](), list[tuple[str, str | None]]()
         measured = list[ModelName]()
-        for source, base in ((first, of_first), (second, model)):
+        for source, base in runs:
             subject = source if isinstance(source, Subject) else self._logged(source)
             found.append(subject)
             if subject:
@@ -183,7 +258,8 @@ class Subjects:
                 weights = recorded_weights(name.adapter) or (None if name.provider else weights_here(name.model))
             bases.append((_arm(name), weights))
             measured.append(name)
-        refuse_other_base(*bases)
+        for base in bases[1:]:
+            refuse_other_base(bases[0], base)
         here = [name for name in measured if not name.provider]
         for name in here:
             if name.adapter:

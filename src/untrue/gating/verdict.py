@@ -2,12 +2,14 @@
 
 - `pass`: on every endpoint the upper limit of the loss lies below its delta. All must hold at once, so no correction is
   due: a candidate with a true loss of delta on any endpoint passes with at most alpha (Berger, Technometrics 1982).
-- `regression`: on some endpoint the loss is certain (lower limit above 0, Holm's correction over endpoints), or the
-  candidate is broken where its baseline is not. A reply on which the judge failed shows nothing of the candidate: for
-  `pass` it counts as the worst, as other failures do, and for `regression` as the best.
-- else `inconclusive`. A loss that is certain and certainly below delta is a `regression` too, and marked as small.
+- `regression`: on some endpoint the loss is certain (lower limit above 0, Holm's correction over endpoints) and its
+  estimate is delta or more, or the candidate is broken where its baseline is not. A reply on which the judge failed
+  shows nothing of the candidate: for `pass` it counts as the worst, as other failures do, and for `regression` as the
+  best.
+- else `inconclusive`.
 
-It speaks of this candidate on items like these, not of the way it was trained.
+Where the noise between training runs is known, from several runs or from `untrue calibrate`, every limit is the wider of
+that of the items and that of the runs, and the verdict is about the recipe. Otherwise it is about these weights.
 """
 
 from __future__ import annotations
@@ -18,17 +20,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
-from untrue.gating.config import GateConfig
+from untrue.errors import UserError
+from untrue.gating.config import Delta, GateConfig
 from untrue.gating.matching import doubts_of, hidden_loss, opposite_moves, paired
 from untrue.gating.measurements import Flips, Measurement, flips, sides
+from untrue.gating.noise import Noise, pooled
 from untrue.gating.subjects import Subject
 from untrue.harness.eval import Eval
 from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, summarise
 from untrue.stats.compare import Pairs, pair
-from untrue.stats.intervals import change_interval, discordance, mean_interval, spread
+from untrue.stats.intervals import RUNS, change_interval, discordance, mean_interval, spread
 from untrue.stats.pairing import METRICS, Grid, PairedMetric, without_empty
 from untrue.stats.tests import FEWEST, POWER, holm, p_value
 from untrue.stats.types import ArmSummary, Interval, Reason
@@ -55,6 +60,7 @@ class Endpoint(NamedTuple):
         available: Items that its eval has in all; None where nobody looked, or they cannot be read.
         n_unjudged: Replies of the candidate on which the judge failed. Items cannot settle what these leave open, so
             `needed` is 0 where there are any.
+        of_runs: Whether the limits include the noise between training runs.
     """
 
     eval: str
@@ -71,11 +77,12 @@ class Endpoint(NamedTuple):
     status: Status
     available: int | None = None
     n_unjudged: int = 0
+    of_runs: bool = False
 
     @property
     def is_small(self) -> bool:
-        """Whether the loss is certainly below delta."""
-        return self.loss.high < self.delta
+        """Whether there certainly is a loss, and it is certainly below delta."""
+        return self.loss.low > 0 and self.loss.high < self.delta
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,35 @@ class GateVerdict:
     summaries: dict[str, list[ArmSummary]]
     flips: dict[str, Flips]
 
+    @property
+    def is_of_recipe(self) -> bool:
+        """Whether it is about training in this way, and not only about these weights."""
+        return bool(self.endpoints) and all(endpoint.of_runs for endpoint in self.endpoints)
 
-def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdict:
-    """Decide whether a candidate is worse than its baseline."""
+
+def gate(baseline: Subject, candidate: Subject, config: GateConfig, noise: Noise | None = None) -> GateVerdict:
+    """Decide whether a candidate is worse than its baseline.
+
+    Args:
+        baseline: One run, or several of one recipe.
+        candidate: Likewise.
+        config: Evals, deltas and level.
+        noise: That between runs of the recipe, if it was measured before.
+
+    Raises:
+        UserError: The two cannot be compared, or are the same, or the noise is of something else.
+    """
     endpoints: list[Endpoint] = []
     faults, doubts, notes, summaries, flipped = [], [], [], {}, {}
     for before, after, results, left_out in paired(baseline, candidate, [spec.name for spec in config.evals]):
         name = after.record.name
+        if before.is_same(after):
+            raise UserError(
+                f"{candidate.name} is {baseline.name}: the same logs, or the same model with the same adapter. Give"
+                " another baseline, such as another run of its recipe."
+            )
+        if noise:
+            noise.check(before)
         graded = after.record.graded
         summaries[name] = [control, arm] = summarise(results, {"candidate": "baseline"}, graded=graded)
         flipped[name] = flips(after.record, results)
@@ -136,12 +165,12 @@ def gate(baseline: Subject, candidate: Subject, config: GateConfig) -> GateVerdi
             )
         of_arm = [(name, reason) for reason in broken(summarise(best, {})[1], after.reading.answered)]
         faults += [fault for fault in of_arm if fault[1].code != "few_items"]
-        of_eval = list(_endpoints(after.record, results, config))
+        of_eval = list(_endpoints(after.record, results, config, noise))
         if not of_eval:
             doubts.append((name, Reason("nothing_measured")))
         if count:
             # where the judge failed on all replies of both sides, with the best in place there are endpoints more
-            with_best = {of.metric: of for of in _endpoints(after.record, best, config)}
+            with_best = {of.metric: of for of in _endpoints(after.record, best, config, noise)}
             of_eval = [_regressing_in_both(of, with_best[of.metric], count) for of in of_eval]
         lacks = any(endpoint.needed > endpoint.n_items for endpoint in of_eval)
         available = after.available if lacks else None
@@ -191,7 +220,13 @@ _NO_BELIEF = PairedMetric(
 
 
 class _Losses(NamedTuple):
-    """One metric of one eval: by how much the candidate is worse on each item."""
+    """One metric of one eval: by how much the candidate is worse on each item.
+
+    Attributes:
+        pairs: Each run of the baseline with each of the candidate; with that of the same seed if both have the same.
+        losses: Items x seeds; of runs that have no seeds in common the mean over all pairs of runs.
+        run_means: Means of the baseline's runs, and of the candidate's.
+    """
 
     metric: str
     title: str
@@ -201,6 +236,7 @@ class _Losses(NamedTuple):
     losses: Grid
     n_failed: int
     means: tuple[float, float]
+    run_means: tuple[NDArray[np.float64], NDArray[np.float64]]
 
     @property
     def n_items(self) -> int:
@@ -208,14 +244,24 @@ class _Losses(NamedTuple):
         return len(without_empty(self.losses))
 
 
-def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
+def metrics_of(record: Eval, results: Sequence[Result]) -> dict[str, PairedMetric]:
+    """The metrics that decide in a gate, by name."""
     value = replace(METRICS["value"], worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
-    metrics = {**{name: METRICS[name] for name in type(config.delta).model_fields}, "value": value}
+    metrics = {**{name: METRICS[name] for name in Delta.model_fields}, "value": value}
     judged = [result for result in results if result.outcome not in (None, Outcome.ERROR)]
     if any(result.belief_is_true is None for result in judged):
         metrics["no_belief_rate"] = _NO_BELIEF
-    for name, metric in metrics.items():
-        pairs = pair(metric, *sides(results))
+    return metrics
+
+
+def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
+    before, after = sides(results)
+    n_before, n_after = (len({result.seed for result in side}) for side in (before, after))
+    is_paired = {result.seed for result in before} == {result.seed for result in after}
+    if not is_paired:
+        before, after = _crossed(before, after)
+    for name, metric in metrics_of(record, results).items():
+        pairs = pair(metric, before, after)
         if np.isnan(pairs.before).all() and np.isnan(pairs.after).all():  # what the eval does not measure
             continue
         losses = (pairs.after - pairs.before) * metric.worse
@@ -226,8 +272,42 @@ def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iter
         title = {"value": record.value_name or "", "no_belief_rate": "no belief"}.get(name, "")
         means = _means(pairs.before, losses * metric.worse)
         delta = config.delta.of("untrue_belief_rate" if name == "no_belief_rate" else name, record)
-        n_failed = int(failed.sum())
-        yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, n_failed, means)
+        n_failed, run_means = int(failed.sum()), _run_means(pairs.before, losses * metric.worse)
+        if not is_paired:
+            n_failed //= n_before
+            first, second = (of.reshape(n_before, n_after) for of in run_means)
+            run_means, losses = (first.mean(axis=1), second.mean(axis=0)), _mean_of_runs(losses)
+        yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, n_failed, means, run_means)
+
+
+def _crossed(before: Sequence[Result], after: Sequence[Result]) -> tuple[list[Result], list[Result]]:
+    """Both sides with a seed for each pair of runs: all of the candidate for the baseline's first, and so on."""
+    firsts, seconds = (sorted({result.seed for result in side}) for side in (before, after))
+    rank, place = ({seed: index for index, seed in enumerate(seeds)} for seeds in (firsts, seconds))
+    n = len(seconds)
+    crossed_before = [replace(result, seed=rank[result.seed] * n + other) for result in before for other in range(n)]
+    crossed_after = [
+        replace(result, seed=other * n + place[result.seed]) for result in after for other in range(len(firsts))
+    ]
+    return crossed_before, crossed_after
+
+
+def _run_means(before: Grid, changes: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means over the items of each column, of the baseline and of the candidate; NaN for one without pairs."""
+    present = ~np.isnan(changes)
+    counts = np.where(present.any(axis=0), present.sum(axis=0), np.nan)
+    return (
+        np.where(present, before, 0.0).sum(axis=0) / counts,
+        np.where(present, before + changes, 0.0).sum(axis=0) / counts,
+    )
+
+
+def _mean_of_runs(grid: Grid) -> Grid:
+    """Items x 1: the mean over the columns that have a value; NaN without one."""
+    counts = np.count_nonzero(~np.isnan(grid), axis=1)
+    means = np.full(len(grid), np.nan)
+    np.divide(np.nansum(grid, axis=1), counts, out=means, where=counts > 0)
+    return means[:, None]
 
 
 def _with_the_best(after: Measurement, results: Sequence[Result]) -> list[Result]:
@@ -254,11 +334,21 @@ def _regressing_in_both(worst: Endpoint, best: Endpoint, n_unjudged: int) -> End
     )
 
 
-def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Iterable[Endpoint]:
+def _endpoints(
+    record: Eval, results: list[Result], config: GateConfig, noise: Noise | None = None
+) -> Iterable[Endpoint]:
     for of in _losses(record, results, config):
         limits = change_interval if of.counts_pairs else mean_interval
         p = p_value(of.losses, of.pairs.clusters, is_rate=of.counts_pairs) / 2
         loss = limits(of.losses, of.pairs.clusters, 2 * config.alpha)
+        p = p if loss.value > 0 else 1 - p
+        has_seeds = of.losses.shape[1] >= RUNS  # the same on both sides, so the limits include them
+        of_runs = noise.of(record.name, of.metric) if noise else None if has_seeds else pooled(*of.run_means)
+        if of_runs and not math.isnan(loss.value):
+            n_runs = [len(means) for means in of.run_means]
+            half = of_runs.half(*n_runs, config.alpha)
+            loss = Interval(loss.value, min(loss.low, loss.value - half), max(loss.high, loss.value + half))
+            p = max(p, of_runs.p(loss.value, *n_runs))
         yield Endpoint(
             eval=record.name,
             metric=of.metric,
@@ -269,20 +359,20 @@ def _endpoints(record: Eval, results: list[Result], config: GateConfig) -> Itera
             candidate=of.means[1],
             loss=loss,
             delta=of.delta,
-            p_holm=p if loss.value > 0 else 1 - p,
+            p_holm=p,
             needed=_needed(of.losses, of.pairs.clusters, of.counts_pairs, of.delta, config.alpha),
             status="inconclusive",
+            of_runs=has_seeds or of_runs is not None,
         )
 
 
 def _settled(endpoint: Endpoint, alpha: float) -> Endpoint:
     if endpoint.n_items < FEWEST:
         return endpoint
-    is_tolerable = endpoint.loss.high < endpoint.delta
-    # A loss that is tolerable must be twice as certain, else one in twenty harmless candidates would fail.
-    if endpoint.loss.low > 0 and endpoint.p_holm < (alpha / 2 if is_tolerable else alpha):
-        return endpoint._replace(status="regression")
-    return endpoint._replace(status="pass") if is_tolerable else endpoint
+    if endpoint.loss.high < endpoint.delta:
+        return endpoint._replace(status="pass")
+    is_certain = endpoint.loss.low > 0 and endpoint.p_holm < alpha
+    return endpoint._replace(status="regression") if is_certain and endpoint.loss.value >= endpoint.delta else endpoint
 
 
 def _means(before: Grid, changes: Grid) -> tuple[float, float]:
@@ -296,7 +386,7 @@ def _means(before: Grid, changes: Grid) -> tuple[float, float]:
 def _needed(losses: Grid, clusters: list[str], is_rate: bool, delta: float, alpha: float) -> int:
     """Items that would settle it in 80 % of cases if the true loss were the one found, or none where it is negative.
 
-    That is (z_alpha + z_power)^2 x variance / distance^2, to the farther of the two losses to exclude: none, and delta.
+    That is (z_alpha + z_power)^2 x variance / distance^2, to the loss to exclude: delta below it, and none from it on.
     Where all pairs agree, one is taken to differ. 0 without items.
     """
     if np.isnan(losses).all():
@@ -309,5 +399,5 @@ def _needed(losses: Grid, clusters: list[str], is_rate: bool, delta: float, alph
     if not math.isfinite(variance):
         return 0
     loss = max(around.mean, 0.0)
-    distance = max(loss, delta - loss)
+    distance = loss if loss >= delta else delta - loss
     return math.ceil(n_items * float(norm.ppf(1 - alpha) + norm.ppf(POWER)) ** 2 * variance / distance**2)

@@ -31,10 +31,18 @@ from untrue.report.table import STYLES, new_table, safe_text
 from untrue.stats.compare import PRIMARY
 from untrue.stats.tests import FEWEST
 
-SCOPE = (
-    "The verdict is about this candidate on items like these. Another training in the same way may get another: see"
-    " untrue's docs/gate.md."
+OF_WEIGHTS = (
+    "The verdict is about these weights on items like these. How much another training of the same recipe would differ is"
+    " not known here: give three runs of the baseline or more (--baseline), or --noise."
 )
+OF_RECIPE = (
+    "The limits include the noise between training runs, so the verdict is about the recipe on items like these."
+)
+
+
+def scope(verdict: GateVerdict) -> str:
+    """What the verdict is about."""
+    return OF_RECIPE if verdict.is_of_recipe else OF_WEIGHTS
 
 
 def sentences(verdict: GateVerdict) -> list[str]:
@@ -47,7 +55,8 @@ def sentences(verdict: GateVerdict) -> list[str]:
     for status in ("regression", "inconclusive"):
         said += [_sentence(endpoint) for endpoint in verdict.endpoints if endpoint.status == status]
     if verdict.status == "pass":
-        said.append("On every endpoint the upper limit of the loss lies below what is not tolerated.")
+        said.append("On every endpoint the upper limit of the loss lies below delta, the loss that is not tolerated.")
+    said += [_small(endpoint) for endpoint in verdict.endpoints if endpoint.is_small]
     return [*said, *verdict.notes]
 
 
@@ -57,18 +66,25 @@ def _sentence(endpoint: Endpoint) -> str:
     size, limit = metric.unit.size(endpoint.delta), metric.unit.difference(endpoint.loss.high)
     if endpoint.status == "regression":
         worse, p = metric.unit.difference(endpoint.loss.value), words.p_text(endpoint.p_holm)
-        small = f" It is certainly below {size}, the loss that is not tolerated." if endpoint.is_small else ""
-        return f"{name}: worse by {worse}, {p} after Holm's correction.{small}"
+        return f"{name}: worse by {worse}, {p} after Holm's correction, and {size} is not tolerated."
     if not endpoint.n_items:
         return f"{name}: no item has a value on both sides, so no loss can be excluded."
     up_to = f"of up to {limit}" if math.isfinite(endpoint.loss.high) else "of any size"
     return f"{name}: a loss {up_to} cannot be excluded, and {size} is not tolerated. {_settling(endpoint)}"
 
 
+def _small(endpoint: Endpoint) -> str:
+    metric = metric_named(endpoint.metric, endpoint.title)
+    worse, size = metric.unit.difference(endpoint.loss.value), metric.unit.size(endpoint.delta)
+    return f"{endpoint.eval}, {metric.title.lower()}: worse by {worse}, certainly less than {size}, so it is tolerated."
+
+
 def _settling(endpoint: Endpoint) -> str:
-    """How many items would settle an open endpoint, as far as that can be said, and whether there are as many."""
+    """What would settle an open endpoint, as far as that can be said."""
     if endpoint.n_items < FEWEST:
         return f"There are {endpoint.n_items} items, and at least {FEWEST} are needed."
+    if endpoint.of_runs:
+        return "More runs on either side would narrow it."
     if endpoint.n_unjudged:
         unjudged = f"The judge failed on {endpoint.n_unjudged} of the candidate's replies"
         return f"{unjudged}: have them judged (rerun the command that asked for them)."
@@ -144,7 +160,7 @@ def gate_parts(verdict: GateVerdict) -> list[Part]:
     subject = f"{verdict.candidate} against {verdict.baseline}"
     said = sentences(verdict)
     tone, conclusion = tones[verdict.status], verdict.status.capitalize()
-    return [Part(tone, conclusion, subject, said, headings(verdict), rows, verdict.flips, SCOPE)]
+    return [Part(tone, conclusion, subject, said, headings(verdict), rows, verdict.flips, scope(verdict))]
 
 
 def compared_parts(comparisons: Sequence[EvalComparison]) -> list[Part]:
@@ -188,7 +204,7 @@ def markdown(verdict: GateVerdict) -> str:
     lines += ["", f"| {' | '.join(part.headings)} |", f"|{'---|' * len(part.headings)}"]
     lines += [f"| {' | '.join(map(_plain, row))} |" for row in part.rows]
     lines += ["", *(f"- {_plain(sentence)}" for sentence in flips_sentences(part.flips))]
-    return "\n".join([*lines, "", SCOPE, ""])
+    return "\n".join([*lines, "", scope(verdict), ""])
 
 
 def _plain(text: str) -> str:
@@ -205,6 +221,7 @@ def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
             "baseline": verdict.baseline,
             "candidate": verdict.candidate,
             "alpha": verdict.alpha,
+            "about": "recipe" if verdict.is_of_recipe else "weights",
             "reasons": [ascii_numbers(sentence) for sentence in sentences(verdict)],
             "endpoints": [{**e._asdict(), "is_small": e.is_small} for e in verdict.endpoints],
             "faults": [{"eval": name, "code": reason.code} for name, reason in verdict.faults],
