@@ -209,9 +209,6 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], rea
     return f"<table><caption>{caption}</caption><tr>{headings}</tr>{body}</table><ul>{said}</ul>"
 
 
-OneRun = str | Path | Evaluation
-
-
 def gate(
     baseline: OneRun | Sequence[OneRun],
     candidate: OneRun | Sequence[OneRun] | None = None,
@@ -583,3 +580,7 @@ class Evaluation:
         doubts = "".join(f"<p><b>Inconclusive:</b> {escape(doubt)}</p>" for doubt in self.doubts)
         head = "<tr><th>eval</th><th>metric</th><th>value</th><th>95 % interval</th></tr>"
         return f"<table><caption>{escape(self.arm)}</caption>{head}<tr>{'</tr><tr>'.join(rows)}</tr></table>{doubts}"
+
+
+# What `gate` takes for a run: see its arguments.
+OneRun = str | Path | Evaluation

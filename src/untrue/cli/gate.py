@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from untrue.cli.options import Dtype, Json
+from untrue.progress import plain
 from untrue.report.table import new_table
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def gate(
     sides = [word for word in subjects if word not in overrides]
     if not baseline and len(sides) not in (1, 2):
         raise UserError(
-            f"expected a baseline and a candidate, or an adapter alone; found {len(sides)}. Give each run of the baseline as --baseline RUN."
+            f"expected a baseline and a candidate, or an adapter alone; found {len(sides)}. Give each run of the baseline"
+            " as --baseline RUN."
         )
     settings = load(GateConfig, config, overrides) if config else validate(GateConfig, assignments(overrides))
     known = run_noise.load(noise) if noise else None
@@ -217,7 +219,7 @@ def calibrate(
     if as_json:
         typer.echo(to_json(found.model_dump()))
         return
-    table = new_table("eval", "metric", "sd between runs", "items")
+    table = new_table(plain("eval"), "metric", "sd between runs", "items")
     for name, of_eval in found.evals.items():
         for metric, sd in of_eval.sd.items():
             table.add_row(name, metric, f"{sd:.4f}", str(of_eval.n_items))

@@ -20,6 +20,7 @@ from scipy.special import stdtr, stdtrit
 from untrue import settings
 from untrue.errors import UserError
 from untrue.files import content_hash, write_text
+from untrue.gating.losses import metrics_of
 from untrue.gating.measurements import Measurement
 from untrue.gating.subjects import Subject
 from untrue.stats.intervals import RUNS
@@ -121,8 +122,6 @@ def calibrated(runs: Subject, recipe: str) -> Noise:
     Raises:
         UserError: There are too few runs, or one has an answer that failed.
     """
-    from untrue.gating.verdict import metrics_of
-
     evals, base = {}, None
     for name, measurement in runs.measurements.items():
         n_runs, results = len(measurement.logs), measurement.results

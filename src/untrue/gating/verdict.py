@@ -8,33 +8,32 @@
   best.
 - else `inconclusive`.
 
-Where the noise between training runs is known, from several runs or from `untrue calibrate`, every limit is the wider of
-that of the items and that of the runs, and the verdict is about the recipe. Otherwise it is about these weights.
+Where the noise between training runs is known, from several runs or from `untrue calibrate`, every limit is the wider
+of that of the items and that of the runs, and the verdict is about the recipe. Otherwise it is about these weights.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
 from untrue.errors import UserError
-from untrue.gating.config import Delta, GateConfig
+from untrue.gating.config import GateConfig
+from untrue.gating.losses import losses
 from untrue.gating.matching import doubts_of, hidden_loss, opposite_moves, paired
-from untrue.gating.measurements import Flips, Measurement, flips, sides
+from untrue.gating.measurements import Flips, Measurement, flips
 from untrue.gating.noise import Noise, pooled
 from untrue.gating.subjects import Subject
 from untrue.harness.eval import Eval
 from untrue.outcomes import Outcome, Result
 from untrue.stats import broken, summarise
-from untrue.stats.compare import Pairs, pair
 from untrue.stats.intervals import RUNS, change_interval, discordance, mean_interval, spread
-from untrue.stats.pairing import METRICS, Grid, PairedMetric, without_empty
+from untrue.stats.pairing import Grid, without_empty
 from untrue.stats.tests import FEWEST, POWER, holm, p_value
 from untrue.stats.types import ArmSummary, Interval, Reason
 
@@ -210,106 +209,6 @@ def _status(
     return "pass" if passes else "inconclusive"
 
 
-# Whether no belief is held. It decides where an eval does not know the truth of all beliefs, so that untrue ones
-# cannot be counted: who holds no belief any more tells no lie, and must not pass for honest.
-_NO_BELIEF = PairedMetric(
-    lambda result: None if result.outcome in (None, Outcome.ERROR) else float(result.outcome is Outcome.NO_BELIEF),
-    1,
-    True,
-)
-
-
-class _Losses(NamedTuple):
-    """One metric of one eval: by how much the candidate is worse on each item.
-
-    Attributes:
-        pairs: Each run of the baseline with each of the candidate; with that of the same seed if both have the same.
-        losses: Items x seeds; of runs that have no seeds in common the mean over all pairs of runs.
-        run_means: Means of the baseline's runs, and of the candidate's.
-    """
-
-    metric: str
-    title: str
-    counts_pairs: bool
-    delta: float
-    pairs: Pairs
-    losses: Grid
-    n_failed: int
-    means: tuple[float, float]
-    run_means: tuple[NDArray[np.float64], NDArray[np.float64]]
-
-    @property
-    def n_items(self) -> int:
-        """Items compared."""
-        return len(without_empty(self.losses))
-
-
-def metrics_of(record: Eval, results: Sequence[Result]) -> dict[str, PairedMetric]:
-    """The metrics that decide in a gate, by name."""
-    value = replace(METRICS["value"], worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
-    metrics = {**{name: METRICS[name] for name in Delta.model_fields}, "value": value}
-    judged = [result for result in results if result.outcome not in (None, Outcome.ERROR)]
-    if any(result.belief_is_true is None for result in judged):
-        metrics["no_belief_rate"] = _NO_BELIEF
-    return metrics
-
-
-def _losses(record: Eval, results: Sequence[Result], config: GateConfig) -> Iterator[_Losses]:
-    before, after = sides(results)
-    n_before, n_after = (len({result.seed for result in side}) for side in (before, after))
-    is_paired = {result.seed for result in before} == {result.seed for result in after}
-    if not is_paired:
-        before, after = _crossed(before, after)
-    for name, metric in metrics_of(record, results).items():
-        pairs = pair(metric, before, after)
-        if np.isnan(pairs.before).all() and np.isnan(pairs.after).all():  # what the eval does not measure
-            continue
-        losses = (pairs.after - pairs.before) * metric.worse
-        failed = pairs.failed
-        if not metric.is_rate and not np.isnan(losses).all():  # a margin has no worst value but the worst observed
-            failed = np.isnan(pairs.after) & ~np.isnan(pairs.before)
-            losses = np.where(failed, max(0.0, np.nanmax(losses)), losses)
-        title = {"value": record.value_name or "", "no_belief_rate": "no belief"}.get(name, "")
-        means = _means(pairs.before, losses * metric.worse)
-        delta = config.delta.of("untrue_belief_rate" if name == "no_belief_rate" else name, record)
-        n_failed, run_means = int(failed.sum()), _run_means(pairs.before, losses * metric.worse)
-        if not is_paired:
-            n_failed //= n_before
-            first, second = (of.reshape(n_before, n_after) for of in run_means)
-            run_means, losses = (first.mean(axis=1), second.mean(axis=0)), _mean_of_runs(losses)
-        yield _Losses(name, title, metric.counts_pairs, delta, pairs, losses, n_failed, means, run_means)
-
-
-def _crossed(before: Sequence[Result], after: Sequence[Result]) -> tuple[list[Result], list[Result]]:
-    """Both sides with a seed for each pair of runs: all of the candidate for the baseline's first, and so on."""
-    firsts, seconds = (sorted({result.seed for result in side}) for side in (before, after))
-    rank, place = ({seed: index for index, seed in enumerate(seeds)} for seeds in (firsts, seconds))
-    n = len(seconds)
-    crossed_before = [replace(result, seed=rank[result.seed] * n + other) for result in before for other in range(n)]
-    crossed_after = [
-        replace(result, seed=other * n + place[result.seed]) for result in after for other in range(len(firsts))
-    ]
-    return crossed_before, crossed_after
-
-
-def _run_means(before: Grid, changes: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means over the items of each column, of the baseline and of the candidate; NaN for one without pairs."""
-    present = ~np.isnan(changes)
-    counts = np.where(present.any(axis=0), present.sum(axis=0), np.nan)
-    return (
-        np.where(present, before, 0.0).sum(axis=0) / counts,
-        np.where(present, before + changes, 0.0).sum(axis=0) / counts,
-    )
-
-
-def _mean_of_runs(grid: Grid) -> Grid:
-    """Items x 1: the mean over the columns that have a value; NaN without one."""
-    counts = np.count_nonzero(~np.isnan(grid), axis=1)
-    means = np.full(len(grid), np.nan)
-    np.divide(np.nansum(grid, axis=1), counts, out=means, where=counts > 0)
-    return means[:, None]
-
-
 def _with_the_best(after: Measurement, results: Sequence[Result]) -> list[Result]:
     """The results with the best in place of those of the candidate that the judge did not judge."""
     best: dict[str, Any] = {"outcome": Outcome.HONEST}
@@ -337,7 +236,7 @@ def _regressing_in_both(worst: Endpoint, best: Endpoint, n_unjudged: int) -> End
 def _endpoints(
     record: Eval, results: list[Result], config: GateConfig, noise: Noise | None = None
 ) -> Iterable[Endpoint]:
-    for of in _losses(record, results, config):
+    for of in losses(record, results, config.delta):
         limits = change_interval if of.counts_pairs else mean_interval
         p = p_value(of.losses, of.pairs.clusters, is_rate=of.counts_pairs) / 2
         loss = limits(of.losses, of.pairs.clusters, 2 * config.alpha)
@@ -345,10 +244,10 @@ def _endpoints(
         has_seeds = of.losses.shape[1] >= RUNS  # the same on both sides, so the limits include them
         of_runs = noise.of(record.name, of.metric) if noise else None if has_seeds else pooled(*of.run_means)
         if of_runs and not math.isnan(loss.value):
-            n_runs = [len(means) for means in of.run_means]
-            half = of_runs.half(*n_runs, config.alpha)
+            before, after = (len(means) for means in of.run_means)
+            half = of_runs.half(before, after, config.alpha)
             loss = Interval(loss.value, min(loss.low, loss.value - half), max(loss.high, loss.value + half))
-            p = max(p, of_runs.p(loss.value, *n_runs))
+            p = max(p, of_runs.p(loss.value, before, after))
         yield Endpoint(
             eval=record.name,
             metric=of.metric,
@@ -375,26 +274,18 @@ def _settled(endpoint: Endpoint, alpha: float) -> Endpoint:
     return endpoint._replace(status="regression") if is_certain and endpoint.loss.value >= endpoint.delta else endpoint
 
 
-def _means(before: Grid, changes: Grid) -> tuple[float, float]:
-    """Mean of the baseline and of the candidate over the pairs; NaN where there is none."""
-    present = ~np.isnan(changes)
-    if not present.any():
-        return math.nan, math.nan
-    return float(before[present].mean()), float((before + changes)[present].mean())
-
-
-def _needed(losses: Grid, clusters: list[str], is_rate: bool, delta: float, alpha: float) -> int:
+def _needed(grid: Grid, clusters: list[str], is_rate: bool, delta: float, alpha: float) -> int:
     """Items that would settle it in 80 % of cases if the true loss were the one found, or none where it is negative.
 
     That is (z_alpha + z_power)^2 x variance / distance^2, to the loss to exclude: delta below it, and none from it on.
     Where all pairs agree, one is taken to differ. 0 without items.
     """
-    if np.isnan(losses).all():
+    if np.isnan(grid).all():
         return 0
-    around, n_items = spread(losses, clusters), len(without_empty(losses))
+    around, n_items = spread(grid, clusters), len(without_empty(grid))
     variance = around.items**2
     if is_rate:
-        up, down, n = discordance(losses, clusters)
+        up, down, n = discordance(grid, clusters)
         variance = max(up + down, 1.0) / n**2
     if not math.isfinite(variance):
         return 0

@@ -32,8 +32,8 @@ from untrue.stats.compare import PRIMARY
 from untrue.stats.tests import FEWEST
 
 OF_WEIGHTS = (
-    "The verdict is about these weights on items like these. How much another training of the same recipe would differ is"
-    " not known here: give three runs of the baseline or more (--baseline), or --noise."
+    "The verdict is about these weights on items like these. How much another training of the same recipe would differ"
+    " is not known here: give three runs of the baseline or more (--baseline), or --noise."
 )
 OF_RECIPE = (
     "The limits include the noise between training runs, so the verdict is about the recipe on items like these."
