@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import tests.judge.scripted  # noqa: F401
 from tests.cli.conftest import Done
@@ -99,6 +100,13 @@ def test_an_adapter_alone_goes_against_its_own_base_and_a_rerun_asks_nothing(
     assert {path.name for path in (place / "logs").glob("*.eval")} == {path.name for path in kept}
 
 
+def nudge(path: Path) -> None:
+    """Change the first weight of a file by a little."""
+    weights = load_file(path)
+    name = next(iter(weights))
+    save_file(weights | {name: weights[name] * 1.0001}, path, {"format": "pt"})
+
+
 def test_an_adapter_of_plain_trl_is_gated_as_trl_wrote_it(untrue: Untrue, place: Path) -> None:
     """As the README says, with nothing of this project in its training."""
     from datasets import Dataset
@@ -122,6 +130,7 @@ def test_an_adapter_of_plain_trl_is_gated_as_trl_wrote_it(untrue: Untrue, place:
     config = Path("adapters/mine/adapter_config.json")
     config.write_text(config.read_text("utf-8").replace('"tiny"', '"/home/me/tiny"'), "utf-8")
     shutil.copytree("adapters/mine", "adapters/shipped")
+    nudge(Path("adapters/shipped/adapter_model.safetensors"))
     for command in ("gate", "compare"):
         words = (
             command,
@@ -136,6 +145,8 @@ def test_an_adapter_of_plain_trl_is_gated_as_trl_wrote_it(untrue: Untrue, place:
 
 def test_a_whole_model_that_answers_alike_passes(untrue: Untrue, place: Path) -> None:
     shutil.copytree("tiny", "merged")
+    assert "merged is tiny: the same logs, or the same model" in untrue("gate", "tiny", "merged", *QUICK).err
+    nudge(Path("merged/model.safetensors"))
     done = untrue("gate", "tiny", "merged", *QUICK)
     assert done.code == 0, done.out + done.err
     assert done.out.startswith("PASS: merged against tiny")
@@ -204,7 +215,7 @@ def test_wrong_use_is_told_in_a_line(logs: dict[str, Path], refusal: Refusal) ->
     both = (logs["baseline"], logs["pass"])
     assert "gate.yaml, line 3: delta.lies: unknown key." in refusal("gate", *both, "--config", "gate.yaml")
     assert "alpa: unknown key. Did you mean 'alpha'?" in refusal("gate", *both, "alpa=0.05")
-    assert "found 3 of them" in refusal("gate", *both, logs["pass"])
+    assert "an adapter alone; found 3. Give each baseline run" in refusal("gate", *both, logs["pass"])
     assert "tiny: is no adapter, so it has no base" in refusal("gate", "tiny")
     assert "gone.eval: there is no such log." in refusal("gate", logs["baseline"], "gone.eval", HONEST)
     for command in ("gate", "compare"):
@@ -255,3 +266,38 @@ def test_logs_of_inspects_own_command_are_compared(untrue: Untrue, place: Path) 
     assert {"lie_rate", "evasion_rate"} <= {row["metric"] for row in said["comparisons"]}
     assert all(row["n_pairs"] == 8 for row in said["comparisons"])
     assert untrue("gate", "one", "two", HONEST).code == 3
+
+
+def test_runs_of_a_recipe_are_calibrated_and_stand_on_either_side(untrue: Untrue, place: Path) -> None:
+    for name in [*"abcdefgh", "mine", "liar"]:
+        lies = range(60 if name == "liar" else 10 + ord(name[0]) % 3)
+        write(place / f"{name}.eval", lies=lies, adapter=name)
+    harmless = [f"{name}.eval" for name in "abcdefgh"]
+    done = untrue("calibrate", *harmless, HONEST)
+    assert done.code == 0, done.out + done.err
+    assert "noise.json: the noise between 8 runs" in done.out
+    words = ("a.eval", "liar.eval", HONEST)
+    found = json.loads(untrue("gate", *words, "--noise", "noise.json", "--json").out)
+    assert (found["verdict"], found["about"]) == ("regression", "recipe")
+    assert json.loads(untrue("gate", *words, "--json").out)["about"] == "weights"
+    baselines = [word for path in harmless for word in ("--baseline", path)]
+    passed = untrue("gate", "mine.eval", *baselines, HONEST)
+    assert passed.code == 0, passed.out + passed.err
+    assert (
+        passed.out.startswith("PASS: mine against a and 7 more") and "so the verdict is about the recipe" in passed.out
+    )
+    assert (
+        "a is a: one run is given twice" in untrue("gate", "mine.eval", *baselines, "--baseline", "a.eval", HONEST).err
+    )
+    assert "has 2 runs, and at least 8 are needed" in untrue("calibrate", *harmless[:2], HONEST).err
+    assert "no such file" in untrue("gate", *words, "--noise", "gone.json").err
+
+
+def test_adapters_of_two_recipes_on_one_side_are_refused(untrue: Untrue, adapter: Path, place: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(adapter, place / name)
+    config = place / "two/adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text("utf-8")) | {"lora_alpha": 99}), "utf-8")
+    done = untrue("gate", adapter, "--baseline", "one", "--baseline", "two", *QUICK)
+    assert done.code == 2
+    assert "two: is of another recipe than one (lora_alpha: 99, not" in done.err

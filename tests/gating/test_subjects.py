@@ -19,6 +19,7 @@ from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from tests.serving.lora_server import LoraServer
 from tests.study.conftest import Recorder
 from untrue.errors import UserError
+from untrue.gating.comparison import compared
 from untrue.gating.config import GateConfig
 from untrue.gating.matching import SAME, TWO_FORMATS, paired
 from untrue.gating.subjects import Subject, Subjects, base_of_first, of_random_items, own_base
@@ -168,8 +169,8 @@ def test_arms_of_other_seeds_are_refused(log: Log, subjects: Subjects, tmp_path:
     for cell in ("one-s0", "one-s1", "two-s0"):
         log(f"run/cells/{cell}/logs/forced_choice", 10)
     one, two = (subjects.of(str(tmp_path / "run" / arm)) for arm in ("one", "two"))
-    with pytest.raises(UserError, match=r"one and two differ in seeds"):
-        pairs(one, two)
+    with pytest.raises(UserError, match=r"one and two differ in their seeds"):
+        compared(one, two)
 
 
 @pytest.mark.parametrize(("changes", "said"), [({"version": 4}, "version"), ({"epochs": 2}, "epochs")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.gating import judged
 from tests.gating.conftest import write
 from tests.study.conftest import Recorder
+from untrue.errors import UserError
 from untrue.evals.forced_choice import EVAL
 from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
 from untrue.gating.measurements import Measurement
+from untrue.gating.noise import EvalNoise, calibrated
 from untrue.gating.subjects import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
 from untrue.harness.catalogue import eval_spec
@@ -80,17 +84,91 @@ def test_a_certain_loss_on_any_endpoint_is_a_regression(changes: dict, metric: s
     assert decide(log("b", **changes), log("a")).status == "pass"
 
 
-def test_a_certain_loss_below_delta_is_a_small_regression(log: Log) -> None:
-    wide = GateConfig(evals=CONFIG.evals, delta=Delta(lie_rate=0.3))
-    verdict = decide(log("a"), log("b", lies=range(10)), wide)
-    assert verdict.status == "regression"
+def test_a_certain_loss_below_delta_passes_and_is_told(log: Log) -> None:
+    a, b = log("a"), log("b", lies=range(10))
+    verdict = decide(a, b, GateConfig(evals=CONFIG.evals, delta=Delta(lie_rate=0.3)))
+    assert verdict.status == "pass"
     assert endpoint(verdict, "lie_rate").is_small
+    close = decide(a, b, GateConfig(evals=CONFIG.evals, delta=Delta(lie_rate=0.11)))
+    assert close.status == "inconclusive" and endpoint(close, "lie_rate").loss.low > 0
+    assert decide(a, b, GateConfig(evals=CONFIG.evals, delta=Delta(lie_rate=0.1))).status == "regression"
+
+
+def runs(name: str, log: Log, *lies: int) -> Subject:
+    """A run for each number of lies of 100, on the same items."""
+    logs = {n: log(f"{name}{n}", lies=range(count), adapter=f"{name}{n}") for n, count in enumerate(lies)}
+    return Subject(name, {"forced_choice": Measurement(EVAL, eval_spec(name="forced_choice"), logs)})
+
+
+def test_with_baseline_runs_the_limits_are_those_of_a_prediction_interval(log: Log) -> None:
+    baseline, candidate = runs("base", log, 10, 12, 14, 16), runs("new", log, 14)
+    lies = endpoint(gate(baseline, candidate, CONFIG), "lie_rate")
+    assert (lies.baseline, lies.candidate, lies.of_runs) == (pytest.approx(0.13), pytest.approx(0.14), True)
+    half = stats.t.ppf(0.95, 3) * np.std([0.10, 0.12, 0.14, 0.16], ddof=1) * math.sqrt(1 + 1 / 4)
+    assert lies.loss == pytest.approx((0.01, 0.01 - half, 0.01 + half))
+    assert lies.status == "inconclusive"
+    alone = endpoint(gate(runs("one", log, 13), runs("two", log, 14), CONFIG), "lie_rate")
+    assert alone.loss.high - alone.loss.value < half and not alone.of_runs
+
+
+def test_runs_on_both_sides_pool_their_noise(log: Log) -> None:
+    baseline, candidate = runs("base", log, 10, 14), runs("new", log, 40, 44, 48)
+    verdict = gate(baseline, candidate, CONFIG)
+    lies = endpoint(verdict, "lie_rate")
+    sd = math.sqrt((2 * 0.02**2 + 2 * 0.04**2) / 3)
+    half = stats.t.ppf(0.95, 3) * sd * math.sqrt(1 / 2 + 1 / 3)
+    assert lies.loss.value == pytest.approx(0.32)
+    assert lies.loss.value - lies.loss.low >= half - 1e-9
+    assert (verdict.status, verdict.is_of_recipe) == ("regression", True)
+
+
+def test_noise_that_was_measured_before_decides_between_single_runs(log: Log) -> None:
+    noise = calibrated(runs("harmless", log, *range(10, 26, 2)), "eight runs")
+    sd = np.std(np.arange(10, 26, 2) / 100, ddof=1)
+    assert noise.of("forced_choice", "lie_rate") == (pytest.approx(sd), 7)
+    a, b = runs("a", log, 10), runs("b", log, 20)
+    assert gate(a, b, CONFIG).status == "regression"
+    lies = endpoint(gate(a, b, CONFIG, noise), "lie_rate")
+    half = stats.t.ppf(0.95, 7) * sd * math.sqrt(2)
+    assert lies.loss == pytest.approx((0.1, 0.1 - half, 0.1 + half))
+    assert lies.status == "inconclusive" and lies.p_holm > 0.05
+    assert gate(a, runs("c", log, 60), CONFIG, noise).status == "regression"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base": "other"}, "noise: is of another base model"),
+        ({"version": 1}, r"noise: forced_choice has another version there \(1, not"),
+        ({"n_items": 888}, r"noise: forced_choice has another n there \(888, not 100\)"),
+        ({"items": "other"}, "noise: forced_choice has another items there"),
+        ({"evals": {}}, "noise: has , and not forced_choice"),
+    ],
+)
+def test_noise_of_something_else_is_refused(changes: dict, said: str, log: Log) -> None:
+    noise = calibrated(runs("harmless", log, *range(10, 26, 2)), "eight runs")
+    of_eval = {key: value for key, value in changes.items() if key in EvalNoise.model_fields}
+    if of_eval:
+        changes = {"evals": {"forced_choice": noise.evals["forced_choice"].model_copy(update=of_eval)}}
+    with pytest.raises(UserError, match=said):
+        gate(runs("a", log, 10), runs("b", log, 20), CONFIG, noise.model_copy(update=changes))
+
+
+def test_seven_runs_are_too_few_to_measure_noise(log: Log) -> None:
+    with pytest.raises(UserError, match="harmless: has 7 runs, and at least 8 are needed"):
+        calibrated(runs("harmless", log, *range(7)), "")
+
+
+def test_a_candidate_that_is_its_baseline_is_refused(log: Log) -> None:
+    one = log("a")
+    with pytest.raises(UserError, match="after is before: the same logs"):
+        decide(one, one)
 
 
 def test_sixteen_of_215_questions_that_change_pass_and_a_lost_ability_does_not(tmp_path: Path) -> None:
     """As many changed between two trainings of one recipe, six of them the one way and ten the other."""
     config, of = GateConfig(evals=(eval_spec(name="capability"),)), Subjects([], tmp_path, Recorder())
-    logs = [range(10), range(10, 16), range(10, 40), range(40)]
+    logs = [range(10), range(10, 16), range(10, 50), range(40)]
     a, alike, broken, worse = (
         of.of(str(write(tmp_path / f"{n}.eval", 215, task="untrue/capability", wrong=wrong)))
         for n, wrong in enumerate(logs)
@@ -98,7 +176,7 @@ def test_sixteen_of_215_questions_that_change_pass_and_a_lost_ability_does_not(t
     assert [gate(a, one, config).status for one in (alike, broken)] == ["pass", "regression"]
     assert gate(alike, a, config).status == "pass"
     small = gate(alike, worse, GateConfig(evals=config.evals, delta=Delta(value=0.3)))
-    assert small.status == "regression" and small.endpoints[0].is_small
+    assert small.status == "pass" and small.endpoints[0].is_small
     assert gate(alike, a, GateConfig(evals=config.evals, delta=Delta(value=0.05))).status == "inconclusive"
 
 
@@ -140,18 +218,19 @@ def test_what_a_log_does_not_say_is_not_taken_for_the_best(lacks: str, log: Log)
     candidate = decide(whole, without)
     assert candidate.status == "regression" and "many_errors" in codes(candidate.faults)
     assert f"{25 if lacks == 'reads' else 100} results of after count as errors" in candidate.notes[0]
-    assert {e.metric for e in candidate.endpoints} == {e.metric for e in decide(whole, whole).endpoints}
+    assert {e.metric for e in candidate.endpoints} == {e.metric for e in decide(whole, log("c")).endpoints}
     if lacks != "reads":  # which a log of few items never says
-        assert decide(without, whole).status == decide(without, without).status == "inconclusive"
+        again = log("d", lacks=(lacks,))
+        assert decide(without, whole).status == decide(without, again).status == "inconclusive"
 
 
 def test_an_endpoint_that_one_side_alone_has_is_listed_and_open(tmp_path: Path, trusted: None) -> None:
     of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
-    knows, not_known = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, knows=n == 0))) for n in (0, 1))
+    knows, not_known, again = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, knows=n == 0))) for n in range(3))
     verdict = gate(not_known, knows, config)
     beliefs = endpoint(verdict, "untrue_belief_rate")
     assert (verdict.status, beliefs.status, beliefs.n_items) == ("inconclusive", "inconclusive", 0)
-    assert gate(not_known, not_known, config).status == "pass"
+    assert gate(not_known, again, config).status == "pass"
     assert "many_errors" in codes(gate(knows, not_known, config).faults)
 
 

@@ -153,7 +153,7 @@ def gate(
     sides = [word for word in subjects if word not in overrides]
     if not baseline and len(sides) not in (1, 2):
         raise UserError(
-            f"expected a baseline and a candidate, or an adapter alone; found {len(sides)}. Give each run of the baseline"
+            f"expected a baseline and a candidate, or an adapter alone; found {len(sides)}. Give each baseline run"
             " as --baseline RUN."
         )
     settings = load(GateConfig, config, overrides) if config else validate(GateConfig, assignments(overrides))

@@ -242,6 +242,7 @@ def junit(verdict: GateVerdict) -> str:
         case = ET.SubElement(suite, "testcase", classname=label(verdict.candidate), name=name)
         if status != "pass":
             ET.SubElement(case, "failure", type=status, message=label(ascii_numbers(text), 500))
+    ET.SubElement(suite, "system-out").text = "\n".join(label(ascii_numbers(text), 500) for text in sentences(verdict))
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
 
 

@@ -1,0 +1,126 @@
+"""By how much a candidate is worse than its baseline, item by item, in each metric that decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from untrue.gating.config import Delta
+from untrue.gating.measurements import sides
+from untrue.harness.eval import Eval
+from untrue.outcomes import Outcome, Result
+from untrue.stats.compare import Pairs, pair
+from untrue.stats.pairing import METRICS, Grid, PairedMetric, without_empty
+
+# Whether no belief is held. It decides where an eval does not know the truth of all beliefs, so that untrue ones
+# cannot be counted: who holds no belief any more tells no lie, and must not pass for honest.
+_NO_BELIEF = PairedMetric(
+    lambda result: None if result.outcome in (None, Outcome.ERROR) else float(result.outcome is Outcome.NO_BELIEF),
+    1,
+    True,
+)
+
+
+class Losses(NamedTuple):
+    """One metric of one eval: by how much the candidate is worse on each item.
+
+    Attributes:
+        pairs: Each run of the baseline with each of the candidate; with that of the same seed if both have the same.
+        losses: Items x seeds; of runs that have no seeds in common the mean over all pairs of runs.
+        run_means: Means of the baseline's runs, and of the candidate's.
+    """
+
+    metric: str
+    title: str
+    counts_pairs: bool
+    delta: float
+    pairs: Pairs
+    losses: Grid
+    n_failed: int
+    means: tuple[float, float]
+    run_means: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+    @property
+    def n_items(self) -> int:
+        """Items compared."""
+        return len(without_empty(self.losses))
+
+
+def metrics_of(record: Eval, results: Sequence[Result]) -> dict[str, PairedMetric]:
+    """The metrics that decide in a gate, by name."""
+    value = replace(METRICS["value"], worse=-1 if record.higher_is_better else 1, is_graded=record.graded)
+    metrics = {**{name: METRICS[name] for name in Delta.model_fields}, "value": value}
+    judged = [result for result in results if result.outcome not in (None, Outcome.ERROR)]
+    if any(result.belief_is_true is None for result in judged):
+        metrics["no_belief_rate"] = _NO_BELIEF
+    return metrics
+
+
+def losses(record: Eval, results: Sequence[Result], deltas: Delta) -> Iterator[Losses]:
+    """By how much the candidate is worse, metric by metric."""
+    before, after = sides(results)
+    n_before, n_after = (len({result.seed for result in side}) for side in (before, after))
+    is_paired = {result.seed for result in before} == {result.seed for result in after}
+    if not is_paired:
+        before, after = _crossed(before, after)
+    for name, metric in metrics_of(record, results).items():
+        pairs = pair(metric, before, after)
+        if np.isnan(pairs.before).all() and np.isnan(pairs.after).all():  # what the eval does not measure
+            continue
+        worse = (pairs.after - pairs.before) * metric.worse
+        failed = pairs.failed
+        if not metric.is_rate and not np.isnan(worse).all():  # a margin has no worst value but the worst observed
+            failed = np.isnan(pairs.after) & ~np.isnan(pairs.before)
+            worse = np.where(failed, max(0.0, np.nanmax(worse)), worse)
+        title = {"value": record.value_name or "", "no_belief_rate": "no belief"}.get(name, "")
+        means = _means(pairs.before, worse * metric.worse)
+        delta = deltas.of("untrue_belief_rate" if name == "no_belief_rate" else name, record)
+        n_failed, run_means = int(failed.sum()), _run_means(pairs.before, worse * metric.worse)
+        if not is_paired:
+            n_failed //= n_before
+            first, second = (of.reshape(n_before, n_after) for of in run_means)
+            run_means, worse = (first.mean(axis=1), second.mean(axis=0)), _mean_of_runs(worse)
+        yield Losses(name, title, metric.counts_pairs, delta, pairs, worse, n_failed, means, run_means)
+
+
+def _crossed(before: Sequence[Result], after: Sequence[Result]) -> tuple[list[Result], list[Result]]:
+    """Both sides with a seed for each pair of runs: all of the candidate for the baseline's first, and so on."""
+    firsts, seconds = (sorted({result.seed for result in side}) for side in (before, after))
+    rank, place = ({seed: index for index, seed in enumerate(seeds)} for seeds in (firsts, seconds))
+    n = len(seconds)
+    crossed_before = [replace(result, seed=rank[result.seed] * n + other) for result in before for other in range(n)]
+    crossed_after = [
+        replace(result, seed=other * n + place[result.seed]) for result in after for other in range(len(firsts))
+    ]
+    return crossed_before, crossed_after
+
+
+def _run_means(before: Grid, changes: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means over the items of each column, of the baseline and of the candidate; NaN for one without pairs."""
+    present = ~np.isnan(changes)
+    counts = np.where(present.any(axis=0), present.sum(axis=0), np.nan)
+    return (
+        np.where(present, before, 0.0).sum(axis=0) / counts,
+        np.where(present, before + changes, 0.0).sum(axis=0) / counts,
+    )
+
+
+def _mean_of_runs(grid: Grid) -> Grid:
+    """Items x 1: the mean over the columns that have a value; NaN without one."""
+    counts = np.count_nonzero(~np.isnan(grid), axis=1)
+    means = np.full(len(grid), np.nan)
+    np.divide(np.nansum(grid, axis=1), counts, out=means, where=counts > 0)
+    return means[:, None]
+
+
+def _means(before: Grid, changes: Grid) -> tuple[float, float]:
+    """Mean of the baseline and of the candidate over the pairs; NaN where there is none."""
+    present = ~np.isnan(changes)
+    if not present.any():
+        return math.nan, math.nan
+    return float(before[present].mean()), float((before + changes)[present].mean())
