@@ -12,8 +12,6 @@ import typer
 from rich.console import Console
 
 from untrue.cli.options import Dtype, Json
-from untrue.progress import plain
-from untrue.report.table import new_table
 
 if TYPE_CHECKING:
     from untrue.gating.subjects import Subjects
@@ -207,7 +205,9 @@ def calibrate(
     """
     from untrue.gating import noise as run_noise
     from untrue.gating.config import GateConfig
+    from untrue.progress import plain
     from untrue.report.gate import to_json
+    from untrue.report.table import new_table
     from untrue.settings import assignments, load, validate
 
     overrides = [word for word in runs if "=" in word and not Path(word).exists()]
