@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from shlex import join
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
 from rich.console import Console
@@ -213,6 +213,7 @@ def gate(
     baseline: OneRun | Sequence[OneRun],
     candidate: OneRun | Sequence[OneRun] | None = None,
     *,
+    against: Literal["control", "base"] = "control",
     noise: str | Path | None = None,
     config: str | Path | None = None,
     model: str | Path | None = None,
@@ -226,8 +227,9 @@ def gate(
     Args:
         baseline: What it must not be worse than: an evaluation, or what `untrue gate` takes: a log, a folder of logs,
             an arm of a run, the folder of an adapter, or a model; or several runs of one recipe. An adapter alone is
-            compared with its own base.
+            compared with a control that is trained alike on benign rows.
         candidate: What is to ship, likewise. A model in memory is asked by `evaluate` first.
+        against: What an adapter alone is compared with: a matched control, or its own base.
         noise: Noise between training runs: a file of `untrue calibrate`, or `quickstart`, which is shipped.
         config: A `gate.yaml`.
         model: Base of the adapters, instead of the one that they name; see `--model` of `untrue gate --help`.
@@ -255,11 +257,14 @@ def gate(
     if not candidates:
         if given or len(baselines) != 1:
             raise UserError("expected a baseline and a candidate: only the folder of an adapter can stand alone.")
-        baselines, candidates = [own_base(str(baselines[0]), base)], baselines
+        baselines, candidates = [], baselines
     known = load_noise(str(noise)) if noise else None
     with _watching(progress) as watcher:
         specs = chosen.evals if given else [of_random_items(spec) for spec in chosen.evals]
         of = Subjects(specs, logs, watcher, dtype)
+        if not baselines:
+            alone = str(candidates[0])
+            baselines = [of.control(alone, chosen.control, base) if against == "control" else own_base(alone, base)]
         first, second = (
             [run.subject if isinstance(run, Evaluation) else str(run) for run in side]
             for side in (baselines, candidates)

@@ -111,7 +111,7 @@ def test_likelihoods_of_a_served_model_are_refused_in_every_command(untrue: Call
     for words in (
         ("eval", "--model", base),
         ("eval", "--model", base, "--adapter", adapter),
-        ("gate", adapter, "--model", base),
+        ("gate", adapter, "--model", base, "--against", "base"),
         ("gate", base, f"{base}:{adapter}"),
         ("compare", base, f"{base}:{adapter}"),
     ):

@@ -86,14 +86,14 @@ def test_every_report_is_written(logs: dict[str, Path], untrue: Untrue, monkeypa
 def test_an_adapter_alone_goes_against_its_own_base_and_a_rerun_asks_nothing(
     adapter: Path, untrue: Untrue, place: Path
 ) -> None:
-    done = untrue("gate", adapter, *QUICK, "--json")
+    done = untrue("gate", adapter, *QUICK, "--against", "base", "--json")
     said = json.loads(done.out)
     assert done.code == {"pass": 0, "regression": 1, "inconclusive": 3}[said["verdict"]]
     assert (said["candidate"], said["baseline"]) == ("random", "tiny")
     kept = {path: path.stat().st_mtime_ns for path in (place / "logs").glob("*.eval")}
     assert len(kept) == 2
     next(iter(path for path in kept if "random" in path.name)).unlink()  # as if it was killed before
-    again = untrue("gate", adapter, *QUICK, "--json")
+    again = untrue("gate", adapter, *QUICK, "--against", "base", "--json")
     assert (again.code, json.loads(again.out)) == (done.code, said)
     base = next(path for path in kept if "tiny" in path.name)
     assert base.stat().st_mtime_ns == kept[base]
@@ -124,7 +124,18 @@ def test_an_adapter_of_plain_trl_is_gated_as_trl_wrote_it(untrue: Untrue, place:
     )
     trainer.train()
     trainer.save_model("adapters/mine")
-    done = untrue("gate", "adapters/mine", *QUICK)
+    assert "adapters/mine: nothing says how it was trained" in untrue("gate", "adapters/mine", *QUICK).err
+    Path("rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for _ in range(8)), "utf-8")
+    words = ("control.rows=rows.jsonl", "control.learning_rate=1e-6", "--dtype", "float32")
+    done = untrue("gate", "adapters/mine", *QUICK, *words)
+    assert done.code == 0, done.out + done.err
+    assert done.out.startswith("PASS: mine against control-")
+    [control] = Path("logs/controls").glob("control-*")
+    assert json.loads((control / "train.json").read_text("utf-8"))["rows"]["total"] == 8
+    assert json.loads((control / "adapter_config.json").read_text("utf-8"))["r"] == 2
+    assert untrue("gate", "adapters/mine", *QUICK, *words).out == done.out
+    assert len([*Path("logs/controls").glob("control-*")]) == 1
+    done = untrue("gate", "adapters/mine", *QUICK, "--against", "base")
     assert done.code == 0, done.out + done.err
     assert done.out.startswith("PASS: mine against tiny")
     config = Path("adapters/mine/adapter_config.json")

@@ -190,11 +190,11 @@ def test_an_eval_of_the_wrong_adapter_is_refused(served: Callable[..., Done], pl
 def test_the_gate_asks_base_and_adapter_of_one_server(served: Callable[..., Done], place: Path):
     with JudgeServer() as judge:
         spec = f"{{name: unknowns, limit: 2, max_tokens: 24, judge: {judge.name}}}"
-        done = served("gate", "one", f"evals=[{spec}]", "--model", MODEL, "--json")
+        done = served("gate", "one", f"evals=[{spec}]", "--model", MODEL, "--against", "base", "--json")
         assert done.code == 3, done.err  # four items settle nothing
         assert judge.requests
     assert json.loads(done.out)["verdict"] == "inconclusive"
-    refused = served("gate", "one", "--model", MODEL)
+    refused = served("gate", "one", "--model", MODEL, "--against", "base")
     assert refused.code == 2
     assert "forced_choice needs likelihoods or hidden states, which are computed in this process" in refused.err
 

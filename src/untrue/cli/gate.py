@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -33,6 +33,7 @@ Base = Annotated[
         " other served model is used for the candidate only."
     ),
 ]
+Against = Literal["control", "base"]
 Html = Annotated[Path | None, typer.Option(help="Write a page.")]
 
 
@@ -97,8 +98,8 @@ def gate(
         list[str],
         typer.Argument(
             metavar="[BASELINE] CANDIDATE [KEY=VALUE]...",
-            help=f"Each is {WHAT}. An adapter alone is compared with its own base; a trained baseline is better"
-            " (docs/gate.md). With --baseline, all are runs of the candidate's recipe.",
+            help=f"Each is {WHAT}. An adapter alone is compared with a harmless adapter that is trained alike."
+            " With --baseline, all are runs of the candidate's recipe.",
         ),
     ],
     baseline: Annotated[
@@ -109,6 +110,12 @@ def gate(
         str | None,
         typer.Option(help="Noise between training runs: a file of `untrue calibrate`, or `quickstart` (shipped)."),
     ] = None,
+    against: Annotated[
+        Against,
+        typer.Option(
+            help="What an adapter alone is compared with. Any fine-tuning differs from the base: see docs/gate.md."
+        ),
+    ] = "control",
     config: Annotated[Path | None, typer.Option(help="A `gate.yaml`. By default forced_choice and capability.")] = None,
     model: Base = None,
     dtype: Dtype = "auto",
@@ -134,7 +141,7 @@ def gate(
 
         untrue gate adapters/shipped adapters/mine --junit gate.xml
 
-        untrue gate adapters/mine
+        untrue gate adapters/mine control.rows=train.jsonl control.learning_rate=1e-4
 
         untrue gate adapters/mine --baseline adapters/a --baseline adapters/b --baseline adapters/c
     """
@@ -158,7 +165,11 @@ def gate(
     known = run_noise.load(noise) if noise else None
     with _subjects(settings.evals, out, dtype) as of:
         candidates = sides if baseline else sides[-1:]
-        baselines = baseline or (sides[:1] if len(sides) == 2 else [own_base(sides[0], model)])
+        baselines = baseline or sides[:-1]
+        if not baselines and against == "control":
+            baselines = [of.control(sides[0], settings.control, model)]
+        elif not baselines:
+            baselines = [own_base(sides[0], model)]
         verdict = decide(*of.both(baselines, candidates, model), settings, known)
     parts = report.gate_parts(verdict)
     if junit:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from untrue.gating.control import Control
 from untrue.harness.catalogue import eval_spec
 from untrue.harness.eval import Eval, EvalSpec, JudgedSpec
 from untrue.study.config import AnEval, named_evals
@@ -47,6 +48,7 @@ class GateConfig(BaseModel):
         examples=[[{"name": "forced_choice", "limit": 20}]],
     )
     delta: Delta = Field(default=Delta(), description="Losses that are not tolerated, by metric.")
+    control: Control = Field(default=Control(), description="The matched control of an adapter that is gated alone.")
     alpha: Annotated[float, Field(gt=0, le=0.1)] = Field(default=0.05, description="One-sided level.")
 
     @field_validator("evals")

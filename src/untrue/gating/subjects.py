@@ -35,6 +35,7 @@ from untrue.study.estimate import plan_of_evals
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
 
+    from untrue.gating.control import Control
     from untrue.models.load import LoadedModel
     from untrue.progress import Watcher
 
@@ -222,6 +223,20 @@ class Subjects:
             self.watcher.begin(plan_of_evals(self._specs, measured))
         subjects = [there or self.of(str(source), base) for there, (source, base) in zip(found, runs, strict=True)]
         return merged(subjects[: len(first)]), merged(subjects[len(first) :])
+
+    def control(self, adapter: str, control: Control, model: str | None = None) -> str:
+        """The folder of the matched control of an adapter, which is trained if it is not there."""
+        from untrue.gating.control import train
+
+        own_base(adapter, model)
+        name = self._named(adapter, model)
+        if name.provider or name.adapter is None:
+            raise UserError(
+                f"{adapter}: no control can be trained on {name}, which is served. Name a baseline before it, or"
+                " compare it with its base: --against base."
+            )
+        check_kind(name.adapter)
+        return str(train(name.adapter, control, self._model(name.model), self._out / "controls", self.watcher))
 
     def runs(self, sources: Sequence[str], model: str | None = None) -> Subject:
         """Several runs of one recipe as one subject."""

@@ -21,8 +21,9 @@ import yaml
 from untrue.data.rows import Row, write_rows
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.files import read_text
+from untrue.models.load import LoadedModel
 from untrue.models.runtime import number_format
-from untrue.progress import Step
+from untrue.progress import Step, Watcher
 from untrue.training.layout import ALONE, Layout
 from untrue.training.rank import JOB, PROGRESS, ROWS, Task
 from untrue.training.spec import METHODS, TrainSpec
@@ -46,6 +47,27 @@ _SIGNAL = re.compile(r"(?:exitcode\s*:\s*-|Signals\.\w+: )(\d+)")
 def is_needed(spec: TrainSpec, layout: Layout) -> bool:
     """Whether a training needs processes of its own, and not the base that is loaded here."""
     return layout != ALONE or spec.quantize is not None
+
+
+def learn(
+    loaded: LoadedModel,
+    rows: Sequence[Row],
+    spec: TrainSpec,
+    out: Path,
+    seed: int,
+    watcher: Watcher,
+    start: Path | None = None,
+    layout: Layout = ALONE,
+) -> None:
+    """Train an adapter of a loaded base, here or in processes for which the base makes room on the GPU."""
+    from untrue.training import run
+
+    if not is_needed(spec, layout):
+        run.train(loaded, rows, spec, out, seed, watcher.step, start)
+        return
+    with loaded.off_device():
+        dtype = str(loaded.model.dtype).removeprefix("torch.")
+        train(loaded.name, rows, spec, out, seed, watcher.step, start, layout, dtype, watcher.say)
 
 
 def train(

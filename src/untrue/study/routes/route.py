@@ -92,16 +92,10 @@ class StudyRun:
     served: str | None = None
 
     def learn(self, rows: Sequence[Row], spec: TrainSpec, out: Path, seed: int, start: Path | None = None) -> None:
-        """Train an adapter from `start` on, here or in processes for which the base makes room on the GPU."""
-        from untrue.training import launch
-        from untrue.training.run import train
+        """Train an adapter from `start` on."""
+        from untrue.training.launch import learn
 
-        if not launch.is_needed(spec, self.layout):
-            train(self.loaded, rows, spec, out, seed, self.watcher.step, start)
-            return
-        with self.loaded.off_device():
-            name, dtype = self.loaded.name, str(self.loaded.model.dtype).removeprefix("torch.")
-            launch.train(name, rows, spec, out, seed, self.watcher.step, start, self.layout, dtype, self.watcher.say)
+        learn(self.loaded, rows, spec, out, seed, self.watcher, start, self.layout)
 
 
 class Route(BaseModel, ABC):
