@@ -214,7 +214,12 @@ def gate(repeats: int = 4000) -> Iterator[str]:
             passes.append(share(hits, repeats))
         yield f"  {n} items: at the boundary {passes[0]}, no loss {passes[1]}"
     yield "gate at its defaults, all five endpoints, Holm: verdicts, per cent"
-    for name, loss in (("no loss", 0.0), ("5 points of capability", 0.05), ("10 points of capability", 0.1)):
+    for name, loss in (
+        ("no loss", 0.0),
+        ("5 points of capability", 0.05),
+        ("10 points of capability", 0.1),
+        ("20 points", 0.2),
+    ):
         verdicts = [default_gate(np.random.default_rng(k), loss) for k in range(repeats)]
         shown = ", ".join(f"{said} {share(verdicts.count(said), repeats)}" for said in ("pass", "regression"))
         yield f"  {name}: {shown}"
@@ -229,16 +234,17 @@ def default_gate(generator: np.random.Generator, loss: float) -> str:
     """
     grids = [lies(generator, (rate, rate), 1, 0.0, 888) for rate in (0.1, 0.02, 0.05)]
     grids += [margins(generator, 1, 0.0, 0.0, ITEM, 888), lies(generator, (0.2, 0.2 + loss), 1, 0.0, 215)]
-    certain, tolerated = [], []
+    p_values, limits, deltas = [], [], [0.05] * 4 + [0.1]
     for k, grid in enumerate(grids):
-        low, high = (mean_interval if k == 3 else change_interval)(grid, level=0.1)[1:]
+        limits.append((mean_interval if k == 3 else change_interval)(grid, level=0.1))
         p = p_value(grid, is_rate=k != 3) / 2
-        certain.append(p if grid.mean() > 0 else 1 - p)
-        tolerated.append((low > 0, high < (0.1 if k == 4 else 0.05)))
-    corrected = zip(tolerated, holm(certain), strict=True)
-    if any(low and p < (0.025 if tolerable else 0.05) for (low, tolerable), p in corrected):
+        p_values.append(p if grid.mean() > 0 else 1 - p)
+    if all(limit.high < delta for limit, delta in zip(limits, deltas, strict=True)):
+        return "pass"
+    losses = zip(holm(p_values), limits, deltas, strict=True)
+    if any(p < 0.05 and limit.low > 0 and limit.value >= delta for p, limit, delta in losses):
         return "regression"
-    return "pass" if all(high for _, high in tolerated) else "inconclusive"
+    return "inconclusive"
 
 
 def capability(repeats: int = 1000) -> Iterator[str]:
