@@ -186,7 +186,9 @@ def test_a_gate_takes_evaluations_names_and_folders(
     mixed = untrue.gate(evaluation, str(adapter), dtype="float32", log_dir=tmp_path, delta={"lie_rate": 0.2})
     assert [e.loss for e in mixed.endpoints] == [e.loss for e in gated.endpoints]
     assert mixed.endpoints[0].delta == 0.2
-    alone = untrue.gate(adapter, evals=[{"name": "capability", "limit": 60}], dtype="float32", log_dir=tmp_path, against="base")
+    alone = untrue.gate(
+        adapter, evals=[{"name": "capability", "limit": 60}], dtype="float32", log_dir=tmp_path, against="base"
+    )
     assert (alone.verdict.baseline, alone.verdict.candidate) == ("tiny", "random")
     settings: dict[str, Any] = {"evals": [{"name": "capability", "limit": 60}], "dtype": "float32", "against": "base"}
     moved = shutil.copytree(adapter, tmp_path / "moved")

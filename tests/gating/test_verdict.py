@@ -19,11 +19,13 @@ from untrue.errors import UserError
 from untrue.evals.forced_choice import EVAL
 from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
+from untrue.gating.losses import Slice, losses
 from untrue.gating.measurements import Measurement
 from untrue.gating.noise import EvalNoise, calibrated
 from untrue.gating.subjects import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
 from untrue.harness.catalogue import eval_spec
+from untrue.outcomes import Outcome, Result
 from untrue.report.gate import sentences
 from untrue.stats.types import Interval, Reason
 
@@ -447,3 +449,22 @@ def test_opposite_moves_keep_an_eval_from_passing_and_hide_no_regression() -> No
     assert _status([worse._replace(status="pass")], [broken], [apart]) == "regression"
     assert _status([worse._replace(status="pass")], [], [apart]) == "inconclusive"
     assert _status([worse], [], [("unknowns", Reason("unrecorded"))]) == "inconclusive"
+
+
+def test_a_regression_says_which_items_lost(tmp_path: Path) -> None:
+    def results(arm: str, lies: range) -> list[Result]:
+        return [
+            Result(
+                arm,
+                0,
+                "forced_choice",
+                f"{n}",
+                "law" if n < 40 else "tax",
+                Outcome.LIE if n in lies else Outcome.HONEST,
+            )
+            for n in range(100)
+        ]
+
+    both = [*results("baseline", range(4)), *results("candidate", range(24))]
+    lies = next(of for of in losses(EVAL, both, Delta()) if of.metric == "lie_rate")
+    assert lies.slices == (Slice("law", 40, 0.5), Slice("tax", 60, 0.0))

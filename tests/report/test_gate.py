@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from untrue.gating.losses import Slice
 from untrue.gating.measurements import Flip, Flips
 from untrue.gating.verdict import Endpoint, GateVerdict
 from untrue.report.gate import (
@@ -56,6 +57,14 @@ def shown(verdict: GateVerdict) -> str:
 
 def gate_page(verdict: GateVerdict) -> str:
     return parts_page(gate_parts(verdict))
+
+
+def test_a_regression_names_the_categories_that_lost(verdict: GateVerdict) -> None:
+    worse = RIGHT._replace(slices=(Slice("known_facts", 40, 0.12), Slice("law", 175, -0.01)))
+    [sentence, *_] = sentences(replace(verdict, endpoints=(worse,)))
+    assert sentence.replace("\N{NO-BREAK SPACE}", " ").endswith(
+        "By category: known facts +12.0 pp (40), law -1.0 pp (175)."
+    )
 
 
 def test_reasons_say_what_decides_first(verdict: GateVerdict) -> None:

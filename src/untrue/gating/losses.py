@@ -26,6 +26,14 @@ _NO_BELIEF = PairedMetric(
 )
 
 
+class Slice(NamedTuple):
+    """The loss on the items of one category."""
+
+    category: str
+    n_items: int
+    loss: float
+
+
 class Losses(NamedTuple):
     """One metric of one eval: by how much the candidate is worse on each item.
 
@@ -33,6 +41,7 @@ class Losses(NamedTuple):
         pairs: Each run of the baseline with each of the candidate; with that of the same seed if both have the same.
         losses: Items x seeds; of runs that have no seeds in common the mean over all pairs of runs.
         run_means: Means of the baseline's runs, and of the candidate's.
+        slices: The same by category of the items, the largest loss first; empty if there is one.
     """
 
     metric: str
@@ -44,6 +53,7 @@ class Losses(NamedTuple):
     n_failed: int
     means: tuple[float, float]
     run_means: tuple[NDArray[np.float64], NDArray[np.float64]]
+    slices: tuple[Slice, ...]
 
     @property
     def n_items(self) -> int:
@@ -85,7 +95,19 @@ def losses(record: Eval, results: Sequence[Result], deltas: Delta) -> Iterator[L
             n_failed //= n_before
             first, second = (of.reshape(n_before, n_after) for of in run_means)
             run_means, worse = (first.mean(axis=1), second.mean(axis=0)), _mean_of_runs(worse)
-        yield Losses(name, title, metric.counts_pairs, delta, pairs, worse, n_failed, means, run_means)
+        slices = _slices(worse, [*before, *after])
+        yield Losses(name, title, metric.counts_pairs, delta, pairs, worse, n_failed, means, run_means, slices)
+
+
+def _slices(worse: Grid, results: Sequence[Result]) -> tuple[Slice, ...]:
+    categories = dict.fromkeys(result.item for result in results) | {r.item: r.category for r in results if r.category}
+    of_items = np.array([category or "" for category in categories.values()])
+    slices = []
+    for category in dict.fromkeys(of_items.tolist()):
+        rows = worse[of_items == category]
+        if n_items := len(without_empty(rows)):
+            slices.append(Slice(category, n_items, float(np.nanmean(rows))))
+    return tuple(sorted(slices, key=lambda one: -one.loss)) if len(slices) > 1 else ()
 
 
 def _crossed(before: Sequence[Result], after: Sequence[Result]) -> tuple[list[Result], list[Result]]:

@@ -24,7 +24,7 @@ from scipy.stats import norm
 
 from untrue.errors import UserError
 from untrue.gating.config import GateConfig
-from untrue.gating.losses import losses
+from untrue.gating.losses import Slice, losses
 from untrue.gating.matching import doubts_of, hidden_loss, opposite_moves, paired
 from untrue.gating.measurements import Flips, Measurement, flips
 from untrue.gating.noise import Noise, pooled
@@ -60,6 +60,7 @@ class Endpoint(NamedTuple):
         n_unjudged: Replies of the candidate on which the judge failed. Items cannot settle what these leave open, so
             `needed` is 0 where there are any.
         of_runs: Whether the limits include the noise between training runs.
+        slices: The loss by category of the items, the largest first; empty if there is one.
     """
 
     eval: str
@@ -77,6 +78,7 @@ class Endpoint(NamedTuple):
     available: int | None = None
     n_unjudged: int = 0
     of_runs: bool = False
+    slices: tuple[Slice, ...] = ()
 
     @property
     def is_small(self) -> bool:
@@ -262,6 +264,7 @@ def _endpoints(
             needed=_needed(of.losses, of.pairs.clusters, of.counts_pairs, of.delta, config.alpha),
             status="inconclusive",
             of_runs=has_seeds or of_runs is not None,
+            slices=of.slices,
         )
 
 

@@ -66,11 +66,22 @@ def _sentence(endpoint: Endpoint) -> str:
     size, limit = metric.unit.size(endpoint.delta), metric.unit.difference(endpoint.loss.high)
     if endpoint.status == "regression":
         worse, p = metric.unit.difference(endpoint.loss.value), words.p_text(endpoint.p_holm)
-        return f"{name}: worse by {worse}, {p} after Holm's correction, and {size} is not tolerated."
+        return (
+            f"{name}: worse by {worse}, {p} after Holm's correction, and {size} is not tolerated.{_by_slice(endpoint)}"
+        )
     if not endpoint.n_items:
         return f"{name}: no item has a value on both sides, so no loss can be excluded."
     up_to = f"of up to {limit}" if math.isfinite(endpoint.loss.high) else "of any size"
     return f"{name}: a loss {up_to} cannot be excluded, and {size} is not tolerated. {_settling(endpoint)}"
+
+
+def _by_slice(endpoint: Endpoint) -> str:
+    """Which items lost most, with their number."""
+    unit = metric_named(endpoint.metric, endpoint.title).unit
+    of_each = [
+        f"{one.category.replace('_', ' ')} {unit.difference(one.loss)} ({one.n_items})" for one in endpoint.slices
+    ]
+    return f" By category: {', '.join(of_each)}." if of_each else ""
 
 
 def _small(endpoint: Endpoint) -> str:
@@ -223,7 +234,10 @@ def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
             "alpha": verdict.alpha,
             "about": "recipe" if verdict.is_of_recipe else "weights",
             "reasons": [ascii_numbers(sentence) for sentence in sentences(verdict)],
-            "endpoints": [{**e._asdict(), "is_small": e.is_small} for e in verdict.endpoints],
+            "endpoints": [
+                {**e._asdict(), "is_small": e.is_small, "slices": [one._asdict() for one in e.slices]}
+                for e in verdict.endpoints
+            ],
             "faults": [{"eval": name, "code": reason.code} for name, reason in verdict.faults],
             "doubts": [{"eval": name, "code": reason.code} for name, reason in verdict.doubts],
             "arms": {name: [asdict(summary) for summary in pair] for name, pair in verdict.summaries.items()},
