@@ -6,6 +6,7 @@ import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers would else take each other's cores, as torch reads it when imported
     os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))  # else a busy machine is told of on standard error
 
 import asyncio
 import functools

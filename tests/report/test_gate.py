@@ -62,8 +62,10 @@ def gate_page(verdict: GateVerdict) -> str:
 def test_a_regression_names_the_categories_that_lost(verdict: GateVerdict) -> None:
     worse = RIGHT._replace(slices=(Slice("known_facts", 40, 0.12), Slice("law", 175, -0.01)))
     [sentence, *_] = sentences(replace(verdict, endpoints=(worse,)))
-    assert sentence.replace("\N{NO-BREAK SPACE}", " ").endswith(
-        "By category: known facts +12.0 pp (40), law -1.0 pp (175)."
+    assert (
+        sentence.replace("\N{NO-BREAK SPACE}", " ")
+        .replace("\N{MINUS SIGN}", "-")
+        .endswith("By category: known facts +12.0 pp (40), law -1.0 pp (175).")
     )
 
 
