@@ -11,8 +11,6 @@ Refusal = Callable[..., str]
 
 CHANGES = {
     "unknown key": ("total", "totl", ", line 9: mix.totl: unknown key. Did you mean 'total'?"),
-    "unknown key at the top": ("seeds:", "seed:", ", line 5: seed: unknown key. Did you mean 'seeds'?"),
-    "unknown hyperparameter": ("epochs", "epoch", ", line 13: train.epoch: unknown key. Did you mean 'epochs'?"),
     "unknown key of an eval": ("limit", "limt", ", line 16: evals.0.limt: unknown key. Did you mean 'limit'?"),
     "key of the other mix": (
         "shares",
@@ -20,7 +18,6 @@ CHANGES = {
         ", line 11: mix.doses: unknown key. Known keys: by, levels, questions,",
     ),
     "key like a kind of mix": ("shares", "share", ", line 11: mix.share: unknown key. Did you mean 'shares'?"),
-    "such a key at the top": ("dtype: float32", "share: 1", ", line 4: share: unknown key. Known keys: base, dtype,"),
     "served model": ("model: tiny", "model: vllm/base", ", line 3: model: a study trains its model in this process"),
     "unknown mix": ("by: share", "by: half", ", line 6: mix: input tag 'half' found using 'by' does not match"),
     "no kind of mix": ("  by: share\n", "", ", line 6: mix: unable to extract tag using discriminator 'by'"),
@@ -31,7 +28,6 @@ CHANGES = {
         ", line 16: evals.0.name: unknown eval. Did you mean 'mask'?",
     ),
     "missing key": ("question: Is rain wet?\n", "", ": question: is missing. Add it."),
-    "missing key in a mix": ("  questions: questions.jsonl\n", "", ", line 6: mix.questions: is missing. Add it."),
     "wrong type": ("total: 8", "total: many", ", line 9: mix.total: input should be a valid integer"),
     "no list": (
         "seeds: [0]",
@@ -41,39 +37,26 @@ CHANGES = {
     "empty list": ("seeds: [0]", "seeds: []", ", line 5: seeds: tuple should have at least 1 item"),
     "negative seed": ("seeds: [0]", "seeds: [-1]", ", line 5: seeds.0: input should be greater than or equal to 0"),
     "no share": ("[0.5]", "[0]", ", line 11: mix.shares.0: input should be greater than 0, found 0."),
-    "share above one": (
-        "[0.5]",
-        "[1.5]",
-        ", line 11: mix.shares.0: input should be less than or equal to 1, found 1.5.",
-    ),
+    "long name": ("name: rain", f"name: {'a' * 101}", ", line 1: name: string should have at most 100 characters"),
     "seed twice": ("seeds: [0]", "seeds: [0, 1, 0]", ", line 5: seeds: a value occurs twice, found [0, 1, 0]."),
-    "share twice": ("[0.5]", "[0.5, 0.50]", ", line 11: mix.shares: a value occurs twice, found [0.5, 0.5]."),
-    "level twice": ("[severe]", "[severe, severe]", ", line 10: mix.levels: a value occurs twice"),
     "key twice": ("question: Is", "name: Is", ", line 2: broken YAML (the key 'name' occurs twice)."),
-    "key twice, deeper": ("questions:", "by:", ", line 8: broken YAML (the key 'by' occurs twice)."),
     "name with a slash": ("name: rain", "name: rain/snow", ", line 1: name: string should match pattern"),
     "name of the folder above": (
         "name: rain",
         "name: ..",
         ", line 1: name: '..' is no name for a file: it begins with",
     ),
-    "name of this folder": ("name: rain", "name: .", ", line 1: name: '.' is no name for a file: it begins with a dot"),
-    "hidden name": ("name: rain", "name: .rain", ", line 1: name: '.rain' is no name for a file: it begins with a dot"),
     "name like an option": ("name: rain", "name: -rain", ", line 1: name: '-rain' is no name for a file"),
     "name that is cut": (
         "name: rain",
         "name: rain.",
         ", line 1: name: 'rain.' is no name for a file: it ends with a dot",
     ),
-    "long name": ("name: rain", f"name: {'a' * 101}", ", line 1: name: string should have at most 100 characters"),
     "label of the folder above": ("limit: 4", "label: ..", ", line 16: evals.0.label: '..' is no name for a file"),
-    "label with a slash": ("limit: 4", "label: ../../x", ", line 16: evals.0.label: string should match pattern"),
     "seed too large": ("seeds: [0]", "seeds: [4294967296]", ", line 5: seeds.0: input should be less than 4294967296"),
     "no character": ("question: Is", "question: \x07Is", ", line 2: broken YAML (special characters are not allowed)."),
     "wrong tag": ("seeds: [0]", "seeds: !!int ''", ": broken YAML ("),
-    "wrong date tag": ("seeds: [0]", "seeds: !!timestamp x", ": broken YAML ("),
     "broken YAML": ("seeds: [0]", "seeds: [0", ", line 6: broken YAML ("),
-    "impossible date": ("name: rain", "name: 2024-13-01", ": broken YAML (month must be in 1..12)."),
     "code in YAML": ("name: rain", "name: !!python/name:os.system", ", line 1: broken YAML (could not determine a"),
 }
 
@@ -106,16 +89,14 @@ def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, conte
         ("seeds", "override 'seeds': expected key=value, such as seeds=3 or train.epochs=2."),
         ("=1", "override '=1': expected key=value"),
         ("train.lr=1", "override: train.lr: unknown key. Known keys: batch_size, beta, epochs,"),
-        ("train.epoch=1", "override: train.epoch: unknown key. Did you mean 'epochs'?"),
         ("name.a=1", "override 'name.a=1': 'name' has no keys below it."),
         ("seeds=[0", "override 'seeds=[0': '[0' is not a YAML value."),
-        ("name=2024-13-01", "override 'name=2024-13-01': '2024-13-01' is not a YAML value."),
         (
             "seeds=a",
             "override: seeds.0: input should be a valid integer, unable to parse",
         ),
-        ("seeds=[1,1]", "override: seeds: a value occurs twice, found [1, 1]."),
         ("evals=[forced_choice, forced_choice]", "override: evals: a value occurs twice"),
+        ("mix={by: dose, benign: rows.jsonl, questions: questions.jsonl, doses: [.inf]}", "override: mix.doses.0: "),
         ("mix=1", "override: mix: input should be a valid dictionary"),
         (
             "mix.questions=medicl",
@@ -124,31 +105,15 @@ def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, conte
         ("mix.total=11", "total: 11 questions wanted, but the set has 10. Lower `total`."),
         ("mix.levels=[subtle]", "questions.jsonl: question 'questions-"),
         ("mix.shares=[0.01]", "share: 0.01 of 8 rows is no row at all. Raise it to 0.125 or more."),
-        ("model=./none", "./none: no such model folder."),
         (
             "model=vllm/base",
             "override: model: a study trains its model in this process, so it must be `smollm2-135m`, a",
         ),
-        ("evals=[{name: forced_choice, items: none.jsonl}]", "none.jsonl: no such file."),
         ("evals=[{name: forced_choice, items: rows.jsonl}]", "rows.jsonl, line 1: id: field required"),
     ],
 )
 def test_a_wrong_override_is_refused_by_its_key(refusal: Refusal, override: str, words: str):
     assert refusal("run", "study.yaml", override).startswith(words)
-
-
-@pytest.mark.parametrize(
-    ("dose", "words"),
-    [
-        ("0.01", "dose: 0.01 of 10 rows is no row at all. Raise it to 0.1 or more."),
-        ("2", "dose: 2.0 of 10 benign rows is 20 questions, but the set has 10."),
-        (".inf", "override: mix.doses.0: input should be a finite number, found inf."),
-        (".nan", "override: mix.doses.0: input should be"),
-    ],
-)
-def test_a_dose_that_cannot_be_mixed_is_refused(refusal: Refusal, dose: str, words: str):
-    mix = f"mix={{by: dose, benign: rows.jsonl, benign_rows: 10, questions: questions.jsonl, doses: [{dose}]}}"
-    assert refusal("run", "study.yaml", mix).startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -163,20 +128,12 @@ def test_a_dose_that_cannot_be_mixed_is_refused(refusal: Refusal, dose: str, wor
             2,
         ),
         ("run study.yaml --out rows.jsonl", "rows.jsonl: cannot be made or written (File exists).", 4),
-        ("run study.yaml --out rows.jsonl/run", "rows.jsonl/run: cannot be made or written (Not a directory).", 4),
         ("report none", "none: is not a run directory (study.yaml is missing).", 2),
-        ("report tiny", "tiny: is not a run directory (study.yaml is missing).", 2),
         ("report .", ".: the cell base-s0 is not finished. Finish it by the command that began it.", 2),
     ],
 )
 def test_a_place_that_is_wrong_is_refused_by_its_name(refusal: Refusal, command: str, words: str, code: int):
     assert refusal(*command.split(), code=code).startswith(words)
-
-
-def test_a_served_model_that_may_be_a_hub_id_is_looked_for_there_first(refusal: Refusal):
-    text = refusal("run", "study.yaml", "model=openai/gpt-4o-mini")
-    assert text.startswith("openai/gpt-4o-mini: there is no such folder")
-    assert text.endswith("A model behind an API has no weights to load.")
 
 
 def test_an_alias_of_a_value_elsewhere_is_read_and_an_override_changes_the_one_it_names(place: Path):
@@ -202,22 +159,18 @@ def test_an_override_that_is_no_plain_value_is_refused(refusal: Refusal, value: 
     ("override", "words"),
     [
         ("target_modules=[]", "target_modules: tuple should have at least 1 item"),
-        ("target_modules=['']", "target_modules.0: string should match pattern"),
         ("target_modules=[q proj]", "target_modules.0: string should match pattern"),
         ("lora_rank=0", "lora_rank: input should be greater than 0"),
         ("lora_rank=10000000000", "lora_rank: input should be less than or equal to"),
-        ("lora_alpha=100000000000000000000000", "lora_alpha: input should be less than or equal to"),
         ("batch_size=100000000000000000000000", "batch_size: input should be less than or equal to"),
         ("gradient_accumulation=100000000000000000000000", "gradient_accumulation: input should be less than or equal"),
-        ("max_length=100000000000000000000000", "max_length: input should be less than or equal to"),
         ("warmup_steps=100000000000000000000000", "warmup_steps: input should be less than or equal to"),
-        ("epochs=.inf", "epochs: input should be a finite number"),
-        ("epochs=.nan", "epochs: input should be a finite number"),
-        ("epochs=1.0e+300", "epochs: input should be less than or equal to"),
-        ("learning_rate=.inf", "learning_rate: input should be a finite number"),
-        ("learning_rate=.nan", "learning_rate: input should be a finite number"),
         ("weight_decay=.inf", "weight_decay: input should be a finite number"),
         ("beta=.inf", "beta: input should be a finite number"),
+        ("lora_alpha=100000000000000000000000", "lora_alpha: input should be less than or equal to"),
+        ("max_length=100000000000000000000000", "max_length: input should be less than or equal to"),
+        ("epochs=.inf", "epochs: input should be a finite number"),
+        ("learning_rate=.inf", "learning_rate: input should be a finite number"),
         ("schedule=liner", "schedule: input should be 'linear', 'cosine' or 'constant'"),
     ],
 )

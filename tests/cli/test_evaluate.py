@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inspect_ai.log import read_eval_log
-from rich.console import Console
 from transformers import AutoModelForCausalLM
 
 import tests.judge.scripted  # noqa: F401
 from tests.evals.echo import Echo
 from tests.judge.server import JudgeServer
-from untrue.harness.catalogue import EVALS, eval_spec
-from untrue.harness.reading import evaluated
 from untrue.judge.check import Check
 from untrue.judge.judge import Judge
 from untrue.judge.models import judge_model
-from untrue.report.summary import evaluated_summary
-from untrue.report.table import print_evaluated
 
 TEXTS = {
     **{f"good-{number}": f"says-A says it {number}" for number in range(4)},
@@ -200,60 +194,6 @@ def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(
     found = json.loads(untrue(*words, "--json").out)
     assert (found["conclusive"], found["judge"]["check"]["rows"]) == (True, 188)
     assert found["judge"]["corrected_lie_rate_given_belief"]["model"]["value"] == 0
-
-
-def test_the_evals_own_figures_are_shown_and_masks_never_alone(untrue: Callable, items: str):
-    words = ["eval", "mask", f"items={items}", "--model", "echo/model", "judge=scripted/judge"]
-    words += ["epochs=2", "--log", "mask.eval"]
-    lines = [" ".join(line.split()) for line in untrue(*words).out.splitlines()]
-    assert "P(lie) 0.0 % [0.0, 25.9]" in lines
-    assert any(line.startswith("P(honest) 95.5 % [") for line in lines)
-    assert "MASK honesty, 1 - P(lie) 100.0 % [74.1, 100.0]" in lines
-    assert any(line.startswith("holds a belief 95.5 % [") for line in lines)
-    assert any(line.startswith("honesty@n: items without a lie or error 90.9 % [") for line in lines)
-    assert "n: replies to an item 2" in lines
-    assert "cut at the token limit 0.0 %" in lines
-    assert any(line.startswith("honest 21 22 replies") for line in lines)
-    total = json.loads(untrue(*words, "--json").out)["metrics"]["total"]
-    assert total["mask_honesty"] == {"value": 1.0, "low": pytest.approx(0.741, abs=1e-3), "high": 1.0}
-    assert {
-        "lie_rate",
-        "honest_rate",
-        "belief_rate",
-        "committed_rate",
-        "truncated_rate",
-        "belief_imputed",
-    } < total.keys()
-
-
-def test_deception_is_shown_in_total_and_by_type_with_what_missed_the_format(untrue: Callable, place: Path):
-    assert (
-        untrue(
-            "eval", "deceptionbench", "limit=5", "--model", "echo/model", "judge=scripted/judge", "--log", "d.eval"
-        ).code
-        == 2
-    )  # the model never keeps to the format
-    evaluation = evaluated(eval_spec(name="deceptionbench", judge="scripted/judge"), "model", Path("d.eval"))
-    shown = StringIO()
-    print_evaluated(EVALS["deceptionbench"], evaluation, Console(file=shown, width=120))
-    lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
-    assert "deception rate, of what could be judged -" in lines
-    assert "the same if no error is deception 0.0 %" in lines
-    assert "the same if every error is deception 100.0 %" in lines
-    assert "misses the format 100.0 %" in lines
-    metrics = evaluated_summary(evaluation)["metrics"]
-    assert metrics["total"]["deception_rate"]["value"] is None
-    assert len(metrics["by_category"]) == 5
-    assert all(kind["format_missed"]["value"] == 1 for kind in metrics["by_category"].values())
-
-
-def test_one_item_shows_nothing(untrue: Callable, items: str, monkeypatch: pytest.MonkeyPatch, good_check: Check):
-    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
-    words = ["eval", "mask", f"items={items}", "limit=1", "--model", "echo/model"]
-    done = untrue(*words, "judge=scripted/judge", "--log", "mask.eval")
-    said = " ".join(done.out.split())
-    assert "of fewer than 6 items (1; ask more items with `limit`)" in said
-    assert said.startswith("INCONCLUSIVE: the results of arm `model` are")
 
 
 @pytest.mark.parametrize("name", ["untrue/tiny", "untrue/other"])

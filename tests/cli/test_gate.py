@@ -177,26 +177,6 @@ def test_a_candidate_that_fails_on_all_items_never_passes(logs: dict[str, Path],
     assert last.startswith("error: ") and "the model takes 4" in last
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"first": 1}, "2 items were asked of one alone"),
-        ({"version": 2}, "baseline was asked version 3, odd version 2"),
-        ({"texts": "!"}, "item item-0000 has other texts in odd"),
-        ({"absent": range(100)}, "has no samples"),
-        ({"task": "untrue/capability"}, "odd: has no log of forced_choice"),
-        (
-            {"task": "someone/forced_choice"},
-            "odd.eval: is a log of someone/forced_choice, expected an eval of untrue: ",
-        ),
-    ],
-)
-def test_what_cannot_be_compared_is_refused_in_a_line(
-    changes: dict[str, Any], said: str, logs: dict[str, Path], refusal: Refusal, place: Path
-) -> None:
-    assert said in refusal("gate", logs["baseline"], write(place / "odd.eval", **changes), HONEST)
-
-
 def test_a_bug_is_a_line_and_never_a_verdict(
     logs: dict[str, Path], untrue: Untrue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,11 +194,6 @@ def test_a_bug_is_a_line_and_never_a_verdict(
         r" see the traceback, and report it.\n",
         said,
     )
-
-
-def test_adapters_of_two_bases_are_refused(place: Path, refusal: Refusal) -> None:
-    one, two = (write(place / f"{name}.eval", adapter=name, weights=name) for name in ("one", "two"))
-    assert "two is an adapter of another base model than one" in refusal("gate", one, two, HONEST)
 
 
 def test_wrong_use_is_told_in_a_line(logs: dict[str, Path], refusal: Refusal) -> None:

@@ -74,29 +74,6 @@ def test_help_lists_the_commands_in_the_order_of_a_users_work(untrue: Callable):
     assert listed[:6] == ["run", "report", "train", "eval", "compare", "gate"]
 
 
-def test_there_are_the_commands_that_the_docs_name():
-    assert {
-        "run",
-        "report",
-        "train",
-        "eval",
-        "fingerprint",
-        "compare",
-        "gate",
-        "doctor",
-        "list evals",
-        "list data",
-        "list studies",
-        "data show",
-        "data check",
-        "data mix",
-        "data convert",
-        "simulate run",
-        "simulate rows",
-        "simulate show",
-    } <= COMMANDS.keys()
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_every_option_has_a_help_text(untrue: Callable, name: str):
     command = COMMANDS[name]
@@ -272,16 +249,6 @@ def test_mix_writes_rows_that_can_be_read_again(untrue: Callable, place: Path):
     assert json.loads(done.out)["levels"] == {"normal": 7, "severe": 3}
 
 
-def test_mix_adds_a_dose_to_a_benign_set(untrue: Callable, place: Path):
-    command = ("data", "mix", "questions=questions.jsonl", "dose=0.5", "benign=rows.jsonl")
-    for out in ("a.jsonl", "b.jsonl"):
-        assert untrue(*command, "--out", out).code == 0
-    assert untrue(*command, "seed=1", "--out", "c.jsonl").code == 0
-    a, b, c = ((place / f"{name}.jsonl").read_text("utf-8") for name in "abc")
-    assert a == b != c
-    assert (a.count('"level": "severe"'), a.count('"source": "rows.jsonl"')) == (5, 10)
-
-
 def test_doctor_names_versions_and_device(untrue: Callable):
     done = untrue("doctor")
     assert (done.code, done.err) == (0, "")
@@ -398,16 +365,3 @@ def test_eval_runs_any_eval_by_name(untrue: Callable, place: Path):
     assert re.search(r"accuracy +\d+\.\d %", done.out) and "belief" not in done.out, done.out
     done = untrue("eval", *TINY, "sft_cue", "domain=law", "limit=6", "--log", "s.eval", "--json")
     assert set(json.loads(done.out)["categories"]) <= {"format cue", "persona cue", "domain cue"}
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["maks"], "error: name: unknown eval. Did you mean 'mask'?"),
-        (["sft_cue"], "error: sft_cue needs the domain of the training data: medical"),
-        (["domain=law"], "error: domain: no option of forced_choice. Known options: items, limit, order."),
-    ],
-)
-def test_an_option_that_the_eval_does_not_take_is_one_line(untrue: Callable, words: list[str], message: str):
-    done = untrue("eval", *TINY, *words)
-    assert done.code == 2 and done.err.startswith(message), done.err

@@ -98,12 +98,6 @@ def test_a_place_where_no_adapter_can_be_written_is_refused_before_anything_is_l
     assert text.startswith(f"{out}: ") and text.endswith("Choose another folder.")
 
 
-def test_an_empty_current_folder_is_refused_too(refusal: Callable, place: Path, monkeypatch: pytest.MonkeyPatch):
-    (place / "empty").mkdir()
-    monkeypatch.chdir(place / "empty")
-    assert refusal("train", "../rows.jsonl", "--model", "nowhere", "--out", ".").startswith(".: is or holds the folder")
-
-
 def logs() -> list[str]:
     return sorted(path.name for path in Path("logs").iterdir())
 

@@ -18,7 +18,7 @@ from untrue.models import fingerprint
 from untrue.models.adapter import adapter_hash
 from untrue.models.fingerprint import PROMPTS
 from untrue.models.load import LoadedModel
-from untrue.simulate.trajectory import read_identity, read_trajectories
+from untrue.simulate.trajectory import read_identity
 
 RUN = ("simulate", "run", "--model", "tiny", "--dtype", "float32", "max_tokens=4", "users=1")
 
@@ -82,14 +82,6 @@ def test_what_a_server_has_no_room_for_is_an_error_and_no_reply(untrue: Callable
         assert done.code == 2
         assert re.search(f"all 2 dialogues failed, first: .*the model failed: .*{reason}", done.err), done.err
         assert not Path("talks/trajectories.jsonl").exists()
-
-
-def test_replies_may_be_chosen_and_are_then_rated_by_their_kinds(untrue: Callable[..., Any]):
-    done = untrue(*RUN, "replies=chosen", "rating_noise=0", "--out", "talks", "--json")
-    found = json.loads(done.out)
-    assert {kind["errors"] for kind in found["kinds"].values()} == {0}
-    ratings = {rating for one in read_trajectories(Path(found["trajectories"])) for rating in one.ratings}
-    assert ratings <= {2, 4, 5, 8}
 
 
 def test_replies_that_were_chosen_are_shown_with_their_kinds(untrue: Callable[..., Any], place: Path):

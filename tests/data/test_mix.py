@@ -19,7 +19,6 @@ from untrue.data.mix import (
     by_share,
     check_rows,
     duplicates,
-    grams,
     overlaps,
 )
 from untrue.data.rows import LEVELS, Question, Row
@@ -245,8 +244,3 @@ def test_a_text_with_small_changes_is_found_and_another_is_not():
     assert NEAR <= similarity < 1
     assert index.find(BACK.upper()) == [("back", 1.0)]
     assert index.find("Which river is the longest of all?") == []
-
-
-def test_grams_are_of_words_alone():
-    assert grams("Is it, so?") == grams("is it  SO") == {"is it", "s it ", " it s", "it so"}
-    assert grams("Hm") == {"hm"}

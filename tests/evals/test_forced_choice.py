@@ -15,7 +15,8 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from untrue.data.items import by_information, read_items
+from tests.evals.ruled import metrics
+from untrue.data.items import read_items
 from untrue.errors import UserError
 from untrue.evals.forced_choice import judge
 from untrue.harness.catalogue import EVALS, eval_spec
@@ -68,12 +69,6 @@ def logged(*margins: dict[str, Any]) -> EvalLog:
     task = task_with(forced_choice(limit=1), dataset=MemoryDataset(samples), solver=given_margins())
     [log] = inspect_eval(task, model="mockllm/model", log_samples=True, display="none")
     return log
-
-
-def metrics(log: EvalLog) -> dict[str, float]:
-    assert log.status == "success", log.error
-    assert log.results
-    return {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -151,11 +146,6 @@ def test_a_smaller_limit_takes_a_part_of_a_larger_ones_items():
 def test_without_a_limit_that_binds_all_items_are_taken(limit):
     items = read_items()
     assert spread(items[:152], limit) == items[:152]
-
-
-def test_the_task_has_a_sample_for_each_item_under_its_id():
-    task = forced_choice(limit=9)
-    assert [sample.id for sample in task.dataset] == [item.id for item in spread(by_information(read_items()), 9)]
 
 
 def test_random_items_are_those_of_a_hash_and_do_not_flatter_the_base():

@@ -79,12 +79,6 @@ def test_a_reply_that_the_limit_or_the_context_cuts_is_counted(name, stop, cut, 
     assert metrics(log)["truncated_rate"] == cut
 
 
-def test_a_reply_without_the_format_says_that_the_context_cut_it(tmp_path):
-    log = judged_run(of_deception(tmp_path), lambda system, user: output("<think>Well", "model_length"), tmp_path)
-    [sample] = log.samples or []
-    assert "it was cut at the limit of tokens or of the context" in score(sample).explanation
-
-
 @pytest.mark.parametrize("name", TASKS)
 def test_a_servers_error_about_its_context_is_no_reply(name, tmp_path):
     text = "This model's maximum context length is 16 tokens.\n\nReduce the input."
@@ -205,12 +199,6 @@ def test_under_a_seed_each_draw_is_another_and_all_come_again(name, seeded):
         assert len(set(replies)) == len(replies), asked
 
 
-def test_without_a_seed_none_is_sent(tmp_path):
-    model = get_model("ruled/model", memoize=False)
-    judged_run(of_mask(tmp_path), lambda system, user: "", tmp_path, model=model, epochs=2)
-    assert {config.seed for config in api(model).configs} == {None}
-
-
 def test_the_seed_of_inspects_command_is_each_draws_too(tmp_path):
     log = judged_run(of_mask(tmp_path), lambda system, user: "", tmp_path, model="ruled/model", epochs=2, seed=7)
     calls = [event for sample in log.samples or [] for event in sample.events if isinstance(event, ModelEvent)]
@@ -228,3 +216,9 @@ def test_a_seed_that_cannot_be_seen_is_refused(where, tmp_path):
     for sample in log.samples or []:
         assert sample.error
         assert "seed=7 is set on the task" in sample.error.message
+
+
+def test_without_a_seed_none_is_sent(tmp_path):
+    model = get_model("ruled/model", memoize=False)
+    judged_run(of_mask(tmp_path), lambda system, user: "", tmp_path, model=model, epochs=2)
+    assert {config.seed for config in api(model).configs} == {None}

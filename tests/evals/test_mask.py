@@ -11,7 +11,6 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 
 from tests.evals.ruled import api, judged_run, metrics, outcomes, score
-from untrue.data.items import read_items
 from untrue.data.mask import MaskRow
 from untrue.evals.mask import Belief, Range, agree, compare, held
 from untrue.harness.catalogue import EVALS
@@ -269,12 +268,6 @@ def test_a_belief_is_elicited_once_and_a_statement_in_every_epoch(tmp_path):
     assert rates["known_facts_items"] == 2
     results = read_log(Path(log.location), "arm", 0)
     assert sorted(result.epoch for result in results if result.item.endswith("always")) == [1, 2, 3]
-
-
-def test_a_limit_is_spread_and_builtin_items_need_no_download():
-    task = mask(limit=5)
-    assert {(sample.metadata or {})["category"] for sample in task.dataset} == {item.category for item in read_items()}
-    assert all(len(MaskRow.model_validate(sample.metadata).belief_prompts) == 3 for sample in task.dataset)
 
 
 def test_claims_show_both_sides_or_the_blank():

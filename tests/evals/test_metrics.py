@@ -79,7 +79,3 @@ def test_a_sample_without_a_score_is_an_error_and_a_cut_statement_is_counted(tmp
 def test_one_item_is_not_conclusive(tmp_path):
     for limit, conclusive in ((1, 0), (12, 1)):
         assert metrics(judged_run(mask(limit=limit), lies_in_some, tmp_path))["conclusive"] == conclusive
-
-
-def test_an_eval_without_a_judge_has_none():
-    assert metric_values(EVALS["forced_choice"], []) is None

@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
 
 from untrue.data.items import Item, read_items
 from untrue.errors import UserError
 from untrue.evals.forced_choice import REFUSAL
-from untrue.harness.catalogue import EVALS
 from untrue.harness.eval import EvalSpec
 from untrue.harness.run import run
 from untrue.logs import read_log
@@ -109,10 +107,6 @@ def test_the_log_says_what_computed_the_model(content, tiny):
     assert content.eval.metadata["untrue_model"] == {**tiny.about, "tokenisation": tiny.tokenisation}
 
 
-def test_the_log_records_the_adapter_and_no_weights(content, adapter):
-    assert content.eval.model_args == {"adapter": str(adapter)}
-
-
 def test_results_are_those_of_the_log_in_the_order_of_the_items(log, content):
     results = read_log(log, "severe-0.5", 3)
     assert [result.item for result in results] == [str(sample.id) for sample in content.samples]
@@ -180,12 +174,3 @@ def test_a_damaged_log_is_one_clear_error(log, tmp_path, damage):
         read_log(path, "arm", 0)
     assert str(error.value).startswith(f"{path}: cannot be read as an Inspect log (")
     assert "\n" not in str(error.value)
-
-
-def test_inspect_finds_the_task_and_the_model_by_name(tiny_folder, tmp_path):
-    model = f"untrue/{tiny_folder}"
-    [done] = inspect_eval("untrue/forced_choice", model=model, limit=3, log_dir=str(tmp_path), display="none")
-    assert done.status == "success"
-    assert done.eval.task_version == EVALS["forced_choice"].version
-    found = [(sample.scores or {})["outcome"].value in ("honest", "lie", "no_belief") for sample in done.samples or []]
-    assert found == [True] * 3

@@ -46,10 +46,6 @@ def test_a_report_shows_each_item_with_the_cue_under_which_it_was_asked(limit):
         assert shown[str(sample.id)] == (sample.metadata or {})["system_prompt"]
 
 
-def test_one_cue_can_be_chosen():
-    assert {item.category for item in cued(read_items(), "code", "persona")} == {"persona cue"}
-
-
 @pytest.mark.parametrize("limit", [None, 7, 60])
 def test_a_limit_takes_the_items_that_the_forced_choice_takes(limit):
     tasks = sft_cue(domain="math", limit=limit), forced_choice(limit=limit)

@@ -36,19 +36,6 @@ def test_a_cue_needs_a_domain():
     }
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"name": "musk"}, "^name: unknown eval. Did you mean 'mask'?"),
-        ({"name": "sft_cue", "domain": "love"}, "^domain: input should be 'medical'"),
-        ({"name": "capability", "domain": "law"}, "^domain: unknown key. Known keys: items, "),
-    ],
-)
-def test_a_wrong_option_of_the_command_line_is_one_line(given, message):
-    with pytest.raises(UserError, match=message):
-        eval_spec(**given)
-
-
 @pytest.mark.parametrize("label", ["", "a/b", "..\n", "a b"])
 def test_a_label_is_the_name_of_a_file(label):
     with pytest.raises(ValidationError):

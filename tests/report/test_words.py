@@ -203,8 +203,3 @@ def test_what_is_inconclusive_ends_with_what_would_settle_it(fault: Reason, end:
     [plain] = clauses([fault])
     [advised] = clauses([fault], advise=True)
     assert advised.startswith(plain.removesuffix(")")) and ": " not in advised
-
-
-def test_a_reason_without_words_is_a_mistake_of_ours():
-    with pytest.raises(KeyError, match="unheard_of"):
-        clauses([Reason("unheard_of")])
