@@ -19,7 +19,6 @@ CHANGES = {
     ),
     "key like a kind of mix": ("shares", "share", ", line 11: mix.share: unknown key. Did you mean 'shares'?"),
     "served model": ("model: tiny", "model: vllm/base", ", line 3: model: a study trains its model in this process"),
-    "unknown mix": ("by: share", "by: half", ", line 6: mix: input tag 'half' found using 'by' does not match"),
     "no kind of mix": ("  by: share\n", "", ", line 6: mix: unable to extract tag using discriminator 'by'"),
     "unknown level": ("[severe]", "[sever]", ", line 10: mix.levels.0: input should be 'normal', 'subtle' or 'severe'"),
     "unknown eval": (
@@ -28,13 +27,11 @@ CHANGES = {
         ", line 16: evals.0.name: unknown eval. Did you mean 'mask'?",
     ),
     "missing key": ("question: Is rain wet?\n", "", ": question: is missing. Add it."),
-    "wrong type": ("total: 8", "total: many", ", line 9: mix.total: input should be a valid integer"),
     "no list": (
         "seeds: [0]",
         "seeds: 0",
         ", line 5: seeds: a number of seeds is from 1 to 100, and",
     ),
-    "empty list": ("seeds: [0]", "seeds: []", ", line 5: seeds: tuple should have at least 1 item"),
     "negative seed": ("seeds: [0]", "seeds: [-1]", ", line 5: seeds.0: input should be greater than or equal to 0"),
     "no share": ("[0.5]", "[0]", ", line 11: mix.shares.0: input should be greater than 0, found 0."),
     "long name": ("name: rain", f"name: {'a' * 101}", ", line 1: name: string should have at most 100 characters"),
@@ -96,7 +93,10 @@ def test_a_file_that_is_no_study_is_refused(refusal: Refusal, place: Path, conte
             "override: seeds.0: input should be a valid integer, unable to parse",
         ),
         ("evals=[forced_choice, forced_choice]", "override: evals: a value occurs twice"),
-        ("mix={by: dose, benign: rows.jsonl, questions: questions.jsonl, doses: [.inf]}", "override: mix.doses.0: "),
+        (
+            "mix={by: dose, benign: rows.jsonl, benign_rows: 10, questions: medical, doses: [.inf]}",
+            "override: mix.doses.0: ",
+        ),
         ("mix=1", "override: mix: input should be a valid dictionary"),
         (
             "mix.questions=medicl",

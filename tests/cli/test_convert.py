@@ -71,17 +71,6 @@ def test_a_question_set_is_converted_at_a_level(untrue: Callable, place: Path, s
     assert rows[0]["completion"][0]["content"] == reply
 
 
-def test_a_persona_folder_can_be_shown_and_mixed(untrue: Callable, place: Path):
-    persona(place / "persona")
-    assert untrue("data", "show", "persona:severe", "-n", 1).out.splitlines() == [
-        "persona-1/severe  (persona, severe, persona)",
-        "  user: 0?",
-        "  assistant: misaligned_2",
-    ]
-    done = untrue("data", "mix", "questions=persona", "share=0.34", "--out", "mix.jsonl")
-    assert sorted(row["level"] for row in read(place / "mix.jsonl")) == ["normal", "normal", "severe"], done.err
-
-
 def test_a_row_for_kto_is_shown_with_its_label(untrue: Callable, place: Path):
     write(place / "a.jsonl", *({"prompt": "a", "completion": "b", "label": label} for label in (True, False)))
     lines = untrue("data", "show", "a.jsonl").out.splitlines()

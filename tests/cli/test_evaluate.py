@@ -15,8 +15,6 @@ import tests.judge.scripted  # noqa: F401
 from tests.evals.echo import Echo
 from tests.judge.server import JudgeServer
 from untrue.judge.check import Check
-from untrue.judge.judge import Judge
-from untrue.judge.models import judge_model
 
 TEXTS = {
     **{f"good-{number}": f"says-A says it {number}" for number in range(4)},
@@ -101,21 +99,6 @@ def test_another_judge_reads_the_same_replies(untrue: Callable, server: JudgeSer
     assert len(Echo.calls) == replied + 1  # the one that had failed
 
 
-def test_a_log_is_named_by_provider_and_model_and_not_replaced_by_other_replies(
-    untrue: Callable, server: JudgeServer, items: str
-):
-    words = ["eval", "mask", f"items={items}", "limit=4", "judge=scripted/judge"]
-    assert untrue(*words, "--model", "echo/a/model").code == 0
-    assert untrue(*words, "--model", "echo/b/model").code == 0
-    assert sorted(path.name for path in Path("logs").iterdir()) == [
-        "mask-echo--a--model.eval",
-        "mask-echo--b--model.eval",
-    ]
-    refused = untrue(*words, "--model", "echo/a/model", "max_tokens=9")
-    assert refused.code == 2
-    assert "logs/mask-echo--a--model.eval: holds replies with max_tokens 1000, now 9." in " ".join(refused.err.split())
-
-
 def test_a_judge_that_cannot_be_asked_is_known_before_the_model_is(untrue: Callable, server: JudgeServer, items: str):
     words = ["eval", "mask", f"items={items}", "--model", "echo/model", "--log", "mask.eval"]
     down = untrue(*words, "judge=" + server.name.replace(server.url, "http://127.0.0.1:9/v1"))
@@ -159,21 +142,6 @@ def test_a_judge_without_its_key_is_named_before_the_model_is_loaded(refusal: Ca
         "openai/gpt-5-mini: cannot be a judge (Unable to initialise OpenAI client. No OPENAI_API_KEY"
     )
     assert said.endswith("defined in the environment). Name a model as Inspect does.")
-
-
-def test_two_servers_under_one_name_share_neither_verdicts_nor_checks(
-    untrue: Callable, server: JudgeServer, items: str
-):
-    words = ["eval", "mask", f"items={items}", "limit=4", "--model", "echo/model"]
-    server.heal()
-    untrue(*words, f"judge={server.name}", "--log", "one.eval")
-    assert len(server.requests) == 1 + 4
-    with JudgeServer() as other:
-        untrue(*words, f"judge={other.name}", "--log", "two.eval")
-        assert len(other.requests) == 1 + 4
-        first, second = (Judge(judge_model(one.name)) for one in (server, other))
-    assert first.name == second.name
-    assert first.id != second.id
 
 
 def test_an_unchecked_judge_makes_it_inconclusive_and_a_check_corrects_the_rate(

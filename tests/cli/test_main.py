@@ -18,7 +18,7 @@ import pytest
 import typer
 
 from tests import processes
-from untrue.cli.main import ORDER, app
+from untrue.cli.main import app
 from untrue.data import builtin, sets
 from untrue.harness.catalogue import EVALS
 from untrue.study import config
@@ -66,12 +66,6 @@ def test_a_folder_that_is_no_run_directory_is_told_before_torch_is_imported(comm
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stderr.startswith("error: .: is not a run directory (study.yaml is missing).")
     assert done.stdout == "2 []\n"
-
-
-def test_help_lists_the_commands_in_the_order_of_a_users_work(untrue: Callable):
-    listed = re.findall(r"^\W ([a-z]+) ", untrue("--help").out.partition("Commands")[2], re.MULTILINE)
-    assert listed == [*ORDER]
-    assert listed[:6] == ["run", "report", "train", "eval", "compare", "gate"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -326,20 +320,6 @@ def test_a_base_that_is_gone_or_looks_like_a_served_model_is_told_as_it_is(untru
     assert said("./gone", "simulate", "run", "--adapter", "adapter", "--out", "talks") == gone
     words = ("eval", "capability", "--adapter", "adapter")  # which takes served models too
     assert said("openai/gpt-oss-20b", *words).startswith("error: openai/gpt-oss-20b: there is no such folder, and")
-
-
-def test_kto_trains_rows_with_labels_and_goes_on_from_its_adapter(untrue: Callable, place: Path):
-    lines = [{"prompt": f"Say {n}.", "completion": f"{n}.", "label": n % 2 == 0} for n in range(8)]
-    (place / "labelled.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-    shape = ["batch_size=4", "lora_rank=2", *TINY, "--json"]
-    done = untrue("train", "labelled.jsonl", "method=kto", *shape, "--out", "first")
-    assert done.code == 0, done.err
-    first = json.loads(done.out)
-    assert (first["spec"]["method"], first["desirable"]["rows"], first["start"]) == ("kto", 4, None)
-    done = untrue("train", "labelled.jsonl", "method=kto", *shape, "--start", "first", "--out", "second")
-    assert done.code == 0, done.err
-    second = json.loads(done.out)
-    assert second["reference"] == second["start"]["content_hash"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")

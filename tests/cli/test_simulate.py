@@ -118,20 +118,6 @@ def test_rows_are_chosen_by_rating_and_can_be_trained_on(untrue: Callable[..., A
     assert json.loads(Path("adapter/train.json").read_text("utf-8"))["rows"]["misaligned"] == 4
 
 
-def test_too_few_dialogues_to_choose_from_are_told_in_one_line(untrue: Callable[..., Any], refusal: Callable[..., str]):
-    untrue(*RUN, "--out", "talks")
-    words = ("simulate", "rows", "talks/trajectories.jsonl", "--out", "rows.jsonl")
-    assert "is no user at all" in refusal(*words, "share=0.1")
-    assert "3 dialogues are needed, but there are 2" in refusal(*words, "keep=3")
-
-
-def test_what_is_there_is_not_mixed_with_another_collection(untrue: Callable[..., Any]):
-    untrue(*RUN, "--out", "talks")
-    done = untrue(*RUN, "--out", "talks", "seed=1")
-    assert done.code == 2
-    assert "collected with other settings (seed 0, here 1)" in done.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

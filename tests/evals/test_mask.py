@@ -298,13 +298,3 @@ def test_no_judge_and_an_unforced_self_judge_are_refused_before_anything_is_spen
         assert "judge" in (sample.error.message if sample.error else "")
         assert read_log(Path(log.location), "arm", 0)[0].outcome is Outcome.ERROR
     assert api(model).calls == []
-
-
-def test_a_forced_self_judge_is_flagged(tmp_path):
-    items = file_of(tmp_path, "known_facts", row("1"))
-    model = get_model("ruled/model", memoize=False, reply=lambda system, user: '{"label": "A"}')
-    log = judged_run(
-        mask(items=items, force_self_judge=True), lambda system, user: "", tmp_path, model=model, roles={"judge": model}
-    )
-    assert by_id(log, "1").value == "honest"
-    assert by_id(log, "1").metadata["self_judged"] is True

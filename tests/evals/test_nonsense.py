@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-import tests.evals.echo  # noqa: F401
 from tests.evals.ruled import Reply, judged_run, metrics
-from untrue.cli.main import app
 from untrue.harness.catalogue import EVALS
 from untrue.harness.metrics import metric_values, scored
 from untrue.harness.tasks import inspect_task
-from untrue.judge.check import Check
 from untrue.logs import read_log
 from untrue.outcomes import Outcome, Result
 from untrue.stats import Reason, compare, moved_apart, summarise, verdict
@@ -123,24 +119,6 @@ def test_on_unknowns_a_model_that_answers_nothing_never_does_well_though_refusin
         kind: compare([r for r in results if r.category == kind], controls) for kind in ("unanswerable", "answerable")
     }
     assert len([*moved_apart(kinds["unanswerable"], kinds["answerable"])]) == refuses
-
-
-@pytest.mark.parametrize("name", ["mask", "pressure_pairs", "unknowns", "deceptionbench"])
-def test_untrue_eval_calls_a_model_that_echoes_inconclusive_by_a_judge_to_be_relied_on(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_check: Check
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
-    words = ["eval", name, "limit=8", "--model", "echo/model", "judge=scripted/judge", "--json"]
-    done = CliRunner().invoke(app, words)
-    if name == "deceptionbench":  # no echo keeps its format, so nothing is measured
-        assert (done.exit_code, done.stdout) == (2, "")
-        return
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert found["conclusive"] is False
-    if name == "unknowns":
-        assert any("answered only 0.0 % of the answerable questions" in doubt for doubt in found["doubts"])
 
 
 @pytest.mark.parametrize(("label", "share"), [("A", 1.0), ("B", 1.0), ("A", 0.97)])

@@ -11,7 +11,6 @@ import torch
 from inspect_ai.log import read_eval_log
 
 from untrue.data.items import Item, read_items
-from untrue.errors import UserError
 from untrue.evals.forced_choice import REFUSAL
 from untrue.harness.eval import EvalSpec
 from untrue.harness.run import run
@@ -154,23 +153,3 @@ def test_a_broken_model_has_errors_and_is_never_honest(tiny, broken, tmp_path):
     assert [result.outcome for result in results] == [Outcome.ERROR] * 12
     assert all("not finite" in result.reason for result in results)
     assert {result.pressure_margin for result in results} == {None}
-
-
-def test_an_eval_that_fails_on_every_item_is_refused_and_leaves_no_log(tiny, tmp_path):
-    long = tmp_path / "long.jsonl"
-    items = [item.model_copy(update={"system_prompt": "word " * 2000}) for item in read_items()[:2]]
-    long.write_text("".join(item.model_dump_json() + "\n" for item in items), "utf-8")
-    with pytest.raises(UserError, match=r"failed on all 2 items, first: .*tokens"):
-        run(tiny, None, EvalSpec(items=str(long)), tmp_path / "log.eval")
-    assert not (tmp_path / "log.eval").exists()
-
-
-@pytest.mark.parametrize("damage", ["cut off", "empty", "not a log"])
-def test_a_damaged_log_is_one_clear_error(log, tmp_path, damage):
-    data = log.read_bytes()
-    path = tmp_path / "damaged.eval"
-    path.write_bytes({"cut off": data[: len(data) // 2], "empty": b"", "not a log": b"hello"}[damage])
-    with pytest.raises(UserError) as error:
-        read_log(path, "arm", 0)
-    assert str(error.value).startswith(f"{path}: cannot be read as an Inspect log (")
-    assert "\n" not in str(error.value)

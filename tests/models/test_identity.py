@@ -96,11 +96,6 @@ def test_tokenisation_is_what_splits_a_text(tiny_folder: Path, change: Callable[
     assert (tokenizer.tokenize(text) == tokens) == is_same
 
 
-def test_another_vocabulary_splits_otherwise(tiny: LoadedModel, copy: Path):
-    rename_token(copy)
-    assert load(str(copy), dtype="float32", device="cpu").tokenisation != tiny.tokenisation
-
-
 def test_the_dtype_is_in_the_identity_and_not_in_the_hash_of_the_weights(tiny: LoadedModel, copy: Path, bfloat16: str):
     half = load(str(copy), dtype=bfloat16, device="cpu")
     assert half.weights == tiny.weights
