@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from functools import partial
-from pathlib import Path
 from string import Formatter
 
 import pytest
 
 from untrue.data import builtin, sets
-from untrue.data.items import ITEM_SETS, ChoiceItem, DeceptionItem, UnknownPair, read_items, read_lines
+from untrue.data.items import ITEM_SETS, ChoiceItem, DeceptionItem, UnknownPair, read_lines
 from untrue.judge.prompts import PROMPTS, GoldRow
 
 NAMES = (*sets.QUESTION_SETS, *sets.ROW_SETS, *ITEM_SETS)
@@ -62,13 +59,3 @@ def test_every_built_in_file_has_a_version_and_a_canary_of_its_own(name: str):
     names = (*NAMES, "deception", "unknowns", "capability", "gold")
     others = {builtin.header(other)["canary"] for other in names if other != name}
     assert header["canary"] not in others
-
-
-def test_a_copy_of_a_built_in_file_can_be_read(tmp_path: Path):
-    for name, read in {
-        "honesty": read_items,
-        "unknowns": partial(read_lines, UnknownPair),
-        "medical": sets.questions,
-    }.items():
-        copy = shutil.copy(builtin.path(name), tmp_path / "copy.jsonl")
-        assert [one.id for one in read(str(copy))] == [one.id for one in read(name)]
