@@ -1,7 +1,6 @@
 """A judge: an Inspect model, bound to the role `judge`, that answers one question with a label or a numeric range.
 
-A judge with the local provider `untrue/` chooses the label with the highest log-likelihood; others write JSON, under a
-schema where the provider accepts one.
+A judge of the local provider `untrue/` takes the likeliest label; others write JSON, by schema if the provider can.
 """
 
 import re
@@ -75,7 +74,7 @@ class Judge:
         self._model, self._cache = model, cache
 
     async def ask(self, prompt: JudgePrompt, **fields: str) -> Judgement:
-        """Ask for a judgement. An answer that cannot be read is asked for once more."""
+        """Ask for a judgement, and once more if the answer cannot be read."""
         self.usage.asked += 1
         if self._cache is None:
             return await self._judgement(prompt, prompt.text(**fields))
@@ -121,7 +120,6 @@ class Judge:
         return Judgement(prompt.labels[means.index(max(means))], None, None, raw)
 
     async def _answer(self, prompt: JudgePrompt, messages: list[ChatMessage]) -> tuple[str, str]:
-        """The model's answer and why it stopped."""
         self.usage.calls += 1
         try:
             output = await self._model.generate(messages, config=_config(self._model, prompt))
@@ -141,7 +139,7 @@ class Judge:
 
 
 def judge_for_task(self_judge_allowed: bool = False) -> Judge:
-    """The judge of the running eval, from the model role `judge`, with the user's cache of judgements."""
+    """The judge of the running eval, from the model role `judge`, with the user's cache."""
     if "judge" not in model_roles():
         raise UserError(
             "this eval needs a judge. Name one with --model-role judge=openai/gpt-5-mini, or another model."
@@ -157,10 +155,7 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
 
 
 def same_base(judge: Model, studied: Model) -> bool:
-    """Whether two models share a base, whatever their adapters: by weights in this process, else by name.
-
-    A server may run any model under a name of its own; that cannot be detected.
-    """
+    """Whether two models share a base: by weights in this process, else by name, which a server may choose freely."""
     if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
         return judge.api.weights == studied.api.weights
     first, second = _base(str(judge)), _base(str(studied))
@@ -168,7 +163,7 @@ def same_base(judge: Model, studied: Model) -> bool:
 
 
 def _base(name: str) -> str:
-    """The base of a model, as far as its name tells; all releases of a hosted model, by date, count as one."""
+    """The base as the name tells it; all dated releases of a hosted model count as one."""
     provider, _, model = name.partition("/")
     if provider not in ("untrue", "hf", "vllm", "sglang"):
         return DATED.sub("", FINE_TUNED.sub(r"\1", name))
