@@ -21,10 +21,6 @@ NO_ANSWER = (OSError, HTTPException, ValueError, LookupError, TypeError)
 def provider_model(name: str, **arguments: Any) -> Model:
     """A new model of one of Inspect's providers; its connections end with the event loop in which it is asked.
 
-    Args:
-        name: `PROVIDER/MODEL`.
-        **arguments: Further arguments of `get_model`.
-
     Raises:
         Exception: There is no such provider, or something that it needs is missing.
     """
@@ -38,7 +34,7 @@ def provider_model(name: str, **arguments: Any) -> Model:
 
 
 def connect(name: str, **arguments: Any) -> Model:
-    """The same, as a user's model under study.
+    """`provider_model` for a model under study.
 
     Raises:
         UserError: Something that the provider needs is missing.
