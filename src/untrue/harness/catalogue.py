@@ -61,7 +61,7 @@ def eval_spec(**options: Any) -> EvalSpec:
 
 
 def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpec]:
-    """Several evals, each with those of the options that it has; UserError if none has an option."""
+    """Several evals, each with its own options; UserError for an option that none has."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"{twice[0]}: is named twice. Name each eval once.")
     specs = []
