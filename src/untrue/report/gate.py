@@ -66,7 +66,7 @@ def _sentence(endpoint: Endpoint) -> str:
 
 
 def _settling(endpoint: Endpoint) -> str:
-    """How many items would settle an open endpoint, as far as that can be said, and whether there are as many."""
+    """How many items would settle an open endpoint, if that can be said, and whether there are as many."""
     if endpoint.n_items < FEWEST:
         return f"There are {endpoint.n_items} items, and at least {FEWEST} are needed."
     if endpoint.n_unjudged:
@@ -192,7 +192,7 @@ def markdown(verdict: GateVerdict) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what Markdown, or HTML in it, could read as markup."""
+    """Without Markdown or HTML markup."""
     text = ascii_numbers(label(text, 1000))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
 
@@ -216,7 +216,7 @@ def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
 
 
 def junit(verdict: GateVerdict) -> str:
-    """The verdict as a JUnit report: a test for each endpoint and one for all. What is inconclusive fails too."""
+    """A JUnit report: a test for each endpoint and one for all. What is inconclusive fails too."""
     rows = [(f"{e.eval}.{e.metric}", e.status, _sentence(e) if e.status != "pass" else "") for e in verdict.endpoints]
     rows.append(("verdict", verdict.status, " ".join(sentences(verdict))))
     failed = sum(status != "pass" for _, status, _ in rows)
@@ -233,7 +233,7 @@ COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
 
 
 def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
-    """One row for each metric; `COMPARED` names its columns. The metrics of the eval itself come last."""
+    """One row for each metric, with the columns `COMPARED`, the eval's own metrics last."""
     rows = []
     for comparison in of_eval.comparisons:
         metric = metric_named(comparison.metric, of_eval.record.value_name)
