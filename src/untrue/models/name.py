@@ -18,7 +18,6 @@ class ModelName:
     Attributes:
         model: `smollm2-135m`, a hub id or a folder; of a served model, its name after the provider.
         provider: The Inspect provider, such as `vllm`; None for a model that is loaded here.
-        adapter: Folder of the adapter.
     """
 
     model: str
@@ -45,9 +44,7 @@ class ModelName:
 
     @classmethod
     def here(cls, text: str, why: str, adapter: Path | None = None) -> ModelName:
-        """The name of a model that must be loaded here, so that `google/MODEL` is a hub id; UserError with `why` if it
-        is served.
-        """
+        """The name of a model to load here, such as the hub id `google/MODEL`; UserError with `why` if it is served."""
         name = cls.parse(text, adapter)
         if name.provider is None:
             return name

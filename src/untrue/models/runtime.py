@@ -25,11 +25,7 @@ WATCHED_SECONDS = 0.3
 
 
 def number_format(dtype: str, device: str) -> str:
-    """`float32` or `bfloat16`, for a torch device such as `cuda:1`.
-
-    Raises:
-        UserError: `dtype` is no `Dtype`, or this CPU has no fast products in bfloat16.
-    """
+    """`float32` or `bfloat16` on a torch device such as `cuda:1`; UserError if it is unknown or slow on this CPU."""
     import torch
 
     if dtype not in get_args(Dtype):
@@ -64,7 +60,7 @@ def times_slower() -> float:
 
 
 def use_idle_cores(say: Callable[[str], None]) -> None:
-    """Let torch compute with as many threads as cores are idle, and say so if these are fewer; once in a process.
+    """Let torch compute with as many threads as cores are idle, once in a process; `say` if these are fewer.
 
     The threads of a matrix product wait for the slowest. `OMP_NUM_THREADS` takes precedence.
     """
