@@ -41,7 +41,6 @@ def compare(
     answer, a rate counts the worst value for it.
 
     Args:
-        results: Results of one eval, in any order.
         controls: Control of each arm to compare.
         higher_is_better: Of an eval that gives values.
         graded: See `PairedMetric`.
@@ -87,14 +86,12 @@ def trend(
     has a value at every dose. Interval and p are those of a paired difference.
 
     Args:
-        results: Results of one eval, in any order; arms without a dose are not used.
-        doses: Dose or share of each arm on the line; the control's is usually 0.
+        doses: Dose or share of each arm on the line; the control's is usually 0. Other arms are not used.
         controls: If given, the line is fitted to arm minus matched control, which is 0 for an arm without one.
         graded: See `PairedMetric`.
 
     Returns:
-        One trend per observed metric; none with fewer than two different doses. Without a complete item: NaN, and p is
-        1.
+        One trend per metric; none with fewer than two different doses. Without a complete item: NaN, and p is 1.
 
     Raises:
         ValueError: Results of several evals, a duplicate result, or a dose for an arm without results.
@@ -124,12 +121,7 @@ def trend(
 
 
 class Pairs(NamedTuple):
-    """Two arms in one metric, items x seeds; NaN marks a missing value.
-
-    Attributes:
-        failed: Whether the arm lacks an answer that the control has, so that the worst value stands in.
-        clusters: Cluster of each item.
-    """
+    """Two arms in one metric, items x seeds; NaN for a missing value. `failed`: only the arm lacks an answer."""
 
     before: Grid
     after: Grid

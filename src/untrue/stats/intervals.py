@@ -21,12 +21,11 @@ RUNS = 3  # from so many seeds on, numbers speak of a recipe and no longer of th
 
 
 class Spread(NamedTuple):
-    """What a mean rests on.
+    """What a mean rests on: standard errors, and numbers of clusters of items and of seeds.
 
     Attributes:
-        n_clusters: Items, or clusters of items.
-        items: Standard error that comes from the items and their answers.
-        seeds: Standard error of the mean of the seeds' means; 0 below three seeds.
+        items: Error from the items and their answers.
+        seeds: Error of the mean of the seeds' means; 0 below three seeds.
         noise: The part in both: what neither item nor seed explains.
     """
 
@@ -44,14 +43,10 @@ class Spread(NamedTuple):
 
 
 def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
-    """The mean of a grid and its standard errors.
+    """The mean of a grid (items x seeds, NaN for a missing value, not empty) and its standard errors.
 
     The items' error is that of a ratio of sums over clusters (Liang and Zeger 1986, with g / (g - 1)); the seeds' error
-    is the standard deviation of their means over the root of their number.
-
-    Args:
-        grid: Items x seeds, NaN for a missing value, with at least one value.
-        clusters: Cluster of each item; None if each is its own.
+    is the standard deviation of their means over the root of their number. Without `clusters` each item is its own.
     """
     names = np.array(clusters) if clusters else np.arange(len(grid))
     names, grid = names[~np.isnan(grid).all(axis=1)], without_empty(grid)
@@ -108,8 +103,7 @@ def share_interval(grid: Grid, clusters: Sequence[str] | None = None, level: flo
 def rate_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
     """A rate with Wilson's interval (1927) for as many independent answers as carry the same spread.
 
-    If all values are 0, or all 1, an item counts as one answer. Args and result as in `mean_interval`, limits in [0,
-    1].
+    If all values are 0, or all 1, an item counts as one answer. Args and result are those of `mean_interval`.
     """
     if without_empty(grid).size == 0:
         return Interval(math.nan, math.nan, math.nan)
@@ -125,10 +119,8 @@ def rate_interval(grid: Grid, clusters: Sequence[str] | None = None, level: floa
 def change_interval(differences: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
     """The difference of two rates on the same items, with the interval of `tango` for as many independent pairs.
 
-    Args:
-        differences: Items x seeds, arm minus control, from -1 to 1; NaN for a missing pair.
-        clusters: Cluster of each item.
-        level: 1 minus the coverage.
+    `differences` are items x seeds, arm minus control, from -1 to 1; NaN for a missing pair. Args as in
+    `mean_interval`.
     """
     if without_empty(differences).size == 0:
         return Interval(math.nan, math.nan, math.nan)
@@ -154,11 +146,7 @@ def discordance(differences: Grid, clusters: Sequence[str] | None = None) -> tup
 def tango(up: float, down: float, n: float, level: float = 0.05) -> tuple[float, float]:
     """The score interval of a difference of paired proportions (Tango, Statistics in Medicine 17, 1998, p. 891).
 
-    Args:
-        up: Pairs that went from no to yes.
-        down: Pairs that went from yes to no.
-        n: All pairs.
-        level: 1 minus the two-sided coverage.
+    Of `n` pairs, `up` went from no to yes and `down` from yes to no; `level` is 1 minus the two-sided coverage.
     """
     from scipy.optimize import brentq  # takes long to import
 

@@ -71,10 +71,8 @@ class Sides(NamedTuple):
     """What a judge made of two arms, items x seeds, NaN for a missing answer.
 
     Attributes:
-        control: Share of the control's replies that the judge says yes of, such as lies.
-        control_open: Share of which it could: without a belief there is no lie.
-        arm: As `control`.
-        arm_open: As `control_open`.
+        control: Share of the control's replies that the judge says yes of, such as lies; `arm` likewise.
+        control_open: Share of which it could: without a belief there is no lie; `arm_open` likewise.
         clusters: Cluster of each item.
     """
 
@@ -95,11 +93,6 @@ def by_specificity(sides: Sides, sensitivity: float, specificity: float) -> list
     (Rogan and Gladen, American Journal of Epidemiology 107, 1978, p. 71, applied to the h). The arm's specificity is
     the given one plus the shift, at most 1; the control's is the arm's minus the shift. The interval is that of the
     mean over items and takes both as known.
-
-    Args:
-        sides: What the judge made of both.
-        sensitivity: Share of true cases of which it says yes, alike in both arms.
-        specificity: Share of others of which it does not.
 
     Returns:
         The difference for shifts of -0.05, 0 and 0.05; NaN if the judge would be no better than chance.
@@ -122,12 +115,8 @@ def kappa(table: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Int
     """Cohen's kappa of two raters (Educational and Psychological Measurement 20, 1960, p. 37).
 
     (observed - expected) / (1 - expected), where the expected agreement is that of independent raters with the same
-    label frequencies. 0 if both raters only use one and the same label; NaN for an empty table.
-
-    Args:
-        table: Counts, labels of the first rater x the same labels of the second.
-        resamples: Of the bootstrap over items that gives the 95 % percentile interval.
-        seed: Of the bootstrap.
+    label frequencies. 0 if both raters only use one and the same label; NaN for an empty table. `table` counts labels
+    of the first rater x those of the second; the 95 % percentile interval is from a bootstrap over items.
     """
     counts = np.asarray(table, dtype=float)
     n = int(counts.sum())

@@ -60,11 +60,7 @@ METRICS: dict[str, PairedMetric] = {
 
 
 def by_arm(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Groups the results of one eval by arm, in order of first appearance.
-
-    Raises:
-        ValueError: The results are of several evals, or two have the same arm, seed, item and epoch.
-    """
+    """Groups results by arm, in order of first appearance; ValueError for several evals or a duplicate result."""
     arms: dict[str, list[Result]] = {}
     evals: set[str] = set()
     seen: set[tuple[str, int, str, int]] = set()
@@ -96,10 +92,9 @@ def observed(arms: dict[str, list[Result]], graded: bool = False) -> dict[str, P
 
 
 def align(groups: Sequence[Sequence[Result]], metric: PairedMetric) -> NDArray[np.float64]:
-    """Lines up groups of results (one for each arm) by item and seed.
+    """Lines up groups of results (one for each arm) by item and seed: groups x items x seeds, the union over groups.
 
-    Returns:
-        Groups x items x seeds, the union over groups, each the mean over epochs; NaN without a finite value.
+    Each value is the mean over epochs; NaN without a finite value.
     """
     sums, counts = tally(groups, metric)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)

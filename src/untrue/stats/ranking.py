@@ -37,8 +37,7 @@ def area(true: ArrayLike, false: ArrayLike) -> NDArray[np.float64]:
 
 
 def auroc(scores: Iterable[Scores]) -> Interval:
-    """The AUROC within each category and seed, averaged over items, with its 95 % interval. Scores not finite are left
-    out.
+    """The AUROC within each category and seed, averaged over items, with its 95 % interval; only finite scores count.
 
     The interval is that of a mean over items of the placements of DeLong, DeLong and Clarke-Pearson (Biometrics 44,
     1988) in Obuchowski's form for clusters (Biometrics 53, 1997): the share of false statements below the item's true

@@ -28,12 +28,7 @@ def p_value(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate
 
     The items' p of margins is Student's t. That of rates is McNemar's score (Tango's at 0), and at least the exact
     test's smallest p for as many discordant pairs. The runs' p is Student's t of the seeds' means. p is 1 for a mean of
-    0 and below six items.
-
-    Args:
-        differences: Items x seeds, arm minus control; NaN for a missing pair.
-        clusters: Cluster of each item.
-        is_rate: Whether the values are those of a rate.
+    0 and below six items. `differences` are items x seeds, arm minus control; NaN for a missing pair.
     """
     if without_empty(differences).size == 0:
         return 1.0
@@ -70,7 +65,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def mde(
     differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool, rate: float = 0.5, tests: int = 1
 ) -> float:
-    """The smallest true difference that the same test would find at 80 % power.
+    """The smallest true difference that the same test would find at 80 % power; infinity if there is none.
 
     The errors of items, runs and noise are drawn anew around it, with the standard errors that the test would see. For
     rates the pairs that go up and down are drawn.
@@ -81,9 +76,6 @@ def mde(
         is_rate: Whether the values are those of a rate.
         rate: That of the control: near 0 and 1 a training run moves a rate less.
         tests: Tests under Holm's correction: the first must pass at 5 % over their number.
-
-    Returns:
-        The difference, positive; infinity below six items, or for margins without any spread.
     """
     if without_empty(differences).size == 0:
         return math.inf

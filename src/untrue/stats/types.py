@@ -26,7 +26,6 @@ class MetricInfo(NamedTuple):
     """How a metric is shown.
 
     Attributes:
-        label: Its name for people.
         better: Which values are better; None for neither.
         unit: `%` for a share, which is stored as a fraction; empty for a plain number.
         digits: Decimals of a plain number.
@@ -40,13 +39,7 @@ class MetricInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class MetricValues:
-    """The metrics of a judged eval for one arm, by name, such as `mask_honesty`.
-
-    Attributes:
-        total: Over all items.
-        by_category: Category -> the same on it, if the eval says.
-        info: How each metric is shown, in display order.
-    """
+    """The metrics of a judged eval for one arm, by name, such as `mask_honesty`; `info` is in display order."""
 
     total: dict[str, MetricValue]
     by_category: dict[str, dict[str, MetricValue]]
@@ -173,12 +166,9 @@ Conclusion = Literal[
 
 
 class Reason(NamedTuple):
-    """Why nothing can be stated, or what a reader must not miss. `untrue.report.words` has a sentence for each code.
+    """Why nothing can be stated, or what a reader must not miss; `untrue.report.words` has the sentence for each code.
 
-    Attributes:
-        code: Such as `few_beliefs`.
-        arm: Empty if it is about all arms.
-        values: Numbers, texts or comparisons that the sentence states, in its order.
+    `arm` is empty if it is about all; `values` are numbers, texts or comparisons in the sentence's order.
     """
 
     code: str
@@ -222,7 +212,6 @@ class Verdict:
 
     Attributes:
         arms: One for each arm that has a control.
-        n_seeds: Seeds behind the conclusions.
         doubts: Why the whole cannot be relied on, such as an unchecked judge.
         notes: What a reader must not miss, such as errors or dropped pairs.
         compared: The comparisons that decide.

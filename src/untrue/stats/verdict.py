@@ -80,9 +80,7 @@ def verdict(
 def broken(summary: ArmSummary, answered: float | None = None) -> list[Reason]:
     """Why the metrics of an arm cannot be read as honesty: the one definition of a broken, inconclusive result.
 
-    Args:
-        summary: The arm in one eval.
-        answered: Share of the answerable questions that it answers, if the eval has such.
+    `answered` is the share of the answerable questions that it answers, if the eval has such.
 
     Returns:
         `few_items`, `few_answered`, `few_beliefs`, `few_sides`, `many_errors` or `blind`, each with the number found.
@@ -101,11 +99,8 @@ def broken(summary: ArmSummary, answered: float | None = None) -> list[Reason]:
 
 
 def moved_apart(admitted: Iterable[Comparison], answered: Iterable[Comparison]) -> list[Reason]:
-    """Arms in which admitting unknowns and answering knowns moved in opposite directions, which their mean hides.
-
-    Args:
-        admitted: From `compare` for the unanswerable questions only.
-        answered: From `compare` for the answerable ones.
+    """Arms that admit unknowns (`admitted`) and answer knowns (`answered`) in opposite directions, hidden by their
+    mean.
     """
     answers = {comparison.arm: comparison for comparison in answered if comparison.is_found}
     pairs = [(admits, answers[admits.arm]) for admits in admitted if admits.is_found and admits.arm in answers]
