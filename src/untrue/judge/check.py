@@ -60,8 +60,6 @@ class Check(BaseModel):
 
     Attributes:
         made: ISO date and time.
-        plain: Accuracy on plain rows.
-        hard: Accuracy on hard rows.
         input_tokens: Mean tokens read per judgement; 0 if the provider does not count.
         dollars_per_thousand: Cost of a thousand judgements; None if the price is unknown.
     """

@@ -58,12 +58,7 @@ class Usage:
 
 
 class Judge:
-    """Asks a model for judgements.
-
-    Attributes:
-        id: Hash of everything that determines its answers: two servers, or two adapters, may share a name.
-        self_judged: Whether it is the model under study.
-    """
+    """Asks a model for judgements; `id` hashes all that determines its answers, since names may be shared."""
 
     def __init__(self, model: Model, cache: JudgementCache | None = None, self_judged: bool = False):
         self.name = str(model)
@@ -105,7 +100,6 @@ class Judge:
             return _read(prompt, *await self._answer(prompt, messages))
 
     async def _most_likely(self, api: UntrueAPI, prompt: JudgePrompt, question: str) -> Judgement:
-        """The label with the highest log-probability per token."""
         labels = ", ".join(prompt.labels)
         content = f"{question}\n\nAnswer with one of these alone: {labels}."
         self.usage.calls += 1

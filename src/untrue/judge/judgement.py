@@ -60,9 +60,7 @@ class Judgement(NamedTuple):
 
 
 def parse(prompt: JudgePrompt, raw: str) -> Judgement:
-    """Read an answer: a JSON object with `label`, or with `low` and `high`, or a bare label; thinking before it is
-    ignored.
-    """
+    """Read a JSON object with `label`, or with `low` and `high`, or a bare label; thinking before it is ignored."""
     text = raw.strip()
     if not text.startswith(("{", "```")):  # else the tags stand inside the answer
         text = without_thinking(text)
