@@ -50,11 +50,7 @@ def proved(
 ) -> ServedModel:
     """A served model, after its server has proved that it answers with the adapter, if there is one.
 
-    Args:
-        name: Its name, with the adapter.
-        say: Called with a line on what was proved.
-        unproved: Accept it without proof. `ServedModel.adapter` says so.
-        **arguments: Of Inspect's model, such as `base_url`.
+    `say` is told what was proved; `unproved` accepts it without proof, which `ServedModel.adapter` says.
 
     Raises:
         UserError: It answers with other weights, or nothing can be told.
@@ -99,7 +95,6 @@ def proved_with_base(
         model: `vllm/BASE`.
         adapter: Folder of the adapter, or None for the base.
         base: The base in memory; None is possible with an adapter.
-        say: Called with a line on what was proved.
         unproved: Accept it even without log-probabilities; then nothing is proved of adapters either.
 
     Raises:
@@ -128,9 +123,7 @@ def proved_with_base(
 def check_server(model: str, how_to_start: Callable[[], str]) -> None:
     """Check that the server at VLLM_BASE_URL has the base `vllm/BASE`.
 
-    Raises:
-        UserError: There is no address, or the server has other models.
-        MachineError: Nothing answers there.
+    UserError without an address, or if the server has other models; MachineError if nothing answers.
     """
     address, base = os.environ.get("VLLM_BASE_URL"), model.removeprefix("vllm/")
     if not address:
@@ -149,10 +142,7 @@ def serving_name(name: ModelName, adapter: Path, base_url: str | None = None) ->
 
     A vLLM server started by `serving.vllm` has the adapter under its hash. Another one loads it under the name of its
     folder: a link in the user's cache, named by the hash. Any other name is already the adapter's on its server.
-
-    Raises:
-        UserError: The folder holds no adapter.
-        MachineError: The link cannot be made.
+    UserError without an adapter, MachineError if the link cannot be made.
     """
     if not name.takes_adapters:
         return str(name)
@@ -177,20 +167,13 @@ def serving_name(name: ModelName, adapter: Path, base_url: str | None = None) ->
 def prove(name: str, expected: Fingerprint, **arguments: Any) -> Proof:
     """Ask a served model the fingerprint prompts and say whose weights answer.
 
-    Raises:
-        UserError: Something that its provider needs is missing.
-        MachineError: It cannot be asked.
+    UserError if something that its provider needs is missing; MachineError if it cannot be asked.
     """
     return fingerprint.whose(expected, _asked(name, **arguments))
 
 
 def refuse_no_base(model: str, adapter: Path, say: Callable[[str], None]) -> None:
-    """Refuse a served base that answers as no base of an adapter does: the two could not be compared.
-
-    Raises:
-        UserError: It answers with the adapter, or with other weights.
-        MachineError: It cannot be asked.
-    """
+    """Raise a UserError if a served base answers with other weights or the adapter; MachineError if not at all."""
     [expected] = fingerprint.of([adapter], say=say)
     proof = prove(model, expected)
     if proof.weights in ("adapter", "other"):

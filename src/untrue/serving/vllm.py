@@ -50,7 +50,6 @@ def serving(
     Args:
         adapters: Folders of LoRA adapters of one base; none if the server is given them later.
         base: The base, if it is not the one in their configurations.
-        say: Called with a line on what takes long.
         rank: The greatest rank of adapters given later.
         layers: The layers that these change, such as `q_proj`.
 
