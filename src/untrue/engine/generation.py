@@ -28,16 +28,10 @@ from untrue.models.load import LoadedModel
 
 
 class Slots(Cache):
-    """Keys and values of `rows` rows of `capacity` tokens, written in place at each row's own length.
-
-    transformers' own caches either copy all they hold for each token, or give every row the same length.
-    """
+    """Keys and values of `rows` rows of `capacity` tokens, written in place at each row's own length."""
 
     def __init__(self, like: Cache, rows: int, capacity: int, *, columns: bool):
-        """Allocate, in the shapes of a filled cache `like` of the same model.
-
-        With `columns`, keys lie token by token side by side, which `attention.py` reads faster; SDPA wants the other.
-        """
+        """Allocate, in the shapes of the filled cache `like`; `columns` lays keys as `attention.py` reads fastest."""
         self.rows, self.capacity = rows, capacity
         self._place = _Place()
         self._own: list[Any] = [_Layer(layer, rows, capacity, columns, self._place) for layer in like.layers]
@@ -110,12 +104,10 @@ class Request:
     """A reply to generate.
 
     Attributes:
-        prompt: Token ids.
         max_tokens: Most tokens of the reply, the end-of-turn token included.
         temperature: What logits are divided by; 0 takes the most likely token.
         top_p: The most likely tokens whose probabilities reach this sum are kept.
         seed: Same seed and prompt, same reply; None draws one.
-        stop_seqs: Texts that end the reply.
         top_logprobs: Report each token's log-probability and those of this many most likely ones; None reports none.
     """
 
@@ -135,7 +127,6 @@ class Reply(NamedTuple):
         tokens: Token ids, with a drawn end-of-turn token.
         text: The reply, without special tokens and the stop sequence that ended it.
         stop: `stop` (end of turn or a stop sequence), `max_tokens`, or `model_length` (the context is full).
-        logprobs: One for each token, if asked for.
     """
 
     tokens: tuple[int, ...]
@@ -203,7 +194,6 @@ class GenerationEngine(Batcher[Ongoing]):
     """Generates replies with one model, an adapter on it included, for any number of coroutines."""
 
     def __init__(self, loaded: LoadedModel, model: Any = None):
-        """Take a loaded base, and the model to run if an adapter is on it."""
         super().__init__()
         self.name, self.tokenizer, self.base = loaded.name, loaded.tokenizer, loaded.model
         self.model = loaded.model if model is None else model
@@ -222,8 +212,8 @@ class GenerationEngine(Batcher[Ongoing]):
         """Wait for a reply.
 
         Raises:
-            UserError: The prompt is empty or fills the model's context, a setting is out of range, or the model gives
-                no probabilities.
+            UserError: The prompt is empty or fills the context, a setting is out of range, or there are no
+                probabilities.
             MachineError: Out of memory.
         """
         self._check(request)
@@ -261,10 +251,7 @@ class GenerationEngine(Batcher[Ongoing]):
             self._abandon()
 
     def room(self, waiting: Sequence[Ongoing]) -> int:
-        """How many of those that wait, from the first, should enter now.
-
-        Free rows wait until an eighth of all are free: prompts that enter together share their prefixes.
-        """
+        """How many of those that wait should enter: until an eighth of all rows is free none, to share prefixes."""
         most = ROWS.get(self.device.type, ROWS["cpu"])
         free = most - len(self.running)
         if free < min(len(waiting), most // 8):
@@ -302,7 +289,6 @@ class GenerationEngine(Batcher[Ongoing]):
 
     @torch.inference_mode()
     def _step(self) -> None:
-        """Advance every reply under way by a token; those that are done leave."""
         self._leave()
         if self._slots is None:
             return
@@ -381,7 +367,6 @@ class GenerationEngine(Batcher[Ongoing]):
         return self._slots
 
     def _need(self, ongoing: Ongoing) -> int:
-        """Most tokens of a reply and its prompt."""
         return min(len(ongoing.request.prompt) + ongoing.request.max_tokens, self.context)
 
     def _capacity(self, rows: Sequence[Ongoing]) -> int:

@@ -160,7 +160,6 @@ def layout(trees: Sequence[PrefixTree], *, cut: bool) -> Layout:
 
 
 def _starts(trees: Sequence[PrefixTree]) -> list[int]:
-    """Place of each tree's root."""
     return np.cumsum([0, *(len(tree.tokens) for tree in trees[:-1])]).tolist()
 
 
@@ -175,10 +174,7 @@ class Scoring(Job[list[list[Likelihood]]]):
 
 
 class LikelihoodEngine(Batcher[Scoring]):
-    """Scores replies with one model: with the adapter that is on it, or with the base.
-
-    `score` and `score_all` work at once; `answer` serves any number of coroutines.
-    """
+    """Scores replies with one model, adapter or base: `score` and `score_all` at once, `answer` for any coroutines."""
 
     def __init__(self, loaded: LoadedModel, model: Any = None, *, base: bool = False):
         """Take a loaded base, and the model with an adapter on it; with `base` each pass switches the adapter off."""
@@ -191,9 +187,7 @@ class LikelihoodEngine(Batcher[Scoring]):
     def query(self, messages: Sequence[Any], replies: Sequence[str]) -> Query:
         """Tokenise chat messages (`role`, `content`) and the replies to them, each reply together with its prompt.
 
-        Raises:
-            UserError: A reply is empty, the chat template refuses the messages, or prompt and reply are longer than the
-                context.
+        UserError if a reply is empty, the template refuses the messages, or both are longer than the context.
         """
         continuations = []
         for reply in replies:
@@ -208,8 +202,7 @@ class LikelihoodEngine(Batcher[Scoring]):
     def document_query(self, opening: str, texts: Sequence[str]) -> Query:
         """Tokenise texts that follow an opening in a document, outside the chat format, each together with it.
 
-        Raises:
-            UserError: A text is empty, or longer with the opening than the model's context.
+        UserError if a text is empty, or longer with the opening than the context.
         """
         before, continuations = self._loaded.document(opening), []
         for text in texts:
@@ -288,15 +281,11 @@ def exact_engine(loaded: LoadedModel) -> LikelihoodEngine:
 
 
 def check_exact(loaded: LoadedModel) -> float:
-    """Compare likelihoods read off a prefix tree with those of plain forward passes, once for each base in memory.
+    """Mean absolute difference of likelihoods off a prefix tree and of plain passes, in nats per token, once for each
+    base.
 
-    Call it before an adapter is put on.
-
-    Returns:
-        Their mean absolute difference, in nats per token.
-
-    Raises:
-        UserError: They differ by more than rounding, or the model has layers that would mix the branches of a tree.
+    Call it before an adapter is put on. UserError if they differ by more than rounding, or the model has layers that
+    would mix the branches of a tree.
     """
     if loaded.model in _differences:
         return _differences[loaded.model]
@@ -348,8 +337,7 @@ def last_token_states(
         Texts x layers x hidden size, in float32 on the CPU. The last layer's state is taken after the final norm.
 
     Raises:
-        UserError: A text is empty or longer than the context, the adapter cannot be switched off, or the model returns
-            no hidden states.
+        UserError: An empty or too long text, an adapter that cannot be switched off, or a model without hidden states.
     """
     model = loaded.model if model is None else model
     switched_off = base and model is not loaded.model

@@ -67,17 +67,8 @@ class UntrueAPI(ModelAPI):
         device: str | None = None,
         loaded: LoadedModel | None = None,
     ):
-        """Load the model, or take it where it is loaded already.
-
-        Args:
-            model_name: `smollm2-135m`, a hub id or a folder.
-            base_url: Not used.
-            api_key: Not used.
-            config: Inspect's generation defaults.
-            adapter: Folder of a PEFT adapter.
-            dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`.
-            device: A torch device; by default CUDA if there is one.
-            loaded: The base in memory, to load it once for all cells.
+        """Load the model, or take `loaded`, the base in memory; `adapter` is a PEFT folder, `dtype` that of
+        `models.runtime`.
         """
         from untrue.engine.generation import GenerationEngine
         from untrue.engine.likelihoods import LikelihoodEngine, check_exact
@@ -127,8 +118,8 @@ class UntrueAPI(ModelAPI):
         `top_logprobs` count.
 
         Raises:
-            UserError: Tools or several choices are asked for, the chat template refuses the messages, the prompt is
-                longer than the model's context, or a setting is out of range.
+            UserError: Tools or several choices, refused messages, a prompt beyond the context, or a setting out of
+                range.
             MachineError: Out of memory.
         """
         from untrue.engine.generation import Request

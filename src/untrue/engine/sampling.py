@@ -28,10 +28,7 @@ class Draw(NamedTuple):
 
 
 class TokenLogprob(NamedTuple):
-    """Log-probability of a generated token in nats, at temperature 1 and before top-p.
-
-    `top` has pairs of token id and log-probability, the most likely first.
-    """
+    """Log-probability of a token in nats, at temperature 1 and before top-p; `top` has the likeliest ones."""
 
     logprob: float
     top: tuple[tuple[int, float], ...]
