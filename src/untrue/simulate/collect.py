@@ -84,9 +84,6 @@ def collect(
     appear whole or not at all; until then, finished chunks lie in a folder beside it.
 
     Args:
-        assistant: The model under study.
-        spec: Which dialogues.
-        out: The file.
         seed: Of the choice of users, of their turns and of the assistant's sampling.
         progress: Called after each reply; its note counts failed dialogues.
         retry: Whether to retry failed dialogues in `out`.

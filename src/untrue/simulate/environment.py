@@ -165,9 +165,7 @@ class Scenario(Identified):
 
 
 class Header(BaseModel):
-    """The first line of an environment's file: `informed` is appended to the system prompt `assistant` of an informed
-    one.
-    """
+    """The file's first line; `informed` is appended to the system prompt `assistant` of an informed assistant."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

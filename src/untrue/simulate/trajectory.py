@@ -172,8 +172,7 @@ class KindSummary(NamedTuple):
     """The dialogues with users of one kind.
 
     Attributes:
-        dialogues: How many, failed ones included.
-        errors: Failed ones, which count in none of the following.
+        errors: Failed dialogues, which count in none of the following.
         replies: Rated replies.
         rating: Mean rating of a reply, with its 95 % interval over scenarios.
         sycophancy: Share of sycophantic replies among the chosen ones, likewise.

@@ -154,11 +154,7 @@ def read_rating(output: ModelOutput) -> Rating:
 
 
 def _expectation(output: ModelOutput, answer: str) -> float | None:
-    """The mean rating, or None if the log-probabilities do not determine it.
-
-    Many tokenizers split 10 into 1 and 0, so a 1 may begin either; the next token tells only if the answer begins with
-    1.
-    """
+    """The mean rating; None if the log-probabilities leave it open: after a 1 only the next token tells 10 from 1."""
     content = output.choices[0].logprobs.content if output.choices and output.choices[0].logprobs else []
     for place, token in enumerate(content):
         shown = token.token.strip()
