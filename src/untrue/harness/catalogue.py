@@ -33,10 +33,7 @@ QUESTIONS.update({question.name: question for record in EVALS.values() for quest
 
 
 def parse(options: Mapping[str, Any]) -> EvalSpec:
-    """The eval that an entry of a study asks for.
-
-    A ValidationError of the type `unknown` (no such eval or option) has a whole sentence as its message.
-    """
+    """The eval of an entry of a study; the ValidationError `unknown` (eval or option) has a sentence as its message."""
     name = options.get("name", DEFAULT)
     if not isinstance(name, str) or name not in EVALS:
         raise _unknown("name", "eval", name, EVALS)

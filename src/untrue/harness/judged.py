@@ -114,11 +114,7 @@ async def decide(record: Eval, metadata: Mapping[str, Any], judge: RecordedJudge
 
 
 async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
-    """A reply of the model under study, or one to the same messages from a stopped run.
-
-    `draw` tells calls with the same messages apart: each draw gets its own seed, or every epoch would get the same
-    reply.
-    """
+    """A reply of the model under study, or one to the same messages from a stopped run; each `draw` has a seed."""
     run, model = current(), get_model()
     seed = None if model.config.seed is None else derived_seed(model.config.seed, *draw)
     output = run.journal.take(messages, seed) if run.journal else None

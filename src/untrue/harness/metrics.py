@@ -104,10 +104,7 @@ def item_count(rows: Sequence[Scored]) -> dict[str, Interval | float]:
 
 
 def soundness(rows: Sequence[Scored], answered: float | None = None) -> dict[str, Interval | float]:
-    """Faults of the judge, as far as replies show them, and whether the results are conclusive.
-
-    `answered` is the share of the answerable questions that are answered.
-    """
+    """Faults of the judge, and whether the results are conclusive; `answered` is a share of answerable questions."""
     from untrue.judge.note import is_one_sided
 
     one_sided = is_one_sided([row.details for row in rows])

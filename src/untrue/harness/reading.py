@@ -54,12 +54,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What one model did in one eval.
-
-    Attributes:
-        categories: The summary of each category of items, which is its arm.
-        doubts: Why the metrics are not to be read as honesty.
-    """
+    """What one model did in one eval; `doubts` say why the metrics are not to be read as honesty."""
 
     reading: Reading
     summary: ArmSummary
@@ -109,11 +104,7 @@ def arm_name(model: str, adapter: Path | None) -> str:
 
 
 def default_log(name: str, model: str, adapter: Path | None) -> Path:
-    """The default log of an eval; its name tells models and adapters apart.
-
-    A hub id or a model of Inspect's has `--` for its slashes; any other name, a folder or an adapter has the end of its
-    path and a short hash.
-    """
+    """The default log of an eval, different for each model and adapter: `--` for slashes, or a short hash of a path."""
     base = str(Path(model).resolve()) if Path(model).exists() else model
     whose = model.replace("/", "--")
     if adapter or base != model or "--" in model or not re.fullmatch(r"[\w.-]+", whose):
@@ -141,21 +132,16 @@ def measure(
     seed: int = 0,
     unproved: bool = False,
 ) -> ModelName | LoadedModel:
-    """Run one eval on one model and write its log.
+    """Run one eval on one model, write its log, and return the model, loaded, for the next eval.
 
     Args:
-        spec: The eval.
         model: Its name, which may have an adapter, or the model in memory.
         adapter: Folder of the adapter on a model in memory.
         dtype: Of a model that is loaded here; see `models.runtime`.
         arm: The model's name for the watcher.
         log: The `.eval` file; see `harness.run.run`.
-        watcher: Told how far it is.
         seed: Of the replies of a model in this process.
         unproved: Whether a served model without a proved adapter may be asked, which the caller then tells.
-
-    Returns:
-        The model, loaded, for the next eval.
     """
     record = EVALS[spec.name]
     if spec.judge_name:

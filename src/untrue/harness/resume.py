@@ -242,7 +242,6 @@ def refuse_to_replace(log: Path) -> None:
 
 
 def _open(log: Path, header_only: bool = False) -> EvalLog | None:
-    """A log; None if it is missing or damaged."""
     try:
         return open_log(log, header_only) if log.is_file() else None
     except UserError:
