@@ -37,11 +37,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_text(path: Path) -> str:
-    """Return the UTF-8 text of a file without a BOM.
-
-    Raises:
-        UserError: The file is missing, is a folder, cannot be read or is not UTF-8.
-    """
+    """Return the UTF-8 text of a file without a BOM; UserError if it is missing, unreadable or not UTF-8."""
     with reading(path):
         data = path.read_bytes()
     try:
@@ -59,8 +55,7 @@ def not_utf8(place: str, byte: int) -> UserError:
 def json_value(text: str, place: str) -> Any:
     """Return the value of a one-line JSON text; `place` is its place in errors.
 
-    Raises:
-        UserError: It is not JSON, holds half of a surrogate pair, or an object in it has a key twice.
+    UserError if it is not JSON, holds half of a surrogate pair, or an object in it has a key twice.
     """
     with json_errors(place):
         value = json.loads(text, object_pairs_hook=unique_keys)
@@ -99,11 +94,9 @@ def json_errors(place: str) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write a file or a folder to, which replaces `path` at the end; a file never a
-    folder.
+    """Give a path beside `path` to write to, which replaces `path` at the end, but not a folder by a file.
 
-    Raises:
-        MachineError: The disk is full or the place cannot be written.
+    MachineError if the disk is full or the place cannot be written.
     """
     with _writing_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,11 +132,8 @@ def append_text(path: Path, text: str) -> None:
 def locked(lock: Path, place: Path, otherwise: str) -> Iterator[None]:
     """Hold a place for one run by a lock file; a killed run holds it no more.
 
-    `otherwise` is the advice to a run that finds it held, such as `use another --out`.
-
-    Raises:
-        UserError: Another run holds it.
-        MachineError: The lock cannot be made.
+    UserError if another run holds it, with the advice `otherwise`, such as `use another --out`; MachineError if the
+    lock cannot be made.
     """
     held = FileLock(lock)
     try:
@@ -175,9 +165,7 @@ def file_name(name: str) -> str:
 
 
 def member_name(name: str) -> str:
-    """An id, if it can name a member of a zip archive, as in Inspect's logs, with parts that go downwards; ValueError
-    if not.
-    """
+    """An id, if it can name a member of a zip archive, as in Inspect's logs; ValueError if not."""
     if len(name) > _LONGEST_ID:
         raise ValueError(f"{name[:40]!r}… is no name for a file in a log: it has more than {_LONGEST_ID} characters")
     if _NO_MEMBER.search(name):

@@ -57,9 +57,7 @@ def is_own(content: EvalLog) -> bool:
 
 
 def adapter_in(content: EvalLog) -> Mapping[str, str]:
-    """What a log says of the model's adapter; empty if it has none. Of `inspect eval … -M adapter=FOLDER` only the
-    folder is known.
-    """
+    """What a log says of the model's adapter, if any: of `inspect eval … -M adapter=FOLDER` only the folder."""
     folder = content.eval.model_args.get("adapter") if content.eval.model.startswith("untrue/") else None
     return (content.eval.metadata or {}).get(ADAPTER) or ({"folder": str(folder)} if folder else {})
 
@@ -86,22 +84,15 @@ def failures(log: Path) -> list[str]:
 
 
 def read_log(log: Path, arm: str, seed: int) -> list[Result]:
-    """Read a log back: one result for each item and epoch, ordered by their ids.
+    """Read a log back: one result for each item and epoch, ordered by their ids; UserError if it is not a whole log.
 
     A sample that failed, or that has no score, is an `error` with its reason.
-
-    Raises:
-        UserError: The file is not a whole Inspect log.
     """
     return results(open_log(log), arm, seed)
 
 
 def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> list[Result]:
-    """The results of a log; `label` is what its study calls the eval, if not its name.
-
-    Raises:
-        UserError: A sample has a score that no eval of this project gives.
-    """
+    """The results of a log; `label` is the eval's name in its study; UserError for a score of no eval of ours."""
     name, found = label or task_name(content), []
     for sample in content.samples or []:
         try:
@@ -118,8 +109,7 @@ def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> 
 def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int) -> Result:
     """The result of a score, without arm and eval; no score is an error. `sample` is the sample's metadata.
 
-    Raises:
-        ValueError: The score is neither an outcome nor a share, or a margin in its metadata is no number.
+    ValueError if the score is neither an outcome nor a share, or a margin in the metadata is no number.
     """
     category, cluster = str(sample.get("category", "")), sample.get("cluster")
     if score is None:
