@@ -251,7 +251,10 @@ class GenerationEngine(Batcher[Ongoing]):
             self._abandon()
 
     def room(self, waiting: Sequence[Ongoing]) -> int:
-        """How many of those that wait should enter: until an eighth of all rows is free none, to share prefixes."""
+        """How many of those that wait should enter now.
+
+        None enters until an eighth of all rows is free: prompts that enter together share their prefixes.
+        """
         most = ROWS.get(self.device.type, ROWS["cpu"])
         free = most - len(self.running)
         if free < min(len(waiting), most // 8):

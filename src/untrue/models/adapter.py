@@ -227,8 +227,10 @@ def recorded_weights(adapter: Path) -> str | None:
 
 
 def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, otherwise: str = "Give --model.") -> str:
-    """The base that an adapter's configuration names, as `load` takes it; `untrue.json` tells the embedded model's
-    original.
+    """The base that an adapter's configuration names, as `load` takes it.
+
+    If that is the hub id of the embedded model's original, `untrue.json` says which of the two it is. The embedded
+    model's folder in another person's cache means the one here.
 
     Raises:
         UserError: There is no adapter, or its base is not named or not there; `otherwise` says what to do then.

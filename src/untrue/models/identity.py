@@ -90,7 +90,7 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 
 def tokenisation_hash(tokenizer: Any) -> str:
-    """Hash of how a fast tokenizer splits texts; only where it is equal can margins per token be compared.
+    """Hash of how a fast tokenizer splits texts; margins per token can be compared only if it is equal.
 
     It covers the vocabulary with its merges, all processing, and the added tokens that a text may hold, but not tokens
     such as `<|im_end|>` or `[PAD]`, which stand in no text.

@@ -99,8 +99,9 @@ def broken(summary: ArmSummary, answered: float | None = None) -> list[Reason]:
 
 
 def moved_apart(admitted: Iterable[Comparison], answered: Iterable[Comparison]) -> list[Reason]:
-    """Arms that admit unknowns (`admitted`) and answer knowns (`answered`) in opposite directions, hidden by their
-    mean.
+    """Arms in which admitting unknowns and answering knowns moved in opposite directions, which their mean hides.
+
+    Both arguments come from `compare`, for the unanswerable and for the answerable questions.
     """
     answers = {comparison.arm: comparison for comparison in answered if comparison.is_found}
     pairs = [(admits, answers[admits.arm]) for admits in admitted if admits.is_found and admits.arm in answers]
