@@ -67,9 +67,7 @@ class UntrueAPI(ModelAPI):
         device: str | None = None,
         loaded: LoadedModel | None = None,
     ):
-        """Load the model, or take `loaded`, the base in memory; `adapter` is a PEFT folder, `dtype` that of
-        `models.runtime`.
-        """
+        """Load the model, or take `loaded`, a base in memory. `adapter` is a PEFT folder, `dtype` as in `load`."""
         from untrue.engine.generation import GenerationEngine
         from untrue.engine.likelihoods import LikelihoodEngine, check_exact
 
