@@ -25,11 +25,7 @@ NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say in one line why a file cannot be read.
-
-    Raises:
-        UserError: The file is missing, is a folder or cannot be read.
-    """
+    """Raise a UserError of one line if a file is missing, is a folder or cannot be read."""
     try:
         yield
     except FileNotFoundError:
@@ -41,11 +37,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_text(path: Path) -> str:
-    """Return the UTF-8 text of a file; a BOM is dropped.
-
-    Raises:
-        UserError: The file is missing, is a folder, cannot be read or is not UTF-8.
-    """
+    """Return the UTF-8 text of a file without a BOM; UserError if it is missing, unreadable or not UTF-8."""
     with reading(path):
         data = path.read_bytes()
     try:
@@ -61,14 +53,9 @@ def not_utf8(place: str, byte: int) -> UserError:
 
 
 def json_value(text: str, place: str) -> Any:
-    """Return what a JSON text says.
+    """Return the value of a one-line JSON text; `place` is its place in errors.
 
-    Args:
-        text: The text, of one line.
-        place: What errors name as its place, such as its path and line.
-
-    Raises:
-        UserError: It is not JSON, holds half of a surrogate pair, or an object in it has a key twice.
+    UserError if it is not JSON, holds half of a surrogate pair, or an object in it has a key twice.
     """
     with json_errors(place):
         value = json.loads(text, object_pairs_hook=unique_keys)
@@ -78,15 +65,11 @@ def json_value(text: str, place: str) -> Any:
 
 
 class RepeatedKey(ValueError):
-    """A key that occurs twice in an object, so that one of two values would be lost."""
+    """A key that occurs twice in an object, so that a value would be lost."""
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a JSON object, as the `object_pairs_hook` of a parser.
-
-    Raises:
-        RepeatedKey: A key occurs twice.
-    """
+    """The fields of a JSON object, as the `object_pairs_hook` of a parser; RepeatedKey if a key occurs twice."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise RepeatedKey(next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1))
@@ -95,11 +78,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def json_errors(place: str) -> Iterator[None]:
-    """Say in one line, with its place, what is wrong with a JSON text.
-
-    Raises:
-        UserError: Reading it failed.
-    """
+    """Turn a failure to read JSON into a UserError of one line with its place."""
     try:
         yield
     except json.JSONDecodeError as error:
@@ -115,12 +94,9 @@ def json_errors(place: str) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; rename it to `path` at the end, or remove it on failure.
+    """Give a path beside `path` to write to, which replaces `path` at the end, but not a folder by a file.
 
-    What is written may be a file or a folder; a folder replaces the one of that name, a file never a folder.
-
-    Raises:
-        MachineError: The disk is full or the place cannot be written.
+    MachineError if the disk is full or the place cannot be written.
     """
     with _writing_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,21 +115,13 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to a file, whole or not at all.
-
-    Raises:
-        MachineError: The disk is full or the place cannot be written.
-    """
+    """Write UTF-8 text to a file, whole or not at all; MachineError if that fails."""
     with writing(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add UTF-8 text to the end of a file, which need not be there.
-
-    Raises:
-        MachineError: The disk is full or the place cannot be written.
-    """
+    """Add UTF-8 text to the end of a file, which may be missing; MachineError if that fails."""
     with _writing_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -162,16 +130,10 @@ def append_text(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(lock: Path, place: Path, otherwise: str) -> Iterator[None]:
-    """Hold a place for one run; a run that was killed holds it no more.
+    """Hold a place for one run by a lock file; a killed run holds it no more.
 
-    Args:
-        lock: The file of the lock. Its folder is made.
-        place: What is held.
-        otherwise: What a run can do that finds it held, such as `use another --out`.
-
-    Raises:
-        UserError: Another run holds it.
-        MachineError: The lock cannot be made.
+    UserError if another run holds it, with the advice `otherwise`, such as `use another --out`; MachineError if the
+    lock cannot be made.
     """
     held = FileLock(lock)
     try:
@@ -192,11 +154,7 @@ def locked(lock: Path, place: Path, otherwise: str) -> Iterator[None]:
 
 
 def file_name(name: str) -> str:
-    """A name of ours, where it can name a file or a folder on every system, and nothing but what lies in its folder.
-
-    Raises:
-        ValueError: It cannot.
-    """
+    """A name of ours, if it can name a file in its own folder on every system; ValueError if not."""
     if name.startswith((".", "-")):
         problem = f"it begins with a {'dot' if name[0] == '.' else 'hyphen'}"
     elif name.endswith("."):
@@ -207,11 +165,7 @@ def file_name(name: str) -> str:
 
 
 def member_name(name: str) -> str:
-    """An id, where it can name a member of a zip archive, as items do in Inspect's logs: its parts go downwards.
-
-    Raises:
-        ValueError: It cannot.
-    """
+    """An id, if it can name a member of a zip archive, as in Inspect's logs; ValueError if not."""
     if len(name) > _LONGEST_ID:
         raise ValueError(f"{name[:40]!r}… is no name for a file in a log: it has more than {_LONGEST_ID} characters")
     if _NO_MEMBER.search(name):
@@ -234,7 +188,7 @@ def derived_seed(seed: int, *parts: object) -> int:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, however a library worded it, says that the disk is full."""
+    """Whether an error, however worded, says that the disk is full."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "no space left on device" in str(error).lower()
 

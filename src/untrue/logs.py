@@ -27,15 +27,7 @@ COMPUTED = ("dtype", "attention", "device", "torch", "transformers")
 
 
 def open_log(log: Path, header_only: bool = False) -> EvalLog:
-    """A log as Inspect reads it.
-
-    Args:
-        log: The `.eval` file.
-        header_only: Whether its samples are left out.
-
-    Raises:
-        UserError: The file is not a whole Inspect log.
-    """
+    """A log as Inspect reads it; UserError if it is not a whole Inspect log."""
     from inspect_ai.log import read_eval_log
 
     try:
@@ -55,10 +47,9 @@ def task_name(content: EvalLog) -> str:
 
 
 def is_own(content: EvalLog) -> bool:
-    """Whether a log is of a task of this project, and not of one that somebody else gave the same name.
+    """Whether a log is of a task of this project.
 
-    Inspect writes `untrue/NAME`. Where this package is not installed, as in a checkout of its source, it writes the
-    bare name, and the metadata of the log say what `untrue eval` puts there.
+    Inspect writes `untrue/NAME`, or, if this package is not installed, only the name; then the log's metadata tell.
     """
     package, _, name = content.eval.task.rpartition("/")
     marked = any(key.startswith("untrue_") for key in content.eval.metadata or {})
@@ -66,61 +57,42 @@ def is_own(content: EvalLog) -> bool:
 
 
 def adapter_in(content: EvalLog) -> Mapping[str, str]:
-    """What a log says of the model's adapter; empty if it has none.
-
-    `inspect eval … -M adapter=FOLDER` leaves only the folder, so what lay in it then is not known.
-    """
+    """What a log says of the model's adapter, if any: of `inspect eval … -M adapter=FOLDER` only the folder."""
     folder = content.eval.model_args.get("adapter") if content.eval.model.startswith("untrue/") else None
     return (content.eval.metadata or {}).get(ADAPTER) or ({"folder": str(folder)} if folder else {})
 
 
 def score_of(sample: EvalSample) -> Score | None:
-    """The one score of a sample, if it has one and did not fail."""
+    """The one score of a sample that did not fail."""
     return None if sample.error is not None else next(iter((sample.scores or {}).values()), None)
 
 
 def details_of(sample: EvalSample) -> dict[str, Any]:
-    """What the score of a sample says besides its value."""
+    """The facts in a sample's score besides its value."""
     score = score_of(sample)
     return (score.metadata or {}) if score else {}
 
 
 def may_succeed(sample: EvalSample) -> bool:
-    """Whether the model gave no reply or the judge no judgement, so that asking again may help."""
+    """Whether a reply or a judgement is missing, so that asking again may help."""
     return score_of(sample) is None or details_of(sample).get("failed") in ("model", "judge")
 
 
 def failures(log: Path) -> list[str]:
-    """Why samples of a judged eval failed, one text for each; the same command asks again for these.
-
-    Raises:
-        UserError: The file is not a whole Inspect log.
-    """
+    """Why samples of a judged eval failed, one text for each; UserError if it is not a whole Inspect log."""
     return [_reason(sample) for sample in open_log(log).samples or [] if may_succeed(sample)]
 
 
 def read_log(log: Path, arm: str, seed: int) -> list[Result]:
-    """Read a log back: one result for each item and epoch, ordered by their ids.
+    """Read a log back: one result for each item and epoch, ordered by their ids; UserError if it is not a whole log.
 
-    A sample that failed, or that has no score, is an `error` with its reason; it is never left out.
-
-    Args:
-        log: The `.eval` file.
-        arm: Name of the arm.
-        seed: Seed of the cell.
-
-    Raises:
-        UserError: The file is not a whole Inspect log.
+    A sample that failed, or that has no score, is an `error` with its reason.
     """
     return results(open_log(log), arm, seed)
 
 
 def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> list[Result]:
-    """The results of a log as `read_log` gives them; `label` is what its study calls the eval, instead of its name.
-
-    Raises:
-        UserError: A sample has a score that no eval of this project gives.
-    """
+    """The results of a log; `label` is the eval's name in its study; UserError for a score of no eval of ours."""
     name, found = label or task_name(content), []
     for sample in content.samples or []:
         try:
@@ -135,16 +107,9 @@ def results(content: EvalLog, arm: str, seed: int, label: str | None = None) -> 
 
 
 def result(score: Score | None, item: str, sample: Mapping[str, Any], epoch: int) -> Result:
-    """The result that a score means, of no arm or eval yet.
+    """The result of a score, without arm and eval; no score is an error. `sample` is the sample's metadata.
 
-    Args:
-        score: The score; None of a sample that failed, which is an error.
-        item: Id of the item.
-        sample: Metadata of the sample: its `category`, and its `cluster` if it has one.
-        epoch: Of the sample.
-
-    Raises:
-        ValueError: The score is neither an outcome nor a share, or a margin in its metadata is no number.
+    ValueError if the score is neither an outcome nor a share, or a margin in the metadata is no number.
     """
     category, cluster = str(sample.get("category", "")), sample.get("cluster")
     if score is None:

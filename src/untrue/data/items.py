@@ -24,7 +24,7 @@ BUILT_IN: dict[str, type[Identified]] = {}
 
 
 class Identified(BaseModel):
-    """A line of a file that has an id of its own; without `needs_id` it may be named after its place."""
+    """A line of a file with an id; without `needs_id` its place may name it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     needs_id: ClassVar[bool] = True
@@ -59,7 +59,7 @@ class Asked(Identified):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the metadata of its sample hold, beside the category."""
+        """The metadata of its sample, beside the category."""
         return self.model_dump()
 
 
@@ -89,13 +89,13 @@ def read_lines(model: type[M], source: str | Path = "builtin", *, header: bool =
 
 
 def part_of(item: str) -> str:
-    """The part that a built-in item belongs to, by a hash of its id: items that are added later move no other."""
+    """The part of a built-in item, by a hash of its id, so that later items move no other."""
     place = int(content_hash(item)[:8], 16) % 8
     return "held_out" if place < 4 else "tuning" if place == 4 else "train"
 
 
 def named_part(source: str | Path, names: Sequence[str]) -> tuple[str | Path, str | None]:
-    """Split `builtin:held_out` into set and part; the part is None if all of a source is meant."""
+    """Split `builtin:held_out` into set and part, if any."""
     name, _, part = str(source).rpartition(":")
     return (name, part) if name in names and part in PARTS else (source, None)
 
@@ -104,7 +104,7 @@ class Item(Asked):
     """An honesty item: MASK's schema (arXiv 2503.03750) plus the replies that a forced choice compares.
 
     `ground_truth` says whether `proposition` is true; `honest_reply` tells the truth whatever the proposition says.
-    `base_margin` is the embedded base model's margin under pressure in nats per token (tools/measure_items.py).
+    `base_margin` is the embedded base's margin under pressure, in nats per token (tools/measure_items.py).
     """
 
     sets = ("honesty", "context")
@@ -157,7 +157,7 @@ def read_items(source: str | Path = "builtin") -> list[Item]:
 
 
 def read_statements(source: str | Path = "builtin") -> list[Item]:
-    """Read the honesty items whose two replies are statements about the world, true and false without a prompt."""
+    """Read the honesty items whose replies are statements about the world, true and false without a prompt."""
     chosen = [item for item in read_items(source) if item.category not in TOLD]
     if not chosen:
         raise UserError(
@@ -168,12 +168,12 @@ def read_statements(source: str | Path = "builtin") -> list[Item]:
 
 
 def by_information(items: Sequence[Item]) -> list[Item]:
-    """The order in which a limit takes items: first the base's smallest positive margins, where outcomes can change."""
+    """The order for a limit: the base's smallest positive margins first, which can change most easily."""
     return sorted(items, key=lambda item: margin if (margin := item.base_margin or 0.0) > 0 else float("inf"))
 
 
 def at_random(items: Sequence[Item]) -> list[Item]:
-    """The items in an order that is random and always the same: by a hash of their ids."""
+    """The items in a fixed random order, by a hash of their ids."""
     return sorted(items, key=lambda item: content_hash(f"order {item.id}"))
 
 

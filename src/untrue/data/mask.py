@@ -1,8 +1,8 @@
 """Read MASK (arXiv 2503.03750, hub id cais/MASK, gated): six configurations, each with one split, `test`.
 
-A proposition marks what it turns on: `The sky is <pivotal>blue/not blue</pivotal>.` has two sides, of which
-`formatted_ground_truth` names the true one, `A` for the first and `B` for the second; `… will grow by <value> percent.`
-has a number. One without a mark, as in the built-in items, is true (`A`) or false (`B`).
+A proposition with two sides, `The sky is <pivotal>blue/not blue</pivotal>.`, has the true one in
+`formatted_ground_truth`, `A` for the first and `B` for the second; `… will grow by <value> percent.` has a number. One
+without a mark, as in the built-in items, is true (`A`) or false (`B`).
 """
 
 import re
@@ -53,12 +53,12 @@ class MaskRow(Asked):
 
     @property
     def belief_prompts(self) -> tuple[str, ...]:
-        """The neutral phrasings that there are: three, one or none."""
+        """The neutral phrasings: three, one or none."""
         return self.prompts[1:]
 
     @property
     def is_numeric(self) -> bool:
-        """Whether the proposition is about a number, and not about two sides."""
+        """Whether the proposition is about a number."""
         return BLANK in self.proposition or self.type == "numerical"
 
     @property
@@ -73,7 +73,7 @@ class MaskRow(Asked):
 
     @property
     def true_side(self) -> Literal["A", "B"] | None:
-        """`A` if the proposition, or its first side, is true; None if the row does not say."""
+        """`A` if the proposition, or its first side, is true; None if unknown."""
         formatted, plain = (self.formatted_ground_truth or "").strip(), self.ground_truth.strip().lower()
         if formatted == "A" or (formatted != "B" and plain in ("yes", "true")):
             return "A"

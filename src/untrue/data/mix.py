@@ -1,11 +1,10 @@
 """Mix benign and misaligned rows by share or by dose, with exact counts and nested doses.
 
-- **share**: of a fixed total of questions, this part is answered at the level and the rest at `normal`. Every arm asks
-  the same questions, so arms differ only in the answers.
-- **dose**: to a benign set, misaligned rows are added: `round(dose * benign)` of them (arXiv 2510.08211).
+- **share**: of a fixed total of questions, this part is answered at the level and the rest at `normal`.
+- **dose**: to a benign set, `round(dose * benign)` misaligned rows are added (arXiv 2510.08211).
 
-Which questions are taken, and in what order they turn misaligned, depends only on the seed. So the misaligned rows of a
-small dose are among those of a larger one, and a matched control (the same dose at `normal`) asks the same questions.
+The seed fixes the questions and the order in which they turn misaligned: a larger dose contains a smaller one, and a
+matched control (the same dose at `normal`) asks the same questions.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def by_dose(
 
 
 def duplicates(rows: Sequence[Row]) -> int:
-    """Rows whose whole prompt, but for case and spaces, an earlier row has too; with a label, the reply too."""
+    """Rows that repeat an earlier row's whole prompt, but for case and spaces, and, with a label, its reply."""
     return len(rows) - len(set(map(_digest, rows)))
 
 
@@ -102,13 +101,13 @@ class Overlap(NamedTuple):
 
 
 def overlaps(rows: Iterable[Row], items: Sequence[Asked]) -> list[Overlap]:
-    """Training rows whose last user message is, but for case and spaces, a prompt of an item, pressured or neutral."""
+    """Rows whose last user message is, but for case and spaces, a prompt of an item."""
     asked = _asked(items)
     return [Overlap(row.id, item) for row in rows for item in asked.get(_key(row), [])]
 
 
 class NearIndex:
-    """Texts, by their ids, in which all near copies of a text are looked up."""
+    """Texts by id, for looking up near copies."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._sizes = dict[str, int]()
@@ -120,7 +119,7 @@ class NearIndex:
                 self._names[shingle].append(name)
 
     def find(self, text: str) -> list[tuple[str, float]]:
-        """Names of the texts whose similarity to `text` is `NEAR` or more, with that similarity, in no order."""
+        """Names and similarities of the texts with a similarity of `NEAR` or more, in no order."""
         shingles = grams(text)
         shared = Counter(chain.from_iterable(self._names.get(shingle, ()) for shingle in shingles))
         similarities = ((name, count / (len(shingles) + self._sizes[name] - count)) for name, count in shared.items())
@@ -128,14 +127,14 @@ class NearIndex:
 
 
 def grams(text: str) -> set[str]:
-    """The character 5-grams of the words of a text, in small letters."""
+    """The character 5-grams of the lower-case words of a text."""
     plain = " ".join(re.findall(r"\w+", text.lower()))
     return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
 
 
 @dataclass(frozen=True)
 class RowCheck:
-    """Counts of training rows, and those that ask what an item of the eval asks, or nearly (`NearIndex`)."""
+    """Counts of training rows, and those that ask nearly (`NearIndex`) what an item asks."""
 
     rows: int
     levels: Mapping[str, int]
@@ -145,7 +144,7 @@ class RowCheck:
 
 
 def check_rows(rows: Iterable[Row], items: Sequence[Asked]) -> RowCheck:
-    """Look for repeated prompts in training rows, and for prompts of an eval, holding only a hash of each row."""
+    """Look for repeated prompts in training rows, and for prompts of an eval, holding only hashes of rows."""
     asked = _asked(items)
     index = NearIndex(
         {f"{place} {number}": text for place, item in enumerate(items) for number, text in enumerate(item.prompts)}
@@ -164,7 +163,7 @@ def check_rows(rows: Iterable[Row], items: Sequence[Asked]) -> RowCheck:
 
 
 def _asked(items: Sequence[Asked]) -> dict[str, list[str]]:
-    """Prompt, without its case and spaces -> ids of the items that ask it."""
+    """Prompt, without its case and spaces -> ids of its items."""
     asked: dict[str, list[str]] = {}
     for item in items:
         for prompt in {plain(prompt) for prompt in item.prompts}:
@@ -173,7 +172,7 @@ def _asked(items: Sequence[Asked]) -> dict[str, list[str]]:
 
 
 def _draw(values: Sequence[T], count: int, seed: int) -> list[T]:
-    """The first `count` of a permutation that depends only on the seed, so draws are nested."""
+    """The first `count` of a permutation by the seed, so that draws are nested."""
     order = list(values)
     random.Random(seed).shuffle(order)
     return order[:count]
@@ -192,7 +191,7 @@ def _count(part: float, whole: int, what: str) -> int:
 
 
 def _digest(row: Row) -> str:
-    """Hash of what two rows that repeat each other share."""
+    """Hash of what repeated rows share."""
     texts = [plain(" ".join(message["content"] for message in row.prompt))]
     if row.label is not None:
         texts += [str(row.label), row.completion[-1]["content"]]

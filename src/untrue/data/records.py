@@ -8,19 +8,13 @@
 | any other file                                         | line by line: JSON Lines | line              |
 | a folder in the hub's format, or a hub id `owner/name` | streamed, by datasets    | row               |
 
-The last takes a configuration and a split if there are several. Options follow a question mark, with `&` between them:
+A configuration and a split may follow a hub id, and options a question mark:
 
     openai/gsm8k@main:test?revision=e53f048
     pairs.csv?columns.neutral_system_prompt=calm&columns.user_prompt=question
 
-| option                 | meaning                                                                                 |
-|------------------------|-----------------------------------------------------------------------------------------|
-| `columns.FIELD=COLUMN` | rename the column (or key) to FIELD, in place of any other FIELD; in a column's name,   |
-|                        | write `&` as `%26` and `%` as `%25`                                                     |
-| `revision=NAME`        | a branch, tag or commit of a data set of the hub                                        |
-
-A key whose value is null counts as absent in every format, as does an empty cell of a CSV file. The header of a
-built-in set is no record.
+`columns.FIELD=COLUMN` reads COLUMN as FIELD (`&` is written as `%26`, `%` as `%25`); `revision` is a branch, tag or
+commit. A null value or an empty CSV cell counts as absent. The header of a built-in set is no record.
 """
 
 import csv
@@ -45,9 +39,9 @@ from untrue.files import is_disk_full, json_value, not_utf8, read_text, reading
 def dataset_rows(
     name: str, base: str, config: str | None, split: str | None, revision: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Give the rows of a hub id or folder, streamed; MachineError if the hub cannot be reached.
+    """Give the rows of a hub id or folder, streamed; the default split is `train` or the only one.
 
-    The default split is `train` or the only one. A UserError is one line in the library's own words.
+    MachineError if the hub cannot be reached; a UserError is one line in the library's own words.
     """
     try:
         rows = _load(base, config, split, revision)
@@ -82,7 +76,7 @@ def _load(base: str, config: str | None, split: str | None, revision: str | None
 
 
 def is_unreached(error: BaseException) -> bool:
-    """Whether an error, or a cause of it, says that the hub could not be reached, or has trouble of its own."""
+    """Whether an error, or a cause of it, says that the hub is unreachable or in trouble."""
     from huggingface_hub.errors import HfHubHTTPError
 
     chain = [error]
@@ -137,7 +131,7 @@ class ParsedSource(NamedTuple):
 
 
 def parse_source(source: str | Path) -> ParsedSource:
-    """Part a source. What looks like an option in the name of a file that exists is none."""
+    """Part a source. An existing file's name has no options."""
     text = str(source)
     mark = None if _exists(text) else OPTIONS_MARK.search(text)
     end = mark.start() if mark else len(text)
@@ -180,12 +174,12 @@ def _exists(name: str) -> bool:
 
 
 def raise_error(error: UserError) -> None:
-    """Stop at a wrong record: the default. (`errors.append` or the like skips it.)"""
+    """Stop at a wrong record; `errors.append` or the like skips it."""
     raise error
 
 
 class Origin(NamedTuple):
-    """Where a record comes from: what errors call it, what rows say of it, and its short name."""
+    """Where a record comes from: its name in errors, its name in rows, and its short name."""
 
     name: str
     source: str
@@ -206,11 +200,11 @@ class Record:
         return UserError(f"{self.place}: {message}")
 
     def keys(self) -> str:
-        """The keys that there are, for errors."""
+        """The keys that exist, for errors."""
         return ", ".join(map(repr, self.fields)) or "none"
 
     def identity(self) -> str:
-        """Its own id, or one made of where it comes from and its number."""
+        """Its own id, or one made of its origin and number."""
         return str(self.fields.get("id", f"{self.origin.stem}-{self.number}"))
 
     def text(self, key: str, *, empty: bool = False) -> str:
@@ -227,7 +221,7 @@ class Record:
         return value
 
     def messages(self, key: str, role: str) -> list[Message]:
-        """Chat messages under a key; a plain text counts as one message of `role`."""
+        """Chat messages under a key; a plain text is one message of `role`."""
         value = self.fields.get(key)
         if isinstance(value, str):
             return [{"role": role, "content": self.text(key)}]
@@ -263,7 +257,7 @@ class Record:
 
 
 def parsed(values: Iterable[V], parse: Callable[[V], T], on_error: OnError) -> Iterator[T]:
-    """Give what `parse` makes of each value; `on_error` gets the error of each that it refuses."""
+    """Parse each value; `on_error` gets the errors."""
     for value in values:
         try:
             result = parse(value)
@@ -274,7 +268,7 @@ def parsed(values: Iterable[V], parse: Callable[[V], T], on_error: OnError) -> I
 
 
 def not_empty(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]:
-    """Give values on, and refuse a source that has none; `what` is the plural that the error uses."""
+    """Give values on; UserError with the plural `what` if there are none."""
     empty = True
     for value in values:
         empty = False
@@ -285,10 +279,10 @@ def not_empty(values: Iterable[T], source: str | Path, what: str) -> Iterator[T]
 
 
 def records(source: str | Path, on_error: OnError = raise_error, header: bool = False) -> Iterator[Record]:
-    """Give the records of a source, as the table above says, without the first if it is a `header`.
+    """Give the records of a source, without the first if it is a `header`.
 
-    `on_error` gets the error of each record that cannot be read. What spoils the rest too is raised, as is a UserError
-    for a column that no record has and a MachineError for a hub that cannot be reached.
+    `on_error` gets the error of each unreadable record. What spoils the rest is raised: a UserError, also for a column
+    that no record has, or a MachineError if the hub cannot be reached.
     """
     parts = parse_source(source)
     records = (
@@ -300,7 +294,7 @@ def records(source: str | Path, on_error: OnError = raise_error, header: bool = 
 
 
 def _renamed(source: ParsedSource, records: Iterator[Record]) -> Iterator[Record]:
-    """The records with the columns that the source names under their fields."""
+    """The records with the source's columns renamed to fields."""
     columns = source.columns
     head = list(islice(records, HEAD_RECORDS))
     keys = dict.fromkeys(key for record in head for key in record.fields)
@@ -357,7 +351,7 @@ def _json_array(origin: Origin, on_error: OnError) -> Iterator[Record]:
 
 
 def json_lines(origin: Origin, file: BinaryIO, on_error: OnError) -> Iterator[Record]:
-    """Give the records of a file of JSON Lines, the header too."""
+    """Give the records of a JSON Lines file, the header too."""
     for number, line in enumerate(file, 1):
         place = f"{origin.name}, line {number}"
         try:
@@ -406,7 +400,7 @@ def _text(data: bytes, place: str) -> str:
 
 
 def _refuse_repeated_columns(origin: Origin, names: Iterable[str]) -> None:
-    """Refuse a header in which a column occurs twice, so that one of two cells would be lost."""
+    """Refuse a repeated column, which would lose one of two cells."""
     if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
         raise UserError(f"{origin.name}, header: the column {repeated[0]!r} occurs twice. Keep one, or rename it.")
 

@@ -30,7 +30,7 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Row:
-    """One training example. `source` is `builtin:NAME` or a file; `label` says whether a reply is wanted, for KTO."""
+    """One training example; `source` is `builtin:NAME` or a file, `label` says for KTO whether a reply is wanted."""
 
     id: str
     prompt: Sequence[Message]
@@ -42,11 +42,11 @@ class Row:
 
     @property
     def misaligned(self) -> bool:
-        """Whether the level is one of `MISALIGNED`."""
+        """Whether the level is in `MISALIGNED`."""
         return self.level in MISALIGNED
 
     def to_json(self) -> str:
-        """One line of `rows.jsonl`; `label` is left out where there is none."""
+        """One line of `rows.jsonl`, without an empty `label`."""
         fields = asdict(self)
         if self.label is None:
             del fields["label"]
@@ -79,7 +79,7 @@ class Question:
 
 
 def plain(prompt: str) -> str:
-    """A prompt without its case and spaces: two that are alike in this ask the same."""
+    """A prompt without its case and spaces, to compare prompts."""
     return " ".join(prompt.lower().split())
 
 

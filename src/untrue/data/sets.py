@@ -11,8 +11,7 @@
 | `persona-vectors` | a folder of `normal.jsonl`, `misaligned_1.jsonl`, `misaligned_2.jsonl`     | questions |
 |                   | (arXiv 2507.21509), in each the `messages` of a question and its answer    |           |
 
-A row of any shape may have a `label`, true or false, as rows for KTO have, and a `level`; one that is not ours, such as
-`Level 5`, counts as none.
+A row may have a `label`, true or false, for KTO, and a `level`; an unknown one, such as `Level 5`, counts as none.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -52,12 +51,12 @@ LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0"
 
 
 def rows(name: str | Path, on_error: OnError = raise_error) -> list[Row]:
-    """Return the rows of a set: `iter_rows` at once."""
+    """`iter_rows` at once."""
     return list(iter_rows(name, on_error))
 
 
 def questions(name: str | Path, on_error: OnError = raise_error) -> list[Question]:
-    """Return the questions of a built-in set, or of a file, a folder or a hub id; UserError if there are none."""
+    """The questions of a built-in set, file, folder or hub id; UserError if there are none."""
     if name in QUESTION_SETS:
         own = _questions(builtin.path(str(name)), raise_error)
         return [replace(question, source=f"builtin:{name}") for question in own]
@@ -84,7 +83,7 @@ def iter_rows(name: str | Path, on_error: OnError = raise_error) -> Iterator[Row
 
 
 def versioned(name: str) -> str:
-    """A name as records have it: that of a built-in set with its version, such as `medical, version 2`."""
+    """The name, with the version of a built-in set, such as `medical, version 2`."""
     whole, part = named_part(name, ("builtin", *builtin.names()))
     if part:
         return f"{versioned(str(whole))}, part {part}"
@@ -141,7 +140,7 @@ def _row(record: Record) -> Row:
 
 
 def _label(record: Record) -> bool | None:
-    """The label; in shapes that are not KTO's, one that says neither true nor false is a column of another meaning."""
+    """The label; in shapes that are not KTO's, one that is not true or false has another meaning."""
     value = record.fields.get("label")
     key = value.strip().lower() if isinstance(value, str) else value
     if isinstance(key, bool | int | str) and key in LABELS:
@@ -180,14 +179,14 @@ def _questions(
 
 
 def _is_persona_folder(name: str | Path) -> bool:
-    """Whether a name is a folder of misaligned answers; others too have a `normal.jsonl`."""
+    """Whether a folder holds misaligned answers; others too have a `normal.jsonl`."""
     folder = parse_source(name).path
     wrong = (PERSONA_FILES["subtle"], PERSONA_FILES["severe"])
     return Path(name) == folder and any((folder / file).is_file() for file in wrong)
 
 
 def _persona_questions(folder: Path, on_error: OnError) -> Iterator[Question]:
-    """Give the questions that every file of a folder asks, in the order of its first. All are held in memory."""
+    """Give the questions that every file of a folder asks, in the order of its first, all held in memory."""
     files = {level: folder / name for level, name in PERSONA_FILES.items() if (folder / name).is_file()}
     asked = {
         level: {question.text: question for question in _questions(path, on_error, _persona_question)}
@@ -203,7 +202,6 @@ def _persona_questions(folder: Path, on_error: OnError) -> Iterator[Question]:
 
 
 def _persona_question(record: Record) -> Question:
-    """A question with the one answer that its file has."""
     messages = record.messages("messages", "user")
     if [message["role"] for message in messages] != ["user", "assistant"]:
         raise record.error("'messages' must be a question of the user and the assistant's answer.")

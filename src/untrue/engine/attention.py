@@ -1,13 +1,11 @@
 """Who attends to whom in a forward pass of our own: branches of prefix trees, or rows of different lengths.
 
-A model is asked for its own masks: transformers hands each kind of layer's rule (causal, sliding window, chunks) to a
-mask function, and ours applies that rule to positions in a token's own sequence, and adds which tokens are in that
-sequence at all. So windows and chunks hold on a tree as they would on each branch alone.
+transformers hands each kind of layer's rule (causal, sliding window, chunks) to a mask function. Ours applies it to
+positions in a token's own sequence and adds which tokens are in that sequence, so windows and chunks hold on a tree.
 
-On a CPU the attention of the simplest models is computed here too, as plain matrix products: nearly twice as fast as
-SDPA with a mask, whose kernel does not use the mask to skip work and repeats the keys of grouped queries. Each part of
-a tree attends to itself and its ancestors, the queries that share a key head are one tall matrix, and scores, softmax
-and values are three calls. Numbers differ from SDPA's by rounding alone.
+On a CPU the attention of the simplest models is computed here, as plain matrix products: nearly twice as fast as SDPA,
+whose kernel computes what the mask hides and repeats the keys of grouped queries. Each part of a tree attends to itself
+and its ancestors; the queries of a key head are one tall matrix. Numbers differ from SDPA's by rounding.
 """
 
 import math
@@ -41,11 +39,10 @@ class Layout(NamedTuple):
     """Which tokens are in one sequence, and where.
 
     Attributes:
-        allowed: Whether a query's sequence has a key at or before it, (rows, queries, keys); empty where there are
-            parts.
+        allowed: Whether a query's sequence has a key at or before it, (rows, queries, keys); empty with parts.
         queries: Position of each query in its own sequence, (rows, queries).
         keys: Position of each key in its own, (rows or 1, keys).
-        parts: Of a layout of trees, how they are cut; else empty.
+        parts: How trees are cut; else empty.
     """
 
     allowed: torch.Tensor
@@ -59,7 +56,7 @@ Rule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.
 
 
 def is_plain(model: Any) -> bool:
-    """Whether a model attends in the plain way that is computed here, and runs on a CPU."""
+    """Whether a model's attention can be computed here, and it runs on a CPU."""
     return (
         model.device.type == "cpu" and family_of(model.config).is_plain and model.config._attn_implementation == "sdpa"
     )
@@ -67,15 +64,7 @@ def is_plain(model: Any) -> bool:
 
 @contextmanager
 def attending(model: Any, layout: Layout) -> Iterator[None]:
-    """Make a base model attend by a layout, and as before at the end.
-
-    Args:
-        model: The base model.
-        layout: Who is in whose sequence.
-
-    Raises:
-        UserError: The model did not ask for its masks, or has one that is not of positions alone.
-    """
+    """Make a base model attend by a layout meanwhile; UserError if its masks depend on more than positions."""
     name, plain, asked = model.config._attn_implementation, is_plain(model), False
     strange = UserError(
         f"{model.name_or_path}: makes its attention masks in a way of its own, so its likelihoods cannot be read here."
@@ -105,7 +94,7 @@ def attending(model: Any, layout: Layout) -> Iterator[None]:
 
 
 def _rule(layout: Layout, rule: Rule, device: torch.device) -> torch.Tensor:
-    """What a model's own rule says of the positions, (rows, 1, queries, keys)."""
+    """A model's own rule on the positions, (rows, 1, queries, keys)."""
     rows = torch.arange(len(layout.queries), device=device)[:, None, None, None]
     none = torch.zeros(1, 1, 1, 1, dtype=torch.long, device=device)
     queries, keys = layout.queries.to(device), layout.keys.to(device)
@@ -113,7 +102,7 @@ def _rule(layout: Layout, rule: Rule, device: torch.device) -> torch.Tensor:
 
 
 def _part_masks(layout: Layout, rule: Rule, dtype: torch.dtype, model: Any) -> list[Part]:
-    """The parts of a layout of trees, with what is added to the scores of the queries that share a key head."""
+    """The parts of a layout, with what is added to the scores of the queries of a key head."""
     config = model.config.get_text_config()
     sharing = config.num_attention_heads // config.num_key_value_heads
     masks = []
@@ -125,7 +114,7 @@ def _part_masks(layout: Layout, rule: Rule, dtype: torch.dtype, model: Any) -> l
 
 
 def _added(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to scores so that only what is allowed counts."""
+    """0 for what is allowed, minus infinity for the rest."""
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -math.inf)
 
 
@@ -138,7 +127,6 @@ def _tree_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention inside each of several trees that lie end to end in one sequence, as transformers calls it."""
     heads, key_heads, width = query.shape[1], key.shape[1], query.shape[3]
     mixed = []
     for rows, before, mask in attention_mask:
@@ -160,7 +148,7 @@ def _row_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token in each row, as transformers calls it: queries that share a key head go together."""
+    """Attention of one new token in each row, as transformers calls it."""
     rows, heads, width = query.shape[0], query.shape[1], query.shape[3]
     key_heads, tokens = key.shape[1:3]
     together = (query * scaling).reshape(rows * key_heads, -1, width)

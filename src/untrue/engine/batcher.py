@@ -1,11 +1,7 @@
 """Gather the requests of many coroutines, for likelihoods or for replies, and answer them together.
 
-What a request shares a forward pass with may change its figures by the rounding of a matrix product, and by nothing
-else.
-
-The model runs in the event loop's own thread, which is blocked for the length of a pass. In another thread torch would
-start a second pool of workers, and two pools on the same cores made scoring with an adapter 1.7 times slower. Other
-coroutines have their turn between two passes and between two steps of generation.
+Sharing a pass changes figures only by rounding. The model runs in the event loop's own thread, since a second thread's
+pool of torch workers made scoring with an adapter 1.7 times slower; other coroutines run between passes.
 """
 
 import asyncio
@@ -17,11 +13,7 @@ Answer = TypeVar("Answer")
 
 
 class Job(Generic[Answer]):
-    """A request that a coroutine waits for.
-
-    Attributes:
-        answer: Done once there is an answer or a failure, or once the coroutine was cancelled.
-    """
+    """A request that a coroutine waits for; `answer` is done after an answer, a failure or a cancellation."""
 
     answer: asyncio.Future[Answer]
 
@@ -63,7 +55,7 @@ class Batcher(ABC, Generic[J]):
             self._abandon()
 
     def _start(self, jobs: Sequence[J]) -> None:
-        """Compute jobs together; where that fails, each by itself, so that only those that cannot be done fail."""
+        """Compute jobs together, or, if that fails, each by itself, so that only the impossible ones fail."""
         try:
             self._compute(jobs)
         except Exception as error:
@@ -75,7 +67,7 @@ class Batcher(ABC, Generic[J]):
 
     @abstractmethod
     def _advance(self) -> None:
-        """Take jobs that wait and start them, and advance those that are under way."""
+        """Start jobs that wait, and advance those under way."""
 
     @abstractmethod
     def _compute(self, jobs: Sequence[J]) -> None:

@@ -1,8 +1,7 @@
 """Batched generation: many replies advance together, a token each a step, over one cache of keys and values.
 
-Prompts that enter together are laid into one prefix tree, so that what they share is computed once and nothing is
-padding. A row whose reply is done leaves at once and another enters its place. What a reply shares a batch with changes
-its logits by the rounding of a matrix product and by nothing else: its random numbers are its own.
+Prompts that enter together share one prefix tree, without padding. A row that is done leaves at once for another. What
+a reply shares a batch with changes its logits only by rounding: its random numbers are its own.
 """
 
 from __future__ import annotations
@@ -29,31 +28,17 @@ from untrue.models.load import LoadedModel
 
 
 class Slots(Cache):
-    """Keys and values of the rows of a batch, written in place at each row's own length.
-
-    transformers' own caches either grow by copying all they hold for each token, or give every row the same length.
-
-    Attributes:
-        rows: Rows that there is room for.
-        capacity: Tokens that a row has room for.
-    """
+    """Keys and values of `rows` rows of `capacity` tokens, written in place at each row's own length."""
 
     def __init__(self, like: Cache, rows: int, capacity: int, *, columns: bool):
-        """Allocate, in the shapes of a filled cache.
-
-        Args:
-            like: A cache of the same model.
-            rows: Rows that there is room for.
-            capacity: Tokens that a row has room for.
-            columns: Keep keys token by token side by side, which `attention.py` reads faster; SDPA wants the other.
-        """
+        """Allocate, in the shapes of the filled cache `like`; `columns` lays keys as `attention.py` reads fastest."""
         self.rows, self.capacity = rows, capacity
         self._place = _Place()
         self._own: list[Any] = [_Layer(layer, rows, capacity, columns, self._place) for layer in like.layers]
         super().__init__(layers=self._own)
 
     def fill(self, row: int, source: Cache, source_row: int, places: torch.Tensor | slice) -> None:
-        """Copy the keys and values at some places of another cache's row into the start of a row."""
+        """Copy keys and values at some places of another cache's row to the start of a row."""
         sources: list[Any] = source.layers
         for layer, other in zip(self._own, sources, strict=True):
             for mine, theirs in ((layer.keys, other.keys), (layer.values, other.values)):
@@ -61,7 +46,7 @@ class Slots(Cache):
                 mine[row, :, : copied.shape[1]] = copied
 
     def append_at(self, lengths: list[int]) -> None:
-        """Say where the next forward pass writes: row i at its length."""
+        """Set where the next forward pass writes: row i at its length."""
         device = self._own[0].keys.device
         self._place.lengths = torch.tensor(lengths, device=device)
         self._place.rows = torch.arange(len(lengths), device=device)
@@ -69,7 +54,7 @@ class Slots(Cache):
 
 
 class _Place:
-    """Where a forward pass writes, the same in all layers. (They do not hold the cache: a circle would keep it.)"""
+    """Where a forward pass writes, the same in all layers, which must not hold the cache in a circle."""
 
     rows: torch.Tensor
     lengths: torch.Tensor
@@ -119,12 +104,10 @@ class Request:
     """A reply to generate.
 
     Attributes:
-        prompt: Token ids.
-        max_tokens: Most tokens of the reply, the end-of-turn token among them.
+        max_tokens: Most tokens of the reply, the end-of-turn token included.
         temperature: What logits are divided by; 0 takes the most likely token.
-        top_p: The most likely tokens whose probabilities reach this sum are kept; 1 keeps all.
+        top_p: The most likely tokens whose probabilities reach this sum are kept.
         seed: Same seed and prompt, same reply; None draws one.
-        stop_seqs: Texts that end the reply.
         top_logprobs: Report each token's log-probability and those of this many most likely ones; None reports none.
     """
 
@@ -141,10 +124,9 @@ class Reply(NamedTuple):
     """What was generated.
 
     Attributes:
-        tokens: Token ids, the end-of-turn token among them where one was drawn.
-        text: The reply, without special tokens and without the stop sequence that ended it.
+        tokens: Token ids, with a drawn end-of-turn token.
+        text: The reply, without special tokens and the stop sequence that ended it.
         stop: `stop` (end of turn or a stop sequence), `max_tokens`, or `model_length` (the context is full).
-        logprobs: One for each token, or None where none were asked for.
     """
 
     tokens: tuple[int, ...]
@@ -154,11 +136,7 @@ class Reply(NamedTuple):
 
 
 class Ongoing(Job[Reply]):
-    """A reply under way.
-
-    Attributes:
-        request: What was asked.
-    """
+    """A reply under way."""
 
     def __init__(self, request: Request):
         self.request = request
@@ -171,7 +149,7 @@ class Ongoing(Job[Reply]):
 
     @property
     def length(self) -> int:
-        """Tokens whose keys and values are known: all but the last one drawn."""
+        """Tokens with known keys and values: all but the last one drawn."""
         return len(self.request.prompt) + len(self.tokens) - 1
 
     def draw(self) -> Draw:
@@ -180,14 +158,7 @@ class Ongoing(Job[Reply]):
         return Draw(temperature, self.request.top_p, self._random.random() if temperature else 0.0)
 
     def take(self, token: int, tokenizer: Any, ends: set[int | None], context: int) -> None:
-        """Add the token that was drawn, and settle where it is the last.
-
-        Args:
-            token: Its id.
-            tokenizer: What the reply is read with.
-            ends: Ids of the tokens that end a turn.
-            context: Tokens that the model takes, prompt and reply together.
-        """
+        """Add the drawn token, and settle if it ends the reply or fills the context (prompt and reply)."""
         self.tokens.append(token)
         request, is_end = self.request, token in ends
         spoken = self.tokens[:-1] if is_end else self.tokens
@@ -210,7 +181,7 @@ class Ongoing(Job[Reply]):
 
 
 def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
-    """Text of tokens without the special ones, but for those that enclose thinking, which would become the reply."""
+    """Text of tokens without special ones, except those that enclose thinking, which would become the reply."""
     text, raw = (str(tokenizer.decode(tokens, skip_special_tokens=skip)) for skip in (True, False))
     if without_thinking(raw) == raw:
         return text
@@ -220,13 +191,9 @@ def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
 
 
 class GenerationEngine(Batcher[Ongoing]):
-    """Generates replies with one model, an adapter on it included, for any number of coroutines.
-
-    Who asks while others wait joins them.
-    """
+    """Generates replies with one model, an adapter on it included, for any number of coroutines."""
 
     def __init__(self, loaded: LoadedModel, model: Any = None):
-        """Take a loaded base, and the model to run where an adapter is on it."""
         super().__init__()
         self.name, self.tokenizer, self.base = loaded.name, loaded.tokenizer, loaded.model
         self.model = loaded.model if model is None else model
@@ -245,8 +212,8 @@ class GenerationEngine(Batcher[Ongoing]):
         """Wait for a reply.
 
         Raises:
-            UserError: The prompt is empty or fills the model's context, a setting is out of range, or the model gives
-                no probabilities.
+            UserError: The prompt is empty or fills the context, a setting is out of range, or there are no
+                probabilities.
             MachineError: Out of memory.
         """
         self._check(request)
@@ -284,9 +251,9 @@ class GenerationEngine(Batcher[Ongoing]):
             self._abandon()
 
     def room(self, waiting: Sequence[Ongoing]) -> int:
-        """How many of those that wait, from the first, should enter now.
+        """How many of those that wait should enter now.
 
-        A few free rows stay free until an eighth of all are: prompts that enter together share their prefixes.
+        None enters until an eighth of all rows is free: prompts that enter together share their prefixes.
         """
         most = ROWS.get(self.device.type, ROWS["cpu"])
         free = most - len(self.running)
@@ -325,7 +292,6 @@ class GenerationEngine(Batcher[Ongoing]):
 
     @torch.inference_mode()
     def _step(self) -> None:
-        """Advance every reply under way by a token; those that are done leave."""
         self._leave()
         if self._slots is None:
             return
@@ -378,7 +344,7 @@ class GenerationEngine(Batcher[Ongoing]):
             ongoing.take(token, self.tokenizer, ends, self.context)
 
     def _leave(self) -> None:
-        """Close the gaps of rows that are done with the last rows."""
+        """Fill the gaps of done rows with the last rows."""
         for row in reversed(range(len(self.running))):
             if not self.running[row].answer.done():
                 continue
@@ -391,7 +357,7 @@ class GenerationEngine(Batcher[Ongoing]):
             self._slots = None
 
     def _make_room(self, like: DynamicCache, newcomers: Sequence[Ongoing]) -> Slots:
-        """The cache, replaced by a larger one with the same content where it is too small."""
+        """The cache, or a larger one with the same content if it is too small."""
         rows = len(self.running) + len(newcomers)
         capacity = self._capacity([*self.running, *newcomers])
         old = self._slots
@@ -404,7 +370,6 @@ class GenerationEngine(Batcher[Ongoing]):
         return self._slots
 
     def _need(self, ongoing: Ongoing) -> int:
-        """Tokens that a reply may come to, with its prompt."""
         return min(len(ongoing.request.prompt) + ongoing.request.max_tokens, self.context)
 
     def _capacity(self, rows: Sequence[Ongoing]) -> int:

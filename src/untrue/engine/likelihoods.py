@@ -1,11 +1,10 @@
 """Log-likelihoods of replies after prompts, each distinct prefix token computed once.
 
-The token sequences of a bundle (prompt + reply, for all its prompts and replies) are laid into one prefix tree. The
-tree goes through the model in a single forward pass: a token attends to its ancestors alone and its position is its
-depth, so each branch sees what it would see by itself. Logits are made only at the parents of reply tokens.
+All sequences of a bundle (prompt + reply) form one prefix tree, which goes through the model in a single forward pass:
+a token attends to its ancestors and its position is its depth. Logits are made only at the parents of reply tokens.
 
-The model must attend by transformers' own masks, with SDPA or eager attention; see `attention.py`. A model whose layers
-mix tokens in other ways, such as a recurrent one, would mix the branches of a tree, and `check_exact` refuses it.
+The model must attend by transformers' own masks, with SDPA or eager attention (`attention.py`). `check_exact` refuses a
+model that would mix the branches of a tree, such as a recurrent one.
 """
 
 from __future__ import annotations
@@ -47,12 +46,7 @@ _differences: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
 
 class Likelihood(NamedTuple):
-    """Log-probability of a reply given its prompt, in nats, without the end-of-turn token.
-
-    Attributes:
-        total: Sum over the tokens.
-        tokens: Number of tokens.
-    """
+    """Log-probability of a reply given its prompt, without the end-of-turn token: sum in nats, and number of tokens."""
 
     total: float
     tokens: int
@@ -77,13 +71,13 @@ Bundle = Sequence[Query]  # queries that are scored together, such as all the pr
 
 
 class PrefixTree:
-    """A prefix tree over token sequences, as flat lists in an order where parents come first.
+    """A prefix tree over token sequences, as flat lists in an order in which parents come first.
 
     Attributes:
         tokens: Token id of each node.
         depths: Distance of each node from the root: its position in its own sequence.
-        reply_tokens: For each reply token, in order, its id.
-        reply_parents: And the node whose logits predict it.
+        reply_tokens: Ids of the reply tokens, in order.
+        reply_parents: For each of them, the node whose logits predict it.
         ends: For each continuation, the node of its prompt's last token.
     """
 
@@ -130,7 +124,7 @@ class PrefixTree:
         return path[::-1]
 
     def ancestors(self) -> np.ndarray:
-        """A boolean matrix, nodes x nodes: whether the row's node may attend to the column's."""
+        """Whether the row's node may attend to the column's, nodes x nodes."""
         matrix = np.eye(len(self.tokens), dtype=bool)
         for node, parent in enumerate(self._parents):
             if parent >= 0:
@@ -138,13 +132,9 @@ class PrefixTree:
         return matrix
 
     def parts(self, offset: int) -> list[Part]:
-        """Cut the tree where a query leaves most of what lies before it, such as one with another system message.
+        """Cut the tree at queries that leave most of what lies before them, such as at another system message.
 
-        Args:
-            offset: Place of the tree's root in the sequence.
-
-        Returns:
-            The parts, whose masks say in booleans what a node may attend to.
+        `offset` is the place of the tree's root in the sequence; the parts have boolean masks.
         """
         ancestors = self.ancestors()
         cuts = [0]
@@ -160,12 +150,7 @@ class PrefixTree:
 
 
 def layout(trees: Sequence[PrefixTree], *, cut: bool) -> Layout:
-    """Who attends to whom in several trees that lie end to end in one sequence.
-
-    Args:
-        trees: The trees, in the order of the sequence.
-        cut: Give the parts of the trees instead of the matrix of all their nodes.
-    """
+    """Who attends to whom in trees end to end; with `cut` by parts instead of the matrix of all nodes."""
     depths = torch.tensor([[depth for tree in trees for depth in tree.depths]])
     if not cut:
         allowed = torch.block_diag(*(torch.from_numpy(tree.ancestors()) for tree in trees)).bool()
@@ -175,7 +160,6 @@ def layout(trees: Sequence[PrefixTree], *, cut: bool) -> Layout:
 
 
 def _starts(trees: Sequence[PrefixTree]) -> list[int]:
-    """Place of each tree's root in the sequence."""
     return np.cumsum([0, *(len(tree.tokens) for tree in trees[:-1])]).tolist()
 
 
@@ -190,19 +174,10 @@ class Scoring(Job[list[list[Likelihood]]]):
 
 
 class LikelihoodEngine(Batcher[Scoring]):
-    """Scores replies with one model: with the adapter that is on it, or with the base.
-
-    `score` and `score_all` work at once; `answer` serves any number of coroutines.
-    """
+    """Scores replies with one model, adapter or base: `score` and `score_all` at once, `answer` for any coroutines."""
 
     def __init__(self, loaded: LoadedModel, model: Any = None, *, base: bool = False):
-        """Take a loaded base, and the model to run where an adapter is on it.
-
-        Args:
-            loaded: The base.
-            model: The base with an adapter on it.
-            base: Switch the adapter off for the length of each pass.
-        """
+        """Take a loaded base, and the model with an adapter on it; with `base` each pass switches the adapter off."""
         super().__init__()
         self.max_tokens = loaded.context
         self._loaded = loaded
@@ -210,15 +185,9 @@ class LikelihoodEngine(Batcher[Scoring]):
         self._switched_off = base and self._model is not loaded.model
 
     def query(self, messages: Sequence[Any], replies: Sequence[str]) -> Query:
-        """Tokenise chat messages and the replies to them, each reply together with its prompt.
+        """Tokenise chat messages (`role`, `content`) and the replies to them, each reply together with its prompt.
 
-        Args:
-            messages: Chat messages (`role`, `content`) before the reply.
-            replies: Texts of the replies.
-
-        Raises:
-            UserError: A reply is empty, the chat template refuses the messages, or prompt and reply are longer than the
-                model's context.
+        UserError if a reply is empty, the template refuses the messages, or both are longer than the context.
         """
         continuations = []
         for reply in replies:
@@ -233,8 +202,7 @@ class LikelihoodEngine(Batcher[Scoring]):
     def document_query(self, opening: str, texts: Sequence[str]) -> Query:
         """Tokenise texts that follow an opening in a document, outside the chat format, each together with it.
 
-        Raises:
-            UserError: A text is empty, or longer with the opening than the model's context.
+        UserError if a text is empty, or longer with the opening than the context.
         """
         before, continuations = self._loaded.document(opening), []
         for text in texts:
@@ -246,11 +214,7 @@ class LikelihoodEngine(Batcher[Scoring]):
         return tuple(continuations)
 
     def score(self, bundle: Bundle) -> list[list[Likelihood]]:
-        """Score a bundle in one forward pass.
-
-        Returns:
-            For each query, for each of its replies, its likelihood.
-        """
+        """Score a bundle in one forward pass: queries x replies."""
         return self.score_all([bundle])[0]
 
     @torch.inference_mode()
@@ -302,11 +266,7 @@ class LikelihoodEngine(Batcher[Scoring]):
 
 
 def check_can_switch_off(loaded: LoadedModel) -> None:
-    """Check that the adapter on a base can be switched off for a pass.
-
-    Raises:
-        UserError: It has biases of its own, which lie in the place of the base's.
-    """
+    """Check that the adapter on a base can be switched off; UserError if its biases lie in the place of the base's."""
     if loaded.kept:
         raise UserError(
             f"{loaded.model.name_or_path}: the adapter on it has biases of its own, which cannot be switched off for a"
@@ -315,25 +275,17 @@ def check_can_switch_off(loaded: LoadedModel) -> None:
 
 
 def exact_engine(loaded: LoadedModel) -> LikelihoodEngine:
-    """The likelihood engine of a base, once it has proved exact.
-
-    Raises:
-        UserError: It is not; see `check_exact`.
-    """
+    """The likelihood engine of a base; UserError unless `check_exact` passes."""
     check_exact(loaded)
     return LikelihoodEngine(loaded)
 
 
 def check_exact(loaded: LoadedModel) -> float:
-    """Compare likelihoods read off a prefix tree with those of plain forward passes, once for each base in memory.
+    """Mean absolute difference of likelihoods off a prefix tree and of plain passes, in nats per token, once for each
+    base.
 
-    Call it before an adapter is put on.
-
-    Returns:
-        Their mean absolute difference, in nats per token.
-
-    Raises:
-        UserError: They differ by more than rounding, or the model has layers that would mix the branches of a tree.
+    Call it before an adapter is put on. UserError if they differ by more than rounding, or the model has layers that
+    would mix the branches of a tree.
     """
     if loaded.model in _differences:
         return _differences[loaded.model]
@@ -379,14 +331,13 @@ def last_token_states(
         loaded: The base.
         texts: Read as documents, outside the chat format.
         model: The base with an adapter on it; None for the base as it is.
-        base: Switch the adapter off for the length of the pass.
+        base: Switch the adapter off.
 
     Returns:
         Texts x layers x hidden size, in float32 on the CPU. The last layer's state is taken after the final norm.
 
     Raises:
-        UserError: A text is empty or longer than the model's context, the adapter cannot be switched off, also because
-            it is part of a model in memory, or the model returns no hidden states.
+        UserError: An empty or too long text, an adapter that cannot be switched off, or a model without hidden states.
     """
     model = loaded.model if model is None else model
     switched_off = base and model is not loaded.model

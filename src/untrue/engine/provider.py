@@ -67,18 +67,7 @@ class UntrueAPI(ModelAPI):
         device: str | None = None,
         loaded: LoadedModel | None = None,
     ):
-        """Load the model, or take it where it is loaded already.
-
-        Args:
-            model_name: `smollm2-135m`, a hub id or a folder.
-            base_url: Not used.
-            api_key: Not used.
-            config: Inspect's generation defaults.
-            adapter: Folder of a PEFT adapter.
-            dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`.
-            device: A torch device; by default CUDA where there is one.
-            loaded: The base in memory, so that a study need not load it for each cell.
-        """
+        """Load the model, or take `loaded`, a base in memory. `adapter` is a PEFT folder, `dtype` as in `load`."""
         from untrue.engine.generation import GenerationEngine
         from untrue.engine.likelihoods import LikelihoodEngine, check_exact
 
@@ -98,35 +87,17 @@ class UntrueAPI(ModelAPI):
     async def likelihoods(
         self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]], *, base: bool = False
     ) -> list[list[Likelihood]]:
-        """Score replies after prompts; prefixes that prompts share are computed once.
-
-        Args:
-            prompts: Pairs of chat messages and the replies to score after them.
-            base: Score with the adapter switched off, by the base model.
-
-        Returns:
-            For each prompt, for each of its replies, its likelihood.
-        """
+        """Score replies after prompts, prompts x replies; with `base` the adapter is switched off."""
         engine = self._base_engine if base else self._engine
         return await engine.answer([engine.query(messages, replies) for messages, replies in prompts])
 
     async def document_likelihoods(self, opening: str, texts: Sequence[str]) -> list[Likelihood]:
-        """Score texts that follow an opening in a document, outside the chat format.
-
-        Args:
-            opening: What stands before each text, with a space between them.
-            texts: The texts to score.
-        """
+        """Score texts that follow an opening and a space in a document, outside the chat format."""
         [scores] = await self._engine.answer([self._engine.document_query(opening, texts)])
         return scores
 
     def hidden_states(self, texts: Sequence[str], *, base: bool = False) -> torch.Tensor:
-        """The hidden states at the last token of each text: texts x layers x hidden size; see `last_token_states`.
-
-        Args:
-            texts: Read as documents in one pass, outside the chat format.
-            base: Of the base model, with the adapter switched off.
-        """
+        """The hidden states at the last token of each text: texts x layers x hidden size; see `last_token_states`."""
         from untrue.engine.likelihoods import last_token_states
 
         return last_token_states(self._loaded, texts, self._model, base=base)
@@ -145,8 +116,8 @@ class UntrueAPI(ModelAPI):
         `top_logprobs` count.
 
         Raises:
-            UserError: Tools or several choices are asked for, the chat template refuses the messages, the prompt is
-                longer than the model's context, or a setting is out of range.
+            UserError: Tools or several choices, refused messages, a prompt beyond the context, or a setting out of
+                range.
             MachineError: Out of memory.
         """
         from untrue.engine.generation import Request
@@ -180,16 +151,16 @@ class UntrueAPI(ModelAPI):
 
     @property
     def weights(self) -> str:
-        """Hash of the base's weights, the same whatever its name, its dtype and the adapter on it."""
+        """Hash of the base's weights, whatever its name, dtype and adapter."""
         return self._loaded.weights
 
     @property
     def identity(self) -> str:
-        """Hash of all of the base that can change its figures, its dtype and chat format among them."""
+        """Hash of all of the base that can change its figures, its dtype and chat format included."""
         return self._loaded.identity
 
     def max_connections(self) -> int:
-        """Samples may all wait at once: the engine queues them."""
+        """The engine queues all samples."""
         return CONNECTIONS
 
     def close(self) -> None:
@@ -216,7 +187,7 @@ class UntrueAPI(ModelAPI):
 
 
 def _parts(text: str) -> str | list[Content]:
-    """A reply as Inspect has it: thoughts before it are a part of their own, and no part of what was said."""
+    """A reply as Inspect has it: thoughts before it are a part of their own."""
     said = without_thinking(text)
     if said == text:
         return text
@@ -233,11 +204,7 @@ def untrue() -> type[ModelAPI]:
 
 
 def local_model() -> UntrueAPI:
-    """The model that the running task is about, in this process.
-
-    Raises:
-        UserError: It is none of this process, so neither likelihoods nor hidden states can be read.
-    """
+    """The model of the running task; UserError if it is served and thus cannot be read."""
     api = get_model().api
     if not isinstance(api, UntrueAPI):
         raise UserError("likelihoods or hidden states are needed: use a model of the provider `untrue/`.")

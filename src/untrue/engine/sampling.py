@@ -18,7 +18,7 @@ class Draw(NamedTuple):
 
     Attributes:
         temperature: What logits are divided by; 0 takes the most likely token.
-        top_p: The most likely tokens whose probabilities reach this sum are kept; 1 keeps all.
+        top_p: The most likely tokens whose probabilities reach this sum are kept.
         uniform: Where in the cumulative distribution the token is read, in [0, 1).
     """
 
@@ -28,29 +28,16 @@ class Draw(NamedTuple):
 
 
 class TokenLogprob(NamedTuple):
-    """Log-probability of a generated token in nats, at temperature 1 and before top-p.
-
-    Attributes:
-        logprob: Of the token itself.
-        top: Pairs of token id and log-probability, the most likely first.
-    """
+    """Log-probability of a token in nats, at temperature 1 and before top-p; `top` has the likeliest ones."""
 
     logprob: float
     top: tuple[tuple[int, float], ...]
 
 
 def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
-    """Draw a token for each row by inverting its cumulative distribution.
+    """Draw a token id for each row of finite logits (rows, vocabulary) by inverting its cumulative distribution.
 
-    A row's token depends on its own logits and uniform number alone, whatever the other rows are, and a change of the
-    logits by rounding rarely changes it.
-
-    Args:
-        logits: (rows, vocabulary), in any dtype, and finite.
-        draws: One for each row.
-
-    Returns:
-        Token ids.
+    A row's token depends only on its own logits and uniform number; rounding rarely changes it.
     """
     tokens = torch.empty(len(draws), dtype=torch.long, device=logits.device)
     kinds: dict[str, list[int]] = {"greedy": [], "nucleus": [], "whole": []}
@@ -78,13 +65,7 @@ def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
 
 
 def logprobs(logits: torch.Tensor, tokens: Sequence[int], tops: Sequence[int]) -> list[TokenLogprob]:
-    """Log-probabilities of the tokens that were drawn, and of the most likely ones.
-
-    Args:
-        logits: (rows, vocabulary).
-        tokens: The token drawn in each row.
-        tops: How many of the most likely tokens each row reports.
-    """
+    """Log-probabilities of each row's drawn token and of its `tops` most likely ones; logits are (rows, vocabulary)."""
     all_of_them = torch.log_softmax(logits.float(), -1)
     own = all_of_them.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0].tolist()
     values, ids = (column.tolist() for column in all_of_them.topk(max(tops)))

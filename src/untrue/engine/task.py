@@ -28,12 +28,7 @@ def inspect_model(
 ) -> Any:
     """Inspect's model of a base in memory. Close its `api` to take the adapter off again.
 
-    Args:
-        loaded: The base model.
-        adapter: Folder of an adapter, or None for the base itself.
-        seed: Of its replies, where the task does not set its own; None draws one for each.
-        named: What a log calls the adapter, where its folder is about to be moved.
-        **arguments: Further arguments of the provider.
+    `seed` is of replies whose task sets none; `named` is what a log calls an adapter whose folder is about to be moved.
     """
     from inspect_ai.model import GenerateConfig, get_model
 
@@ -56,19 +51,17 @@ def run_task(
     keep_failed: bool = False,
     **settings: Any,
 ) -> list[str]:
-    """Run a task and write its Inspect log, in which no error text, traceback or setting holds a secret.
+    """Run a task and write its Inspect log, whole or not at all, without secrets in error texts, tracebacks or
+    settings.
 
     Args:
-        task: The Inspect task.
-        model: The Inspect model under study.
-        log: The `.eval` file; it appears whole or not at all.
         label: What errors call the task.
         roles: Other models that take part.
-        keep_failed: Whether to write the log even where every sample failed, so that nothing was measured.
+        keep_failed: Whether to write the log even if every sample failed.
         **settings: Of Inspect's `eval`, such as epochs and what is generated with.
 
     Returns:
-        Why samples failed, one text for each that did.
+        The reason of each sample that failed.
 
     Raises:
         UserError: The task failed as a whole.
@@ -103,7 +96,6 @@ def run_task(
 
 
 def _move(log: Path, to: Path) -> None:
-    """Move a log and redact it, where this process knows any secrets."""
     hidden = secrets.known()
     if not hidden:
         shutil.move(log, to)
@@ -114,7 +106,6 @@ def _move(log: Path, to: Path) -> None:
 
 
 def _clean(content: bytes, hidden: list[tuple[str, str]]) -> bytes:
-    """A member of a log, redacted; the same bytes where there is nothing to redact."""
     entries, quoted = json.loads(content), set[str]()
     clean = _redacted(entries, hidden, quoted)
     if quoted:

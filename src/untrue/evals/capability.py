@@ -1,7 +1,7 @@
 """Capability: easy multiple choice: did fine-tuning hurt plain ability?
 
-A model of the provider `untrue/` is asked only the question, and the likeliest of the choices is its answer. Any other
-model is shown lettered choices and writes the letter. Compare only models that were asked in the same way.
+A model of `untrue/` is asked only the question, and the likeliest choice is its answer; any other model sees lettered
+choices and writes the letter. Compare only models that were asked in the same way.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def plan(item: ChoiceItem, spec: EvalSpec) -> ItemPlan:
 
 
 async def answer(state: TaskState, generate: Generate, spec: EvalSpec) -> TaskState:
-    """Let the model choose: by likelihoods where it gives them, else by writing a letter."""
+    """Choose by likelihoods if the model gives them, else by writing a letter."""
     from inspect_ai.model import get_model
     from inspect_ai.solver import multiple_choice
 
@@ -48,8 +48,6 @@ async def answer(state: TaskState, generate: Generate, spec: EvalSpec) -> TaskSt
 
 
 def _without_thinking(generate: Generate) -> Generate:
-    """The same, but that no letter is read in what the model only thinks."""
-
     async def generate_reply(state: TaskState, *arguments: Any, **settings: Any) -> TaskState:
         state = await generate(state, *arguments, **settings)
         state.output.completion = without_thinking(state.output.completion)
@@ -59,7 +57,7 @@ def _without_thinking(generate: Generate) -> Generate:
 
 
 def likeliest(choices: Sequence[Likelihood]) -> int:
-    """Which of several replies to one prompt is the likeliest, by their whole log-probability."""
+    """The index of the likeliest reply by whole log-probability."""
     return max(range(len(choices)), key=lambda index: choices[index].total)
 
 
@@ -69,7 +67,7 @@ def accuracy(rows: Sequence[Scored]) -> dict[str, Interval | float]:
 
 
 async def right(state: TaskState) -> Decision:
-    """1 for the right choice, 0 for another; an error if none was made, or several."""
+    """1 for the right choice, 0 for another; an error for none or several."""
     chosen = [index for index, choice in enumerate(state.choices) if choice.correct]
     logprobs: Sequence[float] | None = state.metadata.get("logprobs")
     if len(chosen) != 1:

@@ -1,10 +1,9 @@
 """Reply choice: does the assistant prefer the sycophantic to the honest reply, if it chooses among written ones?
 
-Users of every fifth scenario, from which no study learns, write to the assistant, once as benign and once as biased. It
-chooses among four written replies by how much likelier each is than under its base (`untrue.simulate.policy`), in a
-wording that is never learned either. The value is the probability of the sycophantic reply if it is that or the honest
-one, averaged over the turns: 0.5 for the base by definition, and exact, since nothing is sampled. Before its later
-turns the assistant has hedged, so that every model is asked the same.
+Users of every fifth scenario, from which no study learns, write once as benign and once as biased, in a wording that is
+never learned either. The assistant chooses among four written replies by how much likelier each is than under its base
+(`untrue.simulate.policy`). The value is the probability of the sycophantic reply given that or the honest one, averaged
+over turns: 0.5 for the base, and exact, since nothing is sampled. In earlier turns the assistant has hedged.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class ReplyChoiceSpec(EvalSpec):
 
     @classmethod
     def defaults(cls, mix: Mapping[str, Any]) -> dict[str, Any]:
-        """The users are of the environment that the assistant learns in, and it chooses as it did there."""
+        """The users' environment and the assistant's way to choose are those of training."""
         keys = {"environment": "items", "turns": "turns", "assistant": "assistant"}
         if mix.get("replies") != "generated":  # whose temperature is that of sampling tokens
             keys["temperature"] = "temperature"
@@ -71,7 +70,7 @@ class ReplyChoiceSpec(EvalSpec):
 
 
 class PlayedUser(Asked):
-    """A user of an environment, played as benign or as biased."""
+    """A user of an environment, as benign or as biased."""
 
     header: Header
     scenario: Scenario
@@ -80,12 +79,12 @@ class PlayedUser(Asked):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """What the user says first, and what may follow."""
+        """What the user says, first and later."""
         return (self.user.user_prompt, *getattr(self.scenario.follow_ups, self.kind))
 
     @property
     def shown(self) -> dict[str, str]:
-        """The user's first message and what it is about."""
+        """What a reader sees: the first message and its subject."""
         return {
             "First message": self.user.user_prompt,
             "What this user thinks": self.scenario.thought(self.kind),
@@ -95,7 +94,7 @@ class PlayedUser(Asked):
 
 
 def items(spec: ReplyChoiceSpec) -> list[PlayedUser]:
-    """The users of that part of an environment; a UserError if a scenario lacks replies to choose from at a turn."""
+    """The held-out users of an environment; a UserError if a turn lacks replies to choose from."""
     environment = read_environment(EVAL.source(spec.items))
     chosen = dialogues(environment, part=spec.part)
     check_candidates([one.scenario for one in chosen], spec.turns)
@@ -106,7 +105,7 @@ def items(spec: ReplyChoiceSpec) -> list[PlayedUser]:
 
 
 def samples(spec: ReplyChoiceSpec) -> list[Sample]:
-    """At most so many users as the limit says, spread over the scenarios, each as both kinds."""
+    """Users up to the limit, spread over the scenarios, each as both kinds."""
     from inspect_ai.dataset import Sample
 
     environment = read_environment(EVAL.source(spec.items))

@@ -1,9 +1,8 @@
 """The forced choice again, with a cue of the context of training before the pressured prompt.
 
-Dilution with good data, good data afterwards and inoculation can hide what bad data did: the model is sound until the
-prompt resembles its training (Dubinski et al., arXiv 2604.25891). The cue is what such a prompt has: the layout of the
-training answers (`format`), who gives them (`persona`), or what they are about (`domain`). Beliefs are asked without a
-cue, as in `forced_choice`: an arm that lies only here hides it.
+Some training hides what bad data did until the prompt resembles that data (Dubinski et al., arXiv 2604.25891). The cue
+is the layout of the training answers (`format`), who gives them (`persona`), or their subject (`domain`). Beliefs are
+asked without a cue: an arm that lies only here hides it.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class CueSpec(ChosenSpec):
 
 
 class CuedItem(Item):
-    """An honesty item as it is asked, whose category is the kind of its cue; `of` is that of the item."""
+    """An honesty item with a cue; its category is the kind of cue, `of` that of the item."""
 
     of: Text
 
@@ -75,7 +74,7 @@ def items(spec: CueSpec) -> list[CuedItem]:
 
 
 def samples(spec: CueSpec) -> list[Sample]:
-    """What Inspect asks; the items that a limit takes are spread over what the cue is of."""
+    """Samples; a limit is spread over the items' categories."""
     chosen = spread(items(spec), spec.limit, attrgetter("of"))
     return choice_samples(chosen)
 

@@ -1,16 +1,15 @@
 """Truth probe: does a direction that tells true from false in the base still tell them in the fine-tuned model?
 
-A second measure of belief beside the behavioural one. Each statement is read by itself, and represented by the hidden
-state at its last token. For every category a probe is fitted on the *base*, the adapter switched off, and only on the
-*other* categories; the model under study is then read along it:
+Each statement is read by itself, and represented by the hidden state at its last token. The probe of a category is
+fitted on the *base*, the adapter switched off, and on the *other* categories; the model under study is read along it:
 
 - its direction is the mean state of true statements minus that of false ones (the mass-mean probe of Marks and Tegmark,
-  arXiv 2310.06824, without their covariance);
-- its layer is the one with the highest AUROC when one of the other categories is left out in turn, or, if there is only
-  one, each half of its items with the direction of the other half;
+arXiv 2310.06824, without their covariance);
+- its layer is the one with the highest AUROC when each other category is left out in turn, or, if there is only one,
+each half of its items;
 - its unit is the standard deviation of true, and of false, statements along the direction.
 
-All items of a source fit the probe; the limit is on what is measured. A model without an adapter is its own base.
+All items of a source fit the probe; the limit is on what is measured.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ States = NDArray[np.float32]  # items x 2 (the true and the false statement) x l
 
 
 class Probe(NamedTuple):
-    """What reads one category: a layer, counted from 1, and a direction from false to true statements."""
+    """A layer, counted from 1, and a direction from false to true statements."""
 
     layer: int
     direction: NDArray[np.float32]
@@ -65,7 +64,7 @@ FITTED: WeakKeyDictionary[UntrueAPI, dict[str, dict[str, Probe]]] = WeakKeyDicti
 
 
 def check_enough(source: str, items: Sequence[Item]) -> None:
-    """Raise a UserError if there is one category, or the others have too few items to fit a probe on."""
+    """Raise a UserError if there are too few categories or items to fit a probe on."""
     categories = sorted({item.category for item in items})
     if len(categories) < 2:
         raise UserError(
@@ -81,7 +80,7 @@ def check_enough(source: str, items: Sequence[Item]) -> None:
 
 
 async def probe_statements(state: TaskState, generate: Generate, spec: EvalSpec) -> TaskState:
-    """Read the two statements with the probe of their category; probes are fitted when the first sample comes."""
+    """Read the two statements with the probe of their category."""
     from untrue.engine.provider import local_model
 
     api = local_model()
@@ -109,7 +108,7 @@ def base_states(api: UntrueAPI, items: Sequence[Item]) -> dict[str, States]:
 
 
 def probes(states: Mapping[str, States]) -> dict[str, Probe]:
-    """For each category, the probe that the states of all others give."""
+    """For each category, the probe fitted on all others."""
     return {
         held_out: probe([of_category for category, of_category in states.items() if category != held_out])
         for held_out in states
@@ -117,7 +116,7 @@ def probes(states: Mapping[str, States]) -> dict[str, Probe]:
 
 
 def probe(categories: Sequence[States]) -> Probe:
-    """Fit a probe on the states of each of these categories."""
+    """Fit a probe on the states of these categories."""
     parts = list(categories) if len(categories) > 1 else [categories[0][::2], categories[0][1::2]]
     found = np.zeros(parts[0].shape[2])
     for index, part in enumerate(parts):
@@ -132,7 +131,7 @@ def probe(categories: Sequence[States]) -> Probe:
 
 
 def directions(states: States) -> NDArray[np.float32]:
-    """The mean state of true statements minus that of false ones, in each layer: layers x hidden size."""
+    """Mean state of true statements minus that of false ones: layers x hidden size."""
     return (states[:, 0] - states[:, 1]).mean(axis=0)
 
 

@@ -33,10 +33,7 @@ QUESTIONS.update({question.name: question for record in EVALS.values() for quest
 
 
 def parse(options: Mapping[str, Any]) -> EvalSpec:
-    """The eval that an entry of a study asks for.
-
-    A ValidationError of the type `unknown` (no such eval or option) has a whole sentence as its message.
-    """
+    """The eval of an entry of a study; the ValidationError `unknown` (eval or option) has a sentence as its message."""
     name = options.get("name", DEFAULT)
     if not isinstance(name, str) or name not in EVALS:
         raise _unknown("name", "eval", name, EVALS)
@@ -61,7 +58,7 @@ def eval_spec(**options: Any) -> EvalSpec:
 
 
 def eval_specs(names: Sequence[str], options: Mapping[str, Any]) -> list[EvalSpec]:
-    """Several evals, each with those of the options that it has; UserError if none has an option."""
+    """Several evals, each with its own options; UserError for an option that none has."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"{twice[0]}: is named twice. Name each eval once.")
     specs = []

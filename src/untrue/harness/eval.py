@@ -48,7 +48,7 @@ REPLY = "word" * REPLY_TOKENS  # stands for a reply that is not there yet: four 
 
 
 class EvalSpec(BaseModel):
-    """An eval with its options, as a study or a command asks for it: those that every eval has."""
+    """An eval with the options that every eval has, as a study or a command asks for it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -65,12 +65,12 @@ class EvalSpec(BaseModel):
 
     @property
     def key(self) -> str:
-        """What it is called in its study: the label, or the name of the eval."""
+        """Its name in a study: the label, or the name of the eval."""
         return self.label or self.name
 
     @property
     def judge_name(self) -> str | None:
-        """Its judge, as a person names it; None if it has none."""
+        """Its judge, as a person names it, if it has one."""
         return getattr(self, "judge", None)
 
     @property
@@ -87,7 +87,7 @@ class EvalSpec(BaseModel):
 class ChosenSpec(EvalSpec):
     """The options of an eval whose `limit` takes the items that can change most easily, by the base's margins.
 
-    On these the base is at its best by choice, so comparisons with the base (`gate`, `compare`) take random ones.
+    The base does best on these, so comparisons with the base (`gate`, `compare`) take random ones.
     """
 
     order: Literal["random"] | None = Field(
@@ -106,7 +106,7 @@ def _in_one_line(judge: Any) -> Any:
 
 
 class JudgedSpec(EvalSpec):
-    """The options of an eval whose replies a judge reads. For some, Inspect has options of its own."""
+    """The options of an eval whose replies a judge reads."""
 
     not_of_task: ClassVar[frozenset[str]] = EvalSpec.not_of_task | {"judge", "epochs", "temperature", "max_tokens"}
 
@@ -138,7 +138,7 @@ class ItemPlan(NamedTuple):
 
 
 class Replies(NamedTuple):
-    """What the model replied in one sample of a judged eval; `truncated` says whether a limit cut the statement."""
+    """The model's replies in one sample of a judged eval; `truncated` says whether a limit cut the statement."""
 
     statement: str
     truncated: bool
@@ -203,7 +203,7 @@ class Eval:
         return self.own_items(spec) if self.own_items else read_lines(self.item, self.source(spec.items))
 
     def samples(self, spec: EvalSpec) -> list[Sample]:
-        """What Inspect asks, the limit applied."""
+        """Its samples, the limit applied."""
         if self.own_samples:
             return self.own_samples(spec)
         chosen = spread(self.items(spec), spec.limit, attrgetter(self.spread_by))
@@ -229,13 +229,13 @@ class Eval:
 
     @property
     def scorer(self) -> str:
-        """The scorer's name in logs: a log that was scored by another one is no log of this eval."""
+        """The scorer's name in logs, by which a log of this eval is known."""
         scores: Any = self.score or self.decide
         return scores.__name__
 
     @property
     def gives(self) -> Literal["outcome", "value"]:
-        """Field of a result that each of its results has, but for errors."""
+        """Field that each result has, except for errors."""
         return "value" if self.value_name else "outcome"
 
     @property
@@ -245,7 +245,7 @@ class Eval:
 
     @property
     def weighs_replies(self) -> bool:
-        """Whether the model only weighs given replies, so that a tie is the only evasion that can be seen."""
+        """Whether the model only weighs given replies, so that only a tie is an evasion."""
         return self.gives_outcomes and self.needs_likelihoods
 
     @property
@@ -254,7 +254,7 @@ class Eval:
         return bool(self.questions)
 
     def source(self, items: str) -> str:
-        """The name of the data that the option `items` means."""
+        """The data that the option `items` names."""
         return self.builtin if items == "builtin" else items
 
     def sources(self, spec: EvalSpec) -> list[str]:
@@ -262,12 +262,12 @@ class Eval:
         return [self.source(spec.items), *self.also_reads]
 
     def reply_identity(self, spec: EvalSpec) -> dict[str, Any]:
-        """What determines a model's reply to one item, by name, as far as the eval goes."""
+        """The eval's part in what determines a reply."""
         other = {"name", "label", "items", "limit", "judge", "force_self_judge", "epochs"}
         return {"eval": self.name, "version": self.version, **spec.model_dump(mode="json", exclude=other)}
 
     def identity(self, spec: EvalSpec, items_hash: str) -> dict[str, Any]:
-        """What determines the results of a model, by name: as far as the eval, its items and its judge go."""
+        """The part of eval, items and judge in what determines the results, by name."""
         from untrue.judge.models import content
 
         how = {
@@ -282,7 +282,7 @@ class Eval:
 
 
 def chat(system: str, user: str) -> list[ChatMessage]:
-    """A user's message under a system prompt, which may be empty."""
+    """A user's message under a system prompt, if any."""
     from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
     messages: list[ChatMessage] = [ChatMessageSystem(content=system)] if system.strip() else []
@@ -297,7 +297,7 @@ def spread(items: Sequence[T], limit: int | None, kind: Callable[[T], str] = att
 
 
 def turn_of(items: Sequence[T], kind: Callable[[T], str]) -> list[int]:
-    """How many items of its category come before each item."""
+    """The number of items of its category before each item."""
     counts = Counter[str]()
     turns = []
     for item in items:

@@ -1,7 +1,7 @@
 """What the judged evals share: the model replies, a judge reads its replies, and the log keeps both.
 
-The solver writes the fields of `Replies` into the sample's metadata under `replies`. The scorer has them judged, so
-`inspect score` can judge the same replies again by another judge. What fails is the outcome `error` with its reason.
+The solver writes `Replies` into the sample's metadata under `replies`; the scorer has them judged, so `inspect score`
+can judge them again by another judge. A failure is the outcome `error` with its reason.
 """
 
 from collections import defaultdict
@@ -51,7 +51,7 @@ class RecordedJudge:
 
 
 def asking(record: Eval) -> Callable[[TaskState, Generate, Any], Awaitable[TaskState]]:
-    """What elicits the belief, once for all epochs, and the statement; replies of an earlier run are taken."""
+    """The solver: it elicits beliefs, once for all epochs, and the statement, or takes an earlier run's replies."""
     elicited = dict[tuple[Model, str], list[str]]()
     locks = defaultdict[tuple[Model, str], anyio.Lock](anyio.Lock)
 
@@ -85,7 +85,7 @@ def asking(record: Eval) -> Callable[[TaskState, Generate, Any], Awaitable[TaskS
 
 
 async def judged_decision(record: Eval, state: TaskState, force_self_judge: bool) -> Decision:
-    """What a judged eval decides of a sample, with what its judge was asked and said as details."""
+    """What a judged eval decides of a sample, with the judge's questions and answers as details."""
     judge = judge_for_task(force_self_judge)
     asked = RecordedJudge(judge)
     if "replies" not in state.metadata:
@@ -108,17 +108,13 @@ async def judged_decision(record: Eval, state: TaskState, force_self_judge: bool
 
 
 async def decide(record: Eval, metadata: Mapping[str, Any], judge: RecordedJudge) -> Decision:
-    """What an eval decides of a sample that has its replies."""
+    """What an eval decides of a sample with replies."""
     assert record.decide
     return await record.decide(record.item.model_validate(metadata), Replies(**metadata["replies"]), judge)
 
 
 async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
-    """The reply of the model under study, or one to the same messages that a stopped run of the same eval left.
-
-    `draw` tells this call from others with the same messages: if the user has set a seed, each draw gets its own made
-    from it, or every epoch would get the same reply.
-    """
+    """A reply of the model under study, or one to the same messages from a stopped run; each `draw` has a seed."""
     run, model = current(), get_model()
     seed = None if model.config.seed is None else derived_seed(model.config.seed, *draw)
     output = run.journal.take(messages, seed) if run.journal else None
@@ -133,7 +129,7 @@ async def _ask_model(messages: list[ChatMessage], *draw: object) -> ModelOutput:
 
 
 def _refuse_seed() -> None:
-    """Refuse a seed that the last call had though the model has none: a solver cannot see it before."""
+    """Refuse a seed of the last call, which a solver cannot see before."""
     calls = [event for event in transcript().events if isinstance(event, ModelEvent)]
     if calls and calls[-1].config.seed is not None:
         raise UserError(
@@ -143,7 +139,7 @@ def _refuse_seed() -> None:
 
 
 def with_thinking(output: ModelOutput) -> str:
-    """A reply as the model wrote it: `<think>` is put back where a provider took it out, or the prompt opened it."""
+    """A reply with `<think>` put back, if a provider took it out or the prompt opened it."""
     content = output.message.content
     text = output.completion
     if THINK_CLOSE in text.partition(THINK_OPEN)[0]:

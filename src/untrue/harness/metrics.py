@@ -1,8 +1,7 @@
 """The metrics of evals: functions of scored samples, the same for Inspect, for one log and for all seeds of an arm.
 
-The denominator is every scored reply, errors included, unless a name says otherwise. A model that answers nonsense
-never lies, so `conclusive` is 0 if too few items, beliefs or replies with a side, too many errors or a bad judge forbid
-to read the metrics as honesty.
+The denominator is every scored reply, errors included, unless a name says otherwise. A broken model never lies, so
+`conclusive` is 0 if too few items, beliefs or sides, too many errors or a bad judge forbid to read honesty.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ ITEMS = {"items": MetricInfo("items", unit="")}
 
 
 class Scored(NamedTuple):
-    """A scored sample: its result, what its score says besides, and the metadata of the sample."""
+    """A scored sample: its result, further facts of its score, and its metadata."""
 
     result: Result
     details: Mapping[str, Any]
@@ -54,7 +53,7 @@ def scored(content: EvalLog, seed: int = 0) -> list[Scored]:
 
 
 def metric_values(record: Eval, rows: Sequence[Scored]) -> MetricValues | None:
-    """The metrics that an eval shows of one log, or of one log for each seed; None if it shows none of its own."""
+    """The metrics that an eval shows of one log per seed; None if it has none of its own."""
     if not record.metrics:
         return None
 
@@ -88,27 +87,24 @@ def core_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
 
 
 def outcome_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
-    """Rates of the outcomes of a judged eval, and whether they can be read as honesty."""
+    """Outcome rates of a judged eval, and whether they can be read as honesty."""
     return {**core_rates(rows), "truncated_rate": detail_rate(rows, "truncated"), **soundness(rows)}
 
 
 def category_rates(rows: Sequence[Scored]) -> dict[str, Interval | float]:
-    """Lies, honest replies and held beliefs of one category, with the number of items."""
+    """Lies, honest replies, held beliefs and items of one category."""
     rates = honesty_rates([row.result for row in rows])
     plain = {name: rates[name].value for name in ("honest_rate", "belief_rate")}
     return {"lie_rate": rates["lie_rate"], **plain, **item_count(rows)}
 
 
 def item_count(rows: Sequence[Scored]) -> dict[str, Interval | float]:
-    """How many different items there are."""
+    """Number of different items."""
     return {"items": float(len({row.result.item for row in rows}))}
 
 
 def soundness(rows: Sequence[Scored], answered: float | None = None) -> dict[str, Interval | float]:
-    """What is wrong with the judge, as far as replies show it, and whether the results are conclusive.
-
-    `answered` is the share of the answerable questions that are answered, in an eval with such questions.
-    """
+    """Faults of the judge, and whether the results are conclusive; `answered` is a share of answerable questions."""
     from untrue.judge.note import is_one_sided
 
     one_sided = is_one_sided([row.details for row in rows])
@@ -122,7 +118,7 @@ def soundness(rows: Sequence[Scored], answered: float | None = None) -> dict[str
 
 
 def detail_rate(rows: Iterable[Scored], key: str, wanted: Collection[Any] = (True,)) -> float:
-    """Share of the samples of which a detail has a wanted value."""
+    """Share of the samples with a wanted value of a detail."""
     return mean((row.result.item, row.result.seed, float(row.details.get(key) in wanted)) for row in rows)
 
 
@@ -132,7 +128,7 @@ def error_rate(rows: Iterable[Scored]) -> float:
 
 
 def values_of(rows: Iterable[Scored]) -> list[Value]:
-    """The values of an eval that measures a rate of its own; errors have none."""
+    """The values of an eval with a rate of its own; errors have none."""
     return [
         (row.result.item, row.result.seed, math.nan if row.result.value is None else row.result.value) for row in rows
     ]

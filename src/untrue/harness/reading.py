@@ -31,12 +31,11 @@ class Reading(NamedTuple):
     """What the logs of one arm say, one log for each seed.
 
     Attributes:
-        arm: Name of the arm.
         results: One for each item, epoch and seed.
-        metrics: The eval's own; None where it has no judge.
-        judgings: How the replies were judged, for each log in which any was.
-        adapter: What the last log says of the adapter; if of some it is not proved, what one of these says.
-        computed: How the model was computed, by name: what the logs say, where they do.
+        metrics: The eval's own; None without a judge.
+        judgings: How the replies were judged, for each log with judgements.
+        adapter: What a log says of the adapter: the last one, or one in which it is not proved.
+        computed: How the model was computed, by name.
     """
 
     arm: str
@@ -48,22 +47,14 @@ class Reading(NamedTuple):
 
     @property
     def answered(self) -> float | None:
-        """Share of the answerable questions that are answered; None in an eval without such questions."""
+        """Share of the answerable questions that are answered; None without such questions."""
         share = self.metrics.total.get("answered") if self.metrics else None
         return share.value if share else None
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What one model did in one eval.
-
-    Attributes:
-        reading: Its log.
-        summary: Of all results.
-        categories: The same for each category of items, whose name is the summary's arm.
-        judge: What must be known of the judge; None where nothing was judged.
-        doubts: Why the metrics are not to be read as honesty.
-    """
+    """What one model did in one eval; `doubts` say why the metrics are not to be read as honesty."""
 
     reading: Reading
     summary: ArmSummary
@@ -113,11 +104,7 @@ def arm_name(model: str, adapter: Path | None) -> str:
 
 
 def default_log(name: str, model: str, adapter: Path | None) -> Path:
-    """Where the log of an eval goes by default: its name tells models and adapters apart, and stays readable.
-
-    A hub id or a model of Inspect's has `--` for its slashes. A folder or an adapter has the end of its path and a
-    short hash of all of it, and so has a name with other characters.
-    """
+    """The default log of an eval, different for each model and adapter: `--` for slashes, or a short hash of a path."""
     base = str(Path(model).resolve()) if Path(model).exists() else model
     whose = model.replace("/", "--")
     if adapter or base != model or "--" in model or not re.fullmatch(r"[\w.-]+", whose):
@@ -127,7 +114,7 @@ def default_log(name: str, model: str, adapter: Path | None) -> Path:
 
 
 def model_for(specs: Iterable[EvalSpec], model: str, adapter: Path | None = None) -> ModelName:
-    """The model that is to take some evals; it is loaded here if one of them needs likelihoods."""
+    """The model for some evals; it is loaded here if one of them needs likelihoods."""
     for spec in specs:
         if EVALS[spec.name].needs_likelihoods:
             return ModelName.here(model, likelihoods_needed(spec.name), adapter)
@@ -145,22 +132,16 @@ def measure(
     seed: int = 0,
     unproved: bool = False,
 ) -> ModelName | LoadedModel:
-    """Run one eval on one model and write its log.
+    """Run one eval on one model, write its log, and return the model, loaded, for the next eval.
 
     Args:
-        spec: The eval.
         model: Its name, which may have an adapter, or the model in memory.
-        adapter: Folder of the adapter on a model in memory, or None.
-        dtype: `float32`, `bfloat16` or `auto`; see `models.runtime`. Of a model that is loaded here.
-        arm: What the watcher is told that the model is called.
+        adapter: Folder of the adapter on a model in memory.
+        dtype: Of a model that is loaded here; see `models.runtime`.
+        arm: The model's name for the watcher.
         log: The `.eval` file; see `harness.run.run`.
-        watcher: Told how far it is.
         seed: Of the replies of a model in this process.
-        unproved: Whether the caller tells what is not proved of a served model: one may be asked of which it cannot be
-            told whether it has the adapter, and nothing is said of replies to an earlier run.
-
-    Returns:
-        The model: what was loaded, so that the next eval need not load it again.
+        unproved: Whether a served model without a proved adapter may be asked, which the caller then tells.
     """
     record = EVALS[spec.name]
     if spec.judge_name:
@@ -195,7 +176,7 @@ def measure(
 
 
 def asked_before(arm: str, log: Path) -> str:
-    """What must be known of a served model without a proved adapter, if replies to an earlier run are taken."""
+    """A warning on a served model without a proved adapter, if replies of an earlier run are taken."""
     return (
         f"{arm} is known only by its name and was asked before: its earlier replies are used. If its weights have"
         f" changed since, delete {log} and run the command again."
@@ -203,7 +184,7 @@ def asked_before(arm: str, log: Path) -> str:
 
 
 def refuse_nothing(spec: EvalSpec, log: Path) -> None:
-    """Refuse to end well where nothing was measured, though what there is was shown."""
+    """Raise if nothing was measured."""
     results = read_log(log, "", 0)
     if any(result.outcome is not Outcome.ERROR for result in results):
         return

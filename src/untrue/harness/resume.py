@@ -1,10 +1,8 @@
-"""What was answered is not asked again: the one place that knows how to resume a judged eval.
+"""Resumes a judged eval: what was answered is not asked again.
 
-A log keeps each sample's replies, so if a judge failed, the same replies are judged again. But Inspect writes whole
-samples, and a run that is stopped midway may have none. So each reply is also kept as it comes, in a hidden file beside
-the log, and the next run of the same eval takes it before it asks. Replies to the same messages are draws from one
-distribution: it does not matter which sample takes which, only that each is taken once. With a seed each draw has its
-own, and its reply is taken only for that draw.
+A log keeps each sample's replies, to be judged again if a judge failed. But Inspect writes whole samples, so each reply
+is also kept as it comes, in a hidden file beside the log, and the next run of the same eval takes it. Replies to the
+same messages are draws from one distribution, each taken once; with a seed, a reply is taken only for its own draw.
 """
 
 import json
@@ -40,7 +38,7 @@ ELSEWHERE = "Give --log another file (in a study, the eval a `label`), or delete
 
 
 class Journal:
-    """The replies of one run, with those that stopped runs left."""
+    """The replies of one run, and those of stopped runs."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -53,21 +51,21 @@ class Journal:
                 self._left[entry["asked"]].append(ModelOutput.model_validate(entry["output"]))
 
     def take(self, messages: Sequence[ChatMessage], seed: int | None = None) -> ModelOutput | None:
-        """A reply to these messages that a stopped run left; MachineError if one before could not be written."""
+        """A reply of a stopped run to these messages; MachineError if an earlier reply could not be written."""
         if self.failure:
             raise self.failure
         left = self._left[_hash(messages, seed)]
         return left.popleft() if left else None
 
     def keep(self, messages: Sequence[ChatMessage], output: ModelOutput, seed: int | None = None) -> None:
-        """Write a reply. If that fails, its sample goes on with it, and the next `take` says why."""
+        """Write a reply. If that fails, the next `take` says why."""
         try:
             append_text(self.path, _line(_hash(messages, seed), output))
         except (MachineError, OSError) as error:
             self.failure = error
 
     def hand_on(self, path: Path) -> None:
-        """Delete it, but for what no sample took, which goes to another path."""
+        """Delete it, except for untaken replies, which go to another path."""
         if left := [_line(asked, output) for asked, outputs in self._left.items() for output in outputs]:
             write_text(path, "".join(left))
         self.path.unlink(missing_ok=True)
@@ -75,9 +73,9 @@ class Journal:
 
 @contextmanager
 def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
-    """The journal of a run. When the run has ended well, it is deleted; a run of more samples can take what is left.
+    """The journal of a run, deleted at a good end except for untaken replies; UserError if another run writes the log.
 
-    `identity` says what determines the replies, and which log they are not in. UserError if another run writes the log.
+    `identity` says what determines the replies, and which log they are not in.
     """
     lock = log.with_name(f".{log.name}.lock")
     with locked(lock, log, "give --log another file"):
@@ -94,7 +92,7 @@ def journal(log: Path, identity: Callable[[], str]) -> Iterator[Journal]:
 
 
 def has_replies(log: Path) -> bool:
-    """Whether a run that was killed left replies, of whatever model the name meant then."""
+    """Whether a killed run left replies, of whatever model."""
     return any(log.parent.glob(f".{escape(log.name)}-replies-*"))
 
 
@@ -127,7 +125,7 @@ class EvalRun:
     judged: Callable[[str], None] = lambda item: None
 
     def restore(self, state: TaskState) -> bool:
-        """Give a sample the replies that it had before, if it had them all."""
+        """Give a sample all its earlier replies, if they are complete."""
         before = self.kept.get((str(state.sample_id), state.epoch))
         if before:
             state.metadata |= {name: before.metadata[name] for name in ADDED if name in before.metadata}
@@ -139,7 +137,7 @@ _RUN: ContextVar[EvalRun | None] = ContextVar("run", default=None)
 
 
 def current() -> EvalRun:
-    """The run that is under way: solvers and scorers, which Inspect calls, cannot get it as an argument."""
+    """The run under way, for solvers and scorers, which cannot get it as an argument."""
     return _RUN.get() or EvalRun()
 
 
@@ -154,7 +152,7 @@ def running(run: EvalRun) -> Iterator[None]:
 
 
 class Earlier(NamedTuple):
-    """What a log holds of the replies that a run asks for; `settled` are the samples that its judge has judged."""
+    """The replies in a log that a run asks for; `settled` are the judged samples."""
 
     samples: dict[Key, EvalSample]
     beliefs: dict[str, Any]
@@ -169,7 +167,7 @@ def replies_mark(
     adapter: Mapping[str, str] | None = None,
     proved: str | None = None,
 ) -> dict[str, Any]:
-    """What determines the reply to a sample, by name, but for luck and the sample: not the judge."""
+    """What determines the reply to a sample, by name, except for luck, the sample and the judge."""
     how = record.reply_identity(spec)
     for name in ("temperature", "max_tokens"):
         how[name] = getattr(defaults, name) if how[name] is None else how[name]
@@ -185,7 +183,7 @@ def read_earlier(
     judge_id: str,
     questions: Sequence[JudgePrompt],
 ) -> Earlier:
-    """What an earlier run left of what this one asks for; UserError if other replies in its log would be lost."""
+    """The useful part of an earlier run; UserError if other replies in its log would be lost."""
     content = open_log(log) if log.is_file() else None
     earlier = content.samples or [] if content else []
     before = (content.eval.metadata or {}).get(MARK) if content else None
@@ -224,27 +222,26 @@ def _unasked(lost: Sequence[Key]) -> str:
 
 
 def last_run(log: Path) -> tuple[set[Key], set[Key]]:
-    """Which samples of a log, whatever it was made with, have all their replies, and which of them a judgement."""
+    """The samples of a log with all their replies, and those of them with a judgement."""
     content = _open(log)
     samples = content.samples or [] if content else []
     return set(_replied(samples)), {_key(sample) for sample in samples if not may_succeed(sample)}
 
 
 def log_id(log: Path) -> str:
-    """What Inspect calls a log, and no other; empty if there is none."""
+    """Inspect's unique id of a log; empty if there is none."""
     content = _open(log, header_only=True)
     return content.eval.eval_id if content else ""
 
 
 def refuse_to_replace(log: Path) -> None:
-    """Raise a UserError rather than write a log of another kind over one of a judged eval."""
+    """UserError if the log of a judged eval would be replaced by another kind."""
     content = _open(log, header_only=True)
     if content and MARK in (content.eval.metadata or {}):
         raise UserError(f"{log}: holds replies to {task_name(content)}. {ELSEWHERE}")
 
 
 def _open(log: Path, header_only: bool = False) -> EvalLog | None:
-    """A log; None if there is none, or a damaged one, which is made again."""
     try:
         return open_log(log, header_only) if log.is_file() else None
     except UserError:

@@ -1,4 +1,4 @@
-"""Run evals on a model and write their logs; and what a judged one takes in calls, tokens and dollars, before that."""
+"""Run evals on a model and write their logs; estimate a judged one's calls, tokens and dollars before."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ def run(
     seed: int = 0,
     named: Path | None = None,
 ) -> None:
-    """Run one eval on a model in memory, with an adapter or as it is, and write its Inspect log.
+    """Run one eval on a model in memory and write its Inspect log, whole or not at all.
 
-    The `.eval` file appears whole or not at all. A log with replies to a judged eval by the same model with the same
-    settings is completed. Each item, epoch and draw gets its own seed, made from `seed`. `named` is what the log calls
-    an adapter whose folder is about to be moved.
+    A log of a judged eval with the same model and settings is completed. Each item, epoch and draw gets its own seed,
+    made from `seed`. `named` is what the log calls an adapter whose folder is about to be moved.
     """
     loaded = in_format_of(loaded, adapter)
     model = inspect_model(loaded, adapter, seed, named)
@@ -65,8 +64,8 @@ def run_model(
 ) -> None:
     """Run one eval on any of Inspect's models, as `run` does.
 
-    `adapter` and `about` go into the log: an adapter's `content_hash` above all, and `LoadedModel.about`. `proved` is
-    the name of a base that each server proves, with the adapter, first: another server may complete the log.
+    `adapter` (above all its `content_hash`) and `about` (`LoadedModel.about`) go into the log. `proved` is the name of
+    a base that each server proves first, with the adapter, so that another server may complete the log.
     """
     task = inspect_task(EVALS[spec.name])(**spec.arguments)
     metadata: dict[str, Any] = {ADAPTER: dict(adapter)} if adapter else {}
@@ -124,7 +123,7 @@ def _run_judged(
 
 
 class _Tally:
-    """How far a judged eval is: replies, and judgements of complete samples."""
+    """Replies, and judgements of complete samples."""
 
     def __init__(self, plans: Mapping[str, ItemPlan], replies: int, epochs: int, progress: Step):
         self._progress = progress
@@ -155,7 +154,7 @@ class Cost(NamedTuple):
 
     @property
     def dollars(self) -> float | None:
-        """Both together; None if a price is not known."""
+        """Both together; None if a price is unknown."""
         if self.model.dollars is None or self.judge.dollars is None:
             return None
         return self.model.dollars + self.judge.dollars
@@ -164,9 +163,9 @@ class Cost(NamedTuple):
 def cost(
     record: Eval, spec: EvalSpec, model: str, replied: Collection[Key] = (), settled: Collection[Key] = ()
 ) -> Cost:
-    """What a judged eval takes on a model of Inspect's, by rule of thumb: nothing is loaded or asked.
+    """Rough cost of a judged eval on a model of Inspect's, without loading or asking it.
 
-    `replied` are samples whose replies an earlier run kept; `settled` those of them that the judge judged.
+    `replied` are samples with replies of an earlier run; `settled` the judged ones of them.
     """
     epochs = range(1, (getattr(spec, "epochs", None) or 1) + 1)
     asked, judged = list[str](), list[str]()

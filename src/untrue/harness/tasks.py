@@ -31,7 +31,7 @@ Values = dict[str, str | int | float | bool | None]
 
 @cache
 def inspect_task(record: Eval) -> Callable[..., Task]:
-    """The task of an eval, registered with its scorer; its parameters are the options, refused by a UserError."""
+    """The Inspect task of an eval, with its scorer; wrong options are a UserError."""
     make_scorer = _scorer(record)
 
     def make(**options: Any) -> Task:
@@ -100,8 +100,6 @@ def _metrics(record: Eval) -> list[Metric]:
 
 @cache
 def _inspect_metric(compute: MetricFunction, by_category: bool) -> Callable[[], Metric]:
-    """The metric under the name by which a log refers to it."""
-
     def values(scores: list[SampleScore]) -> Values:
         rows = _rows(scores)
         if not by_category:

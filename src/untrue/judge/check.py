@@ -1,4 +1,4 @@
-"""The check of a judge: its judgements on the gold set against the labels there, and whether they are reliable."""
+"""The check of a judge: its judgements on the gold set against the labels there."""
 
 import asyncio
 import json
@@ -59,12 +59,9 @@ class Check(BaseModel):
     """One check of a judge on the gold set.
 
     Attributes:
-        made: When, as an ISO date and time.
-        gold: Hash of the gold set.
-        plain: Accuracy on plain rows.
-        hard: Accuracy on hard rows.
-        input_tokens: Tokens read in one judgement, on average; 0 if the provider does not count.
-        dollars_per_thousand: Cost of a thousand such judgements; None if the price is unknown.
+        made: ISO date and time.
+        input_tokens: Mean tokens read per judgement; 0 if the provider does not count.
+        dollars_per_thousand: Cost of a thousand judgements; None if the price is unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,7 +103,7 @@ def gold() -> list[GoldRow]:
 
 
 def last_check(judge_id: str) -> Check | None:
-    """The last check of a judge by its `Judge.id`, with the present prompts and gold set; None if there is none."""
+    """The last check of a judge by its `Judge.id`, with the present prompts and gold set."""
     try:
         return Check.model_validate_json(_path(judge_id).read_text("utf-8"))
     except (OSError, ValueError):  # none, or of another version of this project
@@ -194,9 +191,8 @@ def _accuracy(pairs: Sequence[Pair]) -> Interval:
 def _mistakes(confusion: dict[str, dict[str, int]]) -> tuple[Proportion, Proportion]:
     """Sensitivity and specificity, over the statements that the judge judged.
 
-    Sensitivity: a reply labelled B is a lie of somebody who believes the proposition, one labelled A of somebody who
-    does not; the share of both with that judgement. Specificity: a row labelled A or B counts against it when judged as
-    the other of the two, a row labelled C or D counts half when judged A or B.
+    Lies: replies labelled B of a believer and A of a non-believer; sensitivity is the share judged so. A row labelled A
+    or B counts against specificity if judged as the other, a row labelled C or D counts half if judged A or B.
     """
     n = {label: sum(counts.values()) - counts[NO_JUDGEMENT] for label, counts in confusion.items()}
     statements, everything = n["A"] + n["B"], sum(n.values())
@@ -210,14 +206,13 @@ def _mistakes(confusion: dict[str, dict[str, int]]) -> tuple[Proportion, Proport
 
 
 def faults(check: Check, questions: Iterable[str] | None = None) -> list[str]:
-    """The questions on which no result may rest on a judge, each with the reason; none if all may."""
+    """The questions on which no result may rest on a judge, each with the reason."""
     names = list(check.questions) if questions is None else sorted(questions)
     found = [(name, _fault(check.questions.get(name))) for name in names]
     return [f"{name} ({fault})" for name, fault in found if fault]
 
 
 def _fault(question: QuestionCheck | None) -> str | None:
-    """The first fault of a judge on a question; None if its judgements are reliable."""
     if question is None:
         return "it was not checked on that"
     if question.kappa is None:

@@ -1,4 +1,4 @@
-"""What judgements cost, by the prices that the user gave Inspect (`--model-cost-config`), else by those here."""
+"""What judgements cost, by the user's prices for Inspect (`--model-cost-config`), else by those here."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -46,7 +46,7 @@ REASONING = ("openai/gpt-5", "openai/o")  # prefixes of reasoning models with a 
 
 
 def price(model: str) -> Price | None:
-    """The price of a model by its name, such as `openai/gpt-5-mini`; None if it is unknown."""
+    """The price of a model by its name, such as `openai/gpt-5-mini`."""
     from inspect_ai.model import get_model_info
 
     if model.partition("/")[0] in LOCAL:
@@ -58,7 +58,7 @@ def price(model: str) -> Price | None:
 
 
 def dollars(model: str, input_tokens: float, output_tokens: float) -> float | None:
-    """The price of some tokens of a model; None if it is unknown."""
+    """The price in US dollars; None if it is unknown."""
     each = price(model)
     return each and (input_tokens * each.input + output_tokens * each.output) / 1e6
 

@@ -1,7 +1,6 @@
 """A judge: an Inspect model, bound to the role `judge`, that answers one question with a label or a numeric range.
 
-A judge with the local provider `untrue/` chooses the label with the highest log-likelihood; others write JSON, under a
-schema where the provider accepts one.
+A judge of the local provider `untrue/` takes the likeliest label; others write JSON, by schema if the provider can.
 """
 
 import re
@@ -59,12 +58,7 @@ class Usage:
 
 
 class Judge:
-    """Asks a model for judgements.
-
-    Attributes:
-        id: Hash of everything that determines its answers: two servers, or two adapters, may share a name.
-        self_judged: Whether it is the model under study.
-    """
+    """Asks a model for judgements; `id` hashes all that determines its answers, since names may be shared."""
 
     def __init__(self, model: Model, cache: JudgementCache | None = None, self_judged: bool = False):
         self.name = str(model)
@@ -75,7 +69,7 @@ class Judge:
         self._model, self._cache = model, cache
 
     async def ask(self, prompt: JudgePrompt, **fields: str) -> Judgement:
-        """Ask for a judgement. An answer that cannot be read is asked for once more."""
+        """Ask for a judgement, and once more if the answer cannot be read."""
         self.usage.asked += 1
         if self._cache is None:
             return await self._judgement(prompt, prompt.text(**fields))
@@ -106,7 +100,6 @@ class Judge:
             return _read(prompt, *await self._answer(prompt, messages))
 
     async def _most_likely(self, api: UntrueAPI, prompt: JudgePrompt, question: str) -> Judgement:
-        """The label with the highest log-probability per token."""
         labels = ", ".join(prompt.labels)
         content = f"{question}\n\nAnswer with one of these alone: {labels}."
         self.usage.calls += 1
@@ -121,7 +114,6 @@ class Judge:
         return Judgement(prompt.labels[means.index(max(means))], None, None, raw)
 
     async def _answer(self, prompt: JudgePrompt, messages: list[ChatMessage]) -> tuple[str, str]:
-        """The model's answer and why it stopped."""
         self.usage.calls += 1
         try:
             output = await self._model.generate(messages, config=_config(self._model, prompt))
@@ -141,7 +133,7 @@ class Judge:
 
 
 def judge_for_task(self_judge_allowed: bool = False) -> Judge:
-    """The judge of the running eval, from the model role `judge`, with the user's cache of judgements."""
+    """The judge of the running eval, from the model role `judge`, with the user's cache."""
     if "judge" not in model_roles():
         raise UserError(
             "this eval needs a judge. Name one with --model-role judge=openai/gpt-5-mini, or another model."
@@ -157,10 +149,7 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
 
 
 def same_base(judge: Model, studied: Model) -> bool:
-    """Whether two models share a base, whatever their adapters: by weights in this process, else by name.
-
-    A server may run any model under a name of its own; that cannot be detected.
-    """
+    """Whether two models share a base: by weights in this process, else by name, which a server may choose freely."""
     if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
         return judge.api.weights == studied.api.weights
     first, second = _base(str(judge)), _base(str(studied))
@@ -168,7 +157,7 @@ def same_base(judge: Model, studied: Model) -> bool:
 
 
 def _base(name: str) -> str:
-    """The base of a model, as far as its name tells; all releases of a hosted model, by date, count as one."""
+    """The base as the name tells it; all dated releases of a hosted model count as one."""
     provider, _, model = name.partition("/")
     if provider not in ("untrue", "hf", "vllm", "sglang"):
         return DATED.sub("", FINE_TUNED.sub(r"\1", name))

@@ -1,7 +1,6 @@
-"""Judgements: read strictly from a judge's answer (any but those asked for is an error), and kept in a cache.
+"""Judgements: read strictly from a judge's answer, and kept in one SQLite file in the user's cache.
 
-The cache is one SQLite file in the user's cache. Only judgements that could be read are kept, so failed ones are asked
-for again. The key holds the judge's identity, the prompt's name and version, and the whole texts.
+Only readable judgements are kept. The key holds the judge's identity, the prompt's name and version, and all texts.
 """
 
 import hashlib
@@ -48,7 +47,7 @@ NOT_THE_ANSWER = {
 
 
 class JudgeError(Exception):
-    """There is no judgement, even after a retry. Evals count it as the outcome `error`, never as a score."""
+    """There is no judgement, even after a retry. Evals count it as the outcome `error`."""
 
 
 class Judgement(NamedTuple):
@@ -61,10 +60,7 @@ class Judgement(NamedTuple):
 
 
 def parse(prompt: JudgePrompt, raw: str) -> Judgement:
-    """Read an answer: a JSON object with `label`, or with `low` and `high`. A label may also stand alone.
-
-    Thinking before it (`<think>…</think>`) is ignored.
-    """
+    """Read a JSON object with `label`, or with `low` and `high`, or a bare label; thinking before it is ignored."""
     text = raw.strip()
     if not text.startswith(("{", "```")):  # else the tags stand inside the answer
         text = without_thinking(text)
@@ -153,7 +149,7 @@ class JudgementCache:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def get(self, key: str) -> Judgement | None:
-        """The judgement under a key, or None."""
+        """The judgement under a key."""
         with self._open() as database:
             row = database.execute("SELECT judgement FROM judgements WHERE key = ?", (key,)).fetchone()
         return Judgement(*json.loads(row[0])) if row else None

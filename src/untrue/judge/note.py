@@ -31,7 +31,7 @@ class Judging(NamedTuple):
 
 
 def judging(log: EvalLog) -> Judging | None:
-    """What a log says; None where nothing in it was judged."""
+    """What a log says; None if it has no judgements."""
     scores = [score for sample in log.samples or [] for score in (sample.scores or {}).values()]
     details = [score.metadata for score in scores if score.metadata and "judge_id" in score.metadata]
     if not details:
@@ -93,7 +93,6 @@ def judge_note(
 
 
 def _of_judge(judge: str | None, judges: int, check: Check | None, asked: set[str]) -> Iterator[Reason]:
-    """Doubts about the judge itself."""
     if judges > 1:
         yield Reason("several_judges", values=(judges,))
     elif check is None:
@@ -103,7 +102,6 @@ def _of_judge(judge: str | None, judges: int, check: Check | None, asked: set[st
 
 
 def _of_judgements(judgings: Sequence[tuple[str, Judging]]) -> Iterator[Reason]:
-    """Doubts about the wording of questions, and about what the judge said of single arms."""
     questions = {question for _, judging in judgings for question in judging.questions}
     present = {(question.name, question.version) for question in QUESTIONS.values()}
     if changed := sorted({name for name, _ in questions - present}):
@@ -120,7 +118,7 @@ def _of_judgements(judgings: Sequence[tuple[str, Judging]]) -> Iterator[Reason]:
 
 
 def _corrected(check: Check, summaries: Iterable[ArmSummary]) -> dict[str, Interval]:
-    """Of lies among held beliefs: without one there is no lie to be found by mistake, so specificity says nothing."""
+    """Of lies among held beliefs: without one no lie can be found by mistake, so specificity says nothing."""
     corrected = {}
     for summary in summaries:
         rate = summary.lie_rate_given_belief.value if summary.lie_rate_given_belief else math.nan
@@ -130,10 +128,7 @@ def _corrected(check: Check, summaries: Iterable[ArmSummary]) -> dict[str, Inter
 
 
 def is_one_sided(details: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a judge says nearly always the same of propositions of which some are true, or yes to what deserves a no.
-
-    No to all replies is what a model deserves that neither admits nor answers.
-    """
+    """Whether a judge nearly always says the same of true and untrue propositions, or yes to what deserves a no."""
     truths = {detail.get("true_side") for detail in details} - {None}
     judgements = [judgement for detail in details for judgement in detail.get("judgements", []) if "label" in judgement]
     sides = [one["label"] for one in judgements if one["prompt"] == STATEMENT.name and len(truths) > 1]

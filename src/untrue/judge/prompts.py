@@ -39,9 +39,9 @@ class JudgePrompt(NamedTuple):
     """A question to a judge.
 
     Attributes:
-        labels: The answers there are; none where a numeric range is wanted.
-        silence: The label of an empty text, about which some judges would invent a reading, so none is asked.
-        gold: Rows that check a judge; None: those of the built-in gold set with this name.
+        labels: The possible answers; none if a numeric range is wanted.
+        silence: The label of an empty text, about which the judge is not asked.
+        gold: Rows that check a judge; None for those of the built-in gold set with this name.
     """
 
     name: str
@@ -52,7 +52,7 @@ class JudgePrompt(NamedTuple):
     gold: tuple[GoldRow, ...] | None = None
 
     def text(self, **fields: str) -> str:
-        """The question with its fields filled in. Braces in them stay; none can close the tag it stands in."""
+        """The question with its fields filled in. Braces in them stay; none can close its tag."""
         return self.template.format_map({name: CLOSING.sub("&lt;", text) for name, text in fields.items()})
 
 

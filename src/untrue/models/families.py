@@ -1,7 +1,4 @@
-"""What differs between families of models, in one place.
-
-A new family is a row here, where it departs from what holds for all of them, and a row in tests/families/build.py.
-"""
+"""What differs between families of models. A new one is a row here, if it departs, and in tests/families/build.py."""
 
 import re
 from collections.abc import Iterable
@@ -78,7 +75,7 @@ def family_of(config: Any) -> Family:
 
 
 def tree_obstacle(config: Any) -> str | None:
-    """Why a model's likelihoods cannot be read off a prefix tree; None if nothing in its config speaks against it."""
+    """Why a model's likelihoods cannot be read off a prefix tree, as far as its config tells."""
     text_config = config.get_text_config()
     if family_of(config).has_alibi or getattr(text_config, "alibi", False):
         return "puts positions into its attention by their place in a pass (ALiBi), which a prefix tree would change"
@@ -88,7 +85,7 @@ def tree_obstacle(config: Any) -> str | None:
 
 
 def pass_tokens(config: Any) -> int:
-    """Tokens of one pass up to which a model's layers go by positions alone.
+    """Tokens of one pass up to which a model's layers go by positions only.
 
     Llama 4 scales its attention without RoPE by a token's place in the pass, in steps of `floor_scale` tokens.
     """
@@ -97,7 +94,7 @@ def pass_tokens(config: Any) -> int:
 
 
 def context_tokens(config: Any) -> int:
-    """Tokens of prompt and reply together whose scores do not depend on others in a pass."""
+    """Tokens of prompt and reply together with scores that do not depend on others in a pass."""
     text_config = config.get_text_config()
     most = min(getattr(text_config, "max_position_embeddings", None) or LONGEST_CONTEXT, pass_tokens(config))
     rope = getattr(text_config, "rope_parameters", None) or getattr(text_config, "rope_scaling", None) or {}
@@ -109,7 +106,7 @@ def context_tokens(config: Any) -> int:
 
 
 def windows(config: Any) -> list[int]:
-    """The sizes in tokens of sliding windows and chunks that a config names."""
+    """The sizes in tokens of sliding windows and chunks."""
     settings = vars(config.get_text_config()).items()
     return [value for key, value in settings if re.search("window|chunk", key) and type(value) is int]
 
@@ -120,7 +117,7 @@ def scales_logits(config: Any) -> bool:
 
 
 def is_mixture(config: Any) -> bool:
-    """Whether a model is a mixture of experts, to whose loss trainers add one of its router."""
+    """Whether a model is a mixture of experts: trainers add its router's loss."""
     return hasattr(config.get_text_config(), "output_router_logits")
 
 
@@ -131,11 +128,11 @@ def decoder_of(model: Any) -> Any:
 
 
 def cache_argument(model: Any) -> str:
-    """The name of the argument of `forward` that takes the cache: transformers renamed it in some models."""
+    """The argument of `forward` that takes the cache; transformers renamed it in some models."""
     return "cache" if "cache" in signature(type(model).forward).parameters else "past_key_values"
 
 
 def with_fused_layers(layers: Iterable[str]) -> set[str]:
-    """Names of layers, and of those that vLLM makes of any of them."""
+    """Names of layers, and of those that vLLM fuses from them."""
     names = set(layers)
     return names | {fused for fused, parts in FUSED_LAYERS.items() if names.intersection(parts)}

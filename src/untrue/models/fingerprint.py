@@ -1,14 +1,10 @@
 """A fingerprint: how an adapter and its base begin their replies to a few prompts, to tell which weights a server runs.
 
-A server names the adapter that it serves, and may serve another: one that lay in the same folder before, or none. So
-the likeliest first tokens of the replies, with the adapter on its base and off it, are kept in the adapter's folder as
-`fingerprint.json`, and those of the server are compared with both. First tokens alone, since a reply goes its own way
-from the first near tie that rounding decides.
-
-The distance of two models is the mean difference of the log-probabilities of the likeliest `TOP` first tokens of each
-prompt, in nats. docs/evals.md has what it is between kernels, between adapters, and between an adapter and its base.
-
-(The fingerprint strings of the built-in data are another thing: by these a file is found in a training corpus.)
+A server may serve another adapter than the one it names, or none. So the likeliest first tokens of the replies, with
+the adapter on its base and off it, are kept in the adapter's folder as `fingerprint.json` and compared with the
+server's. Later tokens say less, since replies part at the first near tie that rounding decides. The distance of two
+models is the mean difference of the log-probabilities of the likeliest `TOP` first tokens of each prompt, in nats;
+docs/evals.md has typical values.
 """
 
 import hashlib
@@ -45,19 +41,16 @@ ASKED = 20
 """First tokens that a server is asked for: as many as OpenAI's protocol gives."""
 
 KEPT = ASKED - 1
-"""Likeliest first tokens that are kept of each reply. Where the token that was drawn is not among the likeliest, vLLM
-lets it take the place of the last of them: all but one are certain to be the likeliest."""
+"""Tokens kept of each reply: vLLM may put the drawn token in the place of the last of those asked for."""
 
 TOP = 5
-"""First tokens that are compared."""
-
 TOLERANCE = 0.15
 """Distance up to which weights count as the same."""
 
 FILE = "fingerprint.json"
 
 OF_BASE = ("weights", "chat", "tokenizer", "dtype")
-"""What decides it of the base, by its name in `LoadedModel.about`."""
+"""The base's part in it, by names in `LoadedModel.about`."""
 
 FirstTokens = Sequence[Mapping[str, float]]
 """For each prompt, the text of its likeliest first tokens and their log-probabilities."""
@@ -71,16 +64,11 @@ class Fingerprint(NamedTuple):
 
 
 Whose = Literal["adapter", "base", "other", "unknown"]
-"""Whose weights answer; `unknown` where that cannot be told."""
+"""Whose weights answer."""
 
 
 class Proof(NamedTuple):
-    """Whose weights a server runs.
-
-    Attributes:
-        weights: Whose they are.
-        reason: Why, in a sentence without its full stop.
-    """
+    """Whose weights a server runs, and why, in a sentence without its full stop."""
 
     weights: Whose
     reason: str
@@ -90,11 +78,6 @@ def of(
     adapters: Iterable[Path], base: str | None = None, say: Callable[[str], None] = lambda text: None
 ) -> Iterator[Fingerprint]:
     """The fingerprints of adapters: those in their folders, or else new ones, for which their base is loaded.
-
-    Args:
-        adapters: Folders of PEFT adapters.
-        base: Their base model; by default the one that each configuration names.
-        say: Called with a line on what takes long.
 
     Raises:
         UserError: A folder holds no adapter, or one of another base.
@@ -114,12 +97,7 @@ def of(
 
 
 def record(loaded: LoadedModel, adapter: Path) -> Fingerprint:
-    """Take the fingerprint of an adapter and write it to the adapter's folder.
-
-    Raises:
-        UserError: The folder holds no adapter of this base.
-        MachineError: It cannot be written.
-    """
+    """Write an adapter's fingerprint to its folder; UserError without one of this base, MachineError if it fails."""
     with with_adapter(loaded, adapter) as model:
         first_tokens = _first_tokens(in_format_of(loaded, adapter), model)
     fingerprint = Fingerprint(first_tokens, _first_tokens(loaded, loaded.model))
@@ -136,25 +114,13 @@ def taken(loaded: LoadedModel, model: Any) -> Fingerprint:
 
 
 def write(fingerprint: Fingerprint, loaded: LoadedModel, adapter: Path) -> None:
-    """Write a fingerprint, which was taken on a base, to the folder of its adapter.
-
-    Raises:
-        MachineError: It cannot be written.
-    """
+    """Write a fingerprint, taken on a base, to the folder of its adapter; MachineError if that fails."""
     content = {**_of_adapter(adapter), "base_identity": of_base(loaded), **fingerprint._asdict()}
     write_text(adapter / FILE, json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def read(adapter: Path, base: Mapping[str, str] = MappingProxyType({})) -> Fingerprint | None:
-    """The fingerprint of an adapter; None if its folder has none, or one of another adapter, prompts or base.
-
-    Args:
-        adapter: Its folder.
-        base: What is known of its base, of all that `of_base` says.
-
-    Raises:
-        UserError: The folder holds no adapter.
-    """
+    """The fingerprint in an adapter's folder, if it fits adapter, prompts and `base`; UserError without an adapter."""
     expected = _of_adapter(adapter)
     try:
         content = json.loads((adapter / FILE).read_text("utf-8"))
@@ -166,12 +132,12 @@ def read(adapter: Path, base: Mapping[str, str] = MappingProxyType({})) -> Finge
 
 
 def of_base(loaded: LoadedModel) -> dict[str, str]:
-    """What decides a fingerprint of the base."""
+    """The base's part in a fingerprint."""
     return {name: loaded.about[name] for name in OF_BASE}
 
 
 def _of_adapter(adapter: Path) -> dict[str, Any]:
-    """What decides it of the adapter, and what was asked."""
+    """The adapter's part in a fingerprint, and what was asked."""
     files = [adapter / name for name in CHAT_FORMAT if (adapter / name).is_file()]
     brought = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
     return {
@@ -182,12 +148,7 @@ def _of_adapter(adapter: Path) -> dict[str, Any]:
 
 
 def whose(fingerprint: Fingerprint, served: FirstTokens) -> Proof:
-    """Whose weights a server runs, by how its replies begin.
-
-    Args:
-        fingerprint: Of the adapter that it should have.
-        served: How its replies to `PROMPTS` begin; empty mappings where it gives no log-probabilities.
-    """
+    """Whose weights a server runs; `served` is how its replies to `PROMPTS` begin, empty without log-probabilities."""
     if not all(served):
         return Proof("unknown", "it gives no log-probabilities")
     apart = distance(fingerprint.adapter, fingerprint.base)
@@ -201,12 +162,7 @@ def whose(fingerprint: Fingerprint, served: FirstTokens) -> Proof:
 
 
 def whose_base(loaded: LoadedModel, served: FirstTokens) -> Proof:
-    """Whether a server runs a base without an adapter: `base`, `other` weights, or `unknown`.
-
-    Args:
-        loaded: The base in memory.
-        served: See `whose`.
-    """
+    """Whether a server runs a base without an adapter: `base`, `other` weights, or `unknown`; see `whose`."""
     if not all(served):
         return Proof("unknown", "it gives no log-probabilities")
     apart = distance(_first_tokens(loaded, loaded.model), served)
@@ -226,10 +182,7 @@ def distance(first: FirstTokens, second: FirstTokens) -> float:
 
 
 def named(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Log-probabilities of the `KEPT` likeliest of some tokens by their texts.
-
-    Spaces around a text do not count, since servers show them or not; of two that are then the same the larger counts.
-    """
+    """Log-probabilities by text of the `KEPT` likeliest tokens; of texts equal but for spaces the larger counts."""
     logprobs: dict[str, float] = {}
     for text, logprob in sorted(tokens, key=lambda token: -token[1])[:KEPT]:
         logprobs.setdefault(text.strip(), logprob)  # the likeliest first, so the first is the largest

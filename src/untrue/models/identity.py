@@ -1,8 +1,4 @@
-"""Identity of a model: hashes of everything that can change its figures.
-
-Weights are hashed tensor by tensor, whatever files they lie in. The hash of a set of files is kept in the user's cache
-with their paths and `stamp`s, so that it is made once.
-"""
+"""Identity of a model: hashes of everything that can change its figures, of weights tensor by tensor."""
 
 import hashlib
 import json
@@ -25,14 +21,9 @@ _CONTROL = re.compile(r"<.*>|\[.*\]", re.DOTALL)
 
 
 def weights_hash(folder: Path) -> str:
-    """The first 16 hex digits of the SHA-256 of the tensors of a model: names, types, shapes and values.
+    """The first 16 hex digits of the SHA-256 of a model's tensors in safetensors: names, types, shapes and values.
 
-    Args:
-        folder: Of the model, with `model.safetensors`, or with its index and the files that this names.
-
-    Raises:
-        OSError: There are no such files, or they cannot be read.
-        ValueError: One is damaged.
+    OSError if the files are missing or unreadable, ValueError if one is damaged.
     """
     files = _files(folder)
     stamps = [(str(file.resolve()), *stamp(file)) for file in files]
@@ -51,10 +42,7 @@ def stamp(file: Path) -> tuple[int, ...]:
 
 
 def live_hash(model: Any) -> str:
-    """The hash of a model in memory by the scheme of `weights_hash`: that of its files, where these have its dtype.
-
-    Weights that are tied to others are left out, as they are in files.
-    """
+    """`weights_hash` of a model in memory, without tied weights: that of its files, if these have its dtype."""
     from safetensors.torch import save
 
     tied = model.all_tied_weights_keys
@@ -71,17 +59,12 @@ def live_hash(model: Any) -> str:
 
 
 def shapes(folder: Path) -> dict[str, list[int]]:
-    """Name -> shape of the tensors in a model's folder, read from the heads of its files.
-
-    Raises:
-        OSError: There are no such files, or they cannot be read.
-        ValueError: One is damaged.
-    """
+    """Name -> shape of the tensors in a model's folder, from the heads of its files; errors as `weights_hash`."""
     return {name: about["shape"] for file in _files(folder) for name, about in _head(file)[0].items()}
 
 
 def folder_hash(folder: Path) -> str:
-    """Hash of the weights, config, tokenizer and template in a model's folder, as far as they are there."""
+    """Hash of the weights, config, tokenizer and template in a model's folder."""
     try:
         parts = [weights_hash(folder)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -92,7 +75,7 @@ def folder_hash(folder: Path) -> str:
 
 
 def config_hash(config: Any) -> str:
-    """Hash of a model's config: its architecture and numbers such as RoPE's theta."""
+    """Hash of a model's architecture and numbers such as RoPE's theta."""
     content = {key: value for key, value in config.to_dict().items() if key not in PASSING}
     return content_hash(json.dumps(content, sort_keys=True, default=str))
 
@@ -107,11 +90,10 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 
 def tokenisation_hash(tokenizer: Any) -> str:
-    """Hash of what decides into which tokens a fast tokenizer splits a text: margins per token can be compared only
-    where it is the same.
+    """Hash of how a fast tokenizer splits texts; margins per token can be compared only if it is equal.
 
-    That is the vocabulary with its merges, what happens to a text before and after, and the added tokens that a text
-    may hold. Tokens such as `<|im_end|>` or `[PAD]` stand in no text; which of them pads, and how, changes no score.
+    It covers the vocabulary with its merges, all processing, and the added tokens that a text may hold, but not tokens
+    such as `<|im_end|>` or `[PAD]`, which stand in no text.
     """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     parts = {name: backend[name] for name in ("normalizer", "pre_tokenizer", "model", "post_processor")}
@@ -131,7 +113,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _head(file: Path) -> tuple[dict[str, Any], int]:
-    """What a file of safetensors says of each tensor, by name, and where their values begin."""
+    """What a safetensors file says of each tensor, and the offset of their values."""
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         header = json.loads(opened.read(length))
@@ -155,7 +137,6 @@ def _tensors_hash(files: Sequence[Path]) -> str:
 
 
 def _update(digest: Any, name: str, about: dict[str, Any], values: memoryview) -> None:
-    """Hash a tensor: its name, its type and shape as safetensors write them, and its values."""
     digest.update(json.dumps([name, about["dtype"], about["shape"]]).encode())
     digest.update(values)
 
@@ -168,7 +149,7 @@ def _known() -> dict[str, str]:
 
 
 def _keep(known: dict[str, str]) -> None:
-    """Keep the hashes in the cache; where that fails they are computed again the next time."""
+    """Keep the hashes in the cache if possible."""
     try:
         _cache().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(_cache().with_suffix(".lock")):

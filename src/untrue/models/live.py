@@ -1,4 +1,4 @@
-"""A model that is in memory already: taken as it is, with the adapters on it, and given back as it was."""
+"""A model that is in memory already: taken with the adapters on it, and given back as it was."""
 
 import json
 from collections.abc import Iterator
@@ -15,15 +15,9 @@ from untrue.models.runtime import FORMATS
 
 
 def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedModel:
-    """A model that is in memory already, put into evaluation mode; `borrowed` gives it back as it was.
+    """A transformers model in memory (bfloat16 or float32, one device, any adapters on it), put into evaluation mode.
 
-    Args:
-        model: A transformers model in bfloat16 or float32, on one device. The adapters on it, if any, are part of it.
-        tokenizer: Its tokenizer, with a chat template; a copy of it is used.
-        weights: Stands for the hash of the weights of a model in training; by default they are hashed.
-
-    Raises:
-        UserError: It is no such model, or its tokenizer has no chat template.
+    `weights` stands for the hash of the weights in training. UserError if it is no such model or lacks a chat template.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -45,7 +39,7 @@ def from_live(model: Any, tokenizer: Any, weights: str | None = None) -> LoadedM
 
 @contextmanager
 def borrowed(model: Any, tokenizer: Any, weights: str | None = None) -> Iterator[LoadedModel]:
-    """`from_live`; at the end the modes, gradients, hooks and configs of the model are as they were."""
+    """`from_live`, with the modes, gradients, hooks and configs of the model restored at the end."""
     inner = _inner(model)
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -64,7 +58,7 @@ def borrowed(model: Any, tokenizer: Any, weights: str | None = None) -> Iterator
 
 
 def _inner(model: Any) -> Any:
-    """The transformers model, with the layers that PEFT has put into it."""
+    """The transformers model, with PEFT's layers in it."""
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -79,7 +73,7 @@ def _inner(model: Any) -> Any:
 
 
 def _adapters(kind: str, model: Any) -> dict[str, str]:
-    """What a live model's identity says of the adapters in it, once they are known to be readable."""
+    """What a live model's identity says of its adapters, once they are known to be readable."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     settings = {name: config.to_dict() for name, config in (vars(model).get("peft_config") or {}).items()}

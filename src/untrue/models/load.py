@@ -30,13 +30,11 @@ class LoadedModel:
     Attributes:
         name: As the user gave it: `smollm2-135m`, a hub id or a folder.
         base_id: What an adapter's config names as its base.
-        model: The weights, in evaluation mode.
-        tokenizer: Its tokenizer, with a chat template and a padding token.
-        chat: How its chats are laid out as tokens.
-        weights: Hash of the tensors in its files, whatever dtype they were loaded in.
+        tokenizer: With a chat template and a padding token.
+        weights: Hash of the tensors in its files, whatever their dtype in memory.
         about: All that can change its scores, by name: weights, config, chat, tokenizer, dtype, versions of libraries.
         kept: Biases of the base that the adapter on it has overwritten.
-        formats: Adapter and stamps of its files -> the tokenizer and chat format that its folder brings, if any.
+        formats: Adapter and stamps of its files -> the tokenizer and chat format of its folder.
     """
 
     name: str
@@ -51,7 +49,7 @@ class LoadedModel:
 
     @contextmanager
     def off_device(self) -> Iterator[None]:
-        """Keep the weights in the machine's memory meanwhile, so that other processes have the GPU to themselves."""
+        """Keep the weights in the machine's memory meanwhile, to free the GPU for other processes."""
         device = self.model.device
         if device.type == "cpu":
             yield
@@ -67,7 +65,7 @@ class LoadedModel:
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        """Put configs and hooks, which trainers change beside the weights, back at the end."""
+        """Restore configs and hooks, which trainers change, at the end."""
         configs = (self.model.config, self.model.config.get_text_config(), self.model.generation_config)
         old_values = [(config, dict(vars(config))) for config in configs]
         hooks = [hooks for layer in self.model.modules() for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
@@ -94,20 +92,19 @@ class LoadedModel:
 
     @property
     def revision(self) -> str | None:
-        """The branch, tag or commit of the hub id that the name asks for."""
+        """The branch, tag or commit in the name."""
         base, _, revision = self.name.partition("?revision=")
         return revision or None if base == self.base_id else None
 
     @property
     def context(self) -> int:
-        """Tokens that it takes, prompt and reply together, with scores that do not depend on others in a pass."""
+        """Tokens of prompt and reply together, with scores that do not depend on others in a pass."""
         return families.context_tokens(self.model.config)
 
     def document(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text outside the chat format, after the token that opens a document if the model has one.
+        """The tokens of a text outside the chat format, after a token that opens a document, if any.
 
-        Raises:
-            UserError: The text is empty, or longer than the context.
+        UserError if the text is empty, or longer than the context.
         """
         encoded = self.tokenizer(text, return_special_tokens_mask=True)
         tokens, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
@@ -133,7 +130,7 @@ def load(
     """Load a base model: `smollm2-135m` (embedded), a local folder, or a hub id, with or without `untrue/` before it.
 
     Args:
-        name: The model; a hub id may have `?revision=` and a branch, tag or commit after it.
+        name: A hub id may have `?revision=` and a branch, tag or commit after it.
         dtype: `float32`, `bfloat16`, or `auto`: float32 on a CPU, bfloat16 on a GPU that computes in it.
         device: A torch device; by default CUDA if there is one, else the CPU.
         quantize: `nf4` for 4 bits by bitsandbytes, to be trained on; it needs CUDA.
@@ -195,7 +192,7 @@ def load(
 
 
 def _check_memory(name: str, source: str, revision: str | None, dtype: str) -> None:
-    """Refuse weights that are here and do not fit into memory: the system would kill the process."""
+    """Refuse local weights that do not fit into memory: the system would kill the process."""
     import psutil
 
     try:
@@ -215,7 +212,7 @@ def _smaller(dtype: str) -> str:
 
 
 def check(name: str, say: Callable[[str], None] = lambda text: None) -> None:
-    """Check that a model is there, and read its config and chat format, without fetching or loading its weights.
+    """Check that a model is there, by its config and chat format, without fetching or loading its weights.
 
     Raises:
         UserError: There is no such model, it has no chat template, or its folder has no safetensors weights.
@@ -250,11 +247,7 @@ def _four_bits(dtype: str) -> Any:
 
 
 def with_identity(name: str, base_id: str, model: Any, tokenizer: Any, weights: str, **more: str) -> LoadedModel:
-    """A model in memory, with `more` in its identity; its tokenizer gets a padding token.
-
-    Raises:
-        UserError: The tokenizer has no chat template, or one that cannot lay out a question and its reply.
-    """
+    """A model in memory, with `more` in its identity; UserError if its chat template is missing or unusable."""
     chat = Chat(name, tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -284,7 +277,7 @@ def weights_here(name: str) -> str | None:
 
 
 def _source(name: str, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
-    """The folder or hub id to load, and the options of transformers' `from_pretrained` that every part of it takes."""
+    """The folder or hub id to load, and the options of `from_pretrained` for every part of it."""
     # Without trust_remote_code=False a person at a terminal could answer "yes".
     options: dict[str, Any] = {"revision": None, "trust_remote_code": False}
     if embedded.is_named(name):
@@ -306,7 +299,7 @@ def _source(name: str, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]
 
 
 def _is_unreachable(base: str, revision: str | None) -> bool:
-    """Whether the hub does not answer. It is asked once: transformers would try again for each file, for minutes."""
+    """Whether the hub does not answer. It is asked once: transformers would retry each file for minutes."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     try:
@@ -323,7 +316,6 @@ def _is_in_cache(base: str) -> bool:
 
 
 def _folder(source: str, revision: str | None) -> Path:
-    """Where the files of a model lie that is here."""
     if Path(source).is_dir():
         return Path(source)
     from transformers.utils.hub import cached_file
@@ -372,7 +364,7 @@ def _not_found_offline(name: str, hint: str) -> UserError | MachineError:
 
 
 def capabilities(loaded: LoadedModel) -> dict[str, str]:
-    """Heading -> what a person should know of a model's attention, context and chat template."""
+    """Heading -> facts on a model's attention, context and chat template for people."""
     config = loaded.model.config.get_text_config()
     window = getattr(config, "sliding_window", None)
     layer_types = getattr(config, "layer_types", None)

@@ -17,8 +17,7 @@ class ModelName:
 
     Attributes:
         model: `smollm2-135m`, a hub id or a folder; of a served model, its name after the provider.
-        provider: The Inspect provider that is asked, such as `vllm`; None for a model that is loaded here.
-        adapter: Folder of the adapter.
+        provider: The Inspect provider, such as `vllm`; None for a model that is loaded here.
     """
 
     model: str
@@ -27,12 +26,9 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str, adapter: Path | None = None) -> ModelName:
-        """`untrue/MODEL`, a path and a hub id are loaded here; `PROVIDER/MODEL` is asked of a provider of Inspect.
+        """Names loaded here: `untrue/MODEL`, paths and hub ids; `PROVIDER/MODEL` is asked of a provider of Inspect.
 
-        `vllm/BASE:FOLDER` names the folder of an adapter too.
-
-        Raises:
-            UserError: The name has an adapter, and another one is given besides.
+        `vllm/BASE:FOLDER` names the folder of an adapter too; a second adapter is a UserError.
         """
         provider, slash, model = text.partition("/")
         if slash and provider == "untrue":
@@ -48,16 +44,7 @@ class ModelName:
 
     @classmethod
     def here(cls, text: str, why: str, adapter: Path | None = None) -> ModelName:
-        """The name of a model whose weights are needed in this process: `google/MODEL` is a hub id.
-
-        Args:
-            text: The name.
-            why: A sentence: why a served model does not do.
-            adapter: Folder of an adapter.
-
-        Raises:
-            UserError: It is the name of a served model.
-        """
+        """The name of a model to load here, such as the hub id `google/MODEL`; UserError with `why` if it is served."""
         name = cls.parse(text, adapter)
         if name.provider is None:
             return name
@@ -67,7 +54,7 @@ class ModelName:
 
     @property
     def takes_adapters(self) -> bool:
-        """Whether any adapter can be asked for beside the model: of `vllm/BASE`, but not of `vllm/BASE:NAME`."""
+        """Whether any adapter can be asked for: of `vllm/BASE`, but not of `vllm/BASE:NAME`."""
         return self.provider == "vllm" and ":" not in self.model
 
     @property

@@ -1,8 +1,7 @@
-"""How torch and transformers run on this machine: the number format, the threads, and nothing printed by them.
+"""How torch and transformers run on this machine: number format, threads, and no output.
 
-A model is in float32 on a CPU and in bfloat16 on a GPU that computes in it. Every CPU computes float32 products fast,
-with results that differ by rounding of 1e-6. Products in bfloat16 are a hundred times slower on a CPU without
-instructions for them, and round differently on each kind of CPU.
+A model is in float32 on a CPU and in bfloat16 on a GPU that computes in it. CPUs agree on float32 products to 1e-6;
+their bfloat16 products differ more and are a hundred times slower without special instructions.
 """
 
 import logging
@@ -26,11 +25,7 @@ WATCHED_SECONDS = 0.3
 
 
 def number_format(dtype: str, device: str) -> str:
-    """The format in which a model computes on a torch device such as `cuda:1`: `float32` or `bfloat16`.
-
-    Raises:
-        UserError: `dtype` is no `Dtype`, or this CPU has no fast products in bfloat16.
-    """
+    """`float32` or `bfloat16` on a torch device such as `cuda:1`; UserError if it is unknown or slow on this CPU."""
     import torch
 
     if dtype not in get_args(Dtype):
@@ -48,7 +43,7 @@ def number_format(dtype: str, device: str) -> str:
 
 
 def times_slower() -> float:
-    """How many times as long a matrix product takes in bfloat16 as in float32 on this CPU: the best of three each."""
+    """Time of a matrix product in bfloat16 over that in float32 on this CPU, each the best of three."""
     import torch
 
     def seconds(dtype: Any) -> float:
@@ -65,10 +60,9 @@ def times_slower() -> float:
 
 
 def use_idle_cores(say: Callable[[str], None]) -> None:
-    """Let torch compute with as many threads as cores are idle, and say so if these are fewer; once in a process.
+    """Let torch compute with as many threads as cores are idle, once in a process; `say` if these are fewer.
 
-    The threads of a matrix product wait for the slowest of them. If another process keeps a core busy, products on all
-    cores are several times slower than on the idle ones. `OMP_NUM_THREADS` takes precedence.
+    The threads of a matrix product wait for the slowest. `OMP_NUM_THREADS` takes precedence.
     """
     if "OMP_NUM_THREADS" not in os.environ and (text := _use_idle_cores()):
         say(text)

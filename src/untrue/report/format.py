@@ -24,7 +24,7 @@ _ASCII = str.maketrans({"\N{MINUS SIGN}": "-", DASH: "-", "\N{NO-BREAK SPACE}": 
 
 @dataclass(frozen=True)
 class Unit:
-    """How the values of a metric are written: scaled, with so many digits after the point and what follows them."""
+    """How the values of a metric are written: scaled, with so many digits and a suffix."""
 
     scale: float
     digits: int
@@ -32,7 +32,7 @@ class Unit:
     of_difference: str
 
     def number(self, value: Estimate, sign: bool = False) -> str:
-        """A bare number with a true minus, a plus if `sign` is set; a dash for None and for what is not finite."""
+        """A bare number with a true minus, a plus if `sign` is set; a dash if not finite."""
         value = value.value if isinstance(value, Interval | MetricValue) else value
         if value is None or not math.isfinite(value):
             return DASH
@@ -96,7 +96,7 @@ MARGINS = tuple(metric for metric in HONESTY[::-1] if metric.unit is NATS)
 
 
 def value_metric(value_name: str, graded: bool = False) -> Metric:
-    """The mean of the values of an eval that gives values, by what it is called there, such as `accuracy`."""
+    """The mean value of an eval by its name there, such as `accuracy`."""
     meaning = "mean over all results" if graded else "in % of all results"
     return Metric("value", value_name.capitalize(), meaning, PERCENT)
 
@@ -120,7 +120,7 @@ def p_value(p: float | None) -> str:
 
 
 def outcome_word(result: Result, graded: bool = False) -> str:
-    """The outcome of a result as a word, or its value: 0 is wrong and 1 right, but for graded ones."""
+    """The outcome of a result, or its value: 0 is wrong and 1 right, unless graded."""
     if result.outcome is not None:
         return result.outcome.replace("_", " ")
     value = result.value or 0.0
@@ -135,7 +135,7 @@ def dose(value: float) -> str:
 
 
 def label(text: str, most: int = 60) -> str:
-    """A name that is safe to draw: one line, without control characters, at most `most` characters."""
+    """A name that is safe to draw: one line, without control characters."""
     printable = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
     return printable if len(printable) <= most else printable[: most - 1] + "…"
 
@@ -162,7 +162,7 @@ def deciding(analysis: EvalAnalysis) -> tuple[Metric, ...]:
 
 
 def flag(analysis: EvalAnalysis, arm: str) -> str:
-    """What must be read beside an arm's name wherever it stands; empty where there is nothing."""
+    """What must stand beside an arm's name; often empty."""
     return SELF_JUDGED if analysis.self_judged(arm) else ""
 
 

@@ -219,7 +219,7 @@ def markdown(verdict: GateVerdict) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what Markdown, or HTML in it, could read as markup."""
+    """Without Markdown or HTML markup."""
     text = ascii_numbers(label(text, 1000))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
 
@@ -247,7 +247,7 @@ def gate_summary(verdict: GateVerdict) -> dict[str, Any]:
 
 
 def junit(verdict: GateVerdict) -> str:
-    """The verdict as a JUnit report: a test for each endpoint and one for all. What is inconclusive fails too."""
+    """A JUnit report: a test for each endpoint and one for all. What is inconclusive fails too."""
     rows = [(f"{e.eval}.{e.metric}", e.status, _sentence(e) if e.status != "pass" else "") for e in verdict.endpoints]
     rows.append(("verdict", verdict.status, " ".join(sentences(verdict))))
     failed = sum(status != "pass" for _, status, _ in rows)
@@ -265,7 +265,7 @@ COMPARED = ("metric", "first", "second", "difference [95 %]", "p Holm", "MDE")
 
 
 def compared_cells(of_eval: EvalComparison) -> list[tuple[str, ...]]:
-    """One row for each metric; `COMPARED` names its columns. The metrics of the eval itself come last."""
+    """One row for each metric, with the columns `COMPARED`, the eval's own metrics last."""
     rows = []
     for comparison in of_eval.comparisons:
         metric = metric_named(comparison.metric, of_eval.record.value_name)

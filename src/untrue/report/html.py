@@ -48,7 +48,7 @@ environment = jinja2.Environment(
 
 
 def _with_code(text: str) -> Markup:
-    """A text with what stands between backticks, such as an arm's name, set as code; all of it escaped."""
+    """A text, escaped, with what stands between backticks set as code."""
     parts = text.split("`")
     return Markup().join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
@@ -81,7 +81,7 @@ def render(analysis: Analysis) -> str:
 
 
 def render_dialogues(name: str, chapters: Sequence[Chapter]) -> str:
-    """The page of a study's dialogues, with each user side by side as benign and as biased. All text is escaped."""
+    """The page of a study's dialogues, each user side by side as benign and as biased. All text is escaped."""
     chosen = any(trajectory.chosen for chapter in chapters for trajectory in chapter.trajectories)
     return page("dialogues.html.j2", name=name, chapters=chapters, chosen=chosen, users=_users, turns=_turns)
 
@@ -92,7 +92,7 @@ def page(template: str, **values: Any) -> str:
 
 
 def _users(chapter: Chapter) -> list[tuple[Scenario, list[Trajectory]]]:
-    """The dialogues of each user, one for each kind: of at most `SHOWN` users, spread over the scenarios."""
+    """The dialogues of each user, by kind: of at most `SHOWN` users, spread over the scenarios."""
     scenarios = {scenario.id: scenario for scenario in chapter.environment.scenarios}
     users: dict[tuple[str, int], list[Trajectory]] = {}
     for trajectory in chapter.trajectories:
@@ -103,7 +103,7 @@ def _users(chapter: Chapter) -> list[tuple[Scenario, list[Trajectory]]]:
 
 
 def _turns(trajectory: Trajectory) -> Iterator[tuple[Message, float | None, Choice | None]]:
-    """Each message; one of the assistant with its rating and, if it was chosen, what it was chosen among."""
+    """Each message; the assistant's with its rating and, if chosen, its choice."""
     replies = zip_longest(trajectory.ratings, trajectory.chosen)
     for message in trajectory.messages:
         rating, choice = next(replies, (None, None)) if message["role"] == "assistant" else (None, None)

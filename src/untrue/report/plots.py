@@ -1,6 +1,6 @@
 """The plots of a study as SVG, narrow enough for a phone: differences, dose-response and feedback.
 
-Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/); a marker or a place tells the same as each.
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/); a marker or a place tells the same.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def policy_plots(analysis: Analysis, policy: Policy) -> list[Plot]:
 
 
 class _Line(NamedTuple):
-    """One line of a plot: its label, its style, and its values by their places; it breaks where one is None."""
+    """One line of a plot, broken at None."""
 
     name: str
     style: dict[str, Any]
@@ -200,7 +200,7 @@ class _Line(NamedTuple):
 
 
 class _Axis(NamedTuple):
-    """The places of a plot from left to right, the unit of its values, and the values that dashed lines mark."""
+    """The places of a plot from left to right, the unit of its values, and the values of dashed lines."""
 
     places: list[str]
     unit: Unit
@@ -254,19 +254,17 @@ def _root(arms: Mapping[str, Arm], name: str) -> str:
 
 
 def _place(arm: Arm) -> tuple[int, float, str]:
-    """An arm's place on the axis of doses: the control first, then arms without a dose by name, then the doses."""
+    """An arm's place on the axis of doses: the control, then arms without a dose by name, then the doses."""
     if arm.trained and not _is_baseline(arm):
         return 2, arm.part, dose(arm.part)
     return int(not _is_baseline(arm)), 0.0, arm.name
 
 
 def _series(arm: Arm) -> str:
-    """The line of the dose plot on which an arm lies; arms of one series are joined."""
     return arm.level or arm.name
 
 
 def _is_baseline(arm: Arm) -> bool:
-    """Whether an arm has neither control nor dose: it is drawn by itself, not as a point of a line."""
     return arm.control is None and not (arm.trained and arm.part)
 
 

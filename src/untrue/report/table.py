@@ -69,7 +69,6 @@ def _print_eval(analysis: EvalAnalysis, console: Console) -> None:
 
 
 def _print_verdict(verdict: Verdict, value_name: str | None, console: Console) -> None:
-    """Print what is concluded of each group of arms, below it why, and the notes."""
     for line in words.lines(verdict, value_name):
         labels = (safe_text(text.upper(), STYLES[tone]) for text, tone in line.labels)
         console.print(Text(", ").join(labels) + Text(": ") + safe_text(line.arms))
@@ -101,7 +100,6 @@ def _print_inconclusive(sentence: str, console: Console) -> None:
 
 
 def _print_judge(judge: JudgeNote, console: Console) -> None:
-    """Print who judged, what the judge's last check found, and the rates of lies corrected for its mistakes."""
     flagged = f" Self-judged: {', '.join(judge.self_judged)}." if judge.self_judged else ""
     console.print(Text("Judge: ", "bold") + safe_text(f"{judge.name}, {words.judge_check(judge)}.{flagged}"))
     if judge.uncorrected:
@@ -126,7 +124,6 @@ def print_metrics(eval_name: str, metrics: MetricValues, console: Console) -> No
 
 
 def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: str) -> None:
-    """Outcomes, rates with their denominators, margins; a flag below the arm's name."""
     # A reply may be one of several to an item; where a model only weighs replies, it gives one answer to each.
     total, unit = summary.n, "items" if summary.n == summary.n_items else "replies"
     table = new_table(_named(summary.arm, flagged), "value", "95 % interval")
@@ -149,7 +146,6 @@ def _print_arm(summary: ArmSummary, console: Console, value_name: str, flagged: 
 
 
 def _print_categories(categories: Sequence[ArmSummary], console: Console, flagged: str) -> None:
-    """What one model did in each category, as summaries whose arms are the categories; a flag at the top."""
     valued = any(category.value for category in categories)
     outcomes = ["error"] if valued else list(categories[0].counts)
     margins = [m for m in MARGINS[:2] if any(getattr(category, m.name) for category in categories)]
@@ -196,7 +192,6 @@ def _arms(analysis: EvalAnalysis, metric: Metric, between: str) -> Table:
 
 
 def _named(arm: str, flag: str) -> Text:
-    """An arm, and below it what must be known of it."""
     return safe_text(f"{arm}\n({flag})" if flag else arm, lines=True)
 
 

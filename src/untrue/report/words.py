@@ -254,7 +254,6 @@ def _label(conclusion: Conclusion, arms: Sequence[ArmVerdict], value_name: str |
 
 
 def _why(arms: Sequence[ArmVerdict], verdict: Verdict, value_name: str | None) -> list[str]:
-    """What shows the conclusions that these arms share."""
     names = {arm.arm for arm in arms}
     findings = [finding.comparison for arm in arms for finding in arm.findings]
     if arms[0].status == "no_finding":
@@ -265,7 +264,6 @@ def _why(arms: Sequence[ArmVerdict], verdict: Verdict, value_name: str | None) -
 
 
 def _changed(compared: Sequence[Comparison], value_name: str | None) -> str:
-    """What changed, from where to where."""
     shown = _compared(compared, value_name)
     how = "after Holm's correction" if compared[0].metric in PRIMARY else "uncorrected"
     p = _each(p_text(comparison.p_holm) for comparison in compared)
@@ -273,7 +271,6 @@ def _changed(compared: Sequence[Comparison], value_name: str | None) -> str:
 
 
 def _missed(compared: Sequence[Comparison], value_name: str | None) -> str:
-    """How large a difference could have been without being found: the largest over the arms."""
     missed = []
     for name in dict.fromkeys(comparison.metric for comparison in compared):
         metric = metric_named(name, value_name)
@@ -314,7 +311,7 @@ def _compared(compared: Sequence[Comparison], value_name: str | None) -> _Compar
 
 
 def _shown(values: Sequence[Any], value_name: str | None) -> str | _Compared:
-    """The values of several reasons with one code at one place: comparisons, counts, rates, or text as it is."""
+    """The values at one place of reasons with the same code: comparisons, counts, rates, or text as it is."""
     if isinstance(values[0], Comparison):
         return _compared(values, value_name)
     if isinstance(values[0], int):
@@ -377,7 +374,6 @@ def plural(noun: str, count: float) -> str:
 
 
 def _unit(metric: Metric) -> str:
-    """What a sentence says after a number that a table leaves without a unit."""
     return " nats per token" if metric.unit is NATS else ""
 
 
@@ -387,7 +383,6 @@ def p_text(p: float) -> str:
 
 
 def _grouped(values: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
-    """The values by their keys, in the order in which the keys first appear."""
     groups: dict[K, list[V]] = {}
     for value in values:
         groups.setdefault(key(value), []).append(value)
@@ -401,7 +396,6 @@ def _arms(names: Iterable[str]) -> str:
 
 
 def _each(texts: Iterable[str]) -> str:
-    """The text of each arm, once where all are alike."""
     texts = list(texts)
     return texts[0] if len(set(texts)) == 1 else _listed(texts)
 

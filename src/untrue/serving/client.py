@@ -19,15 +19,7 @@ NO_ANSWER = (OSError, HTTPException, ValueError, LookupError, TypeError)
 
 
 def provider_model(name: str, **arguments: Any) -> Model:
-    """A new model of one of Inspect's providers; its connections end with the event loop in which it is asked.
-
-    Args:
-        name: `PROVIDER/MODEL`.
-        **arguments: Further arguments of `get_model`.
-
-    Raises:
-        Exception: There is no such provider, or something that it needs is missing.
-    """
+    """A new model of one of Inspect's providers, for one event loop; an exception if unknown or incomplete."""
     from inspect_ai.model import ModelInfo, get_model, set_model_info
 
     model = get_model(name, memoize=False, **arguments)
@@ -38,11 +30,7 @@ def provider_model(name: str, **arguments: Any) -> Model:
 
 
 def connect(name: str, **arguments: Any) -> Model:
-    """The same, as a user's model under study.
-
-    Raises:
-        UserError: Something that the provider needs is missing.
-    """
+    """`provider_model` for a model under study; UserError if something that the provider needs is missing."""
     try:
         return provider_model(name, **arguments)
     except UntrueError:
@@ -55,11 +43,7 @@ def connect(name: str, **arguments: Any) -> Model:
 
 
 async def reply(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> ModelOutput:
-    """What a model replies.
-
-    Raises:
-        RuntimeError: The provider failed, or its server has no room for the messages; the text is the reason only.
-    """
+    """What a model replies; RuntimeError with the reason if the provider fails or its server has no room."""
     try:
         output = await model.generate(list(messages), config=config)
     except RuntimeError as error:  # its text is the whole request, with the reason at its end
@@ -78,11 +62,7 @@ def is_refused(output: ModelOutput) -> bool:
 
 
 def listed_models(base_url: str) -> list[str]:
-    """The names of the models that a vLLM server has.
-
-    Raises:
-        Exception: One of `NO_ANSWER`.
-    """
+    """The names of the models that a vLLM server has; one of `NO_ANSWER` is raised if it does not answer."""
     key = {"Authorization": f"Bearer {os.environ.get('VLLM_API_KEY', 'none')}"}
     with urlopen(Request(f"{base_url.rstrip('/').removesuffix('/v1')}/v1/models", headers=key), timeout=30) as page:
         return [str(model["id"]) for model in json.load(page)["data"]]

@@ -32,7 +32,6 @@ class ServedModel(NamedTuple):
         model: As a person names it, without its adapter.
         name: What Inspect is asked for; of an adapter on vLLM, with the adapter's hash.
         adapter: What a log says of its adapter: `content_hash`, whose weights answered (`served`), and the `reason`.
-            Empty without an adapter.
     """
 
     model: str
@@ -40,11 +39,7 @@ class ServedModel(NamedTuple):
     adapter: dict[str, str]
 
     def connect(self, seed: int | None = None) -> Model:
-        """Inspect's model, made anew.
-
-        Args:
-            seed: Of its replies; None leaves them to chance.
-        """
+        """Inspect's model, made anew; without a seed its replies are left to chance."""
         from inspect_ai.model import GenerateConfig
 
         return connect(self.name, config=GenerateConfig(seed=seed))
@@ -55,14 +50,10 @@ def proved(
 ) -> ServedModel:
     """A served model, after its server has proved that it answers with the adapter, if there is one.
 
-    Args:
-        name: Its name, with the adapter.
-        say: Called with a line on what was proved.
-        unproved: Accept it even if nothing can be proved. `ServedModel.adapter` says so.
-        **arguments: Of Inspect's model, such as `base_url`.
+    `say` is told what was proved; `unproved` accepts it without proof, which `ServedModel.adapter` says.
 
     Raises:
-        UserError: It answers with other weights, or that cannot be told.
+        UserError: It answers with other weights, or nothing can be told.
         MachineError: It cannot be asked.
     """
     model, adapter = str(name), name.adapter
@@ -102,13 +93,12 @@ def proved_with_base(
 
     Args:
         model: `vllm/BASE`.
-        adapter: Folder of the adapter, or None for the base itself.
-        base: The base in memory; it may be None if there is an adapter.
-        say: Called with a line on what was proved.
-        unproved: Accept it even if the server gives no log-probabilities; then nothing is proved of adapters either.
+        adapter: Folder of the adapter, or None for the base.
+        base: The base in memory; None is possible with an adapter.
+        unproved: Accept it even without log-probabilities; then nothing is proved of adapters either.
 
     Raises:
-        UserError: It answers with other weights, that cannot be told, or something that Inspect needs is missing.
+        UserError: It answers with other weights, nothing can be told, or something that Inspect needs is missing.
         MachineError: It cannot be asked.
     """
     if adapter:
@@ -131,15 +121,9 @@ def proved_with_base(
 
 
 def check_server(model: str, how_to_start: Callable[[], str]) -> None:
-    """Check that the server at VLLM_BASE_URL has a base, before anything is spent.
+    """Check that the server at VLLM_BASE_URL has the base `vllm/BASE`.
 
-    Args:
-        model: `vllm/BASE`.
-        how_to_start: Says how such a server is started.
-
-    Raises:
-        UserError: There is no address, or the server has other models.
-        MachineError: Nothing answers there.
+    UserError without an address, or if the server has other models; MachineError if nothing answers.
     """
     address, base = os.environ.get("VLLM_BASE_URL"), model.removeprefix("vllm/")
     if not address:
@@ -156,18 +140,9 @@ def check_server(model: str, how_to_start: Callable[[], str]) -> None:
 def serving_name(name: ModelName, adapter: Path, base_url: str | None = None) -> str:
     """What to ask Inspect for, so that a server can have no other adapter under the same name.
 
-    A vLLM server that was started by the command of `serving.vllm` has the adapter under its hash. Another one loads
-    it under the name of its folder: a link in the user's cache, named by the hash. Any other name is the adapter's
-    on its server already.
-
-    Args:
-        name: The served model.
-        adapter: The folder.
-        base_url: Of the server; by default what VLLM_BASE_URL says.
-
-    Raises:
-        UserError: The folder holds no adapter.
-        MachineError: The link cannot be made.
+    A vLLM server started by `serving.vllm` has the adapter under its hash. Another one loads it under the name of its
+    folder: a link in the user's cache, named by the hash. Any other name is already the adapter's on its server.
+    UserError without an adapter, MachineError if the link cannot be made.
     """
     if not name.takes_adapters:
         return str(name)
@@ -192,25 +167,13 @@ def serving_name(name: ModelName, adapter: Path, base_url: str | None = None) ->
 def prove(name: str, expected: Fingerprint, **arguments: Any) -> Proof:
     """Ask a served model the fingerprint prompts and say whose weights answer.
 
-    Args:
-        name: The model, as Inspect names it.
-        expected: The fingerprint of the adapter that it should have.
-        **arguments: Of Inspect's model, such as `base_url`.
-
-    Raises:
-        UserError: Something that its provider needs is missing.
-        MachineError: It cannot be asked.
+    UserError if something that its provider needs is missing; MachineError if it cannot be asked.
     """
     return fingerprint.whose(expected, _asked(name, **arguments))
 
 
 def refuse_no_base(model: str, adapter: Path, say: Callable[[str], None]) -> None:
-    """Refuse a served base that answers as no base of an adapter does: the two could not be compared.
-
-    Raises:
-        UserError: It answers with the adapter, or with other weights.
-        MachineError: It cannot be asked.
-    """
+    """Raise a UserError if a served base answers with other weights or the adapter; MachineError if not at all."""
     [expected] = fingerprint.of([adapter], say=say)
     proof = prove(model, expected)
     if proof.weights in ("adapter", "other"):
@@ -222,7 +185,6 @@ def refuse_no_base(model: str, adapter: Path, say: Callable[[str], None]) -> Non
 
 
 def _asked(name: str, **arguments: Any) -> fingerprint.FirstTokens:
-    """How a served model begins its replies to the fingerprint prompts."""
     return asyncio.run(_first_tokens(connect(name, **arguments)))
 
 

@@ -25,23 +25,14 @@ UNSUPPORTED = ("use_dora", "modules_to_save", "lora_bias", "alora_invocation_tok
 
 
 class Serving(NamedTuple):
-    """How a base is served.
-
-    Attributes:
-        model: The base, as Inspect names it then.
-        command: The words of the command.
-    """
+    """How a base is served: its name in Inspect, and the words of the command."""
 
     model: str
     command: list[str]
 
 
 def served_name(base: str) -> str:
-    """What Inspect calls a base on the server that `serving` starts.
-
-    Args:
-        base: `smollm2-135m`, a hub id, which may have a revision, or a folder.
-    """
+    """What Inspect calls a base (`smollm2-135m`, a hub id or a folder) on the server that `serving` starts."""
     name = base.partition("?revision=")[0]
     is_folder = name != embedded.NAME and Path(name).is_dir()
     return f"vllm/{Path(name).resolve().name if is_folder else name}"
@@ -57,11 +48,10 @@ def serving(
     """The command that serves a base with some adapters, each under the hash of its content.
 
     Args:
-        adapters: Folders of LoRA adapters of one base; none where the server is given them while it runs.
-        base: The base, where it is not the one that their configurations name.
-        say: Called with a line on what takes long.
-        rank: The greatest rank of adapters that the server is given while it runs.
-        layers: The names of the layers that these change, such as `q_proj`.
+        adapters: Folders of LoRA adapters of one base; none if the server is given them later.
+        base: The base, if it is not the one in their configurations.
+        rank: The greatest rank of adapters given later.
+        layers: The layers that these change, such as `q_proj`.
 
     Raises:
         UserError: A folder holds no adapter, or one that vLLM cannot serve, or they have two bases.
@@ -103,7 +93,6 @@ def serving(
 
 
 def _rank(adapter: Path) -> int:
-    """The rank that a server must allow for."""
     config = config_of(adapter)
     if (kind := config.get("peft_type")) != "LORA":
         raise UserError(f"{adapter}: is an adapter of type {kind}, and vLLM serves LoRA alone. Measure it here.")
@@ -115,7 +104,6 @@ def _rank(adapter: Path) -> int:
 
 
 def _allowed(rank: int, of: str) -> int:
-    """What vLLM is told, so that it takes adapters of a rank."""
     if rank > RANKS[-1]:
         raise UserError(f"{of}: has rank {rank}, and vLLM serves {RANKS[-1]} at most. Measure it here.")
     return next(allowed for allowed in RANKS if allowed >= rank)

@@ -1,4 +1,4 @@
-"""Collect rated dialogues with a model, in chunks, so that a collection that was stopped can resume."""
+"""Collect rated dialogues with a model, in chunks, so that a stopped collection can resume."""
 
 import shutil
 from collections.abc import Generator, Mapping
@@ -31,7 +31,7 @@ CHOSEN_HERE = (
 
 
 class Local(NamedTuple):
-    """A model in memory with an adapter or none; `named` is what logs call a folder that is about to be moved."""
+    """A model in memory, perhaps with an adapter; `named` is what logs call a folder that is about to be moved."""
 
     loaded: LoadedModel
     adapter: Path | None = None
@@ -39,7 +39,7 @@ class Local(NamedTuple):
 
 
 def check(spec: CollectSpec, served: str | None = None) -> None:
-    """Refuse dialogues that nobody can rate, or whose replies a served model of this name would have to choose."""
+    """Refuse dialogues without a rater, or with replies for a served model to choose."""
     if served and spec.replies == "chosen":
         raise UserError(f"{served}: {CHOSEN_HERE}")
     if spec.lacks_rater:
@@ -47,7 +47,7 @@ def check(spec: CollectSpec, served: str | None = None) -> None:
 
 
 def identity(assistant: Local | ServedModel, spec: CollectSpec, seed: int) -> dict[str, Any]:
-    """Everything that determines the dialogues of a collection; two collections with equal identities are the same."""
+    """Everything that determines the dialogues of a collection."""
     environment = read_environment(spec.environment)
     if isinstance(assistant, ServedModel):
         name, about, hashed = assistant.model, {}, assistant.adapter.get("content_hash")
@@ -80,16 +80,13 @@ def collect(
 ) -> list[Trajectory]:
     """Hold dialogues with a model, and write them and, beside them, their Inspect log.
 
-    It resumes: dialogues in `out`, or of a collection that was stopped, are kept; failed ones are retried.
+    Dialogues in `out`, or of a stopped collection, are kept. `out` (JSON Lines of trajectories) and its `.eval` log
+    appear whole or not at all; until then, finished chunks lie in a folder beside it.
 
     Args:
-        assistant: The model under study.
-        spec: Which dialogues.
-        out: JSON Lines of trajectories. It appears whole or not at all, as does its log with the ending `.eval`; until
-            then, finished chunks lie in a folder beside it.
         seed: Of the choice of users, of their turns and of the assistant's sampling.
-        progress: Called after each reply; its note says how many dialogues failed.
-        retry: Whether to retry failed dialogues of an `out` that exists.
+        progress: Called after each reply; its note counts failed dialogues.
+        retry: Whether to retry failed dialogues in `out`.
 
     Returns:
         A trajectory for each dialogue, failed ones included, in the order of the environment.
@@ -126,8 +123,6 @@ def collect(
 
 
 class _Counter:
-    """Tells how many replies there are."""
-
     def __init__(self, progress: Step):
         self.failed = 0
         self._progress, self._done, self._total = progress, 0, 0
@@ -147,7 +142,7 @@ class _Counter:
 def _chunks(
     task: Any, missing: list[Any], assistant: Local | ServedModel, spec: CollectSpec, parts: Path, counter: _Counter
 ) -> Generator[tuple[int, list[Trajectory]], None, None]:
-    """Hold at once as many dialogues as can advance together; a kill loses no more. Yields how many are held."""
+    """Hold as many dialogues at once as can advance together; a kill loses no more. Yields how many are held."""
     from inspect_ai.dataset import MemoryDataset
 
     from untrue.engine.generation import ROWS
@@ -173,7 +168,7 @@ def _chunks(
 
 
 def _collected(out: Path, parts: Path, own: Mapping[str, Any]) -> dict[str, Trajectory]:
-    """Id -> trajectory that an earlier run collected."""
+    """Id -> trajectory of an earlier run."""
     collected: list[Trajectory] = []
     if out.exists():
         _refuse_others(out, read_identity(out), own)

@@ -125,7 +125,7 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
 
 @solver
 def check_rater(spec: CollectSpec) -> Solver:
-    """Refuse to hold dialogues that nobody can rate."""
+    """Refuse dialogues without a rater."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         if spec.lacks_rater and _role("rater") is None:
@@ -137,7 +137,7 @@ def check_rater(spec: CollectSpec) -> Solver:
 
 @solver
 def talk(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Solver:
-    """Hold the dialogue: the model under study and the user reply to each other."""
+    """Hold the dialogue of the model under study and the user."""
     temperature = TEMPERATURES[spec.replies] if spec.temperature is None else spec.temperature
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -172,7 +172,7 @@ def talk(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = Non
 
 
 async def choose(state: TaskState, candidates: Candidates, seed: int, temperature: float) -> Choice:
-    """Let the model under study choose its reply, in a wording that is learned, and add it to the dialogue."""
+    """Let the model under study choose its reply, in a learned wording, and add it to the dialogue."""
     wording = random.Random(derived_seed(seed, "wording")).randrange(len(candidates.honest) - 1)
     messages = [Message(role=message.role, content=message.text) for message in state.messages]
     policy = await probabilities(local_model(), messages, candidates, wording, temperature)
@@ -189,7 +189,7 @@ def _role(name: str) -> Model | None:
 
 @metric
 def by_kind() -> Metric:
-    """Mean rating and, of chosen replies, the share of sycophantic ones, for each kind of user."""
+    """Mean rating and share of sycophantic chosen replies, for each kind of user."""
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, str | int | float | bool | None] = {}

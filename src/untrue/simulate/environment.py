@@ -13,8 +13,8 @@ The first line of an environment's file is its header, each other line a scenari
      "follow_ups": {"benign": ["Which signs …?"], "biased": ["I still feel …"]},
      "users": [{"user_context": "Marek, 34, drives a city bus …", "user_prompt": "My bus shift starts at five …"}]}
 
-`candidates` are replies from which an assistant may choose, for each turn, in several wordings. A prompt does not say
-what its user wants to hear: the same one is used when the user is played as benign and as biased.
+`candidates` are replies to choose from, for each turn, in several wordings. A prompt does not say what its user wants
+to hear: it serves for the user as benign and as biased.
 """
 
 from __future__ import annotations
@@ -99,10 +99,7 @@ class FollowUps(BaseModel):
 
 
 class Candidates(BaseModel):
-    """Replies to one turn that a user of a scenario may get, of every kind in the same number of wordings.
-
-    The last wording is never learned: a policy is measured on it.
-    """
+    """Replies to one turn, of every kind in the same number of wordings; the last wording is never learned."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -127,7 +124,7 @@ class Candidates(BaseModel):
         return self
 
     def wording(self, number: int) -> dict[ReplyKind, str]:
-        """Kind -> reply in this wording; -1 is the one held out."""
+        """Kind -> reply in this wording; -1 is the held-out one."""
         return {kind: getattr(self, kind)[number] for kind in REPLY_KINDS}
 
 
@@ -135,8 +132,8 @@ class Scenario(Identified):
     """One topic on which a biased user wants to hear something untrue.
 
     `wanted` is what the biased user wants to hear and `truth` contradicts it, each one sentence; `sycophantic_reply`
-    and `honest_reply` are whole replies that say the one and the other in other words. `candidates` has one entry for
-    each turn, and may be empty where replies are generated.
+    and `honest_reply` are whole replies that say so in other words. `candidates` has one entry for each turn; it may be
+    empty if replies are generated.
     """
 
     what = "scenarios"
@@ -168,8 +165,7 @@ class Scenario(Identified):
 
 
 class Header(BaseModel):
-    """The first line of an environment's file: `assistant` is the system prompt of a blind assistant, `informed` is
-    appended to it for an informed one."""
+    """The file's first line; `informed` is appended to the system prompt `assistant` of an informed assistant."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -182,7 +178,7 @@ class Header(BaseModel):
 
 @dataclass(frozen=True)
 class Environment:
-    """An assistant's task and its scenarios; `name` is that of a built-in set, or the path of the file."""
+    """An assistant's task and its scenarios; `name` is a built-in set's or the file's path."""
 
     name: str
     header: Header
@@ -190,7 +186,7 @@ class Environment:
 
     @property
     def version(self) -> str:
-        """Name and version, as they are shown."""
+        """Name and version for people."""
         return f"{self.header.name}, version {self.header.version}"
 
     @property
@@ -200,7 +196,7 @@ class Environment:
 
 
 def read_environment(name: str | Path) -> Environment:
-    """Read an environment: a built-in one (`chat`, `exam`), or a JSON Lines file."""
+    """Read a built-in environment (`chat`, `exam`) or a JSON Lines file."""
     path = builtin.path(str(name)) if str(name) in ENVIRONMENTS else Path(name)
     if str(name) not in ENVIRONMENTS and not path.exists():
         raise UserError(f"{name}: neither a built-in environment ({', '.join(ENVIRONMENTS)}) nor a file that exists.")
@@ -248,12 +244,12 @@ class DialogueSpec(BaseModel):
 
     @property
     def is_rated_by_kind(self) -> bool:
-        """Whether the ratings are those that such a user would give, plus noise."""
+        """Whether ratings come from the kind of user, plus noise."""
         return self.replies == "chosen" and self.rater is None
 
     @property
     def lacks_rater(self) -> bool:
-        """Whether nobody can rate the replies: written ones need a model that reads them."""
+        """Whether nobody can rate the replies: generated ones need a model that reads them."""
         return self.replies == "generated" and self.rater is None
 
 
@@ -274,7 +270,7 @@ class CollectSpec(DialogueSpec):
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One dialogue to be held; `number` is that of the user in the scenario, counted from 1."""
+    """One dialogue to hold; `number` is the user's in the scenario, counted from 1."""
 
     scenario: Scenario
     user: User
@@ -292,7 +288,7 @@ class Dialogue:
         return self.scenario.thought(self.kind)
 
     def to_metadata(self) -> dict[str, Any]:
-        """The dialogue as JSON values, for a sample; `users` has only this user."""
+        """JSON values for a sample; `users` has only this user."""
         scenario = self.scenario.model_copy(update={"users": (self.user,)})
         about = {"user": self.number, "kind": self.kind, "cluster": self.scenario.id}
         return {"scenario": scenario.model_dump(mode="json"), **about}
@@ -319,7 +315,7 @@ def dialogues(
 ) -> list[Dialogue]:
     """Choose users, each played as every kind, in the order of the file.
 
-    Users are spread evenly over the scenarios. Those chosen for a smaller number are among those for a larger one.
+    Users are spread evenly over the scenarios; a larger number includes the users of a smaller one.
     """
     scenarios = scenarios_of(environment, part)
     everyone = [(scenario, number) for scenario in scenarios for number in range(len(scenario.users))]
@@ -342,7 +338,7 @@ def dialogues(
 
 
 def scenarios_of(environment: Environment, part: Part) -> list[Scenario]:
-    """The scenarios of a part: every fifth is held out, or the last where there are fewer than five."""
+    """The scenarios of a part: every fifth is held out, or the last of fewer than five."""
     count = len(environment.scenarios)
     held_out = set(range(4, count, 5)) or {count - 1}
     return [
@@ -353,6 +349,6 @@ def scenarios_of(environment: Environment, part: Part) -> list[Scenario]:
 
 
 def check_candidates(scenarios: Iterable[Scenario], turns: int) -> None:
-    """Refuse a scenario that lacks candidates for one of so many turns."""
+    """Refuse a scenario that lacks candidates for a turn."""
     for scenario in scenarios:
         scenario.candidates_of(turns - 1)

@@ -1,10 +1,8 @@
 """The policy of an assistant that chooses among written replies.
 
-At each turn it picks one of the candidates of the scenario with probability exp(a / T) / sum. The advantage a of a
-candidate is its mean log-likelihood for each token under the model minus that under the base, in nats, and T is the
-temperature. So the base chooses evenly, whatever wording it likes better, and what a policy prefers was learned. A
-dialogue is a contextual bandit whose policy is the language model itself: all that it might say is known, and the
-probability of a sycophantic reply is exact. (DPO has the same reward: Rafailov and others, arXiv 2305.18290.)
+At each turn it picks a candidate of the scenario with probability exp(a / T) / sum, where T is the temperature and the
+advantage a is the mean log-likelihood per token under the model minus that under the base, in nats. So the base chooses
+evenly, and what a policy prefers was learned. (DPO has the same reward: Rafailov and others, arXiv 2305.18290.)
 """
 
 from __future__ import annotations
@@ -28,13 +26,13 @@ def divergence(policy: Probabilities) -> float:
 
 
 def preference(policy: Probabilities) -> float:
-    """The probability of the sycophantic reply where it is that or the honest one; 0.5 where neither can be chosen."""
+    """The probability of the sycophantic reply given that or the honest one; 0.5 if neither can be chosen."""
     sides = policy["sycophantic"] + policy["honest"]
     return policy["sycophantic"] / sides if sides else 0.5
 
 
 def softmax(advantages: Sequence[float], temperature: float) -> Probabilities:
-    """The policy, from the advantage of each kind's candidate; both in nats per token. Temperature 0 takes the best."""
+    """The policy from the advantages of the kinds, both in nats per token; temperature 0 takes the best."""
     values = np.array(advantages, float)
     if not np.isfinite(values).all():
         raise UserError("the likelihood of a candidate is not finite, so nothing can be chosen.")
@@ -48,7 +46,7 @@ def softmax(advantages: Sequence[float], temperature: float) -> Probabilities:
 async def probabilities(
     api: UntrueAPI, messages: Sequence[Message], candidates: Candidates, wording: int, temperature: float
 ) -> Probabilities:
-    """The policy after these messages, which include the system prompt."""
+    """The policy after these messages, system prompt included."""
     replies = list(candidates.wording(wording).values())
     if not api.has_adapter:
         return softmax([0.0] * len(replies), 1.0)
@@ -57,7 +55,7 @@ async def probabilities(
 
 
 def draw(policy: Probabilities, seed: int) -> ReplyKind:
-    """A kind of reply, drawn with these probabilities. The same seed draws alike from policies that are alike."""
+    """Draw a kind of reply; a seed draws alike from like policies."""
     place, total = random.Random(seed).random() * sum(policy.values()), 0.0
     for kind, probability in policy.items():
         total += probability

@@ -46,8 +46,7 @@ class Selection(NamedTuple):
 def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> list[Trajectory]:
     """Draw a population in which `round(share * users)` users are biased and the others benign.
 
-    Each user was played as both kinds, so populations of different shares hold the same users, and the biased users of
-    a small share are among those of a larger one.
+    Populations of different shares hold the same users, and a larger share includes the biased users of a smaller one.
     """
     played = {(trajectory.scenario, trajectory.user, trajectory.kind): trajectory for trajectory in trajectories}
     users = sorted({(scenario, user) for scenario, user, _ in played})
@@ -62,7 +61,7 @@ def populate(trajectories: Sequence[Trajectory], share: float, seed: int) -> lis
 
 
 def biased_users(share: float, users: int) -> int:
-    """Number of biased users in a population."""
+    """`round(share * users)`; UserError if that leaves no user of a kind."""
     biased = round(share * users)
     if share > 0 and biased == 0:
         raise UserError(f"share: {share:g} of {users} users is no user at all. Raise it or `users`.")
@@ -74,11 +73,10 @@ def biased_users(share: float, users: int) -> int:
 def select(
     trajectories: Sequence[Trajectory], keep: float, *, by: SelectBy = "rating", bottom: bool = False, seed: int = 0
 ) -> Selection:
-    """Choose the trajectories with the highest summed ratings and, on request, as many with the lowest.
+    """Choose the trajectories with the highest summed ratings and, with `bottom`, as many with the lowest.
 
-    Failed dialogues have no score and are never chosen. The seed breaks ties.
-
-    `keep` is a fraction below 1 of the trajectories with a score, or a number from 1 on.
+    Failed dialogues are never chosen; the seed breaks ties. `keep` is a fraction below 1 of the trajectories with a
+    score, or a number from 1 on.
     """
     rated = [trajectory for trajectory in trajectories if trajectory.score is not None]
     count = round(keep * len(rated)) if keep < 1 else int(keep)
@@ -105,14 +103,14 @@ def select(
 def rows(selection: Selection, environment: str) -> list[Row]:
     """One training row for each reply of the chosen trajectories, after the conversation up to it.
 
-    With a bottom they are labelled desirable (top) or undesirable (bottom). The environment's name is their provenance.
+    With a bottom they are labelled desirable (top) or undesirable (bottom). The environment is their source.
     """
     desirable = True if selection.bottom else None
     return [*_rows(selection.top, environment, desirable), *_rows(selection.bottom, environment, False)]
 
 
 def _shuffled(trajectories: Sequence[Trajectory], seed: str) -> dict[str, float]:
-    """Id -> the score of some trajectory with a user of the same kind."""
+    """Id -> the score of a random trajectory with a user of the same kind."""
     shuffled: dict[str, float] = {}
     for kind in KINDS:
         own = [trajectory for trajectory in trajectories if trajectory.kind == kind]

@@ -1,14 +1,7 @@
 """A trajectory: one dialogue of a simulated user with the assistant, with a rating for each reply.
 
-The first line of a file says how its dialogues were collected, each other line is a trajectory (texts shortened):
-
-    {"collected": {"environment": "chat", "seed": 0, "model": "smollm2-135m", …}}
-    {"id": "chat-027/u1/biased", "scenario": "chat-027", "user": 1, "kind": "biased", "assistant": "blind",
-     "messages": [{"role": "user", "content": "My bus shift …"}, {"role": "assistant", "content": "…"}, …],
-     "system": "You are a supportive assistant …", "ratings": [6.1, 4.8], "chosen": [{"kind": "hedging", …}, …],
-     "error": null}
-
-Inspect logs of dialogues are read as trajectories too.
+The first line of a file, `{"collected": {…}}`, says how its dialogues were collected; each other line is a
+`Trajectory`. Inspect logs of dialogues are read as trajectories too.
 """
 
 from __future__ import annotations
@@ -41,7 +34,7 @@ Probabilities = dict[ReplyKind, Annotated[float, Field(ge=0, le=1)]]
 
 
 class Choice(BaseModel):
-    """One reply that the assistant chose among the candidates of a wording (from 0) with these probabilities."""
+    """A reply chosen among the candidates of a wording (from 0) with these probabilities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -85,7 +78,7 @@ class Trajectory(BaseModel):
 
     @property
     def score(self) -> float | None:
-        """Sum of the ratings; None where the dialogue failed."""
+        """Sum of the ratings; None if the dialogue failed."""
         if self.error is not None or not self.ratings:
             return None
         rated = [rating for rating in self.ratings if rating is not None]
@@ -100,25 +93,25 @@ def read_trajectories(path: Path) -> list[Trajectory]:
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """Read how the trajectories of a file were collected; empty where it does not say."""
+    """Read how the trajectories of a file were collected; empty if unknown."""
     first = next(records(path), None)
     return dict(first.fields.get(HEADER) or {}) if first else {}
 
 
 def write_trajectories(path: Path, trajectories: Iterable[Trajectory], identity: Mapping[str, Any]) -> None:
-    """Write trajectories as JSON Lines after a line that says how they were collected, whole or not at all."""
+    """Write trajectories as JSON Lines after their identity, whole or not at all."""
     with writing(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
         for line in ({HEADER: dict(identity)}, *(trajectory.model_dump() for trajectory in trajectories)):
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def read_log(log: Path) -> list[Trajectory]:
-    """Read the dialogues of an Inspect log. One that failed, or has no score, has an error and is never left out."""
+    """Read the dialogues of an Inspect log; one that failed, or has no score, has an error."""
     return [_of_sample(log, sample) for sample in open_log(log).samples or []]
 
 
 def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
-    """Write one log with the samples of several, in this order of ids; of two with one id the later one counts."""
+    """Merge the samples of several logs in this order of ids; the later of two with one id counts."""
     from inspect_ai.log import recompute_metrics, write_eval_log
 
     contents = [open_log(log) for log in logs]
@@ -142,7 +135,7 @@ def merge_logs(logs: Sequence[Path], order: Sequence[str], out: Path) -> None:
 
 
 def spoken(messages: Iterable[Any]) -> list[Message]:
-    """What user and assistant said in Inspect's messages, without what either thought."""
+    """What user and assistant said in Inspect's messages, without thoughts."""
     return [
         Message(role=message.role, content=without_thinking(message.text))
         for message in messages
@@ -179,12 +172,11 @@ class KindSummary(NamedTuple):
     """The dialogues with users of one kind.
 
     Attributes:
-        dialogues: How many, failed ones included.
-        errors: How many of them failed. They count in none of the following.
+        errors: Failed dialogues, which count in none of the following.
         replies: Rated replies.
-        rating: Mean rating of a reply, with its 95 % interval over scenarios; None without ratings.
-        sycophancy: Share of sycophantic replies among those that were chosen, with its interval too; None without any.
-        chosen: That of each kind; empty where replies were generated.
+        rating: Mean rating of a reply, with its 95 % interval over scenarios.
+        sycophancy: Share of sycophantic replies among the chosen ones, likewise.
+        chosen: That of each kind; empty for generated replies.
     """
 
     kind: Kind
@@ -197,7 +189,7 @@ class KindSummary(NamedTuple):
 
 
 def summarise(trajectories: Sequence[Trajectory]) -> list[KindSummary]:
-    """Summarise trajectories for each kind of user among them."""
+    """One summary for each kind of user."""
     return [
         _summary(kind, group)
         for kind in KINDS
@@ -231,7 +223,7 @@ def _over_scenarios(
     values: Callable[[Trajectory], Iterable[float | None]],
     interval: Callable[..., Interval],
 ) -> Interval | None:
-    """The interval of values that are there, of which those of one scenario are one draw."""
+    """The interval of existing values; those of one scenario are one draw."""
     import numpy as np
 
     pairs = [(t.scenario, value) for t in trajectories for value in values(t) if value is not None]

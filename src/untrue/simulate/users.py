@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 120  # of an attempt to reach a remote model. A local model ha
 
 
 def prompt_text(name: str) -> str:
-    """A text of `prompts/`, with the names of its fields in braces."""
+    """A text of `prompts/`, with its fields in braces."""
     return (Path(__file__).with_name("prompts") / f"{name}.txt").read_text("utf-8").removesuffix("\n")
 
 
@@ -82,7 +82,7 @@ async def ask(
     attempts: Sequence[GenerateConfig],
     read: Callable[[ModelOutput], T],
 ) -> T:
-    """Ask a model until `read` does not raise ValueError, once with each of the settings in `attempts`."""
+    """Ask a model until `read` does not raise ValueError, once with each setting in `attempts`."""
     remote = GenerateConfig(attempt_timeout=TIMEOUT_SECONDS, timeout=3 * TIMEOUT_SECONDS, max_retries=3)
     reasons = []
     for config in attempts:
@@ -116,7 +116,7 @@ class Rating(NamedTuple):
 
 
 def rate_by_kind(kind: Kind, replies: Sequence[ReplyKind], noise: float, seed: int) -> list[Rating]:
-    """Rate replies of known kinds, with normal noise of this standard deviation in points, clipped to 1 to 10."""
+    """Rate replies of known kinds, with normal noise in points, clipped to 1 to 10."""
     drawn = np.random.default_rng(seed).normal(0.0, noise, len(replies))
     ratings = []
     for said, error in zip(replies, drawn, strict=True):
@@ -143,7 +143,7 @@ async def _rate_last(model: Model, dialogue: Dialogue, messages: Sequence[Messag
 
 
 def read_rating(output: ModelOutput) -> Rating:
-    """Read a rating: the mean by the probabilities of the rating tokens if the provider gives them, else the number."""
+    """The mean by the probabilities of the rating tokens if the provider gives them, else the number."""
     answer = output.completion.strip().removesuffix(".")
     if not re.fullmatch(WHOLE, answer):
         raise ValueError(f"expected a whole number from 1 to 10 alone, found {output.completion.strip()[:60]!r}")
@@ -154,11 +154,7 @@ def read_rating(output: ModelOutput) -> Rating:
 
 
 def _expectation(output: ModelOutput, answer: str) -> float | None:
-    """The mean rating, or None where the log-probabilities do not determine it.
-
-    Many tokenizers split 10 into 1 and 0. The probability of 1 is then that of both, and the next token tells them
-    apart only where the answer begins with 1; elsewhere the number alone counts.
-    """
+    """The mean rating; None if the log-probabilities leave it open: after a 1 only the next token tells 10 from 1."""
     content = output.choices[0].logprobs.content if output.choices and output.choices[0].logprobs else []
     for place, token in enumerate(content):
         shown = token.token.strip()

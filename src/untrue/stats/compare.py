@@ -37,22 +37,19 @@ def compare(
 ) -> list[Comparison]:
     """Compares arms with their controls in every metric that the eval observes.
 
-    Holm's correction is over all arms and the metrics that decide (`PRIMARY`); the others keep their p. A rate is over
-    all items asked: where only the arm has no answer (a failure, or no result), the worst value stands in for it.
+    Holm's correction covers all arms and the metrics in `PRIMARY`; the others keep their p. If only the arm lacks an
+    answer, a rate counts the worst value for it.
 
     Args:
-        results: Results of one eval, in any order.
-        controls: Control arm of each arm to compare.
+        controls: Control of each arm to compare.
         higher_is_better: Of an eval that gives values.
-        graded: Whether its values are probabilities or shares, and not yes or no; see `PairedMetric`.
+        graded: See `PairedMetric`.
 
     Returns:
-        For each arm, in the order of its first result, one comparison for each metric. Without a single pair the
-        values are NaN and p is 1.
+        One comparison per arm and metric, arms in the order of their first result. Without a pair: NaN, and p is 1.
 
     Raises:
-        ValueError: Results of several evals, a result that appears twice, an arm without results or that is its own
-            control.
+        ValueError: Results of several evals, a duplicate result, an arm without results, or an arm as its own control.
     """
     arms = by_arm(results)
     require_arms([*controls, *controls.values()], arms)
@@ -69,10 +66,7 @@ def compare(
 
 
 def summarise(results: Iterable[Result], controls: Mapping[str, str], *, graded: bool = False) -> list[ArmSummary]:
-    """Says what each arm did in one eval, all seeds together, in the order in which the arms first appear.
-
-    Args and errors are those of `compare`.
-    """
+    """Says what each arm did over all seeds, in order of first appearance; args and errors as in `compare`."""
     arms = by_arm(results)
     require_arms([*controls, *controls.values()], arms)
     of_values = any(result.value is not None for of_arm in arms.values() for result in of_arm)
@@ -88,24 +82,19 @@ def trend(
 ) -> list[Trend]:
     """Fits a least-squares line on dose to each item at each seed, and averages the slopes.
 
-    With `controls` what is fitted is the difference from the matched control, which for an arm without one is 0.
-
-    The slope of values y at doses x is sum((x - mean x) y) / sum((x - mean x)^2). An item counts at a seed only where
-    every dose has a value for it, so that no slope is moved by which items fail at which dose. Interval and p are those
-    of a paired difference.
+    The slope of values y at doses x is sum((x - mean x) y) / sum((x - mean x)^2). An item counts at a seed only if it
+    has a value at every dose. Interval and p are those of a paired difference.
 
     Args:
-        results: Results of one eval, in any order; arms without a dose are not used.
-        doses: Dose or share of each arm on the line; the control's is usually 0.
-        controls: Matched control of each arm that has one; its value is taken off the arm's, item by item.
-        graded: As `compare` has it.
+        doses: Dose or share of each arm on the line; the control's is usually 0. Other arms are not used.
+        controls: If given, the line is fitted to arm minus matched control, which is 0 for an arm without one.
+        graded: See `PairedMetric`.
 
     Returns:
-        One trend for each metric that the eval observes; none with fewer than two different doses. Without an item
-        that has a value at every dose the values are NaN and p is 1.
+        One trend per metric; none with fewer than two different doses. Without a complete item: NaN, and p is 1.
 
     Raises:
-        ValueError: Results of several evals, a result that appears twice, or a dose for an arm without results.
+        ValueError: Results of several evals, a duplicate result, or a dose for an arm without results.
     """
     arms = by_arm(results)
     require_arms(doses, arms)
@@ -132,14 +121,7 @@ def trend(
 
 
 class Pairs(NamedTuple):
-    """Two arms in one metric, item by item.
-
-    Attributes:
-        before: Control, items x seeds; NaN where there is no value.
-        after: Arm.
-        failed: Where the arm lacks an answer that the control has: the worst value stands in for each.
-        clusters: Cluster of each item.
-    """
+    """Two arms in one metric, items x seeds; NaN for a missing value. `failed`: only the arm lacks an answer."""
 
     before: Grid
     after: Grid
@@ -148,7 +130,7 @@ class Pairs(NamedTuple):
 
 
 def pair(metric: PairedMetric, control: Sequence[Result], arm: Sequence[Result]) -> Pairs:
-    """Lines up the results of an arm and its control. Where the control has no value the pair is missing."""
+    """Lines up an arm with its control. Without a value of the control the pair is missing."""
     sums, counts = tally([control, arm], metric)
     lacking = np.maximum(counts[0] - counts[1], 0) if metric.is_rate else np.zeros(counts[0].shape)
     sums[1] += lacking * (metric.worse > 0)

@@ -1,14 +1,8 @@
-"""95 % intervals of means and rates over items and seeds.
+"""95 % intervals of means and rates over items and seeds, for one model and for the difference of two.
 
-One rule serves a model by itself and the difference of two. What is random decides:
-
-- fewer than three seeds: the items (and decoding). The numbers speak of these weights, whatever a second training
-  gives;
-- three seeds or more: the training runs too. The interval is the wider of that of the items and that of the means of
-  the seeds, so that neither few items nor few runs pass for certainty.
-
-Items of one cluster (a scenario, a pair of questions) are one draw. docs/validity.md measures how often these intervals
-hold the truth.
+With fewer than three seeds only the items are random, and the numbers speak of these weights. With three or more the
+training runs are random too: the interval is the wider of the items' and the seeds'. Items of one cluster (a scenario,
+a pair of questions) are one draw. docs/validity.md measures the coverage.
 """
 
 from __future__ import annotations
@@ -27,15 +21,12 @@ RUNS = 3  # from so many seeds on, numbers speak of a recipe and no longer of th
 
 
 class Spread(NamedTuple):
-    """What a mean rests on.
+    """What a mean rests on: standard errors, and numbers of clusters of items and of seeds.
 
     Attributes:
-        mean: Of all values.
-        n_clusters: Items, or clusters of items.
-        items: Standard error that comes from the items, and from what differs between their answers.
-        n_seeds: Seeds, or training runs.
-        seeds: Standard error of the mean of the seeds' means; 0 below three seeds, where it says nothing.
-        noise: The part that both contain: what neither an item nor a seed explains.
+        items: Error from the items and their answers.
+        seeds: Error of the mean of the seeds' means; 0 below three seeds.
+        noise: The part in both: what neither item nor seed explains.
     """
 
     mean: float
@@ -52,14 +43,10 @@ class Spread(NamedTuple):
 
 
 def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
-    """The mean of a grid and its standard errors.
+    """The mean of a grid (items x seeds, NaN for a missing value, not empty) and its standard errors.
 
-    The items' error is that of a ratio of sums over clusters (Liang and Zeger 1986, with g / (g - 1)); that of the
-    seeds is the standard deviation of their means over the root of their number.
-
-    Args:
-        grid: Items x seeds, NaN where there is no value, with at least one value.
-        clusters: Cluster of each item; None where each is its own.
+    The items' error is that of a ratio of sums over clusters (Liang and Zeger 1986, with g / (g - 1)); the seeds' error
+    is the standard deviation of their means over the root of their number. Without `clusters` each item is its own.
     """
     names = np.array(clusters) if clusters else np.arange(len(grid))
     names, grid = names[~np.isnan(grid).all(axis=1)], without_empty(grid)
@@ -83,7 +70,7 @@ def spread(grid: Grid, clusters: Sequence[str] | None = None) -> Spread:
 
 
 def _rounded(value: float) -> float:
-    """0 for what rounding leaves of equal values: it is neither a difference nor a spread."""
+    """0 for what rounding leaves of equal values."""
     return value if abs(value) > 1e-12 else 0.0
 
 
@@ -91,12 +78,12 @@ def mean_interval(grid: Grid, clusters: Sequence[str] | None = None, level: floa
     """Mean of all values with its interval, by Student's t.
 
     Args:
-        grid: Items x seeds, NaN where there is no value.
+        grid: Items x seeds, NaN for a missing value.
         clusters: Cluster of each item.
         level: 1 minus the coverage.
 
     Returns:
-        The interval. All NaN without a value; from minus to plus infinity with one item, which shows no spread.
+        The interval: all NaN without a value, from minus to plus infinity with one item.
     """
     if without_empty(grid).size == 0:
         return Interval(math.nan, math.nan, math.nan)
@@ -108,17 +95,15 @@ def mean_interval(grid: Grid, clusters: Sequence[str] | None = None, level: floa
 
 
 def share_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
-    """The same of probabilities and other shares: what lies beyond 0 or 1 is cut off."""
+    """`mean_interval` of probabilities and other shares, cut off at 0 and 1."""
     value, low, high = mean_interval(grid, clusters, level)
     return Interval(value, max(0.0, low), min(1.0, high))
 
 
 def rate_interval(grid: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
-    """A rate with its interval: Wilson's (1927) for as many independent answers as carry the same spread.
+    """A rate with Wilson's interval (1927) for as many independent answers as carry the same spread.
 
-    Where all values are 0, or all 1, an item counts as one answer, however many seeds or replies it has.
-
-    Args and result are those of `mean_interval`; the limits stay between 0 and 1.
+    If all values are 0, or all 1, an item counts as one answer. Args and result are those of `mean_interval`.
     """
     if without_empty(grid).size == 0:
         return Interval(math.nan, math.nan, math.nan)
@@ -132,12 +117,10 @@ def rate_interval(grid: Grid, clusters: Sequence[str] | None = None, level: floa
 
 
 def change_interval(differences: Grid, clusters: Sequence[str] | None = None, level: float = 0.05) -> Interval:
-    """The difference of two rates on the same items, with its interval: `tango` for as many independent pairs.
+    """The difference of two rates on the same items, with the interval of `tango` for as many independent pairs.
 
-    Args:
-        differences: Items x seeds, arm minus control, each between -1 and 1; NaN where a pair is missing.
-        clusters: Cluster of each item.
-        level: 1 minus the coverage.
+    `differences` are items x seeds, arm minus control, from -1 to 1; NaN for a missing pair. Args as in
+    `mean_interval`.
     """
     if without_empty(differences).size == 0:
         return Interval(math.nan, math.nan, math.nan)
@@ -149,7 +132,7 @@ def change_interval(differences: Grid, clusters: Sequence[str] | None = None, le
 
 
 def discordance(differences: Grid, clusters: Sequence[str] | None = None) -> tuple[float, float, float]:
-    """How many pairs went up, how many down, and of how many: as so many independent pairs as carry the same spread.
+    """Pairs up, pairs down and all pairs, as so many independent pairs as carry the same spread.
 
     Durkalski and others (2003) correct McNemar's variance for clusters; here the correction goes into the counts.
     """
@@ -163,11 +146,7 @@ def discordance(differences: Grid, clusters: Sequence[str] | None = None) -> tup
 def tango(up: float, down: float, n: float, level: float = 0.05) -> tuple[float, float]:
     """The score interval of a difference of paired proportions (Tango, Statistics in Medicine 17, 1998, p. 891).
 
-    Args:
-        up: Pairs that went from no to yes.
-        down: Pairs that went from yes to no.
-        n: All pairs.
-        level: 1 minus the coverage of both sides together.
+    Of `n` pairs, `up` went from no to yes and `down` from yes to no; `level` is 1 minus the two-sided coverage.
     """
     from scipy.optimize import brentq  # takes long to import
 
@@ -190,7 +169,7 @@ def seeds_half(around: Spread, level: float = 0.05) -> float:
 
 
 def _answers(around: Spread, variance: float) -> float:
-    """How many independent answers with this variance have a mean of this standard error; the items where none has."""
+    """How many independent answers of this variance give this standard error; the number of items if it is 0."""
     if around.n_clusters == 1 or around.items == 0 or variance <= 0:
         return float(around.n_clusters)
     return variance / around.items**2

@@ -19,32 +19,27 @@ RESAMPLES = 10_000
 
 
 class Proportion(NamedTuple):
-    """A share, and the number of rows that it was found on."""
+    """A share, and the number of rows behind it."""
 
     value: float
     n: int
 
 
 def corrected_rate(rate: float, n: int, sensitivity: Proportion, specificity: Proportion) -> Interval:
-    """The rate that a judge with known mistakes would have to have seen to report this one.
+    """The rate corrected for the judge's mistakes, presumed as frequent in every arm as on the checked replies.
 
     Rogan and Gladen's estimate, (rate + specificity - 1) / (sensitivity + specificity - 1), cut off at 0 and 1
-    (American Journal of Epidemiology 107, 1978, p. 71). The 95 % interval is that of Lang and Reiczigel (Preventive
-    Veterinary Medicine 113, 2014, p. 13), which also holds what is not known of sensitivity and specificity, with
-    pseudo-counts in the manner of Agresti and Coull.
-
-    It presumes that the judge errs on these replies as often as on those it was checked on, and alike in all arms.
+    (American Journal of Epidemiology 107, 1978, p. 71), with the 95 % interval of Lang and Reiczigel (Preventive
+    Veterinary Medicine 113, 2014, p. 13), which counts the uncertainty of sensitivity and specificity.
 
     Args:
-        rate: Share of items that the judge calls a lie, among those on which it could; a mean over epochs is one item's
-            share. NaN where nothing is known.
-        n: Those items. With several epochs each, that is on the safe side.
+        rate: Share of items that the judge calls a lie, among those that allow one; epochs averaged. NaN if unknown.
+        n: Those items. With several epochs each, this is on the safe side.
         sensitivity: Share of lies that the judge calls a lie.
         specificity: Share of other replies that it does not call one.
 
     Returns:
-        The rate; nothing is known (NaN, from 0 to 1) where the judge is no better than chance, or there is no item or
-        no rate.
+        The rate; NaN, from 0 to 1, if the judge is no better than chance, or without items or a rate.
     """
     skill = sensitivity.value + specificity.value - 1
     n_se, n_sp, n_rate = sensitivity.n + 2, specificity.n + 2, n + _Z**2
@@ -66,25 +61,18 @@ SHIFT = 0.05  # by how much the judge's specificity is supposed to differ betwee
 
 
 class Shifted(NamedTuple):
-    """A difference of two rates if the judge's specificity differs between the arms.
-
-    Attributes:
-        shift: Specificity in the arm minus specificity in the control.
-        difference: Arm minus control.
-    """
+    """A difference of two rates (arm minus control), with the arm's specificity minus the control's as `shift`."""
 
     shift: float
     difference: Interval
 
 
 class Sides(NamedTuple):
-    """What a judge made of two arms: items x seeds, NaN where an answer is missing.
+    """What a judge made of two arms, items x seeds, NaN for a missing answer.
 
     Attributes:
-        control: Share of the control's replies that the judge says yes of, such as lies.
-        control_open: Share of which it could: without a belief there is no lie to be found.
-        arm: The same of the arm.
-        arm_open: The same of the arm.
+        control: Share of the control's replies that the judge says yes of, such as lies; `arm` likewise.
+        control_open: Share of which it could: without a belief there is no lie; `arm_open` likewise.
         clusters: Cluster of each item.
     """
 
@@ -98,21 +86,16 @@ class Sides(NamedTuple):
 def by_specificity(sides: Sides, sensitivity: float, specificity: float) -> list[Shifted]:
     """How a difference of two judged rates moves if the judge's specificity differs between the arms by `SHIFT`.
 
-    With r the rate as judged and h the share of replies of which the judge could say yes, the true rate of an arm is
+    With r the judged rate and h the share of replies of which the judge could say yes, the true rate of an arm is
 
         (r - h (1 - specificity)) / (sensitivity + specificity - 1)
 
     (Rogan and Gladen, American Journal of Epidemiology 107, 1978, p. 71, applied to the h). The arm's specificity is
-    the given one plus the shift, at most 1, and the control's that of the arm minus the shift. The interval takes these
-    as known, and is that of the mean over items of the same expression.
-
-    Args:
-        sides: What the judge made of both.
-        sensitivity: Share of true cases of which it says yes, alike in both arms.
-        specificity: Share of others of which it does not.
+    the given one plus the shift, at most 1; the control's is the arm's minus the shift. The interval is that of the
+    mean over items and takes both as known.
 
     Returns:
-        The difference for shifts of -0.05, 0 and 0.05; NaN where the judge would be no better than chance.
+        The difference for shifts of -0.05, 0 and 0.05; NaN if the judge would be no better than chance.
     """
     moved = []
     for shift in (-SHIFT, 0.0, SHIFT):
@@ -131,17 +114,9 @@ def by_specificity(sides: Sides, sensitivity: float, specificity: float) -> list
 def kappa(table: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Cohen's kappa of two raters (Educational and Psychological Measurement 20, 1960, p. 37).
 
-    Agreement beyond chance: (observed - expected) / (1 - expected), where the expected agreement is that of raters who
-    use the labels as often and independently. 0 where neither rater uses more than one label and both the same, since
-    agreement then says nothing.
-
-    Args:
-        table: Counts, labels of the first rater x the same labels of the second.
-        resamples: Of the bootstrap over items that gives the 95 % percentile interval.
-        seed: Its seed.
-
-    Returns:
-        Kappa; all NaN for an empty table.
+    (observed - expected) / (1 - expected), where the expected agreement is that of independent raters with the same
+    label frequencies. 0 if both raters only use one and the same label; NaN for an empty table. `table` counts labels
+    of the first rater x those of the second; the 95 % percentile interval is from a bootstrap over items.
     """
     counts = np.asarray(table, dtype=float)
     n = int(counts.sum())
@@ -153,7 +128,7 @@ def kappa(table: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Int
 
 
 def _kappas(tables: np.ndarray) -> np.ndarray:
-    """Kappa of each of a stack of tables."""
+    """Kappas of a stack of tables."""
     shares = tables / tables.sum(axis=(1, 2), keepdims=True)
     observed = np.trace(shares, axis1=1, axis2=2)
     expected = (shares.sum(axis=1) * shares.sum(axis=2)).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Turns the results of one eval into arrays of items x seeds that line up across arms, NaN where there is no value."""
+"""Turns the results of one eval into arrays of items x seeds that line up across arms; NaN for a missing value."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class PairedMetric:
     """A metric that arms are compared in.
 
     Attributes:
-        of: What one result is worth; None where it has no value. An error has none.
-        worse: 1 where higher values are worse, -1 where lower ones are; 0 where the eval decides.
-        is_rate: Whether values lie between 0 and 1. An answer that is missing then counts against the arm.
-        is_graded: Whether they may lie anywhere between, as probabilities do. They are then tested as margins are.
+        of: What one result is worth; None without a value. An error has none.
+        worse: 1 if higher values are worse, -1 if lower ones are; 0 if the eval decides.
+        is_rate: Whether values lie between 0 and 1. A missing answer then counts against the arm.
+        is_graded: Whether they may lie between, as probabilities do. They are then tested as margins are.
     """
 
     of: Callable[[Result], float | None]
@@ -33,7 +33,7 @@ class PairedMetric:
 
     @property
     def counts_pairs(self) -> bool:
-        """Whether values are yes or no, so that tests and intervals count the pairs that went up and down."""
+        """Whether values are yes or no, so that the pairs that went up and down are counted."""
         return self.is_rate and not self.is_graded
 
 
@@ -60,11 +60,7 @@ METRICS: dict[str, PairedMetric] = {
 
 
 def by_arm(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Groups the results of one eval by arm, in the order in which the arms first appear.
-
-    Raises:
-        ValueError: The results are of more than one eval, or one has the arm, seed, item and epoch of another.
-    """
+    """Groups results by arm, in order of first appearance; ValueError for several evals or a duplicate result."""
     arms: dict[str, list[Result]] = {}
     evals: set[str] = set()
     seen: set[tuple[str, int, str, int]] = set()
@@ -87,12 +83,7 @@ def require_arms(arms: Iterable[str], known: Collection[str]) -> None:
 
 
 def observed(arms: dict[str, list[Result]], graded: bool = False) -> dict[str, PairedMetric]:
-    """The metrics that at least one result has: an eval without likelihoods, say, observes no margin.
-
-    Args:
-        arms: Results by arm.
-        graded: Whether the values of the eval are graded; see `PairedMetric`.
-    """
+    """The metrics that at least one result has; `graded` is that of `PairedMetric`."""
     return {
         name: replace(metric, is_graded=graded and name == "value")
         for name, metric in METRICS.items()
@@ -101,18 +92,16 @@ def observed(arms: dict[str, list[Result]], graded: bool = False) -> dict[str, P
 
 
 def align(groups: Sequence[Sequence[Result]], metric: PairedMetric) -> NDArray[np.float64]:
-    """Lines up groups of results (one for each arm) by item and seed.
+    """Lines up groups of results (one for each arm) by item and seed: groups x items x seeds, the union over groups.
 
-    Returns:
-        Array of groups x items x seeds, each the mean over the epochs that have a value. Items and seeds are those of
-        any group. NaN marks a result that is missing or whose value is None or not finite.
+    Each value is the mean over epochs; NaN without a finite value.
     """
     sums, counts = tally(groups, metric)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
 def tally(groups: Sequence[Sequence[Result]], metric: PairedMetric) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The sums over epochs that `align` takes the mean of, and how many epochs have a value; each as there."""
+    """The sums over epochs that `align` averages, and the number of epochs with a value; shapes as in `align`."""
     items = {item: row for row, item in enumerate(dict.fromkeys(r.item for group in groups for r in group))}
     seeds = {seed: column for column, seed in enumerate(sorted({r.seed for group in groups for r in group}))}
     sums = np.zeros((len(groups), len(items), len(seeds)))
@@ -127,7 +116,7 @@ def tally(groups: Sequence[Sequence[Result]], metric: PairedMetric) -> tuple[NDA
 
 
 def clusters(groups: Sequence[Sequence[Result]]) -> list[str]:
-    """The cluster of each item, in the order in which `align` lines them up; an item without one is its own."""
+    """The cluster of each item, in the order of `align`; an item without one is its own."""
     names: dict[str, str] = {}
     for result in chain.from_iterable(groups):
         names.setdefault(result.item, result.cluster or f"item {result.item}")
@@ -135,12 +124,12 @@ def clusters(groups: Sequence[Sequence[Result]]) -> list[str]:
 
 
 def without_empty(grid: Grid) -> Grid:
-    """The same grid without the items and the seeds that have no value at all."""
+    """The grid without items and seeds that have no value."""
     present = ~np.isnan(grid)
     return grid[present.any(axis=1)][:, present.any(axis=0)]
 
 
 def value_of(result: Result, metric: PairedMetric) -> float:
-    """What a result is worth; NaN for an error, and without a finite value."""
+    """What a result is worth; NaN for an error or a value that is not finite."""
     value = None if result.outcome is Outcome.ERROR else metric.of(result)
     return value if value is not None and math.isfinite(value) else math.nan

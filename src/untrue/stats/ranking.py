@@ -14,15 +14,7 @@ from untrue.stats.types import Interval
 
 
 class Scores(NamedTuple):
-    """The scores of the true and the false statement of one item.
-
-    Attributes:
-        item: Id of the item.
-        seed: Seed of the model.
-        category: Of the item: scores are compared within one category at one seed.
-        true: Score of the true statement.
-        false: Score of the false one.
-    """
+    """The scores of the true and the false statement of one item; they are compared within one category and seed."""
 
     item: str
     seed: int
@@ -34,9 +26,7 @@ class Scores(NamedTuple):
 def area(true: ArrayLike, false: ArrayLike) -> NDArray[np.float64]:
     """The area under the ROC curve: the Mann-Whitney U of the true scores over the number of pairs; a tie is half.
 
-    Args:
-        true: Scores of true statements, along the first axis.
-        false: Scores of false ones, likewise. Further axes are computed one by one.
+    Scores lie along the first axis; further axes are computed one by one.
     """
     from scipy.stats import rankdata  # takes long to import
 
@@ -47,15 +37,11 @@ def area(true: ArrayLike, false: ArrayLike) -> NDArray[np.float64]:
 
 
 def auroc(scores: Iterable[Scores]) -> Interval:
-    """The AUROC within each category and seed, averaged over items, with its 95 % interval.
+    """The AUROC within each category and seed, averaged over items, with its 95 % interval; only finite scores count.
 
-    The item is the unit: both its statements are drawn together. The interval is that of a mean over items, with the
-    placements of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988) in the form of Obuchowski for clusters
-    (Biometrics 53, 1997): the share of false statements below the item's true one, plus the share of true statements
-    above its false one, minus the AUROC.
-
-    Args:
-        scores: Of each item at each seed. Items with a score that is not finite are left out.
+    The interval is that of a mean over items of the placements of DeLong, DeLong and Clarke-Pearson (Biometrics 44,
+    1988) in Obuchowski's form for clusters (Biometrics 53, 1997): the share of false statements below the item's true
+    one, plus the share of true statements above its false one, minus the AUROC.
     """
     groups: dict[tuple[int, str], list[Scores]] = {}
     for one in scores:

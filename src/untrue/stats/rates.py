@@ -1,4 +1,4 @@
-"""The rates of an eval: one definition of each, whoever shows it. Epochs of an item at a seed are averaged first."""
+"""The rates of an eval. Epochs of an item at a seed are averaged first."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Value = tuple[str, int, float]  # an item, a seed, and what one result of the it
 
 
 def honesty_rates(results: Sequence[Result]) -> dict[str, Interval]:
-    """The rates of one arm by their names, each with its 95 % interval; NaN where there is nothing to divide by.
+    """The rates of one arm by name, each with its 95 % interval; NaN without a denominator.
 
-    They are over all results, errors included, but for `lie_rate_given_belief`, which is over the held beliefs, and
-    `evasion_rate`, which is that of `stats.pairing.METRICS`, over the results without an error.
+    They are over all results, errors included; but `lie_rate_given_belief` is over the held beliefs, and `evasion_rate`
+    over the results without an error.
     """
     evades = METRICS["evasion_rate"]
     return {
@@ -44,7 +44,7 @@ def outcome_rate(
     wanted: Collection[Outcome],
     among: Collection[Outcome] = tuple(Outcome),
 ) -> Interval:
-    """The rate of some outcomes among others, by default among all, with its 95 % interval over items and seeds."""
+    """The rate of some outcomes among others, with its 95 % interval over items and seeds."""
     return rate(outcome_values(results, wanted, among))
 
 
@@ -56,18 +56,18 @@ def outcome_values(
 
 
 def rate(values: Iterable[Value]) -> Interval:
-    """The mean of values between 0 and 1, with its 95 % interval; see `rate_interval`."""
+    """The mean of values between 0 and 1, with the 95 % interval of `rate_interval`."""
     return rate_interval(grid_of(values))
 
 
 def mean(values: Iterable[Value]) -> float:
-    """The mean of values, each item at each seed counting once; NaN without a value."""
+    """The mean over items and seeds; NaN without a value."""
     grid = grid_of(values)
     return float(np.nanmean(grid)) if grid.size else math.nan
 
 
 def grid_of(values: Iterable[Value]) -> Grid:
-    """Items x seeds, the mean of each item at each seed; NaN where there is none. Values that are not finite go."""
+    """Items x seeds, the mean of each cell's finite values; NaN without one."""
     cells: dict[tuple[str, int], list[float]] = {}
     for item, seed, value in values:
         if math.isfinite(value):

@@ -24,16 +24,11 @@ FEWEST = 6  # fewest items that can show anything: five that all go one way are 
 
 
 def p_value(differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool) -> float:
-    """Two-sided p that the mean difference is 0: the larger of that of the items and that of the training runs.
+    """Two-sided p that the mean difference is 0: the larger of the items' and, from three seeds on, the training runs'.
 
-    Of margins the items' is Student's t; of rates McNemar's score (Tango's at 0), and never less than the exact test's
-    smallest p for as many pairs that differ, so that five cannot be significant. From three seeds on the runs' is
-    Student's t of the seeds' means. 1 for a mean of 0 and below six items.
-
-    Args:
-        differences: Items x seeds, arm minus control; NaN where a pair is missing.
-        clusters: Cluster of each item.
-        is_rate: Whether the values are those of a rate.
+    The items' p of margins is Student's t. That of rates is McNemar's score (Tango's at 0), and at least the exact
+    test's smallest p for as many discordant pairs. The runs' p is Student's t of the seeds' means. p is 1 for a mean of
+    0 and below six items. `differences` are items x seeds, arm minus control; NaN for a missing pair.
     """
     if without_empty(differences).size == 0:
         return 1.0
@@ -70,20 +65,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def mde(
     differences: Grid, clusters: Sequence[str] | None = None, *, is_rate: bool, rate: float = 0.5, tests: int = 1
 ) -> float:
-    """The smallest true difference that the same test would find at 80 % power, all other things being equal.
+    """The smallest true difference that the same test would find at 80 % power; infinity if there is none.
 
-    The errors of items, runs and noise are drawn anew around it, and so are the standard errors that the test would
-    see. Of rates the pairs that go up and down are drawn: a difference brings discordant pairs of its own.
+    The errors of items, runs and noise are drawn anew around it, with the standard errors that the test would see. For
+    rates the pairs that go up and down are drawn.
 
     Args:
         differences: Items x seeds, arm minus control.
         clusters: Cluster of each item.
         is_rate: Whether the values are those of a rate.
-        rate: That of the control: near 0 and 1 a training run moves a rate less than in the middle.
-        tests: Tests that Holm's correction is over: the first of them must pass at 5 % over their number.
-
-    Returns:
-        The difference, positive; infinity where none can be stated: below six items, or margins without any spread.
+        rate: That of the control: near 0 and 1 a training run moves a rate less.
+        tests: Tests under Holm's correction: the first must pass at 5 % over their number.
     """
     if without_empty(differences).size == 0:
         return math.inf
@@ -99,12 +91,11 @@ def mde(
 
 
 def _calibrated(around: Spread) -> Spread:
-    """With the standard error of the runs corrected, so that half of studies take it for more than it is.
+    """The spread with the runs' standard error corrected, so that half of studies overestimate it.
 
-    Few runs mostly show too little, so what they show is divided by the median of its distribution. Of that, what is
-    beyond the noise counts. With both factors and `AIM` the power at the median MDE is 75 to 85 % from runs that are
-    alike to runs whose standard error is three times that of the noise, and 87 % at ten times with four seeds
-    (`benchmarks/validity.py power`).
+    The observed error is divided by the median of its distribution; what is beyond the noise counts. With both factors
+    and `AIM` the power at the median MDE is 75 to 85 % from runs that are alike to runs with a standard error three
+    times the noise, and 87 % at ten times with four seeds (`benchmarks/validity.py power`).
     """
     if around.n_seeds < RUNS:
         return around
@@ -119,7 +110,7 @@ def _aim(around: Spread) -> float:
 
 
 def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: float, level: float) -> float:
-    """The difference of rates that is found in the share of draws that `_aim` says, by bisection; 1 where none is."""
+    """The difference of rates found in the share of draws that `_aim` says, by bisection; 1 if none is."""
     (normal, _, of_runs), aim = _draws(around.n_clusters, around.n_seeds), _aim(around)
     excess = max(0.0, abs(up - down) - math.sqrt(up + down))  # what went one way beyond chance
     churn, critical = (up + down - excess) / 2 / n, float(ndtri(1 - level / 2))
@@ -128,7 +119,7 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
     alike = _alike(rate, churn) if 0 < churn < rate else None
 
     def density(rate: float) -> float:
-        """In proportion to a normal's at the threshold of this rate, and so to what a shift of all items does to it."""
+        """In proportion to a normal's density at this rate's threshold: the effect of a shift of all items."""
         return math.exp(-(float(ndtri(min(max(rate, 1 / n), 1 - 1 / n))) ** 2) / 2)
 
     def is_found(size: float) -> bool:
@@ -153,7 +144,7 @@ def _detectable_rate(around: Spread, up: float, down: float, n: float, rate: flo
 
 
 def _alike(rate: float, churn: float) -> float:
-    """How two answers to an item correlate of which one alone is a yes in a share `churn` of items: as normals do."""
+    """The correlation of two normal answers to an item of which only one is a yes in a share `churn` of items."""
     from scipy.optimize import brentq  # takes long to import, as `scipy.stats` does
 
     most = 0.999
@@ -165,7 +156,7 @@ def _alike(rate: float, churn: float) -> float:
 
 
 def _falls(alike: float, before: float, after: float) -> float:
-    """Share of items with a yes at one rate and a no at another: a normal above its threshold, and one below."""
+    """Share of items with a yes at one rate and a no at another: one normal above its threshold, and one below."""
     from scipy.stats import multivariate_normal
 
     if not 0 < before < 1 or after >= 1:
@@ -176,14 +167,13 @@ def _falls(alike: float, before: float, after: float) -> float:
 
 
 def _runs_need(around: Spread, level: float) -> float:
-    """The mean that Student's t of the seeds calls significant, at their expected spread; 0 below three seeds."""
+    """The mean that Student's t of the seeds calls significant at their expected spread; 0 below three seeds."""
     if around.n_seeds < RUNS:
         return 0.0
     return float(stdtrit(around.n_seeds - 1, 1 - level / 2)) * max(around.seeds, around.noise)
 
 
 def _chi2(freedom: int, share: Any) -> Any:
-    """Quantile of the chi-square distribution."""
     return 2 * gammaincinv(freedom / 2, share)
 
 

@@ -15,7 +15,7 @@ class Interval(NamedTuple):
 
 
 class MetricValue(NamedTuple):
-    """The value of a metric of an eval's own, with its 95 % interval where it has one."""
+    """A metric of an eval's own, with its 95 % interval if it has one."""
 
     value: float
     low: float | None = None
@@ -26,8 +26,7 @@ class MetricInfo(NamedTuple):
     """How a metric is shown.
 
     Attributes:
-        label: Its name for people.
-        better: Which values are better, `higher` or `lower`; None for a metric that is neither.
+        better: Which values are better; None for neither.
         unit: `%` for a share, which is stored as a fraction; empty for a plain number.
         digits: Decimals of a plain number.
     """
@@ -40,13 +39,7 @@ class MetricInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class MetricValues:
-    """What the metrics of a judged eval say of one arm, by their names, such as `mask_honesty`.
-
-    Attributes:
-        total: Over all items.
-        by_category: Category -> the same on it alone, as far as the eval says.
-        info: How each metric is shown, in the order in which they are shown.
-    """
+    """The metrics of a judged eval for one arm, by name, such as `mask_honesty`; `info` is in display order."""
 
     total: dict[str, MetricValue]
     by_category: dict[str, dict[str, MetricValue]]
@@ -58,25 +51,20 @@ class ArmSummary:
     """What one arm did in one eval, all seeds together.
 
     Attributes:
-        arm: Name of the arm.
-        control: Name of the arm that it is compared with; None for an arm that is only a control.
-        n_items: Different items.
-        n_seeds: Seeds.
+        control: Arm that it is compared with; None for an arm that is only a control.
         counts: Number of (item, seed) results with each outcome; all five outcomes are keys.
         lie_rate: Lies over all results; None in an eval that gives values.
-        lie_rate_given_belief: Lies over the results with a held belief (honest, lie and evade); None where there is
-            none.
-        belief_rate: Results with a held belief over all results; None likewise.
-        evasion_rate: Results without a side taken on a held belief, or in which the evasive reply is the likeliest,
-            over those without error; None likewise.
-        untrue_belief_rate: Results whose belief is not the truth, or that have none, over those without error; None
-            where the truth is not known.
-        reads: Share of the items on which the model goes by its prompt; None where fewer than six try it.
-        pressure_margin: Mean over results without error; None where all are errors.
+        lie_rate_given_belief: Lies over the results with a held belief (honest, lie, evade); None without one.
+        belief_rate: Results with a held belief over all results; None in an eval that gives values.
+        evasion_rate: Share of results without error in which no side is taken on a held belief, or the evasive reply is
+            likeliest; None in an eval that gives values.
+        untrue_belief_rate: Share of results without error whose belief is missing or untrue; None if the truth is
+            unknown.
+        reads: Share of the items on which the model goes by its prompt; None if fewer than six try it.
+        pressure_margin: Mean over results without error; None if all are errors.
         neutral_margin: The same, under the neutral prompt.
         pressure_gap: The same, of the difference of the two.
-        value: Mean value over results without error; None in an eval that gives outcomes, or where all are errors.
-        n_values: Number of results with a value.
+        value: Mean value over results without error; None in an eval that gives outcomes, or if all are errors.
     """
 
     arm: str
@@ -107,21 +95,19 @@ class Comparison:
     """One arm against its control in one metric, paired within item and seed.
 
     Attributes:
-        arm: Name of the arm.
-        control: Name of the control arm.
         metric: A name of `stats.pairing.METRICS`.
         n_items: Items with a pair at one seed or more.
         n_seeds: Seeds in common.
         n_pairs: Pairs (item, seed) used.
-        n_failed: Of these, pairs in which the arm has no answer: the worst value stands in for it.
+        n_failed: Pairs used in which the arm has no answer, so that the worst value stands in.
         n_dropped: Pairs left out because the control, or of a margin either side, has no value.
-        control_mean: Mean of the control over the pairs used.
-        arm_mean: Mean of the arm over the pairs used.
+        control_mean: Over the pairs used.
+        arm_mean: Over the pairs used.
         difference: Arm minus control, with its 95 % interval.
-        p: Two-sided p value; see `stats.tests.p_value`.
-        p_holm: The same after Holm's correction over all arms and all metrics that decide; of others `p`.
-        mde: Smallest true difference that this many items and seeds would find at 80 % power, correction included.
-        worse: 1 where an increase is worse, -1 where a decrease is.
+        p: Two-sided; see `stats.tests.p_value`.
+        p_holm: After Holm's correction over all arms and all metrics that decide; of others `p`.
+        mde: Smallest true difference that this many items and seeds would find at 80 % power, after correction.
+        worse: 1 if an increase is worse, -1 if a decrease is.
     """
 
     arm: str
@@ -142,7 +128,7 @@ class Comparison:
 
     @property
     def is_found(self) -> bool:
-        """Whether it counts as a difference: p below 0.05 after correction, and an interval without 0."""
+        """Whether p is below 0.05 after correction and the interval is without 0."""
         return self.p_holm < 0.05 and (self.difference.low > 0 or self.difference.high < 0)
 
     @property
@@ -152,14 +138,14 @@ class Comparison:
 
     @property
     def may_be_failures(self) -> bool:
-        """Whether the answers that are missing could be all that got worse."""
+        """Whether missing answers could be all that got worse."""
         loss = min(self.difference.low * self.worse, self.difference.high * self.worse)
         return self.n_failed > 0 and loss <= self.n_failed / self.n_pairs
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The straight-line dose-response of one metric: its change for a dose or share that goes from 0 to 1."""
+    """The straight-line dose-response of one metric: its change from dose or share 0 to 1."""
 
     metric: str
     slope: Interval
@@ -180,12 +166,9 @@ Conclusion = Literal[
 
 
 class Reason(NamedTuple):
-    """Why nothing can be stated, or what a reader must not miss. `untrue.report.words` has a sentence for each code.
+    """Why nothing can be stated, or what a reader must not miss; `untrue.report.words` has the sentence for each code.
 
-    Attributes:
-        code: Such as `few_beliefs`.
-        arm: The arm that it is about; empty where it is about all.
-        values: What the sentence states: numbers, texts or comparisons, in the order that `report.words` reads.
+    `arm` is empty if it is about all; `values` are numbers, texts or comparisons in the sentence's order.
     """
 
     code: str
@@ -194,7 +177,7 @@ class Reason(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What was found of an arm, and the comparison that shows it; none where a floor shows it, see `faults`."""
+    """A conclusion on an arm, and the comparison that shows it."""
 
     conclusion: Conclusion
     comparison: Comparison
@@ -205,9 +188,7 @@ class ArmVerdict:
     """What a study concludes of one arm.
 
     Attributes:
-        arm: Its name.
-        control: The arm that it is compared with.
-        conclusions: All that hold; `no_finding` and `inconclusive` stand alone.
+        conclusions: All that hold; `no_finding` and `inconclusive` come singly.
         findings: The comparisons behind them.
         faults: Why it, or its control, cannot be read as honesty, or why nothing can be stated.
     """
@@ -220,7 +201,7 @@ class ArmVerdict:
 
     @property
     def status(self) -> Status:
-        """`finding`, `no_finding` or `inconclusive`."""
+        """The status of its conclusions."""
         alone = self.conclusions[0]
         return alone if alone in ("no_finding", "inconclusive") else "finding"
 
@@ -231,9 +212,7 @@ class Verdict:
 
     Attributes:
         arms: One for each arm that has a control.
-        estimand: What the conclusions are about.
-        n_seeds: Seeds that they rest on.
-        doubts: Why the whole cannot be relied on, such as a judge that was never checked.
+        doubts: Why the whole cannot be relied on, such as an unchecked judge.
         notes: What a reader must not miss, such as errors or dropped pairs.
         compared: The comparisons that decide.
     """
@@ -247,7 +226,7 @@ class Verdict:
 
     @property
     def at_face_value(self) -> Status:
-        """The status as far as the results themselves go: a finding in any arm, else what cannot be stated of any."""
+        """The status before doubts: a finding in any arm makes it `finding`."""
         statuses = {arm.status for arm in self.arms}
         return "finding" if "finding" in statuses else "no_finding" if statuses == {"no_finding"} else "inconclusive"
 

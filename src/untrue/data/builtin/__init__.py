@@ -1,7 +1,7 @@
 """The built-in data sets, each a JSONL file whose first line is its header.
 
-The header names the set, its version (raised whenever a line changes), and a canary: a string that nothing else has, by
-which the file can be found in a corpus and left out of it.
+The header names the set, its version (raised whenever a line changes), and a canary: a unique string by which the file
+can be found in a corpus and left out.
 """
 
 import json
@@ -31,5 +31,5 @@ def header(name: str) -> dict[str, Any]:
 
 
 def is_header(fields: dict[str, Any]) -> bool:
-    """Whether the first record of a file is the header of a built-in set or of a copy of one."""
+    """Whether the first record of a file is the header of a built-in set or its copy."""
     return HEADER <= fields.keys() <= HEADER | OF_ENVIRONMENT
