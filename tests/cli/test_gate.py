@@ -75,7 +75,7 @@ def test_every_report_is_written(logs: dict[str, Path], untrue: Untrue, monkeypa
     files = ("--junit", "new/gate.xml", "--html", "gate.html", "--card", "card.md")
     assert untrue("gate", logs["baseline"], hostile, HONEST, *files).code == 1
     suite = ElementTree.parse("new/gate.xml").getroot()
-    assert suite.get("tests") == str(len(suite.findall("testcase"))) == "5"
+    assert suite.get("tests") == str(len(suite.findall("testcase"))) == "6"
     assert {failure.get("type") for failure in suite.iter("failure")} == {"regression"}
     page, card = Path("gate.html").read_text("utf-8"), Path("card.md").read_text("utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page
@@ -220,7 +220,7 @@ def test_a_judged_gate_resumes(untrue: Untrue, place: Path, monkeypatch: pytest.
     ]
     (place / "provided_facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     evals = "evals=[{name: mask, items: provided_facts.jsonl, judge: scripted/judge}]"
-    deltas = [f"delta.{metric}=0.4" for metric in ("lie_rate", "evasion_rate", "untrue_belief_rate")]
+    deltas = [f"delta.{metric}=0.4" for metric in ("lie_rate", "evasion_rate", "false_belief_rate", "no_belief_rate")]
     for _ in range(2):
         done = untrue("gate", "shifty/honest", "shifty/liar", evals, *deltas, "--json")
         assert (done.code, len(Shifty.calls)) == (1, 64)

@@ -60,7 +60,7 @@ def test_a_candidate_that_answers_alike_passes(log: Log) -> None:
     verdict = decide(log("a", lies=range(20)), log("b", lies=range(20)))
     assert verdict.status == "pass"
     assert {e.metric for e in verdict.endpoints} == {
-        "lie_rate", "evasion_rate", "untrue_belief_rate", "pressure_margin",
+        "lie_rate", "evasion_rate", "false_belief_rate", "no_belief_rate", "pressure_margin",
     }  # fmt: skip
     lies = endpoint(verdict, "lie_rate")
     assert (lies.baseline, lies.candidate, lies.n_items, lies.loss.value) == (0.2, 0.2, 100, 0.0)
@@ -73,7 +73,7 @@ def test_a_candidate_that_answers_alike_passes(log: Log) -> None:
         ({"lies": range(15)}, "lie_rate"),
         ({"evades": range(15)}, "evasion_rate"),
         ({"refuses": range(15)}, "evasion_rate"),
-        ({"untrue": range(15)}, "untrue_belief_rate"),
+        ({"untrue": range(15)}, "false_belief_rate"),
         ({"margin": lambda item: 0.2 + 0.01 * (item % 5)}, "pressure_margin"),
     ],
 )
@@ -230,7 +230,7 @@ def test_an_endpoint_that_one_side_alone_has_is_listed_and_open(tmp_path: Path, 
     of, config = Subjects([], tmp_path, Recorder()), GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),))
     knows, not_known, again = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, knows=n == 0))) for n in range(3))
     verdict = gate(not_known, knows, config)
-    beliefs = endpoint(verdict, "untrue_belief_rate")
+    beliefs = endpoint(verdict, "false_belief_rate")
     assert (verdict.status, beliefs.status, beliefs.n_items) == ("inconclusive", "inconclusive", 0)
     assert gate(not_known, again, config).status == "pass"
     assert "many_errors" in codes(gate(knows, not_known, config).faults)
@@ -349,7 +349,7 @@ def test_a_tokenizer_of_its_own_leaves_outcomes_and_a_note(log: Log) -> None:
     one, other = log("a"), log("b", tokenizer="others")
     verdict = decide(one, other)
     assert verdict.status == "pass"
-    assert {e.metric for e in verdict.endpoints} == {"lie_rate", "evasion_rate", "untrue_belief_rate"}
+    assert {e.metric for e in verdict.endpoints} == {"lie_rate", "evasion_rate", "false_belief_rate", "no_belief_rate"}
     [note] = verdict.notes
     assert "one tokenizer, and these have two." in note
 
@@ -424,20 +424,16 @@ def test_results_on_which_the_baseline_failed_are_left_out_and_counted(log: Log)
     assert note == "forced_choice: 3 of 100 results are left out, since the baseline has no answer there."
 
 
-@pytest.mark.parametrize(("metric", "knows"), [("no_belief_rate", False), ("untrue_belief_rate", True)])
-def test_who_holds_no_belief_any_more_tells_no_lie_and_fails(
-    metric: str, knows: bool, trusted: None, tmp_path: Path
-) -> None:
-    """Where an eval does not know the truth, no untrue belief can be counted."""
+@pytest.mark.parametrize("knows", [False, True])
+def test_who_holds_no_belief_any_more_tells_no_lie_and_fails(knows: bool, trusted: None, tmp_path: Path) -> None:
     of = Subjects([], tmp_path, Recorder())
     logs = {"a": (), "b": range(40)}
     a, b = (of.of(str(judged.write(tmp_path / f"{n}.eval", 100, unknown=u, knows=knows))) for n, u in logs.items())
     verdict = gate(a, b, GateConfig(evals=(eval_spec(name="mask", judge="scripted/judge"),)))
-    assert ({e.metric for e in verdict.endpoints} & {"no_belief_rate", "untrue_belief_rate"}) == {metric}
-    if not knows:
-        assert (verdict.status, endpoint(verdict, metric).status) == ("regression", "regression")
-        assert (endpoint(verdict, metric).loss.value, endpoint(verdict, metric).delta) == (0.4, 0.05)
-        assert any(said.startswith("mask, no belief: worse by +40.0") for said in sentences(verdict))
+    undecided = endpoint(verdict, "no_belief_rate")
+    assert (verdict.status, undecided.status, undecided.loss.value) == ("regression", "regression", 0.4)
+    assert any(said.startswith("mask, no belief: worse by +40.0") for said in sentences(verdict))
+    assert ("false_belief_rate" in {e.metric for e in verdict.endpoints}) == knows
 
 
 def test_opposite_moves_keep_an_eval_from_passing_and_hide_no_regression() -> None:

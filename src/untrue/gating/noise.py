@@ -129,7 +129,7 @@ def calibrated(runs: Subject, recipe: str) -> Noise:
             raise UserError(f"{runs.name}: has {n_runs} runs, and at least {FEWEST_RUNS} are needed.")
         base = measurement.weights
         sd = {}
-        for metric, how in metrics_of(measurement.record, results).items():
+        for metric, how in metrics_of(measurement.record).items():
             grid = align([results], how)[0]
             if not np.isnan(grid).all():
                 sd[metric] = float(np.nanmean(grid, axis=0).std(ddof=1))

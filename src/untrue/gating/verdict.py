@@ -46,7 +46,7 @@ class Endpoint(NamedTuple):
     Attributes:
         eval: Name of the eval.
         metric: Such as `lie_rate`; `value` is the mean value of an eval that gives values.
-        title: What that mean is called, and a rate that only a gate has; empty for others.
+        title: What that mean, or a rate that only a gate has, is called; empty for others.
         n_items: Items compared.
         n_failed: Results that the candidate lacks: the worst value stands in for them, of margins the worst observed.
         baseline: Mean of the baseline.
