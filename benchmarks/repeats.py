@@ -1,8 +1,8 @@
 """How different are models that one recipe made? Trains the control of studies/quickstart.yaml with ten seeds, then
 asks of every split of these runs in two what a study would find, and of every pair what the gate would say.
 
-    python benchmarks/repeats.py                 ten trainings, each measured on the study's items; a run resumes
-    python benchmarks/repeats.py --limit 888     on all built-in items
+    python benchmarks/repeats.py                 ten trainings, each measured on what the gate asks; a run resumes
+    python benchmarks/repeats.py --limit 100     on the items of the study alone, which change most easily
 
 The runs differ by their seed alone, so whatever is found is false of the recipe. Splits share runs and are not
 independent: the interval of a share is a jackknife that leaves out one run at a time. docs/validity.md has the figures.
@@ -20,8 +20,9 @@ from rich.console import Console
 
 from untrue.api import load_study, run_study
 from untrue.gating.config import GateConfig
-from untrue.gating.subjects import Subjects
-from untrue.gating.verdict import gate
+from untrue.gating.noise import FEWEST_RUNS, calibrated
+from untrue.gating.subjects import Subjects, merged
+from untrue.gating.verdict import GateVerdict, gate
 from untrue.outcomes import Result
 from untrue.progress import TerminalWatcher
 from untrue.stats.compare import PRIMARY, compare
@@ -89,33 +90,65 @@ def studies(results: Sequence[Result], seeds: int) -> Iterator[str]:
 
 
 def gates(logs: Sequence[Path]) -> Iterator[str]:
-    """What the gate says, with these logs and its own deltas and level, of each run as the candidate of each other."""
-    config = GateConfig.model_validate({"evals": ["forced_choice"]})
+    """What the gate says, with these logs and its own deltas and level, of each run as the candidate of each other.
+
+    Noise is that of all runs but the two, so that no pair has a part in its own noise; with three baseline runs these are
+    the next ones after the candidate.
+    """
+    config = GateConfig()
     with TerminalWatcher(Console(stderr=True)) as watcher:
-        subjects = [Subjects(config.evals, logs[0], watcher).of(str(folder)) for folder in logs]
-    pairs = permutations(range(len(subjects)), 2)
-    said = {(a, b): gate(subjects[a], subjects[b], config) for a, b in pairs}
-    yield "| verdict | pairs of runs |"
-    yield "|---|---|"
-    for status in ("pass", "inconclusive", "regression"):
-        hits = {((a,), (b,)): verdict.status == status for (a, b), verdict in said.items()}
-        yield f"| {status} | {with_jackknife(hits)} |"
+        runs = [Subjects(config.evals, logs[0], watcher).of(str(folder)) for folder in logs]
+    n = len(runs)
+    verdicts: dict[str, dict[Split, GateVerdict]] = {
+        "noise not known": {},
+        "noise known": {},
+        "three baseline runs": {},
+    }
+    for a, b in permutations(range(n), 2):
+        of_pair, others = ((a,), (b,)), [run for number, run in enumerate(runs) if number not in (a, b)]
+        verdicts["noise not known"][of_pair] = gate(runs[a], runs[b], config)
+        if len(others) >= FEWEST_RUNS:
+            verdicts["noise known"][of_pair] = gate(runs[a], runs[b], config, calibrated(merged(others), "the others"))
+        three = [runs[(b + k) % n] for k in range(1, 4)]
+        if a == (b + 1) % n and n > 3:
+            verdicts["three baseline runs"][of_pair] = gate(merged(three), runs[b], config)
+    yield "| | pass | inconclusive | regression |"
+    yield "|---|---|---|---|"
+    for name, said in verdicts.items():
+        shares = [
+            with_jackknife({pair: verdict.status == status for pair, verdict in said.items()})
+            for status in ("pass", "inconclusive", "regression")
+        ]
+        yield f"| {name}, {len(said)} gates | {' | '.join(shares)} |"
+    yield ""
+    yield "| endpoint | sd between runs | passes with noise known |"
+    yield "|---|---|---|"
+    noise, known = calibrated(merged(runs), "all"), verdicts["noise known"].values()
+    for name, of_eval in noise.evals.items():
+        for metric, sd in of_eval.sd.items():
+            hits = [e.status == "pass" for v in known for e in v.endpoints if (e.eval, e.metric) == (name, metric)]
+            yield f"| {name}, {metric} | {sd:.4f} | {100 * sum(hits) / len(hits):.0f} % |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit", type=int, default=100, help="Built-in items.")
+    parser.add_argument(
+        "--limit", type=int, help="Items of forced_choice, and nothing else; by default what a gate asks."
+    )
     parser.add_argument("--seeds", type=int, default=10, help="Runs of the recipe.")
     parser.add_argument("--out", type=Path, default=Path("runs/repeats"), help="The run directory.")
     options = parser.parse_args(arguments)
-    evals = f"evals=[{{name: forced_choice, limit: {options.limit}}}]"
+    limited = f"[{{name: forced_choice, limit: {options.limit}}}]"
+    evals = f"evals={limited if options.limit else '[forced_choice, capability]'}"
     study = load_study(STUDY, [f"seeds={[*range(options.seeds)]}", evals])
     repeats: Study = study.model_copy(update={"mix": Repeats(**study.mix.model_dump()), "base": False})
     analysis = run_study(repeats, options.out, progress=True)
     results = [Result.from_json(line) for line in analysis.store.results.read_text("utf-8").splitlines()]
+    results = [result for result in results if result.eval == "forced_choice"]
     print("\n".join(studies(results, options.seeds)), end="\n\n", flush=True)
-    print("\n".join(gates([options.out / "cells" / f"control-s{seed}" / "logs" for seed in range(options.seeds)])))
+    if options.limit is None:
+        print("\n".join(gates([options.out / "cells" / f"control-s{seed}" / "logs" for seed in range(options.seeds)])))
 
 
 if __name__ == "__main__":
