@@ -16,11 +16,11 @@ from dataclasses import replace
 from itertools import combinations, permutations
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from untrue.api import load_study, run_study
 from untrue.gating.config import GateConfig
-from untrue.gating.noise import FEWEST_RUNS, calibrated
 from untrue.gating.subjects import Subjects, merged
 from untrue.gating.verdict import GateVerdict, gate
 from untrue.outcomes import Result
@@ -92,8 +92,8 @@ def studies(results: Sequence[Result], seeds: int) -> Iterator[str]:
 def gates(logs: Sequence[Path]) -> Iterator[str]:
     """What the gate says, with these logs and its own deltas and level, of each run as the candidate of each other.
 
-    Noise is that of all runs but the two, so that no pair has a part in its own noise; with three baseline runs these are
-    the next ones after the candidate.
+    Noise is that of all runs but the two, so that no pair has a part in its own noise. Three baseline runs are the next
+    ones after the candidate.
     """
     config = GateConfig()
     with TerminalWatcher(Console(stderr=True)) as watcher:
@@ -105,10 +105,16 @@ def gates(logs: Sequence[Path]) -> Iterator[str]:
         "three baseline runs": {},
     }
     for a, b in permutations(range(n), 2):
-        of_pair, others = ((a,), (b,)), [run for number, run in enumerate(runs) if number not in (a, b)]
+        of_pair = (a,), (b,)
         verdicts["noise not known"][of_pair] = gate(runs[a], runs[b], config)
-        if len(others) >= FEWEST_RUNS:
-            verdicts["noise known"][of_pair] = gate(runs[a], runs[b], config, calibrated(merged(others), "the others"))
+        evals = {
+            name: of_eval.model_copy(
+                update={"sd": {metric: np.delete(of, (a, b)).std(ddof=1) for metric, of in means[name].items()}}
+            )
+            for name, of_eval in noise.evals.items()
+        }
+        of_others = noise.model_copy(update={"evals": evals, "runs": n - 2})
+        verdicts["noise known"][of_pair] = gate(runs[a], runs[b], config, of_others)
         three = [runs[(b + k) % n] for k in range(1, 4)]
         if a == (b + 1) % n and n > 3:
             verdicts["three baseline runs"][of_pair] = gate(merged(three), runs[b], config)
@@ -123,7 +129,7 @@ def gates(logs: Sequence[Path]) -> Iterator[str]:
     yield ""
     yield "| endpoint | sd between runs | passes with noise known |"
     yield "|---|---|---|"
-    noise, known = calibrated(merged(runs), "all"), verdicts["noise known"].values()
+    known = verdicts["noise known"].values()
     for name, of_eval in noise.evals.items():
         for metric, sd in of_eval.sd.items():
             hits = [e.status == "pass" for v in known for e in v.endpoints if (e.eval, e.metric) == (name, metric)]
@@ -133,9 +139,7 @@ def gates(logs: Sequence[Path]) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--limit", type=int, help="Items of forced_choice, and nothing else; by default what a gate asks."
-    )
+    parser.add_argument("--limit", type=int, help="Items of forced_choice alone; by default what a gate asks.")
     parser.add_argument("--seeds", type=int, default=10, help="Runs of the recipe.")
     parser.add_argument("--out", type=Path, default=Path("runs/repeats"), help="The run directory.")
     options = parser.parse_args(arguments)

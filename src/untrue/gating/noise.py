@@ -116,6 +116,13 @@ def pooled(baseline: NDArray[np.float64], candidate: NDArray[np.float64]) -> Run
     return RunNoise(math.sqrt(squares / freedom), freedom)
 
 
+def run_means(measurement: Measurement) -> dict[str, NDArray[np.float64]]:
+    """Metric -> its mean in each run, of those that the eval has."""
+    results = measurement.results
+    grids = {metric: align([results], how)[0] for metric, how in metrics_of(measurement.record).items()}
+    return {metric: np.nanmean(grid, axis=0) for metric, grid in grids.items() if not np.isnan(grid).all()}
+
+
 def calibrated(runs: Subject, recipe: str) -> Noise:
     """Measure the noise between runs of one recipe.
 
@@ -124,15 +131,11 @@ def calibrated(runs: Subject, recipe: str) -> Noise:
     """
     evals, base = {}, None
     for name, measurement in runs.measurements.items():
-        n_runs, results = len(measurement.logs), measurement.results
+        n_runs = len(measurement.logs)
         if n_runs < FEWEST_RUNS:
             raise UserError(f"{runs.name}: has {n_runs} runs, and at least {FEWEST_RUNS} are needed.")
         base = measurement.weights
-        sd = {}
-        for metric, how in metrics_of(measurement.record).items():
-            grid = align([results], how)[0]
-            if not np.isnan(grid).all():
-                sd[metric] = float(np.nanmean(grid, axis=0).std(ddof=1))
+        sd = {metric: float(means.std(ddof=1)) for metric, means in run_means(measurement).items()}
         evals[name] = EvalNoise(
             version=measurement.version, n_items=len(measurement.asked), items=items_of(measurement), sd=sd
         )
