@@ -99,11 +99,9 @@ def gates(logs: Sequence[Path]) -> Iterator[str]:
     with TerminalWatcher(Console(stderr=True)) as watcher:
         runs = [Subjects(config.evals, logs[0], watcher).of(str(folder)) for folder in logs]
     n = len(runs)
-    verdicts: dict[str, dict[Split, GateVerdict]] = {
-        "noise not known": {},
-        "noise known": {},
-        "three baseline runs": {},
-    }
+    noise, names = calibrated(merged(runs), "all"), ("noise not known", "noise known", "three baseline runs")
+    means = {name: run_means(measurement) for name, measurement in merged(runs).measurements.items()}
+    verdicts: dict[str, dict[Split, GateVerdict]] = {name: {} for name in names}
     for a, b in permutations(range(n), 2):
         of_pair = (a,), (b,)
         verdicts["noise not known"][of_pair] = gate(runs[a], runs[b], config)
