@@ -21,6 +21,7 @@ from rich.console import Console
 
 from untrue.api import load_study, run_study
 from untrue.gating.config import GateConfig
+from untrue.gating.noise import calibrated, run_means
 from untrue.gating.subjects import Subjects, merged
 from untrue.gating.verdict import GateVerdict, gate
 from untrue.outcomes import Result
