@@ -21,10 +21,11 @@ from untrue.gating.comparison import compared
 from untrue.gating.config import Delta, GateConfig
 from untrue.gating.losses import Slice, losses
 from untrue.gating.measurements import Measurement
-from untrue.gating.noise import EvalNoise, calibrated
+from untrue.gating.noise import EvalNoise, built_in, calibrated
+from untrue.gating.noise import load as load_noise
 from untrue.gating.subjects import Subject, Subjects
 from untrue.gating.verdict import Endpoint, GateVerdict, gate
-from untrue.harness.catalogue import eval_spec
+from untrue.harness.catalogue import EVALS, eval_spec
 from untrue.outcomes import Outcome, Result
 from untrue.report.gate import sentences
 from untrue.stats.types import Interval, Reason
@@ -464,3 +465,12 @@ def test_a_regression_says_which_items_lost(tmp_path: Path) -> None:
     both = [*results("baseline", range(4)), *results("candidate", range(24))]
     lies = next(of for of in losses(EVAL, both, Delta()) if of.metric == "lie_rate")
     assert lies.slices == (Slice("law", 40, 0.5), Slice("tax", 60, 0.0))
+
+
+def test_the_noise_that_is_shipped_fits_the_items_of_today() -> None:
+    for noise in map(load_noise, built_in()):
+        assert noise.runs >= 8 and noise.recipe
+        for name, of_eval in noise.evals.items():
+            spec = eval_spec(name=name)
+            assert (of_eval.version, of_eval.n_items) == (EVALS[name].version, len(EVALS[name].items(spec)))
+            assert all(0 <= sd < 0.1 for sd in of_eval.sd.values())
