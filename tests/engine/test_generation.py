@@ -209,10 +209,7 @@ def test_a_broken_model_is_an_error_and_not_a_reply(tiny, engine):
         (Request((5,), 0), "max_tokens: 0, expected 1 or more"),
         (Request((5,), 5, temperature=-0.1), "temperature: -0.1, expected 0 or more"),
         (Request((5,), 5, top_p=0.0), "top_p: 0.0, expected more than 0"),
-        (
-            Request((5,), 5, stop_seqs=("a", "")),
-            r"^stop_seqs: an empty text would end every reply at once\.",
-        ),
+        (Request((5,), 5, stop_seqs=("a", "")), r"^stop_seqs: an empty text would end every reply at once\."),
     ],
 )
 def test_what_cannot_be_generated_is_refused(engine, request_: Request, message: str):

@@ -72,10 +72,7 @@ def test_a_dialogue_with_a_system_message_is_what_the_template_makes_of_it(tiny)
     expected = tiny.model.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False)[0, len(prompt) :]
     output: Any = asyncio.run(
         UntrueAPI("tiny", loaded=tiny).generate(
-            [kinds[role](content=text) for role, text in chat],
-            [],
-            "auto",
-            GenerateConfig(max_tokens=8, temperature=0),
+            [kinds[role](content=text) for role, text in chat], [], "auto", GenerateConfig(max_tokens=8, temperature=0)
         )
     )
     assert output.completion == tiny.tokenizer.decode(expected, skip_special_tokens=True)

@@ -268,13 +268,7 @@ GEMMA = {
     "special": ("<start_of_turn>", "<end_of_turn>"),
     "stops": ("<eos>", "<end_of_turn>"),
 }
-LLAMA2 = {
-    "tokenizer": "sentencepiece",
-    "split": "first",
-    "bos": "<s>",
-    "eos": "</s>",
-    "add_bos": True,
-}
+LLAMA2 = {"tokenizer": "sentencepiece", "split": "first", "bos": "<s>", "eos": "</s>", "add_bos": True}
 MISTRAL = LLAMA2 | {"split": "always"}
 R1 = {
     "tokenizer": "bytes",
@@ -297,13 +291,7 @@ PHI3 = {
     "rstrip": ("</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
     "stops": ("<|endoftext|>", "<|assistant|>", "<|end|>"),
 }
-GPT2 = {
-    "tokenizer": "bytes",
-    "split": "gpt2",
-    "bos": "<|endoftext|>",
-    "eos": "<|endoftext|>",
-    "pad": "<|endoftext|>",
-}
+GPT2 = {"tokenizer": "bytes", "split": "gpt2", "bos": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"}
 CHATML_SPECIAL = {"special": ("<|im_start|>", "<|im_end|>"), "stops": ("<|im_end|>", "<|endoftext|>")}
 SLIDING, FULL = "sliding_attention", "full_attention"
 

@@ -192,11 +192,7 @@ def test_failed_dialogues_are_asked_for_again_and_the_others_are_not(
 
 
 def test_where_some_fail_they_are_counted_and_the_rest_is_kept(
-    collecting: Collecting,
-    place: Path,
-    tea: Path,
-    steps: list[tuple[int, int, str]],
-    monkeypatch: pytest.MonkeyPatch,
+    collecting: Collecting, place: Path, tea: Path, steps: list[tuple[int, int, str]], monkeypatch: pytest.MonkeyPatch
 ):
     failing = dialogues(read_environment(tea), 2)[-1].user.user_context
     monkeypatch.setattr(scripted, "by_words", lambda question: "no rating" if failing in question else "7")

@@ -11,14 +11,7 @@ import pytest
 from untrue.data import builtin
 from untrue.errors import UserError
 from untrue.files import derived_seed
-from untrue.simulate.environment import (
-    REPLY_KINDS,
-    CollectSpec,
-    Dialogue,
-    Environment,
-    dialogues,
-    read_environment,
-)
+from untrue.simulate.environment import REPLY_KINDS, CollectSpec, Dialogue, Environment, dialogues, read_environment
 
 CANDIDATES = {kind: ["One two three.", "Three two one."] for kind in REPLY_KINDS}
 

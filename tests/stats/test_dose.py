@@ -15,9 +15,7 @@ def arms(results, slopes, doses=DOSES, seeds=1):
         result
         for name, dose in doses.items()
         for result in results(
-            name,
-            [[0] * seeds] * len(slopes),
-            [[item + slope * dose] * seeds for item, slope in enumerate(slopes)],
+            name, [[0] * seeds] * len(slopes), [[item + slope * dose] * seeds for item, slope in enumerate(slopes)]
         )
     ]
 

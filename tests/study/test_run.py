@@ -157,10 +157,7 @@ def test_the_base_is_loaded_once_and_not_at_all_where_nothing_is_missing(make_st
 
 @pytest.mark.parametrize(
     ("change", "new"),
-    [
-        ({"seeds": [0, 1]}, ["control-s1", "severe-0.5-s1"]),
-        ({"mix__shares": [0.5, 1.0]}, ["severe-1-s0"]),
-    ],
+    [({"seeds": [0, 1]}, ["control-s1", "severe-0.5-s1"]), ({"mix__shares": [0.5, 1.0]}, ["severe-1-s0"])],
     ids=["a seed", "a share"],
 )
 def test_what_is_added_runs_alone(make_study, run_study, out, change, new):
