@@ -99,12 +99,3 @@ def test_an_advantage_is_how_much_likelier_a_reply_is_than_under_the_base(
     expected = softmax([one - other for one, other in zip(tuned, means(tiny.model), strict=True)], 0.1)
     assert ours == pytest.approx(expected, abs=1e-3)
     assert ours != pytest.approx(policy(0.25, 0.25, 0.25, 0.25), abs=1e-3)
-
-
-def test_the_base_chooses_evenly(tiny: LoadedModel, environment: Environment):
-    api = UntrueAPI("tiny", loaded=tiny)
-    try:
-        even = asyncio.run(probabilities(api, MESSAGES, environment.scenarios[0].candidates[0], 0, 0.1))
-    finally:
-        api.close()
-    assert even == policy(0.25, 0.25, 0.25, 0.25)
