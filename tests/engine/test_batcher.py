@@ -49,12 +49,8 @@ def assert_answers(engine: LikelihoodEngine, answers: list, bundles: list[list[t
             assert [reply.tokens for reply in found] == [reply.tokens for reply in expected]
 
 
-def test_each_coroutine_gets_its_own_answer(engine, batcher):
-    assert_answers(engine, gather(batcher, BUNDLES), BUNDLES)
-
-
-def test_bundles_of_several_queries_are_not_mixed_up(engine, batcher):
-    bundles = [[*BUNDLES[0], *BUNDLES[1]], BUNDLES[2], [*BUNDLES[3], *BUNDLES[4], *BUNDLES[5]]]
+def test_each_coroutine_gets_its_own_answer_also_where_it_asks_several_queries(engine, batcher):
+    bundles = [[*BUNDLES[0], *BUNDLES[1]], *BUNDLES[2:6], [*BUNDLES[6], *BUNDLES[7], *BUNDLES[8]]]
     assert_answers(engine, gather(batcher, bundles), bundles)
 
 
@@ -96,11 +92,6 @@ def test_a_cancelled_coroutine_does_not_disturb_the_others(engine, batcher):
     assert isinstance(answers[0], asyncio.CancelledError)
     assert isinstance(answers[4], asyncio.CancelledError)
     assert_answers(engine, answers[1:4], BUNDLES[1:4])
-
-
-def test_one_engine_serves_one_event_loop_after_another(engine, batcher):
-    for bundle in BUNDLES[:3]:
-        assert_answers(engine, gather(batcher, [bundle]), [bundle])
 
 
 @pytest.fixture
@@ -158,12 +149,6 @@ def test_an_exception_reaches_only_the_coroutine_whose_prompt_failed(generation)
     assert answers == alone(generation, REQUESTS[:6])
 
 
-def test_what_cannot_be_generated_is_refused_before_it_waits(generation):
-    answers = gather_replies(generation, [Request((), 4), REQUESTS[0]])
-    assert isinstance(answers[0], UserError)
-    assert answers[1:] == alone(generation, REQUESTS[:1])
-
-
 def test_a_cancelled_coroutine_leaves_its_row_to_others(generation, passes):
 
     async def ask() -> list:
@@ -197,11 +182,6 @@ def test_likelihoods_are_answered_between_the_steps_of_generation(tiny, generati
     assert under_way < 10 < len(passes)
     assert found == LikelihoodEngine(tiny).score(bundle)
     assert reply == alone(generation, [Request((5, 6), 30, seed=1)])[0]
-
-
-def test_one_generation_engine_serves_one_event_loop_after_another(generation):
-    for request in REQUESTS[:3]:
-        assert gather_replies(generation, [request]) == alone(generation, [request])
 
 
 def test_a_reply_without_probabilities_reaches_its_coroutine_alone(tiny, generation):

@@ -57,17 +57,6 @@ def test_every_reply_scores_as_in_a_plain_forward_pass(engine, tiny, plain, prom
     assert_close(totals(engine, chosen), plain(tiny.model, tiny.tokenizer, chosen), 1e-4)
 
 
-def test_the_built_in_items_score_as_in_a_plain_forward_pass(engine, tiny, plain):
-    for item in read_items()[::111]:
-        replies = [item.honest_reply, item.dishonest_reply, item.evasive_reply]
-        chosen = [
-            ([{"role": "system", "content": system}, {"role": "user", "content": user}], replies)
-            for system in (item.neutral_system_prompt, item.system_prompt)
-            for user in (item.user_prompt, *item.belief_prompts)
-        ]
-        assert_close(totals(engine, chosen), plain(tiny.model, tiny.tokenizer, chosen), 1e-4)
-
-
 def test_an_adapter_counts_while_it_is_on_and_not_after(
     tiny: LoadedModel, tiny_folder: Path, adapter: Path, plain, prompts
 ):
@@ -99,6 +88,7 @@ def test_each_distinct_prefix_is_computed_once_and_logits_only_where_they_are_re
 def test_figures_depend_on_the_bundle_alone(engine, prompts):
     bundle = [engine.query(messages, replies) for messages, replies in prompts]
     first = engine.score(bundle)
+    assert all(one.mean == pytest.approx(one.total / one.tokens) for query in first for one in query)
     engine.score([(Continuation((5, 6, 7), (8, 9)),)])
     assert engine.score(bundle) == first
 
@@ -119,13 +109,6 @@ def test_models_whose_attention_is_not_plain_are_scored_under_one_mask_for_all(e
     for ours, sdpa in zip(by_hand, by_sdpa, strict=True):
         for one, other in zip(ours[0], sdpa[0], strict=True):
             assert one.total == pytest.approx(other.total, abs=1e-4)
-
-
-def test_the_mean_is_per_token(engine, tiny):
-    [[one, many]] = engine.score([engine.query(HELLO, ["A", "A longer reply."])])
-    assert (one.tokens, one.mean) == (1, one.total)
-    assert many.tokens == len(tiny.tokenizer("A longer reply.")["input_ids"])
-    assert many.mean == pytest.approx(many.total / many.tokens)
 
 
 def test_an_empty_reply_is_refused(engine):
@@ -159,19 +142,6 @@ def test_the_real_model_scores_every_reply_as_a_plain_pass_does(plain):
             ]
         ]
         assert_close(totals(engine, prompts), plain(loaded.model, loaded.tokenizer, prompts), 1e-3)
-
-
-def test_it_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    loaded = load(str(make_tiny_model(tmp_path / "model")), dtype="float32")
-    passes: list[int] = []
-    hook = loaded.model.register_forward_hook(lambda *call: passes.append(1))
-    try:
-        first = check_exact(loaded)
-        count = len(passes)
-        assert check_exact(loaded) == first < 1e-4
-        assert count == len(passes) == 5  # a tree, and two replies to each of two questions
-    finally:
-        hook.remove()
 
 
 def test_a_model_whose_tokens_mix_in_another_way_is_refused(tmp_path: Path):
@@ -257,8 +227,3 @@ def test_a_pass_too_long_for_llama_4_is_cut_into_its_sequences(tmp_path: Path):
     for scores, query in zip(engine.score(bundle), bundle, strict=True):
         alone = engine.score([query])[0]
         assert [score.total for score in scores] == pytest.approx([score.total for score in alone], abs=1e-3)
-
-
-@pytest.mark.slow
-def test_the_embedded_model_is_exact_but_for_rounding(smollm: LoadedModel):
-    assert check_exact(smollm) < 1e-4
