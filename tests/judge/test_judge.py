@@ -32,10 +32,6 @@ def scripted(judgement: Any = None, **arguments: Any) -> Model:
     return get_model("scripted/judge", memoize=False, judgement=judgement, **arguments)
 
 
-def made(arguments: dict[str, Any]) -> Model:
-    return get_model(**arguments)
-
-
 def ask(judge: Judge, prompt: JudgePrompt, **fields: str) -> Judgement:
     return asyncio.run(judge.ask(prompt, **fields))
 
@@ -96,11 +92,12 @@ def test_what_was_read_is_kept_and_what_failed_is_asked_again(tmp_path: Path):
     ],
 )
 def test_another_judge_prompt_or_text_is_asked_anew(tmp_path: Path, other: dict[str, Any]):
-    prompt, reply, model = STATEMENT, "says-B", {"model": "scripted/judge", "memoize": False}
+    prompt, reply = STATEMENT, "says-B"
+    model: dict[str, Any] = {"model": "scripted/judge", "memoize": False}
     path = tmp_path / "judgements.sqlite"
-    ask(Judge(made(model), JudgementCache(path)), prompt, proposition="p", reply=reply)
+    ask(Judge(get_model(**model), JudgementCache(path)), prompt, proposition="p", reply=reply)
     prompt, reply = other.pop("prompt", prompt), other.pop("reply", reply)
-    judge = Judge(made({**model, **other}), JudgementCache(path))
+    judge = Judge(get_model(**model | other), JudgementCache(path))
     ask(judge, prompt, proposition="p", reply=reply)
     assert judge.usage.cached == 0
 
@@ -209,27 +206,23 @@ def test_a_judge_by_vllm_is_the_same_before_its_first_call_and_after_and_another
 
 
 def test_a_served_adapter_must_prove_itself_before_it_judges(
-    sharp: LoadedModel, sharp_adapter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sharp: LoadedModel, sharp_adapter: Callable[..., Path], tmp_path: Path
 ):
-    adapter = sharp_adapter(tmp_path / "judge", 1)
+    adapter, base = sharp_adapter(tmp_path / "judge", 1), f"vllm/base-{uuid4().hex}"
     fingerprint.record(sharp, adapter)
-    base = f"vllm/base-{uuid4().hex}"
-    with LoraServer(Path(sharp.name)) as server:
-        server.load(adapter_hash(adapter), adapter)
-        judge = f"{{model: '{base}:{adapter}', temperature: 0.5, model_args: {{base_url: '{server.url}'}}}}"
-        model = judge_model(judge)
-        assert str(model) == f"{base}:{adapter_hash(adapter)}"
-        assert model.config.temperature == 0.5
-        assert set(server.asked) == {adapter_hash(adapter)}
+    for deaf in (False, True):
+        with LoraServer(Path(sharp.name), deaf=deaf) as server:
+            server.load(adapter_hash(adapter), adapter)
+            judge = f"{{model: '{base}-{deaf}:{adapter}', temperature: 0.5, model_args: {{base_url: '{server.url}'}}}}"
+            if deaf:
+                with pytest.raises(UserError, match="does not answer with the adapter .* but with its base"):
+                    judge_model(judge)
+                continue
+            model = judge_model(judge)
+            assert (str(model), model.config.temperature) == (f"{base}-{deaf}:{adapter_hash(adapter)}", 0.5)
+            assert set(server.asked) == {adapter_hash(adapter)}
     before = content(judge)
     sharp_adapter(adapter, 2)
     assert content(judge) != before
-    with LoraServer(Path(sharp.name), deaf=True) as server:
-        monkeypatch.setenv("VLLM_BASE_URL", server.url)
-        other = f"vllm/base-{uuid4().hex}"
-        server.load(adapter_hash(adapter), adapter)
-        fingerprint.record(sharp, adapter)
-        with pytest.raises(UserError, match=f"{other}: does not answer with the adapter .* but with its base"):
-            judge_model(f"{other}:{adapter}")
     with pytest.raises(UserError, match=rf"model_args\.adapter .* Name it {base}:FOLDER"):
         judge_model(f"{{model: {base}, model_args: {{adapter: {adapter}}}}}")

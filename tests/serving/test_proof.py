@@ -139,17 +139,6 @@ def test_the_old_adapter_under_the_name_of_its_folder_is_found_out(server, base,
     assert "nats from the adapter" in proof.reason
 
 
-def test_a_server_that_answers_with_its_base_is_found_out(server, base, train: Train):
-    assert prove(base, known(train(1))).weights == "base"
-
-
-def test_without_log_probabilities_it_cannot_be_told(sharp, base, train: Train, monkeypatch):
-    with LoraServer(Path(sharp.name), logprobs=False) as running:
-        monkeypatch.setenv("VLLM_BASE_URL", running.url)
-        proof = prove(base, known(train(1)))
-    assert proof == ("unknown", "it gives no log-probabilities")
-
-
 def test_which_token_the_server_draws_makes_no_difference(sharp, base, train: Train, monkeypatch):
     expected = known(train(1))
     reasons = []

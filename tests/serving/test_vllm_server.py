@@ -180,13 +180,6 @@ def test_a_judged_eval_is_answered_by_the_adapter_and_judged_by_the_base(served:
     assert any(labels)
 
 
-def test_an_eval_of_the_wrong_adapter_is_refused(served: Callable[..., Done], place: Path):
-    name = f"{MODEL}:{adapter_hash(place / 'two')}"
-    done = served("eval", "unknowns", f"judge={JUDGE}", "--model", name, "--adapter", "one")
-    assert done.code == 2
-    assert "does not answer with the adapter one but with other weights" in done.err
-
-
 def test_the_gate_asks_base_and_adapter_of_one_server(served: Callable[..., Done], place: Path):
     with JudgeServer() as judge:
         spec = f"{{name: unknowns, limit: 2, max_tokens: 24, judge: {judge.name}}}"
