@@ -215,7 +215,7 @@ def test_a_served_adapter_must_prove_itself_before_it_judges(
             server.load(adapter_hash(adapter), adapter)
             judge = f"{{model: '{base}-{deaf}:{adapter}', temperature: 0.5, model_args: {{base_url: '{server.url}'}}}}"
             if deaf:
-                with pytest.raises(UserError, match="does not answer with the adapter .* but with its base"):
+                with pytest.raises(UserError, match=r"does not answer with the adapter .* but with its base"):
                     judge_model(judge)
                 continue
             model = judge_model(judge)

@@ -8,7 +8,6 @@ import pytest
 
 from untrue.data import sets
 from untrue.errors import UserError
-from untrue.settings import assignments, validate
 from untrue.study.config import builtin, load, to_yaml
 from untrue.study.routes.dose import DoseRoute
 from untrue.study.routes.share import ShareRoute
@@ -108,10 +107,6 @@ def test_overrides_replace_values_at_any_depth_and_add_what_is_not_there(dose):
     assert study.evals[0].limit == 5
 
 
-def test_the_later_of_two_overrides_counts(share):
-    assert load(share, ["seeds=[1]", "seeds=[2]"]).seeds == (2,)
-
-
 @pytest.mark.parametrize(
     ("old", "new", "line", "said"),
     [
@@ -128,20 +123,6 @@ def test_the_later_of_two_overrides_counts(share):
 def test_an_error_names_the_file_the_line_and_the_key(share, old, new, line, said):
     share.write_text(SHARE.replace(old, new))
     assert refusal(share).startswith(f"{share}, line {line}: {said}")
-
-
-@pytest.mark.parametrize("path", ["share", "dose"])
-def test_a_level_given_twice_is_refused(path, share, dose):
-    message = refusal(share if path == "share" else dose, "mix.levels=[severe,severe]")
-    assert message.startswith("override: mix.levels: a value occurs twice")
-
-
-def test_doses_whose_arms_would_have_one_name_are_refused(dose):
-    assert "alike in their first six digits" in refusal(dose, "mix.doses=[1.5,1.5000001]")
-
-
-def test_an_error_of_an_override_says_so(share):
-    assert refusal(share, "mix.total=0").startswith("override: mix.total: ")
 
 
 def test_a_study_written_out_is_read_back_as_it_was(share, dose, tmp_path):
@@ -205,7 +186,14 @@ def test_replies_are_chosen_in_the_environment_of_the_study(tmp_path: Path):
     assert load(path, ["mix.environment=exam"]).evals[0].items == "exam"
 
 
-def test_hyperparameters_come_from_texts():
-    assert validate(TrainSpec, assignments(["epochs=3", "rslora=true"])) == TrainSpec(epochs=3, rslora=True)
-    with pytest.raises(UserError, match=r"override: epoch: unknown key\. Did you mean 'epochs'"):
-        validate(TrainSpec, assignments(["epoch=3"]), "override")
+@pytest.mark.parametrize(
+    ("path", "override", "said"),
+    [
+        ("share", "mix.levels=[severe,severe]", "mix.levels: a value occurs twice"),
+        ("dose", "mix.levels=[severe,severe]", "mix.levels: a value occurs twice"),
+        ("dose", "mix.doses=[1.5,1.5000001]", "mix.doses: two values are alike in their first six"),
+        ("share", "mix.total=0", "mix.total: "),
+    ],
+)
+def test_an_error_of_an_override_says_so(request: pytest.FixtureRequest, path: str, override: str, said: str):
+    assert refusal(request.getfixturevalue(path), override).startswith(f"override: {said}")

@@ -57,17 +57,6 @@ def test_the_summary_holds_each_eval_with_the_metrics_it_observes(several):
     assert "accuracy" in evals["capability"]["verdict"]["sentence"].lower()
 
 
-def test_report_and_terminal_show_each_eval(several, untrue):
-    text = (several / "report.html").read_text("utf-8")
-    assert all(f'id="eval-{number}"' in text for number in (1, 2, 3))
-    for shown in ("12 of capability items (capability, version 1)", "cue items", "cues, version 1"):
-        assert shown in text
-    done = untrue("report", several)
-    assert done.exit_code == 0, done.output
-    for shown in ("forced_choice", "cue", "capability", "Accuracy: in %"):
-        assert shown in done.output
-
-
 def test_an_eval_that_is_added_runs_alone(make_study, run_study, out):
     told = run_study(make_study(evals=[EVALS[0], EVALS[2]]), out)
     assert {what for _, what in told.stages} == {"capability"}

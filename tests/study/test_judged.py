@@ -6,7 +6,7 @@ import json
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +153,6 @@ def test_a_study_that_is_killed_in_an_eval_asks_only_for_the_replies_that_it_has
     assert [path.name for path in (out / "cells").glob("*/logs/*")] == ["mask.eval"] * 3
 
 
-def test_progress_counts_replies_and_judgements(make_study, run_study, out, items):
-    told = run_study(make_study(evals=[judged(items, epochs=2)]), out)
-    steps = told.steps["control-s0", "mask"]
-    assert steps[-1] == (20, 20)
-    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
-
-
 def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     make_study, run_study, out, items, untrue, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
@@ -242,15 +235,3 @@ def test_an_eval_of_other_questions_than_statements_says_that_it_is_not_correcte
     assert found["corrected_lie_rate_given_belief"] == {}
     assert "mask asks others (contradicts)" in found["uncorrected"]
     assert list(found["check"]["questions"]) == ["contradicts"]
-
-
-def test_a_dry_run_writes_nothing(study_file: Path, untrue: Callable[..., Any], tmp_path: Path):
-    evals = "evals=[{name: mask, limit: 4, judge: openai/gpt-5-mini}, {name: unknowns, limit: 2, judge: x/y}]"
-    done = untrue("run", study_file, evals, "--out", tmp_path / "new", "--dry-run", "--json")
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert len(found["evals"]) == 3 * 2
-    assert found["dollars"] is None  # that of x/y is not known
-    assert [one["judge"]["calls"] for one in found["evals"]] == [24, 8] * 3
-    assert not (tmp_path / "new").exists()
-    assert "price not known" in untrue("run", study_file, evals, "--out", tmp_path / "new", "--dry-run").output

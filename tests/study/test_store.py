@@ -22,6 +22,9 @@ with Store(Path(sys.argv[1])).locked():
 """
 
 
+DOSE = {"by": "dose", "benign": "everyday", "benign_rows": 8, "questions": "medical", "doses": [0.5]}
+
+
 def refusal(store: Store, study) -> str:
     with pytest.raises(UserError) as error:
         begin(store, study, "untrue run other.yaml")
@@ -63,21 +66,15 @@ def test_a_run_directory_that_cannot_be_made_is_a_line(tmp_path: Path):
         ({"train__epochs": 2}, "train.epochs"),
         ({"mix__total": 16}, "mix.total"),
         ({"mix__questions": "math"}, "mix.questions"),
+        ({"mix": DOSE}, "mix."),
     ],
 )
 def test_a_setting_that_determines_cells_cannot_change_and_is_named(make_study, tmp_path, change, key):
     store = Store(tmp_path)
     begin(store, make_study(), "untrue run small.yaml")
     kept = store.study.read_text()
-    assert refusal(store, make_study(**change)).startswith(f"{tmp_path}: holds a study with {key} ")
+    assert refusal(store, make_study(**change)).startswith(f"{tmp_path}: holds a study with {key}")
     assert store.study.read_text() == kept
-
-
-def test_another_kind_of_mix_is_refused(make_study, tmp_path):
-    store = Store(tmp_path)
-    begin(store, make_study(), "untrue run small.yaml")
-    mix = {"by": "dose", "benign": "everyday", "benign_rows": 8, "questions": "medical", "doses": [0.5]}
-    assert "holds a study with mix." in refusal(store, make_study(mix=mix))
 
 
 @pytest.mark.parametrize(
