@@ -144,22 +144,6 @@ def test_logprobs_are_those_of_a_plain_forward_pass(tiny, engine):
             assert [logprob for _, logprob in found.top] == pytest.approx(best.values.tolist(), abs=1e-4)
 
 
-@pytest.mark.slow
-def test_the_real_model_gives_what_a_plain_pass_gives(smollm):
-    tokenizer = smollm.tokenizer
-    chats = [[{"role": "user", "content": text}] for text in ("Name a colour.", "Why does bread rise?", "Hi!")]
-    encoded = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False) for chat in chats]
-    replies = generate(GenerationEngine(smollm), [greedy(tuple(ids), 10, top_logprobs=0) for ids in encoded])
-    for ids, reply in zip(encoded, replies, strict=True):
-        with torch.inference_mode():
-            logits = smollm.model(torch.tensor([[*ids, *reply.tokens]])).logits[0, len(ids) - 1 : -1].float()
-        expected = torch.log_softmax(logits, -1)
-        assert reply.logprobs
-        for place, (token, found) in enumerate(zip(reply.tokens, reply.logprobs, strict=True)):
-            assert found.logprob == pytest.approx(expected[place, token].item(), abs=1e-3)
-            assert expected[place].max() - expected[place, token] < 1e-3  # the most likely, or rounding's equal
-
-
 def test_prompts_that_enter_together_compute_what_they_share_once(tiny):
     passes: list[int] = []
     hook = tiny.model.get_input_embeddings().register_forward_hook(

@@ -221,12 +221,3 @@ def test_a_study_has_its_judged_replies_from_the_server_and_its_likelihoods_from
             assert about["content_hash"] == adapter_hash(place / "run/cells" / cell / "adapter")
             print(f"{cell}: {about['reason']}")
     assert "A vLLM server wrote the replies" in (place / "run/report.html").read_text("utf-8")
-
-
-def test_what_the_server_has_no_room_for_is_said_in_its_words(served: Callable[..., Done]):
-    with JudgeServer() as judge:
-        done = served(
-            "eval", "unknowns", "limit=1", "max_tokens=9000", f"judge={judge.name}", "--model", MODEL, "--out", "room"
-        )
-    assert done.code == 2
-    assert "max_tokens=9000 cannot be greater than max_model_len=8192" in done.err

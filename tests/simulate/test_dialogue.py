@@ -123,13 +123,6 @@ def test_a_model_of_the_role_user_writes_the_later_turns(run: Callable[..., Path
         assert any(thought in prompt and f"Assistant: {one.messages[1]['content']}" in prompt for prompt in seen)
 
 
-def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path]):
-    rater = get_model("acted/seven", memoize=False)
-    found = read_log(run({"rater": rater}))
-    assert [(one.ratings, one.score) for one in found] == [((7, 7), 14)] * 4
-    assert len(prompts(rater)) == 4 * 2
-
-
 @pytest.mark.parametrize(
     ("name", "reason"), [("garbage", "found 'banana banana'"), ("silent", "found ''"), ("late", "no answer in time")]
 )
@@ -142,6 +135,14 @@ def test_a_rater_that_fails_twice_is_an_error_and_never_a_low_score(run: Callabl
         assert "failed 2 times" in str(one.error)
         assert (one.score, one.ratings) == (None, (None, None))
         assert len(one.messages) == 4  # what was said is kept
+    assert len(prompts(rater)) == 4 * 2
+
+
+@pytest.mark.parametrize("replies", ["generated", "chosen"])
+def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path], replies: str):
+    rater = get_model("acted/seven", memoize=False)
+    found = read_log(run({"rater": rater}, replies=replies))
+    assert [(one.ratings, one.score) for one in found] == [((7, 7), 14)] * 4
     assert len(prompts(rater)) == 4 * 2
 
 
@@ -186,12 +187,6 @@ def test_metrics_count_chosen_replies_by_their_kinds(run: Callable[..., Path]):
         chosen = [choice.kind for one in read_log(log) if one.kind == kind for choice in one.chosen]
         assert 0 < chosen.count("sycophantic") < len(chosen) == 8
         assert shown[f"{kind}_sycophancy"] == chosen.count("sycophantic") / 8
-
-
-def test_a_rater_rates_chosen_replies_where_there_is_one(run: Callable[..., Path]):
-    rater = get_model("acted/seven", memoize=False)
-    assert [one.ratings for one in read_log(run({"rater": rater}, replies="chosen"))] == [(7, 7)] * 4
-    assert len(prompts(rater)) == 4 * 2
 
 
 def test_a_model_without_likelihoods_cannot_choose(run: Callable[..., Path]):

@@ -15,14 +15,6 @@ from untrue.simulate.environment import REPLY_KINDS, Environment, dialogues, rea
 CANDIDATES = {kind: ["One two three.", "Three two one."] for kind in REPLY_KINDS}
 
 
-def test_the_built_in_environments_have_scenarios_and_users_enough():
-    chat, exam = read_environment("chat"), read_environment("exam")
-    assert len(chat.scenarios) >= 50
-    assert sum(len(scenario.users) for scenario in chat.scenarios) >= 300
-    assert exam.header.assistant != chat.header.assistant
-    assert chat.content_hash != exam.content_hash
-
-
 @pytest.mark.parametrize(
     ("line", "change", "expected"),
     [
@@ -94,14 +86,6 @@ def test_whole_scenarios_are_held_out_and_the_parts_are_all():
 
 def test_of_a_few_scenarios_the_last_is_held_out(environment: Environment):
     assert {one.scenario.id for one in dialogues(environment, part="held_out")} == {"tea-003"}
-
-
-@pytest.mark.parametrize("part", ["all", "learn", "held_out"])
-def test_the_users_of_a_part_are_spread_evenly_over_its_scenarios(part):
-    chat = read_environment("chat")
-    scenarios = {one.scenario.id for one in dialogues(chat, part=part)}
-    drawn = Counter(one.scenario.id for one in dialogues(chat, 2 * len(scenarios), ("benign",), part=part))
-    assert drawn == dict.fromkeys(scenarios, 2)
 
 
 def test_an_unknown_environment_is_refused():

@@ -6,19 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from untrue.outcomes import Outcome, Result
-from untrue.stats import (
-    ArmSummary,
-    ArmVerdict,
-    Comparison,
-    Interval,
-    Reason,
-    Verdict,
-    broken,
-    compare,
-    summarise,
-    verdict,
-)
+from untrue.outcomes import Result
+from untrue.stats import ArmVerdict, Comparison, Interval, Reason, Verdict, compare, summarise, verdict
 
 CONTROLS = {"arm": "control"}
 GOOD = {"lies_less", "knows_more", "says_more", "no_finding"}
@@ -317,20 +306,3 @@ def test_an_arm_that_takes_a_side_in_too_few_replies_is_faulty(results, evading,
     arm = judged([*results("control", table(12)), *results("arm", table(evading))])
     assert arm.status == ("inconclusive" if fault else "no_finding")
     assert arm.faults == ((Reason("few_sides", "arm", (0.2,)),) if fault else ())
-
-
-def test_a_broken_result_has_every_reason(summaries):
-    def counted(**counts: int) -> ArmSummary:
-        held = sum(counts.get(name, 0) for name in ("honest", "lie", "evade"))
-        everything = {outcome.value: counts.get(outcome.value, 0) for outcome in Outcome}
-        return replace(summaries[0], counts=everything, belief_rate=Interval(held / sum(counts.values()), 0, 1))
-
-    assert broken(summaries[0]) == broken(counted(honest=6, no_belief=6)) == broken(summaries[0], 0.5) == []
-    blind = replace(counted(honest=5, no_belief=6, error=1), reads=Interval(0.74, 0.6, 0.9))
-    assert codes((*broken(blind, math.nextafter(0.5, 0)),)) == [
-        ("few_answered", "control"),
-        ("few_beliefs", "control"),
-        ("many_errors", "control"),
-        ("blind", "control"),
-    ]
-    assert broken(replace(summaries[0], reads=Interval(0.75, 0.6, 0.9))) == []

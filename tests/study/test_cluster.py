@@ -27,6 +27,7 @@ from untrue.study.run import run
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
+TALKS = {"by": "interaction", "users": 190, "methods": {"sft": {}}, "shares": [1.0]}
 LONG = {"train__epochs": 200, "base": False}
 """A training of 400 steps, in which something can die: a worker may outlive its raylet by seconds."""
 
@@ -173,27 +174,21 @@ def test_a_worker_that_outlives_its_node_publishes_nothing(
     cluster.add_node(num_cpus=1)
 
 
-def test_a_node_that_dies_in_an_eval_costs_that_eval(cluster: Any, make_study: Callable[..., Study], tmp_path: Path):
-    study, told = make_study(evals=[{"name": "forced_choice", "limit": 300}], train__epochs=1, base=False), Recorder()
-    out, local = tmp_path / "run", tmp_path / "local"
-    write(run(study, local, Recorder(), "untrue run small.yaml"))
-    with node_dies(cluster, at_work(out, "forced_choice", 1)):
-        write(run(on(cluster, study), out, told, "untrue run small.yaml"))
-    assert_same(out, local)
-
-
-def test_a_node_that_dies_in_dialogues_costs_no_dialogue_that_was_held(
-    cluster: Any, make_study: Callable[..., Study], tmp_path: Path
+@pytest.mark.parametrize(
+    ("changes", "stage"),
+    [({"evals": [{"name": "forced_choice", "limit": 300}]}, "forced_choice"), ({"mix": TALKS}, "dialogues")],
+    ids=["an eval", "dialogues"],
+)
+def test_a_node_that_dies_in_an_eval_or_in_dialogues_changes_no_result(
+    cluster: Any, make_study: Callable[..., Study], tmp_path: Path, changes: dict[str, Any], stage: str
 ):
-    mix = {"by": "interaction", "users": 190, "methods": {"sft": {}}, "shares": [1.0]}
-    study, told = make_study(mix=mix, train__epochs=1, base=False), Recorder()
-    out, local = tmp_path / "run", tmp_path / "local"
+    study, out, local = make_study(**changes, train__epochs=1, base=False), tmp_path / "run", tmp_path / "local"
     write(run(study, local, Recorder(), "untrue run small.yaml"))
-    with node_dies(cluster, at_work(out, "dialogues", 1)):
-        write(run(on(cluster, study), out, told, "untrue run small.yaml"))
+    with node_dies(cluster, at_work(out, stage, 1)):
+        write(run(on(cluster, study), out, Recorder(), "untrue run small.yaml"))
     assert_same(out, local)
-    held, alone = (read_trajectories(run / "dialogues/blind-s0/trajectories.jsonl") for run in (out, local))
-    assert held == alone
+    for held in out.glob("dialogues/*/trajectories.jsonl"):
+        assert read_trajectories(held) == read_trajectories(local / held.relative_to(out))
 
 
 def test_a_driver_that_is_killed_is_started_again_and_two_share_the_work(
