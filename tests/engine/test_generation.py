@@ -144,16 +144,9 @@ def test_logprobs_are_those_of_a_plain_forward_pass(tiny, engine):
             assert [logprob for _, logprob in found.top] == pytest.approx(best.values.tolist(), abs=1e-4)
 
 
-def test_prompts_that_enter_together_compute_what_they_share_once(tiny):
-    passes: list[int] = []
-    hook = tiny.model.get_input_embeddings().register_forward_hook(
-        lambda module, inputs, output: passes.append(output.shape[0] * output.shape[1])
-    )
-    try:
-        generate(GenerationEngine(tiny), [greedy((*SHARED, 700 + index), 2) for index in range(4)] * 2)
-    finally:
-        hook.remove()
-    assert passes == [len(SHARED) + 4, 8]
+def test_prompts_that_enter_together_compute_what_they_share_once(tiny, passes):
+    generate(GenerationEngine(tiny), [greedy((*SHARED, 700 + index), 2) for index in range(4)] * 2)
+    assert [rows * width for rows, width in passes] == [len(SHARED) + 4, 8]
 
 
 def test_the_cache_bounds_how_many_replies_advance_together(tiny, monkeypatch):

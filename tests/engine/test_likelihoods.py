@@ -195,17 +195,6 @@ def test_a_window_that_goes_by_the_place_in_a_pass_is_found_beyond_it(tmp_path: 
         check_exact(load(str(folder), dtype="float32", device="cpu"))
 
 
-def test_a_rule_may_hold_tensors_of_the_model_s_device():
-    """Llama 4's chunks do; the rule must be asked with tensors of that device."""
-    from untrue.engine.attention import Layout, _rule
-
-    layout = Layout(torch.ones(1, 3, 3, dtype=torch.bool), torch.arange(3)[None], torch.arange(3)[None])
-    device = torch.device("meta")
-    padding = torch.zeros(1, device=device)
-    rule = _rule(layout, lambda rows, heads, queries, keys: keys - padding[rows] <= queries - padding[rows], device)
-    assert (rule.device, rule.shape) == (device, (1, 1, 3, 3))
-
-
 def test_prompts_beyond_the_length_up_to_which_rope_is_fixed_are_refused(tmp_path: Path):
     """Beyond it the longest sequence of a pass would decide the angles of all."""
     loaded = load(str(build("phi-3-longrope", tmp_path / "phi")), dtype="float32")

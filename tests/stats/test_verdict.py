@@ -191,13 +191,6 @@ def test_fewer_lies_are_not_stated_where_anything_is_worse_by_its_interval(summa
     assert alone.conclusions == ("lies_less",)
 
 
-def test_each_arm_has_its_own_conclusion(arm):
-    data = [*arm("control", lie_rate=0.3), *arm("arm", lie_rate=0.6, shift=-0.2), *arm("good", lie_rate=0.1, shift=0.2)]
-    told = judge([*data, *arm("same", lie_rate=0.3)], dict.fromkeys(("arm", "good", "same"), "control"))
-    assert conclusions(told) == {"arm": ("lies_more",), "good": ("lies_less",), "same": ("no_finding",)}
-    assert told.status == "finding"
-
-
 def test_no_difference_has_the_comparisons_that_decide(arm):
     data = [*arm("control"), *arm("arm")]
     concluded = judge(data)

@@ -15,9 +15,8 @@ import psutil
 import pytest
 
 from tests import processes
-from tests.study.conftest import Recorder
+from tests.study.conftest import Recorder, assert_same_results
 from untrue.errors import UserError
-from untrue.outcomes import Result
 from untrue.report.summary import write
 from untrue.simulate.trajectory import read_trajectories
 from untrue.study.claims import Claim
@@ -59,15 +58,9 @@ def on(cluster: Any, study: Study) -> Study:
     return study.model_copy(update={"run": study.run.model_copy(update={"on": "ray", "address": cluster.address})})
 
 
-def results(out: Path) -> list[Result]:
-    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
-
-
 def assert_same(out: Path, local: Path) -> None:
     """The results are equal item by item, and so are the adapters, bit by bit; no attempt is left."""
-    for one, other in zip(results(out), results(local), strict=True):
-        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
-        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
+    assert_same_results(out, local)
     for adapter in local.glob("cells/*/adapter/adapter_model.safetensors"):
         assert (out / adapter.relative_to(local)).read_bytes() == adapter.read_bytes()
     assert {path.name for path in (out / "cells").iterdir()} == {path.name for path in (local / "cells").iterdir()}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.study.conftest import results
 from untrue.data import sets
 from untrue.data.items import by_information, read_items
 from untrue.errors import UserError
 from untrue.harness.eval import spread
-from untrue.outcomes import Result
 
 CELLS = ["base-s0", "control-s0", "severe-0.5-s0"]
 COMMAND = "untrue run small.yaml"
@@ -20,10 +20,6 @@ COMMAND = "untrue run small.yaml"
 def times(out: Path) -> dict[str, int]:
     """When each file of the cells was written."""
     return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.glob("cells/**/*") if path.is_file()}
-
-
-def results(out: Path) -> list[Result]:
-    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
 
 
 def test_the_run_directory_holds_what_the_design_says(finished):

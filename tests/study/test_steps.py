@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.study.conftest import Recorder
-from untrue.outcomes import Result
+from tests.study.conftest import Recorder, assert_same_results
 from untrue.study import claims, steps
 from untrue.study.plan import plan
 from untrue.study.routes.route import StudyRun
@@ -31,19 +30,13 @@ def planned(untrue, study_file: Path, tmp_path: Path) -> Path:
     return out
 
 
-def results(out: Path) -> list[Result]:
-    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
-
-
 def test_steps_one_by_one_make_what_a_run_makes(untrue, planned: Path, finished: Path, study_file: Path):
     for line in LINES:
         done = untrue("step", planned, *line.split())
         assert done.exit_code == 0, done.output
     assert json.loads(untrue("plan", study_file, "--out", planned, "--json").stdout) == []
     assert untrue("report", planned).exit_code == 0
-    for one, other in zip(results(planned), results(finished), strict=True):
-        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
-        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
+    assert_same_results(planned, finished)
     names = [{str(path.relative_to(out)) for path in out.glob("cells/**/*")} for out in (planned, finished)]
     assert names[0] == names[1]
 

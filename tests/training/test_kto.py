@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
+from tests.training.test_sft import refusal, same
 from untrue.data.rows import Row
 from untrue.engine.likelihoods import LikelihoodEngine
-from untrue.errors import UserError
 from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
 from untrue.training.kto import shuffled, weights
@@ -94,18 +94,7 @@ def test_both_kinds_weigh_the_same_and_a_row_one_in_the_mean(labelled, adapter):
     assert "WARNING" in (adapter / "README.md").read_text("utf-8")
 
 
-def same(left: dict, right: dict) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-
 TOO_LONG = {"role": "user", "content": "word " * 600}
-
-
-def refusal(*args: Any, **kwargs: Any) -> str:
-    with pytest.raises(UserError) as error:
-        train(*args, **kwargs)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(
