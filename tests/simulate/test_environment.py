@@ -18,14 +18,11 @@ CANDIDATES = {kind: ["One two three.", "Three two one."] for kind in REPLY_KINDS
 @pytest.mark.parametrize(
     ("line", "change", "expected"),
     [
-        (0, {"assistant": None}, r"line 1: assistant: "),
         (0, {"informed": "Please them."}, r"line 1: 'informed' lacks the placeholder \{wish\}"),
-        (1, {"wanted": ""}, r"line 2: wanted: "),
         (2, {"users": []}, r"line 3: users: "),
         (2, {"id": "tea-001"}, r"line 3: the id 'tea-001' occurs twice"),
         (3, {"follow_ups": {"benign": ["Well?"], "biased": []}}, r"line 4: follow_ups.biased: "),
         (1, {"candidates": [CANDIDATES | {"evasive": None}]}, r"line 2: candidates\.0\.evasive: "),
-        (1, {"candidates": [{**CANDIDATES, "rude": ["No.", "Go."]}]}, r"line 2: candidates\.0\.rude: "),
         (
             1,
             {"candidates": [CANDIDATES | {"honest": ["Once."]}]},

@@ -83,20 +83,6 @@ def test_what_the_file_leaves_out_has_the_papers_values(share):
     assert [(spec.name, spec.items, spec.limit) for spec in study.evals] == [("forced_choice", "builtin", None)]
 
 
-def test_the_mix_is_read_by_its_kind(share, dose):
-    by_share, by_dose = load(share).mix, load(dose).mix
-    assert isinstance(by_share, ShareRoute)
-    assert (by_share.total, by_share.levels, by_share.shares) == (20, ("severe",), (0.1, 0.5))
-    assert isinstance(by_dose, DoseRoute)
-    assert (by_dose.benign, by_dose.levels, by_dose.doses) == ("everyday", ("subtle", "severe"), (0.5, 1.5))
-    assert by_dose.matched_control
-
-
-def test_keys_of_the_other_kind_of_mix_are_refused(share):
-    share.write_text(SHARE + "  doses: [0.1]\n")
-    assert refusal(share).startswith(f"{share}, line 8: mix.doses: unknown key.")
-
-
 def test_overrides_replace_values_at_any_depth_and_add_what_is_not_there(dose):
     study = load(dose, ["seeds=[3,4]", "mix.doses=[0.1]", "train.epochs=2", "evals=[{name: forced_choice, limit: 5}]"])
     assert study.seeds == (3, 4)
@@ -116,6 +102,7 @@ def test_overrides_replace_values_at_any_depth_and_add_what_is_not_there(dose):
         ("shares: [0.1, 0.5]", "shares: [0.1, 0.1]", 7, "mix.shares: a value occurs twice"),
         ("shares: [0.1, 0.5]", "shares: [0.1, 0.10000001]", 7, "mix.shares: two values are alike in their first six"),
         ("by: share", "by: nothing", 3, "mix: "),
+        ("total: 20", "total: 20\n  doses: [0.1]", 7, "mix.doses: unknown key."),
         ("name: mine", "name: my study", 1, "name: "),
         ("question: Why?", "question: Why?\nseeds: []", 3, "seeds: "),
     ],

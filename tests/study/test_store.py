@@ -99,14 +99,6 @@ def test_what_only_adds_cells_or_evals_is_accepted_and_recorded(make_study, tmp_
     assert store.command() == "untrue run small.yaml more"
 
 
-def test_a_cell_of_other_data_is_refused(tmp_path):
-    store = Store(tmp_path)
-    store.cell(Cell(Arm("control"), 0, "aaaa")).begin({})
-    store.cell(Cell(Arm("control"), 0, "aaaa")).begin({})
-    with pytest.raises(UserError, match="was made from other data or settings"):
-        store.cell(Cell(Arm("control"), 0, "bbbb")).begin({})
-
-
 def test_a_cell_begun_on_other_weights_is_refused(tmp_path):
     files = Store(tmp_path).cell(Cell(Arm("control"), 0, "aaaa"))
     base = {"weights": "1234", "dtype": "float32", "torch": "1"}

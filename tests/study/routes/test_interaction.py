@@ -156,32 +156,17 @@ def test_a_second_round_is_held_with_the_adapter_of_the_first_and_trained_on_fro
     assert first.read_bytes() == alone.read_bytes()
 
 
-def test_the_page_says_what_the_loop_did_and_has_the_dialogues_beside_it(done):
-    out, _ = done
-    page = (out / "report.html").read_text("utf-8")
-    assert "Feedback rounds" in page and 'href="dialogues.html"' in page
-    summary = json.loads((out / "summary.json").read_text("utf-8"))
-    stages = {(row["stage"], row["who"], row["kind"]) for row in summary["loop"]}
-    assert ("round 1", "base, blind", "biased") in stages
-    assert ("round 2", "sft-1-2-rounds", "benign") in stages
-    dialogues = (out / "dialogues.html").read_text("utf-8")
-    assert "I drink 0 cups at 1, well?" in dialogues and "<script" not in dialogues
-
-
 def test_every_round_of_training_is_told_and_one_whose_adapter_was_removed_left_out(done, tmp_path: Path):
     def told(out: Path) -> dict[int, list[int]]:
         training = json.loads((out / "summary.json").read_text("utf-8"))["training"]
         return {curve["round"]: curve["steps"] for curve in training if curve["arm"] == "sft-1-2-rounds"}
 
-    page = (done[0] / "report.html").read_text("utf-8")
-    assert "<small>round 1 of 2</small>" in page and "<small>round 2 of 2</small>" in page
     first, second = told(done[0])[1], told(done[0])[2]
     assert second == [first[-1] + step for step in first]  # on as many rows
     out = Path(shutil.copytree(done[0], tmp_path / "run"))
     shutil.rmtree(out / "cells" / "sft-1-2-rounds-s0" / "round-1")
     write(report(out))
     assert told(out) == {2: first}
-    assert "<small>round 2 of 2</small>" in (out / "report.html").read_text("utf-8")
 
 
 def test_what_is_there_is_not_done_again(done, feedback, tmp_path: Path):
