@@ -17,7 +17,6 @@ from untrue.data.rows import Message
 from untrue.engine.likelihoods import Continuation, LikelihoodEngine, check_exact
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
-from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
 
 HELLO: list[Message] = [{"role": "user", "content": "Hello"}]
@@ -55,21 +54,6 @@ def output_shapes(module: torch.nn.Module) -> Iterator[list[torch.Size]]:
 def test_every_reply_scores_as_in_a_plain_forward_pass(engine, tiny, plain, prompts, order):
     chosen = [prompts[index] for index in order]
     assert_close(totals(engine, chosen), plain(tiny.model, tiny.tokenizer, chosen), 1e-4)
-
-
-def test_an_adapter_counts_while_it_is_on_and_not_after(
-    tiny: LoadedModel, tiny_folder: Path, adapter: Path, plain, prompts
-):
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    base = AutoModelForCausalLM.from_pretrained(tiny_folder).eval()
-    without = plain(base, tiny.tokenizer, prompts)
-    adapted = plain(PeftModel.from_pretrained(base, str(adapter)).eval(), tiny.tokenizer, prompts)
-    assert min(abs(a - b) for x, y in zip(without, adapted, strict=True) for a, b in zip(x, y, strict=True)) > 1e-3
-    with with_adapter(tiny, adapter) as model:
-        assert_close(totals(LikelihoodEngine(tiny, model), prompts), adapted, 1e-4)
-    assert_close(totals(LikelihoodEngine(tiny), prompts), without, 1e-4)
 
 
 def test_each_distinct_prefix_is_computed_once_and_logits_only_where_they_are_read(engine, tiny, prompts):

@@ -9,17 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from inspect_ai import Task, task
-from inspect_ai import eval as inspect_eval
-from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig, Model, get_model
-from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
-from inspect_ai.solver import TaskState, generate
 
 import tests.judge.scripted  # noqa: F401
 from tests.serving.lora_server import LoraServer
 from untrue.errors import MachineError, UserError
-from untrue.judge.judge import Judge, judge_for_task, same_base
+from untrue.judge.judge import Judge, same_base
 from untrue.judge.judgement import JudgeError, Judgement, JudgementCache
 from untrue.judge.models import content, judge_model
 from untrue.judge.prompts import ADMITS, CONTRADICTS, RANGE, STATEMENT, JudgePrompt
@@ -124,43 +119,6 @@ def test_a_text_too_long_for_a_local_judge_or_a_range_without_json_is_an_error(t
     with pytest.raises(JudgeError):
         ask(judge, RANGE, proposition="How many?", reply="Forty.")
     assert judge.usage.calls == 3
-
-
-@scorer(metrics=[mean()])
-def judged(allowed: bool) -> Scorer:
-    async def score(state: TaskState, target: Target) -> Score:
-        judge = judge_for_task(allowed)
-        judgement = await judge.ask(STATEMENT, proposition="It rains.", reply=str(state.input))
-        return Score(value=1, answer=judgement.label, metadata={"judge": judge.name, "self_judged": judge.self_judged})
-
-    return score
-
-
-@task
-def one_question(allowed: bool = False) -> Task:
-    return Task([Sample(input="says-B")], solver=generate(), scorer=judged(allowed))
-
-
-def run(tmp_path: Path, allowed: bool = False, **roles: Model) -> Any:
-    studied = get_model("scripted/studied", memoize=False, judgement=lambda question: "well")
-    [log] = inspect_eval(
-        one_question(allowed), model=studied, model_roles=dict(roles), log_dir=str(tmp_path), display="none"
-    )
-    assert log.samples
-    return log.samples[0]
-
-
-def test_a_task_takes_the_judge_of_the_role_and_needs_one(tmp_path: Path):
-    score = run(tmp_path, judge=scripted()).scores["judged"]
-    assert (score.answer, score.metadata) == ("B", {"judge": "scripted/judge", "self_judged": False})
-    assert "Name one with --model-role judge=" in run(tmp_path).error.message
-
-
-def test_the_model_under_study_judges_itself_only_when_forced_and_is_flagged(tmp_path: Path):
-    same = get_model("scripted/studied", memoize=False)
-    assert "is the model under study" in run(tmp_path, judge=same).error.message
-    score = run(tmp_path, allowed=True, judge=same).scores["judged"]
-    assert score.metadata["self_judged"] is True
 
 
 @pytest.mark.parametrize(

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from untrue.data.rows import Message
-from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
-from untrue.models.load import LoadedModel
-from untrue.simulate.environment import REPLY_KINDS, Environment
-from untrue.simulate.policy import divergence, draw, preference, probabilities, softmax
+from untrue.simulate.environment import REPLY_KINDS
+from untrue.simulate.policy import divergence, draw, preference, softmax
 from untrue.simulate.trajectory import Probabilities
-
-MESSAGES: list[Message] = [{"role": "system", "content": "You talk about tea."}, {"role": "user", "content": "Tea?"}]
 
 
 def policy(*values: float) -> Probabilities:
@@ -70,25 +61,3 @@ def test_the_divergence_from_an_even_policy_is_that_of_the_textbook():
 def test_the_preference_is_between_the_two_sides_alone():
     assert preference(policy(0.1, 0.3, 0.5, 0.1)) == pytest.approx(0.75)
     assert preference(policy(0, 0, 0.5, 0.5)) == 0.5
-
-
-def test_an_advantage_is_how_much_likelier_a_reply_is_than_under_the_base(
-    tiny: LoadedModel, adapter: Path, plain: Callable[..., list[list[float]]], environment: Environment
-):
-    candidates = environment.scenarios[0].candidates[1]
-    replies = list(candidates.wording(1).values())
-    tokens = [len(tiny.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in replies]
-
-    def means(model: Any) -> list[float]:
-        [totals] = plain(model, tiny.tokenizer, [(MESSAGES, replies)])
-        return [total / count for total, count in zip(totals, tokens, strict=True)]
-
-    api = UntrueAPI("tiny", loaded=tiny, adapter=str(adapter))
-    try:
-        ours = asyncio.run(probabilities(api, MESSAGES, candidates, 1, 0.1))
-        tuned = means(api._model)
-    finally:
-        api.close()
-    expected = softmax([one - other for one, other in zip(tuned, means(tiny.model), strict=True)], 0.1)
-    assert ours == pytest.approx(expected, abs=1e-3)
-    assert ours != pytest.approx(policy(0.25, 0.25, 0.25, 0.25), abs=1e-3)

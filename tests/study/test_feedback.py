@@ -152,18 +152,6 @@ def test_the_curve_goes_from_the_base_over_the_logs_of_the_rounds_to_the_studys_
     assert base.probabilities == of(found, "sft-0", 0).probabilities != last.probabilities
 
 
-def test_the_summary_has_the_same_values_and_says_who_rated(done):
-    out, analysis = done
-    summary = json.loads((out / "summary.json").read_text("utf-8"))
-    shown = [point for point in summary["policy"]["points"] if point["arm"] == "sft-0.5" and point["round"] == 2]
-    for point, kind in zip(shown, KINDS, strict=True):
-        known = of(analysis.feedback.policy, "sft-0.5", 2, kind)
-        assert point["kind"] == kind and point["seeds"] == {"0": known.seeds[0]}
-        assert point["probabilities"]["evasive"] == known.probabilities["evasive"]._asdict()
-    assert summary["rater"] == {"noise": 1.0}
-    assert set(summary["loop"][0]["chosen"]) == set(REPLY_KINDS)
-
-
 def test_an_eval_that_asks_otherwise_is_no_point_of_the_curve(done, choosing):
     study = choosing([{"name": "reply_choice", "temperature": 0.5}])
     sources = study.mix.read()
