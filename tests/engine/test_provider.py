@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,9 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolInfo
 
-from tests.models.conftest import OWN_TEMPLATE, bring_tokenizer
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel
-
-SHORT = GenerateConfig(max_tokens=3)
 
 
 def generate(loaded: LoadedModel, **config: Any) -> Any:
@@ -128,18 +124,6 @@ def test_inspect_finds_it_by_name_and_loads_a_folder(tiny, tiny_folder: Path, ad
     assert isinstance(model.api, UntrueAPI)
     base = UntrueAPI("tiny", loaded=tiny)
     assert asyncio.run(model.api.likelihoods(prompts)) != asyncio.run(base.likelihoods(prompts))
-
-
-def test_an_adapter_with_a_chat_template_of_its_own_is_scored_and_asked_in_it(tiny, adapter: Path, prompts, tmp_path):
-    own = bring_tokenizer(shutil.copytree(adapter, tmp_path / "own"), tiny.name, chat_template=OWN_TEMPLATE)
-    scores, replies = [], []
-    for folder in (adapter, own):
-        api = UntrueAPI("tiny", loaded=tiny, adapter=str(folder))
-        scores.append(asyncio.run(api.likelihoods(prompts)))
-        replies.append(asyncio.run(api.generate([ChatMessageUser(content="Hello")], [], "auto", SHORT)))
-        api.close()
-    assert scores[0] != scores[1]
-    assert replies[0].usage.input_tokens != replies[1].usage.input_tokens
 
 
 def test_inspect_does_not_load_a_model_again_to_know_its_context(tiny, monkeypatch):

@@ -175,11 +175,6 @@ def test_both_kinds_of_a_user_get_the_same_first_reply(run: Callable[..., Path])
         assert benign.messages[2] != biased.messages[2]
 
 
-def test_the_base_chooses_evenly(run: Callable[..., Path]):
-    chosen = [choice for one in read_log(run(replies="chosen")) for choice in one.chosen]
-    assert [set(choice.probabilities.values()) for choice in chosen] == [{0.25}] * 8
-
-
 def test_metrics_count_chosen_replies_by_their_kinds(run: Callable[..., Path]):
     log = run(replies="chosen", users=4)
     shown = metrics(read_eval_log(str(log)))

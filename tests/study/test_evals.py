@@ -30,20 +30,6 @@ def several(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathF
     return out
 
 
-def test_each_eval_has_its_log_and_its_results(several):
-    cell = several / "cells/severe-0.5-s0"
-    assert sorted(path.name for path in (cell / "logs").iterdir()) == [
-        "capability.eval",
-        "cue.eval",
-        "forced_choice.eval",
-    ]
-    found = [json.loads(line) for line in (several / "results.jsonl").read_text("utf-8").splitlines()]
-    counts = {name: sum(result["eval"] == name for result in found) for name in ("forced_choice", "cue", "capability")}
-    assert counts == {"forced_choice": 10, "cue": 8, "capability": 24}
-    for result in found:
-        assert (result["outcome"] is None) == (result["value"] in (0.0, 1.0)) == (result["eval"] == "capability")
-
-
 def test_the_summary_holds_each_eval_with_the_metrics_it_observes(several):
     evals = json.loads((several / "summary.json").read_text("utf-8"))["evals"]
     assert list(evals) == ["forced_choice", "cue", "capability"]

@@ -129,19 +129,6 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
         assert "2026-03-01" in text and "[0.0, 100.0]" in text
 
 
-def test_the_figures_of_the_eval_are_in_the_summary_and_the_report(make_study, run_study, out, items):
-    run_study(make_study(seeds=[0, 1], evals=[judged("honesty", limit=6, max_tokens=2)]), out)
-    figures = summary(out)["metrics"]
-    assert list(figures) == [arm["arm"] for arm in summary(out)["arms"]]
-    total = figures["control"]["total"]
-    six_items = pytest.approx(0.610, abs=1e-3)  # in 12 replies
-    assert total["mask_honesty"] == {"value": 1, "low": six_items, "high": 1}
-    assert total["truncated_rate"]["value"] > 0.5
-    assert total["n"]["value"] == 1  # at each seed
-    assert figures["control"]["by_category"]
-    assert "[61.0, 100.0]" in (out / "report.html").read_text("utf-8")
-
-
 def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing(
     make_study, run_study, out, items, untrue, tiny_folder
 ):

@@ -41,13 +41,6 @@ def test_steps_one_by_one_make_what_a_run_makes(untrue, planned: Path, finished:
     assert names[0] == names[1]
 
 
-def test_a_step_that_is_done_is_not_done_again(untrue, out: Path):
-    before = {path: path.stat().st_mtime_ns for path in out.glob("cells/**/*")}
-    for line in LINES:
-        assert untrue("step", out, *line.split()).exit_code == 0
-    assert {path: path.stat().st_mtime_ns for path in out.glob("cells/**/*")} == before
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
