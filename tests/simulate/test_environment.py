@@ -85,11 +85,6 @@ def test_of_a_few_scenarios_the_last_is_held_out(environment: Environment):
     assert {one.scenario.id for one in dialogues(environment, part="held_out")} == {"tea-003"}
 
 
-def test_an_unknown_environment_is_refused():
-    with pytest.raises(UserError, match=r"neither a built-in environment \(chat, exam\) nor a file"):
-        read_environment("coffee")
-
-
 def test_each_user_is_played_as_both_kinds_and_told_apart_by_id(environment: Environment):
     found = dialogues(environment)
     assert len({dialogue.id for dialogue in found}) == len(found) == 3 * 2 * 2

@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 
-from untrue.errors import UserError
 from untrue.simulate.environment import REPLY_KINDS
 from untrue.simulate.policy import divergence, draw, preference, softmax
 from untrue.simulate.trajectory import Probabilities
@@ -30,12 +29,6 @@ def test_what_all_share_does_not_count_however_unlikely_it_is():
 def test_at_temperature_0_the_likeliest_is_chosen_and_equals_share():
     assert softmax([-3.0, -1.0, -2.0, -4.0], 0) == policy(0, 1, 0, 0)
     assert softmax([-1.0, -1.0, -2.0, -4.0], 0) == policy(0.5, 0.5, 0, 0)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_likelihood_that_is_not_finite_chooses_nothing(value: float):
-    with pytest.raises(UserError, match=r"^the likelihood of a candidate is not finite, so nothing can be chosen\.$"):
-        softmax([-1.0, value, -2.0, -4.0], 0.1)
 
 
 def test_kinds_are_drawn_as_often_as_the_policy_says_and_by_the_seed_alone():

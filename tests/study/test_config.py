@@ -8,7 +8,7 @@ import pytest
 
 from untrue.data import sets
 from untrue.errors import UserError
-from untrue.study.config import builtin, load, to_yaml
+from untrue.study.config import load, to_yaml
 from untrue.study.routes.dose import DoseRoute
 from untrue.study.routes.share import ShareRoute
 from untrue.study.store import Cell
@@ -117,12 +117,6 @@ def test_a_study_written_out_is_read_back_as_it_was(share, dose, tmp_path):
         study = load(path, ["seeds=[1,2]", "train.epochs=0.5"])
         (tmp_path / "resolved.yaml").write_text(to_yaml(study), "utf-8")
         assert load(tmp_path / "resolved.yaml") == study
-
-
-def test_a_built_in_study_is_found_by_its_name():
-    assert builtin().keys() >= {"quickstart", "mixture", "paper/direct"}
-    assert load(Path("quickstart")).name == "quickstart"
-    assert load(Path("paper/direct")).name == "paper-direct"
 
 
 def test_without_a_total_all_questions_of_a_set_are_taken(share):

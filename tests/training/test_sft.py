@@ -192,9 +192,9 @@ def test_bfloat16_trains_and_its_first_loss_is_that_of_float32(bfloat16, tiny_fo
     assert record["loss"][-1]["loss"] == pytest.approx(full["loss"][-1]["loss"], rel=0.05)
 
 
-def refusal(*args) -> str:
+def refusal(*args: Any, **kwargs: Any) -> str:
     with pytest.raises(UserError) as error:
-        train(*args)
+        train(*args, **kwargs)
     assert "\n" not in str(error.value)
     return str(error.value)
 
