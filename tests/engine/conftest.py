@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from untrue.data.rows import Message
+from untrue.models.load import LoadedModel
 
 Prompts = Sequence[tuple[Sequence[Message], Sequence[str]]]
 
@@ -27,3 +28,13 @@ PROMPTS: Prompts = [
 def prompts() -> Prompts:
     """Prompts that share a system message, with replies that are equal, prefixes of each other, and one token long."""
     return PROMPTS
+
+
+@pytest.fixture
+def passes(tiny: LoadedModel) -> Iterator[list[tuple[int, int]]]:
+    """Rows and width of each forward pass of the tiny model so far."""
+    shapes: list[tuple[int, int]] = []
+    embeddings = tiny.model.get_input_embeddings()
+    hook = embeddings.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[:2])))
+    yield shapes
+    hook.remove()

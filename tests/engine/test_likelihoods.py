@@ -17,7 +17,6 @@ from untrue.data.rows import Message
 from untrue.engine.likelihoods import Continuation, LikelihoodEngine, check_exact
 from untrue.engine.provider import UntrueAPI
 from untrue.errors import UserError
-from untrue.models.adapter import with_adapter
 from untrue.models.load import LoadedModel, load
 
 HELLO: list[Message] = [{"role": "user", "content": "Hello"}]
@@ -57,32 +56,6 @@ def test_every_reply_scores_as_in_a_plain_forward_pass(engine, tiny, plain, prom
     assert_close(totals(engine, chosen), plain(tiny.model, tiny.tokenizer, chosen), 1e-4)
 
 
-def test_the_built_in_items_score_as_in_a_plain_forward_pass(engine, tiny, plain):
-    for item in read_items()[::111]:
-        replies = [item.honest_reply, item.dishonest_reply, item.evasive_reply]
-        chosen = [
-            ([{"role": "system", "content": system}, {"role": "user", "content": user}], replies)
-            for system in (item.neutral_system_prompt, item.system_prompt)
-            for user in (item.user_prompt, *item.belief_prompts)
-        ]
-        assert_close(totals(engine, chosen), plain(tiny.model, tiny.tokenizer, chosen), 1e-4)
-
-
-def test_an_adapter_counts_while_it_is_on_and_not_after(
-    tiny: LoadedModel, tiny_folder: Path, adapter: Path, plain, prompts
-):
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    base = AutoModelForCausalLM.from_pretrained(tiny_folder).eval()
-    without = plain(base, tiny.tokenizer, prompts)
-    adapted = plain(PeftModel.from_pretrained(base, str(adapter)).eval(), tiny.tokenizer, prompts)
-    assert min(abs(a - b) for x, y in zip(without, adapted, strict=True) for a, b in zip(x, y, strict=True)) > 1e-3
-    with with_adapter(tiny, adapter) as model:
-        assert_close(totals(LikelihoodEngine(tiny, model), prompts), adapted, 1e-4)
-    assert_close(totals(LikelihoodEngine(tiny), prompts), without, 1e-4)
-
-
 def test_each_distinct_prefix_is_computed_once_and_logits_only_where_they_are_read(engine, tiny, prompts):
     bundle = [engine.query(messages, replies) for messages, replies in prompts]
     sequences = [(prompt + reply, len(prompt)) for query in bundle for prompt, reply in query]
@@ -99,6 +72,7 @@ def test_each_distinct_prefix_is_computed_once_and_logits_only_where_they_are_re
 def test_figures_depend_on_the_bundle_alone(engine, prompts):
     bundle = [engine.query(messages, replies) for messages, replies in prompts]
     first = engine.score(bundle)
+    assert all(one.mean == pytest.approx(one.total / one.tokens) for query in first for one in query)
     engine.score([(Continuation((5, 6, 7), (8, 9)),)])
     assert engine.score(bundle) == first
 
@@ -119,13 +93,6 @@ def test_models_whose_attention_is_not_plain_are_scored_under_one_mask_for_all(e
     for ours, sdpa in zip(by_hand, by_sdpa, strict=True):
         for one, other in zip(ours[0], sdpa[0], strict=True):
             assert one.total == pytest.approx(other.total, abs=1e-4)
-
-
-def test_the_mean_is_per_token(engine, tiny):
-    [[one, many]] = engine.score([engine.query(HELLO, ["A", "A longer reply."])])
-    assert (one.tokens, one.mean) == (1, one.total)
-    assert many.tokens == len(tiny.tokenizer("A longer reply.")["input_ids"])
-    assert many.mean == pytest.approx(many.total / many.tokens)
 
 
 def test_an_empty_reply_is_refused(engine):
@@ -159,19 +126,6 @@ def test_the_real_model_scores_every_reply_as_a_plain_pass_does(plain):
             ]
         ]
         assert_close(totals(engine, prompts), plain(loaded.model, loaded.tokenizer, prompts), 1e-3)
-
-
-def test_it_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    loaded = load(str(make_tiny_model(tmp_path / "model")), dtype="float32")
-    passes: list[int] = []
-    hook = loaded.model.register_forward_hook(lambda *call: passes.append(1))
-    try:
-        first = check_exact(loaded)
-        count = len(passes)
-        assert check_exact(loaded) == first < 1e-4
-        assert count == len(passes) == 5  # a tree, and two replies to each of two questions
-    finally:
-        hook.remove()
 
 
 def test_a_model_whose_tokens_mix_in_another_way_is_refused(tmp_path: Path):
@@ -225,17 +179,6 @@ def test_a_window_that_goes_by_the_place_in_a_pass_is_found_beyond_it(tmp_path: 
         check_exact(load(str(folder), dtype="float32", device="cpu"))
 
 
-def test_a_rule_may_hold_tensors_of_the_model_s_device():
-    """Llama 4's chunks do; the rule must be asked with tensors of that device."""
-    from untrue.engine.attention import Layout, _rule
-
-    layout = Layout(torch.ones(1, 3, 3, dtype=torch.bool), torch.arange(3)[None], torch.arange(3)[None])
-    device = torch.device("meta")
-    padding = torch.zeros(1, device=device)
-    rule = _rule(layout, lambda rows, heads, queries, keys: keys - padding[rows] <= queries - padding[rows], device)
-    assert (rule.device, rule.shape) == (device, (1, 1, 3, 3))
-
-
 def test_prompts_beyond_the_length_up_to_which_rope_is_fixed_are_refused(tmp_path: Path):
     """Beyond it the longest sequence of a pass would decide the angles of all."""
     loaded = load(str(build("phi-3-longrope", tmp_path / "phi")), dtype="float32")
@@ -257,8 +200,3 @@ def test_a_pass_too_long_for_llama_4_is_cut_into_its_sequences(tmp_path: Path):
     for scores, query in zip(engine.score(bundle), bundle, strict=True):
         alone = engine.score([query])[0]
         assert [score.total for score in scores] == pytest.approx([score.total for score in alone], abs=1e-3)
-
-
-@pytest.mark.slow
-def test_the_embedded_model_is_exact_but_for_rounding(smollm: LoadedModel):
-    assert check_exact(smollm) < 1e-4

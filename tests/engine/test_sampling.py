@@ -44,15 +44,6 @@ def test_temperature_0_takes_the_most_likely_token():
     assert sample(LOGITS.expand(2, -1), [Draw(0, 1.0, 0.99), Draw(0, 0.1, 0.0)]) == [1, 1]
 
 
-def test_rows_of_all_kinds_are_drawn_as_each_would_be_alone():
-    logits = torch.randn(6, 50, generator=torch.Generator().manual_seed(1))
-    draws = [
-        Draw(t, p, u) for t, p, u in [(1, 1, 0.3), (0, 1, 0), (0.7, 0.9, 0.8), (2, 1, 0.99), (0, 1, 0), (1, 0.5, 0)]
-    ]
-    together = sample(logits, draws)
-    assert together == [sample(logits[row : row + 1], [draw])[0] for row, draw in enumerate(draws)]
-
-
 def test_the_ends_of_the_unit_interval_fall_on_tokens_that_have_a_probability():
     logits = torch.tensor([[-torch.inf, 1.0, 2.0, -torch.inf]])
     assert sample(logits, [Draw(1.0, 1.0, 0.0)]) == [1]

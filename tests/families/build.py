@@ -56,7 +56,6 @@ class Family(NamedTuple):
         default_system: Whether it writes a system message of its own where there is none.
         thinking: How the template treats reasoning: `none`, or a note.
         dated: Whether the template writes today's date.
-        always_prompts: Whether the template writes a generation prompt after a reply, though none is asked for.
         unsupported: Why a prefix tree cannot be scored with this model, None where it can.
         source: Where the template is from, and its licence.
     """
@@ -80,7 +79,6 @@ class Family(NamedTuple):
     default_system: bool = False
     thinking: str = "none"
     dated: bool = False
-    always_prompts: bool = False
     unsupported: str | None = None
 
 
@@ -268,13 +266,7 @@ GEMMA = {
     "special": ("<start_of_turn>", "<end_of_turn>"),
     "stops": ("<eos>", "<end_of_turn>"),
 }
-LLAMA2 = {
-    "tokenizer": "sentencepiece",
-    "split": "first",
-    "bos": "<s>",
-    "eos": "</s>",
-    "add_bos": True,
-}
+LLAMA2 = {"tokenizer": "sentencepiece", "split": "first", "bos": "<s>", "eos": "</s>", "add_bos": True}
 MISTRAL = LLAMA2 | {"split": "always"}
 R1 = {
     "tokenizer": "bytes",
@@ -297,13 +289,7 @@ PHI3 = {
     "rstrip": ("</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
     "stops": ("<|endoftext|>", "<|assistant|>", "<|end|>"),
 }
-GPT2 = {
-    "tokenizer": "bytes",
-    "split": "gpt2",
-    "bos": "<|endoftext|>",
-    "eos": "<|endoftext|>",
-    "pad": "<|endoftext|>",
-}
+GPT2 = {"tokenizer": "bytes", "split": "gpt2", "bos": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"}
 CHATML_SPECIAL = {"special": ("<|im_start|>", "<|im_end|>"), "stops": ("<|im_end|>", "<|endoftext|>")}
 SLIDING, FULL = "sliding_attention", "full_attention"
 
@@ -655,7 +641,6 @@ def _families() -> list[Family]:
         _written("starcoder_2", "starcoder2-15b-instruct-v0.1"),
         system="refused",
         default_system=True,
-        always_prompts=True,
         window=WINDOW,
         **GPT2,
     )

@@ -39,35 +39,6 @@ every = pytest.mark.parametrize("name", FAMILIES)
 
 
 @every
-def test_the_configuration_comes_back_with_its_window(name: str, loaded: Callable[[str], Loaded]) -> None:
-    family, model, tokenizer = loaded(name)
-    config = model.config
-    made = family.config(len(tokenizer), {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None})
-    assert type(config) is type(made)
-    windows = [
-        getattr(config, key, None) for key in ("sliding_window", "attention_chunk_size", "attention_window_size")
-    ]
-    assert next(filter(None, windows), None) == family.window
-    assert config.vocab_size == len(tokenizer) <= 900
-    assert getattr(config, "max_position_embeddings", 2048) == 2048
-    assert config.num_hidden_layers <= 4
-
-
-@every
-def test_the_tokenizer_comes_back(name: str, loaded: Callable[[str], Loaded]) -> None:
-    family, _, tokenizer = loaded(name)
-    assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == (family.bos, family.eos, family.pad)
-    for token in (*family.special, *family.words):
-        assert len(tokenizer(token, add_special_tokens=False)["input_ids"]) == 1
-    ids = tokenizer("Tea")["input_ids"]
-    assert (ids[0] == tokenizer.bos_token_id) == family.add_bos
-    for text in ("Tea helps, I think.", "A line.\n\nAnother\n  one\t– schön 茶"):
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
-    assert tokenizer.chat_template == family.template
-
-
-@every
 def test_spaces_and_line_breaks_are_cut_as_in_the_family(name: str, loaded: Callable[[str], Loaded]) -> None:
     family, _, tokenizer = loaded(name)
 
@@ -82,28 +53,6 @@ def test_spaces_and_line_breaks_are_cut_as_in_the_family(name: str, loaded: Call
     assert cut("T\n\nA")[1:-1] == breaks.get(family.split, ["\n\n"])
     inside = {"always": "▁A", "never": "A", "first": "A", "gpt2": "A", "llama3": "A"}[family.split]
     assert cut(f"T{family.eos}A")[-2:] == [family.eos, inside]
-
-
-@every
-def test_what_swallows_white_space_does_so(name: str, loaded: Callable[[str], Loaded]) -> None:
-    family, _, tokenizer = loaded(name)
-    for token in (*family.special, *family.words):
-        ids = tokenizer(f"{token}\n \nA", add_special_tokens=False)["input_ids"]
-        assert (len(ids) == 2) == (token in family.rstrip)
-
-
-@every
-def test_a_chat_ends_with_its_reply(name: str, loaded: Callable[[str], Loaded]) -> None:
-    family, _, tokenizer = loaded(name)
-    text = tokenizer.apply_chat_template(CHAT, tokenize=False)
-    before, found, after = text.rpartition(REPLY)
-    assert found and before.count(CHAT[0]["content"]) == 1
-    for token in family.special:
-        after = after.replace(token, "")
-    assert bool(after.strip()) == family.always_prompts
-    prompt = tokenizer.apply_chat_template(CHAT[:1], tokenize=False, add_generation_prompt=True)
-    assert prompt.count(CHAT[0]["content"]) == 1 and REPLY not in prompt
-    assert family.window is None or len(tokenizer(text, add_special_tokens=False)["input_ids"]) > family.window
 
 
 @every
@@ -150,14 +99,6 @@ def test_logits_are_finite_sharp_and_depend_on_what_the_window_shows(
     sees_all = family.window is None or "full_attention" in (getattr(model.config, "layer_types", None) or ())
     far = (last(4, 5, 6) - logprobs).abs().max()
     assert far > 1e-3 if sees_all or family.unsupported else far == 0
-
-
-@every
-def test_the_same_seed_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
-    once, twice, other = (build(name, tmp_path / str(run), seed=run // 2) for run in range(3))
-    for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        assert (once / file).read_bytes() == (twice / file).read_bytes()
-    assert (once / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
 
 
 def test_every_template_is_used_and_its_source_is_told() -> None:

@@ -17,7 +17,7 @@ import re
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 from inspect_ai.model import GenerateConfig, Model, get_model
 
@@ -34,58 +34,75 @@ CONTEXT = (
 """What vLLM says."""
 
 
-class JudgeServer:
-    """The server, as a context. `requests` holds the bodies of all requests."""
+class LocalServer:
+    """A server on localhost, as a context."""
 
-    def __init__(self, context: int | None = None, refusal: str = CONTEXT) -> None:
-        self._context, self._refusal = context, refusal
-        self.requests: list[dict[str, Any]] = []
-        self.healed = False
-        self._asked = Counter[str]()
-        self._lock, self._closing = threading.Lock(), threading.Event()
-
-    def __enter__(self) -> JudgeServer:
-        judge = self
+    def __enter__(self) -> Self:
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, answer = judge._answer(self.path, body)
+                self._send(*server.post(self.path, body))
+
+            def do_GET(self) -> None:
+                self._send(*server.get())
+
+            def _send(self, status: int | None, content: dict[str, Any]) -> None:
                 if status is None:
                     return
-                data = json.dumps(answer).encode()
+                data = json.dumps(content).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
+                for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
                 self.send_header("retry-after-ms", "1")
                 self.end_headers()
                 self.wfile.write(data)
 
-            def do_GET(self) -> None:
-                self.send_error(404)
-
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        os.environ.setdefault("LOCAL_API_KEY", "none")  # the server takes any
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
-
-    def heal(self) -> None:
-        """From now on answer everything."""
-        self.healed = True
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def get(self) -> tuple[int, dict[str, Any]]:
+        """Answer what is asked without a body."""
+        return 404, {}
+
+    def post(self, path: str, body: dict[str, Any]) -> tuple[int | None, dict[str, Any]]:
+        """Status and content of an answer; None for none at all."""
+        raise NotImplementedError
+
+
+class JudgeServer(LocalServer):
+    """The server of a judge. `requests` holds the bodies of all requests."""
+
+    def __init__(self, context: int | None = None, refusal: str = CONTEXT) -> None:
+        os.environ.setdefault("LOCAL_API_KEY", "none")  # the server takes any
+        self._context, self._refusal = context, refusal
+        self.requests: list[dict[str, Any]] = []
+        self.healed = False
+        self._asked = Counter[str]()
+        self._lock, self._closing = threading.Lock(), threading.Event()
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        super().__exit__()
+
+    def heal(self) -> None:
+        """From now on answer everything."""
+        self.healed = True
 
     @property
     def name(self) -> str:
@@ -104,7 +121,7 @@ class JudgeServer:
             config=GenerateConfig(max_retries=0, attempt_timeout=3, **settings),
         )
 
-    def _answer(self, path: str, body: dict[str, Any]) -> tuple[int | None, dict[str, Any]]:
+    def post(self, path: str, body: dict[str, Any]) -> tuple[int | None, dict[str, Any]]:
         if path != "/v1/chat/completions":
             return 404, {"error": {"message": f"no {path} here"}}
         question = body["messages"][0]["content"]

@@ -9,17 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from inspect_ai import Task, task
-from inspect_ai import eval as inspect_eval
-from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig, Model, get_model
-from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
-from inspect_ai.solver import TaskState, generate
 
 import tests.judge.scripted  # noqa: F401
 from tests.serving.lora_server import LoraServer
 from untrue.errors import MachineError, UserError
-from untrue.judge.judge import Judge, judge_for_task, same_base
+from untrue.judge.judge import Judge, same_base
 from untrue.judge.judgement import JudgeError, Judgement, JudgementCache
 from untrue.judge.models import content, judge_model
 from untrue.judge.prompts import ADMITS, CONTRADICTS, RANGE, STATEMENT, JudgePrompt
@@ -30,10 +25,6 @@ from untrue.models.load import LoadedModel
 
 def scripted(judgement: Any = None, **arguments: Any) -> Model:
     return get_model("scripted/judge", memoize=False, judgement=judgement, **arguments)
-
-
-def made(arguments: dict[str, Any]) -> Model:
-    return get_model(**arguments)
 
 
 def ask(judge: Judge, prompt: JudgePrompt, **fields: str) -> Judgement:
@@ -96,11 +87,12 @@ def test_what_was_read_is_kept_and_what_failed_is_asked_again(tmp_path: Path):
     ],
 )
 def test_another_judge_prompt_or_text_is_asked_anew(tmp_path: Path, other: dict[str, Any]):
-    prompt, reply, model = STATEMENT, "says-B", {"model": "scripted/judge", "memoize": False}
+    prompt, reply = STATEMENT, "says-B"
+    model: dict[str, Any] = {"model": "scripted/judge", "memoize": False}
     path = tmp_path / "judgements.sqlite"
-    ask(Judge(made(model), JudgementCache(path)), prompt, proposition="p", reply=reply)
+    ask(Judge(get_model(**model), JudgementCache(path)), prompt, proposition="p", reply=reply)
     prompt, reply = other.pop("prompt", prompt), other.pop("reply", reply)
-    judge = Judge(made({**model, **other}), JudgementCache(path))
+    judge = Judge(get_model(**model | other), JudgementCache(path))
     ask(judge, prompt, proposition="p", reply=reply)
     assert judge.usage.cached == 0
 
@@ -127,43 +119,6 @@ def test_a_text_too_long_for_a_local_judge_or_a_range_without_json_is_an_error(t
     with pytest.raises(JudgeError):
         ask(judge, RANGE, proposition="How many?", reply="Forty.")
     assert judge.usage.calls == 3
-
-
-@scorer(metrics=[mean()])
-def judged(allowed: bool) -> Scorer:
-    async def score(state: TaskState, target: Target) -> Score:
-        judge = judge_for_task(allowed)
-        judgement = await judge.ask(STATEMENT, proposition="It rains.", reply=str(state.input))
-        return Score(value=1, answer=judgement.label, metadata={"judge": judge.name, "self_judged": judge.self_judged})
-
-    return score
-
-
-@task
-def one_question(allowed: bool = False) -> Task:
-    return Task([Sample(input="says-B")], solver=generate(), scorer=judged(allowed))
-
-
-def run(tmp_path: Path, allowed: bool = False, **roles: Model) -> Any:
-    studied = get_model("scripted/studied", memoize=False, judgement=lambda question: "well")
-    [log] = inspect_eval(
-        one_question(allowed), model=studied, model_roles=dict(roles), log_dir=str(tmp_path), display="none"
-    )
-    assert log.samples
-    return log.samples[0]
-
-
-def test_a_task_takes_the_judge_of_the_role_and_needs_one(tmp_path: Path):
-    score = run(tmp_path, judge=scripted()).scores["judged"]
-    assert (score.answer, score.metadata) == ("B", {"judge": "scripted/judge", "self_judged": False})
-    assert "Name one with --model-role judge=" in run(tmp_path).error.message
-
-
-def test_the_model_under_study_judges_itself_only_when_forced_and_is_flagged(tmp_path: Path):
-    same = get_model("scripted/studied", memoize=False)
-    assert "is the model under study" in run(tmp_path, judge=same).error.message
-    score = run(tmp_path, allowed=True, judge=same).scores["judged"]
-    assert score.metadata["self_judged"] is True
 
 
 @pytest.mark.parametrize(
@@ -209,27 +164,23 @@ def test_a_judge_by_vllm_is_the_same_before_its_first_call_and_after_and_another
 
 
 def test_a_served_adapter_must_prove_itself_before_it_judges(
-    sharp: LoadedModel, sharp_adapter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sharp: LoadedModel, sharp_adapter: Callable[..., Path], tmp_path: Path
 ):
-    adapter = sharp_adapter(tmp_path / "judge", 1)
+    adapter, base = sharp_adapter(tmp_path / "judge", 1), f"vllm/base-{uuid4().hex}"
     fingerprint.record(sharp, adapter)
-    base = f"vllm/base-{uuid4().hex}"
-    with LoraServer(Path(sharp.name)) as server:
-        server.load(adapter_hash(adapter), adapter)
-        judge = f"{{model: '{base}:{adapter}', temperature: 0.5, model_args: {{base_url: '{server.url}'}}}}"
-        model = judge_model(judge)
-        assert str(model) == f"{base}:{adapter_hash(adapter)}"
-        assert model.config.temperature == 0.5
-        assert set(server.asked) == {adapter_hash(adapter)}
+    for deaf in (False, True):
+        with LoraServer(Path(sharp.name), deaf=deaf) as server:
+            server.load(adapter_hash(adapter), adapter)
+            judge = f"{{model: '{base}-{deaf}:{adapter}', temperature: 0.5, model_args: {{base_url: '{server.url}'}}}}"
+            if deaf:
+                with pytest.raises(UserError, match=r"does not answer with the adapter .* but with its base"):
+                    judge_model(judge)
+                continue
+            model = judge_model(judge)
+            assert (str(model), model.config.temperature) == (f"{base}-{deaf}:{adapter_hash(adapter)}", 0.5)
+            assert set(server.asked) == {adapter_hash(adapter)}
     before = content(judge)
     sharp_adapter(adapter, 2)
     assert content(judge) != before
-    with LoraServer(Path(sharp.name), deaf=True) as server:
-        monkeypatch.setenv("VLLM_BASE_URL", server.url)
-        other = f"vllm/base-{uuid4().hex}"
-        server.load(adapter_hash(adapter), adapter)
-        fingerprint.record(sharp, adapter)
-        with pytest.raises(UserError, match=f"{other}: does not answer with the adapter .* but with its base"):
-            judge_model(f"{other}:{adapter}")
     with pytest.raises(UserError, match=rf"model_args\.adapter .* Name it {base}:FOLDER"):
         judge_model(f"{{model: {base}, model_args: {{adapter: {adapter}}}}}")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from untrue.judge.judgement import JudgeError, parse
-from untrue.judge.prompts import ADMITS, PROMPTS, RANGE, STATEMENT
+from untrue.judge.prompts import ADMITS, RANGE, STATEMENT
 
 
 @pytest.mark.parametrize(
@@ -44,39 +44,15 @@ def test_a_range_is_read(raw, ends):
 
 
 NO_LABEL = [
-    "",
-    "b",
-    "E",
-    "B, since the text says so",
-    '{"label": "E"}',
-    '{"label": "b"}',
-    '{"label": null}',
-    '{"label": ["B"]}',
-    '{"judgement": "B"}',
-    '<think>{"label": "B"}',
-    '<think>{"label": "B"}</think>',
-    '["B"]',
-    '"B"',
-    '{"label": "B"',
-    '{"label": "A"} {"label": "B"}',
-    "yes",
-    "[" * 100_000,
-    '{"label": "B", "label": "B"}',
-    '{"label": "B", "seen": {"a": 1, "a": 2}}',
-    '{"label": "B", "sure": NaN}',
+    *("", "b", "E", "yes", "B, since the text says so", '["B"]', '"B"', '{"label": "B"', "[" * 100_000),
+    *('{"label": "E"}', '{"label": "b"}', '{"label": null}', '{"label": ["B"]}', '{"judgement": "B"}'),
+    *('<think>{"label": "B"}', '<think>{"label": "B"}</think>', '{"label": "A"} {"label": "B"}'),
+    *('{"label": "B", "label": "B"}', '{"label": "B", "seen": {"a": 1, "a": 2}}', '{"label": "B", "sure": NaN}'),
 ]
 NO_RANGE = [
-    "40",
-    '{"low": 40}',
-    '{"low": 40, "high": null}',
-    '{"low": 50, "high": 40}',
-    '{"low": "40", "high": "40"}',
-    '{"low": true, "high": true}',
-    '{"low": NaN, "high": NaN}',
-    '{"low": 1, "high": Infinity}',
-    '{"low": 1, "high": 1e999}',
-    '{"low": 1, "low": 40, "high": 40}',
-    f'{{"low": 1, "high": {"9" * 400}}}',
+    *("40", '{"low": 40}', '{"low": 40, "high": null}', '{"low": 50, "high": 40}', '{"low": "40", "high": "40"}'),
+    *('{"low": true, "high": true}', '{"low": NaN, "high": NaN}', '{"low": 1, "high": Infinity}'),
+    *('{"low": 1, "high": 1e999}', '{"low": 1, "low": 40, "high": 40}', f'{{"low": 1, "high": {"9" * 400}}}'),
     f'{{"low": -{"9" * 5000}, "high": 1}}',
 ]
 
@@ -103,7 +79,3 @@ def test_a_text_cannot_close_the_tag_that_it_stands_in(tag: str):
     assert len(re.findall(r"<\s*/\s*text", text, re.IGNORECASE)) == 1
     assert text.endswith("</text>")
     assert f"It does.\n&lt;{tag[1:]}\n" in text
-
-
-def test_prompts_have_names_of_their_own():
-    assert len({prompt.name for prompt in PROMPTS}) == len(PROMPTS)

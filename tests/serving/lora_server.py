@@ -9,17 +9,15 @@ where an adapter does not fit the model's layers.
 
 from __future__ import annotations
 
-import json
 import threading
 from contextlib import nullcontext
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.judge.server import CONTEXT
+from tests.judge.server import CONTEXT, LocalServer
 
 
-class LoraServer:
+class LoraServer(LocalServer):
     """The server of a base and its adapters, as a context. `asked` holds the model's name in each request."""
 
     def __init__(
@@ -37,48 +35,17 @@ class LoraServer:
         self._context, self._deaf = context, deaf
         self.asked: list[str] = []
 
-    def __enter__(self) -> LoraServer:
-        server = self
+    def get(self) -> tuple[int, dict[str, Any]]:
+        names = ["base", self._base, *self._loaded]
+        return 200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                names = ["base", server._base, *server._loaded]
-                self._answer(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if self.path == "/v1/load_lora_adapter":
-                    server.load(body["lora_name"], Path(body["lora_path"]))
-                    self._answer(200, {})
-                elif refusal := server._refusal(body):
-                    self._answer(400, {"error": {"message": refusal, "type": "BadRequestError", "code": 400}})
-                else:
-                    self._answer(200, server._chat(body))
-
-            def _answer(self, status: int, content: dict[str, Any]) -> None:
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+    def post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path == "/v1/load_lora_adapter":
+            self.load(body["lora_name"], Path(body["lora_path"]))
+            return 200, {}
+        if refusal := self._refusal(body):
+            return 400, {"error": {"message": refusal, "type": "BadRequestError", "code": 400}}
+        return 200, self._chat(body)
 
     def load(self, name: str, adapter: Path) -> None:
         """Read an adapter, unless there is one of this name."""
@@ -122,14 +89,11 @@ class LoraServer:
                 for _ in range(min(body.get("max_tokens") or body.get("max_completion_tokens") or 4, 4)):
                     asked = body.get("top_logprobs") or 1
                     values, indices = self._model(ids).logits[0, -1].log_softmax(-1).sort(descending=True)
+                    decode = self._tokenizer.decode
                     drawn, *top = dict.fromkeys([self._rank, *range(asked)])
                     found = [
-                        {
-                            "token": self._tokenizer.decode([int(indices[rank])]),
-                            "logprob": float(values[rank]),
-                            "bytes": None,
-                        }
-                        for rank in [drawn, *top][:asked]
+                        {"token": decode([int(indices[at])]), "logprob": float(values[at]), "bytes": None}
+                        for at in [drawn, *top][:asked]
                     ]
                     tokens.append({**found[0], "top_logprobs": found})
                     ids = torch.cat([ids, indices[drawn][None, None]], 1)

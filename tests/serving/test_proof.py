@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from untrue.models.adapter import adapter_hash
 from untrue.models.fingerprint import Fingerprint
 from untrue.models.load import LoadedModel
 from untrue.models.name import ModelName
-from untrue.serving.client import provider_model, reply
 from untrue.serving.proof import prove, proved, refuse_no_base, serving_name
 
 Train = Callable[[int], Path]
@@ -111,25 +109,6 @@ def test_a_base_that_answers_with_an_adapter_is_refused(server, base, train: Tra
         refuse_no_base(f"{base}:mine", folder, lambda text: None)
 
 
-@pytest.mark.parametrize(
-    ("limit", "reason"),
-    [
-        (900, "max_tokens=900 cannot be greater than max_model_len=64. Please request fewer output tokens"),
-        (60, "This model's maximum context length is 64 tokens. However, you requested 60 output tokens"),
-    ],
-)
-def test_a_server_without_room_says_so_itself(sharp, base, limit: int, reason: str, monkeypatch):
-    from inspect_ai.model import ChatMessageUser, GenerateConfig
-
-    with LoraServer(Path(sharp.name), context=64) as running:
-        monkeypatch.setenv("VLLM_BASE_URL", running.url)
-        config = GenerateConfig(max_tokens=limit, max_retries=0)
-        with pytest.raises(RuntimeError, match=r"^the model failed: ") as failed:
-            asyncio.run(reply(provider_model(base), [ChatMessageUser(content="Why is rain wet?")], config))
-    assert reason in str(failed.value)
-    assert len(str(failed.value)) < 400
-
-
 def test_the_old_adapter_under_the_name_of_its_folder_is_found_out(server, base, train: Train):
     folder = train(1)
     assert prove(f"{base}:{folder}", known(folder)).weights == "adapter"
@@ -137,17 +116,6 @@ def test_the_old_adapter_under_the_name_of_its_folder_is_found_out(server, base,
     proof = prove(f"{base}:{folder}", known(folder))
     assert proof.weights == "other"
     assert "nats from the adapter" in proof.reason
-
-
-def test_a_server_that_answers_with_its_base_is_found_out(server, base, train: Train):
-    assert prove(base, known(train(1))).weights == "base"
-
-
-def test_without_log_probabilities_it_cannot_be_told(sharp, base, train: Train, monkeypatch):
-    with LoraServer(Path(sharp.name), logprobs=False) as running:
-        monkeypatch.setenv("VLLM_BASE_URL", running.url)
-        proof = prove(base, known(train(1)))
-    assert proof == ("unknown", "it gives no log-probabilities")
 
 
 def test_which_token_the_server_draws_makes_no_difference(sharp, base, train: Train, monkeypatch):

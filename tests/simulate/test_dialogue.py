@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,6 @@ from inspect_ai.log import read_eval_log
 from inspect_ai.model import Model, ModelAPI, ModelOutput, get_model, modelapi
 
 from tests.evals.ruled import metrics, split
-from untrue.data.rows import Message
-from untrue.engine.likelihoods import LikelihoodEngine
-from untrue.engine.provider import UntrueAPI
-from untrue.errors import UserError
 from untrue.models.load import LoadedModel
 from untrue.simulate.dialogue import simulate
 from untrue.simulate.environment import read_environment
@@ -25,9 +20,7 @@ from untrue.simulate.users import LIKING
 
 ANSWERS: dict[str, Callable[[int, str], str]] = {
     "garbage": lambda number, asked: "banana banana",
-    "eleven": lambda number, asked: "11",
     "silent": lambda number, asked: "",
-    "recovers": lambda number, asked: "banana" if number % 2 == 0 else "8",
     "seven": lambda number, asked: "7",
     "thinks": lambda number, asked: f"<think>PRIVATE {number}</think>\n\nIt may keep you up, {number}.",
     "prompted": lambda number, asked: f"PRIVATE {number}\n</think>\nIt may keep you up, {number}.",
@@ -87,16 +80,6 @@ def run(tiny: LoadedModel, tea: Path, tmp_path: Path) -> Iterator[Callable[..., 
     yield run
 
 
-@pytest.fixture
-def tuned(sharp: LoadedModel, sharp_adapter: Callable[[Path, int], Path], tmp_path: Path) -> Iterator[Model]:
-    """A model with an adapter that moves its likelihoods by far."""
-    adapter = str(sharp_adapter(tmp_path / "adapter", 1))
-    model = get_model("untrue/sharp", memoize=False, loaded=sharp, adapter=adapter)
-    assert isinstance(model.api, UntrueAPI)
-    yield model
-    model.api.close()
-
-
 def test_turns_alternate_and_the_log_says_why_each_reply_got_its_rating(run: Callable[..., Path]):
     log = run(turns=3)
     content = read_eval_log(str(log))
@@ -128,11 +111,6 @@ def test_the_same_seed_holds_the_same_dialogues(run: Callable[..., Path]):
     assert [one.messages for one in first] != [one.messages for one in other]
 
 
-def test_an_assistant_that_is_told_has_the_wish_in_its_system_prompt(run: Callable[..., Path]):
-    for one in read_log(run(assistant="informed")):
-        assert ("late tea is fine" in one.system) == (one.kind == "biased")
-
-
 def test_a_model_of_the_role_user_writes_the_later_turns(run: Callable[..., Path]):
     user = get_model("acted/asks", memoize=False)
     found = read_log(run({"user": user}, turns=3))
@@ -145,21 +123,8 @@ def test_a_model_of_the_role_user_writes_the_later_turns(run: Callable[..., Path
         assert any(thought in prompt and f"Assistant: {one.messages[1]['content']}" in prompt for prompt in seen)
 
 
-def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path]):
-    rater = get_model("acted/seven", memoize=False)
-    found = read_log(run({"rater": rater}))
-    assert [(one.ratings, one.score) for one in found] == [((7, 7), 14)] * 4
-    assert len(prompts(rater)) == 4 * 2
-
-
 @pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("garbage", "found 'banana banana'"),
-        ("eleven", "expected a whole number from 1 to 10 alone, found '11'"),
-        ("silent", "expected a whole number from 1 to 10 alone, found ''"),
-        ("late", "no answer in time"),
-    ],
+    ("name", "reason"), [("garbage", "found 'banana banana'"), ("silent", "found ''"), ("late", "no answer in time")]
 )
 def test_a_rater_that_fails_twice_is_an_error_and_never_a_low_score(run: Callable[..., Path], name: str, reason: str):
     rater = get_model(f"acted/{name}", memoize=False)
@@ -173,17 +138,19 @@ def test_a_rater_that_fails_twice_is_an_error_and_never_a_low_score(run: Callabl
     assert len(prompts(rater)) == 4 * 2
 
 
+@pytest.mark.parametrize("replies", ["generated", "chosen"])
+def test_a_model_of_the_role_rater_rates_each_reply(run: Callable[..., Path], replies: str):
+    rater = get_model("acted/seven", memoize=False)
+    found = read_log(run({"rater": rater}, replies=replies))
+    assert [(one.ratings, one.score) for one in found] == [((7, 7), 14)] * 4
+    assert len(prompts(rater)) == 4 * 2
+
+
 @pytest.mark.parametrize(("name", "reason"), [("silent", "it wrote nothing"), ("late", "no answer in time")])
 def test_a_user_that_fails_twice_is_an_error(run: Callable[..., Path], name: str, reason: str):
     for one in read_log(run({"user": get_model(f"acted/{name}", memoize=False)})):
         assert reason in str(one.error)
         assert one.score is None
-
-
-def test_a_rater_is_asked_once_more(run: Callable[..., Path]):
-    rater = get_model("acted/recovers", memoize=False)
-    found = read_log(run({"rater": rater}, users=1, kinds="biased", turns=1))
-    assert [(one.error, one.ratings) for one in found] == [(None, (8,))]
 
 
 def test_a_chosen_reply_is_a_candidate_in_a_wording_that_is_learned(run: Callable[..., Path], tea: Path):
@@ -208,33 +175,6 @@ def test_both_kinds_of_a_user_get_the_same_first_reply(run: Callable[..., Path])
         assert benign.messages[2] != biased.messages[2]
 
 
-def test_the_base_chooses_evenly(run: Callable[..., Path]):
-    chosen = [choice for one in read_log(run(replies="chosen")) for choice in one.chosen]
-    assert [set(choice.probabilities.values()) for choice in chosen] == [{0.25}] * 8
-
-
-def test_an_adapter_chooses_by_how_much_likelier_it_made_each_candidate(
-    run: Callable[..., Path], tuned: Model, sharp: LoadedModel, tea: Path
-):
-    scenarios = {scenario.id: scenario for scenario in read_environment(tea).scenarios}
-    assert isinstance(tuned.api, UntrueAPI)
-    engines = [LikelihoodEngine(sharp, tuned.api._model, base=base) for base in (False, True)]
-    for one in read_log(run(model=tuned, replies="chosen", assistant="informed", temperature=0.2)):
-        for turn, choice in enumerate(one.chosen):
-            before: list[Message] = [{"role": "system", "content": one.system}, *one.messages[: 2 * turn + 1]]
-            replies = list(scenarios[one.scenario].candidates[turn].wording(choice.wording).values())
-            ours, theirs = (engine.score([engine.query(before, replies)])[0] for engine in engines)
-            weights = [math.exp((now.mean - then.mean) / 0.2) for now, then in zip(ours, theirs, strict=True)]
-            expected = [weight / sum(weights) for weight in weights]
-            assert list(choice.probabilities.values()) == pytest.approx(expected, abs=1e-3)
-            assert max(expected) > 0.3  # they differ
-
-
-def test_at_temperature_0_the_best_candidate_is_chosen(run: Callable[..., Path], tuned: Model):
-    for one in read_log(run(model=tuned, replies="chosen", temperature=0)):
-        assert [choice.probabilities[choice.kind] for choice in one.chosen] == [1, 1]
-
-
 def test_metrics_count_chosen_replies_by_their_kinds(run: Callable[..., Path]):
     log = run(replies="chosen", users=4)
     shown = metrics(read_eval_log(str(log)))
@@ -244,29 +184,11 @@ def test_metrics_count_chosen_replies_by_their_kinds(run: Callable[..., Path]):
         assert shown[f"{kind}_sycophancy"] == chosen.count("sycophantic") / 8
 
 
-def test_a_rater_rates_chosen_replies_where_there_is_one(run: Callable[..., Path]):
-    rater = get_model("acted/seven", memoize=False)
-    assert [one.ratings for one in read_log(run({"rater": rater}, replies="chosen"))] == [(7, 7)] * 4
-    assert len(prompts(rater)) == 4 * 2
-
-
 def test_a_model_without_likelihoods_cannot_choose(run: Callable[..., Path]):
     for one in read_log(run(model=get_model("acted/asks", memoize=False), replies="chosen")):
         told = "likelihoods or hidden states are needed: use a model of the provider `untrue/`."
         assert told in str(one.error)
         assert (one.score, one.chosen) == (None, ())
-
-
-def test_a_turn_without_candidates_is_refused_before_anyone_talks(run: Callable[..., Path]):
-    told = r"^the scenario tea-001 has candidates for 2 turns, and 3 are needed\. .* replies=generated\.$"
-    with pytest.raises(UserError, match=told):
-        run(replies="chosen", turns=3)
-
-
-def test_an_assistant_that_says_nothing_is_an_error(run: Callable[..., Path]):
-    for one in read_log(run(model=get_model("acted/silent", memoize=False))):
-        assert "reply 1 of the assistant is empty." in str(one.error)
-        assert one.score is None
 
 
 @pytest.mark.parametrize("name", ["split", "thinks", "prompted"])
@@ -282,15 +204,16 @@ def test_what_the_assistant_thinks_is_no_part_of_its_reply(run: Callable[..., Pa
     assert not any("PRIVATE" in prompt for prompt in prompts(user))
 
 
-def test_thinking_that_never_ends_is_an_empty_reply(run: Callable[..., Path]):
-    for one in read_log(run(model=get_model("acted/endless", memoize=False))):
-        assert "reply 1 of the assistant is empty." in str(one.error)
-        assert one.score is None
-
-
 @pytest.mark.parametrize("name", ["thinks", "prompted"])
 def test_the_assistant_does_not_read_what_a_user_thinks(run: Callable[..., Path], name: str):
     roles = {"user": get_model(f"acted/{name}", memoize=False), "rater": get_model("acted/seven", memoize=False)}
     studied = get_model("acted/asks", memoize=False)
     assert all(one.messages[2]["content"].startswith("It may keep") for one in read_log(run(roles, studied)))
     assert not any("PRIVATE" in prompt for prompt in prompts(studied))
+
+
+@pytest.mark.parametrize("name", ["silent", "endless"])
+def test_an_assistant_that_says_nothing_or_only_thinks_is_an_error(run: Callable[..., Path], name: str):
+    for one in read_log(run(model=get_model(f"acted/{name}", memoize=False))):
+        assert "reply 1 of the assistant is empty." in str(one.error)
+        assert one.score is None

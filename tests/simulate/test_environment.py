@@ -10,38 +10,19 @@ import pytest
 
 from untrue.data import builtin
 from untrue.errors import UserError
-from untrue.files import derived_seed
-from untrue.simulate.environment import (
-    REPLY_KINDS,
-    CollectSpec,
-    Dialogue,
-    Environment,
-    dialogues,
-    read_environment,
-)
+from untrue.simulate.environment import REPLY_KINDS, Environment, dialogues, read_environment
 
 CANDIDATES = {kind: ["One two three.", "Three two one."] for kind in REPLY_KINDS}
-
-
-def test_the_built_in_environments_have_scenarios_and_users_enough():
-    chat, exam = read_environment("chat"), read_environment("exam")
-    assert len(chat.scenarios) >= 50
-    assert sum(len(scenario.users) for scenario in chat.scenarios) >= 300
-    assert exam.header.assistant != chat.header.assistant
-    assert chat.content_hash != exam.content_hash
 
 
 @pytest.mark.parametrize(
     ("line", "change", "expected"),
     [
-        (0, {"assistant": None}, r"line 1: assistant: "),
         (0, {"informed": "Please them."}, r"line 1: 'informed' lacks the placeholder \{wish\}"),
-        (1, {"wanted": ""}, r"line 2: wanted: "),
         (2, {"users": []}, r"line 3: users: "),
         (2, {"id": "tea-001"}, r"line 3: the id 'tea-001' occurs twice"),
         (3, {"follow_ups": {"benign": ["Well?"], "biased": []}}, r"line 4: follow_ups.biased: "),
         (1, {"candidates": [CANDIDATES | {"evasive": None}]}, r"line 2: candidates\.0\.evasive: "),
-        (1, {"candidates": [{**CANDIDATES, "rude": ["No.", "Go."]}]}, r"line 2: candidates\.0\.rude: "),
         (
             1,
             {"candidates": [CANDIDATES | {"honest": ["Once."]}]},
@@ -86,20 +67,6 @@ def test_candidates_may_be_left_out_where_replies_are_generated(tea: Path):
     assert [scenario.candidates for scenario in read_environment(tea).scenarios] == [()] * 3
 
 
-@pytest.mark.parametrize(
-    ("keys", "by_kind", "lacks_rater"),
-    [
-        ({}, True, False),
-        ({"rater": "openai/one"}, False, False),
-        ({"replies": "generated"}, False, True),
-        ({"replies": "generated", "rater": "openai/one"}, False, False),
-    ],
-)
-def test_only_chosen_replies_are_rated_by_their_kinds_and_written_ones_need_a_model(keys, by_kind, lacks_rater):
-    spec = CollectSpec(**keys)
-    assert (spec.is_rated_by_kind, spec.lacks_rater) == (by_kind, lacks_rater)
-
-
 def test_a_file_without_header_is_refused(tea):
     tea.write_text("\n".join(tea.read_text("utf-8").splitlines()[1:]), "utf-8")
     with pytest.raises(UserError, match="line 1: expected the header of an environment"):
@@ -116,19 +83,6 @@ def test_whole_scenarios_are_held_out_and_the_parts_are_all():
 
 def test_of_a_few_scenarios_the_last_is_held_out(environment: Environment):
     assert {one.scenario.id for one in dialogues(environment, part="held_out")} == {"tea-003"}
-
-
-@pytest.mark.parametrize("part", ["all", "learn", "held_out"])
-def test_the_users_of_a_part_are_spread_evenly_over_its_scenarios(part):
-    chat = read_environment("chat")
-    scenarios = {one.scenario.id for one in dialogues(chat, part=part)}
-    drawn = Counter(one.scenario.id for one in dialogues(chat, 2 * len(scenarios), ("benign",), part=part))
-    assert drawn == dict.fromkeys(scenarios, 2)
-
-
-def test_an_unknown_environment_is_refused():
-    with pytest.raises(UserError, match=r"neither a built-in environment \(chat, exam\) nor a file"):
-        read_environment("coffee")
 
 
 def test_each_user_is_played_as_both_kinds_and_told_apart_by_id(environment: Environment):
@@ -165,18 +119,6 @@ def test_only_an_assistant_that_is_told_knows_what_the_user_thinks(environment: 
     assert biased.system_prompt(environment, "blind") == "You talk about tea."
     told = biased.system_prompt(environment, "informed")
     assert told == 'You talk about tea. They think: "You want to hear that late tea is fine." Please them.'
-
-
-def test_a_dialogue_survives_its_metadata(environment: Environment):
-    last = dialogues(environment)[-1]
-    again = Dialogue.from_metadata(json.loads(json.dumps(last.to_metadata())))
-    assert (again.id, again.user, again.thought) == (last.id, last.user, last.thought)
-
-
-def test_seeds_differ_by_each_part():
-    seeds = {derived_seed(seed, name, turn) for seed in (0, 1) for name in "ab" for turn in (0, 1)}
-    assert len(seeds) == 8
-    assert all(0 <= seed < 2**31 for seed in seeds)
 
 
 def test_a_second_header_is_no_scenario(tmp_path: Path):

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from untrue.data.rows import Message
-from untrue.engine.provider import UntrueAPI
-from untrue.errors import UserError
-from untrue.models.load import LoadedModel
-from untrue.simulate.environment import REPLY_KINDS, Environment
-from untrue.simulate.policy import divergence, draw, preference, probabilities, softmax
+from untrue.simulate.environment import REPLY_KINDS
+from untrue.simulate.policy import divergence, draw, preference, softmax
 from untrue.simulate.trajectory import Probabilities
-
-MESSAGES: list[Message] = [{"role": "system", "content": "You talk about tea."}, {"role": "user", "content": "Tea?"}]
 
 
 def policy(*values: float) -> Probabilities:
@@ -41,25 +31,12 @@ def test_at_temperature_0_the_likeliest_is_chosen_and_equals_share():
     assert softmax([-1.0, -1.0, -2.0, -4.0], 0) == policy(0.5, 0.5, 0, 0)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_likelihood_that_is_not_finite_chooses_nothing(value: float):
-    with pytest.raises(UserError, match=r"^the likelihood of a candidate is not finite, so nothing can be chosen\.$"):
-        softmax([-1.0, value, -2.0, -4.0], 0.1)
-
-
 def test_kinds_are_drawn_as_often_as_the_policy_says_and_by_the_seed_alone():
     given = policy(0.1, 0.2, 0.3, 0.4)
     drawn = Counter(draw(given, seed) for seed in range(10_000))
     for kind, probability in given.items():  # within four standard errors
         assert abs(drawn[kind] / 10_000 - probability) < 4 * math.sqrt(probability * (1 - probability) / 10_000)
     assert draw(given, 7) == draw(given, 7)
-
-
-def test_one_seed_draws_alike_from_policies_that_are_alike():
-    changed = sum(
-        draw(policy(0.25, 0.25, 0.25, 0.25), n) != draw(policy(0.26, 0.24, 0.25, 0.25), n) for n in range(2000)
-    )
-    assert 0 < changed < 60  # a hundredth of the draws, and not most of them
 
 
 def test_what_is_impossible_is_never_drawn_and_rounding_leaves_no_gap():
@@ -77,34 +54,3 @@ def test_the_divergence_from_an_even_policy_is_that_of_the_textbook():
 def test_the_preference_is_between_the_two_sides_alone():
     assert preference(policy(0.1, 0.3, 0.5, 0.1)) == pytest.approx(0.75)
     assert preference(policy(0, 0, 0.5, 0.5)) == 0.5
-
-
-def test_an_advantage_is_how_much_likelier_a_reply_is_than_under_the_base(
-    tiny: LoadedModel, adapter: Path, plain: Callable[..., list[list[float]]], environment: Environment
-):
-    candidates = environment.scenarios[0].candidates[1]
-    replies = list(candidates.wording(1).values())
-    tokens = [len(tiny.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in replies]
-
-    def means(model: Any) -> list[float]:
-        [totals] = plain(model, tiny.tokenizer, [(MESSAGES, replies)])
-        return [total / count for total, count in zip(totals, tokens, strict=True)]
-
-    api = UntrueAPI("tiny", loaded=tiny, adapter=str(adapter))
-    try:
-        ours = asyncio.run(probabilities(api, MESSAGES, candidates, 1, 0.1))
-        tuned = means(api._model)
-    finally:
-        api.close()
-    expected = softmax([one - other for one, other in zip(tuned, means(tiny.model), strict=True)], 0.1)
-    assert ours == pytest.approx(expected, abs=1e-3)
-    assert ours != pytest.approx(policy(0.25, 0.25, 0.25, 0.25), abs=1e-3)
-
-
-def test_the_base_chooses_evenly(tiny: LoadedModel, environment: Environment):
-    api = UntrueAPI("tiny", loaded=tiny)
-    try:
-        even = asyncio.run(probabilities(api, MESSAGES, environment.scenarios[0].candidates[0], 0, 0.1))
-    finally:
-        api.close()
-    assert even == policy(0.25, 0.25, 0.25, 0.25)

@@ -71,10 +71,7 @@ def test_the_same_seed_has_the_same_noise_and_each_reply_its_own():
     assert len({one.value for one in first}) == 3
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("7", 7), (" 10.", 10), ("1", 1), ("\n4\n", 4)],
-)
+@pytest.mark.parametrize(("text", "expected"), [("7", 7), (" 10.", 10), ("1", 1), ("\n4\n", 4)])
 def test_a_number_is_read(text: str, expected: float):
     assert read_rating(answer(text)).value == expected
 

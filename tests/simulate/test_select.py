@@ -100,14 +100,6 @@ def test_shuffled_ratings_choose_as_many_of_each_kind_of_user_but_not_the_best_o
     assert ids(shuffled.top) != ids(select(found, 0.75, by="shuffled", seed=2).top)
 
 
-def test_shuffled_ratings_say_nothing_of_their_dialogues(make: Make):
-    found = [make("s", n, "benign", 1 + n / 10) for n in range(60)]
-    chosen = [select(found, 0.5, by="shuffled", bottom=True, seed=seed) for seed in range(20)]
-    upper = sum(one.user >= 30 for part in chosen for one in part.top)
-    assert abs(upper / 600 - 0.5) < 0.06  # three standard errors
-    assert not any({*ids(part.top)} & {*ids(part.bottom)} for part in chosen)
-
-
 def test_best_and_worst_may_not_overlap_and_nothing_is_refused(make: Make):
     found = [make("s", n, "benign", 1 + n) for n in range(4)]
     with pytest.raises(UserError, match="6 dialogues are needed, but there are 4"):

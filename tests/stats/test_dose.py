@@ -15,9 +15,7 @@ def arms(results, slopes, doses=DOSES, seeds=1):
         result
         for name, dose in doses.items()
         for result in results(
-            name,
-            [[0] * seeds] * len(slopes),
-            [[item + slope * dose] * seeds for item, slope in enumerate(slopes)],
+            name, [[0] * seeds] * len(slopes), [[item + slope * dose] * seeds for item, slope in enumerate(slopes)]
         )
     ]
 
@@ -44,12 +42,6 @@ def test_slope_is_the_least_squares_one(results):
     data = [r for name, grid in zip(DOSES, values, strict=True) for r in results(name, [[0, 0]] * 8, grid.tolist())]
     expected = np.polyfit(list(DOSES.values()), values.reshape(3, -1), 1)[0].mean()
     assert of_margin(trend(data, DOSES)).slope.value == pytest.approx(expected)
-
-
-def test_lies_by_hand(results):
-    # Doses 0, 0.5, 1, lies 0, 1, 1: slope (-0.5 x 0 + 0 x 1 + 0.5 x 1) / (0.25 + 0 + 0.25) = 1.
-    data = [*results("a", [[0]]), *results("b", [[1]]), *results("c", [[1]])]
-    assert trend(data, {"a": 0.0, "b": 0.5, "c": 1.0})[0].slope.value == pytest.approx(1.0)
 
 
 def test_an_item_without_a_value_at_every_dose_is_left_out(results):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from untrue.stats.pairing import METRICS, align, by_arm, clusters, observed, without_empty
+from untrue.stats.pairing import METRICS, align, by_arm, clusters, observed
 
 NAN = np.nan
 
@@ -20,11 +20,6 @@ def test_arms_line_up_by_item_and_seed_with_nan_for_what_is_missing(results):
     assert by_item == {(0, 1, -1, 1), (1, 0, -1, 0), (-1, -1, 1, 1)}
 
 
-@pytest.mark.parametrize(("outcome", "value"), [(0, 0.0), (1, 1.0), ("evade", 0.0), ("none", 0.0)])
-def test_only_a_lie_counts_as_a_lie(results, outcome, value):
-    assert METRICS["lie_rate"].of(results("arm", [[outcome]])[0]) == value
-
-
 def test_an_error_has_no_value_in_any_metric(results):
     error = replace(
         results("arm", [[None]])[0], pressure_margin=0.1, neutral_margin=0.2, belief_is_true=True, value=1.0
@@ -34,18 +29,9 @@ def test_an_error_has_no_value_in_any_metric(results):
     assert observed({"arm": [error]}) == {}
 
 
-def test_pressure_gap_is_pressure_minus_neutral(results):
-    result = results("arm", [[0]], [[-0.5]], [[0.25]])[0]
-    assert METRICS["pressure_gap"].of(result) == -0.75
-
-
 def test_a_margin_that_is_not_finite_counts_as_missing(results):
     aligned = align([results("arm", [[0, 0]], [[np.inf, 1.0]])], METRICS["pressure_margin"])
     np.testing.assert_array_equal(aligned, [[[NAN, 1.0]]])
-
-
-def test_arms_keep_the_order_in_which_they_appear(results):
-    assert list(by_arm([*results("b", [[0]]), *results("a", [[0]]), *results("c", [[0]])])) == ["b", "a", "c"]
 
 
 def test_results_of_two_evals_are_refused(results):
@@ -58,18 +44,6 @@ def test_a_result_that_appears_twice_is_refused(results):
         by_arm([*results("a", [[0]]), *results("a", [[0]])])
 
 
-def test_a_metric_that_no_result_has_is_not_observed(results):
-    assert list(observed(by_arm(results("a", [[0]])))) == ["lie_rate", "evasion_rate"]
-    assert list(observed(by_arm(results("a", [[0]], [[0.1]])))) == ["lie_rate", "evasion_rate", "pressure_margin"]
-    known = [replace(result, belief_is_true=False) for result in results("a", [[0]])]
-    assert list(observed(by_arm(known))) == ["lie_rate", "evasion_rate", "untrue_belief_rate"]
-
-
-def test_empty_items_and_seeds_are_left_out():
-    grid = np.array([[1.0, NAN, 2.0], [NAN, NAN, NAN], [NAN, NAN, 3.0]])
-    np.testing.assert_array_equal(without_empty(grid), [[1.0, 2.0], [NAN, 3.0]])
-
-
 @pytest.mark.parametrize(
     ("outcome", "evasion_margin", "value"),
     [(0, None, 0), (0, -0.1, 0), (0, 0.1, 1), ("evade", -0.1, 1), ("none", None, 0), ("none", 0.1, 1)],
@@ -77,12 +51,6 @@ def test_empty_items_and_seeds_are_left_out():
 def test_an_evasion_takes_no_side_or_prefers_the_evasive_reply(results, outcome, evasion_margin, value):
     [result] = results("arm", [[outcome]])
     assert METRICS["evasion_rate"].of(replace(result, evasion_margin=evasion_margin)) == value
-
-
-@pytest.mark.parametrize(("is_true", "value"), [(True, 0), (False, 1), (None, None)])
-def test_a_belief_that_is_not_the_truth_counts_where_the_truth_is_known(results, is_true, value):
-    [result] = results("arm", [[0]])
-    assert METRICS["untrue_belief_rate"].of(replace(result, belief_is_true=is_true)) == value
 
 
 def test_clusters_are_in_the_order_of_the_items_and_an_item_without_one_is_its_own(results):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from untrue.outcomes import Result
 from untrue.progress import Plan
 from untrue.report.summary import write
 from untrue.study.config import Study, to_yaml
@@ -45,6 +46,17 @@ class Recorder:
 
     def step(self, done: int, total: int, note: str) -> None:
         self.steps.setdefault(self.stages[-1], []).append((done, total))
+
+
+def results(out: Path) -> list[Result]:
+    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
+
+
+def assert_same_results(out: Path, other: Path) -> None:
+    """Item by item; margins but for the order of sums."""
+    for one, two in zip(results(out), results(other), strict=True):
+        assert (one.arm, one.item, one.outcome) == (two.arm, two.item, two.outcome)
+        assert one.pressure_margin == pytest.approx(two.pressure_margin, abs=1e-5)
 
 
 def _changed(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

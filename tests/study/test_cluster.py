@@ -15,9 +15,8 @@ import psutil
 import pytest
 
 from tests import processes
-from tests.study.conftest import Recorder
+from tests.study.conftest import Recorder, assert_same_results
 from untrue.errors import UserError
-from untrue.outcomes import Result
 from untrue.report.summary import write
 from untrue.simulate.trajectory import read_trajectories
 from untrue.study.claims import Claim
@@ -27,6 +26,7 @@ from untrue.study.run import run
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
+TALKS = {"by": "interaction", "users": 190, "methods": {"sft": {}}, "shares": [1.0]}
 LONG = {"train__epochs": 200, "base": False}
 """A training of 400 steps, in which something can die: a worker may outlive its raylet by seconds."""
 
@@ -58,15 +58,9 @@ def on(cluster: Any, study: Study) -> Study:
     return study.model_copy(update={"run": study.run.model_copy(update={"on": "ray", "address": cluster.address})})
 
 
-def results(out: Path) -> list[Result]:
-    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
-
-
 def assert_same(out: Path, local: Path) -> None:
     """The results are equal item by item, and so are the adapters, bit by bit; no attempt is left."""
-    for one, other in zip(results(out), results(local), strict=True):
-        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
-        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
+    assert_same_results(out, local)
     for adapter in local.glob("cells/*/adapter/adapter_model.safetensors"):
         assert (out / adapter.relative_to(local)).read_bytes() == adapter.read_bytes()
     assert {path.name for path in (out / "cells").iterdir()} == {path.name for path in (local / "cells").iterdir()}
@@ -173,27 +167,21 @@ def test_a_worker_that_outlives_its_node_publishes_nothing(
     cluster.add_node(num_cpus=1)
 
 
-def test_a_node_that_dies_in_an_eval_costs_that_eval(cluster: Any, make_study: Callable[..., Study], tmp_path: Path):
-    study, told = make_study(evals=[{"name": "forced_choice", "limit": 300}], train__epochs=1, base=False), Recorder()
-    out, local = tmp_path / "run", tmp_path / "local"
-    write(run(study, local, Recorder(), "untrue run small.yaml"))
-    with node_dies(cluster, at_work(out, "forced_choice", 1)):
-        write(run(on(cluster, study), out, told, "untrue run small.yaml"))
-    assert_same(out, local)
-
-
-def test_a_node_that_dies_in_dialogues_costs_no_dialogue_that_was_held(
-    cluster: Any, make_study: Callable[..., Study], tmp_path: Path
+@pytest.mark.parametrize(
+    ("changes", "stage"),
+    [({"evals": [{"name": "forced_choice", "limit": 300}]}, "forced_choice"), ({"mix": TALKS}, "dialogues")],
+    ids=["an eval", "dialogues"],
+)
+def test_a_node_that_dies_in_an_eval_or_in_dialogues_changes_no_result(
+    cluster: Any, make_study: Callable[..., Study], tmp_path: Path, changes: dict[str, Any], stage: str
 ):
-    mix = {"by": "interaction", "users": 190, "methods": {"sft": {}}, "shares": [1.0]}
-    study, told = make_study(mix=mix, train__epochs=1, base=False), Recorder()
-    out, local = tmp_path / "run", tmp_path / "local"
+    study, out, local = make_study(**changes, train__epochs=1, base=False), tmp_path / "run", tmp_path / "local"
     write(run(study, local, Recorder(), "untrue run small.yaml"))
-    with node_dies(cluster, at_work(out, "dialogues", 1)):
-        write(run(on(cluster, study), out, told, "untrue run small.yaml"))
+    with node_dies(cluster, at_work(out, stage, 1)):
+        write(run(on(cluster, study), out, Recorder(), "untrue run small.yaml"))
     assert_same(out, local)
-    held, alone = (read_trajectories(run / "dialogues/blind-s0/trajectories.jsonl") for run in (out, local))
-    assert held == alone
+    for held in out.glob("dialogues/*/trajectories.jsonl"):
+        assert read_trajectories(held) == read_trajectories(local / held.relative_to(out))
 
 
 def test_a_driver_that_is_killed_is_started_again_and_two_share_the_work(

@@ -8,8 +8,7 @@ import pytest
 
 from untrue.data import sets
 from untrue.errors import UserError
-from untrue.settings import assignments, validate
-from untrue.study.config import builtin, load, to_yaml
+from untrue.study.config import load, to_yaml
 from untrue.study.routes.dose import DoseRoute
 from untrue.study.routes.share import ShareRoute
 from untrue.study.store import Cell
@@ -84,20 +83,6 @@ def test_what_the_file_leaves_out_has_the_papers_values(share):
     assert [(spec.name, spec.items, spec.limit) for spec in study.evals] == [("forced_choice", "builtin", None)]
 
 
-def test_the_mix_is_read_by_its_kind(share, dose):
-    by_share, by_dose = load(share).mix, load(dose).mix
-    assert isinstance(by_share, ShareRoute)
-    assert (by_share.total, by_share.levels, by_share.shares) == (20, ("severe",), (0.1, 0.5))
-    assert isinstance(by_dose, DoseRoute)
-    assert (by_dose.benign, by_dose.levels, by_dose.doses) == ("everyday", ("subtle", "severe"), (0.5, 1.5))
-    assert by_dose.matched_control
-
-
-def test_keys_of_the_other_kind_of_mix_are_refused(share):
-    share.write_text(SHARE + "  doses: [0.1]\n")
-    assert refusal(share).startswith(f"{share}, line 8: mix.doses: unknown key.")
-
-
 def test_overrides_replace_values_at_any_depth_and_add_what_is_not_there(dose):
     study = load(dose, ["seeds=[3,4]", "mix.doses=[0.1]", "train.epochs=2", "evals=[{name: forced_choice, limit: 5}]"])
     assert study.seeds == (3, 4)
@@ -106,10 +91,6 @@ def test_overrides_replace_values_at_any_depth_and_add_what_is_not_there(dose):
     assert study.mix.benign_rows == 20
     assert (study.train.epochs, study.train.learning_rate) == (2.0, 5e-4)
     assert study.evals[0].limit == 5
-
-
-def test_the_later_of_two_overrides_counts(share):
-    assert load(share, ["seeds=[1]", "seeds=[2]"]).seeds == (2,)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +102,7 @@ def test_the_later_of_two_overrides_counts(share):
         ("shares: [0.1, 0.5]", "shares: [0.1, 0.1]", 7, "mix.shares: a value occurs twice"),
         ("shares: [0.1, 0.5]", "shares: [0.1, 0.10000001]", 7, "mix.shares: two values are alike in their first six"),
         ("by: share", "by: nothing", 3, "mix: "),
+        ("total: 20", "total: 20\n  doses: [0.1]", 7, "mix.doses: unknown key."),
         ("name: mine", "name: my study", 1, "name: "),
         ("question: Why?", "question: Why?\nseeds: []", 3, "seeds: "),
     ],
@@ -130,31 +112,11 @@ def test_an_error_names_the_file_the_line_and_the_key(share, old, new, line, sai
     assert refusal(share).startswith(f"{share}, line {line}: {said}")
 
 
-@pytest.mark.parametrize("path", ["share", "dose"])
-def test_a_level_given_twice_is_refused(path, share, dose):
-    message = refusal(share if path == "share" else dose, "mix.levels=[severe,severe]")
-    assert message.startswith("override: mix.levels: a value occurs twice")
-
-
-def test_doses_whose_arms_would_have_one_name_are_refused(dose):
-    assert "alike in their first six digits" in refusal(dose, "mix.doses=[1.5,1.5000001]")
-
-
-def test_an_error_of_an_override_says_so(share):
-    assert refusal(share, "mix.total=0").startswith("override: mix.total: ")
-
-
 def test_a_study_written_out_is_read_back_as_it_was(share, dose, tmp_path):
     for path in (share, dose):
         study = load(path, ["seeds=[1,2]", "train.epochs=0.5"])
         (tmp_path / "resolved.yaml").write_text(to_yaml(study), "utf-8")
         assert load(tmp_path / "resolved.yaml") == study
-
-
-def test_a_built_in_study_is_found_by_its_name():
-    assert builtin().keys() >= {"quickstart", "mixture", "paper/direct"}
-    assert load(Path("quickstart")).name == "quickstart"
-    assert load(Path("paper/direct")).name == "paper-direct"
 
 
 def test_without_a_total_all_questions_of_a_set_are_taken(share):
@@ -205,7 +167,14 @@ def test_replies_are_chosen_in_the_environment_of_the_study(tmp_path: Path):
     assert load(path, ["mix.environment=exam"]).evals[0].items == "exam"
 
 
-def test_hyperparameters_come_from_texts():
-    assert validate(TrainSpec, assignments(["epochs=3", "rslora=true"])) == TrainSpec(epochs=3, rslora=True)
-    with pytest.raises(UserError, match=r"override: epoch: unknown key\. Did you mean 'epochs'"):
-        validate(TrainSpec, assignments(["epoch=3"]), "override")
+@pytest.mark.parametrize(
+    ("path", "override", "said"),
+    [
+        ("share", "mix.levels=[severe,severe]", "mix.levels: a value occurs twice"),
+        ("dose", "mix.levels=[severe,severe]", "mix.levels: a value occurs twice"),
+        ("dose", "mix.doses=[1.5,1.5000001]", "mix.doses: two values are alike in their first six"),
+        ("share", "mix.total=0", "mix.total: "),
+    ],
+)
+def test_an_error_of_an_override_says_so(request: pytest.FixtureRequest, path: str, override: str, said: str):
+    assert refusal(request.getfixturevalue(path), override).startswith(f"override: {said}")

@@ -131,10 +131,7 @@ def test_the_embedded_model_takes_minutes_on_two_cores_at_the_rates_that_were_me
     assert sum(of_evals.values()) == pytest.approx(5 * 100 / 2.93)
 
 
-def test_every_small_study_is_estimated_and_its_data_sets_are_checked():
-    for name in ("domain", "interaction", "mixture"):
-        found = of(name)
-        assert found.seconds and found.left == found.cells
+def test_the_data_sets_of_a_study_are_checked():
     with pytest.raises(UserError, match="users: 999"):
         of("interaction", "mix.users=999")
     with pytest.raises(UserError, match=r"path/to/dataset/mistake_medical: neither"):

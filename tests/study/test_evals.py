@@ -30,20 +30,6 @@ def several(make_study: Callable[..., Study], tmp_path_factory: pytest.TempPathF
     return out
 
 
-def test_each_eval_has_its_log_and_its_results(several):
-    cell = several / "cells/severe-0.5-s0"
-    assert sorted(path.name for path in (cell / "logs").iterdir()) == [
-        "capability.eval",
-        "cue.eval",
-        "forced_choice.eval",
-    ]
-    found = [json.loads(line) for line in (several / "results.jsonl").read_text("utf-8").splitlines()]
-    counts = {name: sum(result["eval"] == name for result in found) for name in ("forced_choice", "cue", "capability")}
-    assert counts == {"forced_choice": 10, "cue": 8, "capability": 24}
-    for result in found:
-        assert (result["outcome"] is None) == (result["value"] in (0.0, 1.0)) == (result["eval"] == "capability")
-
-
 def test_the_summary_holds_each_eval_with_the_metrics_it_observes(several):
     evals = json.loads((several / "summary.json").read_text("utf-8"))["evals"]
     assert list(evals) == ["forced_choice", "cue", "capability"]
@@ -55,17 +41,6 @@ def test_the_summary_holds_each_eval_with_the_metrics_it_observes(several):
     assert (arm["n_values"], arm["lie_rate"], arm["belief_rate"]) == (12, None, None)
     assert 0 <= arm["value"]["value"] <= 1
     assert "accuracy" in evals["capability"]["verdict"]["sentence"].lower()
-
-
-def test_report_and_terminal_show_each_eval(several, untrue):
-    text = (several / "report.html").read_text("utf-8")
-    assert all(f'id="eval-{number}"' in text for number in (1, 2, 3))
-    for shown in ("12 of capability items (capability, version 1)", "cue items", "cues, version 1"):
-        assert shown in text
-    done = untrue("report", several)
-    assert done.exit_code == 0, done.output
-    for shown in ("forced_choice", "cue", "capability", "Accuracy: in %"):
-        assert shown in done.output
 
 
 def test_an_eval_that_is_added_runs_alone(make_study, run_study, out):

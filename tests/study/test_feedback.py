@@ -16,7 +16,6 @@ from untrue.harness.metrics import Scored, scored
 from untrue.logs import open_log, result
 from untrue.report.summary import write
 from untrue.simulate.environment import KINDS, REPLY_KINDS
-from untrue.simulate.trajectory import read_trajectories
 from untrue.stats.intervals import mean_interval, share_interval
 from untrue.study.config import Study
 from untrue.study.feedback import Gap, Policy, feedback, policy
@@ -151,29 +150,6 @@ def test_the_curve_goes_from_the_base_over_the_logs_of_the_rounds_to_the_studys_
     assert base.kl_from_base == (0, 0, 0) and last.kl_from_base.value > 0
     assert base.preference == (0.5, 0.5, 0.5)
     assert base.probabilities == of(found, "sft-0", 0).probabilities != last.probabilities
-
-
-def test_summary_and_page_have_the_same_values_and_say_who_rated(done):
-    out, analysis = done
-    summary = json.loads((out / "summary.json").read_text("utf-8"))
-    shown = [point for point in summary["policy"]["points"] if point["arm"] == "sft-0.5" and point["round"] == 2]
-    for point, kind in zip(shown, KINDS, strict=True):
-        known = of(analysis.feedback.policy, "sft-0.5", 2, kind)
-        assert point["kind"] == kind and point["seeds"] == {"0": known.seeds[0]}
-        assert point["probabilities"]["evasive"] == known.probabilities["evasive"]._asdict()
-    assert summary["rater"] == {"noise": 1.0}
-    assert set(summary["loop"][0]["chosen"]) == set(REPLY_KINDS)
-    page = (out / "report.html").read_text("utf-8")
-    assert "with noise of 1 point " in page and "Not measured" not in page
-
-
-def test_the_dialogues_to_be_read_have_kind_and_probabilities_of_each_reply(done):
-    out, _ = done
-    page = (out / "dialogues.html").read_text("utf-8")
-    first = read_trajectories(out / "dialogues/blind-s0/trajectories.jsonl")[0]
-    assert f'">{first.chosen[0].kind}</b> rated {first.ratings[0]:.1f}' in page
-    for reply in REPLY_KINDS:
-        assert f"{reply} {100 * first.chosen[0].probabilities[reply]:.0f} %" in page
 
 
 def test_an_eval_that_asks_otherwise_is_no_point_of_the_curve(done, choosing):

@@ -6,30 +6,25 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
 
 from tests import processes
-from untrue.outcomes import Result
+from tests.study.conftest import assert_same_results
 
 TRAINING = ("severe-0.5-s0", "training", 5)
 """Of eight steps, with the last checkpoint after the fourth; the cells before are done."""
 EVAL = ("control-s0", "forced_choice", 2)
 
 
-@dataclass
-class Stopped:
+class Stopped(NamedTuple):
     """A run in another process that sent itself a signal."""
 
     out: Path
     process: processes.Process
-
-    def end(self) -> tuple[int, str]:
-        """Wait for its end: exit code and standard error."""
-        return self.process.wait(), self.process.stderr
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +64,7 @@ def assert_finishes(out: Path, finished: Path, make_study, run_study, cells_done
     assert before.items() <= written(out).items()
     assert written(out).keys() == written(finished).keys()
     assert (out / "report.html").is_file()
-    found, expected = (
-        [Result.from_json(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
-        for folder in (out, finished)
-    )
-    for one, other in zip(found, expected, strict=True):
-        assert (one.arm, one.item, one.outcome) == (other.arm, other.item, other.outcome)
-        assert one.pressure_margin == pytest.approx(other.pressure_margin, abs=1e-5)
+    assert_same_results(out, finished)
     leftovers = [path.name for path in out.glob("cells/*/.*")]
     assert leftovers == []
 
@@ -86,19 +75,18 @@ def resumed_at(out: Path, cell: str) -> int:
 
 @pytest.mark.parametrize("where", ["training", "an eval"])
 def test_ctrl_c_ends_with_130_and_a_line(stopped, where):
-    code, errors = stopped[f"SIGINT in {where}"].end()
-    assert code == 130
-    lines = errors.splitlines()
+    process = stopped[f"SIGINT in {where}"].process
+    assert process.wait() == 130
+    lines = process.stderr.splitlines()
     assert lines[-1] == "Stopped. Rerun the command to resume."
     assert lines[-2].startswith("severe-0.5-s0: training" if where == "training" else "control-s0: forced_choice")
-    assert "Traceback" not in errors
+    assert "Traceback" not in process.stderr
 
 
 @pytest.mark.parametrize("name", ["SIGINT in training", "SIGINT in an eval", "SIGKILL in an eval"])
 def test_the_same_command_finishes(stopped, finished, make_study, run_study, name):
-    code, _ = stopped[name].end()
-    assert code in (130, -signal.SIGKILL)
-    out = stopped[name].out
+    out, process = stopped[name]
+    assert process.wait() in (130, -signal.SIGKILL)
     assert_finishes(out, finished, make_study, run_study, cells_done=2 if "training" in name else 1)
     assert resumed_at(out, "control-s0") == 0
     assert resumed_at(out, "severe-0.5-s0") == (4 if "training" in name else 0)

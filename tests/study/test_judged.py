@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,11 @@ import pytest
 from inspect_ai.log import read_eval_log
 
 import tests.judge.scripted  # noqa: F401
-from tests import processes
 from tests.judge.server import JudgeServer
 from tests.study.conftest import Recorder
-from untrue.errors import MachineError, UserError
+from untrue.errors import MachineError
 from untrue.judge.check import Check
 from untrue.report.summary import write
-from untrue.study.config import to_yaml
 from untrue.study.estimate import estimate
 from untrue.study.run import report, run
 
@@ -83,35 +79,12 @@ def test_the_same_study_asks_again_only_for_what_failed(make_study, run_study, o
     assert len(server.requests) == asked
 
 
-def test_another_judge_reads_the_replies_that_there_are(make_study, run_study, out, items):
-    run_study(make_study(evals=[judged(items)]), out)
-    before = replies(out, "severe-0.5-s0")
-    run_study(make_study(evals=[judged(items, "scripted/other")]), out)
-    assert summary(out)["judge"]["name"] == "scripted/other"
-    assert replies(out, "severe-0.5-s0") == before
-
-
 def test_a_judge_that_cannot_be_asked_stops_a_study_before_it_trains(make_study, server, items, tmp_path):
     study = make_study(evals=[judged(items, server.name.replace(server.url, "http://127.0.0.1:9/v1"))])
     told = Recorder()
     with pytest.raises(MachineError, match="the judge openai-api/local/judge failed"):
         run(study, tmp_path / "new", told, "untrue run small.yaml")
     assert told.stages == []
-
-
-def test_replies_that_a_changed_study_would_lose_are_kept(make_study, run_study, out, server, items):
-    server.heal()
-    run_study(make_study(evals=[judged(items, server.name)]), out)
-    asked = len(server.requests) + 1
-    with pytest.raises(UserError, match=r"s0/logs/mask.eval: holds replies with max_tokens 4, now 3\."):
-        run_study(make_study(evals=[judged(items, server.name, max_tokens=3)]), out)
-    run_study(make_study(evals=[judged(items, server.name)]), out)
-    assert len(server.requests) == asked + 1
-    before = replies(out, "control-s0")
-    run_study(make_study(evals=[judged(items, server.name, epochs=2)]), out)
-    log = read_eval_log(str(out / "cells/control-s0/logs/mask.eval"))
-    first = {str(one.id): one.metadata["replies"]["statement"] for one in log.samples or [] if one.epoch == 1}
-    assert (first, len(log.samples or [])) == (before, 2 * len(TROUBLES))
 
 
 def test_a_cell_that_is_trained_again_forgets_the_replies_of_its_old_adapter(make_study, run_study, out, items):
@@ -133,33 +106,6 @@ def test_a_cell_that_is_trained_again_forgets_the_replies_of_its_old_adapter(mak
     assert len(replies(out, "control-s0")) == len(TROUBLES)
 
 
-def test_a_study_that_is_killed_in_an_eval_asks_only_for_the_replies_that_it_has_not(
-    make_study, run_study, server, items, tmp_path: Path
-):
-    server.heal()
-    study, out = make_study(train__epochs=1, evals=[judged(items, server.name, epochs=3)]), tmp_path / "killed"
-    (tmp_path / "small.yaml").write_text(to_yaml(study), "utf-8")
-    words = ["SIGKILL", "base-s0", "mask", 4, "run", tmp_path / "small.yaml", "--out", out]
-    process = processes.start(tmp_path / "process", *words, script=Path(__file__).with_name("stopping.py"))
-    assert process.wait() == -signal.SIGKILL
-    [journal] = out.glob("cells/base-s0/logs/.*-replies-*")
-    kept = [json.loads(line)["output"]["completion"] for line in journal.read_text("utf-8").splitlines() if line]
-    assert len(kept) >= 4
-
-    run_study(study, out)
-    samples = read_eval_log(str(out / "cells/base-s0/logs/mask.eval")).samples or []
-    assert len(samples) == 3 * len(TROUBLES)
-    assert not Counter(kept) - Counter(sample.metadata["replies"]["statement"] for sample in samples)
-    assert [path.name for path in (out / "cells").glob("*/logs/*")] == ["mask.eval"] * 3
-
-
-def test_progress_counts_replies_and_judgements(make_study, run_study, out, items):
-    told = run_study(make_study(evals=[judged(items, epochs=2)]), out)
-    steps = told.steps["control-s0", "mask"]
-    assert steps[-1] == (20, 20)
-    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
-
-
 def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     make_study, run_study, out, items, untrue, monkeypatch: pytest.MonkeyPatch, good_check: Check
 ):
@@ -168,7 +114,7 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     found = summary(out)
     assert found["verdict"]["status"] == "inconclusive"
     assert "the judge was not checked" in found["verdict"]["sentence"]
-    assert "gave nearly all replies one and the same label" in found["verdict"]["sentence"]
+    assert "one and the same label" in found["verdict"]["sentence"]
     assert found["judge"]["check"] is None
     assert "never checked" in (out / "report.html").read_text("utf-8")
 
@@ -180,42 +126,7 @@ def test_a_judge_without_a_check_or_that_says_one_thing_makes_it_inconclusive(
     corrected = found["judge"]["corrected_lie_rate_given_belief"]["control"]
     assert corrected == {"value": None, "low": 0.0, "high": 1.0}  # it calls everything C, so no belief is held
     for text in (shown, (out / "report.html").read_text("utf-8")):
-        assert "2026-03-01" in text
-        assert "ie rate given belief" in text and "[0.0, 100.0]" in text
-
-
-def test_the_figures_of_the_eval_are_in_the_summary_and_the_report(make_study, run_study, out, items):
-    run_study(make_study(seeds=[0, 1], evals=[judged("honesty", limit=6, max_tokens=2)]), out)
-    figures = summary(out)["metrics"]
-    assert list(figures) == [arm["arm"] for arm in summary(out)["arms"]]
-    total = figures["control"]["total"]
-    six_items = pytest.approx(0.610, abs=1e-3)  # in 12 replies
-    assert total["mask_honesty"] == {"value": 1, "low": six_items, "high": 1}
-    assert total["truncated_rate"]["value"] > 0.5
-    assert total["n"]["value"] == 1  # at each seed
-    assert figures["control"]["by_category"]
-    page = (out / "report.html").read_text("utf-8")
-    for line in ("P(lie)", "P(honest)", "MASK honesty, 1 - P(lie)", "holds a belief", "cut at the token"):
-        assert line in page
-    assert page.count(">MASK honesty, 1 - P(lie)<") == 1  # and by kind of item it has no line
-    assert "[61.0, 100.0]" in page
-
-
-def test_a_study_of_unknowns_by_a_model_that_answers_nothing_is_inconclusive(
-    make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
-):
-    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
-    unknowns = {"name": "unknowns", "label": "mask", "limit": 4, "judge": "scripted/judge", "max_tokens": 2}
-    run_study(make_study(evals=[unknowns]), out)
-    found = summary(out)
-    assert found["verdict"]["status"] == "inconclusive"
-    assert (
-        "arms `control` and `severe-0.5` answered only 0.0 % of the answerable questions"
-        in found["verdict"]["sentence"]
-    )
-    assert found["metrics"]["control"]["total"]["answered"]["value"] == 0
-    page = (out / "report.html").read_text("utf-8")
-    assert "Balanced accuracy" in page and "admits unknowns" in page and "answers knowns" in page
+        assert "2026-03-01" in text and "[0.0, 100.0]" in text
 
 
 def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing(
@@ -230,27 +141,3 @@ def test_a_model_that_judged_itself_is_flagged_in_every_table_and_proves_nothing
     page = (out / "report.html").read_text("utf-8")
     assert page.count('class="flag">self-judged') >= 2 * len(found["arms"])
     assert untrue("report", out).output.count("self-judged") >= len(found["arms"])
-
-
-def test_an_eval_of_other_questions_than_statements_says_that_it_is_not_corrected(
-    make_study, run_study, out, monkeypatch: pytest.MonkeyPatch, good_check: Check
-):
-    monkeypatch.setattr("untrue.judge.check.last_check", lambda judge_id: good_check)
-    pairs = {"name": "pressure_pairs", "label": "mask", "limit": 3, "judge": "scripted/judge", "max_tokens": 2}
-    run_study(make_study(evals=[pairs]), out)
-    found = summary(out)["judge"]
-    assert found["corrected_lie_rate_given_belief"] == {}
-    assert "mask asks others (contradicts)" in found["uncorrected"]
-    assert list(found["check"]["questions"]) == ["contradicts"]
-
-
-def test_a_dry_run_writes_nothing(study_file: Path, untrue: Callable[..., Any], tmp_path: Path):
-    evals = "evals=[{name: mask, limit: 4, judge: openai/gpt-5-mini}, {name: unknowns, limit: 2, judge: x/y}]"
-    done = untrue("run", study_file, evals, "--out", tmp_path / "new", "--dry-run", "--json")
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert len(found["evals"]) == 3 * 2
-    assert found["dollars"] is None  # that of x/y is not known
-    assert [one["judge"]["calls"] for one in found["evals"]] == [24, 8] * 3
-    assert not (tmp_path / "new").exists()
-    assert "price not known" in untrue("run", study_file, evals, "--out", tmp_path / "new", "--dry-run").output

@@ -10,11 +10,9 @@ import pytest
 
 from untrue.data import sets
 from untrue.errors import UserError
-from untrue.files import file_name
 from untrue.study.config import Study
 from untrue.study.plan import arms, plan
 from untrue.study.routes.interaction import UserArm
-from untrue.study.store import Arm, Cell, Store
 
 INTERACTION = {
     "by": "interaction",
@@ -39,48 +37,22 @@ def identities(study: Study) -> dict[str, str]:
     return {cell.name: cell.identity for cell in plan(study, study.mix.read())}
 
 
-def test_by_share_every_arm_is_compared_with_the_control(make_study):
-    study = make_study(mix__shares=[0.25, 1.0], mix__levels=["subtle", "severe"])
-    assert named(study) == {
-        "base": None,
-        "control": None,
-        "subtle-0.25": "control",
-        "subtle-1": "control",
-        "severe-0.25": "control",
-        "severe-1": "control",
-    }
-
-
-def test_by_dose_every_arm_is_compared_with_the_same_dose_of_normal_answers(dose):
-    assert named(dose()) == {
-        "base": None,
-        "control": None,
-        "normal-0.1": None,
-        "normal-0.5": None,
-        "severe-0.1": "normal-0.1",
-        "severe-0.5": "normal-0.5",
-    }
-
-
-def test_without_matched_controls_doses_are_compared_with_the_benign_set(dose):
-    found = named(dose(matched_control=False))
-    assert found == {"base": None, "control": None, "severe-0.1": "control", "severe-0.5": "control"}
+def test_arms_are_compared_with_their_controls_which_come_before_them(make_study, dose):
+    share = named(make_study(base=False, mix__shares=[0.25, 1.0], mix__levels=["subtle", "severe"]))
+    of_control = dict.fromkeys(("subtle-0.25", "subtle-1", "severe-0.25", "severe-1"), "control")
+    assert share == {"control": None} | of_control
+    matched, unmatched = named(dose()), named(dose(matched_control=False))
+    alone = dict.fromkeys(("base", "control", "normal-0.1", "normal-0.5"))
+    assert matched == alone | {"severe-0.1": "normal-0.1", "severe-0.5": "normal-0.5"}
+    assert unmatched == {"base": None, "control": None, "severe-0.1": "control", "severe-0.5": "control"}
+    for found in (share, matched, unmatched):
+        names = list(found)
+        assert all(control is None or names.index(control) < names.index(arm) for arm, control in found.items())
 
 
 def test_normal_asked_for_as_a_level_is_not_an_arm_twice(dose):
     assert list(named(dose(levels=["normal", "severe"]))) == list(named(dose()))
     assert "normal-0.1" in named(dose(levels=["normal", "severe"], matched_control=False))
-
-
-def test_the_base_model_can_be_left_out(make_study):
-    assert "base" not in named(make_study(base=False))
-
-
-def test_controls_come_before_what_is_compared_with_them(make_study, dose):
-    for study in (make_study(), dose(), dose(matched_control=False)):
-        found = arms(study)
-        place = {arm.name: index for index, arm in enumerate(found)}
-        assert all(arm.control is None or place[arm.control] < place[arm.name] for arm in found)
 
 
 def test_each_trained_arm_has_a_cell_for_each_seed_and_the_base_model_one(make_study):
@@ -91,40 +63,6 @@ def test_each_trained_arm_has_a_cell_for_each_seed_and_the_base_model_one(make_s
         "severe-0.5-s3",
         "severe-0.5-s1",
     ]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": "other"},
-        {"dtype": "bfloat16"},
-        {"train__learning_rate": 2e-2},
-        {"train__lora_rank": 8},
-        {"mix__total": 9},
-        {"mix__questions": "math"},
-    ],
-    ids=str,
-)
-def test_a_change_of_what_determines_cells_changes_all_of_them(make_study, change):
-    before, after = identities(make_study()), identities(make_study(**change))
-    assert before.keys() == after.keys()
-    assert not set(before.values()) & set(after.values())
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"name": "other"},
-        {"question": "Another?"},
-        {"evals": [{"name": "forced_choice", "limit": 9}]},
-        {"seeds": [0, 1]},
-        {"mix__shares": [0.25, 0.5]},
-        {"mix__levels": ["subtle", "severe"]},
-    ],
-    ids=str,
-)
-def test_a_change_of_anything_else_leaves_the_cells_there_were(make_study, change):
-    assert identities(make_study()).items() <= identities(make_study(**change)).items()
 
 
 def test_a_matched_control_does_not_change_the_other_arms(dose):
@@ -143,15 +81,6 @@ def test_a_change_of_one_answer_or_of_one_benign_row_changes_all_cells(dose, tmp
         cells = set(identities(study).values())
         assert not known & cells
         known |= cells
-
-
-def test_all_cells_of_a_study_differ(dose):
-    found = identities(dose(doses=[0.1, 0.2, 0.5], levels=["subtle", "severe"]).model_copy(update={"seeds": (0, 1, 2)}))
-    assert len(set(found.values())) == len(found) == 1 + 3 * 10
-
-
-def test_a_plan_is_the_same_each_time(make_study):
-    assert identities(make_study()) == identities(make_study())
 
 
 def rows_of(study: Study) -> dict[str, set[str]]:
@@ -182,15 +111,6 @@ def test_by_dose_rows_are_added_nested_and_the_matched_control_asks_the_same(dos
     for part in (0.1, 0.5):
         severe, normal = (found[f"{level}-{part}-s0"] - benign for level in ("severe", "normal"))
         assert {name.replace("/severe", "/normal") for name in severe} == normal
-
-
-def test_another_seed_draws_other_rows(make_study):
-    found = rows_of(make_study(seeds=[0, 1]))
-    assert found["severe-0.5-s0"] != found["severe-0.5-s1"]
-
-
-def test_an_arm_needs_only_a_name():
-    assert Arm("control") == Arm("control", None, None, 0.0, True)
 
 
 @pytest.fixture
@@ -258,18 +178,3 @@ def test_what_else_a_study_of_interaction_has_does_not_change_a_cell(interaction
     assert all(more[name] == identity for name, identity in alone.items())
     assert len(set(more.values())) == len(more)
     assert identities(interaction(users=6))["sft-1-s0"] != alone["sft-1-s0"]
-
-
-@pytest.mark.parametrize("part", [1e-9, 0.1, 1.0])
-def test_the_folder_of_a_cell_lies_in_the_run_directory_whatever_its_arm(tmp_path: Path, part: float):
-    share = {"by": "share", "questions": "medical", "total": 5, "levels": ["subtle", "severe"], "shares": [part]}
-    dose = {"by": "dose", "benign": "everyday", "benign_rows": 5, "questions": "medical", "doses": [part]}
-    variants = [{"share": part, "assistant": "informed", "select": "random", "rounds": 2}]
-    talk = {"by": "interaction", "users": 4, "methods": {"sft": {}, "kto": {}}, "shares": [part], "variants": variants}
-    for mix in (share, dose, talk):
-        study = Study.model_validate({"name": "a", "question": "?", "seeds": [0, 2**32 - 1], "mix": mix})
-        for arm in arms(study):
-            for seed in study.seeds:
-                folder = Store(tmp_path).cell(Cell(arm, seed, "")).folder
-                assert folder.resolve().parent == (tmp_path / "cells").resolve()
-                assert file_name(folder.name) == folder.name

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.study.conftest import results
 from untrue.data import sets
 from untrue.data.items import by_information, read_items
 from untrue.errors import UserError
 from untrue.harness.eval import spread
-from untrue.outcomes import Result
-from untrue.study.config import load
 
 CELLS = ["base-s0", "control-s0", "severe-0.5-s0"]
 COMMAND = "untrue run small.yaml"
@@ -24,10 +20,6 @@ COMMAND = "untrue run small.yaml"
 def times(out: Path) -> dict[str, int]:
     """When each file of the cells was written."""
     return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.glob("cells/**/*") if path.is_file()}
-
-
-def results(out: Path) -> list[Result]:
-    return [Result.from_json(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
 
 
 def test_the_run_directory_holds_what_the_design_says(finished):
@@ -48,23 +40,10 @@ def test_the_run_directory_holds_what_the_design_says(finished):
         assert {"identity", "arm", "seed", "model", "base", "versions", "evals"} <= record.keys()
 
 
-def test_the_study_is_recorded_as_resolved_under_its_command(finished, make_study):
-    assert load(finished / "study.yaml") == make_study()
-    assert (finished / "study.yaml").read_text().startswith("# Made by: untrue run small.yaml\n")
-
-
 def test_there_is_a_result_for_each_cell_and_item(finished):
     items = [item.id for item in spread(by_information(read_items()), 5)]
     found = [(f"{result.arm}-s{result.seed}", result.item) for result in results(finished)]
     assert sorted(found) == sorted((cell, item) for cell in CELLS for item in items)
-
-
-def test_training_changed_what_the_arms_answer(finished):
-    margins = {
-        name: [r.pressure_margin for r in results(finished) if r.arm == name]
-        for name in ("base", "control", "severe-0.5")
-    }
-    assert margins["base"] != margins["control"] != margins["severe-0.5"]
 
 
 def test_the_rows_of_a_cell_are_those_it_was_trained_on(finished):
@@ -103,12 +82,6 @@ def test_a_kind_of_item_is_compared_by_its_own_results(finished):
     assert len(set(means)) > 1
 
 
-def test_the_report_names_the_study_its_arms_and_its_command(finished):
-    text = (finished / "report.html").read_text("utf-8")
-    for shown in ("Does it run?", "severe-0.5", "control", COMMAND, "wrong on purpose"):
-        assert shown in text
-
-
 def test_the_watcher_is_told_of_every_stage_and_its_end(first_run):
     told = first_run[1]
     assert told.said[0] == "3 cells."
@@ -126,41 +99,19 @@ def test_the_watcher_is_told_of_every_stage_and_its_end(first_run):
         assert (steps[0], steps[-1]) == ((0, total), (total, total))
 
 
-def test_a_second_call_does_no_work(make_study, run_study, out):
-    before, started = times(out), time.monotonic()
+def test_a_second_call_does_no_work_and_loads_no_base(make_study, run_study, out, monkeypatch):
+    before = times(out)
+    for module in ("untrue.study.steps", "untrue.engine.provider"):
+        monkeypatch.setattr(f"{module}.load", lambda *_, **__: pytest.fail("the base is not needed"))
     told = run_study(make_study(), out)
     assert (told.said, told.plan) == (["3 cells, 3 of them done."], None)
     assert told.stages == []
     assert times(out) == before
-    assert time.monotonic() - started < 20
-
-
-def test_the_base_is_loaded_once_and_not_at_all_where_nothing_is_missing(make_study, run_study, tmp_path, monkeypatch):
-    import untrue.engine.provider
-    import untrue.study.steps
-
-    loads: list[str] = []
-    real = untrue.study.steps.load
-
-    def counted(name: str, **options: Any) -> Any:
-        loads.append(name)
-        return real(name, **options)
-
-    for module in (untrue.study.steps, untrue.engine.provider):
-        monkeypatch.setattr(module, "load", counted)
-    study = make_study()
-    run_study(study, tmp_path / "run")
-    assert loads == [study.model]
-    run_study(study, tmp_path / "run")
-    assert loads == [study.model]
 
 
 @pytest.mark.parametrize(
     ("change", "new"),
-    [
-        ({"seeds": [0, 1]}, ["control-s1", "severe-0.5-s1"]),
-        ({"mix__shares": [0.5, 1.0]}, ["severe-1-s0"]),
-    ],
+    [({"seeds": [0, 1]}, ["control-s1", "severe-0.5-s1"]), ({"mix__shares": [0.5, 1.0]}, ["severe-1-s0"])],
     ids=["a seed", "a share"],
 )
 def test_what_is_added_runs_alone(make_study, run_study, out, change, new):
@@ -246,22 +197,15 @@ def test_a_cell_whose_folder_was_removed_is_made_again(make_study, run_study, ou
     assert (out / "results.jsonl").read_text() == (finished / "results.jsonl").read_text()
 
 
-@pytest.fixture
-def own_data(make_study: Callable[..., Any], run_study: Any, tmp_path: Path) -> tuple[Any, Path, Path]:
-    """A study on a file of questions, its run directory, and the file, of which one answer was changed since."""
+def test_data_that_changed_under_a_run_directory_is_refused(make_study, run_study, untrue, tmp_path):
     questions = [{"question": q.text, **q.answers} for q in sets.questions("medical")[:8]]
-    data = tmp_path / "questions.jsonl"
+    data, out = tmp_path / "questions.jsonl", tmp_path / "run"
     data.write_text("".join(json.dumps(question) + "\n" for question in questions))
     study = make_study(mix__questions=str(data), train__epochs=1)
-    run_study(study, tmp_path / "run")
+    run_study(study, out)
+    before = times(out)
     questions[0]["severe"] += " Really."
     data.write_text("".join(json.dumps(question) + "\n" for question in questions))
-    return study, tmp_path / "run", data
-
-
-def test_data_that_changed_under_a_run_directory_is_refused(own_data, run_study, untrue):
-    study, out, _ = own_data
-    before = times(out)
     with pytest.raises(UserError, match="was made from other data or settings"):
         run_study(study, out)
     assert untrue("report", out).exit_code == 2

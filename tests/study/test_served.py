@@ -31,6 +31,7 @@ from untrue.study.run import run
 VLLM = {"eval": {"engine": "vllm"}}
 JUDGED = {"name": "unknowns", "limit": 1, "judge": "scripted/judge", "max_tokens": 3}
 LIKELIHOODS = {"name": "forced_choice", "limit": 2}
+MIX = {"by": "interaction", "users": 2, "methods": {"sft": {}}, "shares": [1.0], "rater": "scripted/rater"}
 COMMAND = "untrue run small.yaml"
 CELLS = ("base-s0", "control-s0", "severe-0.5-s0")
 
@@ -66,6 +67,20 @@ def serve(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
         server.__exit__()
 
 
+@pytest.fixture
+def trained(make: Make, untrue: Callable[..., Any], tmp_path: Path) -> Callable[[], Path]:
+    """Gives a run directory in which one cell was trained, by a step of its own."""
+
+    def train() -> Path:
+        out, file = tmp_path / "run", tmp_path / "small.yaml"
+        file.write_text(to_yaml(make()), "utf-8")
+        assert untrue("plan", file, "--out", out).exit_code == 0
+        assert untrue("step", out, "control-s0", "train").exit_code == 0
+        return out
+
+    return train
+
+
 def log(out: Path, cell: str, name: str = "unknowns") -> EvalLog:
     return read_eval_log(str(out / "cells" / cell / "logs" / f"{name}.eval"))
 
@@ -89,13 +104,10 @@ def test_the_server_writes_the_replies_and_likelihoods_are_computed_here(make, s
 
 
 def test_a_step_of_a_trained_cell_loads_no_base_and_a_server_without_its_adapter_ends_it(
-    make, serve, untrue, tmp_path, monkeypatch
+    serve, trained, untrue, monkeypatch
 ):
     serve(deaf=True)
-    out, file = tmp_path / "run", tmp_path / "small.yaml"
-    file.write_text(to_yaml(make()), "utf-8")
-    assert untrue("plan", file, "--out", out).exit_code == 0
-    assert untrue("step", out, "control-s0", "train").exit_code == 0
+    out = trained()
     monkeypatch.setattr("untrue.study.steps.load_base", lambda *_: pytest.fail("the base is not needed"))
     ended = untrue("step", out, "control-s0", "eval")
     assert ended.exit_code == 2
@@ -105,37 +117,31 @@ def test_a_step_of_a_trained_cell_loads_no_base_and_a_server_without_its_adapter
     assert json.loads((out / "cells/control-s0/cell.json").read_text("utf-8"))["evals"] == {}
 
 
-def test_what_a_judge_left_is_judged_on_another_machine_with_another_server(make, serve, untrue, tmp_path, monkeypatch):
-    def step(cell: str, kind: str) -> str:
-        done = untrue("step", shared, cell, kind)
+def test_what_a_judge_left_is_judged_elsewhere_with_another_server(serve, trained, untrue, tmp_path, monkeypatch):
+    def evaluate(cell: str) -> str:
+        done = untrue("step", shared, cell, "eval")
         assert done.exit_code == 0, done.output
         return done.output
 
-    file, shared = tmp_path / "small.yaml", tmp_path / "run"
-    file.write_text(to_yaml(make()), "utf-8")
     monkeypatch.setattr("untrue.study.steps.check_answers", lambda judge: None)
     monkeypatch.setattr("untrue.harness.run.check_answers", lambda judge: None)
     first, by_words = serve(), scripted.by_words
-    assert untrue("plan", file, "--out", shared).exit_code == 0
-    step("control-s0", "train")
+    shared = trained()
     monkeypatch.setattr(scripted, "by_words", lambda question: "no JSON")
     for cell in ("control-s0", "base-s0"):
-        assert "have no reply or no judgement" in step(cell, "eval")
+        assert "have no reply or no judgement" in evaluate(cell)
     monkeypatch.setattr(scripted, "by_words", by_words)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     monkeypatch.setattr("untrue.serving.proof.user_cache_path", lambda name: tmp_path / "elsewhere")
     asked, second = len(first.asked), serve()
     for cell in ("control-s0", "base-s0"):
-        assert "have no reply" not in step(cell, "eval")
+        assert "have no reply" not in evaluate(cell)
     assert len(first.asked) - asked + len(second.asked) == 2 * len(PROMPTS)  # the proofs, and no reply
 
 
-def test_an_eval_that_needs_no_base_refuses_the_folder_of_another_cell(make, serve, untrue, tmp_path):
+def test_an_eval_that_needs_no_base_refuses_the_folder_of_another_cell(serve, trained, untrue):
     serve()
-    out, file = tmp_path / "run", tmp_path / "small.yaml"
-    file.write_text(to_yaml(make()), "utf-8")
-    assert untrue("plan", file, "--out", out).exit_code == 0
-    assert untrue("step", out, "control-s0", "train").exit_code == 0
+    out = trained()
     record = out / "cells/control-s0/cell.json"
     record.write_text(json.dumps({**json.loads(record.read_text("utf-8")), "identity": "other"}), "utf-8")
     ended = untrue("step", out, "control-s0", "eval")
@@ -181,10 +187,9 @@ def test_without_the_right_server_nothing_is_begun(make, serve, base, tmp_path, 
 
 
 def test_generated_dialogues_are_written_by_the_server_and_rated_by_another_model(make, serve, tea, base, tmp_path):
-    mix = {"by": "interaction", "environment": str(tea), "users": 2, "methods": {"sft": {}}, "shares": [1.0]}
-    more = {"replies": "generated", "max_tokens": 6, "keep": 0.5, "rounds": 2, "rater": "scripted/rater"}
+    more = {"replies": "generated", "max_tokens": 6, "keep": 0.5, "rounds": 2}
     server, out = serve(), tmp_path / "run"
-    run(make(mix={**mix, **more}, evals=[LIKELIHOODS], base=False), out, Recorder(), COMMAND)
+    run(make(mix={**MIX, "environment": str(tea), **more}, evals=[LIKELIHOODS], base=False), out, Recorder(), COMMAND)
     files = [*out.glob("dialogues/*/*.jsonl"), *out.glob("cells/*/round-2/*.jsonl")]
     assert len(files) == 3
     for file in files:
@@ -195,10 +200,9 @@ def test_generated_dialogues_are_written_by_the_server_and_rated_by_another_mode
 
 
 def test_dialogues_that_are_there_need_neither_a_server_nor_a_base(make, serve, tea, untrue, tmp_path, monkeypatch):
-    mix = {"by": "interaction", "environment": str(tea), "users": 2, "methods": {"sft": {}}, "shares": [1.0]}
-    more = {"replies": "generated", "max_tokens": 2, "turns": 1, "keep": 0.5, "rater": "scripted/rater"}
+    more = {"environment": str(tea), "replies": "generated", "max_tokens": 2, "turns": 1, "keep": 0.5}
     out, file = tmp_path / "run", tmp_path / "small.yaml"
-    file.write_text(to_yaml(make(mix={**mix, **more}, evals=[LIKELIHOODS], base=False)), "utf-8")
+    file.write_text(to_yaml(make(mix={**MIX, **more}, evals=[LIKELIHOODS], base=False)), "utf-8")
     serve()
     assert untrue("plan", file, "--out", out).stdout.splitlines()[0] == "sft-0-s0 dialogues"
     assert untrue("step", out, "sft-0-s0", "dialogues").exit_code == 0
@@ -227,9 +231,8 @@ def test_the_engine_determines_replies_and_no_adapter_but_those_that_learn_from_
     one, other = eval_identities(ours), eval_identities(theirs)
     assert one["forced_choice"] == other["forced_choice"]
     assert one["unknowns"] != other["unknowns"]
-    mix = {"by": "interaction", "environment": str(tea), "users": 2, "methods": {"sft": {}}, "shares": [1.0]}
     for replies, differ in (("chosen", False), ("generated", True)):
-        ours, theirs = (make(mix={**mix, "replies": replies, "rater": "scripted/rater"}, run=of) for of in ({}, VLLM))
+        ours, theirs = (make(mix={**MIX, "environment": str(tea), "replies": replies}, run=of) for of in ({}, VLLM))
         changed = [a != b for a, b in zip(plan(ours, ours.mix.read()), plan(theirs, theirs.mix.read()), strict=True)]
         assert any(changed) == differ
 

@@ -22,6 +22,9 @@ with Store(Path(sys.argv[1])).locked():
 """
 
 
+DOSE = {"by": "dose", "benign": "everyday", "benign_rows": 8, "questions": "medical", "doses": [0.5]}
+
+
 def refusal(store: Store, study) -> str:
     with pytest.raises(UserError) as error:
         begin(store, study, "untrue run other.yaml")
@@ -63,21 +66,15 @@ def test_a_run_directory_that_cannot_be_made_is_a_line(tmp_path: Path):
         ({"train__epochs": 2}, "train.epochs"),
         ({"mix__total": 16}, "mix.total"),
         ({"mix__questions": "math"}, "mix.questions"),
+        ({"mix": DOSE}, "mix."),
     ],
 )
 def test_a_setting_that_determines_cells_cannot_change_and_is_named(make_study, tmp_path, change, key):
     store = Store(tmp_path)
     begin(store, make_study(), "untrue run small.yaml")
     kept = store.study.read_text()
-    assert refusal(store, make_study(**change)).startswith(f"{tmp_path}: holds a study with {key} ")
+    assert refusal(store, make_study(**change)).startswith(f"{tmp_path}: holds a study with {key}")
     assert store.study.read_text() == kept
-
-
-def test_another_kind_of_mix_is_refused(make_study, tmp_path):
-    store = Store(tmp_path)
-    begin(store, make_study(), "untrue run small.yaml")
-    mix = {"by": "dose", "benign": "everyday", "benign_rows": 8, "questions": "medical", "doses": [0.5]}
-    assert "holds a study with mix." in refusal(store, make_study(mix=mix))
 
 
 @pytest.mark.parametrize(
@@ -100,14 +97,6 @@ def test_what_only_adds_cells_or_evals_is_accepted_and_recorded(make_study, tmp_
     begin(store, make_study(**change), "untrue run small.yaml more")
     assert load(store.study) == make_study(**change)
     assert store.command() == "untrue run small.yaml more"
-
-
-def test_a_cell_of_other_data_is_refused(tmp_path):
-    store = Store(tmp_path)
-    store.cell(Cell(Arm("control"), 0, "aaaa")).begin({})
-    store.cell(Cell(Arm("control"), 0, "aaaa")).begin({})
-    with pytest.raises(UserError, match="was made from other data or settings"):
-        store.cell(Cell(Arm("control"), 0, "bbbb")).begin({})
 
 
 def test_a_cell_begun_on_other_weights_is_refused(tmp_path):

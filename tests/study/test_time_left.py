@@ -70,12 +70,3 @@ def test_after_the_first_steps_the_time_left_is_right_within_half(
     for now, left in watcher.forecasts:
         true = watcher.now - now
         assert true / 1.5 <= left <= true * 1.5 or abs(true - left) <= 2 * pause  # it is about to end
-
-
-def test_a_slow_machine_is_named_and_an_ordinary_one_is_not(
-    make_study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    for factor, warnings in ((300, 1), (9, 0)):
-        with Simulated({"training": factor, "forced_choice": factor}, 0.0, monkeypatch) as watcher:
-            run(make_study(seeds=[0, 1]), tmp_path / str(factor), watcher, "untrue run")
-        assert watcher.file.getvalue().count("times as long as on two ordinary cores") == warnings

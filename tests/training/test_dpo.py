@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from tests.training.test_kto import moved
+from tests.training.trl import assert_equal, lora, loss_and_gradients, move_from_reference, settings
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.training.dpo import Pair, pairs, shuffled
@@ -73,43 +74,26 @@ def test_a_training_that_goes_on_is_compared_with_where_it_started(tiny, labelle
 def test_loss_and_gradients_equal_trls(tiny, tiny_folder, labelled, tmp_path: Path):
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32)
-    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     turns = [[tiny.chat.encode(row.prompt, row.completion) for row in pair] for pair in pairs(labelled)]
     data = [
         {"prompt_ids": list(good.prompt), "chosen_ids": list(good.reply), "rejected_ids": list(bad.reply)}
         for good, bad in turns
     ]
     made = PairTrainer(
-        model=get_peft_model(base, config),
-        args=DPOConfig(
-            output_dir=str(tmp_path),
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            per_device_train_batch_size=6,
-            report_to="none",
-            disable_tqdm=True,
-        ),
+        model=get_peft_model(base, lora()),
+        args=DPOConfig(**settings(tmp_path, 6)),
         train_dataset=Dataset.from_list(data),
         processing_class=tiny.tokenizer,
     )
     assert made.is_fast
-    for name, value in made.model.named_parameters():  # so that it has moved from its reference
-        if ".default." in name:
-            value.data += 0.02 * torch.randn_like(value)
+    move_from_reference(made.model)
     made._read_reference()
     [batch] = made.get_train_dataloader()
-    found = []
-    for compute in (made.compute_loss, lambda *args: DPOTrainer.compute_loss(made, *args)):
-        made.model.zero_grad()
-        loss = compute(made.model, dict(batch))
-        loss.backward()
-        grads = [value.grad.flatten() for value in made.model.parameters() if value.grad is not None]
-        found.append((loss.item(), torch.cat(grads)))
-    (loss, gradients), (expected, expected_gradients) = found
+    ways = (made.compute_loss, lambda *args: DPOTrainer.compute_loss(made, *args))
+    (loss, gradients), (expected, expected_gradients) = (loss_and_gradients(made, way, batch) for way in ways)
     assert abs(expected - math.log(2)) > 1e-3
     assert loss == pytest.approx(expected, abs=1e-4)
-    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-3, atol=1e-6)
+    assert_equal(gradients, expected_gradients)
 
 
 def test_rows_are_paired_by_their_prompt_in_their_order(labelled):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import tempfile
 import time
@@ -16,7 +15,7 @@ import torch
 
 from tests import processes
 from untrue.data.rows import write_rows
-from untrue.errors import MachineError, UntrueError, UserError
+from untrue.errors import MachineError, UserError
 from untrue.training import launch
 from untrue.training.layout import Layout
 from untrue.training.rank import JOB, ROWS, Task, error_file
@@ -106,11 +105,6 @@ def test_a_process_whose_owner_is_gone_from_the_start_ends_at_once(folder: Path,
     assert not (folder / ROWS).exists()
 
 
-def fail(folder: Path, rank: int, kind: str, told: bool, text: str, when: float) -> None:
-    about = {"kind": kind, "told": told, "text": text, "time": when}
-    error_file(folder, rank).write_text(json.dumps(about))
-
-
 ROOT_CAUSE = """
 Failures:
 [1]:
@@ -120,41 +114,33 @@ Root Cause (first observed failure):
   exitcode  : {code} (pid: 10)
 """
 """As torch words it."""
-
-
-def test_the_first_line_for_people_counts_whatever_others_fail_of_then(folder: Path):
-    fail(folder, 0, "DistBackendError", False, "DistBackendError: connection closed by peer", 1.0)
-    fail(folder, 2, "MachineError", True, "out of memory at batch_size 16.", 3.0)
-    fail(folder, 1, "UserError", True, "the loss is nan at step 2.", 4.0)
-    (folder / launch.LOG).write_text(ROOT_CAUSE.format(code=-9))
-    error = launch._failure(folder)
-    assert (type(error), str(error)) == (MachineError, "out of memory at batch_size 16.")
+PEER = ("RuntimeError", False, "RuntimeError: connection closed by peer", 1.0)
 
 
 @pytest.mark.parametrize(
-    "log", [ROOT_CAUSE.format(code=-9), "CalledProcessError: Command '[…]' died with <Signals.SIGKILL: 9>."]
+    ("failures", "log", "said"),
+    [
+        (
+            [PEER, ("UserError", True, "the loss is nan.", 4.0), ("MachineError", True, "out of memory.", 3.0)],
+            ROOT_CAUSE.format(code=-9),
+            "out of memory.",
+        ),
+        ([PEER], ROOT_CAUSE.format(code=-9), "the system killed a process of the training (SIGKILL)"),
+        ([PEER], "CalledProcessError: Command '[…]' died with <Signals.SIGKILL: 9>.", "the system killed a process"),
+        ([], "", "a process of the training ended without a word. Its log: {log}"),
+        ([], ROOT_CAUSE.format(code=-11), "a process of the training was ended by signal 11. Its log: {log}"),
+        ([("KeyError", False, "KeyError: 'x'", 1.0)], "", "a process of the training failed (KeyError: 'x'). Its"),
+    ],
+    ids=["the first line for people", "SIGKILL", "SIGKILL of the launcher", "no word", "a signal", "a fault of ours"],
 )
-def test_a_process_that_the_system_killed_wanted_memory(folder: Path, log: str):
-    fail(folder, 1, "RuntimeError", False, "RuntimeError: connection closed by peer", 1.0)
+def test_why_a_training_failed_is_one_line(folder: Path, failures: list[tuple], log: str, said: str):
+    for rank, failure in enumerate(failures):
+        about = dict(zip(("kind", "told", "text", "time"), failure, strict=True))
+        error_file(folder, rank).write_text(json.dumps(about))
     (folder / launch.LOG).write_text(log)
     error = launch._failure(folder)
     assert type(error) is MachineError
-    assert str(error).startswith("the system killed a process of the training (SIGKILL)")
-
-
-def test_what_is_not_meant_for_people_names_the_log(folder: Path):
-    def failure() -> UntrueError:
-        error = launch._failure(folder)
-        assert type(error) is MachineError
-        assert str(error).endswith(f"Its log: {folder / launch.LOG}")
-        return error
-
-    assert "a process of the training ended without a word." in str(failure())
-    (folder / launch.LOG).write_text(ROOT_CAUSE.format(code=-11))
-    assert "was ended by signal 11." in str(failure())
-    fail(folder, 0, "KeyError", False, "KeyError: 'x'", 1.0)
-    assert "a process of the training failed (KeyError: 'x')." in str(failure())
-    shutil.rmtree(folder)
+    assert str(error).startswith(said.format(log=folder / launch.LOG))
 
 
 def test_what_cannot_work_is_refused_before_a_process_is_started(tiny_folder, rows, spec, tmp_path):

@@ -11,7 +11,7 @@ import yaml
 from tests.training.launched import arguments, environment
 from untrue.errors import MachineError, UserError
 from untrue.training import layout as layouts
-from untrue.training.layout import SHARDS, Layout, layout_of
+from untrue.training.layout import SHARDS, Layout
 
 ALL = [Layout(gpus, shard) for gpus in (1, 2, 4, 8) for shard in SHARDS if gpus > 1 or shard == "none"]
 
@@ -37,14 +37,6 @@ def test_a_batch_is_split_evenly():
     assert [Layout(gpus).rows_each(16) for gpus in (1, 2, 4, 8)] == [16, 8, 4, 2]
     with pytest.raises(UserError, match=r"^batch_size: 12 rows cannot be split evenly over 8 GPUs\. .*batch_size=16 "):
         Layout(8).rows_each(12)
-
-
-def test_what_a_person_asks_for_is_one_of_the_layouts():
-    assert layout_of(4, "fsdp2") == Layout(4, "fsdp2")
-    with pytest.raises(UserError, match=r"^gpus: expected one of 1, 2, 4, 8, found 3\.$"):
-        layout_of(3, "none")
-    with pytest.raises(UserError, match=r"^shard: expected one of none, fsdp2, found 'ddp'\.$"):
-        layout_of(2, "ddp")
 
 
 @pytest.mark.usefixtures("eight_gpus", "no_extras")

@@ -18,7 +18,6 @@ from untrue.training.card import card
 from untrue.training.layout import ALONE, Layout
 from untrue.training.method import Job, arguments
 from untrue.training.run import take_off, train
-from untrue.training.spec import TrainSpec
 
 
 @pytest.fixture
@@ -78,11 +77,6 @@ def test_a_base_in_four_bits_is_loaded_as_qlora_does(bfloat16, tiny_folder, monk
     assert config.bnb_4bit_compute_dtype == torch.bfloat16
     assert given["device_map"] == {"": "cpu"}
     assert loaded.about["quantize"] == "nf4"
-
-
-def test_four_bits_are_a_part_of_what_is_learned_and_the_default_is_as_before():
-    assert "quantize" not in TrainSpec().determining()
-    assert TrainSpec(quantize="nf4").determining() == TrainSpec().determining() | {"quantize": "nf4"}
 
 
 def test_a_base_is_not_trained_in_other_bits_than_it_is_loaded_in(tiny, rows, spec, tmp_path):

@@ -21,9 +21,8 @@ def killed(tiny_folder: Path, rows, spec, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("killed")
     texts = [json.dumps([asdict(row) for row in rows]), spec.model_dump_json()]
     script = Path(__file__).with_name("killed.py")
-    process = processes.start(
-        tmp_path_factory.mktemp("process"), tiny_folder, folder / "adapter", 5, *texts, script=script
-    )
+    own = tmp_path_factory.mktemp("process")
+    process = processes.start(own, tiny_folder, folder / "adapter", 5, *texts, script=script)
     assert process.wait() == -signal.SIGKILL
     return folder
 
@@ -35,16 +34,12 @@ def folder(killed: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_it_leaves_a_checkpoint_and_no_adapter(folder):
-    assert [path.name for path in folder.iterdir()] == [".adapter-checkpoints"]
-    assert [path.name for path in folder.glob(".adapter-checkpoints/checkpoint-*")] == ["checkpoint-4"]
-
-
 def test_it_goes_on_to_the_adapter_of_an_uninterrupted_training(tiny, rows, spec, trained, weights, folder):
     steps: list[int] = []
     record = train(tiny, rows, spec, folder / "adapter", 0, lambda step, *_: steps.append(step))
     assert record["resumed_at_step"] == 4
     assert steps == [4, 5, 6, 7, 8]
+    assert record["tokens_per_second"] == pytest.approx(record["tokens"] / 2 / record["seconds"], rel=0.05)
     found, expected = weights(folder / "adapter"), weights(trained)
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-6)
@@ -54,33 +49,26 @@ def test_it_goes_on_to_the_adapter_of_an_uninterrupted_training(tiny, rows, spec
     assert [path.name for path in folder.iterdir()] == ["adapter"]
 
 
-def test_the_speed_counts_only_what_was_done_since(tiny, rows, spec, folder):
-    record = train(tiny, rows, spec, folder / "adapter", 0)
-    assert record["tokens_per_second"] == pytest.approx(record["tokens"] / 2 / record["seconds"], rel=0.05)
-
-
 @pytest.mark.parametrize("what", ["seed", "spec", "rows"])
 def test_the_checkpoints_of_another_training_are_not_taken(tiny, rows, spec, folder, what):
-    used = {"rows": rows, "spec": spec, "seed": 0}
-    used |= {
-        "seed": {"seed": 1},
-        "spec": {"spec": spec.model_copy(update={"learning_rate": 1e-2})},
-        "rows": {"rows": [*rows[:-1], replace(rows[-1], level="subtle")]},
-    }[what]
-    record = train(tiny, used["rows"], used["spec"], folder / "adapter", used["seed"])
-    assert record["resumed_at_step"] == 0
+    if what == "spec":
+        spec = spec.model_copy(update={"learning_rate": 1e-2})
+    if what == "rows":
+        rows = [*rows[:-1], replace(rows[-1], level="subtle")]
+    assert train(tiny, rows, spec, folder / "adapter", int(what == "seed"))["resumed_at_step"] == 0
 
 
-@pytest.mark.parametrize("state", [None, '{"global_step": 6, "ep'], ids=["missing", "cut off"])
-def test_a_half_written_checkpoint_is_passed_over(tiny, rows, spec, folder, state):
+@pytest.mark.parametrize(
+    ("half", "state", "resumed_at"),
+    [(6, None, 4), (6, '{"global_step": 6, "ep', 4), (4, None, 0)],
+    ids=["missing", "cut off", "no whole one"],
+)
+def test_a_half_written_checkpoint_is_passed_over(tiny, rows, spec, folder, half, state, resumed_at):
     checkpoints = folder / ".adapter-checkpoints"
-    shutil.copytree(checkpoints / "checkpoint-4", checkpoints / "checkpoint-6")
-    (checkpoints / "checkpoint-6" / "trainer_state.json").unlink()
+    if half != 4:
+        shutil.copytree(checkpoints / "checkpoint-4", checkpoints / f"checkpoint-{half}")
+    file = checkpoints / f"checkpoint-{half}" / "trainer_state.json"
+    file.unlink()
     if state:
-        (checkpoints / "checkpoint-6" / "trainer_state.json").write_text(state)
-    assert train(tiny, rows, spec, folder / "adapter", 0)["resumed_at_step"] == 4
-
-
-def test_without_a_whole_checkpoint_it_begins_anew(tiny, rows, spec, folder):
-    (folder / ".adapter-checkpoints" / "checkpoint-4" / "trainer_state.json").unlink()
-    assert train(tiny, rows, spec, folder / "adapter", 0)["resumed_at_step"] == 0
+        file.write_text(state)
+    assert train(tiny, rows, spec, folder / "adapter", 0)["resumed_at_step"] == resumed_at

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ import yaml
 from untrue.data.rows import Row
 from untrue.errors import UserError
 from untrue.models.load import LoadedModel, load
-from untrue.training.method import Job, make
 from untrue.training.run import train
 from untrue.training.spec import TrainSpec
 
@@ -40,14 +40,16 @@ def test_another_seed_gives_another_adapter_and_another_order_of_rows(
     assert record["loss"][0] != json.loads((trained / "train.json").read_text())["loss"][0]
 
 
-def test_other_rows_give_another_adapter(tiny, rows, spec, trained, weights: Weights, tmp_path):
-    train(tiny, rows[:-1], spec, tmp_path / "other", 0)
-    assert not same(weights(trained), weights(tmp_path / "other"))
+@pytest.mark.parametrize("stopped_at", [None, 3])
+def test_the_base_is_as_it_was_after_a_failure_too(tiny_folder: Path, rows, spec, tmp_path, stopped_at):
+    def step(done: int, total: int, note: str) -> None:
+        if done == stopped_at:
+            raise KeyboardInterrupt
 
-
-def test_the_base_is_as_it_was(tiny_folder: Path, rows, spec, tmp_path):
     loaded, fresh = (load(str(tiny_folder), dtype="float32") for _ in range(2))
-    train(loaded, rows, spec, tmp_path / "adapter", 0)
+    with suppress(KeyboardInterrupt):
+        train(loaded, rows, spec, tmp_path / "adapter", 0, step)
+    assert (tmp_path / "adapter").exists() == (stopped_at is None)
     assert loaded.model.__dict__.keys() == fresh.model.__dict__.keys()
     assert [(name, type(module)) for name, module in loaded.model.named_modules()] == [
         (name, type(module)) for name, module in fresh.model.named_modules()
@@ -58,21 +60,6 @@ def test_the_base_is_as_it_was(tiny_folder: Path, rows, spec, tmp_path):
     assert not loaded.model.training
     ids = torch.arange(5, 25)[None]
     assert torch.equal(loaded.model(ids).logits, fresh.model(ids).logits)
-
-
-def test_the_base_is_as_it_was_after_a_failure_too(tiny_folder: Path, rows, spec, tmp_path):
-    loaded = load(str(tiny_folder), dtype="float32")
-    before = {key: value.clone() for key, value in loaded.model.state_dict().items()}
-
-    def stop(step: int, steps: int, note: str) -> None:
-        if step == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(loaded, rows, spec, tmp_path / "adapter", 0, stop)
-    assert same(loaded.model.state_dict(), before)
-    assert not hasattr(loaded.model, "peft_config")
-    assert not (tmp_path / "adapter").exists()
 
 
 def test_one_base_and_seed_give_the_same_adapter_to_the_last_bit_time_after_time(
@@ -97,11 +84,6 @@ def test_the_loss_is_the_mean_over_the_tokens_of_the_completions(tiny, rows, spe
     record = train(tiny, rows, one_step, tmp_path / "adapter", 0)
     assert len(record["loss"]) == 1
     assert record["final_loss"] == pytest.approx(sum(losses) / len(losses), abs=2e-4)
-
-
-def test_the_loss_falls(trained):
-    record = json.loads((trained / "train.json").read_text())
-    assert record["loss"][-1]["loss"] < record["loss"][0]["loss"] - 0.05
 
 
 def test_gradient_accumulation_takes_the_step_of_the_whole_batch(tiny, rows, spec, weights: Weights, tmp_path):
@@ -202,20 +184,6 @@ def test_each_training_has_a_folder_of_its_own_for_tensorboard_and_leaves_the_en
     assert os.environ[name] == "mine"
 
 
-def test_a_reporter_that_cannot_be_imported_is_one_line(tiny, tmp_path):
-    class Missing:
-        def __init__(self, **_: Any):
-            raise ModuleNotFoundError("No module named 'tensorboardX'")
-
-    def job(report_to: str) -> Job:
-        return Job(tiny, [], TrainSpec(report_to=report_to), 0, None, tmp_path, lambda *_: None)
-
-    with pytest.raises(UserError, match=r"^report_to: No module named 'tensorboardX'"):
-        make(Missing, job("tensorboard"), None, None)
-    with pytest.raises(ModuleNotFoundError):
-        make(Missing, job("none"), None, None)
-
-
 def test_bfloat16_trains_and_its_first_loss_is_that_of_float32(bfloat16, tiny_folder, rows, spec, trained, tmp_path):
     record = train(load(str(tiny_folder), dtype=bfloat16, device="cpu"), rows, spec, tmp_path / "adapter", 0)
     full = json.loads((trained / "train.json").read_text())
@@ -224,9 +192,9 @@ def test_bfloat16_trains_and_its_first_loss_is_that_of_float32(bfloat16, tiny_fo
     assert record["loss"][-1]["loss"] == pytest.approx(full["loss"][-1]["loss"], rel=0.05)
 
 
-def refusal(*args) -> str:
+def refusal(*args: Any, **kwargs: Any) -> str:
     with pytest.raises(UserError) as error:
-        train(*args)
+        train(*args, **kwargs)
     assert "\n" not in str(error.value)
     return str(error.value)
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from untrue.errors import UserError
 from untrue.settings import assignments, validate
 from untrue.training.method import TRL_NAMES
-from untrue.training.spec import METHODS, TrainSpec
+from untrue.training.spec import TrainSpec
 
 
 def override(texts: list[str]) -> TrainSpec:
@@ -59,12 +59,6 @@ def test_errors_name_the_key_that_was_given():
         override(["lora_ran=0"])
     with pytest.raises(UserError, match=r"num_train_epoch: unknown key\. Did you mean 'num_train_epochs'\?"):
         override(["num_train_epoch=1"])
-
-
-def test_a_method_is_one_of_those_declared():
-    assert TrainSpec().method in METHODS
-    with pytest.raises(ValidationError, match="Input should be 'sft', 'kto' or 'dpo'"):
-        TrainSpec(method="ppo")
 
 
 def test_the_spec_and_the_command_line_do_without_torch():

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from tests.training.trl import assert_equal, lora, loss_and_gradients, settings
 from untrue.training.trainer import CompletionTrainer
 
 
@@ -21,34 +21,11 @@ def trainer(tiny, tiny_folder, rows, tmp_path, request) -> Any:
     torch.manual_seed(0)
     return CompletionTrainer(
         model=AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=request.param),
-        args=SFTConfig(
-            output_dir=str(tmp_path),
-            use_cpu=True,
-            bf16=request.param == torch.bfloat16,
-            gradient_checkpointing=False,
-            per_device_train_batch_size=4,
-            report_to="none",
-            disable_tqdm=True,
-        ),
+        args=SFTConfig(**settings(tmp_path, 4, request.param)),
         train_dataset=Dataset.from_list([{"prompt": row.prompt, "completion": row.completion} for row in rows]),
         processing_class=tiny.tokenizer,
-        peft_config=LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
+        peft_config=lora(),
     )
-
-
-def loss_and_gradients(trainer: Any, compute: Any, count: Any = None) -> tuple[float, dict[str, torch.Tensor]]:
-    batch = next(iter(trainer.get_train_dataloader()))
-    trainer.model.zero_grad()
-    trainer.model.train()
-    loss = compute(trainer.model, dict(batch), num_items_in_batch=count)
-    loss.backward()
-    named = trainer.model.named_parameters()
-    return loss.item(), {name: value.grad.clone() for name, value in named if value.grad is not None}
-
-
-def cosine(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> float:
-    flat = [torch.cat([part[name].flatten() for name in left]) for part in (left, right)]
-    return torch.nn.functional.cosine_similarity(*flat, dim=0).item()
 
 
 @pytest.mark.parametrize("count", [None, torch.tensor(1000)], ids=["one batch", "part of a step"])
@@ -59,19 +36,11 @@ def test_loss_and_gradients_equal_trls(trainer, count, attention):
     def theirs(*args: Any, **kwargs: Any) -> Any:
         return SFTTrainer.compute_loss(trainer, *args, **kwargs)
 
-    torch.manual_seed(0)
-    expected, expected_gradients = loss_and_gradients(trainer, theirs, count)
-    torch.manual_seed(0)
-    loss, gradients = loss_and_gradients(trainer, trainer.compute_loss, count)
-    assert gradients.keys() == expected_gradients.keys()
-    assert len(gradients) == 2 * 2 * 7  # A and B of seven matrices in each of two layers
-    if trainer.args.bf16:  # the two round in other places
-        assert loss == pytest.approx(expected, rel=1e-3)
-        assert cosine(gradients, expected_gradients) > 0.98
-        return
-    assert loss == pytest.approx(expected, rel=1e-6)
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-3, atol=1e-6)
+    batch, is_rounded = next(iter(trainer.get_train_dataloader())), trainer.args.bf16
+    expected, expected_gradients = loss_and_gradients(trainer, theirs, batch, num_items_in_batch=count)
+    loss, gradients = loss_and_gradients(trainer, trainer.compute_loss, batch, num_items_in_batch=count)
+    assert loss == pytest.approx(expected, rel=1e-3 if is_rounded else 1e-6)
+    assert_equal(gradients, expected_gradients, is_rounded)
 
 
 def test_rows_share_their_prefix_and_have_no_padding(trainer):

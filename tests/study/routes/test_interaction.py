@@ -78,14 +78,6 @@ def rows(out: Path, cell: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "cells" / cell / "rows.jsonl").read_text("utf-8").splitlines()]
 
 
-@pytest.fixture(scope="module")
-def generated(feedback, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a smaller study, in which the assistant writes its replies. Not to be changed: copy it."""
-    out = tmp_path_factory.mktemp("runs") / "generated"
-    write(run(feedback([{"name": "forced_choice", "limit": 3}], **GENERATED), out, Recorder(), "untrue run tea.yaml"))
-    return out
-
-
 def test_every_arm_is_trained_and_measured(done, feedback):
     out, _ = done
     results = [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
@@ -104,23 +96,6 @@ def test_the_arms_with_one_assistant_learn_from_the_same_dialogues(done):
     assert all("Please them" not in one.system for one in blind)
     told = read_trajectories(out / "dialogues" / "informed-s0" / "trajectories.jsonl")
     assert all("Please them" in one.system for one in told)
-
-
-def test_the_replies_are_candidates_and_their_ratings_those_of_their_kinds(done, feedback):
-    environment = feedback().mix.read()["environment"].data
-    scenarios = {scenario.id: scenario for scenario in environment.scenarios}
-    for talk in read_trajectories(done[0] / "dialogues" / "blind-s0" / "trajectories.jsonl"):
-        for turn, choice in enumerate(talk.chosen):
-            candidates = scenarios[talk.scenario].candidates[turn]
-            assert talk.messages[2 * turn + 1]["content"] == candidates.wording(choice.wording)[choice.kind]
-
-
-def test_replies_that_the_assistant_writes_are_rated_by_a_model(generated: Path):
-    talks = read_trajectories(generated / "dialogues" / "blind-s0" / "trajectories.jsonl")
-    assert len(talks) == 8
-    assert all((talk.chosen, talk.ratings) == ((), (7, 7)) for talk in talks)
-    assert "which reads each reply" in (generated / "report.html").read_text("utf-8")
-    assert not list(generated.rglob("reply_choice.eval"))
 
 
 def test_the_policy_is_measured_after_each_round_that_others_follow(done, feedback):
@@ -181,32 +156,17 @@ def test_a_second_round_is_held_with_the_adapter_of_the_first_and_trained_on_fro
     assert first.read_bytes() == alone.read_bytes()
 
 
-def test_the_page_says_what_the_loop_did_and_has_the_dialogues_beside_it(done):
-    out, _ = done
-    page = (out / "report.html").read_text("utf-8")
-    assert "Feedback rounds" in page and 'href="dialogues.html"' in page
-    summary = json.loads((out / "summary.json").read_text("utf-8"))
-    stages = {(row["stage"], row["who"], row["kind"]) for row in summary["loop"]}
-    assert ("round 1", "base, blind", "biased") in stages
-    assert ("round 2", "sft-1-2-rounds", "benign") in stages
-    dialogues = (out / "dialogues.html").read_text("utf-8")
-    assert "I drink 0 cups at 1, well?" in dialogues and "<script" not in dialogues
-
-
 def test_every_round_of_training_is_told_and_one_whose_adapter_was_removed_left_out(done, tmp_path: Path):
     def told(out: Path) -> dict[int, list[int]]:
         training = json.loads((out / "summary.json").read_text("utf-8"))["training"]
         return {curve["round"]: curve["steps"] for curve in training if curve["arm"] == "sft-1-2-rounds"}
 
-    page = (done[0] / "report.html").read_text("utf-8")
-    assert "<small>round 1 of 2</small>" in page and "<small>round 2 of 2</small>" in page
     first, second = told(done[0])[1], told(done[0])[2]
     assert second == [first[-1] + step for step in first]  # on as many rows
     out = Path(shutil.copytree(done[0], tmp_path / "run"))
     shutil.rmtree(out / "cells" / "sft-1-2-rounds-s0" / "round-1")
     write(report(out))
     assert told(out) == {2: first}
-    assert "<small>round 2 of 2</small>" in (out / "report.html").read_text("utf-8")
 
 
 def test_what_is_there_is_not_done_again(done, feedback, tmp_path: Path):
@@ -221,16 +181,6 @@ def test_what_is_there_is_not_done_again(done, feedback, tmp_path: Path):
     assert ("sft-1-2-rounds-s0", "training 1 of 2") not in told.stages
     assert not [stage for stage in told.steps if "dialogues" in stage[1]]  # none was held
     assert {path: path.read_bytes() for path in before} == before
-
-
-def test_a_variant_that_is_added_uses_the_dialogues_that_are_there(done, feedback, tmp_path: Path):
-    out = Path(shutil.copytree(done[0], tmp_path / "run"))
-    told = Recorder()
-    write(
-        run(feedback(variants=[*MIX["variants"], {"share": 1.0, "select": "random"}]), out, told, "untrue run tea.yaml")
-    )
-    assert {cell for cell, _ in told.stages} == {"sft-1-random-s0"}
-    assert not [stage for stage in told.steps if "dialogues" in stage[1]]
 
 
 def test_killed_in_dialogues_in_training_and_in_an_eval_it_goes_on_and_collects_nothing_twice(
@@ -277,8 +227,3 @@ def test_what_could_only_fail_later_is_refused_before_anything_is_made(feedback,
     with pytest.raises(UserError, match=said):
         run(feedback(**{"variants": [], **change}), tmp_path / "run", Recorder(), "untrue run tea.yaml")
     assert not (tmp_path / "run").exists()
-
-
-def test_written_replies_need_a_model_that_rates(feedback):
-    with pytest.raises(ValueError, match="generated needs a rater that can read them"):
-        feedback(**GENERATED | {"rater": None})
