@@ -21,15 +21,7 @@ from pathlib import Path
 
 from untrue.data import builtin
 from untrue.data.items import ITEM_SETS, named_part
-from untrue.data.records import (
-    OnError,
-    Record,
-    not_empty,
-    parse_source,
-    parsed,
-    raise_error,
-    records,
-)
+from untrue.data.records import OnError, Record, not_empty, parse_source, parsed, raise_error, records
 from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row, plain
 from untrue.errors import UserError
 from untrue.files import content_hash
