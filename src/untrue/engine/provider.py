@@ -54,7 +54,7 @@ CONNECTIONS = 1000
 
 
 class UntrueAPI(ModelAPI):
-    """A model in this process, by name, with an optional adapter."""
+    """A model in this process, by name, with an optional adapter; `loaded` is its base."""
 
     def __init__(
         self,
@@ -75,12 +75,12 @@ class UntrueAPI(ModelAPI):
         self._stack = ExitStack()
         folder = Path(adapter) if adapter else None
         loaded = loaded or load(model_name, dtype=dtype, device=device, say=logging.getLogger("untrue").warning)
-        self._loaded = in_format_of(loaded, folder)
-        check_exact(self._loaded)
-        self._model = self._stack.enter_context(with_adapter(self._loaded, folder))
-        self._engine = LikelihoodEngine(self._loaded, self._model)
-        self._base_engine = LikelihoodEngine(self._loaded, self._model, base=True)
-        self._generation = GenerationEngine(self._loaded, self._model)
+        self.loaded = in_format_of(loaded, folder)
+        check_exact(self.loaded)
+        self._model = self._stack.enter_context(with_adapter(self.loaded, folder))
+        self._engine = LikelihoodEngine(self.loaded, self._model)
+        self._base_engine = LikelihoodEngine(self.loaded, self._model, base=True)
+        self._generation = GenerationEngine(self.loaded, self._model)
         # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
         set_model_info(f"untrue/{model_name}", ModelInfo(context_length=self._engine.max_tokens))
 
@@ -100,12 +100,12 @@ class UntrueAPI(ModelAPI):
         """The hidden states at the last token of each text: texts x layers x hidden size; see `last_token_states`."""
         from untrue.engine.likelihoods import last_token_states
 
-        return last_token_states(self._loaded, texts, self._model, base=base)
+        return last_token_states(self.loaded, texts, self._model, base=base)
 
     @property
     def has_adapter(self) -> bool:
         """Whether an adapter is on the base."""
-        return self._model is not self._loaded.model
+        return self._model is not self.loaded.model
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
@@ -131,7 +131,7 @@ class UntrueAPI(ModelAPI):
             )
         started = time.monotonic()
         request = Request(
-            self._loaded.chat.prompt([{"role": message.role, "content": message.text} for message in input]),
+            self.loaded.chat.prompt([{"role": message.role, "content": message.text} for message in input]),
             max_tokens=MAX_NEW_TOKENS if config.max_tokens is None else config.max_tokens,
             temperature=1.0 if config.temperature is None else config.temperature,
             top_p=1.0 if config.top_p is None else config.top_p,
@@ -149,16 +149,6 @@ class UntrueAPI(ModelAPI):
             time=time.monotonic() - started,
         )
 
-    @property
-    def weights(self) -> str:
-        """Hash of the base's weights, whatever its name, dtype and adapter."""
-        return self._loaded.weights
-
-    @property
-    def identity(self) -> str:
-        """Hash of all of the base that can change its figures, its dtype and chat format included."""
-        return self._loaded.identity
-
     def max_connections(self) -> int:
         """The engine queues all samples."""
         return CONNECTIONS
@@ -171,15 +161,13 @@ class UntrueAPI(ModelAPI):
         if reply.logprobs is None:
             return None
 
-        def text(token: int) -> str:
-            return str(self._loaded.tokenizer.decode([token]))
-
+        decode = self.loaded.tokenizer.decode
         return Logprobs(
             content=[
                 Logprob(
-                    token=text(token),
+                    token=decode([token]),
                     logprob=chosen.logprob,
-                    top_logprobs=[TopLogprob(token=text(other), logprob=logprob) for other, logprob in chosen.top],
+                    top_logprobs=[TopLogprob(token=decode([other]), logprob=logprob) for other, logprob in chosen.top],
                 )
                 for token, chosen in zip(reply.tokens, reply.logprobs, strict=True)
             ]
@@ -197,10 +185,7 @@ def _parts(text: str) -> str | list[Content]:
     return [ContentReasoning(reasoning=thoughts), ContentText(text=said)]
 
 
-@modelapi(name="untrue")
-def untrue() -> type[ModelAPI]:
-    """The provider, as Inspect finds it."""
-    return UntrueAPI
+untrue = modelapi(name="untrue")(UntrueAPI)
 
 
 def local_model() -> UntrueAPI:

@@ -151,7 +151,7 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
 def same_base(judge: Model, studied: Model) -> bool:
     """Whether two models share a base: by weights in this process, else by name, which a server may choose freely."""
     if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
-        return judge.api.weights == studied.api.weights
+        return judge.api.loaded.weights == studied.api.loaded.weights
     first, second = _base(str(judge)), _base(str(studied))
     return first == second or first.startswith(f"{second}:") or second.startswith(f"{first}:")
 

@@ -120,7 +120,7 @@ def identity(model: Model, proved: str | None = None) -> str:
     adapter = arguments.get("adapter")
     if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
         arguments["adapter"] = adapter_hash(Path(adapter))
-    weights = model.api.identity if isinstance(model.api, UntrueAPI) else None
+    weights = model.api.loaded.identity if isinstance(model.api, UntrueAPI) else None
     where = [proved, arguments, None] if proved else [str(model), arguments, _address(model.api)]
     return json.dumps([*where, settings, weights], sort_keys=True, default=str)
 
