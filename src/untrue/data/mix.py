@@ -13,7 +13,6 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
@@ -130,8 +129,7 @@ def grams(text: str) -> set[str]:
     return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
 
 
-@dataclass(frozen=True)
-class RowCheck:
+class RowCheck(NamedTuple):
     """Counts of training rows, and those that ask nearly (`NearIndex`) what an item asks."""
 
     rows: int

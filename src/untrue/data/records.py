@@ -23,7 +23,6 @@ import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -142,8 +141,7 @@ class Origin(NamedTuple):
     stem: str
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One object of a source, with getters whose errors name its place; `number` counts from 1."""
 
     origin: Origin
@@ -263,7 +261,7 @@ def _renamed(source: ParsedSource, records: Iterator[Record]) -> Iterator[Record
     taken = columns.keys() | columns.values()
     for record in chain(head, records):
         fields = {field: record.fields[column] for field, column in columns.items() if column in record.fields}
-        yield replace(record, fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
+        yield record._replace(fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
 
 
 def _records(source: ParsedSource, on_error: OnError) -> Iterator[Record]:

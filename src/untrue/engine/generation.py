@@ -10,7 +10,6 @@ import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import compress
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
@@ -93,8 +92,7 @@ PROMPT_TOKENS = 4096  # tokens of prompts that enter together, counted before pr
 GRAIN = 128
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A reply to generate.
 
     Attributes:

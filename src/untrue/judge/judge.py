@@ -190,15 +190,9 @@ def _config(model: Model, prompt: JudgePrompt) -> GenerateConfig:
     if isinstance(model.api, UntrueAPI):
         config.max_tokens = model.config.max_tokens or LOCAL_MAX_TOKENS
     if str(model).partition("/")[0] in WITH_SCHEMA:
-        config.response_schema = ResponseSchema(name=prompt.name, json_schema=_schema(prompt), strict=True)
-    return config
-
-
-def _schema(prompt: JudgePrompt) -> JSONSchema:
-    properties = {"reason": JSONSchema(type="string")}
-    if prompt.labels:
-        properties["label"] = JSONSchema(type="string", enum=list(prompt.labels))
-    else:
         end = JSONSchema(anyOf=[JSONSchema(type="number"), JSONSchema(type="null")])
-        properties |= {"low": end, "high": end}
-    return JSONSchema(type="object", properties=properties, required=list(properties), additionalProperties=False)
+        label = {"label": JSONSchema(type="string", enum=list(prompt.labels))}
+        properties = {"reason": JSONSchema(type="string"), **(label if prompt.labels else {"low": end, "high": end})}
+        schema = JSONSchema(type="object", properties=properties, required=[*properties], additionalProperties=False)
+        config.response_schema = ResponseSchema(name=prompt.name, json_schema=schema, strict=True)
+    return config

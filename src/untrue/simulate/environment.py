@@ -20,9 +20,8 @@ to hear: it serves for the user as benign and as biased.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
@@ -170,8 +169,7 @@ class Header(Strict):
     informed: Text
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(NamedTuple):
     """An assistant's task and its scenarios; `name` is a built-in set's or the file's path."""
 
     name: str
@@ -259,8 +257,7 @@ class CollectSpec(DialogueSpec):
     round: PositiveInt = Field(default=1, description="In another round the same users say other things.")
 
 
-@dataclass(frozen=True)
-class Dialogue:
+class Dialogue(NamedTuple):
     """One dialogue to hold; `number` is the user's in the scenario, counted from 1."""
 
     scenario: Scenario
