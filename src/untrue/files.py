@@ -4,12 +4,11 @@ import errno
 import hashlib
 import json
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -40,16 +39,17 @@ def read_text(path: Path) -> str:
     """Return the UTF-8 text of a file without a BOM; UserError if it is missing, unreadable or not UTF-8."""
     with reading(path):
         data = path.read_bytes()
+    return decoded(data, str(path))
+
+
+def decoded(data: bytes, name: str, first_line: int = 1) -> str:
+    """The UTF-8 text of a file, or of its lines from one on, without a BOM; UserError at its first wrong byte."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise not_utf8(f"{path}, line {line}", data[error.start]) from None
-
-
-def not_utf8(place: str, byte: int) -> UserError:
-    """The error of a text that is not UTF-8, at its first wrong byte."""
-    return UserError(f"{place}: byte 0x{byte:02x} is not valid UTF-8. Save the file as UTF-8.")
+        line = first_line + error.object[: error.start].count(b"\n")
+        byte = error.object[error.start]
+        raise UserError(f"{name}, line {line}: byte 0x{byte:02x} is not valid UTF-8. Save the file as UTF-8.") from None
 
 
 def json_value(text: str, place: str) -> Any:
@@ -57,11 +57,20 @@ def json_value(text: str, place: str) -> Any:
 
     UserError if it is not JSON, holds half of a surrogate pair, or an object in it has a key twice.
     """
-    with json_errors(place):
+    try:
         value = json.loads(text, object_pairs_hook=unique_keys)
         if "\\ud" in text.lower():  # half of a surrogate pair cannot be written again
             json.dumps(value, ensure_ascii=False).encode()
-    return value
+        return value
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise UserError(f"{place}: broken JSON at {line}column {error.colno} ({error.msg}).") from None
+    except RepeatedKey as error:
+        raise UserError(f"{place}: the key {error.args[0]!r} occurs twice in an object. Keep one.") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{place}: half of a \\ud… escape pair is missing. Repair the text.") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
+        raise UserError(f"{place}: JSON with too long a number or too deep a nesting.") from None
 
 
 class RepeatedKey(ValueError):
@@ -77,22 +86,6 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def json_errors(place: str) -> Iterator[None]:
-    """Turn a failure to read JSON into a UserError of one line with its place."""
-    try:
-        yield
-    except json.JSONDecodeError as error:
-        line = f"line {error.lineno}, " if error.lineno > 1 else ""
-        raise UserError(f"{place}: broken JSON at {line}column {error.colno} ({error.msg}).") from None
-    except RepeatedKey as error:
-        raise UserError(f"{place}: the key {error.args[0]!r} occurs twice in an object. Keep one.") from None
-    except UnicodeEncodeError:
-        raise UserError(f"{place}: half of a \\ud… escape pair is missing. Repair the text.") from None
-    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
-        raise UserError(f"{place}: JSON with too long a number or too deep a nesting.") from None
-
-
-@contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to, which replaces `path` at the end, but not a folder by a file.
 
@@ -100,18 +93,14 @@ def writing(path: Path) -> Iterator[Path]:
     """
     with _writing_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    target = aside / path.name
-    try:
-        with _writing_errors(path):
+        with TemporaryDirectory(".part", f".{path.name}.", path.parent, ignore_cleanup_errors=True) as aside:
+            target = Path(aside, path.name)
             yield target
             if path.is_dir():
                 if not target.is_dir():
                     raise IsADirectoryError(errno.EISDIR, "it is a folder")
-                path.rename(aside / ".replaced")
+                path.rename(Path(aside, ".replaced"))
             target.replace(path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

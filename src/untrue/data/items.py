@@ -23,6 +23,12 @@ PARTS = ("train", "tuning", "held_out")
 BUILT_IN: dict[str, type[Identified]] = {}
 
 
+class Strict(BaseModel):
+    """An unchangeable value without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class Identified(BaseModel):
     """A line of a file with an id; without `needs_id` its place may name it."""
 

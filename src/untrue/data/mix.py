@@ -13,13 +13,12 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from untrue.data.items import Asked
+from untrue.data.items import Asked, Strict
 from untrue.data.rows import Question, Row, plain
 from untrue.errors import UserError
 from untrue.files import content_hash
@@ -31,10 +30,8 @@ Level = Literal["normal", "subtle", "severe"]
 NEAR = 0.5
 
 
-class MixSpec(BaseModel):
+class MixSpec(Strict):
     """Which rows to mix: by `share`, or by `dose` into a `benign` set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     questions: str = Field(
         description="Questions answered at several levels: `medical`, `finance`, `law`, `code`, `math`; a file or data"
@@ -132,8 +129,7 @@ def grams(text: str) -> set[str]:
     return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
 
 
-@dataclass(frozen=True)
-class RowCheck:
+class RowCheck(NamedTuple):
     """Counts of training rows, and those that ask nearly (`NearIndex`) what an item asks."""
 
     rows: int

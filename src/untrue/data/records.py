@@ -18,11 +18,11 @@ commit. A null value or an empty CSV cell counts as absent. The header of a buil
 """
 
 import csv
+import os.path
 import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -33,46 +33,7 @@ from pydantic import BaseModel, ValidationError
 from untrue.data import builtin
 from untrue.data.rows import Message
 from untrue.errors import MachineError, UntrueError, UserError, one_line
-from untrue.files import is_disk_full, json_value, not_utf8, read_text, reading
-
-
-def dataset_rows(
-    name: str, base: str, config: str | None, split: str | None, revision: str | None
-) -> Iterator[dict[str, Any]]:
-    """Give the rows of a hub id or folder, streamed; the default split is `train` or the only one.
-
-    MachineError if the hub cannot be reached; a UserError is one line in the library's own words.
-    """
-    try:
-        rows = _load(base, config, split, revision)
-        if split is None:
-            chosen = "train" if "train" in rows else next(iter(rows))
-            if chosen != "train" and len(rows) > 1:
-                raise UserError(f"{name}: has the splits {', '.join(rows)}. Add one to its name, such as :{chosen}.")
-            rows = rows[chosen]
-        yield from rows
-    except (UntrueError, MemoryError):
-        raise
-    except Exception as error:  # datasets raises what its many parts raise
-        if is_disk_full(error):
-            raise
-        if is_unreached(error) and not Path(base).is_dir():
-            raise MachineError(
-                f"{name}: no file or folder here, and the hub could not be reached. Check the name and the network."
-            ) from None
-        raise UserError(f"{name}: cannot be read as a data set ({one_line(error)}).") from None
-
-
-def _load(base: str, config: str | None, split: str | None, revision: str | None) -> Any:
-    from datasets import load_dataset
-    from huggingface_hub.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # the hub's warnings of its retries
-    try:
-        return load_dataset(base, config, split=split, revision=revision, streaming=True)
-    finally:
-        logging.set_verbosity(level)
+from untrue.files import decoded, is_disk_full, json_value, read_text, reading
 
 
 def is_unreached(error: BaseException) -> bool:
@@ -89,6 +50,9 @@ def is_unreached(error: BaseException) -> bool:
         for cause in chain
     )
 
+
+# Unlike pathlib's, False for a name that is too long, as many options are.
+_exists, _is_dir = os.path.exists, os.path.isdir
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -157,20 +121,11 @@ def parse_source(source: str | Path) -> ParsedSource:
 
 def _part_name(name: str) -> ParsedSource:
     match = DATASET.fullmatch(name)
-    if _exists(name) or not match:
-        return ParsedSource(name, name, is_dataset=_exists(name) and Path(name).is_dir())
-    base, config, split = match.groups()
-    is_hub_id = HUB_ID.fullmatch(base) and not base.lower().endswith(FILE_SUFFIXES)
-    if is_hub_id or (_exists(base) and Path(base).is_dir()):
-        return ParsedSource(name, base, config=config, split=split, is_dataset=True)
-    return ParsedSource(name, name)
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except OSError:  # it is too long, as many options are
-        return False
+    if match and not _exists(name):
+        base, config, split = match.groups()
+        if _is_dir(base) or (HUB_ID.fullmatch(base) and not base.lower().endswith(FILE_SUFFIXES)):
+            return ParsedSource(name, base, config=config, split=split, is_dataset=True)
+    return ParsedSource(name, name, is_dataset=_is_dir(name))
 
 
 def raise_error(error: UserError) -> None:
@@ -186,8 +141,7 @@ class Origin(NamedTuple):
     stem: str
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One object of a source, with getters whose errors name its place; `number` counts from 1."""
 
     origin: Origin
@@ -307,7 +261,7 @@ def _renamed(source: ParsedSource, records: Iterator[Record]) -> Iterator[Record
     taken = columns.keys() | columns.values()
     for record in chain(head, records):
         fields = {field: record.fields[column] for field, column in columns.items() if column in record.fields}
-        yield replace(record, fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
+        yield record._replace(fields=fields | {key: cell for key, cell in record.fields.items() if key not in taken})
 
 
 def _records(source: ParsedSource, on_error: OnError) -> Iterator[Record]:
@@ -324,47 +278,68 @@ def _records(source: ParsedSource, on_error: OnError) -> Iterator[Record]:
             yield from _parquet(origin, file)
         elif suffix == ".csv":
             yield from _csv(origin, file, on_error)
-        elif _starts_with_bracket(file):
-            yield from _json_array(origin, on_error)
+        elif file.peek().removeprefix(BOM_UTF8).lstrip().startswith(b"["):
+            entries = enumerate(json_value(read_text(path), origin.name), 1)
+            yield from parsed(entries, lambda entry: _record(origin, entry[0], "entry", entry[1]), on_error)
         else:
             yield from json_lines(origin, file, on_error)
 
 
 def _dataset(source: ParsedSource) -> Iterator[Record]:
+    """Give the records of a hub id or folder, streamed; the default split is `train` or the only one.
+
+    MachineError if the hub cannot be reached; a UserError is one line in the library's own words.
+    """
     name, folder = str(source), source.path
     stem = folder.resolve().name if folder.is_dir() else folder.name
     origin = Origin(name, stem if folder.is_dir() else name, stem)
-    rows = dataset_rows(name, source.base, source.config, source.split, source.revision)
-    for number, cells in enumerate(rows, 1):
-        yield _record(origin, number, "row", cells)
+    try:
+        rows = _load(source)
+        if source.split is None:
+            chosen = "train" if "train" in rows else next(iter(rows))
+            if chosen != "train" and len(rows) > 1:
+                raise UserError(f"{name}: has the splits {', '.join(rows)}. Add one to its name, such as :{chosen}.")
+            rows = rows[chosen]
+        for number, cells in enumerate(rows, 1):
+            yield _record(origin, number, "row", cells)
+    except (UntrueError, MemoryError):
+        raise
+    except Exception as error:  # datasets raises what its many parts raise
+        if is_disk_full(error):
+            raise
+        if is_unreached(error) and not folder.is_dir():
+            raise MachineError(
+                f"{name}: no file or folder here, and the hub could not be reached. Check the name and the network."
+            ) from None
+        raise UserError(f"{name}: cannot be read as a data set ({one_line(error)}).") from None
 
 
-def _starts_with_bracket(file: BinaryIO) -> bool:
-    head = file.read(1 << 16).removeprefix(BOM_UTF8).lstrip()
-    file.seek(0)
-    return head.startswith(b"[")
+def _load(source: ParsedSource) -> Any:
+    from datasets import load_dataset
+    from huggingface_hub.utils import logging
 
-
-def _json_array(origin: Origin, on_error: OnError) -> Iterator[Record]:
-    entries = enumerate(json_value(read_text(Path(origin.name)), origin.name), 1)
-    return parsed(entries, lambda entry: _record(origin, entry[0], "entry", entry[1]), on_error)
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # the hub's warnings of its retries
+    try:
+        return load_dataset(source.base, source.config, split=source.split, revision=source.revision, streaming=True)
+    finally:
+        logging.set_verbosity(level)
 
 
 def json_lines(origin: Origin, file: BinaryIO, on_error: OnError) -> Iterator[Record]:
     """Give the records of a JSON Lines file, the header too."""
     for number, line in enumerate(file, 1):
-        place = f"{origin.name}, line {number}"
         try:
-            text = _text(line, place).removesuffix("\n")
+            text = decoded(line, origin.name, number).removesuffix("\n")
             if text.strip():
-                yield _record(origin, number, "line", json_value(text, place))
+                yield _record(origin, number, "line", json_value(text, f"{origin.name}, line {number}"))
         except UserError as error:
             on_error(error)
 
 
 def _csv(origin: Origin, file: BinaryIO, on_error: OnError) -> Iterator[Record]:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL_CHARACTERS))
-    lines = (_text(line, f"{origin.name}, line {number}") for number, line in enumerate(file, 1))
+    lines = (decoded(line, origin.name, number) for number, line in enumerate(file, 1))
     reader, number = csv.DictReader(lines, strict=True), 0
     try:
         _refuse_repeated_columns(origin, reader.fieldnames or ())
@@ -390,13 +365,6 @@ def _parquet(origin: Origin, file: BinaryIO) -> Iterator[Record]:
             yield _record(origin, number, "row", cells)
     except (ArrowException, OSError, ValueError, OverflowError) as error:
         raise UserError(f"{origin.name}: cannot be read as parquet ({one_line(error)}).") from None
-
-
-def _text(data: bytes, place: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise not_utf8(place, error.object[error.start]) from None
 
 
 def _refuse_repeated_columns(origin: Origin, names: Iterable[str]) -> None:

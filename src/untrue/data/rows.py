@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
@@ -53,8 +54,7 @@ class Row:
         return json.dumps(fields, ensure_ascii=False)
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """One question with an answer at each of several levels."""
 
     id: str

@@ -21,15 +21,7 @@ from pathlib import Path
 
 from untrue.data import builtin
 from untrue.data.items import ITEM_SETS, named_part
-from untrue.data.records import (
-    OnError,
-    Record,
-    not_empty,
-    parse_source,
-    parsed,
-    raise_error,
-    records,
-)
+from untrue.data.records import OnError, Record, not_empty, parse_source, parsed, raise_error, records
 from untrue.data.rows import BIASED, LEVELS, UNLABELLED, Message, Question, Row, plain
 from untrue.errors import UserError
 from untrue.files import content_hash
@@ -59,7 +51,7 @@ def questions(name: str | Path, on_error: OnError = raise_error) -> list[Questio
     """The questions of a built-in set, file, folder or hub id; UserError if there are none."""
     if name in QUESTION_SETS:
         own = _questions(builtin.path(str(name)), raise_error)
-        return [replace(question, source=f"builtin:{name}") for question in own]
+        return [question._replace(source=f"builtin:{name}") for question in own]
     _refuse_unknown(name, QUESTION_SETS, "question")
     found = _persona_questions(Path(name), on_error) if _is_persona_folder(name) else _questions(name, on_error)
     return list(not_empty(found, name, "questions"))
@@ -198,7 +190,7 @@ def _persona_questions(folder: Path, on_error: OnError) -> Iterator[Question]:
             on_error(UserError(f"{lacking[0]}: lacks the question {text!r}, which another file of the folder asks."))
         else:
             answers = {level: question.answers["normal"] for level, question in found.items()}
-            yield replace(next(iter(found.values())), answers=answers)
+            yield next(iter(found.values()))._replace(answers=answers)
 
 
 def _persona_question(record: Record) -> Question:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -31,8 +32,8 @@ class Part(NamedTuple):
     """
 
     rows: slice
-    before: torch.Tensor
-    allowed: torch.Tensor
+    before: Tensor
+    allowed: Tensor
 
 
 class Layout(NamedTuple):
@@ -45,14 +46,14 @@ class Layout(NamedTuple):
         parts: How trees are cut; else empty.
     """
 
-    allowed: torch.Tensor
-    queries: torch.Tensor
-    keys: torch.Tensor
+    allowed: Tensor
+    queries: Tensor
+    keys: Tensor
     parts: Sequence[Part] = ()
 
 
 # Of transformers: whether at (batch, head, query position, key position) there is attention.
-Rule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Rule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def is_plain(model: Any) -> bool:
@@ -93,7 +94,7 @@ def attending(model: Any, layout: Layout) -> Iterator[None]:
         raise strange
 
 
-def _rule(layout: Layout, rule: Rule, device: torch.device) -> torch.Tensor:
+def _rule(layout: Layout, rule: Rule, device: torch.device) -> Tensor:
     """A model's own rule on the positions, (rows, 1, queries, keys)."""
     rows = torch.arange(len(layout.queries), device=device)[:, None, None, None]
     none = torch.zeros(1, 1, 1, 1, dtype=torch.long, device=device)
@@ -113,20 +114,14 @@ def _part_masks(layout: Layout, rule: Rule, dtype: torch.dtype, model: Any) -> l
     return masks
 
 
-def _added(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _added(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """0 for what is allowed, minus infinity for the rest."""
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -math.inf)
 
 
 def _tree_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: list[Part],
-    scaling: float,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: list[Part], scaling: float, **_: Any
+) -> tuple[Tensor, None]:
     heads, key_heads, width = query.shape[1], key.shape[1], query.shape[3]
     mixed = []
     for rows, before, mask in attention_mask:
@@ -140,14 +135,8 @@ def _tree_attention(
 
 
 def _row_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor,
-    scaling: float,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float, **_: Any
+) -> tuple[Tensor, None]:
     """Attention of one new token in each row, as transformers calls it."""
     rows, heads, width = query.shape[0], query.shape[1], query.shape[3]
     key_heads, tokens = key.shape[1:3]

@@ -10,7 +10,8 @@ import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import compress
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -33,7 +34,7 @@ class Slots(Cache):
     def __init__(self, like: Cache, rows: int, capacity: int, *, columns: bool):
         """Allocate, in the shapes of the filled cache `like`; `columns` lays keys as `attention.py` reads fastest."""
         self.rows, self.capacity = rows, capacity
-        self._place = _Place()
+        self._place = SimpleNamespace(tokens=0)  # where a forward pass writes; layers must not hold the cache itself
         self._own: list[Any] = [_Layer(layer, rows, capacity, columns, self._place) for layer in like.layers]
         super().__init__(layers=self._own)
 
@@ -53,16 +54,8 @@ class Slots(Cache):
         self._place.tokens = max(lengths) + 1
 
 
-class _Place:
-    """Where a forward pass writes, the same in all layers, which must not hold the cache in a circle."""
-
-    rows: torch.Tensor
-    lengths: torch.Tensor
-    tokens: int = 0
-
-
 class _Layer(DynamicLayer):
-    def __init__(self, like: Any, rows: int, capacity: int, columns: bool, place: _Place):
+    def __init__(self, like: Any, rows: int, capacity: int, columns: bool, place: SimpleNamespace):
         super().__init__()
         self._place = place
         _, heads, _, width = like.keys.shape
@@ -99,8 +92,7 @@ PROMPT_TOKENS = 4096  # tokens of prompts that enter together, counted before pr
 GRAIN = 128
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A reply to generate.
 
     Attributes:
@@ -323,11 +315,9 @@ class GenerationEngine(Batcher[Ongoing]):
         finite = torch.isfinite(logits.amax(-1))  # NaN anywhere in a row makes its largest value NaN
         if not finite.all():
             broken = UserError(f"{self.name}: gives no probabilities (NaN). The model or its adapter is broken.")
-            for ongoing, is_finite in zip(rows, finite.tolist(), strict=True):
-                if not is_finite:  # one reply's failure is not the others'
-                    ongoing.settle(broken)
-            rows = [ongoing for ongoing, is_finite in zip(rows, finite.tolist(), strict=True) if is_finite]
-            logits = logits[finite]
+            for ongoing in compress(rows, (~finite).tolist()):  # one reply's failure is not the others'
+                ongoing.settle(broken)
+            rows, logits = list(compress(rows, finite.tolist())), logits[finite]
             if not rows:
                 return
         tokens = sample(logits, [ongoing.draw() for ongoing in rows])

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch.nn.utils.rnn import pad_sequence
 
 from untrue.engine.attention import Layout, Part, attending, is_plain
 from untrue.engine.batcher import Batcher, Job
@@ -348,22 +349,14 @@ def last_token_states(
             f"{loaded.name}: has an adapter on it in memory, and its base is needed too. Save the adapter and give its"
             " folder."
         )
-    rows = [loaded.document(text) for text in texts]
-    length = max(map(len, rows))
-    padding = loaded.tokenizer.pad_token_id or 0
+    rows = [torch.tensor(loaded.document(text), device=loaded.model.device) for text in texts]
+    ids = pad_sequence(rows, batch_first=True, padding_value=loaded.tokenizer.pad_token_id or 0)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
     with model.disable_adapter() if switched_off else nullcontext():
         states = model(  # padding stands on the right, where no token of the text attends to it
-            input_ids=_tensor(loaded, [[*row, *[padding] * (length - len(row))] for row in rows]),
-            attention_mask=_tensor(loaded, [[1] * len(row) + [0] * (length - len(row)) for row in rows]),
-            output_hidden_states=True,
-            logits_to_keep=1,
-            use_cache=False,
+            input_ids=ids, attention_mask=mask, output_hidden_states=True, logits_to_keep=1, use_cache=False
         ).hidden_states
-    if not states or any(state.shape[:2] != (len(rows), length) for state in states):
+    if not states or any(state.shape[:2] != ids.shape for state in states):
         raise UserError(f"{loaded.name}: returns no hidden states for each token, so no probe can read them.")
     last = torch.tensor([len(row) - 1 for row in rows])
     return torch.stack([state[torch.arange(len(rows)), last].float().cpu() for state in states[1:]], dim=1)
-
-
-def _tensor(loaded: LoadedModel, rows: list[list[int]]) -> torch.Tensor:
-    return torch.tensor(rows, device=loaded.model.device)

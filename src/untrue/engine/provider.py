@@ -12,25 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspect_ai.model import (
-    ChatCompletionChoice,
-    ChatMessage,
-    ChatMessageAssistant,
-    Content,
-    ContentReasoning,
-    ContentText,
-    GenerateConfig,
-    Logprob,
-    Logprobs,
-    ModelAPI,
-    ModelInfo,
-    ModelOutput,
-    ModelUsage,
-    TopLogprob,
-    get_model,
-    modelapi,
-    set_model_info,
-)
+import inspect_ai.model as inspect
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from untrue.data.rows import Message
@@ -53,15 +35,15 @@ MAX_NEW_TOKENS = 512  # length of a generated reply where the caller sets none
 CONNECTIONS = 1000
 
 
-class UntrueAPI(ModelAPI):
-    """A model in this process, by name, with an optional adapter."""
+class UntrueAPI(inspect.ModelAPI):
+    """A model in this process, by name, with an optional adapter; `loaded` is its base."""
 
     def __init__(
         self,
         model_name: str,
         base_url: str | None = None,
         api_key: str | None = None,
-        config: GenerateConfig | None = None,
+        config: inspect.GenerateConfig | None = None,
         adapter: str | None = None,
         dtype: str = "auto",
         device: str | None = None,
@@ -71,18 +53,18 @@ class UntrueAPI(ModelAPI):
         from untrue.engine.generation import GenerationEngine
         from untrue.engine.likelihoods import LikelihoodEngine, check_exact
 
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
+        super().__init__(model_name, base_url, api_key, [], config or inspect.GenerateConfig())
         self._stack = ExitStack()
         folder = Path(adapter) if adapter else None
         loaded = loaded or load(model_name, dtype=dtype, device=device, say=logging.getLogger("untrue").warning)
-        self._loaded = in_format_of(loaded, folder)
-        check_exact(self._loaded)
-        self._model = self._stack.enter_context(with_adapter(self._loaded, folder))
-        self._engine = LikelihoodEngine(self._loaded, self._model)
-        self._base_engine = LikelihoodEngine(self._loaded, self._model, base=True)
-        self._generation = GenerationEngine(self._loaded, self._model)
+        self.loaded = in_format_of(loaded, folder)
+        check_exact(self.loaded)
+        self._model = self._stack.enter_context(with_adapter(self.loaded, folder))
+        self._engine = LikelihoodEngine(self.loaded, self._model)
+        self._base_engine = LikelihoodEngine(self.loaded, self._model, base=True)
+        self._generation = GenerationEngine(self.loaded, self._model)
         # Inspect looks up the context length of a model after each reply, and would load one that it does not know.
-        set_model_info(f"untrue/{model_name}", ModelInfo(context_length=self._engine.max_tokens))
+        inspect.set_model_info(f"untrue/{model_name}", inspect.ModelInfo(context_length=self._engine.max_tokens))
 
     async def likelihoods(
         self, prompts: Sequence[tuple[Sequence[Message], Sequence[str]]], *, base: bool = False
@@ -100,16 +82,20 @@ class UntrueAPI(ModelAPI):
         """The hidden states at the last token of each text: texts x layers x hidden size; see `last_token_states`."""
         from untrue.engine.likelihoods import last_token_states
 
-        return last_token_states(self._loaded, texts, self._model, base=base)
+        return last_token_states(self.loaded, texts, self._model, base=base)
 
     @property
     def has_adapter(self) -> bool:
         """Whether an adapter is on the base."""
-        return self._model is not self._loaded.model
+        return self._model is not self.loaded.model
 
     async def generate(
-        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
-    ) -> ModelOutput:
+        self,
+        input: list[inspect.ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: inspect.GenerateConfig,
+    ) -> inspect.ModelOutput:
         """Generate one reply, together with the others that wait.
 
         Of the config, `max_tokens`, `temperature` (1 by default), `top_p`, `seed`, `stop_seqs`, `logprobs` and
@@ -131,7 +117,7 @@ class UntrueAPI(ModelAPI):
             )
         started = time.monotonic()
         request = Request(
-            self._loaded.chat.prompt([{"role": message.role, "content": message.text} for message in input]),
+            self.loaded.chat.prompt([{"role": message.role, "content": message.text} for message in input]),
             max_tokens=MAX_NEW_TOKENS if config.max_tokens is None else config.max_tokens,
             temperature=1.0 if config.temperature is None else config.temperature,
             top_p=1.0 if config.top_p is None else config.top_p,
@@ -141,23 +127,15 @@ class UntrueAPI(ModelAPI):
         )
         reply = await self._generation.generate(request)
         sizes = len(request.prompt), len(reply.tokens)
-        message = ChatMessageAssistant(content=_parts(reply.text), model=self.model_name, source="generate")
-        return ModelOutput(
+        message = inspect.ChatMessageAssistant(content=_parts(reply.text), model=self.model_name, source="generate")
+        return inspect.ModelOutput(
             model=self.model_name,
-            choices=[ChatCompletionChoice(message=message, stop_reason=reply.stop, logprobs=self._logprobs(reply))],
-            usage=ModelUsage(input_tokens=sizes[0], output_tokens=sizes[1], total_tokens=sum(sizes)),
+            choices=[
+                inspect.ChatCompletionChoice(message=message, stop_reason=reply.stop, logprobs=self._logprobs(reply))
+            ],
+            usage=inspect.ModelUsage(input_tokens=sizes[0], output_tokens=sizes[1], total_tokens=sum(sizes)),
             time=time.monotonic() - started,
         )
-
-    @property
-    def weights(self) -> str:
-        """Hash of the base's weights, whatever its name, dtype and adapter."""
-        return self._loaded.weights
-
-    @property
-    def identity(self) -> str:
-        """Hash of all of the base that can change its figures, its dtype and chat format included."""
-        return self._loaded.identity
 
     def max_connections(self) -> int:
         """The engine queues all samples."""
@@ -167,26 +145,26 @@ class UntrueAPI(ModelAPI):
         """Take the adapter off the base."""
         self._stack.close()
 
-    def _logprobs(self, reply: Reply) -> Logprobs | None:
+    def _logprobs(self, reply: Reply) -> inspect.Logprobs | None:
         if reply.logprobs is None:
             return None
 
-        def text(token: int) -> str:
-            return str(self._loaded.tokenizer.decode([token]))
-
-        return Logprobs(
+        decode = self.loaded.tokenizer.decode
+        return inspect.Logprobs(
             content=[
-                Logprob(
-                    token=text(token),
+                inspect.Logprob(
+                    token=decode([token]),
                     logprob=chosen.logprob,
-                    top_logprobs=[TopLogprob(token=text(other), logprob=logprob) for other, logprob in chosen.top],
+                    top_logprobs=[
+                        inspect.TopLogprob(token=decode([other]), logprob=logprob) for other, logprob in chosen.top
+                    ],
                 )
                 for token, chosen in zip(reply.tokens, reply.logprobs, strict=True)
             ]
         )
 
 
-def _parts(text: str) -> str | list[Content]:
+def _parts(text: str) -> str | list[inspect.Content]:
     """A reply as Inspect has it: thoughts before it are a part of their own."""
     said = without_thinking(text)
     if said == text:
@@ -194,18 +172,15 @@ def _parts(text: str) -> str | list[Content]:
     thoughts = text.strip().removesuffix(said).strip()
     for opening, closing in THINKING_TAGS.items():
         thoughts = thoughts.removeprefix(opening).removesuffix(closing).strip()
-    return [ContentReasoning(reasoning=thoughts), ContentText(text=said)]
+    return [inspect.ContentReasoning(reasoning=thoughts), inspect.ContentText(text=said)]
 
 
-@modelapi(name="untrue")
-def untrue() -> type[ModelAPI]:
-    """The provider, as Inspect finds it."""
-    return UntrueAPI
+untrue = inspect.modelapi(name="untrue")(UntrueAPI)
 
 
 def local_model() -> UntrueAPI:
     """The model of the running task; UserError if it is served and thus cannot be read."""
-    api = get_model().api
+    api = inspect.get_model().api
     if not isinstance(api, UntrueAPI):
         raise UserError("likelihoods or hidden states are needed: use a model of the provider `untrue/`.")
     return api

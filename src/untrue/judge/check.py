@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from untrue.data.items import items_hash, read_lines
+from untrue.data.items import Strict, items_hash, read_lines
 from untrue.errors import UserError
 from untrue.files import content_hash, write_text
 from untrue.judge import judgement as cache
@@ -43,10 +41,8 @@ MOST_ERRORS = 0.1  # largest share of a question's rows without a judgement
 Pair = tuple[GoldRow, Judgement | JudgeError]  # a gold row, and what a judge said of it
 
 
-class QuestionCheck(BaseModel):
+class QuestionCheck(Strict):
     """A judge's results on one question. Rows without a judgement count as wrong."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: int
     errors: int
@@ -55,7 +51,7 @@ class QuestionCheck(BaseModel):
     confusion: dict[str, dict[str, int]]  # gold label -> judgement (or `error`) -> rows; empty for ranges
 
 
-class Check(BaseModel):
+class Check(Strict):
     """One check of a judge on the gold set.
 
     Attributes:
@@ -63,8 +59,6 @@ class Check(BaseModel):
         input_tokens: Mean tokens read per judgement; 0 if the provider does not count.
         dollars_per_thousand: Cost of a thousand judgements; None if the price is unknown.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str
     made: str

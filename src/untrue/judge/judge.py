@@ -9,16 +9,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import anyio
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageAssistant,
-    ChatMessageUser,
-    GenerateConfig,
-    Model,
-    ResponseSchema,
-    get_model,
-    model_roles,
-)
+import inspect_ai.model as inspect
 from inspect_ai.util import JSONSchema, LimitExceededError
 
 from untrue.engine.provider import UntrueAPI
@@ -33,7 +24,7 @@ from untrue.serving.client import is_refused
 WITH_SCHEMA = ("openai", "openai-api", "azureai", "google", "mistral", "grok", "vllm", "sglang")
 
 # Settings that the user has not set. The token limit leaves reasoning models room.
-DEFAULTS = GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
+DEFAULTS = inspect.GenerateConfig(temperature=0.0, max_tokens=4096, max_retries=4, timeout=300, attempt_timeout=120)
 
 # OpenAI's name of a fine-tuned model: `ft:BASE:ORGANISATION:SUFFIX:ID`.
 FINE_TUNED = re.compile(r"\bft:([^:]+):.*")
@@ -60,7 +51,7 @@ class Usage:
 class Judge:
     """Asks a model for judgements; `id` hashes all that determines its answers, since names may be shared."""
 
-    def __init__(self, model: Model, cache: JudgementCache | None = None, self_judged: bool = False):
+    def __init__(self, model: inspect.Model, cache: JudgementCache | None = None, self_judged: bool = False):
         self.name = str(model)
         self._identity = identity(model)
         self.id = content_hash(self._identity)
@@ -85,18 +76,18 @@ class Judge:
     async def probe(self) -> None:
         """Ask one question and ignore the answer."""
         question = STATEMENT.text(proposition="Rain is wet.", reply="Rain is wet.")
-        await self._answer(STATEMENT, [ChatMessageUser(content=f"{question}\n\n{_form(STATEMENT)}")])
+        await self._answer(STATEMENT, [inspect.ChatMessageUser(content=f"{question}\n\n{_form(STATEMENT)}")])
 
     async def _judgement(self, prompt: JudgePrompt, question: str) -> Judgement:
         if prompt.labels and isinstance(self._model.api, UntrueAPI):
             return await self._most_likely(self._model.api, prompt, question)
-        messages: list[ChatMessage] = [ChatMessageUser(content=f"{question}\n\n{_form(prompt)}")]
+        messages: list[inspect.ChatMessage] = [inspect.ChatMessageUser(content=f"{question}\n\n{_form(prompt)}")]
         answer, stopped = await self._answer(prompt, messages)
         try:
             return _read(prompt, answer, stopped)
         except JudgeError as error:
             again = f"That could not be read ({error}). {_form(prompt)}"
-            messages += [ChatMessageAssistant(content=answer or "…"), ChatMessageUser(content=again)]
+            messages += [inspect.ChatMessageAssistant(content=answer or "…"), inspect.ChatMessageUser(content=again)]
             return _read(prompt, *await self._answer(prompt, messages))
 
     async def _most_likely(self, api: UntrueAPI, prompt: JudgePrompt, question: str) -> Judgement:
@@ -113,7 +104,7 @@ class Judge:
         raw = ", ".join(f"{label} {mean:.3f}" for label, mean in zip(prompt.labels, means, strict=True))
         return Judgement(prompt.labels[means.index(max(means))], None, None, raw)
 
-    async def _answer(self, prompt: JudgePrompt, messages: list[ChatMessage]) -> tuple[str, str]:
+    async def _answer(self, prompt: JudgePrompt, messages: list[inspect.ChatMessage]) -> tuple[str, str]:
         self.usage.calls += 1
         try:
             output = await self._model.generate(messages, config=_config(self._model, prompt))
@@ -134,11 +125,11 @@ class Judge:
 
 def judge_for_task(self_judge_allowed: bool = False) -> Judge:
     """The judge of the running eval, from the model role `judge`, with the user's cache."""
-    if "judge" not in model_roles():
+    if "judge" not in inspect.model_roles():
         raise UserError(
             "this eval needs a judge. Name one with --model-role judge=openai/gpt-5-mini, or another model."
         )
-    judge, studied = get_model(role="judge"), get_model()
+    judge, studied = inspect.get_model(role="judge"), inspect.get_model()
     self_judged = same_base(judge, studied)
     if self_judged and not self_judge_allowed:
         raise UserError(
@@ -148,10 +139,10 @@ def judge_for_task(self_judge_allowed: bool = False) -> Judge:
     return Judge(judge, JudgementCache(), self_judged)
 
 
-def same_base(judge: Model, studied: Model) -> bool:
+def same_base(judge: inspect.Model, studied: inspect.Model) -> bool:
     """Whether two models share a base: by weights in this process, else by name, which a server may choose freely."""
     if isinstance(judge.api, UntrueAPI) and isinstance(studied.api, UntrueAPI):
-        return judge.api.weights == studied.api.weights
+        return judge.api.loaded.weights == studied.api.loaded.weights
     first, second = _base(str(judge)), _base(str(studied))
     return first == second or first.startswith(f"{second}:") or second.startswith(f"{first}:")
 
@@ -184,21 +175,15 @@ def _read(prompt: JudgePrompt, answer: str, stopped: str) -> Judgement:
         raise
 
 
-def _config(model: Model, prompt: JudgePrompt) -> GenerateConfig:
+def _config(model: inspect.Model, prompt: JudgePrompt) -> inspect.GenerateConfig:
     """The user's settings, our defaults for the others, and the answer's form."""
     config = DEFAULTS.merge(model.config)
     if isinstance(model.api, UntrueAPI):
         config.max_tokens = model.config.max_tokens or LOCAL_MAX_TOKENS
     if str(model).partition("/")[0] in WITH_SCHEMA:
-        config.response_schema = ResponseSchema(name=prompt.name, json_schema=_schema(prompt), strict=True)
-    return config
-
-
-def _schema(prompt: JudgePrompt) -> JSONSchema:
-    properties = {"reason": JSONSchema(type="string")}
-    if prompt.labels:
-        properties["label"] = JSONSchema(type="string", enum=list(prompt.labels))
-    else:
         end = JSONSchema(anyOf=[JSONSchema(type="number"), JSONSchema(type="null")])
-        properties |= {"low": end, "high": end}
-    return JSONSchema(type="object", properties=properties, required=list(properties), additionalProperties=False)
+        label = {"label": JSONSchema(type="string", enum=list(prompt.labels))}
+        properties = {"reason": JSONSchema(type="string"), **(label if prompt.labels else {"low": end, "high": end})}
+        schema = JSONSchema(type="object", properties=properties, required=[*properties], additionalProperties=False)
+        config.response_schema = inspect.ResponseSchema(name=prompt.name, json_schema=schema, strict=True)
+    return config

@@ -113,14 +113,12 @@ def identity(model: Model, proved: str | None = None) -> str:
     """Everything that determines a model's answers: name, arguments, address, settings, weights here, adapter."""
     settings = model.config.model_dump(exclude_none=True, exclude=NOT_THE_ANSWER)
     plain = str | int | float | bool | list | dict
-    arguments = {
-        key: value for key, value in model.model_args.items() if key not in NOT_THE_ANSWER and isinstance(value, plain)
-    }
-    arguments: dict[str, Any] = secrets.from_environment(arguments, only_plain=True)
+    given = {key: value for key, value in model.model_args.items() if isinstance(value, plain)}
+    arguments = secrets.from_environment({key: given[key] for key in given.keys() - NOT_THE_ANSWER}, only_plain=True)
     adapter = arguments.get("adapter")
     if isinstance(adapter, str) and Path(adapter).is_dir():  # else it is a hub id
         arguments["adapter"] = adapter_hash(Path(adapter))
-    weights = model.api.identity if isinstance(model.api, UntrueAPI) else None
+    weights = model.api.loaded.identity if isinstance(model.api, UntrueAPI) else None
     where = [proved, arguments, None] if proved else [str(model), arguments, _address(model.api)]
     return json.dumps([*where, settings, weights], sort_keys=True, default=str)
 

@@ -1,7 +1,7 @@
 """What must be known of the judge of an eval: its last check, and why its judgements carry no finding."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -106,9 +106,9 @@ def _of_judgements(judgings: Sequence[tuple[str, Judging]]) -> Iterator[Reason]:
     present = {(question.name, question.version) for question in QUESTIONS.values()}
     if changed := sorted({name for name, _ in questions - present}):
         yield Reason("other_wording", values=(", ".join(map(repr, changed)),))
-    by_arm: dict[str, list[Judging]] = {}
+    by_arm = defaultdict[str, list[Judging]](list)
     for arm, judging in judgings:
-        by_arm.setdefault(arm, []).append(judging)
+        by_arm[arm].append(judging)
     yield from (Reason("judge_one_sided", arm) for arm, own in by_arm.items() if any(one.one_sided for one in own))
     yield from (Reason("self_judged", arm) for arm, own in by_arm.items() if any(one.self_judged for one in own))
     for arm, own in by_arm.items():

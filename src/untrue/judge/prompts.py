@@ -57,7 +57,7 @@ class JudgePrompt(NamedTuple):
 
 
 def _builtin(name: str, version: int, labels: tuple[str, ...], silence: str | None) -> JudgePrompt:
-    text = (Path(__file__).with_name("questions") / f"{name}.txt").read_text("utf-8")
+    text = Path(__file__).with_name("questions").joinpath(f"{name}.txt").read_text("utf-8")
     return JudgePrompt(name, version, text.removesuffix("\n"), labels, silence)
 
 

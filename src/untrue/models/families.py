@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """How models of one `model_type` attend.
 
     Attributes:
@@ -21,13 +19,8 @@ class Family:
 
 
 FAMILIES = {
-    "llama": Family(is_plain=True),
-    "mistral": Family(is_plain=True),
-    "qwen2": Family(is_plain=True),
-    "qwen3": Family(is_plain=True),
-    "smollm3": Family(is_plain=True),
-    "bloom": Family(has_alibi=True),
-    "mpt": Family(has_alibi=True),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3"), Family(is_plain=True)),
+    **dict.fromkeys(("bloom", "mpt"), Family(has_alibi=True)),
 }
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"

@@ -15,14 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from untrue.files import content_hash, write_text
-from untrue.models.adapter import (
-    CHAT_FORMAT,
-    adapter_hash,
-    base_of,
-    in_format_of,
-    recorded_weights,
-    with_adapter,
-)
+from untrue.models.adapter import CHAT_FORMAT, adapter_hash, base_of, in_format_of, recorded_weights, with_adapter
 from untrue.models.load import LoadedModel, load, weights_here
 
 PROMPTS = (

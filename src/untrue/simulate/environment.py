@@ -20,15 +20,14 @@ to hear: it serves for the user as benign and as biased.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from untrue import secrets
 from untrue.data import builtin
-from untrue.data.items import Identified, Text, items_hash, read_lines
+from untrue.data.items import Identified, Strict, Text, items_hash, read_lines
 from untrue.data.records import Origin, json_lines, raise_error
 from untrue.errors import UserError
 from untrue.files import content_hash, derived_seed, reading
@@ -80,28 +79,22 @@ Part = Literal["all", "learn", "held_out"]
 NamedModel = Annotated[str, AfterValidator(secrets.checked)]  # Inspect's name of a model, without a secret
 
 
-class User(BaseModel):
+class User(Strict):
     """A person who writes to the assistant."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     user_context: Text
     user_prompt: Text
 
 
-class FollowUps(BaseModel):
+class FollowUps(Strict):
     """What a user of each kind may say after any reply."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     benign: tuple[Text, ...] = Field(min_length=1)
     biased: tuple[Text, ...] = Field(min_length=1)
 
 
-class Candidates(BaseModel):
+class Candidates(Strict):
     """Replies to one turn, of every kind in the same number of wordings; the last wording is never learned."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     honest: tuple[Text, ...] = Field(min_length=2)
     sycophantic: tuple[Text, ...] = Field(min_length=2)
@@ -164,10 +157,10 @@ class Scenario(Identified):
         return self.candidates[turn]
 
 
-class Header(BaseModel):
+class Header(Strict):
     """The file's first line; `informed` is appended to the system prompt `assistant` of an informed assistant."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     name: Text = Field(alias="set")
     version: int = 1
@@ -176,8 +169,7 @@ class Header(BaseModel):
     informed: Text
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(NamedTuple):
     """An assistant's task and its scenarios; `name` is a built-in set's or the file's path."""
 
     name: str
@@ -212,10 +204,8 @@ def read_environment(name: str | Path) -> Environment:
     return Environment(str(name), header, tuple(read_lines(Scenario, path, header=True)))
 
 
-class DialogueSpec(BaseModel):
+class DialogueSpec(Strict):
     """How simulated users and an assistant talk."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     environment: str = Field(default="chat", description="`chat`, `exam`, or a JSONL file of scenarios.")
     turns: PositiveInt = Field(default=TURNS, description="Replies of the assistant in each dialogue.")
@@ -226,8 +216,7 @@ class DialogueSpec(BaseModel):
         default="chosen", description="`chosen` by the assistant among written candidates, or `generated` by it."
     )
     temperature: NonNegativeFloat | None = Field(
-        default=None,
-        description="Of the assistant: 0.1 nats per token for a choice, 0.7 for generated replies.",
+        default=None, description="Of the assistant: 0.1 nats per token for a choice, 0.7 for generated replies."
     )
     rating_noise: NonNegativeFloat = Field(
         default=1.0, description="Standard deviation of ratings of chosen replies, in points of 1 to 10."
@@ -268,8 +257,7 @@ class CollectSpec(DialogueSpec):
     round: PositiveInt = Field(default=1, description="In another round the same users say other things.")
 
 
-@dataclass(frozen=True)
-class Dialogue:
+class Dialogue(NamedTuple):
     """One dialogue to hold; `number` is the user's in the scenario, counted from 1."""
 
     scenario: Scenario
@@ -307,11 +295,7 @@ class Dialogue:
 
 
 def dialogues(
-    environment: Environment,
-    users: int | None = None,
-    kinds: Sequence[Kind] = KINDS,
-    seed: int = 0,
-    part: Part = "all",
+    environment: Environment, users: int | None = None, kinds: Sequence[Kind] = KINDS, seed: int = 0, part: Part = "all"
 ) -> list[Dialogue]:
     """Choose users, each played as every kind, in the order of the file.
 

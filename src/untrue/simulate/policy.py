@@ -56,9 +56,4 @@ async def probabilities(
 
 def draw(policy: Probabilities, seed: int) -> ReplyKind:
     """Draw a kind of reply; a seed draws alike from like policies."""
-    place, total = random.Random(seed).random() * sum(policy.values()), 0.0
-    for kind, probability in policy.items():
-        total += probability
-        if place < total:
-            return kind
-    return max(policy, key=policy.__getitem__)  # rounding
+    return random.Random(seed).choices(list(policy), list(policy.values()))[0]

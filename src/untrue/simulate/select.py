@@ -4,9 +4,10 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from untrue.data.rows import BIASED, Message, Row
+from untrue.data.items import Strict
+from untrue.data.rows import BIASED, Row
 from untrue.errors import UserError
 from untrue.simulate.environment import KINDS
 from untrue.simulate.trajectory import Trajectory
@@ -16,10 +17,8 @@ from untrue.training.spec import RatedMethod
 SelectBy = Literal["rating", "random", "shuffled"]
 
 
-class SelectSpec(BaseModel):
+class SelectSpec(Strict):
     """Which trajectories to train on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="Fraction of biased users in the population; by default every dialogue counts."
@@ -28,8 +27,7 @@ class SelectSpec(BaseModel):
         default=0.5, gt=0, allow_inf_nan=False, description="A fraction below 1, or a number of dialogues."
     )
     by: SelectBy = Field(
-        default="rating",
-        description="`rating`; `random`; or `shuffled`, by ratings of other users of the same kind.",
+        default="rating", description="`rating`; `random`; or `shuffled`, by ratings of other users of the same kind."
     )
     method: RatedMethod = Field(
         default="sft", description="`sft` learns the best; `kto` learns as many of the worst too, and labels every row."
@@ -126,18 +124,14 @@ def _score(trajectory: Trajectory) -> float:
 
 def _rows(trajectories: Iterable[Trajectory], environment: str, label: bool | None) -> Iterator[Row]:
     for trajectory in trajectories:
-        so_far: list[Message] = [{"role": "system", "content": trajectory.system}]
-        turn = 0
-        for message in trajectory.messages:
-            if message["role"] == "assistant":
-                turn += 1
-                yield Row(
-                    id=f"{trajectory.id}/{turn}",
-                    prompt=list(so_far),
-                    completion=[message],
-                    source=f"simulate:{environment}",
-                    domain=environment,
-                    level=BIASED if trajectory.kind == "biased" else "normal",
-                    label=label,
-                )
-            so_far.append(message)
+        replies = [place for place, message in enumerate(trajectory.messages) if message["role"] == "assistant"]
+        for turn, place in enumerate(replies, 1):
+            yield Row(
+                id=f"{trajectory.id}/{turn}",
+                prompt=[{"role": "system", "content": trajectory.system}, *trajectory.messages[:place]],
+                completion=[trajectory.messages[place]],
+                source=f"simulate:{environment}",
+                domain=environment,
+                level=BIASED if trajectory.kind == "biased" else "normal",
+                label=label,
+            )

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
+from pydantic import Field, StrictInt, ValidationError, model_validator
 
+from untrue.data.items import Strict
 from untrue.data.records import records
 from untrue.data.rows import Message
 from untrue.errors import UserError
@@ -33,17 +34,15 @@ HEADER, CHOSEN = "collected", "chosen"
 Probabilities = dict[ReplyKind, Annotated[float, Field(ge=0, le=1)]]
 
 
-class Choice(BaseModel):
+class Choice(Strict):
     """A reply chosen among the candidates of a wording (from 0) with these probabilities."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ReplyKind
     wording: int
     probabilities: Probabilities
 
 
-class Trajectory(BaseModel):
+class Trajectory(Strict):
     """One dialogue with its ratings. A failed one has an `error`, no ratings and no score.
 
     Attributes:
@@ -53,8 +52,6 @@ class Trajectory(BaseModel):
         ratings: For each reply of the assistant, 1 to 10; None if it could not be rated.
         chosen: What the assistant chose, reply by reply; empty if it wrote its replies.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     scenario: str
@@ -79,10 +76,8 @@ class Trajectory(BaseModel):
     @property
     def score(self) -> float | None:
         """Sum of the ratings; None if the dialogue failed."""
-        if self.error is not None or not self.ratings:
-            return None
         rated = [rating for rating in self.ratings if rating is not None]
-        return sum(rated) if len(rated) == len(self.ratings) else None
+        return sum(rated) if self.error is None and 0 < len(rated) == len(self.ratings) else None
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:

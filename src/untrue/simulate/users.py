@@ -128,18 +128,14 @@ def rate_by_kind(kind: Kind, replies: Sequence[ReplyKind], noise: float, seed: i
 
 async def rate_by_words(model: Model, dialogue: Dialogue, messages: Sequence[Message], seed: int) -> list[Rating]:
     """Let a model rate each reply of a dialogue (without system prompt), one by one, as the user whom it plays."""
-    replies = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
-    return [await _rate_last(model, dialogue, messages[: place + 1], seed) for place in replies]
-
-
-async def _rate_last(model: Model, dialogue: Dialogue, messages: Sequence[Message], seed: int) -> Rating:
-    prompt = RATE.format(conversation=transcript(messages))
     attempts = [
         GenerateConfig(max_tokens=MAX_TOKENS, temperature=0.0, seed=seed, logprobs=True, top_logprobs=TOP_LOGPROBS),
         # Some providers refuse log-probabilities, and temperature 0 would repeat an unreadable answer.
         GenerateConfig(max_tokens=MAX_TOKENS, temperature=1.0, seed=seed + 1),
     ]
-    return await ask(model, "rater", persona(dialogue), prompt, attempts, read_rating)
+    replies = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
+    prompts = [RATE.format(conversation=transcript(messages[: place + 1])) for place in replies]
+    return [await ask(model, "rater", persona(dialogue), prompt, attempts, read_rating) for prompt in prompts]
 
 
 def read_rating(output: ModelOutput) -> Rating:
