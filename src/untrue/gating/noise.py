@@ -27,7 +27,7 @@ from untrue.stats.intervals import RUNS
 from untrue.stats.pairing import align
 
 FEWEST_RUNS = 8
-BUILT_IN = Path(__file__).parent / "noise"
+BUILT_IN = Path(__file__).parent / "recipes"
 
 
 class RunNoise(NamedTuple):
