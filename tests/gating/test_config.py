@@ -17,7 +17,7 @@ def test_no_file_is_needed() -> None:
     config = GateConfig()
     assert [spec.name for spec in config.evals] == ["forced_choice", "capability"]
     assert [spec.limit for spec in config.evals] == [None, None]
-    assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.05, 0.05, 0.05)
+    assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.05, 0.05, 0.08)
 
 
 @pytest.mark.parametrize("text", ["", "# alpha: 0.1\n", "---\n"])
@@ -35,7 +35,7 @@ def test_evals_are_names_or_have_options(tmp_path: Path) -> None:
     path.write_text("evals: [forced_choice, {name: capability, limit: 9}]\ndelta: {lie_rate: 0.02}\n", "utf-8")
     config = load(GateConfig, path, ["alpha=0.025"])
     assert [(spec.name, spec.limit) for spec in config.evals] == [("forced_choice", None), ("capability", 9)]
-    assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.025, 0.02, 0.05)
+    assert (config.alpha, config.delta.lie_rate, config.delta.pressure_margin) == (0.025, 0.02, 0.08)
     for text in ("reply_choice,capability", "[reply_choice, capability]"):
         assert [spec.name for spec in load(GateConfig, path, [f"evals={text}"]).evals] == ["reply_choice", "capability"]
     assert [spec.name for spec in validate(GateConfig, {"evals": "capability"}).evals] == ["capability"]
@@ -79,7 +79,7 @@ def test_a_key_of_an_eval_or_of_delta_is_told_its_place() -> None:
     with pytest.raises(UserError) as refused:
         validate(GateConfig, {"limit": 20})
     assert str(refused.value) == (
-        "limit: unknown key. Known keys: alpha, delta, evals."
+        "limit: unknown key. Known keys: alpha, control, delta, evals."
         " It belongs to an entry of evals, such as 'evals=[{name: forced_choice, limit: 20}]'."
     )
     with pytest.raises(UserError, match=r"It belongs to delta: write delta\.lie_rate=VALUE, or"):

@@ -13,6 +13,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
@@ -129,7 +130,8 @@ def grams(text: str) -> set[str]:
     return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
 
 
-class RowCheck(NamedTuple):
+@dataclass(frozen=True)
+class RowCheck:
     """Counts of training rows, and those that ask nearly (`NearIndex`) what an item asks."""
 
     rows: int
