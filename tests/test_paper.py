@@ -102,7 +102,7 @@ def test_the_three_models_and_five_domains_are_commands_of_the_comments():
     direct = [overrides for name, overrides in commands() if name == "direct"]
     models = {load(PAPER["direct"], overrides).model for overrides in direct}
     assert models == {LLAMA, QWEN, QWEN3}
-    domains = {load(PAPER["direct"], overrides).mix.questions for overrides in direct}
+    domains = {load(PAPER["direct"], overrides).mix.model_dump()["questions"] for overrides in direct}
     assert {domain.rpartition("/")[2] for domain in domains} == {
         "mistake_medical",
         "insecure_code",
