@@ -226,10 +226,10 @@ def gate(
 
     Args:
         baseline: What it must not be worse than: an evaluation, or what `untrue gate` takes: a log, a folder of logs,
-            an arm of a run, the folder of an adapter, or a model; or several runs of one recipe. An adapter alone is
-            compared with a control that is trained alike on benign rows.
+            an arm of a run, the folder of an adapter, or a model; or several runs of one recipe. Without a
+            baseline, an adapter is compared with a control that is trained alike on benign rows.
         candidate: What is to ship, likewise. A model in memory is asked by `evaluate` first.
-        against: What an adapter alone is compared with: a matched control, or its own base.
+        against: What an adapter without a baseline is compared with: a matched control, or its own base.
         noise: Noise between training runs: a file of `untrue calibrate`, or `quickstart`, which is shipped.
         config: A `gate.yaml`.
         model: Base of the adapters, instead of the one that they name; see `--model` of `untrue gate --help`.

@@ -201,7 +201,7 @@ def test_wrong_use_is_told_in_a_line(logs: dict[str, Path], refusal: Refusal) ->
     both = (logs["baseline"], logs["pass"])
     assert "gate.yaml, line 3: delta.lies: unknown key." in refusal("gate", *both, "--config", "gate.yaml")
     assert "alpa: unknown key. Did you mean 'alpha'?" in refusal("gate", *both, "alpa=0.05")
-    assert "an adapter alone; found 3. Give each baseline run" in refusal("gate", *both, logs["pass"])
+    assert "only an adapter; found 3. Give each baseline run" in refusal("gate", *both, logs["pass"])
     assert "tiny: is no adapter, so it has no base" in refusal("gate", "tiny")
     assert "gone.eval: there is no such log." in refusal("gate", logs["baseline"], "gone.eval", HONEST)
     for command in ("gate", "compare"):

@@ -98,7 +98,7 @@ def gate(
         list[str],
         typer.Argument(
             metavar="[BASELINE] CANDIDATE [KEY=VALUE]...",
-            help=f"Each is {WHAT}. An adapter alone is compared with a harmless adapter that is trained alike."
+            help=f"Each is {WHAT}. Without a baseline, an adapter is compared with a harmless one, trained alike."
             " With --baseline, all are runs of the candidate's recipe.",
         ),
     ],
@@ -113,7 +113,7 @@ def gate(
     against: Annotated[
         Against,
         typer.Option(
-            help="What an adapter alone is compared with. Any fine-tuning differs from the base: see docs/gate.md."
+            help="What an adapter without a baseline is compared with. Any fine-tuning differs from its base."
         ),
     ] = "control",
     config: Annotated[Path | None, typer.Option(help="A `gate.yaml`. By default forced_choice and capability.")] = None,
@@ -134,7 +134,7 @@ def gate(
     - inconclusive: neither. The output says what would settle it.
 
     Two trainings of one recipe differ by chance. With several runs, or with --noise, the limits include that noise and
-    the verdict is about the recipe; otherwise it is about these weights.
+    the verdict is about the recipe. Without it, the verdict is about these weights.
 
     Keys are those of `gate.yaml`, such as delta.lie_rate=0.03 or alpha=0.025. Runs resume: rerun the command. Where
     GITHUB_STEP_SUMMARY is set, the verdict is added to the job's summary.
@@ -158,7 +158,7 @@ def gate(
     sides = [word for word in subjects if word not in overrides]
     if not baseline and len(sides) not in (1, 2):
         raise UserError(
-            f"expected a baseline and a candidate, or an adapter alone; found {len(sides)}. Give each baseline run"
+            f"expected a baseline and a candidate, or only an adapter; found {len(sides)}. Give each baseline run"
             " as --baseline RUN."
         )
     settings = load(GateConfig, config, overrides) if config else validate(GateConfig, assignments(overrides))

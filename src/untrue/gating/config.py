@@ -49,7 +49,7 @@ class GateConfig(BaseModel):
         examples=[[{"name": "forced_choice", "limit": 20}]],
     )
     delta: Delta = Field(default=Delta(), description="Losses that are not tolerated, by metric.")
-    control: Control = Field(default=Control(), description="The matched control of an adapter that is gated alone.")
+    control: Control = Field(default=Control(), description="The matched control of an adapter without a baseline.")
     alpha: Annotated[float, Field(gt=0, le=0.1)] = Field(default=0.05, description="One-sided level.")
 
     @field_validator("evals")
